@@ -1,0 +1,8 @@
+# The warnings every target is built with; -Werror is for CI (BLXREP_WERROR).
+option(BLXREP_WERROR "Treat warnings as errors" OFF)
+add_compile_options(
+    -Wall -Wextra -Wconversion -Wshadow -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef
+    -Wimplicit-fallthrough)
+if(BLXREP_WERROR)
+    add_compile_options(-Werror)
+endif()

@@ -1,0 +1,41 @@
+/*
+ * Errors that a person can act on.
+ *
+ * A function that can fail returns 0 or -errno. Where it knows more than the number can say it also fills a
+ * `struct blx_error`, which the caller owns (usually on its stack) and may pass as NULL. The message is written once, at the
+ * lowest level that knows the object's name, and reads: what failed, the object in quotes, the cause, and what to do.
+ *
+ * Threads: a blx_error belongs to one thread. Nothing here blocks, allocates or prints.
+ */
+#pragma once
+
+#include <stdarg.h>
+
+enum { BLX_ERROR_MESSAGE_BYTES = 1024 };
+
+struct blx_error {
+    int code; /* 0 while empty, otherwise -errno */
+    char message[BLX_ERROR_MESSAGE_BYTES];
+};
+
+/* The exit codes of every program: see design "what users see". */
+enum blx_exit {
+    BLX_EXIT_OK = 0,
+    BLX_EXIT_FAILED = 1,
+    BLX_EXIT_USAGE = 2,
+};
+
+/*
+ * Writes the message into `err` (NULL: nothing is written) unless it already holds one, and returns `code`, so that
+ * `return blx_error_set(err, -ENOENT, ...)` is the idiom. `code` must be negative.
+ */
+int blx_error_set(struct blx_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The same, with ": <strerror of code>" appended. */
+int blx_error_errno(struct blx_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the message, for a caller that knows a context which the callee could not. */
+void blx_error_prefix(struct blx_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Makes `err` empty again. NULL is allowed. */
+void blx_error_clear(struct blx_error *err);

@@ -1,0 +1,42 @@
+/*
+ * File operations that finish: short reads and writes and EINTR are handled here, once, and what "durable" means too.
+ *
+ * All functions block on the disk, may be called from any thread, return 0 or -errno, and name the path in `err` (which may
+ * be NULL) where they were given one.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Opens `path` with O_CLOEXEC added; the descriptor, or -errno. */
+int blx_open(const char *path, int flags, mode_t mode, struct blx_error *err);
+
+/* Reads exactly `bytes`; -ENODATA where the file ends before. */
+int blx_pread_full(int fd, void *buffer, size_t bytes, uint64_t offset);
+int blx_pwrite_full(int fd, const void *buffer, size_t bytes, uint64_t offset);
+
+/* Makes the directory's entries durable (the names, not the files' contents). */
+int blx_fsync_dir(const char *path, struct blx_error *err);
+
+/* Makes `path` and its missing parents; one that exists is fine. Not durable by itself. */
+int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err);
+
+/*
+ * The commit idiom: writes `path`.tmp, fsync, rename over `path`, fsync of the directory. After a crash at any point `path` is
+ * the old file or the whole new one. A left-over .tmp is overwritten next time.
+ */
+int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode, struct blx_error *err);
+
+/*
+ * Reads a whole file of at most `limit_bytes` into a new buffer that the caller frees; a NUL byte follows the content.
+ * -EFBIG where the file is larger.
+ */
+int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes, struct blx_error *err);
+
+/* printf into a path buffer; -ENAMETOOLONG where it does not fit. */
+int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));

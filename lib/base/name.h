@@ -1,0 +1,22 @@
+/*
+ * Names that become file names: an agent's ID and a volume's name. Both come from outside, so they are checked here before
+ * anything is made of them: 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first one a letter or a digit.
+ *
+ * Threads: all functions are pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+enum { BLX_NAME_BYTES = 65 }; /* 64 characters and the NUL */
+
+/* `what` names the object in the message: "agent ID", "volume name". */
+int blx_name_check(const char *what, const char *name, struct blx_error *err);
+
+/*
+ * A volume's name from the path by which the user named its device: without "/dev/", what is not allowed in a name becomes
+ * '-'. "/dev/sda" -> "sda", "/dev/disk/by-id/ata-X:1" -> "disk-by-id-ata-X-1". A longer one keeps its end.
+ */
+void blx_name_from_device(const char *device_path, char name[BLX_NAME_BYTES]);

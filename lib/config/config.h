@@ -1,0 +1,112 @@
+/*
+ * What a program was told: flags over the file over defaults. One table (options.c) names every option once: its flag, which is
+ * also its key in the file, its type, the programs that take it, its default and its help. --help, the man pages, the
+ * completions and the example files are tested against that table.
+ *
+ * Threads: a config is filled once and then only read.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "wire/message.h"
+
+#define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
+#define BLX_DEFAULT_CREDENTIALS_PATH "/etc/blxrep/agent.pem"
+#define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
+
+enum blx_mode {
+    BLX_MODE_NONE = 0,
+    BLX_MODE_AGENT,
+    BLX_MODE_DISPATCHER,
+};
+
+struct blx_config_tls {
+    char *ca, *cert, *key; /* owned; all three or none */
+};
+
+struct blx_config {
+    char *config_path; /* the file that was read; NULL: none */
+    enum blx_mode mode;
+    char *id;
+    char *dispatcher_addr;
+    char **devices; /* owned, device_count of them */
+    size_t device_count;
+    char *data_dir;
+    char *listen; /* ":8080" by default */
+    char *credentials;
+    char *run_dir;
+    struct blx_config_tls tls;
+    uint64_t sync_freq_ms; /* 0: not given */
+    enum blx_codec compression;
+    bool skip_free_space;
+    char *pre_freeze;  /* command, run by /bin/sh -c; NULL: none */
+    char *post_thaw;
+    uint64_t hook_timeout_ms;
+    uint64_t freeze_budget_ms; /* what the remainder may take to read */
+    uint64_t freeze_limit_ms;  /* after which the guard thaws */
+    uint64_t freeze_buffer_bytes;
+    bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
+    bool verbose;              /* debug lines in the log */
+
+    /* For `blxrep` only. */
+    char *agent;
+    char *checkpoint;
+    char *output;
+    char *start;
+    char *end;
+    bool json;
+    bool force;
+};
+
+void blx_config_done(struct blx_config *config);
+#define BLX_CLEANUP_CONFIG BLX_CLEANUP(blx_config_done)
+
+/* Which command line is being read: options that it does not take are usage errors. */
+enum blx_command {
+    BLX_COMMAND_START = 1 << 0,
+    BLX_COMMAND_AGENT = 1 << 1,      /* blxrep-agent */
+    BLX_COMMAND_DISPATCHER = 1 << 2, /* blxrep-dispatcher */
+    BLX_COMMAND_ENROLL = 1 << 3,
+    BLX_COMMAND_SHOW = 1 << 4,
+    BLX_COMMAND_RESTORE = 1 << 5,
+    BLX_COMMAND_CHECKPOINT = 1 << 6,
+    BLX_COMMAND_STATUS = 1 << 7,
+};
+
+enum blx_config_result {
+    BLX_CONFIG_RUN = 0, /* go on */
+    BLX_CONFIG_HELP,    /* --help was given */
+    BLX_CONFIG_VERSION, /* --version was given */
+};
+
+/*
+ * Reads argv[1..] (all of it must be options: "--name=value" or "--name value"; the last of a repeated one wins, --device adds
+ * up), then the file, then fills defaults. The file is --config's, or the default path where that exists; every known key is accepted in it whatever the
+ * command, so that one file serves all programs. Does not check that required options are there: blx_config_require(). -EINVAL: wrong
+ * usage or a bad file (line, key, cause, hint) -> exit 2. -EACCES, -ENOENT for a --config that cannot be read -> exit 2 as well.
+ */
+int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
+                    enum blx_config_result *result, struct blx_error *err);
+
+/*
+ * -EINVAL unless everything that `command` needs is there and fits together: "missing --data-dir (or data-dir: \"...\" in FILE)"; also validates IDs.
+ */
+int blx_config_require(enum blx_command command, const struct blx_config *config, struct blx_error *err);
+
+/* The help of one command: usage line, description, options with defaults. */
+void blx_config_print_help(enum blx_command command, const char *usage, const char *description, FILE *out);
+
+/* For the tests and the completions: the table's options that `command` takes, NULL behind the last index. */
+struct blx_option_info {
+    const char *name;     /* without the dashes; also the key in the file */
+    const char *argument; /* "DIR"; NULL for a switch */
+    const char *help;
+    unsigned commands;    /* mask of enum blx_command */
+    bool in_file;
+};
+const struct blx_option_info *blx_config_option(size_t index);

@@ -1,0 +1,35 @@
+/*
+ * A checkpoint back into an image. The chain is walked from newest to oldest into one index; then every block is written once, in
+ * order; what no frame holds, and zero extents, stay holes. Every checksum is checked on the way (I12).
+ *
+ * Threads: the calling thread plans and writes; workers of the call's own read and decompress. Blocks until done. Works while the dispatcher runs:
+ * it reads committed, immutable files only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/manifest.h"
+#include "store/store.h"
+
+struct blx_restore_target {
+    const char *path; /* an image file to be made, or a block device */
+    bool force;       /* replace an existing file; write a device that is in use */
+};
+
+struct blx_restore_progress {
+    void (*report)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+    void *arg;
+};
+
+/*
+ * Writes the volume `volume` (a name in the manifest) of the checkpoint to the target. A file comes into being as PATH.partial, is fsynced, and gets its
+ * name at the end by a rename that never replaces (-EEXIST) unless `force`; on failure the partial file is removed. A block device is opened
+ * O_EXCL (-EBUSY where it is mounted or otherwise in use, unless `force`), must be at least as large as the volume (-ENOSPC, even with
+ * force), and what must be zero is zeroed on it (BLKZEROOUT). `progress` may be NULL.
+ */
+int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint, const char *volume,
+                const struct blx_restore_target *target, const struct blx_restore_progress *progress,
+                struct blx_error *err);

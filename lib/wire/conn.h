@@ -1,0 +1,50 @@
+/*
+ * A connection that carries messages: over TLS between agent and dispatcher, over a UNIX socket between `blxrep` and the
+ * dispatcher. Straight-line, blocking calls with deadlines on a non-blocking socket.
+ *
+ * Threads: one thread may be inside blx_conn_recv() while any number call blx_conn_send(); sends are serialised by a lock and
+ * never interleave. blx_conn_shutdown() may be called from any thread and wakes them all. blx_conn_free() is the owner's, when
+ * nobody is inside any more. An SSL object takes one call at a time, so a lock is held around each SSL call, never while waiting.
+ *
+ * Errors: -ETIMEDOUT, -EPIPE (the other side closed, or blx_conn_shutdown()), -EBADMSG (what came is no valid message),
+ * -ECONNRESET and the like. After any error but a receive's -ETIMEDOUT at a message boundary the connection is dead.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "wire/message.h"
+
+struct blx_conn;
+typedef struct ssl_st SSL;
+
+/*
+ * Takes over `fd` (any stream socket) and `ssl` (NULL for a UNIX socket; otherwise its handshake is done and it uses fd). On
+ * failure (-ENOMEM) both still belong to the caller. `send_timeout_ms`: how long a send may make no progress at all before it
+ * fails with -ETIMEDOUT (UINT64_MAX: for ever).
+ */
+int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **conn, struct blx_error *err);
+
+/* NULL is allowed. Closes the socket. */
+void blx_conn_free(struct blx_conn *conn);
+
+/* Sends a whole message; blocks while the socket is full. */
+int blx_conn_send(struct blx_conn *conn, const struct blx_message *message, struct blx_error *err);
+
+/*
+ * Waits at most `timeout_ms` for the first byte of a message (then the rest must come within 30 s) and decodes it. The message
+ * borrows the connection's buffer until the next call. A frame's buffer is released when the connection has been idle, so that
+ * an idle connection costs little memory.
+ */
+int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message *message, struct blx_error *err);
+
+/* Ends both directions; threads inside return -EPIPE. */
+void blx_conn_shutdown(struct blx_conn *conn);
+
+/* Bytes that were sent and received, with headers, before TLS. */
+uint64_t blx_conn_sent_bytes(const struct blx_conn *conn);
+uint64_t blx_conn_received_bytes(const struct blx_conn *conn);
+
+/* Monotonic time of the last send, for heartbeats. */
+uint64_t blx_conn_last_sent_ns(const struct blx_conn *conn);

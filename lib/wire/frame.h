@@ -1,0 +1,150 @@
+/*
+ * A frame: a batch of extents of one volume with their data, compressed and checksummed once, by the agent. The same bytes cross
+ * the wire, lie in the segment and are checked at restore and by verify; nobody re-encodes them.
+ *
+ *     header (64 bytes) | extent_count extents (16 bytes each) | payload (the extents' data in order, packed by `codec`)
+ *
+ * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the whole frame with the checksum
+ * field as zero. (volume generation, seq) names a frame: seq counts from 1 within a generation, in the order of sending, and a
+ * later frame's block replaces an earlier one's.
+ *
+ * Threads: no shared state. Nothing here blocks or prints.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "base/error.h"
+#include "base/le.h"
+
+enum {
+    BLX_FRAME_MAGIC = 0x46584c42, /* "BLXF" */
+    BLX_FRAME_VERSION = 1,
+    BLX_FRAME_TARGET_BYTES = 256 * 1024,    /* data that a frame is filled with */
+    BLX_FRAME_MAX_DATA_BYTES = 1024 * 1024, /* data that a frame may have */
+    BLX_FRAME_MAX_EXTENTS = 4096,
+    BLX_BLOCK_SHIFT_MIN = 12, /* 4 KiB */
+    BLX_BLOCK_SHIFT_MAX = 18, /* 256 KiB */
+    BLX_GENERATION_BYTES = 16,
+};
+
+enum blx_codec {
+    BLX_CODEC_NONE = 0,
+    BLX_CODEC_ZLIB = 1,
+    BLX_CODEC_ZSTD = 2,
+};
+
+enum {
+    BLX_EXTENT_ZERO = 1, /* every byte of the extent is zero; it has no data */
+};
+
+struct blx_frame_header_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t codec;
+    uint8_t block_shift;
+    uint8_t flags; /* 0 */
+    blx_le32 frame_bytes;
+    blx_le32 extent_count;
+    blx_le64 seq;
+    blx_le32 data_bytes;
+    blx_le32 payload_bytes;
+    uint8_t generation[BLX_GENERATION_BYTES];
+    blx_le64 reserved; /* 0 */
+    blx_le64 checksum;
+} __attribute__((packed));
+
+struct blx_extent_disk {
+    blx_le64 start_block;
+    blx_le32 block_count; /* at least 1 */
+    blx_le32 flags;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct blx_frame_header_disk) == 64, "frame header");
+_Static_assert(offsetof(struct blx_frame_header_disk, checksum) == 56, "frame header");
+_Static_assert(sizeof(struct blx_extent_disk) == 16, "extent");
+
+enum {
+    BLX_FRAME_MAX_BYTES = (int)sizeof(struct blx_frame_header_disk) + BLX_FRAME_MAX_EXTENTS * (int)sizeof(struct blx_extent_disk) +
+                          BLX_FRAME_MAX_DATA_BYTES,
+};
+
+struct blx_generation {
+    uint8_t bytes[BLX_GENERATION_BYTES]; /* all zero: none */
+};
+
+/* An extent of a frame. */
+struct blx_frame_extent {
+    struct blx_extent extent;
+    bool zero;
+};
+
+/* A frame that was read: a view that borrows the bytes it was parsed from. */
+struct blx_frame {
+    const uint8_t *bytes;
+    size_t frame_bytes;
+    enum blx_codec codec;
+    unsigned block_shift;
+    uint64_t seq;
+    struct blx_generation generation;
+    uint32_t extent_count;
+    uint32_t data_bytes;
+    const uint8_t *payload;
+    uint32_t payload_bytes;
+};
+
+/*
+ * Reads only the header at `bytes` (at least 64 bytes) and checks its sizes, so that a scanner learns how much to read.
+ * -EBADMSG where it cannot be a frame.
+ */
+int blx_frame_peek(const void *bytes, size_t *frame_bytes, struct blx_error *err);
+
+/*
+ * Validates a whole frame: magic, version, sizes against the limits, checksum, extents (each at least one block, no overflow,
+ * ascending and disjoint, data of the non-zero ones = data_bytes). `frame` borrows `bytes`. -EBADMSG with the reason.
+ */
+int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame, struct blx_error *err);
+
+/* The extent number `index` < frame->extent_count of a parsed frame. */
+struct blx_frame_extent blx_frame_extent_at(const struct blx_frame *frame, uint32_t index);
+
+/* -EBADMSG unless every extent of the frame lies inside a volume of `volume_blocks` blocks. */
+int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks, struct blx_error *err);
+
+/* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG where it does not unpack to just that. */
+int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err);
+
+/* What a frame is made of. `extents` ascending and disjoint; `data` is that of the non-zero extents in order. */
+struct blx_frame_content {
+    enum blx_codec codec;
+    unsigned block_shift;
+    struct blx_generation generation;
+    const struct blx_frame_extent *extents;
+    uint32_t extent_count;
+    const void *data;
+    uint32_t data_bytes;
+};
+
+/*
+ * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's size. Data that the codec does
+ * not make smaller is stored as BLX_CODEC_NONE. The frame is not complete until blx_frame_seal().
+ */
+size_t blx_frame_bound(const struct blx_frame_content *content);
+int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes, struct blx_error *err);
+
+/* Gives the packed frame its number and its checksum. Done by the sender, in the order of sending. */
+void blx_frame_seal(void *buffer, uint64_t seq);
+
+/* "none", "zlib", "zstd" and back; -EINVAL for another text. */
+const char *blx_codec_name(enum blx_codec codec);
+int blx_codec_parse(const char *text, enum blx_codec *codec, struct blx_error *err);
+
+/* A new random generation (a version 4 UUID) and its text, 36 characters. */
+int blx_generation_create(struct blx_generation *generation);
+enum { BLX_GENERATION_TEXT_BYTES = 37 };
+void blx_generation_format(const struct blx_generation *generation, char text[BLX_GENERATION_TEXT_BYTES]);
+bool blx_generation_equal(const struct blx_generation *a, const struct blx_generation *b);
+bool blx_generation_is_none(const struct blx_generation *generation);
