@@ -104,7 +104,7 @@ int blx_frame_peek(const void *bytes, size_t *frame_bytes, struct blx_error *err
 
 /*
  * Validates a whole frame: magic, version, sizes against the limits, checksum, extents (each at least one block, no overflow,
- * ascending and disjoint, data of the non-zero ones = data_bytes). `frame` borrows `bytes`. -EBADMSG with the reason.
+ * ascending and disjoint, data of the non-zero ones = data_bytes). `frame` borrows `bytes`. -EBADMSG with the reason; -ENOMEM.
  */
 int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame, struct blx_error *err);
 
@@ -130,7 +130,8 @@ struct blx_frame_content {
 
 /*
  * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's size. Data that the codec does
- * not make smaller is stored as BLX_CODEC_NONE. The frame is not complete until blx_frame_seal().
+ * not make smaller is stored as BLX_CODEC_NONE. The frame is not complete until blx_frame_seal(). -EINVAL for content that
+ * blx_frame_parse() would refuse; -ENOMEM.
  */
 size_t blx_frame_bound(const struct blx_frame_content *content);
 int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes, struct blx_error *err);
