@@ -48,7 +48,9 @@ void blx_error_prefix(struct blx_error *err, const char *format, ...)
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof(message))
         return;
-    snprintf(message + used, sizeof(message) - (size_t)used, ": %s", err->message);
+    /* One that gets too long loses its end. */
+    if (snprintf(message + used, sizeof(message) - (size_t)used, ": %s", err->message) < 0)
+        return;
     memcpy(err->message, message, sizeof(message));
 }
 
