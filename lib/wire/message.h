@@ -68,16 +68,18 @@ enum blx_consistency {
 struct blx_hello {
     uint32_t version_min;
     uint32_t version_max;
+    uint64_t features;     /* bits that this side can; blxrep/1 as it is has none */
     uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
     char agent_id[BLX_NAME_BYTES];
     char software[BLX_TEXT_BYTES]; /* "blxrep-agent 0.1.0" */
 };
 
 struct blx_welcome {
-    uint32_t version;
+    uint32_t version;                 /* the highest that both know */
+    uint64_t features;                /* those of HELLO that this side can too: in use from here on */
     uint64_t sync_freq_ms;
-    uint64_t heartbeat_ms;            /* each side sends something at least this often */
-    uint64_t window_bytes;            /* frames sent and not acknowledged, at most */
+    uint64_t heartbeat_ms;            /* each side sends something at least this often; not 0 */
+    uint64_t window_bytes;            /* frames sent and not acknowledged, at most, but always one; not 0 */
     blx_timestamp last_checkpoint;    /* 0: none yet */
 };
 
@@ -205,7 +207,8 @@ const char *blx_message_name(enum blx_message_type type);
 
 /*
  * Encodes header and body into `buffer` of `capacity` bytes. For FRAME only header and volume index are encoded (16 bytes in
- * all); the caller sends the frame's bytes right behind them, so that they are never copied. -EMSGSIZE where it does not fit.
+ * all); the caller sends the frame's bytes right behind them, so that they are never copied. -EMSGSIZE where it does not fit,
+ * -EINVAL for what blx_message_decode() would refuse. Texts that are too long are cut; what is not printable in them becomes '?'.
  */
 enum { BLX_MESSAGE_ENCODED_BYTES = 4096, BLX_FRAME_MESSAGE_PREFIX_BYTES = 16 };
 int blx_message_encode(const struct blx_message *message, uint8_t *buffer, size_t capacity, size_t *length);

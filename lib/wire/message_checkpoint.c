@@ -1,0 +1,118 @@
+/* The bodies of the messages about a checkpoint. */
+#include <errno.h>
+#include <string.h>
+
+#include "wire/message_disk.h"
+#include "wire/text.h"
+
+static int bad(struct blx_error *err, const char *reason)
+{
+    return blx_error_set(err, -EBADMSG, "%s", reason);
+}
+
+size_t blx_message_put_checkpoint_request(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_checkpoint_request_disk disk = {
+        .request = blx_le64_of(message->checkpoint_request.request),
+    };
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_checkpoint_request(const uint8_t *body, size_t body_bytes,
+                                       struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    (void)err;
+    struct blx_checkpoint_request_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    message->checkpoint_request.request = blx_le64_get(disk.request);
+    return 0;
+}
+
+size_t blx_message_put_checkpoint(const struct blx_message *message, uint8_t *body)
+{
+    const struct blx_checkpoint_message *checkpoint = &message->checkpoint;
+    struct blx_checkpoint_disk disk = {
+        .request = blx_le64_of(checkpoint->request),
+        .cut_realtime_ns = blx_le64_of(checkpoint->cut_realtime_ns),
+        .freeze_ns = blx_le64_of(checkpoint->freeze_ns),
+        .consistency = blx_le32_of((uint32_t)checkpoint->consistency),
+        .volume_count = blx_le32_of(checkpoint->volume_count),
+    };
+    blx_text_put(disk.note, sizeof(disk.note), checkpoint->note);
+    memcpy(body, &disk, sizeof(disk));
+    size_t bytes = sizeof(disk);
+    for (uint32_t i = 0; i < checkpoint->volume_count && i < BLX_MAX_VOLUMES; i++) {
+        blx_le64 seq = blx_le64_of(checkpoint->last_seq[i]);
+        memcpy(body + bytes, &seq, sizeof(seq));
+        bytes += sizeof(seq);
+    }
+    return bytes;
+}
+
+int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                               struct blx_error *err)
+{
+    struct blx_checkpoint_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_checkpoint_message *checkpoint = &message->checkpoint;
+    checkpoint->request = blx_le64_get(disk.request);
+    checkpoint->cut_realtime_ns = blx_le64_get(disk.cut_realtime_ns);
+    checkpoint->freeze_ns = blx_le64_get(disk.freeze_ns);
+    checkpoint->volume_count = blx_le32_get(disk.volume_count);
+    if (checkpoint->volume_count == 0 || checkpoint->volume_count > BLX_MAX_VOLUMES)
+        return bad(err, "the number of volumes is out of range");
+    if (body_bytes != sizeof(disk) + checkpoint->volume_count * sizeof(blx_le64))
+        return bad(err, "its size does not fit the number of volumes");
+    for (uint32_t i = 0; i < checkpoint->volume_count; i++) {
+        blx_le64 seq;
+        memcpy(&seq, body + sizeof(disk) + i * sizeof(seq), sizeof(seq));
+        checkpoint->last_seq[i] = blx_le64_get(seq);
+    }
+    int rc = blx_field_get_consistency(disk.consistency, &checkpoint->consistency, err);
+    return rc < 0 ? rc : blx_field_get_text(disk.note, checkpoint->note, "the note", err);
+}
+
+size_t blx_message_put_checkpoint_done(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_checkpoint_done_disk disk = {
+        .request = blx_le64_of(message->checkpoint_done.request),
+        .timestamp = blx_le64_of(message->checkpoint_done.timestamp),
+    };
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_checkpoint_done(const uint8_t *body, size_t body_bytes,
+                                    struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_checkpoint_done_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    message->checkpoint_done.request = blx_le64_get(disk.request);
+    int rc = blx_field_get_timestamp(disk.timestamp, &message->checkpoint_done.timestamp, err);
+    if (rc == 0 && message->checkpoint_done.timestamp == 0)
+        rc = bad(err, "it names no checkpoint");
+    return rc;
+}
+
+size_t blx_message_put_checkpoint_failed(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_checkpoint_failed_disk disk = {
+        .request = blx_le64_of(message->checkpoint_failed.request),
+    };
+    blx_text_put(disk.reason, sizeof(disk.reason), message->checkpoint_failed.reason);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_checkpoint_failed(const uint8_t *body, size_t body_bytes,
+                                      struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_checkpoint_failed_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    message->checkpoint_failed.request = blx_le64_get(disk.request);
+    return blx_field_get_text(disk.reason, message->checkpoint_failed.reason, "the reason", err);
+}

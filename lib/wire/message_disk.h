@@ -1,0 +1,188 @@
+/*
+ * The bodies of messages, byte for byte as proto/PROTOCOL.md gives them, and the functions that
+ * fill and read them. Private to lib/wire.
+ *
+ * put_NAME writes the body of a message and returns its size. get_NAME reads and validates a body
+ * whose size lies within the limits of messages.def: 0, or -EBADMSG with the reason in `err`.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/le.h"
+#include "wire/message.h"
+
+enum {
+    BLX_NAME_FIELD_BYTES = 72, /* BLX_NAME_BYTES and padding, so that what follows is aligned */
+    BLX_MESSAGE_MAX_BODY_BYTES = 1024, /* of every type but FRAME */
+};
+
+struct blx_message_header_disk {
+    blx_le32 body_bytes;
+    blx_le16 type;
+    blx_le16 flags; /* 0 */
+} __attribute__((packed));
+
+struct blx_hello_disk {
+    blx_le32 version_min;
+    blx_le32 version_max;
+    blx_le64 features;
+    blx_le32 volume_count;
+    blx_le32 reserved;
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    char software[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_welcome_disk {
+    blx_le32 version;
+    blx_le32 reserved;
+    blx_le64 features;
+    blx_le64 sync_freq_ms;
+    blx_le64 heartbeat_ms;
+    blx_le64 window_bytes;
+    blx_le64 last_checkpoint;
+} __attribute__((packed));
+
+struct blx_volume_disk {
+    blx_le32 volume;
+    blx_le32 block_shift;
+    blx_le64 size_bytes;
+    uint8_t generation[BLX_GENERATION_BYTES];
+    char name[BLX_NAME_FIELD_BYTES];
+    char device[BLX_TEXT_BYTES];
+    char identity[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_volume_state_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+    uint8_t generation[BLX_GENERATION_BYTES];
+    blx_le64 durable_seq;
+} __attribute__((packed));
+
+struct blx_begin_disk {
+    blx_le32 volume;
+    blx_le32 pass;
+    blx_le64 full_bytes;
+} __attribute__((packed));
+
+struct blx_frame_prefix_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+} __attribute__((packed));
+
+struct blx_ack_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+    blx_le64 durable_seq;
+} __attribute__((packed));
+
+struct blx_checkpoint_request_disk {
+    blx_le64 request;
+} __attribute__((packed));
+
+/* Followed by volume_count x le64 last_seq. */
+struct blx_checkpoint_disk {
+    blx_le64 request;
+    blx_le64 cut_realtime_ns;
+    blx_le64 freeze_ns;
+    blx_le32 consistency;
+    blx_le32 volume_count;
+    char note[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_checkpoint_done_disk {
+    blx_le64 request;
+    blx_le64 timestamp;
+} __attribute__((packed));
+
+struct blx_checkpoint_failed_disk {
+    blx_le64 request;
+    char reason[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_status_disk {
+    blx_le32 state;
+    blx_le32 reserved;
+    blx_le64 dirty_bytes;
+    blx_le64 done_bytes;
+    blx_le64 total_bytes;
+    blx_le64 missed_events;
+    char reason[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_error_disk {
+    char text[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_control_checkpoint_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+} __attribute__((packed));
+
+struct blx_control_done_disk {
+    blx_le32 ok;
+    blx_le32 reserved;
+    blx_le64 timestamp;
+    char text[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_control_agent_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    char peer[BLX_TEXT_BYTES];
+    struct blx_status_disk status;
+    blx_le64 last_checkpoint;
+    blx_le32 last_consistency;
+    blx_le32 volume_count;
+    blx_le64 connected_ms;
+    blx_le64 received_bytes;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
+_Static_assert(sizeof(struct blx_hello_disk) == 352, "HELLO");
+_Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
+_Static_assert(sizeof(struct blx_welcome_disk) == 48, "WELCOME");
+_Static_assert(sizeof(struct blx_volume_disk) == 616, "VOLUME");
+_Static_assert(offsetof(struct blx_volume_disk, name) == 32, "VOLUME");
+_Static_assert(sizeof(struct blx_volume_state_disk) == 32, "VOLUME_STATE");
+_Static_assert(sizeof(struct blx_begin_disk) == 16, "BEGIN");
+_Static_assert(sizeof(struct blx_frame_prefix_disk) + BLX_MESSAGE_HEADER_BYTES ==
+                   BLX_FRAME_MESSAGE_PREFIX_BYTES,
+               "FRAME");
+_Static_assert(sizeof(struct blx_ack_disk) == 16, "ACK");
+_Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
+_Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
+_Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
+_Static_assert(sizeof(struct blx_checkpoint_done_disk) == 16, "CHECKPOINT_DONE");
+_Static_assert(sizeof(struct blx_checkpoint_failed_disk) == 264, "CHECKPOINT_FAILED");
+_Static_assert(sizeof(struct blx_status_disk) == 296, "STATUS");
+_Static_assert(sizeof(struct blx_error_disk) == BLX_TEXT_BYTES, "ERROR");
+_Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKPOINT");
+_Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 656, "CONTROL_AGENT");
+_Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
+
+#define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
+    size_t blx_message_put_##name(const struct blx_message *message, uint8_t *body);               \
+    int blx_message_get_##name(const uint8_t *body, size_t body_bytes,                             \
+                               struct blx_message *message, struct blx_error *err);
+#include "proto/messages.def"
+#undef BLX_MESSAGE
+
+/* The checks that several bodies share. Each returns 0 or -EBADMSG with "<what> ..." as the reason.
+ */
+int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char *what,
+                       struct blx_error *err);
+int blx_field_get_name(const char *field, char name[BLX_NAME_BYTES], const char *what,
+                       struct blx_error *err);
+int blx_field_get_volume(blx_le32 field, uint32_t *volume, struct blx_error *err);
+int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx_error *err);
+int blx_field_get_consistency(blx_le32 field, enum blx_consistency *consistency,
+                              struct blx_error *err);
+int blx_field_check_reserved(blx_le32 field, struct blx_error *err);
+void blx_field_put_name(char *field, const char *name);
+
+/* STATUS's body is also part of CONTROL_AGENT. `least` is the lowest state that may stand there. */
+struct blx_status_disk blx_status_put(const struct blx_status *status);
+int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state least,
+                   struct blx_status *status, struct blx_error *err);

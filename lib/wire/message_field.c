@@ -1,0 +1,103 @@
+#include <errno.h>
+#include <string.h>
+
+#include "wire/message_disk.h"
+#include "wire/text.h"
+
+static int bad(struct blx_error *err, const char *what, const char *why)
+{
+    return blx_error_set(err, -EBADMSG, "%s %s", what, why);
+}
+
+int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char *what,
+                       struct blx_error *err)
+{
+    if (!blx_text_is_valid(field, BLX_TEXT_BYTES))
+        return bad(err, what, "is no printable text");
+    memcpy(text, field, BLX_TEXT_BYTES);
+    return 0;
+}
+
+int blx_field_get_name(const char *field, char name[BLX_NAME_BYTES], const char *what,
+                       struct blx_error *err)
+{
+    /* Printable first, because blx_name_check() quotes the name in its message. */
+    if (!blx_text_is_valid(field, BLX_NAME_FIELD_BYTES))
+        return bad(err, what, "is no printable text");
+    if (blx_name_check(what, field, err) < 0)
+        return -EBADMSG;
+    memcpy(name, field, BLX_NAME_BYTES);
+    return 0;
+}
+
+void blx_field_put_name(char *field, const char *name)
+{
+    memset(field, 0, BLX_NAME_FIELD_BYTES);
+    memcpy(field, name, strnlen(name, BLX_NAME_BYTES - 1));
+}
+
+int blx_field_get_volume(blx_le32 field, uint32_t *volume, struct blx_error *err)
+{
+    if (blx_le32_get(field) >= BLX_MAX_VOLUMES)
+        return bad(err, "the volume's index", "is out of range");
+    *volume = blx_le32_get(field);
+    return 0;
+}
+
+int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx_error *err)
+{
+    blx_timestamp value = blx_le64_get(field);
+    blx_timestamp same = 0;
+    if (value != 0) {
+        char text[BLX_TIMESTAMP_TEXT_BYTES];
+        blx_timestamp_format(value, text);
+        if (blx_timestamp_parse(text, &same, NULL) < 0 || same != value)
+            return bad(err, "the timestamp", "is no real date and time");
+    }
+    *timestamp = value;
+    return 0;
+}
+
+int blx_field_get_consistency(blx_le32 field, enum blx_consistency *consistency,
+                              struct blx_error *err)
+{
+    if (blx_le32_get(field) > BLX_CONSISTENCY_FILESYSTEM)
+        return bad(err, "the consistency", "is out of range");
+    *consistency = (enum blx_consistency)blx_le32_get(field);
+    return 0;
+}
+
+int blx_field_check_reserved(blx_le32 field, struct blx_error *err)
+{
+    return blx_le32_get(field) == 0 ? 0 : bad(err, "a reserved field", "is not zero");
+}
+
+struct blx_status_disk blx_status_put(const struct blx_status *status)
+{
+    struct blx_status_disk disk = {
+        .state = blx_le32_of((uint32_t)status->state),
+        .dirty_bytes = blx_le64_of(status->dirty_bytes),
+        .done_bytes = blx_le64_of(status->done_bytes),
+        .total_bytes = blx_le64_of(status->total_bytes),
+        .missed_events = blx_le64_of(status->missed_events),
+    };
+    blx_text_put(disk.reason, sizeof(disk.reason), status->reason);
+    return disk;
+}
+
+int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state least,
+                   struct blx_status *status, struct blx_error *err)
+{
+    uint32_t state = blx_le32_get(disk->state);
+    if (state < (uint32_t)least || state > BLX_AGENT_CHECKPOINT)
+        return bad(err, "the state", "is out of range");
+    int rc = blx_field_check_reserved(disk->reserved, err);
+    if (rc < 0)
+        return rc;
+    status->state = (enum blx_agent_state)state;
+    status->dirty_bytes = blx_le64_get(disk->dirty_bytes);
+    status->done_bytes = blx_le64_get(disk->done_bytes);
+    status->total_bytes = blx_le64_get(disk->total_bytes);
+    status->missed_events = blx_le64_get(disk->missed_events);
+    return blx_field_get_text(disk->reason, status->reason, "the reason", err);
+}

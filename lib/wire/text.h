@@ -1,0 +1,20 @@
+/*
+ * Texts in messages: UTF-8 without control characters, in a field of fixed size, padded with NULs.
+ * Private to lib/wire.
+ *
+ * Threads: all functions are pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Copies `text` into the field, cut where it is too long. What is no printable UTF-8 becomes '?',
+ * so that a text of whatever origin (a hook's output, a path) never makes a message that the other
+ * side refuses.
+ */
+void blx_text_put(char *field, size_t field_bytes, const char *text);
+
+/* Whether the field holds what blx_text_put() could have written. */
+bool blx_text_is_valid(const char *field, size_t field_bytes);
