@@ -1,0 +1,1 @@
+blx_unit_test(base/notify)
