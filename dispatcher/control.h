@@ -1,0 +1,33 @@
+/*
+ * DIR/control.sock, through which `blxrep` asks the running dispatcher for a checkpoint or for the
+ * state of its agents. The socket has mode 0600 and the owner of DIR: who may write the store may
+ * ask. One request a connection.
+ *
+ * It is made under another name and renamed, so that one left by a dispatcher that was killed is
+ * replaced; the store's lock sees to it that there is no other dispatcher. Paths are used relative
+ * to a descriptor of DIR, as a socket's path may have 107 bytes only.
+ *
+ * Threads: one that accepts, one for each client (at most BLX_CONTROL_MAX_CLIENTS; more are closed
+ * at once). Start and stop are main()'s.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "dispatcher/dispatcher.h"
+
+enum { BLX_CONTROL_MAX_CLIENTS = 32 };
+
+#define BLX_CONTROL_SOCKET_NAME "control.sock"
+
+struct blx_control;
+
+int blx_control_start(struct blx_dispatcher *dispatcher, struct blx_control **control,
+                      struct blx_error *err);
+
+/*
+ * Removes the socket and waits for the threads, until `deadline_ns` (blx_clock_ns()); -ETIMEDOUT
+ * where some are still running: then nothing was freed and the process had better exit.
+ * blx_registry_stop() must have been called.
+ */
+int blx_control_stop(struct blx_control *control, uint64_t deadline_ns);

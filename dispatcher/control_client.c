@@ -1,0 +1,175 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/name.h"
+#include "dispatcher/control_private.h"
+#include "store/manifest.h"
+#include "wire/conn.h"
+
+enum { CLIENT_TIMEOUT_MS = 10 * 1000 };
+
+struct client {
+    struct blx_dispatcher *dispatcher;
+    struct blx_conn *conn;
+    int fd; /* a duplicate of the connection's, for poll() */
+    int stop_fd;
+};
+
+static int send_done(struct client *client, const struct blx_control_done *done)
+{
+    const struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DONE, .control_done = *done};
+    return blx_conn_send(client->conn, &message, NULL); /* a client that has gone wants no answer */
+}
+
+static int send_failure(struct client *client, const struct blx_error *err)
+{
+    struct blx_control_done done = {.ok = false};
+    snprintf(done.text, sizeof(done.text), "%.*s", (int)sizeof(done.text) - 1, err->message);
+    return send_done(client, &done);
+}
+
+/* 0 when it is over, -ECANCELED when the client has hung up or the dispatcher stops first. */
+static int wait_for_outcome(const struct client *client, const struct blx_registry_waiter *waiter)
+{
+    struct pollfd fds[] = {
+        {.fd = waiter->event_fd, .events = POLLIN},
+        {.fd = client->fd, .events = POLLRDHUP},
+    };
+    for (;;) {
+        if (poll(fds, 2, -1) < 0) {
+            if (errno != EINTR)
+                return -errno;
+            continue;
+        }
+        if (fds[0].revents != 0)
+            return 0;
+        if (fds[1].revents != 0)
+            return -ECANCELED;
+    }
+}
+
+static int check_agent(const struct client *client, const char *agent_id, struct blx_error *err)
+{
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc == 0 && !blx_store_has_agent(client->dispatcher->store, agent_id))
+        rc = blx_error_set(err, -ENOENT,
+                           "the agent '%s' is not known here: it has never been connected",
+                           agent_id);
+    return rc;
+}
+
+static int serve_checkpoint(struct client *client, const char *agent_id)
+{
+    struct blx_registry *registry = &client->dispatcher->registry;
+    struct blx_error err = {0};
+    BLX_CLEANUP_FD int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct blx_registry_waiter waiter = {.event_fd = event_fd};
+
+    int rc = check_agent(client, agent_id, &err);
+    if (rc == 0 && event_fd < 0)
+        rc = blx_error_errno(&err, -EMFILE, "no descriptor to wait with");
+    if (rc == 0)
+        rc = blx_registry_ask(registry, agent_id, &waiter, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    blx_log_info("agent '%s': a checkpoint was asked for by hand", agent_id);
+    rc = wait_for_outcome(client, &waiter);
+    bool finished = blx_registry_unask(registry, &waiter);
+    return rc == 0 && finished ? send_done(client, &waiter.outcome) : rc;
+}
+
+/* What is known of an agent without a session: what its newest manifest says. */
+static void describe_offline(const struct blx_store *store, const char *agent_id,
+                             struct blx_control_agent *agent)
+{
+    struct blx_error err = {0};
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+
+    snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", agent_id);
+    agent->status.state = BLX_AGENT_OFFLINE;
+    int rc = blx_manifest_latest(store, agent_id, &agent->last_checkpoint, &err);
+    if (rc == 0 && agent->last_checkpoint != 0)
+        rc = blx_manifest_read(store, agent_id, agent->last_checkpoint, &manifest, &err);
+    if (rc == 0 && agent->last_checkpoint != 0) {
+        agent->last_consistency = manifest.consistency;
+        agent->volume_count = manifest.volume_count;
+    }
+    if (rc < 0)
+        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+                 (int)sizeof(agent->status.reason) - 1, err.message);
+}
+
+static int send_agent(struct client *client, const char *agent_id)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_AGENT};
+    if (!blx_registry_describe(&client->dispatcher->registry, agent_id, &message.control_agent))
+        describe_offline(client->dispatcher->store, agent_id, &message.control_agent);
+    return blx_conn_send(client->conn, &message, NULL);
+}
+
+static int serve_status(struct client *client)
+{
+    struct blx_error err = {0};
+    char **agent_ids = NULL;
+    size_t count = 0;
+
+    int rc = blx_store_list_agents(client->dispatcher->store, &agent_ids, &count, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = send_agent(client, agent_ids[i]);
+    blx_store_free_agents(agent_ids, count);
+    const struct blx_control_done done = {.ok = true};
+    return rc == 0 ? send_done(client, &done) : rc;
+}
+
+/* The request must come soon, as each client holds a thread. */
+static int wait_for_request(const struct client *client)
+{
+    struct pollfd fds[] = {
+        {.fd = client->fd, .events = POLLIN},
+        {.fd = client->stop_fd, .events = POLLIN},
+    };
+    int ready = poll(fds, 2, CLIENT_TIMEOUT_MS);
+    return ready > 0 && fds[1].revents == 0 ? 0 : -ETIMEDOUT;
+}
+
+static void serve(struct client *client)
+{
+    struct blx_message message;
+    struct blx_error err = {0};
+
+    if (wait_for_request(client) < 0 ||
+        blx_conn_recv(client->conn, CLIENT_TIMEOUT_MS, &message, &err) < 0)
+        return;
+    if (message.type == BLX_MESSAGE_CONTROL_CHECKPOINT) {
+        serve_checkpoint(client, message.control_checkpoint.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {
+        serve_status(client);
+    } else {
+        blx_error_set(&err, -EPROTO, "%s is no request of the control socket",
+                      blx_message_name(message.type));
+        send_failure(client, &err);
+    }
+}
+
+void blx_control_serve(struct blx_dispatcher *dispatcher, int fd, int stop_fd)
+{
+    BLX_CLEANUP_FD int poll_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    struct client client = {.dispatcher = dispatcher, .fd = poll_fd, .stop_fd = stop_fd};
+
+    if (poll_fd < 0 || blx_conn_new(fd, NULL, CLIENT_TIMEOUT_MS, &client.conn, NULL) < 0) {
+        close(fd);
+        return;
+    }
+    serve(&client);
+    blx_conn_free(client.conn);
+}

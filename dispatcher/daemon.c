@@ -1,0 +1,166 @@
+#include "dispatcher/daemon.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "base/units.h"
+#include "base/version.h"
+#include "dispatcher/control.h"
+#include "dispatcher/dispatcher.h"
+#include "dispatcher/scheduler.h"
+#include "dispatcher/server.h"
+#include "tls/pki.h"
+
+enum { CERTIFICATE_WARNING_DAYS = 30 };
+
+static void close_store(struct blx_store *store)
+{
+    blx_store_close(store);
+}
+
+static void notify(const char *state)
+{
+    if (blx_notify(state) < 0)
+        blx_log_warning("the service manager at $NOTIFY_SOCKET could not be told \"%s\"", state);
+}
+
+/* The site's own certificates where the configuration names some, otherwise those under DIR/pki,
+ * made if need be. */
+static int make_tls(const struct blx_config *config, struct blx_tls_context **tls,
+                    struct blx_error *err)
+{
+    char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    struct blx_tls_files files = {
+        .ca = config->tls.ca, .cert = config->tls.cert, .key = config->tls.key};
+
+    if (files.ca == NULL) {
+        int rc = blx_pki_ensure(config->data_dir, err);
+        if (rc == 0)
+            rc = blx_path_format(ca, sizeof(ca), err, "%s/pki/ca.pem", config->data_dir);
+        if (rc == 0)
+            rc =
+                blx_path_format(cert, sizeof(cert), err, "%s/pki/dispatcher.pem", config->data_dir);
+        if (rc == 0)
+            rc = blx_path_format(key, sizeof(key), err, "%s/pki/dispatcher.key", config->data_dir);
+        if (rc < 0)
+            return rc;
+        files = (struct blx_tls_files){.ca = ca, .cert = cert, .key = key};
+    }
+    int rc = blx_tls_context_new_server(&files, tls, err);
+    if (rc < 0)
+        return rc;
+    int64_t days_left = blx_tls_context_days_left(*tls);
+    if (days_left < CERTIFICATE_WARNING_DAYS)
+        blx_log_warning("the certificate '%s' expires in %" PRId64
+                        " days: agents refuse it afterwards",
+                        files.cert, days_left);
+    return 0;
+}
+
+static void log_listening(const struct blx_config *config, int listen_fd)
+{
+    char address[BLX_TEXT_BYTES] = "an unknown address", period[BLX_UNIT_TEXT_BYTES];
+    char status[BLX_TEXT_BYTES + 64];
+
+    blx_server_address(listen_fd, address, NULL);
+    blx_log_info(
+        "listening on %s, data in '%s', a checkpoint of every agent each %s (blxrep-dispatcher %s)",
+        address, config->data_dir, blx_duration_format(config->sync_freq_ms, period), BLX_VERSION);
+    snprintf(status, sizeof(status), "READY=1\nSTATUS=Listening on %s", address);
+    notify(status);
+}
+
+/*
+ * Ends all threads but this one. Where some do not end the process does, at once: what they hold
+ * cannot be freed under them.
+ */
+static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
+                         struct blx_control *control)
+{
+    uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
+    uint64_t cut_ns = deadline_ns - BLX_DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
+
+    notify("STOPPING=1");
+    blx_registry_stop(&dispatcher->registry);
+    blx_scheduler_stop(scheduler);
+    int control_rc = blx_control_stop(control, deadline_ns);
+    int sessions_rc = blx_threads_wait(&dispatcher->sessions, cut_ns);
+    if (sessions_rc < 0) {
+        blx_registry_cut(&dispatcher->registry);
+        sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
+    }
+    if (control_rc == 0 && sessions_rc == 0)
+        return;
+    blx_log_warning("stopped while a session was still at work on the disk; nothing that was "
+                    "acknowledged is lost");
+    _exit(BLX_EXIT_OK);
+}
+
+static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *config, int listen_fd,
+                 int stop_fd, struct blx_error *err)
+{
+    struct blx_scheduler scheduler;
+    struct blx_control *control = NULL;
+
+    int rc = blx_control_start(dispatcher, &control, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms, err);
+    if (rc < 0) {
+        blx_control_stop(control, UINT64_MAX);
+        return rc;
+    }
+    log_listening(config, listen_fd);
+    rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
+    blx_log_info("stopping");
+    stop_threads(dispatcher, &scheduler, control);
+    return rc;
+}
+
+static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
+                                   const struct blx_config *config, int listen_fd, int stop_fd,
+                                   struct blx_error *err)
+{
+    int rc = blx_registry_init(&dispatcher->registry, BLX_DISPATCHER_MAX_PENDING);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "making the registry");
+    rc = blx_threads_init(&dispatcher->sessions, UINT_MAX);
+    if (rc == 0) {
+        rc = serve(dispatcher, config, listen_fd, stop_fd, err);
+        blx_threads_done(&dispatcher->sessions);
+    } else {
+        blx_error_errno(err, rc, "making the sessions' thread group");
+    }
+    blx_registry_done(&dispatcher->registry);
+    return rc;
+}
+
+int blx_daemon_run(const struct blx_config *config, int stop_fd, struct blx_error *err)
+{
+    BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
+
+    int rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
+    if (rc == 0)
+        rc = make_tls(config, &tls, err);
+    if (rc < 0)
+        return rc;
+    int fd = blx_address_listen(config->listen, err);
+    if (fd < 0)
+        return fd;
+    BLX_CLEANUP_FD int listen_fd = fd;
+    struct blx_dispatcher dispatcher = {
+        .store = &store,
+        .tls = tls,
+        .sync_freq_ms = config->sync_freq_ms,
+        .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
+        .refusals = BLX_RATE_INIT,
+    };
+    return serve_with_shared_state(&dispatcher, config, listen_fd, stop_fd, err);
+}

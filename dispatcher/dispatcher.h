@@ -1,0 +1,37 @@
+/*
+ * What the threads of the dispatcher share: one accept loop (server.h), one thread per connection
+ * (session.h), the scheduler (scheduler.h), and the control socket with a thread per client
+ * (control.h). Everything here but the registry is made before the threads start and only read
+ * afterwards; the registry (registry.h) is the one piece of changing state, with its own lock.
+ *
+ * Owner: main().
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "dispatcher/rate.h"
+#include "dispatcher/registry.h"
+#include "dispatcher/threads.h"
+#include "store/store.h"
+#include "tls/tls.h"
+
+enum {
+    BLX_DISPATCHER_HEARTBEAT_MS = 10 * 1000,
+    BLX_DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
+    BLX_DISPATCHER_MAX_PENDING = 64,         /* connections that have not said yet who they are */
+    BLX_DISPATCHER_SYNC_BYTES =
+        8 * 1024 * 1024, /* received and not synced, at most, while more comes */
+    BLX_DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,
+    BLX_DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
+};
+
+struct blx_dispatcher {
+    const struct blx_store *store;
+    struct blx_tls_context *tls;
+    uint64_t sync_freq_ms;
+    uint64_t heartbeat_ms;
+    struct blx_registry registry;
+    struct blx_threads sessions;
+    struct blx_rate refusals; /* log lines about connections that never became a session */
+};

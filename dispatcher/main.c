@@ -1,0 +1,80 @@
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "config/config.h"
+#include "dispatcher/daemon.h"
+
+static int fail(enum blx_exit code, const struct blx_error *err)
+{
+    fprintf(stderr, "blxrep-dispatcher: %s\n", err->message);
+    return code;
+}
+
+/* SIGTERM and SIGINT arrive in the accept loop's poll(); a peer that hangs up is an errno, no
+ * signal. */
+static int block_signals(struct blx_error *err)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+        return blx_error_errno(err, -errno, "blocking signals");
+    int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? blx_error_errno(err, -errno, "making a descriptor for signals") : fd;
+}
+
+/*
+ * A session needs a handful of descriptors. Frames come and go at up to 1 MiB each: as mappings of
+ * their own they go back to the kernel, and few arenas keep hundreds of mostly idle threads from
+ * hoarding the rest.
+ */
+static void prepare_process(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_ARENA_MAX, 4);
+}
+
+int main(int argc, char **argv)
+{
+    BLX_CLEANUP_CONFIG struct blx_config config = {0};
+    enum blx_config_result result = BLX_CONFIG_RUN;
+    struct blx_error err = {0};
+
+    if (blx_config_load(BLX_COMMAND_DISPATCHER, argc, argv, &config, &result, &err) < 0)
+        return fail(BLX_EXIT_USAGE, &err);
+    if (result == BLX_CONFIG_HELP) {
+        blx_config_print_help(
+            BLX_COMMAND_DISPATCHER, "blxrep-dispatcher --data-dir=DIR --sync-freq=N [options]",
+            "Receives the disks of all agents and keeps restorable checkpoints of them.", stdout);
+        return BLX_EXIT_OK;
+    }
+    if (result == BLX_CONFIG_VERSION) {
+        printf("blxrep-dispatcher %s\n", BLX_VERSION);
+        return BLX_EXIT_OK;
+    }
+    if (blx_config_require(BLX_COMMAND_DISPATCHER, &config, &err) < 0)
+        return fail(BLX_EXIT_USAGE, &err);
+    if (config.verbose)
+        blx_log_set_level(BLX_LOG_DEBUG);
+
+    prepare_process();
+    int signals = block_signals(&err);
+    if (signals < 0)
+        return fail(BLX_EXIT_FAILED, &err);
+    BLX_CLEANUP_FD int signal_fd = signals;
+    return blx_daemon_run(&config, signal_fd, &err) < 0 ? fail(BLX_EXIT_FAILED, &err) : BLX_EXIT_OK;
+}

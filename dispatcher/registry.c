@@ -1,0 +1,347 @@
+#include "dispatcher/registry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "dispatcher/wait.h"
+
+int blx_registry_init(struct blx_registry *registry, unsigned pending_limit)
+{
+    *registry = (struct blx_registry){
+        .pending_limit = pending_limit,
+        .takeover_ms = BLX_REGISTRY_TAKEOVER_MS,
+    };
+    int rc = blx_cond_init(&registry->changed);
+    if (rc < 0)
+        return rc;
+    rc = -pthread_mutex_init(&registry->lock, NULL);
+    if (rc < 0)
+        pthread_cond_destroy(&registry->changed);
+    return rc;
+}
+
+void blx_registry_done(struct blx_registry *registry)
+{
+    pthread_mutex_destroy(&registry->lock);
+    pthread_cond_destroy(&registry->changed);
+}
+
+static void wake(int event_fd)
+{
+    /* It refuses only at its maximum, and then it is readable anyway. */
+    (void)eventfd_write(event_fd, 1);
+}
+
+static void give_orders(struct blx_registry_entry *entry)
+{
+    atomic_store(&entry->has_orders, true);
+    wake(entry->wake_fd);
+}
+
+static void tell_to_end(struct blx_registry_entry *entry, enum blx_registry_ending ending)
+{
+    if (entry->ending != BLX_ENDING_NONE)
+        return;
+    entry->ending = ending;
+    give_orders(entry);
+}
+
+static struct blx_registry_entry *find_live(const struct blx_registry *registry,
+                                            const char *agent_id)
+{
+    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+        if (entry->live && strcmp(entry->agent_id, agent_id) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         struct blx_error *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&registry->lock);
+    if (registry->stopping) {
+        rc = blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
+    } else if (registry->pending >= registry->pending_limit) {
+        rc = blx_error_set(err, -EAGAIN,
+                           "%u connections that have not said who they are wait already",
+                           registry->pending);
+    } else {
+        entry->next = registry->entries;
+        registry->entries = entry;
+        registry->pending++;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+static uint64_t ms_from_now(uint64_t ms)
+{
+    return blx_clock_ns() + ms * 1000000;
+}
+
+/* With the lock held: waits until no session of the agent is left. */
+static int wait_for_place(struct blx_registry *registry, const char *agent_id,
+                          struct blx_error *err)
+{
+    uint64_t deadline_ns = ms_from_now(registry->takeover_ms);
+    bool forced = false;
+    for (;;) {
+        if (registry->stopping)
+            return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
+        struct blx_registry_entry *other = find_live(registry, agent_id);
+        if (other == NULL)
+            return 0;
+        tell_to_end(other, BLX_ENDING_TAKEN_OVER);
+        if (blx_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) != -ETIMEDOUT)
+            continue;
+        if (forced)
+            return blx_error_set(
+                err, -EBUSY,
+                "an older session of the agent '%s' from %s has not ended yet: try again", agent_id,
+                other->peer);
+        other = find_live(registry, agent_id);
+        if (other != NULL)
+            shutdown(other->socket_fd, SHUT_RDWR);
+        deadline_ns = ms_from_now(registry->takeover_ms);
+        forced = true;
+    }
+}
+
+int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry *entry,
+                       const char *agent_id, struct blx_error *err)
+{
+    pthread_mutex_lock(&registry->lock);
+    int rc = wait_for_place(registry, agent_id, err);
+    if (rc == 0) {
+        snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
+        entry->live = true;
+        registry->pending--;
+        pthread_cond_broadcast(&registry->changed);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+static void finish_waiter(struct blx_registry_waiter *waiter,
+                          const struct blx_control_done *outcome)
+{
+    waiter->entry = NULL;
+    waiter->outcome = *outcome;
+    wake(waiter->event_fd);
+}
+
+/* Finishes the waiters of `request`; 0: all. */
+static void finish_waiters(struct blx_registry_entry *entry, uint64_t request,
+                           const struct blx_control_done *outcome)
+{
+    struct blx_registry_waiter **link = &entry->waiters;
+    while (*link != NULL) {
+        struct blx_registry_waiter *waiter = *link;
+        if (request != 0 && waiter->request != request) {
+            link = &waiter->next;
+            continue;
+        }
+        *link = waiter->next;
+        finish_waiter(waiter, outcome);
+    }
+}
+
+static void fail_waiters(struct blx_registry_entry *entry, const char *reason)
+{
+    struct blx_control_done outcome = {.ok = false};
+    snprintf(outcome.text, sizeof(outcome.text), "%s", reason);
+    finish_waiters(entry, 0, &outcome);
+}
+
+void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry *entry,
+                        const char *reason)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct blx_registry_entry **link = &registry->entries; *link != NULL;
+         link = &(*link)->next) {
+        if (*link == entry) {
+            *link = entry->next;
+            break;
+        }
+    }
+    if (!entry->live)
+        registry->pending--;
+    entry->live = false;
+    fail_waiters(entry, reason);
+    pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         struct blx_registry_orders *orders)
+{
+    uint64_t ignored;
+
+    pthread_mutex_lock(&registry->lock);
+    atomic_store(&entry->has_orders, false);
+    if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
+        ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
+    *orders = (struct blx_registry_orders){.ending = entry->ending};
+    if (entry->ready && entry->queued_request != 0 && entry->sent_request == 0) {
+        orders->request = entry->queued_request;
+        entry->sent_request = entry->queued_request;
+        entry->queued_request = 0;
+        entry->asked_ns = blx_clock_ns();
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry *entry,
+                        bool full_pass)
+{
+    pthread_mutex_lock(&registry->lock);
+    entry->ready = true;
+    entry->full_pass = full_pass;
+    if (entry->queued_request != 0)
+        give_orders(entry);
+    pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         const struct blx_status *status)
+{
+    pthread_mutex_lock(&registry->lock);
+    entry->status = *status;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
+                       blx_timestamp timestamp, enum blx_consistency consistency)
+{
+    pthread_mutex_lock(&registry->lock);
+    entry->last_checkpoint = timestamp;
+    entry->last_consistency = consistency;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,
+                          uint64_t request, uint64_t *asked_ns)
+{
+    pthread_mutex_lock(&registry->lock);
+    bool is_sent = request != 0 && entry->sent_request == request;
+    if (is_sent)
+        *asked_ns = entry->asked_ns;
+    pthread_mutex_unlock(&registry->lock);
+    return is_sent;
+}
+
+void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         const struct blx_control_done *outcome)
+{
+    pthread_mutex_lock(&registry->lock);
+    uint64_t request = entry->sent_request;
+    entry->sent_request = 0;
+    entry->beat.skipping = false;
+    if (outcome->ok)
+        entry->full_pass = false;
+    if (request != 0)
+        finish_waiters(entry, request, outcome);
+    if (entry->queued_request != 0)
+        give_orders(entry);
+    pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_registry_entry *entry,
+                                    uint64_t now_ns)
+{
+    if (entry->queued_request == 0) {
+        entry->queued_request = ++registry->last_request;
+        if (entry->sent_request == 0)
+            entry->asked_ns = now_ns;
+        give_orders(entry);
+    }
+    return entry->queued_request;
+}
+
+int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
+                     struct blx_registry_waiter *waiter, struct blx_error *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&registry->lock);
+    struct blx_registry_entry *entry = find_live(registry, agent_id);
+    if (registry->stopping) {
+        rc = blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
+    } else if (entry == NULL || entry->ending != BLX_ENDING_NONE) {
+        rc = blx_error_set(
+            err, -ENOTCONN,
+            "the agent '%s' is not connected: start blxrep-agent on its machine, or see its log",
+            agent_id);
+    } else {
+        waiter->request = blx_registry_queue_request(registry, entry, blx_clock_ns());
+        waiter->entry = entry;
+        waiter->next = entry->waiters;
+        entry->waiters = waiter;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter)
+{
+    pthread_mutex_lock(&registry->lock);
+    bool finished = waiter->entry == NULL;
+    if (!finished) {
+        struct blx_registry_waiter **link = &waiter->entry->waiters;
+        while (*link != waiter)
+            link = &(*link)->next;
+        *link = waiter->next;
+        waiter->entry = NULL;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return finished;
+}
+
+bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
+                           struct blx_control_agent *agent)
+{
+    pthread_mutex_lock(&registry->lock);
+    const struct blx_registry_entry *entry = find_live(registry, agent_id);
+    if (entry != NULL) {
+        memcpy(agent->agent_id, entry->agent_id, sizeof(agent->agent_id));
+        memcpy(agent->peer, entry->peer, sizeof(agent->peer));
+        agent->status = entry->status;
+        agent->last_checkpoint = entry->last_checkpoint;
+        agent->last_consistency = entry->last_consistency;
+        agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;
+        agent->received_bytes = atomic_load(&entry->frame_bytes);
+        agent->volume_count = entry->volume_count;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return entry != NULL;
+}
+
+void blx_registry_stop(struct blx_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    registry->stopping = true;
+    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+        if (!entry->live)
+            shutdown(entry->socket_fd, SHUT_RDWR);
+        tell_to_end(entry, BLX_ENDING_STOPPING);
+        fail_waiters(entry, "the dispatcher is stopping");
+    }
+    pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_cut(struct blx_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next)
+        shutdown(entry->socket_fd, SHUT_RDWR);
+    pthread_mutex_unlock(&registry->lock);
+}

@@ -1,0 +1,181 @@
+/*
+ * Who is connected: every connection from its accept to its end, the sessions among them, and the
+ * checkpoint requests with the clients that wait for one. It is the only changing state that the
+ * dispatcher's threads share.
+ *
+ * An entry is a part of its session's struct; the registry links it from blx_registry_connect() (by
+ * the accepting thread) to blx_registry_leave() (by the session's own). All sending to an agent is
+ * done by that thread too: other threads leave it an order (send a request, end) and wake it
+ * through `wake_fd`, so that one agent that reads nothing holds up nobody else.
+ *
+ * Requests. An agent has at most one request in its hands (`sent`). One that is asked for meanwhile
+ * is `queued` and sent afterwards: its cut then lies after the asking, which is what the one who
+ * asked wants to wait for. Several who ask meanwhile share it.
+ *
+ * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
+ * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
+ * logs while holding it. `changed` is signalled when an entry comes, gets ready or leaves, a
+ * request ends, or the registry stops; the scheduler and those who take over wait for it.
+ *
+ * Threads: any, except where a function says "the session". Times are blx_clock_ns().
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/name.h"
+#include "base/timestamp.h"
+#include "wire/message.h"
+
+enum { BLX_REGISTRY_TAKEOVER_MS = 5 * 1000 };
+
+/* Why a session is told to end. */
+enum blx_registry_ending {
+    BLX_ENDING_NONE = 0,
+    BLX_ENDING_TAKEN_OVER, /* another session of the agent is there */
+    BLX_ENDING_STOPPING,   /* the dispatcher ends */
+};
+
+/* When the scheduler asks this agent next: the scheduler's own fields. */
+struct blx_registry_beat {
+    uint64_t due_ns; /* 0: not worked out yet */
+    bool skipping;   /* a beat was skipped since the last request ended */
+};
+
+struct blx_registry_waiter;
+
+struct blx_registry_entry {
+    /* Constant while linked; filled by the session before blx_registry_connect(). */
+    int socket_fd; /* for shutdown() only */
+    int wake_fd;   /* an eventfd, non-blocking */
+    uint64_t connected_ns;
+    char peer[BLX_TEXT_BYTES];
+
+    /* Constant once the session is live. */
+    char agent_id[BLX_NAME_BYTES];
+    uint32_t volume_count;
+
+    atomic_bool has_orders;            /* look with blx_registry_orders() */
+    atomic_uint_least64_t frame_bytes; /* frames received in this session */
+
+    /* Guarded by the registry's lock. */
+    struct blx_registry_entry *next;
+    bool live;  /* past blx_registry_enter() */
+    bool ready; /* every volume has begun: requests may be sent */
+    bool full_pass;
+    enum blx_registry_ending ending;
+    struct blx_status status;
+    blx_timestamp last_checkpoint;
+    enum blx_consistency last_consistency;
+    uint64_t queued_request; /* 0: none */
+    uint64_t sent_request;   /* 0: none */
+    uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
+    struct blx_registry_beat beat;
+    struct blx_registry_waiter *waiters;
+};
+
+/* Somebody who waits for a checkpoint. The memory is the waiting thread's; `event_fd` becomes
+ * readable when it is over. */
+struct blx_registry_waiter {
+    int event_fd;
+    uint64_t request; /* constant while linked */
+    struct blx_registry_waiter *next;
+    struct blx_registry_entry *entry; /* NULL: finished, not linked */
+    struct blx_control_done outcome;  /* valid once it is finished */
+};
+
+struct blx_registry {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned pending_limit;
+    uint64_t takeover_ms; /* constant: how long an older session may take to end by itself, and then
+                             by force */
+    struct blx_registry_entry *entries;
+    unsigned pending;
+    bool stopping;
+    uint64_t last_request;
+};
+
+int blx_registry_init(struct blx_registry *registry, unsigned pending_limit);
+void blx_registry_done(struct blx_registry *registry);
+
+/* Links the entry as a connection that has not said who it is. -EAGAIN at the limit of those;
+ * -ESHUTDOWN. */
+int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         struct blx_error *err);
+
+/*
+ * The session: makes the entry the live session of `agent_id`. Another one of that agent is told to
+ * end and waited for, `takeover_ms`; then its socket is shut down and it is waited for as long
+ * again; then -EBUSY. -ESHUTDOWN when the dispatcher stops meanwhile.
+ */
+int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry *entry,
+                       const char *agent_id, struct blx_error *err);
+
+/* The session: unlinks the entry, after it has left the store. Whoever waits for its requests fails
+ * with `reason`. */
+void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry *entry,
+                        const char *reason);
+
+struct blx_registry_orders {
+    enum blx_registry_ending ending;
+    uint64_t request; /* to be sent now; 0: none */
+};
+
+/* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */
+void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         struct blx_registry_orders *orders);
+
+/* The session: every volume has begun. `full_pass`: at least one with a full pass. */
+void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry *entry,
+                        bool full_pass);
+
+/* The session: what the agent says of itself. */
+void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         const struct blx_status *status);
+
+/* The session: the last committed checkpoint, as found in the store. */
+void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
+                       blx_timestamp timestamp, enum blx_consistency consistency);
+
+/* The session: whether `request` is the one in the agent's hands; since when goes to `asked_ns`. */
+bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,
+                          uint64_t request, uint64_t *asked_ns);
+
+/*
+ * The session: the request in the agent's hands is over; its waiters get `outcome`. Where it is ok
+ * the full pass, if there was one, is over too.
+ */
+void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         const struct blx_control_done *outcome);
+
+/*
+ * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
+ * -ENOTCONN: no session. After 0 the caller must call blx_registry_unask() before the waiter's
+ * memory goes, whether it is finished or not.
+ */
+int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
+                     struct blx_registry_waiter *waiter, struct blx_error *err);
+
+/* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
+bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);
+
+/* Fills what is known of a live session of `agent_id`; false where there is none. */
+bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
+                           struct blx_control_agent *agent);
+
+/* No new connections; sessions are told to end, those that have not said who they are are cut, and
+ * all waiters fail. */
+void blx_registry_stop(struct blx_registry *registry);
+
+/* Shuts down every socket, for sessions that did not end by themselves. */
+void blx_registry_cut(struct blx_registry *registry);
+
+/* With `lock` held: queues a request unless one is queued already. Its number. For the scheduler.
+ */
+uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_registry_entry *entry,
+                                    uint64_t now_ns);

@@ -1,0 +1,152 @@
+#include "dispatcher/scheduler.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/beat.h"
+#include "dispatcher/threads.h"
+#include "dispatcher/wait.h"
+
+static const uint64_t slot_ns = BLX_SCHEDULER_SLOT_MS * UINT64_C(1000000);
+
+static bool is_busy(const struct blx_registry_entry *entry)
+{
+    return entry->sent_request != 0 || entry->queued_request != 0;
+}
+
+static bool holds_slot(const struct blx_registry_entry *entry, uint64_t now_ns)
+{
+    return is_busy(entry) && !entry->full_pass && now_ns < entry->asked_ns + slot_ns;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Moves the beat of a busy agent on. True where this is the first one of a row, which is worth
+ * telling. */
+static bool skip_beat(struct blx_registry_entry *entry, uint64_t period_ns, uint64_t now_ns)
+{
+    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+    bool first = !entry->beat.skipping;
+    entry->beat.skipping = true;
+    return first;
+}
+
+static void describe(struct blx_scheduler_step *step, enum blx_scheduler_action action,
+                     const struct blx_registry_entry *entry, uint64_t now_ns)
+{
+    step->action = action;
+    memcpy(step->agent_id, entry->agent_id, sizeof(step->agent_id));
+    step->busy_ms = (now_ns - entry->asked_ns) / 1000000;
+    step->full_pass = entry->full_pass;
+}
+
+static void work_out_beat(struct blx_registry_entry *entry, uint64_t period_ns, uint64_t now_ns,
+                          uint64_t now_realtime_ns)
+{
+    if (entry->beat.due_ns != 0)
+        return;
+    bool overdue = blx_beat_overdue(entry->last_checkpoint, period_ns, now_realtime_ns);
+    entry->beat.due_ns = overdue ? now_ns : blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+}
+
+static bool is_longer_due(const struct blx_registry_entry *entry,
+                          const struct blx_registry_entry *than)
+{
+    return than == NULL || entry->beat.due_ns < than->beat.due_ns;
+}
+
+static void ask(struct blx_registry *registry, struct blx_registry_entry *entry, uint64_t period_ns,
+                uint64_t now_ns, struct blx_scheduler_step *step)
+{
+    blx_registry_queue_request(registry, entry, now_ns);
+    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+    describe(step, BLX_SCHEDULER_ASKED, entry, now_ns);
+}
+
+void blx_scheduler_decide(struct blx_registry *registry, uint64_t period_ns, uint64_t now_ns,
+                          uint64_t now_realtime_ns, struct blx_scheduler_step *step)
+{
+    struct blx_registry_entry *longest_due[2] = {NULL, NULL}; /* without and with a full pass */
+    uint64_t slot_free_ns = UINT64_MAX;
+    unsigned outstanding = 0;
+
+    *step = (struct blx_scheduler_step){.action = BLX_SCHEDULER_WAIT, .wake_ns = UINT64_MAX};
+    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+        if (!entry->live || !entry->ready || entry->ending != BLX_ENDING_NONE)
+            continue;
+        work_out_beat(entry, period_ns, now_ns, now_realtime_ns);
+        if (holds_slot(entry, now_ns)) {
+            outstanding++;
+            slot_free_ns = smaller(slot_free_ns, entry->asked_ns + slot_ns);
+        }
+        if (entry->beat.due_ns <= now_ns && is_busy(entry) && skip_beat(entry, period_ns, now_ns)) {
+            describe(step, BLX_SCHEDULER_SKIPPED, entry, now_ns);
+            return;
+        }
+        if (entry->beat.due_ns > now_ns)
+            step->wake_ns = smaller(step->wake_ns, entry->beat.due_ns);
+        else if (is_longer_due(entry, longest_due[entry->full_pass]))
+            longest_due[entry->full_pass] = entry;
+    }
+    /* A full pass takes no slot, so it need not wait for one. */
+    struct blx_registry_entry *chosen = longest_due[1];
+    if (chosen == NULL && outstanding < BLX_SCHEDULER_OUTSTANDING)
+        chosen = longest_due[0];
+    if (chosen != NULL)
+        ask(registry, chosen, period_ns, now_ns, step);
+    else if (longest_due[0] != NULL)
+        step->wake_ns = smaller(step->wake_ns, slot_free_ns);
+}
+
+static void log_step(const struct blx_scheduler_step *step)
+{
+    char busy[BLX_UNIT_TEXT_BYTES];
+
+    if (step->action == BLX_SCHEDULER_ASKED)
+        blx_log_debug("agent '%s': asked for a checkpoint", step->agent_id);
+    else if (step->action == BLX_SCHEDULER_SKIPPED)
+        blx_log_notice("agent '%s' is still busy with its checkpoint, asked for %s ago%s: skips "
+                       "its beats until then",
+                       step->agent_id, blx_duration_format(step->busy_ms, busy),
+                       step->full_pass ? ", as a full pass is running" : "");
+}
+
+static void *scheduler_main(void *arg)
+{
+    struct blx_scheduler *scheduler = arg;
+    struct blx_registry *registry = scheduler->registry;
+    struct blx_scheduler_step step;
+
+    pthread_mutex_lock(&registry->lock);
+    while (!registry->stopping) {
+        blx_scheduler_decide(registry, scheduler->period_ns, blx_clock_ns(),
+                             blx_clock_realtime_ns(), &step);
+        if (step.action == BLX_SCHEDULER_WAIT) {
+            blx_cond_wait_until(&registry->changed, &registry->lock, step.wake_ns);
+            continue;
+        }
+        pthread_mutex_unlock(&registry->lock);
+        log_step(&step);
+        pthread_mutex_lock(&registry->lock);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return NULL;
+}
+
+int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
+                        uint64_t sync_freq_ms, struct blx_error *err)
+{
+    *scheduler = (struct blx_scheduler){.registry = registry, .period_ns = sync_freq_ms * 1000000};
+    int rc = blx_thread_create(&scheduler->thread, scheduler_main, scheduler);
+    return rc < 0 ? blx_error_errno(err, rc, "starting the scheduler's thread") : 0;
+}
+
+void blx_scheduler_stop(struct blx_scheduler *scheduler)
+{
+    pthread_join(scheduler->thread, NULL);
+}

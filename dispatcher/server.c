@@ -1,0 +1,127 @@
+#include "dispatcher/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/session.h"
+
+enum { EXHAUSTED_PAUSE_MS = 100 };
+
+static int format_address(const struct sockaddr_storage *address, socklen_t length,
+                          char text[BLX_TEXT_BYTES])
+{
+    char host[64], port[8];
+    struct sockaddr_storage plain = *address;
+
+    /* An IPv4 peer of an IPv6 socket is better known by its IPv4 address. */
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = v6->sin6_port};
+        memcpy(&v4.sin_addr, &v6->sin6_addr.s6_addr[12], sizeof(v4.sin_addr));
+        memcpy(&plain, &v4, sizeof(v4));
+        length = sizeof(v4);
+    }
+    int rc = getnameinfo((struct sockaddr *)&plain, length, host, sizeof(host), port, sizeof(port),
+                         NI_NUMERICHOST | NI_NUMERICSERV);
+    if (rc != 0)
+        return -EAFNOSUPPORT;
+    snprintf(text, BLX_TEXT_BYTES, plain.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    return 0;
+}
+
+int blx_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    if (getsockname(listen_fd, (struct sockaddr *)&address, &length) < 0)
+        return blx_error_errno(err, -errno, "asking for the address of the listening socket");
+    int rc = format_address(&address, length, text);
+    return rc < 0 ? blx_error_errno(err, rc, "writing the address of the listening socket") : 0;
+}
+
+static void log_refusal(struct blx_dispatcher *dispatcher, const char *peer, const char *reason)
+{
+    unsigned held_back = 0;
+    if (blx_rate_allow(&dispatcher->refusals, blx_clock_ns(), &held_back))
+        blx_log_warning("refused the connection from %s: %s (%u more were refused unmentioned)",
+                        peer, reason, held_back);
+}
+
+static void start_session(struct blx_dispatcher *dispatcher, int fd,
+                          const struct sockaddr_storage *address, socklen_t length)
+{
+    char peer[BLX_TEXT_BYTES] = "an unknown address";
+    struct blx_error err = {0};
+    int on = 1;
+
+    format_address(address, length, peer);
+    /* An acknowledgement is small and should not wait for company. A refusal costs latency only. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (blx_session_start(dispatcher, fd, peer, &err) < 0)
+        log_refusal(dispatcher, peer, err.message);
+}
+
+/* What accept() says of the connection, not of us: it was gone before we came. */
+static bool is_peers_fault(int code)
+{
+    return code == EAGAIN || code == EINTR || code == ECONNABORTED || code == EPROTO ||
+           code == ENETDOWN || code == EHOSTDOWN || code == EHOSTUNREACH || code == ENETUNREACH ||
+           code == ENOPROTOOPT || code == ENONET || code == EOPNOTSUPP || code == EPERM;
+}
+
+/* False where the machine is out of something, so that the caller pauses instead of spinning. */
+static bool accept_one(struct blx_dispatcher *dispatcher, int listen_fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof(address);
+    int fd = accept4(listen_fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        start_session(dispatcher, fd, &address, length);
+        return true;
+    }
+    if (is_peers_fault(errno))
+        return true;
+    struct blx_error err = {0};
+    blx_error_errno(&err, -errno, "accept");
+    log_refusal(dispatcher, "the next in line", err.message);
+    return false;
+}
+
+/* Lest accept() blocks when the connection that poll() saw is gone. */
+static int make_non_blocking(int fd, struct blx_error *err)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return blx_error_errno(err, -errno, "making the listening socket non-blocking");
+    return 0;
+}
+
+int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd,
+                   struct blx_error *err)
+{
+    int rc = make_non_blocking(listen_fd, err);
+    bool exhausted = false;
+    while (rc == 0) {
+        struct pollfd fds[] = {
+            {.fd = stop_fd, .events = POLLIN},
+            {.fd = exhausted ? -1 : listen_fd, .events = POLLIN},
+        };
+        int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
+        if (ready < 0 && errno != EINTR)
+            rc = blx_error_errno(err, -errno, "waiting for connections");
+        if (ready > 0 && fds[0].revents != 0)
+            return 0;
+        exhausted = ready > 0 && fds[1].revents != 0 && !accept_one(dispatcher, listen_fd);
+    }
+    return rc;
+}

@@ -1,0 +1,20 @@
+/*
+ * The accept loop: every accepted socket becomes a session (session.h). Nothing else happens in
+ * this thread, so that a flood of connections costs descriptors, up to a limit, and no waiting.
+ *
+ * Threads: main()'s.
+ */
+#pragma once
+
+#include "dispatcher/dispatcher.h"
+
+/*
+ * Accepts from `listen_fd` until `stop_fd` (a signalfd, or anything else) is readable. Returns 0
+ * then; a negative errno where poll() itself fails. Neither descriptor is closed.
+ */
+int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd,
+                   struct blx_error *err);
+
+/* "192.0.2.1:8080" or "[2001:db8::1]:8080" of the socket itself, for the log; port 0 has become a
+ * real one here. */
+int blx_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err);

@@ -1,0 +1,247 @@
+#include "dispatcher/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/session_private.h"
+
+enum { LINGER_MS = 1000 };
+
+static void session_free(struct blx_session *session)
+{
+    blx_conn_free(session->conn);
+    if (session->accepted_fd >= 0)
+        close(session->accepted_fd);
+    if (session->entry.socket_fd >= 0)
+        close(session->entry.socket_fd);
+    if (session->entry.wake_fd >= 0)
+        close(session->entry.wake_fd);
+    free(session->volumes);
+    free(session);
+}
+
+static int check_hello(const struct blx_session *session, const struct blx_message *message,
+                       struct blx_error *err)
+{
+    const struct blx_hello *hello = &message->hello;
+    if (message->type != BLX_MESSAGE_HELLO)
+        return blx_session_protest(err, "expected HELLO, got %s", blx_message_name(message->type));
+    if (strcmp(hello->agent_id, session->agent_id) != 0)
+        return blx_error_set(err, -EACCES, "the certificate is for '%s', not for '%s'",
+                             session->agent_id, hello->agent_id);
+    if (hello->version_min > BLX_PROTOCOL_VERSION || hello->version_max < BLX_PROTOCOL_VERSION)
+        return blx_session_protest(err,
+                                   "the agent speaks the protocol's versions %" PRIu32
+                                   " to %" PRIu32
+                                   ", the dispatcher version %d: install the same release on both",
+                                   hello->version_min, hello->version_max, BLX_PROTOCOL_VERSION);
+    if (hello->volume_count < 1 || hello->volume_count > BLX_MAX_VOLUMES)
+        return blx_session_protest(err, "the agent has %" PRIu32 " volumes: 1 to %d are allowed",
+                                   hello->volume_count, BLX_MAX_VOLUMES);
+    return 0;
+}
+
+/* Who is it? Until this is known, nothing of the store is touched. */
+static int identify(struct blx_session *session, struct blx_error *err)
+{
+    int rc = blx_tls_accept(session->dispatcher->tls, blx_take_fd(&session->accepted_fd),
+                            BLX_DISPATCHER_HANDSHAKE_MS, &session->conn, session->agent_id, err);
+    if (rc == 0)
+        rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
+    if (rc < 0)
+        return rc;
+
+    struct blx_message message;
+    session->last_received_ns = blx_clock_ns();
+    rc = blx_session_receive(
+        session, session->last_received_ns + BLX_DISPATCHER_HANDSHAKE_MS * UINT64_C(1000000),
+        &message, err);
+    if (rc == 0)
+        rc = check_hello(session, &message, err);
+    if (rc < 0)
+        return rc;
+    session->volume_count = message.hello.volume_count;
+    session->entry.volume_count = message.hello.volume_count;
+    session->volumes = calloc(session->volume_count, sizeof(*session->volumes));
+    return session->volumes != NULL ? 0 : blx_error_set(err, -ENOMEM, "out of memory");
+}
+
+/* Takes the agent's place in the registry, and with it the right to its store. */
+static int enter(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_registry *registry = &session->dispatcher->registry;
+    int rc = blx_registry_enter(registry, &session->entry, session->agent_id, err);
+    if (rc < 0)
+        return rc;
+    session->live = true;
+    rc =
+        blx_agent_writer_open(session->dispatcher->store, session->agent_id, &session->writer, err);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    enum blx_consistency consistency = BLX_CONSISTENCY_NONE;
+    blx_timestamp last = blx_agent_writer_last_checkpoint(session->writer, &consistency);
+    blx_registry_last(registry, &session->entry, last, consistency);
+
+    const struct blx_message welcome = {
+        .type = BLX_MESSAGE_WELCOME,
+        .welcome =
+            {
+                .version = BLX_PROTOCOL_VERSION,
+                .sync_freq_ms = session->dispatcher->sync_freq_ms,
+                .heartbeat_ms = session->dispatcher->heartbeat_ms,
+                .window_bytes = BLX_DISPATCHER_WINDOW_BYTES,
+                .last_checkpoint = last,
+            },
+    };
+    rc = blx_session_send(session, &welcome, err);
+    session->last_received_ns = blx_clock_ns(); /* the take-over may have taken a while */
+    session->welcomed = rc == 0;
+    return rc;
+}
+
+static int converse(struct blx_session *session, struct blx_error *err)
+{
+    int rc = identify(session, err);
+    if (rc == 0)
+        rc = enter(session, err);
+    if (rc == 0)
+        rc = blx_session_volumes(session, err);
+    if (rc == 0)
+        rc = blx_session_follow(session, err);
+    return rc;
+}
+
+static void log_end(const struct blx_session *session, int rc, const struct blx_error *err)
+{
+    char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
+    unsigned held_back = 0;
+
+    if (session->live) {
+        uint64_t now_ns = blx_clock_ns();
+        blx_duration_format((now_ns - session->entry.connected_ns) / 1000000, lasted);
+        blx_size_format(atomic_load(&session->entry.frame_bytes), received);
+        enum blx_log_level level = session->store_failed         ? BLX_LOG_ERROR
+                                   : rc == 0 || rc == -ECANCELED ? BLX_LOG_INFO
+                                                                 : BLX_LOG_WARNING;
+        blx_log(level, "agent '%s' from %s: session ended after %s, %s received: %s",
+                session->agent_id, session->entry.peer, lasted, received,
+                rc == 0 ? "the agent said goodbye" : err->message);
+    } else if (rc != -ESHUTDOWN && session->ending != BLX_ENDING_STOPPING &&
+               blx_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
+        blx_log_warning(
+            "refused the connection from %s%s%s%s: %s (%u more were refused unmentioned)",
+            session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "", session->agent_id,
+            session->agent_id[0] != '\0' ? "')" : "", err->message, held_back);
+    }
+}
+
+/* The last word: why it ends. Nothing where the agent is gone, or ended it by itself. */
+static bool send_end(struct blx_session *session, int rc, const struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_ERROR};
+    if (session->conn == NULL || session->lost || rc == 0)
+        return false;
+    if (session->ending == BLX_ENDING_STOPPING || rc == -ESHUTDOWN)
+        message.type = BLX_MESSAGE_GOODBYE;
+    else
+        snprintf(message.error.text, sizeof(message.error.text), "%.*s",
+                 (int)sizeof(message.error.text) - 1, err->message);
+    return blx_session_send(session, &message, NULL) == 0;
+}
+
+/*
+ * Closing a socket with unread data makes the kernel send a reset, which can overtake the last
+ * word. So wait a little until the agent has closed its end, and throw away what it still sends.
+ */
+static void linger(int socket_fd)
+{
+    uint8_t sink[4096];
+    uint64_t until_ns = blx_clock_ns() + LINGER_MS * UINT64_C(1000000);
+    struct pollfd fds = {.fd = socket_fd, .events = POLLIN};
+
+    shutdown(socket_fd, SHUT_WR);
+    for (;;) {
+        uint64_t now_ns = blx_clock_ns();
+        if (now_ns >= until_ns || poll(&fds, 1, (int)((until_ns - now_ns) / 1000000) + 1) <= 0)
+            return;
+        ssize_t got = recv(socket_fd, sink, sizeof(sink), MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+    }
+}
+
+static void session_main(void *arg)
+{
+    struct blx_session *session = arg;
+    struct blx_registry *registry = &session->dispatcher->registry;
+    struct blx_error err = {0};
+
+    int rc = converse(session, &err);
+    if (!session->live) {
+        struct blx_registry_orders orders; /* was it cut because the dispatcher stops? */
+        blx_registry_orders(registry, &session->entry, &orders);
+        session->ending = orders.ending;
+    }
+    /* What came in before the end is worth keeping: the next session resumes behind it. */
+    if (rc < 0 && session->writer != NULL && !session->store_failed)
+        blx_session_sync(session, NULL);
+    bool said = send_end(session, rc, &err);
+    blx_agent_writer_close(session->writer);
+    log_end(session, rc, &err);
+    blx_registry_leave(registry, &session->entry,
+                       rc == 0 ? "the agent ended its session before the checkpoint was done"
+                               : err.message);
+    if (said)
+        linger(session->entry.socket_fd);
+    session_free(session);
+}
+
+static struct blx_session *session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer)
+{
+    struct blx_session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return NULL;
+    session->dispatcher = dispatcher;
+    session->accepted_fd = fd;
+    session->entry.socket_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    session->entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    session->entry.connected_ns = blx_clock_ns();
+    snprintf(session->entry.peer, sizeof(session->entry.peer), "%s", peer);
+    return session;
+}
+
+int blx_session_start(struct blx_dispatcher *dispatcher, int fd, const char *peer,
+                      struct blx_error *err)
+{
+    struct blx_session *session = session_new(dispatcher, fd, peer);
+    if (session == NULL) {
+        close(fd);
+        return blx_error_set(err, -ENOMEM, "out of memory");
+    }
+    int rc = 0;
+    if (session->entry.socket_fd < 0 || session->entry.wake_fd < 0)
+        rc = blx_error_errno(err, -errno, "no descriptor for a session: raise LimitNOFILE");
+    if (rc == 0)
+        rc = blx_registry_connect(&dispatcher->registry, &session->entry, err);
+    if (rc < 0) {
+        session_free(session);
+        return rc;
+    }
+    rc = blx_threads_start(&dispatcher->sessions, session_main, session, err);
+    if (rc < 0) {
+        blx_registry_leave(&dispatcher->registry, &session->entry, "");
+        session_free(session);
+    }
+    return rc;
+}

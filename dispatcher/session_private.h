@@ -1,0 +1,76 @@
+/*
+ * The session's inside, shared by its three sources:
+ *
+ *     session.c             birth, greeting, end
+ *     session_link.c        receiving and sending, with orders, heartbeats and the sync of what has
+ * arrived session_volumes.c     volumes, frames, checkpoints
+ *
+ * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
+ * others may do.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dispatcher/dispatcher.h"
+#include "dispatcher/registry.h"
+#include "store/volume.h"
+#include "wire/conn.h"
+#include "wire/message.h"
+
+struct blx_session_volume {
+    char name[BLX_NAME_BYTES];
+    enum blx_pass pass; /* 0: it has not begun */
+    uint64_t full_bytes;
+};
+
+struct blx_session {
+    struct blx_dispatcher *dispatcher;
+    struct blx_registry_entry entry; /* entry.socket_fd is a duplicate, for poll() and shutdown() */
+    int accepted_fd;                 /* -1 once the connection owns it */
+    struct blx_conn *conn;
+    struct blx_agent_writer *writer;
+    char agent_id[BLX_NAME_BYTES]; /* by the certificate */
+    uint32_t volume_count;
+    uint32_t begun_count;
+    struct blx_session_volume *volumes; /* owned, volume_count of them */
+    uint64_t last_received_ns;
+    uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
+    enum blx_registry_ending ending;
+    bool live;         /* entered in the registry */
+    bool welcomed;     /* PINGs are due */
+    bool store_failed; /* the writer must not be used any more */
+    bool lost;         /* nothing can be sent any more */
+    int ack_rc;        /* of the acknowledgements that the running sync sends */
+};
+
+/* -EPROTO with the message, for what the agent must not do. */
+int blx_session_protest(struct blx_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Sends; a failure means that the connection is lost. */
+int blx_session_send(struct blx_session *session, const struct blx_message *message,
+                     struct blx_error *err);
+
+/*
+ * The next message but PING, at the latest at `deadline_ns` (-ETIMEDOUT). Meanwhile syncs and
+ * acknowledges what has been appended as soon as nothing more waits to be received, sends PINGs and
+ * requests, and finds out that the agent is dead
+ * (-ETIMEDOUT too, and the connection counts as lost) or that the session is to end (-ECANCELED,
+ * see session->ending).
+ */
+int blx_session_receive(struct blx_session *session, uint64_t deadline_ns,
+                        struct blx_message *message, struct blx_error *err);
+
+/* Makes what was appended durable and acknowledges it. */
+int blx_session_sync(struct blx_session *session, struct blx_error *err);
+
+/* Remembers what a failed call of the writer means, and returns `rc`. */
+int blx_session_store_result(struct blx_session *session, int rc);
+
+/* VOLUME -> VOLUME_STATE for each volume. */
+int blx_session_volumes(struct blx_session *session, struct blx_error *err);
+
+/* Everything after: 0 when the agent has said GOODBYE. */
+int blx_session_follow(struct blx_session *session, struct blx_error *err);

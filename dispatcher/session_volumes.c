@@ -1,0 +1,222 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/pulse.h"
+#include "dispatcher/session_private.h"
+
+static int receive_volume(struct blx_session *session, uint32_t index, struct blx_error *err)
+{
+    struct blx_message message;
+    int rc = blx_session_receive(session, UINT64_MAX, &message, err);
+    if (rc < 0)
+        return rc;
+    if (message.type != BLX_MESSAGE_VOLUME)
+        return blx_session_protest(err, "expected VOLUME number %" PRIu32 ", got %s", index,
+                                   blx_message_name(message.type));
+    if (message.volume.volume != index)
+        return blx_session_protest(err, "expected VOLUME number %" PRIu32 ", got number %" PRIu32,
+                                   index, message.volume.volume);
+
+    struct blx_message answer = {.type = BLX_MESSAGE_VOLUME_STATE};
+    struct blx_pulse pulse;
+    /* A large open segment is scanned here, which can take minutes. */
+    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    rc = blx_agent_writer_volume(session->writer, &message.volume, &answer.volume_state, err);
+    blx_pulse_stop(&pulse);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    answer.volume_state.volume = index;
+    memcpy(session->volumes[index].name, message.volume.name, sizeof(message.volume.name));
+    return blx_session_send(session, &answer, err);
+}
+
+int blx_session_volumes(struct blx_session *session, struct blx_error *err)
+{
+    for (uint32_t index = 0; index < session->volume_count; index++) {
+        int rc = receive_volume(session, index, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static bool has_full_pass(const struct blx_session *session)
+{
+    for (uint32_t i = 0; i < session->volume_count; i++) {
+        if (session->volumes[i].pass == BLX_PASS_FULL)
+            return true;
+    }
+    return false;
+}
+
+static void log_connected(const struct blx_session *session)
+{
+    char list[512] = "", size[BLX_UNIT_TEXT_BYTES];
+    size_t used = 0;
+    for (uint32_t i = 0; i < session->volume_count && used < sizeof(list); i++) {
+        const struct blx_session_volume *volume = &session->volumes[i];
+        int more = volume->pass == BLX_PASS_FULL
+                       ? snprintf(list + used, sizeof(list) - used, "%s%s: full pass, %s",
+                                  i > 0 ? "; " : "", volume->name,
+                                  blx_size_format(volume->full_bytes, size))
+                       : snprintf(list + used, sizeof(list) - used, "%s%s: resumes",
+                                  i > 0 ? "; " : "", volume->name);
+        used += more > 0 ? (size_t)more : 0;
+    }
+    blx_log_info("agent '%s' connected from %s: %s", session->agent_id, session->entry.peer, list);
+}
+
+static int begin(struct blx_session *session, const struct blx_begin *message,
+                 struct blx_error *err)
+{
+    if (message->volume >= session->volume_count)
+        return blx_session_protest(err,
+                                   "BEGIN of volume number %" PRIu32 ", but there are %" PRIu32,
+                                   message->volume, session->volume_count);
+    struct blx_session_volume *volume = &session->volumes[message->volume];
+    int rc = blx_agent_writer_begin(session->writer, message->volume, message->pass, err);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    bool first = volume->pass == 0;
+    volume->pass = message->pass;
+    volume->full_bytes = message->full_bytes;
+    if (first && ++session->begun_count == session->volume_count)
+        log_connected(session);
+    if (session->begun_count == session->volume_count)
+        blx_registry_ready(&session->dispatcher->registry, &session->entry, has_full_pass(session));
+    return 0;
+}
+
+static int take_frame(struct blx_session *session, const struct blx_frame_message *frame,
+                      struct blx_error *err)
+{
+    if (frame->volume >= session->volume_count || session->volumes[frame->volume].pass == 0)
+        return blx_session_protest(err, "a frame of volume number %" PRIu32 ", which has not begun",
+                                   frame->volume);
+    int rc = blx_agent_writer_append(session->writer, frame->volume, frame->bytes,
+                                     frame->frame_bytes, err);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);
+    if (blx_agent_writer_unsynced_bytes(session->writer) >= BLX_DISPATCHER_SYNC_BYTES)
+        return blx_session_sync(session, err);
+    return 0;
+}
+
+static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
+                          blx_timestamp timestamp, uint64_t asked_ns)
+{
+    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], frozen[BLX_UNIT_TEXT_BYTES];
+    uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
+
+    blx_log_info("agent '%s': committed checkpoint %" PRIu64
+                 ": consistency \"%s\"%s%s, %s received, took %s, frozen %s",
+                 session->agent_id, timestamp, blx_consistency_name(cut->consistency),
+                 cut->note[0] != '\0' ? ": " : "", cut->note,
+                 blx_size_format(frame_bytes - session->frame_bytes_at_checkpoint, received),
+                 blx_duration_format((blx_clock_ns() - asked_ns) / 1000000, took),
+                 blx_duration_format(cut->freeze_ns / 1000000, frozen));
+    session->frame_bytes_at_checkpoint = frame_bytes;
+}
+
+/* Everything the registry should know of a commit, before anything can fail that no longer matters
+ * to those who wait. */
+static void publish(struct blx_session *session, const struct blx_checkpoint_message *cut,
+                    blx_timestamp timestamp)
+{
+    struct blx_registry *registry = &session->dispatcher->registry;
+    const struct blx_control_done outcome = {.ok = true, .timestamp = timestamp};
+
+    for (uint32_t i = 0; i < session->volume_count; i++)
+        session->volumes[i].pass = BLX_PASS_RESUME;
+    blx_registry_last(registry, &session->entry, timestamp, cut->consistency);
+    blx_registry_finish(registry, &session->entry, &outcome);
+}
+
+static int commit(struct blx_session *session, const struct blx_checkpoint_message *cut,
+                  struct blx_error *err)
+{
+    uint64_t asked_ns = 0;
+    if (!blx_registry_is_sent(&session->dispatcher->registry, &session->entry, cut->request,
+                              &asked_ns))
+        return blx_session_protest(
+            err, "CHECKPOINT answers the request %" PRIu64 ", which was not asked for",
+            cut->request);
+    blx_timestamp timestamp = 0;
+    struct blx_pulse pulse;
+    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    int rc = blx_agent_writer_commit(session->writer, cut, &timestamp, err);
+    blx_pulse_stop(&pulse);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    log_committed(session, cut, timestamp, asked_ns);
+    publish(session, cut, timestamp);
+
+    rc = blx_session_sync(session, err); /* the commit has synced: this only acknowledges */
+    if (rc < 0)
+        return rc;
+    const struct blx_message done = {
+        .type = BLX_MESSAGE_CHECKPOINT_DONE,
+        .checkpoint_done = {.request = cut->request, .timestamp = timestamp},
+    };
+    return blx_session_send(session, &done, err);
+}
+
+static int fail_checkpoint(struct blx_session *session, const struct blx_checkpoint_failed *failed,
+                           struct blx_error *err)
+{
+    uint64_t asked_ns = 0;
+    if (!blx_registry_is_sent(&session->dispatcher->registry, &session->entry, failed->request,
+                              &asked_ns))
+        return blx_session_protest(
+            err, "CHECKPOINT_FAILED answers the request %" PRIu64 ", which was not asked for",
+            failed->request);
+    blx_log_warning("agent '%s' could not take a checkpoint: %s", session->agent_id,
+                    failed->reason);
+    struct blx_control_done outcome = {.ok = false};
+    memcpy(outcome.text, failed->reason, sizeof(outcome.text));
+    blx_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
+    return 0;
+}
+
+static int handle(struct blx_session *session, const struct blx_message *message,
+                  struct blx_error *err)
+{
+    switch (message->type) {
+    case BLX_MESSAGE_BEGIN:
+        return begin(session, &message->begin, err);
+    case BLX_MESSAGE_FRAME:
+        return take_frame(session, &message->frame, err);
+    case BLX_MESSAGE_CHECKPOINT:
+        return commit(session, &message->checkpoint, err);
+    case BLX_MESSAGE_CHECKPOINT_FAILED:
+        return fail_checkpoint(session, &message->checkpoint_failed, err);
+    case BLX_MESSAGE_STATUS:
+        blx_registry_status(&session->dispatcher->registry, &session->entry, &message->status);
+        return 0;
+    case BLX_MESSAGE_ERROR:
+        session->lost = true; /* it has closed, or will without reading on */
+        return blx_error_set(err, -ECONNABORTED, "the agent says: %s", message->error.text);
+    default:
+        return blx_session_protest(err, "%s is not expected here", blx_message_name(message->type));
+    }
+}
+
+int blx_session_follow(struct blx_session *session, struct blx_error *err)
+{
+    for (;;) {
+        struct blx_message message;
+        int rc = blx_session_receive(session, UINT64_MAX, &message, err);
+        if (rc < 0)
+            return rc;
+        if (message.type == BLX_MESSAGE_GOODBYE)
+            return blx_session_sync(session, err);
+        rc = handle(session, &message, err);
+        if (rc < 0)
+            return rc;
+    }
+}

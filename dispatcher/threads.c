@@ -1,0 +1,116 @@
+#include "dispatcher/threads.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dispatcher/wait.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { STACK_BYTES = 512 * 1024 };
+#else
+enum { STACK_BYTES = 256 * 1024 };
+#endif
+
+struct blx_thread {
+    struct blx_threads *group;
+    struct blx_thread *next; /* in group->finished */
+    pthread_t id;
+    void (*run)(void *arg);
+    void *arg;
+};
+
+int blx_threads_init(struct blx_threads *threads, unsigned limit)
+{
+    *threads = (struct blx_threads){.limit = limit};
+    int rc = blx_cond_init(&threads->ended);
+    if (rc < 0)
+        return rc;
+    rc = -pthread_mutex_init(&threads->lock, NULL);
+    if (rc < 0)
+        pthread_cond_destroy(&threads->ended);
+    return rc;
+}
+
+/* Joins what has ended. The lock is held, but a finished thread is past its last use of it. */
+static void join_finished(struct blx_threads *threads)
+{
+    while (threads->finished != NULL) {
+        struct blx_thread *thread = threads->finished;
+        threads->finished = thread->next;
+        pthread_join(thread->id, NULL);
+        free(thread);
+    }
+}
+
+void blx_threads_done(struct blx_threads *threads)
+{
+    join_finished(threads);
+    pthread_mutex_destroy(&threads->lock);
+    pthread_cond_destroy(&threads->ended);
+}
+
+static void *thread_main(void *arg)
+{
+    struct blx_thread *thread = arg;
+    struct blx_threads *group = thread->group;
+
+    thread->run(thread->arg);
+
+    pthread_mutex_lock(&group->lock);
+    thread->next = group->finished;
+    group->finished = thread;
+    group->running--;
+    pthread_cond_broadcast(&group->ended);
+    pthread_mutex_unlock(&group->lock);
+    return NULL;
+}
+
+int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    int rc = pthread_attr_init(&attributes);
+    if (rc != 0)
+        return -rc;
+    rc = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (rc == 0)
+        rc = pthread_create(thread, &attributes, run, arg);
+    pthread_attr_destroy(&attributes);
+    return -rc;
+}
+
+int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void *arg,
+                      struct blx_error *err)
+{
+    struct blx_thread *thread = malloc(sizeof(*thread));
+    if (thread == NULL)
+        return blx_error_set(err, -ENOMEM, "starting a thread: out of memory");
+    *thread = (struct blx_thread){.group = threads, .run = run, .arg = arg};
+
+    int rc;
+    pthread_mutex_lock(&threads->lock);
+    join_finished(threads);
+    if (threads->running >= threads->limit)
+        rc = blx_error_set(err, -EAGAIN, "%u threads are running already, which is the limit",
+                           threads->limit);
+    else if ((rc = blx_thread_create(&thread->id, thread_main, thread)) < 0)
+        blx_error_errno(err, rc, "starting a thread beside %u others", threads->running);
+    else
+        threads->running++;
+    pthread_mutex_unlock(&threads->lock);
+    if (rc < 0)
+        free(thread);
+    return rc;
+}
+
+int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns)
+{
+    int rc = 0;
+    pthread_mutex_lock(&threads->lock);
+    while (threads->running > 0 && rc == 0)
+        rc = blx_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
+    if (threads->running == 0)
+        rc = 0;
+    join_finished(threads);
+    pthread_mutex_unlock(&threads->lock);
+    return rc;
+}

@@ -1,0 +1,39 @@
+/*
+ * A group of threads that come and go: started with a small stack, joined by whoever starts or
+ * waits next, so that at the end nothing of them is left. Waiting has a deadline, because a thread
+ * may sit in a disk call that nobody can cut short.
+ *
+ * Threads: any; `lock` guards all fields but `limit`.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct blx_thread;
+
+struct blx_threads {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned limit;
+    unsigned running;
+    struct blx_thread *finished; /* to be joined */
+};
+
+int blx_threads_init(struct blx_threads *threads, unsigned limit);
+
+/* No thread may be running any more. */
+void blx_threads_done(struct blx_threads *threads);
+
+/* Runs `run(arg)` in a new thread; signals that the process handles are blocked in it when they are
+ * in the caller. -EAGAIN at the limit. */
+int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void *arg,
+                      struct blx_error *err);
+
+/* Waits until all have ended, at most until `deadline_ns` (blx_clock_ns()): -ETIMEDOUT. */
+int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns);
+
+/* pthread_create() with the stack that all threads of the dispatcher have. */
+int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);

@@ -1,0 +1,38 @@
+/*
+ * Condition variables on CLOCK_MONOTONIC, so that a step of the wall clock neither hurries nor
+ * stalls a deadline.
+ *
+ * Deadlines are in blx_clock_ns() time; UINT64_MAX: none.
+ */
+#pragma once
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <time.h>
+
+static inline int blx_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    int rc = pthread_condattr_init(&attributes);
+    if (rc != 0)
+        return -rc;
+    rc = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (rc == 0)
+        rc = pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return -rc;
+}
+
+/* 0 when woken, perhaps without reason; -ETIMEDOUT at the deadline. The caller holds `lock`. */
+static inline int blx_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
+                                      uint64_t deadline_ns)
+{
+    if (deadline_ns == UINT64_MAX)
+        return -pthread_cond_wait(cond, lock);
+    struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / 1000000000),
+        .tv_nsec = (long)(deadline_ns % 1000000000),
+    };
+    return -pthread_cond_timedwait(cond, lock, &deadline);
+}
