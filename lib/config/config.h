@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "wire/message.h"
 
@@ -30,7 +31,8 @@ struct blx_config_tls {
 };
 
 struct blx_config {
-    char *config_path; /* the file that was read; NULL: none */
+    char *config_path;     /* the file that was read; NULL: none */
+    unsigned config_lines; /* how many lines it has */
     enum blx_mode mode;
     char *id;
     char *dispatcher_addr;
@@ -43,7 +45,7 @@ struct blx_config {
     struct blx_config_tls tls;
     uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
-    bool skip_free_space;
+    bool skip_free_space; /* off by default: an image is the disk byte for byte */
     char *pre_freeze;  /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;
@@ -63,6 +65,7 @@ struct blx_config {
     bool force;
 };
 
+/* Frees what it owns; an all-zero or half-filled one is fine. */
 void blx_config_done(struct blx_config *config);
 #define BLX_CLEANUP_CONFIG BLX_CLEANUP(blx_config_done)
 
@@ -86,22 +89,25 @@ enum blx_config_result {
 
 /*
  * Reads argv[1..] (all of it must be options: "--name=value" or "--name value"; the last of a repeated one wins, --device adds
- * up), then the file, then fills defaults. The file is --config's, or the default path where that exists; every known key is accepted in it whatever the
- * command, so that one file serves all programs. Does not check that required options are there: blx_config_require(). -EINVAL: wrong
- * usage or a bad file (line, key, cause, hint) -> exit 2. -EACCES, -ENOENT for a --config that cannot be read -> exit 2 as well.
+ * up and then replaces the file's), then the file, then fills defaults. The file is --config's, or the default path where that
+ * exists; every known key is accepted in it whatever the command, so that one file serves all programs. Every value is checked
+ * by itself here, IDs and addresses included. Does not check that required options are there: blx_config_require(). Any error
+ * means wrong usage or a bad file (line, key, cause, hint) -> exit 2: -EINVAL, or why a --config cannot be read. `config` is
+ * written only on success; with --help or --version neither the file is read nor `config` written.
  */
 int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);
 
 /*
- * -EINVAL unless everything that `command` needs is there and fits together: "missing --data-dir (or data-dir: \"...\" in FILE)"; also validates IDs.
+ * -EINVAL unless everything that `command` needs is there and fits together. What is missing is named with the flag, the line of
+ * the file that would hold it, and an example.
  */
 int blx_config_require(enum blx_command command, const struct blx_config *config, struct blx_error *err);
 
 /* The help of one command: usage line, description, options with defaults. */
 void blx_config_print_help(enum blx_command command, const char *usage, const char *description, FILE *out);
 
-/* For the tests and the completions: the table's options that `command` takes, NULL behind the last index. */
+/* For the tests and the completions. */
 struct blx_option_info {
     const char *name;     /* without the dashes; also the key in the file */
     const char *argument; /* "DIR"; NULL for a switch */
@@ -109,4 +115,6 @@ struct blx_option_info {
     unsigned commands;    /* mask of enum blx_command */
     bool in_file;
 };
+
+/* The option number `index` of the table; NULL behind the last. */
 const struct blx_option_info *blx_config_option(size_t index);

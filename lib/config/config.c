@@ -1,0 +1,146 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "config/option.h"
+
+void blx_config_done(struct blx_config *config)
+{
+    for (size_t i = 0; blx_option_at(i) != NULL; i++)
+        blx_option_clear_list(blx_option_at(i), config);
+    char *texts[] = {config->config_path, config->id,         config->dispatcher_addr,
+                     config->data_dir,    config->listen,     config->credentials,
+                     config->run_dir,     config->pre_freeze, config->post_thaw,
+                     config->tls.ca,      config->tls.cert,   config->tls.key,
+                     config->agent,       config->checkpoint, config->output,
+                     config->start,       config->end};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free(texts[i]);
+    *config = (struct blx_config){0};
+}
+
+static int apply_defaults(struct blx_config *config, struct blx_error *err)
+{
+    for (size_t i = 0; blx_option_at(i) != NULL; i++) {
+        const struct blx_option *option = blx_option_at(i);
+        int rc =
+            option->fallback == NULL ? 0 : blx_option_set(option, option->fallback, config, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* The default file need not exist; one that was named must. */
+static int apply_file(const char *named, struct blx_config *config, struct blx_error *err)
+{
+    const char *path = named != NULL ? named : BLX_DEFAULT_CONFIG_PATH;
+    struct blx_error cause = {0};
+    int rc = blx_config_file_apply(path, config, &config->config_lines, &cause);
+    if (rc == -ENOENT && named == NULL)
+        return 0;
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    config->config_path = strdup(path);
+    return config->config_path != NULL ? 0
+                                       : blx_error_errno(err, -ENOMEM, "cannot keep '%s'", path);
+}
+
+static void drop_flag_only(enum blx_command command, struct blx_config *config)
+{
+    for (size_t i = 0; blx_option_at(i) != NULL; i++) {
+        if ((blx_option_at(i)->flag_only_for & command) != 0)
+            blx_option_clear_list(blx_option_at(i), config);
+    }
+}
+
+/* The flags are read twice: once to learn which file to read, once to win over it. */
+int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
+                    enum blx_config_result *result, struct blx_error *err)
+{
+    struct blx_flags flags = {.command = command, .argc = argc, .argv = argv};
+    BLX_CLEANUP_CONFIG struct blx_config first = {0};
+    BLX_CLEANUP_CONFIG struct blx_config loaded = {0};
+    enum blx_config_result asked = BLX_CONFIG_RUN;
+    int rc = blx_flags_apply(&flags, &first, &asked, err);
+    if (rc == 0 && asked != BLX_CONFIG_RUN) {
+        *result = asked;
+        return 0;
+    }
+    if (rc == 0)
+        rc = apply_defaults(&loaded, err);
+    if (rc == 0)
+        rc = apply_file(first.config_path, &loaded, err);
+    drop_flag_only(command, &loaded);
+    if (rc == 0)
+        rc = blx_flags_apply(&flags, &loaded, &asked, err);
+    if (rc < 0)
+        return rc;
+    *config = loaded;
+    loaded = (struct blx_config){0};
+    *result = BLX_CONFIG_RUN;
+    return 0;
+}
+
+static int missing(const char *name, const struct blx_config *config, struct blx_error *err)
+{
+    const struct blx_option *option = blx_option_find(name, strlen(name));
+    const struct blx_option_info *info = &option->info;
+    if (!info->in_file)
+        return blx_error_set(err, -EINVAL, "missing --%s: give --%s=%s (%s)", name, name,
+                             info->argument, info->help);
+    if (config->config_path == NULL)
+        return blx_error_set(
+            err, -EINVAL, "missing --%s: give --%s=%s (%s), or write %s: %s into '%s'", name, name,
+            info->argument, info->help, name, option->example, BLX_DEFAULT_CONFIG_PATH);
+    return blx_error_set(err, -EINVAL,
+                         "'%s', line %u, key '%s': missing (%s); add the line  %s: %s  or give "
+                         "--%s=%s",
+                         config->config_path, config->config_lines + 1, name, info->help, name,
+                         option->example, name, info->argument);
+}
+
+static int check_freeze(const struct blx_config *config, struct blx_error *err)
+{
+    if (config->freeze_budget_ms < config->freeze_limit_ms)
+        return 0;
+    char budget[BLX_UNIT_TEXT_BYTES], limit[BLX_UNIT_TEXT_BYTES];
+    return blx_error_set(err, -EINVAL,
+                         "freeze-budget (%s) is not below freeze-limit (%s): no freeze could "
+                         "succeed; lower the one or raise the other",
+                         blx_duration_format(config->freeze_budget_ms, budget),
+                         blx_duration_format(config->freeze_limit_ms, limit));
+}
+
+int blx_config_require(enum blx_command command, const struct blx_config *config,
+                       struct blx_error *err)
+{
+    enum {
+        AGENT = BLX_COMMAND_AGENT,
+        ONE_AGENT =
+            BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE | BLX_COMMAND_CHECKPOINT,
+        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | ONE_AGENT,
+    };
+    const struct {
+        const char *name;
+        unsigned commands;
+        bool given;
+    } wanted[] = {
+        {"mode", BLX_COMMAND_START, config->mode != BLX_MODE_NONE},
+        {"id", AGENT, config->id != NULL},
+        {"dispatcher-addr", AGENT, config->dispatcher_addr != NULL},
+        {"device", AGENT, config->device_count > 0},
+        {"agent", ONE_AGENT, config->agent != NULL},
+        {"checkpoint", BLX_COMMAND_RESTORE, config->checkpoint != NULL},
+        {"data-dir", STORE, config->data_dir != NULL},
+        {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
+    };
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if ((wanted[i].commands & command) != 0 && !wanted[i].given)
+            return missing(wanted[i].name, config, err);
+    }
+    return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
+}

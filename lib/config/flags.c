@@ -1,0 +1,121 @@
+#include <errno.h>
+#include <string.h>
+
+#include "config/option.h"
+
+struct cursor {
+    const struct blx_flags *flags;
+    int next;
+};
+
+static const char *peek(const struct cursor *at)
+{
+    return at->next < at->flags->argc ? at->flags->argv[at->next] : NULL;
+}
+
+static int unknown_flag(const char *name, enum blx_command command, struct blx_error *err)
+{
+    const char *nearest = blx_option_nearest(name, command, false);
+    if (blx_option_find(name, strlen(name)) != NULL)
+        return blx_error_set(
+            err, -EINVAL, "'--%s' is no option of this command: --help lists those that are", name);
+    if (nearest != NULL)
+        return blx_error_set(err, -EINVAL, "unknown option '--%.80s': did you mean --%s?", name,
+                             nearest);
+    return blx_error_set(err, -EINVAL, "unknown option '--%.80s': --help lists the options", name);
+}
+
+/* A switch stands alone or has "=value"; one whose help names values also takes them as the next
+ * word. */
+static const char *take_bool(const struct blx_option *option, struct cursor *at)
+{
+    bool ignored;
+    const char *word = peek(at);
+    if (option->info.argument == NULL || word == NULL || !blx_bool_parse(word, &ignored))
+        return "yes";
+    at->next++;
+    return word;
+}
+
+static int take_value(const struct blx_option *option, struct cursor *at, const char **value,
+                      struct blx_error *err)
+{
+    const char *word = peek(at);
+    if (option->kind == BLX_OPTION_BOOL) {
+        *value = take_bool(option, at);
+        return 0;
+    }
+    /* So that a forgotten value never swallows the option behind it. */
+    if (word == NULL || strncmp(word, "--", 2) == 0)
+        return blx_error_set(err, -EINVAL, "'--%s' needs a value: write --%s=%s", option->info.name,
+                             option->info.name, option->info.argument);
+    *value = word;
+    at->next++;
+    return 0;
+}
+
+static int apply_option(const struct blx_option *option, const char *value,
+                        struct blx_config *config, bool *list_begun, struct blx_error *err)
+{
+    if (option->kind == BLX_OPTION_LIST && !*list_begun) {
+        blx_option_clear_list(option, config);
+        *list_begun = true;
+    }
+    int rc = blx_option_set(option, value, config, err);
+    if (rc < 0)
+        blx_error_prefix(err, "--%s", option->info.name);
+    return rc;
+}
+
+/* --help or --version; false for any other option. */
+static bool is_question(const struct blx_option *option, enum blx_config_result *result)
+{
+    if (option->kind == BLX_OPTION_HELP)
+        *result = BLX_CONFIG_HELP;
+    else if (option->kind == BLX_OPTION_VERSION)
+        *result = BLX_CONFIG_VERSION;
+    else
+        return false;
+    return true;
+}
+
+static int apply_word(struct cursor *at, struct blx_config *config, bool *list_begun,
+                      enum blx_config_result *result, struct blx_error *err)
+{
+    const char *word = at->flags->argv[at->next++];
+    if (strcmp(word, "-h") == 0)
+        word = "--help";
+    if (strncmp(word, "--", 2) != 0 || word[2] == '\0')
+        return blx_error_set(err, -EINVAL,
+                             "unexpected argument '%.80s': options are written --name=value", word);
+    const char *name = word + 2;
+    size_t length = strcspn(name, "=");
+    const struct blx_option *option = blx_option_find(name, length);
+    if (option == NULL || (option->info.commands & at->flags->command) == 0) {
+        char copy[81];
+        snprintf(copy, sizeof(copy), "%.*s", (int)(length < 80 ? length : 80), name);
+        return unknown_flag(copy, at->flags->command, err);
+    }
+    const char *value = name[length] == '=' ? name + length + 1 : NULL;
+    if (is_question(option, result)) {
+        if (value == NULL)
+            return 0;
+        return blx_error_set(err, -EINVAL, "'--%s' takes no value", option->info.name);
+    }
+    int rc = value != NULL ? 0 : take_value(option, at, &value, err);
+    return rc < 0 ? rc : apply_option(option, value, config, list_begun, err);
+}
+
+int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
+                    enum blx_config_result *result, struct blx_error *err)
+{
+    struct cursor at = {.flags = flags, .next = 1};
+    bool list_begun = false;
+    *result = BLX_CONFIG_RUN;
+    while (at.next < flags->argc) {
+        int rc = apply_word(&at, config, &list_begun, result, err);
+        if (rc < 0 || *result != BLX_CONFIG_RUN)
+            return rc;
+    }
+    return 0;
+}

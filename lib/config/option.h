@@ -1,0 +1,81 @@
+/*
+ * The option table's private side: how an option's text becomes a value, shared by flags.c, file.c,
+ * config.c and help.c.
+ *
+ * Threads: the table is constant; a config belongs to one thread while it is filled.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+
+enum blx_option_kind {
+    BLX_OPTION_HELP,
+    BLX_OPTION_VERSION,
+    BLX_OPTION_TEXT,
+    BLX_OPTION_NAME,       /* an agent's ID */
+    BLX_OPTION_TIME,       /* YYYYMMDDHHMM[SS] */
+    BLX_OPTION_CHECKPOINT, /* a time, or "latest" */
+    BLX_OPTION_DIAL,       /* HOST:PORT to connect to */
+    BLX_OPTION_LISTEN,     /* [HOST]:PORT to listen on */
+    BLX_OPTION_LIST,       /* texts that add up */
+    BLX_OPTION_MODE,
+    BLX_OPTION_CODEC,
+    BLX_OPTION_BOOL,
+    BLX_OPTION_DURATION,
+    BLX_OPTION_SIZE,
+};
+
+struct blx_option {
+    struct blx_option_info info;
+    enum blx_option_kind kind;
+    size_t offset;          /* of the field in struct blx_config */
+    const char *fallback;   /* the default as text; NULL: none */
+    const char *example;    /* a right value as the file writes it */
+    uint64_t unit_ms;       /* of a duration without a suffix */
+    uint64_t low, high;     /* bounds of a duration in ms or a size in bytes, both included */
+    unsigned flag_only_for; /* commands for which the file's value does not count */
+};
+
+/* NULL behind the last. */
+const struct blx_option *blx_option_at(size_t index);
+
+/* By name; NULL where there is none. `length` bytes of `name` count. */
+const struct blx_option *blx_option_find(const char *name, size_t length);
+
+/* The name among those that `commands` take (or, with `in_file`, that the file knows) nearest to
+ * `name`; NULL: none is near. */
+const char *blx_option_nearest(const char *name, unsigned commands, bool in_file);
+
+/* Sets the option's field from text; of a LIST, appends. -EINVAL with cause and hint, but without
+ * the option's name. */
+int blx_option_set(const struct blx_option *option, const char *text, struct blx_config *config,
+                   struct blx_error *err);
+
+/* "yes", "true", "on", "1" and their opposites. */
+bool blx_bool_parse(const char *text, bool *value);
+
+/* Frees a LIST's texts. */
+void blx_option_clear_list(const struct blx_option *option, struct blx_config *config);
+
+/* What is wanted of the flags before the file can be read. */
+struct blx_flags {
+    enum blx_command command;
+    int argc;
+    char **argv;
+};
+
+/*
+ * Lays the flags over `config`. `result` says whether --help or --version was among them. Every
+ * flag is checked on the way, so that a second call with the same flags succeeds.
+ */
+int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
+                    enum blx_config_result *result, struct blx_error *err);
+
+/* Lays the file over `config`. -ENOENT where there is none; `lines` gets how many it has. */
+int blx_config_file_apply(const char *path, struct blx_config *config, unsigned *lines,
+                          struct blx_error *err);

@@ -1,0 +1,248 @@
+#include "config/option.h"
+
+#include <string.h>
+
+#define FIELD(name) offsetof(struct blx_config, name)
+
+enum {
+    START = BLX_COMMAND_START,
+    AGENT = BLX_COMMAND_AGENT | START,
+    DISPATCHER = BLX_COMMAND_DISPATCHER | START,
+    ENROLL = BLX_COMMAND_ENROLL,
+    SHOW = BLX_COMMAND_SHOW,
+    RESTORE = BLX_COMMAND_RESTORE,
+    CHECKPOINT = BLX_COMMAND_CHECKPOINT,
+    STATUS = BLX_COMMAND_STATUS,
+    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS,
+    ALL = AGENT | DISPATCHER | STORE,
+};
+
+#define MS_SECOND UINT64_C(1000)
+#define MS_MINUTE (60 * MS_SECOND)
+#define MS_HOUR   (60 * MS_MINUTE)
+#define MS_YEAR   (366 * 24 * MS_HOUR)
+#define MEBIBYTE  (UINT64_C(1) << 20)
+
+static const struct blx_option options[] = {
+    {.info = {"config", "FILE", "read the configuration from FILE", ALL, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(config_path),
+     .example = "\"" BLX_DEFAULT_CONFIG_PATH "\""},
+    {.info = {"mode", "agent|dispatcher", "which daemon to start", START, true},
+     .kind = BLX_OPTION_MODE,
+     .offset = FIELD(mode),
+     .example = "\"dispatcher\""},
+    {.info = {"id", "ID", "this agent's ID, as in its certificate", AGENT, true},
+     .kind = BLX_OPTION_NAME,
+     .offset = FIELD(id),
+     .example = "\"agent1\""},
+    {.info = {"dispatcher-addr", "HOST:PORT", "where the dispatcher listens", AGENT, true},
+     .kind = BLX_OPTION_DIAL,
+     .offset = FIELD(dispatcher_addr),
+     .example = "\"localhost:8080\""},
+    {.info = {"agent", "ID", "the agent", ENROLL | SHOW | RESTORE | CHECKPOINT, false},
+     .kind = BLX_OPTION_NAME,
+     .offset = FIELD(agent),
+     .example = "\"agent1\""},
+    {.info = {"checkpoint", "TIMESTAMP",
+              "YYYYMMDDHHMMSS, YYYYMMDDHHMM where only one has that minute, or latest", RESTORE,
+              false},
+     .kind = BLX_OPTION_CHECKPOINT,
+     .offset = FIELD(checkpoint),
+     .example = "\"latest\""},
+    {.info = {"device", "/dev/X", "a block device; give it again for each further one",
+              AGENT | RESTORE, true},
+     .kind = BLX_OPTION_LIST,
+     .offset = FIELD(devices),
+     .example = "\"/dev/xvda\"",
+     /* A file for both daemons names the devices to protect, which says nothing about what to
+        restore. */
+     .flag_only_for = RESTORE},
+    {.info = {"data-dir", "DIR", "the dispatcher's data directory", DISPATCHER | STORE, true},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(data_dir),
+     .example = "\"/var/lib/blxrep\""},
+    {.info = {"sync-freq", "N",
+              "take a checkpoint of every agent each N minutes; with a suffix s, m or h another "
+              "unit",
+              DISPATCHER, true},
+     .kind = BLX_OPTION_DURATION,
+     .offset = FIELD(sync_freq_ms),
+     .example = "3",
+     .unit_ms = MS_MINUTE,
+     .low = MS_SECOND,
+     .high = MS_YEAR},
+    {.info = {"listen", "HOST:PORT", "where to listen; no HOST means all addresses", DISPATCHER,
+              true},
+     .kind = BLX_OPTION_LISTEN,
+     .offset = FIELD(listen),
+     .fallback = ":8080",
+     .example = "\":8080\""},
+    {.info = {"credentials", "FILE", "the agent's key and certificates, made by enroll", AGENT,
+              true},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(credentials),
+     .fallback = BLX_DEFAULT_CREDENTIALS_PATH,
+     .example = "\"" BLX_DEFAULT_CREDENTIALS_PATH "\""},
+    {.info = {"run-dir", "DIR", "the agent's state that may go with a reboot", AGENT, true},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(run_dir),
+     .fallback = BLX_DEFAULT_RUN_DIR,
+     .example = "\"" BLX_DEFAULT_RUN_DIR "\""},
+    {.info = {"compression", "none|zlib|zstd", "how blocks are packed", AGENT, true},
+     .kind = BLX_OPTION_CODEC,
+     .offset = FIELD(compression),
+     .fallback = "zstd",
+     .example = "\"zstd\""},
+    {.info = {"skip-free-space", "yes|no",
+              "leave out of a full pass what mounted ext4 and xfs filesystems call free", AGENT,
+              true},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(skip_free_space),
+     .fallback = "no",
+     .example = "true"},
+    {.info = {"freeze", "yes|no",
+              "freeze the filesystems for a checkpoint; without it one is crash-consistent at best",
+              AGENT, true},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(freeze),
+     .fallback = "yes",
+     .example = "true"},
+    {.info = {"freeze-budget", "TIME", "how long the read inside the freeze may take", AGENT, true},
+     .kind = BLX_OPTION_DURATION,
+     .offset = FIELD(freeze_budget_ms),
+     .fallback = "200ms",
+     .example = "\"200ms\"",
+     .unit_ms = MS_SECOND,
+     .low = 1,
+     .high = MS_MINUTE},
+    {.info = {"freeze-limit", "TIME", "after which the guard thaws whatever happens", AGENT, true},
+     .kind = BLX_OPTION_DURATION,
+     .offset = FIELD(freeze_limit_ms),
+     .fallback = "1s",
+     .example = "\"1s\"",
+     .unit_ms = MS_SECOND,
+     .low = 10,
+     .high = MS_MINUTE},
+    {.info = {"freeze-buffer", "SIZE", "memory for what is read inside the freeze", AGENT, true},
+     .kind = BLX_OPTION_SIZE,
+     .offset = FIELD(freeze_buffer_bytes),
+     .fallback = "64M",
+     .example = "\"64M\"",
+     .low = MEBIBYTE,
+     .high = 16384 * MEBIBYTE},
+    {.info = {"pre-freeze", "COMMAND", "run by /bin/sh before the filesystems are frozen", AGENT,
+              true},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(pre_freeze),
+     .example = "\"/usr/local/sbin/quiesce\""},
+    {.info = {"post-thaw", "COMMAND", "run by /bin/sh after they are thawed", AGENT, true},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(post_thaw),
+     .example = "\"/usr/local/sbin/resume\""},
+    {.info = {"hook-timeout", "TIME", "after which such a command is killed", AGENT, true},
+     .kind = BLX_OPTION_DURATION,
+     .offset = FIELD(hook_timeout_ms),
+     .fallback = "30s",
+     .example = "\"30s\"",
+     .unit_ms = MS_SECOND,
+     .low = 100,
+     .high = MS_HOUR},
+    {.info = {"start", "YYYYMMDDHHMM", "the first minute (UTC) to show", SHOW, false},
+     .kind = BLX_OPTION_TIME,
+     .offset = FIELD(start),
+     .example = "\"202611220000\""},
+    {.info = {"end", "YYYYMMDDHHMM", "the last minute (UTC) to show", SHOW, false},
+     .kind = BLX_OPTION_TIME,
+     .offset = FIELD(end),
+     .example = "\"202611222359\""},
+    {.info = {"output", "PATH", "where to write", ENROLL | RESTORE, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(output),
+     .example = "\"disk.img\""},
+    {.info = {"force", NULL, "replace an existing file, write a device that is in use", RESTORE,
+              false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(force),
+     .example = "true"},
+    {.info = {"json", NULL, "print JSON", SHOW | STATUS, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(json),
+     .example = "true"},
+    {.info = {"verbose", NULL, "log debug lines too", AGENT | DISPATCHER, true},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(verbose),
+     .fallback = "no",
+     .example = "true"},
+    {.info = {"help", NULL, "print this help", ALL, false}, .kind = BLX_OPTION_HELP},
+    {.info = {"version", NULL, "print the version", ALL, false}, .kind = BLX_OPTION_VERSION},
+};
+
+enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]), NAME_MAX_LENGTH = 32 };
+
+const struct blx_option *blx_option_at(size_t index)
+{
+    return index < OPTION_COUNT ? &options[index] : NULL;
+}
+
+const struct blx_option_info *blx_config_option(size_t index)
+{
+    return index < OPTION_COUNT ? &options[index].info : NULL;
+}
+
+const struct blx_option *blx_option_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (strlen(options[i].info.name) == length &&
+            memcmp(options[i].info.name, name, length) == 0)
+            return &options[i];
+    }
+    return NULL;
+}
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+    size_t ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+/* How many letters must be put in, left out or changed to make `a` of `b`; both at most
+ * NAME_MAX_LENGTH long. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[NAME_MAX_LENGTH + 1];
+    size_t b_length = strlen(b);
+    for (size_t j = 0; j <= b_length; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < b_length; j++) {
+            size_t changed = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = smallest(changed, row[j] + 1, diagonal + 1);
+        }
+    }
+    return row[b_length];
+}
+
+const char *blx_option_nearest(const char *name, unsigned commands, bool in_file)
+{
+    size_t length = strlen(name);
+    if (length < 2 || length > NAME_MAX_LENGTH)
+        return NULL;
+    const char *nearest = NULL;
+    size_t nearest_distance = length / 3 + 2;
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct blx_option_info *info = &options[i].info;
+        if (in_file ? !info->in_file : (info->commands & commands) == 0)
+            continue;
+        bool begins_so = length > 2 && strncmp(info->name, name, length) == 0;
+        size_t distance = begins_so ? 1 : edit_distance(name, info->name);
+        if (distance < nearest_distance) {
+            nearest = info->name;
+            nearest_distance = distance;
+        }
+    }
+    return nearest;
+}

@@ -1,0 +1,51 @@
+/*
+ * The text of a configuration file, line by line: what libconfig would take in silently and wrongly
+ * is refused here, and what it rejects as a "syntax error" is explained, above all the block style
+ * of YAML.
+ *
+ * Threads: all functions are pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum { BLX_SOURCE_LINE_BYTES = 512, BLX_SOURCE_KEY_BYTES = 64 };
+
+/* How many lines `text` has. */
+unsigned blx_source_line_count(const char *text);
+
+/* The line number `line` (from 1), without its comment and the blanks around it; cut at the
+ * buffer's size. */
+struct blx_source_line {
+    size_t indent;
+    char text[BLX_SOURCE_LINE_BYTES];
+};
+void blx_source_line(const char *text, unsigned line, struct blx_source_line *found);
+
+/* Puts "'path', line 3, key 'id'" before the message; without the key where the line has none. */
+void blx_source_prefix(const char *path, const char *text, unsigned line, struct blx_error *err);
+
+/*
+ * Refuses what libconfig misreads without a word: a NUL byte (it would end the file), @include (it
+ * would read another file), a string that its line does not close (it would swallow the lines
+ * behind it), a number that does not fit 32 bits (it would be cut). -EINVAL with the line; `path`
+ * is for the message.
+ */
+int blx_source_check(const char *path, const char *text, size_t bytes, struct blx_error *err);
+
+/* What is wrong about a line that libconfig rejected, in the words of somebody who meant YAML. */
+struct blx_source_hint {
+    unsigned line;
+    char key[BLX_SOURCE_KEY_BYTES]; /* empty: the line has none */
+    const char *cause;
+    char corrected[BLX_SOURCE_LINE_BYTES]; /* the line as it should be; empty: leave it out */
+};
+
+/*
+ * Looks at `line` and the one before it (libconfig often reports the line behind the wrong one).
+ * False where neither looks like block YAML.
+ */
+bool blx_source_explain(const char *text, unsigned line, struct blx_source_hint *hint);

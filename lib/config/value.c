@@ -1,0 +1,181 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/cleanup.h"
+#include "base/name.h"
+#include "base/timestamp.h"
+#include "base/units.h"
+#include "config/option.h"
+#include "tls/tls.h"
+#include "wire/frame.h"
+
+bool blx_bool_parse(const char *text, bool *value)
+{
+    static const char *const words[][2] = {
+        {"no", "yes"}, {"false", "true"}, {"off", "on"}, {"0", "1"}};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        for (int truth = 0; truth < 2; truth++) {
+            if (strcasecmp(text, words[i][truth]) == 0) {
+                *value = truth == 1;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int set_text(void *field, const char *text, struct blx_error *err)
+{
+    char *copy = strdup(text);
+    if (copy == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
+    char **target = field;
+    free(*target);
+    *target = copy;
+    return 0;
+}
+
+/* The only LIST is `device`, so its count has a name of its own. */
+static int append_text(struct blx_config *config, const char *text, struct blx_error *err)
+{
+    if (config->device_count >= BLX_MAX_VOLUMES)
+        return blx_error_set(err, -EINVAL, "more than %d devices: start a second agent for them",
+                             BLX_MAX_VOLUMES);
+    for (size_t i = 0; i < config->device_count; i++) {
+        if (strcmp(config->devices[i], text) == 0)
+            return blx_error_set(err, -EINVAL, "'%s' is named twice: leave one out", text);
+    }
+    char **grown =
+        reallocarray(config->devices, config->device_count + 1, sizeof(config->devices[0]));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
+    config->devices = grown;
+    grown[config->device_count] = NULL;
+    int rc = set_text(&grown[config->device_count], text, err);
+    if (rc == 0)
+        config->device_count++;
+    return rc;
+}
+
+void blx_option_clear_list(const struct blx_option *option, struct blx_config *config)
+{
+    if (option->kind != BLX_OPTION_LIST)
+        return;
+    for (size_t i = 0; i < config->device_count; i++)
+        free(config->devices[i]);
+    free(config->devices);
+    config->devices = NULL;
+    config->device_count = 0;
+}
+
+static int set_mode(enum blx_mode *mode, const char *text, struct blx_error *err)
+{
+    if (strcmp(text, "agent") == 0)
+        *mode = BLX_MODE_AGENT;
+    else if (strcmp(text, "dispatcher") == 0)
+        *mode = BLX_MODE_DISPATCHER;
+    else
+        return blx_error_set(err, -EINVAL, "'%.40s' is no mode: write agent or dispatcher", text);
+    return 0;
+}
+
+static int check_bounds(const struct blx_option *option, const char *text, uint64_t value,
+                        struct blx_error *err)
+{
+    if (value >= option->low && value <= option->high)
+        return 0;
+    char low[BLX_UNIT_TEXT_BYTES], high[BLX_UNIT_TEXT_BYTES];
+    if (option->kind == BLX_OPTION_SIZE) {
+        blx_size_format(option->low, low);
+        blx_size_format(option->high, high);
+    } else {
+        blx_duration_format(option->low, low);
+        blx_duration_format(option->high, high);
+    }
+    return blx_error_set(err, -EINVAL, "'%.40s' is out of range: give %s to %s", text, low, high);
+}
+
+static int set_amount(const struct blx_option *option, uint64_t *field, const char *text,
+                      struct blx_error *err)
+{
+    uint64_t value = 0;
+    int rc = option->kind == BLX_OPTION_SIZE
+                 ? blx_size_parse(text, &value, err)
+                 : blx_duration_parse(text, option->unit_ms, &value, err);
+    if (rc == 0)
+        rc = check_bounds(option, text, value, err);
+    if (rc == 0)
+        *field = value;
+    return rc;
+}
+
+static int check_time(const char *text, struct blx_error *err)
+{
+    blx_timestamp first, last;
+    return blx_timestamp_parse_range(text, &first, &last, err);
+}
+
+static int check_address(enum blx_option_kind kind, const char *text, struct blx_error *err)
+{
+    char host[256], port[8];
+    int rc = blx_address_split(text, host, port, err);
+    if (rc < 0)
+        return rc;
+    if (kind == BLX_OPTION_DIAL && host[0] == '\0')
+        return blx_error_set(
+            err, -EINVAL, "'%.80s' names no host: write HOST:PORT, such as localhost:8080", text);
+    return 0;
+}
+
+static int check_text(enum blx_option_kind kind, const char *text, struct blx_error *err)
+{
+    switch (kind) {
+    case BLX_OPTION_NAME:
+        return blx_name_check("agent ID", text, err);
+    case BLX_OPTION_TIME:
+        return check_time(text, err);
+    case BLX_OPTION_CHECKPOINT:
+        return strcmp(text, "latest") == 0 ? 0 : check_time(text, err);
+    case BLX_OPTION_DIAL:
+    case BLX_OPTION_LISTEN:
+        return check_address(kind, text, err);
+    default:
+        return 0;
+    }
+}
+
+static int set_bool(bool *field, const char *text, struct blx_error *err)
+{
+    if (!blx_bool_parse(text, field))
+        return blx_error_set(err, -EINVAL, "'%.40s' is neither yes nor no: write yes or no", text);
+    return 0;
+}
+
+int blx_option_set(const struct blx_option *option, const char *text, struct blx_config *config,
+                   struct blx_error *err)
+{
+    void *field = (char *)config + option->offset;
+    if (text[0] == '\0')
+        return blx_error_set(err, -EINVAL, "the value is empty: write one, such as %s",
+                             option->example);
+    int rc = check_text(option->kind, text, err);
+    if (rc < 0)
+        return rc;
+    switch (option->kind) {
+    case BLX_OPTION_MODE:
+        return set_mode(field, text, err);
+    case BLX_OPTION_CODEC:
+        return blx_codec_parse(text, field, err);
+    case BLX_OPTION_BOOL:
+        return set_bool(field, text, err);
+    case BLX_OPTION_DURATION:
+    case BLX_OPTION_SIZE:
+        return set_amount(option, field, text, err);
+    case BLX_OPTION_LIST:
+        return append_text(config, text, err);
+    default:
+        return set_text(field, text, err);
+    }
+}
