@@ -1,0 +1,167 @@
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#include "agent/freespace.h"
+#include "agent/mounts.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/units.h"
+
+static int check_names(const struct blx_agent *agent, struct blx_error *err)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(agent->devices[i].name, agent->devices[j].name) == 0)
+                return blx_error_set(
+                    err, -EEXIST,
+                    "the devices '%s' and '%s' would both be the volume '%s': name each once",
+                    agent->devices[j].path, agent->devices[i].path, agent->devices[i].name);
+        }
+    }
+    return 0;
+}
+
+/* Writes to the ledger must not wait for a filesystem that we ourselves have frozen. */
+static int check_run_dir(const struct blx_agent *agent, const char *run_dir, struct blx_error *err)
+{
+    struct stat st;
+    if (stat(run_dir, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot look at the run directory '%s'", run_dir);
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        if (blx_device_carries(&agent->devices[i], major(st.st_dev), minor(st.st_dev), NULL))
+            return blx_error_set(err, -EINVAL,
+                                 "the run directory '%s' lies on the protected device '%s': give a "
+                                 "--run-dir on a tmpfs, such as %s",
+                                 run_dir, agent->devices[i].path, BLX_DEFAULT_RUN_DIR);
+    }
+    return 0;
+}
+
+int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err)
+{
+    const struct blx_config *config = agent->config;
+    if (config->device_count > BLX_MAX_VOLUMES)
+        return blx_error_set(err, -E2BIG,
+                             "%zu devices are more than the %d that one agent can have",
+                             config->device_count, BLX_MAX_VOLUMES);
+    int rc = blx_mkdir_parents(config->run_dir, 0755, err);
+    for (size_t i = 0; rc == 0 && i < config->device_count; i++) {
+        rc = blx_volume_open(config->devices[i], config->run_dir, (uint32_t)i, &agent->volumes[i],
+                             err);
+        if (rc < 0)
+            break;
+        agent->devices[i] = agent->volumes[i].device;
+        agent->volume_count++;
+        rc = check_names(agent, err);
+    }
+    if (rc == 0)
+        rc = check_run_dir(agent, config->run_dir, err);
+    if (rc < 0)
+        blx_agent_close_volumes(agent);
+    return rc;
+}
+
+void blx_agent_close_volumes(struct blx_agent *agent)
+{
+    while (agent->volume_count > 0)
+        blx_volume_close(&agent->volumes[--agent->volume_count]);
+}
+
+static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume, uint64_t *wanted,
+                              struct blx_error *err)
+{
+    struct blx_mounts mounts = {0};
+    int rc = blx_mounts_find(agent->devices, agent->volume_count, &mounts, err);
+    if (rc < 0)
+        return rc;
+    uint64_t skipped = 0;
+    rc =
+        blx_freespace_exclude(&volume->device, &mounts, volume->block_shift, wanted, &skipped, err);
+    blx_mounts_done(&mounts);
+    char size[BLX_UNIT_TEXT_BYTES];
+    if (rc == 0 && skipped > 0)
+        blx_log_info("'%s': %s of free space are skipped", volume->device.path,
+                     blx_size_format(skipped << volume->block_shift, size));
+    return rc;
+}
+
+int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
+                       struct blx_error *err)
+{
+    size_t bytes = blx_bitmap_words(volume->blocks) * sizeof(uint64_t);
+    BLX_CLEANUP_FREE uint64_t *wanted = malloc(bytes);
+    if (wanted == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot begin a full pass over '%s'",
+                               volume->device.path);
+    memset(wanted, 0xff, bytes);
+    struct blx_error why = {0};
+    /* Not being able to skip free space makes the pass longer, never wrong. */
+    if (agent->config->skip_free_space && exclude_free_space(agent, volume, wanted, &why) < 0) {
+        blx_log_warning("'%s': free space is not skipped: %s", volume->device.path, why.message);
+        memset(wanted, 0xff, bytes);
+    }
+    blx_volume_mark_all(volume, wanted, reason);
+    return 0;
+}
+
+bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        if (!blx_device_changed(&agent->devices[i]))
+            continue;
+        blx_error_set(err, -ESTALE,
+                      "'%s' is not the device any more that was opened (resized or replaced)",
+                      agent->devices[i].path);
+        return true;
+    }
+    return false;
+}
+
+int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err)
+{
+    if (doubtful != NULL)
+        *doubtful = false;
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        struct blx_volume *volume = &agent->volumes[i];
+        struct blx_tracker_counters counters;
+        char reason[BLX_TEXT_BYTES];
+        int rc = blx_tracker_counters(volume->tracker, &counters, err);
+        if (rc < 0)
+            return rc;
+        if (!blx_volume_doubtful(volume, &counters, reason))
+            continue;
+        blx_log_warning("'%s': tracking is doubtful (%s): all of it is sent again",
+                        volume->device.path, reason);
+        rc = blx_agent_mark_all(agent, volume, reason, err);
+        if (rc < 0)
+            return rc;
+        blx_volume_settle(volume, &counters);
+        if (doubtful != NULL)
+            *doubtful = true;
+    }
+    return 0;
+}
+
+bool blx_agent_stopping(struct blx_agent *agent)
+{
+    pthread_mutex_lock(&agent->lock);
+    bool stopping = agent->stopping;
+    pthread_mutex_unlock(&agent->lock);
+    return stopping;
+}
+
+void blx_agent_wait_locked(struct blx_agent *agent, uint64_t timeout_ms)
+{
+    uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
+    struct timespec deadline = {(time_t)(deadline_ns / 1000000000),
+                                (long)(deadline_ns % 1000000000)};
+    pthread_cond_timedwait(&agent->changed, &agent->lock, &deadline);
+}

@@ -1,0 +1,62 @@
+/*
+ * What the agent's parts share: its settings, volumes, workers and guard, and the one lock between
+ * its threads.
+ *
+ * Threads of the agent: the main thread, which is a session's control thread while one runs; the
+ * sender and the receiver of the session; the workers of the pipeline; the signal thread. `lock`
+ * guards what says so, here and in struct blx_session; `changed` is broadcast on every change of
+ * it. No other lock is taken while it is held.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/device.h"
+#include "agent/freeze.h"
+#include "agent/pipeline.h"
+#include "agent/volume.h"
+#include "config/config.h"
+#include "tls/tls.h"
+
+struct blx_agent {
+    const struct blx_config *config;
+    struct blx_tls_context *tls;
+    struct blx_volume volumes[BLX_MAX_VOLUMES];
+    struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
+                                                   want them in a row */
+    size_t volume_count;
+    struct blx_pipeline *pipeline;
+    struct blx_freezer *freezer;
+    uint64_t read_bytes_per_second; /* as measured at the last cuts */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    bool stopping;          /* guarded by lock: SIGTERM came */
+};
+
+/* Opens every volume of the configuration; all or none. Refuses a run directory that lies on one of
+ * them. */
+int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err);
+void blx_agent_close_volumes(struct blx_agent *agent);
+
+/* Marks what a full pass must send: every block, less the free space where the user lets the agent
+ * skip it. */
+int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
+                       struct blx_error *err);
+
+/* Whether some device is not what was opened any more (resized, swapped). Names it in `err`. */
+bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err);
+
+/*
+ * I4: reads the trackers' counters; where tracking of a volume has become doubtful, says so and
+ * marks all of it. `*doubtful` (may be NULL): whether it was so.
+ */
+int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err);
+
+bool blx_agent_stopping(struct blx_agent *agent);
+
+/* Waits up to `timeout_ms` for `changed`; the lock is held by the caller. */
+void blx_agent_wait_locked(struct blx_agent *agent, uint64_t timeout_ms);

@@ -1,0 +1,44 @@
+/*
+ * A batch: extents of one volume that were claimed together, their data, and the frame made of
+ * them.
+ *
+ * Threads: a batch belongs to one thread at a time. Nothing here allocates, so that a batch can be
+ * read while a filesystem is frozen.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/volume.h"
+#include "base/error.h"
+#include "wire/frame.h"
+
+enum {
+    BLX_BATCH_DATA_BYTES = BLX_FRAME_TARGET_BYTES,
+    BLX_BATCH_MAX_EXTENTS = BLX_FRAME_TARGET_BYTES >> BLX_BLOCK_SHIFT_MIN,
+};
+
+struct blx_batch {
+    struct blx_volume *volume; /* borrowed */
+    struct blx_extent extents[BLX_BATCH_MAX_EXTENTS];
+    uint32_t extent_count;
+    uint8_t
+        *data; /* borrowed: BLX_BATCH_DATA_BYTES, aligned to 4 KiB; the extents' data in order */
+};
+
+/* Claims the next blocks behind *cursor. False where no more are marked. */
+bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum blx_claim kind,
+                     uint64_t *cursor);
+
+uint64_t blx_batch_blocks(const struct blx_batch *batch);
+
+/* Reads the blocks (O_DIRECT, I5), near ones in one go. Blocks on the disk. -errno: `batch` may be
+ * half filled. */
+int blx_batch_read(struct blx_batch *batch);
+
+/* Packs the data into a frame; blocks of zeros become extents without data. Changes `data`. `frame`
+ * has BLX_FRAME_MAX_BYTES. */
+int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, void *frame, size_t *frame_bytes,
+                   struct blx_error *err);

@@ -1,0 +1,218 @@
+#include "agent/checkpoint.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cut.h"
+#include "agent/mounts.h"
+#include "agent/rounds.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum {
+    ROUNDS_MAX = 8,
+    FREEZE_ATTEMPTS = 4, /* with the freeze; after them one without it is accepted for what it is */
+    QUIET_ATTEMPTS = 10, /* without a freeze: to find a moment in which nobody writes */
+    BACKOFF_MS = 100,
+};
+
+/* What can be read within the freeze budget at the speed seen so far, and fits into the buffer. */
+static uint64_t remainder_limit(const struct blx_agent *agent)
+{
+    uint64_t readable = agent->read_bytes_per_second / 1000 * agent->config->freeze_budget_ms;
+    uint64_t buffer = agent->config->freeze_buffer_bytes;
+    return readable < buffer ? readable : buffer;
+}
+
+/* Rounds while they help: each sends what was marked when it began, and finds what was marked
+ * meanwhile. */
+static int pre_copy(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    uint64_t limit = remainder_limit(agent);
+    uint64_t before = UINT64_MAX;
+    int rc = blx_round_send(session, BLX_CLAIM_QUIET, false, err);
+    for (int round = 0; rc == 0 && round < ROUNDS_MAX; round++) {
+        uint64_t left = blx_round_marked_bytes(agent);
+        if (left <= limit || left > before / 4 * 3)
+            break;
+        before = left;
+        for (size_t i = 0; i < agent->volume_count; i++)
+            blx_volume_age(&agent->volumes[i]);
+        rc = blx_round_send(session, BLX_CLAIM_QUIET, false, err);
+        /* A round counts when it has crossed the network: only then is it known how much was
+         * written during it. */
+        if (rc == 0)
+            rc = blx_session_drain(session, false, err);
+        blx_session_set_state(session, BLX_AGENT_CHECKPOINT);
+    }
+    return rc;
+}
+
+/* What the page cache holds goes to the disk now: the freeze would do it, and take 5 to 13 times as
+ * long. */
+static int sync_filesystems(struct blx_agent *agent, struct blx_error *err)
+{
+    struct blx_mounts mounts = {0};
+    int rc = blx_mounts_find(agent->devices, agent->volume_count, &mounts, err);
+    if (rc == 0)
+        rc = blx_mounts_sync(&mounts, err);
+    blx_mounts_done(&mounts);
+    return rc;
+}
+
+static int prepare(struct blx_session *session, bool freeze, struct blx_error *err)
+{
+    int rc = pre_copy(session, err);
+    if (rc == 0 && freeze) {
+        struct blx_error sync_error = {0};
+        if (sync_filesystems(session->agent, &sync_error) < 0)
+            blx_log_warning("before the freeze: %s", sync_error.message);
+        rc = pre_copy(session, err);
+    }
+    return rc == 0 ? blx_session_drain(session, true, err) : rc;
+}
+
+/* Sleeps, but not through the end of the session. */
+static void back_off(struct blx_session *session, uint64_t ms)
+{
+    struct blx_agent *agent = session->agent;
+    uint64_t deadline_ns = blx_clock_ns() + ms * 1000000;
+    pthread_mutex_lock(&agent->lock);
+    while (session->rc == 0 && !agent->stopping && blx_clock_ns() < deadline_ns)
+        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+    pthread_mutex_unlock(&agent->lock);
+}
+
+/*
+ * The attempts: first with the freeze, then waiting for a quiet moment, and at last whatever there
+ * is, labelled as such. The blocks of an attempt that did not stand are sent: they are what
+ * pre-copy would have sent next.
+ */
+static int cut_with_attempts(struct blx_session *session, struct blx_cut *cut,
+                             struct blx_error *err)
+{
+    bool may_freeze = session->agent->config->freeze;
+    for (int attempt = 0;; attempt++) {
+        bool freeze = may_freeze && attempt < FREEZE_ATTEMPTS;
+        bool last = attempt == FREEZE_ATTEMPTS + QUIET_ATTEMPTS;
+        int rc = prepare(session, freeze, err);
+        if (rc < 0)
+            return rc;
+        rc = blx_cut_attempt(session, freeze, last, cut, err);
+        if (rc != -EAGAIN || last)
+            return rc;
+        if (freeze)
+            blx_log_notice("attempt %d at a checkpoint did not stand: %s", attempt + 1, cut->note);
+        blx_cut_send(session, cut);
+        blx_cut_done(cut);
+        back_off(session, freeze ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
+    }
+}
+
+static int send_failed(struct blx_session *session, uint64_t request, const char *reason,
+                       struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
+                                  .checkpoint_failed = {.request = request}};
+    snprintf(message.checkpoint_failed.reason, sizeof(message.checkpoint_failed.reason), "%s",
+             reason);
+    blx_log_error("no checkpoint: %s", message.checkpoint_failed.reason);
+    return blx_conn_send(session->conn, &message, err);
+}
+
+static void fill_message(struct blx_session *session, uint64_t request, const struct blx_cut *cut,
+                         struct blx_message *message)
+{
+    struct blx_agent *agent = session->agent;
+    *message = (struct blx_message){
+        .type = BLX_MESSAGE_CHECKPOINT,
+        .checkpoint = {.request = request,
+                       .cut_realtime_ns = cut->realtime_ns,
+                       .consistency = cut->consistency,
+                       .volume_count = (uint32_t)agent->volume_count,
+                       .freeze_ns = cut->freeze_ns},
+    };
+    memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
+    pthread_mutex_lock(&agent->lock);
+    for (size_t i = 0; i < agent->volume_count; i++)
+        message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;
+    session->committing = request;
+    pthread_mutex_unlock(&agent->lock);
+}
+
+static void report(const struct blx_cut *cut, uint64_t left_bytes, uint64_t elapsed_ns)
+{
+    char left[BLX_UNIT_TEXT_BYTES], frozen[BLX_UNIT_TEXT_BYTES], elapsed[BLX_UNIT_TEXT_BYTES];
+    blx_log_info("checkpoint cut: %s%s%s%s, %s read in the cut, frozen for %s, taken in %s",
+                 blx_consistency_name(cut->consistency), cut->note[0] != '\0' ? " (" : "",
+                 cut->note, cut->note[0] != '\0' ? ")" : "", blx_size_format(left_bytes, left),
+                 blx_duration_format(cut->freeze_ns / 1000000, frozen),
+                 blx_duration_format(elapsed_ns / 1000000, elapsed));
+}
+
+/* A pass that was under way is over: whatever it marked has been sent before this cut. */
+static void end_passes(struct blx_agent *agent)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        agent->volumes[i].ledger.head->pass_total_blocks = 0;
+        agent->volumes[i].ledger.head->pass_reason[0] = '\0';
+    }
+}
+
+static uint64_t read_failures(struct blx_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    uint64_t failures = session->read_failures;
+    pthread_mutex_unlock(&session->agent->lock);
+    return failures;
+}
+
+static int take(struct blx_session *session, uint64_t request, struct blx_cut *cut,
+                struct blx_error *err)
+{
+    uint64_t started_ns = blx_clock_ns();
+    uint64_t failures = read_failures(session);
+    int rc = cut_with_attempts(session, cut, err);
+    if (rc < 0 && blx_session_alive(session)) {
+        /* The cut failed, the session did not: what it had claimed is marked again. */
+        for (size_t i = 0; i < cut->count; i++)
+            blx_volume_requeue(cut->jobs[i].batch.volume, cut->jobs[i].batch.extents,
+                               cut->jobs[i].batch.extent_count);
+        rc = send_failed(session, request, rc == -EAGAIN ? cut->note : err->message, err);
+        blx_error_clear(err);
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
+    uint64_t left_bytes = 0;
+    for (size_t i = 0; i < cut->count; i++)
+        left_bytes += blx_batch_blocks(&cut->jobs[i].batch)
+                      << cut->jobs[i].batch.volume->block_shift;
+    blx_cut_send(session, cut);
+    rc = blx_session_drain(session, false, err);
+    if (rc < 0)
+        return rc;
+    if (read_failures(session) != failures)
+        return send_failed(session, request,
+                           "blocks of the devices could not be read: the agent's log names them",
+                           err);
+    end_passes(session->agent);
+    struct blx_message message;
+    fill_message(session, request, cut, &message);
+    report(cut, left_bytes, blx_clock_ns() - started_ns);
+    return blx_conn_send(session->conn, &message, err);
+}
+
+int blx_checkpoint_take(struct blx_session *session, uint64_t request, struct blx_error *err)
+{
+    if (blx_agent_device_changed(session->agent, err))
+        return -ESTALE;
+    blx_session_set_state(session, BLX_AGENT_CHECKPOINT);
+    BLX_CLEANUP_CUT struct blx_cut cut = {0};
+    int rc = take(session, request, &cut, err);
+    blx_session_set_state(session, BLX_AGENT_LIVE);
+    return rc;
+}

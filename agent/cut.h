@@ -1,0 +1,48 @@
+/*
+ * The cut: the instant that a checkpoint shows. Whatever is still marked on all volumes is read
+ * into memory, inside a freeze of their filesystems where there is one to be had, otherwise while
+ * nobody writes.
+ *
+ * Between freeze and thaw nothing here allocates, logs, opens a file of a disk or waits for the
+ * network: the buffer is made and touched before, the log is held.
+ *
+ * Threads: the session's control thread. Blocks for hooks, syncfs, freeze and reads.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/session.h"
+#include "base/cleanup.h"
+
+struct blx_cut {
+    struct blx_job *jobs; /* owned; `count` of them were read */
+    size_t count, capacity;
+    uint8_t *buffer; /* owned; the jobs' data */
+    size_t buffer_bytes;
+
+    uint64_t realtime_ns;
+    uint64_t freeze_ns;
+    enum blx_consistency consistency;
+    char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem" */
+};
+
+void blx_cut_done(struct blx_cut *cut);
+#define BLX_CLEANUP_CUT BLX_CLEANUP(blx_cut_done)
+
+/*
+ * One attempt. Everything must have been drained durably before, so that no block is in flight. 0:
+ * the cut stands, its jobs hold the remainder (and cut->consistency says what it is worth).
+ * -EAGAIN: it does not (the limit passed, more was marked than fits, somebody wrote meanwhile);
+ * what was read may be sent all the same, as pre-copy, and cut->note says why. Others: errors.
+ *
+ * With `accept_less` an attempt without freeze stands even where somebody wrote meanwhile: "none".
+ * `try_freeze` false: never freeze.
+ */
+int blx_cut_attempt(struct blx_session *session, bool try_freeze, bool accept_less,
+                    struct blx_cut *cut, struct blx_error *err);
+
+/* Hands the cut's jobs to the pipeline, in copies. */
+void blx_cut_send(struct blx_session *session, const struct blx_cut *cut);

@@ -1,0 +1,65 @@
+/*
+ * What the agent owes the dispatcher, beyond the kernel's dirty bits: two bitmaps in a file on
+ * tmpfs under the run directory, mapped into memory, so that the death of the agent loses none of
+ * it (I3). A reboot loses it together with the tracker's pins.
+ *
+ *     pending     taken over from the dirty bitmap (or set by a full pass), not yet being sent
+ *     in flight   read, or about to be read, and not yet durable at the dispatcher
+ *
+ * A marked block is in dirty, pending or in flight at every instant; it moves by "set there, then
+ * clear here". What moves them is in volume.h.
+ *
+ * The file says which generation it belongs to. Another generation, or a file that is missing,
+ * means that nobody knows what was in flight: the tracker must then be born anew. Never fsynced: it
+ * need not survive more than the process.
+ *
+ * Threads: bits by atomic operations from any; the head's fields by the thread that runs the
+ * session, acked_seq by the receiver.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/timestamp.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+
+/* The head of the file: of this machine and this boot only, so in native byte order. */
+struct blx_ledger_head {
+    uint64_t magic;
+    struct blx_generation generation;
+    uint64_t blocks;
+    /*
+     * The generation as the dispatcher knows it: what the frames carry. It begins as the tracker's
+     * and is born anew with each further full pass from nothing, so that a dispatcher that stored
+     * an earlier stream can never take this one for its continuation.
+     */
+    struct blx_generation stream;
+    bool stream_used;              /* a dispatcher was told to begin it */
+    uint64_t acked_seq;            /* the stream's last frame that the dispatcher called durable */
+    blx_timestamp last_checkpoint; /* the last one it committed with this volume */
+    uint64_t missed, passthrough,
+        unmarked;               /* the tracker's counters up to which a rescan has answered */
+    uint64_t pass_total_blocks; /* of the full pass that is under way; 0: none */
+    char pass_reason[BLX_TEXT_BYTES];
+};
+
+struct blx_ledger {
+    struct blx_ledger_head *head;
+    uint64_t *pending;
+    uint64_t *in_flight;
+    void *map;
+    uint64_t map_bytes;
+};
+
+/*
+ * Maps RUN_DIR/NAME.ledger. -ESTALE where it belongs to another generation, or is missing and
+ * `create` is false; with `create` a fresh one is made.
+ */
+int blx_ledger_open(const char *run_dir, const char *name, const struct blx_generation *generation,
+                    uint64_t blocks, bool create, struct blx_ledger *ledger, struct blx_error *err);
+
+/* Unmaps; the file stays. A zeroed struct is allowed. */
+void blx_ledger_close(struct blx_ledger *ledger);

@@ -1,0 +1,216 @@
+/*
+ * blxrep-agent: follows the changes of this server's disks and sends them to the dispatcher.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/session.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "base/units.h"
+#include "base/version.h"
+
+enum {
+    BACKOFF_FIRST_MS = 500,
+    BACKOFF_LAST_MS = 30 * 1000,
+    EXPIRY_WARNING_DAYS = 30,
+    FIRST_READ_RATE =
+        64 * 1024 *
+        1024, /* bytes a second, until a cut has measured it: slow enough for a hard disk */
+};
+
+static int fail(const struct blx_error *error)
+{
+    fprintf(stderr, "blxrep-agent: %s\n", error->message);
+    return BLX_EXIT_FAILED;
+}
+
+/* SIGTERM and SIGINT are blocked everywhere and taken here. */
+static void *wait_for_signal(void *arg)
+{
+    struct blx_agent *agent = arg;
+    sigset_t signals;
+    int number;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigwait(&signals, &number);
+    pthread_mutex_lock(&agent->lock);
+    agent->stopping = true;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    return NULL;
+}
+
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void init_lock(struct blx_agent *agent)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&agent->lock, NULL);
+    pthread_cond_init(&agent->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static int load_credentials(struct blx_agent *agent, struct blx_error *err)
+{
+    const struct blx_config *config = agent->config;
+    const char *bundle = config->credentials;
+    struct blx_tls_files files = {bundle, bundle, bundle};
+    if (config->tls.ca != NULL)
+        files = (struct blx_tls_files){config->tls.ca, config->tls.cert, config->tls.key};
+    int rc = blx_tls_context_new_client(&files, &agent->tls, err);
+    char name[BLX_NAME_BYTES];
+    if (rc == 0)
+        rc = blx_tls_context_name(agent->tls, name, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(name, config->id) != 0)
+        return blx_error_set(err, -EACCES,
+                             "the credentials '%s' are for the agent '%s', not for '%s': enroll "
+                             "'%s' on the dispatcher",
+                             files.cert, name, config->id, config->id);
+    int64_t days = blx_tls_context_days_left(agent->tls);
+    if (days < EXPIRY_WARNING_DAYS)
+        blx_log_warning("the certificate '%s' expires in %lld days", files.cert, (long long)days);
+    return 0;
+}
+
+/* Waits before the next attempt, longer each time, and never in step with other agents. */
+static void back_off(struct blx_agent *agent, uint64_t *backoff_ms)
+{
+    uint64_t jittered = *backoff_ms * 3 / 4 + (uint64_t)random() % (*backoff_ms / 2 + 1);
+    uint64_t deadline_ns = blx_clock_ns() + jittered * 1000000;
+    pthread_mutex_lock(&agent->lock);
+    while (!agent->stopping && blx_clock_ns() < deadline_ns)
+        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+    pthread_mutex_unlock(&agent->lock);
+    *backoff_ms = *backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : *backoff_ms * 2;
+}
+
+/* A device was resized or replaced: everything is opened again, and what changed gets a new tracker
+ * and a new generation. */
+static int reopen_volumes(struct blx_agent *agent)
+{
+    struct blx_error error = {0};
+    blx_agent_close_volumes(agent);
+    int rc = blx_agent_open_volumes(agent, &error);
+    if (rc < 0)
+        blx_log_error("%s", error.message);
+    return rc;
+}
+
+/* Sessions, one after the other, until the agent stops. */
+static void replicate(struct blx_agent *agent)
+{
+    uint64_t backoff_ms = BACKOFF_FIRST_MS;
+    bool reopen = false;
+    while (!blx_agent_stopping(agent)) {
+        struct blx_error error = {0};
+        bool lived = false;
+        if (reopen && reopen_volumes(agent) < 0) {
+            back_off(agent, &backoff_ms);
+            continue;
+        }
+        int rc = blx_session_run(agent, &lived, &error);
+        reopen = rc == -ESTALE;
+        if (lived)
+            backoff_ms = BACKOFF_FIRST_MS;
+        if (rc == 0 || rc == -EAGAIN)
+            continue;
+        blx_log_warning("%s%s", error.message,
+                        reopen ? ": tracking begins anew" : "; trying again");
+        back_off(agent, &backoff_ms);
+    }
+}
+
+static int prepare(struct blx_agent *agent, struct blx_error *err)
+{
+    int rc = load_credentials(agent, err);
+    /* The guard is forked while there is one thread. */
+    if (rc == 0)
+        rc = blx_freezer_start(&agent->freezer, err);
+    if (rc == 0)
+        rc = blx_agent_open_volumes(agent, err);
+    if (rc == 0)
+        rc = blx_pipeline_start(agent->config->compression, &agent->pipeline, err);
+    return rc;
+}
+
+static int run(struct blx_agent *agent)
+{
+    struct blx_error error = {0};
+    pthread_t signal_thread;
+    int rc = prepare(agent, &error);
+    if (rc == 0) {
+        rc = -pthread_create(&signal_thread, NULL, wait_for_signal, agent);
+        if (rc < 0)
+            blx_error_errno(&error, rc, "cannot start a thread");
+    }
+    if (rc == 0) {
+        for (size_t i = 0; i < agent->volume_count; i++)
+            blx_log_info("'%s' is tracked%s", agent->devices[i].path,
+                         blx_tracker_adopted(agent->volumes[i].tracker)
+                             ? " (as before: no change was missed)"
+                             : "");
+        blx_notify("READY=1");
+        replicate(agent);
+        blx_notify("STOPPING=1");
+        pthread_join(signal_thread, NULL);
+        blx_log_info("stopped; the devices stay tracked");
+    }
+    blx_pipeline_stop(agent->pipeline);
+    blx_agent_close_volumes(agent);
+    blx_freezer_stop(agent->freezer);
+    blx_tls_context_free(agent->tls);
+    return rc == 0 ? BLX_EXIT_OK : fail(&error);
+}
+
+int main(int argc, char **argv)
+{
+    BLX_CLEANUP_CONFIG struct blx_config config = {0};
+    enum blx_config_result result;
+    struct blx_error error = {0};
+    int rc = blx_config_load(BLX_COMMAND_AGENT, argc, argv, &config, &result, &error);
+    if (rc == 0 && result == BLX_CONFIG_HELP) {
+        blx_config_print_help(
+            BLX_COMMAND_AGENT,
+            "blxrep-agent --id=ID --dispatcher-addr=HOST:PORT --device=DEVICE...",
+            "Follows which blocks of the devices change and sends them to the dispatcher.", stdout);
+        return BLX_EXIT_OK;
+    }
+    if (rc == 0 && result == BLX_CONFIG_VERSION) {
+        puts("blxrep-agent " BLX_VERSION);
+        return BLX_EXIT_OK;
+    }
+    if (rc == 0)
+        rc = blx_config_require(BLX_COMMAND_AGENT, &config, &error);
+    if (rc < 0) {
+        fail(&error);
+        return BLX_EXIT_USAGE;
+    }
+    if (config.verbose)
+        blx_log_set_level(BLX_LOG_DEBUG);
+    block_signals();
+    srandom((unsigned)blx_clock_realtime_ns());
+    static struct blx_agent agent;
+    agent.config = &config;
+    agent.read_bytes_per_second = FIRST_READ_RATE;
+    init_lock(&agent);
+    return run(&agent);
+}

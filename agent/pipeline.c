@@ -1,0 +1,178 @@
+#include "agent/pipeline.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/sysinfo.h>
+
+#include "base/queue.h"
+
+enum { STACK_BYTES = 512 * 1024, WORK_QUEUE_LIMIT = 1024, DATA_ALIGNMENT = 4096 };
+
+struct blx_pipeline {
+    enum blx_codec codec;
+    struct blx_queue *idle;
+    struct blx_queue *work;
+    struct blx_queue *packed;
+    struct blx_job jobs[BLX_PIPELINE_JOBS];
+    pthread_t workers[BLX_PIPELINE_WORKERS_MAX];
+    unsigned worker_count;
+    pthread_mutex_t lock; /* guards `unread` */
+    pthread_cond_t all_read;
+    size_t unread; /* jobs of the cut that are still to be read */
+};
+
+static void count_read(struct blx_pipeline *pipeline)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    if (--pipeline->unread == 0)
+        pthread_cond_signal(&pipeline->all_read);
+    pthread_mutex_unlock(&pipeline->lock);
+}
+
+static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
+{
+    blx_error_clear(&job->error);
+    job->rc = job->is_read ? 0 : blx_batch_read(&job->batch);
+    if (job->frame == NULL) {
+        count_read(pipeline);
+        return;
+    }
+    if (job->rc == 0)
+        job->rc = blx_batch_pack(&job->batch, pipeline->codec, job->frame, &job->frame_bytes,
+                                 &job->error);
+    blx_queue_push(pipeline->packed, job);
+}
+
+static void *worker(void *arg)
+{
+    struct blx_pipeline *pipeline = arg;
+    void *job;
+    while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
+        read_and_pack(pipeline, job);
+    return NULL;
+}
+
+static int make_jobs(struct blx_pipeline *pipeline)
+{
+    for (size_t i = 0; i < BLX_PIPELINE_JOBS; i++) {
+        struct blx_job *job = &pipeline->jobs[i];
+        job->batch.data = aligned_alloc(DATA_ALIGNMENT, BLX_BATCH_DATA_BYTES);
+        job->frame = malloc(BLX_FRAME_MAX_BYTES);
+        if (job->batch.data == NULL || job->frame == NULL)
+            return -ENOMEM;
+        blx_queue_push(pipeline->idle, job);
+    }
+    return 0;
+}
+
+static int start_workers(struct blx_pipeline *pipeline)
+{
+    /* Twice the processors, so that the disk is kept busy while others pack; more would only wait.
+     */
+    unsigned wanted = 2 * (unsigned)get_nprocs();
+    wanted = wanted < 4 ? 4 : wanted;
+    wanted = wanted > BLX_PIPELINE_WORKERS_MAX ? BLX_PIPELINE_WORKERS_MAX : wanted;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int rc = 0;
+    while (rc == 0 && pipeline->worker_count < wanted) {
+        rc = -pthread_create(&pipeline->workers[pipeline->worker_count], &attributes, worker,
+                             pipeline);
+        pipeline->worker_count += rc == 0;
+    }
+    pthread_attr_destroy(&attributes);
+    return rc;
+}
+
+int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, struct blx_error *err)
+{
+    struct blx_pipeline *made = calloc(1, sizeof(*made));
+    int rc = made == NULL ? -ENOMEM : 0;
+    if (rc == 0) {
+        made->codec = codec;
+        pthread_mutex_init(&made->lock, NULL);
+        pthread_cond_init(&made->all_read, NULL);
+        made->idle = blx_queue_new(BLX_PIPELINE_JOBS);
+        made->work = blx_queue_new(WORK_QUEUE_LIMIT);
+        made->packed = blx_queue_new(BLX_PIPELINE_JOBS);
+        if (made->idle == NULL || made->work == NULL || made->packed == NULL)
+            rc = -ENOMEM;
+    }
+    if (rc == 0)
+        rc = make_jobs(made);
+    if (rc == 0)
+        rc = start_workers(made);
+    if (rc < 0) {
+        blx_pipeline_stop(made);
+        return blx_error_errno(err, rc, "cannot start the workers");
+    }
+    *pipeline = made;
+    return 0;
+}
+
+void blx_pipeline_stop(struct blx_pipeline *pipeline)
+{
+    if (pipeline == NULL)
+        return;
+    if (pipeline->work != NULL)
+        blx_queue_close(pipeline->work);
+    for (unsigned i = 0; i < pipeline->worker_count; i++)
+        pthread_join(pipeline->workers[i], NULL);
+    for (size_t i = 0; i < BLX_PIPELINE_JOBS; i++) {
+        free(pipeline->jobs[i].batch.data);
+        free(pipeline->jobs[i].frame);
+    }
+    blx_queue_free(pipeline->idle);
+    blx_queue_free(pipeline->work);
+    blx_queue_free(pipeline->packed);
+    pthread_cond_destroy(&pipeline->all_read);
+    pthread_mutex_destroy(&pipeline->lock);
+    free(pipeline);
+}
+
+struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline)
+{
+    void *job = NULL;
+    blx_queue_pop(pipeline->idle, UINT64_MAX, &job);
+    ((struct blx_job *)job)->is_read = false;
+    return job;
+}
+
+void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job)
+{
+    blx_queue_push(pipeline->work, job);
+}
+
+struct blx_job *blx_pipeline_pop(struct blx_pipeline *pipeline, uint64_t timeout_ms)
+{
+    void *job = NULL;
+    return blx_queue_pop(pipeline->packed, timeout_ms, &job) == 0 ? job : NULL;
+}
+
+void blx_pipeline_release(struct blx_pipeline *pipeline, struct blx_job *job)
+{
+    blx_queue_push(pipeline->idle, job);
+}
+
+int blx_pipeline_read(struct blx_pipeline *pipeline, struct blx_job *jobs, size_t count)
+{
+    if (count == 0)
+        return 0;
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->unread = count;
+    pthread_mutex_unlock(&pipeline->lock);
+    for (size_t i = 0; i < count; i++)
+        blx_queue_push(pipeline->work, &jobs[i]);
+
+    pthread_mutex_lock(&pipeline->lock);
+    while (pipeline->unread > 0)
+        pthread_cond_wait(&pipeline->all_read, &pipeline->lock);
+    pthread_mutex_unlock(&pipeline->lock);
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].rc < 0)
+            return jobs[i].rc;
+    }
+    return 0;
+}

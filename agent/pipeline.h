@@ -1,0 +1,56 @@
+/*
+ * The bounded pipeline: control thread -> work queue -> workers (read, pack) -> packed queue ->
+ * sender. Its jobs are a fixed number, made at the start: blx_pipeline_take() waits until one is
+ * free, which is how a slow network holds back the reading of the disk.
+ *
+ *     limit                what happens when it is reached
+ *     BLX_PIPELINE_JOBS    take() waits
+ *     work queue           holds every job there is and those of a cut: submit() never waits long
+ *     packed queue         holds every job: workers never wait
+ *
+ * Jobs of different batches may overtake each other. That is allowed because no two jobs under way
+ * hold the same block (volume.h).
+ *
+ * Threads: one control thread takes and submits, one sender pops and releases.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/batch.h"
+#include "base/error.h"
+#include "wire/frame.h"
+
+enum { BLX_PIPELINE_JOBS = 24, BLX_PIPELINE_WORKERS_MAX = 8 };
+
+struct blx_job {
+    struct blx_batch batch;
+    uint8_t *frame; /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
+    size_t frame_bytes;
+    bool is_read; /* the data are there already: only pack */
+    int rc;       /* of reading or packing */
+    struct blx_error error;
+};
+
+struct blx_pipeline;
+
+int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, struct blx_error *err);
+
+/* All jobs must have been released. NULL is allowed. */
+void blx_pipeline_stop(struct blx_pipeline *pipeline);
+
+/* Waits for a free job. */
+struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline);
+void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job);
+
+/* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. */
+struct blx_job *blx_pipeline_pop(struct blx_pipeline *pipeline, uint64_t timeout_ms);
+void blx_pipeline_release(struct blx_pipeline *pipeline, struct blx_job *job);
+
+/*
+ * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once and waits for the
+ * last. Allocates nothing. The first failure, or 0.
+ */
+int blx_pipeline_read(struct blx_pipeline *pipeline, struct blx_job *jobs, size_t count);

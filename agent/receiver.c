@@ -1,0 +1,85 @@
+/*
+ * The receiver: what the dispatcher says while a session lives. It never sends, so that it can
+ * always take acknowledgements.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "agent/session.h"
+#include "base/log.h"
+
+static int on_ack(struct blx_session *session, const struct blx_ack *ack, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    if (ack->volume >= agent->volume_count ||
+        ack->durable_seq >= agent->volumes[ack->volume].next_seq)
+        return blx_error_set(err, -EPROTO,
+                             "the dispatcher acknowledged frame %" PRIu64
+                             " of volume %u, which was never sent",
+                             ack->durable_seq, ack->volume);
+    blx_unacked_settle(&session->unacked, &agent->volumes[ack->volume], ack->durable_seq);
+    return 0;
+}
+
+static void on_checkpoint_done(struct blx_session *session, const struct blx_checkpoint_done *done)
+{
+    struct blx_agent *agent = session->agent;
+    if (session->committing != done->request)
+        return;
+    session->committing = 0;
+    for (size_t i = 0; i < agent->volume_count; i++)
+        agent->volumes[i].ledger.head->last_checkpoint = done->timestamp;
+    blx_log_info("checkpoint %" PRIu64 " is durable", done->timestamp);
+}
+
+/* The agent's lock is held. */
+static int act(struct blx_session *session, const struct blx_message *message,
+               struct blx_error *err)
+{
+    switch (message->type) {
+    case BLX_MESSAGE_ACK:
+        return on_ack(session, &message->ack, err);
+    case BLX_MESSAGE_CHECKPOINT_REQUEST:
+        session->request = message->checkpoint_request.request;
+        return 0;
+    case BLX_MESSAGE_CHECKPOINT_DONE:
+        on_checkpoint_done(session, &message->checkpoint_done);
+        return 0;
+    case BLX_MESSAGE_PING:
+        return 0;
+    case BLX_MESSAGE_GOODBYE:
+        return blx_error_set(err, -EPIPE, "the dispatcher said goodbye");
+    case BLX_MESSAGE_ERROR:
+        return blx_error_set(err, -ECONNABORTED, "the dispatcher ended the session: %s",
+                             message->error.text);
+    default:
+        return blx_error_set(err, -EPROTO, "the dispatcher sent %s, which is not its to send",
+                             blx_message_name(message->type));
+    }
+}
+
+void *blx_session_receiver(void *arg)
+{
+    struct blx_session *session = arg;
+    uint64_t patience_ms = 3 * session->welcome.heartbeat_ms;
+    int rc = 0;
+    while (rc == 0) {
+        struct blx_message message;
+        struct blx_error error = {0};
+        rc = blx_conn_recv(session->conn, patience_ms, &message, &error);
+        if (rc == -ETIMEDOUT) {
+            blx_error_clear(&error);
+            blx_error_set(&error, rc, "nothing was heard from the dispatcher for %" PRIu64 " ms",
+                          patience_ms);
+        }
+        if (rc == 0) {
+            pthread_mutex_lock(&session->agent->lock);
+            rc = act(session, &message, &error);
+            pthread_cond_broadcast(&session->agent->changed);
+            pthread_mutex_unlock(&session->agent->lock);
+        }
+        if (rc < 0)
+            blx_session_fail(session, rc, &error);
+    }
+    return NULL;
+}

@@ -1,0 +1,146 @@
+/*
+ * The sender: numbers packed frames in the order of sending, remembers what is in them, and sends
+ * them within the window. In between it says PING and STATUS, so that only one thread ever waits
+ * for a full socket.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/session.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum { TICK_MS = 200, STATUS_NS = 1000 * 1000 * 1000 };
+
+/* Waits for room in the window. False where the session has ended. A frame larger than the window
+ * goes alone. */
+static bool wait_for_window(struct blx_session *session, size_t frame_bytes)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    while (session->rc == 0 && !session->closing && session->unacked.frames > 0 &&
+           session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
+        blx_agent_wait_locked(agent, 1000);
+    bool open = session->rc == 0;
+    pthread_mutex_unlock(&agent->lock);
+    return open;
+}
+
+/* The frame's number, and what it holds, are known before it is sent: its acknowledgement may be
+ * here before send() returns. */
+static int number_frame(struct blx_session *session, struct blx_job *job, struct blx_error *err)
+{
+    struct blx_volume *volume = job->batch.volume;
+    pthread_mutex_lock(&session->agent->lock);
+    uint64_t seq = volume->next_seq;
+    int rc = blx_unacked_add(&session->unacked, &job->batch, seq, job->frame_bytes);
+    if (rc == 0)
+        volume->next_seq++;
+    pthread_mutex_unlock(&session->agent->lock);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot send a frame of '%s'", volume->device.path);
+    blx_frame_seal(job->frame, seq);
+    return 0;
+}
+
+static int send_frame(struct blx_session *session, struct blx_job *job, struct blx_error *err)
+{
+    int rc = number_frame(session, job, err);
+    if (rc < 0)
+        return rc;
+    struct blx_message message = {
+        .type = BLX_MESSAGE_FRAME,
+        .frame = {.volume = job->batch.volume->index,
+                  .bytes = job->frame,
+                  .frame_bytes = job->frame_bytes},
+    };
+    return blx_conn_send(session->conn, &message, err);
+}
+
+static void report_failed_job(struct blx_session *session, const struct blx_job *job)
+{
+    const struct blx_volume *volume = job->batch.volume;
+    const struct blx_extent *first = &job->batch.extents[0];
+    const struct blx_extent *last = &job->batch.extents[job->batch.extent_count - 1];
+    uint64_t start = first->start_block << volume->block_shift;
+    uint64_t end = (last->start_block + last->block_count) << volume->block_shift;
+    blx_log_error("'%s': cannot read bytes %llu to %llu: %s: they stay marked", volume->device.path,
+                  (unsigned long long)start, (unsigned long long)end,
+                  job->error.code != 0 ? job->error.message : strerror(-job->rc));
+    pthread_mutex_lock(&session->agent->lock);
+    session->read_failures++;
+    pthread_mutex_unlock(&session->agent->lock);
+}
+
+static void handle_job(struct blx_session *session, struct blx_job *job)
+{
+    struct blx_error error = {0};
+    if (job->rc < 0) {
+        report_failed_job(session, job);
+        blx_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
+    } else if (wait_for_window(session, job->frame_bytes)) {
+        int rc = send_frame(session, job, &error);
+        if (rc < 0)
+            blx_session_fail(session, rc, &error);
+    }
+    /* On a dead session the blocks stay in flight until blx_volume_requeue_all(). */
+    blx_pipeline_release(session->agent->pipeline, job);
+    pthread_mutex_lock(&session->agent->lock);
+    session->jobs_handled++;
+    pthread_cond_broadcast(&session->agent->changed);
+    pthread_mutex_unlock(&session->agent->lock);
+}
+
+static int send_status(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_STATUS};
+    pthread_mutex_lock(&session->agent->lock);
+    bool news = session->status_news;
+    message.status = session->status;
+    session->status_news = false;
+    pthread_mutex_unlock(&session->agent->lock);
+    return news ? blx_conn_send(session->conn, &message, err) : 0;
+}
+
+static void tick(struct blx_session *session, uint64_t *status_ns)
+{
+    struct blx_error error = {0};
+    uint64_t now = blx_clock_ns();
+    int rc = 0;
+    if (now - *status_ns > STATUS_NS) {
+        *status_ns = now;
+        rc = send_status(session, &error);
+    }
+    if (rc == 0 &&
+        now - blx_conn_last_sent_ns(session->conn) > session->welcome.heartbeat_ms * 1000000 / 3)
+        rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, &error);
+    if (rc < 0)
+        blx_session_fail(session, rc, &error);
+}
+
+/* True until every submitted job is back and no more will come. */
+static bool goes_on(struct blx_session *session, bool *alive)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    bool on = !session->closing || session->jobs_handled < session->jobs_submitted;
+    *alive = session->rc == 0;
+    pthread_mutex_unlock(&session->agent->lock);
+    return on;
+}
+
+void *blx_session_sender(void *arg)
+{
+    struct blx_session *session = arg;
+    uint64_t status_ns = 0;
+    bool alive;
+    while (goes_on(session, &alive)) {
+        struct blx_job *job = blx_pipeline_pop(session->agent->pipeline, TICK_MS);
+        if (job != NULL)
+            handle_job(session, job);
+        if (alive)
+            tick(session, &status_ns);
+    }
+    if (alive)
+        blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);
+    return NULL;
+}

@@ -1,0 +1,232 @@
+#include "agent/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/checkpoint.h"
+#include "agent/rounds.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 10 * 1000,
+    STACK_BYTES = 512 * 1024,
+    QUIET_MIN_MS =
+        500, /* a block that was not written to for this long may be sent between checkpoints... */
+    QUIET_MAX_MS = 5000, /* ...or for this long, where checkpoints are far apart */
+};
+
+void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    if (session->rc == 0) {
+        session->rc = rc;
+        session->error = *error;
+    }
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    blx_conn_shutdown(session->conn);
+}
+
+bool blx_session_alive(struct blx_session *session)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    bool alive = session->rc == 0 && !agent->stopping;
+    pthread_mutex_unlock(&agent->lock);
+    return alive;
+}
+
+int blx_session_drain(struct blx_session *session, bool durable, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    while (session->rc == 0 && !agent->stopping &&
+           (session->jobs_handled < session->jobs_submitted ||
+            (durable && session->unacked.frames > 0)))
+        blx_agent_wait_locked(agent, 1000);
+    int rc = session->rc;
+    if (rc < 0 && err != NULL)
+        *err = session->error;
+    else if (agent->stopping)
+        rc = blx_error_set(err, -ECANCELED, "the agent is stopping");
+    pthread_mutex_unlock(&agent->lock);
+    return rc;
+}
+
+void blx_session_submit(struct blx_session *session, struct blx_job *job)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    session->jobs_submitted++;
+    pthread_mutex_unlock(&session->agent->lock);
+    blx_pipeline_submit(session->agent->pipeline, job);
+}
+
+/* The figures of the status: how much is marked, and how far a full pass is. */
+static void measure(struct blx_agent *agent, struct blx_status *status)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        const struct blx_volume *volume = &agent->volumes[i];
+        const struct blx_ledger_head *head = volume->ledger.head;
+        uint64_t marked = (blx_volume_marked(volume) + blx_volume_in_flight(volume))
+                          << volume->block_shift;
+        uint64_t total = head->pass_total_blocks << volume->block_shift;
+        struct blx_tracker_counters counters = {0};
+        blx_tracker_counters(volume->tracker, &counters, NULL);
+        status->dirty_bytes += marked;
+        status->total_bytes += total;
+        status->done_bytes += total > marked ? total - marked : 0;
+        status->missed_events += counters.missed;
+        if (head->pass_total_blocks > 0 && status->reason[0] == '\0')
+            memcpy(status->reason, head->pass_reason, sizeof(status->reason));
+    }
+}
+
+void blx_session_set_state(struct blx_session *session, enum blx_agent_state state)
+{
+    struct blx_status status = {.state = state};
+    measure(session->agent, &status);
+    if (status.total_bytes > 0)
+        status.state = BLX_AGENT_FULL_SYNC;
+    pthread_mutex_lock(&session->agent->lock);
+    session->status_news |= memcmp(&session->status, &status, sizeof(status)) != 0;
+    session->status = status;
+    pthread_mutex_unlock(&session->agent->lock);
+}
+
+static int start_threads(struct blx_session *session, struct blx_error *err)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int rc = -pthread_create(&session->sender, &attributes, blx_session_sender, session);
+    if (rc == 0) {
+        rc = -pthread_create(&session->receiver, &attributes, blx_session_receiver, session);
+        session->threads_started = rc == 0;
+    }
+    pthread_attr_destroy(&attributes);
+    if (rc == 0)
+        return 0;
+    rc = blx_error_errno(err, rc, "cannot start the session's threads");
+    if (session->sender != 0) {
+        blx_session_fail(session, rc, err);
+        pthread_mutex_lock(&session->agent->lock);
+        session->closing = true;
+        pthread_mutex_unlock(&session->agent->lock);
+        pthread_join(session->sender, NULL);
+    }
+    return rc;
+}
+
+static void stop_threads(struct blx_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    session->closing = true;
+    pthread_cond_broadcast(&session->agent->changed);
+    pthread_mutex_unlock(&session->agent->lock);
+    /* The sender first: it hands the jobs that are still under way back, and says GOODBYE on a
+     * connection that lives. */
+    pthread_join(session->sender, NULL);
+    blx_conn_shutdown(session->conn);
+    pthread_join(session->receiver, NULL);
+}
+
+static uint64_t quiet_ms(const struct blx_session *session)
+{
+    uint64_t ms = session->welcome.sync_freq_ms / 8;
+    return ms < QUIET_MIN_MS ? QUIET_MIN_MS : ms > QUIET_MAX_MS ? QUIET_MAX_MS : ms;
+}
+
+/* Waits until a checkpoint is asked for, `timeout_ms` have passed or the session ends; takes the
+ * request, 0 where there is none. */
+static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_ms)
+{
+    struct blx_agent *agent = session->agent;
+    uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
+    pthread_mutex_lock(&agent->lock);
+    while (session->rc == 0 && !agent->stopping &&
+           (session->request == 0 || session->committing != 0) && blx_clock_ns() < deadline_ns)
+        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+    uint64_t request = session->committing == 0 ? session->request : 0;
+    if (request != 0)
+        session->request = 0;
+    pthread_mutex_unlock(&agent->lock);
+    return request;
+}
+
+/* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
+ * next cut. */
+static int work_in_background(struct blx_session *session, struct blx_error *err)
+{
+    int rc = blx_agent_check_trackers(session->agent, NULL, err);
+    if (rc == 0)
+        rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
+    for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
+        blx_volume_age(&session->agent->volumes[i]);
+    blx_session_set_state(session, BLX_AGENT_LIVE);
+    return rc;
+}
+
+static int control(struct blx_session *session, struct blx_error *err)
+{
+    int rc = 0;
+    uint64_t request = wait_for_request(session, 0);
+    while (rc == 0 && blx_session_alive(session)) {
+        rc = request != 0 ? blx_checkpoint_take(session, request, err)
+                          : work_in_background(session, err);
+        request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
+    }
+    return rc;
+}
+
+/* What ended the session: the connection's own reason before ours, which may only follow from it.
+ */
+static int reason_of_end(struct blx_session *session, int rc, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    if (agent->stopping) {
+        rc = 0;
+    } else if (session->rc != 0) {
+        rc = session->rc;
+        *err = session->error;
+    }
+    pthread_mutex_unlock(&agent->lock);
+    return rc;
+}
+
+static void forget_in_flight(struct blx_session *session)
+{
+    blx_unacked_done(&session->unacked);
+    for (size_t i = 0; i < session->agent->volume_count; i++)
+        blx_volume_requeue_all(&session->agent->volumes[i]);
+}
+
+int blx_session_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
+{
+    struct blx_session *session = calloc(1, sizeof(*session));
+    *lived = false;
+    if (session == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot make a session");
+    session->agent = agent;
+    int rc = blx_tls_connect(agent->tls, agent->config->dispatcher_addr, CONNECT_TIMEOUT_MS,
+                             &session->conn, err);
+    if (rc == 0)
+        rc = blx_session_handshake(session, err);
+    if (rc == 0)
+        rc = start_threads(session, err);
+    if (rc == 0) {
+        *lived = true;
+        blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
+        rc = control(session, err);
+        stop_threads(session);
+        rc = reason_of_end(session, rc, err);
+    }
+    forget_in_flight(session);
+    blx_conn_free(session->conn);
+    free(session);
+    return rc;
+}

@@ -1,0 +1,74 @@
+/*
+ * A session: one connection to the dispatcher, from HELLO to its end, and the control loop that
+ * sends what is marked and takes checkpoints when asked.
+ *
+ *     control thread (the caller)  marks, claims, cuts; pushes jobs into the pipeline
+ *     sender                       numbers and sends packed frames, keeps within the window; PING
+ * and STATUS in between receiver                     acknowledgements, requests, errors
+ *
+ * When a session ends, for whatever reason, what was in flight becomes pending again; the marks
+ * live in the ledger and the kernel.
+ *
+ * Threads: fields say who uses them; `agent->lock` guards the block that says so.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/agent.h"
+#include "agent/unacked.h"
+#include "wire/conn.h"
+
+struct blx_session {
+    struct blx_agent *agent;
+    struct blx_conn *conn;
+    struct blx_welcome welcome;
+    pthread_t sender, receiver;
+    bool threads_started;
+
+    /* Guarded by agent->lock. */
+    int rc; /* 0 while it lives, otherwise why it ended */
+    struct blx_error error;
+    bool closing; /* no more jobs will come: the sender may end */
+    struct blx_unacked unacked;
+    uint64_t jobs_submitted, jobs_handled;
+    uint64_t
+        read_failures;   /* jobs that could not be read or packed; their blocks are pending again */
+    uint64_t request;    /* a checkpoint that was asked for and not begun; 0: none */
+    uint64_t committing; /* CHECKPOINT was sent, DONE has not come; 0: none */
+    struct blx_status status; /* what the sender tells the dispatcher */
+    bool status_news;
+};
+
+/*
+ * Connects, shakes hands, and works until the connection ends, the agent stops, or a device
+ * changes. Returns the reason: 0 the agent is stopping, -ESTALE a device is not what it was,
+ * -EAGAIN to be connected again at once, others: the connection's end. `*lived` says whether the
+ * handshake was done.
+ */
+int blx_session_run(struct blx_agent *agent, bool *lived, struct blx_error *err);
+
+/* Ends the session with the reason: the first one counts. Wakes everybody. */
+void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error);
+
+/* True until the session has failed or the agent stops. */
+bool blx_session_alive(struct blx_session *session);
+
+/* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
+ * acknowledged. The session's rc. */
+int blx_session_drain(struct blx_session *session, bool durable, struct blx_error *err);
+
+/* Hands a filled job to the pipeline. */
+void blx_session_submit(struct blx_session *session, struct blx_job *job);
+
+/* For the status line of the dispatcher. */
+void blx_session_set_state(struct blx_session *session, enum blx_agent_state state);
+
+/* handshake.c: HELLO to BEGIN. */
+int blx_session_handshake(struct blx_session *session, struct blx_error *err);
+
+/* sender.c and receiver.c: the threads; `arg` is the session. */
+void *blx_session_sender(void *arg);
+void *blx_session_receiver(void *arg);

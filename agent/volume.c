@@ -1,0 +1,261 @@
+#include "agent/volume.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bitmap.h"
+#include "base/log.h"
+
+static uint64_t load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+/* Set there, then clear here: a mark is never in neither place. */
+static void set_bits(uint64_t *word, uint64_t bits)
+{
+    if (bits != 0)
+        __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+}
+
+static void clear_bits(uint64_t *word, uint64_t bits)
+{
+    if (bits != 0)
+        __atomic_fetch_and(word, ~bits, __ATOMIC_SEQ_CST);
+}
+
+static int open_tracker(struct blx_volume *volume, struct blx_error *err)
+{
+    int rc = blx_tracker_open(&volume->device, &volume->tracker, err);
+    if (rc < 0)
+        return rc;
+    volume->dirty = blx_tracker_dirty(volume->tracker);
+    volume->blocks = blx_tracker_blocks(volume->tracker);
+    volume->block_shift = blx_tracker_block_shift(volume->tracker);
+    return 0;
+}
+
+static int open_ledger(struct blx_volume *volume, const char *run_dir, bool create,
+                       struct blx_error *err)
+{
+    return blx_ledger_open(run_dir, volume->device.kernel_name,
+                           blx_tracker_generation(volume->tracker), volume->blocks, create,
+                           &volume->ledger, err);
+}
+
+static int open_tracker_and_ledger(struct blx_volume *volume, const char *run_dir,
+                                   struct blx_error *err)
+{
+    int rc = open_tracker(volume, err);
+    if (rc < 0)
+        return rc;
+    if (!blx_tracker_adopted(volume->tracker))
+        return open_ledger(volume, run_dir, true, err);
+    rc = open_ledger(volume, run_dir, false, err);
+    if (rc != -ESTALE)
+        return rc;
+    blx_log_warning(
+        "'%s': what was in flight is not known any more (no ledger of this generation in '%s'): "
+        "tracking begins anew",
+        volume->device.path, run_dir);
+    blx_tracker_destroy(volume->tracker);
+    volume->tracker = NULL;
+    rc = open_tracker(volume, err);
+    return rc < 0 ? rc : open_ledger(volume, run_dir, true, err);
+}
+
+int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index,
+                    struct blx_volume *volume, struct blx_error *err)
+{
+    *volume = (struct blx_volume){.index = index, .device = {.fd = -1}};
+    int rc = blx_device_open(device_path, &volume->device, err);
+    if (rc == 0)
+        rc = open_tracker_and_ledger(volume, run_dir, err);
+    if (rc < 0) {
+        blx_volume_close(volume);
+        return rc;
+    }
+    blx_volume_requeue_all(volume);
+    return 0;
+}
+
+void blx_volume_close(struct blx_volume *volume)
+{
+    blx_ledger_close(&volume->ledger);
+    blx_tracker_close(volume->tracker);
+    volume->tracker = NULL;
+    blx_device_close(&volume->device);
+}
+
+void blx_volume_abandon(struct blx_volume *volume)
+{
+    blx_ledger_close(&volume->ledger);
+    blx_tracker_destroy(volume->tracker);
+    volume->tracker = NULL;
+    blx_device_close(&volume->device);
+}
+
+/* The claimable bits of a word. Pending is read before dirty: a block that is aged in between would
+ * only look hot. */
+static uint64_t claimable(const struct blx_volume *volume, enum blx_claim kind, uint64_t index)
+{
+    uint64_t pending = load(&volume->ledger.pending[index]);
+    uint64_t dirty = load(&volume->dirty[index]);
+    uint64_t bits = kind == BLX_CLAIM_QUIET ? pending & ~dirty : pending | dirty;
+    return bits == 0 ? 0 : bits & ~load(&volume->ledger.in_flight[index]);
+}
+
+/* I1: in flight first; then the marks go; the read comes after. */
+static void claim_bits(struct blx_volume *volume, uint64_t index, uint64_t bits)
+{
+    set_bits(&volume->ledger.in_flight[index], bits);
+    clear_bits(&volume->ledger.pending[index], bits);
+    clear_bits(&volume->dirty[index], bits);
+}
+
+struct claim {
+    struct blx_extent *extents;
+    uint32_t count, max_count;
+    uint32_t blocks, max_blocks;
+};
+
+/* Adds one block to the claim's extents; false where there is no room for it. */
+static bool claim_block(struct claim *claim, uint64_t block)
+{
+    if (claim->blocks == claim->max_blocks)
+        return false;
+    struct blx_extent *last = claim->count > 0 ? &claim->extents[claim->count - 1] : NULL;
+    if (last != NULL && last->start_block + last->block_count == block) {
+        last->block_count++;
+    } else if (claim->count < claim->max_count) {
+        claim->extents[claim->count++] = (struct blx_extent){block, 1};
+    } else {
+        return false;
+    }
+    claim->blocks++;
+    return true;
+}
+
+/* Claims what fits of one word's bits; false where not all of them did, *cursor then points at the
+ * first that did not. */
+static bool claim_word(struct blx_volume *volume, struct claim *claim, uint64_t index,
+                       uint64_t bits, uint64_t *cursor)
+{
+    uint64_t taken = 0;
+    for (uint64_t left = bits; left != 0; left &= left - 1) {
+        uint64_t block = index * 64 + (uint64_t)__builtin_ctzll(left);
+        if (!claim_block(claim, block)) {
+            *cursor = block;
+            break;
+        }
+        taken |= left & -left;
+    }
+    claim_bits(volume, index, taken);
+    return taken == bits;
+}
+
+uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64_t *cursor,
+                          uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents)
+{
+    struct claim claim = {.extents = extents, .max_count = max_extents, .max_blocks = max_blocks};
+    uint64_t index = *cursor / 64;
+    uint64_t words = blx_bitmap_words(volume->blocks);
+    for (uint64_t mask = ~UINT64_C(0) << (*cursor % 64); index < words;
+         index++, mask = ~UINT64_C(0)) {
+        uint64_t bits = claimable(volume, kind, index) & mask;
+        if (bits != 0 && !claim_word(volume, &claim, index, bits, cursor))
+            return claim.count;
+    }
+    *cursor = volume->blocks;
+    return claim.count;
+}
+
+void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        blx_bitmap_set(volume->ledger.pending, extents[i]);
+        blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
+    }
+}
+
+void blx_volume_requeue_all(struct blx_volume *volume)
+{
+    for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
+        uint64_t bits = load(&volume->ledger.in_flight[index]);
+        set_bits(&volume->ledger.pending[index], bits);
+        clear_bits(&volume->ledger.in_flight[index], bits);
+    }
+}
+
+void blx_volume_age(struct blx_volume *volume)
+{
+    for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
+        uint64_t bits = load(&volume->dirty[index]);
+        set_bits(&volume->ledger.pending[index], bits);
+        clear_bits(&volume->dirty[index], bits);
+    }
+}
+
+void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
+}
+
+uint64_t blx_volume_marked(const struct blx_volume *volume)
+{
+    uint64_t count = 0;
+    for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++)
+        count += (uint64_t)__builtin_popcountll(load(&volume->dirty[index]) |
+                                                load(&volume->ledger.pending[index]));
+    return count;
+}
+
+uint64_t blx_volume_in_flight(const struct blx_volume *volume)
+{
+    return blx_bitmap_count(volume->ledger.in_flight, volume->blocks);
+}
+
+void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, const char *reason)
+{
+    uint64_t total = 0;
+    for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
+        uint64_t bits = wanted != NULL ? wanted[index] : ~UINT64_C(0);
+        uint64_t behind = (index + 1) * 64;
+        if (behind > volume->blocks)
+            bits &= ~UINT64_C(0) >> (behind - volume->blocks);
+        set_bits(&volume->ledger.pending[index], bits);
+        total += (uint64_t)__builtin_popcountll(bits);
+    }
+    struct blx_ledger_head *head = volume->ledger.head;
+    head->pass_total_blocks = total;
+    snprintf(head->pass_reason, sizeof(head->pass_reason), "%s", reason);
+}
+
+bool blx_volume_doubtful(const struct blx_volume *volume,
+                         const struct blx_tracker_counters *counters, char reason[BLX_TEXT_BYTES])
+{
+    const struct blx_ledger_head *head = volume->ledger.head;
+    if (counters->missed > head->missed)
+        snprintf(reason, BLX_TEXT_BYTES, "the kernel counted %" PRIu64 " missed events",
+                 counters->missed - head->missed);
+    else if (counters->passthrough > head->passthrough)
+        snprintf(reason, BLX_TEXT_BYTES, "%" PRIu64 " passthrough commands may have written",
+                 counters->passthrough - head->passthrough);
+    else if (counters->unmarked > head->unmarked)
+        snprintf(reason, BLX_TEXT_BYTES, "%" PRIu64 " writes could not be located",
+                 counters->unmarked - head->unmarked);
+    else
+        return false;
+    return true;
+}
+
+void blx_volume_settle(struct blx_volume *volume, const struct blx_tracker_counters *counters)
+{
+    struct blx_ledger_head *head = volume->ledger.head;
+    head->missed = counters->missed;
+    head->passthrough = counters->passthrough;
+    head->unmarked = counters->unmarked;
+}

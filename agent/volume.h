@@ -1,0 +1,97 @@
+/*
+ * A volume: a device, its tracker, its ledger, and the way of a block's mark between them:
+ *
+ *     dirty (kernel) --age--> pending --claim--> in flight --acked--> durable
+ *           \________________claim_______________/    \--requeue--> pending
+ *
+ * Full sync, resume, rescan and increment all use just these moves; they differ only in who set the
+ * marks. A block is never in flight twice: a claim leaves out what is in flight, so an
+ * acknowledgement can clear its bits without asking whether a newer copy is under way.
+ *
+ * I1 is held in claim(): in flight is set, then pending and dirty are cleared (atomically, by
+ * word), and only then does the caller read the block. A write that lands later sets dirty again.
+ *
+ * Threads: one thread ages, claims and requeues (the session's control thread); acked() is the
+ * receiver's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/device.h"
+#include "agent/ledger.h"
+#include "agent/tracker.h"
+#include "base/error.h"
+#include "wire/frame.h"
+
+struct blx_volume {
+    struct blx_device device;
+    struct blx_tracker *tracker; /* owned */
+    struct blx_ledger ledger;
+    uint64_t *dirty; /* the tracker's */
+    uint64_t blocks;
+    unsigned block_shift;
+    uint32_t index;    /* within the agent */
+    uint64_t next_seq; /* of the next frame in this session; the sender's */
+};
+
+/*
+ * Opens device, tracker and ledger. Where the tracker was adopted but the ledger is not there or of
+ * another generation, the tracker is destroyed and born anew. Marks that an earlier process had in
+ * flight become pending (I3).
+ */
+int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index,
+                    struct blx_volume *volume, struct blx_error *err);
+
+/* Tracking goes on without us. */
+void blx_volume_close(struct blx_volume *volume);
+
+/* Tracking ends, the generation dies: for a device that is not what it was. */
+void blx_volume_abandon(struct blx_volume *volume);
+
+enum blx_claim {
+    BLX_CLAIM_QUIET, /* pending, and not written to again since it was aged */
+    BLX_CLAIM_ALL,   /* pending or dirty */
+};
+
+/*
+ * Claims marked blocks at or after *cursor into at most `max_extents` ascending extents of at most
+ * `max_blocks` together, and moves *cursor behind them. Returns how many extents; 0: nothing was
+ * found up to the end.
+ */
+uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64_t *cursor,
+                          uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents);
+
+/* Claimed blocks that were not sent: pending again. */
+void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *extents,
+                        uint32_t count);
+
+/* Everything in flight: pending again. After a session's end. */
+void blx_volume_requeue_all(struct blx_volume *volume);
+
+/* Moves dirty to pending, so that a later claim can tell the quiet blocks from those being written
+ * to all the time. */
+void blx_volume_age(struct blx_volume *volume);
+
+/* The frame with these extents is durable. */
+void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count);
+
+/* Blocks that are dirty or pending, and blocks in flight. */
+uint64_t blx_volume_marked(const struct blx_volume *volume);
+uint64_t blx_volume_in_flight(const struct blx_volume *volume);
+
+/*
+ * A full pass: marks every block that is set in the bitmap `wanted` (NULL: every block), and
+ * remembers the reason for status.
+ */
+void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, const char *reason);
+
+/*
+ * I4: has tracking become doubtful since the ledger was last squared with it? True fills `reason`.
+ * The ledger is squared by blx_volume_settle(), called when all blocks have been marked because of
+ * it.
+ */
+bool blx_volume_doubtful(const struct blx_volume *volume,
+                         const struct blx_tracker_counters *counters, char reason[BLX_TEXT_BYTES]);
+void blx_volume_settle(struct blx_volume *volume, const struct blx_tracker_counters *counters);
