@@ -215,6 +215,9 @@ void blx_registry_status(struct blx_registry *registry, struct blx_registry_entr
 {
     pthread_mutex_lock(&registry->lock);
     entry->status = *status;
+    /* An agent that resumes a full pass begins as one that resumes; here it says what it is at. */
+    if (status->state == BLX_AGENT_FULL_SYNC)
+        entry->full_pass = true;
     pthread_mutex_unlock(&registry->lock);
 }
 

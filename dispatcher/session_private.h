@@ -23,6 +23,7 @@ struct blx_session_volume {
     char name[BLX_NAME_BYTES];
     enum blx_pass pass; /* 0: it has not begun */
     uint64_t full_bytes;
+    char reason[128]; /* why the store wants a full pass; may be empty */
 };
 
 struct blx_session {

@@ -30,7 +30,10 @@ static int receive_volume(struct blx_session *session, uint32_t index, struct bl
     if (rc < 0)
         return blx_session_store_result(session, rc);
     answer.volume_state.volume = index;
-    memcpy(session->volumes[index].name, message.volume.name, sizeof(message.volume.name));
+    struct blx_session_volume *volume = &session->volumes[index];
+    memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
+    snprintf(volume->reason, sizeof(volume->reason), "%.*s", (int)sizeof(volume->reason) - 1,
+             blx_agent_writer_reason(session->writer, index));
     return blx_session_send(session, &answer, err);
 }
 
@@ -53,19 +56,25 @@ static bool has_full_pass(const struct blx_session *session)
     return false;
 }
 
+static int format_volume(const struct blx_session_volume *volume, char *text, size_t bytes)
+{
+    char size[BLX_UNIT_TEXT_BYTES];
+    if (volume->pass != BLX_PASS_FULL)
+        return snprintf(text, bytes, "%s resumes", volume->name);
+    return snprintf(text, bytes, "%s begins a full pass of %s%s%s%s", volume->name,
+                    blx_size_format(volume->full_bytes, size),
+                    volume->reason[0] != '\0' ? " (" : "", volume->reason,
+                    volume->reason[0] != '\0' ? ")" : "");
+}
+
 static void log_connected(const struct blx_session *session)
 {
-    char list[512] = "", size[BLX_UNIT_TEXT_BYTES];
+    char list[768] = "";
     size_t used = 0;
-    for (uint32_t i = 0; i < session->volume_count && used < sizeof(list); i++) {
-        const struct blx_session_volume *volume = &session->volumes[i];
-        int more = volume->pass == BLX_PASS_FULL
-                       ? snprintf(list + used, sizeof(list) - used, "%s%s: full pass, %s",
-                                  i > 0 ? "; " : "", volume->name,
-                                  blx_size_format(volume->full_bytes, size))
-                       : snprintf(list + used, sizeof(list) - used, "%s%s: resumes",
-                                  i > 0 ? "; " : "", volume->name);
-        used += more > 0 ? (size_t)more : 0;
+    for (uint32_t i = 0; i < session->volume_count && used + 3 < sizeof(list); i++) {
+        if (i > 0)
+            used += (size_t)snprintf(list + used, sizeof(list) - used, "; ");
+        used += (size_t)format_volume(&session->volumes[i], list + used, sizeof(list) - used);
     }
     blx_log_info("agent '%s' connected from %s: %s", session->agent_id, session->entry.peer, list);
 }

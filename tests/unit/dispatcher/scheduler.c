@@ -1,0 +1,226 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "dispatcher/beat.h"
+#include "dispatcher/scheduler.h"
+#include "fake_entry.h"
+
+enum { MANY = BLX_SCHEDULER_OUTSTANDING + 2 };
+
+static const uint64_t period_ns = UINT64_C(60) * 1000000000;
+static const uint64_t start_ns = UINT64_C(1000) * 1000000000;
+static const uint64_t slot_ns = BLX_SCHEDULER_SLOT_MS * UINT64_C(1000000);
+
+/* Half a minute before the time that the tests take as the wall clock's: not overdue. */
+static const blx_timestamp recent = 20261122203600;
+static uint64_t realtime_ns;
+
+static int setup(void **state)
+{
+    static struct blx_registry registry;
+    realtime_ns = ((uint64_t)blx_timestamp_to_unix(recent) + 30) * 1000000000;
+    *state = &registry;
+    return blx_registry_init(&registry, 2 * MANY);
+}
+
+static int teardown(void **state)
+{
+    blx_registry_done(*state);
+    return 0;
+}
+
+static struct blx_scheduler_step decide(struct blx_registry *registry, uint64_t now_ns)
+{
+    struct blx_scheduler_step step;
+    pthread_mutex_lock(&registry->lock);
+    blx_scheduler_decide(registry, period_ns, now_ns, realtime_ns, &step);
+    pthread_mutex_unlock(&registry->lock);
+    return step;
+}
+
+static void finish_request(struct blx_registry *registry, struct fake_entry *fake)
+{
+    struct blx_registry_orders orders;
+    blx_registry_orders(registry, &fake->entry, &orders);
+    const struct blx_control_done outcome = {.ok = true, .timestamp = recent};
+    blx_registry_finish(registry, &fake->entry, &outcome);
+}
+
+static void scheduler_without_agents_sleeps(void **state)
+{
+    struct blx_scheduler_step step = decide(*state, start_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(step.wake_ns, UINT64_MAX);
+}
+
+static void scheduler_asks_a_new_agent_at_once(void **state)
+{
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
+    struct blx_scheduler_step step = decide(*state, start_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_ASKED);
+    assert_string_equal(step.agent_id, "web1");
+    assert_true(fake_entry_is_readable(fake->entry.wake_fd));
+    step = decide(*state, start_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(step.wake_ns, blx_beat_next_ns("web1", period_ns, start_ns));
+    fake_entry_leave(*state, fake, "");
+}
+
+static void scheduler_waits_for_the_beat_of_an_agent_with_a_recent_checkpoint(void **state)
+{
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", recent);
+    uint64_t beat_ns = blx_beat_next_ns("web1", period_ns, start_ns);
+    struct blx_scheduler_step step = decide(*state, start_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(step.wake_ns, beat_ns);
+    assert_int_equal(decide(*state, beat_ns - 1).action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(decide(*state, beat_ns).action, BLX_SCHEDULER_ASKED);
+    fake_entry_leave(*state, fake, "");
+}
+
+static void scheduler_leaves_an_agent_alone_until_its_volumes_have_begun(void **state)
+{
+    struct fake_entry *fake = fake_entry_connect(*state);
+    assert_int_equal(blx_registry_enter(*state, &fake->entry, "web1", NULL), 0);
+    assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_WAIT);
+    blx_registry_ready(*state, &fake->entry, true);
+    assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_ASKED);
+    fake_entry_leave(*state, fake, "");
+}
+
+static void scheduler_tells_once_that_a_busy_agent_skips_beats(void **state)
+{
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
+    assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_ASKED);
+    uint64_t beat_ns = blx_beat_next_ns("web1", period_ns, start_ns);
+    assert_int_equal(decide(*state, beat_ns).action, BLX_SCHEDULER_SKIPPED);
+    assert_int_equal(decide(*state, beat_ns).wake_ns, beat_ns + period_ns);
+    assert_int_equal(decide(*state, beat_ns + period_ns).action, BLX_SCHEDULER_WAIT);
+
+    finish_request(*state, fake);
+    assert_int_equal(decide(*state, beat_ns + 2 * period_ns).action, BLX_SCHEDULER_ASKED);
+    assert_int_equal(decide(*state, beat_ns + 3 * period_ns).action, BLX_SCHEDULER_SKIPPED);
+    fake_entry_leave(*state, fake, "");
+}
+
+static void connect_many(struct blx_registry *registry, struct fake_entry *fakes[MANY])
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "web%u", i);
+        fakes[i] = fake_entry_ready(registry, id, 0);
+    }
+}
+
+static void leave_many(struct blx_registry *registry, struct fake_entry *fakes[MANY])
+{
+    for (unsigned i = 0; i < MANY; i++)
+        fake_entry_leave(registry, fakes[i], "");
+}
+
+static unsigned ask_all_it_may(struct blx_registry *registry, uint64_t now_ns)
+{
+    unsigned asked = 0;
+    while (decide(registry, now_ns).action == BLX_SCHEDULER_ASKED)
+        asked++;
+    return asked;
+}
+
+static struct fake_entry *first_asked(struct fake_entry *fakes[MANY])
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        if (fakes[i]->entry.queued_request != 0)
+            return fakes[i];
+    }
+    return NULL;
+}
+
+static void scheduler_bounds_the_outstanding_requests(void **state)
+{
+    struct fake_entry *fakes[MANY];
+    connect_many(*state, fakes);
+    assert_int_equal(ask_all_it_may(*state, start_ns), BLX_SCHEDULER_OUTSTANDING);
+    /* The others have their turn as soon as one is done. */
+    finish_request(*state, first_asked(fakes));
+    assert_int_equal(ask_all_it_may(*state, start_ns), 1);
+    leave_many(*state, fakes);
+}
+
+static void scheduler_takes_the_longest_due_first(void **state)
+{
+    struct fake_entry *fakes[MANY];
+    connect_many(*state, fakes);
+    fakes[3]->entry.beat.due_ns = start_ns - 1;
+    struct blx_scheduler_step step = decide(*state, start_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_ASKED);
+    assert_string_equal(step.agent_id, "web3");
+    leave_many(*state, fakes);
+}
+
+static void scheduler_counts_no_full_pass_as_outstanding(void **state)
+{
+    struct fake_entry *fakes[MANY];
+    connect_many(*state, fakes);
+    for (unsigned i = 0; i < MANY; i++)
+        blx_registry_ready(*state, &fakes[i]->entry, true);
+    assert_int_equal(ask_all_it_may(*state, start_ns), MANY);
+    leave_many(*state, fakes);
+}
+
+static void scheduler_lets_nobody_hold_a_slot_for_ever(void **state)
+{
+    struct fake_entry *fakes[MANY];
+    connect_many(*state, fakes);
+    assert_int_equal(ask_all_it_may(*state, start_ns), BLX_SCHEDULER_OUTSTANDING);
+    /* Those who wait wake it when the first slot is given up, if nothing happens before. */
+    struct blx_scheduler_step step = decide(*state, start_ns);
+    assert_true(step.wake_ns <= start_ns + slot_ns);
+    while (decide(*state, start_ns + slot_ns - 1).action == BLX_SCHEDULER_SKIPPED)
+        ;
+    assert_int_equal(ask_all_it_may(*state, start_ns + slot_ns - 1), 0);
+    assert_int_equal(ask_all_it_may(*state, start_ns + slot_ns), MANY - BLX_SCHEDULER_OUTSTANDING);
+    leave_many(*state, fakes);
+}
+
+static void scheduler_thread_asks_and_stops(void **state)
+{
+    struct blx_scheduler scheduler;
+    assert_int_equal(blx_scheduler_start(&scheduler, *state, 1000 * 60, NULL), 0);
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
+    struct blx_registry *registry = *state;
+    pthread_mutex_lock(&registry->lock);
+    while (fake->entry.queued_request == 0) {
+        pthread_mutex_unlock(&registry->lock);
+        sched_yield();
+        pthread_mutex_lock(&registry->lock);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    blx_registry_stop(registry);
+    blx_scheduler_stop(&scheduler);
+    fake_entry_leave(registry, fake, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(scheduler_without_agents_sleeps),
+        TEST(scheduler_asks_a_new_agent_at_once),
+        TEST(scheduler_waits_for_the_beat_of_an_agent_with_a_recent_checkpoint),
+        TEST(scheduler_leaves_an_agent_alone_until_its_volumes_have_begun),
+        TEST(scheduler_tells_once_that_a_busy_agent_skips_beats),
+        TEST(scheduler_bounds_the_outstanding_requests),
+        TEST(scheduler_takes_the_longest_due_first),
+        TEST(scheduler_counts_no_full_pass_as_outstanding),
+        TEST(scheduler_lets_nobody_hold_a_slot_for_ever),
+        TEST(scheduler_thread_asks_and_stops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,6 @@
+set(dispatcher_fakes dispatcher/fake_entry.c)
+blx_unit_test(dispatcher/beat LIBRARIES blx_dispatcher)
+blx_unit_test(dispatcher/rate LIBRARIES blx_dispatcher)
+blx_unit_test(dispatcher/threads LIBRARIES blx_dispatcher)
+blx_unit_test(dispatcher/registry SOURCES ${dispatcher_fakes} LIBRARIES blx_dispatcher)
+blx_unit_test(dispatcher/scheduler SOURCES ${dispatcher_fakes} LIBRARIES blx_dispatcher)
