@@ -6,8 +6,11 @@
  * never interleave. blx_conn_shutdown() may be called from any thread and wakes them all. blx_conn_free() is the owner's, when
  * nobody is inside any more. An SSL object takes one call at a time, so a lock is held around each SSL call, never while waiting.
  *
- * Errors: -ETIMEDOUT, -EPIPE (the other side closed, or blx_conn_shutdown()), -EBADMSG (what came is no valid message),
- * -ECONNRESET and the like. After any error but a receive's -ETIMEDOUT at a message boundary the connection is dead.
+ * Errors: -ETIMEDOUT, -EPIPE (the other side closed, or blx_conn_shutdown()), -EBADMSG (what came is no valid message), -EACCES (the
+ * other side refused our certificate), -EPROTO (TLS), -ECONNRESET and the like; a send's -EINVAL for a message that is not valid
+ * harms nothing. After any other error but a receive's -ETIMEDOUT at a message boundary that direction is dead. A send that
+ * failed says little; the other side's reason may lie unread in the socket as an ERROR message: receive until that fails too.
+ * Nothing here raises SIGPIPE.
  */
 #pragma once
 
@@ -41,6 +44,13 @@ int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message
 
 /* Ends both directions; threads inside return -EPIPE. */
 void blx_conn_shutdown(struct blx_conn *conn);
+
+/*
+ * For the receiving thread, after a last message (ERROR, GOODBYE): says that nothing follows and throws away what still comes, until the
+ * other side has closed or `timeout_ms` have passed. Without it a close with unread bytes in the socket resets the connection,
+ * and the other side may never read that last message. Nothing may be sent or received afterwards; free it next.
+ */
+void blx_conn_linger(struct blx_conn *conn, uint64_t timeout_ms);
 
 /* Bytes that were sent and received, with headers, before TLS. */
 uint64_t blx_conn_sent_bytes(const struct blx_conn *conn);

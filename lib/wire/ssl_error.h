@@ -1,0 +1,25 @@
+/*
+ * What OpenSSL says, in words that a person can act on. Private to lib/wire and lib/tls.
+ *
+ * Threads: OpenSSL's error queue belongs to the thread; call this in the thread whose call failed,
+ * right after it.
+ */
+#pragma once
+
+#include <openssl/types.h>
+
+#include "base/error.h"
+
+/*
+ * Fills `err` with the cause of a failed call on an SSL object and empties OpenSSL's queue.
+ * `ssl_error` is SSL_get_error()'s answer (not WANT_READ or WANT_WRITE), `saved_errno` is errno
+ * right after the call.
+ *
+ * -EPIPE: the other side closed. -EACCES: it refused this side's certificate. -EPROTO: it does not
+ * speak this TLS. Others are the socket's.
+ */
+int blx_ssl_error(int ssl_error, int saved_errno, struct blx_error *err);
+
+/* The oldest entry of OpenSSL's queue as text, "unknown error" where there is none; empties the
+ * queue. */
+const char *blx_ssl_reason(void);
