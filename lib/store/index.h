@@ -1,8 +1,9 @@
 /*
- * An index says for each block which frame holds it: sorted, disjoint entries. It is built by throwing entries of any order
- * and overlap together, each with a rank, and flattening them once: where several cover a block, the highest rank wins. A segment
- * is flattened when it is sealed (rank: order of arrival), a chain of segments when it is restored (rank: age). One algorithm,
- * O(n log n), serves both.
+ * An index says for each block which frame holds it: sorted, disjoint entries. It is built by
+ * throwing entries of any order and overlap together, each with a rank, and flattening them once:
+ * where several cover a block, the highest rank wins. A segment is flattened when it is sealed
+ * (rank: order of arrival), a chain of segments when it is restored (rank: age). One algorithm, O(n
+ * log n), serves both.
  *
  * Threads: none of its own; an index belongs to one thread at a time.
  */
@@ -19,7 +20,8 @@ struct blx_index_entry {
     struct blx_extent extent;
     uint64_t frame_offset; /* in its segment */
     uint32_t frame_bytes;
-    uint32_t data_block; /* where the extent's data begins within the frame's unpacked data, in blocks; 0 if zero */
+    uint32_t data_block; /* where the extent's data begins within the frame's unpacked data, in
+                            blocks; 0 if zero */
     uint32_t segment;    /* which segment, in the caller's numbering; 0 inside a segment */
     uint32_t rank;       /* higher wins */
     bool zero;
@@ -36,10 +38,12 @@ void blx_index_done(struct blx_index *index);
 /* Appends; joins with the last entry where it simply goes on in the same frame. -ENOMEM. */
 int blx_index_add(struct blx_index *index, const struct blx_index_entry *entry);
 
-/* Makes the entries sorted by block and disjoint, as said above. -ENOMEM; the index is then unchanged. */
+/* Makes the entries sorted by block and disjoint, as said above. -ENOMEM; the index is then
+ * unchanged. */
 int blx_index_flatten(struct blx_index *index);
 
-/* The first entry of a flattened index that covers `block` or lies behind it; NULL behind the last. */
+/* The first entry of a flattened index that covers `block` or lies behind it; NULL behind the last.
+ */
 const struct blx_index_entry *blx_index_find(const struct blx_index *index, uint64_t block);
 
 /* The sum of the entries' blocks of a flattened index. */

@@ -1,7 +1,8 @@
 /*
- * A checkpoint's manifest: DIR/agents/ID/checkpoints/TIMESTAMP. Its rename into place is the commit (I10); `show` reads manifests
- * and nothing else (I11). A manifest names, per volume, the segments that this checkpoint added; the content of a volume is the
- * newest block of the chain: these segments, then its parent's, and so on until a manifest whose volume has `base` set.
+ * A checkpoint's manifest: DIR/agents/ID/checkpoints/TIMESTAMP. Its rename into place is the commit
+ * (I10); `show` reads manifests and nothing else (I11). A manifest names, per volume, the segments
+ * that this checkpoint added; the content of a volume is the newest block of the chain: these
+ * segments, then its parent's, and so on until a manifest whose volume has `base` set.
  *
  * Threads: readers need no lock; a manifest never changes once it has its name.
  */
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/timestamp.h"
 #include "store/store.h"
@@ -23,12 +25,13 @@ struct blx_manifest_volume {
     uint64_t size_bytes;
     unsigned block_shift;
     struct blx_generation generation;
-    uint64_t last_seq;      /* last frame of that generation in it */
-    bool base;              /* a full pass ended here: the chain needs no older checkpoint for this volume */
+    uint64_t last_seq; /* last frame of that generation in it */
+    bool base; /* a full pass ended here: the chain needs no older checkpoint for this volume */
     uint64_t changed_bytes; /* distinct blocks that this checkpoint's segments hold */
     uint64_t stored_bytes;  /* their frames' bytes */
+    uint32_t next_segment;  /* segments from this number on belong to later checkpoints */
     uint32_t segment_count;
-    uint32_t *segments; /* owned; ascending = oldest first */
+    uint32_t *segments; /* owned; ascending = oldest first; all below next_segment */
 };
 
 struct blx_manifest {
@@ -46,28 +49,43 @@ struct blx_manifest {
 void blx_manifest_done(struct blx_manifest *manifest);
 #define BLX_CLEANUP_MANIFEST BLX_CLEANUP(blx_manifest_done)
 
+/* The volume of that name, NULL where the manifest has none. */
+const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
+                                                    const char *volume);
+
+/* DIR/agents/ID/checkpoints; the ID is checked. */
+int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
+                     struct blx_error *err);
+
 /* True where every volume is a base: `kind` is then "full", otherwise "incremental". */
 bool blx_manifest_is_full(const struct blx_manifest *manifest);
 
-/* Durable first, visible second. -EEXIST where the timestamp is taken. */
-int blx_manifest_write(const struct blx_store *store, const char *agent_id, const struct blx_manifest *manifest,
-                       struct blx_error *err);
+/*
+ * Durable first, visible second. -EEXIST where the timestamp is taken; -EINVAL for a manifest that
+ * blx_manifest_read() would refuse. An error in the very last step (the directory's fsync) leaves
+ * open whether the checkpoint exists; the next reader sees.
+ */
+int blx_manifest_write(const struct blx_store *store, const char *agent_id,
+                       const struct blx_manifest *manifest, struct blx_error *err);
 
-/* -ENOENT where there is no such checkpoint; -EBADMSG where the file is damaged. Free with blx_manifest_done(). */
+/* -ENOENT where there is no such checkpoint; -EBADMSG where the file is damaged. Free with
+ * blx_manifest_done(). */
 int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err);
 
-/* The timestamps of an agent's checkpoints within [first, last], oldest first; the caller frees the array. Unknown agent: -ENOENT, named. */
-int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_timestamp first, blx_timestamp last,
-                      blx_timestamp **timestamps, size_t *count, struct blx_error *err);
+/* The timestamps of an agent's checkpoints within [first, last], oldest first; the caller frees the
+ * array. Unknown agent: -ENOENT, named. */
+int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_timestamp first,
+                      blx_timestamp last, blx_timestamp **timestamps, size_t *count,
+                      struct blx_error *err);
 
 /* The newest checkpoint, 0 where there is none yet. */
-int blx_manifest_latest(const struct blx_store *store, const char *agent_id, blx_timestamp *timestamp,
-                        struct blx_error *err);
+int blx_manifest_latest(const struct blx_store *store, const char *agent_id,
+                        blx_timestamp *timestamp, struct blx_error *err);
 
 /*
- * "latest", 14 digits, or 12 digits where only one checkpoint has that minute. Errors: unknown agent, no checkpoint yet,
- * unknown timestamp (with the nearest ones), ambiguous (lists them).
+ * "latest", 14 digits, or 12 digits where only one checkpoint has that minute. Errors: unknown
+ * agent, no checkpoint yet, unknown timestamp (with the nearest ones), ambiguous (lists them).
  */
-int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, const char *text, blx_timestamp *timestamp,
-                         struct blx_error *err);
+int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, const char *text,
+                         blx_timestamp *timestamp, struct blx_error *err);

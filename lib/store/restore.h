@@ -1,12 +1,17 @@
 /*
- * A checkpoint back into an image. The chain is walked from newest to oldest into one index; then every block is written once, in
- * order; what no frame holds, and zero extents, stay holes. Every checksum is checked on the way (I12).
+ * A checkpoint back into an image. The chain is walked from newest to oldest into one index; then
+ * every frame of which a block is needed is read once, in the order of the frames' first blocks,
+ * and every block is written once; what no frame holds, and zero extents, stay holes. Every
+ * checksum is checked on the way (I12). Memory: the index (about 50 bytes an extent) and two MiB a
+ * worker.
  *
- * Threads: the calling thread plans and writes; workers of the call's own read and decompress. Blocks until done. Works while the dispatcher runs:
- * it reads committed, immutable files only.
+ * Threads: the calling thread plans and reports; workers of the call's own (one a CPU, 8 at most)
+ * read, decompress and write. Blocks until done. Works while the dispatcher runs: it reads
+ * committed, immutable files only.
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,17 +24,29 @@ struct blx_restore_target {
     bool force;       /* replace an existing file; write a device that is in use */
 };
 
+/* Called a few times a second from the thread that restores. */
 struct blx_restore_progress {
     void (*report)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     void *arg;
 };
 
 /*
- * Writes the volume `volume` (a name in the manifest) of the checkpoint to the target. A file comes into being as PATH.partial, is fsynced, and gets its
- * name at the end by a rename that never replaces (-EEXIST) unless `force`; on failure the partial file is removed. A block device is opened
- * O_EXCL (-EBUSY where it is mounted or otherwise in use, unless `force`), must be at least as large as the volume (-ENOSPC, even with
- * force), and what must be zero is zeroed on it (BLKZEROOUT). `progress` may be NULL.
+ * Writes the volume `volume` (a name in the manifest) of the checkpoint to the target. A file comes
+ * into being as PATH.partial, is fsynced, and gets its name at the end by a rename that never
+ * replaces (-EEXIST) unless `force`; on failure the partial file is removed, and one that a killed
+ * restore left is replaced (-EBUSY where its writer lives). A block device is opened O_EXCL (-EBUSY
+ * where it is mounted or otherwise in use, unless `force`), must be at least as large as the volume
+ * (-ENOSPC, even with force), and what must be zero is zeroed on it (BLKZEROOUT). `progress` may be
+ * NULL.
  */
-int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint, const char *volume,
-                const struct blx_restore_target *target, const struct blx_restore_progress *progress,
-                struct blx_error *err);
+int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                const char *volume, const struct blx_restore_target *target,
+                const struct blx_restore_progress *progress, struct blx_error *err);
+
+/*
+ * Where a restore without --output goes: DIR/restore/ID-TIMESTAMP.img, or ID-TIMESTAMP-VOLUME.img
+ * where the manifest has several volumes. Makes DIR/restore.
+ */
+int blx_restore_default_path(const struct blx_store *store, const char *agent_id,
+                             const struct blx_manifest *manifest, const char *volume,
+                             char path[PATH_MAX], struct blx_error *err);

@@ -1,60 +1,92 @@
 /*
  * A segment: header, frames, and once it is sealed an index and a footer. STORE.md gives the bytes.
  *
- * I10: append-only while it is open (open.seg), immutable when sealed (NNNNNNNN.seg). Sealing writes index and footer, fsyncs,
- * renames, fsyncs the directory. After a crash open.seg is scanned up to the last whole frame and what follows is cut off; an
- * index and footer that were written but not renamed are recognised as "not a frame" and cut off too.
+ * I10: append-only while it is open (open.seg), immutable when sealed (NNNNNNNN.seg). Sealing
+ * writes index and footer, fsyncs, renames, fsyncs the directory. After a crash open.seg is scanned
+ * up to the last whole frame and what follows is cut off; an index and footer that were written but
+ * not renamed are recognised as "not a frame" and cut off too.
  *
  * Threads: one writer per volume (the session). Readers open sealed segments only and need no lock.
  */
 #pragma once
 
+#include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "store/index.h"
 #include "wire/frame.h"
 
+/* "DIR/NNNNNNNN.seg", where the segment `number` lies once it is sealed. */
+int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],
+                     struct blx_error *err);
+
+/* The number in a segment file's header. -EBADMSG where the header is damaged or torn. */
+int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error *err);
+
 struct blx_segment_writer; /* an open.seg */
 
 /*
- * Opens or makes DIR/open.seg in `volume_dir`; `number` is the one it will have when sealed (checked against the file's header). An existing one is
- * recovered: scanned, its torn end cut off and fsynced. `recovered_bytes_cut` says how much was cut (may be NULL).
+ * Opens or makes DIR/open.seg in `volume_dir`; a new one will be `number` when it is sealed. An
+ * existing one keeps its number, which must not be lower, and is recovered: scanned, its torn end
+ * cut off and fsynced. `recovered_bytes_cut` says how much was cut (may be NULL). -EBADMSG where
+ * the file is damaged (not merely torn) or of another block size; it is then left as it was.
  */
 int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned block_shift,
-                            struct blx_segment_writer **writer, uint64_t *recovered_bytes_cut, struct blx_error *err);
+                            struct blx_segment_writer **writer, uint64_t *recovered_bytes_cut,
+                            struct blx_error *err);
 void blx_segment_writer_close(struct blx_segment_writer *writer);
 
-/* Appends a parsed frame's bytes. Not durable before blx_segment_writer_sync(). After an error the writer must be closed. */
-int blx_segment_writer_append(struct blx_segment_writer *writer, const struct blx_frame *frame, struct blx_error *err);
+/* Appends a parsed frame's bytes. Not durable before blx_segment_writer_sync(). After an error the
+ * writer must be closed. */
+int blx_segment_writer_append(struct blx_segment_writer *writer, const struct blx_frame *frame,
+                              struct blx_error *err);
 int blx_segment_writer_sync(struct blx_segment_writer *writer, struct blx_error *err);
-
-/* Writes index and footer and renames to NNNNNNNN.seg; the writer is closed whatever happens. */
-int blx_segment_writer_seal(struct blx_segment_writer *writer, struct blx_error *err);
 
 struct blx_segment_summary {
     uint32_t number;
     unsigned block_shift;
     uint64_t frame_count;
-    uint64_t changed_blocks; /* distinct blocks */
-    uint64_t stored_bytes;   /* of the frames */
-    uint64_t first_seq, last_seq;          /* of the last generation in it; 0: no frame */
+    uint64_t changed_blocks;      /* distinct blocks; 0 as long as it is open */
+    uint64_t stored_bytes;        /* of the frames */
+    uint64_t first_seq, last_seq; /* of the last generation in it; 0: no frame */
     struct blx_generation last_generation;
 };
-void blx_segment_writer_summary(const struct blx_segment_writer *writer, struct blx_segment_summary *summary);
+void blx_segment_writer_summary(const struct blx_segment_writer *writer,
+                                struct blx_segment_summary *summary);
+
+/* How many index entries it holds in memory (about 50 bytes each); whoever appends seals in time.
+ */
+size_t blx_segment_writer_entries(const struct blx_segment_writer *writer);
+
+/*
+ * Writes index and footer and renames to NNNNNNNN.seg; the writer is closed whatever happens.
+ * `summary` may be NULL.
+ */
+int blx_segment_writer_seal(struct blx_segment_writer *writer, struct blx_segment_summary *summary,
+                            struct blx_error *err);
 
 struct blx_segment_reader;
 
 /* Opens a sealed segment and checks header, footer and index (checksums). Errors name the file. */
-int blx_segment_reader_open(const char *volume_dir, uint32_t number, struct blx_segment_reader **reader,
-                            struct blx_error *err);
+int blx_segment_reader_open(const char *volume_dir, uint32_t number,
+                            struct blx_segment_reader **reader, struct blx_error *err);
 void blx_segment_reader_close(struct blx_segment_reader *reader);
 const struct blx_index *blx_segment_reader_index(const struct blx_segment_reader *reader);
-const struct blx_segment_summary *blx_segment_reader_summary(const struct blx_segment_reader *reader);
+const struct blx_segment_summary *blx_segment_reader_summary(
+    const struct blx_segment_reader *reader);
 
 /*
- * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows it. Thread-safe (pread).
- * -EBADMSG names the segment and the offset.
+ * Gives up the index and the file; blx_segment_reader_frame() then opens the file for each frame.
+ * For a chain of more segments than a process may have files open.
  */
-int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset, uint32_t frame_bytes, void *buffer,
-                             struct blx_frame *frame, struct blx_error *err);
+void blx_segment_reader_shrink(struct blx_segment_reader *reader);
+
+/*
+ * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows
+ * it. Thread-safe (pread). -EBADMSG names the segment and the offset.
+ */
+int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset,
+                             uint32_t frame_bytes, void *buffer, struct blx_frame *frame,
+                             struct blx_error *err);

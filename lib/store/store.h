@@ -1,6 +1,7 @@
 /*
- * The data directory: DIR/format, the folders of agents, and the one lock that keeps a second dispatcher out. STORE.md beside
- * this file specifies the layout and every byte of its files. The filesystem is the database (I11): there is no catalogue.
+ * The data directory: DIR/format, the folders of agents, and the one lock that keeps a second
+ * dispatcher out. STORE.md beside this file specifies the layout and every byte of its files. The
+ * filesystem is the database (I11): there is no catalogue.
  *
  *     store.h     the data directory and its agents
  *     segment.h   a file of frames with an index
@@ -28,28 +29,32 @@ struct blx_store {
 };
 
 enum blx_store_mode {
-    BLX_STORE_READ,  /* show, restore: DIR must be a store already; no lock */
+    BLX_STORE_READ,   /* show, restore: DIR must be a store already; no lock */
     BLX_STORE_ENROLL, /* makes DIR a store where it is empty or missing; no lock */
-    BLX_STORE_WRITE, /* the dispatcher: makes it, and holds the lock; -EBUSY where another dispatcher does */
+    BLX_STORE_WRITE,  /* the dispatcher: makes it, and holds the lock; -EBUSY where another
+                         dispatcher does */
 };
 
 /*
- * Opens DIR. Errors, each named: not there, not writable, not a directory, not empty and no store, a newer format than this
- * program knows, another dispatcher running on it.
+ * Opens DIR. Errors, each named: not there, not writable, not a directory, not empty and no store,
+ * a newer format than this program knows, another dispatcher running on it.
  */
-int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store, struct blx_error *err);
+int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,
+                   struct blx_error *err);
 
 /* Gives up the lock. A store that was never opened must have lock_fd = -1. */
 void blx_store_close(struct blx_store *store);
 
 /* DIR/agents/ID and below; `volume` may be NULL. The ID must have passed blx_name_check(). */
-int blx_store_agent_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX], struct blx_error *err);
-int blx_store_volume_path(const struct blx_store *store, const char *agent_id, const char *volume, char path[PATH_MAX],
-                          struct blx_error *err);
+int blx_store_agent_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
+                         struct blx_error *err);
+int blx_store_volume_path(const struct blx_store *store, const char *agent_id, const char *volume,
+                          char path[PATH_MAX], struct blx_error *err);
 
 /* Whether the store knows the agent. */
 bool blx_store_has_agent(const struct blx_store *store, const char *agent_id);
 
 /* The IDs of all agents, sorted; free each and the array with blx_store_free_agents(). */
-int blx_store_list_agents(const struct blx_store *store, char ***agent_ids, size_t *count, struct blx_error *err);
+int blx_store_list_agents(const struct blx_store *store, char ***agent_ids, size_t *count,
+                          struct blx_error *err);
 void blx_store_free_agents(char **agent_ids, size_t count);

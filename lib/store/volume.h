@@ -1,16 +1,27 @@
 /*
- * Receiving: the session's side of the store. An agent's writer holds its volumes; frames are appended, synced and acknowledged;
- * a checkpoint seals every volume's open segment and writes the manifest.
+ * Receiving: the session's side of the store. An agent's writer holds its volumes; frames are
+ * appended, synced and acknowledged; a checkpoint seals every volume's open segment and writes the
+ * manifest.
  *
- * What is durable when: blx_agent_writer_sync() returns after fdatasync of the open segments, and only then may frames be
- * acknowledged (I2). blx_agent_writer_commit() seals (fsync, rename, fsync of the directory), then writes the manifest likewise. A crash before
- * the manifest's rename leaves sealed segments that no manifest names: they belong to the next checkpoint. blx_agent_writer_volume()
- * finds them.
+ * What is durable when: blx_agent_writer_sync() returns after fdatasync of the open segments, and
+ * only then may frames be acknowledged (I2). blx_agent_writer_commit() seals (fsync, rename, fsync
+ * of the directory), then writes the manifest likewise. A crash before the manifest's rename leaves
+ * sealed segments that no manifest names: they belong to the next checkpoint.
+ * blx_agent_writer_volume() finds them.
  *
- * A volume's file `volume` (replaced atomically) says which generation its stored frames belong to, whether a full pass began and has not
- * been committed, and the volume's size; it is durable before the first frame of a pass is acknowledged.
+ * A full pass sends all that counts, so what was received before it began and is in no checkpoint
+ * is dropped: the base begins with the segment that was opened for the pass, and nothing of another
+ * size or disk gets into it.
  *
- * Threads: one thread (the session) uses a writer. One writer per agent: the dispatcher's registry sees to it.
+ * After an error of the disk (ENOSPC, EIO) a writer refuses everything with -EIO: nothing more is
+ * acknowledged, the session ends, and the next writer recovers.
+ *
+ * A volume's file `volume` (replaced atomically) says which generation its stored frames belong to,
+ * whether a full pass began and has not been committed, and the volume's size; it is durable before
+ * the first frame of a pass is acknowledged.
+ *
+ * Threads: one thread (the session) uses a writer. One writer per agent: the dispatcher's registry
+ * sees to it.
  */
 #pragma once
 
@@ -23,8 +34,8 @@
 struct blx_agent_writer;
 
 /* Makes the agent's folders where they are missing. */
-int blx_agent_writer_open(const struct blx_store *store, const char *agent_id, struct blx_agent_writer **writer,
-                          struct blx_error *err);
+int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
+                          struct blx_agent_writer **writer, struct blx_error *err);
 
 /* What was appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);
@@ -34,39 +45,53 @@ blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *wr
                                                enum blx_consistency *consistency);
 
 /*
- * Announces the session's volume number info->volume (in order, from 0): makes its folder or recovers what is there, and says
- * what is durable. An `info` whose size, block size or identity differs from what is stored, or a damaged open segment, gives state->generation = none, so that
+ * Announces the session's volume number info->volume (in order, from 0): makes its folder or
+ * recovers what is there, and says what is durable. An `info` whose size, block size or identity
+ * differs from what is stored, or a damaged open segment, gives state->generation = none, so that
  * a full pass follows. -EEXIST where two volumes of the session have one name.
  */
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                             struct blx_volume_state *state, struct blx_error *err);
 
-/*
- * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise. FULL records the new
- * generation, size and identity durably.
- */
-int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass, struct blx_error *err);
+/* Why that volume needs a full pass, for the log and `status`; "" where it need not. Borrowed from
+ * the writer. */
+const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume);
 
 /*
- * Appends a frame (parsed here; checked against the volume: generation, block size, bounds, seq exactly the next one).
- * -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others: the disk's.
+ * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
+ * FULL records the new generation, size and identity durably and drops the frames that no
+ * checkpoint has. The next frame is 1 in a new generation, and the one after the last in the stored
+ * one, also in a further full pass.
  */
-int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t volume, const void *bytes, size_t length,
-                            struct blx_error *err);
+int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
+                           struct blx_error *err);
+
+/*
+ * Appends a frame (parsed here; checked against the volume: generation, block size, bounds, seq
+ * exactly the next one). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others: the
+ * disk's.
+ */
+int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t volume, const void *bytes,
+                            size_t length, struct blx_error *err);
 
 /* Bytes appended since the last sync, over all volumes. */
 uint64_t blx_agent_writer_unsynced_bytes(const struct blx_agent_writer *writer);
 
 /*
- * Makes everything appended durable. For each volume that has news since the last call, acked(arg, volume, durable_seq) is called.
+ * Makes everything appended durable. For each volume that has news since the last call, acked(arg,
+ * volume, durable_seq) is called.
  */
-int blx_agent_writer_sync(struct blx_agent_writer *writer, void (*acked)(void *arg, uint32_t volume, uint64_t durable_seq),
+int blx_agent_writer_sync(struct blx_agent_writer *writer,
+                          void (*acked)(void *arg, uint32_t volume, uint64_t durable_seq),
                           void *arg, struct blx_error *err);
 
 /*
- * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended (-EPROTO otherwise); cut->volume_count all
- * the session's volumes. A full pass that was begun becomes the chain's base here. The timestamp is the cut's UTC second, or the next
- * free one after the agent's last checkpoint.
+ * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended
+ * (-EPROTO otherwise); cut->volume_count all the session's volumes. A full pass that was begun
+ * becomes the chain's base here. The timestamp is the cut's UTC second, or the next free one after
+ * the agent's last checkpoint. After an error of the disk the checkpoint may exist nevertheless:
+ * the next writer sees.
  */
-int blx_agent_writer_commit(struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut,
-                            blx_timestamp *timestamp, struct blx_error *err);
+int blx_agent_writer_commit(struct blx_agent_writer *writer,
+                            const struct blx_checkpoint_message *cut, blx_timestamp *timestamp,
+                            struct blx_error *err);

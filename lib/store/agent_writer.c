@@ -1,0 +1,401 @@
+#include "store/agent_writer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+#include "store/directory.h"
+#include "store/layout.h"
+
+/* An open segment is sealed when it passes one of these, so that its index stays small in memory
+ * and a scan short. */
+enum { SEGMENT_MAX_ENTRIES = 262144 };
+#define SEGMENT_MAX_BYTES (1ULL << 30)
+
+int blx_agent_writer_fail(struct blx_agent_writer *writer, int rc)
+{
+    if (rc < 0 && writer->broken == 0)
+        writer->broken = rc;
+    return rc;
+}
+
+int blx_agent_writer_check(const struct blx_agent_writer *writer, struct blx_error *err)
+{
+    if (writer->broken == 0)
+        return 0;
+    return blx_error_errno(err, -EIO, "the store of the agent '%s' failed before (%s)",
+                           writer->agent_id, strerrorname_np(-writer->broken));
+}
+
+/* The agent's folders. Each name is made durable, from the top down. */
+static int make_folders(const struct blx_agent_writer *writer, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    static const char *const below[] = {"", "/volumes", "/checkpoints"};
+    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->store.data_dir);
+    if (rc == 0)
+        rc = blx_directory_make(path, err);
+    for (size_t i = 0; rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
+        rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s", writer->store.data_dir,
+                             writer->agent_id, below[i]);
+        if (rc == 0)
+            rc = blx_directory_make(path, err);
+    }
+    return rc;
+}
+
+/* A commit may have renamed its manifest and died before the fsync: what is built upon must be
+ * durable first. */
+static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_manifest_dir(&writer->store, writer->agent_id, dir, err);
+    if (rc == 0)
+        rc = blx_fsync_dir(dir, err);
+    if (rc == 0)
+        rc = blx_manifest_latest(&writer->store, writer->agent_id, &writer->last_timestamp, err);
+    if (rc < 0 || writer->last_timestamp == 0)
+        return rc;
+    struct blx_error cause = {0};
+    rc = blx_manifest_read(&writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
+                           &cause);
+    if (rc == -EBADMSG) {
+        snprintf(writer->last_damage, sizeof(writer->last_damage), "%.500s", cause.message);
+        return 0;
+    }
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    return 0;
+}
+
+int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
+                          struct blx_agent_writer **writer, struct blx_error *err)
+{
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc < 0)
+        return rc;
+    struct blx_agent_writer *opened = calloc(1, sizeof(*opened));
+    if (opened == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent_id);
+    opened->store = *store;
+    strcpy(opened->agent_id, agent_id);
+    rc = make_folders(opened, err);
+    if (rc == 0)
+        rc = read_last(opened, err);
+    if (rc < 0) {
+        blx_agent_writer_close(opened);
+        return rc;
+    }
+    *writer = opened;
+    return 0;
+}
+
+void blx_volume_free(struct blx_volume *volume)
+{
+    if (volume == NULL)
+        return;
+    blx_segment_writer_close(volume->open);
+    free(volume->pending);
+    free(volume);
+}
+
+void blx_agent_writer_close(struct blx_agent_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    for (uint32_t i = 0; i < writer->volume_count; i++)
+        blx_volume_free(writer->volumes[i]);
+    blx_manifest_done(&writer->last);
+    free(writer);
+}
+
+blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *writer,
+                                               enum blx_consistency *consistency)
+{
+    if (consistency != NULL)
+        *consistency = writer->last.consistency;
+    return writer->last_timestamp;
+}
+
+static int check_info(const struct blx_agent_writer *writer, const struct blx_volume_info *info,
+                      struct blx_error *err)
+{
+    int rc = blx_name_check("volume name", info->name, err);
+    if (rc < 0)
+        return -EPROTO;
+    if (info->volume != writer->volume_count || writer->volume_count >= BLX_MAX_VOLUMES)
+        return blx_error_set(err, -EPROTO, "the volume '%s' has number %u; %u was expected",
+                             info->name, info->volume, writer->volume_count);
+    if (info->block_shift < BLX_BLOCK_SHIFT_MIN || info->block_shift > BLX_BLOCK_SHIFT_MAX ||
+        info->size_bytes == 0 || info->size_bytes > INT64_MAX)
+        return blx_error_set(err, -EPROTO, "the volume '%s' has no valid size or block size",
+                             info->name);
+    if (blx_generation_is_none(&info->generation) ||
+        !blx_layout_text_ok(info->device, sizeof(info->device)) ||
+        !blx_layout_text_ok(info->identity, sizeof(info->identity)))
+        return blx_error_set(err, -EPROTO, "the volume '%s' has no valid generation or device",
+                             info->name);
+    for (uint32_t i = 0; i < writer->volume_count; i++)
+        if (strcmp(writer->volumes[i]->info.name, info->name) == 0)
+            return blx_error_set(err, -EEXIST,
+                                 "the devices '%s' and '%s' both give the volume name '%s'",
+                                 writer->volumes[i]->info.device, info->device, info->name);
+    return 0;
+}
+
+int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
+                            struct blx_volume_state *state, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc == 0)
+        rc = check_info(writer, info, err);
+    if (rc == 0)
+        rc = blx_store_volume_path(&writer->store, writer->agent_id, info->name, dir, err);
+    if (rc < 0)
+        return rc;
+    struct blx_volume *volume = calloc(1, sizeof(*volume));
+    if (volume == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
+    volume->info = *info;
+    rc = blx_path_format(volume->dir, sizeof(volume->dir), err, "%s", dir);
+    if (rc == 0)
+        rc = blx_directory_make(dir, err);
+    if (rc == 0)
+        rc = blx_volume_recover(writer, volume, err);
+    if (rc < 0) {
+        blx_volume_free(volume);
+        return rc;
+    }
+    volume->acked_seq = volume->seq;
+    writer->volumes[writer->volume_count++] = volume;
+    *state = (struct blx_volume_state){.volume = info->volume};
+    if (volume->reason[0] == '\0') {
+        state->generation = volume->file.generation;
+        state->durable_seq = volume->seq;
+    }
+    return 0;
+}
+
+const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume)
+{
+    return volume < writer->volume_count ? writer->volumes[volume]->reason : "";
+}
+
+static int find_volume(struct blx_agent_writer *writer, uint32_t number, struct blx_volume **volume,
+                       struct blx_error *err)
+{
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc < 0)
+        return rc;
+    if (number >= writer->volume_count)
+        return blx_error_set(err, -EPROTO, "there is no volume number %u in this session", number);
+    *volume = writer->volumes[number];
+    return 0;
+}
+
+/* The volume file first: from then on the old frames are useless and may go, whenever that happens.
+ */
+static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *volume,
+                      struct blx_error *err)
+{
+    const struct blx_volume_info *info = &volume->info;
+    bool same = blx_generation_equal(&volume->file.generation, &info->generation);
+    uint32_t full_since = volume->next_number + (volume->open != NULL);
+    struct blx_volume_file file = {
+        .generation = info->generation,
+        .size_bytes = info->size_bytes,
+        .block_shift = info->block_shift,
+        .full_since = full_since,
+        .seq_before = same ? volume->seq : 0,
+        .full_behind = writer->last_timestamp,
+    };
+    memcpy(file.device, info->device, sizeof(file.device));
+    memcpy(file.identity, info->identity, sizeof(file.identity));
+    int rc = blx_volume_file_write(volume->dir, &file, err);
+    if (rc < 0)
+        return rc;
+    volume->file = file;
+    volume->next_number = full_since;
+    volume->seq = file.seq_before;
+    if (!same)
+        volume->acked_seq = 0;
+    volume->reason[0] = '\0';
+    return blx_volume_discard(volume, err);
+}
+
+int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enum blx_pass pass,
+                           struct blx_error *err)
+{
+    struct blx_volume *volume;
+    int rc = find_volume(writer, number, &volume, err);
+    if (rc < 0)
+        return rc;
+    if (pass == BLX_PASS_FULL) {
+        rc = blx_agent_writer_fail(writer, begin_full(writer, volume, err));
+    } else if (pass != BLX_PASS_RESUME) {
+        return blx_error_set(err, -EPROTO, "the volume '%s' began an unknown pass",
+                             volume->info.name);
+    } else if (volume->reason[0] != '\0') {
+        return blx_error_set(err, -EPROTO, "the volume '%s' cannot resume: %s", volume->info.name,
+                             volume->reason);
+    } else if (!blx_generation_equal(&volume->file.generation, &volume->info.generation)) {
+        return blx_error_set(
+            err, -EPROTO, "the volume '%s' cannot resume: what is stored is of another generation",
+            volume->info.name);
+    }
+    if (rc == 0)
+        volume->begun = true;
+    return rc;
+}
+
+int blx_volume_add_pending(struct blx_volume *volume, const struct blx_segment_summary *summary,
+                           struct blx_error *err)
+{
+    struct blx_pending_segment *grown =
+        reallocarray(volume->pending, volume->pending_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot note a segment of '%s'", volume->dir);
+    volume->pending = grown;
+    volume->pending[volume->pending_count++] = (struct blx_pending_segment){
+        .number = summary->number,
+        .changed_blocks = summary->changed_blocks,
+        .stored_bytes = summary->stored_bytes,
+    };
+    return 0;
+}
+
+int blx_volume_seal(struct blx_volume *volume, struct blx_error *err)
+{
+    struct blx_segment_summary summary;
+    int rc = blx_segment_writer_seal(blx_take_ptr(volume->open), &summary, err);
+    if (rc < 0)
+        return rc;
+    volume->unsynced_bytes = 0;
+    volume->next_number = summary.number + 1;
+    return blx_volume_add_pending(volume, &summary, err);
+}
+
+static int remove_file(const char *path, struct blx_error *err)
+{
+    if (blx_sys->unlink(path) != 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    return 0;
+}
+
+int blx_volume_discard(struct blx_volume *volume, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    blx_segment_writer_close(blx_take_ptr(volume->open));
+    volume->unsynced_bytes = 0;
+    int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
+    if (rc == 0)
+        rc = remove_file(path, err);
+    while (rc == 0 && volume->pending_count > 0) {
+        rc = blx_segment_path(volume->dir, volume->pending[volume->pending_count - 1].number, path,
+                              err);
+        if (rc == 0)
+            rc = remove_file(path, err);
+        if (rc == 0)
+            volume->pending_count--;
+    }
+    return rc < 0 ? rc : blx_fsync_dir(volume->dir, err);
+}
+
+/* Everything about the frame that is the agent's to get right. */
+static int check_frame(const struct blx_volume *volume, const struct blx_frame *frame,
+                       struct blx_error *err)
+{
+    const struct blx_volume_info *info = &volume->info;
+    uint64_t block_bytes = 1ULL << info->block_shift;
+    if (!volume->begun)
+        return blx_error_set(err, -EPROTO, "a frame came before the volume '%s' began a pass",
+                             info->name);
+    if (!blx_generation_equal(&frame->generation, &info->generation))
+        return blx_error_set(err, -EPROTO, "a frame of another generation came for the volume '%s'",
+                             info->name);
+    if (frame->block_shift != info->block_shift)
+        return blx_error_set(err, -EBADMSG,
+                             "a frame of another block size came for the volume '%s'", info->name);
+    if (frame->seq != volume->seq + 1)
+        return blx_error_set(err, -EPROTO, "frame %llu came for the volume '%s'; %llu was expected",
+                             (unsigned long long)frame->seq, info->name,
+                             (unsigned long long)(volume->seq + 1));
+    uint64_t blocks = info->size_bytes / block_bytes + (info->size_bytes % block_bytes != 0);
+    return blx_frame_check_bounds(frame, blocks, err);
+}
+
+/* Makes `volume->open` ready to take a frame. */
+static int make_room(struct blx_volume *volume, struct blx_error *err)
+{
+    if (volume->open != NULL) {
+        struct blx_segment_summary summary;
+        blx_segment_writer_summary(volume->open, &summary);
+        if (summary.stored_bytes < SEGMENT_MAX_BYTES &&
+            blx_segment_writer_entries(volume->open) < SEGMENT_MAX_ENTRIES)
+            return 0;
+        int rc = blx_volume_seal(volume, err);
+        if (rc < 0)
+            return rc;
+    }
+    return blx_segment_writer_open(volume->dir, volume->next_number, volume->info.block_shift,
+                                   &volume->open, NULL, err);
+}
+
+int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,
+                            size_t length, struct blx_error *err)
+{
+    struct blx_volume *volume;
+    struct blx_frame frame;
+    int rc = find_volume(writer, number, &volume, err);
+    if (rc == 0)
+        rc = blx_frame_parse(bytes, length, &frame, err);
+    if (rc == 0)
+        rc = check_frame(volume, &frame, err);
+    if (rc < 0)
+        return rc;
+    rc = make_room(volume, err);
+    if (rc == 0)
+        rc = blx_segment_writer_append(volume->open, &frame, err);
+    if (rc < 0)
+        return blx_agent_writer_fail(writer, rc);
+    volume->seq = frame.seq;
+    volume->unsynced_bytes += frame.frame_bytes;
+    return 0;
+}
+
+uint64_t blx_agent_writer_unsynced_bytes(const struct blx_agent_writer *writer)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < writer->volume_count; i++)
+        bytes += writer->volumes[i]->unsynced_bytes;
+    return bytes;
+}
+
+int blx_agent_writer_sync(struct blx_agent_writer *writer,
+                          void (*acked)(void *arg, uint32_t volume, uint64_t durable_seq),
+                          void *arg, struct blx_error *err)
+{
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        struct blx_volume *volume = writer->volumes[i];
+        if (volume->unsynced_bytes > 0) {
+            rc = blx_segment_writer_sync(volume->open, err);
+            if (rc < 0)
+                return blx_agent_writer_fail(writer, rc);
+            volume->unsynced_bytes = 0;
+        }
+        if (volume->seq != volume->acked_seq) {
+            volume->acked_seq = volume->seq;
+            if (acked != NULL)
+                acked(arg, i, volume->seq);
+        }
+    }
+    return 0;
+}

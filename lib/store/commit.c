@@ -1,0 +1,203 @@
+/* A checkpoint: seal, then the manifest, then the volume files. STORE.md says what a crash between
+ * the steps leaves. */
+#include "store/agent_writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "store/layout.h"
+
+static int check_cut(const struct blx_agent_writer *writer,
+                     const struct blx_checkpoint_message *cut, struct blx_error *err)
+{
+    if (writer->volume_count == 0 || cut->volume_count != writer->volume_count)
+        return blx_error_set(err, -EPROTO, "the checkpoint has %u volumes, the session %u",
+                             cut->volume_count, writer->volume_count);
+    if (cut->consistency > BLX_CONSISTENCY_FILESYSTEM ||
+        !blx_layout_text_ok(cut->note, sizeof(cut->note)))
+        return blx_error_set(err, -EPROTO, "the checkpoint has no valid consistency or note");
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        const struct blx_volume *volume = writer->volumes[i];
+        if (!volume->begun)
+            return blx_error_set(err, -EPROTO,
+                                 "a checkpoint came before the volume '%s' began a pass",
+                                 volume->info.name);
+        if (cut->last_seq[i] != volume->seq)
+            return blx_error_set(
+                err, -EPROTO,
+                "the checkpoint ends with frame %llu of the volume '%s', but %llu was the last one",
+                (unsigned long long)cut->last_seq[i], volume->info.name,
+                (unsigned long long)volume->seq);
+    }
+    return 0;
+}
+
+/* The cut's second, or the next free one; 0 where the clock is beyond all dates. */
+static blx_timestamp choose_timestamp(const struct blx_agent_writer *writer,
+                                      const struct blx_checkpoint_message *cut)
+{
+    blx_timestamp timestamp = blx_timestamp_from_unix((int64_t)(cut->cut_realtime_ns / 1000000000));
+    if (writer->last_timestamp == 0 || timestamp == 0 || timestamp > writer->last_timestamp)
+        return timestamp;
+    return blx_timestamp_from_unix(blx_timestamp_to_unix(writer->last_timestamp) + 1);
+}
+
+static int mark_changed(const struct blx_volume *volume, uint32_t number, uint64_t *words,
+                        uint64_t blocks, struct blx_error *err)
+{
+    struct blx_segment_reader *reader;
+    int rc = blx_segment_reader_open(volume->dir, number, &reader, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_index *index = blx_segment_reader_index(reader);
+    for (size_t i = 0; i < index->count; i++) {
+        struct blx_extent extent = index->entries[i].extent;
+        if (extent.start_block + extent.block_count <= blocks)
+            blx_bitmap_set(words, extent);
+    }
+    blx_segment_reader_close(reader);
+    return 0;
+}
+
+/* Distinct blocks over several segments: a bitmap of the volume, whose untouched pages cost
+ * nothing. */
+static int count_changed(const struct blx_volume *volume, uint64_t *changed_blocks,
+                         struct blx_error *err)
+{
+    *changed_blocks = volume->pending_count == 1 ? volume->pending[0].changed_blocks : 0;
+    if (volume->pending_count <= 1)
+        return 0;
+    uint64_t size = volume->info.size_bytes, block_bytes = 1ULL << volume->info.block_shift;
+    uint64_t blocks = size / block_bytes + (size % block_bytes != 0);
+    BLX_CLEANUP_FREE uint64_t *words = calloc(blx_bitmap_words(blocks), sizeof(uint64_t));
+    if (words == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot count the changes of the volume '%s'",
+                               volume->info.name);
+    for (size_t i = 0; i < volume->pending_count; i++) {
+        int rc = mark_changed(volume, volume->pending[i].number, words, blocks, err);
+        if (rc < 0)
+            return rc;
+    }
+    *changed_blocks = blx_bitmap_count(words, blocks);
+    return 0;
+}
+
+static int describe_volume(const struct blx_volume *volume, struct blx_manifest_volume *out,
+                           struct blx_error *err)
+{
+    uint64_t changed_blocks;
+    int rc = count_changed(volume, &changed_blocks, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_volume_info *info = &volume->info;
+    memcpy(out->name, info->name, sizeof(out->name));
+    memcpy(out->device, info->device, sizeof(out->device));
+    memcpy(out->identity, info->identity, sizeof(out->identity));
+    out->size_bytes = info->size_bytes;
+    out->block_shift = info->block_shift;
+    out->generation = info->generation;
+    out->last_seq = volume->seq;
+    out->base = volume->file.full_since != 0;
+    out->changed_bytes = changed_blocks << info->block_shift;
+    out->next_segment = volume->next_number;
+    out->segments = calloc(volume->pending_count + 1, sizeof(out->segments[0]));
+    if (out->segments == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
+    for (size_t i = 0; i < volume->pending_count; i++) {
+        out->segments[out->segment_count++] = volume->pending[i].number;
+        out->stored_bytes += volume->pending[i].stored_bytes;
+    }
+    return 0;
+}
+
+static int describe(const struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut,
+                    struct blx_manifest *manifest, struct blx_error *err)
+{
+    manifest->timestamp = choose_timestamp(writer, cut);
+    manifest->parent = writer->last_timestamp;
+    manifest->cut_realtime_ns = cut->cut_realtime_ns;
+    manifest->committed_realtime_ns = blx_clock_realtime_ns();
+    manifest->consistency = cut->consistency;
+    manifest->freeze_ns = cut->freeze_ns;
+    memcpy(manifest->note, cut->note, sizeof(manifest->note));
+    if (manifest->timestamp == 0)
+        return blx_error_set(err, -EPROTO, "the checkpoint's time is out of range");
+    manifest->volumes = calloc(writer->volume_count, sizeof(manifest->volumes[0]));
+    if (manifest->volumes == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        manifest->volume_count = i + 1;
+        int rc = describe_volume(writer->volumes[i], &manifest->volumes[i], err);
+        if (rc < 0)
+            return rc;
+        if (!manifest->volumes[i].base &&
+            blx_manifest_find(&writer->last, manifest->volumes[i].name) == NULL)
+            return blx_error_set(err, -EPROTO,
+                                 "the first checkpoint of the volume '%s' needs a full pass",
+                                 manifest->volumes[i].name);
+    }
+    return 0;
+}
+
+static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
+{
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        struct blx_volume *volume = writer->volumes[i];
+        struct blx_segment_summary summary = {0};
+        if (volume->open != NULL)
+            blx_segment_writer_summary(volume->open, &summary);
+        if (summary.frame_count == 0)
+            continue;
+        int rc = blx_volume_seal(volume, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/*
+ * What the next checkpoint starts from. The volume files say once more that no pass is pending;
+ * where the disk fails here, the checkpoint is there nevertheless, so that only the next call
+ * learns of it.
+ */
+static void settle(struct blx_agent_writer *writer)
+{
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        struct blx_volume *volume = writer->volumes[i];
+        volume->pending_count = 0;
+        if (volume->file.full_since == 0)
+            continue;
+        volume->file.full_since = 0;
+        blx_agent_writer_fail(writer, blx_volume_file_write(volume->dir, &volume->file, NULL));
+    }
+}
+
+int blx_agent_writer_commit(struct blx_agent_writer *writer,
+                            const struct blx_checkpoint_message *cut, blx_timestamp *timestamp,
+                            struct blx_error *err)
+{
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc == 0)
+        rc = check_cut(writer, cut, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    rc = seal_all(writer, err);
+    if (rc == 0)
+        rc = describe(writer, cut, &manifest, err);
+    if (rc == 0)
+        rc = blx_manifest_write(&writer->store, writer->agent_id, &manifest, err);
+    if (rc < 0)
+        return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
+    settle(writer);
+    blx_manifest_done(&writer->last);
+    writer->last = manifest;
+    manifest = (struct blx_manifest){0};
+    writer->last_timestamp = writer->last.timestamp;
+    writer->last_damage[0] = '\0';
+    *timestamp = writer->last_timestamp;
+    return 0;
+}

@@ -1,0 +1,140 @@
+/*
+ * The bytes of the store's files; STORE.md explains them. Private to lib/store.
+ *
+ * Each struct carries a magic, a version and an XXH3 checksum over its bytes with the checksum
+ * field as zero. Codecs copy with memcpy; no foreign buffer is cast to anything wider than these
+ * packed types.
+ *
+ * Threads: no shared state.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/le.h"
+#include "wire/message.h"
+
+enum {
+    BLX_SEGMENT_MAGIC = 0x53584c42,  /* "BLXS" */
+    BLX_FOOTER_MAGIC = 0x45584c42,   /* "BLXE" */
+    BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
+    BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
+    BLX_LAYOUT_VERSION = 1,
+    BLX_INDEX_ZERO = 1, /* flag of an index entry */
+    BLX_VOLUME_BASE = 1 /* flag of a manifest's volume */
+};
+
+struct blx_segment_header_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t block_shift;
+    uint8_t reserved[2];
+    blx_le32 number;
+    uint8_t reserved2[12];
+    blx_le64 checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_segment_header_disk) == 32, "segment header");
+_Static_assert(offsetof(struct blx_segment_header_disk, checksum) == 24, "segment header");
+
+struct blx_index_entry_disk {
+    blx_le64 start_block;
+    blx_le64 block_count;
+    blx_le64 frame_offset;
+    blx_le32 frame_bytes;
+    blx_le32 data_block;
+    blx_le32 flags;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_index_entry_disk) == 36, "index entry");
+
+struct blx_segment_footer_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t block_shift;
+    uint8_t reserved[2];
+    blx_le32 number;
+    uint8_t reserved2[4];
+    blx_le64 index_offset;
+    blx_le64 index_count;
+    blx_le64 frame_count;
+    blx_le64 changed_blocks;
+    blx_le64 stored_bytes;
+    blx_le64 first_seq;
+    blx_le64 last_seq;
+    uint8_t generation[BLX_GENERATION_BYTES];
+    blx_le64 index_checksum;
+    uint8_t reserved3[24];
+    blx_le64 checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_segment_footer_disk) == 128, "segment footer");
+_Static_assert(offsetof(struct blx_segment_footer_disk, index_checksum) == 88, "segment footer");
+_Static_assert(offsetof(struct blx_segment_footer_disk, checksum) == 120, "segment footer");
+
+struct blx_volume_file_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t block_shift;
+    uint8_t reserved[2];
+    blx_le32 full_since;
+    uint8_t reserved2[4];
+    blx_le64 size_bytes;
+    blx_le64 seq_before;
+    blx_le64 full_behind;
+    uint8_t generation[BLX_GENERATION_BYTES];
+    char device[BLX_TEXT_BYTES];
+    char identity[BLX_TEXT_BYTES];
+    blx_le64 checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_volume_file_disk) == 576, "volume file");
+_Static_assert(offsetof(struct blx_volume_file_disk, checksum) == 568, "volume file");
+
+struct blx_manifest_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t consistency;
+    uint8_t reserved[2];
+    blx_le64 timestamp;
+    blx_le64 parent;
+    blx_le64 cut_realtime_ns;
+    blx_le64 committed_realtime_ns;
+    blx_le64 freeze_ns;
+    blx_le32 volume_count;
+    uint8_t reserved2[4];
+    char note[BLX_TEXT_BYTES];
+    blx_le64 checksum; /* of the whole file */
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_manifest_disk) == 320, "manifest");
+_Static_assert(offsetof(struct blx_manifest_disk, checksum) == 312, "manifest");
+
+enum { BLX_VOLUME_NAME_DISK_BYTES = 72 };
+
+struct blx_manifest_volume_disk {
+    char name[BLX_VOLUME_NAME_DISK_BYTES];
+    char device[BLX_TEXT_BYTES];
+    char identity[BLX_TEXT_BYTES];
+    uint8_t generation[BLX_GENERATION_BYTES];
+    blx_le64 size_bytes;
+    blx_le64 last_seq;
+    blx_le64 changed_bytes;
+    blx_le64 stored_bytes;
+    uint8_t block_shift;
+    uint8_t flags;
+    uint8_t reserved[2];
+    blx_le32 next_segment;
+    blx_le32 segment_count;
+    uint8_t reserved2[4];
+    /* segment_count times blx_le32 follow */
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_manifest_volume_disk) == 648, "manifest volume");
+_Static_assert((int)BLX_NAME_BYTES <= (int)BLX_VOLUME_NAME_DISK_BYTES, "manifest volume");
+
+/* XXH3 of `bytes` bytes, of which the 8 at `checksum_offset` count as zero (they are zeroed and put
+ * back: one thread at a time). */
+uint64_t blx_layout_checksum(void *data, size_t bytes, size_t checksum_offset);
+
+/* XXH3 of everything. */
+uint64_t blx_layout_checksum_all(const void *data, size_t bytes);
+
+/* Whether a fixed text field ends within its bytes and has printable characters only. */
+bool blx_layout_text_ok(const char *text, size_t bytes);

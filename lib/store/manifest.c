@@ -1,0 +1,101 @@
+#include "store/manifest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "store/manifest_codec.h"
+
+void blx_manifest_done(struct blx_manifest *manifest)
+{
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        free(manifest->volumes[i].segments);
+    free(manifest->volumes);
+    *manifest = (struct blx_manifest){0};
+}
+
+const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
+                                                    const char *volume)
+{
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        if (strcmp(manifest->volumes[i].name, volume) == 0)
+            return &manifest->volumes[i];
+    return NULL;
+}
+
+bool blx_manifest_is_full(const struct blx_manifest *manifest)
+{
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        if (!manifest->volumes[i].base)
+            return false;
+    return true;
+}
+
+int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
+                     struct blx_error *err)
+{
+    char agent[PATH_MAX];
+    int rc = blx_store_agent_path(store, agent_id, agent, err);
+    if (rc < 0)
+        return rc;
+    return blx_path_format(path, PATH_MAX, err, "%s/checkpoints", agent);
+}
+
+static int manifest_path(const struct blx_store *store, const char *agent_id,
+                         blx_timestamp timestamp, char path[PATH_MAX], struct blx_error *err)
+{
+    char dir[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc < 0)
+        return rc;
+    blx_timestamp_format(timestamp, text);
+    return blx_path_format(path, PATH_MAX, err, "%s/%s", dir, text);
+}
+
+int blx_manifest_write(const struct blx_store *store, const char *agent_id,
+                       const struct blx_manifest *manifest, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int rc = manifest_path(store, agent_id, manifest->timestamp, path, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes;
+    rc = blx_manifest_encode(manifest, &content, &bytes, err);
+    if (rc < 0)
+        return rc;
+    if (lstat(path, &st) == 0)
+        return blx_error_set(err, -EEXIST, "the checkpoint '%s' exists already", path);
+    return blx_file_replace(path, content, bytes, 0600, err);
+}
+
+int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
+                      struct blx_manifest *manifest, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = manifest_path(store, agent_id, timestamp, path, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes;
+    struct blx_error cause = {0};
+    rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, &cause);
+    if (rc == -ENOENT)
+        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
+                             (unsigned long long)timestamp);
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    struct blx_manifest decoded;
+    rc = blx_manifest_decode(content, bytes, &decoded, &cause);
+    if (rc == 0 && decoded.timestamp != timestamp) {
+        blx_manifest_done(&decoded);
+        rc = blx_error_set(&cause, -EBADMSG, "its name is not its timestamp");
+    }
+    if (rc < 0)
+        return blx_error_set(err, rc, "cannot use the checkpoint '%s': %s", path, cause.message);
+    *manifest = decoded;
+    return 0;
+}

@@ -1,0 +1,225 @@
+#include "store/manifest_codec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/layout.h"
+
+_Static_assert(sizeof(((struct blx_manifest_volume *)NULL)->device) == BLX_TEXT_BYTES, "device");
+
+static const char *volume_fault(const struct blx_manifest_volume *volume)
+{
+    if (blx_name_check("volume name", volume->name, NULL) < 0)
+        return "a volume's name is not valid";
+    if (volume->block_shift < BLX_BLOCK_SHIFT_MIN || volume->block_shift > BLX_BLOCK_SHIFT_MAX)
+        return "a volume's block size is out of range";
+    if (volume->size_bytes == 0 || volume->size_bytes > INT64_MAX)
+        return "a volume's size is out of range";
+    if (!blx_layout_text_ok(volume->device, sizeof(volume->device)) ||
+        !blx_layout_text_ok(volume->identity, sizeof(volume->identity)))
+        return "a volume's text is not printable";
+    uint32_t above = 0;
+    for (uint32_t i = 0; i < volume->segment_count; i++) {
+        if (volume->segments[i] <= above || volume->segments[i] >= volume->next_segment)
+            return "a volume's segments are not in order";
+        above = volume->segments[i];
+    }
+    return NULL;
+}
+
+/* Why it is not sound; NULL where it is. */
+static const char *fault_of(const struct blx_manifest *manifest)
+{
+    char text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp parsed;
+    if (manifest->timestamp > 99991231235959)
+        return "its timestamp is out of range";
+    blx_timestamp_format(manifest->timestamp, text);
+    if (blx_timestamp_parse(text, &parsed, NULL) < 0)
+        return "its timestamp is no date";
+    if (manifest->parent >= manifest->timestamp)
+        return "its parent is not older";
+    if (manifest->consistency > BLX_CONSISTENCY_FILESYSTEM)
+        return "its consistency is unknown";
+    if (!blx_layout_text_ok(manifest->note, sizeof(manifest->note)))
+        return "its note is not printable";
+    if (manifest->volume_count == 0 || manifest->volume_count > BLX_MAX_VOLUMES)
+        return "its number of volumes is out of range";
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        const char *fault = volume_fault(&manifest->volumes[i]);
+        if (fault != NULL)
+            return fault;
+        if (blx_manifest_find(manifest, manifest->volumes[i].name) != &manifest->volumes[i])
+            return "two volumes have one name";
+    }
+    return NULL;
+}
+
+static size_t encoded_bytes(const struct blx_manifest *manifest)
+{
+    size_t bytes = sizeof(struct blx_manifest_disk);
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        bytes += sizeof(struct blx_manifest_volume_disk) +
+                 manifest->volumes[i].segment_count * sizeof(blx_le32);
+    return bytes;
+}
+
+static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t *at)
+{
+    struct blx_manifest_volume_disk disk = {
+        .size_bytes = blx_le64_of(volume->size_bytes),
+        .last_seq = blx_le64_of(volume->last_seq),
+        .changed_bytes = blx_le64_of(volume->changed_bytes),
+        .stored_bytes = blx_le64_of(volume->stored_bytes),
+        .block_shift = (uint8_t)volume->block_shift,
+        .flags = volume->base ? BLX_VOLUME_BASE : 0,
+        .next_segment = blx_le32_of(volume->next_segment),
+        .segment_count = blx_le32_of(volume->segment_count),
+    };
+    memcpy(disk.name, volume->name, strlen(volume->name));
+    memcpy(disk.device, volume->device, strlen(volume->device));
+    memcpy(disk.identity, volume->identity, strlen(volume->identity));
+    memcpy(disk.generation, volume->generation.bytes, sizeof(disk.generation));
+    memcpy(at, &disk, sizeof(disk));
+    at += sizeof(disk);
+    for (uint32_t i = 0; i < volume->segment_count; i++) {
+        blx_le32 number = blx_le32_of(volume->segments[i]);
+        memcpy(at, &number, sizeof(number));
+        at += sizeof(number);
+    }
+    return at;
+}
+
+int blx_manifest_encode(const struct blx_manifest *manifest, void **content, size_t *bytes,
+                        struct blx_error *err)
+{
+    const char *fault = fault_of(manifest);
+    if (fault != NULL)
+        return blx_error_set(err, -EINVAL, "cannot write the checkpoint: %s", fault);
+    size_t total = encoded_bytes(manifest);
+    uint8_t *buffer = malloc(total);
+    if (buffer == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
+    struct blx_manifest_disk disk = {
+        .magic = blx_le32_of(BLX_MANIFEST_MAGIC),
+        .version = BLX_LAYOUT_VERSION,
+        .consistency = (uint8_t)manifest->consistency,
+        .timestamp = blx_le64_of(manifest->timestamp),
+        .parent = blx_le64_of(manifest->parent),
+        .cut_realtime_ns = blx_le64_of(manifest->cut_realtime_ns),
+        .committed_realtime_ns = blx_le64_of(manifest->committed_realtime_ns),
+        .freeze_ns = blx_le64_of(manifest->freeze_ns),
+        .volume_count = blx_le32_of(manifest->volume_count),
+    };
+    memcpy(disk.note, manifest->note, strlen(manifest->note));
+    memcpy(buffer, &disk, sizeof(disk));
+    uint8_t *at = buffer + sizeof(disk);
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        at = encode_volume(&manifest->volumes[i], at);
+    size_t field = offsetof(struct blx_manifest_disk, checksum);
+    blx_le64 checksum = blx_le64_of(blx_layout_checksum(buffer, total, field));
+    memcpy(buffer + field, &checksum, sizeof(checksum));
+    *content = buffer;
+    *bytes = total;
+    return 0;
+}
+
+/* 0, -EBADMSG where the bytes end too early, -ENOMEM. */
+static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_manifest_volume *volume)
+{
+    struct blx_manifest_volume_disk disk;
+    if ((size_t)(end - *at) < sizeof(disk))
+        return -EBADMSG;
+    memcpy(&disk, *at, sizeof(disk));
+    *at += sizeof(disk);
+    uint32_t count = blx_le32_get(disk.segment_count);
+    if (memchr(disk.name, '\0', BLX_NAME_BYTES) == NULL ||
+        (size_t)(end - *at) / sizeof(blx_le32) < count)
+        return -EBADMSG;
+    memcpy(volume->name, disk.name, sizeof(volume->name));
+    memcpy(volume->device, disk.device, sizeof(volume->device));
+    memcpy(volume->identity, disk.identity, sizeof(volume->identity));
+    memcpy(volume->generation.bytes, disk.generation, sizeof(disk.generation));
+    volume->size_bytes = blx_le64_get(disk.size_bytes);
+    volume->block_shift = disk.block_shift;
+    volume->last_seq = blx_le64_get(disk.last_seq);
+    volume->base = (disk.flags & BLX_VOLUME_BASE) != 0;
+    volume->changed_bytes = blx_le64_get(disk.changed_bytes);
+    volume->stored_bytes = blx_le64_get(disk.stored_bytes);
+    volume->next_segment = blx_le32_get(disk.next_segment);
+    volume->segments = calloc(count + 1UL, sizeof(volume->segments[0]));
+    if (volume->segments == NULL)
+        return -ENOMEM;
+    volume->segment_count = count;
+    for (uint32_t i = 0; i < count; i++, *at += sizeof(blx_le32)) {
+        blx_le32 number;
+        memcpy(&number, *at, sizeof(number));
+        volume->segments[i] = blx_le32_get(number);
+    }
+    return 0;
+}
+
+static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count,
+                          struct blx_manifest *manifest)
+{
+    if (count == 0 || count > BLX_MAX_VOLUMES)
+        return -EBADMSG;
+    manifest->volumes = calloc(count, sizeof(manifest->volumes[0]));
+    if (manifest->volumes == NULL)
+        return -ENOMEM;
+    manifest->volume_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        int rc = decode_volume(&at, end, &manifest->volumes[i]);
+        if (rc < 0)
+            return rc;
+    }
+    return at == end ? 0 : -EBADMSG;
+}
+
+static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, size_t bytes,
+                  struct blx_manifest *manifest, struct blx_error *err)
+{
+    *manifest = (struct blx_manifest){
+        .timestamp = blx_le64_get(disk->timestamp),
+        .parent = blx_le64_get(disk->parent),
+        .cut_realtime_ns = blx_le64_get(disk->cut_realtime_ns),
+        .committed_realtime_ns = blx_le64_get(disk->committed_realtime_ns),
+        .consistency = disk->consistency,
+        .freeze_ns = blx_le64_get(disk->freeze_ns),
+    };
+    memcpy(manifest->note, disk->note, sizeof(manifest->note));
+    int rc = decode_volumes(content + sizeof(*disk), content + bytes,
+                            blx_le32_get(disk->volume_count), manifest);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot read the checkpoint");
+    const char *fault = rc < 0 ? "its volumes do not fit the file" : fault_of(manifest);
+    if (fault != NULL)
+        return blx_error_set(err, -EBADMSG, "%s", fault);
+    return 0;
+}
+
+int blx_manifest_decode(void *content, size_t bytes, struct blx_manifest *manifest,
+                        struct blx_error *err)
+{
+    struct blx_manifest_disk disk;
+    if (bytes < sizeof(disk))
+        return blx_error_set(err, -EBADMSG, "it is too short");
+    memcpy(&disk, content, sizeof(disk));
+    if (blx_le32_get(disk.magic) != BLX_MANIFEST_MAGIC)
+        return blx_error_set(err, -EBADMSG, "it does not begin as a checkpoint does");
+    size_t field = offsetof(struct blx_manifest_disk, checksum);
+    if (blx_layout_checksum(content, bytes, field) != blx_le64_get(disk.checksum))
+        return blx_error_set(err, -EBADMSG, "its checksum is wrong");
+    if (disk.version != BLX_LAYOUT_VERSION)
+        return blx_error_set(err, -ENOTSUP,
+                             "it has version %u, this program knows %d; use a newer blxrep",
+                             disk.version, BLX_LAYOUT_VERSION);
+    struct blx_manifest decoded;
+    int rc = decode(&disk, content, bytes, &decoded, err);
+    if (rc < 0)
+        blx_manifest_done(&decoded);
+    else
+        *manifest = decoded;
+    return rc;
+}

@@ -1,0 +1,158 @@
+#include "store/manifest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/directory.h"
+
+enum { LISTED_AGENTS = 8, LISTED_TIMESTAMPS = 8 };
+
+struct timestamps {
+    blx_timestamp first, last;
+    blx_timestamp *values;
+    size_t count, capacity;
+};
+
+static int add_timestamp(void *arg, const char *name, struct blx_error *err)
+{
+    struct timestamps *list = arg;
+    blx_timestamp timestamp;
+    if (strlen(name) != BLX_TIMESTAMP_DIGITS || blx_timestamp_parse(name, &timestamp, NULL) < 0)
+        return 0;
+    if (timestamp < list->first || timestamp > list->last)
+        return 0;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
+        blx_timestamp *grown = reallocarray(list->values, capacity, sizeof(grown[0]));
+        if (grown == NULL)
+            return blx_error_errno(err, -ENOMEM, "cannot list the checkpoints");
+        list->values = grown;
+        list->capacity = capacity;
+    }
+    list->values[list->count++] = timestamp;
+    return 0;
+}
+
+static int compare_timestamps(const void *a, const void *b)
+{
+    blx_timestamp x = *(const blx_timestamp *)a, y = *(const blx_timestamp *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int unknown_agent(const struct blx_store *store, const char *agent_id, struct blx_error *err)
+{
+    char **ids = NULL;
+    size_t count = 0, used = 0;
+    char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
+    blx_store_list_agents(store, &ids, &count, NULL);
+    for (size_t i = 0; i < count && i < LISTED_AGENTS; i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%.40s'",
+                                 i == 0 ? "" : ", ", ids[i]);
+    if (count > LISTED_AGENTS)
+        snprintf(known + used, sizeof(known) - used, " and %zu more", count - LISTED_AGENTS);
+    blx_store_free_agents(ids, count);
+    if (count == 0)
+        return blx_error_set(err, -ENOENT, "unknown agent '%s': the store '%s' has no agent yet",
+                             agent_id, store->data_dir);
+    return blx_error_set(err, -ENOENT, "unknown agent '%s' in the store '%s'; it knows %s",
+                         agent_id, store->data_dir, known);
+}
+
+int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_timestamp first,
+                      blx_timestamp last, blx_timestamp **timestamps, size_t *count,
+                      struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    struct timestamps list = {.first = first, .last = last};
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc < 0)
+        return rc;
+    if (!blx_store_has_agent(store, agent_id))
+        return unknown_agent(store, agent_id, err);
+    rc = blx_directory_each(dir, add_timestamp, &list, err);
+    if (rc < 0) {
+        free(list.values);
+        return rc;
+    }
+    if (list.count > 0)
+        qsort(list.values, list.count, sizeof(list.values[0]), compare_timestamps);
+    *timestamps = list.values;
+    *count = list.count;
+    return 0;
+}
+
+int blx_manifest_latest(const struct blx_store *store, const char *agent_id,
+                        blx_timestamp *timestamp, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count;
+    int rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    if (rc < 0)
+        return rc;
+    *timestamp = count == 0 ? 0 : all[count - 1];
+    return 0;
+}
+
+static int ambiguous(const char *agent_id, const char *text, const blx_timestamp *found,
+                     size_t count, struct blx_error *err)
+{
+    char list[LISTED_TIMESTAMPS * 17 + 32] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && i < LISTED_TIMESTAMPS; i++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%llu", i == 0 ? "" : ", ",
+                                 (unsigned long long)found[i]);
+    if (count > LISTED_TIMESTAMPS)
+        snprintf(list + used, sizeof(list) - used, " and %zu more", count - LISTED_TIMESTAMPS);
+    return blx_error_set(err, -EINVAL,
+                         "'%s' fits %zu checkpoints of the agent '%s': %s; give one whole", text,
+                         count, agent_id, list);
+}
+
+/* `all` is not empty and has none in question: names the neighbours. */
+static int not_found(const char *agent_id, const char *text, const blx_timestamp *all, size_t count,
+                     blx_timestamp wanted, struct blx_error *err)
+{
+    size_t behind = 0;
+    while (behind < count && all[behind] < wanted)
+        behind++;
+    char nearest[64];
+    if (behind > 0 && behind < count)
+        snprintf(nearest, sizeof(nearest), "%llu and %llu", (unsigned long long)all[behind - 1],
+                 (unsigned long long)all[behind]);
+    else
+        snprintf(nearest, sizeof(nearest), "%llu",
+                 (unsigned long long)all[behind > 0 ? behind - 1 : 0]);
+    return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint '%s'; the nearest: %s",
+                         agent_id, text, nearest);
+}
+
+int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, const char *text,
+                         blx_timestamp *timestamp, struct blx_error *err)
+{
+    bool latest = strcmp(text, "latest") == 0;
+    blx_timestamp first = 0, last = UINT64_MAX;
+    int rc = latest ? 0 : blx_timestamp_parse_range(text, &first, &last, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count;
+    rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    if (rc < 0)
+        return rc;
+    if (count == 0)
+        return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint yet", agent_id);
+    size_t from = latest ? count - 1 : 0;
+    while (from < count && all[from] < first)
+        from++;
+    size_t fitting = 0;
+    while (from + fitting < count && all[from + fitting] <= last)
+        fitting++;
+    if (fitting == 0)
+        return not_found(agent_id, text, all, count, first, err);
+    if (fitting > 1)
+        return ambiguous(agent_id, text, all + from, fitting, err);
+    *timestamp = all[from];
+    return 0;
+}

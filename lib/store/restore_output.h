@@ -1,0 +1,41 @@
+/*
+ * Where a restore writes: an image file that gets its name at the end, or a block device. Private
+ * to lib/store.
+ *
+ * Threads: blx_restore_output_write() may be called from several at once for different ranges; the
+ * rest is the caller's.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/restore.h"
+
+struct blx_restore_output {
+    int fd;
+    bool device;
+    bool force;
+    uint64_t size_bytes;
+    char path[PATH_MAX];
+    char partial[PATH_MAX]; /* "": a device, or finished */
+};
+
+/* All checks, then the open. blx_restore_output_done() must follow also after an error. */
+int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
+                            struct blx_restore_output *output, struct blx_error *err);
+
+/* `offset_bytes` + `bytes` may pass the end; what does is left out. */
+int blx_restore_output_write(const struct blx_restore_output *output, const void *data,
+                             uint64_t bytes, uint64_t offset_bytes, struct blx_error *err);
+
+/* Makes the range read as zeros: nothing to do in a fresh file. */
+int blx_restore_output_zero(const struct blx_restore_output *output, uint64_t offset_bytes,
+                            uint64_t bytes, struct blx_error *err);
+
+/* Durable, and under its final name. */
+int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err);
+
+/* Closes; a file that was not finished is removed. */
+void blx_restore_output_done(struct blx_restore_output *output);

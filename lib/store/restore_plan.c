@@ -1,0 +1,243 @@
+#include "store/restore_plan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+void blx_restore_plan_done(struct blx_restore_plan *plan)
+{
+    for (size_t i = 0; i < plan->segment_count; i++)
+        blx_segment_reader_close(plan->segments[i]);
+    free(plan->segments);
+    free(plan->frames);
+    free(plan->holes);
+    blx_index_done(&plan->index);
+    *plan = (struct blx_restore_plan){0};
+}
+
+static int no_memory(struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot plan the restore");
+}
+
+static uint64_t plan_blocks(const struct blx_restore_plan *plan)
+{
+    uint64_t block_bytes = 1ULL << plan->block_shift;
+    return plan->size_bytes / block_bytes + (plan->size_bytes % block_bytes != 0);
+}
+
+static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
+                       struct blx_error *err)
+{
+    const struct blx_index *index = blx_segment_reader_index(reader);
+    uint64_t blocks = plan_blocks(plan);
+    uint32_t number = (uint32_t)plan->segment_count - 1;
+    for (size_t i = 0; i < index->count; i++) {
+        struct blx_index_entry entry = index->entries[i];
+        if (entry.extent.start_block + entry.extent.block_count > blocks)
+            return blx_error_set(err, -EBADMSG,
+                                 "segment %u holds blocks behind the end of its volume",
+                                 blx_segment_reader_summary(reader)->number);
+        entry.segment = number;
+        entry.rank = UINT32_MAX - number; /* the chain is walked from the newest segment on */
+        if (blx_index_add(&plan->index, &entry) < 0)
+            return no_memory(err);
+    }
+    return 0;
+}
+
+static int add_segment(struct blx_restore_plan *plan, const char *volume_dir, uint32_t number,
+                       struct blx_error *err)
+{
+    struct blx_segment_reader **grown =
+        reallocarray(plan->segments, plan->segment_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return no_memory(err);
+    plan->segments = grown;
+    struct blx_segment_reader *reader;
+    int rc = blx_segment_reader_open(volume_dir, number, &reader, err);
+    if (rc == -ENOENT)
+        rc = -EBADMSG; /* a checkpoint's segment must be there: its chain is damaged */
+    if (rc < 0)
+        return rc;
+    plan->segments[plan->segment_count++] = reader;
+    if (blx_segment_reader_summary(reader)->block_shift != plan->block_shift)
+        return blx_error_set(err, -EBADMSG, "segment %u has another block size than its volume",
+                             number);
+    rc = add_entries(plan, reader, err);
+    blx_segment_reader_shrink(reader);
+    return rc;
+}
+
+/* One checkpoint of the chain: its segments, newest first. */
+static int add_volume(struct blx_restore_plan *plan, const char *volume_dir,
+                      const struct blx_manifest_volume *volume, struct blx_error *err)
+{
+    if (plan->size_bytes == 0) {
+        plan->size_bytes = volume->size_bytes;
+        plan->block_shift = volume->block_shift;
+    }
+    if (volume->size_bytes != plan->size_bytes || volume->block_shift != plan->block_shift)
+        return blx_error_set(err, -EBADMSG, "the volume has another size there");
+    for (uint32_t i = volume->segment_count; i > 0; i--) {
+        int rc = add_segment(plan, volume_dir, volume->segments[i - 1], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int unknown_volume(const struct blx_manifest *manifest, const char *volume,
+                          struct blx_error *err)
+{
+    char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < manifest->volume_count && used + 80 < sizeof(known); i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%s'", i == 0 ? "" : ", ",
+                                 manifest->volumes[i].name);
+    return blx_error_set(err, -ENOENT, "the checkpoint %llu has no volume '%s'; it has %s",
+                         (unsigned long long)manifest->timestamp, volume, known);
+}
+
+/* Adds the chain's entries, from the newest checkpoint to the one with the volume's base. */
+static int walk_chain(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                      const char *volume, struct blx_restore_plan *plan, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_store_volume_path(store, agent_id, volume, dir, err);
+    bool base = false;
+    for (blx_timestamp at = checkpoint; rc == 0 && !base;) {
+        BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+        rc = blx_manifest_read(store, agent_id, at, &manifest, err);
+        if (rc == -ENOENT && at != checkpoint)
+            rc = -EBADMSG;
+        if (rc < 0)
+            break;
+        const struct blx_manifest_volume *found = blx_manifest_find(&manifest, volume);
+        if (found == NULL && at == checkpoint)
+            return unknown_volume(&manifest, volume, err);
+        if (found == NULL || (!found->base && manifest.parent == 0))
+            return blx_error_set(
+                err, -EBADMSG,
+                "the chain of the checkpoint %llu is broken: no base for the volume "
+                "'%s' down to %llu",
+                (unsigned long long)checkpoint, volume, (unsigned long long)at);
+        rc = add_volume(plan, dir, found, err);
+        if (rc < 0)
+            blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
+                             (unsigned long long)checkpoint, (unsigned long long)at);
+        base = found->base;
+        at = manifest.parent;
+    }
+    return rc;
+}
+
+static int add_hole(struct blx_restore_plan *plan, uint64_t start, uint64_t end, size_t *capacity,
+                    struct blx_error *err)
+{
+    if (start == end)
+        return 0;
+    if (plan->hole_count == *capacity) {
+        size_t more = *capacity == 0 ? 64 : *capacity * 2;
+        struct blx_extent *grown = reallocarray(plan->holes, more, sizeof(grown[0]));
+        if (grown == NULL)
+            return no_memory(err);
+        plan->holes = grown;
+        *capacity = more;
+    }
+    plan->holes[plan->hole_count++] =
+        (struct blx_extent){.start_block = start, .block_count = end - start};
+    return 0;
+}
+
+/* Turns the zero entries and the gaps into holes; the index keeps the data. */
+static int split_off_holes(struct blx_restore_plan *plan, struct blx_error *err)
+{
+    uint64_t covered = 0; /* up to here everything is a hole already noted, or data */
+    size_t kept = 0, capacity = 0;
+    for (size_t i = 0; i < plan->index.count; i++) {
+        struct blx_index_entry entry = plan->index.entries[i];
+        if (entry.zero)
+            continue;
+        int rc = add_hole(plan, covered, entry.extent.start_block, &capacity, err);
+        if (rc < 0)
+            return rc;
+        covered = entry.extent.start_block + entry.extent.block_count;
+        plan->index.entries[kept++] = entry;
+    }
+    plan->index.count = kept;
+    return add_hole(plan, covered, plan_blocks(plan), &capacity, err);
+}
+
+static int compare_frames(const struct blx_index_entry *x, const struct blx_index_entry *y)
+{
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    if (x->frame_offset != y->frame_offset)
+        return x->frame_offset < y->frame_offset ? -1 : 1;
+    return 0;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct blx_index_entry *x = a, *y = b;
+    int order = compare_frames(x, y);
+    if (order != 0)
+        return order;
+    if (x->extent.start_block == y->extent.start_block)
+        return 0;
+    return x->extent.start_block < y->extent.start_block ? -1 : 1;
+}
+
+static int compare_starts(const void *a, const void *b)
+{
+    const struct blx_restore_frame *x = a, *y = b;
+    if (x->start_block == y->start_block)
+        return 0;
+    return x->start_block < y->start_block ? -1 : 1;
+}
+
+/*
+ * A frame of scattered blocks is needed at many places. Ordered by frame, each is read and unpacked
+ * once however long the chain is; ordered among each other by their first block, they are written
+ * nearly in order all the same.
+ */
+static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
+{
+    struct blx_index *index = &plan->index;
+    if (index->count == 0)
+        return 0;
+    qsort(index->entries, index->count, sizeof(index->entries[0]), compare_entries);
+    plan->frames = calloc(index->count, sizeof(plan->frames[0]));
+    if (plan->frames == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < index->count; i++) {
+        const struct blx_index_entry *entry = &index->entries[i];
+        if (i == 0 || compare_frames(entry, entry - 1) != 0)
+            plan->frames[plan->frame_count++] =
+                (struct blx_restore_frame){.first = i, .start_block = entry->extent.start_block};
+        plan->frames[plan->frame_count - 1].count++;
+    }
+    qsort(plan->frames, plan->frame_count, sizeof(plan->frames[0]), compare_starts);
+    return 0;
+}
+
+int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
+                          blx_timestamp checkpoint, const char *volume,
+                          struct blx_restore_plan *plan, struct blx_error *err)
+{
+    *plan = (struct blx_restore_plan){0};
+    int rc = walk_chain(store, agent_id, checkpoint, volume, plan, err);
+    if (rc < 0)
+        return rc;
+    if (blx_index_flatten(&plan->index) < 0)
+        return no_memory(err);
+    rc = split_off_holes(plan, err);
+    if (rc < 0)
+        return rc;
+    plan->data_bytes = blx_index_blocks(&plan->index) << plan->block_shift;
+    return group_frames(plan, err);
+}

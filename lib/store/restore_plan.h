@@ -1,0 +1,42 @@
+/*
+ * What a restore reads: the chain of a volume's checkpoint, flattened, and ordered into frames.
+ * Private to lib/store.
+ *
+ * Threads: immutable once it is made.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/index.h"
+#include "store/manifest.h"
+#include "store/segment.h"
+
+/* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */
+struct blx_restore_frame {
+    size_t first;
+    size_t count;
+    uint64_t start_block; /* the lowest of them */
+};
+
+struct blx_restore_plan {
+    uint64_t size_bytes;
+    unsigned block_shift;
+    struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
+    size_t segment_count;
+    struct blx_index index;           /* the data entries, by frame; the zero ones are gone */
+    struct blx_restore_frame *frames; /* owned; by start_block */
+    size_t frame_count;
+    struct blx_extent *holes; /* owned; what no data entry covers, ascending */
+    size_t hole_count;
+    uint64_t data_bytes; /* that will be written */
+};
+
+/* -ENOENT for an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged.
+ * Free with _done(), also after an error. */
+int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
+                          blx_timestamp checkpoint, const char *volume,
+                          struct blx_restore_plan *plan, struct blx_error *err);
+void blx_restore_plan_done(struct blx_restore_plan *plan);

@@ -1,0 +1,265 @@
+#include "store/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/layout.h"
+
+struct blx_segment_reader {
+    int fd; /* -1 after blx_segment_reader_shrink() */
+    char path[PATH_MAX];
+    uint64_t frames_end_bytes; /* where the index begins */
+    struct blx_index index;
+    struct blx_segment_summary summary;
+};
+
+static int damaged(const struct blx_segment_reader *reader, const char *what, struct blx_error *err)
+{
+    return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: %s", reader->path, what);
+}
+
+static int read_at(const struct blx_segment_reader *reader, void *buffer, size_t bytes,
+                   uint64_t offset, struct blx_error *err)
+{
+    int rc = blx_pread_full(reader->fd, buffer, bytes, offset);
+    if (rc == -ENODATA)
+        return damaged(reader, "it is too short", err);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot read '%s'", reader->path);
+    return 0;
+}
+
+int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error *err)
+{
+    struct blx_segment_header_disk header;
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (fd < 0)
+        return fd;
+    int rc = blx_pread_full(fd, &header, sizeof(header), 0);
+    if (rc < 0 && rc != -ENODATA)
+        return blx_error_errno(err, rc, "cannot read '%s'", path);
+    size_t field = offsetof(__typeof__(header), checksum);
+    if (rc < 0 || blx_le32_get(header.magic) != BLX_SEGMENT_MAGIC ||
+        blx_layout_checksum(&header, sizeof(header), field) != blx_le64_get(header.checksum))
+        return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: its header is not valid",
+                             path);
+    *number = blx_le32_get(header.number);
+    return 0;
+}
+
+static int read_header(const struct blx_segment_reader *reader, struct blx_error *err)
+{
+    struct blx_segment_header_disk header;
+    int rc = read_at(reader, &header, sizeof(header), 0, err);
+    if (rc < 0)
+        return rc;
+    size_t field = offsetof(__typeof__(header), checksum);
+    if (blx_le32_get(header.magic) != BLX_SEGMENT_MAGIC ||
+        blx_layout_checksum(&header, sizeof(header), field) != blx_le64_get(header.checksum))
+        return damaged(reader, "its header is not valid", err);
+    if (header.version != BLX_LAYOUT_VERSION)
+        return blx_error_set(err, -ENOTSUP,
+                             "'%s' has version %u, this program knows %d; use a newer blxrep",
+                             reader->path, header.version, BLX_LAYOUT_VERSION);
+    if (blx_le32_get(header.number) != reader->summary.number)
+        return damaged(reader, "its header has another segment's number", err);
+    if (header.block_shift < BLX_BLOCK_SHIFT_MIN || header.block_shift > BLX_BLOCK_SHIFT_MAX)
+        return damaged(reader, "its block size is out of range", err);
+    return 0;
+}
+
+static int read_footer(struct blx_segment_reader *reader, uint64_t file_bytes,
+                       struct blx_segment_footer_disk *footer, struct blx_error *err)
+{
+    size_t least = sizeof(struct blx_segment_header_disk) + sizeof(*footer);
+    if (file_bytes < least)
+        return damaged(reader, "it is too short", err);
+    int rc = read_at(reader, footer, sizeof(*footer), file_bytes - sizeof(*footer), err);
+    if (rc < 0)
+        return rc;
+    size_t field = offsetof(__typeof__(*footer), checksum);
+    if (blx_le32_get(footer->magic) != BLX_FOOTER_MAGIC || footer->version != BLX_LAYOUT_VERSION ||
+        blx_layout_checksum(footer, sizeof(*footer), field) != blx_le64_get(footer->checksum))
+        return damaged(reader, "its footer is not valid", err);
+    uint64_t offset = blx_le64_get(footer->index_offset), count = blx_le64_get(footer->index_count);
+    uint64_t room = file_bytes - least;
+    if (count > room / sizeof(struct blx_index_entry_disk) ||
+        offset != file_bytes - sizeof(*footer) - count * sizeof(struct blx_index_entry_disk) ||
+        blx_le32_get(footer->number) != reader->summary.number)
+        return damaged(reader, "its footer does not fit the file", err);
+    reader->frames_end_bytes = offset;
+    reader->summary.block_shift = footer->block_shift;
+    reader->summary.frame_count = blx_le64_get(footer->frame_count);
+    reader->summary.changed_blocks = blx_le64_get(footer->changed_blocks);
+    reader->summary.stored_bytes = blx_le64_get(footer->stored_bytes);
+    reader->summary.first_seq = blx_le64_get(footer->first_seq);
+    reader->summary.last_seq = blx_le64_get(footer->last_seq);
+    memcpy(reader->summary.last_generation.bytes, footer->generation, sizeof(footer->generation));
+    return 0;
+}
+
+/* Whether the entry points at a frame of this file and its data could lie in one. */
+static bool is_sound(const struct blx_segment_reader *reader, const struct blx_index_entry *entry)
+{
+    uint64_t offset = entry->frame_offset, end = reader->frames_end_bytes;
+    if (entry->extent.block_count == 0 ||
+        entry->extent.block_count > UINT64_MAX - entry->extent.start_block)
+        return false;
+    if (offset < sizeof(struct blx_segment_header_disk) || offset > end ||
+        entry->frame_bytes > end - offset || entry->frame_bytes > BLX_FRAME_MAX_BYTES ||
+        entry->frame_bytes < sizeof(struct blx_frame_header_disk))
+        return false;
+    uint64_t frame_blocks = BLX_FRAME_MAX_DATA_BYTES >> reader->summary.block_shift;
+    if (entry->zero)
+        return entry->data_block == 0;
+    return entry->data_block <= frame_blocks &&
+           entry->extent.block_count <= frame_blocks - entry->data_block;
+}
+
+static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes, uint64_t count,
+                        struct blx_error *err)
+{
+    uint64_t behind = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        struct blx_index_entry_disk disk;
+        memcpy(&disk, bytes + i * sizeof(disk), sizeof(disk));
+        struct blx_index_entry entry = {
+            .extent.start_block = blx_le64_get(disk.start_block),
+            .extent.block_count = blx_le64_get(disk.block_count),
+            .frame_offset = blx_le64_get(disk.frame_offset),
+            .frame_bytes = blx_le32_get(disk.frame_bytes),
+            .data_block = blx_le32_get(disk.data_block),
+            .zero = (blx_le32_get(disk.flags) & BLX_INDEX_ZERO) != 0,
+        };
+        if (!is_sound(reader, &entry) || entry.extent.start_block < behind)
+            return damaged(reader, "its index is not valid", err);
+        behind = entry.extent.start_block + entry.extent.block_count;
+        int rc = blx_index_add(&reader->index, &entry);
+        if (rc < 0)
+            return blx_error_errno(err, rc, "cannot read the index of '%s'", reader->path);
+    }
+    if (blx_index_blocks(&reader->index) != reader->summary.changed_blocks)
+        return damaged(reader, "its index does not fit its footer", err);
+    return 0;
+}
+
+static int read_index(struct blx_segment_reader *reader,
+                      const struct blx_segment_footer_disk *footer, struct blx_error *err)
+{
+    uint64_t count = blx_le64_get(footer->index_count);
+    size_t bytes = (size_t)count * sizeof(struct blx_index_entry_disk);
+    BLX_CLEANUP_FREE uint8_t *buffer = malloc(bytes + 1);
+    if (buffer == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot read the index of '%s'", reader->path);
+    int rc = read_at(reader, buffer, bytes, reader->frames_end_bytes, err);
+    if (rc < 0)
+        return rc;
+    if (blx_layout_checksum_all(buffer, bytes) != blx_le64_get(footer->index_checksum))
+        return damaged(reader, "its index has a wrong checksum", err);
+    return decode_index(reader, buffer, count, err);
+}
+
+static int read_file(struct blx_segment_reader *reader, struct blx_error *err)
+{
+    struct stat st;
+    struct blx_segment_footer_disk footer;
+    reader->fd = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (reader->fd < 0)
+        return reader->fd;
+    if (fstat(reader->fd, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot read '%s'", reader->path);
+    int rc = read_header(reader, err);
+    if (rc == 0)
+        rc = read_footer(reader, (uint64_t)st.st_size, &footer, err);
+    if (rc == 0 &&
+        (footer.block_shift < BLX_BLOCK_SHIFT_MIN || footer.block_shift > BLX_BLOCK_SHIFT_MAX))
+        return damaged(reader, "its block size is out of range", err);
+    if (rc == 0)
+        rc = read_index(reader, &footer, err);
+    return rc;
+}
+
+int blx_segment_reader_open(const char *volume_dir, uint32_t number,
+                            struct blx_segment_reader **reader, struct blx_error *err)
+{
+    struct blx_segment_reader *opened = calloc(1, sizeof(*opened));
+    if (opened == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
+    opened->fd = -1;
+    opened->summary.number = number;
+    int rc = blx_segment_path(volume_dir, number, opened->path, err);
+    if (rc == 0)
+        rc = read_file(opened, err);
+    if (rc < 0) {
+        blx_segment_reader_close(opened);
+        return rc;
+    }
+    *reader = opened;
+    return 0;
+}
+
+void blx_segment_reader_close(struct blx_segment_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    blx_segment_reader_shrink(reader);
+    free(reader);
+}
+
+void blx_segment_reader_shrink(struct blx_segment_reader *reader)
+{
+    if (reader->fd >= 0)
+        close(reader->fd);
+    reader->fd = -1;
+    blx_index_done(&reader->index);
+}
+
+const struct blx_index *blx_segment_reader_index(const struct blx_segment_reader *reader)
+{
+    return &reader->index;
+}
+
+const struct blx_segment_summary *blx_segment_reader_summary(
+    const struct blx_segment_reader *reader)
+{
+    return &reader->summary;
+}
+
+static int read_frame(const struct blx_segment_reader *reader, void *buffer, size_t bytes,
+                      uint64_t offset, struct blx_error *err)
+{
+    if (reader->fd >= 0)
+        return read_at(reader, buffer, bytes, offset, err);
+    BLX_CLEANUP_FD int fd = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (fd < 0)
+        return fd;
+    int rc = blx_pread_full(fd, buffer, bytes, offset);
+    if (rc == -ENODATA)
+        return damaged(reader, "it is too short", err);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot read '%s'", reader->path);
+    return 0;
+}
+
+int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset,
+                             uint32_t frame_bytes, void *buffer, struct blx_frame *frame,
+                             struct blx_error *err)
+{
+    int rc = read_frame(reader, buffer, frame_bytes, offset, err);
+    if (rc < 0)
+        return rc;
+    struct blx_error reason = {0};
+    rc = blx_frame_parse(buffer, frame_bytes, frame, &reason);
+    if (rc < 0)
+        return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged at byte %llu: %s",
+                             reader->path, (unsigned long long)offset, reason.message);
+    if (frame->block_shift != reader->summary.block_shift)
+        return damaged(reader, "a frame has another block size than its footer", err);
+    return 0;
+}

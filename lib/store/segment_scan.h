@@ -1,0 +1,26 @@
+/*
+ * Walks the frames of an open segment after a crash. Private to lib/store.
+ *
+ * Threads: no shared state. Blocks on the disk.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "wire/frame.h"
+
+/*
+ * Reads the frames of `fd` from `offset` to `file_bytes` and calls visit() for each whole one.
+ * `end_bytes` is where the last whole frame ends; what follows is a torn tail. Where a whole frame
+ * follows behind something that is none, the file was damaged after it was written: that is
+ * -EBADMSG, since cutting there would lose frames that were acknowledged. `path` is for messages.
+ */
+int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
+                     int (*visit)(void *arg, const struct blx_frame *frame, uint64_t offset,
+                                  struct blx_error *err),
+                     void *arg, uint64_t *end_bytes, struct blx_error *err);
+
+/* Whether a whole, valid frame begins at or behind `offset`: 1, 0, or -errno. */
+int blx_segment_find_frame(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
+                           struct blx_error *err);

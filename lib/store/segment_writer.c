@@ -1,0 +1,238 @@
+#include "store/segment_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+#include "store/layout.h"
+#include "store/segment_scan.h"
+
+int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],
+                     struct blx_error *err)
+{
+    return blx_path_format(path, PATH_MAX, err, "%s/%08u.seg", volume_dir, number);
+}
+
+static int write_failed(const struct blx_segment_writer *writer, int rc, struct blx_error *err)
+{
+    return blx_error_errno(err, rc, "cannot write '%s'", writer->path);
+}
+
+static int make_durable(const struct blx_segment_writer *writer, struct blx_error *err)
+{
+    if (blx_sys->fsync(writer->fd) != 0)
+        return write_failed(writer, -errno, err);
+    return blx_fsync_dir(writer->dir, err);
+}
+
+static int start_anew(struct blx_segment_writer *writer, struct blx_error *err)
+{
+    struct blx_segment_header_disk header = {
+        .magic = blx_le32_of(BLX_SEGMENT_MAGIC),
+        .version = BLX_LAYOUT_VERSION,
+        .block_shift = (uint8_t)writer->summary.block_shift,
+        .number = blx_le32_of(writer->summary.number),
+    };
+    header.checksum = blx_le64_of(
+        blx_layout_checksum(&header, sizeof(header), offsetof(__typeof__(header), checksum)));
+    int rc = blx_sys->ftruncate(writer->fd, 0) != 0 ? -errno : 0;
+    if (rc == 0)
+        rc = blx_pwrite_full(writer->fd, &header, sizeof(header), 0);
+    if (rc < 0)
+        return write_failed(writer, rc, err);
+    writer->end_bytes = sizeof(header);
+    return make_durable(writer, err);
+}
+
+int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
+                            uint64_t offset, struct blx_error *err)
+{
+    struct blx_segment_summary *summary = &writer->summary;
+    bool same = blx_generation_equal(&summary->last_generation, &frame->generation);
+    if (frame->block_shift != summary->block_shift)
+        return blx_error_set(err, -EBADMSG, "'%s': the frame at byte %llu has another block size",
+                             writer->path, (unsigned long long)offset);
+    if (summary->last_seq != 0 && same && frame->seq != summary->last_seq + 1)
+        return blx_error_set(err, -EBADMSG,
+                             "'%s': frame %llu at byte %llu does not follow frame %llu",
+                             writer->path, (unsigned long long)frame->seq,
+                             (unsigned long long)offset, (unsigned long long)summary->last_seq);
+    uint64_t data_block = 0;
+    for (uint32_t i = 0; i < frame->extent_count; i++) {
+        struct blx_frame_extent extent = blx_frame_extent_at(frame, i);
+        struct blx_index_entry entry = {
+            .extent = extent.extent,
+            .frame_offset = offset,
+            .frame_bytes = (uint32_t)frame->frame_bytes,
+            .data_block = extent.zero ? 0 : (uint32_t)data_block,
+            .rank = (uint32_t)summary->frame_count,
+            .zero = extent.zero,
+        };
+        if (!extent.zero)
+            data_block += extent.extent.block_count;
+        int rc = blx_index_add(&writer->index, &entry);
+        if (rc < 0)
+            return blx_error_errno(err, rc, "cannot index '%s'", writer->path);
+    }
+    if (!same || summary->last_seq == 0)
+        summary->first_seq = frame->seq;
+    summary->last_seq = frame->seq;
+    summary->last_generation = frame->generation;
+    summary->frame_count++;
+    summary->stored_bytes += frame->frame_bytes;
+    return 0;
+}
+
+static int visit_frame(void *arg, const struct blx_frame *frame, uint64_t offset,
+                       struct blx_error *err)
+{
+    return blx_segment_writer_note(arg, frame, offset, err);
+}
+
+/* 1: the header is good; 0: it is torn and nothing lies behind it. */
+static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
+                        struct blx_error *err)
+{
+    struct blx_segment_header_disk header;
+    if (file_bytes < sizeof(header))
+        return 0;
+    int rc = blx_pread_full(writer->fd, &header, sizeof(header), 0);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot read '%s'", writer->path);
+    size_t field = offsetof(__typeof__(header), checksum);
+    if (blx_le32_get(header.magic) != BLX_SEGMENT_MAGIC ||
+        blx_layout_checksum(&header, sizeof(header), field) != blx_le64_get(header.checksum)) {
+        rc = blx_segment_find_frame(writer->fd, writer->path, 0, file_bytes, err);
+        if (rc <= 0)
+            return rc;
+        return blx_error_set(err, -EBADMSG,
+                             "'%s' is damaged: its header is not valid, but frames follow",
+                             writer->path);
+    }
+    if (header.version != BLX_LAYOUT_VERSION)
+        return blx_error_set(err, -ENOTSUP,
+                             "'%s' has version %u, this program knows %d; use a newer blxrep",
+                             writer->path, header.version, BLX_LAYOUT_VERSION);
+    uint32_t number = blx_le32_get(header.number);
+    if (number < writer->summary.number || header.block_shift != writer->summary.block_shift)
+        return blx_error_set(
+            err, -EBADMSG,
+            "'%s' is segment %u with block shift %u; number %u or higher and block "
+            "shift %u were expected",
+            writer->path, number, header.block_shift, writer->summary.number,
+            writer->summary.block_shift);
+    writer->summary.number = number;
+    return 1;
+}
+
+/*
+ * What is found here will be called durable. So it is written out first, and then read from the
+ * disk, not from the page cache: after a write that failed the kernel keeps the pages, as if they
+ * were clean.
+ */
+static int recover(struct blx_segment_writer *writer, uint64_t file_bytes, uint64_t *cut_bytes,
+                   struct blx_error *err)
+{
+    if (blx_sys->fsync(writer->fd) != 0)
+        return write_failed(writer, -errno, err);
+    posix_fadvise(writer->fd, 0, 0, POSIX_FADV_DONTNEED);
+    uint64_t start = sizeof(struct blx_segment_header_disk);
+    int rc = blx_segment_scan(writer->fd, writer->path, start, file_bytes, visit_frame, writer,
+                              &writer->end_bytes, err);
+    if (rc < 0)
+        return rc;
+    if (writer->end_bytes < file_bytes &&
+        blx_sys->ftruncate(writer->fd, (off_t)writer->end_bytes) != 0)
+        return write_failed(writer, -errno, err);
+    *cut_bytes = file_bytes - writer->end_bytes;
+    return make_durable(writer, err);
+}
+
+static int open_file(struct blx_segment_writer *writer, uint64_t *cut_bytes, struct blx_error *err)
+{
+    writer->fd = blx_open(writer->path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
+    if (writer->fd < 0)
+        return writer->fd;
+    struct stat st;
+    if (fstat(writer->fd, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot read '%s'", writer->path);
+    int rc = check_header(writer, (uint64_t)st.st_size, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1)
+        return recover(writer, (uint64_t)st.st_size, cut_bytes, err);
+    *cut_bytes = (uint64_t)st.st_size;
+    return start_anew(writer, err);
+}
+
+int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned block_shift,
+                            struct blx_segment_writer **writer, uint64_t *recovered_bytes_cut,
+                            struct blx_error *err)
+{
+    struct blx_segment_writer *opened = calloc(1, sizeof(*opened));
+    if (opened == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
+    opened->fd = -1;
+    opened->summary.number = number;
+    opened->summary.block_shift = block_shift;
+    uint64_t cut_bytes = 0;
+    int rc = blx_path_format(opened->dir, sizeof(opened->dir), err, "%s", volume_dir);
+    if (rc == 0)
+        rc = blx_path_format(opened->path, sizeof(opened->path), err, "%s/open.seg", volume_dir);
+    if (rc == 0)
+        rc = open_file(opened, &cut_bytes, err);
+    if (rc < 0) {
+        blx_segment_writer_close(opened);
+        return rc;
+    }
+    if (recovered_bytes_cut != NULL)
+        *recovered_bytes_cut = cut_bytes;
+    *writer = opened;
+    return 0;
+}
+
+void blx_segment_writer_close(struct blx_segment_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    if (writer->fd >= 0)
+        close(writer->fd);
+    blx_index_done(&writer->index);
+    free(writer);
+}
+
+int blx_segment_writer_append(struct blx_segment_writer *writer, const struct blx_frame *frame,
+                              struct blx_error *err)
+{
+    int rc = blx_segment_writer_note(writer, frame, writer->end_bytes, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pwrite_full(writer->fd, frame->bytes, frame->frame_bytes, writer->end_bytes);
+    if (rc < 0)
+        return write_failed(writer, rc, err);
+    writer->end_bytes += frame->frame_bytes;
+    return 0;
+}
+
+int blx_segment_writer_sync(struct blx_segment_writer *writer, struct blx_error *err)
+{
+    if (blx_sys->fdatasync(writer->fd) != 0)
+        return write_failed(writer, -errno, err);
+    return 0;
+}
+
+void blx_segment_writer_summary(const struct blx_segment_writer *writer,
+                                struct blx_segment_summary *summary)
+{
+    *summary = writer->summary;
+}
+
+size_t blx_segment_writer_entries(const struct blx_segment_writer *writer)
+{
+    return writer->index.count;
+}

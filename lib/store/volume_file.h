@@ -1,0 +1,30 @@
+/*
+ * A volume's state file, DIR/agents/ID/volumes/VOL/volume: what its uncommitted segments are.
+ * Replaced atomically. Private to lib/store.
+ *
+ * Threads: one thread per volume (the session). Blocks on the disk.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "wire/message.h"
+
+struct blx_volume_file {
+    struct blx_generation generation; /* none: a full pass must come first */
+    uint64_t size_bytes;
+    unsigned block_shift;
+    uint32_t full_since; /* the segment with which a full pass began that is not committed yet; 0:
+                            none */
+    uint64_t seq_before; /* the generation's last frame before that pass */
+    blx_timestamp full_behind; /* the agent's newest checkpoint when that pass began */
+    char device[BLX_TEXT_BYTES];
+    char identity[BLX_TEXT_BYTES];
+};
+
+/* -ENOENT where there is none; -EBADMSG where it is damaged. */
+int blx_volume_file_read(const char *volume_dir, struct blx_volume_file *file,
+                         struct blx_error *err);
+
+/* Durable when it returns 0. */
+int blx_volume_file_write(const char *volume_dir, const struct blx_volume_file *file,
+                          struct blx_error *err);
