@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs what a build needs, and with "tests" what the tests need too, on Debian and Ubuntu. Quick where all of it is there.
+#
+#   etc/packages.sh [build|tests]
+set -euo pipefail
+
+packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
+    libxxhash-dev)
+case ${1:-build} in
+build) ;;
+tests)
+    packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
+        iproute2)
+    ;;
+*)
+    echo "usage: $0 [build|tests]" >&2
+    exit 2
+    ;;
+esac
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+done
+# Debian has a package of this name; Ubuntu's kernel tools carry the program, behind a wrapper that wants the running kernel's.
+if ! bpftool version >/dev/null 2>&1 && ! compgen -G '/usr/lib/linux-tools*/*/bpftool' >/dev/null; then
+    if grep -qs '^ID=ubuntu' /etc/os-release; then
+        missing+=(linux-tools-common linux-tools-generic)
+    else
+        missing+=(bpftool)
+    fi
+fi
+[ "${#missing[@]}" -gt 0 ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "$0: missing packages: ${missing[*]}: install them, or run this as root" >&2
+    exit 1
+fi
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

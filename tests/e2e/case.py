@@ -1,0 +1,97 @@
+"""The base of the end-to-end tests: a folder, disks, a dispatcher and agents, all given back at the end of each test."""
+
+import os
+import sys
+import unittest
+
+from disks import LoopDisk, ZramDisk
+from programs import Agent, Cli, Dispatcher
+from registry import REGISTRY, Folder, guard_process
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.fail("the end-to-end tests need root: loop devices, mounts and eBPF")
+        self.addCleanup(self._give_back)
+        self.folder = str(Folder(REGISTRY))
+        self.data_dir = os.path.join(self.folder, "data")
+        self.cli = Cli()
+        self.dispatcher = None
+
+    def _give_back(self):
+        failed = any(error for _test, error in getattr(self._outcome, "errors", [])) or getattr(
+            getattr(self._outcome, "result", None), "failures", []) or getattr(
+            getattr(self._outcome, "result", None), "errors", [])
+        logs = [thing for thing in REGISTRY.things() if hasattr(thing, "log")]
+        problems = REGISTRY.close_all()
+        if failed or problems:
+            for daemon in logs:
+                print(f"----- log of {daemon}\n{daemon.log()}", file=sys.stderr)
+        if problems:
+            self.fail("; ".join(problems))
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def loop_disk(self, mib, name="disk"):
+        return LoopDisk(REGISTRY, self.folder, mib, name)
+
+    def zram_disk(self, mib):
+        return ZramDisk(REGISTRY, self.folder, mib)
+
+    def start_dispatcher(self, *words, **named):
+        self.dispatcher = Dispatcher(REGISTRY, self.folder, self.data_dir, *words, **named)
+        return self.dispatcher.start()
+
+    def restart_dispatcher(self, *words, **named):
+        """Another process on the same data and the same port."""
+        return self.start_dispatcher(*words, port=self.dispatcher.port, **named)
+
+    def enroll(self, agent_id):
+        """The agent's credentials, made once."""
+        path = self.path(f"{agent_id}.pem")
+        if not os.path.exists(path):
+            self.cli.enroll(agent_id, self.data_dir, path)
+        return path
+
+    def start_agent(self, agent_id, devices, *words, address=None, online=True):
+        devices = devices if isinstance(devices, list) else [devices]
+        agent = Agent(REGISTRY, self.folder, agent_id, address or self.dispatcher.address, self.enroll(agent_id), devices,
+                      *words)
+        agent.start(ready=online)
+        if online:
+            self.dispatcher.wait_online(agent_id)
+        return agent
+
+    def checkpoint(self, agent_id):
+        return self.cli.checkpoint(agent_id, self.data_dir)
+
+    def show(self, agent_id, *words):
+        return self.cli.show(agent_id, self.data_dir, *words)
+
+    def row(self, agent_id, timestamp):
+        """The line of `show --json` of one checkpoint."""
+        rows = [row for row in self.show(agent_id) if str(row["checkpoint"]) == timestamp]
+        self.assertEqual(len(rows), 1, f"checkpoint {timestamp} is shown once")
+        return rows[0]
+
+    def restore(self, agent_id, checkpoint, output, *words):
+        """Restores one image to `output` and returns its path."""
+        self.assertEqual(self.cli.restore(agent_id, self.data_dir, checkpoint, f"--output={output}", *words), [output])
+        return output
+
+    def assert_no_half_files(self):
+        """Nothing half done is left in the store or beside the outputs."""
+        half = []
+        for folder, _folders, files in os.walk(self.folder):
+            half += [os.path.join(folder, name) for name in files if name.endswith((".partial", ".tmp"))]
+        self.assertEqual(half, [], "half-done files are left")
+
+
+def main(seconds):
+    """Runs the file's tests; all of it must be over within `seconds`."""
+    guard_process(seconds)
+    unittest.main(module="__main__", verbosity=2)

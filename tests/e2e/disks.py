@@ -1,0 +1,209 @@
+"""Real block devices: loop devices on sparse files, zram; partitions, filesystems, and copies of the raw device."""
+
+import errno
+import fcntl
+import mmap
+import os
+import re
+import shutil
+import time
+
+from registry import Failure, run
+
+FIFREEZE = 0xC0045877
+FITHAW = 0xC0045878
+MIB = 1 << 20
+BLOCK = 4096
+PIN_ROOT = "/sys/fs/bpf/blxrep"
+
+
+class Filesystem:
+    """A filesystem of a disk, mounted below the test's folder."""
+
+    def __init__(self, registry, device, kind, mount_point):
+        self.device = device
+        self.kind = kind
+        self.path = mount_point
+        self.mounted = False
+        make = {"ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+                "xfs": ["mkfs.xfs", "-q", "-f"], "btrfs": ["mkfs.btrfs", "-q", "-f"]}
+        run(*make[kind], device)
+        registry.add(self)
+        self.mount()
+
+    def __str__(self):
+        return f"{self.kind} on {self.device}"
+
+    def mount(self, options=None):
+        os.makedirs(self.path, exist_ok=True)
+        run("mount", *(["-o", options] if options else []), self.device, self.path)
+        self.mounted = True
+
+    def umount(self):
+        run("umount", self.path)
+        self.mounted = False
+
+    def sync(self):
+        run("sync", "-f", self.path)
+
+    def trim(self):
+        run("fstrim", self.path)
+
+    def _ioctl(self, request):
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(fd, request, 0)
+        finally:
+            os.close(fd)
+
+    def freeze(self):
+        self._ioctl(FIFREEZE)
+
+    def thaw(self):
+        """Thaws where it is frozen; anything else is left as it is."""
+        if self.mounted:
+            try:
+                self._ioctl(FITHAW)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+
+    def is_frozen(self):
+        """Whether somebody holds it frozen now. Asking freezes it for a moment where nobody does."""
+        try:
+            self._ioctl(FIFREEZE)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return True
+            raise
+        self._ioctl(FITHAW)
+        return False
+
+    def used_bytes(self):
+        info = os.statvfs(self.path)
+        return (info.f_blocks - info.f_bfree) * info.f_frsize
+
+    def close(self):
+        if self.mounted:
+            deadline = time.monotonic() + 10
+            while run("umount", self.path, check=False).returncode != 0:
+                if time.monotonic() > deadline:
+                    raise Failure(f"{self} does not unmount: somebody still uses it")
+                time.sleep(0.1)
+            self.mounted = False
+
+
+class Disk:
+    """A whole block device. `path` is what an agent is told."""
+
+    def __init__(self, registry, folder, path, size):
+        self.registry = registry
+        self.folder = folder
+        self.path = path
+        self.name = os.path.basename(path)
+        self.size = size
+        self.partitioned = False
+        registry.add(self)
+
+    def __str__(self):
+        return self.path
+
+    def make(self, kind):
+        """One filesystem over the whole disk, mounted."""
+        return Filesystem(self.registry, self.path, kind, os.path.join(self.folder, f"{self.name}-mnt"))
+
+    def make_partitions(self, parts):
+        """Partitions of (kind, MiB), each with its filesystem, mounted."""
+        table = "label: gpt\n" + "".join(f"size={mib}MiB, type=L\n" for _kind, mib in parts)
+        run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", self.path, input_text=table)
+        run("partx", "-a", self.path)
+        self.partitioned = True
+        return [Filesystem(self.registry, self.partition(number), kind, os.path.join(self.folder, f"{self.name}-p{number}"))
+                for number, (kind, _mib) in enumerate(parts, 1)]
+
+    def partition(self, number):
+        return f"{self.path}p{number}"
+
+    def copy(self, target):
+        """A sparse copy of the raw device as it is now, past the page cache."""
+        copy_device(self.path, target)
+        return target
+
+    def pins(self):
+        """The folders in bpffs that belong to this disk and its partitions."""
+        if not os.path.isdir(PIN_ROOT):
+            return []
+        mine = re.compile(rf"^{re.escape(self.name)}(p\d+)?$")
+        return [os.path.join(PIN_ROOT, name) for name in os.listdir(PIN_ROOT) if mine.match(name)]
+
+    def forget_tracking(self):
+        """What a reboot does to the tracker: its programs and maps are gone."""
+        for folder in self.pins():
+            shutil.rmtree(folder)
+
+    def close(self):
+        self.forget_tracking()
+        if self.partitioned:
+            run("partx", "-d", self.path)
+        self.detach()
+        self.registry.forget(self)
+
+    def detach(self):
+        raise NotImplementedError
+
+
+class LoopDisk(Disk):
+    def __init__(self, registry, folder, mib, name="disk"):
+        self.file = os.path.join(folder, f"{name}.loop")
+        with open(self.file, "wb") as file:
+            file.truncate(mib * MIB)
+        path = run("losetup", "--find", "--show", self.file).stdout.strip()
+        super().__init__(registry, folder, path, mib * MIB)
+
+    def detach(self):
+        run("losetup", "-d", self.path)
+        os.unlink(self.file)
+
+
+class ZramDisk(Disk):
+    def __init__(self, registry, folder, mib):
+        with open("/sys/class/zram-control/hot_add", encoding="ascii") as file:
+            self.number = int(file.read())
+        super().__init__(registry, folder, f"/dev/zram{self.number}", mib * MIB)
+        with open(f"/sys/block/zram{self.number}/disksize", "w", encoding="ascii") as file:
+            file.write(f"{mib}M")
+
+    def detach(self):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with open("/sys/class/zram-control/hot_remove", "w", encoding="ascii") as file:
+                    file.write(str(self.number))
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise Failure(f"{self} does not go away: {error}") from error
+                time.sleep(0.1)
+
+
+def copy_device(source, target):
+    """Copies with O_DIRECT, because a buffered read of a mounted disk may be stale. Zeros become holes."""
+    chunk = 4 * MIB
+    zeros = bytes(chunk)
+    fd_in = os.open(source, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    fd_out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with mmap.mmap(-1, chunk) as buffer:
+            offset = 0
+            while True:
+                count = os.preadv(fd_in, [buffer], offset)
+                if count == 0:
+                    break
+                data = buffer[:count]
+                if data != zeros[:count]:
+                    os.pwrite(fd_out, data, offset)
+                offset += count
+            os.ftruncate(fd_out, offset)
+    finally:
+        os.close(fd_in)
+        os.close(fd_out)

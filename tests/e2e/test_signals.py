@@ -1,0 +1,71 @@
+"""Readiness, orderly ends, and what outlives them."""
+
+import os
+import signal
+
+from case import Case, main
+from proxy import Proxy
+from registry import REGISTRY
+from workloads import fill
+
+
+class Signals(Case):
+    def test_sigterm_and_sigint_end_both_daemons_with_0(self):
+        disk = self.loop_disk(64)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.start_dispatcher()
+            agent = self.start_agent("server1", disk)
+            self.checkpoint("server1")
+            for daemon in (agent, self.dispatcher):
+                daemon.send(number)
+                self.assertEqual(daemon.process.wait(30), 0, daemon.log())
+            self.assertFalse(os.path.exists(os.path.join(self.data_dir, "control.sock")))
+
+    def test_dispatcher_ends_while_agents_are_connected(self):
+        self.start_dispatcher()
+        agent = self.start_agent("server1", self.loop_disk(64))
+        self.checkpoint("server1")
+        self.dispatcher.stop(seconds=10)
+        self.assertTrue(agent.running(), "the agent waits for its dispatcher")
+        agent.stop(seconds=10)
+
+    def test_sigterm_in_the_middle_of_a_sync(self):
+        disk = self.loop_disk(256)
+        files = disk.make("ext4")
+        fill(files.path + "/file", 100)
+        self.start_dispatcher()
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        proxy.hold_after(20 << 20)
+        agent = self.start_agent("server1", disk, address=proxy.address)
+        proxy.wait_held()
+        agent.stop(seconds=20)
+        self.dispatcher.stop(seconds=20)
+
+    def test_agent_starts_before_its_dispatcher(self):
+        disk = self.loop_disk(64)
+        self.start_dispatcher()
+        self.enroll("server1")
+        self.dispatcher.stop()
+        self.start_agent("server1", disk, online=False)
+        self.restart_dispatcher()
+        self.dispatcher.wait_online("server1")
+        self.checkpoint("server1")
+
+    def test_tracking_outlives_the_agent(self):
+        disk = self.loop_disk(64)
+        self.start_dispatcher()
+        agent = self.start_agent("server1", disk)
+        self.checkpoint("server1")
+        agent.stop()
+        self.assertEqual([os.path.basename(path) for path in disk.pins()], [disk.name])
+        with open(disk.path, "r+b") as device:
+            device.write(b"written while no agent ran")
+            os.fsync(device.fileno())
+        self.start_agent("server1", disk)
+        stamp = self.checkpoint("server1")
+        with open(self.restore("server1", stamp, self.path("image")), "rb") as image:
+            self.assertTrue(image.read(64).startswith(b"written while no agent ran"))
+
+
+if __name__ == "__main__":
+    main(120)
