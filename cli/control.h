@@ -1,0 +1,15 @@
+/*
+ * The way to a running dispatcher: its socket in the data directory.
+ *
+ * Threads: one.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "wire/conn.h"
+
+/*
+ * -ENOTCONN where no dispatcher runs on `data_dir` (the message says so); -EACCES where it is
+ * another user's; others name the directory. Free with blx_conn_free().
+ */
+int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx_error *err);

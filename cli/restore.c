@@ -1,0 +1,199 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/progress.h"
+#include "cli/command.h"
+#include "store/restore.h"
+
+struct job {
+    const struct blx_config *config;
+    struct blx_store store;
+    struct blx_manifest manifest;
+    char folder[PATH_MAX]; /* where images go that have no name of their own */
+    char *paths;           /* owned: PATH_MAX bytes for each volume; "" where it is not wanted */
+};
+
+static void job_done(struct job *job)
+{
+    blx_store_close(&job->store);
+    blx_manifest_done(&job->manifest);
+    free(job->paths);
+}
+
+static char *target_path(const struct job *job, uint32_t volume)
+{
+    return job->paths + (size_t)volume * PATH_MAX;
+}
+
+/* --device names a volume by its name, by the device as the agent named it, or by /dev/NAME. */
+static bool is_named(const struct blx_manifest_volume *volume, const char *device)
+{
+    bool by_node = strncmp(device, "/dev/", 5) == 0 && strcmp(device + 5, volume->name) == 0;
+    return by_node || strcmp(device, volume->name) == 0 || strcmp(device, volume->device) == 0;
+}
+
+static int unknown_device(const struct job *job, const char *device, struct blx_error *err)
+{
+    char known[512] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < job->manifest.volume_count && used < sizeof(known); i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i > 0 ? ", " : "",
+                                 job->manifest.volumes[i].device);
+    return blx_error_set(err, -ENOENT,
+                         "the checkpoint has no device '%.200s': give --device with one of %s",
+                         device, known);
+}
+
+/* Marks the wanted volumes with a path of one character; how many there are, or -ENOENT. */
+static int select_volumes(struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    int count = 0;
+    for (size_t i = 0; i < config->device_count; i++) {
+        bool found = false;
+        for (uint32_t v = 0; v < job->manifest.volume_count && !found; v++)
+            found = is_named(&job->manifest.volumes[v], config->devices[i]);
+        if (!found)
+            return unknown_device(job, config->devices[i], err);
+    }
+    for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
+        bool wanted = config->device_count == 0;
+        for (size_t i = 0; i < config->device_count && !wanted; i++)
+            wanted = is_named(&job->manifest.volumes[v], config->devices[i]);
+        strcpy(target_path(job, v), wanted ? "?" : "");
+        count += wanted;
+    }
+    return count;
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Where the images go. -EINVAL is a usage error. */
+static int choose_folder(struct job *job, int volume_count, struct blx_error *err)
+{
+    const char *output = job->config->output;
+    if (output == NULL) {
+        int rc = blx_path_format(job->folder, sizeof(job->folder), err, "%s/restore",
+                                 job->store.data_dir);
+        return rc < 0 ? rc : blx_mkdir_parents(job->folder, 0700, err);
+    }
+    if (is_directory(output))
+        return blx_path_format(job->folder, sizeof(job->folder), err, "%s", output);
+    if (volume_count > 1)
+        return blx_error_set(err, -EINVAL,
+                             "--output='%s' is no directory, and %d devices are to be restored: "
+                             "name an existing directory, or one of them with --device",
+                             output, volume_count);
+    return 0;
+}
+
+static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
+{
+    char *path = target_path(job, volume);
+    if (job->folder[0] == '\0')
+        return blx_path_format(path, PATH_MAX, err, "%s", job->config->output);
+    char time[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(job->manifest.timestamp, time);
+    bool several = job->manifest.volume_count > 1;
+    return blx_path_format(path, PATH_MAX, err, "%s/%s-%s%s%s.img", job->folder, job->config->agent,
+                           time, several ? "-" : "",
+                           several ? job->manifest.volumes[volume].name : "");
+}
+
+/* All targets are looked at before the first is written, so that a set is not left half restored
+ * for a name that is taken. */
+static int check_target(const struct job *job, const char *path, struct blx_error *err)
+{
+    struct stat st;
+    if (job->config->force || lstat(path, &st) != 0 || S_ISBLK(st.st_mode) || S_ISLNK(st.st_mode))
+        return 0;
+    return blx_error_set(
+        err, -EEXIST, "'%s' exists already: give another --output, or --force to replace it", path);
+}
+
+static int name_targets(struct job *job, struct blx_error *err)
+{
+    int rc = 0;
+    for (uint32_t v = 0; rc == 0 && v < job->manifest.volume_count; v++) {
+        if (target_path(job, v)[0] == '\0')
+            continue;
+        rc = name_target(job, v, err);
+        if (rc == 0)
+            rc = check_target(job, target_path(job, v), err);
+    }
+    return rc;
+}
+
+static int open_job(struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    blx_timestamp timestamp;
+    int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
+    if (rc == 0)
+        rc = blx_manifest_resolve(&job->store, config->agent, config->checkpoint, &timestamp, err);
+    if (rc == 0)
+        rc = blx_manifest_read(&job->store, config->agent, timestamp, &job->manifest, err);
+    if (rc < 0)
+        return rc;
+    job->paths = calloc(job->manifest.volume_count + 1, PATH_MAX);
+    if (job->paths == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot restore '%s'", config->agent);
+    return 0;
+}
+
+static void report(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct blx_progress *progress = arg;
+    progress->total_bytes = total_bytes;
+    blx_progress_update(progress, done_bytes);
+}
+
+static int restore_volume(const struct job *job, uint32_t volume, struct blx_error *err)
+{
+    const char *name = job->manifest.volumes[volume].name;
+    char what[BLX_NAME_BYTES + 16];
+    snprintf(what, sizeof(what), "restoring %s", name);
+    struct blx_progress bar;
+    blx_progress_init(&bar, what, 0);
+    struct blx_restore_progress progress = {.report = report, .arg = &bar};
+    struct blx_restore_target target = {.path = target_path(job, volume),
+                                        .force = job->config->force};
+    int rc = blx_restore(&job->store, job->config->agent, job->manifest.timestamp, name, &target,
+                         &progress, err);
+    blx_progress_done(&bar);
+    if (rc == 0) {
+        printf("%s\n", target.path);
+        fflush(stdout);
+    }
+    return rc;
+}
+
+enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err)
+{
+    BLX_CLEANUP(job_done)
+    struct job job = {.config = request->config, .store.lock_fd = -1};
+    if (open_job(&job, err) < 0)
+        return BLX_EXIT_FAILED;
+    int count = select_volumes(&job, err);
+    if (count < 0)
+        return BLX_EXIT_FAILED;
+    int rc = choose_folder(&job, count, err);
+    if (rc < 0)
+        return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
+    rc = name_targets(&job, err);
+    for (uint32_t v = 0; rc == 0 && v < job.manifest.volume_count; v++) {
+        if (target_path(&job, v)[0] != '\0')
+            rc = restore_volume(&job, v, err);
+    }
+    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}

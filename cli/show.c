@@ -1,0 +1,190 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/table.h"
+#include "store/manifest.h"
+
+/* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */
+struct sink {
+    struct blx_json *json; /* NULL: the table */
+    struct cli_table *table;
+};
+
+static void print_volume_json(struct blx_json *json, const struct blx_manifest_volume *volume)
+{
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "name", volume->name);
+    blx_json_string(json, "device", volume->device);
+    blx_json_number(json, "size", volume->size_bytes);
+    blx_json_number(json, "changed_bytes", volume->changed_bytes);
+    blx_json_number(json, "stored_bytes", volume->stored_bytes);
+    blx_json_close(json, '}');
+}
+
+static void print_json(struct blx_json *json, const struct blx_manifest *manifest)
+{
+    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
+    blx_timestamp_format(manifest->timestamp, text);
+    blx_timestamp_format_rfc3339(manifest->timestamp, time);
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "checkpoint", text);
+    blx_json_string(json, "time", time);
+    blx_json_string(json, "consistency", blx_consistency_name(manifest->consistency));
+    blx_json_string(json, "kind", blx_manifest_is_full(manifest) ? "full" : "incremental");
+    if (manifest->parent != 0) {
+        blx_timestamp_format(manifest->parent, text);
+        blx_json_string(json, "parent", text);
+    } else {
+        blx_json_null(json, "parent");
+    }
+    blx_json_number(json, "freeze_ms", manifest->freeze_ns / 1000000);
+    blx_json_string(json, "note", manifest->note);
+    blx_json_open(json, "volumes", '[');
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        print_volume_json(json, &manifest->volumes[i]);
+    blx_json_close(json, ']');
+    blx_json_close(json, '}');
+}
+
+static int add_volume_row(struct cli_table *table, const struct blx_manifest_volume *volume)
+{
+    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
+    const char *cells[] = {"",
+                           "",
+                           "",
+                           volume->base ? "full" : "incremental",
+                           volume->name,
+                           blx_size_format(volume->changed_bytes, changed),
+                           blx_size_format(volume->stored_bytes, stored)};
+    return cli_table_add(table, cells);
+}
+
+static int add_rows(struct cli_table *table, const struct blx_manifest *manifest)
+{
+    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
+    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES], count[16];
+    uint64_t changed_bytes = 0, stored_bytes = 0;
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        changed_bytes += manifest->volumes[i].changed_bytes;
+        stored_bytes += manifest->volumes[i].stored_bytes;
+    }
+    bool several = manifest->volume_count > 1;
+    snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
+    blx_timestamp_format(manifest->timestamp, text);
+    blx_timestamp_format_rfc3339(manifest->timestamp, time);
+    const char *cells[] = {text,
+                           time,
+                           blx_consistency_name(manifest->consistency),
+                           blx_manifest_is_full(manifest) ? "full" : "incremental",
+                           manifest->volume_count == 1 ? manifest->volumes[0].name : count,
+                           blx_size_format(changed_bytes, changed),
+                           blx_size_format(stored_bytes, stored)};
+    int rc = cli_table_add(table, cells);
+    for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
+        rc = add_volume_row(table, &manifest->volumes[i]);
+    return rc;
+}
+
+/* -ENOENT is nothing to report: it was deleted after it was listed. */
+static int show_one(const struct blx_store *store, const char *agent, blx_timestamp timestamp,
+                    struct sink *sink, struct blx_error *err)
+{
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    int rc = blx_manifest_read(store, agent, timestamp, &manifest, err);
+    if (rc < 0)
+        return rc;
+    if (sink->json == NULL)
+        return add_rows(sink->table, &manifest);
+    print_json(sink->json, &manifest);
+    return 0;
+}
+
+/* A damaged checkpoint hides no other: it is named, the rest is shown, and the command fails. */
+static enum blx_exit show_all(const struct blx_store *store, const char *agent,
+                              const blx_timestamp *timestamps, size_t count, struct sink *sink)
+{
+    enum blx_exit status = BLX_EXIT_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct blx_error err = {0};
+        int rc = show_one(store, agent, timestamps[i], sink, &err);
+        if (rc == 0 || rc == -ENOENT)
+            continue;
+        cli_note("%s", err.message[0] != '\0' ? err.message : "out of memory");
+        status = BLX_EXIT_FAILED;
+    }
+    return status;
+}
+
+static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
+                               const blx_timestamp *timestamps, size_t count)
+{
+    static const char *const head[] = {"CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",
+                                       "VOLUMES",    "CHANGED",   "STORED"};
+    struct blx_json json = {.out = stdout};
+    BLX_CLEANUP(cli_table_done)
+    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    struct sink sink = {.table = &table};
+    if (config->json) {
+        sink.json = &json;
+        blx_json_open(&json, NULL, '[');
+    } else if (cli_table_add(&table, head) < 0) {
+        cli_note("out of memory");
+        return BLX_EXIT_FAILED;
+    }
+    enum blx_exit status = show_all(store, config->agent, timestamps, count, &sink);
+    if (config->json)
+        blx_json_close(&json, ']');
+    else if (count > 0)
+        cli_table_print(&table);
+    return status;
+}
+
+/* 0 and all nines: no bound. */
+static int read_range(const struct blx_config *config, blx_timestamp *first, blx_timestamp *last,
+                      struct blx_error *err)
+{
+    blx_timestamp ignored;
+    *first = 0;
+    *last = UINT64_MAX;
+    int rc = 0;
+    if (config->start != NULL)
+        rc = blx_timestamp_parse_range(config->start, first, &ignored, err);
+    if (rc == 0 && config->end != NULL)
+        rc = blx_timestamp_parse_range(config->end, &ignored, last, err);
+    if (rc == 0 && *first > *last)
+        rc = blx_error_set(err, -EINVAL, "--start=%s is later than --end=%s: exchange them",
+                           config->start, config->end);
+    return rc;
+}
+
+static void note_empty(const struct blx_store *store, const struct blx_config *config)
+{
+    blx_timestamp latest = 0;
+    if (blx_manifest_latest(store, config->agent, &latest, NULL) == 0 && latest == 0)
+        cli_note("the agent '%s' has no checkpoint yet", config->agent);
+    else
+        cli_note("the agent '%s' has no checkpoint between --start and --end", config->agent);
+}
+
+enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err)
+{
+    const struct blx_config *config = request->config;
+    blx_timestamp first, last;
+    if (read_range(config, &first, &last, err) < 0)
+        return BLX_EXIT_USAGE;
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    BLX_CLEANUP_FREE blx_timestamp *timestamps = NULL;
+    size_t count = 0;
+    if (blx_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0 ||
+        blx_manifest_list(&store, config->agent, first, last, &timestamps, &count, err) < 0)
+        return BLX_EXIT_FAILED;
+    if (count == 0)
+        note_empty(&store, config);
+    return print_all(&store, config, timestamps, count);
+}
