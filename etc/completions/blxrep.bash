@@ -1,0 +1,65 @@
+# bash completion for blxrep, blxrep-agent and blxrep-dispatcher
+
+_blxrep_options() {
+    case $1 in
+    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --credentials --run-dir \
+        --compression --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
+        --hook-timeout --verbose --help --version ;;
+    agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --skip-free-space --freeze \
+        --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --verbose --help --version ;;
+    enroll) echo --config --agent --data-dir --output --help --version ;;
+    show) echo --config --agent --data-dir --start --end --json --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --force --help --version ;;
+    checkpoint) echo --config --agent --data-dir --help --version ;;
+    status) echo --config --data-dir --json --help --version ;;
+    esac
+}
+
+_blxrep_value() {
+    local option=$1 word=$2
+    case $option in
+    --config | --credentials | --device | --output) compgen -f -- "$word" ;;
+    --data-dir | --run-dir) compgen -d -- "$word" ;;
+    --mode) compgen -W "agent dispatcher" -- "$word" ;;
+    --compression) compgen -W "none zlib zstd" -- "$word" ;;
+    --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
+    --checkpoint) compgen -W "latest" -- "$word" ;;
+    esac
+}
+
+_blxrep_without_value() {
+    case $1 in
+    --force | --json | --verbose | --help | --version) return 0 ;;
+    esac
+    return 1
+}
+
+_blxrep() {
+    local commands="start enroll show restore checkpoint status"
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
+    # "=" is a word of its own in bash's eyes.
+    if [[ $word == "=" ]]; then
+        word=""
+    elif [[ $previous == "=" ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case ${COMP_WORDS[0]##*/} in
+    blxrep-agent) command=agent ;;
+    blxrep-dispatcher) command=dispatcher ;;
+    *)
+        [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
+        [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
+        ;;
+    esac
+    if [[ -z $command ]]; then
+        [[ $at -eq 1 ]] && commands+=" dispatcher --help --version"
+        mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
+    elif [[ $previous == --* ]] && ! _blxrep_without_value "$previous"; then
+        mapfile -t COMPREPLY < <(_blxrep_value "$previous" "$word")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$(_blxrep_options "$command")" -- "$word")
+    fi
+}
+
+complete -o filenames -F _blxrep blxrep blxrep-agent blxrep-dispatcher

@@ -1,0 +1,50 @@
+# fish completion for blxrep, blxrep-agent and blxrep-dispatcher
+
+set -l commands start enroll show restore checkpoint status
+set -l none "not __fish_seen_subcommand_from $commands"
+
+complete -c blxrep -f
+complete -c blxrep -n $none -a "$commands dispatcher"
+
+# blxrep-agent and blxrep-dispatcher take what `start` takes for them.
+function __blxrep_option
+    set -l daemons $argv[1]
+    set -l subcommands $argv[2]
+    for daemon in (string split -n " " -- $daemons)
+        complete -c $daemon $argv[3..-1]
+    end
+    complete -c blxrep -n "__fish_seen_subcommand_from $subcommands" $argv[3..-1]
+end
+
+set -l both "blxrep-agent blxrep-dispatcher"
+__blxrep_option "$both" "$commands" -l config -r -F -d "Configuration file"
+__blxrep_option "$both" "$commands" -l help -f -d "Print the help"
+__blxrep_option "$both" "$commands" -l version -f -d "Print the version"
+__blxrep_option "$both" start -l verbose -f -d "Log debug lines"
+__blxrep_option "" start -l mode -x -a "agent dispatcher" -d "Which daemon to start"
+__blxrep_option blxrep-agent start -l id -x -d "This agent's ID"
+__blxrep_option blxrep-agent start -l dispatcher-addr -x -d "Where the dispatcher listens"
+__blxrep_option blxrep-agent "start restore" -l device -r -F -d "A block device"
+__blxrep_option blxrep-agent start -l credentials -r -F -d "The agent's key and certificates"
+__blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
+__blxrep_option blxrep-agent start -l compression -x -a "none zlib zstd" -d "How blocks are packed"
+__blxrep_option blxrep-agent start -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
+__blxrep_option blxrep-agent start -l freeze -x -a "yes no" -d "Freeze the filesystems for a checkpoint"
+__blxrep_option blxrep-agent start -l freeze-budget -x -d "How long the read inside the freeze may take"
+__blxrep_option blxrep-agent start -l freeze-limit -x -d "When the guard thaws"
+__blxrep_option blxrep-agent start -l freeze-buffer -x -d "Memory for the read inside the freeze"
+__blxrep_option blxrep-agent start -l pre-freeze -r -d "Command before the freeze"
+__blxrep_option blxrep-agent start -l post-thaw -r -d "Command after the thaw"
+__blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a command is killed"
+__blxrep_option blxrep-dispatcher "$commands" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
+__blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
+__blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
+__blxrep_option "" "enroll show restore checkpoint" -l agent -x -d "The agent"
+__blxrep_option "" restore -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" show -l start -x -d "First minute, UTC"
+__blxrep_option "" show -l end -x -d "Last minute, UTC"
+__blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
+__blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use"
+__blxrep_option "" "show status" -l json -f -d "Print JSON"
+
+functions -e __blxrep_option
