@@ -1,16 +1,29 @@
 /*
- * Freezing all filesystems of an agent together, with a guard that thaws them whatever happens (I6).
+ * Freezing all filesystems of an agent together, with a guard that thaws them whatever happens
+ * (I6).
  *
- * The guard is a small process, forked once at the agent's start before it has threads, memory-locked, in its own session, oom_score_adj
- * -1000. Before each freeze it receives the filesystems' descriptors over a socket; shared memory says per filesystem: idle, attempt (FIFREEZE may be running),
- * frozen, not ours (EBUSY: somebody else froze it). It thaws everything in attempt or frozen when the limit, counted from the
- * first filesystem frozen, has passed, or when the agent's end of the socket closes (the agent died: then nobody can be inside FIFREEZE any more), and tells so
- * through `fired`, which it sets before it thaws: so "not fired" read after the last read of the device proves that all of it was read frozen. At the limit it goes on thawing
- * every 10 ms what may still freeze late, until the agent disarms it.
+ * The guard is a small process, forked at the agent's start, memory-locked, in its own session,
+ * oom_score_adj -1000 (each where it is permitted). Before each freeze it receives the filesystems'
+ * descriptors over a socket; shared memory says per filesystem: idle, attempt (FIFREEZE may be
+ * running), frozen, foreign (EBUSY: somebody else froze it). It thaws everything in attempt or
+ * frozen when the limit, counted from the first filesystem frozen, has passed, or when the agent's
+ * end of the socket closes (the agent died: then nobody can be inside FIFREEZE any more), and tells
+ * so through `fired`, which it sets before it thaws: so "not fired" read after the last read of the
+ * device proves that all of it was read frozen. At the limit it goes on thawing every 10 ms what
+ * may still freeze late, until the agent disarms it.
  *
- * A stopped agent (SIGSTOP) is thawed as a dead one is, at the limit.
+ * A stopped agent (SIGSTOP) is thawed as a dead one is, at the limit. Until the first filesystem is
+ * frozen the limit counts from the start of its FIFREEZE, so that one that hangs, or an agent that
+ * is stopped inside it, has an end as well. A FIFREEZE cannot be called off: one that hangs longer
+ * is thawed the moment it is through.
  *
- * Threads: start before threads; the rest from one thread. No function here allocates, logs or opens between freeze and thaw.
+ * One thing cannot be told apart: an agent that dies or is stopped after somebody else's freeze of
+ * the same filesystem made its FIFREEZE fail, but before it could say so. The guard thaws then.
+ *
+ * Whatever kills the agent must leave the guard alone: the service unit says KillMode=process.
+ *
+ * Threads: all from one thread at a time; start and stop also while other threads run (the guard
+ * uses async-signal-safe calls only). Nothing between freeze and thaw allocates, logs or opens.
  */
 #pragma once
 
@@ -25,31 +38,41 @@ enum { BLX_FREEZE_MAX_FILESYSTEMS = 64 };
 
 struct blx_freezer;
 
-/* Forks the guard. */
+/* Forks the guard and waits until it is ready. -EPIPE where it did not get so far. */
 int blx_freezer_start(struct blx_freezer **freezer, struct blx_error *err);
 
 /* Ends the guard and waits for it; thaws what is still frozen. NULL is allowed. */
 void blx_freezer_stop(struct blx_freezer *freezer);
 
 struct blx_freeze_result {
-    size_t frozen;      /* by us */
-    size_t unsupported; /* filesystems that have no freeze (vfat) */
-    size_t foreign;     /* frozen by somebody else already */
-    uint64_t frozen_at_ns; /* CLOCK_MONOTONIC when all were frozen */
-    uint64_t first_frozen_at_ns;
-    char not_frozen[128];  /* the first mount point that was not frozen by us, and empty where all were */
+    size_t frozen;               /* by us */
+    size_t unsupported;          /* filesystems that have no freeze (vfat), or refuse it */
+    size_t foreign;              /* frozen by somebody else already */
+    uint64_t frozen_at_ns;       /* CLOCK_MONOTONIC when all were frozen */
+    uint64_t first_frozen_at_ns; /* 0: none was */
+    char not_frozen[128]; /* the first mount point that was not frozen by us, and empty where all
+                             were */
 };
 
 /*
- * Arms the guard and freezes in reverse mount order. 0 also where some could not be frozen (see `result`); -ETIMEDOUT where the limit
- * passed meanwhile, then everything is thawed; -EPIPE where the guard is gone: nothing was frozen (a new one is started at the next call... by
- * blx_freezer_stop/start of the caller at a time without threads is impossible, so the guard is never allowed to exit while the agent lives).
+ * Arms the guard and freezes in reverse mount order. 0 also where some could not be frozen (see
+ * `result`), or where there are none. On an error nothing is left frozen, and blx_thaw() need not
+ * be called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait
+ * for it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than BLX_FREEZE_MAX_FILESYSTEMS. -EPIPE
+ * the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
+ * blx_freezer_stop() and _start().
  */
 int blx_freeze(struct blx_freezer *freezer, const struct blx_mounts *mounts, uint64_t limit_ms,
                struct blx_freeze_result *result, struct blx_error *err);
 
-/* Whether the guard has thawed because of the limit. To be read after the last read of the devices, before blx_thaw(). */
+/* Whether the guard has thawed because of the limit. To be read after the last read of the devices,
+ * before blx_thaw(). */
 bool blx_freeze_expired(const struct blx_freezer *freezer);
 
-/* Thaws in mount order and disarms the guard. The time from the first frozen to the last thawed goes to `held_ns`. */
+/*
+ * Thaws in mount order and disarms the guard. The time from the first frozen to the last thawed
+ * goes to `held_ns` (also on an error). -ECANCELED where somebody else had thawed one meanwhile:
+ * what was read was not frozen all the time. Another error: a filesystem refuses to thaw; the guard
+ * stays armed and goes on trying.
+ */
 int blx_thaw(struct blx_freezer *freezer, uint64_t *held_ns, struct blx_error *err);

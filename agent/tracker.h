@@ -1,11 +1,13 @@
 /*
- * The eBPF tracker of one device: loads, attaches and pins the programs of bpf/tracker.bpf.c, or adopts the ones that an earlier
- * agent process left pinned, and maps the dirty bitmap.
+ * The eBPF tracker of one device: loads, attaches and pins the programs of bpf/tracker.bpf.c, or
+ * adopts the ones that an earlier agent process left pinned, and maps the dirty bitmap.
  *
- * Everything lives under /sys/fs/bpf/blxrep/KERNEL_NAME/: the bitmap, the small maps, one link per program. The programs go on marking while no
- * agent runs (I3). The pinned `identity` map says which disk (number, diskseq, range, block size) and which generation the bitmap is
- * of, and is written last, so that a half-made set of pins is recognised, removed and made anew. The directory is flock()ed while an agent uses it: one
- * agent process per device, a second one is refused by name.
+ * Everything lives under /sys/fs/bpf/blxrep/KERNEL_NAME/: the bitmap, the small maps, one link per
+ * program. The programs go on marking while no agent runs (I3). The pinned `identity` map says
+ * which disk (number, diskseq, range, block size) and which generation the bitmap is of, and is
+ * written last, so that a half-made set of pins is recognised, removed and made anew. The directory
+ * is flock()ed while an agent uses it: one agent process per device, a second one is refused by
+ * name.
  *
  * Threads: the bitmap may be used by any; the other functions by one thread at a time.
  */
@@ -21,16 +23,19 @@
 struct blx_tracker;
 
 /*
- * Blocks are 4 KiB up to 4 TiB, then larger so that the bitmap stays within 128 MiB. Mounts bpffs on /sys/fs/bpf where it is missing. Errors, each with
- * its way out: no rights (which capability), no BTF, kernel too old, bpffs read-only, device tracked by another agent (pid where known),
+ * Blocks are 4 KiB up to 4 TiB, then larger so that the bitmap stays within 128 MiB. Mounts bpffs
+ * on /sys/fs/bpf where it is missing. Errors, each with its way out: no rights (which capability),
+ * no BTF, kernel too old, bpffs read-only, device tracked by another agent (pid where known),
  * memory. On failure nothing new stays pinned.
  */
-int blx_tracker_open(const struct blx_device *device, struct blx_tracker **tracker, struct blx_error *err);
+int blx_tracker_open(const struct blx_device *device, struct blx_tracker **tracker,
+                     struct blx_error *err);
 
 /* Lets go; the programs and pins stay and go on marking. NULL is allowed. */
 void blx_tracker_close(struct blx_tracker *tracker);
 
-/* Detaches and removes the pins: tracking ends, the generation dies. Closes. For a device that changed under us. */
+/* Detaches and removes the pins: tracking ends, the generation dies. Closes. For a device that
+ * changed under us. */
 void blx_tracker_destroy(struct blx_tracker *tracker);
 
 /* True where pins of an earlier process were adopted: the generation goes on. */
@@ -43,12 +48,32 @@ uint64_t blx_tracker_blocks(const struct blx_tracker *tracker);
 uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker);
 
 struct blx_tracker_counters {
-    uint64_t events;      /* completions that changed data of the device */
-    uint64_t queued;      /* data-changing bios queued to the disk: unchanged = nobody started to write */
-    uint64_t missed;      /* completions that every copy of the program may have missed: more than before = rescan (I4) */
-    uint64_t passthrough; /* commands with no usable sector that may have written: more than before = rescan */
-    uint64_t unmarked;    /* events that could not be marked (range lost, too large for this kernel): more than before = rescan */
+    uint64_t
+        events; /* completions that changed data of the disk; for people, it may lag by a few */
+    /*
+     * Grows (by one or more) with each data-changing bio queued to the disk and each write
+     * completed by it: unchanged, and no writes in flight (blx_device_writes_in_flight()) before
+     * and after = nothing was written in between.
+     */
+    uint64_t queued;
+    /*
+     * Completions that every copy of the program may have missed: more than before = rescan (I4). 0
+     * as long as all copies were never busy at once on a CPU, because then each event was seen by
+     * one of them.
+     */
+    uint64_t missed;
+    /*
+     * Commands with no usable sector that may have written (SG_IO and the like, with data to the
+     * disk): more than before = rescan. Commands that change data and send none (a SCSI FORMAT)
+     * look like an inquiry to the kernel and are not seen.
+     */
+    uint64_t passthrough;
+    /* Events that could not be marked (range lost, zone reset, too large for this kernel): more
+     * than before = rescan. */
+    uint64_t unmarked;
 };
 
-/* Reads them now; cheap enough for every cycle. Counters count from the tracker's birth, not from adoption. */
-int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters, struct blx_error *err);
+/* Reads them now; cheap enough for every cycle. Counters count from the tracker's birth, not from
+ * adoption. */
+int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
+                         struct blx_error *err);

@@ -1,0 +1,313 @@
+#include "agent/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "agent/sysfs.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum {
+    SECTOR_BYTES = 512,
+    STACK_DEPTH_MAX =
+        16, /* device-mapper on md on partitions ... : deeper is a loop that we should not follow */
+};
+
+static int open_node(const char *path, struct stat *st, struct blx_error *err)
+{
+    /* Looked at first: opening a FIFO of that name would wait for a writer. */
+    if (stat(path, st) < 0) {
+        int r = -errno;
+        return blx_error_set(err, r, "cannot find device '%s': %s; check the name with lsblk", path,
+                             strerror(-r));
+    }
+    if (!S_ISBLK(st->st_mode))
+        return blx_error_set(
+            err, -ENOTBLK,
+            "'%s' is no block device; name a disk, partition or volume that lsblk lists", path);
+    int fd = blx_open(path, O_RDONLY | O_DIRECT, 0, NULL);
+    if (fd == -EACCES || fd == -EPERM)
+        return blx_error_set(err, fd, "cannot open device '%s': %s; run the agent as root", path,
+                             strerror(-fd));
+    if (fd == -ENXIO || fd == -ENOMEDIUM)
+        return blx_error_set(err, fd, "cannot open device '%s': no medium is attached to it", path);
+    if (fd < 0)
+        return blx_error_errno(err, fd, "cannot open device '%s'", path);
+    return fd;
+}
+
+/* The last two components of the device's place in sysfs: ".../block/loop0/loop0p1" -> "loop0",
+ * "loop0p1". */
+static int sysfs_names(uint32_t major, uint32_t minor, char name[64], char parent[64])
+{
+    char link[64], target[PATH_MAX];
+    snprintf(link, sizeof(link), "/sys/dev/block/%" PRIu32 ":%" PRIu32, major, minor);
+    ssize_t length = readlink(link, target, sizeof(target) - 1);
+    if (length < 0)
+        return -errno;
+    target[length] = '\0';
+    char *slash = strrchr(target, '/');
+    if (slash == NULL)
+        return -EINVAL;
+    *slash = '\0';
+    char *above = strrchr(target, '/');
+    if (strlen(slash + 1) >= 64 || above == NULL || strlen(above + 1) >= 64)
+        return -ENAMETOOLONG;
+    strcpy(name, slash + 1);
+    strcpy(parent, above + 1);
+    return 0;
+}
+
+/* Where major:minor is a partition: its disk and its start there. -ENOENT where it is a whole disk.
+ */
+static int partition_of(uint32_t major, uint32_t minor, uint32_t *disk_major, uint32_t *disk_minor,
+                        uint64_t *start_sector)
+{
+    uint64_t number = 0;
+    int r =
+        blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", major, minor);
+    if (r < 0)
+        return r;
+    r = blx_sysfs_number(start_sector, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/start", major,
+                         minor);
+    if (r < 0)
+        return r;
+    return blx_sysfs_devno(disk_major, disk_minor, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../dev",
+                           major, minor);
+}
+
+static int find_disk(struct blx_device *device, struct blx_error *err)
+{
+    char parent[64];
+    int r = sysfs_names(device->major, device->minor, device->kernel_name, parent);
+    if (r < 0)
+        return blx_error_errno(err, r,
+                               "cannot find device '%s' (%" PRIu32 ":%" PRIu32
+                               ") in /sys/dev/block; is sysfs mounted?",
+                               device->path, device->major, device->minor);
+    uint64_t start_sector = 0;
+    r = partition_of(device->major, device->minor, &device->disk_major, &device->disk_minor,
+                     &start_sector);
+    if (r == 0) {
+        memcpy(device->disk_name, parent, sizeof(parent));
+    } else if (r == -ENOENT) {
+        memcpy(device->disk_name, device->kernel_name, sizeof(device->disk_name));
+        device->disk_major = device->major;
+        device->disk_minor = device->minor;
+    } else {
+        return blx_error_errno(err, r, "cannot read where partition '%s' begins from sysfs",
+                               device->path);
+    }
+    device->disk_start_bytes = start_sector * SECTOR_BYTES;
+    return 0;
+}
+
+static int refuse_multipath_head(const struct blx_device *device, struct blx_error *err)
+{
+    char link[128], target[PATH_MAX];
+    snprintf(link, sizeof(link), "/sys/block/%s", device->disk_name);
+    ssize_t length = readlink(link, target, sizeof(target) - 1);
+    if (length < 0)
+        return 0;
+    target[length] = '\0';
+    if (strstr(target, "/nvme-subsystem/") == NULL)
+        return 0;
+    return blx_error_set(
+        err, -ENOTSUP,
+        "device '%s' is an NVMe multipath device, whose writes the kernel reports under the "
+        "name of a hidden path; boot with nvme_core.multipath=N, or protect a "
+        "device-mapper volume on it",
+        device->path);
+}
+
+static int read_geometry(struct blx_device *device, struct blx_error *err)
+{
+    int logical = 0;
+    if (ioctl(device->fd, BLKGETSIZE64, &device->size_bytes) < 0 ||
+        ioctl(device->fd, BLKSSZGET, &logical) < 0)
+        return blx_error_errno(err, -errno, "cannot ask for the size of device '%s'", device->path);
+    if (device->size_bytes == 0)
+        return blx_error_set(err, -ENOMEDIUM,
+                             "device '%s' has size zero; attach a medium or set its size first",
+                             device->path);
+    device->logical_block_bytes = (uint32_t)logical;
+    return 0;
+}
+
+/* Before Linux 5.15 there is none: 0. */
+static uint64_t disk_sequence(const char *disk_name)
+{
+    uint64_t sequence = 0;
+    if (blx_sysfs_number(&sequence, "/sys/block/%s/diskseq", disk_name) < 0)
+        return 0;
+    return sequence;
+}
+
+/* Serial numbers come padded with blanks, and anything goes in them. */
+static void make_printable(char *text)
+{
+    size_t length = 0;
+    for (const char *c = text + strspn(text, " "); *c != '\0'; c++)
+        text[length++] = *c > ' ' && *c < 127 ? *c : '_';
+    while (length > 0 && text[length - 1] == '_')
+        length--;
+    text[length] = '\0';
+}
+
+static void read_identity(struct blx_device *device)
+{
+    static const char *const files[] = {"wwid",    "device/wwid", "dm/uuid",
+                                        "md/uuid", "serial",      "device/serial"};
+    char disk[160] = "";
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && disk[0] == '\0'; i++) {
+        if (blx_sysfs_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name, files[i]) < 0)
+            disk[0] = '\0';
+        make_printable(disk);
+    }
+    uint64_t number = 0;
+    bool partition = blx_sysfs_number(&number, "/sys/block/%s/%s/partition", device->disk_name,
+                                      device->kernel_name) == 0;
+    device->identity[0] = '\0';
+    if (disk[0] != '\0' && partition)
+        snprintf(device->identity, sizeof(device->identity), "%s-part%" PRIu64, disk, number);
+    else if (disk[0] != '\0')
+        snprintf(device->identity, sizeof(device->identity), "%s", disk);
+}
+
+static int fill(struct blx_device *device, struct blx_error *err)
+{
+    int r = find_disk(device, err);
+    if (r == 0)
+        r = refuse_multipath_head(device, err);
+    if (r == 0)
+        r = read_geometry(device, err);
+    if (r < 0)
+        return r;
+    char mq[128];
+    snprintf(mq, sizeof(mq), "/sys/block/%s/mq", device->disk_name);
+    device->bio_based = access(mq, F_OK) < 0;
+    device->disk_seq = disk_sequence(device->disk_name);
+    read_identity(device);
+    blx_name_from_device(device->path, device->name);
+    return 0;
+}
+
+int blx_device_open(const char *path, struct blx_device *device, struct blx_error *err)
+{
+    struct blx_device found = {.fd = -1};
+    struct stat st;
+    if (strlen(path) >= sizeof(found.path))
+        return blx_error_set(err, -ENAMETOOLONG,
+                             "the device's name '%.64s...' is too long; name a shorter link to it",
+                             path);
+    strcpy(found.path, path);
+    BLX_CLEANUP_FD int fd = open_node(path, &st, err);
+    if (fd < 0)
+        return fd;
+    found.fd = fd;
+    found.major = major(st.st_rdev);
+    found.minor = minor(st.st_rdev);
+    int r = fill(&found, err);
+    if (r < 0)
+        return r;
+    blx_take_fd(&fd);
+    *device = found;
+    return 0;
+}
+
+void blx_device_close(struct blx_device *device)
+{
+    if (device->fd >= 0)
+        close(device->fd);
+    device->fd = -1;
+}
+
+bool blx_device_changed(const struct blx_device *device)
+{
+    uint64_t size = 0, start_sector = 0;
+    uint32_t disk_major = device->major, disk_minor = device->minor;
+    if (ioctl(device->fd, BLKGETSIZE64, &size) < 0 || size != device->size_bytes)
+        return true;
+    int r = partition_of(device->major, device->minor, &disk_major, &disk_minor, &start_sector);
+    if (r < 0 && r != -ENOENT)
+        return true;
+    char name[64], parent[64];
+    if (sysfs_names(device->major, device->minor, name, parent) < 0 ||
+        strcmp(name, device->kernel_name) != 0)
+        return true;
+    return disk_major != device->disk_major || disk_minor != device->disk_minor ||
+           start_sector * SECTOR_BYTES != device->disk_start_bytes ||
+           disk_sequence(device->disk_name) != device->disk_seq;
+}
+
+static bool carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+                    uint64_t *start_bytes, unsigned depth);
+
+/* The devices below a disk (device-mapper, md, bcache), as /sys/dev/block/M:m/slaves names them. */
+static bool carries_slaves(const struct blx_device *device, uint32_t major, uint32_t minor,
+                           unsigned depth)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/slaves", major, minor);
+    BLX_CLEANUP_DIR DIR *slaves = opendir(path);
+    if (slaves == NULL)
+        return false;
+    for (struct dirent *entry; (entry = readdir(slaves)) != NULL;) {
+        uint32_t slave_major = 0, slave_minor = 0;
+        uint64_t start = 0;
+        if (entry->d_name[0] != '.' &&
+            blx_sysfs_devno(&slave_major, &slave_minor, "%s/%s/dev", path, entry->d_name) == 0 &&
+            carries(device, slave_major, slave_minor, &start, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+static bool carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+                    uint64_t *start_bytes, unsigned depth)
+{
+    *start_bytes = 0;
+    if (major == device->major && minor == device->minor)
+        return true;
+    if (depth >= STACK_DEPTH_MAX)
+        return false;
+    uint32_t disk_major = major, disk_minor = minor;
+    uint64_t start_sector = 0;
+    if (partition_of(major, minor, &disk_major, &disk_minor, &start_sector) == 0 &&
+        disk_major == device->major && disk_minor == device->minor) {
+        *start_bytes = start_sector * SECTOR_BYTES;
+        return true;
+    }
+    *start_bytes = UINT64_MAX;
+    return carries_slaves(device, disk_major, disk_minor, depth);
+}
+
+bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+                        uint64_t *start_bytes)
+{
+    uint64_t start = 0;
+    if (!carries(device, major, minor, &start, 0))
+        return false;
+    if (start_bytes != NULL)
+        *start_bytes = start;
+    return true;
+}
+
+int64_t blx_device_writes_in_flight(const struct blx_device *device)
+{
+    char text[64];
+    int r = blx_sysfs_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
+    if (r < 0)
+        return r;
+    int64_t reads = 0, writes = 0;
+    if (sscanf(text, "%" SCNd64 " %" SCNd64, &reads, &writes) != 2)
+        return -EINVAL;
+    return writes;
+}

@@ -1,0 +1,118 @@
+#include "agent/freespace.h"
+
+#include <errno.h>
+#include <linux/fsmap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/cleanup.h"
+
+enum { RECORDS = 1024 };
+
+/* What one filesystem's free extents are cleared in. */
+struct target {
+    uint64_t start_bytes; /* of the filesystem on the device */
+    uint64_t limit_bytes; /* the device's size */
+    unsigned block_shift;
+    uint32_t device_number; /* as the kernel writes it into the records */
+    uint64_t *wanted;
+    uint64_t skipped;
+};
+
+/* Blocks that are wholly inside [start, start + length) of the filesystem, so rounded inward. */
+static void clear_extent(struct target *target, uint64_t start, uint64_t length)
+{
+    uint64_t first = 0, end = 0;
+    if (__builtin_add_overflow(start, target->start_bytes, &first) ||
+        __builtin_add_overflow(first, length, &end))
+        return;
+    if (end > target->limit_bytes)
+        end = target->limit_bytes;
+    uint64_t block = UINT64_C(1) << target->block_shift;
+    if (first > UINT64_MAX - block)
+        return;
+    uint64_t first_block = (first + block - 1) >> target->block_shift;
+    /* The device's last block may be a part of one; where the extent reaches its end that part is
+     * free, too. */
+    uint64_t end_block =
+        (end == target->limit_bytes ? end + block - 1 : end) >> target->block_shift;
+    for (uint64_t b = first_block; b < end_block; b++)
+        target->skipped += blx_bitmap_test(target->wanted, b);
+    if (first_block < end_block)
+        blx_bitmap_clear(target->wanted, (struct blx_extent){first_block, end_block - first_block});
+}
+
+static void clear_records(struct target *target, const struct fsmap_head *head)
+{
+    for (uint32_t i = 0; i < head->fmh_entries; i++) {
+        const struct fsmap *record = &head->fmh_recs[i];
+        if ((record->fmr_flags & FMR_OF_SPECIAL_OWNER) && record->fmr_owner == FMR_OWN_FREE &&
+            record->fmr_device == target->device_number)
+            clear_extent(target, record->fmr_physical, record->fmr_length);
+    }
+}
+
+/* All records, page by page. */
+static int exclude_filesystem(int fd, struct target *target)
+{
+    BLX_CLEANUP_FREE struct fsmap_head *head = calloc(1, fsmap_sizeof(RECORDS));
+    if (head == NULL)
+        return -ENOMEM;
+    head->fmh_count = RECORDS;
+    head->fmh_keys[1].fmr_device = UINT32_MAX;
+    head->fmh_keys[1].fmr_flags = UINT32_MAX;
+    head->fmh_keys[1].fmr_physical = UINT64_MAX;
+    head->fmh_keys[1].fmr_owner = UINT64_MAX;
+    head->fmh_keys[1].fmr_offset = UINT64_MAX;
+    for (;;) {
+        if (ioctl(fd, FS_IOC_GETFSMAP, head) < 0)
+            return -errno;
+        if (head->fmh_entries == 0)
+            return 0;
+        clear_records(target, head);
+        if (head->fmh_recs[head->fmh_entries - 1].fmr_flags & FMR_OF_LAST)
+            return 0;
+        fsmap_advance(head);
+    }
+}
+
+/* "I cannot tell": kernels and filesystems without the call. */
+static bool is_unsupported(int r)
+{
+    return r == -ENOTTY || r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS;
+}
+
+int blx_freespace_exclude(const struct blx_device *device, const struct blx_mounts *mounts,
+                          unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
+                          struct blx_error *err)
+{
+    uint64_t skipped = 0;
+    for (size_t i = 0; i < mounts->count; i++) {
+        const struct blx_mount *mount = &mounts->mounts[i];
+        uint64_t start = UINT64_MAX;
+        /* Only these two are known to tell the truth of what lies on their one device. */
+        if ((strcmp(mount->type, "ext4") != 0 && strcmp(mount->type, "xfs") != 0) ||
+            !blx_device_carries(device, mount->major, mount->minor, &start) || start == UINT64_MAX)
+            continue;
+        struct target target = {
+            .start_bytes = start,
+            .limit_bytes = device->size_bytes,
+            .block_shift = block_shift,
+            .device_number = (uint32_t)makedev(mount->major, mount->minor),
+            .wanted = wanted,
+        };
+        /* What was just deleted counts as free only after the filesystem has committed it. */
+        syncfs(mount->fd);
+        int r = exclude_filesystem(mount->fd, &target);
+        skipped += target.skipped;
+        if (r < 0 && !is_unsupported(r))
+            return blx_error_errno(err, r, "cannot ask the filesystem on '%s' for its free space",
+                                   mount->mount_point);
+    }
+    *skipped_blocks = skipped;
+    return 0;
+}

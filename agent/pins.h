@@ -1,0 +1,39 @@
+/*
+ * A device's directory in bpffs, /sys/fs/bpf/blxrep/KERNEL_NAME/, which keeps the tracker alive
+ * while no agent runs, and the lock on it that makes one agent process per device.
+ *
+ * The lock is the flock() of the directory itself: it needs no file, does not depend on --run-dir,
+ * and the kernel lets it go with the process. Names in bpffs must not have a dot.
+ *
+ * Threads: one at a time.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "base/error.h"
+
+struct blx_pins {
+    char path[PATH_MAX]; /* of the directory */
+    int dir_fd;          /* holds the lock; -1 while closed */
+};
+
+/*
+ * Mounts bpffs on /sys/fs/bpf where it is missing, makes the directory and locks it. -EBUSY where
+ * another process has the lock (its pid stands in the message where the kernel tells it), -EROFS
+ * and -EPERM with the way out.
+ */
+int blx_pins_open(const char *kernel_name, struct blx_pins *pins, struct blx_error *err);
+
+/* Lets go of the lock; the pins stay. */
+void blx_pins_close(struct blx_pins *pins);
+
+/* Removes every pin, the directory stays and stays locked. */
+int blx_pins_clear(const struct blx_pins *pins, struct blx_error *err);
+
+/* Removes every pin and the directory, and closes. */
+void blx_pins_remove(struct blx_pins *pins);
+
+/* The path of a pin; -ENAMETOOLONG. */
+int blx_pins_path(const struct blx_pins *pins, const char *name, char path[PATH_MAX],
+                  struct blx_error *err);

@@ -1,0 +1,192 @@
+#include "agent/programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "agent/sysfs.h"
+#include "tracker_bpf.skel.h"
+
+static const char btf_path[] = "/sys/kernel/btf/vmlinux";
+
+static const char *const tracepoint_names[BLX_TRACEPOINT_COUNT] = {
+    [BLX_TRACEPOINT_QUEUE] = "bio_queue",
+    [BLX_TRACEPOINT_RQ_COMPLETE] = "rq_complete",
+    [BLX_TRACEPOINT_BIO_COMPLETE] = "bio_complete",
+};
+
+void blx_program_name(unsigned program, char name[BLX_PROGRAM_NAME_BYTES])
+{
+    snprintf(name, BLX_PROGRAM_NAME_BYTES, "%s_%u", tracepoint_names[program / BLX_TRACKER_COPIES],
+             program % BLX_TRACKER_COPIES);
+}
+
+/*
+ * A missed block_bio_queue costs the range of a bio-based device's bio. On other disks it only
+ * feeds `queued`, where the completion of the same write counts, too: one copy is enough.
+ */
+bool blx_program_needed(unsigned program, bool bio_based)
+{
+    return bio_based || program / BLX_TRACKER_COPIES != BLX_TRACEPOINT_QUEUE ||
+           program % BLX_TRACKER_COPIES == 0;
+}
+
+/* libbpf tells its reasons to a callback of the process: they are kept while `lock` is held. */
+static struct {
+    pthread_mutex_t lock;
+    char text[512]; /* guarded by lock */
+} libbpf_says = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+__attribute__((format(printf, 2, 0))) static int keep_message(enum libbpf_print_level level,
+                                                              const char *format, va_list args)
+{
+    size_t used = strlen(libbpf_says.text);
+    if (level != LIBBPF_WARN || used + 1 >= sizeof(libbpf_says.text))
+        return 0;
+    vsnprintf(libbpf_says.text + used, sizeof(libbpf_says.text) - used, format, args);
+    for (char *c = libbpf_says.text; (c = strchr(c, '\n')) != NULL;)
+        *c = ' ';
+    return 0;
+}
+
+static const char *lockdown_hint(void)
+{
+    char text[128];
+    if (blx_sysfs_text(text, sizeof(text), "/sys/kernel/security/lockdown") == 0 &&
+        strstr(text, "[confidentiality]") != NULL)
+        return "; the kernel is locked down (lockdown=confidentiality), which forbids eBPF to read";
+    return "; it needs the capabilities CAP_BPF and CAP_PERFMON, run the agent as root";
+}
+
+/* Why the programs did not come up, with the way out. */
+static int explain_failure(int r, const struct blx_device *device, struct blx_error *err)
+{
+    struct utsname kernel = {0};
+    uname(&kernel);
+    if (r == -EPERM || r == -EACCES)
+        return blx_error_set(err, r, "cannot load the tracker of device '%s': %s%s (%s)",
+                             device->path, strerror(-r), lockdown_hint(), libbpf_says.text);
+    if (r == -ENOMEM)
+        return blx_error_set(
+            err, r,
+            "cannot load the tracker of device '%s': not enough memory for its bitmap "
+            "of one bit per block",
+            device->path);
+    return blx_error_set(
+        err, r,
+        "cannot load the tracker of device '%s': %s; it needs Linux 5.12 or later with "
+        "BTF, this is %s (%s)",
+        device->path, strerror(-r), kernel.release, libbpf_says.text);
+}
+
+static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_identity *identity,
+                      uint64_t words)
+{
+    skeleton->rodata->disk_major = identity->disk_major;
+    skeleton->rodata->disk_minor = identity->disk_minor;
+    skeleton->rodata->first_sector = identity->first_sector;
+    skeleton->rodata->end_sector = identity->end_sector;
+    skeleton->rodata->block_shift = identity->block_shift;
+    skeleton->rodata->bio_based = identity->bio_based != 0;
+    bpf_map__set_max_entries(skeleton->maps.dirty, (uint32_t)words);
+    if (identity->bio_based)
+        bpf_map__set_max_entries(skeleton->maps.pending, BLX_TRACKER_PENDING_BIOS);
+    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
+        char name[BLX_PROGRAM_NAME_BYTES];
+        blx_program_name(i, name);
+        struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
+        bpf_program__set_autoload(program, blx_program_needed(i, identity->bio_based != 0));
+    }
+}
+
+/* In the order of the numbers: the last copy to run forgets the pending bio. */
+static int attach_and_pin(const struct tracker_bpf *skeleton, bool bio_based,
+                          const struct blx_pins *pins)
+{
+    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
+        char name[BLX_PROGRAM_NAME_BYTES], path[PATH_MAX];
+        blx_program_name(i, name);
+        if (!blx_program_needed(i, bio_based))
+            continue;
+        struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
+        struct bpf_link *link = bpf_program__attach(program);
+        if (link == NULL)
+            return -errno;
+        int r = blx_pins_path(pins, name, path, NULL);
+        if (r == 0)
+            r = bpf_link__pin(link, path);
+        bpf_link__destroy(link); /* the pin keeps it */
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int pin_maps(const struct tracker_bpf *skeleton, const struct blx_pins *pins)
+{
+    struct bpf_map *const maps[] = {skeleton->maps.dirty, skeleton->maps.counts,
+                                    skeleton->maps.identity};
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+        char path[PATH_MAX];
+        int r = blx_pins_path(pins, bpf_map__name(maps[i]), path, NULL);
+        if (r == 0)
+            r = bpf_map__pin(maps[i], path);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The identity comes last: until then the pins count as half made. */
+static int pin_all(struct tracker_bpf *skeleton, const struct blx_tracker_identity *identity,
+                   uint64_t words, const struct blx_pins *pins)
+{
+    configure(skeleton, identity, words);
+    int r = tracker_bpf__load(skeleton);
+    if (r == 0)
+        r = pin_maps(skeleton, pins);
+    if (r == 0)
+        r = attach_and_pin(skeleton, identity->bio_based != 0, pins);
+    if (r < 0)
+        return r;
+    struct blx_generation generation;
+    r = blx_generation_create(&generation);
+    if (r < 0)
+        return r;
+    struct blx_tracker_identity complete = *identity;
+    memcpy(complete.generation, generation.bytes, sizeof(complete.generation));
+    uint32_t zero = 0;
+    return bpf_map_update_elem(bpf_map__fd(skeleton->maps.identity), &zero, &complete, BPF_ANY);
+}
+
+int blx_programs_create(const struct blx_device *device,
+                        const struct blx_tracker_identity *identity, uint64_t words,
+                        const struct blx_pins *pins, struct blx_error *err)
+{
+    if (access(btf_path, R_OK) < 0)
+        return blx_error_set(
+            err, -ENOTSUP,
+            "cannot track device '%s': the kernel has no type information ('%s' is missing); "
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+            device->path, btf_path);
+    pthread_mutex_lock(&libbpf_says.lock);
+    libbpf_says.text[0] = '\0';
+    libbpf_print_fn_t before = libbpf_set_print(keep_message);
+    int r = -ENOMEM;
+    struct tracker_bpf *skeleton = tracker_bpf__open();
+    if (skeleton != NULL)
+        r = pin_all(skeleton, identity, words, pins);
+    else
+        r = -errno;
+    tracker_bpf__destroy(skeleton);
+    libbpf_set_print(before);
+    if (r < 0)
+        r = explain_failure(r, device, err);
+    pthread_mutex_unlock(&libbpf_says.lock);
+    return r;
+}

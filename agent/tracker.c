@@ -1,0 +1,400 @@
+#include "agent/tracker.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "agent/pins.h"
+#include "agent/programs.h"
+#include "base/bitmap.h"
+#include "base/cleanup.h"
+#include "bpf/tracker.h"
+
+enum {
+    SECTOR_SHIFT = 9,
+};
+
+static const uint64_t bitmap_max_bytes = UINT64_C(128) << 20;
+
+struct blx_tracker {
+    struct blx_pins pins;
+    struct blx_tracker_identity identity;
+    struct blx_generation generation;
+    bool adopted;
+    uint64_t blocks;
+    uint64_t *dirty;
+    size_t dirty_bytes; /* of the mapping; 0: not mapped */
+    int dirty_fd;
+    int counts_fd;
+    struct blx_tracker_counts *counts; /* room for one of each CPU */
+    int cpus;
+    /*
+     * The links are held, so that tracking goes on when somebody removes the pins under a running
+     * agent. The programs are asked for their missed runs. -1 where a copy is not needed.
+     */
+    int links[BLX_PROGRAM_COUNT];
+    int programs[BLX_PROGRAM_COUNT];
+};
+
+static int make_identity(const struct blx_device *device, struct blx_tracker_identity *identity,
+                         struct blx_error *err)
+{
+    unsigned shift = BLX_BLOCK_SHIFT_MIN;
+    while (device->size_bytes >> shift > bitmap_max_bytes * 8)
+        shift++;
+    if (shift > BLX_BLOCK_SHIFT_MAX)
+        return blx_error_set(err, -EFBIG,
+                             "device '%s' is larger than 256 TiB, the most that can be tracked",
+                             device->path);
+    *identity = (struct blx_tracker_identity){
+        .magic = BLX_TRACKER_MAGIC,
+        .layout = BLX_TRACKER_LAYOUT,
+        .disk_major = device->disk_major,
+        .disk_minor = device->disk_minor,
+        .disk_seq = device->disk_seq,
+        .first_sector = device->disk_start_bytes >> SECTOR_SHIFT,
+        .end_sector = (device->disk_start_bytes + device->size_bytes) >> SECTOR_SHIFT,
+        .block_shift = shift,
+        .bio_based = device->bio_based,
+    };
+    return 0;
+}
+
+static uint64_t identity_blocks(const struct blx_tracker_identity *identity)
+{
+    uint64_t bytes = (identity->end_sector - identity->first_sector) << SECTOR_SHIFT;
+    return (bytes + (UINT64_C(1) << identity->block_shift) - 1) >> identity->block_shift;
+}
+
+/* The same but for the generation, which only the pinned one has. */
+static bool identity_matches(const struct blx_tracker_identity *pinned,
+                             const struct blx_tracker_identity *wanted)
+{
+    struct blx_tracker_identity same = *wanted;
+    memcpy(same.generation, pinned->generation, sizeof(same.generation));
+    struct blx_generation generation;
+    memcpy(generation.bytes, pinned->generation, sizeof(generation.bytes));
+    return memcmp(pinned, &same, sizeof(same)) == 0 && !blx_generation_is_none(&generation);
+}
+
+static int get_pin(const struct blx_tracker *tracker, const char *name)
+{
+    char path[PATH_MAX];
+    int r = blx_pins_path(&tracker->pins, name, path, NULL);
+    return r < 0 ? r : bpf_obj_get(path);
+}
+
+/* The link of a program and, through it, the program. */
+static int get_program(struct blx_tracker *tracker, unsigned program)
+{
+    char name[BLX_PROGRAM_NAME_BYTES];
+    blx_program_name(program, name);
+    tracker->links[program] = get_pin(tracker, name);
+    if (tracker->links[program] < 0)
+        return tracker->links[program];
+    struct bpf_link_info info = {0};
+    uint32_t bytes = sizeof(info);
+    int r = bpf_obj_get_info_by_fd(tracker->links[program], &info, &bytes);
+    if (r < 0)
+        return r;
+    tracker->programs[program] = bpf_prog_get_fd_by_id(info.prog_id);
+    return tracker->programs[program] < 0 ? tracker->programs[program] : 0;
+}
+
+static int get_maps(struct blx_tracker *tracker)
+{
+    tracker->dirty_fd = get_pin(tracker, "dirty");
+    if (tracker->dirty_fd < 0)
+        return tracker->dirty_fd;
+    tracker->counts_fd = get_pin(tracker, "counts");
+    if (tracker->counts_fd < 0)
+        return tracker->counts_fd;
+    struct bpf_map_info info = {0};
+    uint32_t bytes = sizeof(info);
+    int r = bpf_obj_get_info_by_fd(tracker->dirty_fd, &info, &bytes);
+    if (r < 0)
+        return r;
+    if (info.max_entries != blx_bitmap_words(tracker->blocks) ||
+        info.value_size != sizeof(uint64_t))
+        return -ESTALE;
+    return 0;
+}
+
+static int map_bitmap(struct blx_tracker *tracker)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t bytes = blx_bitmap_words(tracker->blocks) * sizeof(uint64_t);
+    bytes = (bytes + page - 1) / page * page;
+    void *dirty = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, tracker->dirty_fd, 0);
+    if (dirty == MAP_FAILED)
+        return -errno;
+    tracker->dirty = dirty;
+    tracker->dirty_bytes = bytes;
+    return 0;
+}
+
+static void let_go(struct blx_tracker *tracker)
+{
+    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
+        blx_cleanup_fd(&tracker->programs[i]);
+        blx_cleanup_fd(&tracker->links[i]);
+        tracker->programs[i] = tracker->links[i] = -1;
+    }
+    if (tracker->dirty_bytes != 0)
+        munmap(tracker->dirty, tracker->dirty_bytes);
+    tracker->dirty_bytes = 0;
+    blx_cleanup_fd(&tracker->dirty_fd);
+    blx_cleanup_fd(&tracker->counts_fd);
+    tracker->dirty_fd = tracker->counts_fd = -1;
+}
+
+/*
+ * Takes what is pinned. -ENOENT and others where something is missing, -ESTALE where it is of
+ * another disk or layout: then it has to be made anew.
+ */
+static int adopt(struct blx_tracker *tracker)
+{
+    BLX_CLEANUP_FD int identity_fd = get_pin(tracker, "identity");
+    if (identity_fd < 0)
+        return identity_fd;
+    struct bpf_map_info info = {0};
+    uint32_t bytes = sizeof(info), zero = 0;
+    int r = bpf_obj_get_info_by_fd(identity_fd, &info, &bytes);
+    if (r < 0)
+        return r;
+    struct blx_tracker_identity pinned = {0};
+    if (info.value_size != sizeof(pinned))
+        return -ESTALE;
+    r = bpf_map_lookup_elem(identity_fd, &zero, &pinned);
+    if (r < 0)
+        return r;
+    if (!identity_matches(&pinned, &tracker->identity))
+        return -ESTALE;
+    r = get_maps(tracker);
+    for (unsigned i = 0; i < BLX_PROGRAM_COUNT && r == 0; i++)
+        if (blx_program_needed(i, pinned.bio_based != 0))
+            r = get_program(tracker, i);
+    if (r == 0)
+        r = map_bitmap(tracker);
+    if (r < 0)
+        return r;
+    tracker->identity = pinned;
+    memcpy(tracker->generation.bytes, pinned.generation, sizeof(pinned.generation));
+    return 0;
+}
+
+/*
+ * Whether adopt() found nothing or something that is not ours. Anything else says that we could not
+ * look (memory, descriptors, rights): no reason to throw a good generation away.
+ */
+static bool says_unusable(int r)
+{
+    return r != -ENOMEM && r != -EMFILE && r != -ENFILE && r != -EPERM && r != -EACCES &&
+           r != -EINTR && r != -EAGAIN;
+}
+
+/* Adopts, or makes and then adopts: what a later process will find is what this one works with. */
+static int adopt_or_create(struct blx_tracker *tracker, const struct blx_device *device,
+                           struct blx_error *err)
+{
+    int r = adopt(tracker);
+    tracker->adopted = r == 0;
+    if (tracker->adopted)
+        return 0;
+    let_go(tracker);
+    if (!says_unusable(r))
+        return blx_error_errno(err, r, "cannot open the tracker of device '%s' in '%s'",
+                               device->path, tracker->pins.path);
+    r = blx_pins_clear(&tracker->pins, err);
+    if (r == 0)
+        r = blx_programs_create(device, &tracker->identity, blx_bitmap_words(tracker->blocks),
+                                &tracker->pins, err);
+    if (r == 0) {
+        r = adopt(tracker);
+        if (r < 0)
+            blx_error_errno(err, r, "cannot open the new tracker of device '%s' in '%s'",
+                            device->path, tracker->pins.path);
+    }
+    if (r < 0)
+        blx_pins_remove(&tracker->pins);
+    return r;
+}
+
+static void free_tracker(struct blx_tracker *tracker)
+{
+    let_go(tracker);
+    free(tracker->counts);
+    free(tracker);
+}
+
+static int new_tracker(const struct blx_device *device, struct blx_tracker **out,
+                       struct blx_error *err)
+{
+    int cpus = libbpf_num_possible_cpus();
+    if (cpus < 0)
+        return blx_error_errno(err, cpus, "cannot read the number of CPUs");
+    struct blx_tracker_identity identity;
+    int r = make_identity(device, &identity, err);
+    if (r < 0)
+        return r;
+    struct blx_tracker *tracker = calloc(1, sizeof(*tracker));
+    if (tracker == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot track device '%s'", device->path);
+    tracker->cpus = cpus;
+    tracker->identity = identity;
+    tracker->blocks = identity_blocks(&identity);
+    tracker->dirty_fd = tracker->counts_fd = tracker->pins.dir_fd = -1;
+    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++)
+        tracker->links[i] = tracker->programs[i] = -1;
+    tracker->counts = calloc((size_t)cpus, sizeof(*tracker->counts));
+    if (tracker->counts == NULL) {
+        free_tracker(tracker);
+        return blx_error_errno(err, -ENOMEM, "cannot track device '%s'", device->path);
+    }
+    *out = tracker;
+    return 0;
+}
+
+int blx_tracker_open(const struct blx_device *device, struct blx_tracker **tracker,
+                     struct blx_error *err)
+{
+    struct blx_tracker *opened = NULL;
+    int r = new_tracker(device, &opened, err);
+    if (r < 0)
+        return r;
+    r = blx_pins_open(device->kernel_name, &opened->pins, err);
+    if (r == 0) {
+        r = adopt_or_create(opened, device, err);
+    }
+    if (r < 0) {
+        blx_pins_close(&opened->pins);
+        free_tracker(opened);
+        return r;
+    }
+    *tracker = opened;
+    return 0;
+}
+
+void blx_tracker_close(struct blx_tracker *tracker)
+{
+    if (tracker == NULL)
+        return;
+    blx_pins_close(&tracker->pins);
+    free_tracker(tracker);
+}
+
+void blx_tracker_destroy(struct blx_tracker *tracker)
+{
+    if (tracker == NULL)
+        return;
+    blx_pins_remove(&tracker->pins);
+    free_tracker(tracker);
+}
+
+bool blx_tracker_adopted(const struct blx_tracker *tracker)
+{
+    return tracker->adopted;
+}
+
+const struct blx_generation *blx_tracker_generation(const struct blx_tracker *tracker)
+{
+    return &tracker->generation;
+}
+
+unsigned blx_tracker_block_shift(const struct blx_tracker *tracker)
+{
+    return tracker->identity.block_shift;
+}
+
+uint64_t blx_tracker_blocks(const struct blx_tracker *tracker)
+{
+    return tracker->blocks;
+}
+
+uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker)
+{
+    return tracker->dirty;
+}
+
+/* The runs that every copy of a tracepoint's program left out at most: what the luckiest copy left
+ * out. */
+static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepoint,
+                             uint64_t *missed)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned copy = 0; copy < BLX_TRACKER_COPIES; copy++) {
+        int fd = tracker->programs[tracepoint * BLX_TRACKER_COPIES + copy];
+        if (fd < 0)
+            continue;
+        struct bpf_prog_info info = {0};
+        uint32_t bytes = sizeof(info);
+        int r = bpf_obj_get_info_by_fd(fd, &info, &bytes);
+        if (r < 0)
+            return r;
+        if (info.recursion_misses < least)
+            least = info.recursion_misses;
+    }
+    *missed = least == UINT64_MAX ? 0 : least;
+    return 0;
+}
+
+static uint64_t largest(const __u64 sums[BLX_TRACKER_COPIES])
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++)
+        if (sums[i] > most)
+            most = sums[i];
+    return most;
+}
+
+static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_counts *sum)
+{
+    *sum = (struct blx_tracker_counts){0};
+    for (int cpu = 0; cpu < tracker->cpus; cpu++) {
+        const struct blx_tracker_counts *one = &tracker->counts[cpu];
+        for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++) {
+            sum->events[i] += one->events[i];
+            sum->queued[i] += one->queued[i];
+        }
+        for (unsigned i = 0; i < BLX_TRACEPOINT_COUNT; i++)
+            sum->saturated[i] += one->saturated[i];
+        sum->passthrough += one->passthrough;
+        sum->unmarked += one->unmarked;
+    }
+}
+
+int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
+                         struct blx_error *err)
+{
+    uint32_t zero = 0;
+    int r = bpf_map_lookup_elem(tracker->counts_fd, &zero, tracker->counts);
+    if (r < 0)
+        return blx_error_errno(err, r, "cannot read the counters of the tracker in '%s'",
+                               tracker->pins.path);
+    struct blx_tracker_counts sum;
+    sum_counts(tracker, &sum);
+    struct blx_tracker_counters result = {
+        .events = largest(sum.events),
+        .passthrough = sum.passthrough,
+        .unmarked = sum.unmarked,
+    };
+    for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++)
+        result.queued += sum.queued[i] + sum.events[i];
+    for (unsigned i = 0; i < BLX_TRACEPOINT_COUNT; i++) {
+        uint64_t missed = 0;
+        /* While not all copies were ever active at once, each event was seen by one of them,
+         * whatever the others missed. */
+        if (sum.saturated[i] == 0 || (i == BLX_TRACEPOINT_QUEUE && !tracker->identity.bio_based))
+            continue;
+        r = tracepoint_missed(tracker, i, &missed);
+        if (r < 0)
+            return blx_error_errno(err, r, "cannot read the missed runs of the tracker in '%s'",
+                                   tracker->pins.path);
+        result.missed += missed;
+    }
+    *counters = result;
+    return 0;
+}

@@ -1,0 +1,331 @@
+/*
+ * The dirty bitmap's writer: marks the blocks of one volume that writes have changed, at their
+ * completion.
+ *
+ * Why at completion: the agent clears a bit, then reads the block. A write that lands after the
+ * read began is completed later still, so its mark comes after the clearing and stays (I1). A mark
+ * at queue time could be cleared before the write lands.
+ *
+ * What is marked:
+ * - Request-based disks (virtio, nvme, scsi, loop) report block_rq_complete for each finished
+ * piece, bio-based ones (zram, dm, md) only block_bio_complete. Both are always attached: nothing
+ * but speed depends on telling the two apart.
+ * - A bio-based driver may have moved the bio's iterator on before it completes it, so there its
+ * range is remembered at block_bio_queue. That fires once for a bio, with the whole range, and the
+ * parts split off it are completed before it is.
+ * - Discards may be merged from bios that do not touch each other; their request has no one range,
+ * so the bios are walked.
+ * - Every operation with the lowest bit set changes data. Failed ones are marked too: what the disk
+ * holds then is unknown.
+ *
+ * What cannot be marked is counted, and the agent rescans: passthrough commands, zone resets and
+ * everything else that changes data without a range. A passthrough command that changes data
+ * without sending any (REQ_OP_DRV_IN) is not told from an inquiry.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "tracker.h"
+
+enum {
+    SECTOR_SHIFT = 9,
+    WORD_BITS = 64,
+    INLINE_WORDS = 8,     /* 2 MiB of 4 KiB blocks: nearly every write */
+    BOUNDED_WORDS = 1024, /* what the verifier accepts as a loop where there is no bpf_loop() */
+    DISCARD_BIOS = 256,   /* of one request: the most that nvme and virtio take */
+};
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Set by the agent before the programs are loaded. */
+const volatile __u32 disk_major = 0;
+const volatile __u32 disk_minor = 0;
+const volatile __u64 first_sector = 0;
+const volatile __u64 end_sector = 0;
+const volatile __u32 block_shift = 12;
+const volatile bool bio_based = false;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1); /* the agent sets the number of words */
+    __type(key, __u32);
+    __type(value, __u64);
+} dirty SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct blx_tracker_counts);
+} counts SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct blx_tracker_identity);
+} identity SEC(".maps");
+
+/* Preallocated (no BPF_F_NO_PREALLOC): an allocation at this place could fail, or recurse into the
+ * block layer. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1); /* BLX_TRACKER_PENDING_BIOS where the device is bio-based */
+    __type(key, __u64);
+    __type(value, struct blx_tracker_range);
+} pending SEC(".maps");
+
+static __always_inline struct blx_tracker_counts *counts_get(void)
+{
+    __u32 zero = 0;
+    return bpf_map_lookup_elem(&counts, &zero);
+}
+
+static __noinline int count_unmarked(void)
+{
+    struct blx_tracker_counts *c = counts_get();
+    if (c)
+        c->unmarked++;
+    return 0;
+}
+
+/*
+ * The plain test spares the CPUs a fight for the cache line of a word that is marked again and
+ * again. It is safe because a full barrier (the fetch-and-add in enter()) stands between the landed
+ * write and the test: if the test sees the bit, the agent's exchange that clears it comes later,
+ * and the read after the exchange sees the write.
+ */
+static __always_inline void mark_word(__u64 word, __u64 bits)
+{
+    __u32 key = word;
+    volatile __u64 *value = bpf_map_lookup_elem(&dirty, &key);
+    if (!value) {
+        count_unmarked();
+        return;
+    }
+    if ((*value & bits) == bits)
+        return;
+    if (bits == ~0ULL)
+        *value = bits; /* nothing is lost by overwriting: all bits are set */
+    else
+        __sync_fetch_and_or((__u64 *)value, bits);
+}
+
+static int mark_nth_word(__u32 index, const __u64 *first_word)
+{
+    mark_word(*first_word + index, ~0ULL);
+    return 0;
+}
+
+/* Marks `count` words from `word` on, wholly. */
+static __always_inline void mark_words(__u64 word, __u64 count)
+{
+    if (count <= INLINE_WORDS) {
+        for (__u32 i = 0; i < INLINE_WORDS && i < count; i++)
+            mark_word(word + i, ~0ULL);
+    } else if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
+        if (bpf_loop(count, mark_nth_word, &word, 0) != (long)count)
+            count_unmarked();
+    } else if (count <= BOUNDED_WORDS) {
+        for (__u32 i = 0; i < BOUNDED_WORDS && i < count; i++)
+            mark_word(word + i, ~0ULL);
+    } else {
+        count_unmarked();
+    }
+}
+
+/*
+ * Marks the blocks that the sectors touch, those outside of the volume left out. Global, so that
+ * the verifier looks at it once and not at each call.
+ */
+__noinline int mark(__u64 sector, __u64 sectors)
+{
+    if (sectors == 0 || sector >= end_sector)
+        return 0;
+    if (sectors > end_sector - sector)
+        sectors = end_sector - sector;
+    __u64 end = sector + sectors;
+    if (end <= first_sector)
+        return 0;
+    if (sector < first_sector)
+        sector = first_sector;
+
+    __u32 shift = block_shift - SECTOR_SHIFT;
+    __u64 first = (sector - first_sector) >> shift;
+    __u64 last = (end - 1 - first_sector) >> shift;
+    __u64 first_word = first / WORD_BITS;
+    __u64 last_word = last / WORD_BITS;
+    __u64 first_bits = ~0ULL << (first % WORD_BITS);
+    __u64 last_bits = ~0ULL >> (WORD_BITS - 1 - last % WORD_BITS);
+    if (first_word == last_word) {
+        mark_word(first_word, first_bits & last_bits);
+        return 0;
+    }
+    mark_word(first_word, first_bits);
+    mark_word(last_word, last_bits);
+    mark_words(first_word + 1, last_word - first_word - 1);
+    return 0;
+}
+
+/* The request's bios from the first unfinished one on. */
+static __always_inline void mark_bios(struct bio *bio)
+{
+    for (int i = 0; i < DISCARD_BIOS; i++) {
+        if (!bio)
+            return;
+        mark(bio->bi_iter.bi_sector, bio->bi_iter.bi_size >> SECTOR_SHIFT);
+        bio = bio->bi_next;
+    }
+    if (bio)
+        count_unmarked();
+}
+
+static __always_inline bool changes_data(__u32 op)
+{
+    return op & 1;
+}
+
+static __always_inline bool is_our_disk(struct gendisk *disk)
+{
+    return disk && (__u32)disk->first_minor == disk_minor && (__u32)disk->major == disk_major;
+}
+
+static __always_inline struct gendisk *request_disk(struct request *rq)
+{
+    if (bpf_core_field_exists(struct request_queue, disk))
+        return rq->q->disk;
+    return ((struct request___with_disk *)rq)->rq_disk;
+}
+
+/*
+ * Around each run. The sum is kept with an atomic operation that fetches: it is the full barrier
+ * that mark_word() needs.
+ */
+static __always_inline struct blx_tracker_counts *enter(int tracepoint)
+{
+    struct blx_tracker_counts *c = counts_get();
+    if (c && __sync_fetch_and_add(&c->running[tracepoint], 1) + 1 >= BLX_TRACKER_COPIES)
+        c->saturated[tracepoint]++;
+    return c;
+}
+
+static __always_inline void leave(struct blx_tracker_counts *c, int tracepoint)
+{
+    __sync_fetch_and_add(&c->running[tracepoint], -1);
+}
+
+static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct bio *bio)
+{
+    __u32 op = bio->bi_opf & REQ_OP_MASK;
+    if (!changes_data(op) || !is_our_disk(bio->bi_bdev->bd_disk))
+        return;
+    struct blx_tracker_range range = {bio->bi_iter.bi_sector, bio->bi_iter.bi_size >> SECTOR_SHIFT};
+    if (bio_based) {
+        __u64 key = (__u64)bio;
+        if (bpf_map_update_elem(&pending, &key, &range, BPF_ANY) != 0)
+            c->unmarked++;
+    }
+    /* A write of nothing is a flush. */
+    if (range.sectors != 0 || op != REQ_OP_WRITE)
+        c->queued[copy]++;
+}
+
+static __always_inline void complete_request(struct blx_tracker_counts *c, int copy,
+                                             struct request *rq, __u32 bytes)
+{
+    __u32 op = rq->cmd_flags & REQ_OP_MASK;
+    if (!changes_data(op) || !is_our_disk(request_disk(rq)))
+        return;
+    if (op >= REQ_OP_FIRST_PASSTHROUGH) {
+        c->passthrough++;
+        return;
+    }
+    if (bytes == 0) {
+        /* A write of nothing is the end of a flush; anything else has a range that we do not know
+         * (zone reset). */
+        if (op != REQ_OP_WRITE)
+            c->unmarked++;
+        return;
+    }
+    c->events[copy]++;
+    mark(rq->__sector, ((__u64)bytes + (1 << SECTOR_SHIFT) - 1) >> SECTOR_SHIFT);
+    if (op == REQ_OP_DISCARD)
+        mark_bios(rq->bio);
+}
+
+static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy, struct bio *bio)
+{
+    __u32 op = bio->bi_opf & REQ_OP_MASK;
+    if (!changes_data(op))
+        return;
+    bool known = false;
+    __u64 sectors = 0;
+    if (bio_based) {
+        /* By the address before the disk is compared: the driver may have sent the bio on to
+         * another disk. */
+        __u64 key = (__u64)bio;
+        struct blx_tracker_range *range = bpf_map_lookup_elem(&pending, &key);
+        if (range) {
+            known = true;
+            sectors = range->sectors;
+            mark(range->sector, sectors);
+            /* The copies run in the order of their numbers; the ones before the last need the
+             * entry, too. */
+            if (copy == BLX_TRACKER_COPIES - 1)
+                bpf_map_delete_elem(&pending, &key);
+        }
+    }
+    if (is_our_disk(bio->bi_bdev->bd_disk)) {
+        __u64 left = bio->bi_iter.bi_size >> SECTOR_SHIFT;
+        mark(bio->bi_iter.bi_sector, left);
+        if (bio_based && !known && left == 0)
+            c->unmarked++;
+        sectors |= left;
+    }
+    if (sectors != 0)
+        c->events[copy]++;
+}
+
+/* A program names all arguments of its tracepoint up to the last one that it needs. */
+#pragma clang diagnostic ignored "-Wunused-parameter"
+
+#define PROGRAMS(copy)                                                                             \
+    SEC("tp_btf/block_bio_queue")                                                                  \
+    int BPF_PROG(bio_queue_##copy, struct bio *bio)                                                \
+    {                                                                                              \
+        struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_QUEUE);                                \
+        if (!c)                                                                                    \
+            return 0;                                                                              \
+        queue(c, copy, bio);                                                                       \
+        leave(c, BLX_TRACEPOINT_QUEUE);                                                            \
+        return 0;                                                                                  \
+    }                                                                                              \
+    SEC("tp_btf/block_rq_complete")                                                                \
+    int BPF_PROG(rq_complete_##copy, struct request *rq, int error, unsigned int bytes)            \
+    {                                                                                              \
+        struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_RQ_COMPLETE);                          \
+        if (!c)                                                                                    \
+            return 0;                                                                              \
+        complete_request(c, copy, rq, bytes);                                                      \
+        leave(c, BLX_TRACEPOINT_RQ_COMPLETE);                                                      \
+        return 0;                                                                                  \
+    }                                                                                              \
+    SEC("tp_btf/block_bio_complete")                                                               \
+    int BPF_PROG(bio_complete_##copy, struct request_queue *q, struct bio *bio)                    \
+    {                                                                                              \
+        struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_BIO_COMPLETE);                         \
+        if (!c)                                                                                    \
+            return 0;                                                                              \
+        complete_bio(c, copy, bio);                                                                \
+        leave(c, BLX_TRACEPOINT_BIO_COMPLETE);                                                     \
+        return 0;                                                                                  \
+    }
+
+PROGRAMS(0)
+PROGRAMS(1)
+PROGRAMS(2)
+_Static_assert(BLX_TRACKER_COPIES == 3, "as many as PROGRAMS() above");

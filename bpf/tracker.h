@@ -1,0 +1,72 @@
+/*
+ * What the tracker's programs in the kernel and the agent agree on: the layout of the small maps
+ * and the names of the programs. Native byte order and alignment, because both live on one machine.
+ *
+ * BLX_TRACKER_LAYOUT changes with everything that a tracker which an older agent left behind would
+ * do differently: maps, meanings, and bug fixes of the programs. An agent never adopts another
+ * layout; it makes a new tracker, and the volume is rescanned.
+ */
+#pragma once
+
+#ifdef __bpf__
+#include "kernel.h"
+#else
+#include <linux/types.h>
+#endif
+
+enum {
+    BLX_TRACKER_MAGIC = 0x54584c42, /* "BLXT" */
+    BLX_TRACKER_LAYOUT = 1,
+
+    /*
+     * The kernel leaves a program out for an event that interrupts a run of the same program on the
+     * same CPU. Each context (task, softirq, hardirq) is inside one copy at most, so of three
+     * copies one is always free for the event of the innermost context.
+     */
+    BLX_TRACKER_COPIES = 3,
+
+    BLX_TRACKER_PENDING_BIOS = 65536, /* bios of a bio-based device in flight at once */
+};
+
+/* The tracepoints: indexes of the arrays below. */
+enum {
+    BLX_TRACEPOINT_QUEUE,       /* block_bio_queue */
+    BLX_TRACEPOINT_RQ_COMPLETE, /* block_rq_complete */
+    BLX_TRACEPOINT_BIO_COMPLETE /* block_bio_complete */,
+    BLX_TRACEPOINT_COUNT,
+};
+
+/* Map `identity`, one entry: what the bitmap is of. All zero until the tracker is complete. */
+struct blx_tracker_identity {
+    __u32 magic;
+    __u32 layout;
+    __u8 generation[16];
+    __u32 disk_major;
+    __u32 disk_minor;
+    __u64 disk_seq;
+    __u64 first_sector; /* of the volume on its disk */
+    __u64 end_sector;
+    __u32 block_shift;
+    __u32 bio_based;
+};
+
+/*
+ * Map `counts`, one entry a CPU. The counters of one copy are written by that copy only, which
+ * never interrupts itself; the others may lose an increment to a nested run but always grow, and
+ * growth is all that is asked of them.
+ */
+struct blx_tracker_counts {
+    __u64 running[BLX_TRACEPOINT_COUNT];   /* copies that are active on this CPU now */
+    __u64 saturated[BLX_TRACEPOINT_COUNT]; /* times that all copies were active at once: only then
+                                              an event can pass all of them */
+    __u64 queued[BLX_TRACKER_COPIES];
+    __u64 events[BLX_TRACKER_COPIES];
+    __u64 passthrough;
+    __u64 unmarked;
+};
+
+/* Map `pending`: the range of a bio when it was queued, by its address. */
+struct blx_tracker_range {
+    __u64 sector;
+    __u64 sectors; /* 0: a flush without data */
+};
