@@ -158,6 +158,8 @@ static size_t scalar_length(const char *text, unsigned depth)
     size_t length = depth == 0 ? strlen(text) : strcspn(text, ",]}");
     if (text[0] == '\'') {
         const char *end = strchr(text + 1, '\'');
+        while (end != NULL && end[1] == '\'')
+            end = strchr(end + 2, '\'');
         if (end != NULL)
             return (size_t)(end - text) + 1;
     }

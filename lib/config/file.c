@@ -47,12 +47,13 @@ static void prefix_place(const struct place *place, struct blx_error *err)
                      config_setting_name(place->setting));
 }
 
-static int wrong_type(const struct place *place, const char *wanted, const char *example,
-                      struct blx_error *err)
+/* `value` is the setting, or an entry of its list. */
+static int wrong_type(const struct place *place, const config_setting_t *value, const char *wanted,
+                      const char *example, struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
     int rc = blx_error_set(err, -EINVAL, "%s where %s is wanted; write %s: %s",
-                           type_name(config_setting_type(place->setting)), wanted, name, example);
+                           type_name(config_setting_type(value)), wanted, name, example);
     prefix_place(place, err);
     return rc;
 }
@@ -100,7 +101,7 @@ static int apply_scalar(const struct place *place, const struct blx_option *opti
     char buffer[64];
     const char *text = value_text(option, value, buffer);
     if (text == NULL)
-        return wrong_type(place, wanted_type(option), option->example, err);
+        return wrong_type(place, value, wanted_type(option), option->example, err);
     struct blx_error cause = {0};
     int rc = blx_option_set(option, text, config, &cause);
     if (rc < 0) {
@@ -160,7 +161,7 @@ static int apply_tls_key(const struct place *place, struct blx_config_tls *tls,
     if (field == NULL)
         rc = blx_error_set(err, -EINVAL, "unknown key; 'tls' has ca, cert and key");
     else if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
-        return wrong_type(place, "a text in double quotes", example, err);
+        return wrong_type(place, place->setting, "a text in double quotes", example, err);
     else if (config_setting_get_string(place->setting)[0] == '\0')
         rc = blx_error_set(err, -EINVAL, "the value is empty; write %s: %s", name, example);
     else if ((*field = strdup(config_setting_get_string(place->setting))) == NULL)
@@ -175,7 +176,7 @@ static int apply_tls(const struct place *group, struct blx_config *config, struc
     static const char example[] = "{ ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\" }";
     struct blx_config_tls *tls = &config->tls;
     if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
-        return wrong_type(group, "a group", example, err);
+        return wrong_type(group, group->setting, "a group", example, err);
     for (int i = 0; i < config_setting_length(group->setting); i++) {
         struct place place = {.path = group->path,
                               .group = "tls.",

@@ -1,0 +1,3 @@
+foreach(noun IN ITEMS block_yaml file flags)
+    blx_unit_test(config/${noun} SOURCES config/fixture.c)
+endforeach()
