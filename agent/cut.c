@@ -207,6 +207,8 @@ static int read_frozen(struct scene *scene, struct blx_cut *cut, struct blx_erro
             rc = -ETIMEDOUT;
         if (thawed < 0)
             blx_log_error("%s", thaw_error.message);
+        if (rc == 0 && thawed < 0)
+            rc = -ECANCELED;
     }
     blx_log_release();
     return rc;
@@ -223,20 +225,32 @@ static void replace_guard(struct blx_agent *agent)
         blx_log_error("%s", error.message);
 }
 
+/* What keeps an attempt from standing, but is worth another one; NULL where it is neither. */
+static const char *why_not(int rc)
+{
+    switch (rc) {
+    case -EPIPE:
+        return "the freeze guard had died";
+    case -ETIMEDOUT:
+        return "the freeze took longer than the freeze-limit";
+    case -ECANCELED:
+        return "somebody else thawed a filesystem";
+    default:
+        return NULL;
+    }
+}
+
 static int attempt_frozen(struct scene *scene, struct blx_cut *cut, struct blx_error *err)
 {
     struct blx_agent *agent = scene->agent;
     if (agent->freezer == NULL)
         replace_guard(agent);
-    if (agent->freezer == NULL)
-        return blx_error_set(err, -EAGAIN, "no freeze guard");
-    int rc = read_frozen(scene, cut, err);
-    if (rc == -EPIPE)
+    int rc = agent->freezer != NULL ? read_frozen(scene, cut, err) : -EPIPE;
+    if (rc == -EPIPE && agent->freezer != NULL)
         replace_guard(agent);
-    if (rc == -EPIPE || rc == -ETIMEDOUT) {
-        snprintf(cut->note, sizeof(cut->note), "%s",
-                 rc == -EPIPE ? "the freeze guard had died"
-                              : "the freeze took longer than the freeze-limit");
+    const char *note = why_not(rc);
+    if (note != NULL) {
+        snprintf(cut->note, sizeof(cut->note), "%s", note);
         blx_error_clear(err);
         return -EAGAIN;
     }
