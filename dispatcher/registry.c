@@ -317,6 +317,8 @@ bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
         memcpy(agent->agent_id, entry->agent_id, sizeof(agent->agent_id));
         memcpy(agent->peer, entry->peer, sizeof(agent->peer));
         agent->status = entry->status;
+        if (agent->status.state == BLX_AGENT_OFFLINE) /* it has not said yet */
+            agent->status.state = entry->full_pass ? BLX_AGENT_FULL_SYNC : BLX_AGENT_LIVE;
         agent->last_checkpoint = entry->last_checkpoint;
         agent->last_consistency = entry->last_consistency;
         agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;

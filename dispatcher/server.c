@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -62,11 +61,8 @@ static void start_session(struct blx_dispatcher *dispatcher, int fd,
 {
     char peer[BLX_TEXT_BYTES] = "an unknown address";
     struct blx_error err = {0};
-    int on = 1;
 
     format_address(address, length, peer);
-    /* An acknowledgement is small and should not wait for company. A refusal costs latency only. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (blx_session_start(dispatcher, fd, peer, &err) < 0)
         log_refusal(dispatcher, peer, err.message);
 }

@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -160,27 +158,6 @@ static bool send_end(struct blx_session *session, int rc, const struct blx_error
     return blx_session_send(session, &message, NULL) == 0;
 }
 
-/*
- * Closing a socket with unread data makes the kernel send a reset, which can overtake the last
- * word. So wait a little until the agent has closed its end, and throw away what it still sends.
- */
-static void linger(int socket_fd)
-{
-    uint8_t sink[4096];
-    uint64_t until_ns = blx_clock_ns() + LINGER_MS * UINT64_C(1000000);
-    struct pollfd fds = {.fd = socket_fd, .events = POLLIN};
-
-    shutdown(socket_fd, SHUT_WR);
-    for (;;) {
-        uint64_t now_ns = blx_clock_ns();
-        if (now_ns >= until_ns || poll(&fds, 1, (int)((until_ns - now_ns) / 1000000) + 1) <= 0)
-            return;
-        ssize_t got = recv(socket_fd, sink, sizeof(sink), MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            return;
-    }
-}
-
 static void session_main(void *arg)
 {
     struct blx_session *session = arg;
@@ -203,7 +180,7 @@ static void session_main(void *arg)
                        rc == 0 ? "the agent ended its session before the checkpoint was done"
                                : err.message);
     if (said)
-        linger(session->entry.socket_fd);
+        blx_conn_linger(session->conn, LINGER_MS); /* lest the last word is lost to a reset */
     session_free(session);
 }
 

@@ -1,0 +1,144 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/server.h"
+#include "fake_site.h"
+#include "tls/pki.h"
+
+static void *server_main(void *arg)
+{
+    struct fake_site *site = arg;
+    struct blx_error err = {0};
+    if (blx_server_run(&site->dispatcher, site->listen_fd, site->stop_fd, &err) < 0)
+        fprintf(stderr, "server: %s\n", err.message);
+    return NULL;
+}
+
+static void make_tls(struct fake_site *site)
+{
+    char ca[128], cert[128], key[128];
+    snprintf(ca, sizeof(ca), "%s/pki/ca.pem", site->data_dir);
+    snprintf(cert, sizeof(cert), "%s/pki/dispatcher.pem", site->data_dir);
+    snprintf(key, sizeof(key), "%s/pki/dispatcher.key", site->data_dir);
+    const struct blx_tls_files files = {.ca = ca, .cert = cert, .key = key};
+    assert_int_equal(blx_pki_ensure(site->data_dir, NULL), 0);
+    assert_int_equal(blx_tls_context_new_server(&files, &site->tls, NULL), 0);
+}
+
+void fake_site_resume(struct fake_site *site)
+{
+    struct blx_error err = {0};
+    site->store.lock_fd = -1;
+    if (blx_store_open(site->data_dir, BLX_STORE_WRITE, &site->store, &err) < 0)
+        fail_msg("%s", err.message);
+    make_tls(site);
+    site->listen_fd = blx_address_listen("127.0.0.1:0", &err);
+    assert_true(site->listen_fd >= 0);
+    assert_int_equal(blx_server_address(site->listen_fd, site->address, NULL), 0);
+    site->stop_fd = eventfd(0, EFD_CLOEXEC);
+    site->dispatcher = (struct blx_dispatcher){
+        .store = &site->store,
+        .tls = site->tls,
+        .sync_freq_ms = 60 * 1000,
+        .heartbeat_ms = site->heartbeat_ms,
+        .refusals = BLX_RATE_INIT,
+    };
+    assert_int_equal(blx_registry_init(&site->dispatcher.registry, BLX_DISPATCHER_MAX_PENDING), 0);
+    assert_int_equal(blx_threads_init(&site->dispatcher.sessions, UINT_MAX), 0);
+    assert_int_equal(blx_control_start(&site->dispatcher, &site->control, NULL), 0);
+    assert_int_equal(pthread_create(&site->server, NULL, server_main, site), 0);
+}
+
+struct fake_site *fake_site_start(uint64_t heartbeat_ms)
+{
+    struct fake_site *site = calloc(1, sizeof(*site));
+    assert_non_null(site);
+    site->heartbeat_ms = heartbeat_ms;
+    strcpy(site->dir, "/tmp/blx-dispatcher-XXXXXX");
+    assert_non_null(mkdtemp(site->dir));
+    snprintf(site->data_dir, sizeof(site->data_dir), "%s/data", site->dir);
+    blx_log_set_level(BLX_LOG_ERROR);
+    fake_site_resume(site);
+    static const char *const agents[] = {"web1", "web10"};
+    for (size_t i = 0; i < 2; i++) {
+        char pem[64];
+        snprintf(pem, sizeof(pem), "%s/%s.pem", site->dir, agents[i]);
+        assert_int_equal(blx_pki_enroll(site->data_dir, agents[i], pem, NULL), 0);
+    }
+    return site;
+}
+
+void fake_site_halt(struct fake_site *site)
+{
+    uint64_t deadline_ns = blx_clock_ns() + UINT64_C(20) * 1000000000;
+    assert_int_equal(eventfd_write(site->stop_fd, 1), 0);
+    pthread_join(site->server, NULL);
+    blx_registry_stop(&site->dispatcher.registry);
+    assert_int_equal(blx_control_stop(site->control, deadline_ns), 0);
+    assert_int_equal(blx_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
+    blx_threads_done(&site->dispatcher.sessions);
+    blx_registry_done(&site->dispatcher.registry);
+    blx_tls_context_free(site->tls);
+    blx_store_close(&site->store);
+    close(site->listen_fd);
+    close(site->stop_fd);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void fake_site_stop(struct fake_site *site)
+{
+    fake_site_halt(site);
+    assert_int_equal(nftw(site->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    free(site);
+}
+
+struct blx_conn *fake_site_control(const struct fake_site *site)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct blx_conn *conn = NULL;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", site->data_dir,
+             BLX_CONTROL_SOCKET_NAME);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(blx_conn_new(fd, NULL, 10000, &conn, NULL), 0);
+    return conn;
+}
+
+void fake_site_ask(struct fake_site *site, const char *agent_id, struct blx_registry_waiter *waiter)
+{
+    *waiter = (struct blx_registry_waiter){.event_fd = eventfd(0, EFD_CLOEXEC)};
+    struct blx_error err = {0};
+    if (blx_registry_ask(&site->dispatcher.registry, agent_id, waiter, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+struct blx_control_done fake_site_outcome(struct fake_site *site,
+                                          struct blx_registry_waiter *waiter)
+{
+    eventfd_t ignored;
+    assert_int_equal(eventfd_read(waiter->event_fd, &ignored), 0);
+    assert_true(blx_registry_unask(&site->dispatcher.registry, waiter));
+    close(waiter->event_fd);
+    return waiter->outcome;
+}

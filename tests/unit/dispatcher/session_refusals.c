@@ -1,0 +1,162 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "fake_agent.h"
+
+static int setup(void **state)
+{
+    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fake_site_stop(*state);
+    return 0;
+}
+
+static void session_refuses_another_agents_certificate(void **state)
+{
+    struct fake_site *site = *state;
+    struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
+    fake_agent_hello(agent, "web10");
+    fake_agent_expect_error(agent, "the certificate is for 'web1', not for 'web10'");
+    fake_agent_close(agent);
+    assert_false(blx_store_has_agent(&site->store, "web10"));
+    assert_false(blx_store_has_agent(&site->store, "web1"));
+}
+
+static void session_refuses_a_protocol_that_it_does_not_know(void **state)
+{
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    const struct blx_message hello = {
+        .type = BLX_MESSAGE_HELLO,
+        .hello = {.version_min = 2,
+                  .version_max = 3,
+                  .volume_count = 1,
+                  .agent_id = "web1",
+                  .software = "fake 2"},
+    };
+    fake_agent_send(agent, &hello);
+    fake_agent_expect_error(agent, "versions 2 to 3");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_to_begin_without_hello(void **state)
+{
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    const struct blx_message status = {.type = BLX_MESSAGE_STATUS,
+                                       .status = {.state = BLX_AGENT_LIVE}};
+    fake_agent_send(agent, &status);
+    fake_agent_expect_error(agent, "expected HELLO, got STATUS");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_frames_out_of_order(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_frame(agent, 3, 1, 1, 0x22);
+    fake_agent_expect_error(agent, "frame 3");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_frames_outside_the_volume(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_frame(agent, 1, FAKE_VOLUME_BLOCKS - 1, 2, 0x11);
+    fake_agent_expect_error(agent, "");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_frames_of_a_volume_that_has_not_begun(void **state)
+{
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    fake_agent_greet(agent, "web1");
+    fake_agent_frame(agent, 1, 0, 1, 0x11);
+    fake_agent_expect_error(agent, "which has not begun");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_a_volume_out_of_order(void **state)
+{
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    fake_agent_hello(agent, "web1");
+    fake_agent_expect(agent, BLX_MESSAGE_WELCOME);
+    const struct blx_message volume = {
+        .type = BLX_MESSAGE_VOLUME,
+        .volume = {.volume = 1,
+                   .block_shift = 12,
+                   .size_bytes = FAKE_VOLUME_BYTES,
+                   .generation = agent->generation,
+                   .name = "vda",
+                   .device = "/dev/vda"},
+    };
+    fake_agent_send(agent, &volume);
+    fake_agent_expect_error(agent, "expected VOLUME number 0, got number 1");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_a_begin_of_an_unknown_volume(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    const struct blx_message begin = {.type = BLX_MESSAGE_BEGIN,
+                                      .begin = {.volume = 1, .pass = BLX_PASS_FULL}};
+    fake_agent_send(agent, &begin);
+    fake_agent_expect_error(agent, "BEGIN of volume number 1, but there are 1");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_a_checkpoint_that_nobody_asked_for(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_cut(agent, 77, 0);
+    fake_agent_expect_error(agent, "the request 77, which was not asked for");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_a_checkpoint_of_frames_that_never_came(void **state)
+{
+    struct fake_site *site = *state;
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    struct blx_registry_waiter waiter;
+    fake_site_ask(site, "web1", &waiter);
+    uint64_t request =
+        fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;
+    fake_agent_cut(agent, request, 5);
+    fake_agent_expect_error(agent, "");
+    fake_agent_close(agent);
+    assert_false(fake_site_outcome(site, &waiter).ok);
+}
+
+static void session_refuses_messages_of_the_other_direction(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    const struct blx_message ack = {.type = BLX_MESSAGE_ACK, .ack = {.durable_seq = 1}};
+    fake_agent_send(agent, &ack);
+    fake_agent_expect_error(agent, "ACK is not expected here");
+    fake_agent_close(agent);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(session_refuses_another_agents_certificate),
+        TEST(session_refuses_a_protocol_that_it_does_not_know),
+        TEST(session_refuses_to_begin_without_hello),
+        TEST(session_refuses_frames_out_of_order),
+        TEST(session_refuses_frames_outside_the_volume),
+        TEST(session_refuses_frames_of_a_volume_that_has_not_begun),
+        TEST(session_refuses_a_volume_out_of_order),
+        TEST(session_refuses_a_begin_of_an_unknown_volume),
+        TEST(session_refuses_a_checkpoint_that_nobody_asked_for),
+        TEST(session_refuses_a_checkpoint_of_frames_that_never_came),
+        TEST(session_refuses_messages_of_the_other_direction),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
