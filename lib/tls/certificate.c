@@ -1,0 +1,165 @@
+#include "tls/certificate.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#include "tls/pem.h"
+#include "tls/tls.h"
+#include "wire/ssl_error.h"
+
+enum { SERIAL_BITS = 128, HOUR_SECONDS = 3600 };
+
+struct extension {
+    int nid;
+    const char *value;
+};
+
+static const struct extension ca_extensions[] = {
+    {NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
+    {NID_key_usage, "critical,keyCertSign,cRLSign"},
+    {NID_subject_key_identifier, "hash"},
+    {0, NULL},
+};
+static const struct extension dispatcher_extensions[] = {
+    {NID_basic_constraints, "critical,CA:FALSE"},
+    {NID_key_usage, "critical,digitalSignature"},
+    {NID_ext_key_usage, "serverAuth"},
+    {NID_subject_key_identifier, "hash"},
+    {NID_authority_key_identifier, "keyid:always"},
+    {NID_subject_alt_name, "DNS:" BLX_TLS_DISPATCHER_NAME},
+    {0, NULL},
+};
+static const struct extension agent_extensions[] = {
+    {NID_basic_constraints, "critical,CA:FALSE"},
+    {NID_key_usage, "critical,digitalSignature"},
+    {NID_ext_key_usage, "clientAuth"},
+    {NID_subject_key_identifier, "hash"},
+    {NID_authority_key_identifier, "keyid:always"},
+    {0, NULL},
+};
+static const struct extension *const extensions_of[] = {
+    [BLX_CERTIFICATE_CA] = ca_extensions,
+    [BLX_CERTIFICATE_DISPATCHER] = dispatcher_extensions,
+    [BLX_CERTIFICATE_AGENT] = agent_extensions,
+};
+
+int blx_certificate_new_key(EVP_PKEY **key, struct blx_error *err)
+{
+    EVP_PKEY *made = EVP_EC_gen("P-256");
+    if (made == NULL)
+        return blx_error_set(err, -EIO, "cannot make a key: %s", blx_ssl_reason());
+    *key = made;
+    return 0;
+}
+
+static bool set_serial(X509 *cert)
+{
+    BIGNUM *number = BN_new();
+    bool done = number != NULL &&
+                BN_rand(number, SERIAL_BITS, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1 &&
+                BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
+    BN_free(number);
+    return done;
+}
+
+static bool set_name(X509 *cert, const char *name)
+{
+    X509_NAME *subject = X509_get_subject_name(cert);
+    return X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8,
+                                      (const unsigned char *)name, -1, -1, 0) == 1;
+}
+
+static bool set_validity(X509 *cert, const X509 *ca, int days)
+{
+    if (X509_gmtime_adj(X509_getm_notBefore(cert), -HOUR_SECONDS) == NULL ||
+        X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL) == NULL)
+        return false;
+    if (ca != NULL && ASN1_TIME_compare(X509_get0_notAfter(cert), X509_get0_notAfter(ca)) > 0)
+        return X509_set1_notAfter(cert, X509_get0_notAfter(ca)) == 1;
+    return true;
+}
+
+static bool add_extensions(X509 *cert, const X509 *ca, const struct extension *extensions)
+{
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, (X509 *)(uintptr_t)ca, cert, NULL, NULL, 0);
+    for (; extensions->value != NULL; extensions++) {
+        X509_EXTENSION *made =
+            X509V3_EXT_conf_nid(NULL, &context, extensions->nid, extensions->value);
+        bool added = made != NULL && X509_add_ext(cert, made, -1) == 1;
+        X509_EXTENSION_free(made);
+        if (!added)
+            return false;
+    }
+    return true;
+}
+
+int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_PKEY *key,
+                         const X509 *ca, EVP_PKEY *ca_key, int days, X509 **cert,
+                         struct blx_error *err)
+{
+    BLX_CLEANUP_X509 X509 *made = X509_new();
+    const X509 *issuer = ca == NULL ? made : ca;
+    bool done = made != NULL && X509_set_version(made, X509_VERSION_3) == 1 && set_serial(made) &&
+                set_name(made, name) && set_validity(made, ca, days) &&
+                X509_set_issuer_name(made, X509_get_subject_name(issuer)) == 1 &&
+                X509_set_pubkey(made, key) == 1 &&
+                add_extensions(made, issuer, extensions_of[kind]) &&
+                X509_sign(made, ca_key, EVP_sha256()) > 0;
+    if (!done)
+        return blx_error_set(err, -EIO, "cannot make the certificate of '%s': %s", name,
+                             blx_ssl_reason());
+    *cert = blx_take_ptr(made);
+    return 0;
+}
+
+int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err)
+{
+    const X509_NAME *subject = X509_get_subject_name(cert);
+    int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (index < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, index) >= 0)
+        return blx_error_set(err, -EACCES, "the certificate does not have just one common name");
+    unsigned char *text = NULL;
+    const X509_NAME_ENTRY *entry = X509_NAME_get_entry(subject, index);
+    int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry));
+    struct blx_error reason = {0};
+    int rc = -EACCES;
+    if (length < 0 || strlen((const char *)text) != (size_t)length)
+        blx_error_set(err, rc, "the certificate's common name is no text");
+    else if (blx_name_check("certificate's common name", (const char *)text, &reason) < 0)
+        blx_error_set(err, rc, "%s", reason.message);
+    else
+        rc = 0;
+    if (rc == 0)
+        memcpy(name, text, (size_t)length + 1);
+    OPENSSL_free(text);
+    ERR_clear_error();
+    return rc;
+}
+
+const char *blx_certificate_verdict(int verify_result)
+{
+    switch (verify_result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "has expired (or a clock is wrong)";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "is not valid yet (a clock is wrong)";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        return "was signed by another authority than this side trusts";
+    case X509_V_ERR_INVALID_PURPOSE:
+        return "was not made for this purpose (an agent's cannot act as dispatcher, nor the "
+               "dispatcher's as agent)";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+        return "names another host than the one that was dialled";
+    default:
+        return X509_verify_cert_error_string(verify_result);
+    }
+}
