@@ -45,7 +45,7 @@ struct blx_config {
     struct blx_config_tls tls;
     uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
-    bool skip_free_space; /* off by default: an image is the disk byte for byte */
+    bool skip_free_space; /* on by default: what is free counts as zero */
     char *pre_freeze;  /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;

@@ -99,7 +99,7 @@ static const struct blx_option options[] = {
               true},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(skip_free_space),
-     .fallback = "no",
+     .fallback = "yes",
      .example = "true"},
     {.info = {"freeze", "yes|no",
               "freeze the filesystems for a checkpoint; without it one is crash-consistent at best",

@@ -90,7 +90,7 @@ static void what_is_not_given_has_its_default(void **state)
     assert_null(c->tls.ca);
     assert_int_equal(c->sync_freq_ms, 0);
     assert_int_equal(c->compression, BLX_CODEC_ZSTD);
-    assert_false(c->skip_free_space);
+    assert_true(c->skip_free_space);
     assert_int_equal(c->hook_timeout_ms, 30000);
     assert_int_equal(c->freeze_budget_ms, 200);
     assert_int_equal(c->freeze_limit_ms, 1000);
