@@ -1,0 +1,93 @@
+"""Every option of the table is in --help, in its man page and in the completions, and nothing else is."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
+BIN = pathlib.Path(os.environ["BLXREP_BIN"])
+TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
+COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status"]  # by bit, as in config.h
+PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
+PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
+
+
+def taken(command):
+    bit = 1 << COMMANDS.index(command)
+    return {o["name"] for o in TABLE if o["commands"] & bit}
+
+
+def read(path):
+    return (SOURCE / path).read_text()
+
+
+def flags_of_page(text):
+    return {f.replace("\\-", "-") for f in re.findall(r"(?m)^\\fB\\-\\-([a-z\\-]+)\\fR", text)}
+
+
+def bash_answer(line):
+    """What the completion offers for the words of `line`, the last of which is being typed."""
+    words = line.split(" ")
+    script = (
+        f"source {SOURCE}/etc/completions/blxrep.bash\n"
+        f"COMP_WORDS=({' '.join(repr(w) for w in words)})\nCOMP_CWORD={len(words) - 1}\n"
+        '_blxrep\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    return set(subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split())
+
+
+class Options(unittest.TestCase):
+    def test_help_lists_them(self):
+        for command in COMMANDS:
+            argv = PROGRAMS.get(command, ["blxrep", command])
+            done = subprocess.run([BIN / argv[0], *argv[1:], "--help"], capture_output=True, text=True, check=True)
+            listed = set(re.findall(r"(?m)^  --([a-z-]+)", done.stdout))
+            self.assertEqual(listed, taken(command), command)
+            self.assertEqual(done.stderr, "")
+
+    def test_man_pages_list_them(self):
+        for command, page in PAGES.items():
+            self.assertEqual(flags_of_page(read(page)), taken(command), page)
+        sections = dict(re.findall(r"(?ms)^\.SH ([A-Z]+)\n(.*?)(?=^\.SH |\Z)", read("cli/blxrep.1")))
+        for command in COMMANDS:
+            if command in PAGES:
+                continue
+            listed = flags_of_page(sections["OPTIONS"]) | flags_of_page(sections[command.upper()])
+            self.assertEqual(listed, taken(command), f"blxrep(1), {command}")
+
+    def test_man_page_of_the_file_lists_its_keys(self):
+        listed = {k.replace("\\-", "-") for k in re.findall(r"(?m)^\\fB([a-z\\-]+)\\fR \(", read("lib/config/blxrep-config.5"))}
+        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"tls"})
+
+    def test_bash_offers_them(self):
+        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --"}
+        for command in COMMANDS:
+            answer = bash_answer(lines.get(command, f"blxrep {command} --"))
+            self.assertEqual(answer, {f"--{name}" for name in taken(command)}, command)
+            if command not in PROGRAMS:
+                self.assertEqual(answer, bash_answer(f"blxrep dispatcher {command} --"), command)
+
+    def test_bash_offers_commands_and_values(self):
+        self.assertEqual(bash_answer("blxrep s"), {"start", "show", "status"})
+        self.assertEqual(bash_answer("blxrep dispatcher s"), {"start", "show", "status"})
+        self.assertEqual(bash_answer("blxrep start --mode = a"), {"agent"})
+        self.assertEqual(bash_answer("blxrep start --compression z"), {"zlib", "zstd"})
+        self.assertIn("--output", bash_answer("blxrep restore --force --o"))
+
+    def test_zsh_and_fish_know_them(self):
+        zsh, fish = read("etc/completions/_blxrep"), read("etc/completions/blxrep.fish")
+        names = {o["name"] for o in TABLE}
+        self.assertEqual(set(re.findall(r"(?m)^        ([a-z-]+) ['\"]\*?--", zsh)), names)
+        self.assertEqual(set(re.findall(r"-l ([a-z-]+) ", fish)) - {"commands", "none", "both", "daemons", "subcommands"}, names)
+
+    def test_every_argument_of_the_examples_in_the_man_pages_is_an_option(self):
+        for page in ["cli/blxrep.1", *PAGES.values(), "lib/config/blxrep-config.5"]:
+            named = {f.replace("\\-", "-") for f in re.findall(r"\\-\\-([a-z]+(?:\\-[a-z]+)*)", read(page))} - {"name"}
+            self.assertLessEqual(named, {o["name"] for o in TABLE}, page)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,176 @@
+#include "site.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int setup_with(void **state, size_t volume_count)
+{
+    *state = malloc(sizeof(struct site));
+    assert_non_null(*state);
+    site_init(*state, volume_count);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, 1);
+}
+
+static int setup_two(void **state)
+{
+    return setup_with(state, 2);
+}
+
+static int teardown(void **state)
+{
+    site_done(*state);
+    free(*state);
+    return 0;
+}
+
+#define RESTORE(site, ...)                                                                         \
+    run_blxrep(&(site)->run, "restore", "--agent=web1", (site)->data_dir, __VA_ARGS__, NULL)
+
+/* The path that was printed, which must be all of stdout. */
+static void printed(const struct site *site, const char *path)
+{
+    char line[PATH_MAX + 1];
+    snprintf(line, sizeof(line), "%s\n", path);
+    assert_string_equal(site->run.out, line);
+}
+
+static void put_file(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "mine", 4), 4);
+    close(fd);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static void every_checkpoint_restores_to_its_default_place(void **state)
+{
+    struct site *site = *state;
+    for (size_t c = 0; c < SITE_CHECKPOINTS; c++) {
+        char checkpoint[48], path[PATH_MAX];
+        snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[c]);
+        test_path(&site->store, path, "restore/web1-%" PRIu64 ".img", site->timestamps[c]);
+        RESTORE(site, checkpoint);
+        run_ended(&site->run, 0, NULL);
+        printed(site, path);
+        site_image_is(site, path, c, 0);
+    }
+}
+
+static void latest_and_minutes_name_a_checkpoint(void **state)
+{
+    struct site *site = *state;
+    char checkpoint[48], output[128], path[PATH_MAX];
+    site_option(site, output, "output", "a.img");
+    test_path(&site->store, path, "a.img");
+    RESTORE(site, "--checkpoint=latest", output);
+    run_ended(&site->run, 0, NULL);
+    site_image_is(site, path, SITE_CHECKPOINTS - 1, 0);
+    snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[0] / 100);
+    RESTORE(site, checkpoint, output, "--force");
+    run_ended(&site->run, 0, NULL);
+    printed(site, path);
+    site_image_is(site, path, 0, 0);
+    RESTORE(site, "--checkpoint=19990101000000", output);
+    run_ended(&site->run, 1, "19990101000000");
+    RESTORE(site, "--checkpoint=yesterday", output);
+    run_ended(&site->run, 2, "'yesterday'");
+}
+
+static void existing_file_is_replaced_with_force_only(void **state)
+{
+    struct site *site = *state;
+    char output[128], path[PATH_MAX];
+    site_option(site, output, "output", "a.img");
+    test_path(&site->store, path, "a.img");
+    put_file(path);
+    RESTORE(site, "--checkpoint=latest", output);
+    run_ended(&site->run, 1, path);
+    assert_non_null(strstr(site->run.err, "--force"));
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 4);
+    RESTORE(site, "--checkpoint=latest", output, "--force");
+    run_ended(&site->run, 0, NULL);
+    site_image_is(site, path, SITE_CHECKPOINTS - 1, 0);
+}
+
+static void several_volumes_become_one_image_each(void **state)
+{
+    struct site *site = *state;
+    char output[128], path[PATH_MAX];
+    site_option(site, output, "output", "images");
+    test_path(&site->store, path, "images");
+    RESTORE(site, "--checkpoint=latest", output);
+    run_ended(&site->run, 2, "is no directory");
+    assert_int_equal(mkdir(path, 0700), 0);
+    RESTORE(site, "--checkpoint=latest", output);
+    run_ended(&site->run, 0, NULL);
+    for (size_t v = 0; v < 2; v++) {
+        test_path(&site->store, path, "images/web1-%" PRIu64 "-sd%c.img", site->timestamps[2],
+                  (char)('a' + (int)v));
+        assert_non_null(strstr(site->run.out, path));
+        site_image_is(site, path, 2, v);
+    }
+}
+
+static void device_selects_a_volume_by_name_or_path(void **state)
+{
+    struct site *site = *state;
+    char output[128], path[PATH_MAX];
+    site_option(site, output, "output", "b.img");
+    test_path(&site->store, path, "b.img");
+    RESTORE(site, "--checkpoint=latest", "--device=/dev/sdb", output);
+    run_ended(&site->run, 0, NULL);
+    printed(site, path);
+    site_image_is(site, path, 2, 1);
+    test_path(&site->store, path, "restore/web1-%" PRIu64 "-sdb.img", site->timestamps[2]);
+    RESTORE(site, "--checkpoint=latest", "--device=sdb");
+    run_ended(&site->run, 0, NULL);
+    printed(site, path);
+    RESTORE(site, "--checkpoint=latest", "--device=/dev/sdc");
+    run_ended(&site->run, 1, "/dev/sda, /dev/sdb");
+}
+
+static void taken_name_is_found_before_anything_is_written(void **state)
+{
+    struct site *site = *state;
+    char first[PATH_MAX], second[PATH_MAX];
+    test_path(&site->store, first, "restore");
+    assert_int_equal(mkdir(first, 0700), 0);
+    test_path(&site->store, first, "restore/web1-%" PRIu64 "-sda.img", site->timestamps[2]);
+    test_path(&site->store, second, "restore/web1-%" PRIu64 "-sdb.img", site->timestamps[2]);
+    put_file(second);
+    RESTORE(site, "--checkpoint=latest");
+    run_ended(&site->run, 1, second);
+    assert_string_equal(site->run.out, "");
+    assert_false(exists(first));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(every_checkpoint_restores_to_its_default_place, setup),
+        TEST(latest_and_minutes_name_a_checkpoint, setup),
+        TEST(existing_file_is_replaced_with_force_only, setup),
+        TEST(several_volumes_become_one_image_each, setup_two),
+        TEST(device_selects_a_volume_by_name_or_path, setup_two),
+        TEST(taken_name_is_found_before_anything_is_written, setup_two),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

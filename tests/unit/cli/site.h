@@ -1,0 +1,30 @@
+/* A store with an agent "web1" of two volumes and three checkpoints, on which `blxrep` is run. */
+#pragma once
+
+#include "../store/fixture.h"
+#include "run.h"
+
+enum {
+    SITE_CHECKPOINTS = 3,
+    SITE_VOLUME_BYTES = 64 * TEST_BLOCK_BYTES,
+    SITE_FIRST_SECOND = 1795000000
+};
+
+struct site {
+    struct test_store store;
+    struct test_volume volumes[2]; /* "sda" and "sdb" */
+    uint8_t *images[SITE_CHECKPOINTS][2];
+    blx_timestamp timestamps[SITE_CHECKPOINTS];
+    char data_dir[96]; /* "--data-dir=..." */
+    struct run run;
+};
+
+/* `volume_count` 1 or 2. */
+void site_init(struct site *site, size_t volume_count);
+void site_done(struct site *site);
+
+/* "--NAME=DIR/text" into `option`. */
+void site_option(const struct site *site, char option[128], const char *name, const char *text);
+
+/* Compares a file with a volume's content at a checkpoint. */
+void site_image_is(const struct site *site, const char *path, size_t checkpoint, size_t volume);

@@ -1,0 +1,8 @@
+blx_unit_test(cli/main SOURCES cli/run.c)
+foreach(noun IN ITEMS control restore show)
+    blx_unit_test(cli/${noun} SOURCES cli/run.c cli/site.c store/fixture.c)
+endforeach()
+foreach(noun IN ITEMS control main restore show)
+    target_compile_definitions(unit_cli_${noun} PRIVATE BLXREP_PROGRAM="$<TARGET_FILE:blxrep_cli>")
+    add_dependencies(unit_cli_${noun} blxrep_cli)
+endforeach()
