@@ -58,6 +58,19 @@ class Options(unittest.TestCase):
             listed = flags_of_page(sections["OPTIONS"]) | flags_of_page(sections[command.upper()])
             self.assertEqual(listed, taken(command), f"blxrep(1), {command}")
 
+    def test_man_pages_name_the_defaults_of_the_help(self):
+        for command, page in {**PAGES, "start": "cli/blxrep.1"}.items():
+            argv = PROGRAMS.get(command, ["blxrep", command])
+            help_text = subprocess.run([BIN / argv[0], *argv[1:], "--help"], capture_output=True, text=True, check=True).stdout
+            entries = re.findall(r"(?ms)^  --([a-z-]+)(.*?)(?=^  --|^$)", help_text)
+            text = read(page).replace("\\-", "-")
+            for name, body in entries:
+                default = re.search(r"\(default: (.*)\)", " ".join(body.split()))
+                if default is None or name == "config":
+                    continue
+                entry = re.search(rf"(?m)^\\fB--{name}\\fR.*\n(.*)$", text).group(1)
+                self.assertRegex(entry, rf"The default is \\f[BI]{re.escape(default.group(1))}\\fR", f"{page}: {name}")
+
     def test_man_page_of_the_file_lists_its_keys(self):
         listed = {k.replace("\\-", "-") for k in re.findall(r"(?m)^\\fB([a-z\\-]+)\\fR \(", read("lib/config/blxrep-config.5"))}
         self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"tls"})
