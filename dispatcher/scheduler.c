@@ -31,9 +31,10 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static bool skip_beat(struct blx_registry_entry *entry, uint64_t period_ns, uint64_t now_ns)
 {
     entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
-    bool first = !entry->beat.skipping;
+    if (entry->beat.skipping || now_ns - entry->asked_ns < period_ns / 2)
+        return false;
     entry->beat.skipping = true;
-    return first;
+    return true;
 }
 
 static void describe(struct blx_scheduler_step *step, enum blx_scheduler_action action,

@@ -119,16 +119,16 @@ static int take_frame(struct blx_session *session, const struct blx_frame_messag
 static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
                           blx_timestamp timestamp, uint64_t asked_ns)
 {
-    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], frozen[BLX_UNIT_TEXT_BYTES];
+    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES];
     uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
 
     blx_log_info("agent '%s': committed checkpoint %" PRIu64
-                 ": consistency \"%s\"%s%s, %s received, took %s, frozen %s",
+                 ": consistency \"%s\"%s%s, %s received, took %s, frozen for %.1f ms",
                  session->agent_id, timestamp, blx_consistency_name(cut->consistency),
                  cut->note[0] != '\0' ? ": " : "", cut->note,
                  blx_size_format(frame_bytes - session->frame_bytes_at_checkpoint, received),
                  blx_duration_format((blx_clock_ns() - asked_ns) / 1000000, took),
-                 blx_duration_format(cut->freeze_ns / 1000000, frozen));
+                 (double)cut->freeze_ns / 1e6);
     session->frame_bytes_at_checkpoint = frame_bytes;
 }
 

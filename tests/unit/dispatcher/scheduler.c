@@ -96,16 +96,32 @@ static void scheduler_leaves_an_agent_alone_until_its_volumes_have_begun(void **
 
 static void scheduler_tells_once_that_a_busy_agent_skips_beats(void **state)
 {
-    struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
-    assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_ASKED);
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", recent);
     uint64_t beat_ns = blx_beat_next_ns("web1", period_ns, start_ns);
-    assert_int_equal(decide(*state, beat_ns).action, BLX_SCHEDULER_SKIPPED);
-    assert_int_equal(decide(*state, beat_ns).wake_ns, beat_ns + period_ns);
-    assert_int_equal(decide(*state, beat_ns + period_ns).action, BLX_SCHEDULER_WAIT);
+    decide(*state, start_ns);
+    assert_int_equal(decide(*state, beat_ns).action, BLX_SCHEDULER_ASKED);
+    assert_int_equal(decide(*state, beat_ns + period_ns).action, BLX_SCHEDULER_SKIPPED);
+    assert_int_equal(decide(*state, beat_ns + period_ns).wake_ns, beat_ns + 2 * period_ns);
+    assert_int_equal(decide(*state, beat_ns + 2 * period_ns).action, BLX_SCHEDULER_WAIT);
 
     finish_request(*state, fake);
-    assert_int_equal(decide(*state, beat_ns + 2 * period_ns).action, BLX_SCHEDULER_ASKED);
-    assert_int_equal(decide(*state, beat_ns + 3 * period_ns).action, BLX_SCHEDULER_SKIPPED);
+    assert_int_equal(decide(*state, beat_ns + 3 * period_ns).action, BLX_SCHEDULER_ASKED);
+    assert_int_equal(decide(*state, beat_ns + 4 * period_ns).action, BLX_SCHEDULER_SKIPPED);
+    fake_entry_leave(*state, fake, "");
+}
+
+static void beat_soon_after_a_request_is_served_by_it_without_a_word(void **state)
+{
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", recent);
+    uint64_t beat_ns = blx_beat_next_ns("web1", period_ns, start_ns);
+    decide(*state, start_ns);
+    pthread_mutex_lock(&((struct blx_registry *)*state)->lock);
+    blx_registry_queue_request(*state, &fake->entry, beat_ns - 1000);
+    pthread_mutex_unlock(&((struct blx_registry *)*state)->lock);
+    struct blx_scheduler_step step = decide(*state, beat_ns);
+    assert_int_equal(step.action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(step.wake_ns, beat_ns + period_ns);
+    assert_int_equal(decide(*state, beat_ns + period_ns).action, BLX_SCHEDULER_SKIPPED);
     fake_entry_leave(*state, fake, "");
 }
 
@@ -216,6 +232,7 @@ int main(void)
         TEST(scheduler_waits_for_the_beat_of_an_agent_with_a_recent_checkpoint),
         TEST(scheduler_leaves_an_agent_alone_until_its_volumes_have_begun),
         TEST(scheduler_tells_once_that_a_busy_agent_skips_beats),
+        TEST(beat_soon_after_a_request_is_served_by_it_without_a_word),
         TEST(scheduler_bounds_the_outstanding_requests),
         TEST(scheduler_takes_the_longest_due_first),
         TEST(scheduler_counts_no_full_pass_as_outstanding),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/sys.h"
 #include "dispatcher/scheduler.h"
 #include "fake_agent.h"
 #include "store/manifest.h"
@@ -303,6 +305,54 @@ static void lost_session_is_told_to_who_asked(void **state)
     assert_true(done.text[0] != '\0');
 }
 
+static atomic_bool disk_is_full;
+
+static ssize_t pwrite_or_full(int fd, const void *buffer, size_t bytes, off_t offset)
+{
+    if (!atomic_load(&disk_is_full))
+        return blx_sys_real.pwrite(fd, buffer, bytes, offset);
+    errno = ENOSPC;
+    return -1;
+}
+
+static int setup_with_a_disk_that_fills(void **state)
+{
+    static struct blx_sys sys;
+    sys = blx_sys_real;
+    sys.pwrite = pwrite_or_full;
+    blx_sys = &sys;
+    return setup(state);
+}
+
+static int teardown_with_a_disk_that_fills(void **state)
+{
+    int rc = teardown(state);
+    blx_sys = &blx_sys_real;
+    return rc;
+}
+
+static void full_disk_ends_the_session_and_nothing_else(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    atomic_store(&disk_is_full, true);
+    fake_agent_write(agent, 64, 64, 0xbb);
+    fake_agent_expect_error(agent, "No space left on device");
+    atomic_store(&disk_is_full, false);
+
+    struct fake_agent *again = fake_agent_connect(*state, "web1", agent);
+    fake_agent_greet(again, "web1");
+    assert_int_equal(again->state.durable_seq, 1);
+    fake_agent_begin(again, BLX_PASS_RESUME);
+    memcpy(again->disk, agent->disk, sizeof(agent->disk));
+    fake_agent_write(again, 64, 64, 0xbb);
+    blx_timestamp timestamp = checkpoint(*state, again, "web1");
+    assert_restores(*state, "web1", timestamp, again->disk);
+    fake_agent_close(agent);
+    fake_agent_close(again);
+}
+
 static int setup_with_quick_heart(void **state)
 {
     *state = fake_site_start(100);
@@ -357,6 +407,9 @@ int main(void)
         TEST(stopping_says_goodbye_and_loses_nothing),
         TEST(failed_checkpoint_is_told_to_who_asked),
         TEST(lost_session_is_told_to_who_asked),
+        cmocka_unit_test_setup_teardown(full_disk_ends_the_session_and_nothing_else,
+                                        setup_with_a_disk_that_fills,
+                                        teardown_with_a_disk_that_fills),
         cmocka_unit_test_setup_teardown(idle_session_is_kept_by_heartbeats, setup_with_quick_heart,
                                         teardown),
         cmocka_unit_test_setup_teardown(silent_agent_counts_as_dead, setup_with_quick_heart,
