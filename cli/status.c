@@ -193,7 +193,10 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     bool online = agent->status.state != BLX_AGENT_OFFLINE;
     if (has_checkpoint) {
         blx_timestamp_format(agent->last_checkpoint, last);
-        blx_duration_format(age_seconds(agent) * 1000, age);
+        if (age_seconds(agent) == 0)
+            snprintf(age, sizeof(age), "0 s");
+        else
+            blx_duration_format(age_seconds(agent) * 1000, age);
     }
     if (online)
         blx_size_format(agent->status.dirty_bytes, lag);

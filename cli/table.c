@@ -21,6 +21,15 @@ int cli_table_add(struct cli_table *table, const char *const *texts)
     return 0;
 }
 
+static void print_row(char *const *cells, size_t column_count, const size_t *widths)
+{
+    while (column_count > 1 && cells[column_count - 1][0] == '\0')
+        column_count--;
+    for (size_t i = 0; i + 1 < column_count; i++)
+        printf("%-*s  ", (int)widths[i], cells[i]);
+    printf("%s\n", cells[column_count - 1]);
+}
+
 void cli_table_print(const struct cli_table *table)
 {
     size_t widths[CLI_TABLE_MAX_COLUMNS] = {0};
@@ -29,13 +38,8 @@ void cli_table_print(const struct cli_table *table)
         size_t length = strlen(table->cells[i]);
         *width = length > *width ? length : *width;
     }
-    for (size_t i = 0; i < table->cell_count; i++) {
-        size_t column = i % table->column_count;
-        if (column + 1 == table->column_count)
-            printf("%s\n", table->cells[i]);
-        else
-            printf("%-*s  ", (int)widths[column], table->cells[i]);
-    }
+    for (size_t i = 0; i < table->cell_count; i += table->column_count)
+        print_row(table->cells + i, table->column_count, widths);
 }
 
 void cli_table_done(struct cli_table *table)

@@ -223,6 +223,7 @@ static void status_without_a_dispatcher_answers_from_the_store(void **state)
     run_blxrep(&site->run, "status", site->data_dir, NULL);
     run_ended(&site->run, 0, "no dispatcher runs on");
     assert_non_null(strstr(site->run.out, "\nweb1   OFFLINE"));
+    assert_null(strstr(site->run.out, " \n"));
 }
 
 int main(void)
