@@ -204,7 +204,8 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
                       struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
-    bool same = blx_generation_equal(&volume->file.generation, &info->generation);
+    bool same = volume->reason[0] == '\0' &&
+                blx_generation_equal(&volume->file.generation, &info->generation);
     uint32_t full_since = volume->next_number + (volume->open != NULL);
     struct blx_volume_file file = {
         .generation = info->generation,
@@ -231,7 +232,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enum blx_pass pass,
                            struct blx_error *err)
 {
-    struct blx_volume *volume;
+    struct blx_volume *volume = NULL;
     int rc = find_volume(writer, number, &volume, err);
     if (rc < 0)
         return rc;
@@ -349,7 +350,7 @@ static int make_room(struct blx_volume *volume, struct blx_error *err)
 int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,
                             size_t length, struct blx_error *err)
 {
-    struct blx_volume *volume;
+    struct blx_volume *volume = NULL;
     struct blx_frame frame;
     int rc = find_volume(writer, number, &volume, err);
     if (rc == 0)

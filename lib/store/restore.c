@@ -131,6 +131,15 @@ static void *worker(void *arg)
     return NULL;
 }
 
+static void report(struct work *work, const struct blx_restore_progress *progress)
+{
+    pthread_mutex_lock(&work->lock);
+    uint64_t done_bytes = work->done_bytes;
+    pthread_mutex_unlock(&work->lock);
+    if (progress != NULL && progress->report != NULL)
+        progress->report(progress->arg, done_bytes, work->plan->data_bytes);
+}
+
 /* Waits for the workers; the caller's progress function runs here, in the caller's thread, and
  * outside the lock. */
 static void await_workers(struct work *work, const struct blx_restore_progress *progress)
@@ -145,13 +154,12 @@ static void await_workers(struct work *work, const struct blx_restore_progress *
             until.tv_nsec -= 1000000000L;
         }
         pthread_cond_timedwait(&work->news, &work->lock, &until);
-        uint64_t done = work->done_bytes;
         pthread_mutex_unlock(&work->lock);
-        if (progress != NULL && progress->report != NULL)
-            progress->report(progress->arg, done, work->plan->data_bytes);
+        report(work, progress);
         pthread_mutex_lock(&work->lock);
     }
     pthread_mutex_unlock(&work->lock);
+    report(work, progress);
 }
 
 static unsigned worker_count(const struct blx_restore_plan *plan)

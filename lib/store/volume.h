@@ -60,8 +60,8 @@ const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint3
 /*
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
  * FULL records the new generation, size and identity durably and drops the frames that no
- * checkpoint has. The next frame is 1 in a new generation, and the one after the last in the stored
- * one, also in a further full pass.
+ * checkpoint has. The next frame is the one after the durable_seq that blx_agent_writer_volume()
+ * told for this generation, and 1 in any other.
  */
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
                            struct blx_error *err);

@@ -1,0 +1,267 @@
+#include "store/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static const blx_timestamp first = 20261122203600, second = 20261122203630, third = 20261122204000;
+
+static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
+                                  struct blx_manifest_volume volumes[2])
+{
+    static uint32_t segments[] = {3, 4, 7};
+    volumes[0] = (struct blx_manifest_volume){
+        .name = "sda",
+        .device = "/dev/sda",
+        .identity = "serial \xc3\xa4",
+        .size_bytes = 123456789,
+        .block_shift = 12,
+        .generation = {{1, 2, 3}},
+        .last_seq = 99,
+        .base = true,
+        .changed_bytes = 8192,
+        .stored_bytes = 777,
+        .next_segment = 8,
+        .segment_count = 3,
+        .segments = segments,
+    };
+    volumes[1] = volumes[0];
+    strcpy(volumes[1].name, "sdb");
+    volumes[1].base = false;
+    volumes[1].segment_count = 0;
+    volumes[1].next_segment = 1;
+    return (struct blx_manifest){
+        .timestamp = timestamp,
+        .parent = parent,
+        .cut_realtime_ns = 5,
+        .committed_realtime_ns = 6,
+        .consistency = BLX_CONSISTENCY_CRASH,
+        .freeze_ns = 7,
+        .note = "no freeze: 'vfat' has none",
+        .volume_count = 2,
+        .volumes = volumes,
+    };
+}
+
+static int setup(void **state)
+{
+    struct test_store *test = malloc(sizeof(*test));
+    assert_non_null(test);
+    test_store_init(test);
+    char path[PATH_MAX];
+    test_path(test, path, "agents");
+    assert_int_equal(mkdir(path, 0700), 0);
+    test_path(test, path, "agents/web1");
+    assert_int_equal(mkdir(path, 0700), 0);
+    test_path(test, path, "agents/web1/checkpoints");
+    assert_int_equal(mkdir(path, 0700), 0);
+    *state = test;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    test_store_done(*state);
+    free(*state);
+    return 0;
+}
+
+static void write_sample(const struct test_store *test, blx_timestamp timestamp)
+{
+    struct blx_error err = {0};
+    struct blx_manifest_volume volumes[2];
+    struct blx_manifest manifest = sample(timestamp, 0, volumes);
+    test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
+}
+
+static void a_manifest_reads_back_as_it_was_written(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    struct blx_manifest_volume volumes[2];
+    struct blx_manifest manifest = sample(second, first, volumes);
+    BLX_CLEANUP_MANIFEST struct blx_manifest read = {0};
+    test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
+    test_ok(blx_manifest_read(&test->store, "web1", second, &read, &err), &err);
+    assert_int_equal(read.timestamp, second);
+    assert_int_equal(read.parent, first);
+    assert_int_equal(read.consistency, BLX_CONSISTENCY_CRASH);
+    assert_int_equal(read.cut_realtime_ns, 5);
+    assert_int_equal(read.committed_realtime_ns, 6);
+    assert_int_equal(read.freeze_ns, 7);
+    assert_string_equal(read.note, manifest.note);
+    assert_int_equal(read.volume_count, 2);
+    const struct blx_manifest_volume *sda = blx_manifest_find(&read, "sda");
+    assert_string_equal(sda->device, "/dev/sda");
+    assert_string_equal(sda->identity, "serial \xc3\xa4");
+    assert_int_equal(sda->size_bytes, 123456789);
+    assert_int_equal(sda->block_shift, 12);
+    assert_true(blx_generation_equal(&sda->generation, &volumes[0].generation));
+    assert_int_equal(sda->last_seq, 99);
+    assert_true(sda->base);
+    assert_int_equal(sda->changed_bytes, 8192);
+    assert_int_equal(sda->stored_bytes, 777);
+    assert_int_equal(sda->next_segment, 8);
+    assert_int_equal(sda->segment_count, 3);
+    assert_int_equal(sda->segments[2], 7);
+    assert_false(blx_manifest_find(&read, "sdb")->base);
+    assert_null(blx_manifest_find(&read, "sd"));
+    assert_false(blx_manifest_is_full(&read));
+}
+
+static void a_taken_timestamp_is_refused(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    struct blx_manifest_volume volumes[2];
+    struct blx_manifest manifest = sample(first, 0, volumes);
+    write_sample(test, first);
+    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, &err), -EEXIST);
+}
+
+static void a_manifest_that_could_not_be_read_is_not_written(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_manifest_volume volumes[2];
+    uint32_t unordered[] = {4, 3, 7};
+    struct blx_manifest manifest = sample(first, 0, volumes);
+    volumes[0].segments = unordered;
+    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    manifest = sample(first, first, volumes);
+    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    manifest = sample(first, 0, volumes);
+    strcpy(volumes[1].name, "sda");
+    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    manifest = sample(20261322203600, 0, volumes);
+    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+}
+
+static void any_flipped_byte_and_any_cut_of_a_manifest_is_found(void **state)
+{
+    const struct test_store *test = *state;
+    char path[PATH_MAX];
+    struct stat st;
+    struct blx_manifest manifest;
+    write_sample(test, first);
+    test_path(test, path, "agents/web1/checkpoints/20261122203600");
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    for (off_t offset = 0; offset < st.st_size; offset++) {
+        struct blx_error err = {0};
+        uint8_t byte, flipped;
+        assert_int_equal(pread(fd, &byte, 1, offset), 1);
+        flipped = byte ^ 1;
+        assert_int_equal(pwrite(fd, &flipped, 1, offset), 1);
+        assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, &err), -EBADMSG);
+        assert_non_null(strstr(err.message, path));
+        assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    }
+    for (off_t bytes = st.st_size - 1; bytes >= 0; bytes--) {
+        assert_int_equal(ftruncate(fd, bytes), 0);
+        assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, NULL), -EBADMSG);
+    }
+    close(fd);
+}
+
+static void a_manifest_under_another_name_is_refused(void **state)
+{
+    const struct test_store *test = *state;
+    char from[PATH_MAX], to[PATH_MAX];
+    struct blx_manifest manifest;
+    write_sample(test, first);
+    test_path(test, from, "agents/web1/checkpoints/20261122203600");
+    test_path(test, to, "agents/web1/checkpoints/20261122203630");
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(blx_manifest_read(&test->store, "web1", second, &manifest, NULL), -EBADMSG);
+    assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, NULL), -ENOENT);
+}
+
+static void list_is_sorted_keeps_both_ends_and_ignores_other_names(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    static const char *const others[] = {"20261122203600.tmp", "2026", "99999999999999", "x"};
+    char path[PATH_MAX];
+    blx_timestamp *all = NULL;
+    size_t count;
+    write_sample(test, third);
+    write_sample(test, first);
+    write_sample(test, second);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        test_path(test, path, "agents/web1/checkpoints/%s", others[i]);
+        close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    }
+    test_ok(blx_manifest_list(&test->store, "web1", 0, UINT64_MAX, &all, &count, &err), &err);
+    assert_int_equal(count, 3);
+    assert_true(all[0] == first && all[1] == second && all[2] == third);
+    free(all);
+    test_ok(blx_manifest_list(&test->store, "web1", second, third, &all, &count, &err), &err);
+    assert_int_equal(count, 2);
+    free(all);
+}
+
+static void resolve_takes_latest_whole_and_minute(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    blx_timestamp found;
+    write_sample(test, first);
+    write_sample(test, second);
+    write_sample(test, third);
+    test_ok(blx_manifest_resolve(&test->store, "web1", "latest", &found, &err), &err);
+    assert_int_equal(found, third);
+    test_ok(blx_manifest_resolve(&test->store, "web1", "20261122203630", &found, &err), &err);
+    assert_int_equal(found, second);
+    test_ok(blx_manifest_resolve(&test->store, "web1", "202611222040", &found, &err), &err);
+    assert_int_equal(found, third);
+}
+
+static void resolve_expect(const struct test_store *test, const char *agent, const char *text,
+                           int code, const char *part)
+{
+    struct blx_error err = {0};
+    blx_timestamp found;
+    assert_int_equal(blx_manifest_resolve(&test->store, agent, text, &found, &err), code);
+    if (strstr(err.message, part) == NULL)
+        fail_msg("'%s' is not in: %s", part, err.message);
+}
+
+static void resolve_says_what_there_is_instead(void **state)
+{
+    const struct test_store *test = *state;
+    resolve_expect(test, "web1", "latest", -ENOENT, "no checkpoint yet");
+    resolve_expect(test, "web10", "latest", -ENOENT, "it knows 'web1'");
+    write_sample(test, first);
+    write_sample(test, second);
+    write_sample(test, third);
+    resolve_expect(test, "web1", "202611222036", -EINVAL, "20261122203600, 20261122203630");
+    resolve_expect(test, "web1", "202611222038", -ENOENT, "20261122203630 and 20261122204000");
+    resolve_expect(test, "web1", "20200101000000", -ENOENT, "nearest: 20261122203600");
+    resolve_expect(test, "web1", "20300101000000", -ENOENT, "nearest: 20261122204000");
+    resolve_expect(test, "web1", "yesterday", -EINVAL, "yesterday");
+    resolve_expect(test, "../x", "latest", -EINVAL, "../x");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_manifest_reads_back_as_it_was_written),
+        TEST(a_taken_timestamp_is_refused),
+        TEST(a_manifest_that_could_not_be_read_is_not_written),
+        TEST(any_flipped_byte_and_any_cut_of_a_manifest_is_found),
+        TEST(a_manifest_under_another_name_is_refused),
+        TEST(list_is_sorted_keeps_both_ends_and_ignores_other_names),
+        TEST(resolve_takes_latest_whole_and_minute),
+        TEST(resolve_says_what_there_is_instead),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

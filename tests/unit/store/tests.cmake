@@ -1,0 +1,5 @@
+foreach(noun IN ITEMS crash index manifest model restore segment store volume)
+    blx_unit_test(store/${noun} SOURCES store/fixture.c)
+endforeach()
+# It restores to a loop device.
+set_tests_properties(unit/store/restore PROPERTIES LABELS "unit;root")

@@ -1,0 +1,582 @@
+#include "store/volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { BLOCKS = 20, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES - 100 };
+
+struct fixture {
+    struct test_store test;
+    struct test_volume sda, sdb;
+    struct test_volume *volumes[2]; /* sda, sdb */
+    struct blx_agent_writer *writer;
+    struct blx_volume_state states[2];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    test_store_init(&f->test);
+    test_volume_init(&f->sda, "sda", SIZE_BYTES, 1);
+    test_volume_init(&f->sdb, "sdb", SIZE_BYTES, 2);
+    f->volumes[0] = &f->sda;
+    f->volumes[1] = &f->sdb;
+    for (uint64_t block = 0; block < BLOCKS; block++) {
+        test_volume_write(&f->sda, block, block % 5);
+        test_volume_write(&f->sdb, block, block % 3);
+    }
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    blx_agent_writer_close(f->writer);
+    test_volume_done(&f->sda);
+    test_volume_done(&f->sdb);
+    test_store_done(&f->test);
+    free(f);
+    return 0;
+}
+
+static void open_session(struct fixture *f, size_t count)
+{
+    blx_agent_writer_close(f->writer);
+    f->writer = test_writer_open(&f->test, f->volumes, count, f->states);
+}
+
+static void begin(struct fixture *f, uint32_t volume, enum blx_pass pass)
+{
+    struct blx_error err = {0};
+    test_ok(blx_agent_writer_begin(f->writer, volume, pass, &err), &err);
+}
+
+/* A first checkpoint of `count` volumes; the session stays. */
+static blx_timestamp first_checkpoint(struct fixture *f, size_t count)
+{
+    open_session(f, count);
+    for (size_t i = 0; i < count; i++) {
+        begin(f, (uint32_t)i, BLX_PASS_FULL);
+        test_volume_send_all(f->volumes[i], f->writer, 6);
+    }
+    return test_writer_commit(f->writer, f->volumes, count, 1000000000);
+}
+
+static void sync_all(struct fixture *f)
+{
+    struct blx_error err = {0};
+    test_ok(blx_agent_writer_sync(f->writer, NULL, NULL, &err), &err);
+}
+
+static int append(struct fixture *f, uint32_t volume, struct blx_error *err)
+{
+    return blx_agent_writer_append(f->writer, volume, f->volumes[volume]->frame,
+                                   f->volumes[volume]->frame_bytes, err);
+}
+
+static struct blx_manifest read_manifest(const struct fixture *f, blx_timestamp timestamp)
+{
+    struct blx_error err = {0};
+    struct blx_manifest manifest = {0};
+    test_ok(blx_manifest_read(&f->test.store, "web1", timestamp, &manifest, &err), &err);
+    return manifest;
+}
+
+static void check_reason(const struct fixture *f, const char *part)
+{
+    assert_true(blx_generation_is_none(&f->states[0].generation));
+    assert_int_equal(f->states[0].durable_seq, 0);
+    const char *reason = blx_agent_writer_reason(f->writer, 0);
+    if (strstr(reason, part) == NULL)
+        fail_msg("'%s' is not in: %s", part, reason);
+    assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_RESUME, NULL), -EPROTO);
+}
+
+/* After doubt: a full pass gives a checkpoint that is right, and so do those before it. */
+static void check_full_pass_heals(struct fixture *f)
+{
+    f->sda.seq = 0;
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send_all(&f->sda, f->writer, 4);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1200000000);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, f->sda.info.size_bytes);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_true(manifest.volumes[0].base);
+}
+
+static void flip(const struct fixture *f, const char *name, off_t offset)
+{
+    char path[PATH_MAX];
+    uint8_t byte;
+    test_path(&f->test, path, "agents/web1/%s", name);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, offset), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    close(fd);
+}
+
+static bool exists(const struct fixture *f, const char *name)
+{
+    char path[PATH_MAX];
+    test_path(&f->test, path, "agents/web1/%s", name);
+    return access(path, F_OK) == 0;
+}
+
+static void a_new_volume_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    open_session(f, 1);
+    check_reason(f, "nothing of it is stored");
+    blx_timestamp timestamp = first_checkpoint(f, 1);
+    assert_int_equal(timestamp, 20010909014640);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_true(blx_manifest_is_full(&manifest));
+    assert_int_equal(manifest.parent, 0);
+    assert_int_equal(manifest.freeze_ns, 7);
+    assert_string_equal(manifest.note, "a test");
+    assert_string_equal(manifest.volumes[0].device, "/dev/sda");
+    assert_string_equal(manifest.volumes[0].identity, "serial-sda");
+    assert_int_equal(manifest.volumes[0].changed_bytes, BLOCKS * TEST_BLOCK_BYTES);
+    assert_int_equal(manifest.volumes[0].last_seq, f->sda.seq);
+}
+
+static void a_resumed_session_goes_on_where_the_disk_ends(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 2);
+    open_session(f, 2);
+    assert_int_equal(f->states[0].durable_seq, f->sda.seq);
+    assert_true(blx_generation_equal(&f->states[0].generation, &f->sda.info.generation));
+    assert_int_equal(blx_agent_writer_last_checkpoint(f->writer, NULL), 20010909014640);
+    begin(f, 0, BLX_PASS_RESUME);
+    begin(f, 1, BLX_PASS_RESUME);
+    test_volume_send(&f->sda, f->writer, 3, 500);
+    sync_all(f);
+    open_session(f, 2);
+    assert_int_equal(f->states[0].durable_seq, f->sda.seq);
+    begin(f, 0, BLX_PASS_RESUME);
+    begin(f, 1, BLX_PASS_RESUME);
+    test_volume_send(&f->sda, f->writer, 4, 501);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 2, 1000000100);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+    test_restores_to(&f->test, timestamp, "sdb", f->sdb.image, SIZE_BYTES);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_int_equal(manifest.volumes[0].changed_bytes, 2 * TEST_BLOCK_BYTES);
+    assert_int_equal(manifest.volumes[0].segment_count, 1);
+    assert_int_equal(manifest.volumes[1].segment_count, 0);
+    assert_int_equal(manifest.volumes[1].last_seq, f->sdb.seq);
+    assert_false(manifest.volumes[0].base);
+}
+
+static void refuse(struct fixture *f, int code, const char *part)
+{
+    struct blx_error err = {0};
+    uint64_t before = blx_agent_writer_unsynced_bytes(f->writer);
+    assert_int_equal(append(f, 0, &err), code);
+    if (strstr(err.message, part) == NULL)
+        fail_msg("'%s' is not in: %s", part, err.message);
+    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), before);
+    f->sda.seq = 0;
+}
+
+static void frames_that_do_not_fit_are_refused_and_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    open_session(f, 1);
+    test_volume_frame(&f->sda, &(uint64_t){1}, 1);
+    refuse(f, -EPROTO, "before the volume");
+    begin(f, 0, BLX_PASS_FULL);
+    f->sda.seq = 1;
+    test_volume_frame(&f->sda, &(uint64_t){1}, 1);
+    refuse(f, -EPROTO, "frame 2 came for the volume 'sda'; 1 was expected");
+    struct blx_generation generation = f->sda.info.generation;
+    f->sda.info.generation.bytes[0] ^= 1;
+    test_volume_frame(&f->sda, &(uint64_t){1}, 1);
+    refuse(f, -EPROTO, "generation");
+    f->sda.info.generation = generation;
+    test_volume_frame(&f->sda, &(uint64_t){1}, 1);
+    f->sda.frame[70] ^= 1;
+    refuse(f, -EBADMSG, "");
+    struct test_volume larger;
+    test_volume_init(&larger, "sda", SIZE_BYTES * 2, 1);
+    test_volume_frame(&larger, &(uint64_t){BLOCKS}, 1);
+    memcpy(f->sda.frame, larger.frame, larger.frame_bytes);
+    f->sda.frame_bytes = larger.frame_bytes;
+    test_volume_done(&larger);
+    refuse(f, -EBADMSG, "");
+    assert_int_equal(blx_agent_writer_append(f->writer, 1, f->sda.frame, 64, NULL), -EPROTO);
+    test_volume_send_all(&f->sda, f->writer, 6);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+}
+
+static void count_ack(void *arg, uint32_t volume, uint64_t durable_seq)
+{
+    uint64_t *acked = arg;
+    acked[volume] = durable_seq;
+    acked[2]++;
+}
+
+static void sync_reports_each_volume_that_has_news_once(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    uint64_t acked[3] = {0};
+    open_session(f, 2);
+    begin(f, 0, BLX_PASS_FULL);
+    begin(f, 1, BLX_PASS_FULL);
+    test_volume_send(&f->sdb, f->writer, 1, 5);
+    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), f->sdb.frame_bytes);
+    test_ok(blx_agent_writer_sync(f->writer, count_ack, acked, &err), &err);
+    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), 0);
+    test_ok(blx_agent_writer_sync(f->writer, count_ack, acked, &err), &err);
+    assert_int_equal(acked[0], 0);
+    assert_int_equal(acked[1], 1);
+    assert_int_equal(acked[2], 1);
+}
+
+static void a_cut_that_does_not_match_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp timestamp;
+    struct blx_checkpoint_message cut = {.volume_count = 1, .cut_realtime_ns = 1};
+    open_session(f, 1);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send_all(&f->sda, f->writer, 6);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    cut.last_seq[0] = f->sda.seq;
+    cut.volume_count = 2;
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    cut.volume_count = 1;
+    cut.note[0] = '\n';
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    cut.note[0] = '\0';
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), 0);
+}
+
+static void a_second_that_is_taken_or_past_gives_the_next_free_one(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(first_checkpoint(f, 1), 20010909014640);
+    assert_int_equal(test_writer_commit(f->writer, f->volumes, 1, 1000000000), 20010909014641);
+    assert_int_equal(test_writer_commit(f->writer, f->volumes, 1, 900000000), 20010909014642);
+    assert_int_equal(test_writer_commit(f->writer, f->volumes, 1, 1000000020), 20010909014700);
+}
+
+static void two_volumes_of_one_name_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    struct blx_volume_state ignored;
+    open_session(f, 1);
+    struct blx_volume_info again = f->sda.info;
+    again.volume = 1;
+    assert_int_equal(blx_agent_writer_volume(f->writer, &again, &ignored, &err), -EEXIST);
+    assert_non_null(strstr(err.message, "/dev/sda"));
+    again.volume = 5;
+    strcpy(again.name, "sdx");
+    assert_int_equal(blx_agent_writer_volume(f->writer, &again, &ignored, NULL), -EPROTO);
+}
+
+static void a_volume_that_joins_is_a_base_next_to_increments(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp one = first_checkpoint(f, 1);
+    uint8_t *old = malloc(SIZE_BYTES);
+    assert_non_null(old);
+    memcpy(old, f->sda.image, SIZE_BYTES);
+    open_session(f, 2);
+    begin(f, 0, BLX_PASS_RESUME);
+    begin(f, 1, BLX_PASS_FULL);
+    test_volume_send(&f->sda, f->writer, 0, 600);
+    test_volume_send_all(&f->sdb, f->writer, 6);
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 2, 1000000100);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, two);
+    assert_false(manifest.volumes[0].base);
+    assert_true(manifest.volumes[1].base);
+    assert_false(blx_manifest_is_full(&manifest));
+    test_restores_to(&f->test, two, "sda", f->sda.image, SIZE_BYTES);
+    test_restores_to(&f->test, two, "sdb", f->sdb.image, SIZE_BYTES);
+    test_restores_to(&f->test, one, "sda", old, SIZE_BYTES);
+    free(old);
+}
+
+static void a_volume_that_was_away_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp both = first_checkpoint(f, 2);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_RESUME);
+    test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    open_session(f, 2);
+    assert_true(blx_generation_is_none(&f->states[1].generation));
+    assert_non_null(strstr(blx_agent_writer_reason(f->writer, 1), "last checkpoint"));
+    f->sdb.seq = 0;
+    begin(f, 0, BLX_PASS_RESUME);
+    begin(f, 1, BLX_PASS_FULL);
+    test_volume_send_all(&f->sdb, f->writer, 6);
+    blx_timestamp last = test_writer_commit(f->writer, f->volumes, 2, 1000000200);
+    test_restores_to(&f->test, last, "sdb", f->sdb.image, SIZE_BYTES);
+    test_restores_to(&f->test, both, "sdb", f->sdb.image, SIZE_BYTES);
+}
+
+static void another_size_or_disk_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    f->sda.info.size_bytes -= TEST_BLOCK_BYTES;
+    open_session(f, 1);
+    check_reason(f, "size changed");
+    f->sda.info.size_bytes += TEST_BLOCK_BYTES;
+    strcpy(f->sda.info.identity, "another");
+    open_session(f, 1);
+    check_reason(f, "replaced by 'another'");
+    strcpy(f->sda.info.identity, "");
+    open_session(f, 1);
+    assert_int_equal(f->states[0].durable_seq, f->sda.seq);
+    f->sda.info.size_bytes -= TEST_BLOCK_BYTES;
+    f->sda.blocks--;
+    open_session(f, 1);
+    check_full_pass_heals(f);
+}
+
+static void a_full_pass_that_was_cut_off_becomes_a_base_when_resumed(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    test_volume_generation(&f->sda, 9);
+    open_session(f, 1);
+    assert_false(blx_generation_equal(&f->states[0].generation, &f->sda.info.generation));
+    assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_RESUME, NULL), -EPROTO);
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send(&f->sda, f->writer, 0, 700);
+    sync_all(f);
+    open_session(f, 1);
+    assert_true(blx_generation_equal(&f->states[0].generation, &f->sda.info.generation));
+    assert_int_equal(f->states[0].durable_seq, 1);
+    begin(f, 0, BLX_PASS_RESUME);
+    test_volume_send_all(&f->sda, f->writer, 6);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_true(manifest.volumes[0].base);
+    assert_int_equal(manifest.volumes[0].segment_count, 1);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+}
+
+static void a_full_pass_leaves_nothing_of_what_came_before_it(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp one = first_checkpoint(f, 1);
+    uint8_t *old = malloc(SIZE_BYTES);
+    assert_non_null(old);
+    memcpy(old, f->sda.image, SIZE_BYTES);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    sync_all(f);
+    test_volume_generation(&f->sda, 9);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_FULL);
+    memset(f->sda.image, 0, BLOCKS * TEST_BLOCK_BYTES);
+    test_volume_send(&f->sda, f->writer, 7, 801); /* everything else is free now */
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, two, "sda", f->sda.image, SIZE_BYTES);
+    test_restores_to(&f->test, one, "sda", old, SIZE_BYTES);
+    free(old);
+}
+
+static void a_damaged_open_segment_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp one = first_checkpoint(f, 1);
+    uint8_t *old = malloc(SIZE_BYTES);
+    assert_non_null(old);
+    memcpy(old, f->sda.image, SIZE_BYTES);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    test_volume_send(&f->sda, f->writer, 3, 801);
+    sync_all(f);
+    flip(f, "volumes/sda/open.seg", 60);
+    open_session(f, 1);
+    check_reason(f, "damaged at byte 32");
+    assert_true(exists(f, "volumes/sda/open.damaged-00000002"));
+    assert_false(exists(f, "volumes/sda/open.seg"));
+    open_session(f, 1);
+    check_reason(f, "found damaged");
+    check_full_pass_heals(f);
+    test_restores_to(&f->test, one, "sda", old, SIZE_BYTES);
+    free(old);
+}
+
+/* Many scattered zero extents fill a segment's index with few bytes. */
+static void send_scattered(struct fixture *f, struct test_volume *large, unsigned frames)
+{
+    uint64_t *blocks = calloc(BLX_FRAME_MAX_EXTENTS, sizeof(blocks[0]));
+    assert_non_null(blocks);
+    for (uint64_t i = 0; i < BLX_FRAME_MAX_EXTENTS; i++)
+        blocks[i] = 2 * i;
+    for (unsigned i = 0; i < frames; i++) {
+        struct blx_error err = {0};
+        test_volume_frame(large, blocks, BLX_FRAME_MAX_EXTENTS);
+        test_ok(blx_agent_writer_append(f->writer, 0, large->frame, large->frame_bytes, &err),
+                &err);
+    }
+    free(blocks);
+}
+
+/* A session with one sealed, uncommitted segment (number 1) and an open one. */
+static void fill_two_segments(struct fixture *f, struct test_volume *large)
+{
+    test_volume_init(large, "sda", 2ULL * BLX_FRAME_MAX_EXTENTS * TEST_BLOCK_BYTES, 1);
+    f->volumes[0] = large;
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_FULL);
+    send_scattered(f, large, 65);
+    test_volume_send(large, f->writer, 1, 900);
+    test_volume_send(large, f->writer, 2, 901);
+    sync_all(f);
+    assert_true(exists(f, "volumes/sda/00000001.seg"));
+    assert_true(exists(f, "volumes/sda/open.seg"));
+}
+
+static void a_segment_whose_index_is_full_is_sealed_on_the_way(void **state)
+{
+    struct fixture *f = *state;
+    struct test_volume large;
+    fill_two_segments(f, &large);
+    open_session(f, 1);
+    assert_int_equal(f->states[0].durable_seq, large.seq);
+    begin(f, 0, BLX_PASS_RESUME);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_int_equal(manifest.volumes[0].segment_count, 2);
+    assert_int_equal(manifest.volumes[0].changed_bytes,
+                     (BLX_FRAME_MAX_EXTENTS + 1) * TEST_BLOCK_BYTES);
+    assert_true(manifest.volumes[0].base);
+    test_restores_to(&f->test, timestamp, "sda", large.image, large.info.size_bytes);
+    test_volume_done(&large);
+}
+
+static void a_damaged_or_missing_uncommitted_segment_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    struct test_volume large;
+    char path[PATH_MAX];
+    fill_two_segments(f, &large);
+    flip(f, "volumes/sda/00000001.seg", 8);
+    open_session(f, 1);
+    check_reason(f, "00000001.seg");
+    assert_true(exists(f, "volumes/sda/00000001.damaged"));
+    open_session(f, 1);
+    check_reason(f, "found damaged");
+    blx_agent_writer_close(f->writer);
+    f->writer = NULL;
+    test_volume_done(&large);
+
+    test_store_done(&f->test);
+    test_store_init(&f->test);
+    fill_two_segments(f, &large);
+    test_path(&f->test, path, "agents/web1/volumes/sda/00000001.seg");
+    assert_int_equal(unlink(path), 0);
+    open_session(f, 1);
+    check_reason(f, "missing");
+    begin(f, 0, BLX_PASS_FULL);
+    large.seq = 0;
+    test_volume_send_all(&large, f->writer, 64);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
+    test_restores_to(&f->test, timestamp, "sda", large.image, large.info.size_bytes);
+    test_volume_done(&large);
+}
+
+static void a_damaged_volume_file_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    flip(f, "volumes/sda/volume", 40);
+    open_session(f, 1);
+    check_reason(f, "volume' is damaged");
+    check_full_pass_heals(f);
+}
+
+static void a_damaged_last_checkpoint_hurts_no_other(void **state)
+{
+    struct fixture *f = *state;
+    blx_timestamp one = first_checkpoint(f, 1);
+    uint8_t *old = malloc(SIZE_BYTES);
+    assert_non_null(old);
+    memcpy(old, f->sda.image, SIZE_BYTES);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    flip(f, "checkpoints/20010909014820", 100);
+    open_session(f, 1);
+    check_reason(f, "20010909014820");
+    assert_int_equal(blx_agent_writer_last_checkpoint(f->writer, NULL), 20010909014820);
+    f->sda.seq = 0;
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send(&f->sda, f->writer, 4, 810);
+    sync_all(f);
+    open_session(f, 1); /* the pass that began behind the damaged one goes on */
+    assert_int_equal(f->states[0].durable_seq, 1);
+    begin(f, 0, BLX_PASS_RESUME);
+    test_volume_send_all(&f->sda, f->writer, 6);
+    blx_timestamp three = test_writer_commit(f->writer, f->volumes, 1, 1000000200);
+    test_restores_to(&f->test, three, "sda", f->sda.image, SIZE_BYTES);
+    test_restores_to(&f->test, one, "sda", old, SIZE_BYTES);
+    assert_true(exists(f, "volumes/sda/00000002.seg"));
+    free(old);
+}
+
+static void after_a_disk_error_a_writer_does_nothing_more(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    first_checkpoint(f, 1);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    test_fault_arm(TEST_FAULT_ONCE, 0);
+    assert_int_equal(blx_agent_writer_sync(f->writer, NULL, NULL, &err), -EIO);
+    assert_true(test_fault_disarm());
+    assert_non_null(strstr(err.message, "open.seg"));
+    blx_error_clear(&err);
+    test_volume_frame(&f->sda, &(uint64_t){3}, 1);
+    assert_int_equal(append(f, 0, &err), -EIO);
+    assert_non_null(strstr(err.message, "web1"));
+    assert_int_equal(blx_agent_writer_sync(f->writer, NULL, NULL, NULL), -EIO);
+    assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_FULL, NULL), -EIO);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_new_volume_needs_a_full_pass),
+        TEST(a_resumed_session_goes_on_where_the_disk_ends),
+        TEST(frames_that_do_not_fit_are_refused_and_change_nothing),
+        TEST(sync_reports_each_volume_that_has_news_once),
+        TEST(a_cut_that_does_not_match_is_refused),
+        TEST(a_second_that_is_taken_or_past_gives_the_next_free_one),
+        TEST(two_volumes_of_one_name_are_refused),
+        TEST(a_volume_that_joins_is_a_base_next_to_increments),
+        TEST(a_volume_that_was_away_needs_a_full_pass),
+        TEST(another_size_or_disk_needs_a_full_pass),
+        TEST(a_full_pass_that_was_cut_off_becomes_a_base_when_resumed),
+        TEST(a_full_pass_leaves_nothing_of_what_came_before_it),
+        TEST(a_damaged_open_segment_is_set_aside),
+        TEST(a_segment_whose_index_is_full_is_sealed_on_the_way),
+        TEST(a_damaged_or_missing_uncommitted_segment_is_noticed),
+        TEST(a_damaged_volume_file_needs_a_full_pass),
+        TEST(a_damaged_last_checkpoint_hurts_no_other),
+        TEST(after_a_disk_error_a_writer_does_nothing_more),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
