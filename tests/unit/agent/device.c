@@ -1,0 +1,185 @@
+#include "agent/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "disk.h"
+
+enum { MIB = 1 << 20 };
+
+static struct blx_error err;
+
+static void ok(int r)
+{
+    if (r < 0)
+        fail_msg("%d: %s", r, err.message);
+}
+
+static void expect_refused(const char *path, int code, const char *hint)
+{
+    struct blx_device device = {.fd = -7};
+    blx_error_clear(&err);
+    assert_int_equal(blx_device_open(path, &device, &err), code);
+    assert_non_null(strstr(err.message, path));
+    assert_non_null(strstr(err.message, hint));
+    assert_int_equal(device.fd, -7); /* untouched */
+}
+
+static void device_that_cannot_be_used_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct disk disk;
+    expect_refused("/dev/no-such-disk", -ENOENT, "lsblk");
+    expect_refused("/dev/null", -ENOTBLK, "block device");
+    expect_refused("/mnt", -ENOTBLK, "block device");
+    assert_int_equal(mkfifo("/mnt/fifo", 0600), 0);
+    expect_refused("/mnt/fifo", -ENOTBLK, "block device");
+    /* A loop device without a file behind it. */
+    disk_loop(&disk, MIB, 301);
+    assert_int_equal(ioctl(disk.fd, LOOP_CLR_FD), 0);
+    close(disk.fd);
+    disk.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    expect_refused(disk.path, -ENOMEDIUM, "medium");
+    disk_done(&disk);
+}
+
+static void device_of_a_loop_device_is_described(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    disk_loop(&disk, 5 * MIB + 512, -1);
+    ok(blx_device_open(disk.path, &device, &err));
+    assert_string_equal(device.path, disk.path);
+    assert_string_equal(device.name, disk.name);
+    assert_string_equal(device.kernel_name, disk.name);
+    assert_string_equal(device.disk_name, disk.name);
+    assert_int_equal(device.size_bytes, 5 * MIB + 512);
+    assert_int_equal(device.disk_start_bytes, 0);
+    assert_int_equal(device.logical_block_bytes, 512);
+    assert_false(device.bio_based);
+    assert_int_equal(blx_device_writes_in_flight(&device), 0);
+    assert_false(blx_device_changed(&device));
+    blx_device_close(&device);
+    assert_int_equal(device.fd, -1);
+    disk_done(&disk);
+}
+
+static void device_of_zram_is_bio_based(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    disk_zram(&disk, 8 * MIB);
+    ok(blx_device_open(disk.path, &device, &err));
+    assert_true(device.bio_based);
+    assert_int_equal(device.logical_block_bytes, 4096);
+    assert_int_equal(blx_device_writes_in_flight(&device), 0);
+    blx_device_close(&device);
+    disk_done(&disk);
+}
+
+static void device_is_found_through_a_link(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    disk_loop(&disk, MIB, -1);
+    assert_int_equal(symlink(disk.path, "/mnt/link"), 0);
+    ok(blx_device_open("/mnt/link", &device, &err));
+    assert_string_equal(device.kernel_name, disk.name);
+    assert_string_equal(device.path, "/mnt/link");
+    blx_device_close(&device);
+    disk_done(&disk);
+}
+
+static void device_that_got_another_medium_has_changed(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    disk_loop(&disk, MIB, 302);
+    ok(blx_device_open(disk.path, &device, &err));
+    /* The kernel detaches when the last user has gone: our own descriptor would keep the old one.
+     */
+    int fd = device.fd;
+    device.fd = -1;
+    close(fd);
+    disk_loop_swap(&disk, MIB);
+    device.fd = dup(disk.fd);
+    assert_true(blx_device_changed(&device));
+    blx_device_close(&device);
+    disk_done(&disk);
+}
+
+static void device_that_grew_has_changed(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    disk_loop(&disk, MIB, -1);
+    ok(blx_device_open(disk.path, &device, &err));
+    assert_false(blx_device_changed(&device));
+    device.size_bytes -= 512;
+    assert_true(blx_device_changed(&device));
+    blx_device_close(&device);
+    disk_done(&disk);
+}
+
+static void device_of_a_partition_knows_its_disk(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    char path[64];
+    disk_loop(&disk, 16 * MIB, -1);
+    disk_shell("printf '2049,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null && partx -a %s",
+               disk.path, disk.path);
+    snprintf(path, sizeof(path), "%sp1", disk.path);
+    ok(blx_device_open(path, &device, &err));
+    assert_string_equal(device.disk_name, disk.name);
+    assert_string_equal(device.kernel_name, path + strlen("/dev/"));
+    assert_int_equal(device.disk_start_bytes, 2049 * 512);
+    assert_int_equal(device.size_bytes, MIB);
+    assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
+    assert_false(blx_device_changed(&device));
+    /* The same name for another range. */
+    blx_device_close(&device);
+    disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
+               "partx -a %s",
+               disk.path, disk.path, disk.path);
+    struct blx_device moved;
+    ok(blx_device_open(path, &moved, &err));
+    device.fd = moved.fd;
+    assert_true(blx_device_changed(&device));
+    assert_false(blx_device_changed(&moved));
+    blx_device_close(&moved);
+    disk_shell("partx -d %s", disk.path);
+    disk_done(&disk);
+}
+
+int main(void)
+{
+    disk_world_enter();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(device_that_cannot_be_used_is_refused_by_name),
+        cmocka_unit_test(device_of_a_loop_device_is_described),
+        cmocka_unit_test(device_of_zram_is_bio_based),
+        cmocka_unit_test(device_is_found_through_a_link),
+        cmocka_unit_test(device_that_got_another_medium_has_changed),
+        cmocka_unit_test(device_that_grew_has_changed),
+        cmocka_unit_test(device_of_a_partition_knows_its_disk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

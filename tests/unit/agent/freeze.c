@@ -1,0 +1,447 @@
+/* The guard against every way in which an agent can fail to thaw. Real filesystems, real FIFREEZE.
+ */
+#include "agent/freeze.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/units.h"
+#include "disk.h"
+
+enum { MIB = 1 << 20, FILESYSTEMS = 2 };
+
+static const uint64_t long_ms = 60000;
+
+static struct disk disks[FILESYSTEMS];
+static struct blx_mounts mounts;
+static struct blx_error err;
+
+static void ok(int r)
+{
+    if (r < 0)
+        fail_msg("%d: %s", r, err.message);
+}
+
+/* Two ext4 filesystems on /mnt/0 and /mnt/1, found as the agent finds them. */
+static int group_setup(void **state)
+{
+    (void)state;
+    struct blx_device devices[FILESYSTEMS];
+    for (int i = 0; i < FILESYSTEMS; i++) {
+        disk_loop(&disks[i], 32 * MIB, -1);
+        disk_shell("mkfs.ext4 -q -F %s && mkdir /mnt/%d && mount %s /mnt/%d", disks[i].path, i,
+                   disks[i].path, i);
+        ok(blx_device_open(disks[i].path, &devices[i], &err));
+    }
+    ok(blx_mounts_find(devices, FILESYSTEMS, &mounts, &err));
+    assert_int_equal(mounts.count, FILESYSTEMS);
+    for (int i = 0; i < FILESYSTEMS; i++)
+        blx_device_close(&devices[i]);
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    blx_mounts_done(&mounts);
+    for (int i = 0; i < FILESYSTEMS; i++) {
+        disk_shell("umount /mnt/%d", i);
+        disk_done(&disks[i]);
+    }
+    return 0;
+}
+
+/* A write hangs in the kernel as long as the filesystem is frozen; so a process does it. */
+static pid_t start_writer(int filesystem)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[64];
+        snprintf(path, sizeof(path), "/mnt/%d/file", filesystem);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        _exit(fd >= 0 && write(fd, "x", 1) == 1 ? 0 : 1);
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static void expect_thawed(void)
+{
+    for (int i = 0; i < FILESYSTEMS; i++)
+        assert_int_equal(disk_wait(start_writer(i), 10), 0);
+}
+
+/* Frozen = a second freeze is refused. */
+static bool is_frozen(int filesystem)
+{
+    if (ioctl(mounts.mounts[filesystem].fd, FIFREEZE, 0) < 0)
+        return errno == EBUSY;
+    assert_int_equal(ioctl(mounts.mounts[filesystem].fd, FITHAW, 0), 0);
+    return false;
+}
+
+static struct blx_freezer *start(void)
+{
+    struct blx_freezer *freezer = NULL;
+    blx_error_clear(&err);
+    ok(blx_freezer_start(&freezer, &err));
+    return freezer;
+}
+
+static void freeze_holds_all_until_it_is_told_to_thaw(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    for (int round = 0; round < 3; round++) {
+        uint64_t before_ns = blx_clock_ns();
+        ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+        assert_int_equal(result.frozen, FILESYSTEMS);
+        assert_int_equal(result.unsupported + result.foreign, 0);
+        assert_string_equal(result.not_frozen, "");
+        assert_true(before_ns < result.first_frozen_at_ns);
+        assert_true(result.first_frozen_at_ns <= result.frozen_at_ns);
+        assert_true(is_frozen(0) && is_frozen(1));
+        assert_false(blx_freeze_expired(freezer));
+        ok(blx_thaw(freezer, &held_ns, &err));
+        assert_true(held_ns > 0 && held_ns <= blx_clock_ns() - before_ns);
+        expect_thawed();
+    }
+    blx_freezer_stop(freezer);
+}
+
+/* The agent of the tests below: freezes, tells through the pipe, and does what it is told to do
+ * then. */
+static pid_t start_agent(uint64_t limit_ms, int *told_fd, void (*then)(struct blx_freezer *))
+{
+    int told[2];
+    assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct blx_freezer *freezer = NULL;
+        struct blx_freeze_result result = {0};
+        if (blx_freezer_start(&freezer, NULL) < 0 ||
+            blx_freeze(freezer, &mounts, limit_ms, &result, NULL) < 0 ||
+            write(told[1], "f", 1) != 1)
+            _exit(2);
+        then(freezer);
+        _exit(3);
+    }
+    close(told[1]);
+    *told_fd = told[0];
+    char c = 0;
+    assert_int_equal(read(told[0], &c, 1), 1);
+    return pid;
+}
+
+static void hang(struct blx_freezer *freezer)
+{
+    (void)freezer;
+    for (;;)
+        pause();
+}
+
+static void filesystems_of_a_killed_agent_are_thawed(void **state)
+{
+    (void)state;
+    int told = -1;
+    pid_t agent = start_agent(long_ms, &told, hang);
+    assert_true(is_frozen(0) && is_frozen(1));
+    kill(agent, SIGKILL);
+    disk_wait(agent, 10);
+    expect_thawed();
+    close(told);
+}
+
+/* Killed while it freezes and thaws, at moments that nobody chose. */
+static void agent_killed_at_any_moment_leaves_nothing_frozen(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        pid_t agent = fork();
+        if (agent == 0) {
+            struct blx_freezer *freezer = NULL;
+            struct blx_freeze_result result;
+            uint64_t held_ns;
+            if (blx_freezer_start(&freezer, NULL) < 0)
+                _exit(2);
+            for (;;) {
+                blx_freeze(freezer, &mounts, long_ms, &result, NULL);
+                blx_thaw(freezer, &held_ns, NULL);
+            }
+        }
+        struct timespec moment = {.tv_nsec = 2000000 + rand() % 20000000};
+        nanosleep(&moment, NULL);
+        kill(agent, SIGKILL);
+        disk_wait(agent, 10);
+        expect_thawed();
+    }
+}
+
+static void end_by_exit(struct blx_freezer *freezer)
+{
+    (void)freezer;
+    _exit(0);
+}
+
+static void filesystems_of_an_agent_that_ended_are_thawed(void **state)
+{
+    (void)state;
+    int told = -1;
+    pid_t agent = start_agent(long_ms, &told, end_by_exit);
+    disk_wait(agent, 10);
+    expect_thawed();
+    close(told);
+}
+
+/* Says with its status whether the freeze has expired, once it is woken. */
+static void stop_and_look(struct blx_freezer *freezer)
+{
+    uint64_t held_ns = 0;
+    raise(SIGSTOP);
+    bool expired = blx_freeze_expired(freezer);
+    int r = blx_thaw(freezer, &held_ns, NULL);
+    bool bounded = held_ns >= UINT64_C(250000000) && held_ns < UINT64_C(5000000000);
+    blx_freezer_stop(freezer);
+    _exit(expired && r == 0 && bounded ? 0 : 1);
+}
+
+static void filesystems_of_a_stopped_agent_are_thawed_at_the_limit(void **state)
+{
+    (void)state;
+    int told = -1;
+    pid_t agent = start_agent(250, &told, stop_and_look);
+    expect_thawed();
+    kill(agent, SIGCONT);
+    assert_int_equal(disk_wait(agent, 10), 0);
+    close(told);
+}
+
+static void limit_thaws_under_an_agent_that_reads_too_long(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    ok(blx_freeze(freezer, &mounts, 100, &result, &err));
+    assert_int_equal(result.frozen, FILESYSTEMS);
+    expect_thawed();
+    assert_true(blx_freeze_expired(freezer));
+    assert_true(blx_clock_ns() - result.first_frozen_at_ns >= 100 * UINT64_C(1000000));
+    ok(blx_thaw(freezer, &held_ns, &err));
+    /* The next one starts afresh. */
+    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    assert_false(blx_freeze_expired(freezer));
+    assert_int_equal(result.frozen, FILESYSTEMS);
+    ok(blx_thaw(freezer, &held_ns, &err));
+    blx_freezer_stop(freezer);
+}
+
+static void freeze_of_somebody_else_is_left_alone(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    assert_int_equal(ioctl(mounts.mounts[0].fd, FIFREEZE, 0), 0);
+    ok(blx_freeze(freezer, &mounts, 50, &result, &err));
+    assert_int_equal(result.frozen, 1);
+    assert_int_equal(result.foreign, 1);
+    assert_string_equal(result.not_frozen, mounts.mounts[0].mount_point);
+    assert_int_equal(disk_wait(start_writer(1), 10), 0); /* until the limit has passed */
+    assert_true(blx_freeze_expired(freezer));
+    assert_true(is_frozen(0));
+    ok(blx_thaw(freezer, &held_ns, &err));
+    assert_true(is_frozen(0));
+    blx_freezer_stop(freezer);
+    assert_true(is_frozen(0));
+    assert_int_equal(ioctl(mounts.mounts[0].fd, FITHAW, 0), 0);
+}
+
+static void foreign_thaw_is_told(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    assert_int_equal(ioctl(mounts.mounts[1].fd, FITHAW, 0), 0);
+    assert_int_equal(blx_thaw(freezer, &held_ns, &err), -ECANCELED);
+    assert_non_null(strstr(err.message, mounts.mounts[1].mount_point));
+    expect_thawed();
+    blx_freezer_stop(freezer);
+}
+
+static void filesystem_without_a_freeze_is_counted(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    struct blx_mount two[2] = {mounts.mounts[0], {.mount_point = "/mnt"}};
+    two[1].fd = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* tmpfs */
+    struct blx_mounts some = {.mounts = two, .count = 2};
+    ok(blx_freeze(freezer, &some, long_ms, &result, &err));
+    assert_int_equal(result.frozen, 1);
+    assert_int_equal(result.unsupported, 1);
+    assert_string_equal(result.not_frozen, "/mnt");
+    ok(blx_thaw(freezer, &held_ns, &err));
+    close(two[1].fd);
+    blx_freezer_stop(freezer);
+}
+
+/* The guard is the only child that this process has, apart from the writers, which are reaped. */
+static pid_t find_guard(void)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    FILE *children = fopen(path, "re");
+    assert_non_null(children);
+    assert_int_equal(fscanf(children, "%d", &pid), 1);
+    fclose(children);
+    return pid;
+}
+
+static void nothing_is_frozen_without_a_guard(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    pid_t guard = find_guard();
+    assert_true(guard > 0);
+    kill(guard, SIGKILL);
+    assert_int_equal(blx_freeze(freezer, &mounts, long_ms, &result, &err), -EPIPE);
+    expect_thawed();
+    blx_freezer_stop(freezer);
+    freezer = start();
+    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    assert_int_equal(result.frozen, FILESYSTEMS);
+    ok(blx_thaw(freezer, &held_ns, &err));
+    blx_freezer_stop(freezer);
+}
+
+static void guard_does_not_end_by_signals_to_the_service(void **state)
+{
+    (void)state;
+    struct blx_freezer *freezer = start();
+    struct blx_freeze_result result;
+    uint64_t held_ns = 0;
+    pid_t guard = find_guard();
+    assert_true(guard > 0);
+    assert_int_equal(getpgid(guard), guard);
+    const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        kill(guard, signals[i]);
+    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    ok(blx_thaw(freezer, &held_ns, &err));
+    blx_freezer_stop(freezer);
+}
+
+/* Puts a writer into the middle of a write on /mnt/0, where a FIFREEZE has to wait for it. Ends
+ * when the pipe is fed. */
+static pid_t start_writer_in_the_middle(int *feed_fd)
+{
+    int data[2];
+    assert_int_equal(pipe2(data, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(data[1]);
+        int fd = open("/mnt/0/file", O_WRONLY | O_CREAT, 0600);
+        _exit(splice(data[0], NULL, fd, NULL, 4096, 0) >= 0 ? 0 : 1);
+    }
+    close(data[0]);
+    *feed_fd = data[1];
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+    /* Nothing tells when it waits inside; its state does. */
+    for (int i = 0; i < 500 && strstr(text, "pipe") == NULL; i++) {
+        FILE *file = fopen(path, "re");
+        if (file == NULL || fgets(text, sizeof(text), file) == NULL)
+            text[0] = '\0';
+        if (file != NULL)
+            fclose(file);
+        poll(NULL, 0, 10);
+    }
+    print_message("writer waits in %s\n", text);
+    return pid;
+}
+
+/* Until the process is in an uninterruptible wait, which nothing tells either. */
+static void wait_until_it_hangs(pid_t pid)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    for (int i = 0; i < 1000 && state != 'D'; i++) {
+        FILE *file = fopen(path, "re");
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%*d %*s %c", &state), 1);
+        fclose(file);
+        poll(NULL, 0, 5);
+    }
+    assert_int_equal(state, 'D');
+}
+
+static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
+{
+    (void)state;
+    int feed = -1;
+    pid_t writer = start_writer_in_the_middle(&feed);
+    pid_t agent = fork();
+    if (agent == 0) {
+        struct blx_freezer *freezer = NULL;
+        struct blx_freeze_result result;
+        close(feed);
+        if (blx_freezer_start(&freezer, NULL) < 0)
+            _exit(2);
+        _exit(blx_freeze(freezer, &mounts, 100, &result, NULL) == -ETIMEDOUT && result.frozen == 0
+                  ? 0
+                  : 1);
+    }
+    /* /mnt/1, frozen first, is thawed at the limit, while the FIFREEZE of /mnt/0 still hangs. */
+    wait_until_it_hangs(agent);
+    assert_int_equal(disk_wait(start_writer(1), 10), 0);
+    assert_int_equal(waitpid(agent, NULL, WNOHANG), 0);
+    close(feed);
+    disk_wait(writer, 10);
+    assert_int_equal(disk_wait(agent, 10), 0);
+    expect_thawed();
+}
+
+int main(void)
+{
+    disk_world_enter();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(freeze_holds_all_until_it_is_told_to_thaw),
+        cmocka_unit_test(filesystems_of_a_killed_agent_are_thawed),
+        cmocka_unit_test(agent_killed_at_any_moment_leaves_nothing_frozen),
+        cmocka_unit_test(filesystems_of_an_agent_that_ended_are_thawed),
+        cmocka_unit_test(filesystems_of_a_stopped_agent_are_thawed_at_the_limit),
+        cmocka_unit_test(limit_thaws_under_an_agent_that_reads_too_long),
+        cmocka_unit_test(freeze_of_somebody_else_is_left_alone),
+        cmocka_unit_test(foreign_thaw_is_told),
+        cmocka_unit_test(filesystem_without_a_freeze_is_counted),
+        cmocka_unit_test(nothing_is_frozen_without_a_guard),
+        cmocka_unit_test(guard_does_not_end_by_signals_to_the_service),
+        cmocka_unit_test(freeze_that_hangs_is_thawed_when_it_is_through),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
