@@ -18,8 +18,8 @@
 #include "wire/wait.h"
 
 enum {
-    REST_TIMEOUT_MS = 30000, /* from a message's first byte to its last */
-    IDLE_MS = 1000,          /* without a byte; then the receive buffer is given back */
+    GAP_TIMEOUT_MS = 30000, /* between two bytes of a message */
+    IDLE_MS = 1000,         /* without a byte; then the receive buffer is given back */
 };
 
 struct blx_conn {
@@ -263,12 +263,12 @@ static int read_wait(struct blx_conn *conn, void *data, size_t bytes, uint64_t d
     }
 }
 
-static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, uint64_t deadline_ns,
-                     struct blx_error *err)
+/* Limits the gaps, not the whole: on a slow link a large frame takes its time. */
+static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, struct blx_error *err)
 {
     while (bytes > 0) {
         size_t got = 0;
-        int rc = read_wait(conn, data, bytes, deadline_ns, &got, err);
+        int rc = read_wait(conn, data, bytes, blx_wait_deadline(GAP_TIMEOUT_MS), &got, err);
         if (rc == -ETIMEDOUT)
             return blx_error_set(err, rc, "the other side stopped in the middle of a message");
         if (rc < 0)
@@ -315,16 +315,15 @@ static int buffer_reserve(struct blx_conn *conn, size_t bytes, struct blx_error 
 static int recv_begun(struct blx_conn *conn, uint8_t *header, size_t got,
                       struct blx_message *message, struct blx_error *err)
 {
-    uint64_t deadline_ns = blx_wait_deadline(REST_TIMEOUT_MS);
     enum blx_message_type type = 0;
     size_t body_bytes = 0;
-    int rc = read_rest(conn, header + got, BLX_MESSAGE_HEADER_BYTES - got, deadline_ns, err);
+    int rc = read_rest(conn, header + got, BLX_MESSAGE_HEADER_BYTES - got, err);
     if (rc == 0)
         rc = blx_message_decode_header(header, &type, &body_bytes, err);
     if (rc == 0)
         rc = buffer_reserve(conn, body_bytes, err);
     if (rc == 0)
-        rc = read_rest(conn, conn->buffer, body_bytes, deadline_ns, err);
+        rc = read_rest(conn, conn->buffer, body_bytes, err);
     if (rc == 0)
         rc = blx_message_decode(type, conn->buffer, body_bytes, message, err);
     conn->last_received_ns = blx_clock_ns();

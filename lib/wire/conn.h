@@ -36,7 +36,7 @@ void blx_conn_free(struct blx_conn *conn);
 int blx_conn_send(struct blx_conn *conn, const struct blx_message *message, struct blx_error *err);
 
 /*
- * Waits at most `timeout_ms` for the first byte of a message (then the rest must come within 30 s) and decodes it. The message
+ * Waits at most `timeout_ms` for the first byte of a message (then no gap may be longer than 30 s) and decodes it. The message
  * borrows the connection's buffer until the next call. A frame's buffer is released when the connection has been idle, so that
  * an idle connection costs little memory.
  */

@@ -32,6 +32,8 @@ static const struct reason_text reasons[] = {
     {SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL, -EPROTO,
      "the other side speaks TLS, but not blxrep/1"},
     {SSL_R_NO_APPLICATION_PROTOCOL, -EPROTO, "the other side speaks TLS, but not blxrep/1"},
+    /* The server's callback for the ClientHello refuses one that offers no ALPN. */
+    {SSL_R_CALLBACK_FAILED, -EPROTO, "the other side speaks TLS, but not blxrep/1"},
     {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, -EPROTO,
      "the other side found no common way to speak TLS"},
     {SSL_R_WRONG_VERSION_NUMBER, -EPROTO, "the other side does not speak TLS (plaintext?)"},

@@ -1,0 +1,5 @@
+blx_unit_test(tls/address)
+# Needs root: it looks whom the files belong to when root enrolls.
+blx_unit_test(tls/pki SOURCES tls/fixture.c LABELS root)
+blx_unit_test(tls/tls SOURCES tls/fixture.c)
+blx_unit_test(tls/conn SOURCES tls/fixture.c)

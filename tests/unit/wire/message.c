@@ -1,0 +1,600 @@
+#include <ctype.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "wire/message.h"
+
+/* BLX_PROTO_DIR is the source folder proto/. With --write the program writes the vectors instead of
+ * comparing them. */
+static bool write_vectors;
+
+#define SEQ16                                                                                      \
+    {                                                                                              \
+        {                                                                                          \
+            0x10, 0x21, 0x32, 0x43, 0x54, 0x65, 0x46, 0x87, 0x98, 0xa9, 0xba, 0xcb, 0xdc, 0xed,    \
+                0xfe, 0x0f                                                                         \
+        }                                                                                          \
+    }
+
+/* One example of each type; each field has a value of its own, so that two swapped ones are found.
+ */
+static const struct blx_message examples[] = {
+    {.type = BLX_MESSAGE_HELLO,
+     .hello = {.version_min = 1,
+               .version_max = 3,
+               .features = 0x0102030405060708,
+               .volume_count = 2,
+               .agent_id = "web1",
+               .software = "blxrep-agent 0.1.0"}},
+    {.type = BLX_MESSAGE_WELCOME,
+     .welcome = {.version = 1,
+                 .features = 0x0102030405060708,
+                 .sync_freq_ms = 900000,
+                 .heartbeat_ms = 10000,
+                 .window_bytes = 67108864,
+                 .last_checkpoint = 20261122203600}},
+    {.type = BLX_MESSAGE_VOLUME,
+     .volume = {.volume = 1,
+                .block_shift = 12,
+                .size_bytes = 1099511627776,
+                .generation = SEQ16,
+                .name = "disk-by-id-ata-X-1",
+                .device = "/dev/disk/by-id/ata-X:1",
+                .identity = "S3Z9NB0K"}},
+    {.type = BLX_MESSAGE_VOLUME_STATE,
+     .volume_state = {.volume = 1, .generation = SEQ16, .durable_seq = 4711}},
+    {.type = BLX_MESSAGE_BEGIN,
+     .begin = {.volume = 1, .pass = BLX_PASS_FULL, .full_bytes = 123456789012}},
+    {.type = BLX_MESSAGE_ACK, .ack = {.volume = 1, .durable_seq = 4712}},
+    {.type = BLX_MESSAGE_CHECKPOINT_REQUEST, .checkpoint_request = {.request = 0x1122334455667788}},
+    {.type = BLX_MESSAGE_CHECKPOINT,
+     .checkpoint = {.request = 0x1122334455667788,
+                    .cut_realtime_ns = 1795380960123456789,
+                    .consistency = BLX_CONSISTENCY_CRASH,
+                    .volume_count = 2,
+                    .freeze_ns = 43000000,
+                    .note = "'/srv' has no freeze (vfat) \xe2\x80\xa6",
+                    .last_seq = {4713, 9}}},
+    {.type = BLX_MESSAGE_CHECKPOINT_DONE,
+     .checkpoint_done = {.request = 0x1122334455667788, .timestamp = 20261122203601}},
+    {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
+     .checkpoint_failed = {.request = 0x1122334455667788,
+                           .reason = "the pre-freeze hook '/etc/hook' failed: exit 3"}},
+    {.type = BLX_MESSAGE_STATUS,
+     .status = {.state = BLX_AGENT_FULL_SYNC,
+                .dirty_bytes = 4096,
+                .done_bytes = 8192,
+                .total_bytes = 1048576,
+                .missed_events = 5,
+                .reason = "no generation is known here"}},
+    {.type = BLX_MESSAGE_PING},
+    {.type = BLX_MESSAGE_ERROR,
+     .error = {.text = "the certificate is for 'web1', not for 'web10'"}},
+    {.type = BLX_MESSAGE_GOODBYE},
+    {.type = BLX_MESSAGE_CONTROL_CHECKPOINT, .control_checkpoint = {.agent_id = "web10"}},
+    {.type = BLX_MESSAGE_CONTROL_DONE,
+     .control_done = {.ok = true, .timestamp = 20261122203602, .text = "taken"}},
+    {.type = BLX_MESSAGE_CONTROL_STATUS},
+    {.type = BLX_MESSAGE_CONTROL_AGENT,
+     .control_agent = {.agent_id = "web1",
+                       .peer = "[2001:db8::1]:40012",
+                       .status = {.state = BLX_AGENT_LIVE,
+                                  .dirty_bytes = 1,
+                                  .done_bytes = 2,
+                                  .total_bytes = 3,
+                                  .missed_events = 4,
+                                  .reason = "none"},
+                       .last_checkpoint = 20261122203603,
+                       .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
+                       .connected_ms = 60001,
+                       .received_bytes = 70002,
+                       .volume_count = 3}},
+};
+enum { EXAMPLES = sizeof(examples) / sizeof(examples[0]) };
+
+static const struct blx_message *example_of(enum blx_message_type type)
+{
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        if (examples[i].type == type)
+            return &examples[i];
+    }
+    return NULL;
+}
+
+static size_t encode(const struct blx_message *message, uint8_t *buffer)
+{
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(message, buffer, BLX_MESSAGE_ENCODED_BYTES, &length), 0);
+    return length;
+}
+
+static int decode_all(const uint8_t *bytes, size_t length, struct blx_message *message,
+                      struct blx_error *err)
+{
+    enum blx_message_type type = 0;
+    size_t body_bytes = 0;
+    int rc = blx_message_decode_header(bytes, &type, &body_bytes, err);
+    if (rc < 0)
+        return rc;
+    assert_int_equal(body_bytes, length - BLX_MESSAGE_HEADER_BYTES);
+    return blx_message_decode(type, bytes + BLX_MESSAGE_HEADER_BYTES, body_bytes, message, err);
+}
+
+static void message_of_every_type_has_an_example(void **state)
+{
+    (void)state;
+#define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
+    if (BLX_MESSAGE_##NAME != BLX_MESSAGE_FRAME)                                                   \
+        assert_non_null(example_of(BLX_MESSAGE_##NAME));                                           \
+    assert_string_equal(blx_message_name(BLX_MESSAGE_##NAME), #NAME);
+#include "proto/messages.def"
+#undef BLX_MESSAGE
+    assert_string_equal(blx_message_name((enum blx_message_type)77), "unknown");
+    assert_string_equal(blx_message_name((enum blx_message_type)0), "unknown");
+}
+
+/* Natives are compared through their encoding, since padding between their fields is undefined. */
+static void message_of_every_type_round_trips(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        uint8_t first[BLX_MESSAGE_ENCODED_BYTES];
+        uint8_t second[BLX_MESSAGE_ENCODED_BYTES];
+        size_t length = encode(&examples[i], first);
+        struct blx_message back;
+        assert_int_equal(decode_all(first, length, &back, NULL), 0);
+        assert_int_equal(back.type, examples[i].type);
+        assert_int_equal(encode(&back, second), length);
+        assert_memory_equal(first, second, length);
+    }
+}
+
+static void message_decodes_to_the_fields_that_were_encoded(void **state)
+{
+    (void)state;
+    uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_CHECKPOINT), buffer), &back, NULL);
+    assert_int_equal(back.checkpoint.volume_count, 2);
+    assert_int_equal(back.checkpoint.last_seq[0], 4713);
+    assert_int_equal(back.checkpoint.last_seq[1], 9);
+    assert_int_equal(back.checkpoint.last_seq[2], 0);
+    assert_int_equal(back.checkpoint.freeze_ns, 43000000);
+    assert_int_equal(back.checkpoint.consistency, BLX_CONSISTENCY_CRASH);
+    assert_string_equal(back.checkpoint.note, examples[7].checkpoint.note);
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_HELLO), buffer), &back, NULL);
+    assert_string_equal(back.hello.agent_id, "web1");
+    assert_int_equal(back.hello.version_max, 3);
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_CONTROL_AGENT), buffer), &back, NULL);
+    assert_string_equal(back.control_agent.peer, "[2001:db8::1]:40012");
+    assert_string_equal(back.control_agent.status.reason, "none");
+    assert_int_equal(back.control_agent.received_bytes, 70002);
+}
+
+static void message_cut_short_or_too_long_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+        size_t body_bytes = encode(&examples[i], buffer) - BLX_MESSAGE_HEADER_BYTES;
+        for (size_t length = 0; length <= body_bytes + 9; length++) {
+            if (length == body_bytes)
+                continue;
+            /* Memory of just that length, so that a read past it is found. */
+            BLX_CLEANUP_FREE uint8_t *body = calloc(1, length + 1);
+            assert_non_null(body);
+            memcpy(body, buffer + BLX_MESSAGE_HEADER_BYTES,
+                   length < body_bytes ? length : body_bytes);
+            struct blx_message back = {.type = BLX_MESSAGE_PING};
+            assert_int_equal(blx_message_decode(examples[i].type, body, length, &back, NULL),
+                             -EBADMSG);
+            assert_int_equal(back.type, BLX_MESSAGE_PING);
+        }
+    }
+}
+
+static void message_header_of_nonsense_is_refused(void **state)
+{
+    (void)state;
+    enum blx_message_type type;
+    size_t bytes;
+    struct blx_error err = {0};
+    const uint8_t unknown[8] = {0, 0, 0, 0, 77, 0, 0, 0};
+    assert_int_equal(blx_message_decode_header(unknown, &type, &bytes, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "type 77"));
+    const uint8_t flags[8] = {0, 0, 0, 0, BLX_MESSAGE_PING, 0, 1, 0};
+    assert_int_equal(blx_message_decode_header(flags, &type, &bytes, NULL), -EBADMSG);
+    const uint8_t large[8] = {1, 0, 0, 0, BLX_MESSAGE_PING, 0, 0, 0};
+    assert_int_equal(blx_message_decode_header(large, &type, &bytes, NULL), -EBADMSG);
+    const uint8_t huge[8] = {0xff, 0xff, 0xff, 0xff, BLX_MESSAGE_FRAME, 0, 0, 0};
+    assert_int_equal(blx_message_decode_header(huge, &type, &bytes, NULL), -EBADMSG);
+    assert_int_equal(blx_message_decode_header((const uint8_t *)"GET / HT", &type, &bytes, NULL),
+                     -EBADMSG);
+}
+
+static void message_frame_prefix_names_the_whole_size(void **state)
+{
+    (void)state;
+    uint8_t body[8 + 80] = {0};
+    struct blx_message frame = {.type = BLX_MESSAGE_FRAME,
+                                .frame = {.volume = 7, .bytes = body + 8, .frame_bytes = 80}};
+    uint8_t prefix[BLX_FRAME_MESSAGE_PREFIX_BYTES];
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(&frame, prefix, sizeof(prefix), &length), 0);
+    assert_int_equal(length, BLX_FRAME_MESSAGE_PREFIX_BYTES);
+    enum blx_message_type type = 0;
+    size_t body_bytes = 0;
+    assert_int_equal(blx_message_decode_header(prefix, &type, &body_bytes, NULL), 0);
+    assert_int_equal(type, BLX_MESSAGE_FRAME);
+    assert_int_equal(body_bytes, 88);
+    memcpy(body, prefix + 8, 8);
+    struct blx_message back;
+    assert_int_equal(blx_message_decode(type, body, body_bytes, &back, NULL), 0);
+    assert_int_equal(back.frame.volume, 7);
+    assert_ptr_equal(back.frame.bytes, body + 8);
+    assert_int_equal(back.frame.frame_bytes, 80);
+}
+
+static void message_frame_sizes_have_limits(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[1];
+    struct blx_message frame = {.type = BLX_MESSAGE_FRAME,
+                                .frame = {.bytes = bytes, .frame_bytes = BLX_FRAME_MAX_BYTES}};
+    uint8_t prefix[BLX_FRAME_MESSAGE_PREFIX_BYTES];
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(&frame, prefix, sizeof(prefix), &length), 0);
+    assert_int_equal(blx_message_encode(&frame, prefix, sizeof(prefix) - 1, &length), -EMSGSIZE);
+    frame.frame.frame_bytes++;
+    assert_int_equal(blx_message_encode(&frame, prefix, sizeof(prefix), &length), -EINVAL);
+    frame.frame.frame_bytes = 79;
+    assert_int_equal(blx_message_encode(&frame, prefix, sizeof(prefix), &length), -EINVAL);
+}
+
+/* Changes one byte of the body of `type`'s example; a byte that the format forbids must be refused
+ * with `reason`. */
+static void refuse(enum blx_message_type type, size_t offset, uint8_t value, const char *reason)
+{
+    uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+    size_t length = encode(example_of(type), buffer);
+    assert_int_not_equal(buffer[BLX_MESSAGE_HEADER_BYTES + offset], value);
+    buffer[BLX_MESSAGE_HEADER_BYTES + offset] = value;
+    struct blx_message back;
+    struct blx_error err = {0};
+    int rc = decode_all(buffer, length, &back, &err);
+    if (rc != -EBADMSG || strstr(err.message, reason) == NULL)
+        fail_msg("%s with byte %zu = %u: %d '%s', not '%s'", blx_message_name(type), offset, value,
+                 rc, err.message, reason);
+}
+
+static void message_with_a_forbidden_value_is_refused(void **state)
+{
+    (void)state;
+    refuse(BLX_MESSAGE_HELLO, 0, 0, "versions");
+    refuse(BLX_MESSAGE_HELLO, 0, 4, "versions");
+    refuse(BLX_MESSAGE_HELLO, 16, 0, "number of volumes");
+    refuse(BLX_MESSAGE_HELLO, 16, 65, "number of volumes");
+    refuse(BLX_MESSAGE_HELLO, 20, 1, "reserved");
+    refuse(BLX_MESSAGE_HELLO, 24, '.', "agent ID");
+    refuse(BLX_MESSAGE_HELLO, 25, '/', "agent ID");
+    refuse(BLX_MESSAGE_HELLO, 24, 0, "agent ID");
+    refuse(BLX_MESSAGE_HELLO, 95, 'x', "agent ID");
+    refuse(BLX_MESSAGE_HELLO, 97, '\n', "software");
+    refuse(BLX_MESSAGE_HELLO, 351, 'x', "software");
+    refuse(BLX_MESSAGE_WELCOME, 0, 0, "version");
+    refuse(BLX_MESSAGE_WELCOME, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_WELCOME, 40, 99, "timestamp");
+    refuse(BLX_MESSAGE_WELCOME, 47, 99, "timestamp");
+    refuse(BLX_MESSAGE_VOLUME, 0, 64, "index");
+    refuse(BLX_MESSAGE_VOLUME, 4, 11, "block size");
+    refuse(BLX_MESSAGE_VOLUME, 4, 19, "block size");
+    refuse(BLX_MESSAGE_VOLUME, 8, 1, "size");
+    refuse(BLX_MESSAGE_VOLUME, 15, 0x80, "size");
+    refuse(BLX_MESSAGE_VOLUME, 32, '-', "volume name");
+    refuse(BLX_MESSAGE_VOLUME, 104, 0x1b, "device");
+    refuse(BLX_MESSAGE_VOLUME, 361, 0xff, "identity");
+    refuse(BLX_MESSAGE_VOLUME_STATE, 3, 1, "index");
+    refuse(BLX_MESSAGE_VOLUME_STATE, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_BEGIN, 0, 200, "index");
+    refuse(BLX_MESSAGE_BEGIN, 4, 0, "pass");
+    refuse(BLX_MESSAGE_BEGIN, 4, 3, "pass");
+    refuse(BLX_MESSAGE_BEGIN, 4, 1, "resume");
+    refuse(BLX_MESSAGE_ACK, 0, 64, "index");
+    refuse(BLX_MESSAGE_ACK, 7, 1, "reserved");
+    refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
+    refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
+    refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "does not fit");
+    refuse(BLX_MESSAGE_CHECKPOINT, 28, 65, "number of volumes");
+    refuse(BLX_MESSAGE_CHECKPOINT, 287, 'x', "note");
+    refuse(BLX_MESSAGE_CHECKPOINT_DONE, 15, 1, "timestamp");
+    refuse(BLX_MESSAGE_CHECKPOINT_FAILED, 8, 0x7f, "reason");
+    refuse(BLX_MESSAGE_STATUS, 0, 0, "state");
+    refuse(BLX_MESSAGE_STATUS, 0, 4, "state");
+    refuse(BLX_MESSAGE_STATUS, 5, 4, "reserved");
+    refuse(BLX_MESSAGE_STATUS, 41, 0xc2, "reason");
+    refuse(BLX_MESSAGE_ERROR, 255, 'x', "text");
+    refuse(BLX_MESSAGE_CONTROL_CHECKPOINT, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_DONE, 0, 2, "outcome");
+    refuse(BLX_MESSAGE_CONTROL_DONE, 4, 2, "reserved");
+    refuse(BLX_MESSAGE_CONTROL_DONE, 12, 0xff, "timestamp");
+    refuse(BLX_MESSAGE_CONTROL_DONE, 16, 7, "text");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 0, 0, "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 72, 7, "peer");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 328, 4, "state");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 632, 3, "consistency");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 636, 65, "number of volumes");
+}
+
+static void message_without_what_it_is_about_is_refused(void **state)
+{
+    (void)state;
+    uint8_t body[1024] = {0};
+    struct blx_message back;
+    struct blx_error err = {0};
+    assert_int_equal(blx_message_decode(BLX_MESSAGE_CHECKPOINT_DONE, body, 16, &back, &err),
+                     -EBADMSG);
+    assert_non_null(strstr(err.message, "no checkpoint"));
+    struct blx_message volume = *example_of(BLX_MESSAGE_VOLUME);
+    memset(&volume.volume.generation, 0, sizeof(volume.volume.generation));
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(&volume, body, sizeof(body), &length), -EINVAL);
+    struct blx_message nothing = {.type = BLX_MESSAGE_VOLUME_STATE, .volume_state = {.volume = 3}};
+    assert_int_equal(blx_message_encode(&nothing, body, sizeof(body), &length), 0);
+    nothing.volume_state.durable_seq = 1;
+    assert_int_equal(blx_message_encode(&nothing, body, sizeof(body), &length), -EINVAL);
+}
+
+static void message_encode_refuses_what_does_not_fit(void **state)
+{
+    (void)state;
+    uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        size_t length = encode(&examples[i], buffer);
+        size_t untouched = 4711;
+        assert_int_equal(blx_message_encode(&examples[i], buffer, length - 1, &untouched),
+                         -EMSGSIZE);
+        assert_int_equal(untouched, 4711);
+    }
+    struct blx_message unknown = {.type = (enum blx_message_type)77};
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(&unknown, buffer, sizeof(buffer), &length), -EINVAL);
+}
+
+static void text_put_reads_back_as(const char *text, const char *expected)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_ERROR};
+    snprintf(message.error.text, sizeof(message.error.text), "%s", text);
+    uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    assert_int_equal(decode_all(buffer, encode(&message, buffer), &back, NULL), 0);
+    assert_string_equal(back.error.text, expected);
+}
+
+static void message_texts_are_cleaned_by_the_sender(void **state)
+{
+    (void)state;
+    text_put_reads_back_as("plain", "plain");
+    text_put_reads_back_as("two\nlines\x1b[31m\x7f", "two?lines?[31m?");
+    text_put_reads_back_as("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x92\xbe", "gr\xc3\xbc\xc3\x9f "
+                                                                               "\xe2\x82\xac "
+                                                                               "\xf0\x9f\x92\xbe");
+    text_put_reads_back_as("cut \xe2\x82", "cut ??");
+    text_put_reads_back_as("overlong \xc0\xaf \xe0\x80\xaf", "overlong ?? ???");
+    text_put_reads_back_as("surrogate \xed\xa0\x80", "surrogate ???");
+    text_put_reads_back_as("beyond \xf4\x90\x80\x80", "beyond ????");
+    text_put_reads_back_as("c1 \xc2\x85", "c1 ??");
+    char longest[BLX_TEXT_BYTES + 10];
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    char cut[BLX_TEXT_BYTES];
+    memset(cut, 'x', sizeof(cut) - 1);
+    cut[sizeof(cut) - 1] = '\0';
+    text_put_reads_back_as(longest, cut);
+}
+
+static void names_of_states_are_those_of_the_design(void **state)
+{
+    (void)state;
+    assert_string_equal(blx_consistency_name(BLX_CONSISTENCY_NONE), "none");
+    assert_string_equal(blx_consistency_name(BLX_CONSISTENCY_CRASH), "crash");
+    assert_string_equal(blx_consistency_name(BLX_CONSISTENCY_FILESYSTEM), "filesystem");
+    assert_string_equal(blx_agent_state_name(BLX_AGENT_OFFLINE), "OFFLINE");
+    assert_string_equal(blx_agent_state_name(BLX_AGENT_FULL_SYNC), "FULL SYNC");
+    assert_string_equal(blx_agent_state_name(BLX_AGENT_LIVE), "LIVE");
+    assert_string_equal(blx_agent_state_name(BLX_AGENT_CHECKPOINT), "CHECKPOINT");
+}
+
+/* Vectors: hex digits with white space, and comments from '#' to the line's end. */
+static void vector_path(char path[512], const char *name)
+{
+    assert_true(snprintf(path, 512, "%s/vectors/%s.hex", BLX_PROTO_DIR, name) < 512);
+    for (char *at = strrchr(path, '/'); *at != '\0'; at++)
+        *at = (char)tolower((unsigned char)*at);
+}
+
+static size_t vector_read(const char *name, uint8_t *bytes, size_t capacity)
+{
+    char path[512];
+    vector_path(path, name);
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t length = 0;
+    struct blx_error err = {0};
+    if (blx_file_read(path, 1 << 20, &content, &length, &err) < 0)
+        fail_msg("%s", err.message);
+    size_t digits = 0;
+    bool comment = false;
+    for (const char *at = content; *at != '\0'; at++) {
+        comment = *at == '#' || (comment && *at != '\n');
+        if (comment || isspace((unsigned char)*at))
+            continue;
+        const char hex[2] = {*at, '\0'};
+        char *end = NULL;
+        uint8_t value = (uint8_t)strtoul(hex, &end, 16);
+        assert_true(*end == '\0' && digits / 2 < capacity);
+        bytes[digits / 2] = (uint8_t)(digits % 2 == 0 ? value << 4 : (bytes[digits / 2] | value));
+        digits++;
+    }
+    assert_int_equal(digits % 2, 0);
+    return digits / 2;
+}
+
+static void vector_write(const char *name, const char *comment, const uint8_t *bytes, size_t length)
+{
+    char path[512];
+    vector_path(path, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fprintf(file, "# %s\n", comment);
+    for (size_t i = 0; i < length; i++)
+        fprintf(file, "%02x%s", bytes[i], i % 16 == 15 || i + 1 == length ? "\n" : " ");
+    assert_int_equal(fclose(file), 0);
+}
+
+static void message_vectors_are_what_is_encoded(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        const char *name = blx_message_name(examples[i].type);
+        uint8_t encoded[BLX_MESSAGE_ENCODED_BYTES];
+        size_t length = encode(&examples[i], encoded);
+        if (write_vectors)
+            vector_write(name, name, encoded, length);
+        uint8_t golden[BLX_MESSAGE_ENCODED_BYTES];
+        assert_int_equal(vector_read(name, golden, sizeof(golden)), length);
+        assert_memory_equal(golden, encoded, length);
+        struct blx_message back;
+        assert_int_equal(decode_all(golden, length, &back, NULL), 0);
+    }
+}
+
+static void fill_blocks(uint8_t data[2 * 4096])
+{
+    for (size_t i = 0; i < 2 * 4096; i++)
+        data[i] = (uint8_t)(i / 64);
+}
+
+static size_t pack_example(enum blx_codec codec, const uint8_t *data, uint8_t *buffer)
+{
+    static const struct blx_frame_extent extents[] = {{.extent = {7, 2}},
+                                                      {.extent = {9, 16}, .zero = true}};
+    struct blx_frame_content content = {
+        .codec = codec,
+        .block_shift = 12,
+        .generation = SEQ16,
+        .extents = extents,
+        .extent_count = 2,
+        .data = data,
+        .data_bytes = 2 * 4096,
+    };
+    size_t bytes = 0;
+    assert_int_equal(blx_frame_pack(&content, buffer, &bytes, NULL), 0);
+    blx_frame_seal(buffer, 0x0102030405060708);
+    return bytes;
+}
+
+/* Another version of a codec may pack the same data otherwise: its frames are only read, the
+ * unpacked one is compared too. */
+static void frame_vectors_are_read_and_the_plain_one_is_what_is_packed(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 4096];
+    fill_blocks(data);
+    for (int i = BLX_CODEC_NONE; i <= BLX_CODEC_ZSTD; i++) {
+        enum blx_codec codec = (enum blx_codec)i;
+        char name[32];
+        snprintf(name, sizeof(name), "frame-%s", blx_codec_name(codec));
+        uint8_t packed[64 + 32 + sizeof(data)];
+        size_t length = pack_example(codec, data, packed);
+        if (write_vectors)
+            vector_write(name, "a frame: blocks 7 and 8 with data, 9 to 24 zero", packed, length);
+        uint8_t golden[64 + 32 + sizeof(data)];
+        size_t golden_length = vector_read(name, golden, sizeof(golden));
+        if (codec == BLX_CODEC_NONE) {
+            assert_int_equal(golden_length, length);
+            assert_memory_equal(golden, packed, length);
+        }
+        struct blx_frame frame;
+        assert_int_equal(blx_frame_parse(golden, golden_length, &frame, NULL), 0);
+        assert_int_equal(frame.codec, codec);
+        assert_int_equal(frame.seq, 0x0102030405060708);
+        assert_int_equal(blx_frame_extent_at(&frame, 1).extent.block_count, 16);
+        uint8_t back[sizeof(data)];
+        assert_int_equal(blx_frame_unpack(&frame, back, NULL), 0);
+        assert_memory_equal(back, data, sizeof(data));
+    }
+}
+
+static void frame_message_vector_is_what_is_encoded(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 4096];
+    fill_blocks(data);
+    uint8_t bytes[16 + 64 + 32 + sizeof(data)];
+    size_t frame_bytes = pack_example(BLX_CODEC_NONE, data, bytes + 16);
+    struct blx_message message = {
+        .type = BLX_MESSAGE_FRAME,
+        .frame = {.volume = 1, .bytes = bytes + 16, .frame_bytes = frame_bytes}};
+    size_t length = 0;
+    assert_int_equal(blx_message_encode(&message, bytes, 16, &length), 0);
+    if (write_vectors)
+        vector_write("FRAME",
+                     "FRAME: the header and the volume; the frame follows, as in frame-none.hex",
+                     bytes, length);
+    uint8_t golden[16];
+    assert_int_equal(vector_read("FRAME", golden, sizeof(golden)), 16);
+    assert_memory_equal(golden, bytes, 16);
+}
+
+/* The specification's table of types says the same as messages.def. */
+static void specification_names_every_message(void **state)
+{
+    (void)state;
+    BLX_CLEANUP_FREE void *text = NULL;
+    size_t bytes = 0;
+    struct blx_error err = {0};
+    if (blx_file_read(BLX_PROTO_DIR "/PROTOCOL.md", 1 << 20, &text, &bytes, &err) < 0)
+        fail_msg("%s", err.message);
+    char row[128];
+#define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
+    if ((least) == (most))                                                                         \
+        snprintf(row, sizeof(row), "| %d | %s | %s | %d |", number, #NAME, #direction, most);      \
+    else                                                                                           \
+        snprintf(row, sizeof(row), "| %d | %s | %s | %d to %d |", number, #NAME, #direction,       \
+                 least, most);                                                                     \
+    if (strstr(text, row) == NULL)                                                                 \
+        fail_msg("PROTOCOL.md has no row '%s'", row);
+#include "proto/messages.def"
+#undef BLX_MESSAGE
+}
+
+int main(int argc, char **argv)
+{
+    write_vectors = argc > 1 && strcmp(argv[1], "--write") == 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(message_of_every_type_has_an_example),
+        cmocka_unit_test(message_of_every_type_round_trips),
+        cmocka_unit_test(message_decodes_to_the_fields_that_were_encoded),
+        cmocka_unit_test(message_cut_short_or_too_long_is_refused),
+        cmocka_unit_test(message_header_of_nonsense_is_refused),
+        cmocka_unit_test(message_frame_prefix_names_the_whole_size),
+        cmocka_unit_test(message_frame_sizes_have_limits),
+        cmocka_unit_test(message_with_a_forbidden_value_is_refused),
+        cmocka_unit_test(message_without_what_it_is_about_is_refused),
+        cmocka_unit_test(message_encode_refuses_what_does_not_fit),
+        cmocka_unit_test(message_texts_are_cleaned_by_the_sender),
+        cmocka_unit_test(names_of_states_are_those_of_the_design),
+        cmocka_unit_test(message_vectors_are_what_is_encoded),
+        cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
+        cmocka_unit_test(frame_message_vector_is_what_is_encoded),
+        cmocka_unit_test(specification_names_every_message),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
