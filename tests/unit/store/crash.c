@@ -99,8 +99,27 @@ static int announce(struct session *session, struct blx_volume_state *state)
     return rc;
 }
 
-/* A full pass, two checkpoints, frames behind them; a reconnect in between; the first disk error
- * ends it. */
+/* A second full pass, while frames of the time before it lie in the open segment. */
+static int run_second_pass(struct session *session)
+{
+    struct blx_volume_state state;
+    int rc = announce(session, &state);
+    if (rc == 0)
+        rc = blx_agent_writer_begin(session->writer, 0, BLX_PASS_FULL, NULL);
+    if (rc == 0)
+        rc = send_all(session);
+    if (rc == 0)
+        rc = commit(session);
+    if (rc == 0)
+        rc = send(session, 19, 81);
+    if (rc == 0)
+        rc = sync_all(session);
+    blx_agent_writer_close(session->writer);
+    session->writer = NULL;
+    return rc;
+}
+
+/* Two full passes, checkpoints, frames behind them; reconnects; the first disk error ends it. */
 static int run(struct session *session)
 {
     struct blx_volume_state state;
@@ -141,7 +160,7 @@ static int run(struct session *session)
         rc = sync_all(session);
     blx_agent_writer_close(session->writer);
     session->writer = NULL;
-    return rc;
+    return rc == 0 ? run_second_pass(session) : rc;
 }
 
 static void check_checkpoints(struct session *session)
