@@ -1,11 +1,16 @@
 /*
- * TLS between agents and the dispatcher: TLS 1.3 only, certificates on both sides, ALPN "blxrep/1". No plaintext mode.
+ * TLS between agents and the dispatcher: TLS 1.3 only, certificates on both sides, ALPN "blxrep/1".
+ * No plaintext mode.
  *
- * The dispatcher learns the agent's ID from the verified certificate's common name and nowhere else. The agent accepts a
- * dispatcher whose certificate chains to its CA, is meant for servers, and names either the host it dialled or, for the CA that
- * blxrep makes itself, BLX_TLS_DISPATCHER_NAME (the address may change; the CA signs one dispatcher only).
+ * The dispatcher learns the agent's ID from the verified certificate's common name and nowhere
+ * else. The agent accepts a dispatcher whose certificate chains to its CA, is meant for servers,
+ * and names either the host it dialled or, for the CA that blxrep makes itself,
+ * BLX_TLS_DISPATCHER_NAME (the address may change; the CA signs one dispatcher only). With a site's
+ * own CA, which signs other servers too, accepting that fixed name does no harm: a public CA never
+ * signs a name under .internal, and who runs a private one decides about it.
  *
- * Threads: a context may be used by many threads at once once it is made. Handshakes block up to their deadline.
+ * Threads: a context may be used by many threads at once once it is made. Handshakes block up to
+ * their deadline.
  */
 #pragma once
 
@@ -21,7 +26,8 @@
 
 struct blx_tls_context;
 
-/* Files in PEM form. A bundle (one file with key, certificate and CA) gives the same path three times. */
+/* Files in PEM form. A bundle (one file with key, certificate and CA) gives the same path three
+ * times. */
 struct blx_tls_files {
     const char *ca;
     const char *cert;
@@ -37,35 +43,43 @@ static inline void blx_cleanup_tls_context(struct blx_tls_context **context)
 }
 
 /*
- * Loads and checks the files: readable, PEM, the key belongs to the certificate, the certificate chains to the CA, is not expired.
- * Each mistake is one clear message with the file's name.
+ * Loads and checks the files: readable, PEM, the key belongs to the certificate, the certificate
+ * chains to the CA, is not expired. Each mistake is one clear message with the file's name.
  */
-int blx_tls_context_new_server(const struct blx_tls_files *files, struct blx_tls_context **context, struct blx_error *err);
-int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls_context **context, struct blx_error *err);
+int blx_tls_context_new_server(const struct blx_tls_files *files, struct blx_tls_context **context,
+                               struct blx_error *err);
+int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls_context **context,
+                               struct blx_error *err);
 
-/* The common name of the context's own certificate (for an agent: its ID) and the days until it expires. */
-int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NAME_BYTES], struct blx_error *err);
+/* The common name of the context's own certificate (for an agent: its ID) and the days until it
+ * expires. */
+int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NAME_BYTES],
+                         struct blx_error *err);
 int64_t blx_tls_context_days_left(const struct blx_tls_context *context);
 
 /*
- * Server side of an accepted socket `fd`, which is taken over whatever happens. `peer_name` gets the verified certificate's common
- * name. Fails with the reason ("no certificate", "signed by another CA", "plaintext?", "expired", "time-out").
+ * Server side of an accepted socket `fd`, which is taken over whatever happens. `peer_name` gets
+ * the verified certificate's common name. Fails with the reason ("no certificate", "signed by
+ * another CA", "plaintext?", "expired", "time-out").
  */
-int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms, struct blx_conn **conn,
-                   char peer_name[BLX_NAME_BYTES], struct blx_error *err);
+int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
+                   struct blx_conn **conn, char peer_name[BLX_NAME_BYTES], struct blx_error *err);
 
 /*
- * Resolves and dials "HOST:PORT" ("[v6]:port"; default port 8080), tries each address, and does the client's handshake, all
- * within `timeout_ms`. In TLS 1.3 the server's refusal of our certificate arrives only with the first message read afterwards:
- * blx_conn_recv() then fails with -EACCES and says so.
+ * Resolves and dials "HOST:PORT" ("[v6]:port"; default port 8080), tries each address, and does the
+ * client's handshake, all within `timeout_ms`; only the resolver keeps to its own time-outs. In
+ * TLS 1.3 the server's refusal of our certificate arrives only with the first message read
+ * afterwards: blx_conn_recv() then fails with -EACCES and says so.
  */
-int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64_t timeout_ms, struct blx_conn **conn,
-                    struct blx_error *err);
+int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64_t timeout_ms,
+                    struct blx_conn **conn, struct blx_error *err);
 
 enum { BLX_DEFAULT_PORT = 8080 };
 
-/* Splits "HOST:PORT", "HOST", "[v6]:PORT", ":PORT" (empty host: all addresses). -EINVAL with the text. */
+/* Splits "HOST:PORT", "HOST", "[v6]:PORT", ":PORT" (empty host: all addresses). -EINVAL with the
+ * text. */
 int blx_address_split(const char *address, char host[256], char port[8], struct blx_error *err);
 
-/* A listening socket on `address`, close-on-exec; the error says when the port is taken. The descriptor or -errno. */
+/* A listening socket on `address`, close-on-exec; the error says when the port is taken. The
+ * descriptor or -errno. */
 int blx_address_listen(const char *address, struct blx_error *err);

@@ -1,16 +1,19 @@
 /*
- * A connection that carries messages: over TLS between agent and dispatcher, over a UNIX socket between `blxrep` and the
- * dispatcher. Straight-line, blocking calls with deadlines on a non-blocking socket.
+ * A connection that carries messages: over TLS between agent and dispatcher, over a UNIX socket
+ * between `blxrep` and the dispatcher. Straight-line, blocking calls with deadlines on a
+ * non-blocking socket.
  *
- * Threads: one thread may be inside blx_conn_recv() while any number call blx_conn_send(); sends are serialised by a lock and
- * never interleave. blx_conn_shutdown() may be called from any thread and wakes them all. blx_conn_free() is the owner's, when
- * nobody is inside any more. An SSL object takes one call at a time, so a lock is held around each SSL call, never while waiting.
+ * Threads: one thread may be inside blx_conn_recv() while any number call blx_conn_send(); sends
+ * are serialised by a lock and never interleave. blx_conn_shutdown() may be called from any thread
+ * and wakes them all. blx_conn_free() is the owner's, when nobody is inside any more. An SSL object
+ * takes one call at a time, so a lock is held around each SSL call, never while waiting.
  *
- * Errors: -ETIMEDOUT, -EPIPE (the other side closed, or blx_conn_shutdown()), -EBADMSG (what came is no valid message), -EACCES (the
- * other side refused our certificate), -EPROTO (TLS), -ECONNRESET and the like; a send's -EINVAL for a message that is not valid
- * harms nothing. After any other error but a receive's -ETIMEDOUT at a message boundary that direction is dead. A send that
- * failed says little; the other side's reason may lie unread in the socket as an ERROR message: receive until that fails too.
- * Nothing here raises SIGPIPE.
+ * Errors: -ETIMEDOUT, -EPIPE (the other side closed, or blx_conn_shutdown()), -EBADMSG (what came
+ * is no valid message), -EACCES (the other side refused our certificate), -EPROTO (TLS),
+ * -ECONNRESET and the like; a send's -EINVAL for a message that is not valid harms nothing. After
+ * any other error but a receive's -ETIMEDOUT at a message boundary that direction is dead. A send
+ * that failed says little; the other side's reason may lie unread in the socket as an ERROR
+ * message: receive until that fails too. Nothing here raises SIGPIPE.
  */
 #pragma once
 
@@ -23,11 +26,13 @@ struct blx_conn;
 typedef struct ssl_st SSL;
 
 /*
- * Takes over `fd` (any stream socket) and `ssl` (NULL for a UNIX socket; otherwise its handshake is done and it uses fd). On
- * failure (-ENOMEM) both still belong to the caller. `send_timeout_ms`: how long a send may make no progress at all before it
- * fails with -ETIMEDOUT (UINT64_MAX: for ever).
+ * Takes over `fd` (any stream socket) and `ssl` (NULL for a UNIX socket; otherwise its handshake is
+ * done and it uses fd). On failure (-ENOMEM) both still belong to the caller. `send_timeout_ms`:
+ * how long a send may make no progress at all before it fails with -ETIMEDOUT (UINT64_MAX: for
+ * ever).
  */
-int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **conn, struct blx_error *err);
+int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **conn,
+                 struct blx_error *err);
 
 /* NULL is allowed. Closes the socket. */
 void blx_conn_free(struct blx_conn *conn);
@@ -36,19 +41,21 @@ void blx_conn_free(struct blx_conn *conn);
 int blx_conn_send(struct blx_conn *conn, const struct blx_message *message, struct blx_error *err);
 
 /*
- * Waits at most `timeout_ms` for the first byte of a message (then no gap may be longer than 30 s) and decodes it. The message
- * borrows the connection's buffer until the next call. A frame's buffer is released when the connection has been idle, so that
- * an idle connection costs little memory.
+ * Waits at most `timeout_ms` for the first byte of a message (then no gap may be longer than 30 s)
+ * and decodes it. The message borrows the connection's buffer until the next call. A frame's buffer
+ * is released when the connection has been idle, so that an idle connection costs little memory.
  */
-int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message *message, struct blx_error *err);
+int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message *message,
+                  struct blx_error *err);
 
 /* Ends both directions; threads inside return -EPIPE. */
 void blx_conn_shutdown(struct blx_conn *conn);
 
 /*
- * For the receiving thread, after a last message (ERROR, GOODBYE): says that nothing follows and throws away what still comes, until the
- * other side has closed or `timeout_ms` have passed. Without it a close with unread bytes in the socket resets the connection,
- * and the other side may never read that last message. Nothing may be sent or received afterwards; free it next.
+ * For the receiving thread, after a last message (ERROR, GOODBYE): says that nothing follows and
+ * throws away what still comes, until the other side has closed or `timeout_ms` have passed.
+ * Without it a close with unread bytes in the socket resets the connection, and the other side may
+ * never read that last message. Nothing may be sent or received afterwards; free it next.
  */
 void blx_conn_linger(struct blx_conn *conn, uint64_t timeout_ms);
 

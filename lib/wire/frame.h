@@ -1,12 +1,15 @@
 /*
- * A frame: a batch of extents of one volume with their data, compressed and checksummed once, by the agent. The same bytes cross
- * the wire, lie in the segment and are checked at restore and by verify; nobody re-encodes them.
+ * A frame: a batch of extents of one volume with their data, compressed and checksummed once, by
+ * the agent. The same bytes cross the wire, lie in the segment and are checked at restore and by
+ * verify; nobody re-encodes them.
  *
- *     header (64 bytes) | extent_count extents (16 bytes each) | payload (the extents' data in order, packed by `codec`)
+ *     header (64 bytes) | extent_count extents (16 bytes each) | payload (the extents' data in
+ * order, packed by `codec`)
  *
- * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the whole frame with the checksum
- * field as zero. (volume generation, seq) names a frame: seq counts from 1 within a generation, in the order of sending, and a
- * later frame's block replaces an earlier one's.
+ * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the
+ * whole frame with the checksum field as zero. (volume generation, seq) names a frame: seq counts
+ * from 1 within a generation, in the order of sending, and a later frame's block replaces an
+ * earlier one's.
  *
  * Threads: no shared state. Nothing here blocks or prints.
  */
@@ -68,7 +71,8 @@ _Static_assert(offsetof(struct blx_frame_header_disk, checksum) == 56, "frame he
 _Static_assert(sizeof(struct blx_extent_disk) == 16, "extent");
 
 enum {
-    BLX_FRAME_MAX_BYTES = (int)sizeof(struct blx_frame_header_disk) + BLX_FRAME_MAX_EXTENTS * (int)sizeof(struct blx_extent_disk) +
+    BLX_FRAME_MAX_BYTES = (int)sizeof(struct blx_frame_header_disk) +
+                          BLX_FRAME_MAX_EXTENTS * (int)sizeof(struct blx_extent_disk) +
                           BLX_FRAME_MAX_DATA_BYTES,
 };
 
@@ -97,27 +101,32 @@ struct blx_frame {
 };
 
 /*
- * Reads only the header at `bytes` (at least 64 bytes) and checks its sizes, so that a scanner learns how much to read.
- * -EBADMSG where it cannot be a frame.
+ * Reads only the header at `bytes` (at least 64 bytes) and checks its sizes, so that a scanner
+ * learns how much to read. -EBADMSG where it cannot be a frame.
  */
 int blx_frame_peek(const void *bytes, size_t *frame_bytes, struct blx_error *err);
 
 /*
- * Validates a whole frame: magic, version, sizes against the limits, checksum, extents (each at least one block, no overflow,
- * ascending and disjoint, data of the non-zero ones = data_bytes). `frame` borrows `bytes`. -EBADMSG with the reason; -ENOMEM.
+ * Validates a whole frame: magic, version, sizes against the limits, checksum, extents (each at
+ * least one block, no overflow, ascending and disjoint, data of the non-zero ones = data_bytes).
+ * `frame` borrows `bytes`. -EBADMSG with the reason; -ENOMEM.
  */
-int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame, struct blx_error *err);
+int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame,
+                    struct blx_error *err);
 
 /* The extent number `index` < frame->extent_count of a parsed frame. */
 struct blx_frame_extent blx_frame_extent_at(const struct blx_frame *frame, uint32_t index);
 
 /* -EBADMSG unless every extent of the frame lies inside a volume of `volume_blocks` blocks. */
-int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks, struct blx_error *err);
+int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks,
+                           struct blx_error *err);
 
-/* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG where it does not unpack to just that. */
+/* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG where it does not unpack
+ * to just that. */
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err);
 
-/* What a frame is made of. `extents` ascending and disjoint; `data` is that of the non-zero extents in order. */
+/* What a frame is made of. `extents` ascending and disjoint; `data` is that of the non-zero extents
+ * in order. */
 struct blx_frame_content {
     enum blx_codec codec;
     unsigned block_shift;
@@ -129,14 +138,17 @@ struct blx_frame_content {
 };
 
 /*
- * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's size. Data that the codec does
- * not make smaller is stored as BLX_CODEC_NONE. The frame is not complete until blx_frame_seal(). -EINVAL for content that
- * blx_frame_parse() would refuse; -ENOMEM.
+ * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's
+ * size. Data that the codec does not make smaller is stored as BLX_CODEC_NONE. The frame is not
+ * complete until blx_frame_seal(). -EINVAL for content that blx_frame_parse() would refuse;
+ * -ENOMEM.
  */
 size_t blx_frame_bound(const struct blx_frame_content *content);
-int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes, struct blx_error *err);
+int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes,
+                   struct blx_error *err);
 
-/* Gives the packed frame its number and its checksum. Done by the sender, in the order of sending. */
+/* Gives the packed frame its number and its checksum. Done by the sender, in the order of sending.
+ */
 void blx_frame_seal(void *buffer, uint64_t seq);
 
 /* "none", "zlib", "zstd" and back; -EINVAL for another text. */
@@ -146,6 +158,7 @@ int blx_codec_parse(const char *text, enum blx_codec *codec, struct blx_error *e
 /* A new random generation (a version 4 UUID) and its text, 36 characters. */
 int blx_generation_create(struct blx_generation *generation);
 enum { BLX_GENERATION_TEXT_BYTES = 37 };
-void blx_generation_format(const struct blx_generation *generation, char text[BLX_GENERATION_TEXT_BYTES]);
+void blx_generation_format(const struct blx_generation *generation,
+                           char text[BLX_GENERATION_TEXT_BYTES]);
 bool blx_generation_equal(const struct blx_generation *a, const struct blx_generation *b);
 bool blx_generation_is_none(const struct blx_generation *generation);

@@ -1,10 +1,12 @@
 /*
- * The messages of blxrep/1, as the programs see them. proto/PROTOCOL.md draws the conversations; proto/messages.def is the table
- * of types. Encoding and decoding are here and nowhere else: a message from outside is validated whole (sizes, texts
- * NUL-terminated and printable, enums in range) before a caller sees any of it.
+ * The messages of blxrep/1, as the programs see them. proto/PROTOCOL.md draws the conversations;
+ * proto/messages.def is the table of types. Encoding and decoding are here and nowhere else: a
+ * message from outside is validated whole (sizes, texts NUL-terminated and printable, enums in
+ * range) before a caller sees any of it.
  *
- * On the wire a message is an 8-byte header (le32 body_bytes, le16 type, le16 flags = 0) and the body. The agent and the
- * dispatcher speak it over TLS; `blxrep` and the dispatcher speak the CONTROL_ messages over DIR/control.sock.
+ * On the wire a message is an 8-byte header (le32 body_bytes, le16 type, le16 flags = 0) and the
+ * body. The agent and the dispatcher speak it over TLS; `blxrep` and the dispatcher speak the
+ * CONTROL_ messages over DIR/control.sock.
  *
  * Threads: no shared state. Nothing here blocks or prints.
  */
@@ -28,26 +30,27 @@ enum {
 };
 
 enum blx_message_type {
-    BLX_MESSAGE_HELLO = 1,              /* agent -> dispatcher: who, which versions */
-    BLX_MESSAGE_WELCOME = 2,            /* dispatcher -> agent: the version, the beat, the window */
-    BLX_MESSAGE_VOLUME = 3,             /* agent -> dispatcher: a volume and its generation */
-    BLX_MESSAGE_VOLUME_STATE = 4,       /* dispatcher -> agent: what is durable of that volume */
-    BLX_MESSAGE_BEGIN = 5,              /* agent -> dispatcher: frames follow; full pass or resume */
-    BLX_MESSAGE_FRAME = 6,              /* agent -> dispatcher */
-    BLX_MESSAGE_ACK = 7,                /* dispatcher -> agent: durable up to seq */
+    BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: who, which versions */
+    BLX_MESSAGE_WELCOME = 2,      /* dispatcher -> agent: the version, the beat, the window */
+    BLX_MESSAGE_VOLUME = 3,       /* agent -> dispatcher: a volume and its generation */
+    BLX_MESSAGE_VOLUME_STATE = 4, /* dispatcher -> agent: what is durable of that volume */
+    BLX_MESSAGE_BEGIN = 5,        /* agent -> dispatcher: frames follow; full pass or resume */
+    BLX_MESSAGE_FRAME = 6,        /* agent -> dispatcher */
+    BLX_MESSAGE_ACK = 7,          /* dispatcher -> agent: durable up to seq */
     BLX_MESSAGE_CHECKPOINT_REQUEST = 8, /* dispatcher -> agent: take one now */
-    BLX_MESSAGE_CHECKPOINT = 9,         /* agent -> dispatcher: all frames of the cut are sent; commit */
+    BLX_MESSAGE_CHECKPOINT = 9, /* agent -> dispatcher: all frames of the cut are sent; commit */
     BLX_MESSAGE_CHECKPOINT_DONE = 10,   /* dispatcher -> agent: committed, durable */
-    BLX_MESSAGE_CHECKPOINT_FAILED = 11, /* agent -> dispatcher: the request could not be met, and why */
+    BLX_MESSAGE_CHECKPOINT_FAILED = 11, /* agent -> dispatcher: it could not, and why */
     BLX_MESSAGE_STATUS = 12,            /* agent -> dispatcher: state and progress */
     BLX_MESSAGE_PING = 13,              /* both ways, when nothing else was sent */
     BLX_MESSAGE_ERROR = 14,             /* both ways: why the session ends; then close */
     BLX_MESSAGE_GOODBYE = 15,           /* both ways: an orderly end */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: take one of `agent` now */
-    BLX_MESSAGE_CONTROL_DONE = 65,       /* dispatcher -> cli: durable, its timestamp; also ends a status list */
-    BLX_MESSAGE_CONTROL_STATUS = 66,     /* cli -> dispatcher: list the agents */
-    BLX_MESSAGE_CONTROL_AGENT = 67,      /* dispatcher -> cli: one agent of the list */
+    BLX_MESSAGE_CONTROL_DONE =
+        65, /* dispatcher -> cli: durable, its timestamp; also ends a status list */
+    BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents */
+    BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher -> cli: one agent of the list */
 };
 
 /* What an agent is doing. */
@@ -75,12 +78,12 @@ struct blx_hello {
 };
 
 struct blx_welcome {
-    uint32_t version;                 /* the highest that both know */
-    uint64_t features;                /* those of HELLO that this side can too: in use from here on */
+    uint32_t version;  /* the highest that both know */
+    uint64_t features; /* those of HELLO that this side can too: in use from here on */
     uint64_t sync_freq_ms;
-    uint64_t heartbeat_ms;            /* each side sends something at least this often; not 0 */
-    uint64_t window_bytes;            /* frames sent and not acknowledged, at most, but always one; not 0 */
-    blx_timestamp last_checkpoint;    /* 0: none yet */
+    uint64_t heartbeat_ms; /* each side sends something at least this often; not 0 */
+    uint64_t window_bytes; /* frames sent and not acknowledged, at most, but always one; not 0 */
+    blx_timestamp last_checkpoint; /* 0: none yet */
 };
 
 struct blx_volume_info {
@@ -88,20 +91,22 @@ struct blx_volume_info {
     uint32_t block_shift;
     uint64_t size_bytes;
     struct blx_generation generation;
-    char name[BLX_NAME_BYTES];    /* the volume's folder in the store */
-    char device[BLX_TEXT_BYTES];  /* the device as the user named it */
+    char name[BLX_NAME_BYTES];     /* the volume's folder in the store */
+    char device[BLX_TEXT_BYTES];   /* the device as the user named it */
     char identity[BLX_TEXT_BYTES]; /* serial, WWN or UUID of the disk; may be empty */
 };
 
 struct blx_volume_state {
     uint32_t volume;
-    struct blx_generation generation; /* that the stored frames belong to; none: nothing is stored */
-    uint64_t durable_seq;             /* last durable frame of that generation */
+    struct blx_generation
+        generation;       /* that the stored frames belong to; none: nothing is stored */
+    uint64_t durable_seq; /* last durable frame of that generation */
 };
 
 enum blx_pass {
-    BLX_PASS_RESUME = 1, /* same generation: everything that is not marked on the agent is durable here */
-    BLX_PASS_FULL = 2,   /* every block that is in use will be sent; the rest counts as zero */
+    BLX_PASS_RESUME =
+        1, /* same generation: everything that is not marked on the agent is durable here */
+    BLX_PASS_FULL = 2, /* every block that is in use will be sent; the rest counts as zero */
 };
 
 struct blx_begin {
@@ -130,9 +135,11 @@ struct blx_checkpoint_message {
     uint64_t cut_realtime_ns;
     enum blx_consistency consistency;
     uint32_t volume_count;
-    uint64_t freeze_ns; /* from the first filesystem frozen to the last thawed; 0 without a freeze */
+    uint64_t
+        freeze_ns; /* from the first filesystem frozen to the last thawed; 0 without a freeze */
     char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem", for people; may be empty */
-    /* For each volume, by index: the last frame that belongs to the checkpoint (0: none was ever sent). */
+    /* For each volume, by index: the last frame that belongs to the checkpoint (0: none was ever
+     * sent). */
     uint64_t last_seq[BLX_MAX_VOLUMES];
 };
 
@@ -148,10 +155,10 @@ struct blx_checkpoint_failed {
 
 struct blx_status {
     enum blx_agent_state state;
-    uint64_t dirty_bytes;    /* marked, not yet durable at the dispatcher */
-    uint64_t done_bytes;     /* of the running full pass */
-    uint64_t total_bytes;    /* of the running full pass; 0: none runs */
-    uint64_t missed_events;  /* counted by the kernel since the start of tracking */
+    uint64_t dirty_bytes;        /* marked, not yet durable at the dispatcher */
+    uint64_t done_bytes;         /* of the running full pass */
+    uint64_t total_bytes;        /* of the running full pass; 0: none runs */
+    uint64_t missed_events;      /* counted by the kernel since the start of tracking */
     char reason[BLX_TEXT_BYTES]; /* why a full pass runs; may be empty */
 };
 
@@ -175,8 +182,8 @@ struct blx_control_agent {
     struct blx_status status;
     blx_timestamp last_checkpoint;
     enum blx_consistency last_consistency;
-    uint64_t connected_ms;     /* how long the session lasts; 0 offline */
-    uint64_t received_bytes;   /* frames in this session */
+    uint64_t connected_ms;   /* how long the session lasts; 0 offline */
+    uint64_t received_bytes; /* frames in this session */
     uint32_t volume_count;
 };
 
@@ -206,25 +213,31 @@ struct blx_message {
 const char *blx_message_name(enum blx_message_type type);
 
 /*
- * Encodes header and body into `buffer` of `capacity` bytes. For FRAME only header and volume index are encoded (16 bytes in
- * all); the caller sends the frame's bytes right behind them, so that they are never copied. -EMSGSIZE where it does not fit,
- * -EINVAL for what blx_message_decode() would refuse. Texts that are too long are cut; what is not printable in them becomes '?'.
+ * Encodes header and body into `buffer` of `capacity` bytes. For FRAME only header and volume index
+ * are encoded (16 bytes in all); the caller sends the frame's bytes right behind them, so that they
+ * are never copied. -EMSGSIZE where it does not fit, -EINVAL for what blx_message_decode() would
+ * refuse. Texts that are too long are cut; what is not printable in them becomes '?'.
  */
 enum { BLX_MESSAGE_ENCODED_BYTES = 4096, BLX_FRAME_MESSAGE_PREFIX_BYTES = 16 };
-int blx_message_encode(const struct blx_message *message, uint8_t *buffer, size_t capacity, size_t *length);
+int blx_message_encode(const struct blx_message *message, uint8_t *buffer, size_t capacity,
+                       size_t *length);
 
 /*
- * Decodes the 8-byte header: type and body size. -EBADMSG for an unknown type or a size above that type's limit.
+ * Decodes the 8-byte header: type and body size. -EBADMSG for an unknown type or a size above that
+ * type's limit.
  */
-int blx_message_decode_header(const uint8_t header[BLX_MESSAGE_HEADER_BYTES], enum blx_message_type *type,
-                              size_t *body_bytes, struct blx_error *err);
+int blx_message_decode_header(const uint8_t header[BLX_MESSAGE_HEADER_BYTES],
+                              enum blx_message_type *type, size_t *body_bytes,
+                              struct blx_error *err);
 
 /*
- * Decodes and validates a body. A FRAME's `bytes` borrow `body`; the frame itself is checked by blx_frame_parse().
- * -EBADMSG with the reason.
+ * Decodes and validates a body. A FRAME's `bytes` borrow `body`; the frame itself is checked by
+ * blx_frame_parse(). -EBADMSG with the reason.
  */
-int blx_message_decode(enum blx_message_type type, const uint8_t *body, size_t body_bytes, struct blx_message *message,
-                       struct blx_error *err);
+int blx_message_decode(enum blx_message_type type, const uint8_t *body, size_t body_bytes,
+                       struct blx_message *message, struct blx_error *err);
 
-const char *blx_consistency_name(enum blx_consistency consistency); /* "none", "crash", "filesystem" */
-const char *blx_agent_state_name(enum blx_agent_state state);       /* "OFFLINE", "FULL SYNC", "LIVE", "CHECKPOINT" */
+const char *blx_consistency_name(
+    enum blx_consistency consistency); /* "none", "crash", "filesystem" */
+const char *blx_agent_state_name(
+    enum blx_agent_state state); /* "OFFLINE", "FULL SYNC", "LIVE", "CHECKPOINT" */
