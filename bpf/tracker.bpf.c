@@ -218,17 +218,28 @@ static __always_inline void leave(struct blx_tracker_counts *c, int tracepoint)
     __sync_fetch_and_add(&c->running[tracepoint], -1);
 }
 
+/* Looking first is worth it for the copies after the first, which nearly always find the entry
+ * there: an update takes a lock. */
+static __always_inline bool remember(int copy, struct bio *bio,
+                                     const struct blx_tracker_range *range)
+{
+    __u64 key = (__u64)bio;
+    if (copy > 0) {
+        const struct blx_tracker_range *known = bpf_map_lookup_elem(&pending, &key);
+        if (known && known->sector == range->sector && known->sectors == range->sectors)
+            return true;
+    }
+    return bpf_map_update_elem(&pending, &key, range, BPF_ANY) == 0;
+}
+
 static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct bio *bio)
 {
     __u32 op = bio->bi_opf & REQ_OP_MASK;
     if (!changes_data(op) || !is_our_disk(bio->bi_bdev->bd_disk))
         return;
     struct blx_tracker_range range = {bio->bi_iter.bi_sector, bio->bi_iter.bi_size >> SECTOR_SHIFT};
-    if (bio_based) {
-        __u64 key = (__u64)bio;
-        if (bpf_map_update_elem(&pending, &key, &range, BPF_ANY) != 0)
-            c->unmarked++;
-    }
+    if (bio_based && !remember(copy, bio, &range))
+        c->unmarked++;
     /* A write of nothing is a flush. */
     if (range.sectors != 0 || op != REQ_OP_WRITE)
         c->queued[copy]++;
