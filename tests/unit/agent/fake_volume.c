@@ -33,7 +33,7 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     volume->block_shift = 12;
     struct blx_generation generation = {{1, 2, 3}};
     must(blx_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, true, &volume->ledger,
-                           NULL) == 0);
+                         NULL) == 0);
 }
 
 void fake_volume_remove(struct fake_volume *fake)
