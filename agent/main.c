@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/session.h"
@@ -74,6 +75,11 @@ static int load_credentials(struct blx_agent *agent, struct blx_error *err)
     struct blx_tls_files files = {bundle, bundle, bundle};
     if (config->tls.ca != NULL)
         files = (struct blx_tls_files){config->tls.ca, config->tls.cert, config->tls.key};
+    if (access(files.cert, F_OK) != 0)
+        return blx_error_errno(err, -errno,
+                               "no credentials at '%s': make them with `blxrep dispatcher enroll "
+                               "--agent=%s` and copy the file here",
+                               files.cert, config->id);
     int rc = blx_tls_context_new_client(&files, &agent->tls, err);
     char name[BLX_NAME_BYTES];
     if (rc == 0)

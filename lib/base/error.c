@@ -4,6 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a user or a file put into a message must neither break its line nor speak to the terminal. */
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
 static int error_set(struct blx_error *err, int code, const char *cause, const char *format, va_list args)
 {
     assert(code < 0);
@@ -13,6 +22,7 @@ static int error_set(struct blx_error *err, int code, const char *cause, const c
     int used = vsnprintf(err->message, sizeof(err->message), format, args);
     if (cause != NULL && used >= 0 && (size_t)used < sizeof(err->message))
         snprintf(err->message + used, sizeof(err->message) - (size_t)used, ": %s", cause);
+    make_printable(err->message);
     return code;
 }
 
@@ -51,6 +61,7 @@ void blx_error_prefix(struct blx_error *err, const char *format, ...)
     /* One that gets too long loses its end. */
     if (snprintf(message + used, sizeof(message) - (size_t)used, ": %s", err->message) < 0)
         return;
+    make_printable(message);
     memcpy(err->message, message, sizeof(message));
 }
 

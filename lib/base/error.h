@@ -3,7 +3,8 @@
  *
  * A function that can fail returns 0 or -errno. Where it knows more than the number can say it also fills a
  * `struct blx_error`, which the caller owns (usually on its stack) and may pass as NULL. The message is written once, at the
- * lowest level that knows the object's name, and reads: what failed, the object in quotes, the cause, and what to do.
+ * lowest level that knows the object's name, and reads: what failed, the object in quotes, the cause, and what to do. It is one
+ * line: control characters, which come from outside only, become '?'.
  *
  * Threads: a blx_error belongs to one thread. Nothing here blocks, allocates or prints.
  */

@@ -64,6 +64,19 @@ int blx_fsync_dir(const char *path, struct blx_error *err)
     return 0;
 }
 
+int blx_fsync_parent(const char *path, struct blx_error *err)
+{
+    char parent[PATH_MAX];
+    int rc = blx_path_format(parent, sizeof(parent), err, "%s", path);
+    if (rc < 0)
+        return rc;
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        return blx_fsync_dir(".", err);
+    slash[slash == parent ? 1 : 0] = '\0';
+    return blx_fsync_dir(parent, err);
+}
+
 int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err)
 {
     char partial[PATH_MAX];
@@ -100,19 +113,6 @@ static int write_durably(const char *path, const void *content, size_t bytes, mo
     return 0;
 }
 
-static int fsync_parent(const char *path, struct blx_error *err)
-{
-    char parent[PATH_MAX];
-    int rc = blx_path_format(parent, sizeof(parent), err, "%s", path);
-    if (rc < 0)
-        return rc;
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        return blx_fsync_dir(".", err);
-    slash[slash == parent ? 1 : 0] = '\0';
-    return blx_fsync_dir(parent, err);
-}
-
 int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode, struct blx_error *err)
 {
     char temporary[PATH_MAX];
@@ -126,7 +126,7 @@ int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t
         blx_sys->unlink(temporary);
         return rc;
     }
-    return fsync_parent(path, err);
+    return blx_fsync_parent(path, err);
 }
 
 int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes, struct blx_error *err)

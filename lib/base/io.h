@@ -22,6 +22,9 @@ int blx_pwrite_full(int fd, const void *buffer, size_t bytes, uint64_t offset);
 /* Makes the directory's entries durable (the names, not the files' contents). */
 int blx_fsync_dir(const char *path, struct blx_error *err);
 
+/* The same for the directory that `path` lies in. */
+int blx_fsync_parent(const char *path, struct blx_error *err);
+
 /* Makes `path` and its missing parents; one that exists is fine. Not durable by itself. */
 int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err);
 

@@ -12,21 +12,12 @@
 
 int blx_directory_make(const char *path, struct blx_error *err)
 {
-    char parent[PATH_MAX];
-    int rc = blx_path_format(parent, sizeof(parent), err, "%s", path);
-    if (rc < 0)
-        return rc;
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        strcpy(parent, ".");
-    else
-        slash[slash == parent ? 1 : 0] = '\0';
     if (blx_sys->mkdir(path, 0700) != 0 && errno != EEXIST)
         return blx_error_errno(err, -errno, "cannot make the directory '%s'", path);
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
         return blx_error_set(err, -ENOTDIR, "'%s' exists and is no directory", path);
-    return blx_fsync_dir(parent, err);
+    return blx_fsync_parent(path, err);
 }
 
 int blx_directory_each(const char *path,

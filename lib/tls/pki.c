@@ -338,19 +338,6 @@ static int rename_noreplace(const char *from, const char *to)
     return blx_sys->unlink(from) < 0 ? -errno : 0;
 }
 
-static int fsync_parent(const char *path, struct blx_error *err)
-{
-    char parent[PATH_MAX];
-    int rc = blx_path_format(parent, sizeof(parent), err, "%s", path);
-    if (rc < 0)
-        return rc;
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        return blx_fsync_dir(".", err);
-    slash[slash == parent ? 1 : 0] = '\0';
-    return blx_fsync_dir(parent, err);
-}
-
 /* The temporary name is random: the folder is a user's, and several may enroll into it at once. */
 static int output_write(const char *path, BIO *content, struct blx_error *err)
 {
@@ -374,7 +361,7 @@ static int output_write(const char *path, BIO *content, struct blx_error *err)
         blx_sys->unlink(temporary);
         return rc;
     }
-    return fsync_parent(path, err);
+    return blx_fsync_parent(path, err);
 }
 
 static int enroll_with(const struct authority *ca, const char *agent_id, const char *output_path,
