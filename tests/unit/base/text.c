@@ -148,6 +148,16 @@ static void the_first_error_stands_and_takes_prefixes(void **state)
     assert_int_equal(blx_error_set(NULL, -EIO, "nobody listens"), -EIO);
 }
 
+static void an_error_is_one_line_whatever_it_names(void **state)
+{
+    (void)state;
+    struct blx_error error = {0};
+    blx_error_set(&error, -EINVAL, "no agent '%s'", "a\nb\x1b[2J\x7f\xc3\xbc");
+    assert_string_equal(error.message, "no agent 'a?b?[2J?\xc3\xbc'");
+    blx_error_prefix(&error, "file 'x\ty'");
+    assert_string_equal(error.message, "file 'x?y': no agent 'a?b?[2J?\xc3\xbc'");
+}
+
 static void json_is_nested_escaped_and_separated(void **state)
 {
     (void)state;
@@ -182,6 +192,7 @@ int main(void)
         cmocka_unit_test(durations_and_sizes_are_read_with_their_units),
         cmocka_unit_test(sizes_and_durations_are_written_for_people),
         cmocka_unit_test(the_first_error_stands_and_takes_prefixes),
+        cmocka_unit_test(an_error_is_one_line_whatever_it_names),
         cmocka_unit_test(json_is_nested_escaped_and_separated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
