@@ -4,6 +4,7 @@
 #
 #   etc/quickstart.sh                      BUILD_DIR=DIR etc/quickstart.sh builds elsewhere than in build-quickstart
 set -euo pipefail
+exec 3>&1
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -69,13 +70,15 @@ wait_for() {
         if "$@" >/dev/null 2>&1; then
             return 0
         fi
-        kill -0 "$dispatcher" && { [ -z "$agent" ] || kill -0 "$agent"; } || return 1
+        if ! kill -0 "$dispatcher" 2>/dev/null || { [ -n "$agent" ] && ! kill -0 "$agent" 2>/dev/null; }; then
+            return 1
+        fi
         sleep 0.2
     done
     return 1
 }
 
-online() { blxrep dispatcher status --data-dir="$work/backup" --json | grep -q '"state": *"LIVE"'; }
+first_checkpoint() { blxrep show --agent=server1 --data-dir="$work/backup" --json | grep -q '"checkpoint"'; }
 listening() { [ -S "$work/backup/control.sock" ]; }
 free_port() { for port in $(seq $((20000 + RANDOM % 10000)) 32000); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
@@ -83,7 +86,7 @@ done; }
 
 # Takes one and prints its timestamp, once it is durable.
 checkpoint() {
-    printf '   $ blxrep dispatcher checkpoint --agent=server1 --data-dir=%s\n' "$work/backup" >&2
+    printf '   $ blxrep dispatcher checkpoint --agent=server1 --data-dir=%s\n' "$work/backup" >&3
     blxrep dispatcher checkpoint --agent=server1 --data-dir="$work/backup"
 }
 
@@ -120,15 +123,16 @@ echo "         --credentials=$work/server1.pem --run-dir=$work/run &"
 blxrep start --mode=agent --id=server1 --dispatcher-addr="127.0.0.1:$port" --device="$loop" \
     --credentials="$work/server1.pem" --run-dir="$work/run" 2>"$work/agent.log" &
 agent=$!
-wait_for online
+wait_for first_checkpoint
 try blxrep dispatcher status --data-dir="$work/backup"
 
 step "Write some files, unmount so that the disk is at rest and every byte can be compared, and take checkpoint 1"
-try cp -r /usr/share/common-licenses /etc/os-release "$work/disk"
+try cp -rL /usr/share/common-licenses /etc/os-release "$work/disk"
 printf '   $ head -c 20M /dev/urandom >%s\n' "$work/disk/precious.bin"
 head -c 20M /dev/urandom >"$work/disk/precious.bin"
 (cd "$work/disk" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$work/then.sha256"
-try umount "$work/disk"
+printf '   $ umount %s\n' "$work/disk"
+wait_for umount "$work/disk" # a checkpoint that is just being taken keeps it busy for a moment
 first=$(checkpoint)
 echo "     $first"
 echo "   and keep a copy of the raw disk, to compare with later"
@@ -143,6 +147,7 @@ echo "     $(checkpoint)"
 
 step "The checkpoints: one that the dispatcher took by itself at the start, and ours, which store what changed and nothing else"
 try blxrep show --agent=server1 --data-dir="$work/backup"
+echo "   (filesystem: frozen for the moment of the cut, so it is clean; crash: not frozen, here because nothing was mounted)"
 
 step "Restore the first"
 try blxrep restore --agent=server1 --checkpoint="$first" --data-dir="$work/backup" --output="$work/restored.img"

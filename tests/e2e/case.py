@@ -15,16 +15,20 @@ class Case(unittest.TestCase):
     def setUp(self):
         if os.geteuid() != 0:
             self.fail("the end-to-end tests need root: loop devices, mounts and eBPF")
+        self._problems_before = self._problems_so_far()
         self.addCleanup(self._give_back)
         self.folder = str(Folder(REGISTRY))
         self.data_dir = os.path.join(self.folder, "data")
         self.cli = Cli()
         self.dispatcher = None
 
+    def _problems_so_far(self):
+        """unittest has no public way to ask whether this test has failed, but to count."""
+        result = self._outcome.result
+        return len(result.failures) + len(result.errors)
+
     def _give_back(self):
-        failed = any(error for _test, error in getattr(self._outcome, "errors", [])) or getattr(
-            getattr(self._outcome, "result", None), "failures", []) or getattr(
-            getattr(self._outcome, "result", None), "errors", [])
+        failed = self._problems_so_far() > self._problems_before
         logs = [thing for thing in REGISTRY.things() if hasattr(thing, "log")]
         problems = REGISTRY.close_all()
         if failed or problems:

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 
-from registry import Failure, run
+from registry import Failure, run, wait_until
 
 FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878
@@ -40,8 +40,22 @@ class Filesystem:
         self.mounted = True
 
     def umount(self):
-        run("umount", self.path)
+        """Unmounts, and waits until the last that holds the filesystem has let go: then nothing is written any more.
+
+        An agent that is just taking a checkpoint holds it for a moment, and so does a foreign mount namespace.
+        """
+        wait_until(f"{self} unmounts", lambda: run("umount", self.path, check=False).returncode == 0, 20)
         self.mounted = False
+        wait_until(f"{self} is written by nobody", self._is_free, 60)
+
+    def _is_free(self):
+        try:
+            os.close(os.open(self.device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            raise
+        return True
 
     def sync(self):
         run("sync", "-f", self.path)
@@ -85,12 +99,7 @@ class Filesystem:
 
     def close(self):
         if self.mounted:
-            deadline = time.monotonic() + 10
-            while run("umount", self.path, check=False).returncode != 0:
-                if time.monotonic() > deadline:
-                    raise Failure(f"{self} does not unmount: somebody still uses it")
-                time.sleep(0.1)
-            self.mounted = False
+            self.umount()
 
 
 class Disk:

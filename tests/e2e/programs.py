@@ -116,6 +116,8 @@ class Daemon:
         return self.name
 
     def start(self, ready=True):
+        if self._notify:
+            self._notify.close()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = os.path.join(self.folder, f"notify-{random.randrange(1 << 40):x}")
         self._notify.bind(path)
@@ -129,7 +131,7 @@ class Daemon:
         return self
 
     def _read(self, stream):
-        with open(os.path.join(self.folder, f"{self.name}.log"), "a", encoding="utf-8") as log:
+        with stream, open(os.path.join(self.folder, f"{self.name}.log"), "a", encoding="utf-8") as log:
             for line in stream:
                 log.write(line)
                 with self._change:

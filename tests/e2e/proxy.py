@@ -21,6 +21,7 @@ class Proxy:
         self._refuse = False
         self._closed = False
         self._pairs = set()
+        self._open = {}  # how many directions of a pair still run
         self._change = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -88,6 +89,7 @@ class Proxy:
         pair = (client, server)
         with self._change:
             self._pairs.add(pair)
+            self._open[pair] = 2
         threading.Thread(target=self._forward, args=(pair, client, server, True), daemon=True).start()
         threading.Thread(target=self._forward, args=(pair, server, client, False), daemon=True).start()
 
@@ -110,6 +112,11 @@ class Proxy:
         finally:
             with self._change:
                 self._pairs.discard(pair)
+                self._open[pair] -= 1
+                if self._open[pair] == 0:
+                    del self._open[pair]
+                    for end in pair:
+                        end.close()
                 self._change.notify_all()
 
     def _allowance(self, pair):

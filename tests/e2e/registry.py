@@ -147,12 +147,11 @@ def processes_naming(path):
 
 
 def left_behind(path):
-    """What the test left of mounts, loop devices and processes; processes get a moment to end."""
-    deadline = time.monotonic() + 5
-    processes = processes_naming(path)
-    while processes and time.monotonic() < deadline:
+    """What the test left of mounts, loop devices and processes; processes and loop devices get a moment to end."""
+    deadline = time.monotonic() + 10
+    while (processes_naming(path) or loops_below(path)) and time.monotonic() < deadline:
         time.sleep(0.05)
-        processes = processes_naming(path)
+    processes = processes_naming(path)
     for pid, _command in processes:
         os.kill(pid, signal.SIGKILL)
     return (["mount " + point for point in mounts_below(path)] + ["loop device " + name for name in loops_below(path)]

@@ -86,7 +86,7 @@ class BadInput(Case):
     def test_port_is_taken(self):
         with socket.create_server(("127.0.0.1", free_port())) as taken:
             port = taken.getsockname()[1]
-            self.cli.fails(1, f"{port}.*in use|in use.*{port}", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}",
+            self.cli.fails(1, f"{port}.*(in use|taken)", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}",
                            "--sync-freq=5", f"--listen=127.0.0.1:{port}")
 
     def test_listen_address_is_nonsense(self):

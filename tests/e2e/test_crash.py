@@ -1,6 +1,7 @@
 """Agent, dispatcher and connection die in the middle: the next checkpoint is right, and small."""
 
 import os
+import threading
 
 from case import Case, main
 from checks import check_equal
@@ -31,10 +32,14 @@ class Crash(Case):
         self.checkpoint("server1")
         return agent
 
-    def hold_in_the_middle(self):
-        """New data, of which the dispatcher has got a part and waits for the rest."""
-        self.proxy.hold_after(STEP_MIB * MIB // 3)
-        fill(self.files.path + "/step", STEP_MIB)
+    def hold_in_the_middle(self, name="step", mib=STEP_MIB, part_mib=STEP_MIB / 3):
+        """New data, and a checkpoint of it, of which the dispatcher has got a part and waits for the rest."""
+        self.proxy.hold_after(int(part_mib * MIB))
+        fill(f"{self.files.path}/{name}", mib)
+        asking = threading.Thread(target=self.cli.run, args=("dispatcher", "checkpoint", "--agent=server1",
+                                                             f"--data-dir={self.data_dir}"), kwargs={"check": False})
+        asking.start()
+        self.addCleanup(asking.join)
         self.proxy.wait_held()
 
     def check_next_checkpoint(self, limit_mib):
@@ -64,9 +69,7 @@ class Crash(Case):
     def test_agent_killed_again_and_again(self):
         agent = self.start_synced()
         for number in range(4):
-            self.proxy.hold_after((number + 1) * MIB)
-            fill(self.files.path + f"/file-{number}", 6)
-            self.proxy.wait_held()
+            self.hold_in_the_middle(f"file-{number}", 6, number + 1)
             agent.kill()
             self.proxy.cut()
             self.proxy.release()
@@ -88,9 +91,7 @@ class Crash(Case):
     def test_connection_cut_in_the_middle(self):
         self.start_synced()
         for step in range(3):
-            self.proxy.hold_after((2 + step) * MIB)
-            fill(self.files.path + f"/step-{step}", 8)
-            self.proxy.wait_held()
+            self.hold_in_the_middle(f"step-{step}", 8, 2 + step)
             self.proxy.cut()
             self.proxy.release()
         self.dispatcher.wait_online("server1")

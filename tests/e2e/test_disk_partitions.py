@@ -6,7 +6,7 @@ import tarfile
 from case import Case, main
 from checks import Image, check_equal, check_same_tree, different_blocks, tree
 from disks import copy_device
-from load import Load, check_loaded_image, summary
+from load import Load, check_labels, check_loaded_image, summary
 from registry import REGISTRY
 from workloads import fill, make_archive
 
@@ -32,10 +32,10 @@ class DiskPartitions(Case):
         for row in rows:
             image = self.restore("server1", row["checkpoint"], self.path(f"{row['checkpoint']}.img"))
             counts.append(check_loaded_image(self, [image], [[(1, "ext4"), (2, "xfs")]], row, load.records.lines()))
-        self.assertEqual(counts, sorted(counts), "a later checkpoint holds more records")
-        self.assertGreater(counts[-1], 0)
-        self.assertGreaterEqual([row["consistency"] for row in rows].count("filesystem"), len(rows) // 2,
-                                f"a freeze should work most of the time: {summary(rows)}")
+        checked = [count for count in counts if count > 0]
+        self.assertEqual(checked, sorted(checked), "a later checkpoint holds more records")
+        self.assertGreaterEqual(len(checked), 4)
+        check_labels(self, rows)
 
     def test_disk_at_rest_equals_its_image_byte_for_byte(self):
         disk = self.loop_disk(1024)
@@ -85,8 +85,8 @@ class DiskPartitions(Case):
         self.start_dispatcher()
         self.start_agent("server1", disk, "--skip-free-space=yes")
         stamp = self.checkpoint("server1")
-        changed = self.show("server1")[0]["volumes"][0]["changed_bytes"]
-        self.assertLess(changed, 100 << 20, "deleted files do not cross the wire")
+        stored = self.show("server1")[0]["volumes"][0]["stored_bytes"]
+        self.assertLess(stored, 60 << 20, "deleted files do not cross the wire")
         self.check_trees(self.restore("server1", stamp, self.path("restored.img")), parts)
 
     @staticmethod

@@ -4,7 +4,7 @@ import os
 
 from case import Case, main
 from checks import check_equal
-from load import Load, check_loaded_image
+from load import Load, check_labels, check_loaded_image, summary
 from workloads import fill
 
 
@@ -20,7 +20,10 @@ class TwoDisks(Case):
         before = len(self.show("server1"))
         self.dispatcher.wait_checkpoints("server1", before + 3)
         load.stop()
-        for row in self.show("server1"):
+        rows = self.show("server1")
+        print(f"{len(rows)} checkpoints: {summary(rows)}; {len(load.records.lines())} records")
+        check_labels(self, rows)
+        for row in rows:
             self.assertEqual([volume["device"] for volume in row["volumes"]], [disk.path for disk in disks])
             folder = self.path(f"images-{row['checkpoint']}")
             os.mkdir(folder)

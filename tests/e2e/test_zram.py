@@ -2,7 +2,7 @@
 
 from case import Case, main
 from checks import check_equal
-from load import Load, check_loaded_image, summary
+from load import Load, check_labels, check_loaded_image, summary
 from workloads import fill
 
 
@@ -21,6 +21,7 @@ class Zram(Case):
         rows = self.show("server1")
         print(f"{len(rows)} checkpoints: {summary(rows)}; {len(load.records.lines())} records, "
               f"longest pause {load.records.longest_ms():.0f} ms")
+        check_labels(self, rows)
         for row in rows:
             image = self.restore("server1", row["checkpoint"], self.path(f"{row['checkpoint']}.img"))
             check_loaded_image(self, [image], [[(0, "ext4")]], row, load.records.lines())

@@ -19,6 +19,8 @@ import time
 from registry import wait_until
 
 RECORD_BYTES = 512
+ROUND_SECONDS = 1
+TRIM_SECONDS = 6
 STOP = False
 
 
@@ -66,11 +68,16 @@ def database(files, log_path, deadline):
 
 
 def unpack(files, log_path, deadline):
-    """Unpacks the archive files[0] into files[1] again and again, deletes older trees, and trims now and then."""
+    """Unpacks the archive files[0] into files[1] once a second, deletes older trees, and trims now and then.
+
+    A trim changes all free space at once; trimming without a break would leave no moment in which the rest of a cut is small.
+    """
     archive, target = files
     rounds = 0
+    trimmed = time.monotonic()
     with open(log_path, "a", encoding="ascii", buffering=1) as log:
         while not STOP and time.monotonic() < deadline:
+            begun = time.monotonic()
             tree = os.path.join(target, f"tree-{rounds}")
             with tarfile.open(archive) as tar:
                 for member in tar:
@@ -79,9 +86,12 @@ def unpack(files, log_path, deadline):
                     tar.extract(member, tree, set_attrs=False)
             if rounds >= 1:
                 shutil.rmtree(os.path.join(target, f"tree-{rounds - 1}"))
+            if time.monotonic() - trimmed > TRIM_SECONDS:
                 subprocess.run(["fstrim", target], check=True)
+                trimmed = time.monotonic()
             log.write(f"{rounds} 0 {time.time_ns()}\n")
             rounds += 1
+            time.sleep(max(0, begun + ROUND_SECONDS - time.monotonic()))
 
 
 def stream(files, _log_path, deadline):
@@ -170,7 +180,6 @@ class Workload:
         status = self.process.wait(60)
         if status != 0:
             raise AssertionError(f"{self} failed with status {status}")
-        return self.lines()
 
     def close(self):
         self.halt()
