@@ -119,9 +119,9 @@ blxrep start --mode=dispatcher --data-dir="$work/backup" --sync-freq=60 --listen
 dispatcher=$!
 wait_for listening
 echo "   \$ blxrep start --mode=agent --id=server1 --dispatcher-addr=127.0.0.1:$port --device=$loop \\"
-echo "         --credentials=$work/server1.pem --run-dir=$work/run &"
+echo "         --credentials=$work/server1.pem --run-dir=$work/run --skip-free-space=no &"
 blxrep start --mode=agent --id=server1 --dispatcher-addr="127.0.0.1:$port" --device="$loop" \
-    --credentials="$work/server1.pem" --run-dir="$work/run" 2>"$work/agent.log" &
+    --credentials="$work/server1.pem" --run-dir="$work/run" --skip-free-space=no 2>"$work/agent.log" &
 agent=$!
 wait_for first_checkpoint
 try blxrep dispatcher status --data-dir="$work/backup"
@@ -153,7 +153,7 @@ step "Restore the first"
 try blxrep restore --agent=server1 --checkpoint="$first" --data-dir="$work/backup" --output="$work/restored.img"
 
 step "Is it what the disk held then? Every byte of the disk, used or not, and each file by its checksum"
-echo "   (the agent sends free space too, so even that is equal)"
+echo "   (--skip-free-space=no made the agent send free space too, so even that is equal)"
 try cmp "$work/restored.img" "$work/then.img"
 image_loop=$(losetup --find --show --read-only "$work/restored.img")
 try mount -o ro "$image_loop" "$work/restored"
