@@ -321,10 +321,11 @@ int blx_cut_attempt(struct blx_session *session, bool try_freeze, bool accept_le
 
 void blx_cut_send(struct blx_session *session, const struct blx_cut *cut)
 {
-    struct blx_pipeline *pipeline = session->agent->pipeline;
     for (size_t i = 0; i < cut->count; i++) {
         const struct blx_batch *batch = &cut->jobs[i].batch;
-        struct blx_job *job = blx_pipeline_take(pipeline);
+        struct blx_job *job = blx_session_take_job(session);
+        if (job == NULL)
+            return; /* the session ends: what is left stays in flight, and is marked again by it */
         uint8_t *data = job->batch.data;
         job->batch = *batch;
         job->batch.data = data;

@@ -1,6 +1,7 @@
 /*
- * A protected device: what the user named, found in the kernel. A partition is read through its own node and tracked on its whole
- * disk, limited to its range, because tracepoints speak of whole disks and absolute sectors (also for writes through a partition).
+ * A protected device: what the user named, found in the kernel. A partition is read through its own
+ * node and tracked on its whole disk, limited to its range, because tracepoints speak of whole
+ * disks and absolute sectors (also for writes through a partition).
  *
  * Threads: immutable once it is open.
  */
@@ -15,37 +16,44 @@
 #include "wire/message.h"
 
 struct blx_device {
-    char path[BLX_TEXT_BYTES];   /* as the user named it */
-    char name[BLX_NAME_BYTES];   /* the volume's name, from `path` */
-    char kernel_name[64];        /* of the device itself: "loop0p1"; names the pins and run files */
-    char disk_name[64];          /* of its whole disk: "loop0" */
-    uint32_t major, minor;       /* of the device itself */
+    char path[BLX_TEXT_BYTES]; /* as the user named it */
+    char name[BLX_NAME_BYTES]; /* the volume's name, from `path` */
+    char kernel_name[64];      /* of the device itself: "loop0p1"; names the pins and run files */
+    char disk_name[64];        /* of its whole disk: "loop0" */
+    uint32_t major, minor;     /* of the device itself */
     uint32_t disk_major, disk_minor;
-    uint64_t disk_start_bytes;   /* where it begins on its disk; 0 for a whole disk */
+    uint64_t disk_start_bytes; /* where it begins on its disk; 0 for a whole disk */
     uint64_t size_bytes;
     uint32_t logical_block_bytes; /* alignment that O_DIRECT needs */
-    bool bio_based;              /* no /sys/block/DISK/mq: the driver takes bios itself (zram, dm, md) */
-    uint64_t disk_seq;           /* /sys/block/DISK/diskseq: changes when another medium takes the name; 0 before Linux 5.15 */
-    char identity[BLX_TEXT_BYTES]; /* WWID, serial or dm/md UUID of the disk, and the partition's UUID or number; may be empty (loop, zram) */
-    int fd;                      /* O_RDONLY | O_DIRECT | O_CLOEXEC (I5); -1 while closed */
+    bool bio_based;    /* no /sys/block/DISK/mq: the driver takes bios itself (zram, dm, md) */
+    uint64_t disk_seq; /* /sys/block/DISK/diskseq: changes when another medium takes the name; 0
+                          before Linux 5.15 */
+    char identity[BLX_TEXT_BYTES]; /* WWID, serial or dm/md UUID of the disk, and the partition's
+                                      UUID or number; may be empty (loop, zram) */
+    int fd;                        /* O_RDONLY | O_DIRECT | O_CLOEXEC (I5); -1 while closed */
 };
 
 /*
- * Finds and opens the device. Follows by-id and mapper links. Errors, each named with its cause and way out: missing, no block device, no
- * rights, size zero, an NVMe multipath head (its requests carry the hidden path's number: not trackable yet).
+ * Finds and opens the device. Follows by-id and mapper links. Errors, each named with its cause and
+ * way out: missing, no block device, no rights, size zero, an NVMe multipath head (its requests
+ * carry the hidden path's number: not trackable yet).
  */
 int blx_device_open(const char *path, struct blx_device *device, struct blx_error *err);
 void blx_device_close(struct blx_device *device);
 
-/* Asks the kernel for the size and the disk sequence again: true where the device is not what was opened any more. */
+/* Asks the kernel for the size and the disk sequence again: true where the device is not what was
+ * opened any more. */
 bool blx_device_changed(const struct blx_device *device);
 
 /*
- * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or `device` a partition that it is), or a device-mapper, md
- * or bcache device with such a slave, however deep. `start_bytes` (may be NULL) gets where it begins on `device`, or UINT64_MAX where that
- * is not one linear range (anything but the device itself and partitions).
+ * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or
+ * `device` a partition that it is), or a device-mapper, md or bcache device with such a slave,
+ * however deep. `start_bytes` (may be NULL) gets where it begins on `device`, or UINT64_MAX where
+ * that is not one linear range (anything but the device itself and partitions).
  */
-bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_t minor, uint64_t *start_bytes);
+bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+                        uint64_t *start_bytes);
 
-/* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read. */
+/* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read.
+ */
 int64_t blx_device_writes_in_flight(const struct blx_device *device);

@@ -1,6 +1,7 @@
 /*
- * What a first sync need not read: the blocks that the mounted ext4 and xfs filesystems on a device call free (FS_IOC_GETFSMAP). They
- * count as zero; what is allocated and written later is a tracked write, so tracking must run before this is called.
+ * What a first sync need not read: the blocks that the mounted ext4 and xfs filesystems on a device
+ * call free (FS_IOC_GETFSMAP). They count as zero; what is allocated and written later is a tracked
+ * write, so tracking must run before this is called.
  *
  * Threads: none of its own. Blocks for a syncfs and the queries.
  */
@@ -11,8 +12,10 @@
 #include "base/error.h"
 
 /*
- * Clears in `wanted` (a bitmap of the device's blocks, not shared) every block that is wholly free. Filesystems that cannot tell, and
- * those not on one linear range of the device, are left as they are. `skipped_blocks` counts.
+ * Clears in `wanted` (a bitmap of the device's blocks, not shared) every block that is wholly free.
+ * Filesystems that cannot tell, and those not on one linear range of the device, are left as they
+ * are. `skipped_blocks` counts.
  */
-int blx_freespace_exclude(const struct blx_device *device, const struct blx_mounts *mounts, unsigned block_shift,
-                          uint64_t *wanted, uint64_t *skipped_blocks, struct blx_error *err);
+int blx_freespace_exclude(const struct blx_device *device, const struct blx_mounts *mounts,
+                          unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
+                          struct blx_error *err);

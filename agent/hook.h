@@ -1,6 +1,7 @@
 /*
- * The user's pre-freeze and post-thaw commands: /bin/sh -c COMMAND with a time limit, in a process group of its own, stdout and
- * stderr to the agent's stderr, BLXREP_AGENT and BLXREP_HOOK in the environment. At the limit the group is killed.
+ * The user's pre-freeze and post-thaw commands: /bin/sh -c COMMAND with a time limit, in a process
+ * group of its own, stdout and stderr to the agent's stderr, BLXREP_AGENT and BLXREP_HOOK in the
+ * environment. At the limit the group is killed.
  *
  * Threads: any; blocks until the command has ended.
  */
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 
-/* NULL `command`: nothing, 0. -ECHILD where it ended with another status than 0 (the message says which), -ETIMEDOUT at the limit. */
-int blx_hook_run(const char *hook_name, const char *command, const char *agent_id, uint64_t timeout_ms,
-                 struct blx_error *err);
+/* NULL `command`: nothing, 0. -ECHILD where it ended with another status than 0 (the message says
+ * which), -ETIMEDOUT at the limit. */
+int blx_hook_run(const char *hook_name, const char *command, const char *agent_id,
+                 uint64_t timeout_ms, struct blx_error *err);

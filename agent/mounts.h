@@ -1,8 +1,10 @@
 /*
- * The mounted filesystems on the agent's volumes, in mount order, each once (bind mounts are one filesystem), each with an open
- * descriptor of its root, so that nothing has to be looked up while it is frozen. Found through /proc/self/mountinfo; btrfs, whose numbers are anonymous,
- * through its devices in /sys/fs/btrfs. Mounts that another one covers, and read-only filesystems, are left out (a read-only one changes nothing). Filesystems in a file
- * on a loop device whose backing file lies on a volume count as lying on the volume.
+ * The mounted filesystems on the agent's volumes, in mount order, each once (bind mounts are one
+ * filesystem), each with an open descriptor of its root, so that nothing has to be looked up while
+ * it is frozen. Found through /proc/self/mountinfo; btrfs, whose numbers are anonymous, through its
+ * devices in /sys/fs/btrfs. Mounts that another one covers, and read-only filesystems, are left out
+ * (a read-only one changes nothing). Filesystems in a file on a loop device whose backing file lies
+ * on a volume count as lying on the volume.
  *
  * Threads: none of its own.
  */
@@ -27,8 +29,8 @@ struct blx_mounts {
     size_t count;
 };
 
-int blx_mounts_find(const struct blx_device *devices, size_t device_count, struct blx_mounts *mounts,
-                    struct blx_error *err);
+int blx_mounts_find(const struct blx_device *devices, size_t device_count,
+                    struct blx_mounts *mounts, struct blx_error *err);
 void blx_mounts_done(struct blx_mounts *mounts);
 
 /* syncfs() on each; the first error is returned, the others are tried all the same. */

@@ -132,11 +132,13 @@ void blx_pipeline_stop(struct blx_pipeline *pipeline)
     free(pipeline);
 }
 
-struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline)
+struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline, uint64_t timeout_ms)
 {
-    void *job = NULL;
-    blx_queue_pop(pipeline->idle, UINT64_MAX, &job);
-    ((struct blx_job *)job)->is_read = false;
+    void *idle;
+    if (blx_queue_pop(pipeline->idle, timeout_ms, &idle) < 0)
+        return NULL;
+    struct blx_job *job = idle;
+    job->is_read = false;
     return job;
 }
 

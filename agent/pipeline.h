@@ -41,8 +41,8 @@ int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, str
 /* All jobs must have been released. NULL is allowed. */
 void blx_pipeline_stop(struct blx_pipeline *pipeline);
 
-/* Waits for a free job. */
-struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline);
+/* A free job, or NULL after `timeout_ms`. */
+struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline, uint64_t timeout_ms);
 void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job);
 
 /* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. */

@@ -45,7 +45,9 @@ static void send_volume(struct blx_session *session, struct blx_volume *volume, 
     struct blx_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
     while (blx_session_alive(session) && !(yield && is_wanted_elsewhere(session))) {
-        struct blx_job *job = blx_pipeline_take(pipeline);
+        struct blx_job *job = blx_session_take_job(session);
+        if (job == NULL)
+            break;
         if (!blx_batch_claim(&job->batch, volume, kind, &cursor)) {
             blx_pipeline_release(pipeline, job);
             break;

@@ -12,8 +12,8 @@
 
 enum { TICK_MS = 200, STATUS_NS = 1000 * 1000 * 1000 };
 
-/* Waits for room in the window. False where the session has ended. A frame larger than the window
- * goes alone. */
+/* Waits for room in the window. False where the session has ended, or is being ended. A frame
+ * larger than the window goes alone. */
 static bool wait_for_window(struct blx_session *session, size_t frame_bytes)
 {
     struct blx_agent *agent = session->agent;
@@ -21,7 +21,7 @@ static bool wait_for_window(struct blx_session *session, size_t frame_bytes)
     while (session->rc == 0 && !session->closing && session->unacked.frames > 0 &&
            session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
         blx_agent_wait_locked(agent, 1000);
-    bool open = session->rc == 0;
+    bool open = session->rc == 0 && !session->closing;
     pthread_mutex_unlock(&agent->lock);
     return open;
 }
@@ -142,5 +142,9 @@ void *blx_session_sender(void *arg)
     }
     if (alive)
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);
+    pthread_mutex_lock(&session->agent->lock);
+    session->sender_done = true;
+    pthread_cond_broadcast(&session->agent->changed);
+    pthread_mutex_unlock(&session->agent->lock);
     return NULL;
 }

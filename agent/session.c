@@ -13,9 +13,12 @@
 enum {
     CONNECT_TIMEOUT_MS = 10 * 1000,
     STACK_BYTES = 512 * 1024,
-    QUIET_MIN_MS =
-        500, /* a block that was not written to for this long may be sent between checkpoints... */
-    QUIET_MAX_MS = 5000, /* ...or for this long, where checkpoints are far apart */
+    GOODBYE_MS = 3000,
+    PATIENCE_MS = 200, /* how long a wait takes to notice the session's end */
+    /* A block that was not written to for this long may be sent between checkpoints; the second
+     * one where checkpoints are far apart. */
+    QUIET_MIN_MS = 500,
+    QUIET_MAX_MS = 5000,
 };
 
 void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error)
@@ -55,6 +58,14 @@ int blx_session_drain(struct blx_session *session, bool durable, struct blx_erro
         rc = blx_error_set(err, -ECANCELED, "the agent is stopping");
     pthread_mutex_unlock(&agent->lock);
     return rc;
+}
+
+struct blx_job *blx_session_take_job(struct blx_session *session)
+{
+    struct blx_job *job = NULL;
+    while (job == NULL && blx_session_alive(session))
+        job = blx_pipeline_take(session->agent->pipeline, PATIENCE_MS);
+    return job;
 }
 
 void blx_session_submit(struct blx_session *session, struct blx_job *job)
@@ -121,16 +132,20 @@ static int start_threads(struct blx_session *session, struct blx_error *err)
     return rc;
 }
 
+/* The sender hands the jobs that are still under way back, and says GOODBYE on a connection that
+ * lives; one that does not take it in time is cut. */
 static void stop_threads(struct blx_session *session)
 {
-    pthread_mutex_lock(&session->agent->lock);
+    struct blx_agent *agent = session->agent;
+    uint64_t deadline_ns = blx_clock_ns() + GOODBYE_MS * UINT64_C(1000000);
+    pthread_mutex_lock(&agent->lock);
     session->closing = true;
-    pthread_cond_broadcast(&session->agent->changed);
-    pthread_mutex_unlock(&session->agent->lock);
-    /* The sender first: it hands the jobs that are still under way back, and says GOODBYE on a
-     * connection that lives. */
-    pthread_join(session->sender, NULL);
+    pthread_cond_broadcast(&agent->changed);
+    while (!session->sender_done && blx_clock_ns() < deadline_ns)
+        blx_agent_wait_locked(agent, GOODBYE_MS);
+    pthread_mutex_unlock(&agent->lock);
     blx_conn_shutdown(session->conn);
+    pthread_join(session->sender, NULL);
     pthread_join(session->receiver, NULL);
 }
 

@@ -31,13 +31,13 @@ struct blx_session {
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
     struct blx_error error;
-    bool closing; /* no more jobs will come: the sender may end */
+    bool closing;     /* no more jobs will come: the sender may end */
+    bool sender_done; /* and has said GOODBYE where it could */
     struct blx_unacked unacked;
     uint64_t jobs_submitted, jobs_handled;
-    uint64_t
-        read_failures;   /* jobs that could not be read or packed; their blocks are pending again */
-    uint64_t request;    /* a checkpoint that was asked for and not begun; 0: none */
-    uint64_t committing; /* CHECKPOINT was sent, DONE has not come; 0: none */
+    uint64_t read_failures;   /* jobs that could not be read or packed; their blocks are pending */
+    uint64_t request;         /* a checkpoint that was asked for and not begun; 0: none */
+    uint64_t committing;      /* CHECKPOINT was sent, DONE has not come; 0: none */
     struct blx_status status; /* what the sender tells the dispatcher */
     bool status_news;
 };
@@ -59,6 +59,9 @@ bool blx_session_alive(struct blx_session *session);
 /* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
  * acknowledged. The session's rc. */
 int blx_session_drain(struct blx_session *session, bool durable, struct blx_error *err);
+
+/* A free job of the pipeline; NULL where the session ends while all of them are under way. */
+struct blx_job *blx_session_take_job(struct blx_session *session);
 
 /* Hands a filled job to the pipeline. */
 void blx_session_submit(struct blx_session *session, struct blx_job *job);

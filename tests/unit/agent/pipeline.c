@@ -63,7 +63,7 @@ static void every_marked_block_comes_out_once_and_right(void **state)
     }
     uint64_t cursor = 0;
     for (;;) {
-        struct blx_job *job = blx_pipeline_take(pipeline);
+        struct blx_job *job = blx_pipeline_take(pipeline, 10000);
         if (!blx_batch_claim(&job->batch, &fake.volume, BLX_CLAIM_ALL, &cursor)) {
             blx_pipeline_release(pipeline, job);
             break;
@@ -118,7 +118,7 @@ static void failed_read_is_reported_and_never_packed(void **state)
     assert_int_equal(blx_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
     fake_volume_write(&fake, 900, 1);
     assert_int_equal(ftruncate(fake.volume.device.fd, 4096), 0); /* the device became smaller */
-    struct blx_job *job = blx_pipeline_take(pipeline);
+    struct blx_job *job = blx_pipeline_take(pipeline, 10000);
     uint64_t cursor = 0;
     assert_true(blx_batch_claim(&job->batch, &fake.volume, BLX_CLAIM_ALL, &cursor));
     blx_pipeline_submit(pipeline, job);
