@@ -114,10 +114,8 @@ static int start_threads(struct blx_session *session, struct blx_error *err)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int rc = -pthread_create(&session->sender, &attributes, blx_session_sender, session);
-    if (rc == 0) {
+    if (rc == 0)
         rc = -pthread_create(&session->receiver, &attributes, blx_session_receiver, session);
-        session->threads_started = rc == 0;
-    }
     pthread_attr_destroy(&attributes);
     if (rc == 0)
         return 0;
@@ -172,11 +170,28 @@ static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_m
     return request;
 }
 
+/* Whether a look at the bitmaps would find what the last one found: nothing. On a large disk a look
+ * costs more than all else that an idle agent does. */
+static bool is_idle(struct blx_session *session)
+{
+    uint64_t events = 0;
+    for (size_t i = 0; i < session->agent->volume_count; i++) {
+        struct blx_tracker_counters counters = {0};
+        blx_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
+        events += counters.events;
+    }
+    bool idle = events == session->seen_events && session->status.dirty_bytes == 0;
+    session->seen_events = events;
+    return idle;
+}
+
 /* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
  * next cut. */
 static int work_in_background(struct blx_session *session, struct blx_error *err)
 {
     int rc = blx_agent_check_trackers(session->agent, NULL, err);
+    if (rc == 0 && is_idle(session))
+        return 0;
     if (rc == 0)
         rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)

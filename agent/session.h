@@ -26,7 +26,7 @@ struct blx_session {
     struct blx_conn *conn;
     struct blx_welcome welcome;
     pthread_t sender, receiver;
-    bool threads_started;
+    uint64_t seen_events; /* the control thread's: completions counted at its last look */
 
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
