@@ -1,7 +1,15 @@
 #include <errno.h>
 #include <libconfig.h>
 #include <string.h>
-#ifdef __SANITIZE_ADDRESS__
+/* gcc says it in one way, clang in the other. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CHECKS_LEAKS
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define CHECKS_LEAKS
+#endif
+#ifdef CHECKS_LEAKS
 #include <sanitizer/lsan_interface.h>
 #endif
 
@@ -242,11 +250,11 @@ static int syntax_error(const char *path, const char *text, const config_t *pars
  */
 static bool parse(config_t *parsed, const char *text)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CHECKS_LEAKS
     __lsan_disable();
 #endif
     bool good = config_read_string(parsed, text) == CONFIG_TRUE;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CHECKS_LEAKS
     __lsan_enable();
 #endif
     return good;
