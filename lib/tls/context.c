@@ -118,6 +118,9 @@ static int load_ca(SSL_CTX *ssl, const char *path, struct blx_error *err)
             return no_memory(err);
         trusted++;
     }
+    /* A certificate whose extensions make no sense is no CA; OpenSSL notes why, and a later failure
+     * would be told with that reason. */
+    ERR_clear_error();
     if (trusted == 0)
         return blx_error_set(err, -EINVAL, "'%s' has no certificate of an authority (CA)", path);
     return 0;
