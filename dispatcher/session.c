@@ -57,12 +57,14 @@ static int identify(struct blx_session *session, struct blx_error *err)
                             BLX_DISPATCHER_HANDSHAKE_MS, &session->conn, session->agent_id, err);
     if (rc == 0)
         rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
-    if (rc < 0)
-        return rc;
+    return rc;
+}
 
+static int greet(struct blx_session *session, struct blx_error *err)
+{
     struct blx_message message;
     session->last_received_ns = blx_clock_ns();
-    rc = blx_session_receive(
+    int rc = blx_session_receive(
         session, session->last_received_ns + BLX_DISPATCHER_HANDSHAKE_MS * UINT64_C(1000000),
         &message, err);
     if (rc == 0)
@@ -110,7 +112,7 @@ static int enter(struct blx_session *session, struct blx_error *err)
 
 static int converse(struct blx_session *session, struct blx_error *err)
 {
-    int rc = identify(session, err);
+    int rc = greet(session, err);
     if (rc == 0)
         rc = enter(session, err);
     if (rc == 0)
@@ -158,13 +160,12 @@ static bool send_end(struct blx_session *session, int rc, const struct blx_error
     return blx_session_send(session, &message, NULL) == 0;
 }
 
-static void session_main(void *arg)
+void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err)
 {
-    struct blx_session *session = arg;
     struct blx_registry *registry = &session->dispatcher->registry;
-    struct blx_error err = {0};
 
-    int rc = converse(session, &err);
+    if (rc == 0)
+        rc = converse(session, err);
     if (!session->live) {
         struct blx_registry_orders orders; /* was it cut because the dispatcher stops? */
         blx_registry_orders(registry, &session->entry, &orders);
@@ -173,18 +174,25 @@ static void session_main(void *arg)
     /* What came in before the end is worth keeping: the next session resumes behind it. */
     if (rc < 0 && session->writer != NULL && !session->store_failed)
         blx_session_sync(session, NULL);
-    bool said = send_end(session, rc, &err);
+    bool said = send_end(session, rc, err);
     blx_agent_writer_close(session->writer);
-    log_end(session, rc, &err);
+    log_end(session, rc, err);
     blx_registry_leave(registry, &session->entry,
                        rc == 0 ? "the agent ended its session before the checkpoint was done"
-                               : err.message);
+                               : err->message);
     if (said)
         blx_conn_linger(session->conn, LINGER_MS); /* lest the last word is lost to a reset */
     session_free(session);
 }
 
-static struct blx_session *session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer)
+static void session_main(void *arg)
+{
+    struct blx_error err = {0};
+    int rc = identify(arg, &err);
+    blx_session_serve(arg, rc, &err);
+}
+
+struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer)
 {
     struct blx_session *session = calloc(1, sizeof(*session));
     if (session == NULL)
@@ -201,7 +209,7 @@ static struct blx_session *session_new(struct blx_dispatcher *dispatcher, int fd
 int blx_session_start(struct blx_dispatcher *dispatcher, int fd, const char *peer,
                       struct blx_error *err)
 {
-    struct blx_session *session = session_new(dispatcher, fd, peer);
+    struct blx_session *session = blx_session_new(dispatcher, fd, peer);
     if (session == NULL) {
         close(fd);
         return blx_error_set(err, -ENOMEM, "out of memory");

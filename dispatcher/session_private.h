@@ -46,6 +46,18 @@ struct blx_session {
     int ack_rc;        /* of the acknowledgements that the running sync sends */
 };
 
+/* A session of the accepted socket `fd`, which belongs to it from now on. It is in no registry yet.
+ * NULL where memory is short; where a descriptor is, one of entry's is -1. */
+struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer);
+
+/*
+ * Everything behind the handshake, whose outcome is `rc` (and `err`): from HELLO to the end, the
+ * leaving of the registry, which the entry was connected to, and of the session's memory. After a
+ * handshake that succeeded `conn` and `agent_id` are set. It is a function of its own so that a
+ * session can be had without TLS, by the fuzz target.
+ */
+void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err);
+
 /* -EPROTO with the message, for what the agent must not do. */
 int blx_session_protest(struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
