@@ -4,3 +4,12 @@ if(BLXREP_SANITIZE)
     add_compile_options(-fsanitize=${BLXREP_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${BLXREP_SANITIZE})
 endif()
+
+# BLXREP_FUZZ: libFuzzer drives the targets of tests/fuzz, and all code counts where it has been.
+option(BLXREP_FUZZ "Build the fuzz targets with libFuzzer; needs clang" OFF)
+if(BLXREP_FUZZ)
+    if(NOT CMAKE_C_COMPILER_ID MATCHES Clang)
+        message(FATAL_ERROR "BLXREP_FUZZ needs clang: add -DCMAKE_C_COMPILER=clang")
+    endif()
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -11,6 +11,8 @@ build) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2)
+    # libFuzzer and the sanitizers' part of clang; in Ubuntu 22.04 clang has them with it.
+    grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
 *)
     echo "usage: $0 [build|tests]" >&2

@@ -1,0 +1,368 @@
+/*
+ * Makes the corpora in tests/fuzz/corpus/ that come out of the codecs themselves; run it again when
+ * a format changes. The texts among the corpora (config_file, flags, address, text) are written by
+ * hand.
+ *
+ *     fuzz_seeds tests/fuzz/corpus proto/vectors
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "fuzz.h"
+#include "store/manifest_codec.h"
+#include "store/segment.h"
+#include "store/volume_file.h"
+#include "tls/pki.h"
+#include "wire/message.h"
+
+enum { BLOCK_BYTES = 4096, BLOCKS = 64, LIMIT_BYTES = 65536 };
+
+static const char *corpus;
+static const struct blx_generation generation = {
+    {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+
+struct bytes {
+    uint8_t data[LIMIT_BYTES];
+    size_t size;
+};
+
+static void put(struct bytes *bytes, const void *data, size_t size)
+{
+    FUZZ_ASSERT(size <= sizeof(bytes->data) - bytes->size);
+    memcpy(bytes->data + bytes->size, data, size);
+    bytes->size += size;
+}
+
+static void save(const char *target, const char *name, const void *data, size_t size)
+{
+    char path[PATH_MAX];
+    struct blx_error err = {0};
+    FUZZ_ASSERT(blx_path_format(path, sizeof(path), NULL, "%s/%s", corpus, target) == 0);
+    FUZZ_ASSERT(blx_mkdir_parents(path, 0755, &err) == 0);
+    FUZZ_ASSERT(blx_path_format(path, sizeof(path), NULL, "%s/%s/%s", corpus, target, name) == 0);
+    fuzz_write_file(path, data, size);
+    FUZZ_ASSERT(chmod(path, 0644) == 0);
+}
+
+/* A vector is hexadecimal numbers, and comments behind '#'. */
+static void read_vector(const char *path, struct bytes *bytes)
+{
+    void *content = NULL;
+    size_t size = 0;
+    FUZZ_ASSERT(blx_file_read(path, 1024 * 1024, &content, &size, NULL) == 0);
+    for (const char *at = content; *at != '\0';) {
+        if (*at == '#') {
+            at += strcspn(at, "\n");
+        } else if (isxdigit((unsigned char)*at)) {
+            char *end;
+            uint8_t byte = (uint8_t)strtoul(at, &end, 16);
+            put(bytes, &byte, 1);
+            at = end;
+        } else {
+            at++;
+        }
+    }
+    free(content);
+}
+
+static void save_vectors(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    FUZZ_ASSERT(dir != NULL);
+    while ((entry = readdir(dir)) != NULL) {
+        char path[PATH_MAX], name[128];
+        struct bytes bytes = {.size = 0};
+        const char *end = strstr(entry->d_name, ".hex");
+        if (end == NULL)
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int)(end - entry->d_name), entry->d_name);
+        FUZZ_ASSERT(blx_path_format(path, sizeof(path), NULL, "%s/%s", folder, entry->d_name) == 0);
+        read_vector(path, &bytes);
+        save(strncmp(name, "frame-", 6) == 0 ? "frame" : "message", name, bytes.data, bytes.size);
+    }
+    closedir(dir);
+}
+
+/* Blocks `start` to `start + count - 1` filled with `fill`, and as many zero ones behind them. */
+static void make_frame(struct bytes *frame, enum blx_codec codec, uint64_t seq, uint64_t start,
+                       uint32_t count, uint8_t fill)
+{
+    uint8_t data[8 * BLOCK_BYTES];
+    const struct blx_frame_extent extents[] = {{{start, count}, false},
+                                               {{start + count, count}, true}};
+    const struct blx_frame_content content = {
+        .codec = codec,
+        .block_shift = 12,
+        .generation = generation,
+        .extents = extents,
+        .extent_count = 2,
+        .data = data,
+        .data_bytes = count * BLOCK_BYTES,
+    };
+    memset(data, fill, count * (size_t)BLOCK_BYTES);
+    frame->size = 0;
+    FUZZ_ASSERT(blx_frame_pack(&content, frame->data, &frame->size, NULL) == 0);
+    blx_frame_seal(frame->data, seq);
+}
+
+static void save_frames(void)
+{
+    static const char *const names[] = {"small-none", "small-zlib", "small-zstd"};
+    struct bytes frame;
+    for (int codec = BLX_CODEC_NONE; codec <= BLX_CODEC_ZSTD; codec++) {
+        make_frame(&frame, (enum blx_codec)codec, 7, 3, 1, 0x5a);
+        save("frame", names[codec], frame.data, frame.size);
+    }
+}
+
+static void save_file(const char *target, const char *name, const char *path)
+{
+    void *content = NULL;
+    size_t size = 0;
+    FUZZ_ASSERT(blx_file_read(path, LIMIT_BYTES, &content, &size, NULL) == 0);
+    save(target, name, content, size);
+    free(content);
+}
+
+static void save_segments(void)
+{
+    char path[PATH_MAX], name[32];
+    struct blx_segment_writer *writer = NULL;
+    struct bytes frame;
+    struct blx_frame parsed;
+    FUZZ_ASSERT(blx_segment_writer_open(fuzz_folder(), 1, 12, &writer, NULL, NULL) == 0);
+    fuzz_path(path, "open.seg");
+    save_file("open_segment", "empty", path);
+    for (uint64_t seq = 1; seq <= 3; seq++) {
+        make_frame(&frame, seq == 2 ? BLX_CODEC_ZLIB : BLX_CODEC_ZSTD, seq, seq * 3, 2,
+                   (uint8_t)seq);
+        FUZZ_ASSERT(blx_frame_parse(frame.data, frame.size, &parsed, NULL) == 0);
+        FUZZ_ASSERT(blx_segment_writer_append(writer, &parsed, NULL) == 0);
+        snprintf(name, sizeof(name), "%d-frames", (int)seq);
+        save_file("open_segment", name, path);
+    }
+    FUZZ_ASSERT(blx_segment_writer_seal(writer, NULL, NULL) == 0);
+    fuzz_path(path, "00000001.seg");
+    save_file("sealed_segment", "3-frames", path);
+    /* Sealed, and the crash came before its rename. */
+    save_file("open_segment", "sealed", path);
+    FUZZ_ASSERT(blx_segment_writer_open(fuzz_folder(), 1, 12, &writer, NULL, NULL) == 0);
+    fuzz_remove(path);
+    FUZZ_ASSERT(blx_segment_writer_seal(writer, NULL, NULL) == 0);
+    save_file("sealed_segment", "empty", path);
+}
+
+static void save_manifests(void)
+{
+    uint32_t segments[] = {1, 2, 5};
+    struct blx_manifest_volume volumes[] = {
+        {.name = "vda",
+         .device = "/dev/vda",
+         .identity = "serial-1",
+         .size_bytes = 1 << 20,
+         .block_shift = 12,
+         .generation = generation,
+         .last_seq = 9,
+         .base = true,
+         .changed_bytes = 8192,
+         .stored_bytes = 300,
+         .next_segment = 6,
+         .segment_count = 3,
+         .segments = segments},
+        {.name = "sdb",
+         .device = "/dev/sdb",
+         .size_bytes = 512,
+         .block_shift = 18,
+         .generation = generation,
+         .next_segment = 1},
+    };
+    struct blx_manifest manifest = {
+        .timestamp = UINT64_C(20261122203600),
+        .parent = UINT64_C(20261122203500),
+        .consistency = BLX_CONSISTENCY_FILESYSTEM,
+        .cut_realtime_ns = UINT64_C(1795379760000000000),
+        .freeze_ns = 20000000,
+        .note = "a note",
+        .volume_count = 2,
+        .volumes = volumes,
+    };
+    void *content = NULL;
+    size_t size = 0;
+    for (; manifest.volume_count > 0; manifest.volume_count--) {
+        FUZZ_ASSERT(blx_manifest_encode(&manifest, &content, &size, NULL) == 0);
+        save("manifest", manifest.volume_count == 2 ? "two-volumes" : "one-volume", content, size);
+        free(content);
+    }
+}
+
+static void save_volume_files(void)
+{
+    char path[PATH_MAX];
+    struct blx_volume_file file = {.generation = generation,
+                                   .size_bytes = 1 << 20,
+                                   .block_shift = 12,
+                                   .device = "/dev/vda",
+                                   .identity = "serial-1"};
+    fuzz_path(path, "volume");
+    FUZZ_ASSERT(blx_volume_file_write(fuzz_folder(), &file, NULL) == 0);
+    save_file("volume_file", "following", path);
+    file.full_since = 3;
+    file.seq_before = 77;
+    file.full_behind = UINT64_C(20261122203600);
+    FUZZ_ASSERT(blx_volume_file_write(fuzz_folder(), &file, NULL) == 0);
+    save_file("volume_file", "full-pass", path);
+}
+
+/* Keys for nothing: the CA is thrown away with the folder. */
+static void save_credentials(void)
+{
+    char data[PATH_MAX], bundle[PATH_MAX], path[PATH_MAX];
+    fuzz_path(data, "data");
+    fuzz_path(bundle, "bundle");
+    FUZZ_ASSERT(mkdir(data, 0700) == 0);
+    FUZZ_ASSERT(blx_pki_enroll(data, "web1", bundle, NULL) == 0);
+    save_file("credentials", "agent", bundle);
+    fuzz_path(path, "data/pki/ca.pem");
+    save_file("credentials", "ca", path);
+    fuzz_path(path, "data/pki/dispatcher.key");
+    save_file("credentials", "key", path);
+}
+
+static void say(struct bytes *script, const struct blx_message *message)
+{
+    uint8_t encoded[BLX_MESSAGE_ENCODED_BYTES];
+    size_t length = 0;
+    FUZZ_ASSERT(blx_message_encode(message, encoded, sizeof(encoded), &length) == 0);
+    put(script, encoded, length);
+    if (message->type == BLX_MESSAGE_FRAME)
+        put(script, message->frame.bytes, message->frame.frame_bytes);
+}
+
+static void say_greeting(struct bytes *script, uint32_t volume_count, enum blx_pass pass)
+{
+    struct blx_message hello = {.type = BLX_MESSAGE_HELLO,
+                                .hello = {.version_min = 1,
+                                          .version_max = 1,
+                                          .volume_count = volume_count,
+                                          .agent_id = "web1",
+                                          .software = "seed"}};
+    say(script, &hello);
+    for (uint32_t i = 0; i < volume_count; i++) {
+        struct blx_message volume = {.type = BLX_MESSAGE_VOLUME,
+                                     .volume = {.volume = i,
+                                                .block_shift = 12,
+                                                .size_bytes = BLOCKS * BLOCK_BYTES,
+                                                .generation = generation,
+                                                .device = "/dev/vd"}};
+        snprintf(volume.volume.name, sizeof(volume.volume.name), "vd%c", (char)('a' + i));
+        say(script, &volume);
+    }
+    for (uint32_t i = 0; i < volume_count; i++) {
+        const struct blx_message begin = {
+            .type = BLX_MESSAGE_BEGIN,
+            .begin = {.volume = i,
+                      .pass = pass,
+                      .full_bytes = pass == BLX_PASS_FULL ? BLOCKS * BLOCK_BYTES : 0}};
+        say(script, &begin);
+    }
+}
+
+static void say_frame(struct bytes *script, uint32_t volume, uint64_t seq)
+{
+    struct bytes frame;
+    make_frame(&frame, BLX_CODEC_ZSTD, seq, seq % 8 * 4, 2, (uint8_t)seq);
+    const struct blx_message message = {
+        .type = BLX_MESSAGE_FRAME,
+        .frame = {.volume = volume, .bytes = frame.data, .frame_bytes = frame.size}};
+    say(script, &message);
+}
+
+static void say_cut(struct bytes *script, uint64_t request, uint32_t volume_count, uint64_t seq)
+{
+    struct blx_message cut = {.type = BLX_MESSAGE_CHECKPOINT,
+                              .checkpoint = {.request = request,
+                                             .cut_realtime_ns = UINT64_C(1795379760000000000),
+                                             .consistency = BLX_CONSISTENCY_CRASH,
+                                             .volume_count = volume_count,
+                                             .note = "a note"}};
+    for (uint32_t i = 0; i < volume_count; i++)
+        cut.checkpoint.last_seq[i] = seq;
+    say(script, &cut);
+}
+
+/* A full pass, a checkpoint; in a second session a resume and another checkpoint. */
+static void save_two_checkpoints(uint32_t volume_count, const char *name)
+{
+    const struct blx_message status = {.type = BLX_MESSAGE_STATUS,
+                                       .status = {.state = BLX_AGENT_LIVE, .dirty_bytes = 4096}};
+    const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
+    const struct blx_message ping = {.type = BLX_MESSAGE_PING};
+    struct bytes script = {.data = {2}, .size = 1};
+    say_greeting(&script, volume_count, BLX_PASS_FULL);
+    for (uint64_t seq = 1; seq <= 2; seq++)
+        for (uint32_t i = 0; i < volume_count; i++)
+            say_frame(&script, i, seq);
+    say(&script, &status);
+    say_cut(&script, 1, volume_count, 2);
+    say(&script, &ping);
+    say(&script, &goodbye);
+    say_greeting(&script, volume_count, BLX_PASS_RESUME);
+    for (uint32_t i = 0; i < volume_count; i++)
+        say_frame(&script, i, 3);
+    say_cut(&script, 2, volume_count, 3);
+    say(&script, &goodbye);
+    save("session", name, script.data, script.size);
+}
+
+/* The connection is lost in the middle of a frame, the next session begins from nothing. */
+static void save_sessions(void)
+{
+    const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
+    struct blx_message failed = {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
+                                 .checkpoint_failed = {.request = 1, .reason = "no freeze"}};
+    struct blx_message error = {.type = BLX_MESSAGE_ERROR, .error = {.text = "gone"}};
+    struct bytes script = {.data = {2}, .size = 1};
+    save_two_checkpoints(1, "two-checkpoints");
+    save_two_checkpoints(3, "three-volumes");
+    say_greeting(&script, 1, BLX_PASS_FULL);
+    say_frame(&script, 0, 1);
+    say(&script, &failed);
+    say(&script, &goodbye);
+    say_greeting(&script, 1, BLX_PASS_FULL);
+    say_frame(&script, 0, 2);
+    say(&script, &error);
+    save("session", "failed-checkpoint", script.data, script.size);
+    script.size -= 300;
+    save("session", "cut-off", script.data, script.size);
+    script = (struct bytes){.data = {6}, .size = 1};
+    say_greeting(&script, 1, BLX_PASS_FULL);
+    say_frame(&script, 0, 1);
+    say_cut(&script, 2, 1, 1);
+    say_frame(&script, 0, 2);
+    say_cut(&script, 1, 1, 2);
+    save("session", "two-requests", script.data, script.size);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s CORPUS VECTORS\n", argv[0]);
+        return 2;
+    }
+    corpus = argv[1];
+    save_vectors(argv[2]);
+    save_frames();
+    save_segments();
+    save_manifests();
+    save_volume_files();
+    save_credentials();
+    save_sessions();
+    return 0;
+}
