@@ -1,0 +1,87 @@
+#include "loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "sys.h"
+
+enum { MAX_TURNS = 2000 };
+
+struct fault {
+    const char *name;
+    void (*arm)(unsigned after, bool for_ever);
+    bool (*disarm)(void);
+    bool for_ever;
+    bool memory;
+};
+
+static const struct fault faults[] = {
+    {"no memory once", memory_arm, memory_disarm, false, true},
+    {"no memory any more", memory_arm, memory_disarm, true, true},
+    {"a disk error", sys_arm, sys_disarm, false, false},
+    {"disk errors from here on", sys_arm, sys_disarm, true, false},
+};
+
+static int next_fd(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static void check_error(const struct fault *fault, unsigned after, int rc,
+                        const struct blx_error *err)
+{
+    if (rc == 0)
+        return;
+    if (err->code != rc || err->message[0] == '\0')
+        fail_msg("%s, call %u: %d, but the error says %d, \"%s\"", fault->name, after, rc,
+                 err->code, err->message);
+    /* After a disk error a function may say what it makes of it; memory has one name only. */
+    if (fault->memory && rc != -ENOMEM)
+        fail_msg("%s, call %u: %d: %s", fault->name, after, rc, err->message);
+}
+
+/* True where the fault came to pass. */
+static bool run_turn(const struct fault_case *fault_case, const struct fault *fault, unsigned after,
+                     void *state)
+{
+    struct blx_error err = {0};
+    sys_use_fast();
+    int fd = next_fd();
+    if (fault_case->setup != NULL)
+        fault_case->setup(state);
+    fault->arm(after, fault->for_ever);
+    int rc = fault_case->run(state, &err);
+    bool failed = fault->disarm();
+    if (!failed && rc != 0)
+        fail_msg("%s: nothing failed, and yet %d: %s", fault->name, rc, err.message);
+    if (!fault_case->silent)
+        check_error(fault, after, rc, &err);
+    fault_case->check(state, rc);
+    if (fault_case->teardown != NULL)
+        fault_case->teardown(state);
+    if (next_fd() != fd)
+        fail_msg("%s, call %u: a descriptor is lost", fault->name, after);
+    return failed;
+}
+
+void fault_loop(const struct fault_case *fault_case, void *state)
+{
+    unsigned total = 0;
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        unsigned after = 0;
+        while (run_turn(fault_case, &faults[i], after, state)) {
+            if (++after > MAX_TURNS)
+                fail_msg("%s: no end after %d calls", faults[i].name, MAX_TURNS);
+        }
+        total += after;
+    }
+    /* A loop in which nothing can fail would show nothing. */
+    assert_true(total > 0);
+    print_message("%u faults\n", total);
+}

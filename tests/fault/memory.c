@@ -1,0 +1,53 @@
+#include "memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+static atomic_bool armed;
+static bool lasting;
+static unsigned allowed;
+static atomic_uint calls;
+
+void memory_arm(unsigned after, bool for_ever)
+{
+    allowed = after;
+    lasting = for_ever;
+    atomic_store(&calls, 0);
+    atomic_store(&armed, true);
+}
+
+bool memory_disarm(void)
+{
+    atomic_store(&armed, false);
+    return atomic_load(&calls) > allowed;
+}
+
+static bool is_short(void)
+{
+    if (!atomic_load(&armed))
+        return false;
+    unsigned call = atomic_fetch_add(&calls, 1);
+    if (lasting ? call < allowed : call != allowed)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+/* The linker gives these names; nobody else declares them. */
+#define WRAP(type, name, parameters, arguments)                                                    \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return is_short() ? NULL : __real_##name arguments;                                        \
+    }
+
+WRAP(void *, malloc, (size_t bytes), (bytes))
+WRAP(void *, calloc, (size_t count, size_t bytes), (count, bytes))
+WRAP(void *, realloc, (void *memory, size_t bytes), (memory, bytes))
+WRAP(void *, reallocarray, (void *memory, size_t count, size_t bytes), (memory, count, bytes))
+WRAP(char *, strdup, (const char *text), (text))
+WRAP(char *, strndup, (const char *text, size_t bytes), (text, bytes))
+WRAP(DIR *, opendir, (const char *path), (path))

@@ -1,0 +1,162 @@
+/* lib/tls/pki, and the contexts that are made of its files. OpenSSL's own memory is not made short.
+ */
+#include <errno.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loop.h"
+#include "sys.h"
+#include "tls/pki.h"
+#include "tls/tls.h"
+
+struct site {
+    char dir[64], bundle[80];
+    struct blx_tls_context *context;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static void make_site(void *state)
+{
+    struct site *site = state;
+    *site = (struct site){.dir = "/tmp/blx-fault-XXXXXX"};
+    assert_non_null(mkdtemp(site->dir));
+    snprintf(site->bundle, sizeof(site->bundle), "%s/web1", site->dir);
+}
+
+static void make_enrolled_site(void *state)
+{
+    struct site *site = state;
+    make_site(site);
+    assert_int_equal(blx_pki_enroll(site->dir, "web1", site->bundle, NULL), 0);
+}
+
+static void remove_site(void *state)
+{
+    struct site *site = state;
+    blx_tls_context_free(site->context);
+    assert_int_equal(nftw(site->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static int make_client(const struct site *site, struct blx_tls_context **context,
+                       struct blx_error *err)
+{
+    const struct blx_tls_files files = {
+        .ca = site->bundle, .cert = site->bundle, .key = site->bundle};
+    return blx_tls_context_new_client(&files, context, err);
+}
+
+static int make_server(const struct site *site, struct blx_tls_context **context,
+                       struct blx_error *err)
+{
+    char ca[96], cert[96], key[96];
+    snprintf(ca, sizeof(ca), "%s/pki/ca.pem", site->dir);
+    snprintf(cert, sizeof(cert), "%s/pki/dispatcher.pem", site->dir);
+    snprintf(key, sizeof(key), "%s/pki/dispatcher.key", site->dir);
+    const struct blx_tls_files files = {.ca = ca, .cert = cert, .key = key};
+    return blx_tls_context_new_server(&files, context, err);
+}
+
+static void assert_server_can_start(const struct site *site)
+{
+    struct blx_tls_context *context = NULL;
+    struct blx_error err = {0};
+    if (make_server(site, &context, &err) < 0)
+        fail_msg("%s", err.message);
+    blx_tls_context_free(context);
+}
+
+static int run_ensure(void *state, struct blx_error *err)
+{
+    return blx_pki_ensure(((struct site *)state)->dir, err);
+}
+
+/* Whatever was left half done is completed by the next one. */
+static void check_ensure(void *state, int rc)
+{
+    struct blx_error err = {0};
+    if (rc < 0 && run_ensure(state, &err) < 0)
+        fail_msg("the second time: %s", err.message);
+    assert_server_can_start(state);
+}
+
+static int run_enroll(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_enroll(site->dir, "web1", site->bundle, err);
+}
+
+/* A bundle has its name whole or not at all; the last step of all is the folder's fsync. */
+static void check_enroll(void *state, int rc)
+{
+    struct site *site = state;
+    struct blx_error err = {0};
+    struct blx_tls_context *context = NULL;
+    if (access(site->bundle, F_OK) != 0) {
+        assert_true(rc < 0);
+        if (run_enroll(state, &err) < 0)
+            fail_msg("the second time: %s", err.message);
+    }
+    if (make_client(site, &context, &err) < 0)
+        fail_msg("%s", err.message);
+    blx_tls_context_free(context);
+    assert_server_can_start(site);
+}
+
+static int run_client(void *state, struct blx_error *err)
+{
+    return make_client(state, &((struct site *)state)->context, err);
+}
+
+static int run_server(void *state, struct blx_error *err)
+{
+    return make_server(state, &((struct site *)state)->context, err);
+}
+
+static void check_context(void *state, int rc)
+{
+    assert_int_equal(((struct site *)state)->context != NULL, rc == 0);
+}
+
+static void a_pki_that_was_begun_is_completed(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site, run_ensure, check_ensure, remove_site, 0}, &site);
+}
+
+static void credentials_come_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site, run_enroll, check_enroll, remove_site, 0}, &site);
+}
+
+static void contexts_come_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_enrolled_site, run_client, check_context, remove_site, 0},
+               &site);
+    fault_loop(&(struct fault_case){make_enrolled_site, run_server, check_context, remove_site, 0},
+               &site);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pki_that_was_begun_is_completed),
+        cmocka_unit_test(credentials_come_whole_or_not_at_all),
+        cmocka_unit_test(contexts_come_whole_or_not_at_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

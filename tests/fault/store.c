@@ -1,0 +1,433 @@
+/* lib/store's readers: the data directory, manifests, segments, restore. Outputs stay as they were
+ * where a call fails, and the store stays good. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "loop.h"
+#include "store_state.h"
+#include "sys.h"
+
+struct outputs {
+    struct store_state *state;
+    enum blx_store_mode mode;
+    struct blx_store store;
+    char **ids;
+    size_t count;
+    blx_timestamp *timestamps;
+    blx_timestamp timestamp;
+    struct blx_manifest manifest;
+    struct blx_segment_writer *writer;
+    struct blx_segment_reader *reader;
+    struct blx_segment_summary summary;
+    struct blx_index index;
+    char dir[64], path[PATH_MAX];
+};
+
+static struct store_state store_state;
+
+static void reset(void *arg)
+{
+    memset(arg, 0, sizeof(struct outputs));
+    struct outputs *out = arg;
+    out->state = &store_state;
+    out->store.lock_fd = -1;
+}
+
+static void check_untouched(const struct outputs *out)
+{
+    assert_null(out->ids);
+    assert_null(out->timestamps);
+    assert_null(out->manifest.volumes);
+    assert_null(out->writer);
+    assert_null(out->reader);
+    assert_int_equal(out->count, 0);
+    assert_int_equal(out->timestamp, 0);
+    assert_int_equal(out->summary.frame_count, 0);
+}
+
+/* A new folder to be made a store. */
+
+static void make_dir(void *arg)
+{
+    struct outputs *out = arg;
+    enum blx_store_mode mode = out->mode;
+    reset(out);
+    out->mode = mode;
+    strcpy(out->dir, "/tmp/blx-fault-XXXXXX");
+    assert_non_null(mkdtemp(out->dir));
+}
+
+static int run_open(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_store_open(out->dir, out->mode, &out->store, err);
+}
+
+static void check_open(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    if (rc < 0) {
+        assert_int_equal(out->store.lock_fd, -1);
+        assert_int_equal(out->store.data_dir[0], '\0');
+        test_ok(run_open(arg, &err), &err);
+    }
+    assert_string_equal(out->store.data_dir, out->dir);
+    blx_store_close(&out->store);
+}
+
+static void remove_dir(void *arg)
+{
+    char command[96];
+    snprintf(command, sizeof(command), "rm -r '%s'", ((struct outputs *)arg)->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void a_store_that_was_begun_is_completed(void **state)
+{
+    (void)state;
+    struct outputs out = {.mode = BLX_STORE_WRITE};
+    fault_loop(&(struct fault_case){make_dir, run_open, check_open, remove_dir, 0}, &out);
+    out.mode = BLX_STORE_ENROLL;
+    fault_loop(&(struct fault_case){make_dir, run_open, check_open, remove_dir, 0}, &out);
+}
+
+static int run_open_read(void *arg, struct blx_error *err)
+{
+    return blx_store_open(store_state.test.dir, BLX_STORE_READ, &((struct outputs *)arg)->store,
+                          err);
+}
+
+static void check_open_read(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->store.data_dir[0] != '\0', rc == 0);
+    blx_store_close(&out->store);
+}
+
+static int run_agents(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_store_list_agents(&out->state->test.store, &out->ids, &out->count, err);
+}
+
+static void check_agents(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    if (rc < 0) {
+        check_untouched(out);
+        return;
+    }
+    assert_int_equal(out->count, 1);
+    assert_string_equal(out->ids[0], "web1");
+    blx_store_free_agents(out->ids, out->count);
+}
+
+static void a_store_is_read_and_its_agents_are_listed(void **state)
+{
+    (void)state;
+    struct outputs out;
+    fault_loop(&(struct fault_case){reset, run_open_read, check_open_read, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_agents, check_agents, NULL, 0}, &out);
+}
+
+/* Manifests. */
+
+static int run_list(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_manifest_list(&out->state->test.store, "web1", 0, UINT64_MAX, &out->timestamps,
+                             &out->count, err);
+}
+
+static void check_list(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    if (rc < 0) {
+        check_untouched(out);
+        return;
+    }
+    assert_int_equal(out->count, 2);
+    assert_memory_equal(out->timestamps, out->state->checkpoints, sizeof(out->state->checkpoints));
+    free(out->timestamps);
+}
+
+static int run_latest(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_manifest_latest(&out->state->test.store, "web1", &out->timestamp, err);
+}
+
+static int run_resolve(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_manifest_resolve(&out->state->test.store, "web1", "latest", &out->timestamp, err);
+}
+
+static void check_latest(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->timestamp, rc < 0 ? 0 : out->state->checkpoints[1]);
+}
+
+static int run_read(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_manifest_read(&out->state->test.store, "web1", out->state->checkpoints[1],
+                             &out->manifest, err);
+}
+
+static void check_read(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    if (rc < 0) {
+        check_untouched(out);
+        return;
+    }
+    assert_int_equal(out->manifest.volume_count, 1);
+    blx_manifest_done(&out->manifest);
+}
+
+/* The same manifest once more, a day later. */
+static int run_write(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    struct blx_manifest later = out->manifest;
+    later.timestamp += 1000000;
+    return blx_manifest_write(&out->state->test.store, "web1", &later, err);
+}
+
+static void prepare_write(void *arg)
+{
+    struct outputs *out = arg;
+    reset(out);
+    assert_int_equal(run_read(out, NULL), 0);
+}
+
+static void check_write(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_manifest found = {0};
+    blx_timestamp timestamp = out->manifest.timestamp + 1000000;
+    char path[PATH_MAX];
+    int found_rc = blx_manifest_read(&out->state->test.store, "web1", timestamp, &found, NULL);
+    assert_true(found_rc == 0 || (rc < 0 && found_rc == -ENOENT));
+    if (found_rc == -ENOENT)
+        assert_int_equal(run_write(arg, NULL), 0);
+    test_path(&out->state->test, path, "agents/web1/checkpoints/%llu",
+              (unsigned long long)timestamp);
+    assert_int_equal(unlink(path), 0);
+    blx_manifest_done(&found);
+    blx_manifest_done(&out->manifest);
+}
+
+static void manifests_are_read_and_written_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct outputs out;
+    fault_loop(&(struct fault_case){reset, run_list, check_list, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_latest, check_latest, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_resolve, check_latest, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_read, check_read, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){prepare_write, run_write, check_write, NULL, 0}, &out);
+    store_state_check(&store_state);
+}
+
+/* Segments. */
+
+static void volume_dir(const struct outputs *out, char path[PATH_MAX])
+{
+    assert_int_equal(blx_store_volume_path(&out->state->test.store, "web1", "vda", path, NULL), 0);
+}
+
+static int run_segment(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    char dir[PATH_MAX];
+    volume_dir(out, dir);
+    return blx_segment_reader_open(dir, 1, &out->reader, err);
+}
+
+static void check_segment(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    if (rc < 0)
+        check_untouched(out);
+    else
+        assert_true(blx_segment_reader_index(out->reader)->count > 0);
+    blx_segment_reader_close(out->reader);
+}
+
+/* Of a reader that has given its file up, so that the frame needs it opened, too. */
+static void prepare_frame(void *arg)
+{
+    struct outputs *out = arg;
+    reset(out);
+    assert_int_equal(run_segment(out, NULL), 0);
+    assert_int_equal(blx_index_add(&out->index, &blx_segment_reader_index(out->reader)->entries[0]),
+                     0);
+    blx_segment_reader_shrink(out->reader);
+}
+
+static int run_frame(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_index_entry *entry = &out->index.entries[0];
+    static uint8_t buffer[BLX_FRAME_MAX_BYTES];
+    struct blx_frame frame = {0};
+    int rc = blx_segment_reader_frame(out->reader, entry->frame_offset, entry->frame_bytes, buffer,
+                                      &frame, err);
+    out->count = frame.frame_bytes;
+    return rc;
+}
+
+static void check_frame(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->count, rc < 0 ? 0 : out->index.entries[0].frame_bytes);
+    blx_index_done(&out->index);
+    blx_segment_reader_close(out->reader);
+}
+
+static void segments_are_read_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct outputs out;
+    fault_loop(&(struct fault_case){reset, run_segment, check_segment, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){prepare_frame, run_frame, check_frame, NULL, 0}, &out);
+    store_state_check(&store_state);
+}
+
+static void prepare_index(void *arg)
+{
+    struct outputs *out = arg;
+    reset(out);
+    for (uint32_t i = 0; i < 100; i++) {
+        const struct blx_index_entry entry = {.extent = {(uint64_t)i * 7 % 50, 9},
+                                              .frame_offset = i * 4096UL,
+                                              .frame_bytes = 4096,
+                                              .rank = i};
+        assert_int_equal(blx_index_add(&out->index, &entry), 0);
+    }
+}
+
+static int run_flatten(void *arg, struct blx_error *err)
+{
+    (void)err;
+    return blx_index_flatten(&((struct outputs *)arg)->index);
+}
+
+static void check_flatten(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_true(rc == 0 || rc == -ENOMEM);
+    if (rc < 0) {
+        assert_int_equal(out->index.count, 100);
+        assert_int_equal(run_flatten(arg, NULL), 0);
+    }
+    assert_int_equal(blx_index_blocks(&out->index), 58);
+    blx_index_done(&out->index);
+}
+
+static void an_index_is_flat_or_as_it_was(void **state)
+{
+    (void)state;
+    struct outputs out;
+    fault_loop(&(struct fault_case){prepare_index, run_flatten, check_flatten, NULL, 1}, &out);
+}
+
+/* Restore. */
+
+static void prepare_restore(void *arg)
+{
+    struct outputs *out = arg;
+    reset(out);
+    test_path(&out->state->test, out->path, "image");
+}
+
+static int run_restore(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_restore_target target = {.path = out->path};
+    return blx_restore(&out->state->test.store, "web1", out->state->checkpoints[1], "vda", &target,
+                       NULL, err);
+}
+
+/* A restore that failed leaves nothing under the final name, unless only the folder's fsync failed;
+ * then it is the whole image. */
+static void check_restore(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    uint8_t found[STATE_BYTES];
+    int fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        assert_true(rc < 0);
+        test_ok(run_restore(arg, &err), &err);
+        fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    }
+    assert_int_equal(read(fd, found, sizeof(found)), sizeof(found));
+    close(fd);
+    assert_memory_equal(found, out->state->images[1], sizeof(found));
+    assert_int_equal(unlink(out->path), 0);
+}
+
+static int run_default_path(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_restore_default_path(&out->state->test.store, "web1", &out->manifest, "vda",
+                                    out->path, err);
+}
+
+static void check_default_path(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    if (rc < 0)
+        assert_int_equal(run_default_path(arg, NULL), 0);
+    assert_non_null(strstr(out->path, "/restore/web1-"));
+    blx_manifest_done(&out->manifest);
+}
+
+static void a_restore_makes_the_whole_image_or_none(void **state)
+{
+    (void)state;
+    struct outputs out;
+    fault_loop(&(struct fault_case){prepare_restore, run_restore, check_restore, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){prepare_write, run_default_path, check_default_path, NULL, 0},
+               &out);
+    store_state_check(&store_state);
+}
+
+static int make_store(void **state)
+{
+    (void)state;
+    sys_use_fast();
+    store_state_init(&store_state);
+    return 0;
+}
+
+static int remove_store(void **state)
+{
+    (void)state;
+    store_state_done(&store_state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_that_was_begun_is_completed),
+        cmocka_unit_test(a_store_is_read_and_its_agents_are_listed),
+        cmocka_unit_test(manifests_are_read_and_written_whole_or_not_at_all),
+        cmocka_unit_test(segments_are_read_whole_or_not_at_all),
+        cmocka_unit_test(an_index_is_flat_or_as_it_was),
+        cmocka_unit_test(a_restore_makes_the_whole_image_or_none),
+    };
+    return cmocka_run_group_tests(tests, make_store, remove_store);
+}

@@ -1,0 +1,19 @@
+/*
+ * A table of disk calls of which one, or one and all behind it, fails. fsync and fdatasync do
+ * nothing where they do not fail: nobody pulls the plug here, and the loops make very many of them.
+ *
+ * Threads: armed and disarmed by one; the calls are counted over all.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Until sys_arm(): calls that do not fail, and do not wait for the disk. */
+void sys_use_fast(void);
+
+/* From now on the call number `after` (from 0) fails with EIO; with `for_ever` all behind it, too.
+ */
+void sys_arm(unsigned after, bool for_ever);
+
+/* Back to calls that do not fail; true where one failed. */
+bool sys_disarm(void);
