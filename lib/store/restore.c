@@ -25,6 +25,7 @@ struct work {
     uint64_t done_bytes;
     unsigned running;
     struct blx_error failure; /* code 0: none */
+    /* and the plan's losses */
 };
 
 /* What a worker holds: a frame and its data. */
@@ -39,22 +40,73 @@ static void scratch_done(struct scratch *scratch)
     free(scratch->data);
 }
 
-static int write_entries(const struct work *work, const struct blx_restore_frame *job,
+/* A place among a frame's extents; entries are looked up in ascending order. */
+struct cursor {
+    const struct blx_frame *frame;
+    uint32_t extent;
+    uint64_t data_block; /* where the extent's data begins */
+};
+
+/* Whether the frame has the entry's blocks where the index says. */
+static bool is_there(struct cursor *cursor, const struct blx_index_entry *entry)
+{
+    uint64_t block = entry->extent.start_block, end = block + entry->extent.block_count;
+    while (block < end && cursor->extent < cursor->frame->extent_count) {
+        struct blx_frame_extent at = blx_frame_extent_at(cursor->frame, cursor->extent);
+        uint64_t at_end = at.extent.start_block + at.extent.block_count;
+        if (at_end <= block) {
+            cursor->data_block += at.zero ? 0 : at.extent.block_count;
+            cursor->extent++;
+            continue;
+        }
+        if (at.extent.start_block > block || at.zero ||
+            cursor->data_block + (block - at.extent.start_block) !=
+                entry->data_block + (block - entry->extent.start_block))
+            return false;
+        block = at_end;
+    }
+    return block >= end;
+}
+
+/* What is lost reads as zeros, on a device too. */
+static int lose_entry(struct work *work, const struct blx_index_entry *entry, const char *cause,
+                      struct blx_error *err)
+{
+    uint64_t offset = entry->extent.start_block << work->plan->block_shift;
+    uint64_t bytes = entry->extent.block_count << work->plan->block_shift;
+    int rc = blx_restore_output_zero(work->output, offset, bytes, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&work->lock);
+    rc = blx_restore_losses_add(work->plan->losses, offset, bytes, cause);
+    pthread_mutex_unlock(&work->lock);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot restore") : 0;
+}
+
+static int write_entries(struct work *work, const struct blx_restore_frame *job,
                          const struct blx_frame *frame, const uint8_t *data,
                          uint64_t *written_bytes, struct blx_error *err)
 {
     const struct blx_restore_plan *plan = work->plan;
+    struct cursor cursor = {.frame = frame};
     for (size_t i = 0; i < job->count; i++) {
         const struct blx_index_entry *entry = &plan->index.entries[job->first + i];
-        uint64_t from = (uint64_t)entry->data_block << plan->block_shift;
         uint64_t bytes = entry->extent.block_count << plan->block_shift;
-        if (from > frame->data_bytes || bytes > frame->data_bytes - from)
-            return blx_error_set(
-                err, -EBADMSG,
-                "a segment is damaged: its index points behind the data of frame %llu",
-                (unsigned long long)frame->seq);
-        int rc = blx_restore_output_write(work->output, data + from, bytes,
-                                          entry->extent.start_block << plan->block_shift, err);
+        int rc;
+        if (is_there(&cursor, entry)) {
+            rc = blx_restore_output_write(
+                work->output, data + ((uint64_t)entry->data_block << plan->block_shift), bytes,
+                entry->extent.start_block << plan->block_shift, err);
+        } else {
+            struct blx_error cause = {0};
+            rc = blx_error_set(&cause, -EBADMSG,
+                               "segment %u is damaged: its index names other blocks than frame "
+                               "%llu has",
+                               blx_segment_reader_summary(plan->segments[entry->segment])->number,
+                               (unsigned long long)frame->seq);
+            rc = plan->losses != NULL ? lose_entry(work, entry, cause.message, err)
+                                      : blx_error_set(err, rc, "%s", cause.message);
+        }
         if (rc < 0)
             return rc;
         *written_bytes += bytes;
@@ -62,25 +114,73 @@ static int write_entries(const struct work *work, const struct blx_restore_frame
     return 0;
 }
 
-static int restore_frame(const struct work *work, const struct blx_restore_frame *job,
+static int read_frame(const struct blx_restore_plan *plan, const struct blx_index_entry *entry,
+                      const struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
+{
+    const struct blx_segment_reader *reader = plan->segments[entry->segment];
+    int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
+                                      scratch->frame, frame, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_frame_unpack(frame, scratch->data, err);
+    if (rc < 0)
+        blx_error_prefix(err, "segment %u, byte %llu", blx_segment_reader_summary(reader)->number,
+                         (unsigned long long)entry->frame_offset);
+    return rc;
+}
+
+/* Which blocks of which file are lost: without --force that is all that is said. */
+static void describe_loss(const struct work *work, const struct blx_restore_frame *job,
+                          struct blx_error *err)
+{
+    const struct blx_restore_plan *plan = work->plan;
+    char text[512];
+    size_t used = 0, told = 0;
+    for (; told < job->count && used < sizeof(text) - 128; told++) {
+        const struct blx_extent *extent = &plan->index.entries[job->first + told].extent;
+        uint64_t offset = extent->start_block << plan->block_shift;
+        used += (size_t)snprintf(
+            text + used, sizeof(text) - used, "%s%llu-%llu", told == 0 ? "" : ", ",
+            (unsigned long long)offset,
+            (unsigned long long)(offset + (extent->block_count << plan->block_shift) - 1));
+    }
+    if (told < job->count)
+        snprintf(text + used, sizeof(text) - used, " and %zu more", job->count - told);
+    struct blx_error whole = {0};
+    blx_error_set(&whole, err->code,
+                  "%s; bytes %s of the image cannot be had (--force writes the rest)", err->message,
+                  text);
+    *err = whole;
+}
+
+static int lose_frame(struct work *work, const struct blx_restore_frame *job,
+                      uint64_t *written_bytes, const char *cause, struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < job->count; i++) {
+        const struct blx_index_entry *entry = &work->plan->index.entries[job->first + i];
+        rc = lose_entry(work, entry, cause, err);
+        *written_bytes += entry->extent.block_count << work->plan->block_shift;
+    }
+    return rc;
+}
+
+static int restore_frame(struct work *work, const struct blx_restore_frame *job,
                          const struct scratch *scratch, uint64_t *written_bytes,
                          struct blx_error *err)
 {
     const struct blx_index_entry *entry = &work->plan->index.entries[job->first];
-    const struct blx_segment_reader *reader = work->plan->segments[entry->segment];
     struct blx_frame frame;
-    int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
-                                      scratch->frame, &frame, err);
-    if (rc == 0) {
-        rc = blx_frame_unpack(&frame, scratch->data, err);
-        if (rc < 0)
-            blx_error_prefix(err, "segment %u, byte %llu",
-                             blx_segment_reader_summary(reader)->number,
-                             (unsigned long long)entry->frame_offset);
-    }
+    struct blx_error cause = {0};
+    int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
     if (rc == 0)
-        rc = write_entries(work, job, &frame, scratch->data, written_bytes, err);
-    return rc;
+        return write_entries(work, job, &frame, scratch->data, written_bytes, err);
+    bool damage = rc == -EBADMSG || rc == -EIO;
+    if (damage && work->plan->losses != NULL)
+        return lose_frame(work, job, written_bytes, cause.message, err);
+    if (damage)
+        describe_loss(work, job, &cause);
+    return blx_error_set(err, rc, "%s", cause.message);
 }
 
 /* The next frame that is to be done, NULL where there is none or somebody failed. */
@@ -225,7 +325,7 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
 {
     BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan plan = {0};
     BLX_CLEANUP(blx_restore_output_done) struct blx_restore_output output = {.fd = -1};
-    int rc = blx_restore_plan_make(store, agent_id, checkpoint, volume, &plan, err);
+    int rc = blx_restore_plan_make(store, agent_id, checkpoint, volume, target->losses, &plan, err);
     if (rc == 0)
         rc = blx_restore_output_open(target, plan.size_bytes, &output, err);
     if (rc == 0)
@@ -234,6 +334,8 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
         rc = write_data(&plan, &output, progress, err);
     if (rc == 0)
         rc = blx_restore_output_finish(&output, err);
+    if (target->losses != NULL)
+        blx_restore_losses_sort(target->losses);
     if (rc < 0)
         blx_error_prefix(err, "cannot restore the checkpoint %llu of '%s'",
                          (unsigned long long)checkpoint, agent_id);

@@ -19,9 +19,25 @@
 #include "store/manifest.h"
 #include "store/store.h"
 
+/* What an image lacks. */
+struct blx_restore_loss {
+    uint64_t offset_bytes, bytes; /* zeros in the image; 0 bytes: a remark about all of it */
+    char cause[384];
+};
+
+struct blx_restore_losses {
+    struct blx_restore_loss *list; /* owned; remarks first, then by offset */
+    size_t count, capacity;
+};
+
+void blx_restore_losses_done(struct blx_restore_losses *losses);
+
 struct blx_restore_target {
     const char *path; /* an image file to be made, or a block device */
     bool force;       /* replace an existing file; write a device that is in use */
+    struct blx_restore_losses
+        *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
+                    the rest stays zero and is listed here; the caller empties the list before */
 };
 
 /* Called a few times a second from the thread that restores. */
@@ -38,6 +54,12 @@ struct blx_restore_progress {
  * where it is mounted or otherwise in use, unless `force`), must be at least as large as the volume
  * (-ENOSPC, even with force), and what must be zero is zeroed on it (BLKZEROOUT). `progress` may be
  * NULL.
+ *
+ * Damage in the store is -EBADMSG and names the file and the place, unless target->losses is there
+ * to take it: then the return is 0, and the image is right but for what the list has. A segment
+ * whose index is damaged is read by its frames; where frames of it may be missing, older content
+ * stands in the image and a remark says so. A chain that ends in a damaged manifest gives what lies
+ * above it. The checkpoint's own manifest must be good in any case.
  */
 int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
                 const char *volume, const struct blx_restore_target *target,

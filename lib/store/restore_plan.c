@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "store/segment_check.h"
 
 void blx_restore_plan_done(struct blx_restore_plan *plan)
 {
@@ -29,6 +30,21 @@ static uint64_t plan_blocks(const struct blx_restore_plan *plan)
     return plan->size_bytes / block_bytes + (plan->size_bytes % block_bytes != 0);
 }
 
+/* Damage, rather than a failure of this process. */
+static bool is_damage(int rc)
+{
+    return rc == -EBADMSG || rc == -EIO || rc == -ENODATA || rc == -ELOOP;
+}
+
+/* A remark about the whole image. */
+static int remark(struct blx_restore_plan *plan, const char *cause, const char *consequence,
+                  struct blx_error *err)
+{
+    char text[384];
+    snprintf(text, sizeof(text), "%.250s: %s", cause, consequence);
+    return blx_restore_losses_add(plan->losses, 0, 0, text) < 0 ? no_memory(err) : 0;
+}
+
 static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
                        struct blx_error *err)
 {
@@ -49,6 +65,50 @@ static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_r
     return 0;
 }
 
+/* The segment by its index; where that fails and losses are taken, by its frames. `reader` stays
+ * NULL where nothing of it can be had. */
+static int open_segment(struct blx_restore_plan *plan, const char *volume_dir, uint32_t number,
+                        struct blx_segment_reader **reader, struct blx_error *err)
+{
+    static const char *const complete_text =
+        "it was read by its frames, and nothing of it is missing";
+    static const char *const lost_text =
+        "where it held changes, older content may stand in the image";
+    struct blx_error cause = {0};
+    bool complete = false;
+    int rc = blx_segment_reader_open(volume_dir, number, reader, &cause);
+    if (rc == -ENOENT)
+        rc = -EBADMSG; /* a checkpoint's segment must be there: its chain is damaged */
+    if (rc == 0)
+        return 0;
+    if (plan->losses == NULL || !is_damage(rc))
+        return blx_error_set(err, rc, "%s", cause.message);
+    struct blx_error ignored = {0};
+    rc = blx_segment_reader_salvage(volume_dir, number, plan->block_shift, reader, &complete,
+                                    &ignored);
+    if (rc == -ENOMEM)
+        return no_memory(err);
+    return remark(plan, cause.message, rc == 0 && complete ? complete_text : lost_text, err);
+}
+
+static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
+                        uint32_t number, struct blx_error *err)
+{
+    size_t count = plan->index.count;
+    struct blx_error cause = {0};
+    int rc = 0;
+    if (blx_segment_reader_summary(reader)->block_shift != plan->block_shift)
+        rc = blx_error_set(&cause, -EBADMSG, "segment %u has another block size than its volume",
+                           number);
+    if (rc == 0)
+        rc = add_entries(plan, reader, &cause);
+    if (rc == -EBADMSG && plan->losses != NULL) {
+        plan->index.count = count;
+        return remark(plan, cause.message, "it was left out", err);
+    }
+    return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
+}
+
 static int add_segment(struct blx_restore_plan *plan, const char *volume_dir, uint32_t number,
                        struct blx_error *err)
 {
@@ -57,17 +117,12 @@ static int add_segment(struct blx_restore_plan *plan, const char *volume_dir, ui
     if (grown == NULL)
         return no_memory(err);
     plan->segments = grown;
-    struct blx_segment_reader *reader;
-    int rc = blx_segment_reader_open(volume_dir, number, &reader, err);
-    if (rc == -ENOENT)
-        rc = -EBADMSG; /* a checkpoint's segment must be there: its chain is damaged */
-    if (rc < 0)
+    struct blx_segment_reader *reader = NULL;
+    int rc = open_segment(plan, volume_dir, number, &reader, err);
+    if (rc < 0 || reader == NULL)
         return rc;
     plan->segments[plan->segment_count++] = reader;
-    if (blx_segment_reader_summary(reader)->block_shift != plan->block_shift)
-        return blx_error_set(err, -EBADMSG, "segment %u has another block size than its volume",
-                             number);
-    rc = add_entries(plan, reader, err);
+    rc = take_entries(plan, reader, number, err);
     blx_segment_reader_shrink(reader);
     return rc;
 }
@@ -102,37 +157,78 @@ static int unknown_volume(const struct blx_manifest *manifest, const char *volum
                          (unsigned long long)manifest->timestamp, volume, known);
 }
 
-/* Adds the chain's entries, from the newest checkpoint to the one with the volume's base. */
-static int walk_chain(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                      const char *volume, struct blx_restore_plan *plan, struct blx_error *err)
+/* A walk down the chain. */
+struct descent {
+    const struct blx_store *store;
+    const char *agent_id, *volume;
+    blx_timestamp checkpoint; /* where it began */
+    blx_timestamp at;         /* the next one; its parent behind it */
+    bool base;                /* it has ended */
+};
+
+static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent,
+                          struct blx_error *err)
 {
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     char dir[PATH_MAX];
-    int rc = blx_store_volume_path(store, agent_id, volume, dir, err);
-    bool base = false;
-    for (blx_timestamp at = checkpoint; rc == 0 && !base;) {
-        BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-        rc = blx_manifest_read(store, agent_id, at, &manifest, err);
-        if (rc == -ENOENT && at != checkpoint)
-            rc = -EBADMSG;
-        if (rc < 0)
-            break;
-        const struct blx_manifest_volume *found = blx_manifest_find(&manifest, volume);
-        if (found == NULL && at == checkpoint)
-            return unknown_volume(&manifest, volume, err);
-        if (found == NULL || (!found->base && manifest.parent == 0))
-            return blx_error_set(
-                err, -EBADMSG,
-                "the chain of the checkpoint %llu is broken: no base for the volume "
-                "'%s' down to %llu",
-                (unsigned long long)checkpoint, volume, (unsigned long long)at);
+    bool first = descent->at == descent->checkpoint;
+    int rc = blx_store_volume_path(descent->store, descent->agent_id, descent->volume, dir, err);
+    if (rc == 0)
+        rc = blx_manifest_read(descent->store, descent->agent_id, descent->at, &manifest, err);
+    if (rc < 0)
+        return rc == -ENOENT && !first ? -EBADMSG : rc;
+    const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
+    if (found == NULL && first)
+        return unknown_volume(&manifest, descent->volume, err);
+    if (found != NULL)
         rc = add_volume(plan, dir, found, err);
-        if (rc < 0)
-            blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
-                             (unsigned long long)checkpoint, (unsigned long long)at);
-        base = found->base;
-        at = manifest.parent;
-    }
+    if (rc < 0)
+        blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
+                         (unsigned long long)descent->checkpoint, (unsigned long long)descent->at);
+    else if (found == NULL || (!found->base && manifest.parent == 0))
+        rc = blx_error_set(err, -EBADMSG,
+                           "the chain of the checkpoint %llu is broken: no base for the volume "
+                           "'%s' down to %llu",
+                           (unsigned long long)descent->checkpoint, descent->volume,
+                           (unsigned long long)descent->at);
+    descent->base = found != NULL && found->base;
+    descent->at = manifest.parent;
     return rc;
+}
+
+/* Adds the chain's entries, from the newest checkpoint to the one with the volume's base. Where
+ * losses are taken a chain that breaks off is used as far as it goes. */
+static int walk_chain(struct blx_restore_plan *plan, struct descent *descent, struct blx_error *err)
+{
+    while (!descent->base) {
+        struct blx_error cause = {0};
+        bool first = descent->at == descent->checkpoint;
+        int rc = add_checkpoint(plan, descent, &cause);
+        if (is_damage(rc) && plan->losses != NULL && (!first || plan->size_bytes > 0)) {
+            snprintf(plan->cut, sizeof(plan->cut), "%.250s", cause.message);
+            return 0;
+        }
+        if (rc < 0)
+            return blx_error_set(err, rc, "%s", cause.message);
+    }
+    return 0;
+}
+
+/* What no index covers is a hole in a whole chain, and unknown in one that breaks off. */
+static int note_gaps(struct blx_restore_plan *plan, struct blx_error *err)
+{
+    uint64_t covered = 0, blocks = plan_blocks(plan);
+    int rc = 0;
+    for (size_t i = 0; plan->cut[0] != '\0' && rc == 0 && i <= plan->index.count; i++) {
+        const struct blx_extent *extent =
+            i < plan->index.count ? &plan->index.entries[i].extent : NULL;
+        uint64_t start = extent != NULL ? extent->start_block : blocks;
+        if (start > covered)
+            rc = blx_restore_losses_add(plan->losses, covered << plan->block_shift,
+                                        (start - covered) << plan->block_shift, plan->cut);
+        covered = extent != NULL ? start + extent->block_count : blocks;
+    }
+    return rc < 0 ? no_memory(err) : 0;
 }
 
 static int add_hole(struct blx_restore_plan *plan, uint64_t start, uint64_t end, size_t *capacity,
@@ -227,15 +323,23 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
 
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
-                          struct blx_restore_plan *plan, struct blx_error *err)
+                          struct blx_restore_losses *losses, struct blx_restore_plan *plan,
+                          struct blx_error *err)
 {
-    *plan = (struct blx_restore_plan){0};
-    int rc = walk_chain(store, agent_id, checkpoint, volume, plan, err);
+    *plan = (struct blx_restore_plan){.losses = losses};
+    struct descent descent = {.store = store,
+                              .agent_id = agent_id,
+                              .volume = volume,
+                              .checkpoint = checkpoint,
+                              .at = checkpoint};
+    int rc = walk_chain(plan, &descent, err);
     if (rc < 0)
         return rc;
     if (blx_index_flatten(&plan->index) < 0)
         return no_memory(err);
-    rc = split_off_holes(plan, err);
+    rc = note_gaps(plan, err);
+    if (rc == 0)
+        rc = split_off_holes(plan, err);
     if (rc < 0)
         return rc;
     plan->data_bytes = blx_index_blocks(&plan->index) << plan->block_shift;

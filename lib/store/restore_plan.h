@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "store/index.h"
 #include "store/manifest.h"
+#include "store/restore.h"
 #include "store/segment.h"
 
 /* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */
@@ -31,12 +32,22 @@ struct blx_restore_plan {
     size_t frame_count;
     struct blx_extent *holes; /* owned; what no data entry covers, ascending */
     size_t hole_count;
-    uint64_t data_bytes; /* that will be written */
+    uint64_t data_bytes;               /* that will be written */
+    struct blx_restore_losses *losses; /* borrowed; NULL: damage is an error */
+    char cut[256];                     /* why the chain ends before its base; empty: it does not */
 };
 
-/* -ENOENT for an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged.
- * Free with _done(), also after an error. */
+/* -ENOENT for an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged,
+ * unless `losses` takes what is missing. Free with _done(), also after an error. */
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
-                          struct blx_restore_plan *plan, struct blx_error *err);
+                          struct blx_restore_losses *losses, struct blx_restore_plan *plan,
+                          struct blx_error *err);
 void blx_restore_plan_done(struct blx_restore_plan *plan);
+
+/* Notes what the image lacks. -ENOMEM. */
+int blx_restore_losses_add(struct blx_restore_losses *losses, uint64_t offset_bytes, uint64_t bytes,
+                           const char *cause);
+
+/* Puts them in order and joins neighbours with one cause. */
+void blx_restore_losses_sort(struct blx_restore_losses *losses);

@@ -1,4 +1,4 @@
-#include "store/segment.h"
+#include "store/segment_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,15 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/layout.h"
-
-struct blx_segment_reader {
-    int fd; /* -1 after blx_segment_reader_shrink() */
-    char path[PATH_MAX];
-    uint64_t frames_end_bytes; /* where the index begins */
-    struct blx_index index;
-    struct blx_segment_summary summary;
-};
 
 static int damaged(const struct blx_segment_reader *reader, const char *what, struct blx_error *err)
 {
@@ -53,29 +44,29 @@ int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error
     return 0;
 }
 
-static int read_header(const struct blx_segment_reader *reader, struct blx_error *err)
+int blx_segment_reader_header(const struct blx_segment_reader *reader,
+                              struct blx_segment_header_disk *header, struct blx_error *err)
 {
-    struct blx_segment_header_disk header;
-    int rc = read_at(reader, &header, sizeof(header), 0, err);
+    int rc = read_at(reader, header, sizeof(*header), 0, err);
     if (rc < 0)
         return rc;
-    size_t field = offsetof(__typeof__(header), checksum);
-    if (blx_le32_get(header.magic) != BLX_SEGMENT_MAGIC ||
-        blx_layout_checksum(&header, sizeof(header), field) != blx_le64_get(header.checksum))
+    size_t field = offsetof(__typeof__(*header), checksum);
+    if (blx_le32_get(header->magic) != BLX_SEGMENT_MAGIC ||
+        blx_layout_checksum(header, sizeof(*header), field) != blx_le64_get(header->checksum))
         return damaged(reader, "its header is not valid", err);
-    if (header.version != BLX_LAYOUT_VERSION)
+    if (header->version != BLX_LAYOUT_VERSION)
         return blx_error_set(err, -ENOTSUP,
                              "'%s' has version %u, this program knows %d; use a newer blxrep",
-                             reader->path, header.version, BLX_LAYOUT_VERSION);
-    if (blx_le32_get(header.number) != reader->summary.number)
+                             reader->path, header->version, BLX_LAYOUT_VERSION);
+    if (blx_le32_get(header->number) != reader->summary.number)
         return damaged(reader, "its header has another segment's number", err);
-    if (header.block_shift < BLX_BLOCK_SHIFT_MIN || header.block_shift > BLX_BLOCK_SHIFT_MAX)
+    if (header->block_shift < BLX_BLOCK_SHIFT_MIN || header->block_shift > BLX_BLOCK_SHIFT_MAX)
         return damaged(reader, "its block size is out of range", err);
     return 0;
 }
 
-static int read_footer(struct blx_segment_reader *reader, uint64_t file_bytes,
-                       struct blx_segment_footer_disk *footer, struct blx_error *err)
+int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_bytes,
+                              struct blx_segment_footer_disk *footer, struct blx_error *err)
 {
     size_t least = sizeof(struct blx_segment_header_disk) + sizeof(*footer);
     if (file_bytes < least)
@@ -93,6 +84,8 @@ static int read_footer(struct blx_segment_reader *reader, uint64_t file_bytes,
         offset != file_bytes - sizeof(*footer) - count * sizeof(struct blx_index_entry_disk) ||
         blx_le32_get(footer->number) != reader->summary.number)
         return damaged(reader, "its footer does not fit the file", err);
+    if (footer->block_shift < BLX_BLOCK_SHIFT_MIN || footer->block_shift > BLX_BLOCK_SHIFT_MAX)
+        return damaged(reader, "its block size is out of range", err);
     reader->frames_end_bytes = offset;
     reader->summary.block_shift = footer->block_shift;
     reader->summary.frame_count = blx_le64_get(footer->frame_count);
@@ -149,8 +142,8 @@ static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes,
     return 0;
 }
 
-static int read_index(struct blx_segment_reader *reader,
-                      const struct blx_segment_footer_disk *footer, struct blx_error *err)
+int blx_segment_reader_entries(struct blx_segment_reader *reader,
+                               const struct blx_segment_footer_disk *footer, struct blx_error *err)
 {
     uint64_t count = blx_le64_get(footer->index_count);
     size_t bytes = (size_t)count * sizeof(struct blx_index_entry_disk);
@@ -168,20 +161,18 @@ static int read_index(struct blx_segment_reader *reader,
 static int read_file(struct blx_segment_reader *reader, struct blx_error *err)
 {
     struct stat st;
+    struct blx_segment_header_disk header;
     struct blx_segment_footer_disk footer;
     reader->fd = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
     if (reader->fd < 0)
         return reader->fd;
     if (fstat(reader->fd, &st) != 0)
         return blx_error_errno(err, -errno, "cannot read '%s'", reader->path);
-    int rc = read_header(reader, err);
+    int rc = blx_segment_reader_header(reader, &header, err);
     if (rc == 0)
-        rc = read_footer(reader, (uint64_t)st.st_size, &footer, err);
-    if (rc == 0 &&
-        (footer.block_shift < BLX_BLOCK_SHIFT_MIN || footer.block_shift > BLX_BLOCK_SHIFT_MAX))
-        return damaged(reader, "its block size is out of range", err);
+        rc = blx_segment_reader_footer(reader, (uint64_t)st.st_size, &footer, err);
     if (rc == 0)
-        rc = read_index(reader, &footer, err);
+        rc = blx_segment_reader_entries(reader, &footer, err);
     return rc;
 }
 

@@ -24,7 +24,7 @@ static int window_init(struct window *window, int fd, const char *path, uint64_t
                        struct blx_error *err)
 {
     *window = (struct window){.fd = fd, .path = path, .file_bytes = file_bytes};
-    window->buffer = malloc(WINDOW_BYTES);
+    window->buffer = malloc(file_bytes < WINDOW_BYTES ? (size_t)file_bytes + 1 : WINDOW_BYTES);
     if (window->buffer == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot scan '%s'", path);
     return 0;
@@ -80,7 +80,8 @@ static int frame_at(struct window *window, uint64_t offset, struct blx_frame *fr
     return blx_frame_parse(at, frame_bytes, frame, NULL) == 0;
 }
 
-static int find_frame(struct window *window, uint64_t offset, struct blx_error *err)
+static int find_frame(struct window *window, uint64_t offset, uint64_t *found,
+                      struct blx_error *err)
 {
     const blx_le32 magic = blx_le32_of(BLX_FRAME_MAGIC);
     while (left_at(window, offset) >= sizeof(struct blx_frame_header_disk)) {
@@ -97,6 +98,8 @@ static int find_frame(struct window *window, uint64_t offset, struct blx_error *
         }
         offset += (uint64_t)(candidate - at);
         rc = frame_at(window, offset, &frame, err);
+        if (rc == 1)
+            *found = offset;
         if (rc != 0)
             return rc;
         offset++;
@@ -105,13 +108,13 @@ static int find_frame(struct window *window, uint64_t offset, struct blx_error *
 }
 
 int blx_segment_find_frame(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
-                           struct blx_error *err)
+                           uint64_t *found, struct blx_error *err)
 {
     BLX_CLEANUP(window_done) struct window window = {0};
     int rc = window_init(&window, fd, path, file_bytes, err);
     if (rc < 0)
         return rc;
-    return find_frame(&window, offset, err);
+    return find_frame(&window, offset, found, err);
 }
 
 int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
@@ -130,8 +133,9 @@ int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_by
             return rc;
         offset += frame.frame_bytes;
     }
+    uint64_t behind;
     if (rc == 0 && left_at(&window, offset) > 0)
-        rc = find_frame(&window, offset + 1, err);
+        rc = find_frame(&window, offset + 1, &behind, err);
     if (rc == 1)
         return blx_error_set(err, -EBADMSG,
                              "'%s' is damaged at byte %llu: whole frames follow behind it", path,

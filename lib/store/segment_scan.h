@@ -21,6 +21,7 @@ int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_by
                                   struct blx_error *err),
                      void *arg, uint64_t *end_bytes, struct blx_error *err);
 
-/* Whether a whole, valid frame begins at or behind `offset`: 1, 0, or -errno. */
+/* Whether a whole, valid frame begins at or behind `offset` and ends before `file_bytes`: 1 and
+ * where, 0, or -errno. */
 int blx_segment_find_frame(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
-                           struct blx_error *err);
+                           uint64_t *found, struct blx_error *err);

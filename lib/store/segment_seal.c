@@ -8,9 +8,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/layout.h"
 
-static struct blx_index_entry_disk encode_entry(const struct blx_index_entry *entry)
+struct blx_index_entry_disk blx_segment_entry_encode(const struct blx_index_entry *entry)
 {
     return (struct blx_index_entry_disk){
         .start_block = blx_le64_of(entry->extent.start_block),
@@ -55,7 +54,7 @@ static int write_tail(const struct blx_segment_writer *writer)
     if (tail == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < writer->index.count; i++) {
-        struct blx_index_entry_disk entry = encode_entry(&writer->index.entries[i]);
+        struct blx_index_entry_disk entry = blx_segment_entry_encode(&writer->index.entries[i]);
         memcpy(tail + i * sizeof(entry), &entry, sizeof(entry));
     }
     struct blx_segment_footer_disk footer =

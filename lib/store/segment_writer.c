@@ -107,7 +107,8 @@ static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
     size_t field = offsetof(__typeof__(header), checksum);
     if (blx_le32_get(header.magic) != BLX_SEGMENT_MAGIC ||
         blx_layout_checksum(&header, sizeof(header), field) != blx_le64_get(header.checksum)) {
-        rc = blx_segment_find_frame(writer->fd, writer->path, 0, file_bytes, err);
+        uint64_t found;
+        rc = blx_segment_find_frame(writer->fd, writer->path, 0, file_bytes, &found, err);
         if (rc <= 0)
             return rc;
         return blx_error_set(err, -EBADMSG,

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "store/layout.h"
 #include "store/segment.h"
 
 struct blx_segment_writer {
@@ -22,3 +23,5 @@ struct blx_segment_writer {
  * one before. */
 int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
                             uint64_t offset, struct blx_error *err);
+
+struct blx_index_entry_disk blx_segment_entry_encode(const struct blx_index_entry *entry);

@@ -1,0 +1,324 @@
+#include "store/segment_walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/segment_scan.h"
+
+enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk), OPEN_TRIES = 5 };
+
+static void walk_done(struct blx_segment_walk *walk)
+{
+    if (walk->reader.fd >= 0) {
+        posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(walk->reader.fd);
+    }
+    blx_index_done(&walk->reader.index);
+    blx_index_done(&walk->named);
+    blx_index_done(&walk->rebuilt.index);
+    free(walk->frame);
+    free(walk->data);
+}
+
+void blx_segment_check_done(struct blx_segment_check *check)
+{
+    free(check->faults);
+    free(check->extents);
+    blx_index_done(&check->index);
+    *check = (struct blx_segment_check){0};
+}
+
+static int no_memory(const struct blx_segment_walk *walk, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot check '%s'", walk->reader.path);
+}
+
+/* The cause without "the segment 'PATH' is damaged: ", which whoever shows the fault says anyway.
+ */
+static const char *cause_of(const struct blx_error *cause)
+{
+    const char *at = strstr(cause->message, "is damaged: ");
+    return at == NULL ? cause->message : at + strlen("is damaged: ");
+}
+
+static int read_header(struct blx_segment_walk *walk, struct blx_error *err)
+{
+    struct blx_segment_header_disk header;
+    struct blx_error cause = {0};
+    int rc = blx_segment_reader_header(&walk->reader, &header, &cause);
+    if (rc == 0) {
+        walk->rebuilt.summary.block_shift = header.block_shift;
+        return 0;
+    }
+    if (!blx_segment_is_damage(rc))
+        return blx_error_set(err, rc, "%s", cause.message);
+    return blx_segment_walk_fault(walk, 0, HEADER_BYTES, true, "%s", cause_of(&cause));
+}
+
+static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
+{
+    struct blx_segment_footer_disk footer;
+    struct blx_error cause = {0};
+    uint64_t file_bytes = walk->check->file_bytes;
+    int rc = blx_segment_reader_footer(&walk->reader, file_bytes, &footer, &cause);
+    if (blx_segment_is_damage(rc))
+        return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer), true, "%s",
+                                      cause_of(&cause));
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    walk->footer_good = true;
+    walk->rebuilt.summary.block_shift = footer.block_shift;
+    rc = blx_segment_reader_entries(&walk->reader, &footer, &cause);
+    walk->index_good = rc == 0;
+    if (rc == 0)
+        return 0;
+    blx_index_done(&walk->reader.index);
+    if (!blx_segment_is_damage(rc))
+        return blx_error_set(err, rc, "%s", cause.message);
+    uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.frames_end_bytes;
+    return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, true, "%s",
+                                  cause_of(&cause));
+}
+
+/* Whether the index that lies between `behind` and the footer is byte for byte what the frames
+ * give: then they are all of them, even where the footer cannot say it. */
+static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t behind)
+{
+    const struct blx_index *index = &walk->rebuilt.index;
+    uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
+    if (behind + footer_bytes + index->count * sizeof(struct blx_index_entry_disk) !=
+        walk->check->file_bytes)
+        return false;
+    for (size_t i = 0; i < index->count; i++) {
+        struct blx_index_entry_disk stored, wanted = blx_segment_entry_encode(&index->entries[i]);
+        if (blx_pread_full(walk->reader.fd, &stored, sizeof(stored), behind + i * sizeof(stored)) <
+                0 ||
+            memcmp(&stored, &wanted, sizeof(stored)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void keep_index(struct blx_segment_walk *walk, uint64_t behind)
+{
+    struct blx_segment_check *check = walk->check;
+    struct blx_index *from = walk->index_good ? &walk->reader.index : &walk->rebuilt.index;
+    if (walk->index_good)
+        check->index_complete = true;
+    else if (walk->footer_good)
+        check->index_complete =
+            walk->rebuilt.summary.frame_count == walk->reader.summary.frame_count &&
+            check->frame_count == walk->rebuilt.summary.frame_count;
+    else
+        check->index_complete = is_stored_index(walk, behind);
+    check->block_shift = walk->rebuilt.summary.block_shift;
+    check->index = *from;
+    *from = (struct blx_index){0};
+}
+
+/* A restore refuses a segment that does not fit the volume of the checkpoint that names it. */
+static int check_fit(struct blx_segment_walk *walk)
+{
+    const struct blx_segment_request *request = walk->request;
+    const struct blx_segment_check *check = walk->check;
+    const struct blx_index *index = &check->index;
+    if (request->block_shift == 0 || index->count == 0)
+        return 0;
+    const struct blx_extent *last = &index->entries[index->count - 1].extent;
+    if (check->block_shift != request->block_shift)
+        return blx_segment_walk_fault(walk, 0, check->file_bytes, true,
+                                      "it has another block size than its volume");
+    if (last->start_block + last->block_count > request->blocks)
+        return blx_segment_walk_fault(walk, 0, check->file_bytes, true,
+                                      "it holds blocks behind the end of its volume");
+    return 0;
+}
+
+static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
+{
+    struct blx_segment_check *check = walk->check;
+    uint64_t behind, tail = sizeof(struct blx_segment_footer_disk);
+    if (check->file_bytes < HEADER_BYTES + tail) {
+        blx_segment_walk_count(walk, check->file_bytes);
+        return blx_segment_walk_fault(walk, 0, check->file_bytes, true, "it is too short") < 0
+                   ? no_memory(walk, err)
+                   : 0;
+    }
+    int rc = read_header(walk, err);
+    if (rc == 0)
+        rc = read_tail(walk, err);
+    if (rc == 0)
+        rc = blx_segment_walk_prepare(walk);
+    if (rc < 0)
+        return rc == -ENOMEM ? no_memory(walk, err) : rc;
+    uint64_t end = walk->footer_good ? walk->reader.frames_end_bytes : check->file_bytes - tail;
+    if (blx_segment_walk_frames(walk, end, &behind) < 0 || blx_segment_walk_judge(walk) < 0)
+        return no_memory(walk, err);
+    keep_index(walk, behind);
+    if (check_fit(walk) < 0)
+        return no_memory(walk, err);
+    blx_segment_walk_count(walk, check->file_bytes - behind);
+    return 0;
+}
+
+/* Any number will do in open.seg. */
+static int read_open_header(struct blx_segment_walk *walk, struct blx_segment_header_disk *header)
+{
+    if (walk->check->file_bytes < HEADER_BYTES)
+        return -EBADMSG;
+    int rc = blx_pread_full(walk->reader.fd, header, sizeof(*header), 0);
+    if (rc < 0)
+        return rc;
+    walk->reader.summary.number = blx_le32_get(header->number);
+    return blx_segment_reader_header(&walk->reader, header, NULL);
+}
+
+static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
+{
+    struct blx_segment_check *check = walk->check;
+    struct blx_segment_header_disk header;
+    uint64_t behind, found;
+    int rc = read_open_header(walk, &header);
+    if (rc < 0 && !blx_segment_is_damage(rc))
+        return blx_error_errno(err, rc, "cannot read '%s'", walk->reader.path);
+    if (rc < 0) {
+        rc = blx_segment_find_frame(walk->reader.fd, walk->reader.path, 0, check->file_bytes,
+                                    &found, err);
+        if (rc < 0)
+            return rc;
+        check->torn_bytes = rc == 1 ? 0 : check->file_bytes;
+        blx_segment_walk_count(walk, rc == 1 ? 0 : check->file_bytes);
+        if (rc == 0)
+            return 0;
+        if (blx_segment_walk_fault(walk, 0, HEADER_BYTES, true,
+                                   "its header is not valid, but frames follow") < 0)
+            return no_memory(walk, err);
+    } else {
+        walk->rebuilt.summary.block_shift = header.block_shift;
+    }
+    if (blx_segment_walk_frames(walk, check->file_bytes, &behind) < 0)
+        return no_memory(walk, err);
+    if (behind < check->file_bytes) {
+        check->torn_bytes = check->file_bytes - behind;
+        blx_segment_walk_count(walk, check->torn_bytes);
+    }
+    return 0;
+}
+
+static int open_file(struct blx_segment_walk *walk, struct blx_error *err)
+{
+    const struct blx_segment_request *request = walk->request;
+    struct stat st;
+    int rc = request->number == 0
+                 ? blx_path_format(walk->reader.path, sizeof(walk->reader.path), err, "%s/open.seg",
+                                   request->volume_dir)
+                 : blx_segment_path(request->volume_dir, request->number, walk->reader.path, err);
+    if (rc < 0)
+        return rc;
+    walk->reader.fd = blx_open(walk->reader.path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (walk->reader.fd < 0)
+        return walk->reader.fd;
+    if (fstat(walk->reader.fd, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot read '%s'", walk->reader.path);
+    walk->check->file_bytes = (uint64_t)st.st_size;
+    posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_DONTNEED);
+    posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return 0;
+}
+
+static int check_once(const struct blx_segment_request *request, struct blx_segment_check *check,
+                      struct blx_error *err)
+{
+    BLX_CLEANUP(walk_done)
+    struct blx_segment_walk walk = {
+        .request = request,
+        .check = check,
+        .reader = {.fd = -1, .summary.number = request->number},
+        .rebuilt = {.fd = -1, .summary.block_shift = request->block_shift},
+    };
+    struct blx_error cause = {0};
+    int rc = open_file(&walk, &cause);
+    if (blx_segment_is_damage(rc))
+        return blx_segment_walk_fault(&walk, 0, 0, true, "%s", cause.message) < 0
+                   ? no_memory(&walk, err)
+                   : 0;
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    size_t most = BLX_FRAME_MAX_BYTES;
+    walk.frame = malloc(check->file_bytes < most ? (size_t)check->file_bytes + 1 : most);
+    if (walk.frame == NULL)
+        return no_memory(&walk, err);
+    return request->number == 0 ? check_open(&walk, err) : check_sealed(&walk, err);
+}
+
+/* What tells that a file is another one, or has changed. */
+static bool look(const struct blx_segment_request *request, struct stat *st)
+{
+    char path[PATH_MAX];
+    return blx_path_format(path, sizeof(path), NULL, "%s/open.seg", request->volume_dir) == 0 &&
+           stat(path, st) == 0;
+}
+
+static bool is_unchanged(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+int blx_segment_check(const struct blx_segment_request *request, struct blx_segment_check *check,
+                      struct blx_error *err)
+{
+    *check = (struct blx_segment_check){0};
+    if (request->number != 0)
+        return check_once(request, check, err);
+    /* A session may cut a torn tail off and write on while we read: what looks like damage then is
+     * none. */
+    for (int tries = 1;; tries++) {
+        struct stat before, after;
+        if (!look(request, &before))
+            return -ENOENT;
+        int rc = check_once(request, check, err);
+        if (rc < 0 || check->fault_count == 0 || tries == OPEN_TRIES)
+            return rc;
+        if (look(request, &after) && is_unchanged(&before, &after))
+            return 0;
+        blx_segment_check_done(check);
+    }
+}
+
+int blx_segment_reader_salvage(const char *volume_dir, uint32_t number, unsigned block_shift,
+                               struct blx_segment_reader **reader, bool *complete,
+                               struct blx_error *err)
+{
+    BLX_CLEANUP(blx_segment_check_done) struct blx_segment_check check = {0};
+    struct blx_segment_request request = {
+        .volume_dir = volume_dir, .number = number, .block_shift = block_shift};
+    int rc = blx_segment_check(&request, &check, err);
+    if (rc < 0)
+        return rc;
+    if (check.index.count == 0)
+        return blx_error_set(err, -EBADMSG, "no frame can be found in it");
+    struct blx_segment_reader *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
+    made->fd = -1;
+    made->summary =
+        (struct blx_segment_summary){.number = number, .block_shift = check.block_shift};
+    rc = blx_segment_path(volume_dir, number, made->path, err);
+    if (rc < 0) {
+        blx_segment_reader_close(made);
+        return rc;
+    }
+    made->index = check.index;
+    check.index = (struct blx_index){0};
+    *complete = check.index_complete;
+    *reader = made;
+    return 0;
+}

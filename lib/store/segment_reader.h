@@ -1,0 +1,32 @@
+/*
+ * The parts of a sealed segment, each read and checked by itself: segment_reader.c puts them
+ * together, segment_check.c wants to know which of them is damaged. Private to lib/store.
+ *
+ * Threads: as segment.h says.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "store/layout.h"
+#include "store/segment.h"
+
+struct blx_segment_reader {
+    int fd; /* -1 after blx_segment_reader_shrink() */
+    char path[PATH_MAX];
+    uint64_t frames_end_bytes; /* where the index begins */
+    struct blx_index index;
+    struct blx_segment_summary summary; /* its number is the one that is expected */
+};
+
+/* -EBADMSG where the part is damaged; each needs `fd`, `path` and the number. */
+int blx_segment_reader_header(const struct blx_segment_reader *reader,
+                              struct blx_segment_header_disk *header, struct blx_error *err);
+
+/* Fills frames_end_bytes and the summary. */
+int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_bytes,
+                              struct blx_segment_footer_disk *footer, struct blx_error *err);
+
+/* Fills the index; the footer must have been good. */
+int blx_segment_reader_entries(struct blx_segment_reader *reader,
+                               const struct blx_segment_footer_disk *footer, struct blx_error *err);

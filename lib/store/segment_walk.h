@@ -1,0 +1,45 @@
+/*
+ * A walk through a segment's frames, which notes each damaged one and builds the index anew.
+ * Private to lib/store: segment_check.c, which reads what lies around the frames, is its only user.
+ *
+ * Threads: a walk belongs to one thread. Blocks on the disk.
+ */
+#pragma once
+
+#include "store/segment_check.h"
+#include "store/segment_reader.h"
+#include "store/segment_writer.h"
+
+/* A check under way. */
+struct blx_segment_walk {
+    const struct blx_segment_request *request;
+    struct blx_segment_check *check;
+    struct blx_segment_reader reader; /* what could be read of header, footer and index */
+    bool footer_good, index_good;
+    struct blx_index named;            /* a copy of the index in order of the frames */
+    size_t next_named;                 /* the first entry of `named` that is not behind the walk */
+    struct blx_segment_writer rebuilt; /* takes the frames in as a writer does */
+    uint8_t *frame, *data; /* as large as the file needs them: most segments are small */
+    size_t data_bytes;
+};
+
+/* Whether the disk or the file is at fault, rather than this process. */
+bool blx_segment_is_damage(int rc);
+
+/* Notes a fault of the file. -ENOMEM. */
+int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes,
+                           bool whole, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* Counts for the progress. */
+void blx_segment_walk_count(const struct blx_segment_walk *walk, uint64_t bytes);
+
+/* Makes `named` of the reader's index. -ENOMEM. */
+int blx_segment_walk_prepare(struct blx_segment_walk *walk);
+
+/* From the header to `end`; where the last frame ends is `behind`. -ENOMEM. */
+int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *behind);
+
+/* Compares what the frames gave with the stored index and footer, as far as these are good.
+ * -ENOMEM. */
+int blx_segment_walk_judge(struct blx_segment_walk *walk);
