@@ -1,5 +1,7 @@
-foreach(noun IN ITEMS crash index manifest model restore segment store volume)
+foreach(noun IN ITEMS crash index manifest model restore segment store verify volume)
     blx_unit_test(store/${noun} SOURCES store/fixture.c)
 endforeach()
 # It restores to a loop device.
 set_tests_properties(unit/store/restore PROPERTIES LABELS "unit;root")
+# Thousands of damaged stores.
+set_tests_properties(unit/store/verify PROPERTIES TIMEOUT 400)

@@ -1,0 +1,263 @@
+#include "store/verify.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/directory.h"
+#include "store/verify_agent.h"
+
+enum { MAX_WORKERS = 8, REPORT_INTERVAL_MS = 100 };
+
+/* A segment that waits for a worker. */
+struct job {
+    const struct blx_verify_volume *volume;
+    struct blx_verify_segment *segment;
+};
+
+/* Shared by the workers. `lock` guards what follows it; the list is constant meanwhile. */
+struct work {
+    const struct job *jobs;
+    size_t job_count;
+    atomic_uint_least64_t *checked_bytes;
+    pthread_mutex_t lock;
+    pthread_cond_t news; /* a worker ended */
+    size_t next_job;
+    unsigned running;
+    struct blx_error failure; /* code 0: none */
+};
+
+/* What the caller sees of it; over all agents. */
+struct view {
+    const struct blx_verify_progress *progress;
+    atomic_uint_least64_t checked_bytes;
+    uint64_t total_bytes;
+};
+
+static void show(struct view *view)
+{
+    uint64_t done_bytes = atomic_load(&view->checked_bytes);
+    if (done_bytes > view->total_bytes) /* the dispatcher wrote on */
+        view->total_bytes = done_bytes;
+    if (view->progress != NULL && view->progress->report != NULL)
+        view->progress->report(view->progress->arg, done_bytes, view->total_bytes);
+}
+
+static int check_job(const struct work *work, const struct job *job, struct blx_error *err)
+{
+    struct blx_verify_segment *segment = job->segment;
+    struct blx_segment_request request = {
+        .volume_dir = job->volume->dir,
+        .number = segment->number,
+        .block_shift = segment->block_shift,
+        .blocks = segment->blocks,
+        .checked_bytes = work->checked_bytes,
+    };
+    struct blx_error cause = {0};
+    int rc = blx_segment_check(&request, &segment->check, &cause);
+    blx_index_done(&segment->check.index);
+    if (rc == -ENOENT) {
+        segment->gone = true;
+        return 0;
+    }
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    return 0;
+}
+
+static const struct job *take_job(struct work *work)
+{
+    const struct job *job = NULL;
+    pthread_mutex_lock(&work->lock);
+    if (work->failure.code == 0 && work->next_job < work->job_count)
+        job = &work->jobs[work->next_job++];
+    pthread_mutex_unlock(&work->lock);
+    return job;
+}
+
+static void *worker(void *arg)
+{
+    struct work *work = arg;
+    const struct job *job;
+    while ((job = take_job(work)) != NULL) {
+        struct blx_error err = {0};
+        int rc = check_job(work, job, &err);
+        pthread_mutex_lock(&work->lock);
+        if (rc < 0 && work->failure.code == 0) {
+            work->failure = err;
+            work->failure.code = rc;
+        }
+        pthread_mutex_unlock(&work->lock);
+    }
+    pthread_mutex_lock(&work->lock);
+    work->running--;
+    pthread_cond_signal(&work->news);
+    pthread_mutex_unlock(&work->lock);
+    return NULL;
+}
+
+/* The caller's progress function runs here, in the caller's thread, and outside the lock. */
+static void await_workers(struct work *work, struct view *view)
+{
+    pthread_mutex_lock(&work->lock);
+    while (work->running > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += REPORT_INTERVAL_MS * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000L;
+        }
+        pthread_cond_timedwait(&work->news, &work->lock, &until);
+        pthread_mutex_unlock(&work->lock);
+        show(view);
+        pthread_mutex_lock(&work->lock);
+    }
+    pthread_mutex_unlock(&work->lock);
+}
+
+static unsigned worker_count(size_t job_count)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t count = cpus < 1 ? 1 : cpus > MAX_WORKERS ? MAX_WORKERS : (size_t)cpus;
+    return (unsigned)(count < job_count ? count : job_count);
+}
+
+static int run_workers(struct work *work, struct view *view, struct blx_error *err)
+{
+    pthread_t threads[MAX_WORKERS];
+    unsigned wanted = worker_count(work->job_count), started = 0;
+    int rc = 0;
+    pthread_mutex_lock(&work->lock);
+    while (rc == 0 && started < wanted) {
+        rc = -pthread_create(&threads[started], NULL, worker, work);
+        if (rc == 0)
+            started++;
+    }
+    work->running = started;
+    pthread_mutex_unlock(&work->lock);
+    if (wanted > 0 && started == 0)
+        return blx_error_errno(err, rc, "cannot start a thread to verify the store");
+    await_workers(work, view);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    if (work->failure.code != 0)
+        return blx_error_set(err, work->failure.code, "%s", work->failure.message);
+    return 0;
+}
+
+static int check_segments(const struct job *jobs, size_t job_count, struct view *view,
+                          struct blx_error *err)
+{
+    struct work work = {
+        .jobs = jobs, .job_count = job_count, .checked_bytes = &view->checked_bytes};
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&work.lock, NULL);
+    pthread_cond_init(&work.news, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int rc = run_workers(&work, view, err);
+    pthread_cond_destroy(&work.news);
+    pthread_mutex_destroy(&work.lock);
+    return rc;
+}
+
+static int check_agent(const struct blx_verify_agent *agent, struct view *view,
+                       struct blx_error *err)
+{
+    size_t count = 0;
+    for (size_t v = 0; v < agent->volume_count; v++)
+        count += agent->volumes[v].segment_count;
+    BLX_CLEANUP_FREE struct job *jobs = calloc(count + 1, sizeof(jobs[0]));
+    if (jobs == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->id);
+    count = 0;
+    for (size_t v = 0; v < agent->volume_count; v++)
+        for (size_t s = 0; s < agent->volumes[v].segment_count; s++)
+            jobs[count++] = (struct job){&agent->volumes[v], &agent->volumes[v].segments[s]};
+    return check_segments(jobs, count, view, err);
+}
+
+static int verify_agent(const struct blx_store *store, const char *agent_id, struct view *view,
+                        struct blx_verify_report *report, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_verify_agent_done) struct blx_verify_agent agent = {0};
+    int rc = blx_verify_agent_open(store, agent_id, &agent, report, err);
+    if (rc == 0)
+        rc = check_agent(&agent, view, err);
+    if (rc == 0)
+        rc = blx_verify_agent_judge(&agent, report, err);
+    report->agents++;
+    show(view);
+    return rc;
+}
+
+/* How much there is to read, for the progress. */
+struct sizing {
+    const char *dir;
+    uint64_t bytes;
+};
+
+static int add_size(void *arg, const char *name, struct blx_error *err)
+{
+    struct sizing *sizing = arg;
+    char path[PATH_MAX];
+    struct stat st;
+    (void)err;
+    size_t length = strlen(name);
+    if (length > 4 && strcmp(name + length - 4, ".seg") == 0 &&
+        blx_path_format(path, sizeof(path), NULL, "%s/%s", sizing->dir, name) == 0 &&
+        stat(path, &st) == 0)
+        sizing->bytes += (uint64_t)st.st_size;
+    return 0;
+}
+
+static int add_volume_size(void *arg, const char *name, struct blx_error *err)
+{
+    struct sizing *sizing = arg;
+    char dir[PATH_MAX];
+    struct sizing volume = {.dir = dir};
+    (void)err;
+    if (blx_path_format(dir, sizeof(dir), NULL, "%s/%s", sizing->dir, name) == 0)
+        blx_directory_each(dir, add_size, &volume, NULL);
+    sizing->bytes += volume.bytes;
+    return 0;
+}
+
+static uint64_t agent_size(const struct blx_store *store, const char *agent_id)
+{
+    char dir[PATH_MAX];
+    struct sizing sizing = {.dir = dir};
+    if (blx_store_volume_path(store, agent_id, NULL, dir, NULL) == 0)
+        blx_directory_each(dir, add_volume_size, &sizing, NULL);
+    return sizing.bytes;
+}
+
+int blx_verify(const struct blx_store *store, const char *agent_id,
+               const struct blx_verify_progress *progress, struct blx_verify_report *report,
+               struct blx_error *err)
+{
+    char **ids = NULL;
+    size_t count = 0;
+    struct view view = {.progress = progress};
+    *report = (struct blx_verify_report){0};
+    if (agent_id != NULL) {
+        view.total_bytes = agent_size(store, agent_id);
+        return verify_agent(store, agent_id, &view, report, err);
+    }
+    int rc = blx_store_list_agents(store, &ids, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        view.total_bytes += agent_size(store, ids[i]);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = verify_agent(store, ids[i], &view, report, err);
+    blx_store_free_agents(ids, count);
+    return rc;
+}

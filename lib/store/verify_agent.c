@@ -1,0 +1,283 @@
+#include "store/verify_agent.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/directory.h"
+#include "store/volume_file.h"
+
+void blx_verify_agent_done(struct blx_verify_agent *agent)
+{
+    for (size_t i = 0; i < agent->checkpoint_count; i++)
+        blx_manifest_done(&agent->checkpoints[i].manifest);
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        for (size_t j = 0; j < agent->volumes[i].segment_count; j++)
+            blx_segment_check_done(&agent->volumes[i].segments[j].check);
+        free(agent->volumes[i].segments);
+    }
+    free(agent->checkpoints);
+    free(agent->volumes);
+    *agent = (struct blx_verify_agent){0};
+}
+
+static int no_memory(const char *id, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", id);
+}
+
+/* Whether the disk or the file is at fault, rather than this process. */
+static bool is_damage(int rc)
+{
+    return rc == -EBADMSG || rc == -EIO || rc == -ENODATA || rc == -ELOOP || rc == -EFBIG;
+}
+
+static int add_damage(struct blx_verify_report *report, const struct blx_verify_agent *agent,
+                      const char *volume, const char *path, const char *cause,
+                      struct blx_error *err)
+{
+    struct stat st;
+    struct blx_damage *damage = blx_verify_report_add(report, agent, volume, path);
+    if (damage == NULL)
+        return no_memory(agent->id, err);
+    damage->bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    damage->scope = volume[0] == '\0' ? BLX_DAMAGE_COMMITTED : BLX_DAMAGE_STATE;
+    snprintf(damage->cause, sizeof(damage->cause), "%.*s", BLX_DAMAGE_CAUSE_BYTES - 1, cause);
+    return 0;
+}
+
+static void count_file(struct blx_verify_report *report, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        report->checked_bytes += (uint64_t)st.st_size;
+}
+
+/* The path is said beside the cause already. */
+static const char *behind_path(const char *message, const char *path)
+{
+    const char *at = strstr(message, path);
+    if (at == NULL)
+        return message;
+    at += strlen(path);
+    return strncmp(at, "': ", 3) == 0 ? at + 3 : message;
+}
+
+static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timestamp,
+                           struct blx_verify_report *report, struct blx_error *err)
+{
+    struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[agent->checkpoint_count];
+    struct blx_error cause = {0};
+    char dir[PATH_MAX], path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, text);
+    int rc = blx_manifest_dir(agent->store, agent->id, dir, err);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/%s", dir, text);
+    if (rc < 0)
+        return rc;
+    *checkpoint = (struct blx_verify_checkpoint){.timestamp = timestamp};
+    rc = blx_manifest_read(agent->store, agent->id, timestamp, &checkpoint->manifest, &cause);
+    if (rc == -ENOENT) /* it was deleted after it was listed */
+        return 0;
+    agent->checkpoint_count++;
+    report->checkpoints++;
+    count_file(report, path);
+    if (rc == 0)
+        return 0;
+    if (!is_damage(rc))
+        return blx_error_set(err, rc, "%s", cause.message);
+    checkpoint->damaged = true;
+    checkpoint->damage = report->damage_count;
+    return add_damage(report, agent, "", path, behind_path(cause.message, path), err);
+}
+
+static int read_checkpoints(struct blx_verify_agent *agent, struct blx_verify_report *report,
+                            struct blx_error *err)
+{
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count;
+    int rc = blx_manifest_list(agent->store, agent->id, 0, UINT64_MAX, &all, &count, err);
+    if (rc < 0)
+        return rc;
+    agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));
+    if (agent->checkpoints == NULL)
+        return no_memory(agent->id, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = read_checkpoint(agent, all[i], report, err);
+    return rc;
+}
+
+static int add_volume(struct blx_verify_agent *agent, const char *name, struct blx_error *err)
+{
+    for (size_t i = 0; i < agent->volume_count; i++)
+        if (strcmp(agent->volumes[i].name, name) == 0)
+            return 0;
+    struct blx_verify_volume *grown =
+        reallocarray(agent->volumes, agent->volume_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return no_memory(agent->id, err);
+    agent->volumes = grown;
+    struct blx_verify_volume *volume = &grown[agent->volume_count++];
+    *volume = (struct blx_verify_volume){0};
+    memcpy(volume->name, name, strlen(name) + 1);
+    return blx_store_volume_path(agent->store, agent->id, name, volume->dir, err);
+}
+
+static int visit_volume(void *arg, const char *name, struct blx_error *err)
+{
+    const struct blx_verify_agent *agent = arg;
+    char path[PATH_MAX];
+    struct stat st;
+    if (blx_store_volume_path(agent->store, agent->id, name, path, NULL) < 0 ||
+        stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return 0;
+    return add_volume(arg, name, err);
+}
+
+static int compare_volumes(const void *a, const void *b)
+{
+    const struct blx_verify_volume *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* Those that have a folder, and those that only a manifest knows. */
+static int find_volumes(struct blx_verify_agent *agent, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_store_volume_path(agent->store, agent->id, NULL, dir, err);
+    if (rc == 0)
+        rc = blx_directory_each(dir, visit_volume, agent, err);
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_manifest *manifest = &agent->checkpoints[i].manifest;
+        for (uint32_t v = 0; rc == 0 && v < manifest->volume_count; v++)
+            rc = add_volume(agent, manifest->volumes[v].name, err);
+    }
+    if (rc == 0 && agent->volume_count > 0)
+        qsort(agent->volumes, agent->volume_count, sizeof(agent->volumes[0]), compare_volumes);
+    return rc;
+}
+
+static int add_segment(struct blx_verify_volume *volume, struct blx_verify_segment segment)
+{
+    size_t count = volume->segment_count;
+    if ((count & (count - 1)) == 0) {
+        struct blx_verify_segment *grown =
+            reallocarray(volume->segments, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
+        if (grown == NULL)
+            return -ENOMEM;
+        volume->segments = grown;
+    }
+    volume->segments[volume->segment_count++] = segment;
+    return 0;
+}
+
+static int visit_file(void *arg, const char *name, struct blx_error *err)
+{
+    struct blx_verify_volume *volume = arg;
+    char path[PATH_MAX], canonical[PATH_MAX];
+    char *end;
+    if (strcmp(name, "open.seg") == 0)
+        return add_segment(volume, (struct blx_verify_segment){0}) < 0
+                   ? no_memory(volume->name, err)
+                   : 0;
+    unsigned long number = strtoul(name, &end, 10);
+    if (strcmp(end, ".seg") != 0 || number == 0 || number >= UINT32_MAX)
+        return 0;
+    int rc = blx_segment_path(volume->dir, (uint32_t)number, canonical, err);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/%s", volume->dir, name);
+    if (rc < 0 || strcmp(path, canonical) != 0)
+        return rc;
+    rc = add_segment(volume, (struct blx_verify_segment){.number = (uint32_t)number});
+    return rc < 0 ? no_memory(volume->name, err) : 0;
+}
+
+/* What the manifests say of the volume's segments; those of a list that is in no folder come to
+ * light here. */
+static int name_segments(const struct blx_verify_agent *agent, struct blx_verify_volume *volume)
+{
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_manifest_volume *found =
+            blx_manifest_find(&agent->checkpoints[i].manifest, volume->name);
+        for (uint32_t s = 0; found != NULL && s < found->segment_count; s++) {
+            uint64_t block_bytes = 1ULL << found->block_shift;
+            struct blx_verify_segment segment = {
+                .number = found->segments[s],
+                .named = true,
+                .block_shift = found->block_shift,
+                .blocks = found->size_bytes / block_bytes + (found->size_bytes % block_bytes != 0),
+            };
+            if (add_segment(volume, segment) < 0)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+    const struct blx_verify_segment *x = a, *y = b;
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return (int)y->named - (int)x->named;
+}
+
+static int find_segments(const struct blx_verify_agent *agent, struct blx_verify_volume *volume,
+                         struct blx_error *err)
+{
+    int rc = blx_directory_each(volume->dir, visit_file, volume, err);
+    if (rc < 0)
+        return rc;
+    if (name_segments(agent, volume) < 0)
+        return no_memory(agent->id, err);
+    size_t kept = 0;
+    if (volume->segment_count > 0)
+        qsort(volume->segments, volume->segment_count, sizeof(volume->segments[0]),
+              compare_segments);
+    for (size_t i = 0; i < volume->segment_count; i++)
+        if (kept == 0 || volume->segments[kept - 1].number != volume->segments[i].number)
+            volume->segments[kept++] = volume->segments[i];
+    volume->segment_count = kept;
+    return 0;
+}
+
+static int read_state(const struct blx_verify_agent *agent, const struct blx_verify_volume *volume,
+                      struct blx_verify_report *report, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    struct blx_volume_file file;
+    struct blx_error cause = {0};
+    int rc = blx_path_format(path, sizeof(path), err, "%s/volume", volume->dir);
+    if (rc < 0)
+        return rc;
+    rc = blx_volume_file_read(volume->dir, &file, &cause);
+    if (rc == 0)
+        count_file(report, path);
+    if (rc == 0 || (rc == -ENOENT && volume->segment_count == 0))
+        return 0;
+    if (rc != -ENOENT && !is_damage(rc))
+        return blx_error_set(err, rc, "%s", cause.message);
+    count_file(report, path);
+    return add_damage(report, agent, volume->name, path,
+                      rc == -ENOENT ? "it is missing" : "it is not a valid state file", err);
+}
+
+int blx_verify_agent_open(const struct blx_store *store, const char *agent_id,
+                          struct blx_verify_agent *agent, struct blx_verify_report *report,
+                          struct blx_error *err)
+{
+    *agent = (struct blx_verify_agent){.store = store, .id = agent_id};
+    int rc = read_checkpoints(agent, report, err);
+    if (rc == 0)
+        rc = find_volumes(agent, err);
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
+        rc = find_segments(agent, &agent->volumes[i], err);
+        if (rc == 0)
+            rc = read_state(agent, &agent->volumes[i], report, err);
+    }
+    return rc;
+}

@@ -1,0 +1,66 @@
+/*
+ * One agent under verification: verify_agent.c finds what is there, verify.c has it read,
+ * verify_impact.c says which checkpoints a damage hurts. Private to lib/store.
+ *
+ * Threads: made and judged by the calling thread; meanwhile each worker owns the segment that it
+ * took.
+ */
+#pragma once
+
+#include "store/segment_check.h"
+#include "store/verify.h"
+
+struct blx_verify_segment {
+    uint32_t number; /* 0: open.seg */
+    bool named;      /* by a manifest */
+    bool gone;       /* no such file */
+    uint64_t blocks; /* of the volume, as the manifest says; 0: not named */
+    unsigned block_shift;
+    struct blx_segment_check check; /* without its index */
+    size_t first_damage; /* the report's number of its first fault; they follow each other */
+    size_t damage_count;
+};
+
+struct blx_verify_volume {
+    char name[BLX_NAME_BYTES];
+    char dir[PATH_MAX];
+    struct blx_verify_segment *segments; /* owned; by number, open.seg first */
+    size_t segment_count;
+    bool damaged; /* a segment is */
+};
+
+struct blx_verify_checkpoint {
+    blx_timestamp timestamp;
+    struct blx_manifest manifest; /* no volumes where it is damaged */
+    bool damaged;
+    size_t damage; /* the report's number, where it is damaged */
+};
+
+struct blx_verify_agent {
+    const struct blx_store *store;
+    const char *id;                            /* borrowed */
+    struct blx_verify_checkpoint *checkpoints; /* owned; oldest first */
+    size_t checkpoint_count;
+    struct blx_verify_volume *volumes; /* owned; by name */
+    size_t volume_count;
+};
+
+/* Reads manifests and state files, lists the segments. Their damages go into the report. Free with
+ * _done() in any case. */
+int blx_verify_agent_open(const struct blx_store *store, const char *agent_id,
+                          struct blx_verify_agent *agent, struct blx_verify_report *report,
+                          struct blx_error *err);
+void blx_verify_agent_done(struct blx_verify_agent *agent);
+
+/* Turns the segments' faults into damages, and adds to each damage of this agent the checkpoints
+ * that it hurts. */
+int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_report *report,
+                           struct blx_error *err);
+
+/* A new damage of the report in `file` (an absolute path); NULL where memory is short. */
+struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
+                                         const struct blx_verify_agent *agent, const char *volume,
+                                         const char *file);
+
+/* Notes that the damage number `damage` hurts the checkpoint. -ENOMEM. */
+int blx_damage_hurts(struct blx_damage *damage, blx_timestamp checkpoint);

@@ -1,0 +1,404 @@
+/*
+ * Which checkpoints a damage hurts: one pass from the oldest checkpoint to the newest for each
+ * volume, which carries along the blocks whose newest state lies in a damaged frame, and takes off
+ * what each checkpoint overwrites. So the cost is that of reading each index once, however many
+ * damages there are.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "store/verify_agent.h"
+
+/* Blocks whose newest state is damaged, as of the checkpoint `at`. */
+struct live {
+    struct blx_extent extent;
+    size_t damage;
+};
+
+/* What a volume's chain has come to. */
+struct chain {
+    const struct blx_verify_agent *agent;
+    const struct blx_verify_volume *volume;
+    struct blx_verify_report *report;
+    blx_timestamp at; /* 0: nowhere yet */
+    struct live *live;
+    size_t live_count, live_capacity;
+    size_t *broken; /* damages without which no checkpoint of the chain can be read */
+    size_t broken_count, broken_capacity;
+};
+
+static void chain_done(struct chain *chain)
+{
+    free(chain->live);
+    free(chain->broken);
+}
+
+static int no_memory(const struct chain *chain, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", chain->agent->id);
+}
+
+static int add_live(struct chain *chain, struct live live)
+{
+    if (chain->live_count == chain->live_capacity) {
+        size_t capacity = chain->live_capacity == 0 ? 64 : chain->live_capacity * 2;
+        struct live *grown = reallocarray(chain->live, capacity, sizeof(grown[0]));
+        if (grown == NULL)
+            return -ENOMEM;
+        chain->live = grown;
+        chain->live_capacity = capacity;
+    }
+    chain->live[chain->live_count++] = live;
+    return 0;
+}
+
+static int add_broken(struct chain *chain, size_t damage)
+{
+    if (chain->broken_count == chain->broken_capacity) {
+        size_t capacity = chain->broken_capacity == 0 ? 16 : chain->broken_capacity * 2;
+        size_t *grown = reallocarray(chain->broken, capacity, sizeof(grown[0]));
+        if (grown == NULL)
+            return -ENOMEM;
+        chain->broken = grown;
+        chain->broken_capacity = capacity;
+    }
+    chain->broken[chain->broken_count++] = damage;
+    return 0;
+}
+
+/* What of `live` the index does not overwrite. */
+static int keep_rest(struct chain *chain, const struct live *live, const struct blx_index *index)
+{
+    uint64_t block = live->extent.start_block, end = block + live->extent.block_count;
+    while (block < end) {
+        const struct blx_index_entry *entry = blx_index_find(index, block);
+        uint64_t covered = entry == NULL ? end : entry->extent.start_block;
+        if (covered > block) {
+            uint64_t until = covered < end ? covered : end;
+            int rc = add_live(chain, (struct live){{block, until - block}, live->damage});
+            if (rc < 0)
+                return rc;
+        }
+        if (entry == NULL || covered >= end)
+            break;
+        block = entry->extent.start_block + entry->extent.block_count;
+    }
+    return 0;
+}
+
+static int overwrite(struct chain *chain, const struct blx_index *index)
+{
+    BLX_CLEANUP_FREE struct live *before = chain->live;
+    size_t count = chain->live_count;
+    chain->live = NULL;
+    chain->live_count = chain->live_capacity = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = keep_rest(chain, &before[i], index);
+    return rc;
+}
+
+/* Its stored index, or what its frames say. One that has neither overwrites nothing that is known.
+ */
+static int overwrite_by(struct chain *chain, uint32_t number, unsigned block_shift)
+{
+    struct blx_segment_reader *reader = NULL;
+    bool complete;
+    int rc = blx_segment_reader_open(chain->volume->dir, number, &reader, NULL);
+    if (rc < 0 && rc != -ENOMEM)
+        rc = blx_segment_reader_salvage(chain->volume->dir, number, block_shift, &reader, &complete,
+                                        NULL);
+    if (rc < 0)
+        return rc == -ENOMEM ? rc : 0;
+    rc = overwrite(chain, blx_segment_reader_index(reader));
+    blx_segment_reader_close(reader);
+    return rc;
+}
+
+static const struct blx_verify_segment *find_segment(const struct blx_verify_volume *volume,
+                                                     uint32_t number)
+{
+    size_t low = 0, high = volume->segment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (volume->segments[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < volume->segment_count ? &volume->segments[low] : NULL;
+}
+
+/* The chain goes on by one segment. */
+static int take_segment(struct chain *chain, uint32_t number, unsigned block_shift)
+{
+    const struct blx_verify_segment *segment = find_segment(chain->volume, number);
+    int rc = chain->live_count == 0 ? 0 : overwrite_by(chain, number, block_shift);
+    for (size_t i = 0; rc == 0 && segment != NULL && i < segment->damage_count; i++) {
+        size_t number_of = segment->first_damage + i;
+        const struct blx_damage *damage = &chain->report->damages[number_of];
+        if (segment->gone || segment->check.faults[i].whole)
+            rc = add_broken(chain, number_of);
+        for (size_t e = 0; rc == 0 && e < damage->extent_count; e++)
+            rc = add_live(chain, (struct live){damage->extents[e], number_of});
+    }
+    return rc;
+}
+
+static const struct blx_verify_checkpoint *find_checkpoint(const struct blx_verify_agent *agent,
+                                                           blx_timestamp timestamp)
+{
+    size_t low = 0, high = agent->checkpoint_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (agent->checkpoints[middle].timestamp < timestamp)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == agent->checkpoint_count || agent->checkpoints[low].timestamp != timestamp)
+        return NULL;
+    return &agent->checkpoints[low];
+}
+
+/* A damage of a manifest that was found by way of another: named once, however many chains lead
+ * there. */
+static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
+{
+    struct blx_verify_report *report = chain->report;
+    char path[PATH_MAX], dir[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(at, text);
+    int rc = blx_manifest_dir(chain->agent->store, chain->agent->id, dir, NULL);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), NULL, "%s/%s", dir, text);
+    if (rc < 0)
+        return rc;
+    struct blx_damage *damage = blx_verify_report_add(report, chain->agent, "", path);
+    if (damage == NULL)
+        return -ENOMEM;
+    snprintf(damage->cause, sizeof(damage->cause), "%s", cause);
+    for (size_t i = 0; i + 1 < report->damage_count; i++) {
+        const struct blx_damage *other = &report->damages[i];
+        if (strcmp(other->file, damage->file) == 0 && strcmp(other->cause, cause) == 0) {
+            free(damage->file);
+            report->damage_count--;
+            return add_broken(chain, i);
+        }
+    }
+    return add_broken(chain, report->damage_count - 1);
+}
+
+static void clear(struct chain *chain)
+{
+    chain->live_count = 0;
+    chain->broken_count = 0;
+    chain->at = 0;
+}
+
+static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint);
+
+/* Brings the chain to the parent of a volume that needs one. */
+static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint *checkpoint,
+                         const struct blx_manifest_volume *volume)
+{
+    blx_timestamp timestamp = checkpoint->manifest.parent;
+    const struct blx_verify_checkpoint *parent = find_checkpoint(chain->agent, timestamp);
+    if (timestamp != 0 && timestamp == chain->at && parent != NULL) {
+        const struct blx_manifest_volume *before =
+            blx_manifest_find(&parent->manifest, chain->volume->name);
+        if (before != NULL && before->size_bytes == volume->size_bytes &&
+            before->block_shift == volume->block_shift)
+            return 0;
+    }
+    clear(chain);
+    if (timestamp == 0)
+        return break_chain(chain, checkpoint->timestamp, "it has no base and no parent");
+    if (parent == NULL)
+        return break_chain(chain, timestamp, "it is missing, and others build upon it");
+    if (parent->damaged)
+        return add_broken(chain, parent->damage);
+    const struct blx_manifest_volume *before =
+        blx_manifest_find(&parent->manifest, chain->volume->name);
+    if (before == NULL)
+        return break_chain(chain, checkpoint->timestamp,
+                           "its parent does not have a volume that it builds upon");
+    if (before->size_bytes != volume->size_bytes || before->block_shift != volume->block_shift)
+        return break_chain(chain, checkpoint->timestamp,
+                           "its parent has a volume that it builds upon with another size");
+    return follow(chain, parent);
+}
+
+/* Brings the chain to the checkpoint, which has the volume. */
+static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
+{
+    const struct blx_manifest_volume *volume =
+        blx_manifest_find(&checkpoint->manifest, chain->volume->name);
+    int rc = 0;
+    if (volume->base)
+        clear(chain);
+    else
+        rc = follow_parent(chain, checkpoint, volume);
+    for (uint32_t i = 0; rc == 0 && i < volume->segment_count; i++)
+        rc = take_segment(chain, volume->segments[i], volume->block_shift);
+    chain->at = checkpoint->timestamp;
+    return rc;
+}
+
+static int note_hurt(const struct chain *chain)
+{
+    struct blx_damage *damages = chain->report->damages;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < chain->live_count; i++)
+        rc = blx_damage_hurts(&damages[chain->live[i].damage], chain->at);
+    for (size_t i = 0; rc == 0 && i < chain->broken_count; i++)
+        rc = blx_damage_hurts(&damages[chain->broken[i]], chain->at);
+    return rc;
+}
+
+static int judge_volume(const struct blx_verify_agent *agent,
+                        const struct blx_verify_volume *volume, struct blx_verify_report *report,
+                        struct blx_error *err)
+{
+    BLX_CLEANUP(chain_done)
+    struct chain chain = {.agent = agent, .volume = volume, .report = report};
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[i];
+        if (blx_manifest_find(&checkpoint->manifest, volume->name) == NULL)
+            continue;
+        int rc = follow(&chain, checkpoint);
+        if (rc == 0)
+            rc = note_hurt(&chain);
+        if (rc < 0)
+            return no_memory(&chain, err);
+    }
+    return 0;
+}
+
+static int add_fault(const struct blx_verify_agent *agent, const struct blx_verify_volume *volume,
+                     const struct blx_verify_segment *segment,
+                     const struct blx_segment_fault *fault, const char *path,
+                     struct blx_verify_report *report)
+{
+    struct blx_damage *damage = blx_verify_report_add(report, agent, volume->name, path);
+    if (damage == NULL)
+        return -ENOMEM;
+    damage->offset_bytes = fault->offset_bytes;
+    damage->bytes = fault->bytes;
+    damage->scope = segment->named ? BLX_DAMAGE_COMMITTED : BLX_DAMAGE_UNCOMMITTED;
+    damage->block_shift = segment->check.block_shift;
+    memcpy(damage->cause, fault->what, sizeof(fault->what));
+    if (fault->extent_count == 0)
+        return 0;
+    damage->extents = calloc(fault->extent_count, sizeof(damage->extents[0]));
+    if (damage->extents == NULL)
+        return -ENOMEM;
+    damage->extent_count = fault->extent_count;
+    memcpy(damage->extents, &segment->check.extents[fault->first_extent],
+           fault->extent_count * sizeof(damage->extents[0]));
+    return 0;
+}
+
+/* A segment's faults become damages. */
+static int report_segment(const struct blx_verify_agent *agent,
+                          const struct blx_verify_volume *volume,
+                          struct blx_verify_segment *segment, struct blx_verify_report *report,
+                          struct blx_error *err)
+{
+    static const struct blx_segment_fault missing = {.whole = true, .what = "it is missing"};
+    const struct blx_segment_check *check = &segment->check;
+    char path[PATH_MAX];
+    int rc = segment->number == 0
+                 ? blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir)
+                 : blx_segment_path(volume->dir, segment->number, path, err);
+    segment->first_damage = report->damage_count;
+    if (rc == 0 && segment->gone && segment->named)
+        rc = add_fault(agent, volume, segment, &missing, path, report);
+    for (size_t i = 0; rc == 0 && i < check->fault_count; i++)
+        rc = add_fault(agent, volume, segment, &check->faults[i], path, report);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->id);
+    segment->damage_count = report->damage_count - segment->first_damage;
+    report->segments += !segment->gone;
+    report->frames += check->frame_count;
+    report->checked_bytes += check->file_bytes;
+    report->torn_bytes += check->torn_bytes;
+    return rc;
+}
+
+static int compare_timestamps(const void *a, const void *b)
+{
+    blx_timestamp x = *(const blx_timestamp *)a, y = *(const blx_timestamp *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* A manifest's damage was found once for each volume. */
+static void sort_checkpoints(struct blx_damage *damage)
+{
+    size_t kept = 0;
+    if (damage->checkpoint_count > 0)
+        qsort(damage->checkpoints, damage->checkpoint_count, sizeof(damage->checkpoints[0]),
+              compare_timestamps);
+    for (size_t i = 0; i < damage->checkpoint_count; i++)
+        if (kept == 0 || damage->checkpoints[kept - 1] != damage->checkpoints[i])
+            damage->checkpoints[kept++] = damage->checkpoints[i];
+    damage->checkpoint_count = kept;
+}
+
+static bool is_hurt(const struct blx_damage *damage, blx_timestamp checkpoint)
+{
+    return damage->checkpoint_count > 0 &&
+           bsearch(&checkpoint, damage->checkpoints, damage->checkpoint_count, sizeof(checkpoint),
+                   compare_timestamps) != NULL;
+}
+
+static int sum_up(const struct blx_verify_agent *agent, size_t first_damage,
+                  struct blx_verify_report *report)
+{
+    struct blx_hurt *grown = reallocarray(
+        report->hurt, report->hurt_count + agent->checkpoint_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    report->hurt = grown;
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        blx_timestamp timestamp = agent->checkpoints[i].timestamp;
+        bool hurt = false;
+        for (size_t d = first_damage; d < report->damage_count && !hurt; d++)
+            hurt = is_hurt(&report->damages[d], timestamp);
+        if (!hurt)
+            continue;
+        struct blx_hurt *entry = &report->hurt[report->hurt_count++];
+        *entry = (struct blx_hurt){.checkpoint = timestamp};
+        memcpy(entry->agent_id, agent->id, strlen(agent->id) + 1);
+    }
+    return 0;
+}
+
+int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_report *report,
+                           struct blx_error *err)
+{
+    size_t first_damage = report->damage_count;
+    while (first_damage > 0 && strcmp(report->damages[first_damage - 1].agent_id, agent->id) == 0)
+        first_damage--; /* what opening the agent found */
+    int rc = 0;
+    for (size_t v = 0; v < agent->volume_count; v++)
+        for (size_t s = 0; rc == 0 && s < agent->volumes[v].segment_count; s++)
+            rc = report_segment(agent, &agent->volumes[v], &agent->volumes[v].segments[s], report,
+                                err);
+    for (size_t i = 0; rc == 0 && i < agent->checkpoint_count; i++)
+        if (agent->checkpoints[i].damaged)
+            rc = blx_damage_hurts(&report->damages[agent->checkpoints[i].damage],
+                                  agent->checkpoints[i].timestamp);
+    for (size_t v = 0; rc == 0 && v < agent->volume_count; v++)
+        rc = judge_volume(agent, &agent->volumes[v], report, err);
+    for (size_t d = first_damage; d < report->damage_count; d++)
+        sort_checkpoints(&report->damages[d]);
+    if (rc == 0)
+        rc = sum_up(agent, first_damage, report);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->id);
+    return rc;
+}
