@@ -24,6 +24,7 @@ enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err)
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *err);
 
 /* "blxrep: <message>" to stderr, for what does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -36,6 +36,9 @@ static const struct command commands[] = {
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},
     {"status", BLX_COMMAND_STATUS, cli_status, "blxrep dispatcher status --data-dir=DIR [--json]",
      "Lists the agents with their state, lag and progress."},
+    {"verify", BLX_COMMAND_VERIFY, cli_verify,
+     "blxrep dispatcher verify --data-dir=DIR [--agent=ID] [--json]",
+     "Rechecks every stored byte; names what is damaged and the checkpoints that it hurts."},
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

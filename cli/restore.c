@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,22 @@ static void report(void *arg, uint64_t done_bytes, uint64_t total_bytes)
     blx_progress_update(progress, done_bytes);
 }
 
+static void list_losses(const char *path, const struct blx_restore_losses *losses)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < losses->count; i++) {
+        const struct blx_restore_loss *loss = &losses->list[i];
+        if (loss->bytes == 0)
+            cli_note("%s", loss->cause);
+        else
+            cli_note("bytes %" PRIu64 "-%" PRIu64 " are zeros: %s", loss->offset_bytes,
+                     loss->offset_bytes + loss->bytes - 1, loss->cause);
+        bytes += loss->bytes;
+    }
+    cli_note("'%s' was restored from a damaged store: %" PRIu64 " bytes are missing", path, bytes);
+}
+
+/* 1: restored, but something is damaged. */
 static int restore_volume(const struct job *job, uint32_t volume, struct blx_error *err)
 {
     const char *name = job->manifest.volumes[volume].name;
@@ -166,8 +183,10 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     struct blx_progress bar;
     blx_progress_init(&bar, what, 0);
     struct blx_restore_progress progress = {.report = report, .arg = &bar};
+    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses losses = {0};
     struct blx_restore_target target = {.path = target_path(job, volume),
-                                        .force = job->config->force};
+                                        .force = job->config->force,
+                                        .losses = job->config->force ? &losses : NULL};
     int rc = blx_restore(&job->store, job->config->agent, job->manifest.timestamp, name, &target,
                          &progress, err);
     blx_progress_done(&bar);
@@ -175,7 +194,10 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
         printf("%s\n", target.path);
         fflush(stdout);
     }
-    return rc;
+    if (rc < 0 || losses.count == 0)
+        return rc;
+    list_losses(target.path, &losses);
+    return 1;
 }
 
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err)
@@ -191,9 +213,11 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
     rc = name_targets(&job, err);
-    for (uint32_t v = 0; rc == 0 && v < job.manifest.volume_count; v++) {
+    bool damaged = false;
+    for (uint32_t v = 0; rc >= 0 && v < job.manifest.volume_count; v++) {
         if (target_path(&job, v)[0] != '\0')
             rc = restore_volume(&job, v, err);
+        damaged = damaged || rc > 0;
     }
-    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+    return rc < 0 || damaged ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

@@ -13,6 +13,7 @@ _blxrep_options() {
     restore) echo --config --agent --checkpoint --device --data-dir --output --force --help --version ;;
     checkpoint) echo --config --agent --data-dir --help --version ;;
     status) echo --config --data-dir --json --help --version ;;
+    verify) echo --config --agent --data-dir --json --help --version ;;
     esac
 }
 
@@ -36,7 +37,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint status"
+    local commands="start enroll show restore checkpoint status verify"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

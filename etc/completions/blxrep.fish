@@ -1,6 +1,6 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint status
+set -l commands start enroll show restore checkpoint status verify
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -39,12 +39,12 @@ __blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a com
 __blxrep_option blxrep-dispatcher "$commands" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
-__blxrep_option "" "enroll show restore checkpoint" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show restore checkpoint verify" -l agent -x -d "The agent"
 __blxrep_option "" restore -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
 __blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
-__blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use"
-__blxrep_option "" "show status" -l json -f -d "Print JSON"
+__blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use, leave damaged parts zero"
+__blxrep_option "" "show status verify" -l json -f -d "Print JSON"
 
 functions -e __blxrep_option

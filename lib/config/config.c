@@ -122,7 +122,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         AGENT = BLX_COMMAND_AGENT,
         ONE_AGENT =
             BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE | BLX_COMMAND_CHECKPOINT,
-        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | ONE_AGENT,
+        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY | ONE_AGENT,
     };
     const struct {
         const char *name;

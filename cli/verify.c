@@ -1,0 +1,173 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "store/verify.h"
+
+enum { SHOWN_EXTENTS = 8 };
+
+static void show_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct blx_progress *progress = arg;
+    progress->total_bytes = total_bytes;
+    blx_progress_update(progress, done_bytes);
+}
+
+/* Why nobody is hurt. */
+static const char *harmless(const struct blx_damage *damage)
+{
+    if (damage->scope == BLX_DAMAGE_UNCOMMITTED)
+        return "in no checkpoint that can be read";
+    if (damage->scope == BLX_DAMAGE_STATE)
+        return "no data; the next session begins with a full pass";
+    return "superseded, no checkpoint needs it";
+}
+
+static void print_extents(const struct blx_damage *damage)
+{
+    uint64_t blocks = 0;
+    for (size_t i = 0; i < damage->extent_count; i++)
+        blocks += damage->extents[i].block_count;
+    if (blocks == 0)
+        return;
+    char size[BLX_UNIT_TEXT_BYTES];
+    printf("; holds %s of %s in %zu extent%s (",
+           blx_size_format(blocks << damage->block_shift, size), damage->volume,
+           damage->extent_count, damage->extent_count == 1 ? "" : "s");
+    for (size_t i = 0; i < damage->extent_count && i < SHOWN_EXTENTS; i++) {
+        uint64_t start = damage->extents[i].start_block << damage->block_shift;
+        uint64_t bytes = damage->extents[i].block_count << damage->block_shift;
+        printf("%sbytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ", ", start, start + bytes - 1);
+    }
+    printf("%s)", damage->extent_count > SHOWN_EXTENTS ? ", ..." : "");
+}
+
+static void print_damage(const struct blx_damage *damage)
+{
+    printf("%s: ", damage->file);
+    if (damage->bytes > 0)
+        printf("%" PRIu64 " bytes at %" PRIu64 ": ", damage->bytes, damage->offset_bytes);
+    printf("%s", damage->cause);
+    print_extents(damage);
+    if (damage->checkpoint_count == 0)
+        printf("; hurts no checkpoint (%s)\n", harmless(damage));
+    else
+        printf("; hurts %zu checkpoint%s of %s:", damage->checkpoint_count,
+               damage->checkpoint_count == 1 ? "" : "s", damage->agent_id);
+    for (size_t i = 0; i < damage->checkpoint_count; i++)
+        printf(" %" PRIu64 "%s", damage->checkpoints[i],
+               i + 1 == damage->checkpoint_count ? "\n" : "");
+}
+
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static void print_text(const struct blx_verify_report *report)
+{
+    char size[BLX_UNIT_TEXT_BYTES];
+    for (size_t i = 0; i < report->damage_count; i++)
+        print_damage(&report->damages[i]);
+    printf("%" PRIu64 " agent%s, %" PRIu64 " checkpoint%s, %" PRIu64 " segment%s, %" PRIu64
+           " frame%s, %s checked: ",
+           report->agents, plural(report->agents), report->checkpoints, plural(report->checkpoints),
+           report->segments, plural(report->segments), report->frames, plural(report->frames),
+           blx_size_format(report->checked_bytes, size));
+    if (report->damage_count == 0)
+        printf("no damage\n");
+    else
+        printf("%zu damage%s, %zu checkpoint%s hurt\n", report->damage_count,
+               plural(report->damage_count), report->hurt_count, plural(report->hurt_count));
+}
+
+static void print_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp)
+{
+    char text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, text);
+    blx_json_string(json, key, text);
+}
+
+static void print_damage_json(struct blx_json *json, const struct blx_damage *damage)
+{
+    static const char *const scopes[] = {"committed", "uncommitted", "state"};
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "agent", damage->agent_id);
+    if (damage->volume[0] != '\0')
+        blx_json_string(json, "volume", damage->volume);
+    else
+        blx_json_null(json, "volume");
+    blx_json_string(json, "file", damage->file);
+    blx_json_number(json, "offset", damage->offset_bytes);
+    blx_json_number(json, "length", damage->bytes);
+    blx_json_string(json, "cause", damage->cause);
+    blx_json_string(json, "scope", scopes[damage->scope]);
+    blx_json_open(json, "extents", '[');
+    for (size_t i = 0; i < damage->extent_count; i++) {
+        blx_json_open(json, NULL, '{');
+        blx_json_number(json, "offset", damage->extents[i].start_block << damage->block_shift);
+        blx_json_number(json, "length", damage->extents[i].block_count << damage->block_shift);
+        blx_json_close(json, '}');
+    }
+    blx_json_close(json, ']');
+    blx_json_open(json, "checkpoints", '[');
+    for (size_t i = 0; i < damage->checkpoint_count; i++)
+        print_timestamp(json, NULL, damage->checkpoints[i]);
+    blx_json_close(json, ']');
+    blx_json_close(json, '}');
+}
+
+static void print_json(const struct blx_verify_report *report)
+{
+    struct blx_json json = {.out = stdout};
+    blx_json_open(&json, NULL, '{');
+    blx_json_number(&json, "agents", report->agents);
+    blx_json_number(&json, "checkpoints", report->checkpoints);
+    blx_json_number(&json, "segments", report->segments);
+    blx_json_number(&json, "frames", report->frames);
+    blx_json_number(&json, "checked_bytes", report->checked_bytes);
+    blx_json_open(&json, "damages", '[');
+    for (size_t i = 0; i < report->damage_count; i++)
+        print_damage_json(&json, &report->damages[i]);
+    blx_json_close(&json, ']');
+    blx_json_open(&json, "hurt", '[');
+    for (size_t i = 0; i < report->hurt_count; i++) {
+        blx_json_open(&json, NULL, '{');
+        blx_json_string(&json, "agent", report->hurt[i].agent_id);
+        print_timestamp(&json, "checkpoint", report->hurt[i].checkpoint);
+        blx_json_close(&json, '}');
+    }
+    blx_json_close(&json, ']');
+    blx_json_close(&json, '}');
+}
+
+static enum blx_exit verify(const struct blx_store *store, const struct blx_config *config,
+                            struct blx_verify_report *report, struct blx_error *err)
+{
+    struct blx_progress bar;
+    struct blx_verify_progress progress = {.report = show_progress, .arg = &bar};
+    blx_progress_init(&bar, "verifying", 0);
+    int rc = blx_verify(store, config->agent, &progress, report, err);
+    blx_progress_done(&bar);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    if (config->json)
+        print_json(report);
+    else
+        print_text(report);
+    return report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}
+
+enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report report = {0};
+    if (blx_store_open(request->config->data_dir, BLX_STORE_READ, &store, err) < 0)
+        return BLX_EXIT_FAILED;
+    return verify(&store, request->config, &report, err);
+}
