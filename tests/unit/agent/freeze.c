@@ -385,19 +385,26 @@ static pid_t start_writer_in_the_middle(int *feed_fd)
     return pid;
 }
 
-/* Until the process is in an uninterruptible wait, which nothing tells either. */
+/*
+ * Until the process has been in an uninterruptible wait for longer than any other freeze here
+ * takes, which nothing tells either: a FIFREEZE that goes through waits for its disk, too, but not
+ * so long.
+ */
 static void wait_until_it_hangs(pid_t pid)
 {
+    enum { SAMPLE_MS = 5, HANG_SAMPLES = 100 };
     char path[64], state = '?';
+    int hanging = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    for (int i = 0; i < 1000 && state != 'D'; i++) {
+    for (int i = 0; i < 4000 && hanging < HANG_SAMPLES; i++) {
         FILE *file = fopen(path, "re");
         assert_non_null(file);
         assert_int_equal(fscanf(file, "%*d %*s %c", &state), 1);
         fclose(file);
-        poll(NULL, 0, 5);
+        hanging = state == 'D' ? hanging + 1 : 0;
+        poll(NULL, 0, SAMPLE_MS);
     }
-    assert_int_equal(state, 'D');
+    assert_int_equal(hanging, HANG_SAMPLES);
 }
 
 static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
