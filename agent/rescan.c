@@ -24,8 +24,8 @@ struct rescan {
     uint64_t found_blocks;
     uint64_t compared_blocks; /* of `wanted`, below the ledger's cursor */
     uint64_t total_blocks;
-    struct blx_question_reader *reader;        /* owned */
-    struct blx_question questions[QUESTIONS];  /* the one being compared, and the one ahead */
+    struct blx_question_reader *reader;       /* owned */
+    struct blx_question questions[QUESTIONS]; /* the one being compared, and the one ahead */
     struct blx_question fine[FINE_QUESTIONS];
     struct blx_progress progress;
     uint64_t told_ns;
@@ -51,10 +51,9 @@ int blx_rescan_answer(struct blx_session *session, const struct blx_digests *dig
         answer->is_here = true;
         return 0;
     }
-    return blx_error_set(err, -EPROTO,
-                         "the dispatcher answered the digest request %" PRIu64
-                         ", which was not asked",
-                         digests->request);
+    return blx_error_set(
+        err, -EPROTO, "the dispatcher answered the digest request %" PRIu64 ", which was not asked",
+        digests->request);
 }
 
 static int session_end(struct blx_session *session, struct blx_error *err)
@@ -246,8 +245,7 @@ static void log_done(const struct rescan *rescan, uint64_t elapsed_ns)
                  blx_size_format(rescan->found_blocks << shift, found));
 }
 
-static int run_volume(struct blx_session *session, struct blx_volume *volume,
-                      struct blx_error *err)
+static int run_volume(struct blx_session *session, struct blx_volume *volume, struct blx_error *err)
 {
     BLX_CLEANUP_FREE struct rescan *rescan = calloc(1, sizeof(*rescan));
     if (rescan == NULL)

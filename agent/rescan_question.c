@@ -76,15 +76,15 @@ bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64
 }
 
 /* The block under the cursor, which moves on; false behind the last. */
-static bool next_block(const struct blx_digest_request *request,
-                       struct blx_question_cursor *cursor, uint64_t *block, uint32_t *index)
+static bool next_block(const struct blx_digest_request *request, struct blx_question_cursor *cursor,
+                       uint64_t *block, uint32_t *index)
 {
     if (cursor->extent == request->extent_count)
         return false;
     const struct blx_digest_extent *extent = &request->extents[cursor->extent];
     if (cursor->block == 0)
-        cursor->start_block = cursor->extent == 0 ? request->first_block
-                                                  : cursor->end_block + extent->gap_blocks;
+        cursor->start_block =
+            cursor->extent == 0 ? request->first_block : cursor->end_block + extent->gap_blocks;
     *block = cursor->start_block + cursor->block;
     *index = cursor->index++;
     if (++cursor->block == extent->block_count) {
@@ -170,8 +170,8 @@ static bool fill_batch(const struct blx_question *question, struct blx_question_
     uint32_t index;
     batch->volume = question->volume;
     batch->extent_count = 0;
-    for (uint32_t blocks = 0; blocks < most && next_block(&question->request, cursor, &block, &index);
-         blocks++) {
+    for (uint32_t blocks = 0;
+         blocks < most && next_block(&question->request, cursor, &block, &index); blocks++) {
         struct blx_extent *last =
             batch->extent_count > 0 ? &batch->extents[batch->extent_count - 1] : NULL;
         if (last != NULL && last->start_block + last->block_count == block)

@@ -43,9 +43,9 @@ struct blx_session {
     struct blx_conn *conn;
     struct blx_welcome welcome;
     pthread_t sender, receiver;
-    uint64_t seen_events; /* the control thread's: completions counted at its last look */
+    uint64_t seen_events;         /* the control thread's: completions counted at its last look */
     struct blx_session_pace pace; /* the control thread's */
-    uint64_t last_question; /* number of the last digest request; the control thread's */
+    uint64_t last_question;       /* number of the last digest request; the control thread's */
 
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
@@ -54,10 +54,10 @@ struct blx_session {
     bool sender_done; /* and has said GOODBYE where it could */
     struct blx_unacked unacked;
     uint64_t jobs_submitted, jobs_handled;
-    uint64_t read_failures;   /* jobs that could not be read or packed; their blocks are pending */
-    uint64_t request;         /* a checkpoint that was asked for and not begun; 0: none */
-    uint64_t committing;      /* CHECKPOINT was sent, DONE has not come; 0: none */
-    bool rescan_asked;        /* by the dispatcher, and not begun */
+    uint64_t read_failures; /* jobs that could not be read or packed; their blocks are pending */
+    uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
+    uint64_t committing;    /* CHECKPOINT was sent, DONE has not come; 0: none */
+    bool rescan_asked;      /* by the dispatcher, and not begun */
     char rescan_reason[BLX_TEXT_BYTES];
     struct blx_session_answer answers[BLX_SESSION_QUESTIONS];
     struct blx_status status; /* what the sender tells the dispatcher */

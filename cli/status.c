@@ -182,8 +182,8 @@ static void format_progress(const struct blx_status *status, char text[96])
         return;
     double percent = 100.0 * (double)status->done_bytes / (double)status->total_bytes;
     snprintf(text, 96, "%.0f %% (%s of %s)%s%s", percent > 100 ? 100 : percent,
-             blx_size_format(status->done_bytes, done),
-             blx_size_format(status->total_bytes, total), status->eta_seconds > 0 ? ", ETA " : "",
+             blx_size_format(status->done_bytes, done), blx_size_format(status->total_bytes, total),
+             status->eta_seconds > 0 ? ", ETA " : "",
              status->eta_seconds > 0
                  ? blx_duration_format((uint64_t)status->eta_seconds * 1000, eta)
                  : "");

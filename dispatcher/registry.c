@@ -289,8 +289,7 @@ static int find_asked(struct blx_registry *registry, const char *agent_id,
     return 0;
 }
 
-int blx_registry_rescan(struct blx_registry *registry, const char *agent_id,
-                        struct blx_error *err)
+int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err)
 {
     struct blx_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);

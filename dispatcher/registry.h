@@ -64,8 +64,8 @@ struct blx_registry_entry {
 
     /* Guarded by the registry's lock. */
     struct blx_registry_entry *next;
-    bool live;  /* past blx_registry_enter() */
-    bool ready; /* every volume has begun: requests may be sent */
+    bool live;      /* past blx_registry_enter() */
+    bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
     bool rescan;    /* was asked for, and the agent has not been told */
     enum blx_registry_ending ending;
@@ -164,8 +164,7 @@ int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                      struct blx_registry_waiter *waiter, struct blx_error *err);
 
 /* Has the agent told to rescan its volumes, as soon as they have begun. -ENOTCONN, -ESHUTDOWN. */
-int blx_registry_rescan(struct blx_registry *registry, const char *agent_id,
-                        struct blx_error *err);
+int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
 
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
 bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);

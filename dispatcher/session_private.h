@@ -2,9 +2,9 @@
  * The session's inside, shared by its three sources:
  *
  *     session.c             birth, greeting, end
- *     session_link.c        receiving and sending, with orders, heartbeats, the sync of what arrived
- *     session_volumes.c     volumes, frames, checkpoints
- *     session_digest.c      the digests of a rescan
+ *     session_link.c        receiving and sending, with orders, heartbeats, the sync of what
+ * arrived session_volumes.c     volumes, frames, checkpoints session_digest.c      the digests of a
+ * rescan
  *
  * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
  * others may do.

@@ -297,8 +297,8 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enu
     else if (pass == BLX_PASS_RESUME)
         rc = check_resume(volume, err);
     else
-        rc = blx_error_set(err, -EPROTO, "the volume '%s' began an unknown pass",
-                           volume->info.name);
+        rc =
+            blx_error_set(err, -EPROTO, "the volume '%s' began an unknown pass", volume->info.name);
     if (rc == 0)
         volume->begun = true;
     return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);

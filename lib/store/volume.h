@@ -49,21 +49,23 @@ blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *wr
  * recovers what is there, and says what is durable. An `info` whose size, block size or identity
  * differs from what is stored, or a damaged open segment, gives state->generation = none.
  * state->image_bytes says how much of what is stored a rescan may compare with: nothing of another
- * disk, a larger one, or what is damaged; then a full pass follows. -EEXIST where two volumes of the session have one name.
+ * disk, a larger one, or what is damaged; then a full pass follows. -EEXIST where two volumes of
+ * the session have one name.
  */
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                             struct blx_volume_state *state, struct blx_error *err);
 
-/* Why the frames stored of that volume cannot go on, for the log and `status`; "" where it need not. Borrowed from
- * the writer. */
+/* Why the frames stored of that volume cannot go on, for the log and `status`; "" where it need
+ * not. Borrowed from the writer. */
 const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume);
 
 /*
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
  * FULL records the new generation, size and identity durably and drops the frames that no
  * checkpoint has. RESCAN (-EPROTO unless there was an image, and the generation is another one)
- * records them too, and keeps what is stored: the frames of the new generation go on top of it. The next frame is the one after the durable_seq that blx_agent_writer_volume()
- * told for this generation, and 1 in any other.
+ * records them too, and keeps what is stored: the frames of the new generation go on top of it. The
+ * next frame is the one after the durable_seq that blx_agent_writer_volume() told for this
+ * generation, and 1 in any other.
  */
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
                            struct blx_error *err);

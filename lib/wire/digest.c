@@ -108,8 +108,7 @@ int blx_digester_add(struct blx_digester *digester, const void *data, uint32_t c
     while (count > 0) {
         if (digester->digests->count == digester->max_count)
             return blx_error_set(err, -EIO, "more digests than a message holds");
-        if (digester->blocks == 0 &&
-            EVP_DigestInit_ex2(digester->context, digester->md, NULL) != 1)
+        if (digester->blocks == 0 && EVP_DigestInit_ex2(digester->context, digester->md, NULL) != 1)
             return failed(err);
         uint32_t part = digester->piece_blocks - digester->blocks;
         part = part < count ? part : count;

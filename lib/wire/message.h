@@ -113,7 +113,7 @@ struct blx_volume_state {
 enum blx_pass {
     BLX_PASS_RESUME =
         1, /* same generation: everything that is not marked on the agent is durable here */
-    BLX_PASS_FULL = 2, /* every block that is in use will be sent; the rest counts as zero */
+    BLX_PASS_FULL = 2,   /* every block that is in use will be sent; the rest counts as zero */
     BLX_PASS_RESCAN = 3, /* another generation: what differs from the image will be sent */
 };
 
@@ -147,14 +147,14 @@ enum {
 };
 
 struct blx_digest_extent {
-    uint16_t gap_blocks; /* behind the end of the extent before; 0 for the first one */
+    uint16_t gap_blocks;  /* behind the end of the extent before; 0 for the first one */
     uint16_t block_count; /* not 0 */
 };
 
 struct blx_digest_request {
     uint32_t volume;
     uint64_t request; /* repeated in the answer */
-    bool fresh; /* the image is to hold everything sent so far; else it may be an older one */
+    bool fresh;       /* the image is to hold everything sent so far; else it may be an older one */
     uint32_t blocks_per_digest; /* 1 to BLX_DIGEST_MAX_PIECE_BLOCKS */
     uint64_t first_block;
     uint32_t extent_count;

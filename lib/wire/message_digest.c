@@ -69,15 +69,13 @@ int blx_message_get_digest_request(const uint8_t *body, size_t body_bytes,
     request->fresh = blx_le32_get(disk.flags) == BLX_DIGEST_REQUEST_FRESH;
     if (blx_le32_get(disk.flags) > BLX_DIGEST_REQUEST_FRESH)
         return bad(err, "its flags are unknown");
-    if (request->blocks_per_digest == 0 ||
-        request->blocks_per_digest > BLX_DIGEST_MAX_PIECE_BLOCKS)
+    if (request->blocks_per_digest == 0 || request->blocks_per_digest > BLX_DIGEST_MAX_PIECE_BLOCKS)
         return bad(err, "the number of blocks in a digest is out of range");
     if (request->first_block > INT64_MAX >> BLX_BLOCK_SHIFT_MIN)
         return bad(err, "its first block is out of range");
     if (request->extent_count == 0 || request->extent_count > BLX_DIGEST_MAX_EXTENTS)
         return bad(err, "the number of extents is out of range");
-    if (body_bytes !=
-        sizeof(disk) + request->extent_count * sizeof(struct blx_digest_extent_disk))
+    if (body_bytes != sizeof(disk) + request->extent_count * sizeof(struct blx_digest_extent_disk))
         return bad(err, "its size does not fit the number of extents");
     int rc = blx_field_get_volume(disk.volume, &request->volume, err);
     return rc < 0 ? rc : get_extents(body + sizeof(disk), request, err);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -338,6 +340,91 @@ static void a_chain_that_cannot_be_read_is_distrusted_for_good(void **state)
     test_restores_to(&f->test, commit(f), "sda", f->sda.image, SIZE_BYTES);
 }
 
+/* In a process of its own: the rescan begins, a frame comes. 1 where it was acknowledged. */
+static void run_rescan(struct fixture *f, enum test_fault fault, unsigned after, int *acked)
+{
+    test_volume_generation(&f->sda, 2);
+    f->sda.seq = 0;
+    test_volume_write(&f->sda, 8, 102);
+    test_volume_frame(&f->sda, (const uint64_t[]){8}, 1);
+    test_fault_arm(fault, after);
+    struct blx_agent_writer *writer = NULL;
+    struct blx_volume_state state;
+    int rc = blx_agent_writer_open(&f->test.store, "web1", &writer, NULL);
+    if (rc == 0)
+        rc = blx_agent_writer_volume(writer, &f->sda.info, &state, NULL);
+    if (rc == 0)
+        rc = blx_agent_writer_begin(writer, 0, BLX_PASS_RESCAN, NULL);
+    if (rc == 0)
+        rc = blx_agent_writer_append(writer, 0, f->sda.frame, f->sda.frame_bytes, NULL);
+    if (rc == 0)
+        rc = blx_agent_writer_sync(writer, NULL, NULL, NULL);
+    *acked = rc == 0;
+    blx_agent_writer_close(writer);
+    bool happened = test_fault_disarm();
+    test_volume_done(&f->sda);
+    _exit(happened ? TEST_KILLED : 0);
+}
+
+/* Whatever broke off, nothing that was acknowledged is missing, and no full pass is needed. */
+static void check_broken_off(struct fixture *f, bool acked)
+{
+    test_volume_generation(&f->sda, 2);
+    open_session(f);
+    assert_int_equal(f->state.image_bytes, SIZE_BYTES);
+    bool begun = blx_generation_equal(&f->state.generation, &f->sda.info.generation);
+    assert_true(begun || !acked);
+    f->sda.seq = begun ? f->state.durable_seq : 0;
+    assert_true(f->sda.seq >= (uint64_t)acked);
+    begin(f, begun ? BLX_PASS_RESUME : BLX_PASS_RESCAN);
+    if (f->sda.seq == 1)
+        test_volume_write(&f->sda, 8, 102);
+    check_image(f);
+    test_volume_send(&f->sda, f->writer, 9, 103);
+    test_restores_to(&f->test, commit(f), "sda", f->sda.image, SIZE_BYTES);
+}
+
+static bool walk_step(enum test_fault fault, unsigned after)
+{
+    void *state = NULL;
+    int *acked =
+        mmap(NULL, sizeof(*acked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(acked != MAP_FAILED);
+    assert_int_equal(setup(&state), 0);
+    struct fixture *f = state;
+    open_session(f);
+    begin(f, BLX_PASS_FULL);
+    test_volume_send_all(&f->sda, f->writer, 20);
+    commit(f);
+    test_volume_send(&f->sda, f->writer, 7, 100);
+    sync_all(f);
+    blx_agent_writer_close(f->writer);
+    f->writer = NULL;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        run_rescan(f, fault, after, acked);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    check_broken_off(f, *acked != 0);
+    munmap(acked, sizeof(*acked));
+    teardown(&state);
+    return WEXITSTATUS(status) == TEST_KILLED;
+}
+
+/* Each disk call of the beginning fails once, for ever, or is where the process dies. */
+static void a_rescan_that_breaks_off_loses_nothing(void **unused)
+{
+    (void)unused;
+    for (int fault = TEST_FAULT_ONCE; fault <= TEST_FAULT_KILL_BEHIND; fault++) {
+        unsigned after = 0;
+        while (walk_step((enum test_fault)fault, after))
+            after++;
+        assert_in_range(after, 10, 200);
+    }
+}
+
 /* A saved state of the volume. */
 struct moment {
     blx_timestamp timestamp;
@@ -412,6 +499,7 @@ int main(void)
         TEST(a_missing_kept_segment_needs_a_full_pass),
         TEST(a_damaged_frame_hurts_its_own_blocks_only),
         TEST(a_chain_that_cannot_be_read_is_distrusted_for_good),
+        cmocka_unit_test(a_rescan_that_breaks_off_loses_nothing),
         TEST(any_mix_of_passes_gives_the_right_image_and_checkpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,9 +70,9 @@ static void digests_are_sha256_of_the_pieces(void **state)
         for (size_t i = 0; i < 3; i++) {
             uint8_t expected[EVP_MAX_MD_SIZE];
             size_t bytes = i < 2 ? 4 * BLOCK_BYTES : 2 * BLOCK_BYTES;
-            assert_int_equal(EVP_Digest(data + i * 4 * BLOCK_BYTES, bytes, expected, NULL,
-                                        EVP_sha256(), NULL),
-                             1);
+            assert_int_equal(
+                EVP_Digest(data + i * 4 * BLOCK_BYTES, bytes, expected, NULL, EVP_sha256(), NULL),
+                1);
             assert_memory_equal(digests.bytes + i * 32, expected, 32);
         }
     }
@@ -89,9 +89,8 @@ static void digests_of_single_blocks_are_cut_short(void **state)
     assert_int_equal(digests.digest_bytes, 16);
     assert_int_equal(digests.count, BLOCKS);
     uint8_t expected[EVP_MAX_MD_SIZE];
-    assert_int_equal(EVP_Digest(data + 9 * BLOCK_BYTES, BLOCK_BYTES, expected, NULL, EVP_sha256(),
-                                NULL),
-                     1);
+    assert_int_equal(
+        EVP_Digest(data + 9 * BLOCK_BYTES, BLOCK_BYTES, expected, NULL, EVP_sha256(), NULL), 1);
     assert_memory_equal(digests.bytes + 9 * 16, expected, 16);
 }
 
