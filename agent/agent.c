@@ -93,23 +93,32 @@ static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume
     return rc;
 }
 
+int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_t **wanted,
+                     struct blx_error *err)
+{
+    size_t bytes = blx_bitmap_words(volume->blocks) * sizeof(uint64_t);
+    uint64_t *words = malloc(bytes);
+    if (words == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot begin a pass over '%s'", volume->device.path);
+    memset(words, 0xff, bytes);
+    struct blx_error why = {0};
+    /* Not being able to skip free space makes the pass longer, never wrong. */
+    if (agent->config->skip_free_space && exclude_free_space(agent, volume, words, &why) < 0) {
+        blx_log_warning("'%s': free space is not skipped: %s", volume->device.path, why.message);
+        memset(words, 0xff, bytes);
+    }
+    *wanted = words;
+    return 0;
+}
+
 int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
                        struct blx_error *err)
 {
-    size_t bytes = blx_bitmap_words(volume->blocks) * sizeof(uint64_t);
-    BLX_CLEANUP_FREE uint64_t *wanted = malloc(bytes);
-    if (wanted == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot begin a full pass over '%s'",
-                               volume->device.path);
-    memset(wanted, 0xff, bytes);
-    struct blx_error why = {0};
-    /* Not being able to skip free space makes the pass longer, never wrong. */
-    if (agent->config->skip_free_space && exclude_free_space(agent, volume, wanted, &why) < 0) {
-        blx_log_warning("'%s': free space is not skipped: %s", volume->device.path, why.message);
-        memset(wanted, 0xff, bytes);
-    }
-    blx_volume_mark_all(volume, wanted, reason);
-    return 0;
+    BLX_CLEANUP_FREE uint64_t *wanted = NULL;
+    int rc = blx_agent_wanted(agent, volume, &wanted, err);
+    if (rc == 0)
+        blx_volume_mark_all(volume, wanted, reason);
+    return rc;
 }
 
 bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err)
@@ -138,11 +147,9 @@ int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx
             return rc;
         if (!blx_volume_doubtful(volume, &counters, reason))
             continue;
-        blx_log_warning("'%s': tracking is doubtful (%s): all of it is sent again",
+        blx_log_warning("'%s': tracking is doubtful (%s): all of it is compared again",
                         volume->device.path, reason);
-        rc = blx_agent_mark_all(agent, volume, reason, err);
-        if (rc < 0)
-            return rc;
+        blx_volume_begin_rescan(volume, volume->blocks, reason);
         blx_volume_settle(volume, &counters);
         if (doubtful != NULL)
             *doubtful = true;

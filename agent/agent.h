@@ -42,6 +42,11 @@ struct blx_agent {
 int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err);
 void blx_agent_close_volumes(struct blx_agent *agent);
 
+/* What counts of the volume, as a new bitmap, which the caller frees: every block, less the free
+ * space where the user lets the agent skip it. */
+int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_t **wanted,
+                     struct blx_error *err);
+
 /* Marks what a full pass must send: every block, less the free space where the user lets the agent
  * skip it. */
 int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
@@ -52,7 +57,7 @@ bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *e
 
 /*
  * I4: reads the trackers' counters; where tracking of a volume has become doubtful, says so and
- * marks all of it. `*doubtful` (may be NULL): whether it was so.
+ * begins a rescan of it. `*doubtful` (may be NULL): whether it was so.
  */
 int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err);
 

@@ -7,6 +7,7 @@
 
 #include "agent/cut.h"
 #include "agent/mounts.h"
+#include "agent/rescan.h"
 #include "agent/rounds.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -65,7 +66,10 @@ static int sync_filesystems(struct blx_agent *agent, struct blx_error *err)
 
 static int prepare(struct blx_session *session, bool freeze, struct blx_error *err)
 {
-    int rc = pre_copy(session, err);
+    /* Also where an attempt has shown that tracking is doubtful. */
+    int rc = blx_rescan_is_active(session->agent) ? blx_rescan_run(session, err) : 0;
+    if (rc == 0)
+        rc = pre_copy(session, err);
     if (rc == 0 && freeze) {
         struct blx_error sync_error = {0};
         if (sync_filesystems(session->agent, &sync_error) < 0)
@@ -156,10 +160,8 @@ static void report(const struct blx_cut *cut, uint64_t left_bytes, uint64_t elap
 /* A pass that was under way is over: whatever it marked has been sent before this cut. */
 static void end_passes(struct blx_agent *agent)
 {
-    for (size_t i = 0; i < agent->volume_count; i++) {
-        agent->volumes[i].ledger.head->pass_total_blocks = 0;
-        agent->volumes[i].ledger.head->pass_reason[0] = '\0';
-    }
+    for (size_t i = 0; i < agent->volume_count; i++)
+        blx_volume_end_pass(&agent->volumes[i]);
 }
 
 static uint64_t read_failures(struct blx_session *session)

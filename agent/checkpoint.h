@@ -1,6 +1,7 @@
 /*
  * A checkpoint, from the request to the commit message (design, "A checkpoint"):
  *
+ *     a rescan that is under way comes to its end
  *     pre-copy rounds, until what is left can be read within the freeze budget or rounds stop
  * helping syncfs, and rounds again: what syncfs wrote is dirty now drain: nothing is in flight any
  * more the cut (cut.h); an attempt that did not stand is sent as pre-copy and tried again, with

@@ -1,7 +1,7 @@
 /*
  * HELLO to BEGIN: who we are, what we have, what the dispatcher has of it, and so what each
- * volume's pass is. A volume whose stream the dispatcher knows is resumed; any other one is sent
- * from nothing.
+ * volume's pass is. A volume whose stream the dispatcher knows is resumed; of any other one a new
+ * stream begins: with a rescan where the dispatcher has an image of it, otherwise from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/session.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "base/version.h"
@@ -104,16 +105,7 @@ static const char *what_it_lost(const struct blx_session *session, const struct 
 static int resume(struct blx_session *session, struct blx_volume *volume,
                   const struct blx_volume_state *state, struct blx_error *err)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
-    const char *lost = what_it_lost(session, volume, state);
-    if (lost != NULL) {
-        blx_log_warning("'%s': %s: all of it is sent again", volume->device.path, lost);
-        int rc = blx_agent_mark_all(session->agent, volume, lost, err);
-        if (rc < 0)
-            return rc;
-        head->last_checkpoint = session->welcome.last_checkpoint;
-    }
-    head->acked_seq = state->durable_seq;
+    volume->ledger.head->acked_seq = state->durable_seq;
     volume->next_seq = state->durable_seq + 1;
     char size[BLX_UNIT_TEXT_BYTES];
     blx_log_info("'%s': resumed, %s are marked", volume->device.path,
@@ -121,34 +113,118 @@ static int resume(struct blx_session *session, struct blx_volume *volume,
     return begin(session, volume, BLX_PASS_RESUME, err);
 }
 
-/* The marks are set before the dispatcher hears of the pass: if we die in between, they are there
- * when it is resumed. */
-static int begin_from_nothing(struct blx_session *session, struct blx_volume *volume,
-                              struct blx_error *err)
+/* Why the stream ends here: as an earlier session has found, as the dispatcher says, or because
+ * nobody was tracking. */
+static const char *why_anew(const struct blx_session *session, const struct blx_volume *volume,
+                            const struct blx_volume_state *state)
+{
+    if (state->image_bytes == 0 && session->welcome.last_checkpoint == 0)
+        return "first sync";
+    if (state->reason[0] != '\0')
+        return state->reason;
+    if (volume->ledger.head->anew_reason[0] != '\0')
+        return volume->ledger.head->anew_reason;
+    return "what was written before tracking began is not known (a reboot, or lost pins)";
+}
+
+/*
+ * Another dispatcher, or another state of this one, knows the stream: ours must not be taken for
+ * its continuation, nor any later one of it for ours. The new stream is announced in a new session.
+ */
+static int make_stream(struct blx_volume *volume, const char *reason, struct blx_error *err)
 {
     struct blx_ledger_head *head = volume->ledger.head;
-    if (head->stream_used) {
-        /* Another dispatcher, or another state of this one, knows the stream: ours must not be
-         * taken for its continuation. */
-        head->stream_used = false;
-        if (blx_generation_create(&head->stream) < 0)
-            return blx_error_set(err, -EIO, "cannot make a new generation: no random numbers");
-        return blx_error_set(err, -EAGAIN, "'%s' begins a new stream", volume->device.path);
+    snprintf(head->anew_reason, sizeof(head->anew_reason), "%s", reason);
+    head->stream_used = false;
+    if (blx_generation_create(&head->stream) < 0)
+        return blx_error_set(err, -EIO, "cannot make a new generation: no random numbers");
+    return blx_error_set(err, -EAGAIN, "'%s' begins a new stream", volume->device.path);
+}
+
+static void log_pass(const struct blx_volume *volume, const char *reason)
+{
+    const struct blx_ledger_head *head = volume->ledger.head;
+    char size[BLX_UNIT_TEXT_BYTES];
+    if (head->rescan_active)
+        blx_log_notice("'%s': rescan (%s): it is compared with what the dispatcher has",
+                       volume->device.path, reason);
+    else
+        blx_log_notice("'%s': full pass (%s), %s to send", volume->device.path, reason,
+                       blx_size_format(head->pass_total_blocks << volume->block_shift, size));
+}
+
+/* What lies behind the image's last whole block is new: it is sent as in a full pass. */
+static int prepare_rescan(struct blx_session *session, struct blx_volume *volume,
+                          const struct blx_volume_state *state, const char *reason,
+                          struct blx_error *err)
+{
+    uint64_t end_block = volume->blocks;
+    if (state->image_bytes < volume->device.size_bytes)
+        end_block = state->image_bytes >> volume->block_shift;
+    if (end_block < volume->blocks) {
+        BLX_CLEANUP_FREE uint64_t *wanted = NULL;
+        int rc = blx_agent_wanted(session->agent, volume, &wanted, err);
+        if (rc < 0)
+            return rc;
+        blx_volume_mark_from(volume, wanted, end_block);
     }
-    const char *reason = session->welcome.last_checkpoint == 0
-                             ? "first sync"
-                             : "the dispatcher does not know this tracker's generation";
-    int rc = blx_agent_mark_all(session->agent, volume, reason, err);
+    blx_volume_end_pass(volume);
+    blx_volume_begin_rescan(volume, end_block, reason);
+    return 0;
+}
+
+/* The marks are set before the dispatcher hears of the pass: if we die in between, they are there
+ * when it is resumed. */
+static int begin_anew(struct blx_session *session, struct blx_volume *volume,
+                      const struct blx_volume_state *state, struct blx_error *err)
+{
+    struct blx_ledger_head *head = volume->ledger.head;
+    bool compare = state->image_bytes != 0;
+    char reason[BLX_TEXT_BYTES];
+    snprintf(reason, sizeof(reason), "%s", why_anew(session, volume, state));
+    int rc = compare ? prepare_rescan(session, volume, state, reason, err)
+                     : blx_agent_mark_all(session->agent, volume, reason, err);
     if (rc < 0)
         return rc;
     head->acked_seq = 0;
-    head->last_checkpoint = 0;
+    head->last_checkpoint = compare ? session->welcome.last_checkpoint : 0;
     head->stream_used = true;
+    head->anew_reason[0] = '\0';
     volume->next_seq = 1;
-    char size[BLX_UNIT_TEXT_BYTES];
-    blx_log_info("'%s': full pass (%s), %s to send", volume->device.path, reason,
-                 blx_size_format(head->pass_total_blocks << volume->block_shift, size));
-    return begin(session, volume, BLX_PASS_FULL, err);
+    log_pass(volume, reason);
+    return begin(session, volume, compare ? BLX_PASS_RESCAN : BLX_PASS_FULL, err);
+}
+
+static bool is_known(const struct blx_volume *volume, const struct blx_volume_state *state)
+{
+    return blx_generation_equal(&state->generation, &volume->ledger.head->stream);
+}
+
+/* -EAGAIN where the volume needs a new stream before it can begin: it has one then. */
+static int check_stream(struct blx_session *session, struct blx_volume *volume,
+                        const struct blx_volume_state *state, struct blx_error *err)
+{
+    const char *reason = "the dispatcher goes on from other frames than this agent's last ones";
+    if (is_known(volume, state))
+        reason = what_it_lost(session, volume, state);
+    else if (!volume->ledger.head->stream_used)
+        reason = NULL;
+    if (reason == NULL)
+        return 0;
+    blx_log_warning("'%s': %s", volume->device.path, reason);
+    return make_stream(volume, reason, err);
+}
+
+/* All of them before the first one begins: one further session is enough for all. */
+static int check_streams(struct blx_session *session, const struct blx_volume_state *states,
+                         struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < session->agent->volume_count; i++) {
+        int one = check_stream(session, &session->agent->volumes[i], &states[i], err);
+        rc = one == 0 || (one == -EAGAIN && rc < 0) ? rc : one;
+    }
+    return rc;
 }
 
 int blx_session_handshake(struct blx_session *session, struct blx_error *err)
@@ -158,11 +234,12 @@ int blx_session_handshake(struct blx_session *session, struct blx_error *err)
     int rc = say_hello(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
+    if (rc == 0)
+        rc = check_streams(session, states, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
         struct blx_volume *volume = &agent->volumes[i];
-        bool known = blx_generation_equal(&states[i].generation, &volume->ledger.head->stream);
-        rc = known ? resume(session, volume, &states[i], err)
-                   : begin_from_nothing(session, volume, err);
+        rc = is_known(volume, &states[i]) ? resume(session, volume, &states[i], err)
+                                          : begin_anew(session, volume, &states[i], err);
     }
     return rc;
 }

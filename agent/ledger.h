@@ -3,7 +3,7 @@
  * tmpfs under the run directory, mapped into memory, so that the death of the agent loses none of
  * it (I3). A reboot loses it together with the tracker's pins.
  *
- *     pending     taken over from the dirty bitmap (or set by a full pass), not yet being sent
+ *     pending     taken over from the dirty bitmap (or set by a pass), not yet being sent
  *     in flight   read, or about to be read, and not yet durable at the dispatcher
  *
  * A marked block is in dirty, pending or in flight at every instant; it moves by "set there, then
@@ -42,8 +42,16 @@ struct blx_ledger_head {
     blx_timestamp last_checkpoint; /* the last one it committed with this volume */
     uint64_t missed, passthrough,
         unmarked;               /* the tracker's counters up to which a rescan has answered */
-    uint64_t pass_total_blocks; /* of the full pass that is under way; 0: none */
+    uint64_t pass_total_blocks; /* of the pass that is being sent; 0: none */
+    bool pass_is_rescan;        /* it is what a rescan found, otherwise a full pass */
     char pass_reason[BLX_TEXT_BYTES];
+    /* The rescan that is under way: what lies below the cursor has been compared, what lies behind
+     * the end need not be. */
+    bool rescan_active;
+    uint64_t rescan_cursor_block;
+    uint64_t rescan_end_block;
+    char rescan_reason[BLX_TEXT_BYTES];
+    char anew_reason[BLX_TEXT_BYTES]; /* why the next session begins a new stream; empty: unknown */
 };
 
 struct blx_ledger {

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "agent/session.h"
+#include <string.h>
+
+#include "agent/rescan.h"
 #include "base/log.h"
 
 static int on_ack(struct blx_session *session, const struct blx_ack *ack, struct blx_error *err)
@@ -39,6 +41,13 @@ static int act(struct blx_session *session, const struct blx_message *message,
     switch (message->type) {
     case BLX_MESSAGE_ACK:
         return on_ack(session, &message->ack, err);
+    case BLX_MESSAGE_DIGESTS:
+        return blx_rescan_answer(session, &message->digests, err);
+    case BLX_MESSAGE_RESCAN_REQUEST:
+        session->rescan_asked = true;
+        memcpy(session->rescan_reason, message->rescan_request.text,
+               sizeof(session->rescan_reason));
+        return 0;
     case BLX_MESSAGE_CHECKPOINT_REQUEST:
         session->request = message->checkpoint_request.request;
         return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/checkpoint.h"
+#include "agent/rescan.h"
 #include "agent/rounds.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -76,32 +77,71 @@ void blx_session_submit(struct blx_session *session, struct blx_job *job)
     blx_pipeline_submit(session->agent->pipeline, job);
 }
 
-/* The figures of the status: how much is marked, and how far a full pass is. */
+/* What the volume's pass adds to the status: a rescan compares, then what it found is sent; or a
+ * full pass is sent. */
+static void measure_pass(const struct blx_volume *volume, uint64_t marked_blocks,
+                         struct blx_status *status)
+{
+    const struct blx_ledger_head *head = volume->ledger.head;
+    uint64_t total = head->pass_total_blocks;
+    uint64_t done = total > marked_blocks ? total - marked_blocks : 0;
+    if (head->rescan_active) {
+        total = volume->rescan_total_blocks;
+        done = volume->rescan_done_blocks;
+        if (total == 0) { /* not counted yet */
+            total = head->rescan_end_block;
+            done = head->rescan_cursor_block;
+        }
+        status->state = BLX_AGENT_RESCAN;
+    } else if (head->pass_is_rescan && marked_blocks == 0) {
+        total = 0;
+    } else if (total > 0 && status->state != BLX_AGENT_RESCAN) {
+        status->state = head->pass_is_rescan ? BLX_AGENT_RESCAN : BLX_AGENT_FULL_SYNC;
+    }
+    if (total == 0)
+        return;
+    status->total_bytes += total << volume->block_shift;
+    status->done_bytes += done << volume->block_shift;
+    if (status->reason[0] == '\0')
+        memcpy(status->reason, head->rescan_active ? head->rescan_reason : head->pass_reason,
+               sizeof(status->reason));
+}
+
+/* The figures of the status: how much is marked, and how far a pass is. */
 static void measure(struct blx_agent *agent, struct blx_status *status)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct blx_volume *volume = &agent->volumes[i];
-        const struct blx_ledger_head *head = volume->ledger.head;
-        uint64_t marked = (blx_volume_marked(volume) + blx_volume_in_flight(volume))
-                          << volume->block_shift;
-        uint64_t total = head->pass_total_blocks << volume->block_shift;
+        uint64_t marked = blx_volume_marked(volume) + blx_volume_in_flight(volume);
         struct blx_tracker_counters counters = {0};
         blx_tracker_counters(volume->tracker, &counters, NULL);
-        status->dirty_bytes += marked;
-        status->total_bytes += total;
-        status->done_bytes += total > marked ? total - marked : 0;
+        status->dirty_bytes += marked << volume->block_shift;
         status->missed_events += counters.missed;
-        if (head->pass_total_blocks > 0 && status->reason[0] == '\0')
-            memcpy(status->reason, head->pass_reason, sizeof(status->reason));
+        measure_pass(volume, marked, status);
     }
+}
+
+/* The time that is left, at the pace since the pass (or this session) began. */
+static uint32_t estimate_seconds(struct blx_session_pace *pace, const struct blx_status *status)
+{
+    uint64_t now_ns = blx_clock_ns();
+    if (pace->state != status->state || pace->total_bytes != status->total_bytes ||
+        status->done_bytes < pace->begun_bytes)
+        *pace = (struct blx_session_pace){status->state, status->total_bytes, status->done_bytes,
+                                          now_ns};
+    double done = (double)(status->done_bytes - pace->begun_bytes);
+    double seconds = (double)(now_ns - pace->begun_ns) / 1e9;
+    if (status->total_bytes <= status->done_bytes || done <= 0 || seconds < 1)
+        return 0;
+    double left = (double)(status->total_bytes - status->done_bytes) / done * seconds;
+    return left >= UINT32_MAX ? UINT32_MAX : (uint32_t)left + 1;
 }
 
 void blx_session_set_state(struct blx_session *session, enum blx_agent_state state)
 {
     struct blx_status status = {.state = state};
     measure(session->agent, &status);
-    if (status.total_bytes > 0)
-        status.state = BLX_AGENT_FULL_SYNC;
+    status.eta_seconds = estimate_seconds(&session->pace, &status);
     pthread_mutex_lock(&session->agent->lock);
     session->status_news |= memcmp(&session->status, &status, sizeof(status)) != 0;
     session->status = status;
@@ -161,7 +201,8 @@ static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_m
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     pthread_mutex_lock(&agent->lock);
     while (session->rc == 0 && !agent->stopping &&
-           (session->request == 0 || session->committing != 0) && blx_clock_ns() < deadline_ns)
+           (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
+           blx_clock_ns() < deadline_ns)
         blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     uint64_t request = session->committing == 0 ? session->request : 0;
     if (request != 0)
@@ -180,9 +221,28 @@ static bool is_idle(struct blx_session *session)
         blx_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
         events += counters.events;
     }
-    bool idle = events == session->seen_events && session->status.dirty_bytes == 0;
+    /* A session's first look is never left out: what an earlier one left marked makes no event. */
+    bool idle = session->status.state != BLX_AGENT_OFFLINE && events == session->seen_events &&
+                session->status.dirty_bytes == 0;
     session->seen_events = events;
     return idle;
+}
+
+/* The dispatcher's wish for a rescan. One that is under way serves it as well. */
+static void take_rescan_order(struct blx_session *session)
+{
+    struct blx_agent *agent = session->agent;
+    char reason[BLX_TEXT_BYTES];
+    pthread_mutex_lock(&agent->lock);
+    bool asked = session->rescan_asked;
+    session->rescan_asked = false;
+    memcpy(reason, session->rescan_reason, sizeof(reason));
+    pthread_mutex_unlock(&agent->lock);
+    for (size_t i = 0; asked && i < agent->volume_count; i++) {
+        struct blx_volume *volume = &agent->volumes[i];
+        if (!volume->ledger.head->rescan_active)
+            blx_volume_begin_rescan(volume, volume->blocks, reason);
+    }
 }
 
 /* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
@@ -190,7 +250,9 @@ static bool is_idle(struct blx_session *session)
 static int work_in_background(struct blx_session *session, struct blx_error *err)
 {
     int rc = blx_agent_check_trackers(session->agent, NULL, err);
-    if (rc == 0 && is_idle(session))
+    if (rc == 0 && blx_rescan_is_active(session->agent))
+        rc = blx_rescan_run(session, err);
+    else if (rc == 0 && is_idle(session))
         return 0;
     if (rc == 0)
         rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
@@ -205,6 +267,7 @@ static int control(struct blx_session *session, struct blx_error *err)
     int rc = 0;
     uint64_t request = wait_for_request(session, 0);
     while (rc == 0 && blx_session_alive(session)) {
+        take_rescan_order(session);
         rc = request != 0 ? blx_checkpoint_take(session, request, err)
                           : work_in_background(session, err);
         request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
@@ -252,8 +315,9 @@ int blx_session_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
         *lived = true;
         blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
         rc = control(session, err);
-        stop_threads(session);
+        /* Before the threads are stopped, which ends the connection as well. */
         rc = reason_of_end(session, rc, err);
+        stop_threads(session);
     }
     forget_in_flight(session);
     blx_conn_free(session->conn);

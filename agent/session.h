@@ -21,12 +21,31 @@
 #include "agent/unacked.h"
 #include "wire/conn.h"
 
+enum { BLX_SESSION_QUESTIONS = 8 }; /* digest requests without an answer, at most */
+
+/* A place for the answer to a digest request. */
+struct blx_session_answer {
+    uint64_t request; /* 0: the place is free */
+    bool is_here;
+    struct blx_digests digests;
+};
+
+/* Since when the running pass is measured, for the time that it still takes. */
+struct blx_session_pace {
+    enum blx_agent_state state;
+    uint64_t total_bytes;
+    uint64_t begun_bytes;
+    uint64_t begun_ns;
+};
+
 struct blx_session {
     struct blx_agent *agent;
     struct blx_conn *conn;
     struct blx_welcome welcome;
     pthread_t sender, receiver;
-    uint64_t seen_events; /* the control thread's: completions counted at its last look */
+    uint64_t seen_events;         /* the control thread's: completions counted at its last look */
+    struct blx_session_pace pace; /* the control thread's */
+    uint64_t last_question;       /* number of the last digest request; the control thread's */
 
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
@@ -35,9 +54,12 @@ struct blx_session {
     bool sender_done; /* and has said GOODBYE where it could */
     struct blx_unacked unacked;
     uint64_t jobs_submitted, jobs_handled;
-    uint64_t read_failures;   /* jobs that could not be read or packed; their blocks are pending */
-    uint64_t request;         /* a checkpoint that was asked for and not begun; 0: none */
-    uint64_t committing;      /* CHECKPOINT was sent, DONE has not come; 0: none */
+    uint64_t read_failures; /* jobs that could not be read or packed; their blocks are pending */
+    uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
+    uint64_t committing;    /* CHECKPOINT was sent, DONE has not come; 0: none */
+    bool rescan_asked;      /* by the dispatcher, and not begun */
+    char rescan_reason[BLX_TEXT_BYTES];
+    struct blx_session_answer answers[BLX_SESSION_QUESTIONS];
     struct blx_status status; /* what the sender tells the dispatcher */
     bool status_news;
 };

@@ -231,7 +231,47 @@ void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, cons
     }
     struct blx_ledger_head *head = volume->ledger.head;
     head->pass_total_blocks = total;
+    head->pass_is_rescan = false;
+    head->rescan_active = false;
     snprintf(head->pass_reason, sizeof(head->pass_reason), "%s", reason);
+}
+
+void blx_volume_mark_from(struct blx_volume *volume, const uint64_t *wanted, uint64_t first_block)
+{
+    struct blx_extent run = {.start_block = first_block};
+    while (blx_bitmap_next_run(wanted, run.start_block + run.block_count, volume->blocks,
+                               UINT64_MAX, &run))
+        blx_bitmap_set(volume->ledger.pending, run);
+}
+
+void blx_volume_begin_rescan(struct blx_volume *volume, uint64_t end_block, const char *reason)
+{
+    struct blx_ledger_head *head = volume->ledger.head;
+    head->rescan_cursor_block = 0;
+    head->rescan_end_block = end_block;
+    snprintf(head->rescan_reason, sizeof(head->rescan_reason), "%s", reason);
+    head->rescan_active = true;
+    volume->rescan_done_blocks = 0;
+    volume->rescan_total_blocks = 0;
+}
+
+void blx_volume_end_rescan(struct blx_volume *volume)
+{
+    struct blx_ledger_head *head = volume->ledger.head;
+    if (head->pass_total_blocks == 0) {
+        head->pass_total_blocks = blx_volume_marked(volume);
+        head->pass_is_rescan = true;
+        memcpy(head->pass_reason, head->rescan_reason, sizeof(head->pass_reason));
+    }
+    head->rescan_active = false;
+}
+
+void blx_volume_end_pass(struct blx_volume *volume)
+{
+    struct blx_ledger_head *head = volume->ledger.head;
+    head->pass_total_blocks = 0;
+    head->pass_is_rescan = false;
+    head->pass_reason[0] = '\0';
 }
 
 bool blx_volume_doubtful(const struct blx_volume *volume,

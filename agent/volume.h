@@ -32,8 +32,10 @@ struct blx_volume {
     uint64_t *dirty; /* the tracker's */
     uint64_t blocks;
     unsigned block_shift;
-    uint32_t index;    /* within the agent */
-    uint64_t next_seq; /* of the next frame in this session; the sender's */
+    uint32_t index;               /* within the agent */
+    uint64_t next_seq;            /* of the next frame in this session; the sender's */
+    uint64_t rescan_done_blocks;  /* of the rescan under way, as far as it has counted */
+    uint64_t rescan_total_blocks; /* 0: not counted yet */
 };
 
 /*
@@ -87,10 +89,22 @@ uint64_t blx_volume_in_flight(const struct blx_volume *volume);
  */
 void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, const char *reason);
 
+/* Marks what is set in `wanted` from `first_block` on; the pass and its reason are others'. */
+void blx_volume_mark_from(struct blx_volume *volume, const uint64_t *wanted, uint64_t first_block);
+
+/*
+ * A rescan (rescan.h) of the blocks before `end_block` begins, also where one is under way. When it
+ * has compared all of them it ends; what it has marked is then the pass that is being sent.
+ */
+void blx_volume_begin_rescan(struct blx_volume *volume, uint64_t end_block, const char *reason);
+void blx_volume_end_rescan(struct blx_volume *volume);
+
+/* A checkpoint is cut: whatever a pass has marked has been sent. */
+void blx_volume_end_pass(struct blx_volume *volume);
+
 /*
  * I4: has tracking become doubtful since the ledger was last squared with it? True fills `reason`.
- * The ledger is squared by blx_volume_settle(), called when all blocks have been marked because of
- * it.
+ * The ledger is squared by blx_volume_settle(), called when a rescan has begun because of it.
  */
 bool blx_volume_doubtful(const struct blx_volume *volume,
                          const struct blx_tracker_counters *counters, char reason[BLX_TEXT_BYTES]);

@@ -34,6 +34,8 @@ static const struct command commands[] = {
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},
+    {"rescan", BLX_COMMAND_RESCAN, cli_rescan, "blxrep dispatcher rescan --agent=ID --data-dir=DIR",
+     "Has an agent compare its disks with what is stored, and send what differs."},
     {"status", BLX_COMMAND_STATUS, cli_status, "blxrep dispatcher status --data-dir=DIR [--json]",
      "Lists the agents with their state, lag and progress."},
     {"verify", BLX_COMMAND_VERIFY, cli_verify,

@@ -128,6 +128,7 @@ static void print_live_json(struct blx_json *json, const struct blx_control_agen
     } members[] = {{"dirty_bytes", status->dirty_bytes},
                    {"done_bytes", status->done_bytes},
                    {"total_bytes", status->total_bytes},
+                   {"eta_seconds", status->eta_seconds},
                    {"missed_events", status->missed_events}};
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         if (status->state == BLX_AGENT_OFFLINE)
@@ -175,14 +176,17 @@ static void print_json(const struct agents *agents)
 
 static void format_progress(const struct blx_status *status, char text[96])
 {
-    char done[BLX_UNIT_TEXT_BYTES], total[BLX_UNIT_TEXT_BYTES];
+    char done[BLX_UNIT_TEXT_BYTES], total[BLX_UNIT_TEXT_BYTES], eta[BLX_UNIT_TEXT_BYTES];
     snprintf(text, 96, "-");
     if (status->state == BLX_AGENT_OFFLINE || status->total_bytes == 0)
         return;
     double percent = 100.0 * (double)status->done_bytes / (double)status->total_bytes;
-    snprintf(text, 96, "%.0f %% (%s of %s)", percent > 100 ? 100 : percent,
-             blx_size_format(status->done_bytes, done),
-             blx_size_format(status->total_bytes, total));
+    snprintf(text, 96, "%.0f %% (%s of %s)%s%s", percent > 100 ? 100 : percent,
+             blx_size_format(status->done_bytes, done), blx_size_format(status->total_bytes, total),
+             status->eta_seconds > 0 ? ", ETA " : "",
+             status->eta_seconds > 0
+                 ? blx_duration_format((uint64_t)status->eta_seconds * 1000, eta)
+                 : "");
 }
 
 static int add_row(struct cli_table *table, const struct blx_control_agent *agent)

@@ -86,6 +86,19 @@ static int serve_checkpoint(struct client *client, const char *agent_id)
     return rc == 0 && finished ? send_done(client, &waiter.outcome) : rc;
 }
 
+/* Only the telling is waited for: the rescan itself may take hours, and `status` shows it. */
+static int serve_rescan(struct client *client, const char *agent_id)
+{
+    struct blx_error err = {0};
+    int rc = check_agent(client, agent_id, &err);
+    if (rc == 0)
+        rc = blx_registry_rescan(&client->dispatcher->registry, agent_id, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    blx_log_info("agent '%s': a rescan was asked for by hand", agent_id);
+    return send_done(client, &(struct blx_control_done){.ok = true});
+}
+
 /* What is known of an agent without a session: what its newest manifest says. */
 static void describe_offline(const struct blx_store *store, const char *agent_id,
                              struct blx_control_agent *agent)
@@ -152,6 +165,8 @@ static void serve(struct client *client)
         return;
     if (message.type == BLX_MESSAGE_CONTROL_CHECKPOINT) {
         serve_checkpoint(client, message.control_checkpoint.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_RESCAN) {
+        serve_rescan(client, message.control_rescan.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {
         serve_status(client);
     } else {

@@ -188,7 +188,10 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     atomic_store(&entry->has_orders, false);
     if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
         ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
-    *orders = (struct blx_registry_orders){.ending = entry->ending};
+    *orders = (struct blx_registry_orders){.ending = entry->ending,
+                                           .rescan = entry->ready && entry->rescan};
+    if (orders->rescan)
+        entry->rescan = false;
     if (entry->ready && entry->queued_request != 0 && entry->sent_request == 0) {
         orders->request = entry->queued_request;
         entry->sent_request = entry->queued_request;
@@ -204,7 +207,7 @@ void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry
     pthread_mutex_lock(&registry->lock);
     entry->ready = true;
     entry->full_pass = full_pass;
-    if (entry->queued_request != 0)
+    if (entry->queued_request != 0 || entry->rescan)
         give_orders(entry);
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
@@ -215,8 +218,9 @@ void blx_registry_status(struct blx_registry *registry, struct blx_registry_entr
 {
     pthread_mutex_lock(&registry->lock);
     entry->status = *status;
-    /* An agent that resumes a full pass begins as one that resumes; here it says what it is at. */
-    if (status->state == BLX_AGENT_FULL_SYNC)
+    /* An agent that resumes a full pass begins as one that resumes, and a rescan may begin at any
+     * time; here it says what it is at. */
+    if (status->state == BLX_AGENT_FULL_SYNC || status->state == BLX_AGENT_RESCAN)
         entry->full_pass = true;
     pthread_mutex_unlock(&registry->lock);
 }
@@ -270,20 +274,41 @@ uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_re
     return entry->queued_request;
 }
 
-int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
-                     struct blx_registry_waiter *waiter, struct blx_error *err)
+/* With the lock held: the agent's session that can be asked for something. */
+static int find_asked(struct blx_registry *registry, const char *agent_id,
+                      struct blx_registry_entry **entry, struct blx_error *err)
 {
-    int rc = 0;
-    pthread_mutex_lock(&registry->lock);
-    struct blx_registry_entry *entry = find_live(registry, agent_id);
-    if (registry->stopping) {
-        rc = blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
-    } else if (entry == NULL || entry->ending != BLX_ENDING_NONE) {
-        rc = blx_error_set(
+    *entry = find_live(registry, agent_id);
+    if (registry->stopping)
+        return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
+    if (*entry == NULL || (*entry)->ending != BLX_ENDING_NONE)
+        return blx_error_set(
             err, -ENOTCONN,
             "the agent '%s' is not connected: start blxrep-agent on its machine, or see its log",
             agent_id);
-    } else {
+    return 0;
+}
+
+int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err)
+{
+    struct blx_registry_entry *entry;
+    pthread_mutex_lock(&registry->lock);
+    int rc = find_asked(registry, agent_id, &entry, err);
+    if (rc == 0) {
+        entry->rescan = true;
+        give_orders(entry);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
+                     struct blx_registry_waiter *waiter, struct blx_error *err)
+{
+    struct blx_registry_entry *entry;
+    pthread_mutex_lock(&registry->lock);
+    int rc = find_asked(registry, agent_id, &entry, err);
+    if (rc == 0) {
         waiter->request = blx_registry_queue_request(registry, entry, blx_clock_ns());
         waiter->entry = entry;
         waiter->next = entry->waiters;

@@ -64,9 +64,10 @@ struct blx_registry_entry {
 
     /* Guarded by the registry's lock. */
     struct blx_registry_entry *next;
-    bool live;  /* past blx_registry_enter() */
-    bool ready; /* every volume has begun: requests may be sent */
-    bool full_pass;
+    bool live;      /* past blx_registry_enter() */
+    bool ready;     /* every volume has begun: requests may be sent */
+    bool full_pass; /* or a rescan, which may take as long */
+    bool rescan;    /* was asked for, and the agent has not been told */
     enum blx_registry_ending ending;
     struct blx_status status;
     blx_timestamp last_checkpoint;
@@ -124,6 +125,7 @@ void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry
 struct blx_registry_orders {
     enum blx_registry_ending ending;
     uint64_t request; /* to be sent now; 0: none */
+    bool rescan;      /* the agent is to be told to compare everything */
 };
 
 /* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */
@@ -160,6 +162,9 @@ void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entr
  */
 int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                      struct blx_registry_waiter *waiter, struct blx_error *err);
+
+/* Has the agent told to rescan its volumes, as soon as they have begun. -ENOTCONN, -ESHUTDOWN. */
+int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
 
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
 bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);

@@ -175,6 +175,7 @@ void blx_session_serve(struct blx_session *session, int rc, struct blx_error *er
     if (rc < 0 && session->writer != NULL && !session->store_failed)
         blx_session_sync(session, NULL);
     bool said = send_end(session, rc, err);
+    blx_session_close_image(session);
     blx_agent_writer_close(session->writer);
     log_end(session, rc, err);
     blx_registry_leave(registry, &session->entry,

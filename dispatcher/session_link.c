@@ -66,6 +66,15 @@ static int follow_orders(struct blx_session *session, struct blx_error *err)
                                  ? "the dispatcher is stopping"
                                  : "another session of this agent took over");
     }
+    if (orders.rescan) {
+        const struct blx_message rescan = {
+            .type = BLX_MESSAGE_RESCAN_REQUEST,
+            .rescan_request = {.text = "asked for by hand"},
+        };
+        int rc = blx_session_send(session, &rescan, err);
+        if (rc < 0)
+            return rc;
+    }
     if (orders.request == 0)
         return 0;
     const struct blx_message request = {

@@ -2,8 +2,9 @@
  * The session's inside, shared by its three sources:
  *
  *     session.c             birth, greeting, end
- *     session_link.c        receiving and sending, with orders, heartbeats and the sync of what has
- * arrived session_volumes.c     volumes, frames, checkpoints
+ *     session_link.c        receiving and sending, with orders, heartbeats, the sync of what
+ * arrived session_volumes.c     volumes, frames, checkpoints session_digest.c      the digests of a
+ * rescan
  *
  * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
  * others may do.
@@ -26,6 +27,13 @@ struct blx_session_volume {
     char reason[128]; /* why the store wants a full pass; may be empty */
 };
 
+/* The image that a rescan compares with. */
+struct blx_session_image {
+    struct blx_image *image; /* owned; NULL: none is open */
+    uint32_t volume;
+    bool damage_logged; /* once an image is enough */
+};
+
 struct blx_session {
     struct blx_dispatcher *dispatcher;
     struct blx_registry_entry entry; /* entry.socket_fd is a duplicate, for poll() and shutdown() */
@@ -36,6 +44,7 @@ struct blx_session {
     uint32_t volume_count;
     uint32_t begun_count;
     struct blx_session_volume *volumes; /* owned, volume_count of them */
+    struct blx_session_image image;
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
     enum blx_registry_ending ending;
@@ -84,6 +93,13 @@ int blx_session_store_result(struct blx_session *session, int rc);
 
 /* VOLUME -> VOLUME_STATE for each volume. */
 int blx_session_volumes(struct blx_session *session, struct blx_error *err);
+
+/* DIGEST_REQUEST -> DIGESTS. */
+int blx_session_digest(struct blx_session *session, const struct blx_digest_request *request,
+                       struct blx_error *err);
+
+/* The rescan is over; or there was none. */
+void blx_session_close_image(struct blx_session *session);
 
 /* Everything after: 0 when the agent has said GOODBYE. */
 int blx_session_follow(struct blx_session *session, struct blx_error *err);

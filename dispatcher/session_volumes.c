@@ -47,10 +47,11 @@ int blx_session_volumes(struct blx_session *session, struct blx_error *err)
     return 0;
 }
 
+/* A rescan may take as long as a full pass. */
 static bool has_full_pass(const struct blx_session *session)
 {
     for (uint32_t i = 0; i < session->volume_count; i++) {
-        if (session->volumes[i].pass == BLX_PASS_FULL)
+        if (session->volumes[i].pass != BLX_PASS_RESUME)
             return true;
     }
     return false;
@@ -59,12 +60,15 @@ static bool has_full_pass(const struct blx_session *session)
 static int format_volume(const struct blx_session_volume *volume, char *text, size_t bytes)
 {
     char size[BLX_UNIT_TEXT_BYTES];
-    if (volume->pass != BLX_PASS_FULL)
+    bool has_reason = volume->reason[0] != '\0';
+    if (volume->pass == BLX_PASS_RESUME)
         return snprintf(text, bytes, "%s resumes", volume->name);
+    if (volume->pass == BLX_PASS_RESCAN)
+        return snprintf(text, bytes, "%s begins a rescan (%s)", volume->name,
+                        has_reason ? volume->reason : "its tracking began anew");
     return snprintf(text, bytes, "%s begins a full pass of %s%s%s%s", volume->name,
-                    blx_size_format(volume->full_bytes, size),
-                    volume->reason[0] != '\0' ? " (" : "", volume->reason,
-                    volume->reason[0] != '\0' ? ")" : "");
+                    blx_size_format(volume->full_bytes, size), has_reason ? " (" : "",
+                    volume->reason, has_reason ? ")" : "");
 }
 
 static void log_connected(const struct blx_session *session)
@@ -162,6 +166,7 @@ static int commit(struct blx_session *session, const struct blx_checkpoint_messa
     blx_pulse_stop(&pulse);
     if (rc < 0)
         return blx_session_store_result(session, rc);
+    blx_session_close_image(session);
     log_committed(session, cut, timestamp, asked_ns);
     publish(session, cut, timestamp);
 
@@ -204,7 +209,11 @@ static int handle(struct blx_session *session, const struct blx_message *message
         return commit(session, &message->checkpoint, err);
     case BLX_MESSAGE_CHECKPOINT_FAILED:
         return fail_checkpoint(session, &message->checkpoint_failed, err);
+    case BLX_MESSAGE_DIGEST_REQUEST:
+        return blx_session_digest(session, &message->digest_request, err);
     case BLX_MESSAGE_STATUS:
+        if (message->status.state != BLX_AGENT_RESCAN)
+            blx_session_close_image(session);
         blx_registry_status(&session->dispatcher->registry, &session->entry, &message->status);
         return 0;
     case BLX_MESSAGE_ERROR:

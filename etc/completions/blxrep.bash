@@ -11,7 +11,7 @@ _blxrep_options() {
     enroll) echo --config --agent --data-dir --output --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --force --help --version ;;
-    checkpoint) echo --config --agent --data-dir --help --version ;;
+    checkpoint | rescan) echo --config --agent --data-dir --help --version ;;
     status) echo --config --data-dir --json --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     esac
@@ -37,7 +37,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint status verify"
+    local commands="start enroll show restore checkpoint rescan status verify"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

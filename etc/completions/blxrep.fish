@@ -1,6 +1,6 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint status verify
+set -l commands start enroll show restore checkpoint rescan status verify
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -39,7 +39,7 @@ __blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a com
 __blxrep_option blxrep-dispatcher "$commands" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
-__blxrep_option "" "enroll show restore checkpoint verify" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show restore checkpoint rescan verify" -l agent -x -d "The agent"
 __blxrep_option "" restore -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"

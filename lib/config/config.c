@@ -120,8 +120,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
 {
     enum {
         AGENT = BLX_COMMAND_AGENT,
-        ONE_AGENT =
-            BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE | BLX_COMMAND_CHECKPOINT,
+        ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
+                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY | ONE_AGENT,
     };
     const struct {

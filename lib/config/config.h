@@ -80,6 +80,7 @@ enum blx_command {
     BLX_COMMAND_CHECKPOINT = 1 << 6,
     BLX_COMMAND_STATUS = 1 << 7,
     BLX_COMMAND_VERIFY = 1 << 8,
+    BLX_COMMAND_RESCAN = 1 << 9,
 };
 
 enum blx_config_result {

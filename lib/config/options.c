@@ -14,7 +14,8 @@ enum {
     CHECKPOINT = BLX_COMMAND_CHECKPOINT,
     STATUS = BLX_COMMAND_STATUS,
     VERIFY = BLX_COMMAND_VERIFY,
-    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY,
+    RESCAN = BLX_COMMAND_RESCAN,
+    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN,
     ALL = AGENT | DISPATCHER | STORE,
 };
 
@@ -41,7 +42,8 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_DIAL,
      .offset = FIELD(dispatcher_addr),
      .example = "\"localhost:8080\""},
-    {.info = {"agent", "ID", "the agent", ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY, false},
+    {.info = {"agent", "ID", "the agent", ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN,
+              false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},

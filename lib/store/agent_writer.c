@@ -174,6 +174,10 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
     volume->acked_seq = volume->seq;
     writer->volumes[writer->volume_count++] = volume;
     *state = (struct blx_volume_state){.volume = info->volume};
+    snprintf(state->reason, sizeof(state->reason), "%.*s", (int)sizeof(state->reason) - 1,
+             volume->reason);
+    if (volume->comparable)
+        state->image_bytes = volume->file.size_bytes;
     if (volume->reason[0] == '\0') {
         state->generation = volume->file.generation;
         state->durable_seq = volume->seq;
@@ -226,7 +230,57 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
     if (!same)
         volume->acked_seq = 0;
     volume->reason[0] = '\0';
+    volume->comparable = true;
     return blx_volume_discard(volume, err);
+}
+
+/*
+ * Another generation goes on with what is stored. The frames that no checkpoint has are sealed off
+ * first, so that every segment is of one generation; then the volume file says from which segment
+ * on the new one counts. A crash in between leaves sealed segments of the old generation.
+ */
+static int begin_rescan(struct blx_volume *volume, struct blx_error *err)
+{
+    const struct blx_volume_info *info = &volume->info;
+    if (!volume->comparable)
+        return blx_error_set(err, -EPROTO, "the volume '%s' cannot be rescanned: %s", info->name,
+                             volume->reason);
+    if (blx_generation_equal(&volume->file.generation, &info->generation))
+        return blx_error_set(err, -EPROTO,
+                             "a rescan of the volume '%s' needs a generation that is new here",
+                             info->name);
+    int rc = blx_volume_seal_frames(volume, err);
+    if (rc < 0)
+        return rc;
+    struct blx_volume_file file = volume->file;
+    file.generation = info->generation;
+    file.size_bytes = info->size_bytes;
+    file.rescan_since = volume->next_number;
+    file.seq_before = 0;
+    memcpy(file.device, info->device, sizeof(file.device));
+    if (info->identity[0] != '\0')
+        memcpy(file.identity, info->identity, sizeof(file.identity));
+    rc = blx_volume_file_write(volume->dir, &file, err);
+    if (rc < 0)
+        return rc;
+    volume->file = file;
+    volume->seq = 0;
+    volume->acked_seq = 0;
+    volume->reason[0] = '\0';
+    return 0;
+}
+
+static int check_resume(const struct blx_volume *volume, struct blx_error *err)
+{
+    const char *name = volume->info.name;
+    if (volume->reason[0] != '\0')
+        return blx_error_set(err, -EPROTO, "the volume '%s' cannot resume: %s", name,
+                             volume->reason);
+    if (!blx_generation_equal(&volume->file.generation, &volume->info.generation))
+        return blx_error_set(
+            err, -EPROTO, "the volume '%s' cannot resume: what is stored is of another generation",
+            name);
+    return 0;
 }
 
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enum blx_pass pass,
@@ -236,22 +290,18 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enu
     int rc = find_volume(writer, number, &volume, err);
     if (rc < 0)
         return rc;
-    if (pass == BLX_PASS_FULL) {
-        rc = blx_agent_writer_fail(writer, begin_full(writer, volume, err));
-    } else if (pass != BLX_PASS_RESUME) {
-        return blx_error_set(err, -EPROTO, "the volume '%s' began an unknown pass",
-                             volume->info.name);
-    } else if (volume->reason[0] != '\0') {
-        return blx_error_set(err, -EPROTO, "the volume '%s' cannot resume: %s", volume->info.name,
-                             volume->reason);
-    } else if (!blx_generation_equal(&volume->file.generation, &volume->info.generation)) {
-        return blx_error_set(
-            err, -EPROTO, "the volume '%s' cannot resume: what is stored is of another generation",
-            volume->info.name);
-    }
+    if (pass == BLX_PASS_FULL)
+        rc = begin_full(writer, volume, err);
+    else if (pass == BLX_PASS_RESCAN)
+        rc = begin_rescan(volume, err);
+    else if (pass == BLX_PASS_RESUME)
+        rc = check_resume(volume, err);
+    else
+        rc =
+            blx_error_set(err, -EPROTO, "the volume '%s' began an unknown pass", volume->info.name);
     if (rc == 0)
         volume->begun = true;
-    return rc;
+    return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
 }
 
 int blx_volume_add_pending(struct blx_volume *volume, const struct blx_segment_summary *summary,
@@ -279,6 +329,14 @@ int blx_volume_seal(struct blx_volume *volume, struct blx_error *err)
     volume->unsynced_bytes = 0;
     volume->next_number = summary.number + 1;
     return blx_volume_add_pending(volume, &summary, err);
+}
+
+int blx_volume_seal_frames(struct blx_volume *volume, struct blx_error *err)
+{
+    struct blx_segment_summary summary = {0};
+    if (volume->open != NULL)
+        blx_segment_writer_summary(volume->open, &summary);
+    return summary.frame_count > 0 ? blx_volume_seal(volume, err) : 0;
 }
 
 static int remove_file(const char *path, struct blx_error *err)

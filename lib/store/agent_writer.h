@@ -25,7 +25,8 @@ struct blx_volume {
     struct blx_volume_info info; /* as the session announced it */
     struct blx_volume_file file; /* as it is on the disk */
     char dir[PATH_MAX / 2];
-    char reason[BLX_REASON_BYTES];   /* why a full pass must come first; empty: it need not */
+    char reason[BLX_REASON_BYTES];   /* why the stored frames cannot go on; empty: they can */
+    bool comparable;                 /* they are an image that a rescan can begin with */
     bool begun;                      /* the session began a pass */
     uint32_t next_number;            /* of the open segment, or of the next one that is opened */
     struct blx_segment_writer *open; /* NULL: no open.seg */
@@ -60,6 +61,9 @@ int blx_volume_seal(struct blx_volume *volume, struct blx_error *err);
 /* Appends to the pending segments. */
 int blx_volume_add_pending(struct blx_volume *volume, const struct blx_segment_summary *summary,
                            struct blx_error *err);
+
+/* Seals the open segment where it has a frame. */
+int blx_volume_seal_frames(struct blx_volume *volume, struct blx_error *err);
 
 /* Removes every uncommitted frame: a full pass makes them useless. The volume file must already say
  * so. */

@@ -145,13 +145,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
 static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
 {
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        struct blx_volume *volume = writer->volumes[i];
-        struct blx_segment_summary summary = {0};
-        if (volume->open != NULL)
-            blx_segment_writer_summary(volume->open, &summary);
-        if (summary.frame_count == 0)
-            continue;
-        int rc = blx_volume_seal(volume, err);
+        int rc = blx_volume_seal_frames(writer->volumes[i], err);
         if (rc < 0)
             return rc;
     }

@@ -77,7 +77,7 @@ struct blx_volume_file_disk {
     uint8_t block_shift;
     uint8_t reserved[2];
     blx_le32 full_since;
-    uint8_t reserved2[4];
+    blx_le32 rescan_since;
     blx_le64 size_bytes;
     blx_le64 seq_before;
     blx_le64 full_behind;

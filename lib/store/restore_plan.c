@@ -24,10 +24,15 @@ static int no_memory(struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot plan the restore");
 }
 
+static uint64_t blocks_of(uint64_t size_bytes, unsigned block_shift)
+{
+    uint64_t block_bytes = 1ULL << block_shift;
+    return size_bytes / block_bytes + (size_bytes % block_bytes != 0);
+}
+
 static uint64_t plan_blocks(const struct blx_restore_plan *plan)
 {
-    uint64_t block_bytes = 1ULL << plan->block_shift;
-    return plan->size_bytes / block_bytes + (plan->size_bytes % block_bytes != 0);
+    return blocks_of(plan->size_bytes, plan->block_shift);
 }
 
 /* Damage, rather than a failure of this process. */
@@ -46,10 +51,9 @@ static int remark(struct blx_restore_plan *plan, const char *cause, const char *
 }
 
 static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
-                       struct blx_error *err)
+                       uint64_t blocks, struct blx_error *err)
 {
     const struct blx_index *index = blx_segment_reader_index(reader);
-    uint64_t blocks = plan_blocks(plan);
     uint32_t number = (uint32_t)plan->segment_count - 1;
     for (size_t i = 0; i < index->count; i++) {
         struct blx_index_entry entry = index->entries[i];
@@ -92,7 +96,7 @@ static int open_segment(struct blx_restore_plan *plan, const char *volume_dir, u
 }
 
 static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
-                        uint32_t number, struct blx_error *err)
+                        uint32_t number, uint64_t size_bytes, struct blx_error *err)
 {
     size_t count = plan->index.count;
     struct blx_error cause = {0};
@@ -101,7 +105,7 @@ static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_
         rc = blx_error_set(&cause, -EBADMSG, "segment %u has another block size than its volume",
                            number);
     if (rc == 0)
-        rc = add_entries(plan, reader, &cause);
+        rc = add_entries(plan, reader, blocks_of(size_bytes, plan->block_shift), &cause);
     if (rc == -EBADMSG && plan->losses != NULL) {
         plan->index.count = count;
         return remark(plan, cause.message, "it was left out", err);
@@ -109,8 +113,8 @@ static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
-static int add_segment(struct blx_restore_plan *plan, const char *volume_dir, uint32_t number,
-                       struct blx_error *err)
+int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
+                                 uint32_t number, uint64_t size_bytes, struct blx_error *err)
 {
     struct blx_segment_reader **grown =
         reallocarray(plan->segments, plan->segment_count + 1, sizeof(grown[0]));
@@ -122,12 +126,12 @@ static int add_segment(struct blx_restore_plan *plan, const char *volume_dir, ui
     if (rc < 0 || reader == NULL)
         return rc;
     plan->segments[plan->segment_count++] = reader;
-    rc = take_entries(plan, reader, number, err);
+    rc = take_entries(plan, reader, number, size_bytes, err);
     blx_segment_reader_shrink(reader);
     return rc;
 }
 
-/* One checkpoint of the chain: its segments, newest first. */
+/* One checkpoint of the chain: its segments, newest first. The volume may have grown behind it. */
 static int add_volume(struct blx_restore_plan *plan, const char *volume_dir,
                       const struct blx_manifest_volume *volume, struct blx_error *err)
 {
@@ -135,10 +139,11 @@ static int add_volume(struct blx_restore_plan *plan, const char *volume_dir,
         plan->size_bytes = volume->size_bytes;
         plan->block_shift = volume->block_shift;
     }
-    if (volume->size_bytes != plan->size_bytes || volume->block_shift != plan->block_shift)
+    if (volume->size_bytes > plan->size_bytes || volume->block_shift != plan->block_shift)
         return blx_error_set(err, -EBADMSG, "the volume has another size there");
     for (uint32_t i = volume->segment_count; i > 0; i--) {
-        int rc = add_segment(plan, volume_dir, volume->segments[i - 1], err);
+        int rc = blx_restore_plan_add_segment(plan, volume_dir, volume->segments[i - 1],
+                                              volume->size_bytes, err);
         if (rc < 0)
             return rc;
     }
@@ -321,18 +326,25 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
     return 0;
 }
 
+int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
+                               blx_timestamp checkpoint, const char *volume,
+                               struct blx_restore_plan *plan, struct blx_error *err)
+{
+    struct descent descent = {.store = store,
+                              .agent_id = agent_id,
+                              .volume = volume,
+                              .checkpoint = checkpoint,
+                              .at = checkpoint};
+    return walk_chain(plan, &descent, err);
+}
+
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
                           struct blx_restore_losses *losses, struct blx_restore_plan *plan,
                           struct blx_error *err)
 {
     *plan = (struct blx_restore_plan){.losses = losses};
-    struct descent descent = {.store = store,
-                              .agent_id = agent_id,
-                              .volume = volume,
-                              .checkpoint = checkpoint,
-                              .at = checkpoint};
-    int rc = walk_chain(plan, &descent, err);
+    int rc = blx_restore_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
     if (rc < 0)
         return rc;
     if (blx_index_flatten(&plan->index) < 0)

@@ -37,6 +37,19 @@ struct blx_restore_plan {
     char cut[256];                     /* why the chain ends before its base; empty: it does not */
 };
 
+/*
+ * The parts of it, also for other readers (image.h). Each adds segments to a plan that begins as
+ * zero: the newest first. size_bytes and block_shift are those of what is added first, unless they
+ * are set before. The index must be flattened at the end.
+ */
+int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
+                               blx_timestamp checkpoint, const char *volume,
+                               struct blx_restore_plan *plan, struct blx_error *err);
+
+/* A sealed segment whose volume then had `size_bytes`. */
+int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
+                                 uint32_t number, uint64_t size_bytes, struct blx_error *err);
+
 /* -ENOENT for an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged,
  * unless `losses` takes what is missing. Free with _done(), also after an error. */
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,

@@ -210,7 +210,7 @@ static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint
     if (timestamp != 0 && timestamp == chain->at && parent != NULL) {
         const struct blx_manifest_volume *before =
             blx_manifest_find(&parent->manifest, chain->volume->name);
-        if (before != NULL && before->size_bytes == volume->size_bytes &&
+        if (before != NULL && before->size_bytes <= volume->size_bytes &&
             before->block_shift == volume->block_shift)
             return 0;
     }
@@ -226,7 +226,7 @@ static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint
     if (before == NULL)
         return break_chain(chain, checkpoint->timestamp,
                            "its parent does not have a volume that it builds upon");
-    if (before->size_bytes != volume->size_bytes || before->block_shift != volume->block_shift)
+    if (before->size_bytes > volume->size_bytes || before->block_shift != volume->block_shift)
         return break_chain(chain, checkpoint->timestamp,
                            "its parent has a volume that it builds upon with another size");
     return follow(chain, parent);

@@ -47,24 +47,44 @@ blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *wr
 /*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
  * recovers what is there, and says what is durable. An `info` whose size, block size or identity
- * differs from what is stored, or a damaged open segment, gives state->generation = none, so that
- * a full pass follows. -EEXIST where two volumes of the session have one name.
+ * differs from what is stored, or a damaged open segment, gives state->generation = none.
+ * state->image_bytes says how much of what is stored a rescan may compare with: nothing of another
+ * disk, a larger one, or what is damaged; then a full pass follows. -EEXIST where two volumes of
+ * the session have one name.
  */
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                             struct blx_volume_state *state, struct blx_error *err);
 
-/* Why that volume needs a full pass, for the log and `status`; "" where it need not. Borrowed from
- * the writer. */
+/* Why the frames stored of that volume cannot go on, for the log and `status`; "" where it need
+ * not. Borrowed from the writer. */
 const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume);
 
 /*
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
  * FULL records the new generation, size and identity durably and drops the frames that no
- * checkpoint has. The next frame is the one after the durable_seq that blx_agent_writer_volume()
- * told for this generation, and 1 in any other.
+ * checkpoint has. RESCAN (-EPROTO unless there was an image, and the generation is another one)
+ * records them too, and keeps what is stored: the frames of the new generation go on top of it. The
+ * next frame is the one after the durable_seq that blx_agent_writer_volume() told for this
+ * generation, and 1 in any other.
  */
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
                            struct blx_error *err);
+
+struct blx_image;
+
+/*
+ * What is stored of the volume now, as an image to read (image.h): its last checkpoint and every
+ * frame appended behind it, or, where a full pass has begun, just the pass's frames. Seals the open
+ * segment, so that the image reads files that do not change. -EBADMSG where the chain cannot be
+ * read: only a full pass helps, blx_agent_writer_distrust(). Free with blx_image_close().
+ */
+int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t volume,
+                           struct blx_image **image, struct blx_error *err);
+
+/* Nothing can go on with what is stored of the volume: the next session is told to begin with a
+ * full pass. Durable. */
+int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t volume,
+                              struct blx_error *err);
 
 /*
  * Appends a frame (parsed here; checked against the volume: generation, block size, bounds, seq

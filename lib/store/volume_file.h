@@ -13,9 +13,11 @@ struct blx_volume_file {
     struct blx_generation generation; /* none: a full pass must come first */
     uint64_t size_bytes;
     unsigned block_shift;
-    uint32_t full_since; /* the segment with which a full pass began that is not committed yet; 0:
-                            none */
-    uint64_t seq_before; /* the generation's last frame before that pass */
+    uint32_t full_since;   /* the segment with which a full pass began that is not committed yet; 0:
+                              none */
+    uint32_t rescan_since; /* the segment with which a rescan began the generation: uncommitted ones
+                              below it are of earlier generations and stay; 0: none */
+    uint64_t seq_before;   /* the generation's last frame before the full pass */
     blx_timestamp full_behind; /* the agent's newest checkpoint when that pass began */
     char device[BLX_TEXT_BYTES];
     char identity[BLX_TEXT_BYTES];

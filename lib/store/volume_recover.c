@@ -32,19 +32,44 @@ struct committed {
     unsigned block_shift;
 };
 
+static uint32_t highest_of(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static void listing_done(struct listing *listing)
 {
     free(listing->sealed);
 }
 
+static void set_reason(struct blx_volume *volume, const char *format, va_list args)
+{
+    if (volume->reason[0] == '\0')
+        vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+}
+
+/* What is stored is not, or not surely, an image of the volume. Counts more than what was found
+ * before. */
 __attribute__((format(printf, 2, 3))) static void need_full(struct blx_volume *volume,
                                                             const char *format, ...)
 {
     va_list args;
-    if (volume->reason[0] != '\0')
+    if (!volume->comparable)
         return;
+    volume->comparable = false;
+    volume->reason[0] = '\0';
     va_start(args, format);
-    vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+    set_reason(volume, format, args);
+    va_end(args);
+}
+
+/* What is stored is an image, but frames cannot go on before it has been compared with the disk. */
+__attribute__((format(printf, 2, 3))) static void need_rescan(struct blx_volume *volume,
+                                                              const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    set_reason(volume, format, args);
     va_end(args);
 }
 
@@ -194,26 +219,28 @@ static void compare_info(struct blx_volume *volume)
 {
     const struct blx_volume_file *file = &volume->file;
     const struct blx_volume_info *info = &volume->info;
-    if (volume->reason[0] != '\0')
+    unsigned long long before = file->size_bytes, now = info->size_bytes;
+    if (!volume->comparable)
         return;
-    if (file->size_bytes != info->size_bytes)
-        need_full(volume, "its size changed from %llu to %llu bytes",
-                  (unsigned long long)file->size_bytes, (unsigned long long)info->size_bytes);
-    else if (file->block_shift != info->block_shift)
-        need_full(volume, "its block size changed");
-    else if (file->identity[0] != '\0' && info->identity[0] != '\0' &&
-             strcmp(file->identity, info->identity) != 0)
+    if (file->identity[0] != '\0' && info->identity[0] != '\0' &&
+        strcmp(file->identity, info->identity) != 0)
         need_full(volume, "the disk '%.100s' was replaced by '%.100s'", file->identity,
                   info->identity);
+    else if (now < before)
+        need_full(volume, "it shrank from %llu to %llu bytes", before, now);
+    else if (file->block_shift != info->block_shift)
+        need_full(volume, "its block size changed");
+    else if (now > before)
+        need_rescan(volume, "it grew from %llu to %llu bytes", before, now);
 }
 
 static void compare_committed(struct blx_volume *volume, const struct committed *committed)
 {
-    if (volume->reason[0] != '\0' || volume->file.full_since != 0)
+    if (volume->file.full_since != 0)
         return;
     if (!committed->in_last)
         need_full(volume, "the last checkpoint does not have it");
-    else if (committed->size_bytes != volume->info.size_bytes ||
+    else if (committed->size_bytes > volume->info.size_bytes ||
              committed->block_shift != volume->info.block_shift)
         need_full(volume, "the last checkpoint has it with another size");
 }
@@ -272,7 +299,19 @@ static bool chain(struct blx_volume *volume, const struct blx_segment_summary *s
     return true;
 }
 
-static int take_sealed(struct blx_volume *volume, uint32_t number, struct blx_error *err)
+/*
+ * The segments below the rescan are of earlier generations, so that their frames' numbers do not
+ * tell whether one is missing; their own numbers do, which follow each other.
+ */
+static bool chain_kept(struct blx_volume *volume, uint32_t number, uint32_t expected)
+{
+    if (number != expected)
+        need_full(volume, "segment %u is missing", expected);
+    return number == expected;
+}
+
+static int take_sealed(struct blx_volume *volume, uint32_t number, uint32_t from,
+                       struct blx_error *err)
 {
     char path[PATH_MAX], aside[PATH_MAX];
     struct blx_segment_reader *reader;
@@ -290,9 +329,24 @@ static int take_sealed(struct blx_volume *volume, uint32_t number, struct blx_er
     struct blx_segment_summary summary = *blx_segment_reader_summary(reader);
     blx_segment_reader_close(reader);
     rc = blx_volume_add_pending(volume, &summary, err);
-    if (rc == 0 && !chain(volume, &summary))
+    bool kept = number < volume->file.rescan_since;
+    uint32_t expected = from + (uint32_t)volume->pending_count - 1;
+    if (rc == 0 && !(kept ? chain_kept(volume, number, expected) : chain(volume, &summary)))
         rc = set_aside(volume, NULL, NULL, err);
     return rc;
+}
+
+/* A rescan that began keeps all from `from` to its own first segment. */
+static int check_kept(struct blx_volume *volume, uint32_t from, struct blx_error *err)
+{
+    uint32_t since = volume->file.rescan_since;
+    size_t kept = 0;
+    while (kept < volume->pending_count && volume->pending[kept].number < since)
+        kept++;
+    if (!volume->comparable || since <= from || kept == since - from)
+        return 0;
+    need_full(volume, "segment %u is missing", from + (uint32_t)kept);
+    return set_aside(volume, NULL, NULL, err);
 }
 
 static int take_open(struct blx_volume *volume, struct blx_error *err)
@@ -328,15 +382,17 @@ static int take_uncommitted(struct blx_volume *volume, const struct listing *lis
     for (size_t i = 0; rc == 0 && i < listing->count; i++) {
         if (listing->sealed[i] < from)
             continue;
-        if (volume->reason[0] == '\0')
-            rc = take_sealed(volume, listing->sealed[i], err);
+        if (volume->comparable)
+            rc = take_sealed(volume, listing->sealed[i], from, err);
         else /* only so that the full pass removes it */
             rc = blx_volume_add_pending(
                 volume, &(struct blx_segment_summary){.number = listing->sealed[i]}, err);
     }
+    if (rc == 0)
+        rc = check_kept(volume, from, err);
     if (rc < 0 || !listing->has_open)
         return rc;
-    if (volume->reason[0] == '\0')
+    if (volume->comparable)
         return take_open(volume, err);
     volume->next_number++;
     return 0;
@@ -366,16 +422,12 @@ static int drop_old_open(struct blx_volume *volume, struct listing *listing, str
     return 0;
 }
 
-static uint32_t highest_of(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
 int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume *volume,
                        struct blx_error *err)
 {
     BLX_CLEANUP(listing_done) struct listing listing = {0};
     struct committed committed;
+    volume->comparable = true;
     int rc = blx_fsync_dir(volume->dir, err);
     if (rc == 0)
         rc = list_folder(volume, &listing, err);
@@ -388,6 +440,8 @@ int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume 
     /* A pass that was committed; the crash came before the state file was told. */
     if (volume->file.full_since < committed.next_segment)
         volume->file.full_since = 0;
+    if (volume->file.rescan_since < highest_of(committed.next_segment, volume->file.full_since))
+        volume->file.rescan_since = 0;
     rc = drop_old_open(volume, &listing, err);
     if (rc == 0)
         rc = drop_orphans(volume, &listing, committed.next_segment, err);

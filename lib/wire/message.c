@@ -14,7 +14,7 @@ struct message_kind {
                struct blx_error *err);
 };
 
-enum { KIND_COUNT = BLX_MESSAGE_CONTROL_AGENT + 1 };
+enum { KIND_COUNT = BLX_MESSAGE_CONTROL_RESCAN + 1 };
 
 /* By number; a row without a name is a number that is not used. */
 static const struct message_kind kinds[KIND_COUNT] = {
@@ -161,6 +161,8 @@ const char *blx_agent_state_name(enum blx_agent_state state)
         return "LIVE";
     case BLX_AGENT_CHECKPOINT:
         return "CHECKPOINT";
+    case BLX_AGENT_RESCAN:
+        return "RESCAN";
     }
     return "unknown";
 }

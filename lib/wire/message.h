@@ -45,12 +45,16 @@ enum blx_message_type {
     BLX_MESSAGE_PING = 13,              /* both ways, when nothing else was sent */
     BLX_MESSAGE_ERROR = 14,             /* both ways: why the session ends; then close */
     BLX_MESSAGE_GOODBYE = 15,           /* both ways: an orderly end */
+    BLX_MESSAGE_DIGEST_REQUEST = 16,    /* agent -> dispatcher: digests of these blocks */
+    BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: of its image */
+    BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: take one of `agent` now */
     BLX_MESSAGE_CONTROL_DONE =
         65, /* dispatcher -> cli: durable, its timestamp; also ends a status list */
     BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents */
     BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher -> cli: one agent of the list */
+    BLX_MESSAGE_CONTROL_RESCAN = 68, /* cli -> dispatcher: have `agent` begin a rescan */
 };
 
 /* What an agent is doing. */
@@ -59,6 +63,7 @@ enum blx_agent_state {
     BLX_AGENT_FULL_SYNC = 1,  /* sending a full pass */
     BLX_AGENT_LIVE = 2,       /* following changes */
     BLX_AGENT_CHECKPOINT = 3, /* taking a checkpoint */
+    BLX_AGENT_RESCAN = 4,     /* comparing with the dispatcher's image, or sending what differed */
 };
 
 /* How consistent a checkpoint is (I7). */
@@ -101,12 +106,15 @@ struct blx_volume_state {
     struct blx_generation
         generation;       /* that the stored frames belong to; none: nothing is stored */
     uint64_t durable_seq; /* last durable frame of that generation */
+    uint64_t image_bytes; /* size of the image that a rescan can compare with; 0: there is none */
+    char reason[BLX_TEXT_BYTES]; /* why frames cannot simply go on, for people; may be empty */
 };
 
 enum blx_pass {
     BLX_PASS_RESUME =
         1, /* same generation: everything that is not marked on the agent is durable here */
-    BLX_PASS_FULL = 2, /* every block that is in use will be sent; the rest counts as zero */
+    BLX_PASS_FULL = 2,   /* every block that is in use will be sent; the rest counts as zero */
+    BLX_PASS_RESCAN = 3, /* another generation: what differs from the image will be sent */
 };
 
 struct blx_begin {
@@ -124,6 +132,41 @@ struct blx_frame_message {
 struct blx_ack {
     uint32_t volume;
     uint64_t durable_seq;
+};
+
+/*
+ * A rescan compares sequences of blocks, cut into pieces of `blocks_per_digest` blocks (the last
+ * may be shorter), each with a digest of its own (wire/digest.h). The sequence is that of the
+ * extents, without the gaps between them.
+ */
+enum {
+    BLX_DIGEST_MAX_EXTENTS = 512,
+    BLX_DIGEST_MAX_PIECE_BLOCKS = 256,
+    BLX_DIGEST_MAX_BLOCKS = 16384, /* of a request */
+    BLX_DIGESTS_MAX_BYTES = 2048,  /* of an answer's digests */
+};
+
+struct blx_digest_extent {
+    uint16_t gap_blocks;  /* behind the end of the extent before; 0 for the first one */
+    uint16_t block_count; /* not 0 */
+};
+
+struct blx_digest_request {
+    uint32_t volume;
+    uint64_t request; /* repeated in the answer */
+    bool fresh;       /* the image is to hold everything sent so far; else it may be an older one */
+    uint32_t blocks_per_digest; /* 1 to BLX_DIGEST_MAX_PIECE_BLOCKS */
+    uint64_t first_block;
+    uint32_t extent_count;
+    struct blx_digest_extent extents[BLX_DIGEST_MAX_EXTENTS];
+};
+
+struct blx_digests {
+    uint32_t volume;
+    uint64_t request;
+    uint32_t digest_bytes;
+    uint32_t count;
+    uint8_t bytes[BLX_DIGESTS_MAX_BYTES];
 };
 
 struct blx_checkpoint_request {
@@ -156,10 +199,11 @@ struct blx_checkpoint_failed {
 struct blx_status {
     enum blx_agent_state state;
     uint64_t dirty_bytes;        /* marked, not yet durable at the dispatcher */
-    uint64_t done_bytes;         /* of the running full pass */
-    uint64_t total_bytes;        /* of the running full pass; 0: none runs */
+    uint64_t done_bytes;         /* of the running pass: a full one, or a rescan */
+    uint64_t total_bytes;        /* of the running pass; 0: none runs */
     uint64_t missed_events;      /* counted by the kernel since the start of tracking */
-    char reason[BLX_TEXT_BYTES]; /* why a full pass runs; may be empty */
+    uint32_t eta_seconds;        /* until the running pass is done; 0: not known */
+    char reason[BLX_TEXT_BYTES]; /* why a full pass or a rescan runs; may be empty */
 };
 
 struct blx_text_message {
@@ -167,6 +211,10 @@ struct blx_text_message {
 };
 
 struct blx_control_checkpoint {
+    char agent_id[BLX_NAME_BYTES];
+};
+
+struct blx_control_rescan {
     char agent_id[BLX_NAME_BYTES];
 };
 
@@ -197,6 +245,9 @@ struct blx_message {
         struct blx_begin begin;
         struct blx_frame_message frame;
         struct blx_ack ack;
+        struct blx_digest_request digest_request;
+        struct blx_digests digests;
+        struct blx_text_message rescan_request; /* the reason */
         struct blx_checkpoint_request checkpoint_request;
         struct blx_checkpoint_message checkpoint;
         struct blx_checkpoint_done checkpoint_done;
@@ -204,6 +255,7 @@ struct blx_message {
         struct blx_status status;
         struct blx_text_message error; /* ERROR; PING, GOODBYE and CONTROL_STATUS have no body */
         struct blx_control_checkpoint control_checkpoint;
+        struct blx_control_rescan control_rescan;
         struct blx_control_done control_done;
         struct blx_control_agent control_agent;
     };
@@ -240,4 +292,4 @@ int blx_message_decode(enum blx_message_type type, const uint8_t *body, size_t b
 const char *blx_consistency_name(
     enum blx_consistency consistency); /* "none", "crash", "filesystem" */
 const char *blx_agent_state_name(
-    enum blx_agent_state state); /* "OFFLINE", "FULL SYNC", "LIVE", "CHECKPOINT" */
+    enum blx_agent_state state); /* "OFFLINE", "FULL SYNC", "LIVE", "CHECKPOINT", "RESCAN" */

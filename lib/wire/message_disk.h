@@ -15,7 +15,7 @@
 
 enum {
     BLX_NAME_FIELD_BYTES = 72, /* BLX_NAME_BYTES and padding, so that what follows is aligned */
-    BLX_MESSAGE_MAX_BODY_BYTES = 1024, /* of every type but FRAME */
+    BLX_MESSAGE_MAX_BODY_BYTES = 2080, /* of every type but FRAME */
 };
 
 struct blx_message_header_disk {
@@ -59,6 +59,8 @@ struct blx_volume_state_disk {
     blx_le32 reserved;
     uint8_t generation[BLX_GENERATION_BYTES];
     blx_le64 durable_seq;
+    blx_le64 image_bytes;
+    char reason[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
 struct blx_begin_disk {
@@ -76,6 +78,32 @@ struct blx_ack_disk {
     blx_le32 volume;
     blx_le32 reserved;
     blx_le64 durable_seq;
+} __attribute__((packed));
+
+struct blx_digest_extent_disk {
+    blx_le16 gap_blocks;
+    blx_le16 block_count;
+} __attribute__((packed));
+
+/* Followed by extent_count x struct blx_digest_extent_disk. */
+struct blx_digest_request_disk {
+    blx_le32 volume;
+    blx_le32 flags;
+    blx_le64 request;
+    blx_le64 first_block;
+    blx_le32 blocks_per_digest;
+    blx_le32 extent_count;
+} __attribute__((packed));
+
+enum { BLX_DIGEST_REQUEST_FRESH = 1 }; /* its flag */
+
+/* Followed by count x digest_bytes. */
+struct blx_digests_disk {
+    blx_le32 volume;
+    blx_le32 digest_bytes;
+    blx_le64 request;
+    blx_le32 count;
+    blx_le32 reserved;
 } __attribute__((packed));
 
 struct blx_checkpoint_request_disk {
@@ -104,7 +132,7 @@ struct blx_checkpoint_failed_disk {
 
 struct blx_status_disk {
     blx_le32 state;
-    blx_le32 reserved;
+    blx_le32 eta_seconds;
     blx_le64 dirty_bytes;
     blx_le64 done_bytes;
     blx_le64 total_bytes;
@@ -117,6 +145,10 @@ struct blx_error_disk {
 } __attribute__((packed));
 
 struct blx_control_checkpoint_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+} __attribute__((packed));
+
+struct blx_control_rescan_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
@@ -144,12 +176,18 @@ _Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
 _Static_assert(sizeof(struct blx_welcome_disk) == 48, "WELCOME");
 _Static_assert(sizeof(struct blx_volume_disk) == 616, "VOLUME");
 _Static_assert(offsetof(struct blx_volume_disk, name) == 32, "VOLUME");
-_Static_assert(sizeof(struct blx_volume_state_disk) == 32, "VOLUME_STATE");
+_Static_assert(sizeof(struct blx_volume_state_disk) == 296, "VOLUME_STATE");
+_Static_assert(offsetof(struct blx_volume_state_disk, image_bytes) == 32, "VOLUME_STATE");
 _Static_assert(sizeof(struct blx_begin_disk) == 16, "BEGIN");
 _Static_assert(sizeof(struct blx_frame_prefix_disk) + BLX_MESSAGE_HEADER_BYTES ==
                    BLX_FRAME_MESSAGE_PREFIX_BYTES,
                "FRAME");
 _Static_assert(sizeof(struct blx_ack_disk) == 16, "ACK");
+_Static_assert(sizeof(struct blx_digest_extent_disk) == 4, "DIGEST_REQUEST");
+_Static_assert(sizeof(struct blx_digest_request_disk) == 32, "DIGEST_REQUEST");
+_Static_assert(offsetof(struct blx_digest_request_disk, first_block) == 16, "DIGEST_REQUEST");
+_Static_assert(sizeof(struct blx_digests_disk) == 24, "DIGESTS");
+_Static_assert(offsetof(struct blx_digests_disk, count) == 16, "DIGESTS");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
@@ -158,6 +196,7 @@ _Static_assert(sizeof(struct blx_checkpoint_failed_disk) == 264, "CHECKPOINT_FAI
 _Static_assert(sizeof(struct blx_status_disk) == 296, "STATUS");
 _Static_assert(sizeof(struct blx_error_disk) == BLX_TEXT_BYTES, "ERROR");
 _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKPOINT");
+_Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
 _Static_assert(sizeof(struct blx_control_agent_disk) == 656, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");

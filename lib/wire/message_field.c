@@ -76,6 +76,7 @@ struct blx_status_disk blx_status_put(const struct blx_status *status)
 {
     struct blx_status_disk disk = {
         .state = blx_le32_of((uint32_t)status->state),
+        .eta_seconds = blx_le32_of(status->eta_seconds),
         .dirty_bytes = blx_le64_of(status->dirty_bytes),
         .done_bytes = blx_le64_of(status->done_bytes),
         .total_bytes = blx_le64_of(status->total_bytes),
@@ -89,12 +90,10 @@ int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state leas
                    struct blx_status *status, struct blx_error *err)
 {
     uint32_t state = blx_le32_get(disk->state);
-    if (state < (uint32_t)least || state > BLX_AGENT_CHECKPOINT)
+    if (state < (uint32_t)least || state > BLX_AGENT_RESCAN)
         return bad(err, "the state", "is out of range");
-    int rc = blx_field_check_reserved(disk->reserved, err);
-    if (rc < 0)
-        return rc;
     status->state = (enum blx_agent_state)state;
+    status->eta_seconds = blx_le32_get(disk->eta_seconds);
     status->dirty_bytes = blx_le64_get(disk->dirty_bytes);
     status->done_bytes = blx_le64_get(disk->done_bytes);
     status->total_bytes = blx_le64_get(disk->total_bytes);

@@ -138,8 +138,10 @@ size_t blx_message_put_volume_state(const struct blx_message *message, uint8_t *
     struct blx_volume_state_disk disk = {
         .volume = blx_le32_of(state->volume),
         .durable_seq = blx_le64_of(state->durable_seq),
+        .image_bytes = blx_le64_of(state->image_bytes),
     };
     memcpy(disk.generation, state->generation.bytes, sizeof(disk.generation));
+    blx_text_put(disk.reason, sizeof(disk.reason), state->reason);
     return put_body(body, &disk, sizeof(disk));
 }
 
@@ -152,10 +154,17 @@ int blx_message_get_volume_state(const uint8_t *body, size_t body_bytes,
     struct blx_volume_state *state = &message->volume_state;
     memcpy(state->generation.bytes, disk.generation, sizeof(disk.generation));
     state->durable_seq = blx_le64_get(disk.durable_seq);
+    state->image_bytes = blx_le64_get(disk.image_bytes);
     if (blx_generation_is_none(&state->generation) && state->durable_seq != 0)
         return bad(err, "frames of no generation cannot be durable");
+    if (state->image_bytes > INT64_MAX || state->image_bytes % 512 != 0)
+        return bad(err, "the image's size is no size of a disk");
     int rc = blx_field_check_reserved(disk.reserved, err);
-    return rc < 0 ? rc : blx_field_get_volume(disk.volume, &state->volume, err);
+    if (rc == 0)
+        rc = blx_field_get_volume(disk.volume, &state->volume, err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.reason, state->reason, "the reason", err);
+    return rc;
 }
 
 size_t blx_message_put_begin(const struct blx_message *message, uint8_t *body)
@@ -178,10 +187,10 @@ int blx_message_get_begin(const uint8_t *body, size_t body_bytes, struct blx_mes
     struct blx_begin *begin = &message->begin;
     uint32_t pass = blx_le32_get(disk.pass);
     begin->full_bytes = blx_le64_get(disk.full_bytes);
-    if (pass != BLX_PASS_RESUME && pass != BLX_PASS_FULL)
+    if (pass < BLX_PASS_RESUME || pass > BLX_PASS_RESCAN)
         return bad(err, "the kind of pass is unknown");
-    if (pass == BLX_PASS_RESUME && begin->full_bytes != 0)
-        return bad(err, "a resume sends no full pass");
+    if (pass != BLX_PASS_FULL && begin->full_bytes != 0)
+        return bad(err, "a resume or a rescan sends no full pass");
     begin->pass = (enum blx_pass)pass;
     return blx_field_get_volume(disk.volume, &begin->volume, err);
 }

@@ -10,7 +10,8 @@ import unittest
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
-COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify"]  # by bit, as in config.h
+# By bit, as in config.h.
+COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 

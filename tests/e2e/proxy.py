@@ -10,13 +10,14 @@ from registry import Failure
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target_port`. Bytes are counted from the agent to the dispatcher."""
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target_port`. The limits count from the agent to the dispatcher."""
 
     def __init__(self, registry, target_port):
         self.target_port = target_port
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.sent_bytes = 0
+        self.received_bytes = 0
         self._budget = None  # bytes that may still pass; None: no limit
         self._refuse = False
         self._closed = False
@@ -106,6 +107,8 @@ class Proxy:
                 sink.sendall(data)
                 if counted:
                     self._count(len(data))
+                else:
+                    self.received_bytes += len(data)
         except OSError:
             for end in pair:
                 _reset(end)

@@ -110,7 +110,7 @@ void fake_agent_begin(struct fake_agent *agent, enum blx_pass pass)
         .begin = {.pass = pass, .full_bytes = pass == BLX_PASS_FULL ? FAKE_VOLUME_BYTES : 0},
     };
     fake_agent_send(agent, &begin);
-    agent->seq = pass == BLX_PASS_FULL ? 0 : agent->state.durable_seq;
+    agent->seq = pass == BLX_PASS_RESUME ? agent->state.durable_seq : 0;
 }
 
 struct fake_agent *fake_agent_online(const struct fake_site *site, const char *agent_id)

@@ -339,7 +339,7 @@ static void another_size_or_disk_needs_a_full_pass(void **state)
     first_checkpoint(f, 1);
     f->sda.info.size_bytes -= TEST_BLOCK_BYTES;
     open_session(f, 1);
-    check_reason(f, "size changed");
+    check_reason(f, "shrank");
     f->sda.info.size_bytes += TEST_BLOCK_BYTES;
     strcpy(f->sda.info.identity, "another");
     open_session(f, 1);

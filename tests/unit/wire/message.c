@@ -50,10 +50,29 @@ static const struct blx_message examples[] = {
                 .device = "/dev/disk/by-id/ata-X:1",
                 .identity = "S3Z9NB0K"}},
     {.type = BLX_MESSAGE_VOLUME_STATE,
-     .volume_state = {.volume = 1, .generation = SEQ16, .durable_seq = 4711}},
+     .volume_state = {.volume = 1,
+                      .generation = SEQ16,
+                      .durable_seq = 4711,
+                      .image_bytes = 1099511627264,
+                      .reason = "its size changed"}},
     {.type = BLX_MESSAGE_BEGIN,
      .begin = {.volume = 1, .pass = BLX_PASS_FULL, .full_bytes = 123456789012}},
     {.type = BLX_MESSAGE_ACK, .ack = {.volume = 1, .durable_seq = 4712}},
+    {.type = BLX_MESSAGE_DIGEST_REQUEST,
+     .digest_request = {.volume = 1,
+                        .request = 0x2122232425262728,
+                        .fresh = true,
+                        .blocks_per_digest = 200,
+                        .first_block = 0x3132333435,
+                        .extent_count = 3,
+                        .extents = {{0, 300}, {0xfffe, 7}, {1, 0x102}}}},
+    {.type = BLX_MESSAGE_DIGESTS,
+     .digests = {.volume = 1,
+                 .request = 0x2122232425262728,
+                 .digest_bytes = 16,
+                 .count = 2,
+                 .bytes = "sixteen bytes onsixteen more two"}},
+    {.type = BLX_MESSAGE_RESCAN_REQUEST, .rescan_request = {.text = "asked for by hand"}},
     {.type = BLX_MESSAGE_CHECKPOINT_REQUEST, .checkpoint_request = {.request = 0x1122334455667788}},
     {.type = BLX_MESSAGE_CHECKPOINT,
      .checkpoint = {.request = 0x1122334455667788,
@@ -74,6 +93,7 @@ static const struct blx_message examples[] = {
                 .done_bytes = 8192,
                 .total_bytes = 1048576,
                 .missed_events = 5,
+                .eta_seconds = 90061,
                 .reason = "no generation is known here"}},
     {.type = BLX_MESSAGE_PING},
     {.type = BLX_MESSAGE_ERROR,
@@ -83,6 +103,7 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_CONTROL_DONE,
      .control_done = {.ok = true, .timestamp = 20261122203602, .text = "taken"}},
     {.type = BLX_MESSAGE_CONTROL_STATUS},
+    {.type = BLX_MESSAGE_CONTROL_RESCAN, .control_rescan = {.agent_id = "web2"}},
     {.type = BLX_MESSAGE_CONTROL_AGENT,
      .control_agent = {.agent_id = "web1",
                        .peer = "[2001:db8::1]:40012",
@@ -169,13 +190,20 @@ static void message_decodes_to_the_fields_that_were_encoded(void **state)
     assert_int_equal(back.checkpoint.last_seq[2], 0);
     assert_int_equal(back.checkpoint.freeze_ns, 43000000);
     assert_int_equal(back.checkpoint.consistency, BLX_CONSISTENCY_CRASH);
-    assert_string_equal(back.checkpoint.note, examples[7].checkpoint.note);
+    assert_string_equal(back.checkpoint.note, example_of(BLX_MESSAGE_CHECKPOINT)->checkpoint.note);
     decode_all(buffer, encode(example_of(BLX_MESSAGE_HELLO), buffer), &back, NULL);
     assert_string_equal(back.hello.agent_id, "web1");
     assert_int_equal(back.hello.version_max, 3);
     decode_all(buffer, encode(example_of(BLX_MESSAGE_CONTROL_AGENT), buffer), &back, NULL);
     assert_string_equal(back.control_agent.peer, "[2001:db8::1]:40012");
     assert_string_equal(back.control_agent.status.reason, "none");
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_DIGEST_REQUEST), buffer), &back, NULL);
+    assert_true(back.digest_request.fresh);
+    assert_int_equal(back.digest_request.extents[1].gap_blocks, 0xfffe);
+    assert_int_equal(back.digest_request.extents[2].block_count, 0x102);
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_DIGESTS), buffer), &back, NULL);
+    assert_memory_equal(back.digests.bytes, "sixteen bytes onsixteen more two", 32);
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_CONTROL_AGENT), buffer), &back, NULL);
     assert_int_equal(back.control_agent.received_bytes, 70002);
 }
 
@@ -305,10 +333,33 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_VOLUME_STATE, 4, 1, "reserved");
     refuse(BLX_MESSAGE_BEGIN, 0, 200, "index");
     refuse(BLX_MESSAGE_BEGIN, 4, 0, "pass");
-    refuse(BLX_MESSAGE_BEGIN, 4, 3, "pass");
+    refuse(BLX_MESSAGE_VOLUME_STATE, 32, 1, "size of a disk");
+    refuse(BLX_MESSAGE_VOLUME_STATE, 39, 0x80, "size of a disk");
+    refuse(BLX_MESSAGE_VOLUME_STATE, 40, 7, "reason");
+    refuse(BLX_MESSAGE_BEGIN, 4, 4, "pass");
+    refuse(BLX_MESSAGE_BEGIN, 4, 3, "rescan");
     refuse(BLX_MESSAGE_BEGIN, 4, 1, "resume");
     refuse(BLX_MESSAGE_ACK, 0, 64, "index");
     refuse(BLX_MESSAGE_ACK, 7, 1, "reserved");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 0, 64, "index");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 4, 2, "flags");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 22, 0xff, "first block");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 24, 0, "blocks in a digest");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 25, 2, "blocks in a digest");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 24, 1, "too many digests");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 28, 2, "does not fit");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 29, 3, "number of extents");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 32, 1, "first extent");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 38, 0, "empty");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 43, 0x40, "too many blocks");
+    refuse(BLX_MESSAGE_DIGESTS, 0, 64, "index");
+    refuse(BLX_MESSAGE_DIGESTS, 4, 17, "size of its digests");
+    refuse(BLX_MESSAGE_DIGESTS, 4, 32, "does not fit");
+    refuse(BLX_MESSAGE_DIGESTS, 16, 129, "number of digests");
+    refuse(BLX_MESSAGE_DIGESTS, 16, 0, "number of digests");
+    refuse(BLX_MESSAGE_DIGESTS, 20, 1, "reserved");
+    refuse(BLX_MESSAGE_RESCAN_REQUEST, 3, 7, "reason");
+    refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "does not fit");
@@ -317,8 +368,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CHECKPOINT_DONE, 15, 1, "timestamp");
     refuse(BLX_MESSAGE_CHECKPOINT_FAILED, 8, 0x7f, "reason");
     refuse(BLX_MESSAGE_STATUS, 0, 0, "state");
-    refuse(BLX_MESSAGE_STATUS, 0, 4, "state");
-    refuse(BLX_MESSAGE_STATUS, 5, 4, "reserved");
+    refuse(BLX_MESSAGE_STATUS, 0, 5, "state");
     refuse(BLX_MESSAGE_STATUS, 41, 0xc2, "reason");
     refuse(BLX_MESSAGE_ERROR, 255, 'x', "text");
     refuse(BLX_MESSAGE_CONTROL_CHECKPOINT, 0, '.', "agent ID");
@@ -328,7 +378,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_DONE, 16, 7, "text");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 72, 7, "peer");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 328, 4, "state");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 328, 5, "state");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 632, 3, "consistency");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 636, 65, "number of volumes");
 }
@@ -410,6 +460,7 @@ static void names_of_states_are_those_of_the_design(void **state)
     assert_string_equal(blx_agent_state_name(BLX_AGENT_FULL_SYNC), "FULL SYNC");
     assert_string_equal(blx_agent_state_name(BLX_AGENT_LIVE), "LIVE");
     assert_string_equal(blx_agent_state_name(BLX_AGENT_CHECKPOINT), "CHECKPOINT");
+    assert_string_equal(blx_agent_state_name(BLX_AGENT_RESCAN), "RESCAN");
 }
 
 /* Vectors: hex digits with white space, and comments from '#' to the line's end. */

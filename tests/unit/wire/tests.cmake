@@ -1,3 +1,4 @@
+blx_unit_test(wire/digest)
 blx_unit_test(wire/frame)
 blx_unit_test(wire/message)
 blx_unit_test(wire/conn)

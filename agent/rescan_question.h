@@ -1,0 +1,63 @@
+/*
+ * A question of a rescan: which blocks are asked for, our own digests of them, and what to do where
+ * the dispatcher's are others. Made, read and judged without a connection, so that it can be tested
+ * without one.
+ *
+ * Threads: the session's control thread. Reading blocks on the disk.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/pipeline.h"
+#include "agent/volume.h"
+#include "wire/digest.h"
+
+struct blx_session_answer;
+
+struct blx_question {
+    struct blx_volume *volume; /* borrowed */
+    struct blx_digest_request request;
+    struct blx_digests mine;
+    struct blx_session_answer *answer; /* borrowed: where the answer will be */
+};
+
+/* The blocks of a piece that is compared first: 1 MiB. */
+uint32_t blx_question_piece_blocks(unsigned block_shift);
+
+/*
+ * The next blocks of `wanted` at or after *cursor and before `end_block`, and moves *cursor behind
+ * them. False where there are none. `question` may hold anything before.
+ */
+bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64_t end_block,
+                       uint64_t *cursor, struct blx_question *question);
+
+/* Where in a question blx_question_refine() is; begins as zero. */
+struct blx_question_cursor {
+    uint32_t extent;
+    uint32_t block;       /* within the extent */
+    uint32_t index;       /* within the question's sequence */
+    uint64_t start_block; /* of the extent; not known yet where `block` is 0 */
+    uint64_t end_block;   /* of the extent before */
+};
+
+/* The next question, block by block, about the pieces of `question` that differ; false where there
+ * are no more. */
+bool blx_question_refine(const struct blx_question *question, const struct blx_digests *theirs,
+                         struct blx_question_cursor *cursor, struct blx_question *fine);
+
+struct blx_question_reader;
+
+/* Buffers for reading, 8 MiB. */
+int blx_question_reader_new(struct blx_pipeline *pipeline, struct blx_question_reader **reader,
+                            struct blx_error *err);
+void blx_question_reader_free(struct blx_question_reader *reader);
+
+/* Reads the question's blocks and makes our digests; what cannot be read is spoiled, and so
+ * differs. */
+int blx_question_read(struct blx_question_reader *reader, struct blx_question *question,
+                      struct blx_error *err);
+
+/* Marks the blocks of every piece that differs as pending. How many. */
+uint64_t blx_question_mark(const struct blx_question *question, const struct blx_digests *theirs);

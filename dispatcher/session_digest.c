@@ -1,0 +1,138 @@
+/*
+ * A rescan as the dispatcher sees it: digests of the image that the store has of a volume. The
+ * image is opened at the first request and kept until the agent has said that it is past its
+ * rescan, a checkpoint is committed, or another volume's turn has come.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "dispatcher/pulse.h"
+#include "dispatcher/session_private.h"
+#include "store/image.h"
+#include "wire/digest.h"
+
+enum { READ_BYTES = 256 * 1024 };
+
+void blx_session_close_image(struct blx_session *session)
+{
+    blx_image_close(session->image.image);
+    session->image.image = NULL;
+}
+
+/* What cannot be read at all can only be replaced: the next session is told to send everything. */
+static int open_failed(struct blx_session *session, uint32_t volume, int rc, struct blx_error *err)
+{
+    if (rc != -EBADMSG)
+        return blx_session_store_result(session, rc);
+    blx_log_error("agent '%s': the image of %s cannot be read: %s: a full pass follows",
+                  session->agent_id, session->volumes[volume].name, err->message);
+    rc = blx_agent_writer_distrust(session->writer, volume, err);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    return blx_error_set(err, -EIO, "what is stored of %s is damaged: connect again",
+                         session->volumes[volume].name);
+}
+
+static int open_image(struct blx_session *session, const struct blx_digest_request *request,
+                      struct blx_error *err)
+{
+    struct blx_session_image *held = &session->image;
+    if (held->image != NULL && held->volume == request->volume && !request->fresh)
+        return 0;
+    blx_session_close_image(session);
+    int rc = blx_agent_writer_image(session->writer, request->volume, &held->image, err);
+    if (rc < 0)
+        return open_failed(session, request->volume, rc, err);
+    held->volume = request->volume;
+    held->damage_logged = false;
+    return 0;
+}
+
+/* One run of blocks, as much of it as the buffer holds at once. */
+static int digest_run(struct blx_session *session, struct blx_digester *digester, uint64_t block,
+                      uint32_t count, uint8_t *buffer, struct blx_error *err)
+{
+    struct blx_session_image *held = &session->image;
+    struct blx_error damage = {0};
+    int rc = blx_image_read(held->image, block, count, buffer, &damage);
+    if (rc == -EBADMSG && count > 1) {
+        /* Only the damaged blocks count as different, not their neighbours. */
+        unsigned shift = blx_image_block_shift(held->image);
+        rc = 0;
+        for (uint32_t i = 0; rc == 0 && i < count; i++)
+            rc = digest_run(session, digester, block + i, 1, buffer + ((size_t)i << shift), err);
+        return rc;
+    }
+    if (rc == -EBADMSG && !held->damage_logged)
+        blx_log_error("agent '%s': %s: %s: what is damaged is fetched again", session->agent_id,
+                      session->volumes[held->volume].name, damage.message);
+    if (rc == -EBADMSG)
+        held->damage_logged = true;
+    else if (rc < 0)
+        return blx_error_set(err, rc, "%s", damage.message);
+    return blx_digester_add(digester, rc == 0 ? buffer : NULL, count, err);
+}
+
+static int digest_all(struct blx_session *session, const struct blx_digest_request *request,
+                      struct blx_digester *digester, struct blx_digests *digests,
+                      struct blx_error *err)
+{
+    unsigned shift = blx_image_block_shift(session->image.image);
+    uint32_t most = READ_BYTES >> shift;
+    BLX_CLEANUP_FREE uint8_t *buffer = malloc(READ_BYTES);
+    if (buffer == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+    blx_digester_begin(digester, request, shift, digests);
+    uint64_t block = request->first_block;
+    int rc = 0;
+    for (uint32_t i = 0; i < request->extent_count; i++) {
+        block += request->extents[i].gap_blocks;
+        for (uint32_t left = request->extents[i].block_count; rc == 0 && left > 0;) {
+            uint32_t count = left < most ? left : most;
+            rc = digest_run(session, digester, block, count, buffer, err);
+            block += count;
+            left -= count;
+        }
+    }
+    return rc < 0 ? rc : blx_digester_end(digester, err);
+}
+
+static int answer(struct blx_session *session, const struct blx_digest_request *request,
+                  struct blx_message *message, struct blx_error *err)
+{
+    uint64_t size = blx_image_size_bytes(session->image.image);
+    unsigned shift = blx_image_block_shift(session->image.image);
+    uint64_t blocks = (size >> shift) + ((size & ((UINT64_C(1) << shift) - 1)) != 0);
+    if (blx_digest_request_end(request) > blocks)
+        return blx_session_protest(err, "DIGEST_REQUEST asks for blocks behind the end of %s",
+                                   session->volumes[request->volume].name);
+    struct blx_digester *digester = NULL;
+    int rc = blx_digester_new(&digester, err);
+    if (rc == 0)
+        rc = digest_all(session, request, digester, &message->digests, err);
+    blx_digester_free(digester);
+    return rc;
+}
+
+int blx_session_digest(struct blx_session *session, const struct blx_digest_request *request,
+                       struct blx_error *err)
+{
+    if (request->volume >= session->volume_count || session->volumes[request->volume].pass == 0)
+        return blx_session_protest(
+            err, "DIGEST_REQUEST for volume number %" PRIu32 ", which has not begun",
+            request->volume);
+    struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
+    struct blx_pulse pulse;
+    /* A long chain's indexes, or many scattered blocks of an old disk, take their time. */
+    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    int rc = open_image(session, request, err);
+    if (rc == 0)
+        rc = answer(session, request, &message, err);
+    blx_pulse_stop(&pulse);
+    if (rc == 0) /* opening has sealed, and so synced, what had arrived: this acknowledges it */
+        rc = blx_session_sync(session, err);
+    return rc < 0 ? rc : blx_session_send(session, &message, err);
+}

@@ -1,0 +1,205 @@
+#include "store/image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "store/agent_writer.h"
+
+/* An unpacked frame. */
+struct cached_frame {
+    uint8_t *data; /* owned; NULL: the slot is free */
+    uint32_t segment;
+    uint64_t offset;
+    uint64_t data_bytes;
+    uint64_t used; /* when it was used last, by the image's count of uses */
+};
+
+struct blx_image {
+    struct blx_restore_plan plan; /* the index is sorted by block, the zero entries are in it */
+    struct cached_frame frames[BLX_IMAGE_FRAMES];
+    uint64_t uses;
+    uint8_t *packed; /* owned; BLX_FRAME_MAX_BYTES */
+};
+
+int blx_image_new(struct blx_restore_plan *plan, struct blx_image **image, struct blx_error *err)
+{
+    struct blx_image *made = calloc(1, sizeof(*made));
+    uint8_t *packed = malloc(BLX_FRAME_MAX_BYTES);
+    if (made == NULL || packed == NULL || blx_index_flatten(&plan->index) < 0) {
+        free(made);
+        free(packed);
+        return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+    }
+    made->packed = packed;
+    made->plan = *plan;
+    *plan = (struct blx_restore_plan){0};
+    *image = made;
+    return 0;
+}
+
+void blx_image_close(struct blx_image *image)
+{
+    if (image == NULL)
+        return;
+    for (size_t i = 0; i < BLX_IMAGE_FRAMES; i++)
+        free(image->frames[i].data);
+    blx_restore_plan_done(&image->plan);
+    free(image->packed);
+    free(image);
+}
+
+uint64_t blx_image_size_bytes(const struct blx_image *image)
+{
+    return image->plan.size_bytes;
+}
+
+unsigned blx_image_block_shift(const struct blx_image *image)
+{
+    return image->plan.block_shift;
+}
+
+static int unpack(struct blx_image *image, const struct blx_index_entry *entry,
+                  struct cached_frame *slot, struct blx_error *err)
+{
+    const struct blx_segment_reader *reader = image->plan.segments[entry->segment];
+    struct blx_frame frame;
+    free(slot->data);
+    slot->data = NULL;
+    int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
+                                      image->packed, &frame, err);
+    if (rc < 0)
+        return rc == -ENOMEM ? rc : -EBADMSG;
+    BLX_CLEANUP_FREE uint8_t *data = malloc(frame.data_bytes + 1);
+    if (data == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+    rc = blx_frame_unpack(&frame, data, err);
+    if (rc < 0)
+        return rc;
+    slot->data = blx_take_ptr(data);
+    slot->segment = entry->segment;
+    slot->offset = entry->frame_offset;
+    slot->data_bytes = frame.data_bytes;
+    return 0;
+}
+
+/* The frame of the entry, from the cache or in place of the one that was used longest ago. */
+static int find_frame(struct blx_image *image, const struct blx_index_entry *entry,
+                      const struct cached_frame **found, struct blx_error *err)
+{
+    struct cached_frame *oldest = &image->frames[0];
+    struct cached_frame *slot = NULL;
+    for (size_t i = 0; slot == NULL && i < BLX_IMAGE_FRAMES; i++) {
+        struct cached_frame *at = &image->frames[i];
+        if (at->data != NULL && at->segment == entry->segment && at->offset == entry->frame_offset)
+            slot = at;
+        if (at->data == NULL || (oldest->data != NULL && at->used < oldest->used))
+            oldest = at;
+    }
+    int rc = 0;
+    if (slot == NULL) {
+        slot = oldest;
+        rc = unpack(image, entry, slot, err);
+    }
+    slot->used = ++image->uses;
+    *found = slot;
+    return rc;
+}
+
+/* Blocks of one entry, `skip` blocks from its start. */
+static int read_entry(struct blx_image *image, const struct blx_index_entry *entry, uint64_t skip,
+                      uint64_t count, uint8_t *to, struct blx_error *err)
+{
+    unsigned shift = image->plan.block_shift;
+    const struct cached_frame *frame;
+    if (entry->zero) {
+        memset(to, 0, count << shift);
+        return 0;
+    }
+    int rc = find_frame(image, entry, &frame, err);
+    if (rc < 0)
+        return rc;
+    uint64_t from = (entry->data_block + skip) << shift, bytes = count << shift;
+    if (from > frame->data_bytes || bytes > frame->data_bytes - from)
+        return blx_error_set(err, -EBADMSG,
+                             "a segment is damaged: its index points behind a frame's data");
+    memcpy(to, frame->data + from, bytes);
+    return 0;
+}
+
+int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void *buffer,
+                   struct blx_error *err)
+{
+    uint8_t *to = buffer;
+    uint64_t end = block + count;
+    while (block < end) {
+        const struct blx_index_entry *entry = blx_index_find(&image->plan.index, block);
+        uint64_t start = entry == NULL ? end : entry->extent.start_block;
+        uint64_t part_end = end;
+        int rc = 0;
+        if (start > block) { /* a hole up to the entry */
+            part_end = start < end ? start : end;
+            memset(to, 0, (part_end - block) << image->plan.block_shift);
+        } else {
+            uint64_t entry_end = start + entry->extent.block_count;
+            part_end = entry_end < end ? entry_end : end;
+            rc = read_entry(image, entry, block - start, part_end - block, to, err);
+        }
+        if (rc < 0)
+            return rc;
+        to += (part_end - block) << image->plan.block_shift;
+        block = part_end;
+    }
+    return 0;
+}
+
+static int add_all(struct blx_agent_writer *writer, const struct blx_volume *volume,
+                   struct blx_restore_plan *plan, struct blx_error *err)
+{
+    plan->size_bytes = volume->info.size_bytes;
+    plan->block_shift = volume->info.block_shift;
+    for (size_t i = volume->pending_count; i > 0; i--) {
+        int rc = blx_restore_plan_add_segment(plan, volume->dir, volume->pending[i - 1].number,
+                                              plan->size_bytes, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (volume->file.full_since != 0)
+        return 0;
+    return blx_restore_plan_add_chain(&writer->store, writer->agent_id, writer->last_timestamp,
+                                      volume->info.name, plan, err);
+}
+
+int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,
+                           struct blx_image **image, struct blx_error *err)
+{
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc < 0)
+        return rc;
+    if (number >= writer->volume_count || !writer->volumes[number]->begun)
+        return blx_error_set(err, -EPROTO, "there is no image of the volume number %u", number);
+    struct blx_volume *volume = writer->volumes[number];
+    rc = blx_volume_seal_frames(volume, err);
+    if (rc < 0)
+        return blx_agent_writer_fail(writer, rc);
+    BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan plan = {0};
+    rc = add_all(writer, volume, &plan, err);
+    return rc < 0 ? rc : blx_image_new(&plan, image, err);
+}
+
+int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
+                              struct blx_error *err)
+{
+    int rc = blx_agent_writer_check(writer, err);
+    if (rc < 0)
+        return rc;
+    struct blx_volume *volume = writer->volumes[number];
+    struct blx_volume_file file = volume->file;
+    file.generation = (struct blx_generation){0};
+    rc = blx_volume_file_write(volume->dir, &file, err);
+    if (rc < 0)
+        return blx_agent_writer_fail(writer, rc);
+    volume->file = file;
+    return 0;
+}

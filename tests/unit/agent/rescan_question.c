@@ -1,0 +1,280 @@
+/* Which blocks a rescan asks for, what it makes of the answers, and that it marks just what
+ * differs. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/rescan_question.h"
+#include "base/bitmap.h"
+#include "fake_volume.h"
+
+enum { WORDS = (FAKE_BLOCKS + 63) / 64 };
+
+struct fixture {
+    struct fake_volume fake;
+    struct blx_pipeline *pipeline;
+    struct blx_question_reader *reader;
+    uint64_t wanted[WORDS];
+    uint8_t theirs[FAKE_BLOCKS]; /* what the dispatcher has: each block is of one byte */
+    uint8_t mine[FAKE_BLOCKS];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    fake_volume_make(&f->fake, 512);
+    assert_int_equal(blx_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
+    assert_int_equal(blx_question_reader_new(f->pipeline, &f->reader, NULL), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    blx_question_reader_free(f->reader);
+    blx_pipeline_stop(f->pipeline);
+    fake_volume_remove(&f->fake);
+    free(f);
+    return 0;
+}
+
+static void write_block(struct fixture *f, uint64_t block, uint8_t byte)
+{
+    fake_volume_write(&f->fake, block, byte);
+    f->mine[block] = byte;
+}
+
+/* The dispatcher's side of a question: no shared code but the digester. */
+static void answer(const struct fixture *f, const struct blx_digest_request *request,
+                   struct blx_digests *digests)
+{
+    struct blx_digester *digester;
+    uint8_t data[FAKE_BLOCK_BYTES];
+    assert_int_equal(blx_digester_new(&digester, NULL), 0);
+    blx_digester_begin(digester, request, 12, digests);
+    uint64_t block = request->first_block;
+    for (uint32_t i = 0; i < request->extent_count; i++) {
+        block += request->extents[i].gap_blocks;
+        for (uint32_t n = 0; n < request->extents[i].block_count; n++, block++) {
+            memset(data, f->theirs[block], sizeof(data));
+            if (block == FAKE_BLOCKS - 1) /* the device ends within it */
+                memset(data + sizeof(data) - 512, 0, 512);
+            assert_int_equal(blx_digester_add(digester, data, 1, NULL), 0);
+        }
+    }
+    assert_int_equal(blx_digester_end(digester, NULL), 0);
+    blx_digester_free(digester);
+}
+
+/* What goes out must be what the other side accepts. */
+static void check_encodes(const struct blx_question *question)
+{
+    uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
+    size_t length;
+    struct blx_message message = {.type = BLX_MESSAGE_DIGEST_REQUEST,
+                                  .digest_request = question->request};
+    assert_int_equal(blx_message_encode(&message, buffer, sizeof(buffer), &length), 0);
+}
+
+/* A whole rescan without a connection; returns how many blocks it marked. */
+static uint64_t rescan(struct fixture *f, uint64_t end_block, unsigned *questions)
+{
+    struct blx_question *question = calloc(2, sizeof(*question));
+    struct blx_question *fine = question + 1;
+    uint64_t cursor = 0, marked = 0;
+    *questions = 0;
+    while (blx_question_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
+        struct blx_digests theirs, fine_theirs;
+        struct blx_question_cursor at = {0};
+        check_encodes(question);
+        assert_int_equal(blx_digest_request_end(&question->request), cursor);
+        assert_int_equal(blx_question_read(f->reader, question, NULL), 0);
+        answer(f, &question->request, &theirs);
+        (*questions)++;
+        while (blx_question_refine(question, &theirs, &at, fine)) {
+            check_encodes(fine);
+            assert_int_equal(blx_question_read(f->reader, fine, NULL), 0);
+            answer(f, &fine->request, &fine_theirs);
+            marked += blx_question_mark(fine, &fine_theirs);
+            (*questions)++;
+        }
+    }
+    free(question);
+    return marked;
+}
+
+static void check_marks(const struct fixture *f, uint64_t end_block)
+{
+    for (uint64_t block = 0; block < FAKE_BLOCKS; block++) {
+        bool differs = block < end_block && blx_bitmap_test(f->wanted, block) &&
+                       f->mine[block] != f->theirs[block];
+        if (blx_bitmap_test(f->fake.volume.ledger.pending, block) != differs)
+            fail_msg("block %llu is %smarked", (unsigned long long)block, differs ? "not " : "");
+    }
+}
+
+static void what_is_equal_is_asked_once_and_not_marked(void **state)
+{
+    struct fixture *f = *state;
+    unsigned questions;
+    blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
+    write_block(f, 17, 3);
+    f->theirs[17] = 3;
+    assert_int_equal(rescan(f, FAKE_BLOCKS, &questions), 0);
+    assert_int_equal(questions, 1);
+    check_marks(f, FAKE_BLOCKS);
+}
+
+static void just_what_differs_is_marked(void **state)
+{
+    struct fixture *f = *state;
+    unsigned questions;
+    blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
+    write_block(f, 0, 1);
+    write_block(f, 255, 2);
+    write_block(f, 256, 3);
+    write_block(f, FAKE_BLOCKS - 1, 4);
+    f->theirs[600] = 9;
+    assert_int_equal(rescan(f, FAKE_BLOCKS, &questions), 5);
+    check_marks(f, FAKE_BLOCKS);
+}
+
+static void nothing_behind_the_end_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    unsigned questions;
+    blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
+    write_block(f, 299, 1);
+    write_block(f, 300, 2);
+    assert_int_equal(rescan(f, 300, &questions), 1);
+    check_marks(f, 300);
+}
+
+static void random_disks_are_told_apart_block_by_block(void **state)
+{
+    struct fixture *f = *state;
+    unsigned questions;
+    srandom(5);
+    for (int round = 0; round < 12; round++) {
+        memset(f->fake.volume.ledger.pending, 0, sizeof(f->wanted));
+        for (uint64_t block = 0; block < FAKE_BLOCKS; block++) {
+            bool wanted = round % 3 == 0 || random() % 3 != 0;
+            (wanted ? blx_bitmap_set : blx_bitmap_clear)(f->wanted, (struct blx_extent){block, 1});
+            if (random() % (1 + round * 7) == 0)
+                write_block(f, block, (uint8_t)(random() % 3));
+            bool differs = random() % (2 + round) == 0;
+            f->theirs[block] = (uint8_t)(differs ? random() % 3 : f->mine[block]);
+        }
+        rescan(f, FAKE_BLOCKS, &questions);
+        check_marks(f, FAKE_BLOCKS);
+    }
+}
+
+/* Extents that are too many or too far apart for one message go into several. */
+static void a_scattered_bitmap_is_asked_whole(void **state)
+{
+    struct fixture *f = *state;
+    enum { MANY = 400000 };
+    uint64_t *wanted = calloc(blx_bitmap_words(MANY), sizeof(*wanted));
+    struct blx_question *question = calloc(1, sizeof(*question));
+    for (uint64_t block = 0; block < 3000; block += 2)
+        blx_bitmap_set(wanted, (struct blx_extent){block, 1});
+    blx_bitmap_set(wanted, (struct blx_extent){200000, 40000});
+    blx_bitmap_set(wanted, (struct blx_extent){MANY - 1, 1});
+    uint64_t expected = blx_bitmap_count(wanted, MANY), cursor = 0;
+    while (blx_question_next(&f->fake.volume, wanted, MANY, &cursor, question)) {
+        uint64_t block = question->request.first_block;
+        check_encodes(question);
+        for (uint32_t i = 0; i < question->request.extent_count; i++) {
+            const struct blx_digest_extent *extent = &question->request.extents[i];
+            block += extent->gap_blocks;
+            for (uint32_t n = 0; n < extent->block_count; n++, block++)
+                assert_true(blx_bitmap_test(wanted, block));
+            blx_bitmap_clear(wanted,
+                             (struct blx_extent){block - extent->block_count, extent->block_count});
+            expected -= extent->block_count;
+        }
+    }
+    assert_int_equal(expected, 0);
+    assert_int_equal(blx_bitmap_count(wanted, MANY), 0);
+    free(question);
+    free(wanted);
+}
+
+/* A device that has become smaller under us, or has bad sectors. */
+static void what_cannot_be_read_counts_as_different(void **state)
+{
+    struct fixture *f = *state;
+    unsigned questions;
+    blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
+    assert_int_equal(ftruncate(f->fake.volume.device.fd, 500 * FAKE_BLOCK_BYTES), 0);
+    uint64_t marked = rescan(f, FAKE_BLOCKS, &questions);
+    assert_in_range(marked, 500, 564); /* what is read in one go is lost in one go */
+    assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, FAKE_BLOCKS - 1));
+    assert_false(blx_bitmap_test(f->fake.volume.ledger.pending, 400));
+}
+
+static void a_rescan_ends_as_a_pass_of_what_it_found(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_volume *volume = &f->fake.volume;
+    struct blx_ledger_head *head = volume->ledger.head;
+    blx_volume_begin_rescan(volume, 700, "a reboot");
+    assert_true(head->rescan_active);
+    assert_int_equal(head->rescan_cursor_block, 0);
+    assert_int_equal(head->rescan_end_block, 700);
+    blx_bitmap_set(volume->ledger.pending, (struct blx_extent){5, 3});
+    blx_volume_end_rescan(volume);
+    assert_false(head->rescan_active);
+    assert_int_equal(head->pass_total_blocks, 3);
+    assert_true(head->pass_is_rescan);
+    assert_string_equal(head->pass_reason, "a reboot");
+    blx_volume_end_pass(volume);
+    assert_int_equal(head->pass_total_blocks, 0);
+    assert_false(head->pass_is_rescan);
+    /* A full pass that is under way stays one; a new one needs no rescan. */
+    blx_volume_mark_all(volume, NULL, "first sync");
+    blx_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
+    blx_volume_end_rescan(volume);
+    assert_false(head->pass_is_rescan);
+    assert_string_equal(head->pass_reason, "first sync");
+    blx_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
+    blx_volume_mark_all(volume, NULL, "another disk");
+    assert_false(head->rescan_active);
+}
+
+static void marking_from_a_block_leaves_those_before_it(void **state)
+{
+    struct fixture *f = *state;
+    blx_bitmap_set(f->wanted, (struct blx_extent){100, 300});
+    blx_bitmap_set(f->wanted, (struct blx_extent){FAKE_BLOCKS - 1, 1});
+    blx_volume_mark_from(&f->fake.volume, f->wanted, 250);
+    for (uint64_t block = 0; block < FAKE_BLOCKS; block++)
+        assert_int_equal(blx_bitmap_test(f->fake.volume.ledger.pending, block),
+                         (block >= 250 && block < 400) || block == FAKE_BLOCKS - 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_equal_is_asked_once_and_not_marked),
+        TEST(just_what_differs_is_marked),
+        TEST(nothing_behind_the_end_is_asked),
+        TEST(random_disks_are_told_apart_block_by_block),
+        TEST(a_scattered_bitmap_is_asked_whole),
+        TEST(what_cannot_be_read_counts_as_different),
+        TEST(a_rescan_ends_as_a_pass_of_what_it_found),
+        TEST(marking_from_a_block_leaves_those_before_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,268 @@
+/* A rescan as an agent sees it, over a real connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake_agent.h"
+#include "wire/digest.h"
+
+static int setup(void **state)
+{
+    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fake_site_stop(*state);
+    return 0;
+}
+
+static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent)
+{
+    struct blx_registry_waiter waiter;
+    fake_site_ask(site, "web1", &waiter);
+    blx_timestamp timestamp = fake_agent_checkpoint(agent);
+    assert_true(fake_site_outcome(site, &waiter).ok);
+    return timestamp;
+}
+
+/* Blocks 10 to 29 and 100 to 104, in pieces of `piece`. */
+static struct blx_digest_request request_of(uint32_t piece, bool fresh)
+{
+    static uint64_t number = 40;
+    return (struct blx_digest_request){
+        .request = ++number,
+        .fresh = fresh,
+        .blocks_per_digest = piece,
+        .first_block = 10,
+        .extent_count = 2,
+        .extents = {{0, 20}, {70, 5}},
+    };
+}
+
+static void send_request(struct fake_agent *agent, const struct blx_digest_request *request)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_DIGEST_REQUEST, .digest_request = *request};
+    fake_agent_send(agent, &message);
+}
+
+static struct blx_digests digests_of_disk(const struct fake_agent *agent,
+                                          const struct blx_digest_request *request)
+{
+    struct blx_digester *digester;
+    struct blx_digests digests;
+    assert_int_equal(blx_digester_new(&digester, NULL), 0);
+    blx_digester_begin(digester, request, 12, &digests);
+    blx_digester_add(digester, agent->disk + 10 * FAKE_BLOCK_BYTES, 20, NULL);
+    blx_digester_add(digester, agent->disk + 100 * FAKE_BLOCK_BYTES, 5, NULL);
+    assert_int_equal(blx_digester_end(digester, NULL), 0);
+    blx_digester_free(digester);
+    return digests;
+}
+
+/* Past acknowledgements, the last of which is remembered. */
+static uint64_t acked_seq;
+
+static struct blx_digests take_digests(struct fake_agent *agent)
+{
+    struct blx_message message;
+    do {
+        assert_int_equal(blx_conn_recv(agent->conn, FAKE_RECV_MS, &message, NULL), 0);
+        if (message.type == BLX_MESSAGE_ACK)
+            acked_seq = message.ack.durable_seq;
+    } while (message.type == BLX_MESSAGE_ACK || message.type == BLX_MESSAGE_PING);
+    assert_int_equal(message.type, BLX_MESSAGE_DIGESTS);
+    return message.digests;
+}
+
+/* How many digests differ from those of what the agent has sent. */
+static unsigned count_different(struct fake_agent *agent, uint32_t piece, bool fresh)
+{
+    struct blx_digest_request request = request_of(piece, fresh);
+    send_request(agent, &request);
+    struct blx_digests theirs = take_digests(agent), mine = digests_of_disk(agent, &request);
+    assert_int_equal(theirs.request, request.request);
+    assert_int_equal(theirs.count, mine.count);
+    unsigned different = 0;
+    for (uint32_t i = 0; i < mine.count; i++)
+        different += !blx_digests_equal(&mine, &theirs, i);
+    return different;
+}
+
+static void digests_are_those_of_checkpoint_and_later_frames(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    checkpoint(*state, agent);
+    fake_agent_write(agent, 12, 3, 0x11);
+    fake_agent_write(agent, 101, 1, 0x12);
+    assert_int_equal(count_different(agent, 8, true), 0);
+    assert_int_equal(count_different(agent, 1, false), 0);
+    assert_int_equal(acked_seq, agent->seq); /* although the segment was sealed on the way */
+    fake_agent_close(agent);
+}
+
+/* FRESH makes the image anew; without it one that is open stays. */
+static void later_frames_are_in_a_fresh_image(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    assert_int_equal(count_different(agent, 8, true), 0);
+    fake_agent_write(agent, 13, 1, 0xbb);
+    assert_int_equal(count_different(agent, 1, false), 1);
+    assert_int_equal(count_different(agent, 1, true), 0);
+    fake_agent_write(agent, 14, 1, 0xcc);
+    checkpoint(*state, agent);
+    assert_int_equal(count_different(agent, 1, false), 0);
+    fake_agent_close(agent);
+}
+
+static void status_of_another_state_lets_go_of_the_image(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    assert_int_equal(count_different(agent, 8, true), 0);
+    fake_agent_write(agent, 13, 1, 0xbb);
+    struct blx_message status = {.type = BLX_MESSAGE_STATUS, .status.state = BLX_AGENT_RESCAN};
+    fake_agent_send(agent, &status);
+    assert_int_equal(count_different(agent, 1, false), 1);
+    status.status.state = BLX_AGENT_LIVE;
+    fake_agent_send(agent, &status);
+    assert_int_equal(count_different(agent, 1, false), 0);
+    fake_agent_close(agent);
+}
+
+static void another_generation_rescans_and_goes_on(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    checkpoint(*state, agent);
+    fake_agent_write(agent, 11, 1, 0xab);
+    fake_agent_wait_durable(agent, agent->seq);
+    struct fake_agent *anew = fake_agent_connect(*state, "web1", NULL);
+    memcpy(anew->disk, agent->disk, sizeof(anew->disk));
+    fake_agent_close(agent);
+    fake_agent_greet(anew, "web1");
+    assert_int_equal(anew->state.image_bytes, FAKE_VOLUME_BYTES);
+    fake_agent_begin(anew, BLX_PASS_RESCAN);
+    assert_int_equal(count_different(anew, 8, true), 0);
+    fake_agent_write(anew, 12, 1, 0xac);
+    checkpoint(*state, anew);
+    assert_int_equal(count_different(anew, 1, true), 0);
+    fake_agent_close(anew);
+}
+
+static void requests_that_make_no_sense_end_the_session(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    struct blx_digest_request request = request_of(8, true);
+    request.first_block = FAKE_VOLUME_BLOCKS - 94;
+    send_request(agent, &request);
+    fake_agent_expect_error(agent, "behind the end");
+    fake_agent_close(agent);
+    agent = fake_agent_online(*state, "web1");
+    request = request_of(8, true);
+    request.volume = 1;
+    send_request(agent, &request);
+    fake_agent_expect_error(agent, "which has not begun");
+    fake_agent_close(agent);
+    agent = fake_agent_connect(*state, "web1", NULL);
+    fake_agent_greet(agent, "web1");
+    request = request_of(8, true);
+    send_request(agent, &request);
+    fake_agent_expect_error(agent, "which has not begun");
+    fake_agent_close(agent);
+}
+
+static void flip_or_truncate(const struct fake_site *site, off_t offset, bool truncates)
+{
+    char path[256];
+    uint8_t byte;
+    snprintf(path, sizeof(path), "%s/agents/web1/volumes/vda/00000001.seg", site->data_dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (truncates) {
+        assert_int_equal(ftruncate(fd, offset), 0);
+    } else {
+        assert_int_equal(pread(fd, &byte, 1, offset), 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    }
+    close(fd);
+}
+
+static void damaged_blocks_count_as_different(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 10, 2, 0xaa);
+    fake_agent_write(agent, 12, 20, 0xbb);
+    checkpoint(*state, agent);
+    flip_or_truncate(*state, 32 + 90, false);
+    assert_int_equal(count_different(agent, 1, true), 2);
+    assert_int_equal(count_different(agent, 8, false), 1);
+    fake_agent_close(agent);
+}
+
+static void a_chain_that_cannot_be_read_leads_to_a_full_pass(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 10, 20, 0xaa);
+    checkpoint(*state, agent);
+    flip_or_truncate(*state, 80, true);
+    struct blx_digest_request request = request_of(8, true);
+    send_request(agent, &request);
+    fake_agent_expect_error(agent, "is damaged");
+    struct fake_agent *again = fake_agent_connect(*state, "web1", agent);
+    fake_agent_close(agent);
+    fake_agent_greet(again, "web1");
+    assert_int_equal(again->state.image_bytes, 0);
+    assert_true(blx_generation_is_none(&again->state.generation));
+    fake_agent_close(again);
+}
+
+static void a_rescan_by_hand_reaches_the_agent(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_error err = {0};
+    assert_int_equal(blx_registry_rescan(&site->dispatcher.registry, "web1", &err), -ENOTCONN);
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 4, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    struct blx_conn *conn = fake_site_control(site);
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_RESCAN,
+                                  .control_rescan = {.agent_id = "web1"}};
+    assert_int_equal(blx_conn_send(conn, &message, NULL), 0);
+    assert_int_equal(blx_conn_recv(conn, FAKE_RECV_MS, &message, NULL), 0);
+    assert_int_equal(message.type, BLX_MESSAGE_CONTROL_DONE);
+    assert_true(message.control_done.ok);
+    blx_conn_free(conn);
+    message = fake_agent_expect(agent, BLX_MESSAGE_RESCAN_REQUEST);
+    assert_string_equal(message.rescan_request.text, "asked for by hand");
+    fake_agent_close(agent);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(digests_are_those_of_checkpoint_and_later_frames),
+        TEST(later_frames_are_in_a_fresh_image),
+        TEST(status_of_another_state_lets_go_of_the_image),
+        TEST(another_generation_rescans_and_goes_on),
+        TEST(requests_that_make_no_sense_end_the_session),
+        TEST(damaged_blocks_count_as_different),
+        TEST(a_chain_that_cannot_be_read_leads_to_a_full_pass),
+        TEST(a_rescan_by_hand_reaches_the_agent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
