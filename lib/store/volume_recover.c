@@ -42,7 +42,8 @@ static void listing_done(struct listing *listing)
     free(listing->sealed);
 }
 
-static void set_reason(struct blx_volume *volume, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_reason(struct blx_volume *volume,
+                                                             const char *format, va_list args)
 {
     if (volume->reason[0] == '\0')
         vsnprintf(volume->reason, sizeof(volume->reason), format, args);
