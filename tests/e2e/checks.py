@@ -158,7 +158,17 @@ def check_equal(image, copy):
     """Byte for byte."""
     different = different_blocks(image, copy)
     if different:
-        raise Failure(f"{image} differs from {copy} in {len(different)} blocks: {different[:20]}")
+        raise Failure(f"{image} differs from {copy} in {len(different)} blocks ({zero_blocks(image, different)} of them zero in "
+                      f"the image, {zero_blocks(copy, different)} in the copy): {different[:200]}")
+
+
+def zero_blocks(path, blocks):
+    """How many of the blocks are zero."""
+    with open(path, "rb") as file:
+        def is_zero(block):
+            file.seek(block * BLOCK)
+            return not any(file.read(BLOCK))
+        return sum(map(is_zero, blocks))
 
 
 def tree(root):

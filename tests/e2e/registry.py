@@ -104,7 +104,8 @@ class Folder:
             run("umount", "-l", mount_point, check=False)
         for name in loops_below(self.path):
             run("losetup", "-d", f"/dev/{name}", check=False)
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not os.environ.get("BLXREP_E2E_KEEP"):  # to look at what a failed test left
+            shutil.rmtree(self.path, ignore_errors=True)
         if left:
             raise Failure("left behind: " + "; ".join(left))
 

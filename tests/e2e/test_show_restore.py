@@ -39,7 +39,8 @@ class Series(Case):
         taken = self.take_series(disk, files, 5)
         for stamp, copy in taken:
             image = self.restore("server1", stamp, self.path(f"{stamp}.img"))
-            check_equal(image, copy)
+            with self.subTest(checkpoint=stamp):
+                check_equal(image, copy)
             self.assertLessEqual(allocated_bytes(image), allocated_bytes(copy) + 4 * MIB, "zeros are holes")
         self.check_ranges([stamp for stamp, _copy in taken])
         self.check_resolving([stamp for stamp, _copy in taken])
