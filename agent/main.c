@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/session.h"
+#include "agent/control.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -133,7 +133,7 @@ static void replicate(struct blx_agent *agent)
             back_off(agent, &backoff_ms);
             continue;
         }
-        int rc = blx_session_run(agent, &lived, &error);
+        int rc = blx_control_run(agent, &lived, &error);
         reopen = rc == -ESTALE;
         if (lived)
             backoff_ms = BACKOFF_FIRST_MS;

@@ -1,10 +1,10 @@
 /*
- * A session: one connection to the dispatcher, from HELLO to its end, and the control loop that
- * sends what is marked and takes checkpoints when asked.
+ * A session: one connection to the dispatcher, and what its threads share.
  *
- *     control thread (the caller)  marks, claims, cuts; pushes jobs into the pipeline
- *     sender                       numbers and sends packed frames, keeps within the window; PING
- * and STATUS in between receiver                     acknowledgements, requests, errors
+ * - The control thread (control.h) marks, claims and cuts, and pushes jobs into the pipeline.
+ * - The sender numbers and sends packed frames and keeps within the window; PING and STATUS in
+ *   between.
+ * - The receiver takes acknowledgements, requests, digests and errors.
  *
  * When a session ends, for whatever reason, what was in flight becomes pending again; the marks
  * live in the ledger and the kernel.
@@ -64,13 +64,12 @@ struct blx_session {
     bool status_news;
 };
 
-/*
- * Connects, shakes hands, and works until the connection ends, the agent stops, or a device
- * changes. Returns the reason: 0 the agent is stopping, -ESTALE a device is not what it was,
- * -EAGAIN to be connected again at once, others: the connection's end. `*lived` says whether the
- * handshake was done.
- */
-int blx_session_run(struct blx_agent *agent, bool *lived, struct blx_error *err);
+/* Starts the sender and the receiver, after the handshake. On failure neither runs. */
+int blx_session_start(struct blx_session *session, struct blx_error *err);
+
+/* Ends both. The sender hands the jobs that are still under way back, and says GOODBYE on a
+ * connection that lives; one that does not take it in time is cut. */
+void blx_session_stop(struct blx_session *session);
 
 /* Ends the session with the reason: the first one counts. Wakes everybody. */
 void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error);

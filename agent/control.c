@@ -1,0 +1,158 @@
+#include "agent/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/checkpoint.h"
+#include "agent/rescan.h"
+#include "agent/rounds.h"
+#include "agent/session.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 10 * 1000,
+    /* A block that was not written to for this long may be sent between checkpoints; the second
+     * one where checkpoints are far apart. */
+    QUIET_MIN_MS = 500,
+    QUIET_MAX_MS = 5000,
+};
+
+static uint64_t quiet_ms(const struct blx_session *session)
+{
+    uint64_t ms = session->welcome.sync_freq_ms / 8;
+    return ms < QUIET_MIN_MS ? QUIET_MIN_MS : ms > QUIET_MAX_MS ? QUIET_MAX_MS : ms;
+}
+
+/* Waits until a checkpoint is asked for, `timeout_ms` have passed or the session ends; takes the
+ * request, 0 where there is none. */
+static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_ms)
+{
+    struct blx_agent *agent = session->agent;
+    uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
+    pthread_mutex_lock(&agent->lock);
+    while (session->rc == 0 && !agent->stopping &&
+           (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
+           blx_clock_ns() < deadline_ns)
+        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+    uint64_t request = session->committing == 0 ? session->request : 0;
+    if (request != 0)
+        session->request = 0;
+    pthread_mutex_unlock(&agent->lock);
+    return request;
+}
+
+/* Whether a look at the bitmaps would find what the last one found: nothing. On a large disk a look
+ * costs more than all else that an idle agent does. */
+static bool is_idle(struct blx_session *session)
+{
+    uint64_t events = 0;
+    for (size_t i = 0; i < session->agent->volume_count; i++) {
+        struct blx_tracker_counters counters = {0};
+        blx_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
+        events += counters.events;
+    }
+    /* A session's first look is never left out: what an earlier one left marked makes no event. */
+    bool idle = session->status.state != BLX_AGENT_OFFLINE && events == session->seen_events &&
+                session->status.dirty_bytes == 0;
+    session->seen_events = events;
+    return idle;
+}
+
+/* The dispatcher's wish for a rescan. One that is under way serves it as well. */
+static void take_rescan_order(struct blx_session *session)
+{
+    struct blx_agent *agent = session->agent;
+    char reason[BLX_TEXT_BYTES];
+    pthread_mutex_lock(&agent->lock);
+    bool asked = session->rescan_asked;
+    session->rescan_asked = false;
+    memcpy(reason, session->rescan_reason, sizeof(reason));
+    pthread_mutex_unlock(&agent->lock);
+    for (size_t i = 0; asked && i < agent->volume_count; i++) {
+        struct blx_volume *volume = &agent->volumes[i];
+        if (!volume->ledger.head->rescan_active)
+            blx_volume_begin_rescan(volume, volume->blocks, reason);
+    }
+}
+
+/* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
+ * next cut. */
+static int work_in_background(struct blx_session *session, struct blx_error *err)
+{
+    int rc = blx_agent_check_trackers(session->agent, NULL, err);
+    if (rc == 0 && blx_rescan_is_active(session->agent))
+        rc = blx_rescan_run(session, err);
+    else if (rc == 0 && is_idle(session))
+        return 0;
+    if (rc == 0)
+        rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
+    for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
+        blx_volume_age(&session->agent->volumes[i]);
+    blx_session_set_state(session, BLX_AGENT_LIVE);
+    return rc;
+}
+
+static int follow(struct blx_session *session, struct blx_error *err)
+{
+    int rc = 0;
+    uint64_t request = wait_for_request(session, 0);
+    while (rc == 0 && blx_session_alive(session)) {
+        take_rescan_order(session);
+        rc = request != 0 ? blx_checkpoint_take(session, request, err)
+                          : work_in_background(session, err);
+        request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
+    }
+    return rc;
+}
+
+/* What ended the session: the connection's own reason before ours, which may only follow from it.
+ */
+static int reason_of_end(struct blx_session *session, int rc, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    pthread_mutex_lock(&agent->lock);
+    if (agent->stopping) {
+        rc = 0;
+    } else if (session->rc != 0) {
+        rc = session->rc;
+        *err = session->error;
+    }
+    pthread_mutex_unlock(&agent->lock);
+    return rc;
+}
+
+static void forget_in_flight(struct blx_session *session)
+{
+    blx_unacked_done(&session->unacked);
+    for (size_t i = 0; i < session->agent->volume_count; i++)
+        blx_volume_requeue_all(&session->agent->volumes[i]);
+}
+
+int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
+{
+    struct blx_session *session = calloc(1, sizeof(*session));
+    *lived = false;
+    if (session == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot make a session");
+    session->agent = agent;
+    int rc = blx_tls_connect(agent->tls, agent->config->dispatcher_addr, CONNECT_TIMEOUT_MS,
+                             &session->conn, err);
+    if (rc == 0)
+        rc = blx_session_handshake(session, err);
+    if (rc == 0)
+        rc = blx_session_start(session, err);
+    if (rc == 0) {
+        *lived = true;
+        blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
+        rc = follow(session, err);
+        /* Before the threads are stopped, which ends the connection as well. */
+        rc = reason_of_end(session, rc, err);
+        blx_session_stop(session);
+    }
+    forget_in_flight(session);
+    blx_conn_free(session->conn);
+    free(session);
+    return rc;
+}

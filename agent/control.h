@@ -1,0 +1,20 @@
+/*
+ * The control loop: connects to the dispatcher and, while the session lives, sends what has gone
+ * quiet, runs rescans, and takes the checkpoints that are asked for.
+ *
+ * Threads: the agent's main thread, which is the session's control thread meanwhile.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "agent/agent.h"
+#include "base/error.h"
+
+/*
+ * Connects, shakes hands, and works until the connection ends, the agent stops, or a device
+ * changes. Returns the reason: 0 the agent is stopping, -ESTALE a device is not what it was,
+ * -EAGAIN to be connected again at once, others: the connection's end. `*lived` says whether the
+ * handshake was done.
+ */
+int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err);
