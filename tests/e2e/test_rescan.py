@@ -57,7 +57,8 @@ class Rescan(Case):
         self.files.umount()
         stamp = self.checkpoint("server1")
         row = self.row("server1", stamp)
-        self.assertEqual(row["kind"], kind)
+        if kind:
+            self.assertEqual(row["kind"], kind)
         self.assertLess(row["volumes"][0]["changed_bytes"], limit_bytes)
         image = self.restore("server1", stamp, self.path(f"{stamp}.img"))
         check_equal(image, self.disk.copy(self.path(f"{stamp}.copy")))
@@ -128,7 +129,9 @@ class Rescan(Case):
         shutil.rmtree(agent.run_dir)
         fill(self.files.path + "/untracked", 4)
         agent = self.start("--skip-free-space=no")
-        self.check_checkpoint(512 * MIB, kind="full")
+        # The dispatcher asks for the first checkpoint by itself, so that ours may be the second.
+        self.check_checkpoint(512 * MIB, kind=None)
+        self.assertEqual(self.show("server1")[0]["kind"], "full")
         self.assertLess(self.proxy.sent_bytes, (BASE_MIB + 4 + 32) * MIB, "what had arrived is not sent again")
         agent.wait_line("rescan done")
         self.check_checkpoint(MIB)
