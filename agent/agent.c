@@ -143,6 +143,9 @@ int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx
         struct blx_tracker_counters counters;
         char reason[BLX_TEXT_BYTES];
         int rc = blx_tracker_counters(volume->tracker, &counters, err);
+        if (rc == 0)
+            rc = blx_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device,
+                                 err);
         if (rc < 0)
             return rc;
         if (!blx_volume_doubtful(volume, &counters, reason))

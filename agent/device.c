@@ -311,3 +311,23 @@ int64_t blx_device_writes_in_flight(const struct blx_device *device)
         return -EINVAL;
     return writes;
 }
+
+int blx_device_written_sectors(const struct blx_device *device, uint64_t *sectors)
+{
+    enum { WRITTEN = 6, DISCARDED = 13, FIELDS }; /* Documentation/block/stat.rst */
+    char text[512];
+    int r = blx_sysfs_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
+    if (r < 0)
+        return r;
+    uint64_t fields[FIELDS];
+    const char *at = text;
+    for (int i = 0; i < FIELDS; i++) {
+        char *end;
+        fields[i] = strtoull(at, &end, 10);
+        if (end == at)
+            return -EINVAL;
+        at = end;
+    }
+    *sectors = fields[WRITTEN] + fields[DISCARDED];
+    return 0;
+}

@@ -57,3 +57,10 @@ bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_
 /* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read.
  */
 int64_t blx_device_writes_in_flight(const struct blx_device *device);
+
+/*
+ * Sectors of writes and discards that the whole disk's requests have completed, by the kernel's own
+ * count in /sys/block/DISK/stat; -errno where it cannot be read. It stands still while the disk's
+ * queue/iostats is 0.
+ */
+int blx_device_written_sectors(const struct blx_device *device, uint64_t *sectors);

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/witness.h"
 #include "base/error.h"
 #include "base/timestamp.h"
 #include "wire/frame.h"
@@ -40,8 +41,9 @@ struct blx_ledger_head {
     bool stream_used;              /* a dispatcher was told to begin it */
     uint64_t acked_seq;            /* the stream's last frame that the dispatcher called durable */
     blx_timestamp last_checkpoint; /* the last one it committed with this volume */
-    uint64_t missed, passthrough,
-        unmarked;               /* the tracker's counters up to which a rescan has answered */
+    /* The tracker's counters, and the witness's, up to which a rescan has answered. */
+    uint64_t missed, passthrough, unmarked, unseen_sectors;
+    struct blx_witness witness;
     uint64_t pass_total_blocks; /* of the pass that is being sent; 0: none */
     bool pass_is_rescan;        /* it is what a rescan found, otherwise a full pass */
     char pass_reason[BLX_TEXT_BYTES];

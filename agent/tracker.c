@@ -319,6 +319,18 @@ uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker)
     return tracker->dirty;
 }
 
+/* The runs of one program that the kernel left out. */
+static int program_skipped(int fd, uint64_t *skipped)
+{
+    struct bpf_prog_info info = {0};
+    uint32_t bytes = sizeof(info);
+    int r = bpf_obj_get_info_by_fd(fd, &info, &bytes);
+    if (r < 0)
+        return r;
+    *skipped = info.recursion_misses;
+    return 0;
+}
+
 /* The runs that every copy of a tracepoint's program left out at most: what the luckiest copy left
  * out. */
 static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepoint,
@@ -329,13 +341,12 @@ static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepo
         int fd = tracker->programs[tracepoint * BLX_TRACKER_COPIES + copy];
         if (fd < 0)
             continue;
-        struct bpf_prog_info info = {0};
-        uint32_t bytes = sizeof(info);
-        int r = bpf_obj_get_info_by_fd(fd, &info, &bytes);
+        uint64_t skipped;
+        int r = program_skipped(fd, &skipped);
         if (r < 0)
             return r;
-        if (info.recursion_misses < least)
-            least = info.recursion_misses;
+        if (skipped < least)
+            least = skipped;
     }
     *missed = least == UINT64_MAX ? 0 : least;
     return 0;
@@ -358,6 +369,7 @@ static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_cou
         for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++) {
             sum->events[i] += one->events[i];
             sum->queued[i] += one->queued[i];
+            sum->sectors[i] += one->sectors[i];
         }
         for (unsigned i = 0; i < BLX_TRACEPOINT_COUNT; i++)
             sum->saturated[i] += one->saturated[i];
@@ -366,16 +378,25 @@ static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_cou
     }
 }
 
-int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
-                         struct blx_error *err)
+static int read_counts(const struct blx_tracker *tracker, struct blx_tracker_counts *sum,
+                       struct blx_error *err)
 {
     uint32_t zero = 0;
     int r = bpf_map_lookup_elem(tracker->counts_fd, &zero, tracker->counts);
     if (r < 0)
         return blx_error_errno(err, r, "cannot read the counters of the tracker in '%s'",
                                tracker->pins.path);
+    sum_counts(tracker, sum);
+    return 0;
+}
+
+int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
+                         struct blx_error *err)
+{
     struct blx_tracker_counts sum;
-    sum_counts(tracker, &sum);
+    int r = read_counts(tracker, &sum, err);
+    if (r < 0)
+        return r;
     struct blx_tracker_counters result = {
         .events = largest(sum.events),
         .passthrough = sum.passthrough,
@@ -396,5 +417,28 @@ int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_c
         result.missed += missed;
     }
     *counters = result;
+    return 0;
+}
+
+int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t sectors[BLX_TRACKER_COPIES],
+                        struct blx_error *err)
+{
+    struct blx_tracker_counts sum;
+    int r = read_counts(tracker, &sum, err);
+    for (unsigned copy = 0; r == 0 && copy < BLX_TRACKER_COPIES; copy++)
+        sectors[copy] = sum.sectors[copy];
+    return r;
+}
+
+int blx_tracker_skipped(const struct blx_tracker *tracker, uint64_t skipped[BLX_TRACKER_COPIES],
+                        struct blx_error *err)
+{
+    for (unsigned copy = 0; copy < BLX_TRACKER_COPIES; copy++) {
+        int fd = tracker->programs[BLX_TRACEPOINT_RQ_COMPLETE * BLX_TRACKER_COPIES + copy];
+        int r = program_skipped(fd, &skipped[copy]);
+        if (r < 0)
+            return blx_error_errno(err, r, "cannot read the skipped runs of the tracker in '%s'",
+                                   tracker->pins.path);
+    }
     return 0;
 }

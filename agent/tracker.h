@@ -18,6 +18,7 @@
 
 #include "agent/device.h"
 #include "base/error.h"
+#include "bpf/tracker.h"
 #include "wire/frame.h"
 
 struct blx_tracker;
@@ -77,3 +78,13 @@ struct blx_tracker_counters {
  * adoption. */
 int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
                          struct blx_error *err);
+
+/*
+ * For witness.h; requests only, so of no use for a bio-based device. The sectors that each copy of
+ * the program has seen written or discarded on the whole disk; the runs of it, for any disk, that
+ * the kernel has left out and counted.
+ */
+int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t sectors[BLX_TRACKER_COPIES],
+                        struct blx_error *err);
+int blx_tracker_skipped(const struct blx_tracker *tracker, uint64_t skipped[BLX_TRACKER_COPIES],
+                        struct blx_error *err);

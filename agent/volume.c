@@ -73,6 +73,9 @@ int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index
     int rc = blx_device_open(device_path, &volume->device, err);
     if (rc == 0)
         rc = open_tracker_and_ledger(volume, run_dir, err);
+    /* Before anything is read, so that it knows where the counting begins. */
+    if (rc == 0)
+        rc = blx_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device, err);
     if (rc < 0) {
         blx_volume_close(volume);
         return rc;
@@ -287,6 +290,10 @@ bool blx_volume_doubtful(const struct blx_volume *volume,
     else if (counters->unmarked > head->unmarked)
         snprintf(reason, BLX_TEXT_BYTES, "%" PRIu64 " writes could not be located",
                  counters->unmarked - head->unmarked);
+    else if (head->witness.unseen_sectors > head->unseen_sectors)
+        snprintf(reason, BLX_TEXT_BYTES,
+                 "the kernel completed %" PRIu64 " KiB of writes without a run of the tracker",
+                 (head->witness.unseen_sectors - head->unseen_sectors + 1) / 2);
     else
         return false;
     return true;
@@ -298,4 +305,5 @@ void blx_volume_settle(struct blx_volume *volume, const struct blx_tracker_count
     head->missed = counters->missed;
     head->passthrough = counters->passthrough;
     head->unmarked = counters->unmarked;
+    head->unseen_sectors = head->witness.unseen_sectors;
 }

@@ -251,6 +251,7 @@ static __always_inline void complete_request(struct blx_tracker_counts *c, int c
     __u32 op = rq->cmd_flags & REQ_OP_MASK;
     if (!changes_data(op) || !is_our_disk(request_disk(rq)))
         return;
+    c->sectors[copy] += bytes >> SECTOR_SHIFT;
     if (op >= REQ_OP_FIRST_PASSTHROUGH) {
         c->passthrough++;
         return;

@@ -16,7 +16,7 @@
 
 enum {
     BLX_TRACKER_MAGIC = 0x54584c42, /* "BLXT" */
-    BLX_TRACKER_LAYOUT = 1,
+    BLX_TRACKER_LAYOUT = 2,
 
     /*
      * The kernel leaves a program out for an event that interrupts a run of the same program on the
@@ -61,6 +61,8 @@ struct blx_tracker_counts {
                                               an event can pass all of them */
     __u64 queued[BLX_TRACKER_COPIES];
     __u64 events[BLX_TRACKER_COPIES];
+    __u64 sectors[BLX_TRACKER_COPIES]; /* of completed requests, as the disk's statistics count
+                                          them: the whole disk, passthrough and all */
     __u64 passthrough;
     __u64 unmarked;
 };

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "agent/witness.h"
 #include "base/bitmap.h"
 #include "disk.h"
 
@@ -35,6 +36,7 @@ struct rig {
     struct disk disk;
     struct blx_device device;
     struct blx_tracker *tracker;
+    struct blx_witness witness;
 };
 
 static struct rig world = {.device.fd = -1};
@@ -42,6 +44,7 @@ static struct rig world = {.device.fd = -1};
 static void track(struct rig *rig, const char *path)
 {
     blx_error_clear(&err);
+    rig->witness = (struct blx_witness){0};
     ok(blx_device_open(path, &rig->device, &err));
     ok(blx_tracker_open(&rig->device, &rig->tracker, &err));
 }
@@ -207,8 +210,9 @@ static void tracker_marks_discards_of_zram(void **state)
     rig_done(&world);
 }
 
-/* Compares what changed on the disk since `before` with what is marked. */
-static void expect_changes_marked(const struct rig *rig, const uint8_t *before)
+/* Compares what changed on the disk since `before` with what is marked. Only where the kernel left
+ * the programs out may something be missing, and the witness must say so. */
+static void expect_changes_marked(struct rig *rig, const uint8_t *before)
 {
     uint8_t *after = disk_read(&rig->disk);
     uint64_t changed = 0, missed = 0;
@@ -219,17 +223,21 @@ static void expect_changes_marked(const struct rig *rig, const uint8_t *before)
         missed += !blx_bitmap_test(blx_tracker_dirty(rig->tracker), b);
     }
     free(after);
-    print_message("%s: %llu blocks changed, %llu marked, %llu missed\n", rig->disk.name,
-                  (unsigned long long)changed, (unsigned long long)marked(rig),
-                  (unsigned long long)missed);
+    uint64_t known = rig->witness.unseen_sectors;
+    ok(blx_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
+    uint64_t unseen = rig->witness.unseen_sectors - known;
+    print_message("%s: %llu blocks changed, %llu marked, %llu missed, %llu sectors unseen\n",
+                  rig->disk.name, (unsigned long long)changed, (unsigned long long)marked(rig),
+                  (unsigned long long)missed, (unsigned long long)unseen);
     assert_true(changed > 100);
-    assert_int_equal(missed, 0);
+    assert_true(missed == 0 || unseen > 0);
 }
 
 /* Runs the command with the filesystem mounted, and looks at what that has changed. */
 static void check_command(struct rig *rig, const char *command)
 {
     clear(rig);
+    ok(blx_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
     uint8_t *before = disk_read(&rig->disk);
     disk_shell("mkdir -p /mnt/fs && mount %s /mnt/fs", rig->disk.path);
     disk_shell("%s", command);
