@@ -60,7 +60,8 @@ static bool is_idle(struct blx_session *session)
     return idle;
 }
 
-/* The dispatcher's wish for a rescan. One that is under way serves it as well. */
+/* The dispatcher's wish for a rescan. One that is under way begins again: what is to be compared
+ * may lie behind it. */
 static void take_rescan_order(struct blx_session *session)
 {
     struct blx_agent *agent = session->agent;
@@ -70,11 +71,8 @@ static void take_rescan_order(struct blx_session *session)
     session->rescan_asked = false;
     memcpy(reason, session->rescan_reason, sizeof(reason));
     pthread_mutex_unlock(&agent->lock);
-    for (size_t i = 0; asked && i < agent->volume_count; i++) {
-        struct blx_volume *volume = &agent->volumes[i];
-        if (!volume->ledger.head->rescan_active)
-            blx_volume_begin_rescan(volume, volume->blocks, reason);
-    }
+    for (size_t i = 0; asked && i < agent->volume_count; i++)
+        blx_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
 }
 
 /* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the

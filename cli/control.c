@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { SEND_TIMEOUT_MS = 30000 };
+enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000 };
 
 static int connect_error(const char *data_dir, int rc, struct blx_error *err)
 {
@@ -49,5 +49,39 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
     rc = blx_conn_new(fd, NULL, SEND_TIMEOUT_MS, conn, err);
     if (rc == 0)
         blx_take_fd(&fd);
+    return rc;
+}
+
+static int ask_for_rescan(struct blx_conn *conn, const char *agent_id,
+                          struct blx_control_done *outcome, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_RESCAN};
+    snprintf(message.control_rescan.agent_id, sizeof(message.control_rescan.agent_id), "%s",
+             agent_id);
+    int rc = blx_conn_send(conn, &message, err);
+    if (rc == 0)
+        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &message, err);
+    if (rc < 0) {
+        blx_error_prefix(err, "the dispatcher does not answer");
+        return rc;
+    }
+    if (message.type != BLX_MESSAGE_CONTROL_DONE)
+        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
+                             blx_message_name(message.type));
+    if (!message.control_done.ok)
+        return blx_error_set(err, -EIO, "no rescan of '%s': %s", agent_id,
+                             message.control_done.text);
+    *outcome = message.control_done;
+    return 0;
+}
+
+int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_control_done *outcome,
+                       struct blx_error *err)
+{
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, err);
+    if (rc == 0)
+        rc = ask_for_rescan(conn, agent_id, outcome, err);
+    blx_conn_free(conn);
     return rc;
 }

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/control.h"
+#include "store/rescan_order.h"
 #include "store/verify.h"
 
 enum { SHOWN_EXTENTS = 8 };
@@ -146,6 +149,35 @@ static void print_json(const struct blx_verify_report *report)
     blx_json_close(&json, '}');
 }
 
+/* The order stands in the store; a dispatcher that does not run finds it when it does. */
+static void heal(const struct blx_store *store, const char *agent_id)
+{
+    struct blx_error error = {0};
+    struct blx_control_done outcome = {0};
+    const char *when = " as soon as the dispatcher runs";
+    if (blx_rescan_order_give(store, agent_id, "what is stored is damaged", &error) < 0) {
+        blx_log_warning("the next checkpoint of '%s' would be hurt, too, and the agent could not "
+                        "be ordered to rescan: %s",
+                        agent_id, error.message);
+        return;
+    }
+    if (cli_control_rescan(store->data_dir, agent_id, &outcome, &error) == 0)
+        when = outcome.text[0] != '\0' ? " as soon as it is connected" : "";
+    blx_log_notice("the agent '%s' is asked to send again what is damaged%s", agent_id, when);
+}
+
+/* Agents whose next checkpoint would be hurt as well: what is damaged belongs to the newest one, or
+ * to none yet. */
+static void heal_all(const struct blx_store *store, const struct blx_verify_report *report)
+{
+    for (size_t i = 0; i < report->hurt_count; i++)
+        if (report->hurt[i].newest)
+            heal(store, report->hurt[i].agent_id);
+    for (size_t i = 0; i < report->damage_count; i++)
+        if (report->damages[i].scope == BLX_DAMAGE_UNCOMMITTED)
+            heal(store, report->damages[i].agent_id);
+}
+
 static enum blx_exit verify(const struct blx_store *store, const struct blx_config *config,
                             struct blx_verify_report *report, struct blx_error *err)
 {
@@ -160,6 +192,7 @@ static enum blx_exit verify(const struct blx_store *store, const struct blx_conf
         print_json(report);
     else
         print_text(report);
+    heal_all(store, report);
     return report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "base/name.h"
 #include "dispatcher/control_private.h"
 #include "store/manifest.h"
+#include "store/rescan_order.h"
 #include "wire/conn.h"
 
 enum { CLIENT_TIMEOUT_MS = 10 * 1000 };
@@ -86,17 +87,24 @@ static int serve_checkpoint(struct client *client, const char *agent_id)
     return rc == 0 && finished ? send_done(client, &waiter.outcome) : rc;
 }
 
-/* Only the telling is waited for: the rescan itself may take hours, and `status` shows it. */
+/* Only the order is waited for: the rescan itself may take hours, and `status` shows it. */
 static int serve_rescan(struct client *client, const char *agent_id)
 {
+    struct blx_control_done done = {.ok = true};
+    const struct blx_store *store = client->dispatcher->store;
     struct blx_error err = {0};
     int rc = check_agent(client, agent_id, &err);
     if (rc == 0)
-        rc = blx_registry_rescan(&client->dispatcher->registry, agent_id, &err);
+        rc = blx_rescan_order_give(store, agent_id, "asked for by hand", &err);
+    if (rc == 0)
+        rc = blx_rescan_order_look(store, agent_id, done.text, &err);
     if (rc < 0)
         return send_failure(client, &err);
-    blx_log_info("agent '%s': a rescan was asked for by hand", agent_id);
-    return send_done(client, &(struct blx_control_done){.ok = true});
+    blx_log_info("agent '%s': a rescan is ordered: %s", agent_id, done.text);
+    memset(done.text, 0, sizeof(done.text));
+    if (blx_registry_rescan(&client->dispatcher->registry, agent_id, &err) < 0)
+        snprintf(done.text, sizeof(done.text), "as soon as the agent is connected");
+    return send_done(client, &done);
 }
 
 /* What is known of an agent without a session: what its newest manifest says. */

@@ -163,7 +163,8 @@ void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entr
 int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                      struct blx_registry_waiter *waiter, struct blx_error *err);
 
-/* Has the agent told to rescan its volumes, as soon as they have begun. -ENOTCONN, -ESHUTDOWN. */
+/* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
+ * session will look by itself; -ESHUTDOWN. */
 int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
 
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */

@@ -12,6 +12,7 @@
 #include "dispatcher/pulse.h"
 #include "dispatcher/session_private.h"
 #include "store/image.h"
+#include "store/rescan_order.h"
 #include "wire/digest.h"
 
 enum { READ_BYTES = 256 * 1024 };
@@ -132,6 +133,12 @@ int blx_session_digest(struct blx_session *session, const struct blx_digest_requ
     if (rc == 0)
         rc = answer(session, request, &message, err);
     blx_pulse_stop(&pulse);
+    if (rc == 0 && request->fresh && session->rescan_told) {
+        session->rescan_told = false;
+        rc = blx_rescan_order_done(session->dispatcher->store, session->agent_id, err);
+        if (rc < 0)
+            return blx_session_store_result(session, rc);
+    }
     if (rc == 0) /* opening has sealed, and so synced, what had arrived: this acknowledges it */
         rc = blx_session_sync(session, err);
     return rc < 0 ? rc : blx_session_send(session, &message, err);

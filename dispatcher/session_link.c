@@ -5,6 +5,7 @@
 
 #include "base/units.h"
 #include "dispatcher/session_private.h"
+#include "store/rescan_order.h"
 
 int blx_session_protest(struct blx_error *err, const char *format, ...)
 {
@@ -55,6 +56,18 @@ int blx_session_sync(struct blx_session *session, struct blx_error *err)
     return 0;
 }
 
+int blx_session_order_rescan(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_RESCAN_REQUEST};
+    int rc = blx_rescan_order_look(session->dispatcher->store, session->agent_id,
+                                   message.rescan_request.text, err);
+    if (rc <= 0)
+        return rc < 0 ? blx_session_store_result(session, rc) : 0;
+    rc = blx_session_send(session, &message, err);
+    session->rescan_told = rc == 0;
+    return rc;
+}
+
 static int follow_orders(struct blx_session *session, struct blx_error *err)
 {
     struct blx_registry_orders orders;
@@ -66,15 +79,9 @@ static int follow_orders(struct blx_session *session, struct blx_error *err)
                                  ? "the dispatcher is stopping"
                                  : "another session of this agent took over");
     }
-    if (orders.rescan) {
-        const struct blx_message rescan = {
-            .type = BLX_MESSAGE_RESCAN_REQUEST,
-            .rescan_request = {.text = "asked for by hand"},
-        };
-        int rc = blx_session_send(session, &rescan, err);
-        if (rc < 0)
-            return rc;
-    }
+    int rc = orders.rescan ? blx_session_order_rescan(session, err) : 0;
+    if (rc < 0)
+        return rc;
     if (orders.request == 0)
         return 0;
     const struct blx_message request = {

@@ -45,6 +45,7 @@ struct blx_session {
     uint32_t begun_count;
     struct blx_session_volume *volumes; /* owned, volume_count of them */
     struct blx_session_image image;
+    bool rescan_told; /* the standing order; the next FRESH request says that it is followed */
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
     enum blx_registry_ending ending;
@@ -70,6 +71,9 @@ void blx_session_serve(struct blx_session *session, int rc, struct blx_error *er
 /* -EPROTO with the message, for what the agent must not do. */
 int blx_session_protest(struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Tells the agent of the order to rescan, if one stands. */
+int blx_session_order_rescan(struct blx_session *session, struct blx_error *err);
 
 /* Sends; a failure means that the connection is lost. */
 int blx_session_send(struct blx_session *session, const struct blx_message *message,

@@ -99,9 +99,10 @@ static int begin(struct blx_session *session, const struct blx_begin *message,
     volume->full_bytes = message->full_bytes;
     if (first && ++session->begun_count == session->volume_count)
         log_connected(session);
-    if (session->begun_count == session->volume_count)
-        blx_registry_ready(&session->dispatcher->registry, &session->entry, has_full_pass(session));
-    return 0;
+    if (session->begun_count < session->volume_count)
+        return 0;
+    blx_registry_ready(&session->dispatcher->registry, &session->entry, has_full_pass(session));
+    return first ? blx_session_order_rescan(session, err) : 0;
 }
 
 static int take_frame(struct blx_session *session, const struct blx_frame_message *frame,

@@ -8,7 +8,8 @@
  * hurt every checkpoint whose chain passes through them.
  *
  * Works while a dispatcher receives on the store: what is committed never changes, and what is
- * being received is judged as a recovery would judge it. Nothing is written.
+ * being received is judged as a recovery would judge it. Nothing is written; the healing of what
+ * is damaged is ordered by the caller (rescan_order.h).
  *
  * Threads: the calling thread plans, reports and draws the conclusions; workers of the call's own
  * (one a CPU, 8 at most) read. Blocks until done. Memory: the manifests of one agent, and for each
@@ -53,6 +54,7 @@ struct blx_damage {
 struct blx_hurt {
     char agent_id[BLX_NAME_BYTES];
     blx_timestamp checkpoint;
+    bool newest; /* of its agent: the next checkpoint would be hurt as well */
 };
 
 struct blx_verify_report {

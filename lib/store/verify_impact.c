@@ -371,7 +371,8 @@ static int sum_up(const struct blx_verify_agent *agent, size_t first_damage,
         if (!hurt)
             continue;
         struct blx_hurt *entry = &report->hurt[report->hurt_count++];
-        *entry = (struct blx_hurt){.checkpoint = timestamp};
+        *entry = (struct blx_hurt){.checkpoint = timestamp,
+                                   .newest = i + 1 == agent->checkpoint_count};
         memcpy(entry->agent_id, agent->id, strlen(agent->id) + 1);
     }
     return 0;

@@ -209,7 +209,9 @@ class Rescan(Case):
         self.cli.fails(1, "not known here", "dispatcher", "rescan", "--agent=nobody", f"--data-dir={self.data_dir}")
         agent.stop()
         self.dispatcher.wait_offline("server1")
-        self.cli.fails(1, "not connected", *words)
+        self.assertIn("as soon as the agent is connected", self.cli.run(*words).stdout)
+        agent = self.start("--skip-free-space=no")
+        agent.wait_line(r"rescan done: 512.0 MiB compared in .*, 0 B differ")
 
     def test_status_shows_a_rescan_and_why(self):
         agent = self.start_synced("--skip-free-space=no")
@@ -222,10 +224,8 @@ class Rescan(Case):
         self.check_checkpoint(2 * MIB)
         self.assertNotEqual(self.state()["state"], "OFFLINE")
 
-    def test_damage_in_the_store_heals(self):
-        """A block whose frame is damaged counts as different, so that the next checkpoint is whole again."""
-        self.start_synced("--skip-free-space=no")
-        self.files.umount()
+    def damage_the_base(self):
+        """Flips a byte in the middle of the first segment. Its checkpoint does not restore any more."""
         folder = os.path.join(self.data_dir, "agents/server1/volumes", self.disk.name)
         segment = os.path.join(folder, sorted(name for name in os.listdir(folder) if name.endswith(".seg"))[0])
         with open(segment, "r+b") as file:
@@ -237,10 +237,37 @@ class Rescan(Case):
         self.cli.run("restore", f"--checkpoint={broken}", "--agent=server1", f"--data-dir={self.data_dir}",
                      f"--output={self.path('broken.img')}", check=False)
         self.assertFalse(os.path.exists(self.path("broken.img")))
-        self.cli.run("dispatcher", "rescan", "--agent=server1", f"--data-dir={self.data_dir}")
+
+    def verify(self, status, notice):
+        done = self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}", check=False)
+        self.assertEqual(done.returncode, status, done.stdout)
+        self.assertRegex(done.stderr, notice)
+
+    def test_damage_that_verify_finds_heals(self):
+        """A block whose frame is damaged counts as different, so that the next checkpoint is whole again."""
+        agent = self.start_synced("--skip-free-space=no")
+        self.files.umount()
+        self.damage_the_base()
+        self.verify(1, "^the agent 'server1' is asked to send again what is damaged$")
         self.dispatcher.wait_line("what is damaged is fetched again")
+        agent.wait_line("rescan done: ")
         self.files.mount()
         self.check_checkpoint(4 * MIB)
+        self.verify(1, "^$")  # the old checkpoint stays hurt, and nothing more is to be done
+
+    def test_damage_heals_when_the_agent_comes_back(self):
+        agent = self.start_synced("--skip-free-space=no")
+        agent.stop()
+        self.dispatcher.wait_offline("server1")
+        self.damage_the_base()
+        self.verify(1, "is damaged as soon as it is connected$")
+        self.dispatcher.stop()
+        self.verify(1, "is damaged as soon as the dispatcher runs$")
+        self.restart_dispatcher()
+        self.start("--skip-free-space=no")
+        self.dispatcher.wait_line("what is damaged is fetched again")
+        self.check_checkpoint(4 * MIB)
+        self.verify(1, "^$")
 
     def test_agent_dies_in_the_middle_of_a_rescan(self):
         agent = self.start_synced("--skip-free-space=no")

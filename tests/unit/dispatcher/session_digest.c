@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fake_agent.h"
+#include "store/rescan_order.h"
 #include "wire/digest.h"
 
 static int setup(void **state)
@@ -250,6 +251,35 @@ static void a_rescan_by_hand_reaches_the_agent(void **state)
     fake_agent_close(agent);
 }
 
+/* It is told to every session until the agent has begun to compare. */
+static void an_order_stands_until_it_is_followed(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_error err = {0};
+    char reason[BLX_TEXT_BYTES];
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 4, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    fake_agent_close(agent);
+    assert_int_equal(blx_rescan_order_give(site->dispatcher.store, "web1", "it is damaged", &err),
+                     0);
+    for (int session = 0; session < 2; session++) {
+        agent = fake_agent_online(site, "web1");
+        struct blx_message message = fake_agent_expect(agent, BLX_MESSAGE_RESCAN_REQUEST);
+        assert_string_equal(message.rescan_request.text, "it is damaged");
+        fake_agent_write(agent, 0, FAKE_VOLUME_BLOCKS, 0xbb);
+        if (session == 1) {
+            count_different(agent, 1, false); /* of a rescan that began before */
+            assert_int_equal(blx_rescan_order_look(site->dispatcher.store, "web1", reason, &err),
+                             1);
+            count_different(agent, 1, true);
+        }
+        fake_agent_close(agent);
+        assert_int_equal(blx_rescan_order_look(site->dispatcher.store, "web1", reason, &err),
+                         session == 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -263,6 +293,7 @@ int main(void)
         TEST(damaged_blocks_count_as_different),
         TEST(a_chain_that_cannot_be_read_leads_to_a_full_pass),
         TEST(a_rescan_by_hand_reaches_the_agent),
+        TEST(an_order_stands_until_it_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,68 @@
+#include "store/rescan_order.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+#include "store/layout.h"
+
+static int order_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
+                      struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    return rc < 0 ? rc : blx_path_format(path, PATH_MAX, err, "%s/rescan", dir);
+}
+
+int blx_rescan_order_give(const struct blx_store *store, const char *agent_id, const char *reason,
+                          struct blx_error *err)
+{
+    char path[PATH_MAX], standing[BLX_TEXT_BYTES];
+    int rc = blx_rescan_order_look(store, agent_id, standing, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = order_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    /* Readable for a dispatcher of another user than who gives the order; the folder is private. */
+    return blx_file_replace(path, reason, strnlen(reason, BLX_TEXT_BYTES - 1), 0644, err);
+}
+
+int blx_rescan_order_look(const struct blx_store *store, const char *agent_id,
+                          char reason[BLX_TEXT_BYTES], struct blx_error *err)
+{
+    char path[PATH_MAX];
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes = 0;
+    struct blx_error why = {0};
+    int rc = order_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_file_read(path, BLX_TEXT_BYTES - 1, &content, &bytes, &why);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0 && rc != -EFBIG)
+        return blx_error_set(err, rc, "%s", why.message);
+    /* Whatever it says, it is an order. */
+    memset(reason, 0, BLX_TEXT_BYTES);
+    if (rc == 0)
+        memcpy(reason, content, bytes);
+    reason[strcspn(reason, "\n")] = '\0';
+    if (reason[0] == '\0' || !blx_layout_text_ok(reason, BLX_TEXT_BYTES))
+        memcpy(reason, "it was ordered", sizeof("it was ordered"));
+    return 1;
+}
+
+int blx_rescan_order_done(const struct blx_store *store, const char *agent_id,
+                          struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = order_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    if (blx_sys->unlink(path) < 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    return 0;
+}

@@ -1,0 +1,24 @@
+/*
+ * A standing order to an agent: compare all volumes with what is stored of them. It stands in
+ * DIR/agents/ID/rescan, with its reason, until the agent has begun to compare; so it outlives the
+ * dispatcher, and waits for an agent that is away. People give it, and `verify` where what is
+ * damaged would hurt the next checkpoint, too.
+ *
+ * Threads: no shared state. All functions block on the disk.
+ */
+#pragma once
+
+#include "store/store.h"
+#include "wire/message.h"
+
+/* Durable when it returns. An order that stands already stays, with its reason. */
+int blx_rescan_order_give(const struct blx_store *store, const char *agent_id, const char *reason,
+                          struct blx_error *err);
+
+/* Whether one stands: 1, with its reason, or 0. */
+int blx_rescan_order_look(const struct blx_store *store, const char *agent_id,
+                          char reason[BLX_TEXT_BYTES], struct blx_error *err);
+
+/* The agent has begun. Need not be durable: told twice, it compares twice. */
+int blx_rescan_order_done(const struct blx_store *store, const char *agent_id,
+                          struct blx_error *err);
