@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-static const uint64_t ledger_magic = UINT64_C(0x33726467656c7862); /* "bxledgr3" */
+static const uint64_t ledger_magic = UINT64_C(0x34726467656c7862); /* "bxledgr4" */
 
 enum { HEAD_BYTES = 4096 };
 _Static_assert(sizeof(struct blx_ledger_head) <= HEAD_BYTES,

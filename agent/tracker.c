@@ -319,18 +319,6 @@ uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker)
     return tracker->dirty;
 }
 
-/* The runs of one program that the kernel left out. */
-static int program_skipped(int fd, uint64_t *skipped)
-{
-    struct bpf_prog_info info = {0};
-    uint32_t bytes = sizeof(info);
-    int r = bpf_obj_get_info_by_fd(fd, &info, &bytes);
-    if (r < 0)
-        return r;
-    *skipped = info.recursion_misses;
-    return 0;
-}
-
 /* The runs that every copy of a tracepoint's program left out at most: what the luckiest copy left
  * out. */
 static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepoint,
@@ -341,24 +329,24 @@ static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepo
         int fd = tracker->programs[tracepoint * BLX_TRACKER_COPIES + copy];
         if (fd < 0)
             continue;
-        uint64_t skipped;
-        int r = program_skipped(fd, &skipped);
+        struct bpf_prog_info info = {0};
+        uint32_t bytes = sizeof(info);
+        int r = bpf_obj_get_info_by_fd(fd, &info, &bytes);
         if (r < 0)
             return r;
-        if (skipped < least)
-            least = skipped;
+        if (info.recursion_misses < least)
+            least = info.recursion_misses;
     }
     *missed = least == UINT64_MAX ? 0 : least;
     return 0;
 }
 
-static uint64_t largest(const __u64 sums[BLX_TRACKER_COPIES])
+static uint64_t over_copies(const __u64 counts[BLX_TRACKER_COPIES])
 {
-    uint64_t most = 0;
+    uint64_t sum = 0;
     for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++)
-        if (sums[i] > most)
-            most = sums[i];
-    return most;
+        sum += counts[i];
+    return sum;
 }
 
 static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_counts *sum)
@@ -398,12 +386,11 @@ int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_c
     if (r < 0)
         return r;
     struct blx_tracker_counters result = {
-        .events = largest(sum.events),
+        .events = over_copies(sum.events),
+        .queued = over_copies(sum.queued) + over_copies(sum.events),
         .passthrough = sum.passthrough,
         .unmarked = sum.unmarked,
     };
-    for (unsigned i = 0; i < BLX_TRACKER_COPIES; i++)
-        result.queued += sum.queued[i] + sum.events[i];
     for (unsigned i = 0; i < BLX_TRACEPOINT_COUNT; i++) {
         uint64_t missed = 0;
         /* While not all copies were ever active at once, each event was seen by one of them,
@@ -420,25 +407,12 @@ int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_c
     return 0;
 }
 
-int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t sectors[BLX_TRACKER_COPIES],
-                        struct blx_error *err)
+int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t *sectors, struct blx_error *err)
 {
     struct blx_tracker_counts sum;
     int r = read_counts(tracker, &sum, err);
-    for (unsigned copy = 0; r == 0 && copy < BLX_TRACKER_COPIES; copy++)
-        sectors[copy] = sum.sectors[copy];
-    return r;
-}
-
-int blx_tracker_skipped(const struct blx_tracker *tracker, uint64_t skipped[BLX_TRACKER_COPIES],
-                        struct blx_error *err)
-{
-    for (unsigned copy = 0; copy < BLX_TRACKER_COPIES; copy++) {
-        int fd = tracker->programs[BLX_TRACEPOINT_RQ_COMPLETE * BLX_TRACKER_COPIES + copy];
-        int r = program_skipped(fd, &skipped[copy]);
-        if (r < 0)
-            return blx_error_errno(err, r, "cannot read the skipped runs of the tracker in '%s'",
-                                   tracker->pins.path);
-    }
+    if (r < 0)
+        return r;
+    *sectors = over_copies(sum.sectors);
     return 0;
 }

@@ -18,7 +18,6 @@
 
 #include "agent/device.h"
 #include "base/error.h"
-#include "bpf/tracker.h"
 #include "wire/frame.h"
 
 struct blx_tracker;
@@ -79,12 +78,7 @@ struct blx_tracker_counters {
 int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
                          struct blx_error *err);
 
-/*
- * For witness.h; requests only, so of no use for a bio-based device. The sectors that each copy of
- * the program has seen written or discarded on the whole disk; the runs of it, for any disk, that
- * the kernel has left out and counted.
- */
-int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t sectors[BLX_TRACKER_COPIES],
-                        struct blx_error *err);
-int blx_tracker_skipped(const struct blx_tracker *tracker, uint64_t skipped[BLX_TRACKER_COPIES],
+/* For witness.h: the sectors of the whole disk's requests that some copy of the program has seen
+ * written or discarded. Of no use for a bio-based device. */
+int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t *sectors,
                         struct blx_error *err);

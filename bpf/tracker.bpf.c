@@ -95,9 +95,9 @@ static __noinline int count_unmarked(void)
 
 /*
  * The plain test spares the CPUs a fight for the cache line of a word that is marked again and
- * again. It is safe because a full barrier (the fetch-and-add in enter()) stands between the landed
- * write and the test: if the test sees the bit, the agent's exchange that clears it comes later,
- * and the read after the exchange sees the write.
+ * again. It is safe because a full barrier (in work_begin()) stands between the landed write and
+ * the test: if the test sees the bit, the agent's exchange that clears it comes later, and the read
+ * after the exchange sees the write.
  */
 static __always_inline void mark_word(__u64 word, __u64 bits)
 {
@@ -201,56 +201,68 @@ static __always_inline struct gendisk *request_disk(struct request *rq)
     return ((struct request___with_disk *)rq)->rq_disk;
 }
 
-/*
- * Around each run. The sum is kept with an atomic operation that fetches: it is the full barrier
- * that mark_word() needs.
- */
+/* Around each run. Plain sums: a run that interrupts this one leaves them as it found them. */
 static __always_inline struct blx_tracker_counts *enter(int tracepoint)
 {
     struct blx_tracker_counts *c = counts_get();
-    if (c && __sync_fetch_and_add(&c->running[tracepoint], 1) + 1 >= BLX_TRACKER_COPIES)
+    if (c && ++*(volatile __u64 *)&c->running[tracepoint] >= BLX_TRACKER_COPIES)
         c->saturated[tracepoint]++;
     return c;
 }
 
 static __always_inline void leave(struct blx_tracker_counts *c, int tracepoint)
 {
-    __sync_fetch_and_add(&c->running[tracepoint], -1);
+    --*(volatile __u64 *)&c->running[tracepoint];
 }
 
-/* Looking first is worth it for the copies after the first, which nearly always find the entry
- * there: an update takes a lock. */
-static __always_inline bool remember(int copy, struct bio *bio,
-                                     const struct blx_tracker_range *range)
+/*
+ * Around the work on an event: the copies behind the one that did it need not do it again.
+ * `handled` is the event of this CPU that was worked on last, `found` what the work found. The
+ * first copy forgets it before it begins, the last one when it is done, so that an event whose
+ * request (or bio) has the address of an earlier one is not taken for that one, although its first
+ * copies were left out. An event that interrupts changes it, too; then the work is done twice,
+ * which does no harm. (For work not done at all two interrupts would have to follow each other, one
+ * within the last instructions of a last copy and one within the first ones of a first copy, with
+ * the same address and no event in between. Where requests complete the witness would find it,
+ * too.)
+ */
+static __always_inline bool work_begin(struct blx_tracker_counts *c, int tracepoint, int copy,
+                                       const void *event)
 {
-    __u64 key = (__u64)bio;
-    if (copy > 0) {
-        const struct blx_tracker_range *known = bpf_map_lookup_elem(&pending, &key);
-        if (known && known->sector == range->sector && known->sectors == range->sectors)
-            return true;
-    }
-    return bpf_map_update_elem(&pending, &key, range, BPF_ANY) == 0;
+    volatile __u64 *handled = &c->handled[tracepoint];
+    if (copy > 0 && *handled == (__u64)event)
+        return false;
+    *handled = 0;
+    /* One that fetches: the full barrier that mark_word() needs. */
+    return __sync_fetch_and_add(&c->worked[tracepoint], 1) != ~0ULL;
+}
+
+static __always_inline void work_end(struct blx_tracker_counts *c, int tracepoint, int copy,
+                                     const void *event)
+{
+    volatile __u64 *handled = &c->handled[tracepoint];
+    *handled = copy == BLX_TRACKER_COPIES - 1 ? 0 : (__u64)event;
 }
 
 static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct bio *bio)
 {
     __u32 op = bio->bi_opf & REQ_OP_MASK;
-    if (!changes_data(op) || !is_our_disk(bio->bi_bdev->bd_disk))
-        return;
-    struct blx_tracker_range range = {bio->bi_iter.bi_sector, bio->bi_iter.bi_size >> SECTOR_SHIFT};
-    if (bio_based && !remember(copy, bio, &range))
-        c->unmarked++;
+    __u64 sectors = bio->bi_iter.bi_size >> SECTOR_SHIFT;
     /* A write of nothing is a flush. */
-    if (range.sectors != 0 || op != REQ_OP_WRITE)
+    if (sectors != 0 || op != REQ_OP_WRITE)
         c->queued[copy]++;
+    if (!bio_based)
+        return;
+    __u64 key = (__u64)bio;
+    struct blx_tracker_range range = {bio->bi_iter.bi_sector, sectors};
+    if (bpf_map_update_elem(&pending, &key, &range, BPF_ANY) != 0)
+        c->unmarked++;
 }
 
 static __always_inline void complete_request(struct blx_tracker_counts *c, int copy,
                                              struct request *rq, __u32 bytes)
 {
     __u32 op = rq->cmd_flags & REQ_OP_MASK;
-    if (!changes_data(op) || !is_our_disk(request_disk(rq)))
-        return;
     c->sectors[copy] += bytes >> SECTOR_SHIFT;
     if (op >= REQ_OP_FIRST_PASSTHROUGH) {
         c->passthrough++;
@@ -269,26 +281,19 @@ static __always_inline void complete_request(struct blx_tracker_counts *c, int c
         mark_bios(rq->bio);
 }
 
-static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy, struct bio *bio)
+/* True where the bio's range was remembered. It is looked for before the disk is compared, because
+ * the driver may have sent the bio on to another disk. */
+static __always_inline bool complete_bio(struct blx_tracker_counts *c, int copy, struct bio *bio)
 {
-    __u32 op = bio->bi_opf & REQ_OP_MASK;
-    if (!changes_data(op))
-        return;
     bool known = false;
     __u64 sectors = 0;
     if (bio_based) {
-        /* By the address before the disk is compared: the driver may have sent the bio on to
-         * another disk. */
         __u64 key = (__u64)bio;
         struct blx_tracker_range *range = bpf_map_lookup_elem(&pending, &key);
         if (range) {
             known = true;
             sectors = range->sectors;
             mark(range->sector, sectors);
-            /* The copies run in the order of their numbers; the ones before the last need the
-             * entry, too. */
-            if (copy == BLX_TRACKER_COPIES - 1)
-                bpf_map_delete_elem(&pending, &key);
         }
     }
     if (is_our_disk(bio->bi_bdev->bd_disk)) {
@@ -300,6 +305,41 @@ static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy,
     }
     if (sectors != 0)
         c->events[copy]++;
+    return known;
+}
+
+static __always_inline void on_queue(struct blx_tracker_counts *c, int copy, struct bio *bio)
+{
+    if (!changes_data(bio->bi_opf & REQ_OP_MASK) || !is_our_disk(bio->bi_bdev->bd_disk))
+        return;
+    if (work_begin(c, BLX_TRACEPOINT_QUEUE, copy, bio))
+        queue(c, copy, bio);
+    work_end(c, BLX_TRACEPOINT_QUEUE, copy, bio);
+}
+
+static __always_inline void on_rq_complete(struct blx_tracker_counts *c, int copy,
+                                           struct request *rq, __u32 bytes)
+{
+    if (!changes_data(rq->cmd_flags & REQ_OP_MASK) || !is_our_disk(request_disk(rq)))
+        return;
+    if (work_begin(c, BLX_TRACEPOINT_RQ_COMPLETE, copy, rq))
+        complete_request(c, copy, rq, bytes);
+    work_end(c, BLX_TRACEPOINT_RQ_COMPLETE, copy, rq);
+}
+
+static __always_inline void on_bio_complete(struct blx_tracker_counts *c, int copy, struct bio *bio)
+{
+    if (!changes_data(bio->bi_opf & REQ_OP_MASK))
+        return;
+    if (work_begin(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio))
+        c->found = complete_bio(c, copy, bio);
+    /* Not before the last copy, which may be the only one that works. What an interrupt leaves
+     * behind, having changed `found`, is overwritten when the address comes again. */
+    if (copy == BLX_TRACKER_COPIES - 1 && c->found) {
+        __u64 key = (__u64)bio;
+        bpf_map_delete_elem(&pending, &key);
+    }
+    work_end(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio);
 }
 
 /* A program names all arguments of its tracepoint up to the last one that it needs. */
@@ -312,7 +352,7 @@ static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy,
         struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_QUEUE);                                \
         if (!c)                                                                                    \
             return 0;                                                                              \
-        queue(c, copy, bio);                                                                       \
+        on_queue(c, copy, bio);                                                                    \
         leave(c, BLX_TRACEPOINT_QUEUE);                                                            \
         return 0;                                                                                  \
     }                                                                                              \
@@ -322,7 +362,7 @@ static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy,
         struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_RQ_COMPLETE);                          \
         if (!c)                                                                                    \
             return 0;                                                                              \
-        complete_request(c, copy, rq, bytes);                                                      \
+        on_rq_complete(c, copy, rq, bytes);                                                        \
         leave(c, BLX_TRACEPOINT_RQ_COMPLETE);                                                      \
         return 0;                                                                                  \
     }                                                                                              \
@@ -332,7 +372,7 @@ static __always_inline void complete_bio(struct blx_tracker_counts *c, int copy,
         struct blx_tracker_counts *c = enter(BLX_TRACEPOINT_BIO_COMPLETE);                         \
         if (!c)                                                                                    \
             return 0;                                                                              \
-        complete_bio(c, copy, bio);                                                                \
+        on_bio_complete(c, copy, bio);                                                             \
         leave(c, BLX_TRACEPOINT_BIO_COMPLETE);                                                     \
         return 0;                                                                                  \
     }

@@ -16,7 +16,7 @@
 
 enum {
     BLX_TRACKER_MAGIC = 0x54584c42, /* "BLXT" */
-    BLX_TRACKER_LAYOUT = 2,
+    BLX_TRACKER_LAYOUT = 3,
 
     /*
      * The kernel leaves a program out for an event that interrupts a run of the same program on the
@@ -54,11 +54,17 @@ struct blx_tracker_identity {
  * Map `counts`, one entry a CPU. The counters of one copy are written by that copy only, which
  * never interrupts itself; the others may lose an increment to a nested run but always grow, and
  * growth is all that is asked of them.
+ *
+ * An event is counted by the copy that worked on it: the sum over the copies is that of the events,
+ * or some more, as an event that was interrupted between its copies may be worked on twice.
  */
 struct blx_tracker_counts {
     __u64 running[BLX_TRACEPOINT_COUNT];   /* copies that are active on this CPU now */
     __u64 saturated[BLX_TRACEPOINT_COUNT]; /* times that all copies were active at once: only then
                                               an event can pass all of them */
+    __u64 handled[BLX_TRACEPOINT_COUNT];   /* the event that was worked on last */
+    __u64 found;                           /* whether that bio's range was known */
+    __u64 worked[BLX_TRACEPOINT_COUNT];
     __u64 queued[BLX_TRACKER_COPIES];
     __u64 events[BLX_TRACKER_COPIES];
     __u64 sectors[BLX_TRACKER_COPIES]; /* of completed requests, as the disk's statistics count
