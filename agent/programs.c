@@ -68,9 +68,10 @@ static int explain_failure(int r, const struct blx_device *device, struct blx_er
 {
     struct utsname kernel = {0};
     uname(&kernel);
-    if (r == -EPERM || r == -EACCES)
-        return blx_error_set(err, r, "cannot load the tracker of device '%s': %s%s (%s)",
-                             device->path, strerror(-r), lockdown_hint(), libbpf_says.text);
+    /* What libbpf says to this is long, and guesses at the wrong things. */
+    if (r == -EPERM)
+        return blx_error_set(err, r, "cannot load the tracker of device '%s': %s%s", device->path,
+                             strerror(-r), lockdown_hint());
     if (r == -ENOMEM)
         return blx_error_set(
             err, r,
