@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Installs what a build needs, and with "tests" what the tests need too, on Debian and Ubuntu. Quick where all of it is there.
 #
-#   etc/packages.sh [build|tests]
+#   etc/packages.sh [build|tests|bench]
 set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
     libxxhash-dev)
 case ${1:-build} in
 build) ;;
+bench) # with what the benchmarks compare with
+    packages+=(python3 fio e2fsprogs util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
-        iproute2)
+        iproute2 zstd)
     # libFuzzer and the sanitizers' part of clang; in Ubuntu 22.04 clang has them with it.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
 *)
-    echo "usage: $0 [build|tests]" >&2
+    echo "usage: $0 [build|tests|bench]" >&2
     exit 2
     ;;
 esac
