@@ -101,8 +101,7 @@ static int compare_starts(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* The part of `entry` within [start, end). */
-static struct blx_index_entry part_of(const struct blx_index_entry *entry, uint64_t start,
+struct blx_index_entry blx_index_part(const struct blx_index_entry *entry, uint64_t start,
                                       uint64_t end)
 {
     struct blx_index_entry part = *entry;
@@ -131,7 +130,7 @@ static int sweep(const struct blx_index_entry **sorted, size_t count, struct hea
         uint64_t end = end_of(top);
         if (next < count && sorted[next]->extent.start_block < end)
             end = sorted[next]->extent.start_block;
-        struct blx_index_entry part = part_of(top, block, end);
+        struct blx_index_entry part = blx_index_part(top, block, end);
         int rc = blx_index_add(flat, &part);
         if (rc < 0)
             return rc;

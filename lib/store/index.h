@@ -38,6 +38,10 @@ void blx_index_done(struct blx_index *index);
 /* Appends; joins with the last entry where it simply goes on in the same frame. -ENOMEM. */
 int blx_index_add(struct blx_index *index, const struct blx_index_entry *entry);
 
+/* The part of `entry` within [start, end), which must lie in it. */
+struct blx_index_entry blx_index_part(const struct blx_index_entry *entry, uint64_t start,
+                                      uint64_t end);
+
 /* Makes the entries sorted by block and disjoint, as said above. -ENOMEM; the index is then
  * unchanged. */
 int blx_index_flatten(struct blx_index *index);

@@ -13,7 +13,9 @@
 #include "store/restore_output.h"
 #include "store/restore_plan.h"
 
-enum { MAX_WORKERS = 8, REPORT_INTERVAL_MS = 100 };
+/* More workers than CPUs: most of them wait for one of the two disks. */
+enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2, MAX_WORKERS = 16, REPORT_INTERVAL_MS = 100 };
+enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; plan and output are constant meanwhile. */
 struct work {
@@ -23,6 +25,7 @@ struct work {
     pthread_cond_t news; /* done_bytes reached the end, an error came, or a worker ended */
     size_t next_frame;
     uint64_t done_bytes;
+    uint64_t total_bytes;
     unsigned running;
     struct blx_error failure; /* code 0: none */
     /* and the plan's losses */
@@ -211,7 +214,7 @@ static void *worker(void *arg)
     BLX_CLEANUP(scratch_done)
     struct scratch scratch = {
         .frame = malloc(BLX_FRAME_MAX_BYTES),
-        .data = malloc(BLX_FRAME_MAX_DATA_BYTES),
+        .data = aligned_alloc(BLX_RESTORE_ALIGNMENT, BLX_FRAME_MAX_DATA_BYTES),
     };
     struct blx_error err = {0};
     const struct blx_restore_frame *job;
@@ -237,7 +240,7 @@ static void report(struct work *work, const struct blx_restore_progress *progres
     uint64_t done_bytes = work->done_bytes;
     pthread_mutex_unlock(&work->lock);
     if (progress != NULL && progress->report != NULL)
-        progress->report(progress->arg, done_bytes, work->plan->data_bytes);
+        progress->report(progress->arg, done_bytes, work->total_bytes);
 }
 
 /* Waits for the workers; the caller's progress function runs here, in the caller's thread, and
@@ -256,6 +259,7 @@ static void await_workers(struct work *work, const struct blx_restore_progress *
         pthread_cond_timedwait(&work->news, &work->lock, &until);
         pthread_mutex_unlock(&work->lock);
         report(work, progress);
+        blx_restore_output_flush(work->output);
         pthread_mutex_lock(&work->lock);
     }
     pthread_mutex_unlock(&work->lock);
@@ -265,7 +269,8 @@ static void await_workers(struct work *work, const struct blx_restore_progress *
 static unsigned worker_count(const struct blx_restore_plan *plan)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t count = cpus < 1 ? 1 : cpus > MAX_WORKERS ? MAX_WORKERS : (size_t)cpus;
+    size_t count = cpus < 1 ? MIN_WORKERS : (size_t)cpus * WORKERS_PER_CPU;
+    count = count < MIN_WORKERS ? MIN_WORKERS : count > MAX_WORKERS ? MAX_WORKERS : count;
     return (unsigned)(count < plan->frame_count ? count : plan->frame_count);
 }
 
@@ -293,10 +298,25 @@ static int run_workers(struct work *work, const struct blx_restore_progress *pro
     return 0;
 }
 
-static int write_data(const struct blx_restore_plan *plan, const struct blx_restore_output *output,
-                      const struct blx_restore_progress *progress, struct blx_error *err)
+/* The restore's data, as far as the windows up to this one tell. */
+static uint64_t estimate_total(const struct blx_restore_plan *plan, uint64_t done_bytes)
 {
-    struct work work = {.plan = plan, .output = output};
+    uint64_t known_bytes = done_bytes + plan->data_bytes;
+    uint64_t covered_bytes = plan->end_block << plan->block_shift;
+    if (plan->end_block == 0 || covered_bytes >= plan->size_bytes)
+        return known_bytes;
+    double left = (double)(plan->size_bytes - covered_bytes) / (double)covered_bytes;
+    return known_bytes + (uint64_t)((double)known_bytes * left);
+}
+
+static int write_data(const struct blx_restore_plan *plan, const struct blx_restore_output *output,
+                      const struct blx_restore_progress *progress, uint64_t *done_bytes,
+                      struct blx_error *err)
+{
+    struct work work = {.plan = plan,
+                        .output = output,
+                        .done_bytes = *done_bytes,
+                        .total_bytes = estimate_total(plan, *done_bytes)};
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -304,6 +324,7 @@ static int write_data(const struct blx_restore_plan *plan, const struct blx_rest
     pthread_cond_init(&work.news, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int rc = run_workers(&work, progress, err);
+    *done_bytes = work.done_bytes;
     pthread_cond_destroy(&work.news);
     pthread_mutex_destroy(&work.lock);
     return rc;
@@ -319,21 +340,66 @@ static int write_holes(const struct blx_restore_plan *plan, const struct blx_res
     return rc;
 }
 
+/* What is restored, and how far it has come. */
+struct job {
+    const struct blx_store *store;
+    const char *agent_id, *volume;
+    blx_timestamp checkpoint;
+    const struct blx_restore_target *target;
+    const struct blx_restore_progress *progress;
+    struct blx_restore_output output;
+    bool opened;
+    uint64_t done_bytes;
+};
+
+static void job_done(struct job *job)
+{
+    if (job->opened)
+        blx_restore_output_done(&job->output);
+}
+
+/* From *start_block to where a plan ends, which is the next one's start; 0: the volume's end. */
+static int restore_window(struct job *job, uint64_t *start_block, struct blx_error *err)
+{
+    size_t max_entries = job->target->max_entries;
+    BLX_CLEANUP(blx_restore_plan_done)
+    struct blx_restore_plan plan = {
+        .max_entries = max_entries != 0 ? max_entries : MAX_ENTRIES,
+        .start_block = *start_block,
+        .losses = job->target->losses,
+    };
+    int rc =
+        blx_restore_plan_make(job->store, job->agent_id, job->checkpoint, job->volume, &plan, err);
+    if (rc == 0 && !job->opened) {
+        job->opened = true;
+        rc = blx_restore_output_open(job->target, plan.size_bytes, &job->output, err);
+    }
+    if (rc == 0)
+        rc = write_holes(&plan, &job->output, err);
+    if (rc == 0)
+        rc = write_data(&plan, &job->output, job->progress, &job->done_bytes, err);
+    *start_block = plan.end_block;
+    return rc;
+}
+
 int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
                 const char *volume, const struct blx_restore_target *target,
                 const struct blx_restore_progress *progress, struct blx_error *err)
 {
-    BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan plan = {0};
-    BLX_CLEANUP(blx_restore_output_done) struct blx_restore_output output = {.fd = -1};
-    int rc = blx_restore_plan_make(store, agent_id, checkpoint, volume, target->losses, &plan, err);
+    BLX_CLEANUP(job_done)
+    struct job job = {.store = store,
+                      .agent_id = agent_id,
+                      .volume = volume,
+                      .checkpoint = checkpoint,
+                      .target = target,
+                      .progress = progress};
+    uint64_t start_block = 0;
+    int rc;
+    do
+        rc = restore_window(&job, &start_block, err);
+    while (rc == 0 && start_block != 0);
     if (rc == 0)
-        rc = blx_restore_output_open(target, plan.size_bytes, &output, err);
-    if (rc == 0)
-        rc = write_holes(&plan, &output, err);
-    if (rc == 0)
-        rc = write_data(&plan, &output, progress, err);
-    if (rc == 0)
-        rc = blx_restore_output_finish(&output, err);
+        rc = blx_restore_output_finish(&job.output, err);
     if (target->losses != NULL)
         blx_restore_losses_sort(target->losses);
     if (rc < 0)

@@ -2,10 +2,10 @@
  * A checkpoint back into an image. The chain is walked from newest to oldest into one index; then
  * every frame of which a block is needed is read once, in the order of the frames' first blocks,
  * and every block is written once; what no frame holds, and zero extents, stay holes. Every
- * checksum is checked on the way (I12). Memory: the index (about 50 bytes an extent) and two MiB a
- * worker.
+ * checksum is checked on the way (I12). Memory: 256 MiB for a volume of any size: where the index
+ * is larger than its share the volume is restored window by window.
  *
- * Threads: the calling thread plans and reports; workers of the call's own (one a CPU, 8 at most)
+ * Threads: the calling thread plans and reports; workers of the call's own (two a CPU, 4 to 16)
  * read, decompress and write. Blocks until done. Works while the dispatcher runs: it reads
  * committed, immutable files only.
  */
@@ -38,6 +38,7 @@ struct blx_restore_target {
     struct blx_restore_losses
         *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
                     the rest stays zero and is listed here; the caller empties the list before */
+    size_t max_entries; /* of an index in memory, 150 bytes each; 0: a million */
 };
 
 /* Called a few times a second from the thread that restores. */

@@ -47,6 +47,9 @@ void blx_restore_losses_sort(struct blx_restore_losses *losses)
     for (size_t i = 0; i < losses->count; i++) {
         const struct blx_restore_loss *loss = &losses->list[i];
         struct blx_restore_loss *last = kept == 0 ? NULL : &losses->list[kept - 1];
+        if (last != NULL && last->bytes == 0 && loss->bytes == 0 &&
+            strcmp(last->cause, loss->cause) == 0)
+            continue;
         if (last != NULL && last->bytes > 0 &&
             last->offset_bytes + last->bytes == loss->offset_bytes &&
             strcmp(last->cause, loss->cause) == 0)

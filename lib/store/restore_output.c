@@ -14,6 +14,9 @@
 #include "base/io.h"
 #include "base/sys.h"
 
+/* Smaller pieces may have neighbours that come soon. */
+enum { DIRECT_MIN_BYTES = 128 << 10 };
+
 static bool is_same_file(int fd, const char *path)
 {
     struct stat by_fd, by_path;
@@ -92,6 +95,16 @@ static int open_file(struct blx_restore_output *output, struct blx_error *err)
     return 0;
 }
 
+/* The same device, whatever its name means by now. Where it cannot be had all goes through the page
+ * cache. */
+static void open_direct(struct blx_restore_output *output)
+{
+    char again[64];
+    snprintf(again, sizeof(again), "/proc/self/fd/%d", output->fd);
+    int fd = blx_open(again, O_RDWR | O_DIRECT, 0, NULL);
+    output->direct_fd = fd < 0 ? -1 : fd;
+}
+
 static int open_device(struct blx_restore_output *output, struct blx_error *err)
 {
     struct blx_error cause = {0};
@@ -110,14 +123,15 @@ static int open_device(struct blx_restore_output *output, struct blx_error *err)
         return blx_error_set(
             err, -ENOSPC, "the device '%s' has %llu bytes, the volume %llu; give a larger one",
             output->path, (unsigned long long)bytes, (unsigned long long)output->size_bytes);
+    open_direct(output);
     return 0;
 }
 
 int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
                             struct blx_restore_output *output, struct blx_error *err)
 {
-    *output =
-        (struct blx_restore_output){.fd = -1, .force = target->force, .size_bytes = size_bytes};
+    *output = (struct blx_restore_output){
+        .fd = -1, .direct_fd = -1, .force = target->force, .size_bytes = size_bytes};
     int rc = blx_path_format(output->path, sizeof(output->path), err, "%s", target->path);
     if (rc < 0)
         return rc;
@@ -138,12 +152,35 @@ static uint64_t clipped(const struct blx_restore_output *output, uint64_t offset
     return bytes < left ? bytes : left;
 }
 
+/* How much of it goes past the page cache. */
+static size_t direct_part(const struct blx_restore_output *output, const void *data, size_t bytes,
+                          uint64_t offset)
+{
+    if (output->direct_fd < 0 || bytes < DIRECT_MIN_BYTES ||
+        (uintptr_t)data % BLX_RESTORE_ALIGNMENT != 0 || offset % BLX_RESTORE_ALIGNMENT != 0)
+        return 0;
+    return bytes - bytes % BLX_RESTORE_ALIGNMENT;
+}
+
 int blx_restore_output_write(const struct blx_restore_output *output, const void *data,
                              uint64_t bytes, uint64_t offset_bytes, struct blx_error *err)
 {
-    int rc = blx_pwrite_full(output->fd, data, (size_t)clipped(output, offset_bytes, bytes),
-                             offset_bytes);
+    size_t wanted = (size_t)clipped(output, offset_bytes, bytes);
+    size_t direct = direct_part(output, data, wanted, offset_bytes);
+    int rc = direct > 0 ? blx_pwrite_full(output->direct_fd, data, direct, offset_bytes) : 0;
+    if (rc == -EINVAL)
+        direct = 0; /* the device wants a larger alignment */
+    else if (rc < 0)
+        return write_failed(output, rc, err);
+    rc = blx_pwrite_full(output->fd, (const uint8_t *)data + direct, wanted - direct,
+                         offset_bytes + direct);
     return rc < 0 ? write_failed(output, rc, err) : 0;
+}
+
+/* An error of the disk is not lost here: fsync tells it. */
+void blx_restore_output_flush(const struct blx_restore_output *output)
+{
+    sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 /* For what the device cannot zero by itself, such as a tail that is no multiple of its sectors. */
@@ -227,6 +264,8 @@ void blx_restore_output_done(struct blx_restore_output *output)
         blx_sys->unlink(output->partial);
     if (output->fd >= 0)
         close(output->fd);
-    output->fd = -1;
+    if (output->direct_fd >= 0)
+        close(output->direct_fd);
+    output->fd = output->direct_fd = -1;
     output->partial[0] = '\0';
 }

@@ -2,8 +2,11 @@
  * Where a restore writes: an image file that gets its name at the end, or a block device. Private
  * to lib/store.
  *
- * Threads: blx_restore_output_write() may be called from several at once for different ranges; the
- * rest is the caller's.
+ * Onto a device large pieces go past the page cache, which would copy each byte once more and
+ * write it back with one thread; small ones go through it, which sorts and joins them.
+ *
+ * Threads: blx_restore_output_write() and _zero() may be called from several at once for different
+ * ranges; the rest is the caller's.
  */
 #pragma once
 
@@ -13,8 +16,11 @@
 
 #include "store/restore.h"
 
+enum { BLX_RESTORE_ALIGNMENT = 4096 }; /* of the data that is written */
+
 struct blx_restore_output {
     int fd;
+    int direct_fd; /* the device once more, with O_DIRECT; -1: there is none */
     bool device;
     bool force;
     uint64_t size_bytes;
@@ -26,13 +32,17 @@ struct blx_restore_output {
 int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
                             struct blx_restore_output *output, struct blx_error *err);
 
-/* `offset_bytes` + `bytes` may pass the end; what does is left out. */
+/* `offset_bytes` + `bytes` may pass the end; what does is left out. `data` should be aligned. */
 int blx_restore_output_write(const struct blx_restore_output *output, const void *data,
                              uint64_t bytes, uint64_t offset_bytes, struct blx_error *err);
 
 /* Makes the range read as zeros: nothing to do in a fresh file. */
 int blx_restore_output_zero(const struct blx_restore_output *output, uint64_t offset_bytes,
                             uint64_t bytes, struct blx_error *err);
+
+/* Lets the disk begin with what was written so far, so that little is left to wait for at the end.
+ */
+void blx_restore_output_flush(const struct blx_restore_output *output);
 
 /* Durable, and under its final name. */
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err);

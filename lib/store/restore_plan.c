@@ -30,9 +30,11 @@ static uint64_t blocks_of(uint64_t size_bytes, unsigned block_shift)
     return size_bytes / block_bytes + (size_bytes % block_bytes != 0);
 }
 
-static uint64_t plan_blocks(const struct blx_restore_plan *plan)
+/* The first block behind the window. */
+static uint64_t window_end(const struct blx_restore_plan *plan)
 {
-    return blocks_of(plan->size_bytes, plan->block_shift);
+    uint64_t blocks = blocks_of(plan->size_bytes, plan->block_shift);
+    return plan->end_block != 0 && plan->end_block < blocks ? plan->end_block : blocks;
 }
 
 /* Damage, rather than a failure of this process. */
@@ -50,6 +52,33 @@ static int remark(struct blx_restore_plan *plan, const char *cause, const char *
     return blx_restore_losses_add(plan->losses, 0, 0, text) < 0 ? no_memory(err) : 0;
 }
 
+static int add_entry(struct blx_restore_plan *plan, const struct blx_index_entry *entry)
+{
+    uint64_t start = entry->extent.start_block, end = start + entry->extent.block_count;
+    start = start > plan->start_block ? start : plan->start_block;
+    end = plan->end_block != 0 && end > plan->end_block ? plan->end_block : end;
+    if (start >= end)
+        return 0;
+    struct blx_index_entry part = blx_index_part(entry, start, end);
+    return blx_index_add(&plan->index, &part);
+}
+
+/* Where there are too many entries, those that are hidden go; if that is not enough the window
+ * becomes smaller. */
+static int narrow(struct blx_restore_plan *plan, struct blx_error *err)
+{
+    if (plan->max_entries == 0 || plan->index.count <= plan->max_entries)
+        return 0;
+    if (blx_index_flatten(&plan->index) < 0)
+        return no_memory(err);
+    size_t kept = plan->max_entries / 2;
+    if (plan->index.count <= kept)
+        return 0;
+    plan->end_block = plan->index.entries[kept].extent.start_block;
+    plan->index.count = kept;
+    return 0;
+}
+
 static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
                        uint64_t blocks, struct blx_error *err)
 {
@@ -63,7 +92,7 @@ static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_r
                                  blx_segment_reader_summary(reader)->number);
         entry.segment = number;
         entry.rank = UINT32_MAX - number; /* the chain is walked from the newest segment on */
-        if (blx_index_add(&plan->index, &entry) < 0)
+        if (add_entry(plan, &entry) < 0)
             return no_memory(err);
     }
     return 0;
@@ -128,7 +157,7 @@ int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volu
     plan->segments[plan->segment_count++] = reader;
     rc = take_entries(plan, reader, number, size_bytes, err);
     blx_segment_reader_shrink(reader);
-    return rc;
+    return rc < 0 ? rc : narrow(plan, err);
 }
 
 /* One checkpoint of the chain: its segments, newest first. The volume may have grown behind it. */
@@ -222,7 +251,7 @@ static int walk_chain(struct blx_restore_plan *plan, struct descent *descent, st
 /* What no index covers is a hole in a whole chain, and unknown in one that breaks off. */
 static int note_gaps(struct blx_restore_plan *plan, struct blx_error *err)
 {
-    uint64_t covered = 0, blocks = plan_blocks(plan);
+    uint64_t covered = plan->start_block, blocks = window_end(plan);
     int rc = 0;
     for (size_t i = 0; plan->cut[0] != '\0' && rc == 0 && i <= plan->index.count; i++) {
         const struct blx_extent *extent =
@@ -257,7 +286,8 @@ static int add_hole(struct blx_restore_plan *plan, uint64_t start, uint64_t end,
 /* Turns the zero entries and the gaps into holes; the index keeps the data. */
 static int split_off_holes(struct blx_restore_plan *plan, struct blx_error *err)
 {
-    uint64_t covered = 0; /* up to here everything is a hole already noted, or data */
+    uint64_t covered =
+        plan->start_block; /* up to here everything is a hole already noted, or data */
     size_t kept = 0, capacity = 0;
     for (size_t i = 0; i < plan->index.count; i++) {
         struct blx_index_entry entry = plan->index.entries[i];
@@ -270,7 +300,7 @@ static int split_off_holes(struct blx_restore_plan *plan, struct blx_error *err)
         plan->index.entries[kept++] = entry;
     }
     plan->index.count = kept;
-    return add_hole(plan, covered, plan_blocks(plan), &capacity, err);
+    return add_hole(plan, covered, window_end(plan), &capacity, err);
 }
 
 static int compare_frames(const struct blx_index_entry *x, const struct blx_index_entry *y)
@@ -340,10 +370,8 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
 
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
-                          struct blx_restore_losses *losses, struct blx_restore_plan *plan,
-                          struct blx_error *err)
+                          struct blx_restore_plan *plan, struct blx_error *err)
 {
-    *plan = (struct blx_restore_plan){.losses = losses};
     int rc = blx_restore_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
     if (rc < 0)
         return rc;

@@ -45,6 +45,7 @@ static bool is_short(void)
     }
 
 WRAP(void *, malloc, (size_t bytes), (bytes))
+WRAP(void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes))
 WRAP(void *, calloc, (size_t count, size_t bytes), (count, bytes))
 WRAP(void *, realloc, (void *memory, size_t bytes), (memory, bytes))
 WRAP(void *, reallocarray, (void *memory, size_t count, size_t bytes), (memory, count, bytes))

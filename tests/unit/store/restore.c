@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "fixture.h"
 
 enum { BLOCKS = 600, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES - 1024 };
@@ -238,6 +239,39 @@ static void any_failing_call_leaves_no_file_and_the_next_restore_works(void **st
     test_restores_to(&f->test, f->two, "sda", f->volume.image, SIZE_BYTES);
 }
 
+static void a_volume_is_restored_in_windows_where_its_index_is_large(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t max_entries = 2; max_entries < 40; max_entries += 3) {
+        struct blx_error err = {0};
+        struct blx_restore_target target = {
+            .path = f->path, .force = true, .max_entries = max_entries};
+        test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+        check_content(f->path, f->volume.image);
+    }
+}
+
+static void what_is_lost_is_told_once_whatever_the_windows(void **state)
+{
+    struct fixture *f = *state;
+    flip(f, "volumes/sda/00000002.seg", 200);
+    char path[PATH_MAX];
+    test_path(&f->test, path, "agents/web1/volumes/sda/00000001.seg");
+    assert_int_equal(unlink(path), 0);
+    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses whole = {0};
+    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses parts = {0};
+    struct blx_restore_target target = {.path = f->path, .force = true, .losses = &whole};
+    struct blx_error err = {0};
+    test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+    target.losses = &parts;
+    target.max_entries = 4;
+    test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+    assert_true(whole.count > 1);
+    assert_int_equal(parts.count, whole.count);
+    for (size_t i = 0; i < whole.count; i++)
+        assert_memory_equal(&parts.list[i], &whole.list[i], sizeof(whole.list[i]));
+}
+
 struct seen {
     uint64_t calls, done_bytes, total_bytes;
 };
@@ -368,6 +402,8 @@ int main(void)
         TEST(unknown_checkpoints_and_volumes_are_named),
         TEST(damage_is_found_and_hurts_only_what_needs_it),
         TEST(any_failing_call_leaves_no_file_and_the_next_restore_works),
+        TEST(a_volume_is_restored_in_windows_where_its_index_is_large),
+        TEST(what_is_lost_is_told_once_whatever_the_windows),
         TEST(progress_ends_at_the_total),
         TEST(the_default_path_names_the_volume_only_among_several),
         TEST(a_device_gets_the_image_and_zeros_and_nothing_behind),
