@@ -14,6 +14,7 @@
 struct sink {
     struct blx_json *json; /* NULL: the table */
     struct cli_table *table;
+    enum blx_exit status;
 };
 
 static void print_volume_json(struct blx_json *json, const struct blx_manifest_volume *volume)
@@ -91,34 +92,22 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     return rc;
 }
 
-/* -ENOENT is nothing to report: it was deleted after it was listed. */
-static int show_one(const struct blx_store *store, const char *agent, blx_timestamp timestamp,
-                    struct sink *sink, struct blx_error *err)
-{
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    int rc = blx_manifest_read(store, agent, timestamp, &manifest, err);
-    if (rc < 0)
-        return rc;
-    if (sink->json == NULL)
-        return add_rows(sink->table, &manifest);
-    print_json(sink->json, &manifest);
-    return 0;
-}
-
 /* A damaged checkpoint hides no other: it is named, the rest is shown, and the command fails. */
-static enum blx_exit show_all(const struct blx_store *store, const char *agent,
-                              const blx_timestamp *timestamps, size_t count, struct sink *sink)
+static int show_one(void *arg, const struct blx_manifest *manifest, const struct blx_error *damage,
+                    struct blx_error *err)
 {
-    enum blx_exit status = BLX_EXIT_OK;
-    for (size_t i = 0; i < count; i++) {
-        struct blx_error err = {0};
-        int rc = show_one(store, agent, timestamps[i], sink, &err);
-        if (rc == 0 || rc == -ENOENT)
-            continue;
-        cli_note("%s", err.message[0] != '\0' ? err.message : "out of memory");
-        status = BLX_EXIT_FAILED;
+    struct sink *sink = arg;
+    if (damage != NULL) {
+        cli_note("%s", damage->message);
+        sink->status = BLX_EXIT_FAILED;
+        return 0;
     }
-    return status;
+    if (sink->json != NULL) {
+        print_json(sink->json, manifest);
+        return 0;
+    }
+    int rc = add_rows(sink->table, manifest);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoints") : 0;
 }
 
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
@@ -129,7 +118,7 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
-    struct sink sink = {.table = &table};
+    struct sink sink = {.table = &table, .status = BLX_EXIT_OK};
     if (config->json) {
         sink.json = &json;
         blx_json_open(&json, NULL, '[');
@@ -137,12 +126,16 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         cli_note("out of memory");
         return BLX_EXIT_FAILED;
     }
-    enum blx_exit status = show_all(store, config->agent, timestamps, count, &sink);
+    struct blx_error err = {0};
+    if (blx_manifest_each(store, config->agent, timestamps, count, show_one, &sink, &err) < 0) {
+        cli_note("%s", err.message);
+        sink.status = BLX_EXIT_FAILED;
+    }
     if (config->json)
         blx_json_close(&json, ']');
     else if (count > 0)
         cli_table_print(&table);
-    return status;
+    return sink.status;
 }
 
 /* 0 and all nines: no bound. */

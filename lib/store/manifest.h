@@ -79,6 +79,18 @@ int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_t
                       blx_timestamp last, blx_timestamp **timestamps, size_t *count,
                       struct blx_error *err);
 
+/*
+ * Reads these checkpoints, many at once, and calls visit() for each in the given order and in the
+ * caller's thread: with a manifest that is gone after the call, or with NULL and why it cannot be
+ * read. One that was deleted meanwhile is passed over. Ends early with what visit() returns below
+ * zero, which then fills `err`. Threads of the call's own read; -ENOMEM.
+ */
+int blx_manifest_each(const struct blx_store *store, const char *agent_id,
+                      const blx_timestamp *timestamps, size_t count,
+                      int (*visit)(void *arg, const struct blx_manifest *manifest,
+                                   const struct blx_error *damage, struct blx_error *err),
+                      void *arg, struct blx_error *err);
+
 /* The newest checkpoint, 0 where there is none yet. */
 int blx_manifest_latest(const struct blx_store *store, const char *agent_id,
                         blx_timestamp *timestamp, struct blx_error *err);

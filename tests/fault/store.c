@@ -194,6 +194,35 @@ static void check_read(void *arg, int rc)
     blx_manifest_done(&out->manifest);
 }
 
+static int note_visit(void *arg, const struct blx_manifest *manifest,
+                      const struct blx_error *damage, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    assert_true((manifest == NULL) != (damage == NULL));
+    out->count++;
+    return damage == NULL ? 0 : blx_error_set(err, damage->code, "%s", damage->message);
+}
+
+static void reset_visits(void *arg)
+{
+    struct outputs *out = arg;
+    reset(arg);
+    out->count = 0;
+}
+
+static int run_each(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_manifest_each(&out->state->test.store, "web1", out->state->checkpoints, 2,
+                             note_visit, out, err);
+}
+
+static void check_each(void *arg, int rc)
+{
+    const struct outputs *out = arg;
+    assert_true(rc < 0 || out->count == 2);
+}
+
 /* The same manifest once more, a day later. */
 static int run_write(void *arg, struct blx_error *err)
 {
@@ -235,6 +264,7 @@ static void manifests_are_read_and_written_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){reset, run_latest, check_latest, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_resolve, check_latest, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_read, check_read, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset_visits, run_each, check_each, NULL, 0}, &out);
     fault_loop(&(struct fault_case){prepare_write, run_write, check_write, NULL, 0}, &out);
     store_state_check(&store_state);
 }

@@ -223,6 +223,55 @@ static void resolve_takes_latest_whole_and_minute(void **state)
     assert_int_equal(found, third);
 }
 
+enum { MANY = 700, DELETED = 13, DAMAGED = 650 };
+
+struct visits {
+    const blx_timestamp *timestamps;
+    size_t count, stop_at;
+};
+
+static int visit(void *arg, const struct blx_manifest *manifest, const struct blx_error *damage,
+                 struct blx_error *err)
+{
+    struct visits *visits = arg;
+    visits->count += visits->count == DELETED;
+    if (visits->count == visits->stop_at)
+        return blx_error_set(err, -ECANCELED, "enough");
+    if (visits->count == DAMAGED) {
+        assert_null(manifest);
+        assert_int_equal(damage->code, -EBADMSG);
+    } else {
+        assert_null(damage);
+        assert_int_equal(manifest->timestamp, visits->timestamps[visits->count]);
+    }
+    visits->count++;
+    return 0;
+}
+
+static void each_visits_many_in_order_and_passes_over_what_was_deleted(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    blx_timestamp timestamps[MANY];
+    char path[PATH_MAX];
+    for (unsigned i = 0; i < MANY; i++) {
+        timestamps[i] = 20261122000000ULL + i / 60 * 100 + i % 60;
+        write_sample(test, timestamps[i]);
+    }
+    test_path(test, path, "agents/web1/checkpoints/%llu", (unsigned long long)timestamps[DELETED]);
+    assert_int_equal(unlink(path), 0);
+    test_path(test, path, "agents/web1/checkpoints/%llu", (unsigned long long)timestamps[DAMAGED]);
+    assert_int_equal(truncate(path, 100), 0);
+    struct visits all = {.timestamps = timestamps, .stop_at = MANY};
+    test_ok(blx_manifest_each(&test->store, "web1", timestamps, MANY, visit, &all, &err), &err);
+    assert_int_equal(all.count, MANY);
+    struct visits some = {.timestamps = timestamps, .stop_at = 20};
+    assert_int_equal(blx_manifest_each(&test->store, "web1", timestamps, MANY, visit, &some, &err),
+                     -ECANCELED);
+    assert_string_equal(err.message, "enough");
+    test_ok(blx_manifest_each(&test->store, "web1", NULL, 0, visit, &some, NULL), NULL);
+}
+
 static void resolve_expect(const struct test_store *test, const char *agent, const char *text,
                            int code, const char *part)
 {
@@ -260,6 +309,7 @@ int main(void)
         TEST(any_flipped_byte_and_any_cut_of_a_manifest_is_found),
         TEST(a_manifest_under_another_name_is_refused),
         TEST(list_is_sorted_keeps_both_ends_and_ignores_other_names),
+        TEST(each_visits_many_in_order_and_passes_over_what_was_deleted),
         TEST(resolve_takes_latest_whole_and_minute),
         TEST(resolve_says_what_there_is_instead),
     };
