@@ -28,7 +28,7 @@ static const struct command commands[] = {
      "Lists an agent's checkpoints, oldest first. --start and --end include both ends."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
-     "[--device=/dev/X] [--output=PATH] [--force]",
+     "[--device=/dev/X] [--output=PATH] [--delta] [--resume] [--force]",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or a device, and prints "
      "the paths."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,

@@ -116,10 +116,14 @@ static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
 static int check_target(const struct job *job, const char *path, struct blx_error *err)
 {
     struct stat st;
-    if (job->config->force || lstat(path, &st) != 0 || S_ISBLK(st.st_mode) || S_ISLNK(st.st_mode))
+    if (job->config->force || job->config->delta || lstat(path, &st) != 0 || S_ISBLK(st.st_mode) ||
+        S_ISLNK(st.st_mode))
         return 0;
     return blx_error_set(
-        err, -EEXIST, "'%s' exists already: give another --output, or --force to replace it", path);
+        err, -EEXIST,
+        "'%s' exists already: give another --output, --delta to bring it up to date, or --force to "
+        "replace it",
+        path);
 }
 
 static int name_targets(struct job *job, struct blx_error *err)
@@ -184,13 +188,19 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     blx_progress_init(&bar, what, 0);
     struct blx_restore_progress progress = {.report = report, .arg = &bar};
     BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses losses = {0};
+    uint64_t written_bytes = 0;
     struct blx_restore_target target = {.path = target_path(job, volume),
+                                        .delta = job->config->delta,
+                                        .resume = job->config->resume,
                                         .force = job->config->force,
+                                        .written_bytes = &written_bytes,
                                         .losses = job->config->force ? &losses : NULL};
     int rc = blx_restore(&job->store, job->config->agent, job->manifest.timestamp, name, &target,
                          &progress, err);
     blx_progress_done(&bar);
     if (rc == 0) {
+        if (target.delta || target.resume)
+            cli_note("%" PRIu64 " bytes of '%s' were written anew", written_bytes, target.path);
         printf("%s\n", target.path);
         fflush(stdout);
     }

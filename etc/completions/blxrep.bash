@@ -10,7 +10,7 @@ _blxrep_options() {
     dispatcher) echo --config --data-dir --sync-freq --listen --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --output --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
     checkpoint | rescan) echo --config --agent --data-dir --help --version ;;
     status) echo --config --data-dir --json --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
@@ -31,7 +31,7 @@ _blxrep_value() {
 
 _blxrep_without_value() {
     case $1 in
-    --force | --json | --verbose | --help | --version) return 0 ;;
+    --delta | --resume | --force | --json | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -44,6 +44,8 @@ __blxrep_option "" restore -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
 __blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
+__blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
+__blxrep_option "" restore -l resume -f -d "Go on with the file that an interrupted restore left"
 __blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use, leave damaged parts zero"
 __blxrep_option "" "show status verify" -l json -f -d "Print JSON"
 

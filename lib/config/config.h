@@ -63,6 +63,8 @@ struct blx_config {
     char *end;
     bool json;
     bool force;
+    bool delta;
+    bool resume;
 };
 
 /* Frees what it owns; an all-zero or half-filled one is fine. */

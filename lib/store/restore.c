@@ -17,10 +17,10 @@
 enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2, MAX_WORKERS = 16, REPORT_INTERVAL_MS = 100 };
 enum { MAX_ENTRIES = 1 << 20 };
 
-/* Shared by the workers. `lock` guards what follows it; plan and output are constant meanwhile. */
+/* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
 struct work {
     const struct blx_restore_plan *plan;
-    const struct blx_restore_output *output;
+    struct blx_restore_output *output;
     pthread_mutex_t lock;
     pthread_cond_t news; /* done_bytes reached the end, an error came, or a worker ended */
     size_t next_frame;
@@ -309,7 +309,7 @@ static uint64_t estimate_total(const struct blx_restore_plan *plan, uint64_t don
     return known_bytes + (uint64_t)((double)known_bytes * left);
 }
 
-static int write_data(const struct blx_restore_plan *plan, const struct blx_restore_output *output,
+static int write_data(const struct blx_restore_plan *plan, struct blx_restore_output *output,
                       const struct blx_restore_progress *progress, uint64_t *done_bytes,
                       struct blx_error *err)
 {
@@ -330,11 +330,11 @@ static int write_data(const struct blx_restore_plan *plan, const struct blx_rest
     return rc;
 }
 
-static int write_holes(const struct blx_restore_plan *plan, const struct blx_restore_output *output,
+static int write_holes(const struct blx_restore_plan *plan, struct blx_restore_output *output,
                        struct blx_error *err)
 {
     int rc = 0;
-    for (size_t i = 0; output->device && rc == 0 && i < plan->hole_count; i++)
+    for (size_t i = 0; rc == 0 && i < plan->hole_count; i++)
         rc = blx_restore_output_zero(output, plan->holes[i].start_block << plan->block_shift,
                                      plan->holes[i].block_count << plan->block_shift, err);
     return rc;
@@ -351,6 +351,21 @@ struct job {
     bool opened;
     uint64_t done_bytes;
 };
+
+/* Where the work is kept its name is told. */
+static void mention_kept(const struct job *job, struct blx_error *err)
+{
+    const struct blx_restore_output *output = &job->output;
+    struct blx_error cause = {0};
+    if (err == NULL || !job->opened || !output->keeps || !output->touched ||
+        output->partial[0] == '\0')
+        return;
+    blx_error_set(&cause, err->code,
+                  "%.600s; what there is stays in '%.300s', and the same call "
+                  "goes on with it",
+                  err->message, output->partial);
+    *err = cause;
+}
 
 static void job_done(struct job *job)
 {
@@ -400,8 +415,12 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
     while (rc == 0 && start_block != 0);
     if (rc == 0)
         rc = blx_restore_output_finish(&job.output, err);
+    if (rc == 0 && target->written_bytes != NULL)
+        *target->written_bytes = job.output.written_bytes;
     if (target->losses != NULL)
         blx_restore_losses_sort(target->losses);
+    if (rc < 0)
+        mention_kept(&job, err);
     if (rc < 0)
         blx_error_prefix(err, "cannot restore the checkpoint %llu of '%s'",
                          (unsigned long long)checkpoint, agent_id);

@@ -34,11 +34,14 @@ void blx_restore_losses_done(struct blx_restore_losses *losses);
 
 struct blx_restore_target {
     const char *path; /* an image file to be made, or a block device */
+    bool delta;       /* the target has an image, of any state, which is brought up to date */
+    bool resume;      /* go on with what another run left of the file */
     bool force;       /* replace an existing file; write a device that is in use */
     struct blx_restore_losses
         *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
                     the rest stays zero and is listed here; the caller empties the list before */
-    size_t max_entries; /* of an index in memory, 150 bytes each; 0: a million */
+    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
+    size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
 };
 
 /* Called a few times a second from the thread that restores. */
@@ -55,6 +58,16 @@ struct blx_restore_progress {
  * where it is mounted or otherwise in use, unless `force`), must be at least as large as the volume
  * (-ENOSPC, even with force), and what must be zero is zeroed on it (BLKZEROOUT). `progress` may be
  * NULL.
+ *
+ * With `resume` the partial file of a run that did not end is kept and compared, block by block,
+ * with what it should hold; what differs is written. So nothing needs to be known of that run, not
+ * even which checkpoint it wrote. After a failure the file stays, for the next --resume. A device
+ * is -EINVAL.
+ *
+ * With `delta` the target's own content is compared likewise: a device's, or an image's, which need
+ * not be of any known checkpoint. An image bears the name PATH.partial meanwhile, also after a
+ * failure or a crash in the middle; another run with `delta` finds it there and goes on. Where
+ * there is none the file is made.
  *
  * Damage in the store is -EBADMSG and names the file and the place, unless target->losses is there
  * to take it: then the return is 0, and the image is right but for what the list has. A segment

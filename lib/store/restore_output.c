@@ -14,9 +14,6 @@
 #include "base/io.h"
 #include "base/sys.h"
 
-/* Smaller pieces may have neighbours that come soon. */
-enum { DIRECT_MIN_BYTES = 128 << 10 };
-
 static bool is_same_file(int fd, const char *path)
 {
     struct stat by_fd, by_path;
@@ -65,30 +62,104 @@ static int create_partial(struct blx_restore_output *output, struct blx_error *e
     return 0;
 }
 
-static int open_file(struct blx_restore_output *output, struct blx_error *err)
+/* Without a moment in which another file of that name could be replaced. */
+static int rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    if (link(from, to) != 0)
+        return -errno;
+    blx_sys->unlink(from); /* where it fails a second name is left, no second file */
+    return 0;
+}
+
+/* Locked, and still what its name means. */
+static int lock_partial(const struct blx_restore_output *output, struct blx_error *err)
+{
+    if (flock(output->fd, LOCK_EX | LOCK_NB) != 0 || !is_same_file(output->fd, output->partial))
+        return busy(output->partial, err);
+    return 0;
+}
+
+/* What another run left. */
+static int adopt_partial(struct blx_restore_output *output, struct blx_error *err)
 {
     struct stat st;
-    bool exists = lstat(output->path, &st) == 0;
-    if (exists && !output->force)
+    output->fd = blx_open(output->partial, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, err);
+    if (output->fd < 0)
+        return output->fd;
+    if (fstat(output->fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return blx_error_set(err, -EEXIST, "'%s' is in the way; remove it", output->partial);
+    output->compares = true;
+    return 0;
+}
+
+/* The image bears the partial name while it is neither the old one nor the new one. It is locked
+ * before, so that no other restore takes it for what a dead one left. */
+static int take_image(struct blx_restore_output *output, struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    int rc = remove_stale(output->partial, &cause);
+    if (rc < 0 && rc != -ENOENT)
+        return blx_error_set(err, rc, "%s", cause.message);
+    output->fd = blx_open(output->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, err);
+    if (output->fd < 0)
+        return output->fd;
+    if (flock(output->fd, LOCK_EX | LOCK_NB) != 0)
+        return busy(output->path, err);
+    rc = rename_new(output->path, output->partial);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot rename '%s' to '%s'", output->path,
+                               output->partial);
+    output->renamed = output->compares = true;
+    return 0;
+}
+
+static int check_path(const struct blx_restore_output *output, bool delta, bool *exists,
+                      struct blx_error *err)
+{
+    struct stat st;
+    *exists = lstat(output->path, &st) == 0;
+    if (*exists && !output->force && !delta)
         return blx_error_set(err, -EEXIST,
                              "'%s' exists already; remove it, or replace it with --force",
                              output->path);
-    if (exists && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+    if (*exists && !S_ISREG(st.st_mode) && (delta || !S_ISLNK(st.st_mode)))
         return blx_error_set(err, -EINVAL, "'%s' is neither a file nor a block device",
                              output->path);
-    char partial[PATH_MAX];
-    int rc = blx_path_format(partial, sizeof(partial), err, "%s.partial", output->path);
+    return 0;
+}
+
+static int open_file(struct blx_restore_output *output, const struct blx_restore_target *target,
+                     struct blx_error *err)
+{
+    struct stat st;
+    bool exists;
+    int rc = check_path(output, target->delta, &exists, err);
+    if (rc == 0)
+        rc = blx_path_format(output->partial, sizeof(output->partial), err, "%s.partial",
+                             output->path);
     if (rc < 0)
         return rc;
-    strcpy(output->partial, partial);
-    rc = create_partial(output, err);
-    if (rc == 0 &&
-        (flock(output->fd, LOCK_EX | LOCK_NB) != 0 || !is_same_file(output->fd, output->partial)))
-        rc = busy(output->partial, err);
+    output->keeps = target->delta || target->resume;
+    if (target->delta && exists)
+        rc = take_image(output, err);
+    else if (output->keeps && lstat(output->partial, &st) == 0)
+        rc = adopt_partial(output, err);
+    else
+        rc = create_partial(output, err);
+    if (rc == 0)
+        rc = lock_partial(output, err);
     if (rc < 0) {
-        output->partial[0] = '\0'; /* not ours */
+        if (!output->renamed)
+            output->partial[0] = '\0'; /* not ours */
         return rc;
     }
+    if (fstat(output->fd, &st) == 0 && (uint64_t)st.st_size == output->size_bytes)
+        return 0;
+    output->touched = true;
     if (blx_sys->ftruncate(output->fd, (off_t)output->size_bytes) != 0)
         return blx_error_errno(err, -errno, "cannot make '%s' as large as the volume",
                                output->partial);
@@ -137,93 +208,13 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
         return rc;
     struct stat st;
     output->device = stat(output->path, &st) == 0 && S_ISBLK(st.st_mode);
-    return output->device ? open_device(output, err) : open_file(output, err);
-}
-
-static int write_failed(const struct blx_restore_output *output, int rc, struct blx_error *err)
-{
-    return blx_error_errno(err, rc, "cannot write '%s'",
-                           output->device ? output->path : output->partial);
-}
-
-static uint64_t clipped(const struct blx_restore_output *output, uint64_t offset, uint64_t bytes)
-{
-    uint64_t left = offset < output->size_bytes ? output->size_bytes - offset : 0;
-    return bytes < left ? bytes : left;
-}
-
-/* How much of it goes past the page cache. */
-static size_t direct_part(const struct blx_restore_output *output, const void *data, size_t bytes,
-                          uint64_t offset)
-{
-    if (output->direct_fd < 0 || bytes < DIRECT_MIN_BYTES ||
-        (uintptr_t)data % BLX_RESTORE_ALIGNMENT != 0 || offset % BLX_RESTORE_ALIGNMENT != 0)
-        return 0;
-    return bytes - bytes % BLX_RESTORE_ALIGNMENT;
-}
-
-int blx_restore_output_write(const struct blx_restore_output *output, const void *data,
-                             uint64_t bytes, uint64_t offset_bytes, struct blx_error *err)
-{
-    size_t wanted = (size_t)clipped(output, offset_bytes, bytes);
-    size_t direct = direct_part(output, data, wanted, offset_bytes);
-    int rc = direct > 0 ? blx_pwrite_full(output->direct_fd, data, direct, offset_bytes) : 0;
-    if (rc == -EINVAL)
-        direct = 0; /* the device wants a larger alignment */
-    else if (rc < 0)
-        return write_failed(output, rc, err);
-    rc = blx_pwrite_full(output->fd, (const uint8_t *)data + direct, wanted - direct,
-                         offset_bytes + direct);
-    return rc < 0 ? write_failed(output, rc, err) : 0;
-}
-
-/* An error of the disk is not lost here: fsync tells it. */
-void blx_restore_output_flush(const struct blx_restore_output *output)
-{
-    sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
-/* For what the device cannot zero by itself, such as a tail that is no multiple of its sectors. */
-static int write_zeros(const struct blx_restore_output *output, uint64_t offset, uint64_t bytes,
-                       struct blx_error *err)
-{
-    static const uint8_t zeros[65536];
-    while (bytes > 0) {
-        size_t piece = bytes < sizeof(zeros) ? (size_t)bytes : sizeof(zeros);
-        int rc = blx_pwrite_full(output->fd, zeros, piece, offset);
-        if (rc < 0)
-            return write_failed(output, rc, err);
-        offset += piece;
-        bytes -= piece;
-    }
-    return 0;
-}
-
-int blx_restore_output_zero(const struct blx_restore_output *output, uint64_t offset_bytes,
-                            uint64_t bytes, struct blx_error *err)
-{
-    if (!output->device)
-        return 0;
-    bytes = clipped(output, offset_bytes, bytes);
-    uint64_t range[2] = {offset_bytes, bytes};
-    if (bytes == 0 || ioctl(output->fd, BLKZEROOUT, range) == 0)
-        return 0;
-    if (errno == EINVAL || errno == EOPNOTSUPP || errno == ENOTTY)
-        return write_zeros(output, offset_bytes, bytes, err);
-    return write_failed(output, -errno, err);
-}
-
-/* Without a moment in which another file of that name could be replaced. */
-static int rename_new(const char *from, const char *to)
-{
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -errno;
-    if (link(from, to) != 0)
-        return -errno;
-    blx_sys->unlink(from); /* where it fails a second name is left, no second file */
-    return 0;
+    if (output->device && target->resume)
+        return blx_error_set(err, -EINVAL,
+                             "'%s' is a device: --resume is for image files; --delta writes what "
+                             "is still missing on a device",
+                             output->path);
+    output->compares = output->device && target->delta;
+    return output->device ? open_device(output, err) : open_file(output, target, err);
 }
 
 static int sync_parent(const char *path, struct blx_error *err)
@@ -240,7 +231,7 @@ static int sync_parent(const char *path, struct blx_error *err)
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
 {
     if (blx_sys->fsync(output->fd) != 0)
-        return write_failed(output, -errno, err);
+        return blx_restore_output_failed(output, -errno, err);
     if (output->device)
         return 0;
     int rc;
@@ -260,7 +251,9 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
 
 void blx_restore_output_done(struct blx_restore_output *output)
 {
-    if (output->partial[0] != '\0')
+    if (output->partial[0] != '\0' && output->renamed && !output->touched)
+        rename_new(output->partial, output->path); /* it is what it was */
+    else if (output->partial[0] != '\0' && !output->keeps)
         blx_sys->unlink(output->partial);
     if (output->fd >= 0)
         close(output->fd);

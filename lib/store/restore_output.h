@@ -5,12 +5,16 @@
  * Onto a device large pieces go past the page cache, which would copy each byte once more and
  * write it back with one thread; small ones go through it, which sorts and joins them.
  *
+ * A target with content of its own (--delta, --resume) is read and compared in units of 4 KiB, and
+ * what differs is written: what it held, and how much of that ever became durable, does not matter.
+ *
  * Threads: blx_restore_output_write() and _zero() may be called from several at once for different
  * ranges; the rest is the caller's.
  */
 #pragma once
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,7 +27,12 @@ struct blx_restore_output {
     int direct_fd; /* the device once more, with O_DIRECT; -1: there is none */
     bool device;
     bool force;
+    bool compares; /* it has content of its own */
+    bool keeps;    /* after a failure there stays what there is */
+    bool renamed;  /* `partial` was `path` before */
+    atomic_bool touched;
     uint64_t size_bytes;
+    atomic_uint_fast64_t written_bytes;
     char path[PATH_MAX];
     char partial[PATH_MAX]; /* "": a device, or finished */
 };
@@ -33,11 +42,11 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
                             struct blx_restore_output *output, struct blx_error *err);
 
 /* `offset_bytes` + `bytes` may pass the end; what does is left out. `data` should be aligned. */
-int blx_restore_output_write(const struct blx_restore_output *output, const void *data,
-                             uint64_t bytes, uint64_t offset_bytes, struct blx_error *err);
+int blx_restore_output_write(struct blx_restore_output *output, const void *data, uint64_t bytes,
+                             uint64_t offset_bytes, struct blx_error *err);
 
 /* Makes the range read as zeros: nothing to do in a fresh file. */
-int blx_restore_output_zero(const struct blx_restore_output *output, uint64_t offset_bytes,
+int blx_restore_output_zero(struct blx_restore_output *output, uint64_t offset_bytes,
                             uint64_t bytes, struct blx_error *err);
 
 /* Lets the disk begin with what was written so far, so that little is left to wait for at the end.
@@ -47,5 +56,9 @@ void blx_restore_output_flush(const struct blx_restore_output *output);
 /* Durable, and under its final name. */
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err);
 
-/* Closes; a file that was not finished is removed. */
+/* Closes; a file that was not finished is removed, unless it is to be kept. */
 void blx_restore_output_done(struct blx_restore_output *output);
+
+/* "cannot write", with the name that the target has now. */
+int blx_restore_output_failed(const struct blx_restore_output *output, int rc,
+                              struct blx_error *err);

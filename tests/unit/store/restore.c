@@ -272,6 +272,149 @@ static void what_is_lost_is_told_once_whatever_the_windows(void **state)
         assert_memory_equal(&parts.list[i], &whole.list[i], sizeof(whole.list[i]));
 }
 
+/* A loop device of `bytes` bytes full of 0xaa; its path. */
+static int attach(const struct fixture *f, uint64_t bytes, char device[64])
+{
+    char backing[PATH_MAX];
+    test_path(&f->test, backing, "backing");
+    int file = open(backing, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0 && control >= 0);
+    uint8_t *fill = malloc(bytes);
+    assert_non_null(fill);
+    memset(fill, 0xaa, bytes);
+    assert_int_equal(pwrite(file, fill, bytes, 0), bytes);
+    free(fill);
+    int fd = -1;
+    for (int tries = 0; tries < 20; tries++) { /* others may take the free number first */
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        assert_true(number >= 0);
+        snprintf(device, 64, "/dev/loop%d", number);
+        fd = open(device, O_RDWR | O_CLOEXEC);
+        struct loop_config config = {.fd = (uint32_t)file};
+        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0)
+            break;
+        assert_true(fd < 0 || errno == EBUSY);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    assert_true(fd >= 0);
+    close(file);
+    close(control);
+    return fd;
+}
+
+static void detach(int fd)
+{
+    assert_int_equal(ioctl(fd, LOOP_CLR_FD), 0);
+    close(fd);
+}
+
+static uint64_t bring_up_to_date(const struct fixture *f, blx_timestamp timestamp, const char *path)
+{
+    struct blx_error err = {0};
+    uint64_t written_bytes = UINT64_MAX;
+    struct blx_restore_target target = {
+        .path = path, .delta = true, .written_bytes = &written_bytes};
+    test_ok(blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, &err), &err);
+    return written_bytes;
+}
+
+static void delta_writes_what_differs_and_punches_what_must_be_zero(void **state)
+{
+    struct fixture *f = *state;
+    struct stat before, behind;
+    uint64_t all = bring_up_to_date(f, f->one, f->path); /* there is no image yet */
+    assert_int_equal(all, BLOCKS / 4 * TEST_BLOCK_BYTES + TEST_BLOCK_BYTES - 1024);
+    assert_int_equal(stat(f->path, &before), 0);
+    assert_int_equal(bring_up_to_date(f, f->one, f->path), 0);
+    /* 26 of the 40 scattered blocks were written with data, the rest became zero. */
+    assert_int_equal(bring_up_to_date(f, f->two, f->path), 26 * TEST_BLOCK_BYTES);
+    check_content(f->path, f->volume.image);
+    assert_int_equal(bring_up_to_date(f, f->one, f->path), BLOCKS / 4 / 15 * TEST_BLOCK_BYTES);
+    check_content(f->path, f->first_image);
+    assert_int_equal(stat(f->path, &behind), 0);
+    assert_int_equal(behind.st_ino, before.st_ino);
+    assert_true(behind.st_blocks <= before.st_blocks + 64);
+    assert_false(exists(f->partial));
+}
+
+/* The file and its size are of no importance. */
+static void delta_takes_any_content_and_resume_any_leftover(void **state)
+{
+    struct fixture *f = *state;
+    static const off_t sizes[] = {0, 1, 100000, SIZE_BYTES, SIZE_BYTES + 70000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct blx_error err = {0};
+        struct blx_restore_target target = {.path = f->path, .resume = true};
+        put(f->partial, "the beginning of something else");
+        assert_int_equal(truncate(f->partial, sizes[i]), 0);
+        test_ok(blx_restore(&f->test.store, "web1", f->one, "sda", &target, NULL, &err), &err);
+        check_content(f->path, f->first_image);
+        assert_int_equal(truncate(f->path, sizes[i]), 0);
+        bring_up_to_date(f, f->two, f->path);
+        check_content(f->path, f->volume.image);
+        assert_int_equal(unlink(f->path), 0);
+    }
+}
+
+static void a_device_is_brought_up_to_date_and_not_resumed(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    char device[64];
+    struct blx_restore_target resume = {.path = device, .resume = true};
+    int fd = attach(f, BLOCKS * TEST_BLOCK_BYTES, device);
+    int refused = blx_restore(&f->test.store, "web1", f->two, "sda", &resume, NULL, &err);
+    bring_up_to_date(f, f->one, device);
+    uint64_t written_bytes = bring_up_to_date(f, f->two, device);
+    check_content(device, f->volume.image);
+    detach(fd);
+    assert_int_equal(refused, -EINVAL);
+    assert_non_null(strstr(err.message, "--delta"));
+    assert_int_equal(written_bytes, 26 * TEST_BLOCK_BYTES);
+}
+
+/* The image is there under one of its two names, and the next delta makes it right. */
+static void any_failing_call_of_a_delta_leaves_an_image_to_go_on_with(void **state)
+{
+    struct fixture *f = *state;
+    bool fired = true;
+    bring_up_to_date(f, f->one, f->path);
+    for (unsigned after = 0; fired; after++) {
+        struct blx_error err = {0};
+        struct blx_restore_target target = {.path = f->path, .delta = true};
+        test_fault_arm(TEST_FAULT_FOR_EVER, after);
+        int rc = blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err);
+        fired = test_fault_disarm();
+        assert_true(exists(f->path) != exists(f->partial));
+        if (rc == 0)
+            check_content(f->path, f->volume.image);
+        else if (exists(f->partial))
+            assert_non_null(strstr(err.message, ".partial"));
+        bring_up_to_date(f, f->two, f->path);
+        check_content(f->path, f->volume.image);
+        bring_up_to_date(f, f->one, f->path);
+    }
+}
+
+static void an_image_in_use_by_another_restore_is_not_touched(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    bring_up_to_date(f, f->one, f->path);
+    int fd = open(f->path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    struct blx_restore_target target = {.path = f->path, .delta = true};
+    assert_int_equal(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err),
+                     -EBUSY);
+    close(fd);
+    check_content(f->path, f->first_image);
+    assert_false(exists(f->partial));
+}
+
 struct seen {
     uint64_t calls, done_bytes, total_bytes;
 };
@@ -310,45 +453,6 @@ static void the_default_path_names_the_volume_only_among_several(void **state)
     test_path(&f->test, expected, "restore/web1-20010909014820-sda.img");
     assert_string_equal(path, expected);
     test_ok(restore(f, f->two, path, false, &err), &err);
-}
-
-/* A loop device of `bytes` bytes full of 0xaa; its path. */
-static int attach(const struct fixture *f, uint64_t bytes, char device[64])
-{
-    char backing[PATH_MAX];
-    test_path(&f->test, backing, "backing");
-    int file = open(backing, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    assert_true(file >= 0 && control >= 0);
-    uint8_t *fill = malloc(bytes);
-    assert_non_null(fill);
-    memset(fill, 0xaa, bytes);
-    assert_int_equal(pwrite(file, fill, bytes, 0), bytes);
-    free(fill);
-    int fd = -1;
-    for (int tries = 0; tries < 20; tries++) { /* others may take the free number first */
-        int number = ioctl(control, LOOP_CTL_GET_FREE);
-        assert_true(number >= 0);
-        snprintf(device, 64, "/dev/loop%d", number);
-        fd = open(device, O_RDWR | O_CLOEXEC);
-        struct loop_config config = {.fd = (uint32_t)file};
-        if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0)
-            break;
-        assert_true(fd < 0 || errno == EBUSY);
-        if (fd >= 0)
-            close(fd);
-        fd = -1;
-    }
-    assert_true(fd >= 0);
-    close(file);
-    close(control);
-    return fd;
-}
-
-static void detach(int fd)
-{
-    assert_int_equal(ioctl(fd, LOOP_CLR_FD), 0);
-    close(fd);
 }
 
 static void a_device_gets_the_image_and_zeros_and_nothing_behind(void **state)
@@ -404,6 +508,11 @@ int main(void)
         TEST(any_failing_call_leaves_no_file_and_the_next_restore_works),
         TEST(a_volume_is_restored_in_windows_where_its_index_is_large),
         TEST(what_is_lost_is_told_once_whatever_the_windows),
+        TEST(delta_writes_what_differs_and_punches_what_must_be_zero),
+        TEST(delta_takes_any_content_and_resume_any_leftover),
+        TEST(a_device_is_brought_up_to_date_and_not_resumed),
+        TEST(any_failing_call_of_a_delta_leaves_an_image_to_go_on_with),
+        TEST(an_image_in_use_by_another_restore_is_not_touched),
         TEST(progress_ends_at_the_total),
         TEST(the_default_path_names_the_volume_only_among_several),
         TEST(a_device_gets_the_image_and_zeros_and_nothing_behind),
