@@ -139,6 +139,59 @@ class Series(Case):
         check_equal(self.restore("server1", stamp, target), disk.copy(self.path("copy.img")))
         self.assert_no_half_files()
 
+    def test_killed_restore_goes_on_with_resume(self):
+        disk = self.loop_disk(512)
+        files = disk.make("ext4")
+        fill(files.path + "/file", 200)
+        files.umount()
+        self.start_dispatcher()
+        self.start_agent("server1", disk, "--skip-free-space=no")
+        stamp = self.checkpoint("server1")
+        target = self.path("image")
+        words = ["restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={stamp}", f"--output={target}"]
+        process = subprocess.Popen([os.path.join(bin_folder(), "blxrep"), *words], stdout=subprocess.DEVNULL, env=environment())
+        wait_until("half a partial file", lambda: os.path.exists(target + ".partial") and
+                   allocated_bytes(target + ".partial") > 50 * MIB or process.poll() is not None, 30, 0.001)
+        process.kill()
+        self.assertEqual(process.wait(), -signal.SIGKILL, "it was killed in the middle")
+        run("sync", target + ".partial")
+        left = allocated_bytes(target + ".partial")
+        self.assertGreater(left, 0)
+        inode = os.stat(target + ".partial").st_ino
+        result = self.cli.run(*words, "--resume")
+        copy = disk.copy(self.path("copy.img"))
+        check_equal(target, copy)
+        self.assertEqual(os.stat(target).st_ino, inode, "the same file")
+        written = int(result.stderr.split("bytes of")[0].split()[-1])
+        self.assertLessEqual(written, allocated_bytes(copy) - left + 4 * MIB, "only what was missing")
+        self.assert_no_half_files()
+
+    def test_delta_writes_only_what_differs(self):
+        disk = self.loop_disk(256)
+        files = disk.make("ext4")
+        self.start_dispatcher()
+        self.start_agent("server1", disk, "--skip-free-space=no")
+        taken = self.take_series(disk, files, 4)
+        target = self.loop_disk(256, "target")
+        image = self.path("image")
+        self.restore("server1", taken[0][0], target.path)
+        self.restore("server1", taken[0][0], image)
+        for stamp, copy in taken[1:] + taken[:1]:
+            for place in (target.path, image):
+                result = self.cli.run("restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={stamp}",
+                                      f"--output={place}", "--delta")
+                written = int(result.stderr.split("bytes of")[0].split()[-1])
+                self.assertLess(written, 64 * MIB)
+                check_equal(place if place == image else target.copy(self.path("target.copy")), copy)
+            with self.subTest(checkpoint=stamp):
+                self.assertLessEqual(allocated_bytes(image), allocated_bytes(copy) + 4 * MIB, "zeros are holes")
+        used = self.loop_disk(256, "used")
+        mounted = used.make("ext4")
+        self.cli.fails(1, "in use", "restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={taken[0][0]}",
+                       f"--output={used.path}", "--delta")
+        mounted.umount()
+        self.assert_no_half_files()
+
     def test_restore_needs_no_dispatcher(self):
         self.start_dispatcher()
         self.start_agent("server1", self.loop_disk(32))
@@ -169,4 +222,4 @@ class Series(Case):
 
 
 if __name__ == "__main__":
-    main(200)
+    main(300)
