@@ -48,5 +48,7 @@ enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error
     char text[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp_format(done.timestamp, text);
     printf("%s\n", text);
+    if (done.text[0] != '\0')
+        cli_note("%s: %s", text, done.text);
     return BLX_EXIT_OK;
 }

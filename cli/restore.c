@@ -175,7 +175,7 @@ static void list_losses(const char *path, const struct blx_restore_losses *losse
                      loss->offset_bytes + loss->bytes - 1, loss->cause);
         bytes += loss->bytes;
     }
-    cli_note("'%s' was restored from a damaged store: %" PRIu64 " bytes are missing", path, bytes);
+    cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing", path, bytes);
 }
 
 /* 1: restored, but something is damaged. */

@@ -25,6 +25,15 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_number(json, "size", volume->size_bytes);
     blx_json_number(json, "changed_bytes", volume->changed_bytes);
     blx_json_number(json, "stored_bytes", volume->stored_bytes);
+    blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
+    blx_json_open(json, "unreadable", '[');
+    for (uint32_t i = 0; i < volume->unreadable_count; i++) {
+        blx_json_open(json, NULL, '{');
+        blx_json_number(json, "offset", volume->unreadable[i].start_block << volume->block_shift);
+        blx_json_number(json, "length", volume->unreadable[i].block_count << volume->block_shift);
+        blx_json_close(json, '}');
+    }
+    blx_json_close(json, ']');
     blx_json_close(json, '}');
 }
 
@@ -37,6 +46,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_string(json, "checkpoint", text);
     blx_json_string(json, "time", time);
     blx_json_string(json, "consistency", blx_consistency_name(manifest->consistency));
+    blx_json_bool(json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
     blx_json_string(json, "kind", blx_manifest_is_full(manifest) ? "full" : "incremental");
     if (manifest->parent != 0) {
         blx_timestamp_format(manifest->parent, text);
@@ -56,9 +66,10 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
 static int add_volume_row(struct cli_table *table, const struct blx_manifest_volume *volume)
 {
     char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
+    bool damaged = volume->unreadable_count > 0;
     const char *cells[] = {"",
                            "",
-                           "",
+                           damaged ? "damaged" : "",
                            volume->base ? "full" : "incremental",
                            volume->name,
                            blx_size_format(volume->changed_bytes, changed),
@@ -69,7 +80,7 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
 static int add_rows(struct cli_table *table, const struct blx_manifest *manifest)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
-    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES], count[16];
+    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES], count[16], consistency[32];
     uint64_t changed_bytes = 0, stored_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
         changed_bytes += manifest->volumes[i].changed_bytes;
@@ -79,9 +90,11 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
     blx_timestamp_format(manifest->timestamp, text);
     blx_timestamp_format_rfc3339(manifest->timestamp, time);
+    snprintf(consistency, sizeof(consistency), "%s%s", blx_consistency_name(manifest->consistency),
+             blx_manifest_unreadable_bytes(manifest) > 0 ? ", damaged" : "");
     const char *cells[] = {text,
                            time,
-                           blx_consistency_name(manifest->consistency),
+                           consistency,
                            blx_manifest_is_full(manifest) ? "full" : "incremental",
                            manifest->volume_count == 1 ? manifest->volumes[0].name : count,
                            blx_size_format(changed_bytes, changed),

@@ -73,6 +73,7 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (rc < 0)
         cli_note("%s", err.message);
     agent->last_consistency = manifest.consistency;
+    agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
     agent->volume_count = manifest.volume_count;
 }
 
@@ -125,11 +126,10 @@ static void print_live_json(struct blx_json *json, const struct blx_control_agen
     const struct {
         const char *key;
         uint64_t value;
-    } members[] = {{"dirty_bytes", status->dirty_bytes},
-                   {"done_bytes", status->done_bytes},
-                   {"total_bytes", status->total_bytes},
-                   {"eta_seconds", status->eta_seconds},
-                   {"missed_events", status->missed_events}};
+    } members[] = {
+        {"dirty_bytes", status->dirty_bytes}, {"unreadable_bytes", status->unreadable_bytes},
+        {"done_bytes", status->done_bytes},   {"total_bytes", status->total_bytes},
+        {"eta_seconds", status->eta_seconds}, {"missed_events", status->missed_events}};
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         if (status->state == BLX_AGENT_OFFLINE)
             blx_json_null(json, members[i].key);
@@ -143,6 +143,7 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
     if (agent->last_checkpoint == 0) {
         blx_json_null(json, "last_checkpoint");
         blx_json_null(json, "consistency");
+        blx_json_null(json, "damaged");
         blx_json_null(json, "age");
         return;
     }
@@ -150,6 +151,7 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
     blx_timestamp_format(agent->last_checkpoint, text);
     blx_json_string(json, "last_checkpoint", text);
     blx_json_string(json, "consistency", blx_consistency_name(agent->last_consistency));
+    blx_json_bool(json, "damaged", agent->last_unreadable_bytes > 0);
     blx_json_number(json, "age", age_seconds(agent));
 }
 
@@ -192,7 +194,7 @@ static void format_progress(const struct blx_status *status, char text[96])
 static int add_row(struct cli_table *table, const struct blx_control_agent *agent)
 {
     char last[BLX_TIMESTAMP_TEXT_BYTES] = "-", age[BLX_UNIT_TEXT_BYTES] = "-";
-    char lag[BLX_UNIT_TEXT_BYTES] = "-", progress[96];
+    char lag[BLX_UNIT_TEXT_BYTES] = "-", progress[96], consistency[32];
     bool has_checkpoint = agent->last_checkpoint != 0;
     bool online = agent->status.state != BLX_AGENT_OFFLINE;
     if (has_checkpoint) {
@@ -205,11 +207,14 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     if (online)
         blx_size_format(agent->status.dirty_bytes, lag);
     format_progress(&agent->status, progress);
+    snprintf(consistency, sizeof(consistency), "%s%s",
+             blx_consistency_name(agent->last_consistency),
+             agent->last_unreadable_bytes > 0 ? ", damaged" : "");
     const char *cells[] = {agent->agent_id,
                            blx_agent_state_name(agent->status.state),
                            last,
                            age,
-                           has_checkpoint ? blx_consistency_name(agent->last_consistency) : "-",
+                           has_checkpoint ? consistency : "-",
                            lag,
                            progress,
                            agent->peer[0] != '\0' ? agent->peer : "-",

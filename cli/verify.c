@@ -83,10 +83,15 @@ static void print_text(const struct blx_verify_report *report)
            report->segments, plural(report->segments), report->frames, plural(report->frames),
            blx_size_format(report->checked_bytes, size));
     if (report->damage_count == 0)
-        printf("no damage\n");
+        printf("no damage");
     else
-        printf("%zu damage%s, %zu checkpoint%s hurt\n", report->damage_count,
+        printf("%zu damage%s, %zu checkpoint%s hurt", report->damage_count,
                plural(report->damage_count), report->hurt_count, plural(report->hurt_count));
+    if (report->unreadable_count > 0)
+        printf("; %zu checkpoint%s lack%s what could not be read on an agent's disk",
+               report->unreadable_count, plural(report->unreadable_count),
+               report->unreadable_count == 1 ? "s" : "");
+    printf("\n");
 }
 
 static void print_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp)
@@ -125,6 +130,19 @@ static void print_damage_json(struct blx_json *json, const struct blx_damage *da
     blx_json_close(json, '}');
 }
 
+static void print_checkpoints_json(struct blx_json *json, const char *key,
+                                   const struct blx_hurt *list, size_t count)
+{
+    blx_json_open(json, key, '[');
+    for (size_t i = 0; i < count; i++) {
+        blx_json_open(json, NULL, '{');
+        blx_json_string(json, "agent", list[i].agent_id);
+        print_timestamp(json, "checkpoint", list[i].checkpoint);
+        blx_json_close(json, '}');
+    }
+    blx_json_close(json, ']');
+}
+
 static void print_json(const struct blx_verify_report *report)
 {
     struct blx_json json = {.out = stdout};
@@ -138,14 +156,8 @@ static void print_json(const struct blx_verify_report *report)
     for (size_t i = 0; i < report->damage_count; i++)
         print_damage_json(&json, &report->damages[i]);
     blx_json_close(&json, ']');
-    blx_json_open(&json, "hurt", '[');
-    for (size_t i = 0; i < report->hurt_count; i++) {
-        blx_json_open(&json, NULL, '{');
-        blx_json_string(&json, "agent", report->hurt[i].agent_id);
-        print_timestamp(&json, "checkpoint", report->hurt[i].checkpoint);
-        blx_json_close(&json, '}');
-    }
-    blx_json_close(&json, ']');
+    print_checkpoints_json(&json, "hurt", report->hurt, report->hurt_count);
+    print_checkpoints_json(&json, "unreadable", report->unreadable, report->unreadable_count);
     blx_json_close(&json, '}');
 }
 

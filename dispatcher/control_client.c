@@ -121,6 +121,7 @@ static void describe_offline(const struct blx_store *store, const char *agent_id
         rc = blx_manifest_read(store, agent_id, agent->last_checkpoint, &manifest, &err);
     if (rc == 0 && agent->last_checkpoint != 0) {
         agent->last_consistency = manifest.consistency;
+        agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
         agent->volume_count = manifest.volume_count;
     }
     if (rc < 0)

@@ -72,9 +72,10 @@ struct blx_registry_entry {
     struct blx_status status;
     blx_timestamp last_checkpoint;
     enum blx_consistency last_consistency;
-    uint64_t queued_request; /* 0: none */
-    uint64_t sent_request;   /* 0: none */
-    uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
+    uint64_t last_unreadable_bytes; /* not 0: it is damaged */
+    uint64_t queued_request;        /* 0: none */
+    uint64_t sent_request;          /* 0: none */
+    uint64_t asked_ns;              /* of the request that is sent, otherwise of the queued one */
     struct blx_registry_beat beat;
     struct blx_registry_waiter *waiters;
 };
@@ -140,9 +141,11 @@ void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry
 void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
                          const struct blx_status *status);
 
-/* The session: the last committed checkpoint, as found in the store. */
+/* The session: the last committed checkpoint, as found in the store, and the bytes that it lacks.
+ */
 void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       blx_timestamp timestamp, enum blx_consistency consistency);
+                       blx_timestamp timestamp, enum blx_consistency consistency,
+                       uint64_t unreadable_bytes);
 
 /* The session: whether `request` is the one in the agent's hands; since when goes to `asked_ns`. */
 bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,

@@ -90,8 +90,10 @@ static int enter(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return blx_session_store_result(session, rc);
     enum blx_consistency consistency = BLX_CONSISTENCY_NONE;
-    blx_timestamp last = blx_agent_writer_last_checkpoint(session->writer, &consistency);
-    blx_registry_last(registry, &session->entry, last, consistency);
+    uint64_t unreadable_bytes = 0;
+    blx_timestamp last =
+        blx_agent_writer_last_checkpoint(session->writer, &consistency, &unreadable_bytes);
+    blx_registry_last(registry, &session->entry, last, consistency, unreadable_bytes);
 
     const struct blx_message welcome = {
         .type = BLX_MESSAGE_WELCOME,

@@ -121,10 +121,21 @@ static int take_frame(struct blx_session *session, const struct blx_frame_messag
     return 0;
 }
 
-static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
-                          blx_timestamp timestamp, uint64_t asked_ns)
+static int note_unreadable(struct blx_session *session, const struct blx_unreadable *unreadable,
+                           struct blx_error *err)
 {
-    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES];
+    if (unreadable->volume >= session->volume_count)
+        return blx_session_protest(
+            err, "UNREADABLE of volume number %" PRIu32 ", but there are %" PRIu32,
+            unreadable->volume, session->volume_count);
+    return blx_session_store_result(session,
+                                    blx_agent_writer_unreadable(session->writer, unreadable, err));
+}
+
+static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
+                          blx_timestamp timestamp, uint64_t unreadable_bytes, uint64_t asked_ns)
+{
+    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], lacks[BLX_UNIT_TEXT_BYTES];
     uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
 
     blx_log_info("agent '%s': committed checkpoint %" PRIu64
@@ -135,19 +146,29 @@ static void log_committed(struct blx_session *session, const struct blx_checkpoi
                  blx_duration_format((blx_clock_ns() - asked_ns) / 1000000, took),
                  (double)cut->freeze_ns / 1e6);
     session->frame_bytes_at_checkpoint = frame_bytes;
+    if (unreadable_bytes > 0)
+        blx_log_warning("agent '%s': checkpoint %" PRIu64
+                        " is damaged: %s could not be read on the agent's disks (`blxrep show "
+                        "--json` lists them)",
+                        session->agent_id, timestamp, blx_size_format(unreadable_bytes, lacks));
 }
 
 /* Everything the registry should know of a commit, before anything can fail that no longer matters
  * to those who wait. */
 static void publish(struct blx_session *session, const struct blx_checkpoint_message *cut,
-                    blx_timestamp timestamp)
+                    blx_timestamp timestamp, uint64_t unreadable_bytes)
 {
     struct blx_registry *registry = &session->dispatcher->registry;
-    const struct blx_control_done outcome = {.ok = true, .timestamp = timestamp};
+    struct blx_control_done outcome = {.ok = true, .timestamp = timestamp};
+    char lacks[BLX_UNIT_TEXT_BYTES];
 
+    if (unreadable_bytes > 0)
+        snprintf(outcome.text, sizeof(outcome.text),
+                 "it is damaged: %s could not be read on the agent's disks",
+                 blx_size_format(unreadable_bytes, lacks));
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
-    blx_registry_last(registry, &session->entry, timestamp, cut->consistency);
+    blx_registry_last(registry, &session->entry, timestamp, cut->consistency, unreadable_bytes);
     blx_registry_finish(registry, &session->entry, &outcome);
 }
 
@@ -168,8 +189,10 @@ static int commit(struct blx_session *session, const struct blx_checkpoint_messa
     if (rc < 0)
         return blx_session_store_result(session, rc);
     blx_session_close_image(session);
-    log_committed(session, cut, timestamp, asked_ns);
-    publish(session, cut, timestamp);
+    uint64_t unreadable_bytes = 0;
+    blx_agent_writer_last_checkpoint(session->writer, NULL, &unreadable_bytes);
+    log_committed(session, cut, timestamp, unreadable_bytes, asked_ns);
+    publish(session, cut, timestamp, unreadable_bytes);
 
     rc = blx_session_sync(session, err); /* the commit has synced: this only acknowledges */
     if (rc < 0)
@@ -208,6 +231,8 @@ static int handle(struct blx_session *session, const struct blx_message *message
         return take_frame(session, &message->frame, err);
     case BLX_MESSAGE_CHECKPOINT:
         return commit(session, &message->checkpoint, err);
+    case BLX_MESSAGE_UNREADABLE:
+        return note_unreadable(session, &message->unreadable, err);
     case BLX_MESSAGE_CHECKPOINT_FAILED:
         return fail_checkpoint(session, &message->checkpoint_failed, err);
     case BLX_MESSAGE_DIGEST_REQUEST:

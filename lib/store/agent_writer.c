@@ -100,6 +100,7 @@ void blx_volume_free(struct blx_volume *volume)
         return;
     blx_segment_writer_close(volume->open);
     free(volume->pending);
+    free(volume->unreadable);
     free(volume);
 }
 
@@ -114,10 +115,13 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
 }
 
 blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *writer,
-                                               enum blx_consistency *consistency)
+                                               enum blx_consistency *consistency,
+                                               uint64_t *unreadable_bytes)
 {
     if (consistency != NULL)
         *consistency = writer->last.consistency;
+    if (unreadable_bytes != NULL)
+        *unreadable_bytes = blx_manifest_unreadable_bytes(&writer->last);
     return writer->last_timestamp;
 }
 
@@ -424,6 +428,34 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
         return blx_agent_writer_fail(writer, rc);
     volume->seq = frame.seq;
     volume->unsynced_bytes += frame.frame_bytes;
+    return 0;
+}
+
+int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
+                                const struct blx_unreadable *unreadable, struct blx_error *err)
+{
+    struct blx_volume *volume = NULL;
+    int rc = find_volume(writer, unreadable->volume, &volume, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_extent *last = &unreadable->extents[unreadable->extent_count - 1];
+    uint64_t block_bytes = 1ULL << volume->info.block_shift;
+    uint64_t blocks =
+        volume->info.size_bytes / block_bytes + (volume->info.size_bytes % block_bytes != 0);
+    if (last->start_block + last->block_count > blocks)
+        return blx_error_set(err, -EPROTO,
+                             "unreadable blocks lie behind the end of the volume '%s'",
+                             volume->info.name);
+    if (volume->unreadable_count > 0)
+        return blx_error_set(err, -EPROTO,
+                             "the unreadable blocks of the volume '%s' came twice for a checkpoint",
+                             volume->info.name);
+    size_t bytes = unreadable->extent_count * sizeof(unreadable->extents[0]);
+    volume->unreadable = malloc(bytes);
+    if (volume->unreadable == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot note what could not be read");
+    memcpy(volume->unreadable, unreadable->extents, bytes);
+    volume->unreadable_count = unreadable->extent_count;
     return 0;
 }
 

@@ -32,9 +32,11 @@ struct blx_volume {
     struct blx_segment_writer *open; /* NULL: no open.seg */
     struct blx_pending_segment *pending; /* owned; ascending */
     size_t pending_count;
-    uint64_t seq;            /* the last frame that was appended */
-    uint64_t acked_seq;      /* the last one that was reported durable */
-    uint64_t unsynced_bytes; /* appended to `open` since its last sync */
+    uint64_t seq;                  /* the last frame that was appended */
+    uint64_t acked_seq;            /* the last one that was reported durable */
+    uint64_t unsynced_bytes;       /* appended to `open` since its last sync */
+    uint32_t unreadable_count;     /* what the next checkpoint lacks */
+    struct blx_extent *unreadable; /* owned */
 };
 
 struct blx_agent_writer {

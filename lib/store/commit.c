@@ -85,6 +85,20 @@ static int count_changed(const struct blx_volume *volume, uint64_t *changed_bloc
     return 0;
 }
 
+/* Copied, because the commit may fail and be tried again. */
+static int copy_unreadable(const struct blx_volume *volume, struct blx_manifest_volume *out)
+{
+    size_t bytes = volume->unreadable_count * sizeof(volume->unreadable[0]);
+    if (bytes == 0)
+        return 0;
+    out->unreadable = malloc(bytes);
+    if (out->unreadable == NULL)
+        return -ENOMEM;
+    memcpy(out->unreadable, volume->unreadable, bytes);
+    out->unreadable_count = volume->unreadable_count;
+    return 0;
+}
+
 static int describe_volume(const struct blx_volume *volume, struct blx_manifest_volume *out,
                            struct blx_error *err)
 {
@@ -104,7 +118,7 @@ static int describe_volume(const struct blx_volume *volume, struct blx_manifest_
     out->changed_bytes = changed_blocks << info->block_shift;
     out->next_segment = volume->next_number;
     out->segments = calloc(volume->pending_count + 1, sizeof(out->segments[0]));
-    if (out->segments == NULL)
+    if (out->segments == NULL || copy_unreadable(volume, out) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
     for (size_t i = 0; i < volume->pending_count; i++) {
         out->segments[out->segment_count++] = volume->pending[i].number;
@@ -162,6 +176,9 @@ static void settle(struct blx_agent_writer *writer)
     for (uint32_t i = 0; i < writer->volume_count; i++) {
         struct blx_volume *volume = writer->volumes[i];
         volume->pending_count = 0;
+        volume->unreadable_count = 0;
+        free(volume->unreadable);
+        volume->unreadable = NULL;
         if (volume->file.full_since == 0)
             continue;
         volume->file.full_since = 0;

@@ -7,6 +7,9 @@
 #include "base/cleanup.h"
 #include "store/agent_writer.h"
 
+/* Not a segment: the blocks that the last checkpoint lacks. */
+static const uint32_t no_segment = UINT32_MAX;
+
 /* An unpacked frame. */
 struct cached_frame {
     uint8_t *data; /* owned; NULL: the slot is free */
@@ -113,6 +116,9 @@ static int read_entry(struct blx_image *image, const struct blx_index_entry *ent
 {
     unsigned shift = image->plan.block_shift;
     const struct cached_frame *frame;
+    if (entry->segment == no_segment)
+        return blx_error_set(err, -EBADMSG,
+                             "the last checkpoint lacks blocks that the agent could not read");
     if (entry->zero) {
         memset(to, 0, count << shift);
         return 0;
@@ -154,6 +160,24 @@ int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void
     return 0;
 }
 
+/*
+ * What the last checkpoint lacks is not known, whatever older frames hold: below the frames behind
+ * the checkpoint, above its chain, of whose newest segment it has the rank (of equal ones the later
+ * wins).
+ */
+static int add_unreadable(struct blx_restore_plan *plan, size_t newer_segments,
+                          struct blx_error *err)
+{
+    for (uint32_t i = 0; i < plan->unreadable_count; i++) {
+        struct blx_index_entry unknown = {.extent = plan->unreadable[i],
+                                          .segment = no_segment,
+                                          .rank = UINT32_MAX - 1 - (uint32_t)newer_segments};
+        if (blx_index_add(&plan->index, &unknown) < 0)
+            return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+    }
+    return 0;
+}
+
 static int add_all(struct blx_agent_writer *writer, const struct blx_volume *volume,
                    struct blx_restore_plan *plan, struct blx_error *err)
 {
@@ -167,8 +191,9 @@ static int add_all(struct blx_agent_writer *writer, const struct blx_volume *vol
     }
     if (volume->file.full_since != 0)
         return 0;
-    return blx_restore_plan_add_chain(&writer->store, writer->agent_id, writer->last_timestamp,
-                                      volume->info.name, plan, err);
+    int rc = blx_restore_plan_add_chain(&writer->store, writer->agent_id, writer->last_timestamp,
+                                        volume->info.name, plan, err);
+    return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
 }
 
 int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,

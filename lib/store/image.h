@@ -32,7 +32,7 @@ unsigned blx_image_block_shift(const struct blx_image *image);
 /*
  * Reads `count` blocks from `block` on into `buffer`. Blocks behind the image's end read as zero.
  * -EBADMSG where one of them is in a damaged frame, or one that cannot be read, with the segment's
- * name; -ENOMEM.
+ * name, or is lacking in the last checkpoint and in what came behind it; -ENOMEM.
  */
 int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void *buffer,
                    struct blx_error *err);

@@ -123,10 +123,18 @@ struct blx_manifest_volume_disk {
     uint8_t reserved[2];
     blx_le32 next_segment;
     blx_le32 segment_count;
-    uint8_t reserved2[4];
-    /* segment_count times blx_le32 follow */
+    blx_le32 unreadable_count;
+    /* segment_count times blx_le32 and unreadable_count times blx_manifest_extent_disk follow */
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_manifest_volume_disk) == 648, "manifest volume");
+_Static_assert(offsetof(struct blx_manifest_volume_disk, unreadable_count) == 644,
+               "manifest volume");
+
+struct blx_manifest_extent_disk {
+    blx_le64 start_block;
+    blx_le64 block_count;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_manifest_extent_disk) == 16, "manifest extent");
 _Static_assert((int)BLX_NAME_BYTES <= (int)BLX_VOLUME_NAME_DISK_BYTES, "manifest volume");
 
 /* XXH3 of `bytes` bytes, of which the 8 at `checksum_offset` count as zero (they are zeroed and put

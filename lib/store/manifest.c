@@ -10,8 +10,10 @@
 
 void blx_manifest_done(struct blx_manifest *manifest)
 {
-    for (uint32_t i = 0; i < manifest->volume_count; i++)
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
         free(manifest->volumes[i].segments);
+        free(manifest->volumes[i].unreadable);
+    }
     free(manifest->volumes);
     *manifest = (struct blx_manifest){0};
 }
@@ -31,6 +33,22 @@ bool blx_manifest_is_full(const struct blx_manifest *manifest)
         if (!manifest->volumes[i].base)
             return false;
     return true;
+}
+
+uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume)
+{
+    uint64_t blocks = 0;
+    for (uint32_t i = 0; i < volume->unreadable_count; i++)
+        blocks += volume->unreadable[i].block_count;
+    return blocks << volume->block_shift;
+}
+
+uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        bytes += blx_manifest_volume_unreadable_bytes(&manifest->volumes[i]);
+    return bytes;
 }
 
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],

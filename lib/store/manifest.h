@@ -32,6 +32,10 @@ struct blx_manifest_volume {
     uint32_t next_segment;  /* segments from this number on belong to later checkpoints */
     uint32_t segment_count;
     uint32_t *segments; /* owned; ascending = oldest first; all below next_segment */
+    /* What the agent could not read, and the checkpoint therefore lacks: the image has older
+     * content there, or zero. Ascending, disjoint, inside the volume. Not 0: it is damaged. */
+    uint32_t unreadable_count;     /* at most BLX_UNREADABLE_MAX_EXTENTS */
+    struct blx_extent *unreadable; /* owned */
 };
 
 struct blx_manifest {
@@ -52,6 +56,10 @@ void blx_manifest_done(struct blx_manifest *manifest);
 /* The volume of that name, NULL where the manifest has none. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume);
+
+/* Bytes that the checkpoint lacks, of one volume and of all. Not 0: it is damaged. */
+uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);
+uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
 
 /* DIR/agents/ID/checkpoints; the ID is checked. */
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],

@@ -8,6 +8,23 @@
 
 _Static_assert(sizeof(((struct blx_manifest_volume *)NULL)->device) == BLX_TEXT_BYTES, "device");
 
+static const char *unreadable_fault(const struct blx_manifest_volume *volume)
+{
+    uint64_t block_bytes = 1ULL << volume->block_shift;
+    uint64_t blocks = volume->size_bytes / block_bytes + (volume->size_bytes % block_bytes != 0);
+    uint64_t end = 0;
+    if (volume->unreadable_count > BLX_UNREADABLE_MAX_EXTENTS)
+        return "a volume's number of unreadable extents is out of range";
+    for (uint32_t i = 0; i < volume->unreadable_count; i++) {
+        const struct blx_extent *extent = &volume->unreadable[i];
+        if (extent->block_count == 0 || extent->start_block < end ||
+            extent->start_block >= blocks || extent->block_count > blocks - extent->start_block)
+            return "a volume's unreadable extents are not in order";
+        end = extent->start_block + extent->block_count;
+    }
+    return NULL;
+}
+
 static const char *volume_fault(const struct blx_manifest_volume *volume)
 {
     if (blx_name_check("volume name", volume->name, NULL) < 0)
@@ -25,7 +42,7 @@ static const char *volume_fault(const struct blx_manifest_volume *volume)
             return "a volume's segments are not in order";
         above = volume->segments[i];
     }
-    return NULL;
+    return unreadable_fault(volume);
 }
 
 /* Why it is not sound; NULL where it is. */
@@ -61,7 +78,8 @@ static size_t encoded_bytes(const struct blx_manifest *manifest)
     size_t bytes = sizeof(struct blx_manifest_disk);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         bytes += sizeof(struct blx_manifest_volume_disk) +
-                 manifest->volumes[i].segment_count * sizeof(blx_le32);
+                 manifest->volumes[i].segment_count * sizeof(blx_le32) +
+                 manifest->volumes[i].unreadable_count * sizeof(struct blx_manifest_extent_disk);
     return bytes;
 }
 
@@ -76,6 +94,7 @@ static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t 
         .flags = volume->base ? BLX_VOLUME_BASE : 0,
         .next_segment = blx_le32_of(volume->next_segment),
         .segment_count = blx_le32_of(volume->segment_count),
+        .unreadable_count = blx_le32_of(volume->unreadable_count),
     };
     memcpy(disk.name, volume->name, strlen(volume->name));
     memcpy(disk.device, volume->device, strlen(volume->device));
@@ -87,6 +106,14 @@ static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t 
         blx_le32 number = blx_le32_of(volume->segments[i]);
         memcpy(at, &number, sizeof(number));
         at += sizeof(number);
+    }
+    for (uint32_t i = 0; i < volume->unreadable_count; i++) {
+        struct blx_manifest_extent_disk extent = {
+            .start_block = blx_le64_of(volume->unreadable[i].start_block),
+            .block_count = blx_le64_of(volume->unreadable[i].block_count),
+        };
+        memcpy(at, &extent, sizeof(extent));
+        at += sizeof(extent);
     }
     return at;
 }
@@ -126,6 +153,27 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
 }
 
 /* 0, -EBADMSG where the bytes end too early, -ENOMEM. */
+static int decode_unreadable(const uint8_t **at, const uint8_t *end, uint32_t count,
+                             struct blx_manifest_volume *volume)
+{
+    struct blx_manifest_extent_disk extent;
+    if (count == 0)
+        return 0;
+    if ((size_t)(end - *at) / sizeof(extent) < count)
+        return -EBADMSG;
+    volume->unreadable = calloc(count, sizeof(volume->unreadable[0]));
+    if (volume->unreadable == NULL)
+        return -ENOMEM;
+    volume->unreadable_count = count;
+    for (uint32_t i = 0; i < count; i++, *at += sizeof(extent)) {
+        memcpy(&extent, *at, sizeof(extent));
+        volume->unreadable[i].start_block = blx_le64_get(extent.start_block);
+        volume->unreadable[i].block_count = blx_le64_get(extent.block_count);
+    }
+    return 0;
+}
+
+/* The same. */
 static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_manifest_volume *volume)
 {
     struct blx_manifest_volume_disk disk;
@@ -157,7 +205,7 @@ static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_mani
         memcpy(&number, *at, sizeof(number));
         volume->segments[i] = blx_le32_get(number);
     }
-    return 0;
+    return decode_unreadable(at, end, blx_le32_get(disk.unreadable_count), volume);
 }
 
 static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count,

@@ -15,6 +15,7 @@ void blx_restore_plan_done(struct blx_restore_plan *plan)
     free(plan->segments);
     free(plan->frames);
     free(plan->holes);
+    free(plan->unreadable);
     blx_index_done(&plan->index);
     *plan = (struct blx_restore_plan){0};
 }
@@ -91,7 +92,8 @@ static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_r
                                  "segment %u holds blocks behind the end of its volume",
                                  blx_segment_reader_summary(reader)->number);
         entry.segment = number;
-        entry.rank = UINT32_MAX - number; /* the chain is walked from the newest segment on */
+        /* The chain is walked from the newest segment on; UINT32_MAX is lose_unreadable()'s. */
+        entry.rank = UINT32_MAX - 1 - number;
         if (add_entry(plan, &entry) < 0)
             return no_memory(err);
     }
@@ -191,6 +193,21 @@ static int unknown_volume(const struct blx_manifest *manifest, const char *volum
                          (unsigned long long)manifest->timestamp, volume, known);
 }
 
+/* What the checkpoint that the chain begins with lacks. */
+static int note_unreadable(struct blx_restore_plan *plan, const struct blx_manifest_volume *volume,
+                           struct blx_error *err)
+{
+    size_t bytes = volume->unreadable_count * sizeof(volume->unreadable[0]);
+    if (bytes == 0)
+        return 0;
+    plan->unreadable = malloc(bytes);
+    if (plan->unreadable == NULL)
+        return no_memory(err);
+    memcpy(plan->unreadable, volume->unreadable, bytes);
+    plan->unreadable_count = volume->unreadable_count;
+    return 0;
+}
+
 /* A walk down the chain. */
 struct descent {
     const struct blx_store *store;
@@ -214,7 +231,9 @@ static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent
     const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
     if (found == NULL && first)
         return unknown_volume(&manifest, descent->volume, err);
-    if (found != NULL)
+    if (first)
+        rc = note_unreadable(plan, found, err);
+    if (rc == 0 && found != NULL)
         rc = add_volume(plan, dir, found, err);
     if (rc < 0)
         blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
@@ -368,11 +387,60 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
     return walk_chain(plan, &descent, err);
 }
 
+static int refuse_unreadable(const struct blx_restore_plan *plan, struct blx_error *err)
+{
+    char text[512];
+    size_t used = 0;
+    uint32_t told = 0;
+    for (; told < plan->unreadable_count && used < sizeof(text) - 64; told++) {
+        uint64_t offset = plan->unreadable[told].start_block << plan->block_shift;
+        uint64_t bytes = plan->unreadable[told].block_count << plan->block_shift;
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%s%llu-%llu", told == 0 ? "" : ", ",
+                             (unsigned long long)offset, (unsigned long long)(offset + bytes - 1));
+    }
+    if (told < plan->unreadable_count)
+        snprintf(text + used, sizeof(text) - used, " and %u more", plan->unreadable_count - told);
+    return blx_error_set(err, -EBADMSG,
+                         "it is damaged: bytes %s could not be read on the agent's disk when it "
+                         "was taken (--force writes the rest and leaves them zero)",
+                         text);
+}
+
+/* The checkpoint's own lack is a loss like any other: what older frames have there is not what the
+ * disk held. */
+static int lose_unreadable(struct blx_restore_plan *plan, struct blx_error *err)
+{
+    if (plan->unreadable_count > 0 && plan->losses == NULL)
+        return refuse_unreadable(plan, err);
+    for (uint32_t i = 0; i < plan->unreadable_count; i++) {
+        uint64_t start = plan->unreadable[i].start_block;
+        uint64_t end = start + plan->unreadable[i].block_count;
+        start = start > plan->start_block ? start : plan->start_block;
+        end = end < window_end(plan) ? end : window_end(plan);
+        if (start >= end)
+            continue;
+        struct blx_index_entry hole = {.extent = {start, end - start},
+                                       .frame_offset = UINT64_MAX,
+                                       .rank = UINT32_MAX,
+                                       .zero = true};
+        if (blx_index_add(&plan->index, &hole) < 0 ||
+            blx_restore_losses_add(plan->losses, start << plan->block_shift,
+                                   (end - start) << plan->block_shift,
+                                   "the agent could not read its disk there when the checkpoint "
+                                   "was taken") < 0)
+            return no_memory(err);
+    }
+    return 0;
+}
+
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
                           struct blx_restore_plan *plan, struct blx_error *err)
 {
     int rc = blx_restore_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
+    if (rc == 0)
+        rc = lose_unreadable(plan, err);
     if (rc < 0)
         return rc;
     if (blx_index_flatten(&plan->index) < 0)

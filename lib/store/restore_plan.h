@@ -42,6 +42,8 @@ struct blx_restore_plan {
     uint64_t data_bytes;               /* that will be written */
     struct blx_restore_losses *losses; /* borrowed; NULL: damage is an error */
     char cut[256];                     /* why the chain ends before its base; empty: it does not */
+    struct blx_extent *unreadable;     /* owned; what the chain's newest checkpoint itself lacks */
+    uint32_t unreadable_count;
 };
 
 /*
@@ -58,8 +60,9 @@ int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volu
                                  uint32_t number, uint64_t size_bytes, struct blx_error *err);
 
 /* The plan begins as zero but for max_entries, start_block and losses. -ENOENT for an unknown
- * checkpoint or volume; -EBADMSG where the chain or an index is damaged, unless `losses` takes what
- * is missing. Free with _done(), also after an error. */
+ * checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the checkpoint lacks
+ * what the agent could not read, unless `losses` takes what is missing. Free with _done(), also
+ * after an error. */
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
                           struct blx_restore_plan *plan, struct blx_error *err);

@@ -67,6 +67,9 @@ struct blx_verify_report {
     size_t damage_count;
     struct blx_hurt *hurt; /* owned; every checkpoint that some damage hurts, once, in order */
     size_t hurt_count;
+    struct blx_hurt *unreadable; /* owned; the checkpoints that lack what their agents could not
+                                    read: no damage of the store, and not in `hurt` for it */
+    size_t unreadable_count;
 };
 
 void blx_verify_report_done(struct blx_verify_report *report);

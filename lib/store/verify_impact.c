@@ -355,25 +355,43 @@ static bool is_hurt(const struct blx_damage *damage, blx_timestamp checkpoint)
                    compare_timestamps) != NULL;
 }
 
+/* Room in a list for all of the agent's checkpoints. */
+static int make_room(struct blx_hurt **list, size_t count, const struct blx_verify_agent *agent)
+{
+    struct blx_hurt *grown =
+        reallocarray(*list, count + agent->checkpoint_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    *list = grown;
+    return 0;
+}
+
+static void list_checkpoint(struct blx_hurt *list, size_t *count,
+                            const struct blx_verify_agent *agent, blx_timestamp timestamp,
+                            bool newest)
+{
+    struct blx_hurt *entry = &list[(*count)++];
+    *entry = (struct blx_hurt){.checkpoint = timestamp, .newest = newest};
+    memcpy(entry->agent_id, agent->id, strlen(agent->id) + 1);
+}
+
 static int sum_up(const struct blx_verify_agent *agent, size_t first_damage,
                   struct blx_verify_report *report)
 {
-    struct blx_hurt *grown = reallocarray(
-        report->hurt, report->hurt_count + agent->checkpoint_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (make_room(&report->hurt, report->hurt_count, agent) < 0 ||
+        make_room(&report->unreadable, report->unreadable_count, agent) < 0)
         return -ENOMEM;
-    report->hurt = grown;
     for (size_t i = 0; i < agent->checkpoint_count; i++) {
         blx_timestamp timestamp = agent->checkpoints[i].timestamp;
         bool hurt = false;
         for (size_t d = first_damage; d < report->damage_count && !hurt; d++)
             hurt = is_hurt(&report->damages[d], timestamp);
-        if (!hurt)
-            continue;
-        struct blx_hurt *entry = &report->hurt[report->hurt_count++];
-        *entry = (struct blx_hurt){.checkpoint = timestamp,
-                                   .newest = i + 1 == agent->checkpoint_count};
-        memcpy(entry->agent_id, agent->id, strlen(agent->id) + 1);
+        bool newest = i + 1 == agent->checkpoint_count;
+        if (hurt)
+            list_checkpoint(report->hurt, &report->hurt_count, agent, timestamp, newest);
+        if (blx_manifest_unreadable_bytes(&agent->checkpoints[i].manifest) > 0)
+            list_checkpoint(report->unreadable, &report->unreadable_count, agent, timestamp,
+                            newest);
     }
     return 0;
 }

@@ -14,6 +14,7 @@ void blx_verify_report_done(struct blx_verify_report *report)
     }
     free(report->damages);
     free(report->hurt);
+    free(report->unreadable);
     *report = (struct blx_verify_report){0};
 }
 

@@ -40,9 +40,11 @@ int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
 /* What was appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);
 
-/* The newest committed checkpoint, 0 for none, and its consistency. */
+/* The newest committed checkpoint, 0 for none; its consistency, and the bytes that it lacks (both
+ * may be NULL). */
 blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *writer,
-                                               enum blx_consistency *consistency);
+                                               enum blx_consistency *consistency,
+                                               uint64_t *unreadable_bytes);
 
 /*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
@@ -104,6 +106,14 @@ uint64_t blx_agent_writer_unsynced_bytes(const struct blx_agent_writer *writer);
 int blx_agent_writer_sync(struct blx_agent_writer *writer,
                           void (*acked)(void *arg, uint32_t volume, uint64_t durable_seq),
                           void *arg, struct blx_error *err);
+
+/*
+ * Notes what the next checkpoint lacks, because the agent could not read it; the next commit uses
+ * it up. -EPROTO where the volume has not begun, or extents lie behind its end, or were noted
+ * before.
+ */
+int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
+                                const struct blx_unreadable *unreadable, struct blx_error *err);
 
 /*
  * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended

@@ -48,6 +48,7 @@ enum blx_message_type {
     BLX_MESSAGE_DIGEST_REQUEST = 16,    /* agent -> dispatcher: digests of these blocks */
     BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: of its image */
     BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
+    BLX_MESSAGE_UNREADABLE = 19,        /* agent -> dispatcher: the next CHECKPOINT lacks these */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: take one of `agent` now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -186,6 +187,18 @@ struct blx_checkpoint_message {
     uint64_t last_seq[BLX_MAX_VOLUMES];
 };
 
+/*
+ * Blocks of a volume that could not be read, and so are not in the frames of the checkpoint that
+ * follows. Extents ascend and do not overlap; where there are more than fit, near ones are joined.
+ */
+enum { BLX_UNREADABLE_MAX_EXTENTS = 128 };
+
+struct blx_unreadable {
+    uint32_t volume;
+    uint32_t extent_count; /* 1 to BLX_UNREADABLE_MAX_EXTENTS */
+    struct blx_extent extents[BLX_UNREADABLE_MAX_EXTENTS];
+};
+
 struct blx_checkpoint_done {
     uint64_t request;
     blx_timestamp timestamp;
@@ -198,7 +211,8 @@ struct blx_checkpoint_failed {
 
 struct blx_status {
     enum blx_agent_state state;
-    uint64_t dirty_bytes;        /* marked, not yet durable at the dispatcher */
+    uint64_t dirty_bytes;        /* marked, not yet durable at the dispatcher, and readable */
+    uint64_t unreadable_bytes;   /* marked, but the last try to read them failed */
     uint64_t done_bytes;         /* of the running pass: a full one, or a rescan */
     uint64_t total_bytes;        /* of the running pass; 0: none runs */
     uint64_t missed_events;      /* counted by the kernel since the start of tracking */
@@ -221,7 +235,7 @@ struct blx_control_rescan {
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
-    char text[BLX_TEXT_BYTES]; /* why not ok */
+    char text[BLX_TEXT_BYTES]; /* why not ok; or what is to be known of the checkpoint */
 };
 
 struct blx_control_agent {
@@ -230,8 +244,9 @@ struct blx_control_agent {
     struct blx_status status;
     blx_timestamp last_checkpoint;
     enum blx_consistency last_consistency;
-    uint64_t connected_ms;   /* how long the session lasts; 0 offline */
-    uint64_t received_bytes; /* frames in this session */
+    uint64_t last_unreadable_bytes; /* of the last checkpoint; not 0: it is damaged */
+    uint64_t connected_ms;          /* how long the session lasts; 0 offline */
+    uint64_t received_bytes;        /* frames in this session */
     uint32_t volume_count;
 };
 
@@ -250,6 +265,7 @@ struct blx_message {
         struct blx_text_message rescan_request; /* the reason */
         struct blx_checkpoint_request checkpoint_request;
         struct blx_checkpoint_message checkpoint;
+        struct blx_unreadable unreadable;
         struct blx_checkpoint_done checkpoint_done;
         struct blx_checkpoint_failed checkpoint_failed;
         struct blx_status status;

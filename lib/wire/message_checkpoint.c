@@ -74,6 +74,51 @@ int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct bl
     return rc < 0 ? rc : blx_field_get_text(disk.note, checkpoint->note, "the note", err);
 }
 
+size_t blx_message_put_unreadable(const struct blx_message *message, uint8_t *body)
+{
+    const struct blx_unreadable *unreadable = &message->unreadable;
+    struct blx_unreadable_disk disk = {
+        .volume = blx_le32_of(unreadable->volume),
+        .extent_count = blx_le32_of(unreadable->extent_count),
+    };
+    memcpy(body, &disk, sizeof(disk));
+    size_t bytes = sizeof(disk);
+    for (uint32_t i = 0; i < unreadable->extent_count && i < BLX_UNREADABLE_MAX_EXTENTS; i++) {
+        struct blx_unreadable_extent_disk extent = {
+            .start_block = blx_le64_of(unreadable->extents[i].start_block),
+            .block_count = blx_le64_of(unreadable->extents[i].block_count),
+        };
+        memcpy(body + bytes, &extent, sizeof(extent));
+        bytes += sizeof(extent);
+    }
+    return bytes;
+}
+
+int blx_message_get_unreadable(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                               struct blx_error *err)
+{
+    struct blx_unreadable_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_unreadable *unreadable = &message->unreadable;
+    unreadable->extent_count = blx_le32_get(disk.extent_count);
+    if (unreadable->extent_count == 0 || unreadable->extent_count > BLX_UNREADABLE_MAX_EXTENTS)
+        return bad(err, "the number of extents is out of range");
+    if (body_bytes !=
+        sizeof(disk) + unreadable->extent_count * sizeof(struct blx_unreadable_extent_disk))
+        return bad(err, "its size does not fit the number of extents");
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < unreadable->extent_count; i++) {
+        struct blx_unreadable_extent_disk extent;
+        memcpy(&extent, body + sizeof(disk) + i * sizeof(extent), sizeof(extent));
+        uint64_t start = blx_le64_get(extent.start_block), count = blx_le64_get(extent.block_count);
+        if (count == 0 || start < end || count > UINT64_MAX - start)
+            return bad(err, "its extents are not in order");
+        end = start + count;
+        unreadable->extents[i] = (struct blx_extent){start, count};
+    }
+    return blx_field_get_volume(disk.volume, &unreadable->volume, err);
+}
+
 size_t blx_message_put_checkpoint_done(const struct blx_message *message, uint8_t *body)
 {
     struct blx_checkpoint_done_disk disk = {

@@ -89,6 +89,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .volume_count = blx_le32_of(agent->volume_count),
         .connected_ms = blx_le64_of(agent->connected_ms),
         .received_bytes = blx_le64_of(agent->received_bytes),
+        .last_unreadable_bytes = blx_le64_of(agent->last_unreadable_bytes),
     };
     blx_field_put_name(disk.agent_id, agent->agent_id);
     blx_text_put(disk.peer, sizeof(disk.peer), agent->peer);
@@ -106,6 +107,7 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     agent->volume_count = blx_le32_get(disk.volume_count);
     agent->connected_ms = blx_le64_get(disk.connected_ms);
     agent->received_bytes = blx_le64_get(disk.received_bytes);
+    agent->last_unreadable_bytes = blx_le64_get(disk.last_unreadable_bytes);
     if (agent->volume_count > BLX_MAX_VOLUMES)
         return blx_error_set(err, -EBADMSG, "the number of volumes is out of range");
     int rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);

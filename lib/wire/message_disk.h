@@ -120,6 +120,17 @@ struct blx_checkpoint_disk {
     char note[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
+struct blx_unreadable_extent_disk {
+    blx_le64 start_block;
+    blx_le64 block_count;
+} __attribute__((packed));
+
+/* Followed by extent_count x struct blx_unreadable_extent_disk. */
+struct blx_unreadable_disk {
+    blx_le32 volume;
+    blx_le32 extent_count;
+} __attribute__((packed));
+
 struct blx_checkpoint_done_disk {
     blx_le64 request;
     blx_le64 timestamp;
@@ -134,6 +145,7 @@ struct blx_status_disk {
     blx_le32 state;
     blx_le32 eta_seconds;
     blx_le64 dirty_bytes;
+    blx_le64 unreadable_bytes;
     blx_le64 done_bytes;
     blx_le64 total_bytes;
     blx_le64 missed_events;
@@ -168,6 +180,7 @@ struct blx_control_agent_disk {
     blx_le32 volume_count;
     blx_le64 connected_ms;
     blx_le64 received_bytes;
+    blx_le64 last_unreadable_bytes;
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
@@ -191,14 +204,16 @@ _Static_assert(offsetof(struct blx_digests_disk, count) == 16, "DIGESTS");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
+_Static_assert(sizeof(struct blx_unreadable_extent_disk) == 16, "UNREADABLE");
+_Static_assert(sizeof(struct blx_unreadable_disk) == 8, "UNREADABLE");
 _Static_assert(sizeof(struct blx_checkpoint_done_disk) == 16, "CHECKPOINT_DONE");
 _Static_assert(sizeof(struct blx_checkpoint_failed_disk) == 264, "CHECKPOINT_FAILED");
-_Static_assert(sizeof(struct blx_status_disk) == 296, "STATUS");
+_Static_assert(sizeof(struct blx_status_disk) == 304, "STATUS");
 _Static_assert(sizeof(struct blx_error_disk) == BLX_TEXT_BYTES, "ERROR");
 _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKPOINT");
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 656, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 672, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 
 #define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \

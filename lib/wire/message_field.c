@@ -78,6 +78,7 @@ struct blx_status_disk blx_status_put(const struct blx_status *status)
         .state = blx_le32_of((uint32_t)status->state),
         .eta_seconds = blx_le32_of(status->eta_seconds),
         .dirty_bytes = blx_le64_of(status->dirty_bytes),
+        .unreadable_bytes = blx_le64_of(status->unreadable_bytes),
         .done_bytes = blx_le64_of(status->done_bytes),
         .total_bytes = blx_le64_of(status->total_bytes),
         .missed_events = blx_le64_of(status->missed_events),
@@ -95,6 +96,7 @@ int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state leas
     status->state = (enum blx_agent_state)state;
     status->eta_seconds = blx_le32_get(disk->eta_seconds);
     status->dirty_bytes = blx_le64_get(disk->dirty_bytes);
+    status->unreadable_bytes = blx_le64_get(disk->unreadable_bytes);
     status->done_bytes = blx_le64_get(disk->done_bytes);
     status->total_bytes = blx_le64_get(disk->total_bytes);
     status->missed_events = blx_le64_get(disk->missed_events);

@@ -169,6 +169,45 @@ static int run_commit(void *arg, struct blx_error *err)
     return blx_agent_writer_commit(call->state.writer, &cut, &call->timestamp, err);
 }
 
+static int run_unreadable(void *arg, struct blx_error *err)
+{
+    static const struct blx_unreadable unreadable = {.extent_count = 1, .extents = {{1, 1}}};
+    return blx_agent_writer_unreadable(((struct call *)arg)->state.writer, &unreadable, err);
+}
+
+/* A checkpoint that lacks something never comes without saying so. */
+static void check_unreadable(void *arg, int rc)
+{
+    struct call *call = arg;
+    uint64_t lacking = 0;
+    if (rc == 0) {
+        assert_int_equal(run_commit(arg, NULL), 0);
+        blx_agent_writer_last_checkpoint(call->state.writer, NULL, &lacking);
+        assert_true(lacking > 0);
+    }
+    check(arg, rc);
+}
+
+static int run_damaged_commit(void *arg, struct blx_error *err)
+{
+    int rc = run_unreadable(arg, err);
+    return rc < 0 ? rc : run_commit(arg, err);
+}
+
+static void check_damaged_commit(void *arg, int rc)
+{
+    struct call *call = arg;
+    blx_timestamp latest = 0;
+    struct blx_manifest manifest;
+    assert_int_equal(blx_manifest_latest(&call->state.test.store, "web1", &latest, NULL), 0);
+    assert_int_equal(blx_manifest_read(&call->state.test.store, "web1", latest, &manifest, NULL),
+                     0);
+    assert_int_equal(blx_manifest_unreadable_bytes(&manifest) > 0,
+                     latest != call->state.checkpoints[1]);
+    blx_manifest_done(&manifest);
+    check(arg, rc);
+}
+
 /* The checkpoint exists where the call says so; where it failed late it may, and then it is right.
  */
 static void check_commit(void *arg, int rc)
@@ -241,6 +280,13 @@ static void a_commit_that_failed_is_whole_or_not_there(void **state)
     run_loop(setup_appended, run_commit, check_commit);
 }
 
+static void a_damaged_checkpoint_says_so_or_is_not_there(void **state)
+{
+    (void)state;
+    run_loop(setup_appended, run_unreadable, check_unreadable);
+    run_loop(setup_appended, run_damaged_commit, check_damaged_commit);
+}
+
 int main(void)
 {
     sys_use_fast();
@@ -251,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_frame_that_failed_loses_no_earlier_one),
         cmocka_unit_test(only_what_is_durable_is_acknowledged),
         cmocka_unit_test(a_commit_that_failed_is_whole_or_not_there),
+        cmocka_unit_test(a_damaged_checkpoint_says_so_or_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

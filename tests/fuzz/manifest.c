@@ -20,6 +20,13 @@ static void check_content(const struct blx_manifest *manifest)
         for (uint32_t j = 0; j < volume->segment_count; j++)
             FUZZ_ASSERT(volume->segments[j] < volume->next_segment &&
                         (j == 0 || volume->segments[j] > volume->segments[j - 1]));
+        uint64_t end = 0;
+        for (uint32_t j = 0; j < volume->unreadable_count; j++) {
+            FUZZ_ASSERT(volume->unreadable[j].start_block >= end);
+            end = volume->unreadable[j].start_block + volume->unreadable[j].block_count;
+            FUZZ_ASSERT(end > volume->unreadable[j].start_block &&
+                        (end - 1) << volume->block_shift < volume->size_bytes);
+        }
         full = full && volume->base;
     }
     FUZZ_ASSERT(blx_manifest_is_full(manifest) == full);

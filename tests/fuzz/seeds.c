@@ -162,6 +162,7 @@ static void save_segments(void)
 static void save_manifests(void)
 {
     uint32_t segments[] = {1, 2, 5};
+    struct blx_extent unreadable[] = {{3, 2}, {255, 1}};
     struct blx_manifest_volume volumes[] = {
         {.name = "vda",
          .device = "/dev/vda",
@@ -175,7 +176,9 @@ static void save_manifests(void)
          .stored_bytes = 300,
          .next_segment = 6,
          .segment_count = 3,
-         .segments = segments},
+         .segments = segments,
+         .unreadable_count = 2,
+         .unreadable = unreadable},
         {.name = "sdb",
          .device = "/dev/sdb",
          .size_bytes = 512,
@@ -297,13 +300,16 @@ static void say_cut(struct bytes *script, uint64_t request, uint32_t volume_coun
     say(script, &cut);
 }
 
-/* A full pass, a checkpoint; in a second session a resume and another checkpoint. */
+/* A full pass, a checkpoint; in a second session a resume and another checkpoint, a damaged one. */
 static void save_two_checkpoints(uint32_t volume_count, const char *name)
 {
     const struct blx_message status = {.type = BLX_MESSAGE_STATUS,
                                        .status = {.state = BLX_AGENT_LIVE, .dirty_bytes = 4096}};
     const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
     const struct blx_message ping = {.type = BLX_MESSAGE_PING};
+    const struct blx_message unreadable = {
+        .type = BLX_MESSAGE_UNREADABLE,
+        .unreadable = {.extent_count = 2, .extents = {{3, 2}, {60, 4}}}};
     struct bytes script = {.data = {2}, .size = 1};
     say_greeting(&script, volume_count, BLX_PASS_FULL);
     for (uint64_t seq = 1; seq <= 2; seq++)
@@ -316,6 +322,7 @@ static void save_two_checkpoints(uint32_t volume_count, const char *name)
     say_greeting(&script, volume_count, BLX_PASS_RESUME);
     for (uint32_t i = 0; i < volume_count; i++)
         say_frame(&script, i, 3);
+    say(&script, &unreadable);
     say_cut(&script, 2, volume_count, 3);
     say(&script, &goodbye);
     save("session", name, script.data, script.size);

@@ -16,6 +16,7 @@ static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
                                   struct blx_manifest_volume volumes[2])
 {
     static uint32_t segments[] = {3, 4, 7};
+    static struct blx_extent unreadable[] = {{0, 1}, {7, 20}, {30140, 1}};
     volumes[0] = (struct blx_manifest_volume){
         .name = "sda",
         .device = "/dev/sda",
@@ -30,11 +31,14 @@ static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
         .next_segment = 8,
         .segment_count = 3,
         .segments = segments,
+        .unreadable_count = 3,
+        .unreadable = unreadable,
     };
     volumes[1] = volumes[0];
     strcpy(volumes[1].name, "sdb");
     volumes[1].base = false;
     volumes[1].segment_count = 0;
+    volumes[1].unreadable_count = 0;
     volumes[1].next_segment = 1;
     return (struct blx_manifest){
         .timestamp = timestamp,
@@ -110,6 +114,10 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_int_equal(sda->next_segment, 8);
     assert_int_equal(sda->segment_count, 3);
     assert_int_equal(sda->segments[2], 7);
+    assert_int_equal(sda->unreadable_count, 3);
+    assert_int_equal(sda->unreadable[1].start_block, 7);
+    assert_int_equal(sda->unreadable[1].block_count, 20);
+    assert_int_equal(blx_manifest_unreadable_bytes(&read), 22 * 4096);
     assert_false(blx_manifest_find(&read, "sdb")->base);
     assert_null(blx_manifest_find(&read, "sd"));
     assert_false(blx_manifest_is_full(&read));
@@ -138,6 +146,15 @@ static void a_manifest_that_could_not_be_read_is_not_written(void **state)
     manifest = sample(first, 0, volumes);
     strcpy(volumes[1].name, "sda");
     assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    static const struct blx_extent wrong[][2] = {
+        {{7, 20}, {26, 1}}, {{7, 0}, {8, 1}}, {{9, 1}, {7, 1}}, {{0, 1}, {30140, 2}}};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct blx_extent extents[2] = {wrong[i][0], wrong[i][1]};
+        manifest = sample(first, 0, volumes);
+        volumes[0].unreadable = extents;
+        volumes[0].unreadable_count = 2;
+        assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    }
     manifest = sample(20261322203600, 0, volumes);
     assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
 }

@@ -82,6 +82,10 @@ static const struct blx_message examples[] = {
                     .freeze_ns = 43000000,
                     .note = "'/srv' has no freeze (vfat) \xe2\x80\xa6",
                     .last_seq = {4713, 9}}},
+    {.type = BLX_MESSAGE_UNREADABLE,
+     .unreadable = {.volume = 1,
+                    .extent_count = 2,
+                    .extents = {{0x3132333435, 0x36}, {0x4142434445, 0x464748}}}},
     {.type = BLX_MESSAGE_CHECKPOINT_DONE,
      .checkpoint_done = {.request = 0x1122334455667788, .timestamp = 20261122203601}},
     {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
@@ -90,6 +94,7 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_STATUS,
      .status = {.state = BLX_AGENT_FULL_SYNC,
                 .dirty_bytes = 4096,
+                .unreadable_bytes = 12288,
                 .done_bytes = 8192,
                 .total_bytes = 1048576,
                 .missed_events = 5,
@@ -117,6 +122,7 @@ static const struct blx_message examples[] = {
                        .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
                        .connected_ms = 60001,
                        .received_bytes = 70002,
+                       .last_unreadable_bytes = 80003,
                        .volume_count = 3}},
 };
 enum { EXAMPLES = sizeof(examples) / sizeof(examples[0]) };
@@ -205,6 +211,10 @@ static void message_decodes_to_the_fields_that_were_encoded(void **state)
     assert_memory_equal(back.digests.bytes, "sixteen bytes onsixteen more two", 32);
     decode_all(buffer, encode(example_of(BLX_MESSAGE_CONTROL_AGENT), buffer), &back, NULL);
     assert_int_equal(back.control_agent.received_bytes, 70002);
+    assert_int_equal(back.control_agent.last_unreadable_bytes, 80003);
+    decode_all(buffer, encode(example_of(BLX_MESSAGE_UNREADABLE), buffer), &back, NULL);
+    assert_int_equal(back.unreadable.extents[1].start_block, 0x4142434445);
+    assert_int_equal(back.unreadable.extents[1].block_count, 0x464748);
 }
 
 static void message_cut_short_or_too_long_is_refused(void **state)
@@ -369,7 +379,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CHECKPOINT_FAILED, 8, 0x7f, "reason");
     refuse(BLX_MESSAGE_STATUS, 0, 0, "state");
     refuse(BLX_MESSAGE_STATUS, 0, 5, "state");
-    refuse(BLX_MESSAGE_STATUS, 41, 0xc2, "reason");
+    refuse(BLX_MESSAGE_STATUS, 49, 0xc2, "reason");
     refuse(BLX_MESSAGE_ERROR, 255, 'x', "text");
     refuse(BLX_MESSAGE_CONTROL_CHECKPOINT, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_DONE, 0, 2, "outcome");
@@ -379,8 +389,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 72, 7, "peer");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 328, 5, "state");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 632, 3, "consistency");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 636, 65, "number of volumes");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 640, 3, "consistency");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 644, 65, "number of volumes");
 }
 
 static void message_without_what_it_is_about_is_refused(void **state)
@@ -400,6 +410,18 @@ static void message_without_what_it_is_about_is_refused(void **state)
     assert_int_equal(blx_message_encode(&nothing, body, sizeof(body), &length), 0);
     nothing.volume_state.durable_seq = 1;
     assert_int_equal(blx_message_encode(&nothing, body, sizeof(body), &length), -EINVAL);
+}
+
+static void message_of_unreadable_extents_in_disorder_is_refused(void **state)
+{
+    (void)state;
+    refuse(BLX_MESSAGE_UNREADABLE, 0, 64, "volume");
+    refuse(BLX_MESSAGE_UNREADABLE, 4, 1, "does not fit");
+    refuse(BLX_MESSAGE_UNREADABLE, 4, 0, "number of extents");
+    refuse(BLX_MESSAGE_UNREADABLE, 4, 129, "number of extents");
+    refuse(BLX_MESSAGE_UNREADABLE, 12, 0x42, "in order"); /* it begins behind the next one */
+    refuse(BLX_MESSAGE_UNREADABLE, 16, 0, "in order");    /* it is empty */
+    refuse(BLX_MESSAGE_UNREADABLE, 23, 0xff, "in order"); /* it reaches into the next one */
 }
 
 static void message_encode_refuses_what_does_not_fit(void **state)
@@ -639,6 +661,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(message_frame_sizes_have_limits),
         cmocka_unit_test(message_with_a_forbidden_value_is_refused),
         cmocka_unit_test(message_without_what_it_is_about_is_refused),
+        cmocka_unit_test(message_of_unreadable_extents_in_disorder_is_refused),
         cmocka_unit_test(message_encode_refuses_what_does_not_fit),
         cmocka_unit_test(message_texts_are_cleaned_by_the_sender),
         cmocka_unit_test(names_of_states_are_those_of_the_design),
