@@ -77,7 +77,7 @@ static int run_read(const struct blx_device *device, struct run *run)
         if (got < 0)
             return -errno;
         if (got == 0 && run->offset < device->size_bytes)
-            return -EIO; /* the device has become smaller */
+            return -ENXIO; /* the device has become smaller */
         if (got == 0)
             run_zero_rest(run);
         else
@@ -86,29 +86,122 @@ static int run_read(const struct blx_device *device, struct run *run)
     return 0;
 }
 
-int blx_batch_read(struct blx_batch *batch)
+/* What the disk says of blocks; everything else is said of the request or of the whole device. */
+static bool is_of_blocks(int rc)
+{
+    return rc == -EIO || rc == -ENODATA || rc == -EILSEQ || rc == -EREMOTEIO || rc == -ETIMEDOUT;
+}
+
+/* A part of a batch: blocks number `first` to `first + count - 1`, which `blocks` gives. */
+struct part {
+    struct blx_batch *batch;
+    const uint64_t *blocks;
+    uint32_t first, count;
+};
+
+/* Reads in as few requests as gaps allow. */
+static int read_part(const struct part *part)
 {
     static _Thread_local uint8_t gap[GAP_BYTES] __attribute__((aligned(4096)));
-    const struct blx_volume *volume = batch->volume;
-    uint8_t *to = batch->data;
-    for (uint32_t i = 0; i < batch->extent_count;) {
-        struct run run = {.offset = batch->extents[i].start_block << volume->block_shift};
+    const struct blx_volume *volume = part->batch->volume;
+    uint64_t block_bytes = UINT64_C(1) << volume->block_shift;
+    uint32_t end = part->first + part->count;
+    for (uint32_t i = part->first; i < end;) {
+        struct run run = {.offset = part->blocks[i] << volume->block_shift};
         run.end = run.offset;
-        for (int joined = 0; joined < MAX_RUN_EXTENTS && i < batch->extent_count; joined++, i++) {
-            uint64_t start = batch->extents[i].start_block << volume->block_shift;
+        for (int joined = 0; joined < MAX_RUN_EXTENTS && i < end; joined++) {
+            uint64_t start = part->blocks[i] << volume->block_shift;
             if (start - run.end > GAP_BYTES)
                 break;
             if (start > run.end)
                 run_add(&run, gap, start - run.end);
-            uint64_t bytes = batch->extents[i].block_count << volume->block_shift;
+            uint8_t *to = part->batch->data + i * block_bytes;
+            uint64_t bytes = block_bytes;
+            for (i++; i < end && part->blocks[i] == part->blocks[i - 1] + 1; i++)
+                bytes += block_bytes;
             run_add(&run, to, bytes);
-            to += bytes;
         }
         int rc = run_read(&volume->device, &run);
         if (rc < 0)
             return rc;
     }
     return 0;
+}
+
+/* In halves, where it fails; the depth is that of 64 blocks. */
+static int read_or_split(const struct part *part)
+{
+    int rc = read_part(part);
+    if (!is_of_blocks(rc))
+        return rc;
+    if (part->count == 1) {
+        part->batch->bad |= UINT64_C(1) << part->first;
+        part->batch->bad_error = rc;
+        return 0;
+    }
+    struct part half = *part;
+    half.count = part->count / 2;
+    rc = read_or_split(&half);
+    if (rc < 0)
+        return rc;
+    half.first += half.count;
+    half.count = part->count - half.count;
+    return read_or_split(&half);
+}
+
+static uint32_t list_blocks(const struct blx_batch *batch, uint64_t blocks[BLX_BATCH_MAX_EXTENTS])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < batch->extent_count; i++) {
+        for (uint64_t block = 0; block < batch->extents[i].block_count; block++)
+            blocks[count++] = batch->extents[i].start_block + block;
+    }
+    return count;
+}
+
+int blx_batch_read(struct blx_batch *batch)
+{
+    uint64_t blocks[BLX_BATCH_MAX_EXTENTS];
+    batch->bad = 0;
+    struct part all = {.batch = batch, .blocks = blocks, .count = list_blocks(batch, blocks)};
+    return read_or_split(&all);
+}
+
+static void add_block(struct blx_batch *batch, uint64_t block)
+{
+    struct blx_extent *last =
+        batch->extent_count > 0 ? &batch->extents[batch->extent_count - 1] : NULL;
+    if (last != NULL && last->start_block + last->block_count == block)
+        last->block_count++;
+    else
+        batch->extents[batch->extent_count++] = (struct blx_extent){block, 1};
+}
+
+void blx_batch_leave_out_bad(struct blx_batch *batch)
+{
+    struct blx_volume *volume = batch->volume;
+    if (batch->bad == 0) {
+        for (uint32_t i = 0; i < batch->extent_count; i++)
+            blx_bad_blocks_remove(&volume->bad, batch->extents[i]);
+        return;
+    }
+    uint64_t blocks[BLX_BATCH_MAX_EXTENTS];
+    uint32_t count = list_blocks(batch, blocks);
+    size_t block_bytes = (size_t)1 << volume->block_shift;
+    uint8_t *to = batch->data;
+    batch->extent_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct blx_extent block = {blocks[i], 1};
+        if ((batch->bad >> i & 1) != 0) {
+            blx_volume_unreadable(volume, block, batch->bad_error);
+            continue;
+        }
+        blx_bad_blocks_remove(&volume->bad, block);
+        add_block(batch, blocks[i]);
+        memmove(to, batch->data + i * block_bytes, block_bytes);
+        to += block_bytes;
+    }
+    batch->bad = 0;
 }
 
 static bool is_zero(const uint8_t *bytes, size_t count)

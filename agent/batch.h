@@ -24,9 +24,13 @@ struct blx_batch {
     struct blx_volume *volume; /* borrowed */
     struct blx_extent extents[BLX_BATCH_MAX_EXTENTS];
     uint32_t extent_count;
+    uint64_t bad;  /* bit n: the batch's block number n could not be read */
+    int bad_error; /* why, -errno */
     uint8_t
         *data; /* borrowed: BLX_BATCH_DATA_BYTES, aligned to 4 KiB; the extents' data in order */
 };
+
+_Static_assert((int)BLX_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each block");
 
 /* Claims the next blocks behind *cursor. False where no more are marked. */
 bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum blx_claim kind,
@@ -34,9 +38,20 @@ bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum bl
 
 uint64_t blx_batch_blocks(const struct blx_batch *batch);
 
-/* Reads the blocks (O_DIRECT, I5), near ones in one go. Blocks on the disk. -errno: `batch` may be
- * half filled. */
+/*
+ * Reads the blocks (O_DIRECT, I5), near ones in one go. Where the disk reports an error the blocks
+ * are read in ever smaller parts, so that only those that fail by themselves count as unreadable:
+ * batch->bad, whose data are undefined. Blocks on the disk. -errno for what is no fault of single
+ * blocks (no memory, the device is gone): `batch` may be half filled.
+ */
 int blx_batch_read(struct blx_batch *batch);
+
+/*
+ * For a claimed batch that was read: gives the bad blocks back to the volume
+ * (blx_volume_unreadable()) and takes them out of extents and data, so that the rest can be sent;
+ * perhaps nothing is left. What could be read is not bad any more.
+ */
+void blx_batch_leave_out_bad(struct blx_batch *batch);
 
 /* Packs the data into a frame; blocks of zeros become extents without data. Changes `data`. `frame`
  * has BLX_FRAME_MAX_BYTES. */

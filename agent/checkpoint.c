@@ -127,6 +127,40 @@ static int send_failed(struct blx_session *session, uint64_t request, const char
     return blx_conn_send(session->conn, &message, err);
 }
 
+/* What the checkpoint lacks, in the note for people. */
+static void note_bad_blocks(const struct blx_agent *agent, char note[BLX_TEXT_BYTES])
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        const struct blx_volume *volume = &agent->volumes[i];
+        uint64_t bytes = atomic_load(&volume->bad.count) << volume->block_shift;
+        char size[BLX_UNIT_TEXT_BYTES];
+        size_t used = strlen(note);
+        if (bytes > 0)
+            snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
+                     used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
+    }
+}
+
+/*
+ * Nothing is under way any more, so what is bad now is what the cut lacks: pre-copy and the cut
+ * have read all else, and only this thread claims and ages.
+ */
+static int send_bad_blocks(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
+        struct blx_message message = {.type = BLX_MESSAGE_UNREADABLE,
+                                      .unreadable = {.volume = (uint32_t)i}};
+        blx_bad_blocks_list(&agent->volumes[i].bad, &message.unreadable);
+        if (message.unreadable.extent_count > 0)
+            rc = blx_conn_send(session->conn, &message, err);
+        blx_bad_blocks_report(&agent->volumes[i].bad, agent->devices[i].path,
+                              agent->volumes[i].block_shift);
+    }
+    return rc;
+}
+
 static void fill_message(struct blx_session *session, uint64_t request, const struct blx_cut *cut,
                          struct blx_message *message)
 {
@@ -140,6 +174,7 @@ static void fill_message(struct blx_session *session, uint64_t request, const st
                        .freeze_ns = cut->freeze_ns},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
+    note_bad_blocks(agent, message->checkpoint.note);
     pthread_mutex_lock(&agent->lock);
     for (size_t i = 0; i < agent->volume_count; i++)
         message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;
@@ -147,12 +182,13 @@ static void fill_message(struct blx_session *session, uint64_t request, const st
     pthread_mutex_unlock(&agent->lock);
 }
 
-static void report(const struct blx_cut *cut, uint64_t left_bytes, uint64_t elapsed_ns)
+static void report(const struct blx_cut *cut, const char *note, uint64_t left_bytes,
+                   uint64_t elapsed_ns)
 {
     char left[BLX_UNIT_TEXT_BYTES], frozen[BLX_UNIT_TEXT_BYTES], elapsed[BLX_UNIT_TEXT_BYTES];
     blx_log_info("checkpoint cut: %s%s%s%s, %s read in the cut, frozen for %s, taken in %s",
-                 blx_consistency_name(cut->consistency), cut->note[0] != '\0' ? " (" : "",
-                 cut->note, cut->note[0] != '\0' ? ")" : "", blx_size_format(left_bytes, left),
+                 blx_consistency_name(cut->consistency), note[0] != '\0' ? " (" : "", note,
+                 note[0] != '\0' ? ")" : "", blx_size_format(left_bytes, left),
                  blx_duration_format(cut->freeze_ns / 1000000, frozen),
                  blx_duration_format(elapsed_ns / 1000000, elapsed));
 }
@@ -177,7 +213,9 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
 {
     uint64_t started_ns = blx_clock_ns();
     uint64_t failures = read_failures(session);
-    int rc = cut_with_attempts(session, cut, err);
+    int rc = blx_round_retry(session, false, NULL, err);
+    if (rc == 0)
+        rc = cut_with_attempts(session, cut, err);
     if (rc < 0 && blx_session_alive(session)) {
         /* The cut failed, the session did not: what it had claimed is marked again. */
         for (size_t i = 0; i < cut->count; i++)
@@ -199,13 +237,13 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
         return rc;
     if (read_failures(session) != failures)
         return send_failed(session, request,
-                           "blocks of the devices could not be read: the agent's log names them",
-                           err);
+                           "a device failed while it was read: the agent's log names it", err);
     end_passes(session->agent);
     struct blx_message message;
     fill_message(session, request, cut, &message);
-    report(cut, left_bytes, blx_clock_ns() - started_ns);
-    return blx_conn_send(session->conn, &message, err);
+    report(cut, message.checkpoint.note, left_bytes, blx_clock_ns() - started_ns);
+    rc = send_bad_blocks(session, err);
+    return rc < 0 ? rc : blx_conn_send(session->conn, &message, err);
 }
 
 int blx_checkpoint_take(struct blx_session *session, uint64_t request, struct blx_error *err)

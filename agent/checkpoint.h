@@ -1,6 +1,7 @@
 /*
  * A checkpoint, from the request to the commit message (design, "A checkpoint"):
  *
+ *     what could not be read before is tried again; what still cannot is named with the checkpoint
  *     a rescan that is under way comes to its end
  *     pre-copy rounds, until what is left can be read within the freeze budget or rounds stop
  * helping syncfs, and rounds again: what syncfs wrote is dirty now drain: nothing is in flight any

@@ -79,11 +79,15 @@ static void take_rescan_order(struct blx_session *session)
  * next cut. */
 static int work_in_background(struct blx_session *session, struct blx_error *err)
 {
+    bool tried = false;
     int rc = blx_agent_check_trackers(session->agent, NULL, err);
-    if (rc == 0 && blx_rescan_is_active(session->agent))
+    if (rc == 0 && blx_rescan_is_active(session->agent)) {
         rc = blx_rescan_run(session, err);
-    else if (rc == 0 && is_idle(session))
-        return 0;
+    } else if (rc == 0) {
+        rc = blx_round_retry(session, true, &tried, err);
+        if (rc == 0 && !tried && is_idle(session))
+            return 0;
+    }
     if (rc == 0)
         rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)

@@ -10,7 +10,6 @@
 #include "agent/hook.h"
 #include "agent/mounts.h"
 #include "agent/rounds.h"
-#include "base/bitmap.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -112,10 +111,7 @@ static void claim_remainder(struct scene *scene, struct blx_cut *cut)
         while (cut->count < cut->capacity &&
                blx_batch_claim(&cut->jobs[cut->count].batch, volume, BLX_CLAIM_ALL, &cursor))
             cut->count++;
-        struct blx_extent next;
-        if (cut->count == cut->capacity &&
-            (blx_bitmap_next_run(volume->dirty, cursor, volume->blocks, 1, &next) ||
-             blx_bitmap_next_run(volume->ledger.pending, cursor, volume->blocks, 1, &next)))
+        if (cut->count == cut->capacity && blx_volume_has_marked(volume, cursor))
             scene->overflow = true;
     }
 }
@@ -145,6 +141,8 @@ static int read_remainder(struct scene *scene, struct blx_cut *cut, struct blx_e
     rc = blx_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot read what was left for the cut");
+    for (size_t i = 0; i < cut->count; i++)
+        blx_batch_leave_out_bad(&cut->jobs[i].batch);
     learn_read_rate(scene->agent, cut, blx_clock_ns() - started_ns);
     return look_for_writers(scene, err);
 }
@@ -323,6 +321,8 @@ void blx_cut_send(struct blx_session *session, const struct blx_cut *cut)
 {
     for (size_t i = 0; i < cut->count; i++) {
         const struct blx_batch *batch = &cut->jobs[i].batch;
+        if (batch->extent_count == 0)
+            continue;
         struct blx_job *job = blx_session_take_job(session);
         if (job == NULL)
             return; /* the session ends: what is left stays in flight, and is marked again by it */

@@ -38,7 +38,9 @@ static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
         count_read(pipeline);
         return;
     }
-    if (job->rc == 0)
+    if (job->rc == 0 && !job->is_read)
+        blx_batch_leave_out_bad(&job->batch);
+    if (job->rc == 0 && job->batch.extent_count > 0)
         job->rc = blx_batch_pack(&job->batch, pipeline->codec, job->frame, &job->frame_bytes,
                                  &job->error);
     blx_queue_push(pipeline->packed, job);

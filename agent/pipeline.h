@@ -29,7 +29,7 @@ struct blx_job {
     struct blx_batch batch;
     uint8_t *frame; /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
     size_t frame_bytes;
-    bool is_read; /* the data are there already: only pack */
+    bool is_read; /* the data are there already, without bad blocks: only pack */
     int rc;       /* of reading or packing */
     struct blx_error error;
 };
@@ -45,12 +45,13 @@ void blx_pipeline_stop(struct blx_pipeline *pipeline);
 struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline, uint64_t timeout_ms);
 void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job);
 
-/* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. */
+/* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. Where none of its blocks
+ * could be read it has no extents, and no frame. */
 struct blx_job *blx_pipeline_pop(struct blx_pipeline *pipeline, uint64_t timeout_ms);
 void blx_pipeline_release(struct blx_pipeline *pipeline, struct blx_job *job);
 
 /*
  * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once and waits for the
- * last. Allocates nothing. The first failure, or 0.
+ * last. Allocates nothing. The first failure, or 0. Bad blocks are left in the batches.
  */
 int blx_pipeline_read(struct blx_pipeline *pipeline, struct blx_job *jobs, size_t count);

@@ -182,6 +182,24 @@ static bool fill_batch(const struct blx_question *question, struct blx_question_
     return batch->extent_count > 0;
 }
 
+/* What a job has read; its bad blocks spoil the pieces that they are in, and no others. */
+static int add_job(struct blx_digester *digester, const struct blx_job *job, struct blx_error *err)
+{
+    uint32_t count = (uint32_t)blx_batch_blocks(&job->batch);
+    unsigned shift = job->batch.volume->block_shift;
+    if (job->rc < 0)
+        return blx_digester_add(digester, NULL, count, err);
+    int rc = 0;
+    for (uint32_t i = 0, part; rc == 0 && i < count; i += part) {
+        bool bad = (job->batch.bad >> i & 1) != 0;
+        for (part = 1; i + part < count && ((job->batch.bad >> (i + part) & 1) != 0) == bad;)
+            part++;
+        rc = blx_digester_add(digester, bad ? NULL : job->batch.data + ((size_t)i << shift), part,
+                              err);
+    }
+    return rc;
+}
+
 int blx_question_read(struct blx_question_reader *reader, struct blx_question *question,
                       struct blx_error *err)
 {
@@ -197,11 +215,8 @@ int blx_question_read(struct blx_question_reader *reader, struct blx_question *q
         }
         /* Each job says for itself whether it could be read. */
         (void)blx_pipeline_read(reader->pipeline, reader->jobs, count);
-        for (size_t i = 0; rc == 0 && i < count; i++) {
-            const struct blx_job *job = &reader->jobs[i];
-            rc = blx_digester_add(reader->digester, job->rc < 0 ? NULL : job->batch.data,
-                                  (uint32_t)blx_batch_blocks(&job->batch), err);
-        }
+        for (size_t i = 0; rc == 0 && i < count; i++)
+            rc = add_job(reader->digester, &reader->jobs[i], err);
     }
     return rc < 0 ? rc : blx_digester_end(reader->digester, err);
 }

@@ -3,7 +3,12 @@
 #include "base/progress.h"
 #include "base/units.h"
 
-enum { STATE_NS = 1000 * 1000 * 1000 };
+enum {
+    STATE_NS = 1000 * 1000 * 1000,
+    RETRY_BLOCKS = 8, /* at first: each may cost the disk seconds */
+    RETRY_REST = 9,   /* times as long as it took */
+};
+static const uint64_t retry_interval_ns = 30 * UINT64_C(1000000000);
 
 /* What a long round says meanwhile: to the dispatcher's status, and to a terminal. */
 struct report {
@@ -72,6 +77,78 @@ int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
     if (rc < 0)
         *err = session->error;
     pthread_mutex_unlock(&agent->lock);
+    return rc;
+}
+
+static bool may_retry(const struct blx_bad_blocks *bad, bool in_background)
+{
+    if (atomic_load(&bad->count) == 0)
+        return false;
+    uint64_t took_ns = bad->retry_ended_ns - bad->retry_begun_ns;
+    uint64_t rest_ns = RETRY_REST * took_ns;
+    if (in_background && rest_ns < retry_interval_ns)
+        rest_ns = retry_interval_ns;
+    return bad->retry_ended_ns == 0 || blx_clock_ns() - bad->retry_ended_ns >= rest_ns;
+}
+
+/* Claims up to `max_blocks` from where the last retry stopped, and begins anew behind the end. */
+static bool claim_bad(struct blx_volume *volume, uint32_t max_blocks, struct blx_batch *batch)
+{
+    uint64_t from = volume->bad.cursor;
+    batch->volume = volume;
+    for (int pass = 0; pass < 2; pass++) {
+        batch->extent_count = blx_volume_claim(volume, BLX_CLAIM_BAD, &volume->bad.cursor,
+                                               max_blocks, BLX_BATCH_MAX_EXTENTS, batch->extents);
+        if (volume->bad.cursor == volume->blocks)
+            volume->bad.cursor = 0;
+        if (batch->extent_count > 0 || from == 0)
+            break;
+    }
+    return batch->extent_count > 0;
+}
+
+static int retry_volume(struct blx_session *session, struct blx_volume *volume,
+                        struct blx_error *err)
+{
+    struct blx_bad_blocks *bad = &volume->bad;
+    uint32_t most = BLX_BATCH_DATA_BYTES >> volume->block_shift;
+    uint32_t max_blocks = RETRY_BLOCKS < most ? RETRY_BLOCKS : most;
+    uint64_t before;
+    int rc = 0;
+    bad->retry_begun_ns = blx_clock_ns();
+    do {
+        before = atomic_load(&bad->count);
+        struct blx_job *job = blx_session_take_job(session);
+        if (job == NULL)
+            break;
+        if (!claim_bad(volume, max_blocks, &job->batch)) {
+            blx_pipeline_release(session->agent->pipeline, job);
+            break;
+        }
+        blx_session_submit(session, job);
+        rc = blx_session_drain(session, false, err);
+        max_blocks = most;
+    } while (rc == 0 && atomic_load(&bad->count) < before);
+    bad->retry_ended_ns = blx_clock_ns();
+    return rc;
+}
+
+int blx_round_retry(struct blx_session *session, bool in_background, bool *tried,
+                    struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    int rc = 0;
+    if (tried != NULL)
+        *tried = false;
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
+        struct blx_volume *volume = &agent->volumes[i];
+        if (may_retry(&volume->bad, in_background)) {
+            rc = retry_volume(session, volume, err);
+            if (tried != NULL)
+                *tried = true;
+        }
+        blx_bad_blocks_report(&volume->bad, volume->device.path, volume->block_shift);
+    }
     return rc;
 }
 

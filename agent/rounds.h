@@ -17,5 +17,14 @@
 int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
                    struct blx_error *err);
 
-/* Bytes that are dirty or pending, over all volumes. */
+/*
+ * Tries to read bad blocks again, a few at first, and more for as long as some can be read; what
+ * can is sent. A disk that takes long to fail is given nine times as long to rest, and with
+ * `in_background` every disk half a minute; `*tried` (may be NULL): whether something was read. The
+ * session's rc.
+ */
+int blx_round_retry(struct blx_session *session, bool in_background, bool *tried,
+                    struct blx_error *err);
+
+/* Bytes that are dirty or pending and not bad, over all volumes. */
 uint64_t blx_round_marked_bytes(const struct blx_agent *agent);

@@ -78,7 +78,7 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
     if (job->rc < 0) {
         report_failed_job(session, job);
         blx_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
-    } else if (wait_for_window(session, job->frame_bytes)) {
+    } else if (job->batch.extent_count > 0 && wait_for_window(session, job->frame_bytes)) {
         int rc = send_frame(session, job, &error);
         if (rc < 0)
             blx_session_fail(session, rc, &error);

@@ -108,6 +108,7 @@ static void measure(struct blx_agent *agent, struct blx_status *status)
         struct blx_tracker_counters counters = {0};
         blx_tracker_counters(volume->tracker, &counters, NULL);
         status->dirty_bytes += marked << volume->block_shift;
+        status->unreadable_bytes += atomic_load(&volume->bad.count) << volume->block_shift;
         status->missed_events += counters.missed;
         measure_pass(volume, marked, status);
     }

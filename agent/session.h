@@ -54,7 +54,7 @@ struct blx_session {
     bool sender_done; /* and has said GOODBYE where it could */
     struct blx_unacked unacked;
     uint64_t jobs_submitted, jobs_handled;
-    uint64_t read_failures; /* jobs that could not be read or packed; their blocks are pending */
+    uint64_t read_failures; /* jobs that failed as a whole; their blocks are pending */
     uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
     uint64_t committing;    /* CHECKPOINT was sent, DONE has not come; 0: none */
     bool rescan_asked;      /* by the dispatcher, and not begun */

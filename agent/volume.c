@@ -73,6 +73,8 @@ int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index
     int rc = blx_device_open(device_path, &volume->device, err);
     if (rc == 0)
         rc = open_tracker_and_ledger(volume, run_dir, err);
+    if (rc == 0)
+        rc = blx_bad_blocks_init(&volume->bad, volume->blocks, err);
     /* Before anything is read, so that it knows where the counting begins. */
     if (rc == 0)
         rc = blx_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device, err);
@@ -86,6 +88,7 @@ int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index
 
 void blx_volume_close(struct blx_volume *volume)
 {
+    blx_bad_blocks_done(&volume->bad);
     blx_ledger_close(&volume->ledger);
     blx_tracker_close(volume->tracker);
     volume->tracker = NULL;
@@ -94,6 +97,7 @@ void blx_volume_close(struct blx_volume *volume)
 
 void blx_volume_abandon(struct blx_volume *volume)
 {
+    blx_bad_blocks_done(&volume->bad);
     blx_ledger_close(&volume->ledger);
     blx_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
@@ -106,7 +110,10 @@ static uint64_t claimable(const struct blx_volume *volume, enum blx_claim kind, 
 {
     uint64_t pending = load(&volume->ledger.pending[index]);
     uint64_t dirty = load(&volume->dirty[index]);
-    uint64_t bits = kind == BLX_CLAIM_QUIET ? pending & ~dirty : pending | dirty;
+    uint64_t bad = blx_bad_blocks_word(&volume->bad, index) & ~dirty;
+    uint64_t bits = (kind == BLX_CLAIM_QUIET ? pending & ~dirty : pending | dirty) & ~bad;
+    if (kind == BLX_CLAIM_BAD)
+        bits = pending & bad;
     return bits == 0 ? 0 : bits & ~load(&volume->ledger.in_flight[index]);
 }
 
@@ -183,6 +190,13 @@ void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *exte
     }
 }
 
+void blx_volume_unreadable(struct blx_volume *volume, struct blx_extent extent, int rc)
+{
+    /* Bad before it is pending: otherwise a claim would take it at once, and again and again. */
+    blx_bad_blocks_add(&volume->bad, extent, rc);
+    blx_volume_requeue(volume, &extent, 1);
+}
+
 void blx_volume_requeue_all(struct blx_volume *volume)
 {
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
@@ -196,6 +210,7 @@ void blx_volume_age(struct blx_volume *volume)
 {
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
         uint64_t bits = load(&volume->dirty[index]);
+        blx_bad_blocks_remove_word(&volume->bad, index, bits);
         set_bits(&volume->ledger.pending[index], bits);
         clear_bits(&volume->dirty[index], bits);
     }
@@ -207,12 +222,29 @@ void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extent
         blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
 }
 
+/* The marks of a word, but for what is bad. */
+static uint64_t marks(const struct blx_volume *volume, uint64_t index)
+{
+    return (load(&volume->ledger.pending[index]) & ~blx_bad_blocks_word(&volume->bad, index)) |
+           load(&volume->dirty[index]);
+}
+
+bool blx_volume_has_marked(const struct blx_volume *volume, uint64_t block)
+{
+    uint64_t mask = ~UINT64_C(0) << (block % 64);
+    for (uint64_t index = block / 64; index < blx_bitmap_words(volume->blocks);
+         index++, mask = ~UINT64_C(0)) {
+        if ((marks(volume, index) & mask) != 0)
+            return true;
+    }
+    return false;
+}
+
 uint64_t blx_volume_marked(const struct blx_volume *volume)
 {
     uint64_t count = 0;
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++)
-        count += (uint64_t)__builtin_popcountll(load(&volume->dirty[index]) |
-                                                load(&volume->ledger.pending[index]));
+        count += (uint64_t)__builtin_popcountll(marks(volume, index));
     return count;
 }
 

@@ -11,14 +11,18 @@
  * I1 is held in claim(): in flight is set, then pending and dirty are cleared (atomically, by
  * word), and only then does the caller read the block. A write that lands later sets dirty again.
  *
- * Threads: one thread ages, claims and requeues (the session's control thread); acked() is the
- * receiver's.
+ * A block that could not be read is pending and bad (bad_blocks.h): only a claim for such blocks
+ * takes it, or a write to it makes it an ordinary one again.
+ *
+ * Threads: one thread ages and claims (the session's control thread); acked() is the receiver's;
+ * requeue() and unreadable() are anybody's who holds the claim.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/bad_blocks.h"
 #include "agent/device.h"
 #include "agent/ledger.h"
 #include "agent/tracker.h"
@@ -31,6 +35,7 @@ struct blx_volume {
     struct blx_ledger ledger;
     uint64_t *dirty; /* the tracker's */
     uint64_t blocks;
+    struct blx_bad_blocks bad;
     unsigned block_shift;
     uint32_t index;               /* within the agent */
     uint64_t next_seq;            /* of the next frame in this session; the sender's */
@@ -54,7 +59,8 @@ void blx_volume_abandon(struct blx_volume *volume);
 
 enum blx_claim {
     BLX_CLAIM_QUIET, /* pending, and not written to again since it was aged */
-    BLX_CLAIM_ALL,   /* pending or dirty */
+    BLX_CLAIM_ALL,   /* pending or dirty; both leave out what is bad and was not written to since */
+    BLX_CLAIM_BAD,   /* just that */
 };
 
 /*
@@ -69,6 +75,9 @@ uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64
 void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *extents,
                         uint32_t count);
 
+/* Claimed blocks whose reading gave `rc`: pending again, and bad. */
+void blx_volume_unreadable(struct blx_volume *volume, struct blx_extent extent, int rc);
+
 /* Everything in flight: pending again. After a session's end. */
 void blx_volume_requeue_all(struct blx_volume *volume);
 
@@ -79,7 +88,10 @@ void blx_volume_age(struct blx_volume *volume);
 /* The frame with these extents is durable. */
 void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count);
 
-/* Blocks that are dirty or pending, and blocks in flight. */
+/* Whether a claim of BLX_CLAIM_ALL would find something at or after `block`. */
+bool blx_volume_has_marked(const struct blx_volume *volume, uint64_t block);
+
+/* Blocks that are dirty or pending, without the bad ones, and blocks in flight. */
 uint64_t blx_volume_marked(const struct blx_volume *volume);
 uint64_t blx_volume_in_flight(const struct blx_volume *volume);
 

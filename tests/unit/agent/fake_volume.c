@@ -32,6 +32,7 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     volume->blocks = FAKE_BLOCKS;
     volume->block_shift = 12;
     struct blx_generation generation = {{1, 2, 3}};
+    must(blx_bad_blocks_init(&volume->bad, FAKE_BLOCKS, NULL) == 0);
     must(blx_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, true, &volume->ledger,
                          NULL) == 0);
 }
@@ -39,6 +40,7 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
 void fake_volume_remove(struct fake_volume *fake)
 {
     char path[96];
+    blx_bad_blocks_done(&fake->volume.bad);
     blx_ledger_close(&fake->volume.ledger);
     close(fake->volume.device.fd);
     snprintf(path, sizeof(path), "%s/device", fake->folder);

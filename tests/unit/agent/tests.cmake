@@ -2,6 +2,7 @@
 foreach(noun IN ITEMS device freespace freeze mounts tracker witness)
     blx_unit_test(agent/${noun} SOURCES agent/disk.c LIBRARIES blx_agent LABELS root)
 endforeach()
+blx_unit_test(agent/bad_blocks SOURCES agent/fake_volume.c LIBRARIES blx_agent)
 blx_unit_test(agent/hook LIBRARIES blx_agent)
 blx_unit_test(agent/volume SOURCES agent/fake_volume.c LIBRARIES blx_agent)
 blx_unit_test(agent/rescan_question SOURCES agent/fake_volume.c LIBRARIES blx_agent)

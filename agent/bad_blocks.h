@@ -1,0 +1,49 @@
+/*
+ * The blocks of a volume whose last read failed. They stay pending in the ledger, and so are owed
+ * to the dispatcher; here stands that trying again is for a round of its own (rounds.h): a read
+ * that fails takes a disk seconds, and must not hold up a cut, let alone a freeze. A block that is
+ * written to leaves the set, because a write often heals it.
+ *
+ * Kept in memory only: an agent that starts finds them again, since all of them are pending.
+ *
+ * Threads: blocks are added and removed by any; the rest is the session's control thread's.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "base/error.h"
+#include "wire/message.h"
+
+struct blx_bad_blocks {
+    uint64_t *words; /* owned; a page of it that was never touched takes no memory */
+    uint64_t blocks;
+    atomic_uint_least64_t count;
+    atomic_uint_least64_t found;  /* how often a block that was not in the set came into it */
+    atomic_int error;             /* of the last failure, -errno */
+    uint64_t told_found, told_ns; /* of the last log line; 0: all that was told is healed */
+    uint64_t cursor;              /* where the next retry goes on */
+    uint64_t retry_begun_ns, retry_ended_ns;
+};
+
+/* -ENOMEM. */
+int blx_bad_blocks_init(struct blx_bad_blocks *bad, uint64_t blocks, struct blx_error *err);
+void blx_bad_blocks_done(struct blx_bad_blocks *bad);
+
+/* `rc` is what reading them gave. */
+void blx_bad_blocks_add(struct blx_bad_blocks *bad, struct blx_extent extent, int rc);
+void blx_bad_blocks_remove(struct blx_bad_blocks *bad, struct blx_extent extent);
+
+/* The set's bits in one word of the volume's bitmaps; and takes some out. */
+uint64_t blx_bad_blocks_word(const struct blx_bad_blocks *bad, uint64_t index);
+void blx_bad_blocks_remove_word(struct blx_bad_blocks *bad, uint64_t index, uint64_t bits);
+
+/* All of them, as a message says it: where there are more extents than it holds those with the
+ * smallest gaps between them are joined. extent_count is 0 where there are none. */
+void blx_bad_blocks_list(const struct blx_bad_blocks *bad, struct blx_unreadable *list);
+
+/* Logs what was found since the last line, at most once a minute, and that all of it is healed. */
+void blx_bad_blocks_report(struct blx_bad_blocks *bad, const char *device, unsigned block_shift);
