@@ -8,6 +8,7 @@ enum {
     RETRY_BLOCKS = 8, /* at first: each may cost the disk seconds */
     RETRY_REST = 9,   /* times as long as it took */
 };
+static const uint64_t retry_slow_ns = UINT64_C(1000000000); /* as long needs a rest */
 static const uint64_t retry_interval_ns = 30 * UINT64_C(1000000000);
 
 /* What a long round says meanwhile: to the dispatcher's status, and to a terminal. */
@@ -85,7 +86,7 @@ static bool may_retry(const struct blx_bad_blocks *bad, bool in_background)
     if (atomic_load(&bad->count) == 0)
         return false;
     uint64_t took_ns = bad->retry_ended_ns - bad->retry_begun_ns;
-    uint64_t rest_ns = RETRY_REST * took_ns;
+    uint64_t rest_ns = took_ns >= retry_slow_ns ? RETRY_REST * took_ns : 0;
     if (in_background && rest_ns < retry_interval_ns)
         rest_ns = retry_interval_ns;
     return bad->retry_ended_ns == 0 || blx_clock_ns() - bad->retry_ended_ns >= rest_ns;

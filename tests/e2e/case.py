@@ -4,7 +4,7 @@ import os
 import sys
 import unittest
 
-from disks import LoopDisk, ZramDisk
+from disks import FailingDisk, LoopDisk, ZramDisk
 from programs import Agent, Cli, Dispatcher
 from registry import REGISTRY, Folder, guard_process
 
@@ -42,6 +42,9 @@ class Case(unittest.TestCase):
 
     def loop_disk(self, mib, name="disk"):
         return LoopDisk(REGISTRY, self.folder, mib, name)
+
+    def failing_disk(self, mib, name="disk"):
+        return FailingDisk(REGISTRY, self.folder, mib, name)
 
     def zram_disk(self, mib):
         return ZramDisk(REGISTRY, self.folder, mib)

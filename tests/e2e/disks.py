@@ -6,6 +6,8 @@ import mmap
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 
 from registry import Failure, run, wait_until
@@ -172,6 +174,47 @@ class LoopDisk(Disk):
     def detach(self):
         run("losetup", "-d", self.path)
         os.unlink(self.file)
+
+
+class FailingDisk(Disk):
+    """A loop device on a file of failing_file.py: its reads can be made to fail."""
+
+    def __init__(self, registry, folder, mib, name="disk"):
+        self.store = os.path.join(folder, f"{name}.store")
+        self.file = os.path.join(folder, f"{name}.fuse")
+        for path, size in ((self.store, mib * MIB), (self.file, 0)):
+            with open(path, "wb") as file:
+                file.truncate(size)
+        server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "failing_file.py")
+        self.server = subprocess.Popen([sys.executable, "-B", server, self.file, self.store], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+        self._await_ok()
+        path = run("losetup", "--find", "--show", self.file).stdout.strip()
+        super().__init__(registry, folder, path, mib * MIB)
+
+    def _await_ok(self):
+        line = self.server.stdout.readline()
+        if line != "ok\n":
+            raise Failure(f"failing_file.py said {line!r}")
+
+    def _order(self, words):
+        self.server.stdin.write(words + "\n")
+        self.server.stdin.flush()
+        self._await_ok()
+
+    def fail_reads(self, first, count):
+        """From now on reads that touch these bytes give EIO."""
+        self._order(f"fail {first} {first + count}")
+
+    def heal(self):
+        self._order("heal")
+
+    def detach(self):
+        run("losetup", "-d", self.path)
+        run("umount", self.file)
+        self.server.stdin.close()
+        self.server.wait(20)
+        self.server.stdout.close()
 
 
 class ZramDisk(Disk):
