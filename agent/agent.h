@@ -23,6 +23,7 @@
 
 struct blx_agent {
     const struct blx_config *config;
+    struct blx_generation instance; /* of this process: tells it from a clone's */
     struct blx_tls_context *tls;
     struct blx_volume volumes[BLX_MAX_VOLUMES];
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who

@@ -19,10 +19,13 @@ enum { ANSWER_TIMEOUT_MS = 60 * 1000 };
 static int receive(struct blx_session *session, enum blx_message_type wanted,
                    struct blx_message *message, struct blx_error *err)
 {
-    int rc;
-    do {
-        rc = blx_conn_recv(session->conn, ANSWER_TIMEOUT_MS, message, err);
-    } while (rc == 0 && message->type == BLX_MESSAGE_PING);
+    int rc = blx_conn_recv(session->conn, ANSWER_TIMEOUT_MS, message, err);
+    /* The answer may take long; somebody may want to know meanwhile whether we live. */
+    while (rc == 0 && message->type == BLX_MESSAGE_PING) {
+        rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
+        if (rc == 0)
+            rc = blx_conn_recv(session->conn, ANSWER_TIMEOUT_MS, message, err);
+    }
     if (rc < 0)
         return rc;
     if (message->type == BLX_MESSAGE_ERROR)
@@ -41,7 +44,8 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
         .hello = {.version_min = BLX_PROTOCOL_VERSION,
                   .version_max = BLX_PROTOCOL_VERSION,
                   .volume_count = (uint32_t)agent->volume_count,
-                  .software = "blxrep-agent " BLX_VERSION},
+                  .software = "blxrep-agent " BLX_VERSION,
+                  .instance = agent->instance},
     };
     snprintf(message.hello.agent_id, sizeof(message.hello.agent_id), "%s", agent->config->id);
     int rc = blx_conn_send(session->conn, &message, err);

@@ -148,6 +148,8 @@ static void replicate(struct blx_agent *agent)
 static int prepare(struct blx_agent *agent, struct blx_error *err)
 {
     int rc = load_credentials(agent, err);
+    if (rc == 0 && blx_generation_create(&agent->instance) < 0)
+        rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     /* The guard is forked while there is one thread. */
     if (rc == 0)
         rc = blx_freezer_start(&agent->freezer, err);

@@ -55,6 +55,7 @@ static int act(struct blx_session *session, const struct blx_message *message,
         on_checkpoint_done(session, &message->checkpoint_done);
         return 0;
     case BLX_MESSAGE_PING:
+        session->ping_asked = true;
         return 0;
     case BLX_MESSAGE_GOODBYE:
         return blx_error_set(err, -EPIPE, "the dispatcher said goodbye");

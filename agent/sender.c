@@ -12,15 +12,57 @@
 
 enum { TICK_MS = 200, STATUS_NS = 1000 * 1000 * 1000 };
 
-/* Waits for room in the window. False where the session has ended, or is being ended. A frame
- * larger than the window goes alone. */
+static int send_status(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_STATUS};
+    pthread_mutex_lock(&session->agent->lock);
+    bool news = session->status_news;
+    message.status = session->status;
+    session->status_news = false;
+    pthread_mutex_unlock(&session->agent->lock);
+    return news ? blx_conn_send(session->conn, &message, err) : 0;
+}
+
+static bool take_ping_order(struct blx_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    bool asked = session->ping_asked;
+    session->ping_asked = false;
+    pthread_mutex_unlock(&session->agent->lock);
+    return asked;
+}
+
+/* STATUS when its time has come, and a sign of life: asked for, or due. */
+static void tick(struct blx_session *session)
+{
+    struct blx_error error = {0};
+    uint64_t now = blx_clock_ns();
+    int rc = 0;
+    if (now - session->told_status_ns > STATUS_NS) {
+        session->told_status_ns = now;
+        rc = send_status(session, &error);
+    }
+    uint64_t silence_ns = now - blx_conn_last_sent_ns(session->conn);
+    if (rc == 0 &&
+        (take_ping_order(session) || silence_ns > session->welcome.heartbeat_ms * 1000000 / 3))
+        rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, &error);
+    if (rc < 0)
+        blx_session_fail(session, rc, &error);
+}
+
+/* Waits for room in the window, and goes on showing that it lives. False where the session has
+ * ended, or is being ended. A frame larger than the window goes alone. */
 static bool wait_for_window(struct blx_session *session, size_t frame_bytes)
 {
     struct blx_agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
     while (session->rc == 0 && !session->closing && session->unacked.frames > 0 &&
-           session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
-        blx_agent_wait_locked(agent, 1000);
+           session->unacked.bytes + frame_bytes > session->welcome.window_bytes) {
+        blx_agent_wait_locked(agent, TICK_MS);
+        pthread_mutex_unlock(&agent->lock);
+        tick(session);
+        pthread_mutex_lock(&agent->lock);
+    }
     bool open = session->rc == 0 && !session->closing;
     pthread_mutex_unlock(&agent->lock);
     return open;
@@ -91,33 +133,6 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
     pthread_mutex_unlock(&session->agent->lock);
 }
 
-static int send_status(struct blx_session *session, struct blx_error *err)
-{
-    struct blx_message message = {.type = BLX_MESSAGE_STATUS};
-    pthread_mutex_lock(&session->agent->lock);
-    bool news = session->status_news;
-    message.status = session->status;
-    session->status_news = false;
-    pthread_mutex_unlock(&session->agent->lock);
-    return news ? blx_conn_send(session->conn, &message, err) : 0;
-}
-
-static void tick(struct blx_session *session, uint64_t *status_ns)
-{
-    struct blx_error error = {0};
-    uint64_t now = blx_clock_ns();
-    int rc = 0;
-    if (now - *status_ns > STATUS_NS) {
-        *status_ns = now;
-        rc = send_status(session, &error);
-    }
-    if (rc == 0 &&
-        now - blx_conn_last_sent_ns(session->conn) > session->welcome.heartbeat_ms * 1000000 / 3)
-        rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, &error);
-    if (rc < 0)
-        blx_session_fail(session, rc, &error);
-}
-
 /* True until every submitted job is back and no more will come. */
 static bool goes_on(struct blx_session *session, bool *alive)
 {
@@ -131,14 +146,13 @@ static bool goes_on(struct blx_session *session, bool *alive)
 void *blx_session_sender(void *arg)
 {
     struct blx_session *session = arg;
-    uint64_t status_ns = 0;
     bool alive;
     while (goes_on(session, &alive)) {
         struct blx_job *job = blx_pipeline_pop(session->agent->pipeline, TICK_MS);
         if (job != NULL)
             handle_job(session, job);
         if (alive)
-            tick(session, &status_ns);
+            tick(session);
     }
     if (alive)
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);

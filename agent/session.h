@@ -46,6 +46,7 @@ struct blx_session {
     uint64_t seen_events;         /* the control thread's: completions counted at its last look */
     struct blx_session_pace pace; /* the control thread's */
     uint64_t last_question;       /* number of the last digest request; the control thread's */
+    uint64_t told_status_ns;      /* when the last STATUS was due; the sender's */
 
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
@@ -57,6 +58,7 @@ struct blx_session {
     uint64_t read_failures; /* jobs that failed as a whole; their blocks are pending */
     uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
     uint64_t committing;    /* CHECKPOINT was sent, DONE has not come; 0: none */
+    bool ping_asked;        /* by the dispatcher: is anybody there? */
     bool rescan_asked;      /* by the dispatcher, and not begun */
     char rescan_reason[BLX_TEXT_BYTES];
     struct blx_session_answer answers[BLX_SESSION_QUESTIONS];

@@ -1,6 +1,8 @@
 #include "dispatcher/registry.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,6 +32,11 @@ void blx_registry_done(struct blx_registry *registry)
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->changed);
 }
+
+enum {
+    SETTLE_PART = 5, /* of the time for a take-over, until what is heard counts */
+    LOOKS = 50,      /* within it */
+};
 
 static void wake(int event_fd)
 {
@@ -86,6 +93,78 @@ static uint64_t ms_from_now(uint64_t ms)
     return blx_clock_ns() + ms * 1000000;
 }
 
+static bool was_refused(const struct blx_registry *registry, const struct blx_registry_entry *entry,
+                        const char *agent_id)
+{
+    for (size_t i = 0; i < registry->refused_count && i < BLX_REGISTRY_REFUSED; i++) {
+        const struct blx_registry_double *refused = &registry->refused[i];
+        if (blx_generation_equal(&refused->instance, &entry->instance) &&
+            strcmp(refused->agent_id, agent_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int refuse(struct blx_registry *registry, const struct blx_registry_entry *entry,
+                  const char *agent_id, const char *other_peer, struct blx_error *err)
+{
+    struct blx_registry_double *refused =
+        &registry->refused[registry->refused_count++ % BLX_REGISTRY_REFUSED];
+    refused->instance = entry->instance;
+    snprintf(refused->agent_id, sizeof(refused->agent_id), "%s", agent_id);
+    return blx_error_set(err, -EEXIST,
+                         "the agent '%s' is connected from %s already, and answers; this one came "
+                         "from %s: enroll each server under an ID of its own, or stop the other "
+                         "one and restart this",
+                         agent_id, other_peer, entry->peer);
+}
+
+/*
+ * Whether the agent has sent something in the last `ms`. The kernel knows it also while the
+ * session's thread is busy. Where it does not (no TCP) the agent counts as silent.
+ */
+static bool was_heard(const struct blx_registry_entry *entry, uint64_t ms)
+{
+    struct tcp_info info = {0};
+    socklen_t bytes = sizeof(info);
+    return getsockopt(entry->socket_fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
+           info.tcpi_last_data_recv < ms;
+}
+
+/*
+ * With the lock held: is another process of the agent there, and does it live? What was on its way
+ * when the entry came tells nothing of that: a part of the time must pass first. 0: no.
+ */
+static int look_for_double(struct blx_registry *registry, const struct blx_registry_entry *entry,
+                           const char *agent_id, struct blx_error *err)
+{
+    uint64_t begun_ns = blx_clock_ns(), settle_ms = registry->takeover_ms / SETTLE_PART;
+    bool asked = false, asked_again = false;
+    if (was_refused(registry, entry, agent_id))
+        return blx_error_set(err, -EEXIST,
+                             "another agent with the credentials of '%s' was connected when this "
+                             "one came, from %s: restart this one if it is to replace the other",
+                             agent_id, entry->peer);
+    for (;;) {
+        uint64_t elapsed_ms = (blx_clock_ns() - begun_ns) / 1000000;
+        struct blx_registry_entry *other = find_live(registry, agent_id);
+        if (registry->stopping || other == NULL || other->ending != BLX_ENDING_NONE ||
+            blx_generation_equal(&other->instance, &entry->instance) ||
+            elapsed_ms >= registry->takeover_ms)
+            return 0;
+        if (elapsed_ms > settle_ms && was_heard(other, elapsed_ms - settle_ms))
+            return refuse(registry, entry, agent_id, other->peer, err);
+        if (!asked || (!asked_again && elapsed_ms > settle_ms)) {
+            asked_again = asked;
+            asked = true;
+            other->ping = true;
+            give_orders(other);
+        }
+        blx_cond_wait_until(&registry->changed, &registry->lock,
+                            ms_from_now(registry->takeover_ms / LOOKS));
+    }
+}
+
 /* With the lock held: waits until no session of the agent is left. */
 static int wait_for_place(struct blx_registry *registry, const char *agent_id,
                           struct blx_error *err)
@@ -118,7 +197,9 @@ int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry 
                        const char *agent_id, struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
-    int rc = wait_for_place(registry, agent_id, err);
+    int rc = look_for_double(registry, entry, agent_id, err);
+    if (rc == 0)
+        rc = wait_for_place(registry, agent_id, err);
     if (rc == 0) {
         snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
         entry->live = true;
@@ -188,8 +269,9 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     atomic_store(&entry->has_orders, false);
     if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
         ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
-    *orders = (struct blx_registry_orders){.ending = entry->ending,
-                                           .rescan = entry->ready && entry->rescan};
+    *orders = (struct blx_registry_orders){
+        .ending = entry->ending, .rescan = entry->ready && entry->rescan, .ping = entry->ping};
+    entry->ping = false;
     if (orders->rescan)
         entry->rescan = false;
     if (entry->ready && entry->queued_request != 0 && entry->sent_request == 0) {

@@ -31,7 +31,10 @@
 #include "base/timestamp.h"
 #include "wire/message.h"
 
-enum { BLX_REGISTRY_TAKEOVER_MS = 5 * 1000 };
+enum {
+    BLX_REGISTRY_TAKEOVER_MS = 5 * 1000,
+    BLX_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest gives way */
+};
 
 /* Why a session is told to end. */
 enum blx_registry_ending {
@@ -58,6 +61,7 @@ struct blx_registry_entry {
     /* Constant once the session is live. */
     char agent_id[BLX_NAME_BYTES];
     uint32_t volume_count;
+    struct blx_generation instance; /* set before blx_registry_enter() */
 
     atomic_bool has_orders;            /* look with blx_registry_orders() */
     atomic_uint_least64_t frame_bytes; /* frames received in this session */
@@ -68,6 +72,7 @@ struct blx_registry_entry {
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
     bool rescan;    /* was asked for, and the agent has not been told */
+    bool ping;      /* somebody wants to know whether the agent lives */
     enum blx_registry_ending ending;
     struct blx_status status;
     blx_timestamp last_checkpoint;
@@ -90,16 +95,24 @@ struct blx_registry_waiter {
     struct blx_control_done outcome;  /* valid once it is finished */
 };
 
+/* An agent's process that came while another one with the same credentials lived. */
+struct blx_registry_double {
+    char agent_id[BLX_NAME_BYTES];
+    struct blx_generation instance;
+};
+
 struct blx_registry {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned pending_limit;
-    uint64_t takeover_ms; /* constant: how long an older session may take to end by itself, and then
-                             by force */
+    uint64_t takeover_ms; /* constant: how long an older session may take to show that it lives, to
+                             end by itself, and then by force */
     struct blx_registry_entry *entries;
     unsigned pending;
     bool stopping;
     uint64_t last_request;
+    struct blx_registry_double refused[BLX_REGISTRY_REFUSED];
+    size_t refused_count; /* ever */
 };
 
 int blx_registry_init(struct blx_registry *registry, unsigned pending_limit);
@@ -114,6 +127,10 @@ int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entr
  * The session: makes the entry the live session of `agent_id`. Another one of that agent is told to
  * end and waited for, `takeover_ms`; then its socket is shut down and it is waited for as long
  * again; then -EBUSY. -ESHUTDOWN when the dispatcher stops meanwhile.
+ *
+ * Where the other one is of another process it is asked whether it lives first, for `takeover_ms`.
+ * If it does these are two agents with one set of credentials: -EEXIST, and the same for this
+ * process of the agent from then on, lest it gets in while the other one is away.
  */
 int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry *entry,
                        const char *agent_id, struct blx_error *err);
@@ -127,6 +144,7 @@ struct blx_registry_orders {
     enum blx_registry_ending ending;
     uint64_t request; /* to be sent now; 0: none */
     bool rescan;      /* the agent is to be told to compare everything */
+    bool ping;        /* it is to be asked for a sign of life */
 };
 
 /* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */

@@ -73,6 +73,7 @@ static int greet(struct blx_session *session, struct blx_error *err)
         return rc;
     session->volume_count = message.hello.volume_count;
     session->entry.volume_count = message.hello.volume_count;
+    session->entry.instance = message.hello.instance;
     session->volumes = calloc(session->volume_count, sizeof(*session->volumes));
     return session->volumes != NULL ? 0 : blx_error_set(err, -ENOMEM, "out of memory");
 }

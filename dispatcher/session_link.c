@@ -80,6 +80,8 @@ static int follow_orders(struct blx_session *session, struct blx_error *err)
                                  : "another session of this agent took over");
     }
     int rc = orders.rescan ? blx_session_order_rescan(session, err) : 0;
+    if (rc == 0 && orders.ping)
+        rc = blx_session_send(session, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
     if (rc < 0)
         return rc;
     if (orders.request == 0)

@@ -80,7 +80,8 @@ struct blx_hello {
     uint64_t features;     /* bits that this side can; blxrep/1 as it is has none */
     uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
     char agent_id[BLX_NAME_BYTES];
-    char software[BLX_TEXT_BYTES]; /* "blxrep-agent 0.1.0" */
+    char software[BLX_TEXT_BYTES];  /* "blxrep-agent 0.1.0" */
+    struct blx_generation instance; /* of the agent's process; zero: not known */
 };
 
 struct blx_welcome {

@@ -32,6 +32,7 @@ struct blx_hello_disk {
     blx_le32 reserved;
     char agent_id[BLX_NAME_FIELD_BYTES];
     char software[BLX_TEXT_BYTES];
+    uint8_t instance[BLX_GENERATION_BYTES];
 } __attribute__((packed));
 
 struct blx_welcome_disk {
@@ -184,7 +185,7 @@ struct blx_control_agent_disk {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
-_Static_assert(sizeof(struct blx_hello_disk) == 352, "HELLO");
+_Static_assert(sizeof(struct blx_hello_disk) == 368, "HELLO");
 _Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
 _Static_assert(sizeof(struct blx_welcome_disk) == 48, "WELCOME");
 _Static_assert(sizeof(struct blx_volume_disk) == 616, "VOLUME");

@@ -27,6 +27,7 @@ size_t blx_message_put_hello(const struct blx_message *message, uint8_t *body)
     };
     blx_field_put_name(disk.agent_id, hello->agent_id);
     blx_text_put(disk.software, sizeof(disk.software), hello->software);
+    memcpy(disk.instance, hello->instance.bytes, sizeof(disk.instance));
     return put_body(body, &disk, sizeof(disk));
 }
 
@@ -41,6 +42,7 @@ int blx_message_get_hello(const uint8_t *body, size_t body_bytes, struct blx_mes
     hello->version_max = blx_le32_get(disk.version_max);
     hello->features = blx_le64_get(disk.features);
     hello->volume_count = blx_le32_get(disk.volume_count);
+    memcpy(hello->instance.bytes, disk.instance, sizeof(disk.instance));
     if (hello->version_min == 0 || hello->version_min > hello->version_max)
         return bad(err, "its range of versions is empty");
     if (hello->volume_count == 0 || hello->volume_count > BLX_MAX_VOLUMES)

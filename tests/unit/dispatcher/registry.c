@@ -4,11 +4,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/units.h"
 #include "fake_entry.h"
 
 enum { PENDING_LIMIT = 3 };
@@ -119,6 +123,115 @@ static void session_that_does_not_end_by_itself_is_cut(void **state)
     struct blx_registry *registry = *state;
     registry->takeover_ms = 50;
     take_over(registry, true);
+}
+
+/* The entry's socket pair is replaced by a connection over TCP, of which the kernel tells when it
+ * was heard last. */
+static void use_tcp(struct fake_entry *fake)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    int agent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(agent, (struct sockaddr *)&address, bytes), 0);
+    int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(accepted >= 0);
+    assert_int_equal(dup2(accepted, fake->entry.socket_fd), fake->entry.socket_fd);
+    assert_int_equal(dup2(agent, fake->agent_fd), fake->agent_fd);
+    close(accepted);
+    close(agent);
+    close(listener);
+}
+
+/* A session whose agent answers each PING that it is asked for, until it is told to end. */
+struct answering {
+    struct blx_registry *registry;
+    struct fake_entry *fake;
+    unsigned pings;
+    bool silent;
+    enum blx_registry_ending ending;
+};
+
+static void *answering_main(void *arg)
+{
+    struct answering *answering = arg;
+    struct pollfd fds = {.fd = answering->fake->entry.wake_fd, .events = POLLIN};
+    struct blx_registry_orders orders = {0};
+    while (orders.ending == BLX_ENDING_NONE) {
+        poll(&fds, 1, -1);
+        blx_registry_orders(answering->registry, &answering->fake->entry, &orders);
+        answering->pings += orders.ping;
+        if (orders.ping && !answering->silent)
+            assert_int_equal(write(answering->fake->agent_fd, "x", 1), 1);
+    }
+    answering->ending = orders.ending;
+    fake_entry_leave(answering->registry, answering->fake, "");
+    return NULL;
+}
+
+static int enter_as(struct blx_registry *registry, struct fake_entry *fake, uint8_t instance,
+                    struct blx_error *err)
+{
+    fake->entry.instance.bytes[0] = instance;
+    return blx_registry_enter(registry, &fake->entry, "web1", err);
+}
+
+static pthread_t start_answering(struct answering *answering)
+{
+    pthread_t thread;
+    answering->fake = fake_entry_connect(answering->registry);
+    use_tcp(answering->fake);
+    assert_int_equal(enter_as(answering->registry, answering->fake, 1, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, answering_main, answering), 0);
+    return thread;
+}
+
+static void another_process_is_refused_while_the_first_one_answers(void **state)
+{
+    struct blx_registry *registry = *state;
+    registry->takeover_ms = 1000;
+    struct answering first = {.registry = registry};
+    pthread_t thread = start_answering(&first);
+    struct fake_entry *clone = fake_entry_connect(registry);
+    struct blx_error err = {0};
+    snprintf(clone->entry.peer, sizeof(clone->entry.peer), "192.0.2.2:5000");
+    assert_int_equal(enter_as(registry, clone, 2, &err), -EEXIST);
+    assert_non_null(strstr(err.message, "192.0.2.1:4711"));
+    assert_non_null(strstr(err.message, "192.0.2.2:5000"));
+    assert_int_equal(first.ending, BLX_ENDING_NONE);
+    assert_int_equal(first.pings, 2);
+
+    /* The same process over another connection is the first one itself: no question. */
+    struct fake_entry *again = fake_entry_connect(registry);
+    uint64_t begun_ns = blx_clock_ns();
+    assert_int_equal(enter_as(registry, again, 1, NULL), 0);
+    assert_true(blx_clock_ns() - begun_ns < 500 * UINT64_C(1000000));
+    pthread_join(thread, NULL);
+    assert_int_equal(first.ending, BLX_ENDING_TAKEN_OVER);
+    fake_entry_leave(registry, again, "");
+
+    /* Nobody is there now, but the clone was told. Another process may come. */
+    assert_int_equal(enter_as(registry, clone, 2, NULL), -EEXIST);
+    assert_int_equal(enter_as(registry, clone, 3, NULL), 0);
+    fake_entry_leave(registry, clone, "");
+}
+
+static void another_process_takes_over_from_a_silent_one(void **state)
+{
+    struct blx_registry *registry = *state;
+    registry->takeover_ms = 300;
+    struct answering first = {.registry = registry, .silent = true};
+    pthread_t thread = start_answering(&first);
+    struct fake_entry *heir = fake_entry_connect(registry);
+    /* Its last words are only just arriving. */
+    assert_int_equal(write(first.fake->agent_fd, "x", 1), 1);
+    assert_int_equal(enter_as(registry, heir, 2, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(first.ending, BLX_ENDING_TAKEN_OVER);
+    fake_entry_leave(registry, heir, "");
 }
 
 static void take_over_is_refused_while_the_old_session_is_in_the_store(void **state)
@@ -316,6 +429,8 @@ int main(void)
         TEST(connections_beyond_the_limit_are_refused),
         TEST(new_session_takes_over),
         TEST(session_that_does_not_end_by_itself_is_cut),
+        TEST(another_process_is_refused_while_the_first_one_answers),
+        TEST(another_process_takes_over_from_a_silent_one),
         TEST(take_over_is_refused_while_the_old_session_is_in_the_store),
         TEST(agents_whose_names_begin_alike_are_different),
         TEST(waiter_gets_the_outcome_of_its_request),
