@@ -14,7 +14,7 @@ mkdir -p "$work"
 
 if [ ! -e "$work/system.tar" ]; then
     echo "making the guest's system"
-    mmdebstrap --quiet --variant=minbase bookworm "$work/system.tar.new" --include=systemd,systemd-sysv,dbus,udev,e2fsprogs,mount,kmod,procps \
+    mmdebstrap --quiet --variant=minbase bookworm "$work/system.tar.new" --include=systemd,systemd-sysv,dbus,udev,e2fsprogs,mount,kmod \
         --include=linux-image-cloud-amd64,initramfs-tools,libbpf1,libconfig9,libssl3,libzstd1,libxxhash0,zlib1g
     mv "$work/system.tar.new" "$work/system.tar"
 fi

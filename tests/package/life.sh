@@ -52,7 +52,7 @@ log() { if [ "$mode" = systemd ]; then journalctl -q -o cat -u "blxrep-$1"; else
 is_listening() { [ -S "$data/control.sock" ]; }
 is_online() { blxrep status --data-dir=$data | grep web1 | grep -qi live; }
 take_checkpoint() { blxrep checkpoint --agent=web1 --data-dir=$data; }
-is_running() { pgrep -x blxrep-agent || pgrep -x blxrep-dispatch; } # as long as the kernel keeps names
+is_running() { grep -sx 'blxrep-agent\|blxrep-dispatch' /proc/[0-9]*/comm; } # as long as the kernel keeps names
 kinds() { blxrep show --agent=web1 --data-dir=$data --json | grep -o '"kind": *"[a-z]*"' | cut -d'"' -f4; }
 is_adopted() { log agent | tail -n "+$1" | grep -q 'no change was missed'; }
 

@@ -135,7 +135,7 @@ class Package(unittest.TestCase):
 
     def test_life_in_a_scratch_root(self):
         """The machine's own system under an overlay, so that all that the packages need is there; gone with its namespaces."""
-        said = run(HERE / "scratch.sh", self.old, self.new, self.folder / "scratch", timeout=120)
+        said = run(HERE / "scratch.sh", self.old, self.new, self.folder / "scratch", timeout=300)
         self.assertIn("life: passed", said)
 
 
