@@ -18,6 +18,7 @@
 #include "agent/freeze.h"
 #include "agent/pipeline.h"
 #include "agent/volume.h"
+#include "base/watchdog.h"
 #include "config/config.h"
 #include "tls/tls.h"
 
@@ -32,6 +33,7 @@ struct blx_agent {
     struct blx_pipeline *pipeline;
     struct blx_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
+    struct blx_watchdog watchdog;   /* one hand: the control thread's, in each of its loops */
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */

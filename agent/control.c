@@ -101,6 +101,7 @@ static int follow(struct blx_session *session, struct blx_error *err)
     int rc = 0;
     uint64_t request = wait_for_request(session, 0);
     while (rc == 0 && blx_session_alive(session)) {
+        blx_watchdog_turn(&session->agent->watchdog, 0);
         take_rescan_order(session);
         rc = request != 0 ? blx_checkpoint_take(session, request, err)
                           : work_in_background(session, err);

@@ -278,10 +278,11 @@ static int attempt_in_scene(struct blx_session *session, bool try_freeze, bool a
     return rc == 0 ? judge(scene, accept_less, cut) : rc;
 }
 
-static void run_hook(const struct blx_agent *agent, const char *name, const char *command)
+static void run_hook(struct blx_agent *agent, const char *name, const char *command)
 {
     struct blx_error error = {0};
-    if (blx_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms, &error) < 0)
+    if (blx_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms,
+                     &agent->watchdog, &error) < 0)
         blx_log_warning("%s", error.message);
 }
 

@@ -17,6 +17,8 @@
 
 extern char **environ;
 
+enum { TURN_MS = 1000 };
+
 /* Our environment and two variables more; the array is to be freed, the texts are borrowed. */
 static char **make_environment(char *agent, char *hook)
 {
@@ -78,7 +80,7 @@ static int spawn_shell(const char *command, char **environment, pid_t *pid)
 }
 
 /* Waits for the child to end, without reaping it. -ETIMEDOUT. */
-static int wait_for_end(pid_t pid, uint64_t timeout_ms)
+static int wait_for_end(pid_t pid, uint64_t timeout_ms, struct blx_watchdog *watchdog)
 {
     BLX_CLEANUP_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
@@ -88,7 +90,8 @@ static int wait_for_end(pid_t pid, uint64_t timeout_ms)
         uint64_t now_ns = blx_clock_ns();
         uint64_t left_ms = now_ns >= deadline_ns ? 0 : (deadline_ns - now_ns + 999999) / 1000000;
         struct pollfd poller = {.fd = pidfd, .events = POLLIN};
-        int n = poll(&poller, 1, left_ms > 3600000 ? 3600000 : (int)left_ms);
+        blx_watchdog_turn(watchdog, 0);
+        int n = poll(&poller, 1, left_ms > TURN_MS ? TURN_MS : (int)left_ms);
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)
@@ -110,13 +113,13 @@ static int judge(const char *hook_name, const char *command, int status, struct 
 }
 
 static int run(const char *hook_name, const char *command, char **environment, uint64_t timeout_ms,
-               struct blx_error *err)
+               struct blx_watchdog *watchdog, struct blx_error *err)
 {
     pid_t pid = -1;
     int r = spawn_shell(command, environment, &pid);
     if (r < 0)
         return blx_error_errno(err, r, "cannot start the %s command '%s'", hook_name, command);
-    int waited = wait_for_end(pid, timeout_ms);
+    int waited = wait_for_end(pid, timeout_ms, watchdog);
     if (waited < 0)
         kill(-pid, SIGKILL);
     int status = 0;
@@ -135,7 +138,7 @@ static int run(const char *hook_name, const char *command, char **environment, u
 }
 
 int blx_hook_run(const char *hook_name, const char *command, const char *agent_id,
-                 uint64_t timeout_ms, struct blx_error *err)
+                 uint64_t timeout_ms, struct blx_watchdog *watchdog, struct blx_error *err)
 {
     if (command == NULL)
         return 0;
@@ -150,5 +153,5 @@ int blx_hook_run(const char *hook_name, const char *command, const char *agent_i
     if (environment == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot start the %s command '%s'", hook_name,
                                command);
-    return run(hook_name, command, environment, timeout_ms, err);
+    return run(hook_name, command, environment, timeout_ms, watchdog, err);
 }

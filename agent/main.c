@@ -103,8 +103,10 @@ static void back_off(struct blx_agent *agent, uint64_t *backoff_ms)
     uint64_t jittered = *backoff_ms * 3 / 4 + (uint64_t)random() % (*backoff_ms / 2 + 1);
     uint64_t deadline_ns = blx_clock_ns() + jittered * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (!agent->stopping && blx_clock_ns() < deadline_ns)
+    while (!agent->stopping && blx_clock_ns() < deadline_ns) {
+        blx_watchdog_turn(&agent->watchdog, 0);
         blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+    }
     pthread_mutex_unlock(&agent->lock);
     *backoff_ms = *backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : *backoff_ms * 2;
 }
@@ -129,6 +131,7 @@ static void replicate(struct blx_agent *agent)
     while (!blx_agent_stopping(agent)) {
         struct blx_error error = {0};
         bool lived = false;
+        blx_watchdog_turn(&agent->watchdog, 0);
         if (reopen && reopen_volumes(agent) < 0) {
             back_off(agent, &backoff_ms);
             continue;
@@ -177,6 +180,7 @@ static int run(struct blx_agent *agent)
                              ? " (as before: no change was missed)"
                              : "");
         blx_notify("READY=1");
+        blx_watchdog_init(&agent->watchdog, 1);
         replicate(agent);
         blx_notify("STOPPING=1");
         pthread_join(signal_thread, NULL);

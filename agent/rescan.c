@@ -97,7 +97,9 @@ static int take_answer(struct rescan *rescan, struct blx_question *question,
     struct blx_session_answer *place = question->answer;
     pthread_mutex_lock(&session->agent->lock);
     int rc = session_end(session, err);
+    blx_watchdog_turn(&session->agent->watchdog, 0);
     while (rc == 0 && !place->is_here) {
+        blx_watchdog_turn(&session->agent->watchdog, 0);
         blx_agent_wait_locked(session->agent, 1000);
         rc = session_end(session, err);
     }

@@ -51,6 +51,7 @@ static void send_volume(struct blx_session *session, struct blx_volume *volume, 
     struct blx_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
     while (blx_session_alive(session) && !(yield && is_wanted_elsewhere(session))) {
+        blx_watchdog_turn(&session->agent->watchdog, 0);
         struct blx_job *job = blx_session_take_job(session);
         if (job == NULL)
             break;

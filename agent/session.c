@@ -42,8 +42,10 @@ int blx_session_drain(struct blx_session *session, bool durable, struct blx_erro
     pthread_mutex_lock(&agent->lock);
     while (session->rc == 0 && !agent->stopping &&
            (session->jobs_handled < session->jobs_submitted ||
-            (durable && session->unacked.frames > 0)))
+            (durable && session->unacked.frames > 0))) {
+        blx_watchdog_turn(&agent->watchdog, 0);
         blx_agent_wait_locked(agent, 1000);
+    }
     int rc = session->rc;
     if (rc < 0 && err != NULL)
         *err = session->error;

@@ -16,7 +16,7 @@ function(blx_bpf_object name source)
     set(skeleton ${CMAKE_CURRENT_BINARY_DIR}/${name}.skel.h)
     pkg_get_variable(libbpf_include libbpf includedir)
     add_custom_command(OUTPUT ${object}
-        COMMAND ${BPF_CLANG} --target=bpf -g -O2 -mcpu=v3 -D__TARGET_ARCH_${arch} -Wall -Wextra -Werror
+        COMMAND ${BPF_CLANG} --target=bpf -g -O2 -mcpu=v3 -D__TARGET_ARCH_${arch} -Wall -Wextra -Werror ${BLXREP_PREFIX_MAP}
                 -I${CMAKE_CURRENT_SOURCE_DIR} -isystem ${libbpf_include}
                 -MMD -MF ${object}.d -MT ${object} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
         DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "BPF ${source}")

@@ -1,6 +1,15 @@
 # What distributions build network daemons with. Left out under sanitizers, which bring their own checks.
 if(NOT BLXREP_SANITIZE)
-    add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+    add_compile_options(-fstack-protector-strong -fstack-clash-protection)
+    # Control flow: x86 and ARM each have their own.
+    include(CheckCCompilerFlag)
+    foreach(flag IN ITEMS -fcf-protection -mbranch-protection=standard)
+        string(MAKE_C_IDENTIFIER "BLXREP_HAS${flag}" has)
+        check_c_compiler_flag(${flag} ${has})
+        if(${has})
+            add_compile_options(${flag})
+        endif()
+    endforeach()
     add_compile_options($<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
     add_link_options(-Wl,-z,relro,-z,now)
 endif()

@@ -111,7 +111,9 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
     int rc = blx_control_start(dispatcher, &control, err);
     if (rc < 0)
         return rc;
-    rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms, err);
+    blx_watchdog_init(&dispatcher->watchdog, BLX_DISPATCHER_HANDS);
+    rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
+                             &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
     if (rc < 0) {
         blx_control_stop(control, UINT64_MAX);
         return rc;

@@ -10,11 +10,16 @@
 
 #include <stdint.h>
 
+#include "base/watchdog.h"
 #include "dispatcher/rate.h"
 #include "dispatcher/registry.h"
 #include "dispatcher/threads.h"
 #include "store/store.h"
 #include "tls/tls.h"
+
+/* The hands on the watchdog. The scheduler's turn takes the registry's lock, which every session
+ * takes as well: who holds it for ever is found, too. */
+enum blx_dispatcher_hand { BLX_HAND_ACCEPT, BLX_HAND_SCHEDULER, BLX_DISPATCHER_HANDS };
 
 enum {
     BLX_DISPATCHER_HEARTBEAT_MS = 10 * 1000,
@@ -34,4 +39,5 @@ struct blx_dispatcher {
     struct blx_registry registry;
     struct blx_threads sessions;
     struct blx_rate refusals; /* log lines about connections that never became a session */
+    struct blx_watchdog watchdog;
 };

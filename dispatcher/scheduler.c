@@ -123,12 +123,17 @@ static void *scheduler_main(void *arg)
     struct blx_registry *registry = scheduler->registry;
     struct blx_scheduler_step step;
 
+    uint64_t turn_ns = blx_watchdog_wait_ns(scheduler->watchdog);
     pthread_mutex_lock(&registry->lock);
     while (!registry->stopping) {
-        blx_scheduler_decide(registry, scheduler->period_ns, blx_clock_ns(),
-                             blx_clock_realtime_ns(), &step);
+        uint64_t now_ns = blx_clock_ns();
+        blx_watchdog_turn(scheduler->watchdog, scheduler->hand);
+        blx_scheduler_decide(registry, scheduler->period_ns, now_ns, blx_clock_realtime_ns(),
+                             &step);
         if (step.action == BLX_SCHEDULER_WAIT) {
-            blx_cond_wait_until(&registry->changed, &registry->lock, step.wake_ns);
+            uint64_t latest_ns = turn_ns == UINT64_MAX ? UINT64_MAX : now_ns + turn_ns;
+            blx_cond_wait_until(&registry->changed, &registry->lock,
+                                smaller(step.wake_ns, latest_ns));
             continue;
         }
         pthread_mutex_unlock(&registry->lock);
@@ -140,9 +145,13 @@ static void *scheduler_main(void *arg)
 }
 
 int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        uint64_t sync_freq_ms, struct blx_error *err)
+                        uint64_t sync_freq_ms, struct blx_watchdog *watchdog, unsigned hand,
+                        struct blx_error *err)
 {
-    *scheduler = (struct blx_scheduler){.registry = registry, .period_ns = sync_freq_ms * 1000000};
+    *scheduler = (struct blx_scheduler){.registry = registry,
+                                        .period_ns = sync_freq_ms * 1000000,
+                                        .watchdog = watchdog,
+                                        .hand = hand};
     int rc = blx_thread_create(&scheduler->thread, scheduler_main, scheduler);
     return rc < 0 ? blx_error_errno(err, rc, "starting the scheduler's thread") : 0;
 }

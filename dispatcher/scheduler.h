@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/watchdog.h"
 #include "dispatcher/registry.h"
 
 enum { BLX_SCHEDULER_OUTSTANDING = 8, BLX_SCHEDULER_SLOT_MS = 5 * 60 * 1000 };
@@ -24,12 +25,15 @@ enum { BLX_SCHEDULER_OUTSTANDING = 8, BLX_SCHEDULER_SLOT_MS = 5 * 60 * 1000 };
 struct blx_scheduler {
     struct blx_registry *registry;
     uint64_t period_ns;
+    struct blx_watchdog *watchdog; /* borrowed */
+    unsigned hand;                 /* the scheduler's hand on it */
     pthread_t thread;
 };
 
-/* `sync_freq_ms` is not 0. */
+/* `sync_freq_ms` is not 0. Each look at the registry turns `hand` of `watchdog`. */
 int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        uint64_t sync_freq_ms, struct blx_error *err);
+                        uint64_t sync_freq_ms, struct blx_watchdog *watchdog, unsigned hand,
+                        struct blx_error *err);
 
 /* Joins the thread; blx_registry_stop() must have been called. */
 void blx_scheduler_stop(struct blx_scheduler *scheduler);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -93,6 +94,15 @@ static bool accept_one(struct blx_dispatcher *dispatcher, int listen_fd)
     return false;
 }
 
+/* For poll(): the pause after an exhaustion, the watchdog's turn, or for ever. */
+static int patience_ms(const struct blx_dispatcher *dispatcher, bool exhausted)
+{
+    if (exhausted)
+        return EXHAUSTED_PAUSE_MS;
+    uint64_t turn_ms = blx_watchdog_wait_ns(&dispatcher->watchdog) / 1000000;
+    return turn_ms > INT_MAX ? -1 : (int)turn_ms;
+}
+
 /* Lest accept() blocks when the connection that poll() saw is gone. */
 static int make_non_blocking(int fd, struct blx_error *err)
 {
@@ -112,7 +122,8 @@ int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd
             {.fd = stop_fd, .events = POLLIN},
             {.fd = exhausted ? -1 : listen_fd, .events = POLLIN},
         };
-        int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
+        blx_watchdog_turn(&dispatcher->watchdog, BLX_HAND_ACCEPT);
+        int ready = poll(fds, 2, patience_ms(dispatcher, exhausted));
         if (ready < 0 && errno != EINTR)
             rc = blx_error_errno(err, -errno, "waiting for connections");
         if (ready > 0 && fds[0].revents != 0)

@@ -13,6 +13,8 @@ bench) # with what the benchmarks compare with
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd)
+    # What makes packages, judges them and the units, and installs them in a scratch root.
+    packages+=(dpkg-dev file rpm lintian systemd)
     # libFuzzer and the sanitizers' part of clang; in Ubuntu 22.04 clang has them with it.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;

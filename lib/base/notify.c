@@ -23,7 +23,7 @@ static int notify_address(const char *name, struct sockaddr_un *address, socklen
     return 0;
 }
 
-int blx_notify(const char *state)
+static int send_state(const char *state, int flags)
 {
     const char *name = getenv("NOTIFY_SOCKET");
     if (name == NULL || name[0] == '\0')
@@ -38,6 +38,16 @@ int blx_notify(const char *state)
     if (fd < 0)
         return -errno;
     ssize_t sent =
-        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, length);
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL | flags, (struct sockaddr *)&address, length);
     return sent < 0 ? -errno : 0;
+}
+
+int blx_notify(const char *state)
+{
+    return send_state(state, 0);
+}
+
+int blx_notify_at_once(const char *state)
+{
+    return send_state(state, MSG_DONTWAIT);
 }

@@ -15,3 +15,7 @@
  * sendto() said: worth a line in the log, never a reason to stop.
  */
 int blx_notify(const char *state);
+
+/* The same without waiting for a service manager that does not read: -EAGAIN. For what is repeated
+ * anyway, and from where nothing may wait. */
+int blx_notify_at_once(const char *state);

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 from case import Case, main
 from proxy import Proxy
@@ -65,6 +66,25 @@ class Signals(Case):
         stamp = self.checkpoint("server1")
         with open(self.restore("server1", stamp, self.path("image")), "rb") as image:
             self.assertTrue(image.read(64).startswith(b"written while no agent ran"))
+
+    def test_the_watchdog_is_pinged_by_daemons_at_work_at_rest_and_alone(self):
+        os.environ["WATCHDOG_USEC"] = "12000000"
+        self.addCleanup(os.environ.pop, "WATCHDOG_USEC")
+        disk = self.loop_disk(64)
+        self.start_dispatcher()
+        agent = self.start_agent("server1", disk, "--pre-freeze=sleep 7", "--hook-timeout=1h")
+        self.dispatcher.wait_notified("WATCHDOG=1", seconds=8)
+        agent.wait_notified("WATCHDOG=1", seconds=8)
+        line, _ = agent.wait_line("checkpoint cut")
+        threading.Thread(target=self.checkpoint, args=("server1",)).start()
+        for _ in range(2):  # no more than 4 s apart, though the hook alone takes 7
+            agent.wait_notified("WATCHDOG=1", seconds=8)
+        agent.wait_line("checkpoint cut", start=line + 1)
+        self.dispatcher.wait_checkpoints("server1", 2)
+        self.dispatcher.stop()
+        for _ in range(2):
+            agent.wait_notified("WATCHDOG=1", seconds=8)
+        agent.stop()
 
 
 if __name__ == "__main__":

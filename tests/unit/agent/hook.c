@@ -16,11 +16,12 @@
 #include "base/units.h"
 
 static struct blx_error err;
+static struct blx_watchdog watchdog;
 
 static int run(const char *command, uint64_t timeout_ms)
 {
     blx_error_clear(&err);
-    return blx_hook_run("pre-freeze", command, "web1", timeout_ms, &err);
+    return blx_hook_run("pre-freeze", command, "web1", timeout_ms, &watchdog, &err);
 }
 
 static void hook_that_succeeds_is_no_error(void **state)
@@ -97,6 +98,19 @@ static void hook_is_not_bothered_by_our_blocked_signals(void **state)
     assert_non_null(strstr(err.message, "signal 15"));
 }
 
+/* Its limit may be longer than the period in which the service manager wants a sign of life. */
+static void hook_that_takes_its_time_keeps_the_watchdog_turning(void **state)
+{
+    (void)state;
+    setenv("WATCHDOG_USEC", "1", 1);
+    blx_watchdog_init(&watchdog, 1);
+    unsetenv("WATCHDOG_USEC");
+    uint64_t begun_ns = blx_clock_ns();
+    assert_int_equal(run("sleep 1.5", 10000), 0);
+    assert_true(atomic_load(&watchdog.last_attempt_ns) >= begun_ns + UINT64_C(900) * 1000000);
+    watchdog = (struct blx_watchdog){0};
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +119,7 @@ int main(void)
         cmocka_unit_test(hook_knows_the_agent_and_its_own_name),
         cmocka_unit_test(hook_is_killed_with_its_children_at_the_limit),
         cmocka_unit_test(hook_is_not_bothered_by_our_blocked_signals),
+        cmocka_unit_test(hook_that_takes_its_time_keeps_the_watchdog_turning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 blx_unit_test(base/notify)
+blx_unit_test(base/watchdog)
 blx_unit_test(base/bitmap)
 blx_unit_test(base/text)
 blx_unit_test(base/io)

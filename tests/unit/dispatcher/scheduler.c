@@ -207,7 +207,8 @@ static void scheduler_lets_nobody_hold_a_slot_for_ever(void **state)
 static void scheduler_thread_asks_and_stops(void **state)
 {
     struct blx_scheduler scheduler;
-    assert_int_equal(blx_scheduler_start(&scheduler, *state, 1000 * 60, NULL), 0);
+    struct blx_watchdog watchdog = {0};
+    assert_int_equal(blx_scheduler_start(&scheduler, *state, 1000 * 60, &watchdog, 0, NULL), 0);
     struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
     struct blx_registry *registry = *state;
     pthread_mutex_lock(&registry->lock);
@@ -220,6 +221,31 @@ static void scheduler_thread_asks_and_stops(void **state)
     blx_registry_stop(registry);
     blx_scheduler_stop(&scheduler);
     fake_entry_leave(registry, fake, "");
+}
+
+/* Long enough for many turns. */
+static void sleep_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
+static void scheduler_turns_the_watchdog_unless_somebody_keeps_the_registry(void **state)
+{
+    struct blx_registry *registry = *state;
+    struct blx_scheduler scheduler;
+    struct blx_watchdog watchdog = {.wait_ns = 1000000, .hands = 2};
+    assert_int_equal(blx_scheduler_start(&scheduler, registry, 3600 * 1000, &watchdog, 1, NULL), 0);
+    while (atomic_load(&watchdog.turned) != 1U << 1)
+        sched_yield();
+    pthread_mutex_lock(&registry->lock);
+    atomic_store(&watchdog.turned, 0);
+    sleep_ms(50);
+    assert_int_equal(atomic_load(&watchdog.turned), 0);
+    pthread_mutex_unlock(&registry->lock);
+    while (atomic_load(&watchdog.turned) != 1U << 1)
+        sched_yield();
+    blx_registry_stop(registry);
+    blx_scheduler_stop(&scheduler);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -237,6 +263,7 @@ int main(void)
         TEST(scheduler_takes_the_longest_due_first),
         TEST(scheduler_counts_no_full_pass_as_outstanding),
         TEST(scheduler_lets_nobody_hold_a_slot_for_ever),
+        TEST(scheduler_turns_the_watchdog_unless_somebody_keeps_the_registry),
         TEST(scheduler_thread_asks_and_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
