@@ -17,6 +17,7 @@ const struct blx_sys blx_sys_real = {
     .fsync = fsync,
     .fdatasync = fdatasync,
     .ftruncate = ftruncate,
+    .fallocate = fallocate,
     .rename = rename,
     .unlink = unlink,
     .mkdir = mkdir,

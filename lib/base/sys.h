@@ -16,6 +16,7 @@ struct blx_sys {
     int (*fsync)(int fd);
     int (*fdatasync)(int fd);
     int (*ftruncate)(int fd, off_t bytes);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t bytes);
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);

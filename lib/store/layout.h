@@ -22,8 +22,9 @@ enum {
     BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
     BLX_LAYOUT_VERSION = 1,
-    BLX_INDEX_ZERO = 1, /* flag of an index entry */
-    BLX_VOLUME_BASE = 1 /* flag of a manifest's volume */
+    BLX_INDEX_ZERO = 1,     /* flag of an index entry */
+    BLX_VOLUME_BASE = 1,    /* flags of a manifest's volume */
+    BLX_VOLUME_CLEARING = 2
 };
 
 struct blx_segment_header_disk {

@@ -61,8 +61,8 @@ int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char p
     return blx_path_format(path, PATH_MAX, err, "%s/checkpoints", agent);
 }
 
-static int manifest_path(const struct blx_store *store, const char *agent_id,
-                         blx_timestamp timestamp, char path[PATH_MAX], struct blx_error *err)
+int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
+                      char path[PATH_MAX], struct blx_error *err)
 {
     char dir[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
     int rc = blx_manifest_dir(store, agent_id, dir, err);
@@ -72,12 +72,12 @@ static int manifest_path(const struct blx_store *store, const char *agent_id,
     return blx_path_format(path, PATH_MAX, err, "%s/%s", dir, text);
 }
 
-int blx_manifest_write(const struct blx_store *store, const char *agent_id,
-                       const struct blx_manifest *manifest, struct blx_error *err)
+static int write_manifest(const struct blx_store *store, const char *agent_id,
+                          const struct blx_manifest *manifest, bool replace, struct blx_error *err)
 {
     char path[PATH_MAX];
     struct stat st;
-    int rc = manifest_path(store, agent_id, manifest->timestamp, path, err);
+    int rc = blx_manifest_path(store, agent_id, manifest->timestamp, path, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE void *content = NULL;
@@ -85,16 +85,28 @@ int blx_manifest_write(const struct blx_store *store, const char *agent_id,
     rc = blx_manifest_encode(manifest, &content, &bytes, err);
     if (rc < 0)
         return rc;
-    if (lstat(path, &st) == 0)
+    if (!replace && lstat(path, &st) == 0)
         return blx_error_set(err, -EEXIST, "the checkpoint '%s' exists already", path);
     return blx_file_replace(path, content, bytes, 0600, err);
+}
+
+int blx_manifest_write(const struct blx_store *store, const char *agent_id,
+                       const struct blx_manifest *manifest, struct blx_error *err)
+{
+    return write_manifest(store, agent_id, manifest, false, err);
+}
+
+int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
+                         const struct blx_manifest *manifest, struct blx_error *err)
+{
+    return write_manifest(store, agent_id, manifest, true, err);
 }
 
 int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err)
 {
     char path[PATH_MAX];
-    int rc = manifest_path(store, agent_id, timestamp, path, err);
+    int rc = blx_manifest_path(store, agent_id, timestamp, path, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE void *content = NULL;

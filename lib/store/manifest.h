@@ -4,7 +4,11 @@
  * that this checkpoint added; the content of a volume is the newest block of the chain: these
  * segments, then its parent's, and so on until a manifest whose volume has `base` set.
  *
- * Threads: readers need no lock; a manifest never changes once it has its name.
+ * A manifest is replaced only by one that says the same of its checkpoint's content: when an older
+ * checkpoint is removed, its successor takes over what it needs of it (prune.h).
+ *
+ * Threads: readers of one manifest need no lock; whoever follows a chain shares BLX_LOCK_CHAINS
+ * (agent_lock.h).
  */
 #pragma once
 
@@ -27,8 +31,9 @@ struct blx_manifest_volume {
     struct blx_generation generation;
     uint64_t last_seq; /* last frame of that generation in it */
     bool base; /* a full pass ended here: the chain needs no older checkpoint for this volume */
+    bool clearing; /* frames that nobody needs are being taken out of its segments (prune.h) */
     uint64_t changed_bytes; /* distinct blocks that this checkpoint's segments hold */
-    uint64_t stored_bytes;  /* their frames' bytes */
+    uint64_t stored_bytes;  /* their frames' bytes, without those that nobody needs any more */
     uint32_t next_segment;  /* segments from this number on belong to later checkpoints */
     uint32_t segment_count;
     uint32_t *segments; /* owned; ascending = oldest first; all below next_segment */
@@ -65,6 +70,10 @@ uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
                      struct blx_error *err);
 
+/* DIR/agents/ID/checkpoints/TIMESTAMP */
+int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
+                      char path[PATH_MAX], struct blx_error *err);
+
 /* True where every volume is a base: `kind` is then "full", otherwise "incremental". */
 bool blx_manifest_is_full(const struct blx_manifest *manifest);
 
@@ -75,6 +84,10 @@ bool blx_manifest_is_full(const struct blx_manifest *manifest);
  */
 int blx_manifest_write(const struct blx_store *store, const char *agent_id,
                        const struct blx_manifest *manifest, struct blx_error *err);
+
+/* The same in place of the one that is there. After an error it is the old one or the new one. */
+int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
+                         const struct blx_manifest *manifest, struct blx_error *err);
 
 /* -ENOENT where there is no such checkpoint; -EBADMSG where the file is damaged. Free with
  * blx_manifest_done(). */

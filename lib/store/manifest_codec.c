@@ -91,7 +91,8 @@ static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t 
         .changed_bytes = blx_le64_of(volume->changed_bytes),
         .stored_bytes = blx_le64_of(volume->stored_bytes),
         .block_shift = (uint8_t)volume->block_shift,
-        .flags = volume->base ? BLX_VOLUME_BASE : 0,
+        .flags = (uint8_t)((volume->base ? BLX_VOLUME_BASE : 0) |
+                           (volume->clearing ? BLX_VOLUME_CLEARING : 0)),
         .next_segment = blx_le32_of(volume->next_segment),
         .segment_count = blx_le32_of(volume->segment_count),
         .unreadable_count = blx_le32_of(volume->unreadable_count),
@@ -193,6 +194,7 @@ static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_mani
     volume->block_shift = disk.block_shift;
     volume->last_seq = blx_le64_get(disk.last_seq);
     volume->base = (disk.flags & BLX_VOLUME_BASE) != 0;
+    volume->clearing = (disk.flags & BLX_VOLUME_CLEARING) != 0;
     volume->changed_bytes = blx_le64_get(disk.changed_bytes);
     volume->stored_bytes = blx_le64_get(disk.stored_bytes);
     volume->next_segment = blx_le32_get(disk.next_segment);

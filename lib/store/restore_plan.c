@@ -16,6 +16,9 @@ void blx_restore_plan_done(struct blx_restore_plan *plan)
     free(plan->frames);
     free(plan->holes);
     free(plan->unreadable);
+    if (plan->lock != NULL)
+        blx_agent_lock_close(plan->lock);
+    free(plan->lock);
     blx_index_done(&plan->index);
     *plan = (struct blx_restore_plan){0};
 }
@@ -375,6 +378,23 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
     return 0;
 }
 
+/* Shares the chains and holds the checkpoint. */
+static int hold(const struct descent *descent, struct blx_restore_plan *plan, struct blx_error *err)
+{
+    if (!blx_store_has_agent(descent->store, descent->agent_id))
+        return blx_error_set(err, -ENOENT, "unknown agent '%s'", descent->agent_id);
+    plan->lock = malloc(sizeof(*plan->lock));
+    if (plan->lock == NULL)
+        return no_memory(err);
+    plan->lock->fd = -1;
+    int rc = blx_agent_lock_open(descent->store, descent->agent_id, plan->lock, err);
+    if (rc == 0)
+        rc = blx_agent_lock_share(plan->lock, BLX_LOCK_CHAINS, err);
+    if (rc == 0)
+        rc = blx_agent_lock_hold(plan->lock, descent->checkpoint, err);
+    return rc;
+}
+
 int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
                                blx_timestamp checkpoint, const char *volume,
                                struct blx_restore_plan *plan, struct blx_error *err)
@@ -384,7 +404,12 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
                               .volume = volume,
                               .checkpoint = checkpoint,
                               .at = checkpoint};
-    return walk_chain(plan, &descent, err);
+    int rc = hold(&descent, plan, err);
+    if (rc < 0)
+        return rc;
+    rc = walk_chain(plan, &descent, err);
+    blx_agent_lock_release(plan->lock, BLX_LOCK_CHAINS);
+    return rc;
 }
 
 static int refuse_unreadable(const struct blx_restore_plan *plan, struct blx_error *err)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "store/agent_lock.h"
 #include "store/index.h"
 #include "store/manifest.h"
 #include "store/restore.h"
@@ -41,6 +42,8 @@ struct blx_restore_plan {
     size_t hole_count;
     uint64_t data_bytes;               /* that will be written */
     struct blx_restore_losses *losses; /* borrowed; NULL: damage is an error */
+    struct blx_agent_lock *lock;       /* owned; holds the checkpoint, so that no prune removes it;
+                                          NULL: nothing is held */
     char cut[256];                     /* why the chain ends before its base; empty: it does not */
     struct blx_extent *unreadable;     /* owned; what the chain's newest checkpoint itself lacks */
     uint32_t unreadable_count;
@@ -49,7 +52,8 @@ struct blx_restore_plan {
 /*
  * The parts of it, also for other readers (image.h). Each adds segments to a plan that begins as
  * zero: the newest first. size_bytes and block_shift are those of what is added first, unless they
- * are set before. The index must be flattened at the end.
+ * are set before. The index must be flattened at the end. A chain is held from then on: no prune
+ * takes away what it needs before blx_restore_plan_done().
  */
 int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
                                blx_timestamp checkpoint, const char *volume,

@@ -22,6 +22,9 @@
 int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],
                      struct blx_error *err);
 
+/* The number in a sealed segment's name; 0 where the name is none. */
+uint32_t blx_segment_number(const char *name);
+
 /* The number in a segment file's header. -EBADMSG where the header is damaged or torn. */
 int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error *err);
 

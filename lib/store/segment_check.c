@@ -31,8 +31,45 @@ void blx_segment_check_done(struct blx_segment_check *check)
 {
     free(check->faults);
     free(check->extents);
+    free(check->holes);
     blx_index_done(&check->index);
     *check = (struct blx_segment_check){0};
+}
+
+int blx_segment_check_fault(struct blx_segment_check *check, uint64_t offset, uint64_t bytes,
+                            bool whole, const char *format, va_list args)
+{
+    struct blx_segment_fault *grown =
+        reallocarray(check->faults, check->fault_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    check->faults = grown;
+    struct blx_segment_fault *fault = &grown[check->fault_count++];
+    *fault = (struct blx_segment_fault){.offset_bytes = offset,
+                                        .bytes = bytes,
+                                        .whole = whole,
+                                        .first_extent = check->extent_count};
+    vsnprintf(fault->what, sizeof(fault->what), format, args);
+    return 0;
+}
+
+int blx_segment_check_extent(struct blx_segment_check *check, struct blx_extent extent)
+{
+    struct blx_segment_fault *fault = &check->faults[check->fault_count - 1];
+    struct blx_extent *last =
+        fault->extent_count == 0 ? NULL : &check->extents[check->extent_count - 1];
+    if (last != NULL && last->start_block + last->block_count == extent.start_block) {
+        last->block_count += extent.block_count;
+        return 0;
+    }
+    struct blx_extent *grown =
+        reallocarray(check->extents, check->extent_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    check->extents = grown;
+    grown[check->extent_count++] = extent;
+    fault->extent_count++;
+    return 0;
 }
 
 static int no_memory(const struct blx_segment_walk *walk, struct blx_error *err)

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,10 +26,18 @@ enum { BLX_SEGMENT_FAULT_BYTES = 256 };
 /* A damaged range of the file. */
 struct blx_segment_fault {
     uint64_t offset_bytes, bytes;
-    bool whole; /* a restore refuses the segment */
+    bool whole;   /* a restore refuses the segment */
+    bool excused; /* a prune was making a hole here, and no checkpoint needs what was there */
     size_t first_extent,
         extent_count; /* in the check's extents: blocks whose newest state was here */
     char what[BLX_SEGMENT_FAULT_BYTES];
+};
+
+/* Zeros in place of frames. A prune makes them where no checkpoint needs the frames any more; what
+ * they are, the checkpoints must tell (verify_holes.c). */
+struct blx_segment_hole {
+    uint64_t offset_bytes, bytes;
+    bool needed;
 };
 
 struct blx_segment_check {
@@ -36,6 +45,8 @@ struct blx_segment_check {
     size_t fault_count;
     struct blx_extent *extents; /* owned */
     size_t extent_count;
+    struct blx_segment_hole *holes; /* owned; by offset; no faults yet */
+    size_t hole_count;
     unsigned block_shift;
     uint64_t frame_count;   /* good ones */
     uint64_t file_bytes;    /* that were read */
@@ -47,6 +58,14 @@ struct blx_segment_check {
 };
 
 void blx_segment_check_done(struct blx_segment_check *check);
+
+/* Notes a fault, without extents. -ENOMEM. */
+int blx_segment_check_fault(struct blx_segment_check *check, uint64_t offset, uint64_t bytes,
+                            bool whole, const char *format, va_list args)
+    __attribute__((format(printf, 5, 0)));
+
+/* Adds blocks to the last fault; neighbours are joined. -ENOMEM. */
+int blx_segment_check_extent(struct blx_segment_check *check, struct blx_extent extent);
 
 /* What is known from elsewhere. */
 struct blx_segment_request {

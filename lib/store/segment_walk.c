@@ -14,42 +14,32 @@ enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk) };
 int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes,
                            bool whole, const char *format, ...)
 {
-    struct blx_segment_check *check = walk->check;
-    struct blx_segment_fault *grown =
-        reallocarray(check->faults, check->fault_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return -ENOMEM;
-    check->faults = grown;
-    struct blx_segment_fault *fault = &grown[check->fault_count++];
-    *fault = (struct blx_segment_fault){.offset_bytes = offset,
-                                        .bytes = bytes,
-                                        .whole = whole,
-                                        .first_extent = check->extent_count};
     va_list args;
     va_start(args, format);
-    vsnprintf(fault->what, sizeof(fault->what), format, args);
+    int rc = blx_segment_check_fault(walk->check, offset, bytes, whole, format, args);
     va_end(args);
-    return 0;
+    return rc;
 }
 
-/* The blocks that the last fault costs; neighbours are joined. */
-static int add_extent(struct blx_segment_walk *walk, struct blx_extent extent)
+/* Holes that follow each other are one. */
+static int add_hole(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes)
 {
     struct blx_segment_check *check = walk->check;
-    struct blx_segment_fault *fault = &check->faults[check->fault_count - 1];
-    struct blx_extent *last =
-        fault->extent_count == 0 ? NULL : &check->extents[check->extent_count - 1];
-    if (last != NULL && last->start_block + last->block_count == extent.start_block) {
-        last->block_count += extent.block_count;
+    size_t count = check->hole_count;
+    struct blx_segment_hole *last = count == 0 ? NULL : &check->holes[count - 1];
+    if (last != NULL && last->offset_bytes + last->bytes == offset) {
+        last->bytes += bytes;
         return 0;
     }
-    struct blx_extent *grown =
-        reallocarray(check->extents, check->extent_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return -ENOMEM;
-    check->extents = grown;
-    grown[check->extent_count++] = extent;
-    fault->extent_count++;
+    if ((count & (count - 1)) == 0) { /* a power of two, or the first: double it */
+        struct blx_segment_hole *grown =
+            reallocarray(check->holes, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
+        if (grown == NULL)
+            return -ENOMEM;
+        check->holes = grown;
+    }
+    check->holes[check->hole_count++] =
+        (struct blx_segment_hole){.offset_bytes = offset, .bytes = bytes};
     return 0;
 }
 
@@ -127,8 +117,8 @@ static int frame_at(struct blx_segment_walk *walk, uint64_t offset, uint64_t end
 }
 
 /* A frame that is lost keeps its place among the others: what the index has of it takes part in the
- * comparison. */
-static int keep_lost(struct blx_segment_walk *walk, uint64_t offset)
+ * comparison, and is noted with the last fault where it is one. */
+static int keep_lost(struct blx_segment_walk *walk, uint64_t offset, bool fault)
 {
     struct blx_segment_summary *summary = &walk->rebuilt.summary;
     size_t at = walk->next_named;
@@ -137,8 +127,8 @@ static int keep_lost(struct blx_segment_walk *walk, uint64_t offset)
         struct blx_index_entry entry = walk->named.entries[at];
         entry.rank = (uint32_t)summary->frame_count;
         rc = blx_index_add(&walk->rebuilt.index, &entry);
-        if (rc == 0 && !entry.zero)
-            rc = add_extent(walk, entry.extent);
+        if (rc == 0 && fault && !entry.zero)
+            rc = blx_segment_check_extent(walk->check, entry.extent);
         if (rc < 0)
             return rc;
     }
@@ -163,6 +153,23 @@ static int resync(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, 
         return rc;
     *next = rc == 1 ? found : walk->footer_good ? bound : 0;
     return 0;
+}
+
+/* Whether [offset, offset + bytes) can be read and is all zeros. */
+static bool is_zero(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes)
+{
+    size_t most = BLX_FRAME_MAX_BYTES;
+    if (walk->check->file_bytes < most)
+        most = (size_t)walk->check->file_bytes;
+    while (bytes > 0) {
+        size_t part = bytes < most ? (size_t)bytes : most;
+        if (blx_pread_full(walk->reader.fd, walk->frame, part, offset) < 0 || walk->frame[0] != 0 ||
+            memcmp(walk->frame, walk->frame + 1, part - 1) != 0)
+            return false;
+        offset += part;
+        bytes -= part;
+    }
+    return true;
 }
 
 /* Takes the frame at `offset` in, or a fault in its place. `next` is where the next one begins; 0:
@@ -192,8 +199,10 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
         *next = end;
     if (rc < 0 || *next == 0)
         return rc;
-    rc = blx_segment_walk_fault(walk, offset, *next - offset, false, "%s", cause.message);
-    return rc < 0 ? rc : keep_lost(walk, offset);
+    bool hole = is_zero(walk, offset, *next - offset);
+    rc = hole ? add_hole(walk, offset, *next - offset)
+              : blx_segment_walk_fault(walk, offset, *next - offset, false, "%s", cause.message);
+    return rc < 0 ? rc : keep_lost(walk, offset, !hole);
 }
 
 /* Where the last whole frame ends is `behind`. */
@@ -262,7 +271,7 @@ static int compare_indexes(struct blx_segment_walk *walk, uint64_t index_bytes)
             rc = blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, false,
                                         "its index does not agree with its frames");
         if (!same && rc == 0)
-            rc = add_extent(walk, (struct blx_extent){block, edge - block});
+            rc = blx_segment_check_extent(walk->check, (struct blx_extent){block, edge - block});
         if (rc < 0)
             return rc;
         found = found || !same;
@@ -285,7 +294,7 @@ int blx_segment_walk_judge(struct blx_segment_walk *walk)
 {
     struct blx_segment_check *check = walk->check;
     uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
-    size_t frame_faults = 0;
+    size_t frame_faults = check->hole_count;
     for (size_t i = 0; i < check->fault_count; i++)
         frame_faults += !check->faults[i].whole;
     if (blx_index_flatten(&walk->rebuilt.index) < 0)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,16 @@ int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX
                      struct blx_error *err)
 {
     return blx_path_format(path, PATH_MAX, err, "%s/%08u.seg", volume_dir, number);
+}
+
+uint32_t blx_segment_number(const char *name)
+{
+    char canonical[32], *end;
+    unsigned long number = strtoul(name, &end, 10);
+    if (number == 0 || number >= UINT32_MAX)
+        return 0;
+    snprintf(canonical, sizeof(canonical), "%08lu.seg", number);
+    return strcmp(name, canonical) == 0 ? (uint32_t)number : 0;
 }
 
 static int write_failed(const struct blx_segment_writer *writer, int rc, struct blx_error *err)

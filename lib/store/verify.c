@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/agent_lock.h"
 #include "store/directory.h"
 #include "store/verify_agent.h"
 
@@ -186,13 +187,28 @@ static int check_agent(const struct blx_verify_agent *agent, struct view *view,
     return check_segments(jobs, count, view, err);
 }
 
+/* No prune takes anything away meanwhile. */
+static int share_contents(const struct blx_store *store, const char *agent_id,
+                          struct blx_agent_lock *lock, struct blx_error *err)
+{
+    if (!blx_store_has_agent(store, agent_id))
+        return 0; /* listing its checkpoints says it */
+    int rc = blx_agent_lock_open(store, agent_id, lock, err);
+    return rc == 0 ? blx_agent_lock_share(lock, BLX_LOCK_CONTENTS, err) : rc;
+}
+
 static int verify_agent(const struct blx_store *store, const char *agent_id, struct view *view,
                         struct blx_verify_report *report, struct blx_error *err)
 {
     BLX_CLEANUP(blx_verify_agent_done) struct blx_verify_agent agent = {0};
-    int rc = blx_verify_agent_open(store, agent_id, &agent, report, err);
+    BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
+    int rc = share_contents(store, agent_id, &lock, err);
+    if (rc == 0)
+        rc = blx_verify_agent_open(store, agent_id, &agent, report, err);
     if (rc == 0)
         rc = check_agent(&agent, view, err);
+    if (rc == 0)
+        rc = blx_verify_agent_holes(&agent, err);
     if (rc == 0)
         rc = blx_verify_agent_judge(&agent, report, err);
     report->agents++;

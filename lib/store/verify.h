@@ -7,9 +7,9 @@
  * before a new base. A segment that cannot be opened (header, index, footer, gone), and a manifest,
  * hurt every checkpoint whose chain passes through them.
  *
- * Works while a dispatcher receives on the store: what is committed never changes, and what is
- * being received is judged as a recovery would judge it. Nothing is written; the healing of what
- * is damaged is ordered by the caller (rescan_order.h).
+ * Works while a dispatcher receives on the store: what is committed stays as it is (a prune waits
+ * until the verification has ended), and what is being received is judged as a recovery would judge
+ * it. Nothing is written; the healing of what is damaged is ordered by the caller (rescan_order.h).
  *
  * Threads: the calling thread plans, reports and draws the conclusions; workers of the call's own
  * (one a CPU, 8 at most) read. Blocks until done. Memory: the manifests of one agent, and for each

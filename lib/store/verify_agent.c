@@ -178,21 +178,14 @@ static int add_segment(struct blx_verify_volume *volume, struct blx_verify_segme
 static int visit_file(void *arg, const char *name, struct blx_error *err)
 {
     struct blx_verify_volume *volume = arg;
-    char path[PATH_MAX], canonical[PATH_MAX];
-    char *end;
     if (strcmp(name, "open.seg") == 0)
         return add_segment(volume, (struct blx_verify_segment){0}) < 0
                    ? no_memory(volume->name, err)
                    : 0;
-    unsigned long number = strtoul(name, &end, 10);
-    if (strcmp(end, ".seg") != 0 || number == 0 || number >= UINT32_MAX)
+    uint32_t number = blx_segment_number(name);
+    if (number == 0)
         return 0;
-    int rc = blx_segment_path(volume->dir, (uint32_t)number, canonical, err);
-    if (rc == 0)
-        rc = blx_path_format(path, sizeof(path), err, "%s/%s", volume->dir, name);
-    if (rc < 0 || strcmp(path, canonical) != 0)
-        return rc;
-    rc = add_segment(volume, (struct blx_verify_segment){.number = (uint32_t)number});
+    int rc = add_segment(volume, (struct blx_verify_segment){.number = number});
     return rc < 0 ? no_memory(volume->name, err) : 0;
 }
 
@@ -243,6 +236,20 @@ static int find_segments(const struct blx_verify_agent *agent, struct blx_verify
             volume->segments[kept++] = volume->segments[i];
     volume->segment_count = kept;
     return 0;
+}
+
+struct blx_verify_segment *blx_verify_volume_segment(const struct blx_verify_volume *volume,
+                                                     uint32_t number)
+{
+    size_t low = 0, high = volume->segment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (volume->segments[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < volume->segment_count ? &volume->segments[low] : NULL;
 }
 
 static int read_state(const struct blx_verify_agent *agent, const struct blx_verify_volume *volume,

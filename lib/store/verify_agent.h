@@ -52,6 +52,13 @@ int blx_verify_agent_open(const struct blx_store *store, const char *agent_id,
                           struct blx_error *err);
 void blx_verify_agent_done(struct blx_verify_agent *agent);
 
+/* Which zeros in the segments are holes that a prune made, and which are damage. */
+int blx_verify_agent_holes(struct blx_verify_agent *agent, struct blx_error *err);
+
+/* The segment of that number, or the next one; NULL behind the last. */
+struct blx_verify_segment *blx_verify_volume_segment(const struct blx_verify_volume *volume,
+                                                     uint32_t number);
+
 /* Turns the segments' faults into damages, and adds to each damage of this agent the checkpoints
  * that it hurts. */
 int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_report *report,

@@ -119,24 +119,11 @@ static int overwrite_by(struct chain *chain, uint32_t number, unsigned block_shi
     return rc;
 }
 
-static const struct blx_verify_segment *find_segment(const struct blx_verify_volume *volume,
-                                                     uint32_t number)
-{
-    size_t low = 0, high = volume->segment_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (volume->segments[middle].number < number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < volume->segment_count ? &volume->segments[low] : NULL;
-}
-
 /* The chain goes on by one segment. */
 static int take_segment(struct chain *chain, uint32_t number, unsigned block_shift)
 {
-    const struct blx_verify_segment *segment = find_segment(chain->volume, number);
+    const struct blx_verify_segment *segment =
+        blx_verify_volume_segment(chain->volume, number);
     int rc = chain->live_count == 0 ? 0 : overwrite_by(chain, number, block_shift);
     for (size_t i = 0; rc == 0 && segment != NULL && i < segment->damage_count; i++) {
         size_t number_of = segment->first_damage + i;

@@ -188,6 +188,10 @@ static int find_committed(const struct blx_agent_writer *writer, struct blx_volu
             suspect_all(writer, volume, listing, cause.message, committed);
             return 0;
         }
+        if (rc == -ENOENT) { /* it was removed after it was listed */
+            rc = 0;
+            continue;
+        }
         if (rc < 0)
             return blx_error_set(err, rc, "%s", cause.message);
         if (take_committed(&manifest, volume->info.name, committed))

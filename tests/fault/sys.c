@@ -50,6 +50,11 @@ static int sys_ftruncate(int fd, off_t bytes)
     return fails() ? -1 : blx_sys_real.ftruncate(fd, bytes);
 }
 
+static int sys_fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+    return fails() ? -1 : blx_sys_real.fallocate(fd, mode, offset, bytes);
+}
+
 static int sys_rename(const char *from, const char *to)
 {
     return fails() ? -1 : blx_sys_real.rename(from, to);
@@ -72,6 +77,7 @@ static const struct blx_sys table = {
     .fsync = sys_fsync,
     .fdatasync = sys_fsync,
     .ftruncate = sys_ftruncate,
+    .fallocate = sys_fallocate,
     .rename = sys_rename,
     .unlink = sys_unlink,
     .mkdir = sys_mkdir,

@@ -88,6 +88,9 @@ enum test_fault {
 
 enum { TEST_KILLED = 42 };
 
+/* From now on nothing waits for the disk: for tests that no power cut can tell anything. */
+void test_fsync_off(void);
+
 /* From now on the call number `after` (from 0) fails with EIO, or ends the process. */
 void test_fault_arm(enum test_fault fault, unsigned after);
 

@@ -1,0 +1,119 @@
+#include "store/agent_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum { POLL_MS = 10 };
+
+/* Whoever makes the file first: the dispatcher must be able to open it, also where root did. */
+static int give_to_owner(int fd, const char *agent_dir)
+{
+    struct stat st;
+    if (geteuid() != 0)
+        return 0;
+    if (stat(agent_dir, &st) != 0)
+        return -errno;
+    return fchown(fd, st.st_uid, st.st_gid) != 0 ? -errno : 0;
+}
+
+int blx_agent_lock_open(const struct blx_store *store, const char *agent_id,
+                        struct blx_agent_lock *lock, struct blx_error *err)
+{
+    char dir[PATH_MAX], path[PATH_MAX];
+    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/lock", dir);
+    if (rc < 0)
+        return rc;
+    struct blx_error cause = {0};
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &cause);
+    if (fd == -EROFS) {
+        lock->fd = -1;
+        return 0;
+    }
+    if (fd < 0)
+        return blx_error_set(err, fd, "%s", cause.message);
+    rc = give_to_owner(fd, dir);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot give '%s' to the owner of its folder", path);
+    lock->fd = blx_take_fd(&fd);
+    return 0;
+}
+
+void blx_agent_lock_close(struct blx_agent_lock *lock)
+{
+    if (lock->fd >= 0)
+        close(lock->fd);
+    lock->fd = -1;
+}
+
+static int apply(const struct blx_agent_lock *lock, int command, short type, uint64_t byte)
+{
+    struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+    int rc;
+    if (lock->fd < 0)
+        return 0;
+    do
+        rc = fcntl(lock->fd, command, &range);
+    while (rc != 0 && errno == EINTR);
+    return rc != 0 ? -errno : 0;
+}
+
+static int failed(int rc, struct blx_error *err)
+{
+    return rc < 0 ? blx_error_errno(err, rc, "cannot lock the agent's checkpoints") : 0;
+}
+
+int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
+                         struct blx_error *err)
+{
+    return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, part), err);
+}
+
+int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
+                         struct blx_error *err)
+{
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    for (unsigned waited_ms = 0;; waited_ms += POLL_MS) {
+        int rc = apply(lock, F_OFD_SETLK, F_WRLCK, part);
+        if (rc != -EAGAIN && rc != -EACCES)
+            return failed(rc, err);
+        if (waited_ms >= wait_ms)
+            return blx_error_set(err, -EBUSY,
+                                 part == BLX_LOCK_CONTENTS
+                                     ? "a prune or a verification of the agent is running; try "
+                                       "again when it has ended"
+                                     : "a restore of the agent is being planned; try again");
+        nanosleep(&pause, NULL);
+    }
+}
+
+void blx_agent_lock_release(struct blx_agent_lock *lock, enum blx_lock_part part)
+{
+    apply(lock, F_OFD_SETLK, F_UNLCK, part);
+}
+
+int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
+                        struct blx_error *err)
+{
+    return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, checkpoint), err);
+}
+
+int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,
+                           struct blx_error *err)
+{
+    struct flock range = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)checkpoint, .l_len = 1};
+    if (lock->fd < 0)
+        return 0;
+    if (fcntl(lock->fd, F_OFD_GETLK, &range) != 0)
+        return failed(-errno, err);
+    return range.l_type != F_UNLCK;
+}

@@ -1,0 +1,59 @@
+/*
+ * Who reads an agent's checkpoints and who takes some away: DIR/agents/ID/lock, an empty file of
+ * which single bytes are locked, so that a process that dies leaves none.
+ *
+ *     byte 0          chains: shared while a chain's manifests are read and its segments opened;
+ *                     exclusive while manifests are replaced and removed, which takes milliseconds
+ *     byte 1          contents: shared by a verification, exclusive by a prune
+ *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is not removed
+ *
+ * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
+ * takes byte 0 first and the checkpoint's byte under it, so that it either keeps the checkpoint or
+ * does not find it. What a kept checkpoint needs no prune touches: so a reader that has its plan
+ * needs no lock but that of its checkpoint.
+ *
+ * The locks belong to the open file (F_OFD_SETLK), not to the process: two threads that opened it
+ * exclude each other like two processes. Private to lib/store.
+ *
+ * Threads: one lock, one thread at a time.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/timestamp.h"
+#include "store/store.h"
+
+struct blx_agent_lock {
+    int fd; /* -1: none */
+};
+
+enum blx_lock_part { BLX_LOCK_CHAINS = 0, BLX_LOCK_CONTENTS = 1 };
+
+/* Opens the file, which is made where it is missing. On a read-only filesystem, where nobody can
+ * remove anything, the lock stays empty and every call below succeeds. */
+int blx_agent_lock_open(const struct blx_store *store, const char *agent_id,
+                        struct blx_agent_lock *lock, struct blx_error *err);
+
+/* Gives up everything. A lock that was never opened must have fd = -1. */
+void blx_agent_lock_close(struct blx_agent_lock *lock);
+
+/* Shared; waits for the one who has it alone. */
+int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
+                         struct blx_error *err);
+
+/* Exclusive; -EBUSY where somebody has it after `wait_ms`. */
+int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
+                         struct blx_error *err);
+
+void blx_agent_lock_release(struct blx_agent_lock *lock, enum blx_lock_part part);
+
+/* Keeps the checkpoint from being removed. The caller shares BLX_LOCK_CHAINS. */
+int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
+                        struct blx_error *err);
+
+/* Whether anybody else holds the checkpoint: 1, 0, or -errno. The caller has BLX_LOCK_CHAINS alone.
+ */
+int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,
+                           struct blx_error *err);

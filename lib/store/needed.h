@@ -1,0 +1,46 @@
+/*
+ * Which frames of its own segments a checkpoint needs. A block that a newer segment of the same
+ * manifest has again is needed of the older one by nobody: every checkpoint whose chain passes
+ * through the older segment passes through the newer one, too. So this is known from one manifest
+ * and the indexes that it names, whatever stands before and behind it in the chain.
+ *
+ * A frame of which any block is needed, or a zero extent, is needed whole. Private to lib/store.
+ *
+ * Threads: no shared state. Blocks on the disk. Memory: a bit for each block of the volume (pages
+ * that nothing touches cost nothing) and one segment's index.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/manifest.h"
+
+struct blx_needed_frame {
+    uint64_t offset_bytes;
+    uint32_t bytes;
+};
+
+/* A segment of the manifest; borrowed by the visitor for the call. */
+struct blx_needed_segment {
+    uint32_t number;
+    uint64_t frames_end_bytes;             /* where its frames end */
+    const struct blx_needed_frame *frames; /* that are needed, ascending, each once */
+    size_t frame_count;                    /* 0: the whole segment is not */
+    uint64_t bytes;                        /* of these frames */
+};
+
+/* The segments, newest first; ends at the first that is not 0, which is returned. */
+typedef int blx_needed_visit(void *arg, const struct blx_needed_segment *segment,
+                             struct blx_error *err);
+
+/* `blocks` is how many distinct blocks the segments hold; may be NULL. -EBADMSG where an index
+ * cannot be read or does not fit the volume. */
+int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *volume,
+                    blx_needed_visit *visit, void *arg, uint64_t *blocks, struct blx_error *err);
+
+/* Whether a needed frame has bytes within [offset, offset + bytes). */
+bool blx_needed_within(const struct blx_needed_segment *segment, uint64_t offset_bytes,
+                       uint64_t bytes);

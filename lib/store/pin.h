@@ -1,0 +1,21 @@
+/*
+ * Pinned checkpoints: an empty file DIR/agents/ID/checkpoints/TIMESTAMP.pinned beside the manifest.
+ * No prune removes them, whoever asks for it.
+ *
+ * Threads: no shared state. Blocks on the disk.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/timestamp.h"
+#include "store/store.h"
+
+/* Pins the checkpoint or takes the pin off, durably; what is so already is fine. -ENOENT where
+ * there is no such checkpoint. */
+int blx_pin_write(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                  bool pinned, struct blx_error *err);
+
+int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                 bool *pinned, struct blx_error *err);

@@ -1,0 +1,49 @@
+/*
+ * Removing checkpoints (which ones, retention.h says). The successor's manifest takes over the
+ * segments of what is removed, and its base and parent; no data is copied. Segments that nobody
+ * needs any more are unlinked, and in the others the dead frames become holes (STORE.md, "Removing
+ * checkpoints", with what a crash leaves at each step).
+ *
+ * Safe beside a running dispatcher, restores and verifications: agent_lock.h. A checkpoint that a
+ * restore reads stays, as does a pinned one.
+ *
+ * Threads: no shared state; one prune per agent at a time, whatever the process (-EBUSY). Blocks on
+ * the disk. Memory: the agent's manifests, a bit for each block of a volume, one segment's index.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/manifest.h"
+#include "store/store.h"
+
+struct blx_prune_request {
+    const blx_timestamp
+        *checkpoints; /* to be removed, ascending; those that are gone do not count */
+    size_t count;
+    unsigned wait_ms;        /* how long to wait for a verification or another prune */
+    const atomic_bool *stop; /* true: ends with -ECANCELED at the next whole step; NULL: never */
+};
+
+struct blx_prune_report {
+    size_t removed;
+    size_t in_use; /* stay, because a restore reads them */
+    size_t pinned; /* stay, because they were pinned meanwhile */
+    uint64_t freed_bytes;
+    bool no_holes; /* the filesystem cannot make them: dead frames go with their segments only */
+};
+
+/*
+ * Removes the checkpoints, as many as nobody holds, and takes up what an earlier prune that was cut
+ * off left. After an error every checkpoint that still has a manifest restores as before; `report`
+ * says what was done in any case. -EINVAL for a checkpoint that is the newest one of a volume;
+ * -EBUSY as said above; -EBADMSG where a manifest is damaged (nobody knows then which segments it
+ * needs) or a chain that would be merged is broken.
+ */
+int blx_prune(const struct blx_store *store, const char *agent_id,
+              const struct blx_prune_request *request, struct blx_prune_report *report,
+              struct blx_error *err);

@@ -1,0 +1,95 @@
+#include "store/prune_agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+void blx_prune_agent_done(struct blx_prune_agent *agent)
+{
+    for (size_t i = 0; i < agent->count; i++)
+        blx_manifest_done(&agent->checkpoints[i].manifest);
+    free(agent->checkpoints);
+    agent->checkpoints = NULL;
+    agent->count = 0;
+    blx_agent_lock_close(&agent->lock);
+}
+
+size_t blx_prune_agent_find(const struct blx_prune_agent *agent, blx_timestamp timestamp)
+{
+    size_t low = 0, high = agent->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (agent->checkpoints[middle].timestamp < timestamp)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < agent->count && agent->checkpoints[low].timestamp == timestamp ? low : SIZE_MAX;
+}
+
+static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestamp,
+                           struct blx_error *err)
+{
+    struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[agent->count];
+    struct blx_error cause = {0};
+    *checkpoint = (struct blx_prune_checkpoint){.timestamp = timestamp, .parent = SIZE_MAX};
+    int rc = blx_manifest_read(agent->store, agent->id, timestamp, &checkpoint->manifest, &cause);
+    if (rc == -EBADMSG)
+        return blx_error_set(err, rc,
+                             "%s; nobody knows which segments it needs, so that nothing is removed "
+                             "as long as it is there",
+                             cause.message);
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    agent->count++;
+    return 0;
+}
+
+/* Whether no later checkpoint has one of its volumes. */
+static bool is_newest(const struct blx_prune_agent *agent, size_t at)
+{
+    const struct blx_manifest *manifest = &agent->checkpoints[at].manifest;
+    for (uint32_t v = 0; v < manifest->volume_count; v++) {
+        bool found = false;
+        for (size_t i = at + 1; i < agent->count && !found; i++)
+            found = blx_manifest_find(&agent->checkpoints[i].manifest, manifest->volumes[v].name) !=
+                    NULL;
+        if (!found)
+            return true;
+    }
+    return false;
+}
+
+static void link_all(struct blx_prune_agent *agent)
+{
+    for (size_t i = 0; i < agent->count; i++) {
+        struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[i];
+        if (checkpoint->manifest.parent != 0)
+            checkpoint->parent = blx_prune_agent_find(agent, checkpoint->manifest.parent);
+        if (checkpoint->parent != SIZE_MAX)
+            agent->checkpoints[checkpoint->parent].children++;
+        checkpoint->newest = is_newest(agent, i);
+    }
+}
+
+int blx_prune_agent_open(const struct blx_store *store, const char *agent_id,
+                         struct blx_prune_agent *agent, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count;
+    agent->store = store;
+    agent->id = agent_id;
+    int rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    if (rc < 0)
+        return rc;
+    agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));
+    if (agent->checkpoints == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent_id);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = read_checkpoint(agent, all[i], err);
+    if (rc == 0)
+        link_all(agent);
+    return rc;
+}

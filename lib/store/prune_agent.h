@@ -1,0 +1,51 @@
+/*
+ * What the parts of a prune share: prune_agent.c reads the agent's manifests, prune_merge.c puts
+ * manifests together, prune_clear.c frees the space, prune.c does it in order. Private to
+ * lib/store.
+ */
+#pragma once
+
+#include "store/agent_lock.h"
+#include "store/prune.h"
+
+struct blx_prune_checkpoint {
+    blx_timestamp timestamp;
+    struct blx_manifest manifest;
+    size_t parent;   /* its place among the checkpoints; SIZE_MAX: it has none, or it is missing */
+    size_t children; /* that are still there */
+    bool newest;     /* of the agent, or of a volume */
+    bool doomed;     /* to be removed */
+    bool gone;
+};
+
+struct blx_prune_agent {
+    const struct blx_store *store;
+    const char *id; /* borrowed */
+    struct blx_agent_lock lock;
+    struct blx_prune_checkpoint *checkpoints; /* owned; oldest first */
+    size_t count;
+    struct blx_prune_report *report;
+};
+
+/* Reads all manifests. -EBADMSG where one is damaged. Free with _done() in any case. */
+int blx_prune_agent_open(const struct blx_store *store, const char *agent_id,
+                         struct blx_prune_agent *agent, struct blx_error *err);
+void blx_prune_agent_done(struct blx_prune_agent *agent);
+
+/* The place of a checkpoint; SIZE_MAX where there is none. */
+size_t blx_prune_agent_find(const struct blx_prune_agent *agent, blx_timestamp timestamp);
+
+/*
+ * The manifest of checkpoint `keeper` as it must be without the `count` ancestors directly above it
+ * (its parent, the parent's parent, ...). Volumes that took something over are marked as clearing.
+ * -EBADMSG where the chain is broken.
+ */
+int blx_prune_merge(const struct blx_prune_agent *agent, size_t keeper, size_t count,
+                    struct blx_manifest *merged, struct blx_error *err);
+
+/* Makes holes of the frames that the checkpoint does not need, in the volumes that are marked as
+ * clearing, and takes the mark off. */
+int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_error *err);
+
+/* Unlinks the committed segments that no manifest names. */
+int blx_prune_unlink(struct blx_prune_agent *agent, struct blx_error *err);

@@ -1,0 +1,191 @@
+/*
+ * Zeros where a frame should be: a hole that a prune made, or damage? A hole is where no checkpoint
+ * that names the segment needs the frames. While a manifest says that holes are being made
+ * (clearing), a power cut may leave one half made: there any damage of frames that nobody needs is
+ * excused. Everywhere else a frame that nobody needs is all there or all zeros, so that a bit that
+ * flips in it is found like any other.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "store/needed.h"
+#include "store/verify_agent.h"
+
+static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->id);
+}
+
+/* Whether something in the segment waits for a judgement. */
+static bool is_open(const struct blx_segment_check *check)
+{
+    for (size_t i = 0; i < check->fault_count; i++)
+        if (check->faults[i].excused)
+            return true;
+    return check->hole_count > 0;
+}
+
+static struct blx_verify_segment *segment_of(const struct blx_verify_volume *volume,
+                                             uint32_t number)
+{
+    struct blx_verify_segment *segment = blx_verify_volume_segment(volume, number);
+    return segment != NULL && segment->number == number ? segment : NULL;
+}
+
+/* Faults of frames are excused until somebody needs them. */
+static void excuse(const struct blx_verify_volume *volume, const struct blx_manifest_volume *found)
+{
+    for (uint32_t s = 0; s < found->segment_count; s++) {
+        struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
+        struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
+        for (size_t i = 0; check != NULL && i < check->fault_count; i++)
+            check->faults[i].excused = !check->faults[i].whole;
+    }
+}
+
+static int judge_segment(void *arg, const struct blx_needed_segment *needed, struct blx_error *err)
+{
+    const struct blx_verify_volume *volume = arg;
+    struct blx_verify_segment *segment = segment_of(volume, needed->number);
+    struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
+    (void)err;
+    for (size_t i = 0; check != NULL && i < check->hole_count; i++)
+        if (blx_needed_within(needed, check->holes[i].offset_bytes, check->holes[i].bytes))
+            check->holes[i].needed = true;
+    for (size_t i = 0; check != NULL && i < check->fault_count; i++) {
+        struct blx_segment_fault *fault = &check->faults[i];
+        /* What lies behind the frames is no frame, so that nothing excuses it. */
+        if (fault->offset_bytes >= needed->frames_end_bytes ||
+            blx_needed_within(needed, fault->offset_bytes, fault->bytes))
+            fault->excused = false;
+    }
+    return 0;
+}
+
+/* Nobody can tell what is needed where an index is lost: then all of it is. */
+static void need_all(const struct blx_verify_volume *volume,
+                     const struct blx_manifest_volume *found)
+{
+    for (uint32_t s = 0; s < found->segment_count; s++) {
+        struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
+        struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
+        for (size_t i = 0; check != NULL && i < check->hole_count; i++)
+            check->holes[i].needed = true;
+        for (size_t i = 0; check != NULL && i < check->fault_count; i++)
+            check->faults[i].excused = false;
+    }
+}
+
+static int judge_checkpoint(struct blx_verify_volume *volume,
+                            const struct blx_manifest_volume *found, struct blx_error *err)
+{
+    bool open = false;
+    for (uint32_t s = 0; s < found->segment_count && !open; s++) {
+        const struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
+        open = segment != NULL && is_open(&segment->check);
+    }
+    if (!open)
+        return 0;
+    struct blx_error cause = {0};
+    int rc = blx_needed_find(volume->dir, found, judge_segment, volume, NULL, &cause);
+    if (rc == -ENOMEM)
+        return blx_error_set(err, rc, "%s", cause.message);
+    if (rc < 0)
+        need_all(volume, found);
+    return 0;
+}
+
+static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
+                      const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
+                      const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int rc = blx_segment_check_fault(check, hole->offset_bytes, hole->bytes, false, format, args);
+    va_end(args);
+    return rc;
+}
+
+/* Zeros that somebody needs, with the blocks that the index has there. */
+static int convict(const struct blx_verify_volume *volume, struct blx_verify_segment *segment,
+                   const struct blx_segment_hole *hole)
+{
+    struct blx_segment_check *check = &segment->check;
+    struct blx_segment_reader *reader = NULL;
+    int rc = hole_fault(check, hole, "not a valid frame: it is all zeros");
+    if (rc < 0 || segment->number == 0 ||
+        blx_segment_reader_open(volume->dir, segment->number, &reader, NULL) < 0)
+        return rc;
+    const struct blx_index *index = blx_segment_reader_index(reader);
+    for (size_t i = 0; rc == 0 && i < index->count; i++) {
+        const struct blx_index_entry *entry = &index->entries[i];
+        if (!entry->zero && entry->frame_offset >= hole->offset_bytes &&
+            entry->frame_offset < hole->offset_bytes + hole->bytes)
+            rc = blx_segment_check_extent(check, entry->extent);
+    }
+    blx_segment_reader_close(reader);
+    return rc;
+}
+
+/* The first segment that is in no checkpoint yet. Below it one that no manifest names was left over
+ * by a prune that was cut off. */
+static uint32_t uncommitted_from(const struct blx_verify_agent *agent, const char *volume)
+{
+    uint32_t from = 0;
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_manifest_volume *found =
+            blx_manifest_find(&agent->checkpoints[i].manifest, volume);
+        if (found != NULL && found->next_segment > from)
+            from = found->next_segment;
+    }
+    return from;
+}
+
+static int settle_segment(const struct blx_verify_volume *volume,
+                          struct blx_verify_segment *segment, bool committed)
+{
+    struct blx_segment_check *check = &segment->check;
+    size_t kept = 0;
+    int rc = 0;
+    for (size_t i = 0; i < check->fault_count; i++)
+        if (!check->faults[i].excused)
+            check->faults[kept++] = check->faults[i];
+    check->fault_count = kept;
+    for (size_t i = 0; rc == 0 && i < check->hole_count; i++)
+        if (check->holes[i].needed || !committed)
+            rc = convict(volume, segment, &check->holes[i]);
+    return rc;
+}
+
+static int judge_volume(struct blx_verify_agent *agent, struct blx_verify_volume *volume,
+                        struct blx_error *err)
+{
+    int rc = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; rc == 0 && i < agent->checkpoint_count; i++) {
+            const struct blx_manifest_volume *found =
+                blx_manifest_find(&agent->checkpoints[i].manifest, volume->name);
+            if (found != NULL && pass == 0 && found->clearing)
+                excuse(volume, found);
+            else if (found != NULL && pass == 1)
+                rc = judge_checkpoint(volume, found, err);
+        }
+    uint32_t from = uncommitted_from(agent, volume->name);
+    for (size_t s = 0; rc == 0 && s < volume->segment_count; s++) {
+        struct blx_verify_segment *segment = &volume->segments[s];
+        bool committed = segment->number != 0 && (segment->named || segment->number < from);
+        if (settle_segment(volume, segment, committed) < 0)
+            rc = no_memory(agent, err);
+    }
+    return rc;
+}
+
+int blx_verify_agent_holes(struct blx_verify_agent *agent, struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
+        rc = judge_volume(agent, &agent->volumes[i], err);
+    return rc;
+}

@@ -1,0 +1,415 @@
+/* Checkpoints are removed; the others stay what they were, to the bit. */
+#include "history.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/agent_lock.h"
+#include "store/pin.h"
+#include "store/verify.h"
+
+static void the_others_stay_bit_exact(void **state)
+{
+    (void)state;
+    struct history history;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        history_init(&history, seed);
+        for (unsigned round = 0; round < 6; round++) {
+            history_grow(&history, 20);
+            history_prune(&history, 20 + round * 15);
+            history_check(&history);
+        }
+        history_done(&history);
+    }
+}
+
+static void a_session_goes_on_while_checkpoints_are_removed(void **state)
+{
+    (void)state;
+    struct history history;
+    history_init(&history, 9);
+    history_commit(&history);
+    for (unsigned round = 0; round < 12; round++) {
+        history_change(&history);
+        history_prune(&history, 50);
+        history_change(&history);
+        history_commit(&history);
+        if (round % 4 == 3) {
+            blx_agent_writer_close(history.writer);
+            history_begin(&history, BLX_PASS_RESUME);
+        }
+        history_check(&history);
+    }
+    history_done(&history);
+}
+
+/* A second base in the middle: what lies before it does not get into what comes behind. */
+static void a_base_is_not_merged_with_what_lies_before(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct blx_manifest manifest;
+    struct history history;
+    history_init(&history, 3);
+    history_grow(&history, 5);
+    test_ok(blx_agent_writer_begin(history.writer, 0, BLX_PASS_FULL, &err), &err);
+    test_volume_send_all(&history.volume, history.writer, 16);
+    history_grow(&history, 5);
+    /* All but the last but one before the base, and the newest. */
+    for (size_t i = 0; i + 1 < history.count; i++)
+        if (i != 3)
+            history_forget(&history, i);
+    test_ok(test_prune(&history.test, history.timestamps, 3, &report, &err), &err);
+    test_ok(test_prune(&history.test, history.timestamps + 4, 5, &report, &err), &err);
+    assert_int_equal(report.removed, 5);
+    history_check(&history);
+    test_ok(blx_manifest_read(&history.test.store, "web1", history.timestamps[9], &manifest, &err),
+            &err);
+    assert_true(manifest.volumes[0].base);
+    assert_false(manifest.volumes[0].clearing);
+    assert_int_equal(manifest.parent, history.timestamps[3]);
+    blx_manifest_done(&manifest);
+    history_done(&history);
+}
+
+static void the_newest_checkpoint_is_not_removed(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct history history;
+    history_init(&history, 4);
+    history_grow(&history, 3);
+    assert_int_equal(test_prune(&history.test, history.timestamps, 3, &report, &err), -EINVAL);
+    assert_int_equal(report.removed, 0);
+    history_check(&history);
+    history_done(&history);
+}
+
+static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct history history;
+    history_init(&history, 5);
+    history_grow(&history, 6);
+    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], true, &err), &err);
+    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], true, &err), &err);
+    assert_int_equal(blx_pin_write(&history.test.store, "web1", 20200101000000, true, &err),
+                     -ENOENT);
+    test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
+    assert_int_equal(report.removed, 4);
+    assert_int_equal(report.pinned, 1);
+    for (size_t i = 0; i < 5; i++)
+        if (i != 2)
+            history_forget(&history, i);
+    history_check(&history);
+    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], false, &err), &err);
+    test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
+    assert_int_equal(report.removed, 1);
+    history_forget(&history, 2);
+    history_check(&history);
+    history_done(&history);
+}
+
+static void a_checkpoint_that_is_read_stays_until_it_is_not(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct blx_agent_lock lock = {.fd = -1};
+    struct history history;
+    history_init(&history, 6);
+    history_grow(&history, 8);
+    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_hold(&lock, history.timestamps[3], &err), &err);
+    test_ok(test_prune(&history.test, history.timestamps, 7, &report, &err), &err);
+    assert_int_equal(report.removed, 6);
+    assert_int_equal(report.in_use, 1);
+    for (size_t i = 0; i < 7; i++)
+        if (i != 3)
+            history_forget(&history, i);
+    history_check(&history);
+    blx_agent_lock_close(&lock);
+    test_ok(test_prune(&history.test, history.timestamps, 7, &report, &err), &err);
+    assert_int_equal(report.removed, 1);
+    history_forget(&history, 3);
+    history_check(&history);
+    history_done(&history);
+}
+
+static void a_verification_keeps_a_prune_waiting(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct blx_agent_lock lock = {.fd = -1};
+    struct history history;
+    history_init(&history, 7);
+    history_grow(&history, 3);
+    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_share(&lock, BLX_LOCK_CONTENTS, &err), &err);
+    assert_int_equal(test_prune(&history.test, history.timestamps, 2, &report, &err), -EBUSY);
+    history_check(&history);
+    blx_agent_lock_close(&lock);
+    history_done(&history);
+}
+
+static void flip(const char *path, off_t offset)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, offset), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    close(fd);
+}
+
+static void nothing_is_removed_while_a_manifest_is_damaged(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    char path[PATH_MAX];
+    struct history history;
+    history_init(&history, 8);
+    history_grow(&history, 6);
+    test_ok(blx_manifest_path(&history.test.store, "web1", history.timestamps[3], path, &err),
+            &err);
+    flip(path, 100);
+    assert_int_equal(test_prune(&history.test, history.timestamps, 2, &report, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "nothing is removed"));
+    flip(path, 100);
+    history_check(&history);
+    history_done(&history);
+}
+
+/* A disk that the agent has no more: its last state is some checkpoint's, and stays. */
+static void the_newest_checkpoint_of_each_volume_stays(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct test_store test;
+    struct test_volume a, b;
+    struct test_volume *const both[] = {&a, &b}, *const one[] = {&a};
+    blx_timestamp times[6];
+    test_store_init(&test);
+    test_volume_init(&a, "sda", HISTORY_BYTES, 1);
+    test_volume_init(&b, "sdb", HISTORY_BYTES, 2);
+    struct blx_agent_writer *writer = test_writer_open(&test, both, 2, NULL);
+    test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_FULL, &err), &err);
+    test_ok(blx_agent_writer_begin(writer, 1, BLX_PASS_FULL, &err), &err);
+    for (uint64_t i = 0; i < 3; i++) {
+        test_volume_send(&a, writer, i, i + 50);
+        test_volume_send(&b, writer, i, i + 60);
+        times[i] = test_writer_commit(writer, both, 2, 1000000000 + i);
+    }
+    blx_agent_writer_close(writer);
+    writer = test_writer_open(&test, one, 1, NULL);
+    test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_RESUME, &err), &err);
+    uint8_t *before = malloc(HISTORY_BLOCKS * TEST_BLOCK_BYTES);
+    memcpy(before, a.image, HISTORY_BLOCKS * TEST_BLOCK_BYTES);
+    for (uint64_t i = 3; i < 6; i++) {
+        test_volume_send(&a, writer, i, i + 50);
+        times[i] = test_writer_commit(writer, one, 1, 1000000000 + i);
+    }
+    blx_agent_writer_close(writer);
+    assert_int_equal(test_prune(&test, times + 2, 1, &report, &err), -EINVAL);
+    const blx_timestamp doomed[] = {times[0], times[1], times[3], times[4]};
+    test_ok(test_prune(&test, doomed, 4, &report, &err), &err);
+    assert_int_equal(report.removed, 4);
+    test_restores_to(&test, times[2], "sda", before, HISTORY_BYTES);
+    test_restores_to(&test, times[2], "sdb", b.image, HISTORY_BYTES);
+    test_restores_to(&test, times[5], "sda", a.image, HISTORY_BYTES);
+    test_no_damage(&test);
+    free(before);
+    test_volume_done(&a);
+    test_volume_done(&b);
+    test_store_done(&test);
+}
+
+/* Large frames that do not compress, each superseded as a whole. */
+static void space_of_dead_frames_is_given_back(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct history history;
+    history_init(&history, 10);
+    for (unsigned i = 0; i < 30; i++) {
+        history_noise(&history, i % 5 * 16, 16);
+        if (i % 3 == 2)
+            history_commit(&history);
+    }
+    test_ok(test_prune(&history.test, history.timestamps, history.count - 1, &report, &err), &err);
+    for (size_t i = 0; i + 1 < history.count; i++)
+        history_forget(&history, i);
+    history_check(&history);
+    struct blx_manifest manifest;
+    test_ok(blx_manifest_read(&history.test.store, "web1", history.timestamps[history.count - 1],
+                              &manifest, &err),
+            &err);
+    uint64_t used_bytes = 0;
+    for (uint32_t i = 0; i < manifest.volumes[0].segment_count; i++) {
+        char path[PATH_MAX];
+        struct stat st;
+        test_path(&history.test, path, "agents/web1/volumes/sda/%08u.seg",
+                  manifest.volumes[0].segments[i]);
+        assert_int_equal(stat(path, &st), 0);
+        used_bytes += (uint64_t)st.st_blocks * 512;
+    }
+    assert_in_range(manifest.volumes[0].stored_bytes, 5 * 16 * TEST_BLOCK_BYTES,
+                    6 * 16 * TEST_BLOCK_BYTES + 4096);
+    assert_true(used_bytes * 100 < manifest.volumes[0].stored_bytes * 115);
+    assert_true(report.freed_bytes > 20 * 16 * TEST_BLOCK_BYTES);
+    blx_manifest_done(&manifest);
+    history_done(&history);
+}
+
+static size_t damage_count(const struct test_store *test, bool *hurts)
+{
+    struct blx_error err = {0};
+    struct blx_verify_report report;
+    test_ok(blx_verify(&test->store, NULL, NULL, &report, &err), &err);
+    size_t count = report.damage_count;
+    *hurts = report.hurt_count > 0;
+    blx_verify_report_done(&report);
+    return count;
+}
+
+static void each_segment(const struct test_store *test,
+                         void (*visit)(const struct test_store *test, const char *path, off_t size))
+{
+    char dir[PATH_MAX];
+    test_path(test, dir, "agents/web1/volumes/sda");
+    DIR *entries = opendir(dir);
+    assert_non_null(entries);
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (blx_segment_number(entry->d_name) == 0)
+            continue;
+        test_path(test, path, "agents/web1/volumes/sda/%s", entry->d_name);
+        assert_int_equal(stat(path, &st), 0);
+        visit(test, path, st.st_size);
+    }
+    closedir(entries);
+}
+
+static void flip_everywhere(const struct test_store *test, const char *path, off_t size)
+{
+    for (off_t offset = 0; offset < size; offset += 83) {
+        bool hurts;
+        flip(path, offset);
+        if (damage_count(test, &hurts) == 0)
+            fail_msg("a bit that flipped in '%s' at %lld was not found", path, (long long)offset);
+        flip(path, offset);
+    }
+}
+
+static bool has_holes;
+
+static void find_holes(const struct test_store *test, const char *path, off_t size)
+{
+    (void)test;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    has_holes = has_holes || lseek(fd, 0, SEEK_HOLE) < size;
+    close(fd);
+}
+
+/* In frames, in holes, in indexes. */
+static void a_flipped_bit_is_found_after_a_prune(void **state)
+{
+    (void)state;
+    struct history history;
+    history_init(&history, 11);
+    for (uint64_t i = 0; i < 12; i++) {
+        history_noise(&history, i % 4 * 3, 3);
+        history_grow(&history, 1);
+    }
+    history_prune(&history, 70);
+    has_holes = false;
+    each_segment(&history.test, find_holes);
+    assert_true(has_holes);
+    each_segment(&history.test, flip_everywhere);
+    test_no_damage(&history.test);
+    history_done(&history);
+}
+
+static unsigned zeroed;
+
+/* Each data frame in its turn becomes zeros, which are none of the holes that nobody needs. */
+static void zero_frames(const struct test_store *test, const char *path, off_t size)
+{
+    uint8_t *content = malloc((size_t)size);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0 && content != NULL);
+    assert_int_equal(pread(fd, content, (size_t)size, 0), size);
+    for (off_t at = 32; at + (off_t)sizeof(struct blx_frame_header_disk) < size;) {
+        size_t bytes;
+        struct blx_frame frame;
+        if (blx_frame_peek(content + at, &bytes, NULL) < 0 || (off_t)bytes > size - at ||
+            blx_frame_parse(content + at, bytes, &frame, NULL) < 0) {
+            at++;
+            continue;
+        }
+        uint8_t *zeros = calloc(1, bytes);
+        bool hurts;
+        assert_int_equal(pwrite(fd, zeros, bytes, at), bytes);
+        size_t damages = damage_count(test, &hurts);
+        assert_true(damages > 0 || !hurts);
+        zeroed += hurts;
+        assert_int_equal(pwrite(fd, content + at, bytes, at), bytes);
+        free(zeros);
+        at += (off_t)bytes;
+    }
+    free(content);
+    close(fd);
+}
+
+static void zeros_that_a_checkpoint_needs_are_damage(void **state)
+{
+    (void)state;
+    struct history history;
+    history_init(&history, 12);
+    for (uint64_t i = 0; i < 12; i++) {
+        history_noise(&history, i % 4 * 3, 3);
+        history_grow(&history, 1);
+    }
+    history_prune(&history, 70);
+    zeroed = 0;
+    each_segment(&history.test, zero_frames);
+    assert_true(zeroed >= HISTORY_BLOCKS / 16);
+    test_no_damage(&history.test);
+    history_done(&history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_others_stay_bit_exact),
+        cmocka_unit_test(a_session_goes_on_while_checkpoints_are_removed),
+        cmocka_unit_test(a_base_is_not_merged_with_what_lies_before),
+        cmocka_unit_test(the_newest_checkpoint_is_not_removed),
+        cmocka_unit_test(a_pinned_checkpoint_stays_until_it_is_unpinned),
+        cmocka_unit_test(a_checkpoint_that_is_read_stays_until_it_is_not),
+        cmocka_unit_test(a_verification_keeps_a_prune_waiting),
+        cmocka_unit_test(nothing_is_removed_while_a_manifest_is_damaged),
+        cmocka_unit_test(the_newest_checkpoint_of_each_volume_stays),
+        cmocka_unit_test(space_of_dead_frames_is_given_back),
+        cmocka_unit_test(a_flipped_bit_is_found_after_a_prune),
+        cmocka_unit_test(zeros_that_a_checkpoint_needs_are_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
