@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "store/store.h"
 
 struct cli_request {
     const struct blx_config *config; /* complete: blx_config_require() has passed */
@@ -26,6 +27,15 @@ enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error
 enum blx_exit cli_rescan(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);
+
+/*
+ * Opens the data directory for a command that writes into it. Root takes on the identity of the
+ * directory's owner first, for good, so that the dispatcher can read what was written.
+ */
+int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err);
 
 /* "blxrep: <message>" to stderr, for what does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

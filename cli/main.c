@@ -41,6 +41,16 @@ static const struct command commands[] = {
     {"verify", BLX_COMMAND_VERIFY, cli_verify,
      "blxrep dispatcher verify --data-dir=DIR [--agent=ID] [--json]",
      "Rechecks every stored byte; names what is damaged and the checkpoints that it hurts."},
+    {"prune", BLX_COMMAND_PRUNE, cli_prune,
+     "blxrep dispatcher prune --data-dir=DIR [--agent=ID] [--keep-last=N] [--keep-hourly=N] "
+     "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] [--dry-run] [--json]",
+     "Removes the checkpoints that no rule keeps, and says why the others stay."},
+    {"pin", BLX_COMMAND_PIN, cli_pin,
+     "blxrep dispatcher pin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
+     "Keeps a checkpoint from ever being pruned."},
+    {"unpin", BLX_COMMAND_UNPIN, cli_unpin,
+     "blxrep dispatcher unpin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
+     "Takes a checkpoint's pin off."},
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

@@ -9,9 +9,12 @@
 #include "cli/command.h"
 #include "cli/table.h"
 #include "store/manifest.h"
+#include "store/pin.h"
 
 /* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */
 struct sink {
+    const struct blx_store *store;
+    const char *agent;
     struct blx_json *json; /* NULL: the table */
     struct cli_table *table;
     enum blx_exit status;
@@ -37,7 +40,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_close(json, '}');
 }
 
-static void print_json(struct blx_json *json, const struct blx_manifest *manifest)
+static void print_json(struct blx_json *json, const struct blx_manifest *manifest, bool pinned)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
     blx_timestamp_format(manifest->timestamp, text);
@@ -55,6 +58,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
         blx_json_null(json, "parent");
     }
     blx_json_number(json, "freeze_ms", manifest->freeze_ns / 1000000);
+    blx_json_bool(json, "pinned", pinned);
     blx_json_string(json, "note", manifest->note);
     blx_json_open(json, "volumes", '[');
     for (uint32_t i = 0; i < manifest->volume_count; i++)
@@ -73,11 +77,12 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
                            volume->base ? "full" : "incremental",
                            volume->name,
                            blx_size_format(volume->changed_bytes, changed),
-                           blx_size_format(volume->stored_bytes, stored)};
+                           blx_size_format(volume->stored_bytes, stored),
+                           ""};
     return cli_table_add(table, cells);
 }
 
-static int add_rows(struct cli_table *table, const struct blx_manifest *manifest)
+static int add_rows(struct cli_table *table, const struct blx_manifest *manifest, bool pinned)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
     char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES], count[16], consistency[32];
@@ -98,7 +103,8 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
                            blx_manifest_is_full(manifest) ? "full" : "incremental",
                            manifest->volume_count == 1 ? manifest->volumes[0].name : count,
                            blx_size_format(changed_bytes, changed),
-                           blx_size_format(stored_bytes, stored)};
+                           blx_size_format(stored_bytes, stored),
+                           pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
         rc = add_volume_row(table, &manifest->volumes[i]);
@@ -115,11 +121,15 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
         sink->status = BLX_EXIT_FAILED;
         return 0;
     }
+    bool pinned = false;
+    int rc = blx_pin_read(sink->store, sink->agent, manifest->timestamp, &pinned, err);
+    if (rc < 0)
+        return rc;
     if (sink->json != NULL) {
-        print_json(sink->json, manifest);
+        print_json(sink->json, manifest, pinned);
         return 0;
     }
-    int rc = add_rows(sink->table, manifest);
+    rc = add_rows(sink->table, manifest, pinned);
     return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoints") : 0;
 }
 
@@ -127,11 +137,12 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
                                const blx_timestamp *timestamps, size_t count)
 {
     static const char *const head[] = {"CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",
-                                       "VOLUMES",    "CHANGED",   "STORED"};
+                                       "VOLUMES",    "CHANGED",   "STORED",      "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
-    struct sink sink = {.table = &table, .status = BLX_EXIT_OK};
+    struct sink sink = {
+        .store = store, .agent = config->agent, .table = &table, .status = BLX_EXIT_OK};
     if (config->json) {
         sink.json = &json;
         blx_json_open(&json, NULL, '[');

@@ -14,6 +14,9 @@ _blxrep_options() {
     checkpoint | rescan) echo --config --agent --data-dir --help --version ;;
     status) echo --config --data-dir --json --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
+    prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
+        --keep-yearly --dry-run --json --help --version ;;
+    pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
 
@@ -31,13 +34,13 @@ _blxrep_value() {
 
 _blxrep_without_value() {
     case $1 in
-    --delta | --resume | --force | --json | --verbose | --help | --version) return 0 ;;
+    --delta | --resume | --dry-run | --force | --json | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint rescan status verify"
+    local commands="start enroll show restore checkpoint rescan status verify prune pin unpin"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

@@ -1,6 +1,6 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint rescan status verify
+set -l commands start enroll show restore checkpoint rescan status verify prune pin unpin
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -39,14 +39,21 @@ __blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a com
 __blxrep_option blxrep-dispatcher "$commands" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
-__blxrep_option "" "enroll show restore checkpoint rescan verify" -l agent -x -d "The agent"
-__blxrep_option "" restore -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show restore checkpoint rescan verify prune pin unpin" -l agent -x -d "The agent"
+__blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
 __blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Go on with the file that an interrupted restore left"
 __blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use, leave damaged parts zero"
-__blxrep_option "" "show status verify" -l json -f -d "Print JSON"
+__blxrep_option "" prune -l keep-last -x -d "Keep the N newest checkpoints"
+__blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
+__blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"
+__blxrep_option "" prune -l keep-weekly -x -d "Keep the newest one of each of the last N ISO weeks"
+__blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of the last N months"
+__blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
+__blxrep_option "" prune -l dry-run -f -d "Remove nothing, print what would be"
+__blxrep_option "" "show status verify prune" -l json -f -d "Print JSON"
 
 functions -e __blxrep_option

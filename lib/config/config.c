@@ -115,14 +115,27 @@ static int check_freeze(const struct blx_config *config, struct blx_error *err)
                          blx_duration_format(config->freeze_limit_ms, limit));
 }
 
+static int check_retention(const struct blx_config *config, struct blx_error *err)
+{
+    if (!blx_retention_is_none(&config->keep) || !blx_retention_is_none(&config->retention))
+        return 0;
+    return blx_error_set(err, -EINVAL,
+                         "no rule says what to keep, so that nothing is removed: give --keep-last, "
+                         "--keep-hourly, --keep-daily, --keep-weekly, --keep-monthly or "
+                         "--keep-yearly with a number above 0, or write  retention: "
+                         "{ keep-last: 10 }  into the configuration file");
+}
+
 int blx_config_require(enum blx_command command, const struct blx_config *config,
                        struct blx_error *err)
 {
     enum {
         AGENT = BLX_COMMAND_AGENT,
+        PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
-                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN,
-        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY | ONE_AGENT,
+                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | PIN,
+        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
+                BLX_COMMAND_PRUNE | ONE_AGENT,
     };
     const struct {
         const char *name;
@@ -134,7 +147,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
-        {"checkpoint", BLX_COMMAND_RESTORE, config->checkpoint != NULL},
+        {"checkpoint", BLX_COMMAND_RESTORE | PIN, config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
     };
@@ -142,5 +155,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
             return missing(wanted[i].name, config, err);
     }
+    if (command == BLX_COMMAND_PRUNE)
+        return check_retention(config, err);
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
 }

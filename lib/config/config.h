@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "store/retention.h"
 #include "wire/message.h"
 
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
@@ -43,6 +44,7 @@ struct blx_config {
     char *credentials;
     char *run_dir;
     struct blx_config_tls tls;
+    struct blx_retention retention; /* the file's group of that name */
     uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
     bool skip_free_space; /* on by default: what is free counts as zero */
@@ -61,6 +63,8 @@ struct blx_config {
     char *output;
     char *start;
     char *end;
+    struct blx_retention keep; /* the flags; where any is given the file's retention does not count */
+    bool dry_run;
     bool json;
     bool force;
     bool delta;
@@ -83,6 +87,9 @@ enum blx_command {
     BLX_COMMAND_STATUS = 1 << 7,
     BLX_COMMAND_VERIFY = 1 << 8,
     BLX_COMMAND_RESCAN = 1 << 9,
+    BLX_COMMAND_PRUNE = 1 << 10,
+    BLX_COMMAND_PIN = 1 << 11,
+    BLX_COMMAND_UNPIN = 1 << 12,
 };
 
 enum blx_config_result {

@@ -71,7 +71,8 @@ static const char *value_text(const struct blx_option *option, const config_sett
                               char buffer[64])
 {
     int type = config_setting_type(setting);
-    bool amount = option->kind == BLX_OPTION_DURATION || option->kind == BLX_OPTION_SIZE;
+    bool amount = option->kind == BLX_OPTION_DURATION || option->kind == BLX_OPTION_SIZE ||
+                  option->kind == BLX_OPTION_COUNT;
     if (option->kind == BLX_OPTION_BOOL)
         return type != CONFIG_TYPE_BOOL ? NULL : config_setting_get_bool(setting) ? "yes" : "no";
     if (type == CONFIG_TYPE_STRING)
@@ -95,6 +96,8 @@ static const char *wanted_type(const struct blx_option *option)
     case BLX_OPTION_DURATION:
     case BLX_OPTION_SIZE:
         return "a number, or a text with a unit,";
+    case BLX_OPTION_COUNT:
+        return "a whole number";
     case BLX_OPTION_LIST:
         return "a text or a list of texts";
     default:
@@ -204,12 +207,51 @@ static int apply_tls(const struct place *group, struct blx_config *config, struc
     return rc;
 }
 
+/* The keys are the flags of `prune`; the values are the file's own. */
+static int apply_retention_key(const struct place *place, struct blx_config *config,
+                               struct blx_error *err)
+{
+    const char *name = config_setting_name(place->setting);
+    for (unsigned rule = 0; rule < BLX_KEEP_RULES; rule++) {
+        if (strcmp(name, blx_retention_name(rule)) != 0)
+            continue;
+        struct blx_option option = *blx_option_find(name, strlen(name));
+        option.offset = offsetof(struct blx_config, retention.keep) +
+                        rule * sizeof(config->retention.keep[0]);
+        return apply_scalar(place, &option, place->setting, config, err);
+    }
+    blx_error_set(err, -EINVAL,
+                  "unknown key; 'retention' has keep-last, keep-hourly, keep-daily, keep-weekly, "
+                  "keep-monthly and keep-yearly");
+    prefix_place(place, err);
+    return -EINVAL;
+}
+
+static int apply_retention(const struct place *group, struct blx_config *config,
+                           struct blx_error *err)
+{
+    if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
+        return wrong_type(group, group->setting, "a group", "{ keep-last: 10, keep-daily: 7 }",
+                          err);
+    for (int i = 0; i < config_setting_length(group->setting); i++) {
+        struct place place = {.path = group->path,
+                              .group = "retention.",
+                              .setting = config_setting_get_elem(group->setting, (unsigned)i)};
+        int rc = apply_retention_key(&place, config, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int apply_setting(const struct place *place, struct blx_config *config,
                          struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
     if (strcmp(name, "tls") == 0)
         return apply_tls(place, config, err);
+    if (strcmp(name, "retention") == 0)
+        return apply_retention(place, config, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (option == NULL || !option->info.in_file)
         return unknown_key(place, err);

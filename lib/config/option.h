@@ -28,7 +28,10 @@ enum blx_option_kind {
     BLX_OPTION_BOOL,
     BLX_OPTION_DURATION,
     BLX_OPTION_SIZE,
+    BLX_OPTION_COUNT, /* a whole number */
 };
+
+enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */
 
 struct blx_option {
     struct blx_option_info info;
@@ -37,7 +40,7 @@ struct blx_option {
     const char *fallback;   /* the default as text; NULL: none */
     const char *example;    /* a right value as the file writes it */
     uint64_t unit_ms;       /* of a duration without a suffix */
-    uint64_t low, high;     /* bounds of a duration in ms or a size in bytes, both included */
+    uint64_t low, high;     /* bounds of a duration in ms, a size in bytes or a count, both included */
     unsigned flag_only_for; /* commands for which the file's value does not count */
 };
 

@@ -15,7 +15,9 @@ enum {
     STATUS = BLX_COMMAND_STATUS,
     VERIFY = BLX_COMMAND_VERIFY,
     RESCAN = BLX_COMMAND_RESCAN,
-    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN,
+    PRUNE = BLX_COMMAND_PRUNE,
+    PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
+    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN,
     ALL = AGENT | DISPATCHER | STORE,
 };
 
@@ -24,6 +26,13 @@ enum {
 #define MS_HOUR   (60 * MS_MINUTE)
 #define MS_YEAR   (366 * 24 * MS_HOUR)
 #define MEBIBYTE  (UINT64_C(1) << 20)
+
+#define KEEP(name, rule, help)                                                                     \
+    {.info = {name, "N", help, PRUNE, false},                                                      \
+     .kind = BLX_OPTION_COUNT,                                                                     \
+     .offset = FIELD(keep.keep[rule]),                                                             \
+     .example = "10",                                                                              \
+     .high = BLX_KEEP_MOST}
 
 static const struct blx_option options[] = {
     {.info = {"config", "FILE", "read the configuration from FILE", ALL, false},
@@ -42,14 +51,14 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_DIAL,
      .offset = FIELD(dispatcher_addr),
      .example = "\"localhost:8080\""},
-    {.info = {"agent", "ID", "the agent", ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN,
-              false},
+    {.info = {"agent", "ID", "the agent",
+              ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN | PRUNE | PIN, false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
     {.info = {"checkpoint", "TIMESTAMP",
-              "YYYYMMDDHHMMSS, YYYYMMDDHHMM where only one has that minute, or latest", RESTORE,
-              false},
+              "YYYYMMDDHHMMSS, YYYYMMDDHHMM where only one has that minute, or latest",
+              RESTORE | PIN, false},
      .kind = BLX_OPTION_CHECKPOINT,
      .offset = FIELD(checkpoint),
      .example = "\"latest\""},
@@ -180,7 +189,17 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(resume),
      .example = "true"},
-    {.info = {"json", NULL, "print JSON", SHOW | STATUS | VERIFY, false},
+    KEEP("keep-last", BLX_KEEP_LAST, "keep the N newest checkpoints"),
+    KEEP("keep-hourly", BLX_KEEP_HOURLY, "keep the newest one of each of the last N hours"),
+    KEEP("keep-daily", BLX_KEEP_DAILY, "keep the newest one of each of the last N days"),
+    KEEP("keep-weekly", BLX_KEEP_WEEKLY, "keep the newest one of each of the last N ISO weeks"),
+    KEEP("keep-monthly", BLX_KEEP_MONTHLY, "keep the newest one of each of the last N months"),
+    KEEP("keep-yearly", BLX_KEEP_YEARLY, "keep the newest one of each of the last N years"),
+    {.info = {"dry-run", NULL, "remove nothing, print what would be", PRUNE, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(dry_run),
+     .example = "true"},
+    {.info = {"json", NULL, "print JSON", SHOW | STATUS | VERIFY | PRUNE, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),
      .example = "true"},

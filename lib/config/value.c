@@ -111,6 +111,20 @@ static int set_amount(const struct blx_option *option, uint64_t *field, const ch
     return rc;
 }
 
+static int set_count(const struct blx_option *option, uint64_t *field, const char *text,
+                     struct blx_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < option->low ||
+        value > option->high)
+        return blx_error_set(err, -EINVAL, "'%.40s' is no whole number from %llu to %llu", text,
+                             (unsigned long long)option->low, (unsigned long long)option->high);
+    *field = value;
+    return 0;
+}
+
 static int check_time(const char *text, struct blx_error *err)
 {
     blx_timestamp first, last;
@@ -173,6 +187,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
     case BLX_OPTION_DURATION:
     case BLX_OPTION_SIZE:
         return set_amount(option, field, text, err);
+    case BLX_OPTION_COUNT:
+        return set_count(option, field, text, err);
     case BLX_OPTION_LIST:
         return append_text(config, text, err);
     default:

@@ -9,6 +9,7 @@
  *     volume.h    receiving: append, sync, seal
  *     manifest.h  a checkpoint's file: read, write, list, resolve
  *     restore.h   a checkpoint back into an image
+ *     retention.h which checkpoints to keep; prune.h removes the others, pin.h keeps one
  *
  * Threads: a struct blx_store is immutable once it is open.
  */

@@ -26,6 +26,17 @@ static void print_tls(struct blx_json *json, const struct blx_config_tls *tls)
     blx_json_close(json, '}');
 }
 
+static void print_retention(struct blx_json *json, const struct blx_retention *retention)
+{
+    if (blx_retention_is_none(retention))
+        return;
+    blx_json_open(json, "retention", '{');
+    for (unsigned rule = 0; rule < BLX_KEEP_RULES; rule++)
+        if (retention->keep[rule] > 0)
+            blx_json_number(json, blx_retention_name(rule), retention->keep[rule]);
+    blx_json_close(json, '}');
+}
+
 static void print_config(const struct blx_config *config)
 {
     static const char *const modes[] = {NULL, "agent", "dispatcher"};
@@ -43,6 +54,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "credentials", config->credentials);
     print_text(&json, "run-dir", config->run_dir);
     print_tls(&json, &config->tls);
+    print_retention(&json, &config->retention);
     blx_json_number(&json, "sync-freq", config->sync_freq_ms);
     print_text(&json, "compression", blx_codec_name(config->compression));
     blx_json_bool(&json, "skip-free-space", config->skip_free_space);

@@ -77,6 +77,7 @@ class Examples(unittest.TestCase):
             if option["in_file"]:
                 self.assertIn(option["name"], named)
         self.assertIn("tls", named)
+        self.assertIn("retention", named)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
 # By bit, as in config.h.
-COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan"]
+COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
+            "prune", "pin", "unpin"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 
@@ -74,7 +75,7 @@ class Options(unittest.TestCase):
 
     def test_man_page_of_the_file_lists_its_keys(self):
         listed = {k.replace("\\-", "-") for k in re.findall(r"(?m)^\\fB([a-z\\-]+)\\fR \(", read("lib/config/blxrep-config.5"))}
-        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"tls"})
+        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls"})
 
     def test_bash_offers_them(self):
         lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --"}

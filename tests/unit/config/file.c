@@ -49,6 +49,7 @@ static void every_key_of_the_file_is_read(void **state)
 {
     struct fixture *f = *state;
     WRITE(f, "device: [\"/dev/a\", \"/dev/b\"]\nlisten: \"[::1]:9000\"\ncredentials: \"/c\"\n"
+             "retention: { keep-last: 10, keep-yearly: 2 }\n"
              "run-dir: \"/r\"\ntls: { ca: \"1\", cert: \"2\", key: \"3\" }\nsync-freq: \"90s\"\n"
              "compression: \"zlib\"\nskip-free-space: true\npre-freeze: \"a \\\"b\\\"\"\n"
              "post-thaw: \"c\"\nhook-timeout: 2.5\nfreeze-budget: 0.05\nfreeze-limit: \"750ms\"\n"
@@ -63,6 +64,9 @@ static void every_key_of_the_file_is_read(void **state)
     assert_string_equal(c->tls.ca, "1");
     assert_string_equal(c->tls.cert, "2");
     assert_string_equal(c->tls.key, "3");
+    assert_int_equal(c->retention.keep[BLX_KEEP_LAST], 10);
+    assert_int_equal(c->retention.keep[BLX_KEEP_YEARLY], 2);
+    assert_int_equal(c->retention.keep[BLX_KEEP_DAILY], 0);
     assert_int_equal(c->sync_freq_ms, 90000);
     assert_int_equal(c->compression, BLX_CODEC_ZLIB);
     assert_true(c->skip_free_space);
@@ -190,6 +194,14 @@ static void values_out_of_range_are_refused(void **state)
     fixture_refused(f, start, "tls: { ca: \"1\", key: \"3\" }\n", "line 1", "key 'tls'",
                     "'cert' is missing", NULL);
     fixture_refused(f, start, "tls: { ca: \"\" }\n", "key 'tls.ca'", "empty", NULL);
+    fixture_refused(f, start, "retention: { keep-last: -1 }\n", "line 1",
+                    "key 'retention.keep-last'", "no whole number", NULL);
+    fixture_refused(f, start, "retention: { keep-daily: 2.5 }\n", "key 'retention.keep-daily'",
+                    "no whole number", NULL);
+    fixture_refused(f, start, "retention: { keep-ever: 1 }\n", "key 'retention.keep-ever'",
+                    "keep-monthly", NULL);
+    fixture_refused(f, start, "retention: 10\n", "key 'retention'", "a group is wanted", NULL);
+    fixture_refused(f, start, "keep-last: 10\n", "key 'keep-last'", "flag only", NULL);
 }
 
 static void missing_values_are_named_with_the_line_that_would_hold_them(void **state)

@@ -1,0 +1,32 @@
+#include "store/pin.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "store/manifest.h"
+
+static enum blx_exit write_pin(const struct blx_config *config, bool pinned, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    blx_timestamp timestamp;
+    int rc = cli_open_for_writing(config->data_dir, &store, err);
+    if (rc == 0)
+        rc = blx_manifest_resolve(&store, config->agent, config->checkpoint, &timestamp, err);
+    if (rc == 0)
+        rc = blx_pin_write(&store, config->agent, timestamp, pinned, err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    printf("%" PRIu64 "\n", timestamp);
+    return BLX_EXIT_OK;
+}
+
+enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err)
+{
+    return write_pin(request->config, true, err);
+}
+
+enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err)
+{
+    return write_pin(request->config, false, err);
+}

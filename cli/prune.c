@@ -1,0 +1,166 @@
+#include "store/prune.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/table.h"
+#include "store/retention.h"
+
+/* How long a verification or another prune is waited for. */
+enum { WAIT_MS = 60000, REASONS_BYTES = 128 };
+
+/* A run over all agents that are meant. */
+struct run {
+    const struct blx_config *config;
+    const struct blx_store *store;
+    struct blx_retention rules;
+    struct blx_json *json; /* NULL: a table for each agent */
+    enum blx_exit status;
+};
+
+/* "keep-last, keep-daily" */
+static const char *list_reasons(uint32_t verdict, char text[REASONS_BYTES])
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (unsigned reason = 0; reason < BLX_KEEP_REASONS && used < REASONS_BYTES; reason++)
+        if ((verdict & blx_retention_bit(reason)) != 0)
+            used += (size_t)snprintf(text + used, REASONS_BYTES - used, "%s%s",
+                                     used == 0 ? "" : ", ", blx_retention_name(reason));
+    return verdict == 0 ? "no rule keeps it" : text;
+}
+
+static int print_table(const struct blx_retention_plan *plan, const char *agent_id)
+{
+    static const char *const head[] = {"AGENT", "CHECKPOINT", "ACTION", "REASON"};
+    BLX_CLEANUP(cli_table_done)
+    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    int rc = cli_table_add(&table, head);
+    for (size_t i = 0; rc == 0 && i < plan->count; i++) {
+        char timestamp[BLX_TIMESTAMP_TEXT_BYTES], reasons[REASONS_BYTES];
+        blx_timestamp_format(plan->timestamps[i], timestamp);
+        const char *cells[] = {agent_id, timestamp, plan->verdicts[i] != 0 ? "keep" : "remove",
+                               list_reasons(plan->verdicts[i], reasons)};
+        rc = cli_table_add(&table, cells);
+    }
+    if (rc == 0 && plan->count > 0)
+        cli_table_print(&table);
+    return rc;
+}
+
+static void print_verdict(struct blx_json *json, blx_timestamp timestamp, uint32_t verdict)
+{
+    char text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, text);
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "checkpoint", text);
+    blx_json_string(json, "action", verdict != 0 ? "keep" : "remove");
+    blx_json_open(json, "reasons", '[');
+    for (unsigned reason = 0; reason < BLX_KEEP_REASONS; reason++)
+        if ((verdict & blx_retention_bit(reason)) != 0)
+            blx_json_string(json, NULL, blx_retention_name(reason));
+    blx_json_close(json, ']');
+    blx_json_close(json, '}');
+}
+
+static void print_json(struct blx_json *json, const char *agent_id,
+                       const struct blx_retention_plan *plan, const struct blx_prune_report *report)
+{
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "agent", agent_id);
+    blx_json_open(json, "checkpoints", '[');
+    for (size_t i = 0; i < plan->count; i++)
+        print_verdict(json, plan->timestamps[i], plan->verdicts[i]);
+    blx_json_close(json, ']');
+    blx_json_number(json, "removed", report->removed);
+    blx_json_number(json, "in_use", report->in_use);
+    blx_json_number(json, "freed_bytes", report->freed_bytes);
+    blx_json_close(json, '}');
+}
+
+static void note_outcome(const char *agent_id, const struct blx_prune_report *report)
+{
+    char freed[BLX_UNIT_TEXT_BYTES];
+    cli_note("%s: %zu checkpoint%s removed, %s freed", agent_id, report->removed,
+             report->removed == 1 ? "" : "s", blx_size_format(report->freed_bytes, freed));
+    if (report->in_use > 0)
+        cli_note("%s: %zu checkpoint%s stayed because restores read them; prune again later",
+                 agent_id, report->in_use, report->in_use == 1 ? "" : "s");
+    if (report->pinned > 0)
+        cli_note("%s: %zu checkpoint%s stayed because they were pinned meanwhile", agent_id,
+                 report->pinned, report->pinned == 1 ? "" : "s");
+    if (report->no_holes)
+        cli_note("%s: the filesystem cannot make holes in files, so that segments keep their size "
+                 "until nothing in them is needed",
+                 agent_id);
+}
+
+static int prune_agent(struct run *run, const char *agent_id, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
+    struct blx_prune_report report = {0};
+    int rc = blx_retention_plan_make(run->store, agent_id, &run->rules, &plan, err);
+    if (rc < 0)
+        return rc;
+    if (run->json == NULL && print_table(&plan, agent_id) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot print what is kept");
+    struct blx_prune_request request = {
+        .checkpoints = plan.doomed, .count = plan.doomed_count, .wait_ms = WAIT_MS};
+    if (!run->config->dry_run) {
+        rc = blx_prune(run->store, agent_id, &request, &report, err);
+        note_outcome(agent_id, &report);
+    }
+    if (run->json != NULL)
+        print_json(run->json, agent_id, &plan, &report);
+    return rc;
+}
+
+/* One agent's trouble does not keep the others from being pruned. */
+static void try_agent(struct run *run, const char *agent_id)
+{
+    struct blx_error err = {0};
+    if (prune_agent(run, agent_id, &err) == 0)
+        return;
+    cli_note("cannot prune the agent '%s': %s", agent_id, err.message);
+    run->status = BLX_EXIT_FAILED;
+}
+
+static int prune_all(struct run *run, struct blx_error *err)
+{
+    char **ids = NULL;
+    size_t count = 0;
+    int rc = 0;
+    if (run->config->agent == NULL)
+        rc = blx_store_list_agents(run->store, &ids, &count, err);
+    if (rc == 0 && run->json != NULL)
+        blx_json_open(run->json, NULL, '[');
+    if (rc == 0 && run->config->agent != NULL)
+        try_agent(run, run->config->agent);
+    for (size_t i = 0; i < count; i++)
+        try_agent(run, ids[i]);
+    if (rc == 0 && run->json != NULL)
+        blx_json_close(run->json, ']');
+    blx_store_free_agents(ids, count);
+    return rc;
+}
+
+enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err)
+{
+    const struct blx_config *config = request->config;
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    struct blx_json json = {.out = stdout};
+    struct run run = {.config = config,
+                      .store = &store,
+                      .rules =
+                          blx_retention_is_none(&config->keep) ? config->retention : config->keep,
+                      .json = config->json ? &json : NULL};
+    if (cli_open_for_writing(config->data_dir, &store, err) < 0 || prune_all(&run, err) < 0)
+        return BLX_EXIT_FAILED;
+    return run.status;
+}
