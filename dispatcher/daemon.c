@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/pruner.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
 #include "tls/pki.h"
@@ -81,7 +82,7 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  * cannot be freed under them.
  */
 static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
-                         struct blx_control *control)
+                         struct blx_pruner *pruner, struct blx_control *control)
 {
     uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
     uint64_t cut_ns = deadline_ns - BLX_DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
@@ -95,10 +96,12 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
         blx_registry_cut(&dispatcher->registry);
         sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
     }
-    if (control_rc == 0 && sessions_rc == 0)
+    int pruner_rc = blx_pruner_stop(pruner, deadline_ns);
+    if (control_rc == 0 && sessions_rc == 0 && pruner_rc == 0)
         return;
-    blx_log_warning("stopped while a session was still at work on the disk; nothing that was "
-                    "acknowledged is lost");
+    blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
+                    "acknowledged is lost",
+                    sessions_rc < 0 ? "session" : pruner_rc < 0 ? "prune" : "client");
     _exit(BLX_EXIT_OK);
 }
 
@@ -106,6 +109,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
                  int stop_fd, struct blx_error *err)
 {
     struct blx_scheduler scheduler;
+    struct blx_pruner pruner;
     struct blx_control *control = NULL;
 
     int rc = blx_control_start(dispatcher, &control, err);
@@ -118,10 +122,14 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         blx_control_stop(control, UINT64_MAX);
         return rc;
     }
-    log_listening(config, listen_fd);
-    rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
-    blx_log_info("stopping");
-    stop_threads(dispatcher, &scheduler, control);
+    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, &config->retention,
+                          err);
+    if (rc == 0) {
+        log_listening(config, listen_fd);
+        rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
+        blx_log_info("stopping");
+    }
+    stop_threads(dispatcher, &scheduler, &pruner, control);
     return rc;
 }
 

@@ -15,7 +15,8 @@
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
  * logs while holding it. `changed` is signalled when an entry comes, gets ready or leaves, a
- * request ends, or the registry stops; the scheduler and those who take over wait for it.
+ * request ends, or the registry stops; the scheduler, the pruner and those who take over wait for
+ * it.
  *
  * Threads: any, except where a function says "the session". Times are blx_clock_ns().
  */
@@ -47,6 +48,12 @@ enum blx_registry_ending {
 struct blx_registry_beat {
     uint64_t due_ns; /* 0: not worked out yet */
     bool skipping;   /* a beat was skipped since the last request ended */
+};
+
+/* What the pruner has done for this agent: its own fields. */
+struct blx_registry_prune {
+    blx_timestamp behind; /* the checkpoint after which it was pruned; 0: not in this session */
+    uint64_t next_ns;     /* not before */
 };
 
 struct blx_registry_waiter;
@@ -82,6 +89,7 @@ struct blx_registry_entry {
     uint64_t sent_request;          /* 0: none */
     uint64_t asked_ns;              /* of the request that is sent, otherwise of the queued one */
     struct blx_registry_beat beat;
+    struct blx_registry_prune prune;
     struct blx_registry_waiter *waiters;
 };
 

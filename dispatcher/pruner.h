@@ -1,0 +1,38 @@
+/*
+ * Retention by itself: after an agent's checkpoint, what the configuration's rules no longer keep
+ * is removed. One agent at a time, in a thread of its own, so that no session waits for it; and
+ * each agent's turns take at most one twentieth of the time, so that the disk is the sessions'. A
+ * verification of the agent puts its turn off.
+ *
+ * Threads: one of its own; start and stop are main()'s. It holds the registry's lock while it looks
+ * at the entries, not while it prunes or logs.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "dispatcher/registry.h"
+#include "dispatcher/threads.h"
+#include "store/retention.h"
+#include "store/store.h"
+
+enum { BLX_PRUNER_REST = 20 /* times as long as a turn took */, BLX_PRUNER_RETRY_MS = 60 * 1000 };
+
+struct blx_pruner {
+    struct blx_registry *registry;
+    const struct blx_store *store;
+    struct blx_retention retention;
+    atomic_bool stop;
+    struct blx_threads threads;
+};
+
+/* Does nothing where `retention` has no rule. blx_pruner_stop() may follow in any case. */
+int blx_pruner_start(struct blx_pruner *pruner, struct blx_registry *registry,
+                     const struct blx_store *store, const struct blx_retention *retention,
+                     struct blx_error *err);
+
+/* Ends it at the next whole step of its work; blx_registry_stop() must have been called. -ETIMEDOUT
+ * where it is still at work at `deadline_ns`. */
+int blx_pruner_stop(struct blx_pruner *pruner, uint64_t deadline_ns);
