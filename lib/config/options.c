@@ -28,11 +28,10 @@ enum {
 #define MEBIBYTE  (UINT64_C(1) << 20)
 
 #define KEEP(name, rule, help)                                                                     \
-    {.info = {name, "N", help, PRUNE, false},                                                      \
-     .kind = BLX_OPTION_COUNT,                                                                     \
-     .offset = FIELD(keep.keep[rule]),                                                             \
-     .example = "10",                                                                              \
-     .high = BLX_KEEP_MOST}
+    {                                                                                              \
+        .info = {name, "N", help, PRUNE, false}, .kind = BLX_OPTION_COUNT,                         \
+        .offset = FIELD(keep.keep[rule]), .example = "10", .high = BLX_KEEP_MOST                   \
+    }
 
 static const struct blx_option options[] = {
     {.info = {"config", "FILE", "read the configuration from FILE", ALL, false},

@@ -106,6 +106,18 @@ int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
     return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, checkpoint), err);
 }
 
+int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
+                         blx_timestamp checkpoint, struct blx_agent_lock *lock,
+                         struct blx_error *err)
+{
+    if (!blx_store_has_agent(store, agent_id))
+        return blx_error_set(err, -ENOENT, "unknown agent '%s'", agent_id);
+    int rc = blx_agent_lock_open(store, agent_id, lock, err);
+    if (rc == 0)
+        rc = blx_agent_lock_share(lock, BLX_LOCK_CHAINS, err);
+    return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;
+}
+
 int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,
                            struct blx_error *err)
 {

@@ -53,6 +53,12 @@ void blx_agent_lock_release(struct blx_agent_lock *lock, enum blx_lock_part part
 int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
                         struct blx_error *err);
 
+/* Opens the lock and shares the chains, and holds the checkpoint: how a reader begins. -ENOENT for
+ * an unknown agent. After an error too the lock must be closed. */
+int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
+                         blx_timestamp checkpoint, struct blx_agent_lock *lock,
+                         struct blx_error *err);
+
 /* Whether anybody else holds the checkpoint: 1, 0, or -errno. The caller has BLX_LOCK_CHAINS alone.
  */
 int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,

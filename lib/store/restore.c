@@ -408,11 +408,14 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
                       .checkpoint = checkpoint,
                       .target = target,
                       .progress = progress};
+    /* Each plan holds the checkpoint, too; this is for the time between two. */
+    BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
     uint64_t start_block = 0;
-    int rc;
-    do
+    int rc = blx_agent_lock_begin(store, agent_id, checkpoint, &lock, err);
+    bool more = rc == 0;
+    blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
+    for (; more; more = rc == 0 && start_block != 0)
         rc = restore_window(&job, &start_block, err);
-    while (rc == 0 && start_block != 0);
     if (rc == 0)
         rc = blx_restore_output_finish(&job.output, err);
     if (rc == 0 && target->written_bytes != NULL)

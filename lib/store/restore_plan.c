@@ -381,18 +381,12 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
 /* Shares the chains and holds the checkpoint. */
 static int hold(const struct descent *descent, struct blx_restore_plan *plan, struct blx_error *err)
 {
-    if (!blx_store_has_agent(descent->store, descent->agent_id))
-        return blx_error_set(err, -ENOENT, "unknown agent '%s'", descent->agent_id);
     plan->lock = malloc(sizeof(*plan->lock));
     if (plan->lock == NULL)
         return no_memory(err);
     plan->lock->fd = -1;
-    int rc = blx_agent_lock_open(descent->store, descent->agent_id, plan->lock, err);
-    if (rc == 0)
-        rc = blx_agent_lock_share(plan->lock, BLX_LOCK_CHAINS, err);
-    if (rc == 0)
-        rc = blx_agent_lock_hold(plan->lock, descent->checkpoint, err);
-    return rc;
+    return blx_agent_lock_begin(descent->store, descent->agent_id, descent->checkpoint, plan->lock,
+                                err);
 }
 
 int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,

@@ -1,0 +1,148 @@
+/* lib/store's removals: a prune, its plan, and pins. What failed is done by the next call, and what
+ * stays restores. */
+#include <string.h>
+
+#include "loop.h"
+#include "store/pin.h"
+#include "store/prune.h"
+#include "store/retention.h"
+#include "store_state.h"
+#include "sys.h"
+
+struct outputs {
+    struct store_state state;
+    struct blx_retention_plan plan;
+    struct blx_prune_report report;
+    bool pinned;
+};
+
+static void make(void *arg)
+{
+    struct outputs *out = arg;
+    memset(out, 0, sizeof(*out));
+    store_state_init(&out->state);
+}
+
+static void remove_all(void *arg)
+{
+    store_state_done(&((struct outputs *)arg)->state);
+}
+
+static int run_prune(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    struct blx_prune_request request = {.checkpoints = out->state.checkpoints, .count = 1};
+    return blx_prune(&out->state.test.store, "web1", &request, &out->report, err);
+}
+
+static void check_prune(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    blx_timestamp *all = NULL;
+    size_t count = 0;
+    if (rc < 0)
+        test_ok(run_prune(arg, &err), &err);
+    test_ok(blx_manifest_list(&out->state.test.store, "web1", 0, UINT64_MAX, &all, &count, &err),
+            &err);
+    assert_int_equal(count, 1);
+    assert_int_equal(all[0], out->state.checkpoints[1]);
+    free(all);
+    test_restores_to(&out->state.test, out->state.checkpoints[1], "vda", out->state.images[1],
+                     STATE_BYTES);
+}
+
+static int run_plan(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_retention rules = {.keep[BLX_KEEP_LAST] = 1};
+    int rc = blx_retention_plan_make(&out->state.test.store, "web1", &rules, &out->plan, err);
+    if (rc < 0)
+        blx_retention_plan_done(&out->plan);
+    return rc;
+}
+
+static void check_plan(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->plan.doomed_count, rc < 0 ? 0 : 1);
+    if (rc == 0)
+        assert_int_equal(out->plan.doomed[0], out->state.checkpoints[0]);
+    blx_retention_plan_done(&out->plan);
+}
+
+static int run_pin(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_pin_write(&out->state.test.store, "web1", out->state.checkpoints[0], true, err);
+}
+
+static int run_unpin(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_pin_write(&out->state.test.store, "web1", out->state.checkpoints[0], false, err);
+}
+
+static void make_pinned(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_pin(arg, NULL), 0);
+}
+
+static void check_pinned(void *arg, bool wanted)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    test_ok(
+        blx_pin_read(&out->state.test.store, "web1", out->state.checkpoints[0], &out->pinned, &err),
+        &err);
+    assert_int_equal(out->pinned, wanted);
+}
+
+static void check_pin(void *arg, int rc)
+{
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_pin(arg, &err), &err);
+    check_pinned(arg, true);
+}
+
+static void check_unpin(void *arg, int rc)
+{
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_unpin(arg, &err), &err);
+    check_pinned(arg, false);
+}
+
+static struct outputs outputs;
+
+static void a_prune_that_failed_is_done_by_the_next_one(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_prune, check_prune, remove_all, 0}, &outputs);
+}
+
+static void a_plan_is_whole_or_empty(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_plan, check_plan, remove_all, 0}, &outputs);
+}
+
+static void pins_are_set_and_taken_off(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_pin, check_pin, remove_all, 0}, &outputs);
+    fault_loop(&(struct fault_case){make_pinned, run_unpin, check_unpin, remove_all, 0}, &outputs);
+}
+
+int main(void)
+{
+    sys_use_fast();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_prune_that_failed_is_done_by_the_next_one),
+        cmocka_unit_test(a_plan_is_whole_or_empty),
+        cmocka_unit_test(pins_are_set_and_taken_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
