@@ -128,7 +128,7 @@ class Disk:
         """Partitions of (kind, MiB), each with its filesystem, mounted."""
         table = "label: gpt\n" + "".join(f"size={mib}MiB, type=L\n" for _kind, mib in parts)
         run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", self.path, input_text=table)
-        run("partx", "-a", self.path)
+        run("partx", "-u", self.path)  # not -a: a loop device keeps the partitions of a user who was killed
         self.partitioned = True
         return [Filesystem(self.registry, self.partition(number), kind, os.path.join(self.folder, f"{self.name}-p{number}"))
                 for number, (kind, _mib) in enumerate(parts, 1)]
