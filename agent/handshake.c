@@ -51,9 +51,16 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
     int rc = blx_conn_send(session->conn, &message, err);
     if (rc == 0)
         rc = receive(session, BLX_MESSAGE_WELCOME, &message, err);
-    if (rc == 0)
-        session->welcome = message.welcome;
-    return rc;
+    if (rc < 0)
+        return rc;
+    const struct blx_welcome *welcome = &message.welcome;
+    if (welcome->version != BLX_PROTOCOL_VERSION || welcome->features != 0)
+        return blx_error_set(err, -EPROTO,
+                             "the dispatcher answered with version %" PRIu32
+                             " and features %#" PRIx64 ", which this agent did not offer",
+                             welcome->version, welcome->features);
+    session->welcome = *welcome;
+    return 0;
 }
 
 static int announce(struct blx_session *session, const struct blx_volume *volume,
@@ -93,12 +100,14 @@ static int begin(struct blx_session *session, const struct blx_volume *volume, e
     return blx_conn_send(session->conn, &message, err);
 }
 
-/* Why the dispatcher, though it knows the stream, has not all that it acknowledged; NULL where it
- * has. */
+/* Why the dispatcher, though it knows the stream, has not all that it acknowledged, or cannot have
+ * it; NULL where it has. */
 static const char *what_it_lost(const struct blx_session *session, const struct blx_volume *volume,
                                 const struct blx_volume_state *state)
 {
     const struct blx_ledger_head *head = volume->ledger.head;
+    if (!head->stream_used)
+        return "the dispatcher knows a stream that was never begun";
     if (state->durable_seq < head->acked_seq)
         return "the dispatcher lost frames that it had acknowledged";
     if (session->welcome.last_checkpoint < head->last_checkpoint)

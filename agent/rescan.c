@@ -106,10 +106,7 @@ static int take_answer(struct rescan *rescan, struct blx_question *question,
     if (rc == 0) {
         *theirs = place->digests;
         place->request = 0;
-        if (theirs->volume != question->request.volume || theirs->count != question->mine.count ||
-            theirs->digest_bytes != question->mine.digest_bytes)
-            rc = blx_error_set(err, -EPROTO,
-                               "the dispatcher answered a digest request with other digests");
+        rc = blx_question_check(question, theirs, err);
     }
     pthread_mutex_unlock(&session->agent->lock);
     return rc;

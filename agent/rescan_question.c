@@ -75,6 +75,16 @@ bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64
     return question->request.extent_count > 0;
 }
 
+int blx_question_check(const struct blx_question *question, const struct blx_digests *theirs,
+                       struct blx_error *err)
+{
+    if (theirs->volume == question->request.volume && theirs->count == question->mine.count &&
+        theirs->digest_bytes == question->mine.digest_bytes)
+        return 0;
+    return blx_error_set(err, -EPROTO,
+                         "the dispatcher answered a digest request with other digests");
+}
+
 /* The block under the cursor, which moves on; false behind the last. */
 static bool next_block(const struct blx_digest_request *request, struct blx_question_cursor *cursor,
                        uint64_t *block, uint32_t *index)

@@ -33,6 +33,11 @@ uint32_t blx_question_piece_blocks(unsigned block_shift);
 bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64_t end_block,
                        uint64_t *cursor, struct blx_question *question);
 
+/* Whether `theirs` are digests of what was asked for: -EPROTO where they are not. Only then may the
+ * functions below see them. */
+int blx_question_check(const struct blx_question *question, const struct blx_digests *theirs,
+                       struct blx_error *err);
+
 /* Where in a question blx_question_refine() is; begins as zero. */
 struct blx_question_cursor {
     uint32_t extent;

@@ -70,10 +70,11 @@ static int unpack(struct blx_image *image, const struct blx_index_entry *entry,
     struct blx_frame frame;
     free(slot->data);
     slot->data = NULL;
+    struct blx_error cause = {0};
     int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
-                                      image->packed, &frame, err);
-    if (rc < 0)
-        return rc == -ENOMEM ? rc : -EBADMSG;
+                                      image->packed, &frame, &cause);
+    if (rc < 0) /* what cannot be read is lost as what is damaged */
+        return blx_error_set(err, rc == -ENOMEM ? rc : -EBADMSG, "%s", cause.message);
     BLX_CLEANUP_FREE uint8_t *data = malloc(frame.data_bytes + 1);
     if (data == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read what is stored");

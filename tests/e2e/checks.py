@@ -23,7 +23,7 @@ class Image:
         registry.add(self)
         self.registry = registry
         if partitions:
-            run("partx", "-a", self.device)
+            run("partx", "-u", self.device)  # not -a: a loop device keeps the partitions of a user who was killed
 
     def __str__(self):
         return f"image {self.path}"

@@ -41,14 +41,15 @@ class Filesystem:
         run("mount", *(["-o", options] if options else []), self.device, self.path)
         self.mounted = True
 
-    def umount(self):
-        """Unmounts, and waits until the last that holds the filesystem has let go: then nothing is written any more.
+    def umount(self, settled=True):
+        """Unmounts, and, if `settled`, waits until the last that holds the filesystem has let go: then nothing is written any more.
 
         An agent that is just taking a checkpoint holds it for a moment, and so does a foreign mount namespace.
         """
         wait_until(f"{self} unmounts", lambda: run("umount", self.path, check=False).returncode == 0, 20)
         self.mounted = False
-        wait_until(f"{self} is written by nobody", self._is_free, 60)
+        if settled:
+            wait_until(f"{self} is written by nobody", self._is_free, 60)
 
     def _is_free(self):
         try:
@@ -127,7 +128,7 @@ class Disk:
         """Partitions of (kind, MiB), each with its filesystem, mounted."""
         table = "label: gpt\n" + "".join(f"size={mib}MiB, type=L\n" for _kind, mib in parts)
         run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", self.path, input_text=table)
-        run("partx", "-a", self.path)
+        run("partx", "-u", self.path)  # not -a: a loop device keeps the partitions of a user who was killed
         self.partitioned = True
         return [Filesystem(self.registry, self.partition(number), kind, os.path.join(self.folder, f"{self.name}-p{number}"))
                 for number, (kind, _mib) in enumerate(parts, 1)]

@@ -5,7 +5,8 @@
 
 A round does one random mischief, lets everything come back, takes a checkpoint, restores it and a random older one, and checks
 both: filesystems clean, database sound, the records that were fsynced in order a prefix, and none missing that was fsynced
-before the checkpoint was asked for. The seed decides what is done and when; a failure prints it.
+before the checkpoint was asked for. No checkpoint vanishes that was ever shown. The seed decides what is done and when; a failure
+prints it.
 """
 
 import argparse
@@ -19,8 +20,9 @@ import time
 from case import Case
 from load import check_loaded_image, summary
 from proxy import Proxy
-from registry import REGISTRY, guard_process
-from workloads import Workload
+from registry import REGISTRY, guard_process, run
+from store_disk import StoreDisk, acknowledged_seq, tear
+from workloads import Workload, fill
 
 PARTS = [("ext4", 400), ("xfs", 400)]
 AGENT = "server1"
@@ -35,11 +37,16 @@ class Torture(Case):
         super().setUp()
         self.random = random.Random(self.seed)
         self.deeds = {}
+        self.deck = []
+        self.kills = 0
         self.checked = 0
+        self.stamps = set()
+        self.store = StoreDisk(REGISTRY, self.folder)
+        self.data_dir = os.path.join(self.store.path, "data")
 
     def test_nothing_is_lost_whatever_dies(self):
         self.disk = self.loop_disk(1024)
-        parts = self.disk.make_partitions(PARTS)
+        self.parts = parts = self.disk.make_partitions(PARTS)
         self.start_dispatcher(sync_freq="2s")
         self.proxy = Proxy(REGISTRY, self.dispatcher.port)
         self.agent = self.start_agent(AGENT, self.disk, address=self.proxy.address)
@@ -52,8 +59,7 @@ class Torture(Case):
         done = 0
         while done < self.rounds and (self.deadline is None or time.monotonic() < self.deadline):
             done += 1
-            deed = self.random.choice([self.kill_agent, self.kill_dispatcher, self.kill_both, self.cut, self.hold,
-                                       self.stop_agent_for_a_while, self.reboot])
+            deed = self.deal()
             self.deeds[deed.__name__] = self.deeds.get(deed.__name__, 0) + 1
             try:
                 time.sleep(self.random.uniform(0, 3))  # so that the mischief falls anywhere in the beat
@@ -66,23 +72,35 @@ class Torture(Case):
                   f"{len(self.records.lines())} records", flush=True)
         rows = self.show(AGENT)
         print(f"{done} rounds, seed {self.seed}, {self.deeds}; {len(rows)} checkpoints ({summary(rows)}), "
-              f"{self.checked} checked, {len(self.records.lines())} records, nothing lost")
+              f"{self.checked} checked, {self.kills} kills, {len(self.records.lines())} records, nothing lost")
+
+    def deal(self):
+        """One after the other in random order, so that a short run does many different things."""
+        if not self.deck:
+            self.deck = [self.kill_agent, self.kill_dispatcher, self.kill_both, self.cut, self.hold, self.reboot,
+                         self.stop_agent_for_a_while, self.disk_full, self.disk_fails, self.power_cut, self.copy_store]
+            self.random.shuffle(self.deck)
+        return self.deck.pop()
 
     # What is done to it.
 
+    def kill(self, daemon):
+        daemon.kill()
+        self.kills += 1
+
     def kill_agent(self):
-        self.agent.kill()
+        self.kill(self.agent)
         time.sleep(self.random.uniform(0, 1))
         self.agent.start()
 
     def kill_dispatcher(self):
-        self.dispatcher.kill()
+        self.kill(self.dispatcher)
         time.sleep(self.random.uniform(0, 1))
         self.dispatcher.start()
 
     def kill_both(self):
-        self.agent.kill()
-        self.dispatcher.kill()
+        self.kill(self.agent)
+        self.kill(self.dispatcher)
         self.dispatcher.start()
         self.agent.start()
 
@@ -105,11 +123,89 @@ class Torture(Case):
 
     def reboot(self):
         """Pins and run directory are gone, and what is written meanwhile is tracked by nobody."""
-        self.agent.kill()
+        self.kill(self.agent)
         self.disk.forget_tracking()
         shutil.rmtree(self.agent.run_dir)
         time.sleep(self.random.uniform(0, 1))
         self.agent.start()
+
+    def disk_full(self):
+        """ENOSPC at the dispatcher, at any point of what it writes."""
+        self.burst()
+        self.store.fill(self.random.randrange(2 << 20))
+        self.suffer()
+
+    def disk_fails(self):
+        """EIO from the dispatcher's disk; where the filesystem turns itself read-only it is repaired."""
+        self.burst()
+        self.store.fail(self.random.randrange(2 << 20))
+        self.suffer()
+
+    def suffer(self):
+        time.sleep(self.random.uniform(0.5, 4))
+        killed = self.random.random() < 0.3
+        if killed:
+            self.kill(self.dispatcher)
+        if self.store.relieve():
+            if not killed:
+                self.kill(self.dispatcher)
+                killed = True
+            self.store.repair()
+        if killed:
+            self.dispatcher.start()
+        self.verify(self.data_dir)
+
+    def power_cut(self):
+        """The dispatcher's machine goes down: what only its page cache held is gone. What it has acknowledged is not."""
+        self.burst()
+        time.sleep(self.random.uniform(0, 2))
+        ledger, = [name for name in os.listdir(self.agent.run_dir) if name.endswith(".ledger")]
+        acked_seq = acknowledged_seq(os.path.join(self.agent.run_dir, ledger))
+        self.dispatcher.send(signal.SIGSTOP)
+        clone = self.store.clone("cut.loop")
+        self.kill(self.dispatcher)
+        self.store.swap(clone)
+        self.tear_tail(self.data_dir, acked_seq)
+        self.verify(self.data_dir)
+        logged = len(self.agent.lines)
+        self.dispatcher.start()
+        self.dispatcher.wait_online(AGENT)
+        for line in self.agent.lines[logged:]:
+            self.assertNotRegex(line, "lost frames that it had acknowledged|older than the one it had confirmed")
+
+    def copy_store(self):
+        """A copy of what is on the disk, taken while the dispatcher writes, is a store from which everything restores."""
+        self.burst()
+        known = {str(row["checkpoint"]) for row in self.show(AGENT)}
+        clone = self.store.clone("copy.loop")
+        device = run("losetup", "--find", "--show", clone).stdout.strip()
+        point = self.path("copy")
+        os.makedirs(point, exist_ok=True)
+        run("mount", device, point)
+        try:
+            data_dir = os.path.join(point, "data")
+            self.verify(data_dir)
+            rows = {str(row["checkpoint"]): row for row in self.cli.show(AGENT, data_dir)}
+            self.assertLessEqual(known, set(rows), "a checkpoint that was shown is durable")
+            self.check_checkpoint(rows[max(rows)], data_dir)
+        finally:
+            run("umount", point)
+            run("losetup", "-d", device)
+            os.unlink(clone)
+
+    def tear_tail(self, data_dir, acked_seq):
+        folder = os.path.join(data_dir, "agents", AGENT, "volumes", self.disk.name)
+        path = os.path.join(folder, "open.seg")
+        if os.path.exists(path) and self.random.random() < 0.7:
+            print(f"open.seg: {tear(path, acked_seq, self.random)}")
+
+    def verify(self, data_dir):
+        done = self.cli.run("dispatcher", "verify", f"--data-dir={data_dir}", check=False, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def burst(self):
+        """So much to send at once that the dispatcher is busy writing for a while."""
+        fill(self.parts[self.random.randrange(len(self.parts))].path + "/burst", self.random.randint(4, 48))
 
     # What must be true afterwards.
 
@@ -118,6 +214,8 @@ class Torture(Case):
         fsynced = len(self.records.lines())
         stamp = self.take_checkpoint()
         rows = {str(row["checkpoint"]): row for row in self.show(AGENT)}
+        self.assertLessEqual(self.stamps, set(rows), "no checkpoint that was shown vanishes")
+        self.stamps = set(rows)
         held = self.check_checkpoint(rows[stamp])
         if rows[stamp]["consistency"] != "none":
             self.assertGreaterEqual(held, fsynced, f"checkpoint {stamp} lacks records fsynced before it was asked for")
@@ -133,8 +231,9 @@ class Torture(Case):
             self.assertLess(time.monotonic(), deadline, done.stderr)
             time.sleep(0.2)
 
-    def check_checkpoint(self, row):
-        image = self.restore(AGENT, row["checkpoint"], self.path(f"{row['checkpoint']}.img"))
+    def check_checkpoint(self, row, data_dir=None):
+        image = self.path(f"{row['checkpoint']}.img")
+        self.cli.restore(AGENT, data_dir or self.data_dir, row["checkpoint"], f"--output={image}")
         held = check_loaded_image(self, [image], [[(1, "ext4"), (2, "xfs")]], row, None)
         if os.path.exists(image):
             os.unlink(image)

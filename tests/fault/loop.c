@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "network.h"
 #include "sys.h"
 
 enum { MAX_TURNS = 2000 };
@@ -23,6 +24,8 @@ static const struct fault faults[] = {
     {"no memory any more", memory_arm, memory_disarm, true, true},
     {"a disk error", sys_arm, sys_disarm, false, false},
     {"disk errors from here on", sys_arm, sys_disarm, true, false},
+    {"a network error", network_arm, network_disarm, false, false},
+    {"network errors from here on", network_arm, network_disarm, true, false},
 };
 
 static int next_fd(void)

@@ -357,6 +357,109 @@ static void save_sessions(void)
     save("session", "two-requests", script.data, script.size);
 }
 
+static void say_welcome(struct bytes *script, uint64_t durable_seq, uint64_t image_bytes)
+{
+    const struct blx_message welcome = {.type = BLX_MESSAGE_WELCOME,
+                                        .welcome = {.version = 1,
+                                                    .sync_freq_ms = 60000,
+                                                    .heartbeat_ms = 10000,
+                                                    .window_bytes = 1 << 20,
+                                                    .last_checkpoint = UINT64_C(20261122203600)}};
+    say(script, &welcome);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct blx_message state = {
+            .type = BLX_MESSAGE_VOLUME_STATE,
+            .volume_state = {.volume = i, .durable_seq = durable_seq, .image_bytes = image_bytes}};
+        /* The generations of agent_session.c's volumes. */
+        if (durable_seq > 0)
+            state.volume_state.generation = (struct blx_generation){{(uint8_t)(i + 1), 2, 3, 4}};
+        say(script, &state);
+    }
+}
+
+static void say_acks(struct bytes *script, uint64_t from, uint64_t to)
+{
+    for (; from <= to; from++) {
+        const struct blx_message ack = {
+            .type = BLX_MESSAGE_ACK, .ack = {.volume = (uint32_t)(from % 2), .durable_seq = from}};
+        say(script, &ack);
+    }
+}
+
+/* What a dispatcher says to fuzz_agent_session's agent. */
+static void save_agent_sessions(void)
+{
+    const struct blx_message request = {.type = BLX_MESSAGE_CHECKPOINT_REQUEST,
+                                        .checkpoint_request = {.request = 1}};
+    const struct blx_message done = {
+        .type = BLX_MESSAGE_CHECKPOINT_DONE,
+        .checkpoint_done = {.request = 1, .timestamp = UINT64_C(20261122203700)}};
+    const struct blx_message rescan = {.type = BLX_MESSAGE_RESCAN_REQUEST,
+                                       .rescan_request = {.text = "by hand"}};
+    const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
+    const struct blx_message refusal = {.type = BLX_MESSAGE_ERROR, .error = {.text = "no"}};
+    struct blx_message digests = {.type = BLX_MESSAGE_DIGESTS,
+                                  .digests = {.request = 1, .digest_bytes = 32, .count = 2}};
+    struct bytes script = {.data = {0}, .size = 1};
+    say_welcome(&script, 0, 0);
+    say_acks(&script, 1, 3);
+    say(&script, &request);
+    say(&script, &goodbye);
+    say_welcome(&script, 3, 0);
+    say_acks(&script, 4, 6);
+    say(&script, &refusal);
+    save("agent_session", "full-pass", script.data, script.size);
+
+    script = (struct bytes){.data = {3}, .size = 1};
+    say_welcome(&script, 7, 1 << 20);
+    say_acks(&script, 8, 10);
+    say(&script, &done);
+    say(&script, &rescan);
+    say(&script, &digests);
+    digests.digests.request = 2;
+    memset(digests.digests.bytes, 5, sizeof(digests.digests.bytes));
+    say(&script, &digests);
+    say(&script, &goodbye);
+    say_welcome(&script, 9, 1 << 20);
+    save("agent_session", "resume", script.data, script.size);
+
+    script = (struct bytes){.data = {1}, .size = 1};
+    say_welcome(&script, 3, 1 << 20);
+    say_welcome(&script, 0, 1 << 20);
+    say(&script, &goodbye);
+    say_welcome(&script, 0, 1 << 20);
+    say(&script, &digests);
+    say_acks(&script, 1, 2);
+    say(&script, &goodbye);
+    say_welcome(&script, UINT64_MAX - 1, 1 << 20);
+    save("agent_session", "lost-frames", script.data, script.size);
+}
+
+/* What `blxrep` asks of fuzz_control's dispatcher. */
+static void save_control(void)
+{
+    struct blx_message checkpoint = {.type = BLX_MESSAGE_CONTROL_CHECKPOINT};
+    struct blx_message rescan = {.type = BLX_MESSAGE_CONTROL_RESCAN};
+    const struct blx_message status = {.type = BLX_MESSAGE_CONTROL_STATUS};
+    static const char *const names[] = {"web1", "web2", "nobody"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct bytes script = {0};
+        snprintf(checkpoint.control_checkpoint.agent_id, BLX_NAME_BYTES, "%s", names[i]);
+        say(&script, &checkpoint);
+        save("control", names[i], script.data, script.size);
+        script.size = 0;
+        snprintf(rescan.control_rescan.agent_id, BLX_NAME_BYTES, "%s", names[i]);
+        say(&script, &rescan);
+        say(&script, &status);
+        char name[BLX_NAME_BYTES];
+        snprintf(name, sizeof(name), "rescan-%s", names[i]);
+        save("control", name, script.data, script.size);
+    }
+    struct bytes script = {0};
+    say(&script, &status);
+    save("control", "status", script.data, script.size);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -371,5 +474,7 @@ int main(int argc, char **argv)
     save_volume_files();
     save_credentials();
     save_sessions();
+    save_agent_sessions();
+    save_control();
     return 0;
 }

@@ -1,0 +1,98 @@
+/*
+ * The dispatcher's control socket: whatever a client says, it gets whole answers of the
+ * dispatcher's own and nothing behind the last one, and leaves neither a descriptor nor somebody
+ * who waits for a checkpoint. "web1" has a live session, "web2" has none.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "dispatcher/control_private.h"
+#include "fuzz.h"
+#include "store/agent_writer.h"
+#include "store/rescan_order.h"
+#include "wire/conn.h"
+
+enum { TIMEOUT_MS = 1000, MAX_BYTES = 64 * 1024 };
+
+static struct blx_store store = {.lock_fd = -1};
+static struct blx_dispatcher dispatcher = {.store = &store, .refusals = BLX_RATE_INIT};
+static struct blx_registry_entry entry; /* of web1 */
+
+static void make_dispatcher(void)
+{
+    static const char *const agent_ids[] = {"web1", "web2"};
+    char data_dir[PATH_MAX];
+    blx_log_set_level((enum blx_log_level)0);
+    fuzz_path(data_dir, "data");
+    FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_WRITE, &store, NULL) == 0);
+    for (unsigned i = 0; i < 2; i++) {
+        struct blx_agent_writer *writer = NULL;
+        FUZZ_ASSERT(blx_agent_writer_open(&store, agent_ids[i], &writer, NULL) == 0);
+        blx_agent_writer_close(writer);
+    }
+    FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, 16) == 0);
+    entry.socket_fd = -1;
+    entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    FUZZ_ASSERT(entry.wake_fd >= 0);
+    FUZZ_ASSERT(blx_registry_connect(&dispatcher.registry, &entry, NULL) == 0);
+    FUZZ_ASSERT(blx_registry_enter(&dispatcher.registry, &entry, "web1", NULL) == 0);
+    blx_registry_ready(&dispatcher.registry, &entry, false);
+}
+
+/* The client has hung up already, so that a checkpoint is not waited for. */
+static void check_answers(int client_fd)
+{
+    struct blx_conn *conn = NULL;
+    struct blx_message message = {.type = BLX_MESSAGE_PING};
+    bool over = false;
+    int rc;
+    FUZZ_ASSERT(blx_conn_new(client_fd, NULL, TIMEOUT_MS, &conn, NULL) == 0);
+    while ((rc = blx_conn_recv(conn, TIMEOUT_MS, &message, NULL)) == 0) {
+        FUZZ_ASSERT(!over);
+        over = message.type == BLX_MESSAGE_CONTROL_DONE;
+        FUZZ_ASSERT(over || message.type == BLX_MESSAGE_CONTROL_AGENT);
+        FUZZ_ASSERT(!over || message.control_done.ok || message.control_done.text[0] != '\0');
+    }
+    FUZZ_ASSERT(rc == -EPIPE || rc == -ECONNRESET);
+    blx_conn_free(conn);
+}
+
+static void check_orders(void)
+{
+    static const char *const agent_ids[] = {"web1", "web2"};
+    char reason[BLX_TEXT_BYTES];
+    struct blx_registry_orders orders;
+    blx_registry_orders(&dispatcher.registry, &entry, &orders);
+    FUZZ_ASSERT(orders.ending == BLX_ENDING_NONE);
+    for (unsigned i = 0; i < 2; i++) {
+        int stands = blx_rescan_order_look(&store, agent_ids[i], reason, NULL);
+        FUZZ_ASSERT(stands >= 0);
+        if (stands > 0)
+            FUZZ_ASSERT(blx_rescan_order_done(&store, agent_ids[i], NULL) == 0);
+    }
+    FUZZ_ASSERT(!blx_store_has_agent(&store, "nobody"));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    int fds[2], stop_fd;
+    if (size > MAX_BYTES)
+        return 0;
+    if (store.lock_fd < 0)
+        make_dispatcher();
+    int next_fd = fuzz_next_fd();
+    FUZZ_ASSERT((stop_fd = eventfd(0, EFD_CLOEXEC)) >= 0);
+    FUZZ_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    FUZZ_ASSERT(send(fds[1], data, size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size);
+    FUZZ_ASSERT(shutdown(fds[1], SHUT_WR) == 0);
+    blx_control_serve(&dispatcher, fds[0], stop_fd);
+    check_answers(fds[1]);
+    check_orders();
+    close(stop_fd);
+    FUZZ_ASSERT(fuzz_next_fd() == next_fd);
+    return 0;
+}
