@@ -3,4 +3,6 @@
 # to the program while it lies in the build tree. A debugger wants the real paths, so Debug keeps those.
 set(BLXREP_PREFIX_MAP -ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -ffile-prefix-map=${PROJECT_BINARY_DIR}=build)
 add_compile_options("$<$<NOT:$<CONFIG:Debug>>:${BLXREP_PREFIX_MAP}>")
-set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
+if(NOT CMAKE_BUILD_TYPE STREQUAL Debug)
+    set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
+endif()

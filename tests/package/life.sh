@@ -34,7 +34,7 @@ unit_says() { sed -n "s/^$2=//p" "/usr/lib/systemd/system/blxrep-$1.service"; }
 
 start_daemon() {
     if [ "$mode" = systemd ]; then
-        systemctl enable --now "blxrep-$1"
+        systemctl enable --now "blxrep-$1" || fail "blxrep-$1 does not start"
         return
     fi
     local user command
