@@ -159,8 +159,8 @@ int blx_message_get_volume_state(const uint8_t *body, size_t body_bytes,
     state->image_bytes = blx_le64_get(disk.image_bytes);
     if (blx_generation_is_none(&state->generation) && state->durable_seq != 0)
         return bad(err, "frames of no generation cannot be durable");
-    if (state->durable_seq == UINT64_MAX)
-        return bad(err, "no frame could follow the last durable one");
+    if (state->durable_seq > INT64_MAX)
+        return bad(err, "so many frames were never sent");
     if (state->image_bytes > INT64_MAX || state->image_bytes % 512 != 0)
         return bad(err, "the image's size is no size of a disk");
     int rc = blx_field_check_reserved(disk.reserved, err);

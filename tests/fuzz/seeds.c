@@ -431,7 +431,7 @@ static void save_agent_sessions(void)
     say(&script, &digests);
     say_acks(&script, 1, 2);
     say(&script, &goodbye);
-    say_welcome(&script, UINT64_MAX - 1, 1 << 20);
+    say_welcome(&script, INT64_MAX, 1 << 20);
     save("agent_session", "lost-frames", script.data, script.size);
 }
 

@@ -412,9 +412,9 @@ static void message_without_what_it_is_about_is_refused(void **state)
     nothing.volume_state.durable_seq = 1;
     assert_int_equal(blx_message_encode(&nothing, body, sizeof(body), &length), -EINVAL);
     struct blx_message last = *example_of(BLX_MESSAGE_VOLUME_STATE);
-    last.volume_state.durable_seq = UINT64_MAX - 1;
+    last.volume_state.durable_seq = INT64_MAX;
     assert_int_equal(blx_message_encode(&last, body, sizeof(body), &length), 0);
-    last.volume_state.durable_seq = UINT64_MAX;
+    last.volume_state.durable_seq = (uint64_t)INT64_MAX + 1;
     assert_int_equal(blx_message_encode(&last, body, sizeof(body), &length), -EINVAL);
 }
 
