@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -150,9 +151,9 @@ static void use_tcp(struct fake_entry *fake)
 struct answering {
     struct blx_registry *registry;
     struct fake_entry *fake;
-    unsigned pings;
+    atomic_uint pings;
     bool silent;
-    enum blx_registry_ending ending;
+    _Atomic enum blx_registry_ending ending;
 };
 
 static void *answering_main(void *arg)
