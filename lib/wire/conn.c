@@ -41,6 +41,8 @@ struct blx_conn {
     uint8_t *buffer;
     size_t buffer_bytes;
     uint64_t last_received_ns;
+    size_t max_body_bytes;     /* see blx_conn_restrict() */
+    uint64_t recv_deadline_ns; /* likewise */
 };
 
 int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **conn,
@@ -56,6 +58,8 @@ int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **c
     made->ssl = ssl;
     made->send_timeout_ms = send_timeout_ms;
     made->last_received_ns = blx_clock_ns();
+    made->max_body_bytes = BLX_MESSAGE_MAX_BYTES;
+    made->recv_deadline_ns = BLX_WAIT_FOR_EVER;
     atomic_store(&made->last_sent_ns, made->last_received_ns);
     pthread_mutex_init(&made->send_lock, NULL);
     pthread_mutex_init(&made->ssl_lock, NULL);
@@ -268,7 +272,12 @@ static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, struct 
 {
     while (bytes > 0) {
         size_t got = 0;
-        int rc = read_wait(conn, data, bytes, blx_wait_deadline(GAP_TIMEOUT_MS), &got, err);
+        uint64_t deadline_ns = blx_wait_deadline(GAP_TIMEOUT_MS);
+        if (conn->recv_deadline_ns < deadline_ns)
+            deadline_ns = conn->recv_deadline_ns;
+        int rc = blx_clock_ns() >= conn->recv_deadline_ns
+                     ? -ETIMEDOUT
+                     : read_wait(conn, data, bytes, deadline_ns, &got, err);
         if (rc == -ETIMEDOUT)
             return blx_error_set(err, rc, "the other side stopped in the middle of a message");
         if (rc < 0)
@@ -320,6 +329,9 @@ static int recv_begun(struct blx_conn *conn, uint8_t *header, size_t got,
     int rc = read_rest(conn, header + got, BLX_MESSAGE_HEADER_BYTES - got, err);
     if (rc == 0)
         rc = blx_message_decode_header(header, &type, &body_bytes, err);
+    if (rc == 0 && body_bytes > conn->max_body_bytes)
+        rc = blx_error_set(err, -EBADMSG, "a %s message of %zu bytes is too large here",
+                           blx_message_name(type), body_bytes);
     if (rc == 0)
         rc = buffer_reserve(conn, body_bytes, err);
     if (rc == 0)
@@ -346,6 +358,12 @@ int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message
     if (rc < 0)
         conn->recv_rc = rc;
     return rc;
+}
+
+void blx_conn_restrict(struct blx_conn *conn, size_t max_body_bytes, uint64_t timeout_ms)
+{
+    conn->max_body_bytes = max_body_bytes;
+    conn->recv_deadline_ns = blx_wait_deadline(timeout_ms);
 }
 
 void blx_conn_shutdown(struct blx_conn *conn)

@@ -48,6 +48,13 @@ int blx_conn_send(struct blx_conn *conn, const struct blx_message *message, stru
 int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message *message,
                   struct blx_error *err);
 
+/*
+ * For a peer that has not said who it is: from now on a message with a larger body is -EBADMSG, and
+ * -ETIMEDOUT where one is not whole within `timeout_ms` from now, however it dribbles. Call it
+ * before the first receive.
+ */
+void blx_conn_restrict(struct blx_conn *conn, size_t max_body_bytes, uint64_t timeout_ms);
+
 /* Ends both directions; threads inside return -EPIPE. */
 void blx_conn_shutdown(struct blx_conn *conn);
 

@@ -27,7 +27,14 @@ enum {
     BLX_MESSAGE_MAX_BYTES = BLX_FRAME_MAX_BYTES + 64, /* of a body */
     BLX_MAX_VOLUMES = 64,                             /* of an agent */
     BLX_TEXT_BYTES = 256,                             /* any text in a message, with its NUL */
+
+    BLX_TOKEN_SECRET_BYTES = 20,
+    BLX_REQUEST_MAX_BYTES = 1024,     /* of a request for a certificate */
+    BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
 };
+
+/* Features: bits of HELLO and WELCOME. */
+#define BLX_FEATURE_RENEWAL (UINT64_C(1) << 8) /* RENEW is understood */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: who, which versions */
@@ -50,12 +57,18 @@ enum blx_message_type {
     BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
     BLX_MESSAGE_UNREADABLE = 19,        /* agent -> dispatcher: the next CHECKPOINT lacks these */
 
+    BLX_MESSAGE_JOIN = 32,         /* a server that joins -> dispatcher: its only message */
+    BLX_MESSAGE_CERTIFICATE = 33,  /* dispatcher -> agent: the answer to JOIN and RENEW */
+    BLX_MESSAGE_RENEW = 34,        /* agent -> dispatcher: a newer certificate, please */
+    BLX_MESSAGE_RENEW_FAILED = 35, /* dispatcher -> agent: why there is none; the session goes on */
+
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: take one of `agent` now */
     BLX_MESSAGE_CONTROL_DONE =
         65, /* dispatcher -> cli: durable, its timestamp; also ends a status list */
     BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents */
     BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher -> cli: one agent of the list */
     BLX_MESSAGE_CONTROL_RESCAN = 68, /* cli -> dispatcher: have `agent` begin a rescan */
+    BLX_MESSAGE_CONTROL_REVOKE = 72, /* cli -> dispatcher: `agent` is revoked: end its session */
 };
 
 /* What an agent is doing. */
@@ -171,6 +184,25 @@ struct blx_digests {
     uint8_t bytes[BLX_DIGESTS_MAX_BYTES];
 };
 
+/* PKCS#10 in DER form. What it is worth says tls/request.h. */
+struct blx_request_message {
+    uint32_t request_bytes; /* 1 to BLX_REQUEST_MAX_BYTES */
+    uint8_t bytes[BLX_REQUEST_MAX_BYTES];
+};
+
+struct blx_join_message {
+    uint8_t secret[BLX_TOKEN_SECRET_BYTES]; /* of the token */
+    struct blx_request_message request;
+};
+
+/* X.509 in DER form, each 1 to BLX_CERTIFICATE_MAX_BYTES. */
+struct blx_certificate_message {
+    uint32_t cert_bytes;
+    uint32_t ca_bytes;
+    uint8_t cert[BLX_CERTIFICATE_MAX_BYTES];
+    uint8_t ca[BLX_CERTIFICATE_MAX_BYTES];
+};
+
 struct blx_checkpoint_request {
     uint64_t request; /* echoed in the answer */
 };
@@ -233,6 +265,10 @@ struct blx_control_rescan {
     char agent_id[BLX_NAME_BYTES];
 };
 
+struct blx_control_revoke {
+    char agent_id[BLX_NAME_BYTES];
+};
+
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
@@ -271,8 +307,13 @@ struct blx_message {
         struct blx_checkpoint_failed checkpoint_failed;
         struct blx_status status;
         struct blx_text_message error; /* ERROR; PING, GOODBYE and CONTROL_STATUS have no body */
+        struct blx_join_message join;
+        struct blx_certificate_message certificate;
+        struct blx_request_message renew;
+        struct blx_text_message renew_failed; /* the reason */
         struct blx_control_checkpoint control_checkpoint;
         struct blx_control_rescan control_rescan;
+        struct blx_control_revoke control_revoke;
         struct blx_control_done control_done;
         struct blx_control_agent control_agent;
     };

@@ -39,6 +39,23 @@ int blx_message_get_control_rescan(const uint8_t *body, size_t body_bytes,
     return blx_field_get_name(disk.agent_id, message->control_rescan.agent_id, "agent ID", err);
 }
 
+size_t blx_message_put_control_revoke(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_control_revoke_disk disk;
+    blx_field_put_name(disk.agent_id, message->control_revoke.agent_id);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_revoke(const uint8_t *body, size_t body_bytes,
+                                   struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_revoke_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    return blx_field_get_name(disk.agent_id, message->control_revoke.agent_id, "agent ID", err);
+}
+
 size_t blx_message_put_control_status(const struct blx_message *message, uint8_t *body)
 {
     return blx_message_put_ping(message, body);

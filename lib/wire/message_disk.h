@@ -107,6 +107,24 @@ struct blx_digests_disk {
     blx_le32 reserved;
 } __attribute__((packed));
 
+/* Followed by request_bytes of the request. */
+struct blx_join_disk {
+    uint8_t secret[BLX_TOKEN_SECRET_BYTES];
+    blx_le32 request_bytes;
+} __attribute__((packed));
+
+/* Followed by the certificate and the CA's. */
+struct blx_certificate_disk {
+    blx_le32 cert_bytes;
+    blx_le32 ca_bytes;
+} __attribute__((packed));
+
+/* Followed by request_bytes of the request. */
+struct blx_renew_disk {
+    blx_le32 request_bytes;
+    blx_le32 reserved;
+} __attribute__((packed));
+
 struct blx_checkpoint_request_disk {
     blx_le64 request;
 } __attribute__((packed));
@@ -165,6 +183,10 @@ struct blx_control_rescan_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
+struct blx_control_revoke_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+} __attribute__((packed));
+
 struct blx_control_done_disk {
     blx_le32 ok;
     blx_le32 reserved;
@@ -202,6 +224,9 @@ _Static_assert(sizeof(struct blx_digest_request_disk) == 32, "DIGEST_REQUEST");
 _Static_assert(offsetof(struct blx_digest_request_disk, first_block) == 16, "DIGEST_REQUEST");
 _Static_assert(sizeof(struct blx_digests_disk) == 24, "DIGESTS");
 _Static_assert(offsetof(struct blx_digests_disk, count) == 16, "DIGESTS");
+_Static_assert(sizeof(struct blx_join_disk) == 24, "JOIN");
+_Static_assert(sizeof(struct blx_certificate_disk) == 8, "CERTIFICATE");
+_Static_assert(sizeof(struct blx_renew_disk) == 8, "RENEW");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
@@ -213,6 +238,7 @@ _Static_assert(sizeof(struct blx_status_disk) == 304, "STATUS");
 _Static_assert(sizeof(struct blx_error_disk) == BLX_TEXT_BYTES, "ERROR");
 _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKPOINT");
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
+_Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
 _Static_assert(sizeof(struct blx_control_agent_disk) == 672, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");

@@ -110,6 +110,15 @@ static const struct blx_message examples[] = {
      .control_done = {.ok = true, .timestamp = 20261122203602, .text = "taken"}},
     {.type = BLX_MESSAGE_CONTROL_STATUS},
     {.type = BLX_MESSAGE_CONTROL_RESCAN, .control_rescan = {.agent_id = "web2"}},
+    {.type = BLX_MESSAGE_CONTROL_REVOKE, .control_revoke = {.agent_id = "web3"}},
+    {.type = BLX_MESSAGE_JOIN,
+     .join = {.secret = "twenty random bytes",
+              .request = {.request_bytes = 9, .bytes = "a request"}}},
+    {.type = BLX_MESSAGE_CERTIFICATE,
+     .certificate =
+         {.cert_bytes = 13, .ca_bytes = 18, .cert = "a certificate", .ca = "and that of its CA"}},
+    {.type = BLX_MESSAGE_RENEW, .renew = {.request_bytes = 10, .bytes = "another one"}},
+    {.type = BLX_MESSAGE_RENEW_FAILED, .renew_failed = {.text = "ca.key is missing"}},
     {.type = BLX_MESSAGE_CONTROL_AGENT,
      .control_agent = {.agent_id = "web1",
                        .peer = "[2001:db8::1]:40012",
@@ -371,6 +380,19 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_DIGESTS, 20, 1, "reserved");
     refuse(BLX_MESSAGE_RESCAN_REQUEST, 3, 7, "reason");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_REVOKE, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_JOIN, 20, 0, "out of range");
+    refuse(BLX_MESSAGE_JOIN, 20, 8, "does not fit");
+    refuse(BLX_MESSAGE_JOIN, 20, 10, "does not fit");
+    refuse(BLX_MESSAGE_JOIN, 21, 4, "out of range");
+    refuse(BLX_MESSAGE_CERTIFICATE, 0, 0, "out of range");
+    refuse(BLX_MESSAGE_CERTIFICATE, 0, 14, "does not fit");
+    refuse(BLX_MESSAGE_CERTIFICATE, 4, 0, "out of range");
+    refuse(BLX_MESSAGE_CERTIFICATE, 5, 4, "out of range");
+    refuse(BLX_MESSAGE_RENEW, 0, 0, "out of range");
+    refuse(BLX_MESSAGE_RENEW, 0, 11, "does not fit");
+    refuse(BLX_MESSAGE_RENEW, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_RENEW_FAILED, 0, '\n', "reason");
     refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "does not fit");
