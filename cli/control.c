@@ -52,27 +52,50 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
     return rc;
 }
 
-static int ask_for_rescan(struct blx_conn *conn, const char *agent_id,
-                          struct blx_control_done *outcome, struct blx_error *err)
+/* Sends the question, and takes the CONTROL_DONE that answers it. */
+static int ask(struct blx_conn *conn, const struct blx_message *question,
+               struct blx_control_done *outcome, struct blx_error *err)
 {
-    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_RESCAN};
-    snprintf(message.control_rescan.agent_id, sizeof(message.control_rescan.agent_id), "%s",
-             agent_id);
-    int rc = blx_conn_send(conn, &message, err);
+    struct blx_message answer;
+    int rc = blx_conn_send(conn, question, err);
     if (rc == 0)
-        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &message, err);
+        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &answer, err);
     if (rc < 0) {
         blx_error_prefix(err, "the dispatcher does not answer");
         return rc;
     }
-    if (message.type != BLX_MESSAGE_CONTROL_DONE)
+    if (answer.type != BLX_MESSAGE_CONTROL_DONE)
         return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
-                             blx_message_name(message.type));
-    if (!message.control_done.ok)
-        return blx_error_set(err, -EIO, "no rescan of '%s': %s", agent_id,
-                             message.control_done.text);
-    *outcome = message.control_done;
+                             blx_message_name(answer.type));
+    *outcome = answer.control_done;
     return 0;
+}
+
+static int ask_for_rescan(struct blx_conn *conn, const char *agent_id,
+                          struct blx_control_done *outcome, struct blx_error *err)
+{
+    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_RESCAN};
+    struct blx_control_done done;
+    snprintf(question.control_rescan.agent_id, sizeof(question.control_rescan.agent_id), "%s",
+             agent_id);
+    int rc = ask(conn, &question, &done, err);
+    if (rc == 0 && !done.ok)
+        rc = blx_error_set(err, -EIO, "no rescan of '%s': %s", agent_id, done.text);
+    if (rc == 0)
+        *outcome = done;
+    return rc;
+}
+
+static int ask_for_expulsion(struct blx_conn *conn, const char *agent_id, struct blx_error *err)
+{
+    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_REVOKE};
+    struct blx_control_done done;
+    snprintf(question.control_revoke.agent_id, sizeof(question.control_revoke.agent_id), "%s",
+             agent_id);
+    int rc = ask(conn, &question, &done, err);
+    if (rc == 0 && !done.ok)
+        rc = blx_error_set(err, -EIO, "its session has not ended: %s", done.text);
+    return rc;
 }
 
 int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_control_done *outcome,
@@ -82,6 +105,16 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
     int rc = cli_control_connect(data_dir, &conn, err);
     if (rc == 0)
         rc = ask_for_rescan(conn, agent_id, outcome, err);
+    blx_conn_free(conn);
+    return rc;
+}
+
+int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err)
+{
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, err);
+    if (rc == 0)
+        rc = ask_for_expulsion(conn, agent_id, err);
     blx_conn_free(conn);
     return rc;
 }

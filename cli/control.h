@@ -21,3 +21,7 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
  */
 int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_control_done *outcome,
                        struct blx_error *err);
+
+/* Has the dispatcher end the session of an agent that is revoked; returns when it has ended.
+ * -ENOTCONN as above. */
+int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);

@@ -1,26 +1,98 @@
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "cli/command.h"
 #include "store/store.h"
 #include "tls/pki.h"
+#include "tls/tls.h"
+
+enum { HOST_BYTES = 256, PORT_BYTES = 8 };
+
+/* This machine as others are likely to know it. */
+static void own_host(char host[HOST_BYTES])
+{
+    const struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    if (gethostname(host, HOST_BYTES) < 0)
+        snprintf(host, HOST_BYTES, "HOST");
+    host[HOST_BYTES - 1] = '\0';
+    if (getaddrinfo(host, NULL, &hints, &list) != 0)
+        return;
+    if (list->ai_canonname != NULL && strcmp(list->ai_canonname, "localhost") != 0)
+        snprintf(host, HOST_BYTES, "%s", list->ai_canonname);
+    freeaddrinfo(list);
+}
+
+/* Where the server that joins will look for the dispatcher; true where that is a guess. */
+static bool guess_address(const struct blx_config *config, char *address, size_t bytes)
+{
+    char host[HOST_BYTES], port[PORT_BYTES];
+    if (config->dispatcher_addr != NULL) {
+        snprintf(address, bytes, "%s", config->dispatcher_addr);
+        return false;
+    }
+    if (blx_address_split(config->listen, host, port, NULL) < 0)
+        snprintf(port, sizeof(port), "%d", BLX_DEFAULT_PORT);
+    own_host(host);
+    snprintf(address, bytes, "%s:%s", host, port);
+    return true;
+}
+
+static int check_pki(const struct blx_config *config, struct blx_error *err)
+{
+    if (config->tls.ca == NULL)
+        return 0;
+    return blx_error_set(err, -EINVAL,
+                         "'%s' names the site's own certificates (tls), so that blxrep cannot sign "
+                         "one for '%s': make it where those come from",
+                         config->config_path, config->agent);
+}
+
+static int print_token(const struct blx_config *config, struct blx_error *err)
+{
+    char token[BLX_TOKEN_TEXT_BYTES], address[HOST_BYTES + PORT_BYTES];
+    int rc = blx_pki_make_token(config->data_dir, config->agent, BLX_PKI_TOKEN_SECONDS, token, err);
+    if (rc < 0)
+        return rc;
+    bool guessed = guess_address(config, address, sizeof(address));
+    printf("blxrep agent join --dispatcher-addr=%s --token=%s\n", address, token);
+    cli_note("paste this line on the server that shall be '%s': it works once, within an hour%s",
+             config->agent,
+             guessed ? "; check the address, or give --dispatcher-addr=HOST:PORT" : "");
+    return 0;
+}
+
+static int write_bundle(const struct blx_config *config, struct blx_error *err)
+{
+    char default_output[BLX_NAME_BYTES + sizeof(".pem")];
+    snprintf(default_output, sizeof(default_output), "%s.pem", config->agent);
+    const char *output = config->output != NULL ? config->output : default_output;
+    int rc = blx_pki_enroll(config->data_dir, config->agent, output, err);
+    if (rc == 0)
+        printf("%s\n", output);
+    return rc;
+}
 
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
-    char default_output[BLX_NAME_BYTES + sizeof(".pem")];
-    snprintf(default_output, sizeof(default_output), "%s.pem", config->agent);
-    const char *output = config->output != NULL ? config->output : default_output;
-
+    if (config->make_token && config->output != NULL) {
+        blx_error_set(err, -EINVAL,
+                      "--token and --output exclude each other: a token is printed, and the "
+                      "server that joins writes its own file");
+        return BLX_EXIT_USAGE;
+    }
     struct blx_store store = {.lock_fd = -1};
-    int rc = blx_store_open(config->data_dir, BLX_STORE_ENROLL, &store, err);
+    int rc = config->make_token ? check_pki(config, err) : 0;
+    if (rc == 0)
+        rc = blx_store_open(config->data_dir, BLX_STORE_ENROLL, &store, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
-    rc = blx_pki_enroll(config->data_dir, config->agent, output, err);
+    rc = config->make_token ? print_token(config, err) : write_bundle(config, err);
     blx_store_close(&store);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    printf("%s\n", output);
-    return BLX_EXIT_OK;
+    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

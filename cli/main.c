@@ -20,8 +20,16 @@ static const struct command commands[] = {
      "[--device=/dev/Y ...]",
      "Becomes blxrep-agent or blxrep-dispatcher, in the foreground. SIGTERM ends it."},
     {"enroll", BLX_COMMAND_ENROLL, cli_enroll,
-     "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--output=FILE]",
-     "Makes an agent's credentials (by default ID.pem in the current folder) and prints the path."},
+     "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--output=FILE]\n"
+     "       blxrep dispatcher enroll --agent=ID --data-dir=DIR --token "
+     "[--dispatcher-addr=HOST:PORT]",
+     "Makes an agent's credentials (by default ID.pem in the current folder) and prints the path, "
+     "or prints the line with which its server joins, once, within an hour."},
+    {"join", BLX_COMMAND_JOIN, cli_join,
+     "blxrep agent join --dispatcher-addr=HOST:PORT --token=TOKEN [--credentials=FILE] [--force]",
+     "Makes this server's key and has the dispatcher sign a certificate for it."},
+    {"revoke", BLX_COMMAND_REVOKE, cli_revoke, "blxrep dispatcher revoke --agent=ID --data-dir=DIR",
+     "Shuts an agent out at once; its checkpoints stay, and it can join again."},
     {"show", BLX_COMMAND_SHOW, cli_show,
      "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=YYYYMMDDHHMM] "
      "[--end=YYYYMMDDHHMM] [--json]",
@@ -53,7 +61,11 @@ static const struct command commands[] = {
      "Takes a checkpoint's pin off."},
 };
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+enum {
+    COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
+    BOTH_SIDES = BLX_COMMAND_START,
+    AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the rest is the dispatcher's */
+};
 
 void cli_note(const char *format, ...)
 {
@@ -67,7 +79,7 @@ void cli_note(const char *format, ...)
 
 static void print_overview(FILE *out)
 {
-    fputs("Usage: blxrep [dispatcher] COMMAND [--OPTION=VALUE ...]\n\n"
+    fputs("Usage: blxrep [dispatcher|agent] COMMAND [--OPTION=VALUE ...]\n\n"
           "Replicates the disks of Linux servers to one dispatcher and restores any checkpoint.\n\n"
           "Commands:\n",
           out);
@@ -113,10 +125,18 @@ static enum blx_exit run(const struct command *command, int argc, char **argv,
     return command->run(&request, err);
 }
 
-static const struct command *find(const char *name)
+static bool is_of(const struct command *command, const char *side)
+{
+    if (side == NULL || (command->command & BOTH_SIDES) != 0)
+        return true;
+    return ((command->command & AGENT_SIDE) != 0) == (strcmp(side, "agent") == 0);
+}
+
+/* `side` is the word before the command, which may be left out. */
+static const struct command *find(const char *name, const char *side)
 {
     for (size_t i = 0; name != NULL && i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0)
+        if (strcmp(commands[i].name, name) == 0 && is_of(&commands[i], side))
             return &commands[i];
     }
     return NULL;
@@ -125,8 +145,9 @@ static const struct command *find(const char *name)
 int main(int argc, char **argv)
 {
     struct blx_error err = {0};
-    int at = argc > 1 && strcmp(argv[1], "dispatcher") == 0 ? 2 : 1;
-    const struct command *command = find(at < argc ? argv[at] : NULL);
+    bool sided = argc > 1 && (strcmp(argv[1], "dispatcher") == 0 || strcmp(argv[1], "agent") == 0);
+    int at = sided ? 2 : 1;
+    const struct command *command = find(at < argc ? argv[at] : NULL, sided ? argv[1] : NULL);
     enum blx_exit status = command == NULL ? no_command(at < argc ? argv[at] : NULL)
                                            : run(command, argc - at, argv + at, &err);
     if (err.message[0] != '\0')

@@ -107,6 +107,17 @@ static int serve_rescan(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
+/* The revocation stands in DIR/pki already, so that it holds whether we run or not. */
+static int serve_revoke(struct client *client, const char *agent_id)
+{
+    const struct blx_control_done done = {.ok = true};
+    struct blx_error err = {0};
+    blx_log_notice("agent '%s' is revoked", agent_id);
+    if (blx_registry_expel(&client->dispatcher->registry, agent_id, &err) < 0)
+        return send_failure(client, &err);
+    return send_done(client, &done);
+}
+
 /* What is known of an agent without a session: what its newest manifest says. */
 static void describe_offline(const struct blx_store *store, const char *agent_id,
                              struct blx_control_agent *agent)
@@ -176,6 +187,8 @@ static void serve(struct client *client)
         serve_checkpoint(client, message.control_checkpoint.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_RESCAN) {
         serve_rescan(client, message.control_rescan.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_REVOKE) {
+        serve_revoke(client, message.control_revoke.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {
         serve_status(client);
     } else {

@@ -54,6 +54,8 @@ static int make_tls(const struct blx_config *config, struct blx_tls_context **tl
         files = (struct blx_tls_files){.ca = ca, .cert = cert, .key = key};
     }
     int rc = blx_tls_context_new_server(&files, tls, err);
+    if (rc == 0 && config->tls.ca == NULL)
+        rc = blx_tls_context_admit_joins(*tls, ca, err);
     if (rc < 0)
         return rc;
     int64_t days_left = blx_tls_context_days_left(*tls);
@@ -168,6 +170,8 @@ int blx_daemon_run(const struct blx_config *config, int stop_fd, struct blx_erro
     struct blx_dispatcher dispatcher = {
         .store = &store,
         .tls = tls,
+        .data_dir = config->data_dir,
+        .own_pki = config->tls.ca == NULL,
         .sync_freq_ms = config->sync_freq_ms,
         .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
         .refusals = BLX_RATE_INIT,

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/watchdog.h"
@@ -24,6 +25,7 @@ enum blx_dispatcher_hand { BLX_HAND_ACCEPT, BLX_HAND_SCHEDULER, BLX_DISPATCHER_H
 enum {
     BLX_DISPATCHER_HEARTBEAT_MS = 10 * 1000,
     BLX_DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
+    BLX_DISPATCHER_JOIN_MS = 5 * 1000,       /* for the one message of a server that joins */
     BLX_DISPATCHER_MAX_PENDING = 64,         /* connections that have not said yet who they are */
     BLX_DISPATCHER_SYNC_BYTES =
         8 * 1024 * 1024, /* received and not synced, at most, while more comes */
@@ -34,6 +36,8 @@ enum {
 struct blx_dispatcher {
     const struct blx_store *store;
     struct blx_tls_context *tls;
+    const char *data_dir; /* with pki/ below it */
+    bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     uint64_t sync_freq_ms;
     uint64_t heartbeat_ms;
     struct blx_registry registry;

@@ -165,9 +165,9 @@ static int look_for_double(struct blx_registry *registry, const struct blx_regis
     }
 }
 
-/* With the lock held: waits until no session of the agent is left. */
+/* With the lock held: ends the agent's sessions and waits until none is left. */
 static int wait_for_place(struct blx_registry *registry, const char *agent_id,
-                          struct blx_error *err)
+                          enum blx_registry_ending ending, struct blx_error *err)
 {
     uint64_t deadline_ns = ms_from_now(registry->takeover_ms);
     bool forced = false;
@@ -177,7 +177,7 @@ static int wait_for_place(struct blx_registry *registry, const char *agent_id,
         struct blx_registry_entry *other = find_live(registry, agent_id);
         if (other == NULL)
             return 0;
-        tell_to_end(other, BLX_ENDING_TAKEN_OVER);
+        tell_to_end(other, ending);
         if (blx_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) != -ETIMEDOUT)
             continue;
         if (forced)
@@ -199,13 +199,21 @@ int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry 
     pthread_mutex_lock(&registry->lock);
     int rc = look_for_double(registry, entry, agent_id, err);
     if (rc == 0)
-        rc = wait_for_place(registry, agent_id, err);
+        rc = wait_for_place(registry, agent_id, BLX_ENDING_TAKEN_OVER, err);
     if (rc == 0) {
         snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
         entry->live = true;
         registry->pending--;
         pthread_cond_broadcast(&registry->changed);
     }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+int blx_registry_expel(struct blx_registry *registry, const char *agent_id, struct blx_error *err)
+{
+    pthread_mutex_lock(&registry->lock);
+    int rc = wait_for_place(registry, agent_id, BLX_ENDING_REVOKED, err);
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }

@@ -42,6 +42,7 @@ enum blx_registry_ending {
     BLX_ENDING_NONE = 0,
     BLX_ENDING_TAKEN_OVER, /* another session of the agent is there */
     BLX_ENDING_STOPPING,   /* the dispatcher ends */
+    BLX_ENDING_REVOKED,    /* the agent's certificate is not good any more */
 };
 
 /* When the scheduler asks this agent next: the scheduler's own fields. */
@@ -195,6 +196,12 @@ int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
 /* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
  * session will look by itself; -ESHUTDOWN. */
 int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
+
+/*
+ * Ends the agent's session, if there is one, and returns when it has left the store: at the latest
+ * after twice `takeover_ms`, as in blx_registry_enter(). -EBUSY: it has not; -ESHUTDOWN.
+ */
+int blx_registry_expel(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
 
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
 bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/session_private.h"
+#include "tls/pki.h"
 
 enum { LINGER_MS = 1000 };
 
@@ -50,14 +51,25 @@ static int check_hello(const struct blx_session *session, const struct blx_messa
     return 0;
 }
 
+/* A revocation is written first; then the sessions that are entered are ended. So one that has
+ * entered and looks afterwards cannot slip through between the two. */
+static int check_revoked(const struct blx_session *session, struct blx_error *err)
+{
+    return blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
+                                 session->peer.serial, err);
+}
+
 /* Who is it? Until this is known, nothing of the store is touched. */
 static int identify(struct blx_session *session, struct blx_error *err)
 {
     int rc = blx_tls_accept(session->dispatcher->tls, blx_take_fd(&session->accepted_fd),
-                            BLX_DISPATCHER_HANDSHAKE_MS, &session->conn, session->agent_id, err);
-    if (rc == 0)
-        rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
-    return rc;
+                            BLX_DISPATCHER_HANDSHAKE_MS, &session->conn, &session->peer, err);
+    if (rc < 0 || session->peer.joins)
+        return rc;
+    memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
+    rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
+    /* Before a take-over: who is revoked must not end the session of who joined in its place. */
+    return rc < 0 ? rc : check_revoked(session, err);
 }
 
 static int greet(struct blx_session *session, struct blx_error *err)
@@ -72,6 +84,8 @@ static int greet(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
+    if (session->dispatcher->own_pki)
+        session->features = message.hello.features & BLX_FEATURE_RENEWAL;
     session->entry.volume_count = message.hello.volume_count;
     session->entry.instance = message.hello.instance;
     session->volumes = calloc(session->volume_count, sizeof(*session->volumes));
@@ -86,6 +100,9 @@ static int enter(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->live = true;
+    rc = check_revoked(session, err);
+    if (rc < 0)
+        return rc;
     rc =
         blx_agent_writer_open(session->dispatcher->store, session->agent_id, &session->writer, err);
     if (rc < 0)
@@ -101,6 +118,7 @@ static int enter(struct blx_session *session, struct blx_error *err)
         .welcome =
             {
                 .version = BLX_PROTOCOL_VERSION,
+                .features = session->features,
                 .sync_freq_ms = session->dispatcher->sync_freq_ms,
                 .heartbeat_ms = session->dispatcher->heartbeat_ms,
                 .window_bytes = BLX_DISPATCHER_WINDOW_BYTES,
@@ -140,7 +158,7 @@ static void log_end(const struct blx_session *session, int rc, const struct blx_
         blx_log(level, "agent '%s' from %s: session ended after %s, %s received: %s",
                 session->agent_id, session->entry.peer, lasted, received,
                 rc == 0 ? "the agent said goodbye" : err->message);
-    } else if (rc != -ESHUTDOWN && session->ending != BLX_ENDING_STOPPING &&
+    } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != BLX_ENDING_STOPPING &&
                blx_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
         blx_log_warning(
             "refused the connection from %s%s%s%s: %s (%u more were refused unmentioned)",
@@ -168,7 +186,7 @@ void blx_session_serve(struct blx_session *session, int rc, struct blx_error *er
     struct blx_registry *registry = &session->dispatcher->registry;
 
     if (rc == 0)
-        rc = converse(session, err);
+        rc = session->peer.joins ? blx_session_join(session, err) : converse(session, err);
     if (!session->live) {
         struct blx_registry_orders orders; /* was it cut because the dispatcher stops? */
         blx_registry_orders(registry, &session->entry, &orders);

@@ -68,16 +68,25 @@ int blx_session_order_rescan(struct blx_session *session, struct blx_error *err)
     return rc;
 }
 
+static const char *ending_text(enum blx_registry_ending ending)
+{
+    switch (ending) {
+    case BLX_ENDING_STOPPING:
+        return "the dispatcher is stopping";
+    case BLX_ENDING_REVOKED:
+        return "this agent's certificate was revoked";
+    default:
+        return "another session of this agent took over";
+    }
+}
+
 static int follow_orders(struct blx_session *session, struct blx_error *err)
 {
     struct blx_registry_orders orders;
     blx_registry_orders(&session->dispatcher->registry, &session->entry, &orders);
     if (orders.ending != BLX_ENDING_NONE) {
         session->ending = orders.ending;
-        return blx_error_set(err, -ECANCELED, "%s",
-                             orders.ending == BLX_ENDING_STOPPING
-                                 ? "the dispatcher is stopping"
-                                 : "another session of this agent took over");
+        return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
     }
     int rc = orders.rescan ? blx_session_order_rescan(session, err) : 0;
     if (rc == 0 && orders.ping)

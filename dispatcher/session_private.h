@@ -1,10 +1,12 @@
 /*
- * The session's inside, shared by its three sources:
+ * The session's inside, shared by its sources:
  *
  *     session.c             birth, greeting, end
  *     session_link.c        receiving and sending, with orders, heartbeats, the sync of what
- * arrived session_volumes.c     volumes, frames, checkpoints session_digest.c      the digests of a
- * rescan
+ *                           arrived
+ *     session_volumes.c     volumes, frames, checkpoints
+ *     session_digest.c      the digests of a rescan
+ *     session_join.c        joining, and renewal of certificates
  *
  * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
  * others may do.
@@ -41,6 +43,8 @@ struct blx_session {
     struct blx_conn *conn;
     struct blx_agent_writer *writer;
     char agent_id[BLX_NAME_BYTES]; /* by the certificate */
+    struct blx_tls_peer peer;      /* what TLS has found out */
+    uint64_t features;             /* that WELCOME has confirmed */
     uint32_t volume_count;
     uint32_t begun_count;
     struct blx_session_volume *volumes; /* owned, volume_count of them */
@@ -94,6 +98,13 @@ int blx_session_sync(struct blx_session *session, struct blx_error *err);
 
 /* Remembers what a failed call of the writer means, and returns `rc`. */
 int blx_session_store_result(struct blx_session *session, int rc);
+
+/* JOIN -> CERTIFICATE, for a peer without a certificate: all there is to its connection. */
+int blx_session_join(struct blx_session *session, struct blx_error *err);
+
+/* RENEW -> CERTIFICATE or RENEW_FAILED. */
+int blx_session_renew(struct blx_session *session, const struct blx_request_message *request,
+                      struct blx_error *err);
 
 /* VOLUME -> VOLUME_STATE for each volume. */
 int blx_session_volumes(struct blx_session *session, struct blx_error *err);

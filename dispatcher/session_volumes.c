@@ -237,6 +237,8 @@ static int handle(struct blx_session *session, const struct blx_message *message
         return fail_checkpoint(session, &message->checkpoint_failed, err);
     case BLX_MESSAGE_DIGEST_REQUEST:
         return blx_session_digest(session, &message->digest_request, err);
+    case BLX_MESSAGE_RENEW:
+        return blx_session_renew(session, &message->renew, err);
     case BLX_MESSAGE_STATUS:
         if (message->status.state != BLX_AGENT_RESCAN)
             blx_session_close_image(session);

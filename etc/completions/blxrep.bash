@@ -8,10 +8,11 @@ _blxrep_options() {
     agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
     dispatcher) echo --config --data-dir --sync-freq --listen --verbose --help --version ;;
-    enroll) echo --config --agent --data-dir --output --help --version ;;
+    enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
+    join) echo --config --credentials --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
-    checkpoint | rescan) echo --config --agent --data-dir --help --version ;;
+    checkpoint | rescan | revoke) echo --config --agent --data-dir --help --version ;;
     status) echo --config --data-dir --json --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
@@ -33,6 +34,7 @@ _blxrep_value() {
 }
 
 _blxrep_without_value() {
+    [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
     --delta | --resume | --dry-run | --force | --json | --verbose | --help | --version) return 0 ;;
     esac
@@ -40,7 +42,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint rescan status verify prune pin unpin"
+    local commands="start enroll show restore checkpoint rescan revoke status verify prune pin unpin"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then
@@ -53,13 +55,14 @@ _blxrep() {
     blxrep-dispatcher) command=dispatcher ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
         ;;
     esac
     if [[ -z $command ]]; then
-        [[ $at -eq 1 ]] && commands+=" dispatcher --help --version"
+        [[ $at -eq 1 ]] && commands+=" join dispatcher agent --help --version"
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
-    elif [[ $previous == --* ]] && ! _blxrep_without_value "$previous"; then
+    elif [[ $previous == --* ]] && ! _blxrep_without_value "$previous" "$command"; then
         mapfile -t COMPREPLY < <(_blxrep_value "$previous" "$word")
     else
         mapfile -t COMPREPLY < <(compgen -W "$(_blxrep_options "$command")" -- "$word")

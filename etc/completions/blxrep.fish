@@ -1,10 +1,11 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint rescan status verify prune pin unpin
+set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin join
+set -l of_dispatcher start enroll show restore checkpoint rescan revoke status verify prune pin unpin
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
-complete -c blxrep -n $none -a "$commands dispatcher"
+complete -c blxrep -n $none -a "$commands dispatcher agent"
 
 # blxrep-agent and blxrep-dispatcher take what `start` takes for them.
 function __blxrep_option
@@ -23,9 +24,9 @@ __blxrep_option "$both" "$commands" -l version -f -d "Print the version"
 __blxrep_option "$both" start -l verbose -f -d "Log debug lines"
 __blxrep_option "" start -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent start -l id -x -d "This agent's ID"
-__blxrep_option blxrep-agent start -l dispatcher-addr -x -d "Where the dispatcher listens"
+__blxrep_option blxrep-agent "start enroll join" -l dispatcher-addr -x -d "Where the dispatcher listens"
 __blxrep_option blxrep-agent "start restore" -l device -r -F -d "A block device"
-__blxrep_option blxrep-agent start -l credentials -r -F -d "The agent's key and certificates"
+__blxrep_option blxrep-agent "start join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
 __blxrep_option blxrep-agent start -l compression -x -a "none zlib zstd" -d "How blocks are packed"
 __blxrep_option blxrep-agent start -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
@@ -36,17 +37,19 @@ __blxrep_option blxrep-agent start -l freeze-buffer -x -d "Memory for the read i
 __blxrep_option blxrep-agent start -l pre-freeze -r -d "Command before the freeze"
 __blxrep_option blxrep-agent start -l post-thaw -r -d "Command after the thaw"
 __blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a command is killed"
-__blxrep_option blxrep-dispatcher "$commands" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
+__blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
-__blxrep_option "" "enroll show restore checkpoint rescan verify prune pin unpin" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin" -l agent -x -d "The agent"
 __blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
 __blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Go on with the file that an interrupted restore left"
-__blxrep_option "" restore -l force -f -d "Replace an existing file, write a device in use, leave damaged parts zero"
+__blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
+__blxrep_option "" join -l token -x -d "The token"
+__blxrep_option "" "restore join" -l force -f -d "Replace an existing file, write a device in use, leave damaged parts zero"
 __blxrep_option "" prune -l keep-last -x -d "Keep the N newest checkpoints"
 __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
 __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"

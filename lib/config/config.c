@@ -16,7 +16,7 @@ void blx_config_done(struct blx_config *config)
                      config->run_dir,     config->pre_freeze, config->post_thaw,
                      config->tls.ca,      config->tls.cert,   config->tls.key,
                      config->agent,       config->checkpoint, config->output,
-                     config->start,       config->end};
+                     config->start,       config->end,        config->token};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -85,9 +85,10 @@ int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_
     return 0;
 }
 
-static int missing(const char *name, const struct blx_config *config, struct blx_error *err)
+static int missing(const char *name, enum blx_command command, const struct blx_config *config,
+                   struct blx_error *err)
 {
-    const struct blx_option *option = blx_option_find(name, strlen(name));
+    const struct blx_option *option = blx_option_find_for(name, strlen(name), command);
     const struct blx_option_info *info = &option->info;
     if (!info->in_file)
         return blx_error_set(err, -EINVAL, "missing --%s: give --%s=%s (%s)", name, name,
@@ -133,7 +134,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         AGENT = BLX_COMMAND_AGENT,
         PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
-                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | PIN,
+                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | ONE_AGENT,
     };
@@ -144,7 +145,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
     } wanted[] = {
         {"mode", BLX_COMMAND_START, config->mode != BLX_MODE_NONE},
         {"id", AGENT, config->id != NULL},
-        {"dispatcher-addr", AGENT, config->dispatcher_addr != NULL},
+        {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
         {"checkpoint", BLX_COMMAND_RESTORE | PIN, config->checkpoint != NULL},
@@ -153,7 +154,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
-            return missing(wanted[i].name, config, err);
+            return missing(wanted[i].name, command, config, err);
     }
     if (command == BLX_COMMAND_PRUNE)
         return check_retention(config, err);

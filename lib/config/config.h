@@ -69,6 +69,8 @@ struct blx_config {
     bool force;
     bool delta;
     bool resume;
+    bool make_token; /* enroll --token */
+    char *token;     /* join --token=TOKEN */
 };
 
 /* Frees what it owns; an all-zero or half-filled one is fine. */
@@ -90,6 +92,8 @@ enum blx_command {
     BLX_COMMAND_PRUNE = 1 << 10,
     BLX_COMMAND_PIN = 1 << 11,
     BLX_COMMAND_UNPIN = 1 << 12,
+    BLX_COMMAND_JOIN = 1 << 13,
+    BLX_COMMAND_REVOKE = 1 << 14,
 };
 
 enum blx_config_result {

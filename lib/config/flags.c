@@ -90,7 +90,7 @@ static int apply_word(struct cursor *at, struct blx_config *config, bool *list_b
                              "unexpected argument '%.80s': options are written --name=value", word);
     const char *name = word + 2;
     size_t length = strcspn(name, "=");
-    const struct blx_option *option = blx_option_find(name, length);
+    const struct blx_option *option = blx_option_find_for(name, length, at->flags->command);
     if (option == NULL || (option->info.commands & at->flags->command) == 0) {
         char copy[81];
         snprintf(copy, sizeof(copy), "%.*s", (int)(length < 80 ? length : 80), name);

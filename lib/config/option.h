@@ -50,6 +50,10 @@ const struct blx_option *blx_option_at(size_t index);
 /* By name; NULL where there is none. `length` bytes of `name` count. */
 const struct blx_option *blx_option_find(const char *name, size_t length);
 
+/* The same; of several with that name, which never share a command, the one that `commands` take.
+ */
+const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands);
+
 /* The name among those that `commands` take (or, with `in_file`, that the file knows) nearest to
  * `name`; NULL: none is near. */
 const char *blx_option_nearest(const char *name, unsigned commands, bool in_file);

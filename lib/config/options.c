@@ -15,10 +15,12 @@ enum {
     STATUS = BLX_COMMAND_STATUS,
     VERIFY = BLX_COMMAND_VERIFY,
     RESCAN = BLX_COMMAND_RESCAN,
+    JOIN = BLX_COMMAND_JOIN,
+    REVOKE = BLX_COMMAND_REVOKE,
     PRUNE = BLX_COMMAND_PRUNE,
     PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
-    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN,
-    ALL = AGENT | DISPATCHER | STORE,
+    STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE,
+    ALL = AGENT | DISPATCHER | STORE | JOIN,
 };
 
 #define MS_SECOND UINT64_C(1000)
@@ -46,12 +48,13 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(id),
      .example = "\"agent1\""},
-    {.info = {"dispatcher-addr", "HOST:PORT", "where the dispatcher listens", AGENT, true},
+    {.info = {"dispatcher-addr", "HOST:PORT", "where the dispatcher listens", AGENT | JOIN | ENROLL,
+              true},
      .kind = BLX_OPTION_DIAL,
      .offset = FIELD(dispatcher_addr),
      .example = "\"localhost:8080\""},
     {.info = {"agent", "ID", "the agent",
-              ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN | PRUNE | PIN, false},
+              ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN | PRUNE | PIN | REVOKE, false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
@@ -89,8 +92,8 @@ static const struct blx_option options[] = {
      .offset = FIELD(listen),
      .fallback = ":8080",
      .example = "\":8080\""},
-    {.info = {"credentials", "FILE", "the agent's key and certificates, made by enroll", AGENT,
-              true},
+    {.info = {"credentials", "FILE", "the agent's key and certificates, made by join or enroll",
+              AGENT | JOIN, true},
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(credentials),
      .fallback = BLX_DEFAULT_CREDENTIALS_PATH,
@@ -171,9 +174,18 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(output),
      .example = "\"disk.img\""},
+    {.info = {"token", NULL, "print the line that has a server join, in place of a file with keys",
+              ENROLL, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(make_token),
+     .example = "true"},
+    {.info = {"token", "TOKEN", "what `blxrep dispatcher enroll --token` has printed", JOIN, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(token),
+     .example = "\"blxrep1...\""},
     {.info = {"force", NULL,
               "replace an existing file, write a device that is in use, leave damaged parts zero",
-              RESTORE, false},
+              RESTORE | JOIN, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(force),
      .example = "true"},
@@ -231,6 +243,17 @@ const struct blx_option *blx_option_find(const char *name, size_t length)
             return &options[i];
     }
     return NULL;
+}
+
+const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands)
+{
+    const struct blx_option *found = blx_option_find(name, length);
+    for (size_t i = 0; found != NULL && i < OPTION_COUNT; i++) {
+        if (strcmp(options[i].info.name, found->info.name) == 0 &&
+            (options[i].info.commands & commands) != 0)
+            return &options[i];
+    }
+    return found;
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)

@@ -140,6 +140,49 @@ int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx
     return rc;
 }
 
+int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
+                           struct blx_error *err)
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
+    char *text = number == NULL ? NULL : BN_bn2hex(number);
+    int rc = 0;
+    if (text == NULL)
+        rc = blx_error_errno(err, -ENOMEM, "cannot read a certificate");
+    else if (text[0] == '-' || strlen(text) >= BLX_SERIAL_TEXT_BYTES)
+        rc = blx_error_set(err, -EACCES, "the certificate's serial number is out of range");
+    else
+        memcpy(serial, text, strlen(text) + 1);
+    OPENSSL_free(text);
+    BN_free(number);
+    ERR_clear_error();
+    return rc;
+}
+
+static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
+{
+    int days = 0;
+    int seconds = 0;
+    ASN1_TIME_diff(&days, &seconds, from, to);
+    return (int64_t)days * 24 * HOUR_SECONDS + seconds;
+}
+
+bool blx_certificate_is_ageing(const X509 *cert)
+{
+    const ASN1_TIME *end = X509_get0_notAfter(cert);
+    return seconds_between(NULL, end) < seconds_between(X509_get0_notBefore(cert), end) / 3;
+}
+
+int blx_certificate_fingerprint(const X509 *cert, uint8_t fingerprint[BLX_FINGERPRINT_BYTES],
+                                struct blx_error *err)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned bytes = 0;
+    if (X509_digest(cert, EVP_sha256(), digest, &bytes) != 1 || bytes != BLX_FINGERPRINT_BYTES)
+        return blx_error_set(err, -EIO, "cannot digest a certificate: %s", blx_ssl_reason());
+    memcpy(fingerprint, digest, BLX_FINGERPRINT_BYTES);
+    return 0;
+}
+
 const char *blx_certificate_verdict(int verify_result)
 {
     switch (verify_result) {

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/name.h"
+#include "tls/tls.h"
+#include "tls/token.h"
 
 enum blx_certificate_kind {
     BLX_CERTIFICATE_CA,
@@ -18,6 +22,11 @@ enum blx_certificate_kind {
 enum {
     BLX_CERTIFICATE_CA_DAYS = 20 * 365 + 5,
     BLX_CERTIFICATE_DAYS = 10 * 365 + 2, /* at most: never longer than its CA */
+    /*
+     * Of an agent that renews by itself. It asks when a third is left: one that was switched off
+     * for four months still gets in, and a stolen key that nobody has noticed dies within the year.
+     */
+    BLX_CERTIFICATE_JOINED_DAYS = 365,
 };
 
 /* A new P-256 key; -EIO with OpenSSL's reason. */
@@ -34,6 +43,17 @@ int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_P
 
 /* The one common name, checked as an ID is; -EACCES where there is none or another text. */
 int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err);
+
+/* The serial number in hexadecimal; -EACCES where it is longer than the standard allows. */
+int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
+                           struct blx_error *err);
+
+/* Whether less than a third of the time for which it is valid is left. */
+bool blx_certificate_is_ageing(const X509 *cert);
+
+/* SHA-256 of the whole certificate. */
+int blx_certificate_fingerprint(const X509 *cert, uint8_t fingerprint[BLX_FINGERPRINT_BYTES],
+                                struct blx_error *err);
 
 /* What an X509_V_ERR_ number means, as the end of the sentence "the certificate ...". */
 const char *blx_certificate_verdict(int verify_result);

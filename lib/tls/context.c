@@ -12,16 +12,21 @@
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 
-/* ALPN's form: the length before the name. */
-static const unsigned char alpn[] = "\x08" BLX_TLS_ALPN;
-enum { ALPN_BYTES = sizeof(alpn) - 1 };
-_Static_assert(sizeof(BLX_TLS_ALPN) - 1 == 8, "the length in alpn[]");
+/* ALPN's form: the length before each name. A session is preferred to a join. */
+static const unsigned char alpn[] = "\x08" BLX_TLS_ALPN "\x0d" BLX_TLS_JOIN_ALPN;
+enum {
+    ALPN_SESSION_BYTES = sizeof(BLX_TLS_ALPN), /* of alpn[], those of its first name */
+    ALPN_BYTES = sizeof(alpn) - 1,
+};
+_Static_assert(sizeof(BLX_TLS_ALPN) - 1 == 0x08, "the length in alpn[]");
+_Static_assert(sizeof(BLX_TLS_JOIN_ALPN) - 1 == 0x0d, "the length in alpn[]");
 
 void blx_tls_context_free(struct blx_tls_context *context)
 {
     if (context == NULL)
         return;
     SSL_CTX_free(context->ssl);
+    X509_free(context->join_ca);
     free(context);
 }
 
@@ -42,14 +47,19 @@ static int hello_needs_alpn(SSL *ssl, int *alert, void *arg)
 static int alpn_select(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_bytes,
                        const unsigned char *offer, unsigned int offer_bytes, void *arg)
 {
-    (void)ssl;
-    (void)arg;
+    const struct blx_tls_context *context = arg;
+    unsigned known_bytes = context->join_ca == NULL ? ALPN_SESSION_BYTES : ALPN_BYTES;
     unsigned char *found = NULL;
-    if (SSL_select_next_proto(&found, chosen_bytes, alpn, ALPN_BYTES, offer, offer_bytes) !=
+    if (SSL_select_next_proto(&found, chosen_bytes, alpn, known_bytes, offer, offer_bytes) !=
         OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = found;
-    return SSL_TLSEXT_ERR_OK;
+    if (*chosen_bytes == sizeof(BLX_TLS_ALPN) - 1)
+        return SSL_TLSEXT_ERR_OK;
+    /* A join: it has no certificate, and knows nothing of the CA but its fingerprint. */
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    return SSL_add1_chain_cert(ssl, context->join_ca) == 1 ? SSL_TLSEXT_ERR_OK
+                                                           : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 static bool names(X509 *cert, const char *host)
@@ -78,8 +88,61 @@ int blx_tls_verify_dispatcher(int ok, X509_STORE_CTX *store)
     return 0;
 }
 
-static bool configure(SSL_CTX *ssl, bool server)
+static X509 *find_pinned(const struct stack_st_X509 *certs, const uint8_t *fingerprint)
 {
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        uint8_t own[BLX_FINGERPRINT_BYTES];
+        X509 *cert = sk_X509_value(certs, i);
+        if (blx_certificate_fingerprint(cert, own, NULL) == 0 &&
+            CRYPTO_memcmp(own, fingerprint, sizeof(own)) == 0)
+            return cert;
+    }
+    return NULL;
+}
+
+/* The verdict of `trusted` on a certificate; `purpose` is "ssl_server" or "ssl_client". */
+static int verify_in(X509_STORE *trusted, X509 *leaf, struct stack_st_X509 *chain,
+                     const char *purpose)
+{
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+    int verdict = X509_V_ERR_OUT_OF_MEM;
+    if (check != NULL && X509_STORE_CTX_init(check, trusted, leaf, chain) == 1 &&
+        X509_STORE_CTX_set_default(check, purpose) == 1)
+        verdict = X509_verify_cert(check) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(check);
+    X509_STORE_CTX_free(check);
+    ERR_clear_error();
+    return verdict;
+}
+
+/* The verdict on a dispatcher's certificate by one CA alone. */
+static int verify_by(X509 *ca, X509 *leaf)
+{
+    X509_STORE *trusted = X509_STORE_new();
+    int verdict = X509_V_ERR_OUT_OF_MEM;
+    if (trusted != NULL && X509_STORE_add_cert(trusted, ca) == 1)
+        verdict = verify_in(trusted, leaf, NULL, "ssl_server");
+    X509_STORE_free(trusted);
+    ERR_clear_error();
+    return verdict;
+}
+
+/* A joining client's: the CA that the dispatcher shows must be the token's, and must have signed
+ * the dispatcher's certificate; that CA makes just one. */
+static int verify_pinned(X509_STORE_CTX *store, void *arg)
+{
+    const struct blx_tls_context *context = arg;
+    X509 *leaf = X509_STORE_CTX_get0_cert(store);
+    X509 *ca = find_pinned(X509_STORE_CTX_get0_untrusted(store), context->ca_fingerprint);
+    int verdict = ca == NULL ? X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY : verify_by(ca, leaf);
+    if (verdict == X509_V_OK && !names(leaf, BLX_TLS_DISPATCHER_NAME))
+        verdict = X509_V_ERR_HOSTNAME_MISMATCH;
+    X509_STORE_CTX_set_error(store, verdict);
+    return verdict == X509_V_OK;
+}
+
+static bool configure(SSL_CTX *ssl, struct blx_tls_context *context)
+{
+    bool server = context->server;
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
@@ -88,10 +151,15 @@ static bool configure(SSL_CTX *ssl, bool server)
     if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
         return false;
-    if (!server)
-        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_BYTES) == 0;
+    if (!server && strcmp(context->alpn, BLX_TLS_ALPN) == 0)
+        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_SESSION_BYTES) == 0;
+    if (!server) {
+        SSL_CTX_set_cert_verify_callback(ssl, verify_pinned, context);
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES,
+                                       ALPN_BYTES - ALPN_SESSION_BYTES) == 0;
+    }
     SSL_CTX_set_client_hello_cb(ssl, hello_needs_alpn, NULL);
-    SSL_CTX_set_alpn_select_cb(ssl, alpn_select, NULL);
+    SSL_CTX_set_alpn_select_cb(ssl, alpn_select, context);
     return SSL_CTX_set_num_tickets(ssl, 0) == 1;
 }
 
@@ -165,20 +233,13 @@ static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *file
 {
     struct stack_st_X509 *chain = NULL;
     SSL_CTX_get0_chain_certs(ssl, &chain);
-    X509_STORE_CTX *store = X509_STORE_CTX_new();
-    if (store == NULL ||
-        X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(ssl), SSL_CTX_get0_certificate(ssl),
-                            chain) != 1 ||
-        X509_STORE_CTX_set_default(store, server ? "ssl_server" : "ssl_client") != 1) {
-        X509_STORE_CTX_free(store);
-        return no_memory(err);
-    }
-    int verdict = X509_verify_cert(store) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(store);
-    X509_STORE_CTX_free(store);
-    ERR_clear_error();
+    int verdict = verify_in(SSL_CTX_get_cert_store(ssl), SSL_CTX_get0_certificate(ssl), chain,
+                            server ? "ssl_server" : "ssl_client");
     switch (verdict) {
     case X509_V_OK:
         return 0;
+    case X509_V_ERR_OUT_OF_MEM:
+        return no_memory(err);
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
     case X509_V_ERR_INVALID_PURPOSE:
@@ -191,18 +252,30 @@ static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *file
     }
 }
 
+/* `base` says what it is for; it owns nothing yet. */
+static int context_begin(const struct blx_tls_context *base, struct blx_tls_context **context,
+                         struct blx_error *err)
+{
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = malloc(sizeof(*made));
+    if (made == NULL)
+        return no_memory(err);
+    *made = *base;
+    made->ssl = SSL_CTX_new(made->server ? TLS_server_method() : TLS_client_method());
+    if (made->ssl == NULL || !configure(made->ssl, made))
+        return no_memory(err);
+    *context = blx_take_ptr(made);
+    return 0;
+}
+
 static int context_new(const struct blx_tls_files *files, bool server,
                        struct blx_tls_context **context, struct blx_error *err)
 {
-    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = calloc(1, sizeof(*made));
-    if (made == NULL)
-        return no_memory(err);
-    made->server = server;
-    snprintf(made->cert_path, sizeof(made->cert_path), "%s", files->cert);
-    made->ssl = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-    if (made->ssl == NULL || !configure(made->ssl, server))
-        return no_memory(err);
-    int rc = load_ca(made->ssl, files->ca, err);
+    struct blx_tls_context base = {.server = server, .alpn = BLX_TLS_ALPN};
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
+    snprintf(base.cert_path, sizeof(base.cert_path), "%s", files->cert);
+    int rc = context_begin(&base, &made, err);
+    if (rc == 0)
+        rc = load_ca(made->ssl, files->ca, err);
     if (rc == 0)
         rc = load_cert(made->ssl, files->cert, err);
     if (rc == 0)
@@ -242,4 +315,28 @@ int64_t blx_tls_context_days_left(const struct blx_tls_context *context)
     const ASN1_TIME *end = X509_get0_notAfter(SSL_CTX_get0_certificate(context->ssl));
     ASN1_TIME_diff(&days, &seconds, NULL, end);
     return days;
+}
+
+bool blx_tls_context_is_ageing(const struct blx_tls_context *context)
+{
+    return blx_certificate_is_ageing(SSL_CTX_get0_certificate(context->ssl));
+}
+
+int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_path,
+                                struct blx_error *err)
+{
+    return blx_pem_read_cert(ca_path, &context->join_ca, err);
+}
+
+int blx_tls_context_new_join(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
+                             struct blx_tls_context **context, struct blx_error *err)
+{
+    struct blx_tls_context base = {.alpn = BLX_TLS_JOIN_ALPN};
+    memcpy(base.ca_fingerprint, ca_fingerprint, sizeof(base.ca_fingerprint));
+    return context_begin(&base, context, err);
+}
+
+bool blx_tls_context_trusts(const struct blx_tls_context *context, X509 *cert)
+{
+    return verify_in(SSL_CTX_get_cert_store(context->ssl), cert, NULL, "ssl_client") == X509_V_OK;
 }

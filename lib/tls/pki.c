@@ -17,31 +17,21 @@
 #include "base/name.h"
 #include "base/sys.h"
 #include "tls/certificate.h"
+#include "tls/credentials.h"
 #include "tls/pem.h"
+#include "tls/pki_private.h"
+#include "tls/revocation.h"
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 
-enum { KEY_MODE = 0600, CERT_MODE = 0644, DIR_MODE = 0700 };
+enum { CERT_MODE = 0644, DIR_MODE = 0700 };
 
-/* DIR/pki, locked. */
-struct pki {
-    char dir[PATH_MAX - 64];
-    uid_t uid; /* DIR's owner */
-    gid_t gid;
-    int lock_fd;
-};
-
-struct authority {
-    X509 *cert;
-    EVP_PKEY *key; /* NULL where ca.key is kept elsewhere */
-};
-
-static void pki_done(struct pki *pki)
+void blx_pki_close(struct blx_pki *pki)
 {
     blx_cleanup_fd(&pki->lock_fd);
 }
 
-static void authority_done(struct authority *ca)
+void blx_pki_authority_done(struct blx_pki_authority *ca)
 {
     X509_free(ca->cert);
     EVP_PKEY_free(ca->key);
@@ -49,7 +39,7 @@ static void authority_done(struct authority *ca)
 
 /* What root makes must stay usable for the daemon's user, DIR's owner. Only what root owns is given
  * away. */
-static int give_to_owner(int fd, const struct pki *pki)
+static int give_to_owner(int fd, const struct blx_pki *pki)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -61,27 +51,28 @@ static int give_to_owner(int fd, const struct pki *pki)
     return fchown(fd, pki->uid, pki->gid) < 0 ? -errno : 0;
 }
 
-static int pki_make_dir(const struct pki *pki, struct blx_error *err)
+int blx_pki_make_dir(const struct blx_pki *pki, const char *path, struct blx_error *err)
 {
-    if (blx_sys->mkdir(pki->dir, DIR_MODE) < 0 && errno != EEXIST)
-        return blx_error_errno(err, -errno, "cannot make the directory '%s'", pki->dir);
-    BLX_CLEANUP_FD int fd = blx_open(pki->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
+    if (blx_sys->mkdir(path, DIR_MODE) < 0 && errno != EEXIST)
+        return blx_error_errno(err, -errno, "cannot make the directory '%s'", path);
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
     if (fd < 0)
         return fd;
     int rc = give_to_owner(fd, pki);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot give '%s' to the owner of the data directory",
-                               pki->dir);
-    return 0;
+                               path);
+    return blx_fsync_parent(path, err);
 }
 
-static int pki_lock(struct pki *pki, struct blx_error *err)
+static int take_lock(struct blx_pki *pki, struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = blx_path_format(path, sizeof(path), err, "%s/lock", pki->dir);
     if (rc < 0)
         return rc;
-    BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, KEY_MODE, err);
+    BLX_CLEANUP_FD int fd =
+        blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, BLX_PKI_PRIVATE_MODE, err);
     if (fd < 0)
         return fd;
     rc = give_to_owner(fd, pki);
@@ -95,7 +86,7 @@ static int pki_lock(struct pki *pki, struct blx_error *err)
     return 0;
 }
 
-static int pki_init(const char *data_dir, struct pki *pki, struct blx_error *err)
+int blx_pki_lock(const char *data_dir, struct blx_pki *pki, struct blx_error *err)
 {
     struct stat st;
     if (stat(data_dir, &st) < 0)
@@ -106,12 +97,12 @@ static int pki_init(const char *data_dir, struct pki *pki, struct blx_error *err
     pki->gid = st.st_gid;
     int rc = blx_path_format(pki->dir, sizeof(pki->dir), err, "%s/pki", data_dir);
     if (rc == 0)
-        rc = pki_make_dir(pki, err);
-    return rc < 0 ? rc : pki_lock(pki, err);
+        rc = blx_pki_make_dir(pki, pki->dir, err);
+    return rc < 0 ? rc : take_lock(pki, err);
 }
 
-static int pki_path(const struct pki *pki, const char *name, char path[PATH_MAX],
-                    struct blx_error *err)
+int blx_pki_path(const struct blx_pki *pki, const char *name, char path[PATH_MAX],
+                 struct blx_error *err)
 {
     return blx_path_format(path, PATH_MAX, err, "%s/%s", pki->dir, name);
 }
@@ -126,9 +117,8 @@ static int file_exists(const char *path, bool *exists, struct blx_error *err)
     return 0;
 }
 
-/* Writes a new file at `path` and makes it durable; `pki` is NULL where it belongs to whoever
- * calls. */
-static int write_new(const char *path, BIO *content, mode_t mode, const struct pki *pki,
+/* Writes a new file at `path` and makes it durable. */
+static int write_new(const char *path, BIO *content, mode_t mode, const struct blx_pki *pki,
                      struct blx_error *err)
 {
     char *bytes = NULL;
@@ -136,7 +126,7 @@ static int write_new(const char *path, BIO *content, mode_t mode, const struct p
     BLX_CLEANUP_FD int fd = blx_open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode, err);
     if (fd < 0)
         return fd;
-    int rc = pki == NULL ? 0 : give_to_owner(fd, pki);
+    int rc = give_to_owner(fd, pki);
     if (rc == 0)
         rc = blx_pwrite_full(fd, bytes, (size_t)length, 0);
     if (rc == 0 && blx_sys->fsync(fd) < 0)
@@ -149,12 +139,12 @@ static int write_new(const char *path, BIO *content, mode_t mode, const struct p
 }
 
 /* Under the lock, so a .tmp file that lies there is one that a crash has left. */
-static int pki_write(const struct pki *pki, const char *name, BIO *content, mode_t mode,
-                     struct blx_error *err)
+int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mode_t mode,
+                  struct blx_error *err)
 {
     char path[PATH_MAX];
     char temporary[PATH_MAX];
-    int rc = pki_path(pki, name, path, err);
+    int rc = blx_pki_path(pki, name, path, err);
     if (rc == 0)
         rc = blx_path_format(temporary, sizeof(temporary), err, "%s/%s.tmp", pki->dir, name);
     if (rc < 0)
@@ -169,7 +159,7 @@ static int pki_write(const struct pki *pki, const char *name, BIO *content, mode
         blx_sys->unlink(temporary);
         return rc;
     }
-    return blx_fsync_dir(pki->dir, err);
+    return blx_fsync_parent(path, err);
 }
 
 static int no_memory(struct blx_error *err)
@@ -178,33 +168,33 @@ static int no_memory(struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot make a certificate");
 }
 
-static int pki_write_key(const struct pki *pki, const char *name, EVP_PKEY *key,
+static int pki_write_key(const struct blx_pki *pki, const char *name, EVP_PKEY *key,
                          struct blx_error *err)
 {
     /* Memory that is wiped when it is freed. */
     BLX_CLEANUP_BIO BIO *content = BIO_new(BIO_s_secmem());
     if (content == NULL || PEM_write_bio_PrivateKey(content, key, NULL, NULL, 0, NULL, NULL) != 1)
         return no_memory(err);
-    return pki_write(pki, name, content, KEY_MODE, err);
+    return blx_pki_write(pki, name, content, BLX_PKI_PRIVATE_MODE, err);
 }
 
-static int pki_write_cert(const struct pki *pki, const char *name, X509 *cert,
+static int pki_write_cert(const struct blx_pki *pki, const char *name, X509 *cert,
                           struct blx_error *err)
 {
     BLX_CLEANUP_BIO BIO *content = BIO_new(BIO_s_mem());
     if (content == NULL || PEM_write_bio_X509(content, cert) != 1)
         return no_memory(err);
-    return pki_write(pki, name, content, CERT_MODE, err);
+    return blx_pki_write(pki, name, content, CERT_MODE, err);
 }
 
 /* Loads the key, or makes it where neither it nor its certificate exists. Leaves NULL where only
  * the certificate does. */
-static int pki_key(const struct pki *pki, const char *name, bool have_cert, EVP_PKEY **key,
+static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, EVP_PKEY **key,
                    struct blx_error *err)
 {
     char path[PATH_MAX];
     bool exists = false;
-    int rc = pki_path(pki, name, path, err);
+    int rc = blx_pki_path(pki, name, path, err);
     if (rc == 0)
         rc = file_exists(path, &exists, err);
     if (rc < 0)
@@ -222,7 +212,8 @@ static int pki_key(const struct pki *pki, const char *name, bool have_cert, EVP_
     return rc;
 }
 
-static int authority_make_cert(const struct pki *pki, struct authority *ca, struct blx_error *err)
+static int authority_make_cert(const struct blx_pki *pki, struct blx_pki_authority *ca,
+                               struct blx_error *err)
 {
     unsigned char random[4];
     char name[32];
@@ -236,11 +227,12 @@ static int authority_make_cert(const struct pki *pki, struct authority *ca, stru
     return rc < 0 ? rc : pki_write_cert(pki, "ca.pem", ca->cert, err);
 }
 
-static int authority_load(const struct pki *pki, struct authority *ca, struct blx_error *err)
+static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *ca,
+                          struct blx_error *err)
 {
     char path[PATH_MAX];
     bool have_cert = false;
-    int rc = pki_path(pki, "ca.pem", path, err);
+    int rc = blx_pki_path(pki, "ca.pem", path, err);
     if (rc == 0)
         rc = file_exists(path, &have_cert, err);
     if (rc == 0)
@@ -258,8 +250,8 @@ static int authority_load(const struct pki *pki, struct authority *ca, struct bl
     return rc;
 }
 
-static int authority_need_key(const struct pki *pki, const struct authority *ca,
-                              struct blx_error *err)
+int blx_pki_need_key(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                     struct blx_error *err)
 {
     if (ca->key != NULL)
         return 0;
@@ -269,9 +261,10 @@ static int authority_need_key(const struct pki *pki, const struct authority *ca,
                          pki->dir);
 }
 
-static int dispatcher_make(const struct pki *pki, const struct authority *ca, struct blx_error *err)
+static int dispatcher_make(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                           struct blx_error *err)
 {
-    int rc = authority_need_key(pki, ca, err);
+    int rc = blx_pki_need_key(pki, ca, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
@@ -285,12 +278,12 @@ static int dispatcher_make(const struct pki *pki, const struct authority *ca, st
     return rc;
 }
 
-static int dispatcher_ensure(const struct pki *pki, const struct authority *ca,
+static int dispatcher_ensure(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                              struct blx_error *err)
 {
     char path[PATH_MAX];
     bool exists = false;
-    int rc = pki_path(pki, "dispatcher.pem", path, err);
+    int rc = blx_pki_path(pki, "dispatcher.pem", path, err);
     if (rc == 0)
         rc = file_exists(path, &exists, err);
     if (rc < 0 || exists)
@@ -299,10 +292,10 @@ static int dispatcher_ensure(const struct pki *pki, const struct authority *ca,
 }
 
 /* Opens and locks DIR/pki and completes it. */
-static int pki_open(const char *data_dir, struct pki *pki, struct authority *ca,
-                    struct blx_error *err)
+int blx_pki_open(const char *data_dir, struct blx_pki *pki, struct blx_pki_authority *ca,
+                 struct blx_error *err)
 {
-    int rc = pki_init(data_dir, pki, err);
+    int rc = blx_pki_lock(data_dir, pki, err);
     if (rc == 0)
         rc = authority_load(pki, ca, err);
     if (rc == 0)
@@ -312,95 +305,62 @@ static int pki_open(const char *data_dir, struct pki *pki, struct authority *ca,
 
 int blx_pki_ensure(const char *data_dir, struct blx_error *err)
 {
-    struct pki pki = {.lock_fd = -1};
-    struct authority ca = {NULL, NULL};
-    int rc = pki_open(data_dir, &pki, &ca, err);
-    authority_done(&ca);
-    pki_done(&pki);
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {NULL, NULL};
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
     return rc;
 }
 
-static int output_taken(const char *path, struct blx_error *err)
-{
-    return blx_error_set(
-        err, -EEXIST, "'%s' exists and is not replaced: remove it, or name another --output", path);
-}
-
-static int rename_noreplace(const char *from, const char *to)
-{
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -errno;
-    /* A filesystem without that flag. */
-    if (link(from, to) < 0)
-        return -errno;
-    return blx_sys->unlink(from) < 0 ? -errno : 0;
-}
-
-/* The temporary name is random: the folder is a user's, and several may enroll into it at once. */
-static int output_write(const char *path, BIO *content, struct blx_error *err)
-{
-    char temporary[PATH_MAX];
-    unsigned char random[8] = {0};
-    if (RAND_bytes(random, sizeof(random)) != 1)
-        return blx_error_set(err, -EIO, "cannot get random numbers: %s", blx_ssl_reason());
-    int rc = blx_path_format(temporary, sizeof(temporary), err,
-                             "%s.%02x%02x%02x%02x%02x%02x%02x%02x.tmp", path, random[0], random[1],
-                             random[2], random[3], random[4], random[5], random[6], random[7]);
-    if (rc == 0)
-        rc = write_new(temporary, content, KEY_MODE, NULL, err);
-    if (rc < 0)
-        return rc;
-    rc = rename_noreplace(temporary, path);
-    if (rc == -EEXIST)
-        output_taken(path, err);
-    else if (rc < 0)
-        blx_error_errno(err, rc, "cannot rename '%s' to '%s'", temporary, path);
-    if (rc < 0) {
-        blx_sys->unlink(temporary);
-        return rc;
-    }
-    return blx_fsync_parent(path, err);
-}
-
-static int enroll_with(const struct authority *ca, const char *agent_id, const char *output_path,
+int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                       const char *agent_id, EVP_PKEY *key, int days, X509 **cert,
                        struct blx_error *err)
+{
+    BLX_CLEANUP_X509 X509 *made = NULL;
+    char serial[BLX_SERIAL_TEXT_BYTES];
+    int rc = blx_pki_need_key(pki, ca, err);
+    if (rc == 0)
+        rc = blx_certificate_make(BLX_CERTIFICATE_AGENT, agent_id, key, ca->cert, ca->key, days,
+                                  &made, err);
+    if (rc == 0)
+        rc = blx_certificate_serial(made, serial, err);
+    if (rc == 0)
+        rc = blx_revocation_except(pki, agent_id, serial, err);
+    if (rc == 0)
+        *cert = blx_take_ptr(made);
+    return rc;
+}
+
+static const char enroll_way_out[] = "remove it, or name another --output";
+
+static int enroll_with(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                       const char *agent_id, const char *output_path, struct blx_error *err)
 {
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     BLX_CLEANUP_X509 X509 *cert = NULL;
     int rc = blx_certificate_new_key(&key, err);
     if (rc == 0)
-        rc = blx_certificate_make(BLX_CERTIFICATE_AGENT, agent_id, key, ca->cert, ca->key,
-                                  BLX_CERTIFICATE_DAYS, &cert, err);
-    if (rc < 0)
-        return rc;
-    BLX_CLEANUP_BIO BIO *bundle = BIO_new(BIO_s_secmem());
-    if (bundle == NULL || PEM_write_bio_PrivateKey(bundle, key, NULL, NULL, 0, NULL, NULL) != 1 ||
-        PEM_write_bio_X509(bundle, cert) != 1 || PEM_write_bio_X509(bundle, ca->cert) != 1)
-        return no_memory(err);
-    return output_write(output_path, bundle, err);
+        rc = blx_pki_sign_agent(pki, ca, agent_id, key, BLX_CERTIFICATE_DAYS, &cert, err);
+    if (rc == 0)
+        rc = blx_credentials_write(output_path, key, cert, ca->cert, enroll_way_out, err);
+    return rc;
 }
 
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,
                    struct blx_error *err)
 {
-    bool taken = false;
     int rc = blx_name_check("agent ID", agent_id, err);
     if (rc == 0)
-        rc = file_exists(output_path, &taken, err);
-    if (rc == 0 && taken)
-        rc = output_taken(output_path, err);
+        rc = blx_credentials_check(output_path, enroll_way_out, err);
     if (rc < 0)
         return rc;
-    struct pki pki = {.lock_fd = -1};
-    struct authority ca = {NULL, NULL};
-    rc = pki_open(data_dir, &pki, &ca, err);
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {NULL, NULL};
+    rc = blx_pki_open(data_dir, &pki, &ca, err);
     if (rc == 0)
-        rc = authority_need_key(&pki, &ca, err);
-    if (rc == 0)
-        rc = enroll_with(&ca, agent_id, output_path, err);
-    authority_done(&ca);
-    pki_done(&pki);
+        rc = enroll_with(&pki, &ca, agent_id, output_path, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
     return rc;
 }

@@ -5,20 +5,26 @@
  *     dispatcher.pem dispatcher.key   the dispatcher's certificate (server only), signed by it
  *     lock                       flock()ed while any of them is being made, so that two first users
  * agree
+ *     tokens/HASH                who may join, once (pki_token.h)
+ *     revoked/ID                 who may not come in any more (revocation.h)
  *
  * Keys are P-256, files of keys have mode 0600 and, like the folder (0700), the owner of DIR, also
  * where root enrolls. Each file comes into place by rename, key before certificate, so that a crash
  * leaves either nothing or what the next start completes. Once both certificates exist ca.key may
- * be kept elsewhere: only enroll needs it then.
+ * be kept elsewhere: only enroll needs it then, and the daemon for those who join or renew.
  *
- * The CA lasts 20 years, what it signs 10 (and no longer than the CA); nothing renews them yet.
- * notBefore lies an hour back, since clocks differ.
+ * The CA lasts 20 years, a bundle of enroll and the dispatcher's certificate 10, what an agent gets
+ * by joining or renewing one (certificate.h says why); nothing outlives the CA. notBefore lies an
+ * hour back, since clocks differ.
  *
  * Threads and processes: safe to call from several at once; blocks on the lock and the disk.
  */
 #pragma once
 
 #include "base/error.h"
+#include "base/name.h"
+#include "tls/token.h"
+#include "wire/message.h"
 
 /* Makes what is missing of the CA and the dispatcher's certificate. DIR itself must exist. */
 int blx_pki_ensure(const char *data_dir, struct blx_error *err);
@@ -31,3 +37,38 @@ int blx_pki_ensure(const char *data_dir, struct blx_error *err);
  */
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,
                    struct blx_error *err);
+
+/* How long a token can be used: long enough to walk to the other machine. */
+enum { BLX_PKI_TOKEN_SECONDS = 3600 };
+
+/*
+ * Makes a token with which one machine can join as `agent_id`, once, within `valid_s` seconds. Only
+ * the newest token of an agent works. -ENOENT where the CA's key is kept elsewhere.
+ */
+int blx_pki_make_token(const char *data_dir, const char *agent_id, uint64_t valid_s,
+                       char text[BLX_TOKEN_TEXT_BYTES], struct blx_error *err);
+
+/*
+ * Uses up a token: the certificate for the request's key, in the name of the agent that the token
+ * was made for. -EACCES where the token is used, expired or not known; -EBADMSG for a request that
+ * is none, which costs no token. Of two at once with one token just one wins. Durable when it
+ * returns.
+ */
+int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
+                 char agent_id[BLX_NAME_BYTES], struct blx_certificate_message *certificate,
+                 struct blx_error *err);
+
+/* A newer certificate for an agent that has shown the one with `serial`, which stays valid. -EACCES
+ * where that one is revoked, -EBADMSG as above. */
+int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
+                  const struct blx_request_message *request,
+                  struct blx_certificate_message *certificate, struct blx_error *err);
+
+/* From now on no certificate and no token that was made for the agent so far is taken. Durable when
+ * it returns. Needs neither the CA nor that the agent is known. */
+int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
+
+/* -EACCES where the agent's certificate with this serial number is revoked; any other error, too,
+ * means that nobody can know. Takes no lock. */
+int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
+                          struct blx_error *err);

@@ -127,12 +127,24 @@ static void linger(int fd, uint64_t deadline_ns)
     }
 }
 
-static int peer_name_of(const SSL *ssl, char name[BLX_NAME_BYTES], struct blx_error *err)
+static bool speaks(const SSL *ssl, const char *alpn)
 {
+    const unsigned char *chosen = NULL;
+    unsigned bytes = 0;
+    SSL_get0_alpn_selected(ssl, &chosen, &bytes);
+    return bytes == strlen(alpn) && memcmp(chosen, alpn, bytes) == 0;
+}
+
+static int peer_of(const SSL *ssl, struct blx_tls_peer *peer, struct blx_error *err)
+{
+    peer->joins = speaks(ssl, BLX_TLS_JOIN_ALPN);
+    if (peer->joins)
+        return 0;
     const X509 *cert = SSL_get0_peer_certificate(ssl);
     if (cert == NULL)
         return blx_error_set(err, -EACCES, "the other side has sent no certificate");
-    return blx_certificate_name(cert, name, err);
+    int rc = blx_certificate_name(cert, peer->name, err);
+    return rc < 0 ? rc : blx_certificate_serial(cert, peer->serial, err);
 }
 
 /* Gives the descriptor and the SSL object to a new connection. */
@@ -147,7 +159,7 @@ static int conn_of(int *fd, SSL **ssl, struct blx_conn **conn, struct blx_error 
 }
 
 int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
-                   struct blx_conn **conn, char peer_name[BLX_NAME_BYTES], struct blx_error *err)
+                   struct blx_conn **conn, struct blx_tls_peer *peer, struct blx_error *err)
 {
     BLX_CLEANUP_FD int owned = fd;
     uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
@@ -158,32 +170,22 @@ int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
     if (ssl == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot accept a connection");
     SSL_set_accept_state(ssl);
-    char name[BLX_NAME_BYTES];
+    struct blx_tls_peer found = {.joins = false};
     rc = handshake(ssl, owned, deadline_ns, err);
     if (rc == 0)
-        rc = peer_name_of(ssl, name, err);
+        rc = peer_of(ssl, &found, err);
     if (rc < 0) {
         linger(owned, deadline_ns);
         return rc;
     }
     rc = conn_of(&owned, &ssl, conn, err);
     if (rc == 0)
-        memcpy(peer_name, name, sizeof(name));
+        *peer = found;
     return rc;
 }
 
-static int check_alpn(const SSL *ssl, struct blx_error *err)
-{
-    const unsigned char *chosen = NULL;
-    unsigned bytes = 0;
-    SSL_get0_alpn_selected(ssl, &chosen, &bytes);
-    if (bytes == strlen(BLX_TLS_ALPN) && memcmp(chosen, BLX_TLS_ALPN, bytes) == 0)
-        return 0;
-    return blx_error_set(err, -EPROTO, "the other side speaks TLS, but not blxrep/1");
-}
-
-static int client_handshake(SSL *ssl, int fd, const char *host, uint64_t deadline_ns,
-                            struct blx_error *err)
+static int client_handshake(const struct blx_tls_context *context, SSL *ssl, int fd,
+                            const char *host, uint64_t deadline_ns, struct blx_error *err)
 {
     SSL_set_connect_state(ssl);
     unsigned char address[sizeof(struct in6_addr)];
@@ -193,7 +195,9 @@ static int client_handshake(SSL *ssl, int fd, const char *host, uint64_t deadlin
     SSL_set_app_data(ssl, (char *)(uintptr_t)host);
     int rc = handshake(ssl, fd, deadline_ns, err);
     SSL_set_app_data(ssl, NULL);
-    return rc < 0 ? rc : check_alpn(ssl, err);
+    if (rc == 0 && !speaks(ssl, context->alpn))
+        rc = blx_error_set(err, -EPROTO, "the other side speaks TLS, but not %s", context->alpn);
+    return rc;
 }
 
 int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64_t timeout_ms,
@@ -210,7 +214,7 @@ int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64
     CLEANUP_SSL SSL *ssl = ssl_new(context, fd);
     if (ssl == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot connect to '%s'", address);
-    rc = client_handshake(ssl, fd, host, deadline_ns, err);
+    rc = client_handshake(context, ssl, fd, host, deadline_ns, err);
     if (rc == 0)
         rc = conn_of(&fd, &ssl, conn, err);
     if (rc < 0)

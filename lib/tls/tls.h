@@ -9,6 +9,10 @@
  * own CA, which signs other servers too, accepting that fixed name does no harm: a public CA never
  * signs a name under .internal, and who runs a private one decides about it.
  *
+ * One kind of peer comes without a certificate, since it wants to get one: a server that joins. It
+ * says so with another ALPN name, which only a context that admits joins knows, and it trusts just
+ * the CA whose fingerprint stands in its token (token.h).
+ *
  * Threads: a context may be used by many threads at once once it is made. Handshakes block up to
  * their deadline.
  */
@@ -23,6 +27,7 @@
 
 #define BLX_TLS_DISPATCHER_NAME "dispatcher.blxrep.internal"
 #define BLX_TLS_ALPN            "blxrep/1"
+#define BLX_TLS_JOIN_ALPN       "blxrep-join/1"
 
 struct blx_tls_context;
 
@@ -57,13 +62,32 @@ int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NA
                          struct blx_error *err);
 int64_t blx_tls_context_days_left(const struct blx_tls_context *context);
 
+/* Whether the context's certificate has less than a third of its time left. */
+bool blx_tls_context_is_ageing(const struct blx_tls_context *context);
+
+/* Has a server's context take joins, too, and show them the CA in `ca_path`, which must be the one
+ * that signed its certificate. */
+int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_path,
+                                struct blx_error *err);
+
+/* A client's context for a join, which trusts the CA with this fingerprint. */
+int blx_tls_context_new_join(const uint8_t ca_fingerprint[32], struct blx_tls_context **context,
+                             struct blx_error *err);
+
+enum { BLX_SERIAL_TEXT_BYTES = 43 }; /* 20 bytes and a sign's in hexadecimal */
+
+struct blx_tls_peer {
+    bool joins;                         /* it has no certificate: the rest is empty */
+    char name[BLX_NAME_BYTES];          /* the verified certificate's common name */
+    char serial[BLX_SERIAL_TEXT_BYTES]; /* and its serial number, in hexadecimal */
+};
+
 /*
- * Server side of an accepted socket `fd`, which is taken over whatever happens. `peer_name` gets
- * the verified certificate's common name. Fails with the reason ("no certificate", "signed by
- * another CA", "plaintext?", "expired", "time-out").
+ * Server side of an accepted socket `fd`, which is taken over whatever happens. Fails with the
+ * reason ("no certificate", "signed by another CA", "plaintext?", "expired", "time-out").
  */
 int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
-                   struct blx_conn **conn, char peer_name[BLX_NAME_BYTES], struct blx_error *err);
+                   struct blx_conn **conn, struct blx_tls_peer *peer, struct blx_error *err);
 
 /*
  * Resolves and dials "HOST:PORT" ("[v6]:port"; default port 8080), tries each address, and does the

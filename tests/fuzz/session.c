@@ -138,6 +138,7 @@ static void run_session(struct blx_dispatcher *dispatcher, const uint8_t *script
                 0);
     session->accepted_fd = -1;
     memcpy(session->agent_id, agent_id, sizeof(agent_id));
+    session->peer.serial[0] = '1';
     pthread_mutex_lock(&dispatcher->registry.lock);
     if ((options & OPTION_REQUEST) != 0)
         blx_registry_queue_request(&dispatcher->registry, &session->entry, blx_clock_ns());
@@ -211,6 +212,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
 {
     struct blx_dispatcher dispatcher = {
         .store = &store,
+        .data_dir = fuzz_folder(),
         .sync_freq_ms = 60 * 1000,
         .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
         .refusals = BLX_RATE_INIT,

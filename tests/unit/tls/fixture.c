@@ -89,7 +89,7 @@ static void *accept_one(void *arg)
     struct acceptor *acceptor = arg;
     int fd = accept4(acceptor->listener, NULL, NULL, SOCK_CLOEXEC);
     acceptor->rc = blx_tls_accept(acceptor->context, fd, acceptor->timeout_ms, &acceptor->conn,
-                                  acceptor->peer_name, &acceptor->err);
+                                  &acceptor->peer, &acceptor->err);
     return NULL;
 }
 
@@ -130,7 +130,7 @@ void pair_make(struct pair *pair, const struct fixture *fixture)
     acceptor_join(&acceptor);
     if (rc < 0 || acceptor.rc < 0)
         fail_msg("%s / %s", err.message, acceptor.err.message);
-    assert_string_equal(acceptor.peer_name, "web1");
+    assert_string_equal(acceptor.peer.name, "web1");
     pair->server = acceptor.conn;
 }
 

@@ -33,7 +33,7 @@ struct acceptor {
     uint64_t timeout_ms;
     int rc;
     struct blx_conn *conn;
-    char peer_name[BLX_NAME_BYTES];
+    struct blx_tls_peer peer;
     struct blx_error err;
     unsigned long thread;
 };

@@ -160,6 +160,7 @@ static void pki_errors_name_what_is_wrong(void **state)
     assert_non_null(strstr(err.message, "missing'"));
     assert_int_equal(
         blx_pki_enroll(fixture->dir, "web1", fixture_path(fixture, "no/out.pem"), NULL), -ENOENT);
+    ensure(fixture);
     assert_int_equal(unlink(fixture_path(fixture, "pki/ca.key")), 0);
     blx_error_clear(&err);
     assert_int_equal(blx_pki_ensure(fixture->dir, &err), 0);

@@ -1,0 +1,67 @@
+/*
+ * Certificates over the wire: for a server that joins with a token, and for an agent that renews
+ * its own. What is signed, and when, is lib/tls/pki.h's.
+ *
+ * Who joins has shown nothing yet. So it may say one small message within a few seconds, counts
+ * among the connections that have not said who they are, and reaches one file of DIR/pki, whose
+ * name is the digest of what it has sent. A secret of 160 bits needs no further limit to guessing.
+ */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/session_private.h"
+#include "tls/pki.h"
+
+enum { JOIN_MAX_BYTES = sizeof(struct blx_join_message) }; /* a little more than its body */
+
+static int take_join(struct blx_session *session, struct blx_message *message,
+                     struct blx_error *err)
+{
+    uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_JOIN_MS * UINT64_C(1000000);
+    blx_conn_restrict(session->conn, JOIN_MAX_BYTES, BLX_DISPATCHER_JOIN_MS);
+    int rc = blx_session_receive(session, deadline_ns, message, err);
+    if (rc == 0 && message->type != BLX_MESSAGE_JOIN)
+        rc = blx_session_protest(err, "expected JOIN, got %s", blx_message_name(message->type));
+    return rc;
+}
+
+int blx_session_join(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message;
+    struct blx_message answer = {.type = BLX_MESSAGE_CERTIFICATE};
+    char agent_id[BLX_NAME_BYTES];
+    int rc = take_join(session, &message, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pki_join(session->dispatcher->data_dir, &message.join, agent_id, &answer.certificate,
+                      err);
+    OPENSSL_cleanse(&message, sizeof(message));
+    if (rc < 0)
+        return rc;
+    blx_log_notice("a server at %s has joined as agent '%s'", session->entry.peer, agent_id);
+    return blx_session_send(session, &answer, err);
+}
+
+int blx_session_renew(struct blx_session *session, const struct blx_request_message *request,
+                      struct blx_error *err)
+{
+    struct blx_message answer = {.type = BLX_MESSAGE_CERTIFICATE};
+    struct blx_error why = {0};
+    if ((session->features & BLX_FEATURE_RENEWAL) == 0)
+        return blx_session_protest(err, "RENEW, which was not agreed on");
+    int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
+                           request, &answer.certificate, &why);
+    if (rc == 0) {
+        blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
+        return blx_session_send(session, &answer, err);
+    }
+    blx_log_warning("agent '%s': its certificate is not renewed: %s", session->agent_id,
+                    why.message);
+    answer = (struct blx_message){.type = BLX_MESSAGE_RENEW_FAILED};
+    snprintf(answer.renew_failed.text, sizeof(answer.renew_failed.text), "%.*s",
+             (int)sizeof(answer.renew_failed.text) - 1, why.message);
+    return blx_session_send(session, &answer, err);
+}

@@ -1,0 +1,223 @@
+#include "tls/join.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "tls/certificate.h"
+#include "tls/context.h"
+#include "tls/credentials.h"
+#include "tls/pem.h"
+#include "tls/request.h"
+#include "tls/token.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 10 * 1000,
+    ANSWER_TIMEOUT_MS = 30 * 1000,
+    BUSY_TRIES = 10, /* where many join at once */
+    BUSY_PAUSE_MS = 500,
+    FOLDER_MODE = 0755,
+};
+
+static X509 *read_der(const uint8_t *bytes, uint32_t count)
+{
+    const unsigned char *at = bytes;
+    X509 *cert = d2i_X509(NULL, &at, (long)count);
+    if (cert != NULL && at == bytes + count)
+        return cert;
+    X509_free(cert);
+    return NULL;
+}
+
+static const char *way_out(const struct blx_join *join)
+{
+    return join->replace ? NULL : "give --force, or another --credentials=FILE";
+}
+
+/* What the dispatcher has answered, read. */
+struct granted {
+    X509 *cert, *ca;
+    char name[BLX_NAME_BYTES];
+};
+
+static void cleanup_granted(struct granted *granted)
+{
+    X509_free(granted->cert);
+    X509_free(granted->ca);
+}
+#define CLEANUP_GRANTED BLX_CLEANUP(cleanup_granted)
+
+static bool belongs(const struct granted *granted, const EVP_PKEY *key)
+{
+    return X509_check_ca(granted->ca) > 0 && X509_check_private_key(granted->cert, key) == 1 &&
+           X509_check_issued(granted->ca, granted->cert) == X509_V_OK &&
+           X509_verify(granted->cert, X509_get0_pubkey(granted->ca)) == 1 &&
+           X509_check_purpose(granted->cert, X509_PURPOSE_SSL_CLIENT, 0) == 1;
+}
+
+/* Free `granted` in any case. */
+static int read_granted(const struct blx_certificate_message *certificate, const EVP_PKEY *key,
+                        struct granted *granted, struct blx_error *err)
+{
+    granted->cert = read_der(certificate->cert, certificate->cert_bytes);
+    granted->ca = read_der(certificate->ca, certificate->ca_bytes);
+    bool good = granted->cert != NULL && granted->ca != NULL && belongs(granted, key);
+    ERR_clear_error();
+    if (!good)
+        return blx_error_set(err, -EBADMSG,
+                             "the dispatcher answered with a certificate that is not the one that "
+                             "was asked for");
+    return blx_certificate_name(granted->cert, granted->name, err);
+}
+
+static int make_folder(const char *path, struct blx_error *err)
+{
+    char folder[PATH_MAX];
+    int rc = blx_path_format(folder, sizeof(folder), err, "%s", path);
+    char *slash = rc < 0 ? NULL : strrchr(folder, '/');
+    if (slash == NULL || slash == folder)
+        return rc;
+    *slash = '\0';
+    return blx_mkdir_parents(folder, FOLDER_MODE, err);
+}
+
+/* Sends JOIN and takes what comes back: a CERTIFICATE, or an ERROR. */
+static int exchange(struct blx_conn *conn, const struct blx_message *ask,
+                    struct blx_message *answer, struct blx_error *err)
+{
+    int sent = blx_conn_send(conn, ask, NULL);
+    /* Where it could not be sent there may be an ERROR that says why. */
+    int rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, answer, err);
+    if (rc < 0) {
+        blx_error_prefix(err, "the dispatcher gave no answer%s",
+                         sent < 0 ? "" : ", and the token may be used up");
+        return rc;
+    }
+    if (answer->type == BLX_MESSAGE_ERROR)
+        return blx_error_set(err, -EACCES, "the dispatcher refuses: %s", answer->error.text);
+    if (answer->type != BLX_MESSAGE_CERTIFICATE)
+        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
+                             blx_message_name(answer->type));
+    return 0;
+}
+
+static int explain(int rc, struct blx_error *err)
+{
+    if (rc == -EACCES)
+        blx_error_prefix(err, "this is not the dispatcher that made the token");
+    else if (rc == -EPROTO)
+        blx_error_prefix(err, "no join there (a dispatcher whose configuration has `tls`, the "
+                              "site's own certificates, takes none)");
+    return rc;
+}
+
+/* The answer's CA must be the token's, too: it is what this agent will trust from now on. */
+static int accept_joined(const struct blx_join *join, const struct blx_token *token, EVP_PKEY *key,
+                         const struct blx_certificate_message *certificate,
+                         char agent_id[BLX_NAME_BYTES], struct blx_error *err)
+{
+    CLEANUP_GRANTED struct granted granted = {NULL};
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
+    int rc = read_granted(certificate, key, &granted, err);
+    if (rc == 0)
+        rc = blx_certificate_fingerprint(granted.ca, fingerprint, err);
+    if (rc == 0 && CRYPTO_memcmp(fingerprint, token->ca_fingerprint, sizeof(fingerprint)) != 0)
+        rc = blx_error_set(err, -EACCES, "the dispatcher sent another CA than the token's");
+    if (rc == 0)
+        rc = blx_credentials_write(join->credentials, key, granted.cert, granted.ca, way_out(join),
+                                   err);
+    if (rc == 0)
+        memcpy(agent_id, granted.name, sizeof(granted.name));
+    return rc;
+}
+
+/* A dispatcher with its hands full of newcomers hangs up; the token has not been shown by then. */
+static int dial(struct blx_tls_context *tls, const char *address, struct blx_conn **conn,
+                struct blx_error *err)
+{
+    for (int i = 1;; i++) {
+        int rc = blx_tls_connect(tls, address, CONNECT_TIMEOUT_MS, conn, err);
+        if (i == BUSY_TRIES || (rc != -EPIPE && rc != -ECONNRESET))
+            return rc < 0 ? explain(rc, err) : 0;
+        blx_error_clear(err);
+        const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int join_with(const struct blx_join *join, const struct blx_token *token, EVP_PKEY *key,
+                     char agent_id[BLX_NAME_BYTES], struct blx_error *err)
+{
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
+    struct blx_conn *conn = NULL;
+    struct blx_message message = {.type = BLX_MESSAGE_JOIN};
+    struct blx_message answer = {.type = BLX_MESSAGE_PING};
+    memcpy(message.join.secret, token->secret, sizeof(token->secret));
+    int rc = blx_request_make(key, &message.join.request, err);
+    if (rc == 0)
+        rc = blx_tls_context_new_join(token->ca_fingerprint, &tls, err);
+    if (rc == 0)
+        rc = dial(tls, join->address, &conn, err);
+    if (rc == 0)
+        rc = exchange(conn, &message, &answer, err);
+    if (rc == 0)
+        rc = accept_joined(join, token, key, &answer.certificate, agent_id, err);
+    blx_conn_free(conn);
+    OPENSSL_cleanse(&message, sizeof(message));
+    return rc;
+}
+
+int blx_join(const struct blx_join *join, char agent_id[BLX_NAME_BYTES], struct blx_error *err)
+{
+    BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
+    struct blx_token token;
+    int rc = blx_token_parse(join->token, &token, err);
+    if (rc == 0)
+        rc = make_folder(join->credentials, err);
+    if (rc == 0)
+        rc = blx_credentials_check(join->credentials, way_out(join), err);
+    if (rc == 0)
+        rc = blx_certificate_new_key(&key, err);
+    if (rc == 0)
+        rc = join_with(join, &token, key, agent_id, err);
+    OPENSSL_cleanse(&token, sizeof(token));
+    return rc;
+}
+
+int blx_renew_request(EVP_PKEY **key, struct blx_request_message *request, struct blx_error *err)
+{
+    BLX_CLEANUP_KEY EVP_PKEY *made = NULL;
+    int rc = blx_certificate_new_key(&made, err);
+    if (rc == 0)
+        rc = blx_request_make(made, request, err);
+    if (rc == 0)
+        *key = blx_take_ptr(made);
+    return rc;
+}
+
+int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certificate,
+                     const struct blx_tls_context *tls, const char *credentials,
+                     struct blx_error *err)
+{
+    CLEANUP_GRANTED struct granted granted = {NULL};
+    char own_name[BLX_NAME_BYTES];
+    int rc = read_granted(certificate, key, &granted, err);
+    if (rc == 0)
+        rc = blx_tls_context_name(tls, own_name, err);
+    if (rc == 0 &&
+        (strcmp(granted.name, own_name) != 0 || !blx_tls_context_trusts(tls, granted.cert)))
+        rc = blx_error_set(err, -EBADMSG,
+                           "the dispatcher answered with a certificate in another name, or by an "
+                           "authority that '%s' does not trust",
+                           credentials);
+    if (rc == 0)
+        rc = blx_credentials_write(credentials, key, granted.cert, granted.ca, NULL, err);
+    return rc;
+}

@@ -1,0 +1,102 @@
+/* What a running dispatcher does with its PKI: certificates for those who come with a token or with
+ * an older certificate, and their revocation. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <string.h>
+
+#include "tls/certificate.h"
+#include "tls/pem.h"
+#include "tls/pki.h"
+#include "tls/pki_token.h"
+#include "tls/request.h"
+#include "tls/revocation.h"
+
+static int put_der(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx_error *err)
+{
+    unsigned char *out = bytes;
+    int length = i2d_X509(cert, NULL);
+    if (length <= 0 || length > BLX_CERTIFICATE_MAX_BYTES) {
+        ERR_clear_error();
+        return blx_error_set(err, -EMSGSIZE, "a certificate of %d bytes is too large to be sent",
+                             length);
+    }
+    *count = (uint32_t)i2d_X509(cert, &out);
+    return 0;
+}
+
+static int sign(const struct blx_pki *pki, const struct blx_pki_authority *ca, const char *agent_id,
+                const struct blx_request_message *request,
+                struct blx_certificate_message *certificate, struct blx_error *err)
+{
+    BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
+    BLX_CLEANUP_X509 X509 *cert = NULL;
+    int rc = blx_request_key(request, &key, err);
+    if (rc == 0)
+        rc = blx_pki_sign_agent(pki, ca, agent_id, key, BLX_CERTIFICATE_JOINED_DAYS, &cert, err);
+    if (rc == 0)
+        rc = put_der(cert, certificate->cert, &certificate->cert_bytes, err);
+    if (rc == 0)
+        rc = put_der(ca->cert, certificate->ca, &certificate->ca_bytes, err);
+    return rc;
+}
+
+int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
+                 char agent_id[BLX_NAME_BYTES], struct blx_certificate_message *certificate,
+                 struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_token_record token;
+    struct blx_certificate_message made = {.cert_bytes = 0};
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    if (rc == 0)
+        rc = blx_pki_token_look(&pki, join->secret, &token, err);
+    if (rc == 0)
+        rc = sign(&pki, &ca, token.agent_id, &join->request, &made, err);
+    /* Used before the certificate leaves this function: a crash may cost a token, and never lets
+     * one work twice. */
+    if (rc == 0)
+        rc = blx_pki_token_use(&pki, join->secret, &token, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    if (rc == 0) {
+        memcpy(agent_id, token.agent_id, BLX_NAME_BYTES);
+        *certificate = made;
+    }
+    return rc;
+}
+
+int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
+                  const struct blx_request_message *request,
+                  struct blx_certificate_message *certificate, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_certificate_message made = {.cert_bytes = 0};
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    /* Under the lock: what a revocation has ended must not come back as something newer. */
+    if (rc == 0)
+        rc = blx_pki_check_revoked(data_dir, agent_id, serial, err);
+    if (rc == 0)
+        rc = sign(&pki, &ca, agent_id, request, &made, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    if (rc == 0)
+        *certificate = made;
+    return rc;
+}
+
+int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pki_lock(data_dir, &pki, err);
+    if (rc == 0)
+        rc = blx_revocation_write(&pki, agent_id, err);
+    if (rc == 0)
+        rc = blx_pki_token_sweep(&pki, agent_id, err);
+    blx_pki_close(&pki);
+    return rc;
+}

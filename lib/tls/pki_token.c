@@ -1,0 +1,199 @@
+#include "tls/pki_token.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+#include "tls/certificate.h"
+#include "tls/pem.h"
+#include "tls/pki.h"
+#include "wire/ssl_error.h"
+
+enum {
+    HASH_TEXT_BYTES = 2 * SHA256_DIGEST_LENGTH + 1,
+    NAME_BYTES = sizeof("tokens/") + HASH_TEXT_BYTES,
+    DAY_SECONDS = 24 * 3600,
+};
+
+void blx_token_record_format(const struct blx_token_record *record,
+                             char text[BLX_TOKEN_RECORD_BYTES])
+{
+    snprintf(text, BLX_TOKEN_RECORD_BYTES, "blxrep token 1\n%s\n%" PRId64 "\n%s\n",
+             record->agent_id, record->expires_s, record->used ? "used" : "open");
+}
+
+int blx_token_record_parse(const char *text, struct blx_token_record *record)
+{
+    struct blx_token_record read = {.used = false};
+    char state[8], again[BLX_TOKEN_RECORD_BYTES];
+    if (sscanf(text, "blxrep token 1\n%64s\n%18" SCNd64 "\n%4s", read.agent_id, &read.expires_s,
+               state) != 3 ||
+        blx_name_check("agent ID", read.agent_id, NULL) < 0)
+        return -EBADMSG;
+    read.used = strcmp(state, "used") == 0;
+    blx_token_record_format(&read, again);
+    if (strcmp(again, text) != 0)
+        return -EBADMSG;
+    *record = read;
+    return 0;
+}
+
+static int name_of(const uint8_t secret[BLX_TOKEN_SECRET_BYTES], char name[NAME_BYTES],
+                   struct blx_error *err)
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    if (SHA256(secret, BLX_TOKEN_SECRET_BYTES, digest) == NULL)
+        return blx_error_set(err, -EIO, "cannot make a digest: %s", blx_ssl_reason());
+    int at = snprintf(name, NAME_BYTES, "tokens/");
+    for (size_t i = 0; i < sizeof(digest); i++)
+        at += snprintf(name + at, NAME_BYTES - (size_t)at, "%02x", digest[i]);
+    return 0;
+}
+
+static int read_record(const char *path, struct blx_token_record *record, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes = 0;
+    int rc = blx_file_read(path, BLX_TOKEN_RECORD_BYTES - 1, &content, &bytes, err);
+    if (rc == 0)
+        rc = blx_token_record_parse(content, record);
+    if (rc == -EBADMSG)
+        blx_error_set(err, rc, "'%s' is damaged: make a new token", path);
+    return rc;
+}
+
+static int write_record(const struct blx_pki *pki, const char *name,
+                        const struct blx_token_record *record, struct blx_error *err)
+{
+    char text[BLX_TOKEN_RECORD_BYTES];
+    blx_token_record_format(record, text);
+    BLX_CLEANUP_BIO BIO *content = BIO_new(BIO_s_mem());
+    if (content == NULL || BIO_puts(content, text) <= 0)
+        return blx_error_errno(err, -ENOMEM, "cannot write '%s/%s'", pki->dir, name);
+    return blx_pki_write(pki, name, content, BLX_PKI_PRIVATE_MODE, err);
+}
+
+int blx_pki_token_look(const struct blx_pki *pki, const uint8_t secret[BLX_TOKEN_SECRET_BYTES],
+                       struct blx_token_record *record, struct blx_error *err)
+{
+    char name[NAME_BYTES], path[PATH_MAX];
+    struct blx_token_record read;
+    struct blx_error why = {0};
+    int rc = name_of(secret, name, err);
+    if (rc == 0)
+        rc = blx_pki_path(pki, name, path, err);
+    if (rc < 0)
+        return rc;
+    rc = read_record(path, &read, &why);
+    if (rc == -ENOENT)
+        return blx_error_set(err, -EACCES,
+                             "this dispatcher does not know the token: another one made it, a "
+                             "newer one of the agent replaced it, or it expired long ago; make a "
+                             "new one");
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", why.message);
+    if (read.used)
+        return blx_error_set(err, -EACCES,
+                             "the token of '%s' has been used already: make a new one, and if it "
+                             "was not you who used it, revoke '%s' first",
+                             read.agent_id, read.agent_id);
+    if (read.expires_s <= time(NULL))
+        return blx_error_set(err, -EACCES, "the token of '%s' has expired: make a new one",
+                             read.agent_id);
+    *record = read;
+    return 0;
+}
+
+int blx_pki_token_use(const struct blx_pki *pki, const uint8_t secret[BLX_TOKEN_SECRET_BYTES],
+                      const struct blx_token_record *record, struct blx_error *err)
+{
+    char name[NAME_BYTES];
+    struct blx_token_record used = *record;
+    used.used = true;
+    int rc = name_of(secret, name, err);
+    return rc < 0 ? rc : write_record(pki, name, &used, err);
+}
+
+/* What cannot be read as a token is nobody's any more. */
+static bool is_over(const char *path, const char *agent_id)
+{
+    struct blx_token_record record;
+    int rc = read_record(path, &record, NULL);
+    return rc == -EBADMSG || rc == -EFBIG ||
+           (rc == 0 && (strcmp(record.agent_id, agent_id) == 0 ||
+                        record.expires_s + DAY_SECONDS <= time(NULL)));
+}
+
+int blx_pki_token_sweep(const struct blx_pki *pki, const char *agent_id, struct blx_error *err)
+{
+    char folder[PATH_MAX], path[PATH_MAX];
+    int rc = blx_pki_path(pki, "tokens", folder, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_DIR DIR *dir = opendir(folder);
+    if (dir == NULL)
+        return errno == ENOENT ? 0 : blx_error_errno(err, -errno, "cannot read '%s'", folder);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        rc = blx_path_format(path, sizeof(path), err, "%s/%s", folder, entry->d_name);
+        if (rc < 0)
+            return rc;
+        if (is_over(path, agent_id) && blx_sys->unlink(path) < 0 && errno != ENOENT)
+            return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    }
+    return blx_fsync_dir(folder, err);
+}
+
+static int make_token(const struct blx_pki *pki, const X509 *ca, const char *agent_id,
+                      uint64_t valid_s, struct blx_token *token, struct blx_error *err)
+{
+    char name[NAME_BYTES], folder[PATH_MAX];
+    struct blx_token_record record = {.expires_s = (int64_t)time(NULL) + (int64_t)valid_s};
+    snprintf(record.agent_id, sizeof(record.agent_id), "%s", agent_id);
+    if (RAND_bytes(token->secret, sizeof(token->secret)) != 1)
+        return blx_error_set(err, -EIO, "cannot get random numbers: %s", blx_ssl_reason());
+    int rc = blx_certificate_fingerprint(ca, token->ca_fingerprint, err);
+    if (rc == 0)
+        rc = name_of(token->secret, name, err);
+    if (rc == 0)
+        rc = blx_pki_path(pki, "tokens", folder, err);
+    if (rc == 0)
+        rc = blx_pki_make_dir(pki, folder, err);
+    if (rc == 0)
+        rc = blx_pki_token_sweep(pki, agent_id, err);
+    return rc < 0 ? rc : write_record(pki, name, &record, err);
+}
+
+int blx_pki_make_token(const char *data_dir, const char *agent_id, uint64_t valid_s,
+                       char text[BLX_TOKEN_TEXT_BYTES], struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_token token;
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pki_open(data_dir, &pki, &ca, err);
+    if (rc == 0)
+        rc = blx_pki_need_key(&pki, &ca, err);
+    if (rc == 0)
+        rc = make_token(&pki, ca.cert, agent_id, valid_s, &token, err);
+    if (rc == 0)
+        rc = blx_token_format(&token, text, err);
+    OPENSSL_cleanse(&token, sizeof(token));
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    return rc;
+}
