@@ -16,16 +16,16 @@
 
 #include "agent/device.h"
 #include "agent/freeze.h"
+#include "agent/identity.h"
 #include "agent/pipeline.h"
 #include "agent/volume.h"
 #include "base/watchdog.h"
 #include "config/config.h"
-#include "tls/tls.h"
 
 struct blx_agent {
     const struct blx_config *config;
     struct blx_generation instance; /* of this process: tells it from a clone's */
-    struct blx_tls_context *tls;
+    struct blx_identity identity;
     struct blx_volume volumes[BLX_MAX_VOLUMES];
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/checkpoint.h"
+#include "agent/renewal.h"
 #include "agent/rescan.h"
 #include "agent/rounds.h"
 #include "agent/session.h"
@@ -103,6 +104,9 @@ static int follow(struct blx_session *session, struct blx_error *err)
     while (rc == 0 && blx_session_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         take_rescan_order(session);
+        rc = blx_renewal_step(session, err);
+        if (rc < 0)
+            break;
         rc = request != 0 ? blx_checkpoint_take(session, request, err)
                           : work_in_background(session, err);
         request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
@@ -140,8 +144,9 @@ int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
     if (session == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot make a session");
     session->agent = agent;
-    int rc = blx_tls_connect(agent->tls, agent->config->dispatcher_addr, CONNECT_TIMEOUT_MS,
-                             &session->conn, err);
+    blx_identity_refresh(agent);
+    int rc = blx_tls_connect(agent->identity.tls, agent->config->dispatcher_addr,
+                             CONNECT_TIMEOUT_MS, &session->conn, err);
     if (rc == 0)
         rc = blx_session_handshake(session, err);
     if (rc == 0)
@@ -155,6 +160,7 @@ int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
         blx_session_stop(session);
     }
     forget_in_flight(session);
+    blx_renewal_done(session);
     blx_conn_free(session->conn);
     free(session);
     return rc;

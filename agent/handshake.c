@@ -43,6 +43,7 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
         .type = BLX_MESSAGE_HELLO,
         .hello = {.version_min = BLX_PROTOCOL_VERSION,
                   .version_max = BLX_PROTOCOL_VERSION,
+                  .features = blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0,
                   .volume_count = (uint32_t)agent->volume_count,
                   .software = "blxrep-agent " BLX_VERSION,
                   .instance = agent->instance},

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/identity.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -19,7 +20,6 @@
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_LAST_MS = 30 * 1000,
-    EXPIRY_WARNING_DAYS = 30,
     FIRST_READ_RATE =
         64 * 1024 *
         1024, /* bytes a second, until a cut has measured it: slow enough for a hard disk */
@@ -66,35 +66,6 @@ static void init_lock(struct blx_agent *agent)
     pthread_mutex_init(&agent->lock, NULL);
     pthread_cond_init(&agent->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-}
-
-static int load_credentials(struct blx_agent *agent, struct blx_error *err)
-{
-    const struct blx_config *config = agent->config;
-    const char *bundle = config->credentials;
-    struct blx_tls_files files = {bundle, bundle, bundle};
-    if (config->tls.ca != NULL)
-        files = (struct blx_tls_files){config->tls.ca, config->tls.cert, config->tls.key};
-    if (access(files.cert, F_OK) != 0)
-        return blx_error_errno(err, -errno,
-                               "no credentials at '%s': make them with `blxrep dispatcher enroll "
-                               "--agent=%s` and copy the file here",
-                               files.cert, config->id);
-    int rc = blx_tls_context_new_client(&files, &agent->tls, err);
-    char name[BLX_NAME_BYTES];
-    if (rc == 0)
-        rc = blx_tls_context_name(agent->tls, name, err);
-    if (rc < 0)
-        return rc;
-    if (strcmp(name, config->id) != 0)
-        return blx_error_set(err, -EACCES,
-                             "the credentials '%s' are for the agent '%s', not for '%s': enroll "
-                             "'%s' on the dispatcher",
-                             files.cert, name, config->id, config->id);
-    int64_t days = blx_tls_context_days_left(agent->tls);
-    if (days < EXPIRY_WARNING_DAYS)
-        blx_log_warning("the certificate '%s' expires in %lld days", files.cert, (long long)days);
-    return 0;
 }
 
 /* Waits before the next attempt, longer each time, and never in step with other agents. */
@@ -150,7 +121,7 @@ static void replicate(struct blx_agent *agent)
 
 static int prepare(struct blx_agent *agent, struct blx_error *err)
 {
-    int rc = load_credentials(agent, err);
+    int rc = blx_identity_load(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     /* The guard is forked while there is one thread. */
@@ -189,7 +160,7 @@ static int run(struct blx_agent *agent)
     blx_pipeline_stop(agent->pipeline);
     blx_agent_close_volumes(agent);
     blx_freezer_stop(agent->freezer);
-    blx_tls_context_free(agent->tls);
+    blx_tls_context_free(agent->identity.tls);
     return rc == 0 ? BLX_EXIT_OK : fail(&error);
 }
 

@@ -54,6 +54,15 @@ static int act(struct blx_session *session, const struct blx_message *message,
     case BLX_MESSAGE_CHECKPOINT_DONE:
         on_checkpoint_done(session, &message->checkpoint_done);
         return 0;
+    case BLX_MESSAGE_CERTIFICATE:
+        session->certificate = message->certificate;
+        session->renewal_answered = true;
+        return 0;
+    case BLX_MESSAGE_RENEW_FAILED:
+        memcpy(session->renewal_reason, message->renew_failed.text,
+               sizeof(session->renewal_reason));
+        session->renewal_answered = true;
+        return 0;
     case BLX_MESSAGE_PING:
         session->ping_asked = true;
         return 0;

@@ -45,6 +45,7 @@ struct blx_session {
     pthread_t sender, receiver;
     uint64_t seen_events;         /* the control thread's: completions counted at its last look */
     struct blx_session_pace pace; /* the control thread's */
+    struct evp_pkey_st *new_key;  /* of the RENEW under way, or NULL; the control thread's */
     uint64_t last_question;       /* number of the last digest request; the control thread's */
     uint64_t told_status_ns;      /* when the last STATUS was due; the sender's */
 
@@ -61,6 +62,9 @@ struct blx_session {
     bool ping_asked;        /* by the dispatcher: is anybody there? */
     bool rescan_asked;      /* by the dispatcher, and not begun */
     char rescan_reason[BLX_TEXT_BYTES];
+    bool renewal_answered;
+    struct blx_certificate_message certificate; /* the answer; empty where it is why not */
+    char renewal_reason[BLX_TEXT_BYTES];
     struct blx_session_answer answers[BLX_SESSION_QUESTIONS];
     struct blx_status status; /* what the sender tells the dispatcher */
     bool status_news;

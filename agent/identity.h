@@ -1,0 +1,33 @@
+/*
+ * Who this agent is: its certificate and key, as the configuration names their files. The files may
+ * change while the agent runs: a renewal or a new `blxrep agent join` replaces the bundle, a site's
+ * own tools its certificate. So they are looked at before each connection.
+ *
+ * Threads: the main thread's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "tls/tls.h"
+
+struct blx_agent;
+
+struct blx_identity {
+    struct blx_tls_context *tls; /* owned */
+    struct stat file;            /* the certificate's, as it was loaded */
+    uint64_t renew_after_ns;     /* no renewal is tried before; blx_clock_ns() */
+};
+
+/* Loads what there is, which must be this agent's; says where a certificate expires soon. */
+int blx_identity_load(struct blx_agent *agent, struct blx_error *err);
+
+/* Loads it again where the file has changed. Where that fails the log says why, and what was loaded
+ * before stays in use. */
+void blx_identity_refresh(struct blx_agent *agent);
+
+/* Whether the credentials are a bundle of blxrep's, which the agent may replace. */
+bool blx_identity_can_renew(const struct blx_agent *agent);

@@ -1,0 +1,83 @@
+#include "agent/renewal.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "tls/join.h"
+
+static const uint64_t retry_ns = UINT64_C(3600) * 1000000000;
+
+static bool is_due(const struct blx_session *session)
+{
+    const struct blx_identity *identity = &session->agent->identity;
+    return (session->welcome.features & BLX_FEATURE_RENEWAL) != 0 && session->new_key == NULL &&
+           blx_clock_ns() >= identity->renew_after_ns && blx_tls_context_is_ageing(identity->tls);
+}
+
+static int ask(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_RENEW};
+    struct blx_error why = {0};
+    session->agent->identity.renew_after_ns = blx_clock_ns() + retry_ns;
+    if (blx_renew_request(&session->new_key, &message.renew, &why) < 0) {
+        blx_log_warning("the certificate is not renewed: %s", why.message);
+        return 0;
+    }
+    return blx_conn_send(session->conn, &message, err);
+}
+
+static bool take_answer(struct blx_session *session, struct blx_certificate_message *certificate,
+                        char reason[BLX_TEXT_BYTES])
+{
+    pthread_mutex_lock(&session->agent->lock);
+    bool answered = session->renewal_answered && session->new_key != NULL;
+    session->renewal_answered = false;
+    if (answered) {
+        *certificate = session->certificate;
+        memcpy(reason, session->renewal_reason, BLX_TEXT_BYTES);
+    }
+    pthread_mutex_unlock(&session->agent->lock);
+    return answered;
+}
+
+static void settle(struct blx_session *session, const struct blx_certificate_message *certificate,
+                   const char *reason)
+{
+    struct blx_agent *agent = session->agent;
+    struct blx_error err = {0};
+    int rc = 0;
+    if (certificate->cert_bytes == 0)
+        rc = blx_error_set(&err, -EACCES, "the dispatcher says: %s", reason);
+    else
+        rc = blx_renew_accept(session->new_key, certificate, agent->identity.tls,
+                              agent->config->credentials, &err);
+    if (rc == 0)
+        rc = blx_identity_load(agent, &err);
+    if (rc < 0)
+        blx_log_warning("the certificate is not renewed: %s", err.message);
+    else
+        blx_log_notice("the certificate is renewed: '%s' has %lld days from now",
+                       agent->config->credentials,
+                       (long long)blx_tls_context_days_left(agent->identity.tls));
+    blx_renewal_done(session);
+}
+
+int blx_renewal_step(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_certificate_message certificate;
+    char reason[BLX_TEXT_BYTES];
+    if (is_due(session))
+        return ask(session, err);
+    if (session->new_key != NULL && take_answer(session, &certificate, reason))
+        settle(session, &certificate, reason);
+    return 0;
+}
+
+void blx_renewal_done(struct blx_session *session)
+{
+    EVP_PKEY_free(session->new_key);
+    session->new_key = NULL;
+}
