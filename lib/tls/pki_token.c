@@ -124,14 +124,22 @@ int blx_pki_token_use(const struct blx_pki *pki, const uint8_t secret[BLX_TOKEN_
     return rc < 0 ? rc : write_record(pki, name, &used, err);
 }
 
-/* What cannot be read as a token is nobody's any more. */
-static bool is_over(const char *path, const char *agent_id)
+/* What is no token is nobody's; what cannot be read may be the one that must not stay. */
+static int remove_if_over(const char *path, const char *agent_id, struct blx_error *err)
 {
-    struct blx_token_record record;
-    int rc = read_record(path, &record, NULL);
-    return rc == -EBADMSG || rc == -EFBIG ||
-           (rc == 0 && (strcmp(record.agent_id, agent_id) == 0 ||
-                        record.expires_s + DAY_SECONDS <= time(NULL)));
+    struct blx_token_record record = {.expires_s = 0};
+    struct blx_error why = {0};
+    int rc = read_record(path, &record, &why);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0 && rc != -EBADMSG && rc != -EFBIG)
+        return blx_error_set(err, rc, "%s", why.message);
+    if (rc == 0 && strcmp(record.agent_id, agent_id) != 0 &&
+        record.expires_s + DAY_SECONDS > time(NULL))
+        return 0;
+    if (blx_sys->unlink(path) < 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    return 0;
 }
 
 int blx_pki_token_sweep(const struct blx_pki *pki, const char *agent_id, struct blx_error *err)
@@ -144,15 +152,17 @@ int blx_pki_token_sweep(const struct blx_pki *pki, const char *agent_id, struct 
     if (dir == NULL)
         return errno == ENOENT ? 0 : blx_error_errno(err, -errno, "cannot read '%s'", folder);
     const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    while ((errno = 0, entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
         rc = blx_path_format(path, sizeof(path), err, "%s/%s", folder, entry->d_name);
+        if (rc == 0)
+            rc = remove_if_over(path, agent_id, err);
         if (rc < 0)
             return rc;
-        if (is_over(path, agent_id) && blx_sys->unlink(path) < 0 && errno != ENOENT)
-            return blx_error_errno(err, -errno, "cannot remove '%s'", path);
     }
+    if (errno != 0)
+        return blx_error_errno(err, -errno, "cannot read '%s'", folder);
     return blx_fsync_dir(folder, err);
 }
 

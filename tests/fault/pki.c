@@ -11,12 +11,21 @@
 
 #include "loop.h"
 #include "sys.h"
+#include "tls/join.h"
 #include "tls/pki.h"
+#include "tls/token.h"
 #include "tls/tls.h"
 
 struct site {
     char dir[64], bundle[80];
     struct blx_tls_context *context;
+
+    /* Of a server that joins as web1, or renews. */
+    char token[BLX_TOKEN_TEXT_BYTES];
+    EVP_PKEY *key;
+    struct blx_join_message join;
+    struct blx_certificate_message certificate;
+    char agent_id[BLX_NAME_BYTES];
 };
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -44,6 +53,7 @@ static void remove_site(void *state)
 {
     struct site *site = state;
     blx_tls_context_free(site->context);
+    EVP_PKEY_free(site->key);
     assert_int_equal(nftw(site->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
@@ -127,6 +137,168 @@ static void check_context(void *state, int rc)
     assert_int_equal(((struct site *)state)->context != NULL, rc == 0);
 }
 
+static int run_make_token(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_make_token(site->dir, "web1", 60, site->token, err);
+}
+
+static void check_make_token(void *state, int rc)
+{
+    struct site *site = state;
+    struct blx_token token;
+    assert_int_equal(blx_token_parse(site->token, &token, NULL), rc == 0 ? 0 : -EINVAL);
+    assert_int_equal(blx_pki_ensure(site->dir, NULL), 0);
+}
+
+static void make_site_with_token(void *state)
+{
+    struct site *site = state;
+    struct blx_token token;
+    make_enrolled_site(site);
+    assert_int_equal(run_make_token(site, NULL), 0);
+    assert_int_equal(blx_token_parse(site->token, &token, NULL), 0);
+    memcpy(site->join.secret, token.secret, sizeof(token.secret));
+    assert_int_equal(blx_renew_request(&site->key, &site->join.request, NULL), 0);
+}
+
+static int run_join(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_join(site->dir, &site->join, site->agent_id, &site->certificate, err);
+}
+
+/* A token whose use failed may be used up, and a certificate never comes of it twice. */
+static void check_join(void *state, int rc)
+{
+    struct site *site = state;
+    struct blx_error err = {0};
+    assert_int_equal(site->certificate.cert_bytes != 0, rc == 0);
+    assert_int_equal(site->agent_id[0] != '\0', rc == 0);
+    int again = run_join(site, &err);
+    if (rc == 0)
+        assert_int_equal(again, -EACCES);
+    else if (again < 0)
+        assert_non_null(strstr(err.message, "used already"));
+    assert_int_equal(run_join(site, NULL), -EACCES);
+}
+
+static int run_renew(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_renew(site->dir, "web1", "77", &site->join.request, &site->certificate, err);
+}
+
+static void check_renew(void *state, int rc)
+{
+    struct site *site = state;
+    assert_int_equal(site->certificate.cert_bytes != 0, rc == 0);
+    assert_int_equal(run_renew(site, NULL), 0);
+}
+
+static void make_revoked_site(void *state)
+{
+    struct site *site = state;
+    make_site_with_token(site);
+    assert_int_equal(blx_pki_revoke(site->dir, "web1", NULL), 0);
+    assert_int_equal(run_make_token(site, NULL), 0);
+    struct blx_token token;
+    assert_int_equal(blx_token_parse(site->token, &token, NULL), 0);
+    memcpy(site->join.secret, token.secret, sizeof(token.secret));
+}
+
+/* What the rename has left is a revocation in every case: nothing here opens the door to an old
+ * certificate. */
+static void check_join_of_revoked(void *state, int rc)
+{
+    struct site *site = state;
+    assert_int_equal(blx_pki_check_revoked(site->dir, "web1", "77", NULL), -EACCES);
+    check_join(site, rc);
+}
+
+static int run_revoke(void *state, struct blx_error *err)
+{
+    return blx_pki_revoke(((struct site *)state)->dir, "web1", err);
+}
+
+static void check_revoke(void *state, int rc)
+{
+    struct site *site = state;
+    if (rc < 0)
+        assert_int_equal(run_revoke(site, NULL), 0);
+    assert_int_equal(blx_pki_check_revoked(site->dir, "web1", "77", NULL), -EACCES);
+    assert_int_equal(run_join(site, NULL), -EACCES);
+}
+
+static int run_check_revoked(void *state, struct blx_error *err)
+{
+    return blx_pki_check_revoked(((struct site *)state)->dir, "web10", "77", err);
+}
+
+static void check_nothing(void *state, int rc)
+{
+    (void)state;
+    (void)rc;
+}
+
+/* The file is replaced by one that works, or is what it was. */
+static int run_accept(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_renew_accept(site->key, &site->certificate, site->context, site->bundle, err);
+}
+
+static void make_renewed_site(void *state)
+{
+    struct site *site = state;
+    make_site_with_token(site);
+    assert_int_equal(run_renew(site, NULL), 0);
+    assert_int_equal(make_client(site, &site->context, NULL), 0);
+}
+
+static void check_accept(void *state, int rc)
+{
+    struct blx_tls_context *context = NULL;
+    assert_int_equal(make_client(state, &context, NULL), 0);
+    if (rc == 0)
+        assert_true(blx_tls_context_days_left(context) < 366);
+    blx_tls_context_free(context);
+}
+
+static void a_token_is_used_once_whatever_fails(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site, run_make_token, check_make_token, remove_site, 0},
+               &site);
+    fault_loop(&(struct fault_case){make_site_with_token, run_join, check_join, remove_site, 0},
+               &site);
+    fault_loop(
+        &(struct fault_case){make_revoked_site, run_join, check_join_of_revoked, remove_site, 0},
+        &site);
+}
+
+static void a_renewal_leaves_credentials_that_work(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site_with_token, run_renew, check_renew, remove_site, 0},
+               &site);
+    fault_loop(&(struct fault_case){make_renewed_site, run_accept, check_accept, remove_site, 0},
+               &site);
+}
+
+static void a_revocation_is_there_or_can_be_repeated(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site_with_token, run_revoke, check_revoke, remove_site, 0},
+               &site);
+    fault_loop(
+        &(struct fault_case){make_revoked_site, run_check_revoked, check_nothing, remove_site, 0},
+        &site);
+}
+
 static void a_pki_that_was_begun_is_completed(void **state)
 {
     (void)state;
@@ -157,6 +329,9 @@ int main(void)
         cmocka_unit_test(a_pki_that_was_begun_is_completed),
         cmocka_unit_test(credentials_come_whole_or_not_at_all),
         cmocka_unit_test(contexts_come_whole_or_not_at_all),
+        cmocka_unit_test(a_token_is_used_once_whatever_fails),
+        cmocka_unit_test(a_renewal_leaves_credentials_that_work),
+        cmocka_unit_test(a_revocation_is_there_or_can_be_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 #include <dirent.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "store/manifest_codec.h"
 #include "store/segment.h"
 #include "store/volume_file.h"
+#include "tls/join.h"
 #include "tls/pki.h"
 #include "wire/message.h"
 
@@ -236,6 +238,18 @@ static void save_credentials(void)
     save_file("credentials", "ca", path);
     fuzz_path(path, "data/pki/dispatcher.key");
     save_file("credentials", "key", path);
+}
+
+static void save_requests(void)
+{
+    EVP_PKEY *key = NULL;
+    struct blx_request_message request;
+    unsigned char private_key[512], *end = private_key;
+    FUZZ_ASSERT(blx_renew_request(&key, &request, NULL) == 0);
+    save("certificate_request", "request", request.bytes, request.request_bytes);
+    FUZZ_ASSERT(i2d_PrivateKey(key, NULL) <= (int)sizeof(private_key));
+    save("certificate_request", "key", private_key, (size_t)i2d_PrivateKey(key, &end));
+    EVP_PKEY_free(key);
 }
 
 static void say(struct bytes *script, const struct blx_message *message)
@@ -473,6 +487,7 @@ int main(int argc, char **argv)
     save_manifests();
     save_volume_files();
     save_credentials();
+    save_requests();
     save_sessions();
     save_agent_sessions();
     save_control();
