@@ -121,18 +121,29 @@ static int mark_nth_word(__u32 index, const __u64 *first_word)
     return 0;
 }
 
+/*
+ * The body of the loops below. A call, because kernels up to 6.1 refuse a loop whose head is
+ * reached from inside of it by falling through, which is what clang makes of an inlined body with
+ * its many ways out: "back-edge from insn".
+ */
+static __noinline int mark_whole_word(__u64 word)
+{
+    mark_word(word, ~0ULL);
+    return 0;
+}
+
 /* Marks `count` words from `word` on, wholly. */
 static __always_inline void mark_words(__u64 word, __u64 count)
 {
     if (count <= INLINE_WORDS) {
         for (__u32 i = 0; i < INLINE_WORDS && i < count; i++)
-            mark_word(word + i, ~0ULL);
+            mark_whole_word(word + i);
     } else if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
         if (bpf_loop(count, mark_nth_word, &word, 0) != (long)count)
             count_unmarked();
     } else if (count <= BOUNDED_WORDS) {
         for (__u32 i = 0; i < BOUNDED_WORDS && i < count; i++)
-            mark_word(word + i, ~0ULL);
+            mark_whole_word(word + i);
     } else {
         count_unmarked();
     }
