@@ -117,7 +117,7 @@ struct site {
     int listen_fd, accepted_fd;
     pid_t peer;
     struct blx_conn *conn;
-    char peer_name[BLX_NAME_BYTES];
+    struct blx_tls_peer peer;
     struct blx_message got;
     bool received;
 };
@@ -166,13 +166,13 @@ _Noreturn static void be_peer(struct site *site, bool dials)
 {
     struct blx_conn *conn = NULL;
     struct blx_message got;
-    char name[BLX_NAME_BYTES];
+    struct blx_tls_peer peer;
     int rc;
     if (dials)
         rc = blx_tls_connect(site->client, site->address, PATIENCE_MS, &conn, NULL);
     else
         rc = blx_tls_accept(site->server, accept(site->listen_fd, NULL, NULL), PATIENCE_MS, &conn,
-                            name, NULL);
+                            &peer, NULL);
     if (rc == 0 && converse(conn, &got, NULL) == 0)
         blx_conn_linger(conn, PATIENCE_MS);
     _exit(0);
@@ -185,7 +185,7 @@ static void start_peer(struct site *site, bool dials)
     memset(&site->got, 0x5a, sizeof(site->got));
     site->conn = NULL;
     site->received = false;
-    site->peer_name[0] = '\0';
+    site->peer = (struct blx_tls_peer){0};
     site->accepted_fd = -1;
     site->listen_fd = blx_address_listen("127.0.0.1:0", NULL);
     assert_true(site->listen_fd >= 0);
@@ -240,8 +240,8 @@ static void accept_setup(void *state)
 static int accept_run(void *state, struct blx_error *err)
 {
     struct site *site = state;
-    int rc = blx_tls_accept(site->server, site->accepted_fd, PATIENCE_MS, &site->conn,
-                            site->peer_name, err);
+    int rc =
+        blx_tls_accept(site->server, site->accepted_fd, PATIENCE_MS, &site->conn, &site->peer, err);
     if (rc == 0)
         rc = converse(site->conn, &site->got, err);
     site->received = rc == 0;
@@ -252,7 +252,7 @@ static void accept_check(void *state, int rc)
 {
     struct site *site = state;
     connect_check(state, rc);
-    assert_string_equal(site->peer_name, site->conn != NULL ? "web1" : "");
+    assert_string_equal(site->peer.name, site->conn != NULL ? "web1" : "");
 }
 
 static void a_client_connects_or_leaves_nothing(void **state)
