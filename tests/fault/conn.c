@@ -117,7 +117,7 @@ struct site {
     int listen_fd, accepted_fd;
     pid_t peer;
     struct blx_conn *conn;
-    struct blx_tls_peer peer;
+    struct blx_tls_peer other;
     struct blx_message got;
     bool received;
 };
@@ -185,7 +185,7 @@ static void start_peer(struct site *site, bool dials)
     memset(&site->got, 0x5a, sizeof(site->got));
     site->conn = NULL;
     site->received = false;
-    site->peer = (struct blx_tls_peer){0};
+    site->other = (struct blx_tls_peer){0};
     site->accepted_fd = -1;
     site->listen_fd = blx_address_listen("127.0.0.1:0", NULL);
     assert_true(site->listen_fd >= 0);
@@ -240,8 +240,8 @@ static void accept_setup(void *state)
 static int accept_run(void *state, struct blx_error *err)
 {
     struct site *site = state;
-    int rc =
-        blx_tls_accept(site->server, site->accepted_fd, PATIENCE_MS, &site->conn, &site->peer, err);
+    int rc = blx_tls_accept(site->server, site->accepted_fd, PATIENCE_MS, &site->conn, &site->other,
+                            err);
     if (rc == 0)
         rc = converse(site->conn, &site->got, err);
     site->received = rc == 0;
@@ -252,7 +252,7 @@ static void accept_check(void *state, int rc)
 {
     struct site *site = state;
     connect_check(state, rc);
-    assert_string_equal(site->peer.name, site->conn != NULL ? "web1" : "");
+    assert_string_equal(site->other.name, site->conn != NULL ? "web1" : "");
 }
 
 static void a_client_connects_or_leaves_nothing(void **state)
