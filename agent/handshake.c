@@ -39,11 +39,12 @@ static int receive(struct blx_session *session, enum blx_message_type wanted,
 static int say_hello(struct blx_session *session, struct blx_error *err)
 {
     const struct blx_agent *agent = session->agent;
+    const uint64_t offered = blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0;
     struct blx_message message = {
         .type = BLX_MESSAGE_HELLO,
         .hello = {.version_min = BLX_PROTOCOL_VERSION,
                   .version_max = BLX_PROTOCOL_VERSION,
-                  .features = blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0,
+                  .features = offered,
                   .volume_count = (uint32_t)agent->volume_count,
                   .software = "blxrep-agent " BLX_VERSION,
                   .instance = agent->instance},
@@ -55,7 +56,7 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     const struct blx_welcome *welcome = &message.welcome;
-    if (welcome->version != BLX_PROTOCOL_VERSION || welcome->features != 0)
+    if (welcome->version != BLX_PROTOCOL_VERSION || (welcome->features & ~offered) != 0)
         return blx_error_set(err, -EPROTO,
                              "the dispatcher answered with version %" PRIu32
                              " and features %#" PRIx64 ", which this agent did not offer",

@@ -148,6 +148,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
+        {"token", BLX_COMMAND_JOIN, config->token != NULL},
         {"checkpoint", BLX_COMMAND_RESTORE | PIN, config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
