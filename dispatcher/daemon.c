@@ -142,6 +142,7 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     int rc = blx_registry_init(&dispatcher->registry, BLX_DISPATCHER_MAX_PENDING);
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
+    blx_roster_init(&dispatcher->roster);
     rc = blx_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
         rc = serve(dispatcher, config, listen_fd, stop_fd, err);
@@ -149,6 +150,7 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
+    blx_roster_done(&dispatcher->roster);
     blx_registry_done(&dispatcher->registry);
     return rc;
 }

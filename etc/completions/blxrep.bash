@@ -13,7 +13,7 @@ _blxrep_options() {
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
     checkpoint | rescan | revoke) echo --config --agent --data-dir --help --version ;;
-    status) echo --config --data-dir --json --help --version ;;
+    status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --dry-run --json --help --version ;;
@@ -36,7 +36,7 @@ _blxrep_value() {
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --resume | --dry-run | --force | --json | --verbose | --help | --version) return 0 ;;
+    --delta | --resume | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -58,5 +58,7 @@ __blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of t
 __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
 __blxrep_option "" prune -l dry-run -f -d "Remove nothing, print what would be"
 __blxrep_option "" "show status verify prune" -l json -f -d "Print JSON"
+__blxrep_option "" status -l watch -f -d "Draw it again and again"
+__blxrep_option "" status -l check -f -d "Exit with 1 unless all is protected"
 
 functions -e __blxrep_option

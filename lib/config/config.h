@@ -66,6 +66,8 @@ struct blx_config {
     struct blx_retention keep; /* the flags; where any is given the file's retention does not count */
     bool dry_run;
     bool json;
+    bool watch;
+    bool check; /* status: exit 1 unless all is protected */
     bool force;
     bool delta;
     bool resume;
