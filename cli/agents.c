@@ -120,6 +120,13 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
     return 0;
 }
 
+/* What a person would look at although it is protected. */
+static bool has_something_to_say(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    char why[BLX_TEXT_BYTES];
+    return blx_protection_explain(agent, now_realtime_ns, why)[0] != '\0';
+}
+
 static int compare(const void *a_arg, const void *b_arg, void *arg)
 {
     const struct blx_control_agent *a = a_arg, *b = b_arg;
@@ -128,6 +135,9 @@ static int compare(const void *a_arg, const void *b_arg, void *arg)
     enum blx_protection b_is = blx_protection_judge(b, *now_ns);
     if (a_is != b_is)
         return a_is > b_is ? -1 : 1;
+    bool a_says = has_something_to_say(a, *now_ns);
+    if (a_says != has_something_to_say(b, *now_ns))
+        return a_says ? -1 : 1;
     if (a->last_checkpoint != b->last_checkpoint)
         return a->last_checkpoint < b->last_checkpoint ? -1 : 1;
     return strcmp(a->agent_id, b->agent_id);

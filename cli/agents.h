@@ -24,7 +24,7 @@ struct cli_agents {
 int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct blx_error *err);
 void cli_agents_done(struct cli_agents *agents);
 
-/* The worst first, then the oldest checkpoint. */
+/* The worst first, then those of which there is something to say, then the oldest checkpoint. */
 void cli_agents_sort(struct cli_agents *agents);
 
 /* How many are judged so. */

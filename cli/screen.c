@@ -36,6 +36,23 @@ void cli_screen_look(struct cli_screen *screen)
         (no_color == NULL || no_color[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
 }
 
+/* One line without its end, cut to the terminal's width: one that went on in the next row would
+ * push the first one out. Colours take no room. */
+static void show_line(const char *line, size_t length, size_t columns)
+{
+    bool in_escape = false;
+    size_t column = 0;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)line[i];
+        bool is_escape = in_escape || c == '\033';
+        if (!is_escape && (c & 0xc0) != 0x80)
+            column++;
+        if (is_escape || column <= columns)
+            putchar(c);
+        in_escape = is_escape && c != 'm';
+    }
+}
+
 /* On a terminal each line wipes what the last picture had there. */
 static void show(const struct cli_screen *screen, const char *picture)
 {
@@ -43,10 +60,14 @@ static void show(const struct cli_screen *screen, const char *picture)
         fputs(picture, stdout);
     } else {
         fputs(HOME, stdout);
-        for (const char *at = picture; *at != '\0'; at++) {
-            if (*at == '\n')
-                fputs(CLEAR_LINE, stdout);
-            putchar(*at);
+        while (*picture != '\0') {
+            size_t length = strcspn(picture, "\n");
+            show_line(picture, length, screen->columns);
+            picture += length;
+            if (*picture == '\n') {
+                fputs(CLEAR_LINE "\n", stdout);
+                picture++;
+            }
         }
         fputs(CLEAR_REST, stdout);
     }

@@ -113,8 +113,8 @@ static void print_json(const struct cli_agents *agents, FILE *out)
 
 static const char *format_seconds(uint64_t seconds, char text[BLX_UNIT_TEXT_BYTES])
 {
-    if (seconds == 0)
-        snprintf(text, BLX_UNIT_TEXT_BYTES, "0 s");
+    if (seconds < 60)
+        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " s", seconds);
     else
         blx_duration_format(seconds * 1000, text);
     return text;
@@ -179,7 +179,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
                  agent->last_unreadable_bytes > 0 ? ", damaged" : "");
     }
     if (has_checkpoint && agent->freeze_ns > 0)
-        blx_duration_format(agent->freeze_ns / 1000000 + 1, freeze);
+        blx_duration_format((agent->freeze_ns + 999999) / 1000000, freeze);
     if (agent->status.state != BLX_AGENT_OFFLINE)
         blx_size_format(agent->status.dirty_bytes, backlog);
     if (agent->rate_bytes_per_s > 0)
@@ -265,7 +265,7 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
         fprintf(out, "no agent has connected yet");
     } else if (!agents->running) {
         fprintf(out, "NOTHING is being protected, no dispatcher runs");
-        print_oldest(agents, "; the oldest last", out);
+        print_oldest(agents, "; the oldest", out);
     } else if (well == agents->count && agents->count == 1) {
         fprintf(out, "the only agent is protected");
         print_oldest(agents, ", its last", out);
@@ -276,7 +276,7 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
         fprintf(out, "%zu of %zu agent%s NOT protected", agents->count - well, agents->count,
                 agents->count == 1 ? "" : "s");
         print_troubles(agents, out);
-        print_oldest(agents, "; the oldest last", out);
+        print_oldest(agents, "; the oldest", out);
     }
     fprintf(out, "%s\n", screen->has_colours && agents->count > 0 ? CLI_PLAIN : "");
 }

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/metrics.h"
 #include "dispatcher/pruner.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
@@ -113,24 +114,31 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
     struct blx_scheduler scheduler;
     struct blx_pruner pruner;
     struct blx_control *control = NULL;
+    struct blx_metrics *metrics = NULL;
 
-    int rc = blx_control_start(dispatcher, &control, err);
-    if (rc < 0)
-        return rc;
     blx_watchdog_init(&dispatcher->watchdog, BLX_DISPATCHER_HANDS);
-    rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
-                             &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
+    int rc = blx_metrics_start(dispatcher, config->metrics_listen, &metrics, err);
+    if (rc == 0)
+        rc = blx_control_start(dispatcher, &control, err);
+    if (rc == 0)
+        rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
+                                 &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
     if (rc < 0) {
-        blx_control_stop(control, UINT64_MAX);
+        if (control != NULL)
+            blx_control_stop(control, UINT64_MAX);
+        blx_metrics_stop(metrics);
         return rc;
     }
     rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, &config->retention,
                           err);
     if (rc == 0) {
+        if (metrics != NULL)
+            blx_log_info("metrics are served at http://%s/metrics", blx_metrics_address(metrics));
         log_listening(config, listen_fd);
         rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
         blx_log_info("stopping");
     }
+    blx_metrics_stop(metrics);
     stop_threads(dispatcher, &scheduler, &pruner, control);
     return rc;
 }

@@ -40,6 +40,7 @@ __blxrep_option blxrep-agent start -l hook-timeout -x -d "After which such a com
 __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
+__blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "Where to serve metrics"
 __blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin" -l agent -x -d "The agent"
 __blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"

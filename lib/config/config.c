@@ -16,7 +16,8 @@ void blx_config_done(struct blx_config *config)
                      config->run_dir,     config->pre_freeze, config->post_thaw,
                      config->tls.ca,      config->tls.cert,   config->tls.key,
                      config->agent,       config->checkpoint, config->output,
-                     config->start,       config->end,        config->token};
+                     config->start,       config->end,        config->token,
+                     config->metrics_listen};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};

@@ -56,6 +56,7 @@ struct blx_config {
     uint64_t freeze_buffer_bytes;
     bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;              /* debug lines in the log */
+    char *metrics_listen;      /* NULL: no metrics */
 
     /* For `blxrep` only. */
     char *agent;

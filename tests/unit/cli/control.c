@@ -285,9 +285,9 @@ static void status_puts_the_worst_first(void **state)
     run_ended(&site->run, 1, NULL);
     assert_int_equal(strncmp(site->run.out,
                              "3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first sync; "
-                             "the oldest last checkpoint is 1 h",
+                             "the oldest checkpoint is 1 h",
                              strlen("3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first "
-                                    "sync; the oldest last checkpoint is 1 h")),
+                                    "sync; the oldest checkpoint is 1 h")),
                      0);
     const char *lost = strstr(site->run.out, "\nlost   LOST");
     const char *late = strstr(site->run.out, "\nlate   LATE");
