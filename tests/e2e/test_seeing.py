@@ -1,4 +1,4 @@
-"""What people and monitoring see of a hundred agents: status, status --watch on a terminal, the metrics."""
+"""What people and monitoring see of a hundred agents: status, status --watch on a terminal, the metrics, on-event."""
 
 import fcntl
 import json
@@ -167,6 +167,25 @@ class Seeing(Case):
         self.check_names(text)
         self.check_promtool(text)
         self.check_refusals()
+
+    def test_somebody_is_told(self):
+        """on-event hears of damage that verify finds, and of an agent that is gone."""
+        told = self.path("told")
+        crowd = self.begin(3, f"--on-event=echo \"$BLXREP_EVENTS\" >> {told}")
+        self.wait_protected(2)
+        crowd.leave(1)
+        segment = self.path("data", "agents", "a001", "volumes", "vda", "00000001.seg")
+        with open(segment, "r+b") as file:
+            file.seek(os.path.getsize(segment) // 2)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+        self.assertEqual(self.cli.run("verify", f"--data-dir={self.data_dir}", check=False).returncode, 1)
+        read = lambda: pathlib.Path(told).read_text() if os.path.exists(told) else ""
+        wait_until("damage-found", lambda: "damage-found a001 verify found " in read(), 30)
+        wait_until("agent-lost", lambda: re.search(r"agent-lost a002 .*not connected for 1 m", read()), 150)
+        self.dispatcher.wait_line("agent 'a002': agent-lost: ", 5)
+        self.assertEqual(read().count("\n"), 2, read())
 
     def check_table(self):
         lines = self.status()
