@@ -1,7 +1,6 @@
 /*
- * The user's pre-freeze and post-thaw commands: /bin/sh -c COMMAND with a time limit, in a process
- * group of its own, stdout and stderr to the agent's stderr, BLXREP_AGENT and BLXREP_HOOK in the
- * environment. At the limit the group is killed.
+ * The user's pre-freeze and post-thaw commands (base/command.h), with BLXREP_AGENT and BLXREP_HOOK
+ * in the environment.
  *
  * Threads: any; blocks until the command has ended.
  */

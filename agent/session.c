@@ -112,6 +112,9 @@ static void measure(struct blx_agent *agent, struct blx_status *status)
         status->dirty_bytes += marked << volume->block_shift;
         status->unreadable_bytes += atomic_load(&volume->bad.count) << volume->block_shift;
         status->missed_events += counters.missed;
+        status->tracked_events += counters.events;
+        status->passthrough_commands += counters.passthrough;
+        status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
         measure_pass(volume, marked, status);
     }
 }

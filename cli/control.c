@@ -118,3 +118,29 @@ int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_er
     blx_conn_free(conn);
     return rc;
 }
+
+static int ask_to_note_damage(struct blx_conn *conn, const char *agent_id, const char *text,
+                              struct blx_error *err)
+{
+    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_DAMAGE};
+    struct blx_control_damage *damage = &question.control_damage;
+    struct blx_control_done outcome;
+    snprintf(damage->agent_id, sizeof(damage->agent_id), "%s", agent_id);
+    snprintf(damage->text, sizeof(damage->text), "%s", text);
+    int rc = ask(conn, &question, &outcome, err);
+    if (rc == 0 && !outcome.ok)
+        rc = blx_error_set(err, -EIO, "the damage of '%s' is not taken down: %s", agent_id,
+                           outcome.text);
+    return rc;
+}
+
+int cli_control_damage(const char *data_dir, const char *agent_id, const char *text,
+                       struct blx_error *err)
+{
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, err);
+    if (rc == 0)
+        rc = ask_to_note_damage(conn, agent_id, text, err);
+    blx_conn_free(conn);
+    return rc;
+}

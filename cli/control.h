@@ -25,3 +25,7 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
 /* Has the dispatcher end the session of an agent that is revoked; returns when it has ended.
  * -ENOTCONN as above. */
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
+
+/* Tells the dispatcher that something stored of the agent is damaged. -ENOTCONN as above. */
+int cli_control_damage(const char *data_dir, const char *agent_id, const char *text,
+                       struct blx_error *err);

@@ -1,123 +1,19 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/units.h"
+#include "cli/agents.h"
 #include "cli/command.h"
-#include "cli/control.h"
+#include "cli/screen.h"
 #include "cli/table.h"
-#include "store/manifest.h"
 
-enum { ANSWER_TIMEOUT_MS = 30000 };
-
-struct agents {
-    struct blx_control_agent *list; /* owned */
-    size_t count;
+enum {
+    WATCH_PERIOD_MS = 2000,
+    PICTURE_LINES = 4, /* around the table's rows: two sentences, the head, what is not shown */
 };
-
-static void agents_done(struct agents *agents)
-{
-    free(agents->list);
-}
-
-static int agents_add(struct agents *agents, const struct blx_control_agent *agent,
-                      struct blx_error *err)
-{
-    struct blx_control_agent *grown = reallocarray(agents->list, agents->count + 1, sizeof(*grown));
-    if (grown == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot list the agents");
-    agents->list = grown;
-    grown[agents->count++] = *agent;
-    return 0;
-}
-
-static int ask_dispatcher(struct blx_conn *conn, struct agents *agents, struct blx_error *err)
-{
-    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_STATUS};
-    int rc = blx_conn_send(conn, &message, err);
-    while (rc == 0) {
-        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &message, err);
-        if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_AGENT)
-            rc = agents_add(agents, &message.control_agent, err);
-        else if (rc == 0)
-            break;
-    }
-    if (rc < 0) {
-        blx_error_prefix(err, "the dispatcher does not tell its status");
-        return rc;
-    }
-    if (message.type != BLX_MESSAGE_CONTROL_DONE)
-        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
-                             blx_message_name(message.type));
-    if (!message.control_done.ok)
-        return blx_error_set(err, -EIO, "the dispatcher does not tell its status: %s",
-                             message.control_done.text);
-    return 0;
-}
-
-/* What the store says of an agent while no dispatcher runs. A damaged manifest is said and leaves
- * the rest blank. */
-static void read_stored(const struct blx_store *store, const char *id,
-                        struct blx_control_agent *agent)
-{
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    struct blx_error err = {0};
-    snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", id);
-    int rc = blx_manifest_latest(store, id, &agent->last_checkpoint, &err);
-    if (rc == 0 && agent->last_checkpoint != 0)
-        rc = blx_manifest_read(store, id, agent->last_checkpoint, &manifest, &err);
-    if (rc < 0)
-        cli_note("%s", err.message);
-    agent->last_consistency = manifest.consistency;
-    agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
-    agent->volume_count = manifest.volume_count;
-}
-
-static int ask_store(const char *data_dir, struct agents *agents, struct blx_error *err)
-{
-    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
-    char **ids = NULL;
-    size_t count = 0;
-    int rc = blx_store_open(data_dir, BLX_STORE_READ, &store, err);
-    if (rc == 0)
-        rc = blx_store_list_agents(&store, &ids, &count, err);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct blx_control_agent agent = {.status.state = BLX_AGENT_OFFLINE};
-        read_stored(&store, ids[i], &agent);
-        rc = agents_add(agents, &agent, err);
-    }
-    blx_store_free_agents(ids, count);
-    return rc;
-}
-
-static int collect(const char *data_dir, struct agents *agents, struct blx_error *err)
-{
-    struct blx_error cause = {0};
-    struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, &cause);
-    if (rc == 0) {
-        rc = ask_dispatcher(conn, agents, err);
-        blx_conn_free(conn);
-        return rc;
-    }
-    if (rc != -ENOTCONN)
-        return blx_error_set(err, rc, "%s", cause.message);
-    rc = ask_store(data_dir, agents, err);
-    if (rc == 0)
-        cli_note("%s", cause.message);
-    return rc;
-}
-
-static uint64_t age_seconds(const struct blx_control_agent *agent)
-{
-    int64_t now = (int64_t)(blx_clock_realtime_ns() / 1000000000);
-    int64_t then = blx_timestamp_to_unix(agent->last_checkpoint);
-    return now > then ? (uint64_t)(now - then) : 0;
-}
 
 /* What only the agent itself knows, and nobody while it is away. */
 static void print_live_json(struct blx_json *json, const struct blx_control_agent *agent)
@@ -126,10 +22,15 @@ static void print_live_json(struct blx_json *json, const struct blx_control_agen
     const struct {
         const char *key;
         uint64_t value;
-    } members[] = {
-        {"dirty_bytes", status->dirty_bytes}, {"unreadable_bytes", status->unreadable_bytes},
-        {"done_bytes", status->done_bytes},   {"total_bytes", status->total_bytes},
-        {"eta_seconds", status->eta_seconds}, {"missed_events", status->missed_events}};
+    } members[] = {{"dirty_bytes", status->dirty_bytes},
+                   {"unreadable_bytes", status->unreadable_bytes},
+                   {"done_bytes", status->done_bytes},
+                   {"total_bytes", status->total_bytes},
+                   {"eta_seconds", status->eta_seconds},
+                   {"tracked_events", status->tracked_events},
+                   {"missed_events", status->missed_events},
+                   {"passthrough_commands", status->passthrough_commands},
+                   {"unseen_sectors", status->unseen_sectors}};
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         if (status->state == BLX_AGENT_OFFLINE)
             blx_json_null(json, members[i].key);
@@ -138,13 +39,14 @@ static void print_live_json(struct blx_json *json, const struct blx_control_agen
     }
 }
 
-static void print_last_json(struct blx_json *json, const struct blx_control_agent *agent)
+static void print_last_json(struct blx_json *json, const struct blx_control_agent *agent,
+                            uint64_t now_realtime_ns)
 {
     if (agent->last_checkpoint == 0) {
-        blx_json_null(json, "last_checkpoint");
-        blx_json_null(json, "consistency");
-        blx_json_null(json, "damaged");
-        blx_json_null(json, "age");
+        static const char *const keys[] = {"last_checkpoint", "consistency", "damaged", "age",
+                                           "freeze_ns"};
+        for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+            blx_json_null(json, keys[i]);
         return;
     }
     char text[BLX_TIMESTAMP_TEXT_BYTES];
@@ -152,85 +54,272 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
     blx_json_string(json, "last_checkpoint", text);
     blx_json_string(json, "consistency", blx_consistency_name(agent->last_consistency));
     blx_json_bool(json, "damaged", agent->last_unreadable_bytes > 0);
-    blx_json_number(json, "age", age_seconds(agent));
+    blx_json_number(json, "age", blx_protection_age_s(agent, now_realtime_ns));
+    blx_json_number(json, "freeze_ns", agent->freeze_ns);
 }
 
-static void print_json(const struct agents *agents)
+/* Counted by the dispatcher since it began. */
+static void print_counts_json(struct blx_json *json, const struct blx_control_agent *agent)
 {
-    struct blx_json json = {.out = stdout};
+    blx_json_open(json, "checkpoints", '{');
+    for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
+        blx_json_number(json, blx_consistency_name((enum blx_consistency)i), agent->checkpoints[i]);
+    blx_json_close(json, '}');
+    blx_json_number(json, "failed_checkpoints", agent->failed_checkpoints);
+    blx_json_number(json, "sessions", agent->sessions);
+    blx_json_number(json, "rescans", agent->rescans);
+    blx_json_number(json, "total_received_bytes", agent->total_received_bytes);
+}
+
+static void print_agent_json(struct blx_json *json, const struct blx_control_agent *agent,
+                             uint64_t now_ns)
+{
+    enum blx_protection protection = blx_protection_judge(agent, now_ns);
+    char why[BLX_TEXT_BYTES];
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "id", agent->agent_id);
+    blx_json_bool(json, "protected", protection == BLX_PROTECTED);
+    blx_json_string(json, "protection", blx_protection_name(protection));
+    blx_json_string(json, "why", blx_protection_explain(agent, now_ns, why));
+    blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
+    blx_json_string(json, "peer", agent->peer);
+    print_last_json(json, agent, now_ns);
+    print_live_json(json, agent);
+    blx_json_string(json, "reason", agent->status.reason);
+    blx_json_string(json, "note", agent->note);
+    blx_json_string(json, "failure", agent->failure);
+    blx_json_number(json, "sync_freq_ms", agent->sync_freq_ms);
+    if (agent->away_ms == BLX_AWAY_UNKNOWN)
+        blx_json_null(json, "away_ms");
+    else
+        blx_json_number(json, "away_ms", agent->away_ms);
+    blx_json_number(json, "connected_ms", agent->connected_ms);
+    blx_json_number(json, "received_bytes", agent->received_bytes);
+    blx_json_number(json, "rate_bytes_per_s", agent->rate_bytes_per_s);
+    print_counts_json(json, agent);
+    blx_json_number(json, "volumes", agent->volume_count);
+    blx_json_number(json, "volume_bytes", agent->volume_bytes);
+    blx_json_close(json, '}');
+}
+
+static void print_json(const struct cli_agents *agents, FILE *out)
+{
+    struct blx_json json = {.out = out};
     blx_json_open(&json, NULL, '[');
-    for (size_t i = 0; i < agents->count; i++) {
-        const struct blx_control_agent *agent = &agents->list[i];
-        blx_json_open(&json, NULL, '{');
-        blx_json_string(&json, "id", agent->agent_id);
-        blx_json_string(&json, "state", blx_agent_state_name(agent->status.state));
-        blx_json_string(&json, "peer", agent->peer);
-        print_last_json(&json, agent);
-        print_live_json(&json, agent);
-        blx_json_string(&json, "reason", agent->status.reason);
-        blx_json_number(&json, "connected_ms", agent->connected_ms);
-        blx_json_number(&json, "received_bytes", agent->received_bytes);
-        blx_json_number(&json, "volumes", agent->volume_count);
-        blx_json_close(&json, '}');
-    }
+    for (size_t i = 0; i < agents->count; i++)
+        print_agent_json(&json, &agents->list[i], agents->now_realtime_ns);
     blx_json_close(&json, ']');
+}
+
+static const char *format_seconds(uint64_t seconds, char text[BLX_UNIT_TEXT_BYTES])
+{
+    if (seconds < 60)
+        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " s", seconds);
+    else
+        blx_duration_format(seconds * 1000, text);
+    return text;
 }
 
 static void format_progress(const struct blx_status *status, char text[96])
 {
-    char done[BLX_UNIT_TEXT_BYTES], total[BLX_UNIT_TEXT_BYTES], eta[BLX_UNIT_TEXT_BYTES];
+    char total[BLX_UNIT_TEXT_BYTES], eta[BLX_UNIT_TEXT_BYTES];
     snprintf(text, 96, "-");
     if (status->state == BLX_AGENT_OFFLINE || status->total_bytes == 0)
         return;
     double percent = 100.0 * (double)status->done_bytes / (double)status->total_bytes;
-    snprintf(text, 96, "%.0f %% (%s of %s)%s%s", percent > 100 ? 100 : percent,
-             blx_size_format(status->done_bytes, done), blx_size_format(status->total_bytes, total),
-             status->eta_seconds > 0 ? ", ETA " : "",
-             status->eta_seconds > 0
-                 ? blx_duration_format((uint64_t)status->eta_seconds * 1000, eta)
-                 : "");
+    snprintf(text, 96, "%.0f %% of %s%s%s", percent > 100 ? 100 : percent,
+             blx_size_format(status->total_bytes, total), status->eta_seconds > 0 ? ", ETA " : "",
+             status->eta_seconds > 0 ? format_seconds(status->eta_seconds, eta) : "");
 }
 
-static int add_row(struct cli_table *table, const struct blx_control_agent *agent)
+/* In capitals where somebody should do something. */
+static const char *protection_cell(enum blx_protection protection)
+{
+    static const char *const cells[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = "yes",
+        [BLX_PROTECTION_FIRST_SYNC] = "first sync",
+        [BLX_PROTECTION_INCONSISTENT] = "INCONSISTENT",
+        [BLX_PROTECTION_LATE] = "LATE",
+        [BLX_PROTECTION_LOST] = "LOST",
+    };
+    return cells[protection];
+}
+
+enum column {
+    COLUMN_AGENT,
+    COLUMN_PROTECTED,
+    COLUMN_STATE,
+    COLUMN_CHECKPOINT,
+    COLUMN_AGE,
+    COLUMN_CONSISTENCY,
+    COLUMN_FREEZE,
+    COLUMN_BACKLOG,
+    COLUMN_RATE,
+    COLUMN_PROGRESS,
+    COLUMN_WHY,
+    COLUMN_COUNT,
+};
+
+static const uint8_t spare_columns[] = {COLUMN_FREEZE,      COLUMN_CHECKPOINT, COLUMN_RATE,
+                                        COLUMN_CONSISTENCY, COLUMN_STATE,      COLUMN_BACKLOG};
+
+static int add_row(struct cli_table *table, const struct blx_control_agent *agent, uint64_t now_ns)
 {
     char last[BLX_TIMESTAMP_TEXT_BYTES] = "-", age[BLX_UNIT_TEXT_BYTES] = "-";
-    char lag[BLX_UNIT_TEXT_BYTES] = "-", progress[96], consistency[32];
+    char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
+    char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
+    char progress[96], why[BLX_TEXT_BYTES];
+    char consistency[32] = "-";
     bool has_checkpoint = agent->last_checkpoint != 0;
-    bool online = agent->status.state != BLX_AGENT_OFFLINE;
     if (has_checkpoint) {
         blx_timestamp_format(agent->last_checkpoint, last);
-        if (age_seconds(agent) == 0)
-            snprintf(age, sizeof(age), "0 s");
-        else
-            blx_duration_format(age_seconds(agent) * 1000, age);
+        format_seconds(blx_protection_age_s(agent, now_ns), age);
+        snprintf(consistency, sizeof(consistency), "%s%s",
+                 blx_consistency_name(agent->last_consistency),
+                 agent->last_unreadable_bytes > 0 ? ", damaged" : "");
     }
-    if (online)
-        blx_size_format(agent->status.dirty_bytes, lag);
+    if (has_checkpoint && agent->freeze_ns > 0)
+        blx_duration_format((agent->freeze_ns + 999999) / 1000000, freeze);
+    if (agent->status.state != BLX_AGENT_OFFLINE)
+        blx_size_format(agent->status.dirty_bytes, backlog);
+    if (agent->rate_bytes_per_s > 0)
+        snprintf(rate, sizeof(rate), "%s/s", blx_size_format(agent->rate_bytes_per_s, size));
     format_progress(&agent->status, progress);
-    snprintf(consistency, sizeof(consistency), "%s%s",
-             blx_consistency_name(agent->last_consistency),
-             agent->last_unreadable_bytes > 0 ? ", damaged" : "");
-    const char *cells[] = {agent->agent_id,
-                           blx_agent_state_name(agent->status.state),
-                           last,
-                           age,
-                           has_checkpoint ? consistency : "-",
-                           lag,
-                           progress,
-                           agent->peer[0] != '\0' ? agent->peer : "-",
-                           agent->status.reason};
+    const char *const cells[COLUMN_COUNT] = {
+        [COLUMN_AGENT] = agent->agent_id,
+        [COLUMN_PROTECTED] = protection_cell(blx_protection_judge(agent, now_ns)),
+        [COLUMN_STATE] = blx_agent_state_name(agent->status.state),
+        [COLUMN_CHECKPOINT] = last,
+        [COLUMN_AGE] = age,
+        [COLUMN_CONSISTENCY] = consistency,
+        [COLUMN_FREEZE] = freeze,
+        [COLUMN_BACKLOG] = backlog,
+        [COLUMN_RATE] = rate,
+        [COLUMN_PROGRESS] = progress,
+        [COLUMN_WHY] = blx_protection_explain(agent, now_ns, why),
+    };
     return cli_table_add(table, cells);
 }
 
-static int print_table(const struct agents *agents, struct blx_error *err)
+/* The colour of what is worst in it. */
+static const char *paint_of(enum blx_protection protection)
 {
-    static const char *const head[] = {"AGENT", "STATE",    "CHECKPOINT", "AGE",   "CONSISTENCY",
-                                       "LAG",   "PROGRESS", "PEER",       "REASON"};
+    if (protection == BLX_PROTECTED)
+        return CLI_GREEN;
+    return protection == BLX_PROTECTION_FIRST_SYNC ? CLI_YELLOW : CLI_RED;
+}
+
+static const char *paint_row(void *arg, size_t row)
+{
+    const struct cli_agents *agents = arg;
+    if (row == 0)
+        return CLI_BOLD;
+    enum blx_protection protection =
+        blx_protection_judge(&agents->list[row - 1], agents->now_realtime_ns);
+    return protection == BLX_PROTECTED ? NULL : paint_of(protection);
+}
+
+/* "; the oldest checkpoint is 3 m 20 s old" */
+static void print_oldest(const struct cli_agents *agents, const char *before, FILE *out)
+{
+    char age[BLX_UNIT_TEXT_BYTES];
+    const struct blx_control_agent *oldest = NULL;
+    for (size_t i = 0; i < agents->count; i++) {
+        const struct blx_control_agent *agent = &agents->list[i];
+        if (agent->last_checkpoint != 0 &&
+            (oldest == NULL || agent->last_checkpoint < oldest->last_checkpoint))
+            oldest = agent;
+    }
+    if (oldest != NULL)
+        fprintf(out, "%s checkpoint is %s old", before,
+                format_seconds(blx_protection_age_s(oldest, agents->now_realtime_ns), age));
+}
+
+static void print_troubles(const struct cli_agents *agents, FILE *out)
+{
+    static const char *const words[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = "protected",
+        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",
+        [BLX_PROTECTION_LOST] = "lost",
+    };
+    const char *between = ":";
+    for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTED; protection--) {
+        size_t tally = cli_agents_tally(agents, (enum blx_protection)protection);
+        if (tally == 0)
+            continue;
+        fprintf(out, "%s %zu %s", between, tally, words[protection]);
+        between = ",";
+    }
+}
+
+/* The sentence that three seconds are enough for. */
+static void print_headline(const struct cli_agents *agents, const struct cli_screen *screen,
+                           FILE *out)
+{
+    size_t well = cli_agents_tally(agents, BLX_PROTECTED);
+    if (screen->has_colours && agents->count > 0)
+        fputs(paint_of(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)), out);
+    if (agents->count == 0) {
+        fprintf(out, "no agent has connected yet");
+    } else if (!agents->running) {
+        fprintf(out, "NOTHING is being protected, no dispatcher runs");
+        print_oldest(agents, "; the oldest", out);
+    } else if (well == agents->count && agents->count == 1) {
+        fprintf(out, "the only agent is protected");
+        print_oldest(agents, ", its last", out);
+    } else if (well == agents->count) {
+        fprintf(out, "all %zu agents protected", agents->count);
+        print_oldest(agents, ", the oldest", out);
+    } else {
+        fprintf(out, "%zu of %zu agent%s NOT protected", agents->count - well, agents->count,
+                agents->count == 1 ? "" : "s");
+        print_troubles(agents, out);
+        print_oldest(agents, "; the oldest", out);
+    }
+    fprintf(out, "%s\n", screen->has_colours && agents->count > 0 ? CLI_PLAIN : "");
+}
+
+static void print_dispatcher(const struct cli_agents *agents, const struct cli_screen *screen,
+                             FILE *out)
+{
+    char free_text[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES], rate[BLX_UNIT_TEXT_BYTES];
+    const struct blx_control_dispatcher *dispatcher = &agents->dispatcher;
+    bool nearly_full = blx_data_is_nearly_full(dispatcher);
+    uint64_t rate_bytes_per_s = 0;
+    if (!agents->running || dispatcher->data_bytes == 0)
+        return;
+    for (size_t i = 0; i < agents->count; i++)
+        rate_bytes_per_s += agents->list[i].rate_bytes_per_s;
+    if (nearly_full && screen->has_colours)
+        fputs(CLI_RED, out);
+    fprintf(out, "data directory: %s of %s free%s, %s/s coming in%s\n",
+            blx_size_format(dispatcher->data_free_bytes, free_text),
+            blx_size_format(dispatcher->data_bytes, size), nearly_full ? ", NEARLY FULL" : "",
+            blx_size_format(rate_bytes_per_s, rate),
+            nearly_full && screen->has_colours ? CLI_PLAIN : "");
+}
+
+/* `max_rows`: 0 is no limit. */
+static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
+                       FILE *out, struct blx_error *err)
+{
+    static const char *const head[COLUMN_COUNT] = {"AGENT", "PROTECTED",   "STATE",  "CHECKPOINT",
+                                                   "AGE",   "CONSISTENCY", "FREEZE", "BACKLOG",
+                                                   "RATE",  "PROGRESS",    "WHY"};
     BLX_CLEANUP(cli_table_done)
-    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    struct cli_table table = {.column_count = COLUMN_COUNT,
+                              .out = out,
+                              .max_width = screen->columns,
+                              .max_rows = max_rows,
+                              .spare = spare_columns,
+                              .spare_count = sizeof(spare_columns),
+                              .paint = screen->has_colours ? paint_row : NULL,
+                              .paint_arg = agents};
     int rc = cli_table_add(&table, head);
     for (size_t i = 0; rc == 0 && i < agents->count; i++)
-        rc = add_row(&table, &agents->list[i]);
+        rc = add_row(&table, &agents->list[i], agents->now_realtime_ns);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot list the agents");
     if (agents->count > 0)
@@ -238,16 +327,57 @@ static int print_table(const struct agents *agents, struct blx_error *err)
     return 0;
 }
 
+static int print_text(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
+                      FILE *out, struct blx_error *err)
+{
+    cli_agents_sort(agents);
+    print_headline(agents, screen, out);
+    print_dispatcher(agents, screen, out);
+    int rc = print_table(agents, screen, max_rows, out, err);
+    if (max_rows > 0 && agents->count > max_rows)
+        fprintf(out, "... and %zu more\n", agents->count - max_rows);
+    return rc;
+}
+
+static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct blx_error *err)
+{
+    const struct blx_config *config = arg;
+    BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
+    int rc = cli_agents_collect(config->data_dir, &agents, err);
+    if (rc < 0)
+        return rc;
+    if (config->json) {
+        print_json(&agents, out);
+        return 0;
+    }
+    size_t max_rows = screen->rows > PICTURE_LINES + 1 ? screen->rows - PICTURE_LINES - 1 : 1;
+    return print_text(&agents, screen, screen->is_terminal ? max_rows : 0, out, err);
+}
+
+static bool is_well(const struct cli_agents *agents)
+{
+    return agents->running && agents->count > 0 &&
+           cli_agents_tally(agents, BLX_PROTECTED) == agents->count;
+}
+
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
-    BLX_CLEANUP(agents_done) struct agents agents = {0};
-    if (collect(config->data_dir, &agents, err) < 0)
+    BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
+    struct cli_screen screen;
+    int rc = 0;
+    if (config->watch)
+        return cli_screen_watch(WATCH_PERIOD_MS, draw, (void *)(uintptr_t)config, err) < 0
+                   ? BLX_EXIT_FAILED
+                   : BLX_EXIT_OK;
+    if (cli_agents_collect(config->data_dir, &agents, err) < 0)
         return BLX_EXIT_FAILED;
-    if (agents.count == 0)
-        cli_note("no agent has connected to '%s' yet", config->data_dir);
-    if (!config->json)
-        return print_table(&agents, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
-    print_json(&agents);
-    return BLX_EXIT_OK;
+    if (agents.note[0] != '\0')
+        cli_note("%s", agents.note);
+    cli_screen_look(&screen);
+    if (config->json)
+        print_json(&agents, stdout);
+    else
+        rc = print_text(&agents, &screen, 0, stdout, err);
+    return rc < 0 || (config->check && !is_well(&agents)) ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

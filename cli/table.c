@@ -1,9 +1,16 @@
 #include "cli/table.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "cli/screen.h"
+
+enum {
+    GAP = 2,
+    LAST_WIDTH = 24, /* the last column may be cut to that before others are left out */
+};
 
 int cli_table_add(struct cli_table *table, const char *const *texts)
 {
@@ -21,25 +28,88 @@ int cli_table_add(struct cli_table *table, const char *const *texts)
     return 0;
 }
 
-static void print_row(char *const *cells, size_t column_count, const size_t *widths)
+struct layout {
+    bool shown[CLI_TABLE_MAX_COLUMNS];
+    size_t widths[CLI_TABLE_MAX_COLUMNS];
+};
+
+static bool says_something(const char *cell)
 {
-    while (column_count > 1 && cells[column_count - 1][0] == '\0')
-        column_count--;
-    for (size_t i = 0; i + 1 < column_count; i++)
-        printf("%-*s  ", (int)widths[i], cells[i]);
-    printf("%s\n", cells[column_count - 1]);
+    return cell[0] != '\0' && strcmp(cell, "-") != 0;
+}
+
+static size_t total_width(const struct cli_table *table, const struct layout *layout)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t width = layout->widths[i];
+        if (i + 1 == table->column_count && width > LAST_WIDTH)
+            width = LAST_WIDTH;
+        total += layout->shown[i] ? width + GAP : 0;
+    }
+    return total > GAP ? total - GAP : 0;
+}
+
+static void lay_out(const struct cli_table *table, struct layout *layout)
+{
+    *layout = (struct layout){0};
+    for (size_t i = 0; i < table->cell_count; i++) {
+        size_t column = i % table->column_count;
+        size_t length = strlen(table->cells[i]);
+        if (length > layout->widths[column])
+            layout->widths[column] = length;
+        if (table->max_width == 0 || (i >= table->column_count && says_something(table->cells[i])))
+            layout->shown[column] = true;
+    }
+    for (size_t i = 0; table->max_width > 0 && i < table->spare_count; i++) {
+        if (total_width(table, layout) <= table->max_width)
+            break;
+        layout->shown[table->spare[i]] = false;
+    }
+}
+
+/* Cuts a line in front of a character, not within it. */
+static void cut(char *line, size_t max_width)
+{
+    if (max_width == 0 || strlen(line) <= max_width)
+        return;
+    while (max_width > 0 && ((unsigned char)line[max_width] & 0xc0) == 0x80)
+        max_width--;
+    line[max_width] = '\0';
+}
+
+static void print_row(const struct cli_table *table, const struct layout *layout, size_t row,
+                      FILE *out)
+{
+    char line[1024];
+    size_t used = 0, end = 0; /* of the last cell that is not empty */
+    char *const *cells = table->cells + row * table->column_count;
+    for (size_t i = 0; i < table->column_count && used + 1 < sizeof(line); i++) {
+        if (!layout->shown[i])
+            continue;
+        size_t left = sizeof(line) - used;
+        int width = (int)layout->widths[i] + GAP;
+        int got = snprintf(line + used, left, "%-*s", width, cells[i]);
+        if (cells[i][0] != '\0')
+            end = used + strlen(cells[i]);
+        used += (size_t)got < left ? (size_t)got : left - 1;
+    }
+    line[end < sizeof(line) ? end : sizeof(line) - 1] = '\0';
+    cut(line, table->max_width);
+    const char *paint = table->paint != NULL ? table->paint(table->paint_arg, row) : NULL;
+    fprintf(out, "%s%s%s\n", paint != NULL ? paint : "", line, paint != NULL ? CLI_PLAIN : "");
 }
 
 void cli_table_print(const struct cli_table *table)
 {
-    size_t widths[CLI_TABLE_MAX_COLUMNS] = {0};
-    for (size_t i = 0; i < table->cell_count; i++) {
-        size_t *width = &widths[i % table->column_count];
-        size_t length = strlen(table->cells[i]);
-        *width = length > *width ? length : *width;
-    }
-    for (size_t i = 0; i < table->cell_count; i += table->column_count)
-        print_row(table->cells + i, table->column_count, widths);
+    struct layout layout;
+    FILE *out = table->out != NULL ? table->out : stdout;
+    size_t rows = table->cell_count / table->column_count;
+    if (table->max_rows > 0 && rows > table->max_rows + 1)
+        rows = table->max_rows + 1;
+    lay_out(table, &layout);
+    for (size_t row = 0; row < rows; row++)
+        print_row(table, &layout, row, out);
 }
 
 void cli_table_done(struct cli_table *table)

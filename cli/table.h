@@ -1,19 +1,31 @@
 /*
- * A table of texts on stdout: a head and rows, each column as wide as its widest cell, two blanks
- * between, none behind the last.
+ * A table of texts: a head and rows, each column as wide as its widest cell, two blanks between,
+ * none behind the last. On a screen that is too narrow columns are left out, then lines are cut.
  *
  * Threads: one.
  */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
-enum { CLI_TABLE_MAX_COLUMNS = 10 };
+enum { CLI_TABLE_MAX_COLUMNS = 12 };
 
 struct cli_table {
     size_t column_count;
     char **cells; /* owned, column_count for each row, the head first */
     size_t cell_count;
+
+    /* Set by the caller where they are wanted; zero: no limits, stdout, no colours. */
+    FILE *out;
+    size_t max_width;     /* columns without anything to say are left out, too */
+    size_t max_rows;      /* without the head */
+    const uint8_t *spare; /* columns to be left out where it is narrow, the first one first */
+    size_t spare_count;   /* of `spare` */
+    const char *(*paint)(void *arg,
+                         size_t row); /* escape before a row, row 0 is the head; or NULL */
+    void *paint_arg;
 };
 
 /* Adds a row: column_count texts, copied. -ENOMEM. */

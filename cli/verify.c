@@ -190,6 +190,35 @@ static void heal_all(const struct blx_store *store, const struct blx_verify_repo
             heal(store, report->damages[i].agent_id);
 }
 
+/* One sentence an agent to the dispatcher, where one runs: it tells who watches. */
+static void tell_damage(const char *data_dir, const struct blx_verify_report *report,
+                        const char *agent_id)
+{
+    size_t damages = 0, hurt = 0;
+    char text[BLX_TEXT_BYTES];
+    for (size_t i = 0; i < report->damage_count; i++)
+        damages += strcmp(report->damages[i].agent_id, agent_id) == 0;
+    for (size_t i = 0; i < report->hurt_count; i++)
+        hurt += strcmp(report->hurt[i].agent_id, agent_id) == 0;
+    snprintf(text, sizeof(text), "verify found %zu damage%s, %zu checkpoint%s hurt", damages,
+             damages == 1 ? "" : "s", hurt, hurt == 1 ? "" : "s");
+    struct blx_error error = {0};
+    int rc = cli_control_damage(data_dir, agent_id, text, &error);
+    if (rc < 0 && rc != -ENOTCONN)
+        blx_log_warning("the dispatcher could not be told of it: %s", error.message);
+}
+
+static void tell_damages(const char *data_dir, const struct blx_verify_report *report)
+{
+    for (size_t i = 0; i < report->damage_count; i++) {
+        bool told = false;
+        for (size_t j = 0; j < i; j++)
+            told = told || strcmp(report->damages[j].agent_id, report->damages[i].agent_id) == 0;
+        if (!told)
+            tell_damage(data_dir, report, report->damages[i].agent_id);
+    }
+}
+
 static enum blx_exit verify(const struct blx_store *store, const struct blx_config *config,
                             struct blx_verify_report *report, struct blx_error *err)
 {
@@ -204,6 +233,7 @@ static enum blx_exit verify(const struct blx_store *store, const struct blx_conf
         print_json(report);
     else
         print_text(report);
+    tell_damages(store->data_dir, report);
     heal_all(store, report);
     return report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

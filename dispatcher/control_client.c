@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/name.h"
 #include "dispatcher/control_private.h"
-#include "store/manifest.h"
+#include "dispatcher/overview.h"
 #include "store/rescan_order.h"
 #include "wire/conn.h"
 
@@ -118,50 +118,45 @@ static int serve_revoke(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
-/* What is known of an agent without a session: what its newest manifest says. */
-static void describe_offline(const struct blx_store *store, const char *agent_id,
-                             struct blx_control_agent *agent)
+static int send_overview(struct client *client, const struct blx_overview *overview)
 {
-    struct blx_error err = {0};
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-
-    snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", agent_id);
-    agent->status.state = BLX_AGENT_OFFLINE;
-    int rc = blx_manifest_latest(store, agent_id, &agent->last_checkpoint, &err);
-    if (rc == 0 && agent->last_checkpoint != 0)
-        rc = blx_manifest_read(store, agent_id, agent->last_checkpoint, &manifest, &err);
-    if (rc == 0 && agent->last_checkpoint != 0) {
-        agent->last_consistency = manifest.consistency;
-        agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
-        agent->volume_count = manifest.volume_count;
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
+                                  .control_dispatcher = overview->dispatcher};
+    int rc = blx_conn_send(client->conn, &message, NULL);
+    for (size_t i = 0; i < overview->agent_count && rc == 0; i++) {
+        message.type = BLX_MESSAGE_CONTROL_AGENT;
+        message.control_agent = overview->agents[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
     }
-    if (rc < 0)
-        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
-                 (int)sizeof(agent->status.reason) - 1, err.message);
-}
-
-static int send_agent(struct client *client, const char *agent_id)
-{
-    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_AGENT};
-    if (!blx_registry_describe(&client->dispatcher->registry, agent_id, &message.control_agent))
-        describe_offline(client->dispatcher->store, agent_id, &message.control_agent);
-    return blx_conn_send(client->conn, &message, NULL);
+    const struct blx_control_done done = {.ok = true};
+    return rc == 0 ? send_done(client, &done) : rc;
 }
 
 static int serve_status(struct client *client)
 {
     struct blx_error err = {0};
-    char **agent_ids = NULL;
-    size_t count = 0;
+    struct blx_overview overview = {0};
+    if (blx_overview_take(client->dispatcher, &overview, &err) < 0)
+        return send_failure(client, &err);
+    int rc = send_overview(client, &overview);
+    blx_overview_done(&overview);
+    return rc;
+}
 
-    int rc = blx_store_list_agents(client->dispatcher->store, &agent_ids, &count, &err);
+/* What `verify` has found, in a process of its own. */
+static int serve_damage(struct client *client, const struct blx_control_damage *damage)
+{
+    const struct blx_control_done done = {.ok = true};
+    struct blx_dispatcher *dispatcher = client->dispatcher;
+    struct blx_error err = {0};
+    int rc = check_agent(client, damage->agent_id, &err);
+    if (rc == 0)
+        rc = blx_roster_damage(&dispatcher->roster, dispatcher->store, damage->agent_id,
+                               damage->text, &err);
     if (rc < 0)
         return send_failure(client, &err);
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = send_agent(client, agent_ids[i]);
-    blx_store_free_agents(agent_ids, count);
-    const struct blx_control_done done = {.ok = true};
-    return rc == 0 ? send_done(client, &done) : rc;
+    blx_log_error("agent '%s': damage was found in the store: %s", damage->agent_id, damage->text);
+    return send_done(client, &done);
 }
 
 /* The request must come soon, as each client holds a thread. */
@@ -189,6 +184,8 @@ static void serve(struct client *client)
         serve_rescan(client, message.control_rescan.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_REVOKE) {
         serve_revoke(client, message.control_revoke.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_DAMAGE) {
+        serve_damage(client, &message.control_damage);
     } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {
         serve_status(client);
     } else {

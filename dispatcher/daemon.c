@@ -13,6 +13,8 @@
 #include "base/version.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/events.h"
+#include "dispatcher/metrics.h"
 #include "dispatcher/pruner.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
@@ -84,7 +86,8 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  * cannot be freed under them.
  */
 static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
-                         struct blx_pruner *pruner, struct blx_control *control)
+                         struct blx_pruner *pruner, struct blx_control *control,
+                         struct blx_events *events)
 {
     uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
     uint64_t cut_ns = deadline_ns - BLX_DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
@@ -93,17 +96,21 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
     blx_registry_stop(&dispatcher->registry);
     blx_scheduler_stop(scheduler);
     int control_rc = blx_control_stop(control, deadline_ns);
+    int events_rc = blx_events_stop(events, cut_ns);
     int sessions_rc = blx_threads_wait(&dispatcher->sessions, cut_ns);
     if (sessions_rc < 0) {
         blx_registry_cut(&dispatcher->registry);
         sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
     }
     int pruner_rc = blx_pruner_stop(pruner, deadline_ns);
-    if (control_rc == 0 && sessions_rc == 0 && pruner_rc == 0)
+    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
                     "acknowledged is lost",
-                    sessions_rc < 0 ? "session" : pruner_rc < 0 ? "prune" : "client");
+                    sessions_rc < 0 ? "session"
+                    : pruner_rc < 0 ? "prune"
+                    : events_rc < 0 ? "look for events"
+                                    : "client");
     _exit(BLX_EXIT_OK);
 }
 
@@ -113,25 +120,41 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
     struct blx_scheduler scheduler;
     struct blx_pruner pruner;
     struct blx_control *control = NULL;
+    struct blx_metrics *metrics = NULL;
+    struct blx_events *events = NULL;
+    const struct blx_events_plan plan = {.command = config->on_event,
+                                         .timeout_ms = config->hook_timeout_ms,
+                                         .look_ms = BLX_EVENTS_LOOK_MS,
+                                         .settle_ms = BLX_EVENTS_SETTLE_MS,
+                                         .apart_ms = BLX_EVENTS_APART_MS};
 
-    int rc = blx_control_start(dispatcher, &control, err);
-    if (rc < 0)
-        return rc;
     blx_watchdog_init(&dispatcher->watchdog, BLX_DISPATCHER_HANDS);
-    rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
-                             &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
+    int rc = blx_metrics_start(dispatcher, config->metrics_listen, &metrics, err);
+    if (rc == 0)
+        rc = blx_control_start(dispatcher, &control, err);
+    if (rc == 0)
+        rc = blx_events_start(dispatcher, &plan, &events, err);
+    if (rc == 0)
+        rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
+                                 &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
     if (rc < 0) {
-        blx_control_stop(control, UINT64_MAX);
+        blx_events_stop(events, UINT64_MAX);
+        if (control != NULL)
+            blx_control_stop(control, UINT64_MAX);
+        blx_metrics_stop(metrics);
         return rc;
     }
     rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, &config->retention,
                           err);
     if (rc == 0) {
+        if (metrics != NULL)
+            blx_log_info("metrics are served at http://%s/metrics", blx_metrics_address(metrics));
         log_listening(config, listen_fd);
         rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
         blx_log_info("stopping");
     }
-    stop_threads(dispatcher, &scheduler, &pruner, control);
+    blx_metrics_stop(metrics);
+    stop_threads(dispatcher, &scheduler, &pruner, control, events);
     return rc;
 }
 
@@ -142,6 +165,7 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     int rc = blx_registry_init(&dispatcher->registry, BLX_DISPATCHER_MAX_PENDING);
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
+    blx_roster_init(&dispatcher->roster);
     rc = blx_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
         rc = serve(dispatcher, config, listen_fd, stop_fd, err);
@@ -149,6 +173,7 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
+    blx_roster_done(&dispatcher->roster);
     blx_registry_done(&dispatcher->registry);
     return rc;
 }

@@ -2,7 +2,9 @@
  * The daemon as a whole: brings its parts up in the order in which they need each other, serves,
  * and takes them down again.
  *
- * Up: store (and its lock) -> PKI -> TLS -> listening socket -> threads -> control socket -> READY.
+ * Up: store (and its lock) -> PKI -> TLS -> listening socket -> threads -> metrics -> control
+ * socket
+ * -> READY.
  * Down: accepting ends, sessions are told, they sync what they have and say GOODBYE, all threads
  * are joined; those that sit in a disk call after BLX_DISPATCHER_STOP_MS are left to the process's
  * end, which is as safe for the store as a crash (I10).

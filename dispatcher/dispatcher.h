@@ -1,8 +1,9 @@
 /*
  * What the threads of the dispatcher share: one accept loop (server.h), one thread per connection
  * (session.h), the scheduler (scheduler.h), and the control socket with a thread per client
- * (control.h). Everything here but the registry is made before the threads start and only read
- * afterwards; the registry (registry.h) is the one piece of changing state, with its own lock.
+ * (control.h). Everything here but the registry and the roster is made before the threads start and
+ * only read afterwards; the registry (registry.h: who is connected) and the roster (roster.h: what
+ * is known of every agent) are the changing state, each with its own lock.
  *
  * Owner: main().
  */
@@ -14,6 +15,7 @@
 #include "base/watchdog.h"
 #include "dispatcher/rate.h"
 #include "dispatcher/registry.h"
+#include "dispatcher/roster.h"
 #include "dispatcher/threads.h"
 #include "store/store.h"
 #include "tls/tls.h"
@@ -41,6 +43,7 @@ struct blx_dispatcher {
     uint64_t sync_freq_ms;
     uint64_t heartbeat_ms;
     struct blx_registry registry;
+    struct blx_roster roster;
     struct blx_threads sessions;
     struct blx_rate refusals; /* log lines about connections that never became a session */
     struct blx_watchdog watchdog;

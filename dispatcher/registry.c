@@ -442,6 +442,7 @@ bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
         agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;
         agent->received_bytes = atomic_load(&entry->frame_bytes);
         agent->volume_count = entry->volume_count;
+        agent->away_ms = 0;
     }
     pthread_mutex_unlock(&registry->lock);
     return entry != NULL;

@@ -206,7 +206,8 @@ int blx_registry_expel(struct blx_registry *registry, const char *agent_id, stru
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
 bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);
 
-/* Fills what is known of a live session of `agent_id`; false where there is none. */
+/* Fills what only a live session of `agent_id` knows, and leaves the rest; false where there is
+ * none. */
 bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
                            struct blx_control_agent *agent);
 

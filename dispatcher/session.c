@@ -107,6 +107,10 @@ static int enter(struct blx_session *session, struct blx_error *err)
         blx_agent_writer_open(session->dispatcher->store, session->agent_id, &session->writer, err);
     if (rc < 0)
         return blx_session_store_result(session, rc);
+    rc = blx_roster_enter(&session->dispatcher->roster, session->dispatcher->store,
+                          session->agent_id, &session->record, err);
+    if (rc < 0)
+        return rc;
     enum blx_consistency consistency = BLX_CONSISTENCY_NONE;
     uint64_t unreadable_bytes = 0;
     blx_timestamp last =
@@ -199,6 +203,7 @@ void blx_session_serve(struct blx_session *session, int rc, struct blx_error *er
     blx_session_close_image(session);
     blx_agent_writer_close(session->writer);
     log_end(session, rc, err);
+    blx_roster_left(&session->dispatcher->roster, session->record);
     blx_registry_leave(registry, &session->entry,
                        rc == 0 ? "the agent ended its session before the checkpoint was done"
                                : err->message);

@@ -4,6 +4,7 @@
  * rescan, a checkpoint is committed, or another volume's turn has come.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -67,9 +68,14 @@ static int digest_run(struct blx_session *session, struct blx_digester *digester
             rc = digest_run(session, digester, block + i, 1, buffer + ((size_t)i << shift), err);
         return rc;
     }
-    if (rc == -EBADMSG && !held->damage_logged)
+    if (rc == -EBADMSG && !held->damage_logged) {
+        struct blx_dispatcher *dispatcher = session->dispatcher;
+        char text[BLX_TEXT_BYTES];
         blx_log_error("agent '%s': %s: %s: what is damaged is fetched again", session->agent_id,
                       session->volumes[held->volume].name, damage.message);
+        snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
+        blx_roster_damage(&dispatcher->roster, dispatcher->store, session->agent_id, text, NULL);
+    }
     if (rc == -EBADMSG)
         held->damage_logged = true;
     else if (rc < 0)

@@ -42,9 +42,10 @@ struct blx_session {
     int accepted_fd;                 /* -1 once the connection owns it */
     struct blx_conn *conn;
     struct blx_agent_writer *writer;
-    char agent_id[BLX_NAME_BYTES]; /* by the certificate */
-    struct blx_tls_peer peer;      /* what TLS has found out */
-    uint64_t features;             /* that WELCOME has confirmed */
+    struct blx_roster_record *record; /* the roster's, of this agent; NULL before it is live */
+    char agent_id[BLX_NAME_BYTES];    /* by the certificate */
+    struct blx_tls_peer peer;         /* what TLS has found out */
+    uint64_t features;                /* that WELCOME has confirmed */
     uint32_t volume_count;
     uint32_t begun_count;
     struct blx_session_volume *volumes; /* owned, volume_count of them */
@@ -53,6 +54,7 @@ struct blx_session {
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
     enum blx_registry_ending ending;
+    bool rescanning;   /* by its last STATUS */
     bool live;         /* entered in the registry */
     bool welcomed;     /* PINGs are due */
     bool store_failed; /* the writer must not be used any more */

@@ -32,6 +32,8 @@ static int receive_volume(struct blx_session *session, uint32_t index, struct bl
     answer.volume_state.volume = index;
     struct blx_session_volume *volume = &session->volumes[index];
     memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
+    blx_roster_volume(&session->dispatcher->roster, session->record, index == 0,
+                      message.volume.size_bytes);
     snprintf(volume->reason, sizeof(volume->reason), "%.*s", (int)sizeof(volume->reason) - 1,
              blx_agent_writer_reason(session->writer, index));
     return blx_session_send(session, &answer, err);
@@ -116,6 +118,7 @@ static int take_frame(struct blx_session *session, const struct blx_frame_messag
     if (rc < 0)
         return blx_session_store_result(session, rc);
     atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);
+    blx_roster_received(&session->dispatcher->roster, session->record, frame->frame_bytes);
     if (blx_agent_writer_unsynced_bytes(session->writer) >= BLX_DISPATCHER_SYNC_BYTES)
         return blx_session_sync(session, err);
     return 0;
@@ -168,6 +171,8 @@ static void publish(struct blx_session *session, const struct blx_checkpoint_mes
                  blx_size_format(unreadable_bytes, lacks));
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
+    blx_roster_committed(&session->dispatcher->roster, session->record, cut, timestamp,
+                         unreadable_bytes);
     blx_registry_last(registry, &session->entry, timestamp, cut->consistency, unreadable_bytes);
     blx_registry_finish(registry, &session->entry, &outcome);
 }
@@ -217,8 +222,20 @@ static int fail_checkpoint(struct blx_session *session, const struct blx_checkpo
                     failed->reason);
     struct blx_control_done outcome = {.ok = false};
     memcpy(outcome.text, failed->reason, sizeof(outcome.text));
+    blx_roster_failed(&session->dispatcher->roster, session->record, failed->reason);
     blx_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
     return 0;
+}
+
+static void take_status(struct blx_session *session, const struct blx_status *status)
+{
+    bool rescanning = status->state == BLX_AGENT_RESCAN;
+    if (!rescanning)
+        blx_session_close_image(session);
+    if (rescanning && !session->rescanning)
+        blx_roster_rescan(&session->dispatcher->roster, session->record);
+    session->rescanning = rescanning;
+    blx_registry_status(&session->dispatcher->registry, &session->entry, status);
 }
 
 static int handle(struct blx_session *session, const struct blx_message *message,
@@ -240,9 +257,7 @@ static int handle(struct blx_session *session, const struct blx_message *message
     case BLX_MESSAGE_RENEW:
         return blx_session_renew(session, &message->renew, err);
     case BLX_MESSAGE_STATUS:
-        if (message->status.state != BLX_AGENT_RESCAN)
-            blx_session_close_image(session);
-        blx_registry_status(&session->dispatcher->registry, &session->entry, &message->status);
+        take_status(session, &message->status);
         return 0;
     case BLX_MESSAGE_ERROR:
         session->lost = true; /* it has closed, or will without reading on */

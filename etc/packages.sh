@@ -5,7 +5,7 @@
 set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
-    libxxhash-dev)
+    libxxhash-dev libmicrohttpd-dev)
 case ${1:-build} in
 build) ;;
 bench) # with what the benchmarks compare with

@@ -2,18 +2,18 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --credentials --run-dir \
-        --compression --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
+    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --metrics-listen --on-event --credentials \
+        --run-dir         --compression --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --sync-freq --listen --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     join) echo --config --credentials --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
     checkpoint | rescan | revoke) echo --config --agent --data-dir --help --version ;;
-    status) echo --config --data-dir --json --help --version ;;
+    status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --dry-run --json --help --version ;;
@@ -36,7 +36,7 @@ _blxrep_value() {
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --resume | --dry-run | --force | --json | --verbose | --help | --version) return 0 ;;
+    --delta | --resume | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

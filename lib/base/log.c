@@ -4,9 +4,11 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE_BYTES = 1024, HELD_BYTES = 64 * 1024 };
@@ -20,12 +22,25 @@ static struct {
     char held[HELD_BYTES];
 } log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = BLX_LOG_INFO};
 
+/* $JOURNAL_STREAM is DEVICE:INODE of the stream to the journal. It is inherited, too, by a program
+ * whose stderr was sent elsewhere. */
+static bool is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat status;
+    if (stream == NULL || fstat(STDERR_FILENO, &status) < 0)
+        return false;
+    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 static const char *level_prefix(enum blx_log_level level)
 {
     static const char *const journal[] = {"<0>", "<1>", "<2>", "<3>", "<4>", "<5>", "<6>", "<7>"};
     static const char *const plain[] = {"", "", "", "error: ", "warning: ", "", "", "debug: "};
 
-    return getenv("JOURNAL_STREAM") != NULL ? journal[level] : plain[level];
+    return is_journal() ? journal[level] : plain[level];
 }
 
 static void write_out(const char *bytes, size_t count)

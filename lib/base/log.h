@@ -1,6 +1,6 @@
 /*
  * The daemons' log: one line a thing worth knowing, to stderr, with the priority prefix that journald understands when
- * stderr is the journal ($JOURNAL_STREAM is set), a plain "level: " otherwise. lib itself never logs; it returns errors.
+ * stderr is the journal ($JOURNAL_STREAM names it), a plain "level: " otherwise. lib itself never logs; it returns errors.
  *
  * While a filesystem is frozen a log line could block for ever on a log file that lies on it. So blx_log_hold() keeps lines
  * in a fixed buffer, and blx_log_release() writes them out.

@@ -56,6 +56,8 @@ struct blx_config {
     uint64_t freeze_buffer_bytes;
     bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;              /* debug lines in the log */
+    char *metrics_listen;      /* NULL: no metrics */
+    char *on_event;            /* command, run by /bin/sh -c; NULL: none */
 
     /* For `blxrep` only. */
     char *agent;
@@ -66,6 +68,8 @@ struct blx_config {
     struct blx_retention keep; /* the flags; where any is given the file's retention does not count */
     bool dry_run;
     bool json;
+    bool watch;
+    bool check; /* status: exit 1 unless all is protected */
     bool force;
     bool delta;
     bool resume;

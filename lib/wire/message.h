@@ -69,6 +69,8 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher -> cli: one agent of the list */
     BLX_MESSAGE_CONTROL_RESCAN = 68, /* cli -> dispatcher: have `agent` begin a rescan */
     BLX_MESSAGE_CONTROL_REVOKE = 72, /* cli -> dispatcher: `agent` is revoked: end its session */
+    BLX_MESSAGE_CONTROL_DISPATCHER = 73, /* dispatcher -> cli: itself, before the list */
+    BLX_MESSAGE_CONTROL_DAMAGE = 74,     /* cli -> dispatcher: damage of `agent` was found */
 };
 
 /* What an agent is doing. */
@@ -244,13 +246,16 @@ struct blx_checkpoint_failed {
 
 struct blx_status {
     enum blx_agent_state state;
-    uint64_t dirty_bytes;        /* marked, not yet durable at the dispatcher, and readable */
-    uint64_t unreadable_bytes;   /* marked, but the last try to read them failed */
-    uint64_t done_bytes;         /* of the running pass: a full one, or a rescan */
-    uint64_t total_bytes;        /* of the running pass; 0: none runs */
-    uint64_t missed_events;      /* counted by the kernel since the start of tracking */
-    uint32_t eta_seconds;        /* until the running pass is done; 0: not known */
-    char reason[BLX_TEXT_BYTES]; /* why a full pass or a rescan runs; may be empty */
+    uint64_t dirty_bytes;          /* marked, not yet durable at the dispatcher, and readable */
+    uint64_t unreadable_bytes;     /* marked, but the last try to read them failed */
+    uint64_t done_bytes;           /* of the running pass: a full one, or a rescan */
+    uint64_t total_bytes;          /* of the running pass; 0: none runs */
+    uint64_t missed_events;        /* counted by the kernel since the start of tracking */
+    uint64_t tracked_events;       /* completed writes that the tracker has seen */
+    uint64_t passthrough_commands; /* that may have written, and name no sector */
+    uint64_t unseen_sectors;       /* written without a run of the tracker (agent/witness.h) */
+    uint32_t eta_seconds;          /* until the running pass is done; 0: not known */
+    char reason[BLX_TEXT_BYTES];   /* why a full pass or a rescan runs; may be empty */
 };
 
 struct blx_text_message {
@@ -275,6 +280,10 @@ struct blx_control_done {
     char text[BLX_TEXT_BYTES]; /* why not ok; or what is to be known of the checkpoint */
 };
 
+enum { BLX_CONSISTENCIES = BLX_CONSISTENCY_FILESYSTEM + 1 };
+
+#define BLX_AWAY_UNKNOWN UINT64_MAX
+
 struct blx_control_agent {
     char agent_id[BLX_NAME_BYTES];
     char peer[BLX_TEXT_BYTES]; /* address; empty when offline */
@@ -285,6 +294,34 @@ struct blx_control_agent {
     uint64_t connected_ms;          /* how long the session lasts; 0 offline */
     uint64_t received_bytes;        /* frames in this session */
     uint32_t volume_count;
+    uint64_t sync_freq_ms; /* how often a checkpoint is due; 0: not known */
+    uint64_t away_ms; /* since its session ended, or since the dispatcher began; 0 while connected;
+                         BLX_AWAY_UNKNOWN: no dispatcher runs */
+    uint64_t rate_bytes_per_s;    /* frames, of late */
+    uint64_t volume_bytes;        /* size of all volumes */
+    uint64_t freeze_ns;           /* of the last checkpoint */
+    char note[BLX_TEXT_BYTES];    /* of the last checkpoint: why it is less than "filesystem" */
+    char failure[BLX_TEXT_BYTES]; /* why the last try for a checkpoint failed; "": it did not */
+
+    /* Since the dispatcher began. */
+    uint64_t checkpoints[BLX_CONSISTENCIES]; /* committed */
+    uint64_t failed_checkpoints;
+    uint64_t sessions;
+    uint64_t rescans;
+    uint64_t total_received_bytes;
+    uint64_t total_freeze_ns;
+};
+
+struct blx_control_dispatcher {
+    uint64_t uptime_ms;
+    uint64_t data_bytes; /* size of the data directory's filesystem; 0: not known */
+    uint64_t data_free_bytes;
+    char software[BLX_TEXT_BYTES]; /* "blxrep-dispatcher 0.1.0" */
+};
+
+struct blx_control_damage {
+    char agent_id[BLX_NAME_BYTES];
+    char text[BLX_TEXT_BYTES]; /* what was found */
 };
 
 struct blx_message {
@@ -316,6 +353,8 @@ struct blx_message {
         struct blx_control_revoke control_revoke;
         struct blx_control_done control_done;
         struct blx_control_agent control_agent;
+        struct blx_control_dispatcher control_dispatcher;
+        struct blx_control_damage control_damage;
     };
 };
 

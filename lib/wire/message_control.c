@@ -107,11 +107,46 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .connected_ms = blx_le64_of(agent->connected_ms),
         .received_bytes = blx_le64_of(agent->received_bytes),
         .last_unreadable_bytes = blx_le64_of(agent->last_unreadable_bytes),
+        .sync_freq_ms = blx_le64_of(agent->sync_freq_ms),
+        .away_ms = blx_le64_of(agent->away_ms),
+        .rate_bytes_per_s = blx_le64_of(agent->rate_bytes_per_s),
+        .volume_bytes = blx_le64_of(agent->volume_bytes),
+        .freeze_ns = blx_le64_of(agent->freeze_ns),
+        .failed_checkpoints = blx_le64_of(agent->failed_checkpoints),
+        .sessions = blx_le64_of(agent->sessions),
+        .rescans = blx_le64_of(agent->rescans),
+        .total_received_bytes = blx_le64_of(agent->total_received_bytes),
+        .total_freeze_ns = blx_le64_of(agent->total_freeze_ns),
     };
+    for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
+        disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
     blx_field_put_name(disk.agent_id, agent->agent_id);
     blx_text_put(disk.peer, sizeof(disk.peer), agent->peer);
+    blx_text_put(disk.note, sizeof(disk.note), agent->note);
+    blx_text_put(disk.failure, sizeof(disk.failure), agent->failure);
     memcpy(body, &disk, sizeof(disk));
     return sizeof(disk);
+}
+
+static void get_agent_figures(const struct blx_control_agent_disk *disk,
+                              struct blx_control_agent *agent)
+{
+    agent->volume_count = blx_le32_get(disk->volume_count);
+    agent->connected_ms = blx_le64_get(disk->connected_ms);
+    agent->received_bytes = blx_le64_get(disk->received_bytes);
+    agent->last_unreadable_bytes = blx_le64_get(disk->last_unreadable_bytes);
+    agent->sync_freq_ms = blx_le64_get(disk->sync_freq_ms);
+    agent->away_ms = blx_le64_get(disk->away_ms);
+    agent->rate_bytes_per_s = blx_le64_get(disk->rate_bytes_per_s);
+    agent->volume_bytes = blx_le64_get(disk->volume_bytes);
+    agent->freeze_ns = blx_le64_get(disk->freeze_ns);
+    for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
+        agent->checkpoints[i] = blx_le64_get(disk->checkpoints[i]);
+    agent->failed_checkpoints = blx_le64_get(disk->failed_checkpoints);
+    agent->sessions = blx_le64_get(disk->sessions);
+    agent->rescans = blx_le64_get(disk->rescans);
+    agent->total_received_bytes = blx_le64_get(disk->total_received_bytes);
+    agent->total_freeze_ns = blx_le64_get(disk->total_freeze_ns);
 }
 
 int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
@@ -121,10 +156,7 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     struct blx_control_agent_disk disk;
     memcpy(&disk, body, sizeof(disk));
     struct blx_control_agent *agent = &message->control_agent;
-    agent->volume_count = blx_le32_get(disk.volume_count);
-    agent->connected_ms = blx_le64_get(disk.connected_ms);
-    agent->received_bytes = blx_le64_get(disk.received_bytes);
-    agent->last_unreadable_bytes = blx_le64_get(disk.last_unreadable_bytes);
+    get_agent_figures(&disk, agent);
     if (agent->volume_count > BLX_MAX_VOLUMES)
         return blx_error_set(err, -EBADMSG, "the number of volumes is out of range");
     int rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
@@ -136,5 +168,61 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         rc = blx_field_get_timestamp(disk.last_checkpoint, &agent->last_checkpoint, err);
     if (rc == 0)
         rc = blx_field_get_consistency(disk.last_consistency, &agent->last_consistency, err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.note, agent->note, "the note", err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.failure, agent->failure, "the failure", err);
+    return rc;
+}
+
+size_t blx_message_put_control_dispatcher(const struct blx_message *message, uint8_t *body)
+{
+    const struct blx_control_dispatcher *dispatcher = &message->control_dispatcher;
+    struct blx_control_dispatcher_disk disk = {
+        .uptime_ms = blx_le64_of(dispatcher->uptime_ms),
+        .data_bytes = blx_le64_of(dispatcher->data_bytes),
+        .data_free_bytes = blx_le64_of(dispatcher->data_free_bytes),
+    };
+    blx_text_put(disk.software, sizeof(disk.software), dispatcher->software);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
+                                       struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_dispatcher_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_control_dispatcher *dispatcher = &message->control_dispatcher;
+    dispatcher->uptime_ms = blx_le64_get(disk.uptime_ms);
+    dispatcher->data_bytes = blx_le64_get(disk.data_bytes);
+    dispatcher->data_free_bytes = blx_le64_get(disk.data_free_bytes);
+    if (dispatcher->uptime_ms == 0)
+        return blx_error_set(err, -EBADMSG, "the time since the start is zero");
+    if (dispatcher->data_free_bytes > dispatcher->data_bytes)
+        return blx_error_set(err, -EBADMSG, "more is free than there is");
+    return blx_field_get_text(disk.software, dispatcher->software, "the software", err);
+}
+
+size_t blx_message_put_control_damage(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_control_damage_disk disk;
+    blx_field_put_name(disk.agent_id, message->control_damage.agent_id);
+    blx_text_put(disk.text, sizeof(disk.text), message->control_damage.text);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_damage(const uint8_t *body, size_t body_bytes,
+                                   struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_damage_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_control_damage *damage = &message->control_damage;
+    int rc = blx_field_get_name(disk.agent_id, damage->agent_id, "agent ID", err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.text, damage->text, "the damage", err);
     return rc;
 }

@@ -168,6 +168,9 @@ struct blx_status_disk {
     blx_le64 done_bytes;
     blx_le64 total_bytes;
     blx_le64 missed_events;
+    blx_le64 tracked_events;
+    blx_le64 passthrough_commands;
+    blx_le64 unseen_sectors;
     char reason[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
@@ -204,6 +207,31 @@ struct blx_control_agent_disk {
     blx_le64 connected_ms;
     blx_le64 received_bytes;
     blx_le64 last_unreadable_bytes;
+    blx_le64 sync_freq_ms;
+    blx_le64 away_ms;
+    blx_le64 rate_bytes_per_s;
+    blx_le64 volume_bytes;
+    blx_le64 freeze_ns;
+    blx_le64 checkpoints[BLX_CONSISTENCIES];
+    blx_le64 failed_checkpoints;
+    blx_le64 sessions;
+    blx_le64 rescans;
+    blx_le64 total_received_bytes;
+    blx_le64 total_freeze_ns;
+    char note[BLX_TEXT_BYTES];
+    char failure[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_control_dispatcher_disk {
+    blx_le64 uptime_ms;
+    blx_le64 data_bytes;
+    blx_le64 data_free_bytes;
+    char software[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_control_damage_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    char text[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
@@ -234,14 +262,18 @@ _Static_assert(sizeof(struct blx_unreadable_extent_disk) == 16, "UNREADABLE");
 _Static_assert(sizeof(struct blx_unreadable_disk) == 8, "UNREADABLE");
 _Static_assert(sizeof(struct blx_checkpoint_done_disk) == 16, "CHECKPOINT_DONE");
 _Static_assert(sizeof(struct blx_checkpoint_failed_disk) == 264, "CHECKPOINT_FAILED");
-_Static_assert(sizeof(struct blx_status_disk) == 304, "STATUS");
+_Static_assert(sizeof(struct blx_status_disk) == 328, "STATUS");
 _Static_assert(sizeof(struct blx_error_disk) == BLX_TEXT_BYTES, "ERROR");
 _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKPOINT");
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 672, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
+_Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
+_Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 280, "CONTROL_DISPATCHER");
+_Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 
 #define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
     size_t blx_message_put_##name(const struct blx_message *message, uint8_t *body);               \

@@ -82,6 +82,9 @@ struct blx_status_disk blx_status_put(const struct blx_status *status)
         .done_bytes = blx_le64_of(status->done_bytes),
         .total_bytes = blx_le64_of(status->total_bytes),
         .missed_events = blx_le64_of(status->missed_events),
+        .tracked_events = blx_le64_of(status->tracked_events),
+        .passthrough_commands = blx_le64_of(status->passthrough_commands),
+        .unseen_sectors = blx_le64_of(status->unseen_sectors),
     };
     blx_text_put(disk.reason, sizeof(disk.reason), status->reason);
     return disk;
@@ -100,5 +103,8 @@ int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state leas
     status->done_bytes = blx_le64_get(disk->done_bytes);
     status->total_bytes = blx_le64_get(disk->total_bytes);
     status->missed_events = blx_le64_get(disk->missed_events);
+    status->tracked_events = blx_le64_get(disk->tracked_events);
+    status->passthrough_commands = blx_le64_get(disk->passthrough_commands);
+    status->unseen_sectors = blx_le64_get(disk->unseen_sectors);
     return blx_field_get_text(disk->reason, status->reason, "the reason", err);
 }

@@ -51,6 +51,8 @@ static void print_config(const struct blx_config *config)
     blx_json_close(&json, ']');
     print_text(&json, "data-dir", config->data_dir);
     print_text(&json, "listen", config->listen);
+    print_text(&json, "metrics-listen", config->metrics_listen);
+    print_text(&json, "on-event", config->on_event);
     print_text(&json, "credentials", config->credentials);
     print_text(&json, "run-dir", config->run_dir);
     print_tls(&json, &config->tls);

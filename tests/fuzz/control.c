@@ -35,6 +35,7 @@ static void make_dispatcher(void)
         blx_agent_writer_close(writer);
     }
     FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, 16) == 0);
+    blx_roster_init(&dispatcher.roster);
     entry.socket_fd = -1;
     entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     FUZZ_ASSERT(entry.wake_fd >= 0);
@@ -54,7 +55,8 @@ static void check_answers(int client_fd)
     while ((rc = blx_conn_recv(conn, TIMEOUT_MS, &message, NULL)) == 0) {
         FUZZ_ASSERT(!over);
         over = message.type == BLX_MESSAGE_CONTROL_DONE;
-        FUZZ_ASSERT(over || message.type == BLX_MESSAGE_CONTROL_AGENT);
+        FUZZ_ASSERT(over || message.type == BLX_MESSAGE_CONTROL_AGENT ||
+                    message.type == BLX_MESSAGE_CONTROL_DISPATCHER);
         FUZZ_ASSERT(!over || message.control_done.ok || message.control_done.text[0] != '\0');
     }
     FUZZ_ASSERT(rc == -EPIPE || rc == -ECONNRESET);

@@ -218,6 +218,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         .refusals = BLX_RATE_INIT,
     };
     FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, BLX_DISPATCHER_MAX_PENDING) == 0);
+    blx_roster_init(&dispatcher.roster);
     for (size_t at = 0; at < size;) {
         struct told told = {0};
         size_t bytes = prepare(script + at, size - at, options, &told);
@@ -227,6 +228,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         check_acknowledged(&told);
         at += bytes;
     }
+    blx_roster_done(&dispatcher.roster);
     blx_registry_done(&dispatcher.registry);
 }
 

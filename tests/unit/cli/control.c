@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wire/conn.h"
@@ -164,7 +165,37 @@ static struct blx_message agent_message(void)
         .connected_ms = 1234,
         .received_bytes = 5678,
         .volume_count = 2,
+        .sync_freq_ms = 180000,
+        .rate_bytes_per_s = 2 << 20,
+        .checkpoints = {1, 2, 3},
+        .failed_checkpoints = 4,
+        .sessions = 5,
+        .rescans = 6,
+        .failure = "no room",
+        .note = "vfat",
     };
+    return message;
+}
+
+static struct blx_message dispatcher_message(uint64_t free_bytes)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER};
+    message.control_dispatcher = (struct blx_control_dispatcher){
+        .uptime_ms = 1, .data_bytes = 100 << 20, .data_free_bytes = free_bytes};
+    return message;
+}
+
+/* An agent of `id` that is connected and whose last checkpoint is `age_s` old. */
+static struct blx_message agent_of_age(const char *id, int64_t age_s)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_AGENT};
+    message.control_agent = (struct blx_control_agent){
+        .status = {.state = BLX_AGENT_LIVE},
+        .last_checkpoint = blx_timestamp_from_unix(time(NULL) - age_s),
+        .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
+        .sync_freq_ms = 180000,
+    };
+    snprintf(message.control_agent.agent_id, sizeof(message.control_agent.agent_id), "%s", id);
     return message;
 }
 
@@ -191,6 +222,18 @@ static void status_shows_what_the_dispatcher_tells(void **state)
                                           "\"received_bytes\": 5678",
                                           "\"volumes\": 2",
                                           "\"last_checkpoint\": \"20261122203600\"",
+                                          "\"protected\": false",
+                                          "\"protection\": \"late\"",
+                                          "\"why\": \"one is due each 3 m 0 s: no room\"",
+                                          "\"checkpoints\": {",
+                                          "\"none\": 1",
+                                          "\"crash\": 2",
+                                          "\"filesystem\": 3",
+                                          "\"failed_checkpoints\": 4",
+                                          "\"sessions\": 5",
+                                          "\"rescans\": 6",
+                                          "\"rate_bytes_per_s\": 2097152",
+                                          "\"note\": \"vfat\"",
                                           "\"age\": "};
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
         assert_non_null(strstr(site->run.out, members[i]));
@@ -205,8 +248,55 @@ static void status_table_has_a_line_for_each_agent(void **state)
     run_blxrep(&site->run, "status", site->data_dir, NULL);
     fake_stop(&fake);
     run_ended(&site->run, 0, NULL);
-    assert_non_null(strstr(site->run.out, "25 % (1.0 MiB of 4.0 MiB)"));
-    assert_non_null(strstr(site->run.out, "first sync\nweb1"));
+    assert_non_null(strstr(site->run.out, "25 % of 4.0 MiB"));
+    assert_non_null(strstr(site->run.out, "2.0 MiB/s"));
+    assert_non_null(strstr(site->run.out, "no room\nweb1"));
+}
+
+static void status_begins_with_whether_all_is_well(void **state)
+{
+    struct site *site = *state;
+    struct fake fake;
+    const struct blx_message well[] = {dispatcher_message(50 << 20), agent_of_age("a", 30),
+                                       agent_of_age("b", 200), done(true, 0, "")};
+    fake_start(&fake, site->store.dir, well, 4);
+    run_blxrep(&site->run, "status", "--check", site->data_dir, NULL);
+    fake_stop(&fake);
+    run_ended(&site->run, 0, NULL);
+    assert_int_equal(
+        strncmp(site->run.out, "all 2 agents protected, the oldest checkpoint is 3 m 2", 54), 0);
+    assert_non_null(strstr(site->run.out, "\ndata directory: 50.0 MiB of 100.0 MiB free, "));
+    assert_null(strchr(site->run.out, '\033'));
+}
+
+static void status_puts_the_worst_first(void **state)
+{
+    struct site *site = *state;
+    struct fake fake;
+    struct blx_message answers[] = {dispatcher_message(4 << 20), agent_of_age("fine", 30),
+                                    agent_of_age("late", 3600),  agent_of_age("lost", 60),
+                                    agent_of_age("new", 0),      done(true, 0, "")};
+    answers[3].control_agent.status.state = BLX_AGENT_OFFLINE;
+    answers[3].control_agent.away_ms = 7200000;
+    answers[4].control_agent.last_checkpoint = 0;
+    fake_start(&fake, site->store.dir, answers, 6);
+    run_blxrep(&site->run, "status", "--check", site->data_dir, NULL);
+    fake_stop(&fake);
+    run_ended(&site->run, 1, NULL);
+    assert_int_equal(strncmp(site->run.out,
+                             "3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first sync; "
+                             "the oldest checkpoint is 1 h",
+                             strlen("3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first "
+                                    "sync; the oldest checkpoint is 1 h")),
+                     0);
+    const char *lost = strstr(site->run.out, "\nlost   LOST");
+    const char *late = strstr(site->run.out, "\nlate   LATE");
+    const char *newest = strstr(site->run.out, "\nnew    first sync");
+    const char *fine = strstr(site->run.out, "\nfine   yes");
+    assert_true(lost != NULL && late != NULL && newest != NULL && fine != NULL);
+    assert_true(lost < late && late < newest && newest < fine);
+    assert_non_null(strstr(site->run.out, "NEARLY FULL"));
+    assert_non_null(strstr(site->run.out, "not connected for 2 h"));
 }
 
 static void status_without_a_dispatcher_answers_from_the_store(void **state)
@@ -222,8 +312,11 @@ static void status_without_a_dispatcher_answers_from_the_store(void **state)
     assert_non_null(strstr(site->run.out, "\"dirty_bytes\": null"));
     run_blxrep(&site->run, "status", site->data_dir, NULL);
     run_ended(&site->run, 0, "no dispatcher runs on");
-    assert_non_null(strstr(site->run.out, "\nweb1   OFFLINE"));
+    assert_non_null(strstr(site->run.out, "\nweb1   LOST       OFFLINE"));
+    assert_non_null(strstr(site->run.out, "NOTHING is being protected, no dispatcher runs"));
     assert_null(strstr(site->run.out, " \n"));
+    run_blxrep(&site->run, "status", "--check", site->data_dir, NULL);
+    run_ended(&site->run, 1, "no dispatcher runs on");
 }
 
 int main(void)
@@ -237,6 +330,8 @@ int main(void)
         TEST(long_data_directory_has_a_control_socket_as_well),
         TEST(status_shows_what_the_dispatcher_tells),
         TEST(status_table_has_a_line_for_each_agent),
+        TEST(status_begins_with_whether_all_is_well),
+        TEST(status_puts_the_worst_first),
         TEST(status_without_a_dispatcher_answers_from_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

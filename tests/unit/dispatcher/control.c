@@ -46,6 +46,14 @@ static struct blx_control_agent receive_agent(struct blx_conn *conn)
     return message.control_agent;
 }
 
+static struct blx_control_dispatcher receive_dispatcher(struct blx_conn *conn)
+{
+    struct blx_message message = {0};
+    assert_int_equal(blx_conn_recv(conn, FAKE_RECV_MS, &message, NULL), 0);
+    assert_int_equal(message.type, BLX_MESSAGE_CONTROL_DISPATCHER);
+    return message.control_dispatcher;
+}
+
 /* One checkpoint of `agent` that is asked for over the socket. */
 static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent,
                                 const char *agent_id)
@@ -171,6 +179,9 @@ static void status_lists_online_and_offline_agents(void **state)
     struct blx_conn *conn = fake_site_control(site);
     const struct blx_message request = {.type = BLX_MESSAGE_CONTROL_STATUS};
     assert_int_equal(blx_conn_send(conn, &request, NULL), 0);
+    struct blx_control_dispatcher self = receive_dispatcher(conn);
+    assert_true(self.data_free_bytes > 0 && self.data_free_bytes <= self.data_bytes);
+    assert_non_null(strstr(self.software, "blxrep-dispatcher "));
     struct blx_control_agent online = receive_agent(conn);
     assert_string_equal(online.agent_id, "web1");
     assert_non_null(strstr(online.peer, "127.0.0.1:"));
@@ -179,6 +190,12 @@ static void status_lists_online_and_offline_agents(void **state)
     assert_int_equal(online.volume_count, 1);
     assert_int_equal(online.last_checkpoint, 0);
     assert_int_not_equal(online.status.state, BLX_AGENT_OFFLINE);
+    assert_int_equal(online.away_ms, 0);
+    assert_int_equal(online.sync_freq_ms, site->dispatcher.sync_freq_ms);
+    assert_int_equal(online.volume_bytes, FAKE_VOLUME_BYTES);
+    assert_int_equal(online.total_received_bytes, online.received_bytes);
+    assert_true(online.rate_bytes_per_s > 0);
+    assert_int_equal(online.sessions, 1);
     struct blx_control_agent offline = receive_agent(conn);
     assert_string_equal(offline.agent_id, "web10");
     assert_string_equal(offline.peer, "");
@@ -186,6 +203,10 @@ static void status_lists_online_and_offline_agents(void **state)
     assert_int_equal(offline.last_checkpoint, timestamp);
     assert_int_equal(offline.last_consistency, BLX_CONSISTENCY_FILESYSTEM);
     assert_int_equal(offline.volume_count, 1);
+    assert_int_equal(offline.volume_bytes, FAKE_VOLUME_BYTES);
+    assert_int_equal(offline.freeze_ns, 20 * 1000 * 1000);
+    assert_true(offline.away_ms > 0);
+    assert_int_equal(offline.sessions, 0);
     assert_true(receive_done(conn).ok);
     blx_conn_free(conn);
     fake_agent_close(agent);

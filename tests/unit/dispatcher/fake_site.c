@@ -61,6 +61,7 @@ void fake_site_resume(struct fake_site *site)
         .refusals = BLX_RATE_INIT,
     };
     assert_int_equal(blx_registry_init(&site->dispatcher.registry, BLX_DISPATCHER_MAX_PENDING), 0);
+    blx_roster_init(&site->dispatcher.roster);
     assert_int_equal(blx_threads_init(&site->dispatcher.sessions, UINT_MAX), 0);
     assert_int_equal(blx_control_start(&site->dispatcher, &site->control, NULL), 0);
     assert_int_equal(pthread_create(&site->server, NULL, server_main, site), 0);
@@ -94,6 +95,7 @@ void fake_site_halt(struct fake_site *site)
     assert_int_equal(blx_control_stop(site->control, deadline_ns), 0);
     assert_int_equal(blx_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
     blx_threads_done(&site->dispatcher.sessions);
+    blx_roster_done(&site->dispatcher.roster);
     blx_registry_done(&site->dispatcher.registry);
     blx_tls_context_free(site->tls);
     blx_store_close(&site->store);

@@ -99,6 +99,9 @@ static const struct blx_message examples[] = {
                 .done_bytes = 8192,
                 .total_bytes = 1048576,
                 .missed_events = 5,
+                .tracked_events = 0x7172737475,
+                .passthrough_commands = 6,
+                .unseen_sectors = 7,
                 .eta_seconds = 90061,
                 .reason = "no generation is known here"}},
     {.type = BLX_MESSAGE_PING},
@@ -133,7 +136,27 @@ static const struct blx_message examples[] = {
                        .connected_ms = 60001,
                        .received_bytes = 70002,
                        .last_unreadable_bytes = 80003,
-                       .volume_count = 3}},
+                       .volume_count = 3,
+                       .sync_freq_ms = 180000,
+                       .away_ms = 80004,
+                       .rate_bytes_per_s = 90004,
+                       .volume_bytes = 1099511627776,
+                       .freeze_ns = 41000000,
+                       .note = "vfat on /boot/efi cannot be frozen",
+                       .failure = "no room in the freeze buffer",
+                       .checkpoints = {11, 12, 13},
+                       .failed_checkpoints = 14,
+                       .sessions = 15,
+                       .rescans = 16,
+                       .total_received_bytes = 17,
+                       .total_freeze_ns = 18}},
+    {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
+     .control_dispatcher = {.uptime_ms = 3600001,
+                            .data_bytes = 4398046511104,
+                            .data_free_bytes = 1099511627777,
+                            .software = "blxrep-dispatcher 0.1.0"}},
+    {.type = BLX_MESSAGE_CONTROL_DAMAGE,
+     .control_damage = {.agent_id = "web3", .text = "1 damage, 2 checkpoints hurt"}},
 };
 enum { EXAMPLES = sizeof(examples) / sizeof(examples[0]) };
 
@@ -402,7 +425,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CHECKPOINT_FAILED, 8, 0x7f, "reason");
     refuse(BLX_MESSAGE_STATUS, 0, 0, "state");
     refuse(BLX_MESSAGE_STATUS, 0, 5, "state");
-    refuse(BLX_MESSAGE_STATUS, 49, 0xc2, "reason");
+    refuse(BLX_MESSAGE_STATUS, 73, 0xc2, "reason");
     refuse(BLX_MESSAGE_ERROR, 255, 'x', "text");
     refuse(BLX_MESSAGE_CONTROL_CHECKPOINT, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_DONE, 0, 2, "outcome");
@@ -412,8 +435,14 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 72, 7, "peer");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 328, 5, "state");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 640, 3, "consistency");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 644, 65, "number of volumes");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 664, 3, "consistency");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 668, 65, "number of volumes");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 801, 7, "note");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1057, 7, "failure");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more is free");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
+    refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_DAMAGE, 73, 7, "damage");
 }
 
 static void message_without_what_it_is_about_is_refused(void **state)

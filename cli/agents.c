@@ -1,0 +1,159 @@
+#include "cli/agents.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "cli/control.h"
+#include "store/manifest.h"
+
+enum { ANSWER_TIMEOUT_MS = 30000 };
+
+void cli_agents_done(struct cli_agents *agents)
+{
+    free(agents->list);
+    *agents = (struct cli_agents){0};
+}
+
+static int add(struct cli_agents *agents, const struct blx_control_agent *agent,
+               struct blx_error *err)
+{
+    struct blx_control_agent *grown = reallocarray(agents->list, agents->count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot list the agents");
+    agents->list = grown;
+    grown[agents->count++] = *agent;
+    return 0;
+}
+
+static int ask_dispatcher(struct blx_conn *conn, struct cli_agents *agents, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_STATUS};
+    int rc = blx_conn_send(conn, &message, err);
+    while (rc == 0) {
+        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &message, err);
+        if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_AGENT)
+            rc = add(agents, &message.control_agent, err);
+        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_DISPATCHER)
+            agents->dispatcher = message.control_dispatcher;
+        else if (rc == 0)
+            break;
+    }
+    if (rc < 0) {
+        blx_error_prefix(err, "the dispatcher does not tell its status");
+        return rc;
+    }
+    if (message.type != BLX_MESSAGE_CONTROL_DONE)
+        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
+                             blx_message_name(message.type));
+    if (!message.control_done.ok)
+        return blx_error_set(err, -EIO, "the dispatcher does not tell its status: %s",
+                             message.control_done.text);
+    agents->running = true;
+    return 0;
+}
+
+/* What the store says of an agent while no dispatcher runs. Of a damaged manifest that is all that
+ * is known. */
+static void read_stored(const struct blx_store *store, const char *id,
+                        struct blx_control_agent *agent)
+{
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    struct blx_error err = {0};
+    snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", id);
+    int rc = blx_manifest_latest(store, id, &agent->last_checkpoint, &err);
+    if (rc == 0 && agent->last_checkpoint != 0)
+        rc = blx_manifest_read(store, id, agent->last_checkpoint, &manifest, &err);
+    if (rc < 0)
+        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+                 (int)sizeof(agent->status.reason) - 1, err.message);
+    agent->last_consistency = manifest.consistency;
+    agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
+    agent->freeze_ns = manifest.freeze_ns;
+    memcpy(agent->note, manifest.note, sizeof(agent->note));
+    agent->volume_count = manifest.volume_count;
+    for (uint32_t i = 0; i < manifest.volume_count; i++)
+        agent->volume_bytes += manifest.volumes[i].size_bytes;
+}
+
+static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    char **ids = NULL;
+    size_t count = 0;
+    int rc = blx_store_open(data_dir, BLX_STORE_READ, &store, err);
+    if (rc == 0)
+        rc = blx_store_list_agents(&store, &ids, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct blx_control_agent agent = {.status.state = BLX_AGENT_OFFLINE,
+                                          .away_ms = BLX_AWAY_UNKNOWN};
+        read_stored(&store, ids[i], &agent);
+        rc = add(agents, &agent, err);
+    }
+    blx_store_free_agents(ids, count);
+    return rc;
+}
+
+int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct blx_error *err)
+{
+    BLX_CLEANUP(cli_agents_done)
+    struct cli_agents found = {.now_realtime_ns = blx_clock_realtime_ns()};
+    struct blx_error cause = {0};
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, &cause);
+    if (rc == 0) {
+        rc = ask_dispatcher(conn, &found, err);
+        blx_conn_free(conn);
+    } else if (rc == -ENOTCONN) {
+        rc = ask_store(data_dir, &found, err);
+        snprintf(found.note, sizeof(found.note), "%s", cause.message);
+    } else {
+        blx_error_set(err, rc, "%s", cause.message);
+    }
+    if (rc < 0)
+        return rc;
+    *agents = found;
+    found = (struct cli_agents){0};
+    return 0;
+}
+
+/* What a person would look at although it is protected. */
+static bool has_something_to_say(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    char why[BLX_TEXT_BYTES];
+    return blx_protection_explain(agent, now_realtime_ns, why)[0] != '\0';
+}
+
+static int compare(const void *a_arg, const void *b_arg, void *arg)
+{
+    const struct blx_control_agent *a = a_arg, *b = b_arg;
+    const uint64_t *now_ns = arg;
+    enum blx_protection a_is = blx_protection_judge(a, *now_ns);
+    enum blx_protection b_is = blx_protection_judge(b, *now_ns);
+    if (a_is != b_is)
+        return a_is > b_is ? -1 : 1;
+    bool a_says = has_something_to_say(a, *now_ns);
+    if (a_says != has_something_to_say(b, *now_ns))
+        return a_says ? -1 : 1;
+    if (a->last_checkpoint != b->last_checkpoint)
+        return a->last_checkpoint < b->last_checkpoint ? -1 : 1;
+    return strcmp(a->agent_id, b->agent_id);
+}
+
+void cli_agents_sort(struct cli_agents *agents)
+{
+    if (agents->count > 1)
+        qsort_r(agents->list, agents->count, sizeof(*agents->list), compare,
+                &agents->now_realtime_ns);
+}
+
+size_t cli_agents_tally(const struct cli_agents *agents, enum blx_protection protection)
+{
+    size_t tally = 0;
+    for (size_t i = 0; i < agents->count; i++)
+        tally += blx_protection_judge(&agents->list[i], agents->now_realtime_ns) == protection;
+    return tally;
+}

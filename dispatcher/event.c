@@ -1,0 +1,228 @@
+#include "dispatcher/event.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+
+const char *blx_event_name(enum blx_event_kind kind)
+{
+    static const char *const names[] = {
+        [BLX_EVENT_AGENT_LOST] = "agent-lost",
+        [BLX_EVENT_DAMAGE_FOUND] = "damage-found",
+        [BLX_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
+        [BLX_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
+        [BLX_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
+        [BLX_EVENT_AGENT_PROTECTED] = "agent-protected",
+        [BLX_EVENT_DISK_HAS_ROOM] = "disk-has-room",
+    };
+    return names[kind];
+}
+
+bool blx_event_is_good(enum blx_event_kind kind)
+{
+    return kind >= BLX_EVENT_AGENT_PROTECTED;
+}
+
+void blx_event_list_done(struct blx_event_list *list)
+{
+    free(list->events);
+    *list = (struct blx_event_list){0};
+}
+
+void blx_event_watch_done(struct blx_event_watch *watch)
+{
+    free(watch->agents);
+    *watch = (struct blx_event_watch){0};
+}
+
+static int add(struct blx_event_list *list, enum blx_event_kind kind, const char *agent_id,
+               const char *text)
+{
+    if (list->count == BLX_EVENTS_KEPT) {
+        list->dropped++;
+        return 0;
+    }
+    struct blx_event *grown = reallocarray(list->events, list->count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    list->events = grown;
+    struct blx_event *event = &grown[list->count++];
+    *event = (struct blx_event){.kind = kind};
+    snprintf(event->agent_id, sizeof(event->agent_id), "%s", agent_id);
+    snprintf(event->text, sizeof(event->text), "%s", text);
+    return 0;
+}
+
+/* NULL: no memory. */
+static struct blx_event_memory *remember(struct blx_event_watch *watch, const char *agent_id)
+{
+    for (size_t i = 0; i < watch->agent_count; i++) {
+        if (strcmp(watch->agents[i].agent_id, agent_id) == 0)
+            return &watch->agents[i];
+    }
+    struct blx_event_memory *grown =
+        reallocarray(watch->agents, watch->agent_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    watch->agents = grown;
+    struct blx_event_memory *memory = &grown[watch->agent_count++];
+    *memory = (struct blx_event_memory){.told = BLX_PROTECTED};
+    snprintf(memory->agent_id, sizeof(memory->agent_id), "%s", agent_id);
+    return memory;
+}
+
+/* "the last one is 21 m 7 s old: ..." */
+static void describe(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                     char text[BLX_TEXT_BYTES])
+{
+    char why[BLX_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    blx_protection_explain(agent, now_realtime_ns, why);
+    if (agent->last_checkpoint == 0)
+        snprintf(text, BLX_TEXT_BYTES, "%s", why);
+    else
+        snprintf(text, BLX_TEXT_BYTES, "the last checkpoint is %s old%s%.200s",
+                 blx_duration_format(blx_protection_age_s(agent, now_realtime_ns) * 1000, age),
+                 why[0] != '\0' ? ": " : "", why);
+}
+
+/* A first sync is no news, neither when it begins nor when an agent that was lost begins it. */
+static int look_at_protection(struct blx_event_memory *memory,
+                              const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                              struct blx_event_list *list)
+{
+    static const enum blx_event_kind kinds[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = BLX_EVENT_AGENT_PROTECTED,
+        [BLX_PROTECTION_INCONSISTENT] = BLX_EVENT_CHECKPOINT_INCONSISTENT,
+        [BLX_PROTECTION_LATE] = BLX_EVENT_CHECKPOINT_LATE,
+        [BLX_PROTECTION_LOST] = BLX_EVENT_AGENT_LOST,
+    };
+    char text[BLX_TEXT_BYTES];
+    enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
+    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC)
+        return 0;
+    describe(agent, now_realtime_ns, text);
+    int rc = add(list, kinds[now], agent->agent_id, text);
+    if (rc == 0)
+        memory->told = now;
+    return rc;
+}
+
+static int look_at_damage(struct blx_event_memory *memory, struct blx_roster *roster,
+                          const char *agent_id, struct blx_event_list *list)
+{
+    char text[BLX_TEXT_BYTES];
+    uint64_t damages = blx_roster_damages(roster, agent_id, text);
+    if (damages == memory->damages)
+        return 0;
+    int rc = add(list, BLX_EVENT_DAMAGE_FOUND, agent_id, text);
+    if (rc == 0)
+        memory->damages = damages;
+    return rc;
+}
+
+static int look_at_disk(struct blx_event_watch *watch,
+                        const struct blx_control_dispatcher *dispatcher,
+                        struct blx_event_list *list)
+{
+    char text[BLX_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES];
+    bool nearly_full = blx_data_is_nearly_full(dispatcher);
+    if (dispatcher->data_bytes == 0 || nearly_full == watch->nearly_full)
+        return 0;
+    snprintf(text, sizeof(text), "%s of %s are free",
+             blx_size_format(dispatcher->data_free_bytes, left),
+             blx_size_format(dispatcher->data_bytes, size));
+    int rc =
+        add(list, nearly_full ? BLX_EVENT_DISK_NEARLY_FULL : BLX_EVENT_DISK_HAS_ROOM, "", text);
+    if (rc == 0)
+        watch->nearly_full = nearly_full;
+    return rc;
+}
+
+int blx_event_watch_look(struct blx_event_watch *watch, struct blx_roster *roster,
+                         const struct blx_overview *overview, uint64_t now_realtime_ns,
+                         struct blx_event_list *list)
+{
+    int rc = look_at_disk(watch, &overview->dispatcher, list);
+    for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
+        const struct blx_control_agent *agent = &overview->agents[i];
+        struct blx_event_memory *memory = remember(watch, agent->agent_id);
+        if (memory == NULL)
+            return -ENOMEM;
+        rc = look_at_protection(memory, agent, now_realtime_ns, list);
+        if (rc == 0)
+            rc = look_at_damage(memory, roster, agent->agent_id, list);
+    }
+    return rc;
+}
+
+static int compare(const void *a_arg, const void *b_arg)
+{
+    const struct blx_event *a = a_arg, *b = b_arg;
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    return strcmp(a->agent_id, b->agent_id);
+}
+
+/* NULL: no memory. */
+static char *join(const char *name, const char *value)
+{
+    char *text = NULL;
+    return asprintf(&text, "%s%s", name, value) < 0 ? NULL : text;
+}
+
+/* BLXREP_EVENTS=...; NULL: no memory. */
+static char *list_events(const struct blx_event_list *list)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        return NULL;
+    size_t told = list->count < BLX_EVENTS_TOLD ? list->count : BLX_EVENTS_TOLD;
+    fputs("BLXREP_EVENTS=", out);
+    for (size_t i = 0; i < told; i++) {
+        const struct blx_event *event = &list->events[i];
+        fprintf(out, "%s%s %s %s", i > 0 ? "\n" : "", blx_event_name(event->kind),
+                event->agent_id[0] != '\0' ? event->agent_id : "-", event->text);
+    }
+    bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+void blx_event_variables_free(char *variables[BLX_EVENT_VARIABLES])
+{
+    for (size_t i = 0; i < BLX_EVENT_VARIABLES; i++) {
+        free(variables[i]);
+        variables[i] = NULL;
+    }
+}
+
+int blx_event_variables(struct blx_event_list *list, const char *data_dir,
+                        char *variables[BLX_EVENT_VARIABLES])
+{
+    qsort(list->events, list->count, sizeof(*list->events), compare);
+    const struct blx_event *first = &list->events[0];
+    char count[32];
+    snprintf(count, sizeof(count), "%zu", list->count + list->dropped);
+    variables[0] = join("BLXREP_EVENT=", blx_event_name(first->kind));
+    variables[1] = join("BLXREP_AGENT=", first->agent_id);
+    variables[2] = join("BLXREP_TEXT=", first->text);
+    variables[3] = join("BLXREP_COUNT=", count);
+    variables[4] = join("BLXREP_DATA_DIR=", data_dir);
+    variables[5] = list_events(list);
+    for (size_t i = 0; i < BLX_EVENT_VARIABLES; i++) {
+        if (variables[i] == NULL) {
+            blx_event_variables_free(variables);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}

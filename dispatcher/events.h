@@ -1,0 +1,39 @@
+/*
+ * Tells people when an agent, a checkpoint, the store or its disk needs somebody, and when it again
+ * does not: a line in the log, and the user's `on-event` command.
+ *
+ * A thread of its own looks at the overview every so often; no session knows of it or waits for it.
+ * What it finds within BLX_EVENTS_SETTLE_MS goes to one run of the command, and one run follows
+ * another BLX_EVENTS_APART_MS later at the earliest, with all that was found meanwhile: so a burst
+ * makes one call, and there is never more than one process. A run that fails or takes too long is
+ * logged and not repeated.
+ *
+ * Threads: start and stop are main()'s.
+ */
+#pragma once
+
+#include "dispatcher/event.h"
+
+enum {
+    BLX_EVENTS_LOOK_MS = 2 * 1000,
+    BLX_EVENTS_SETTLE_MS = 5 * 1000,
+    BLX_EVENTS_APART_MS = 60 * 1000,
+};
+
+struct blx_events_plan {
+    const char *command; /* NULL: events are only logged */
+    uint64_t timeout_ms;
+    uint64_t look_ms;
+    uint64_t settle_ms;
+    uint64_t apart_ms;
+};
+
+struct blx_events;
+
+/* `plan` is copied, its command borrowed. */
+int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_plan *plan,
+                     struct blx_events **events, struct blx_error *err);
+
+/* Kills a running command. -ETIMEDOUT where the thread still sits in a disk call at `deadline_ns`:
+ * then nothing was freed. NULL is allowed. */
+int blx_events_stop(struct blx_events *events, uint64_t deadline_ns);

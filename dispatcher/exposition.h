@@ -1,0 +1,17 @@
+/*
+ * The overview as Prometheus reads it: its text format, version 0.0.4. The names follow
+ * Prometheus's conventions (base units, _total for what only grows); blxrep-dispatcher(8) lists
+ * them, and tests/check compares it, the dashboard and the alerts with what is served.
+ *
+ * Threads: no shared state. Errors are the stream's.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "dispatcher/overview.h"
+
+#define BLX_EXPOSITION_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* `now_realtime_ns`: blx_clock_realtime_ns(). */
+void blx_exposition_write(const struct blx_overview *overview, uint64_t now_realtime_ns, FILE *out);

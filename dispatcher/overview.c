@@ -1,0 +1,65 @@
+#include "dispatcher/overview.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "base/units.h"
+#include "base/version.h"
+
+static void describe_dispatcher(const struct blx_dispatcher *dispatcher,
+                                struct blx_control_dispatcher *out)
+{
+    struct statvfs disk;
+    *out = (struct blx_control_dispatcher){
+        .uptime_ms = (blx_clock_ns() - dispatcher->roster.started_ns) / 1000000 + 1};
+    snprintf(out->software, sizeof(out->software), "blxrep-dispatcher %s", BLX_VERSION);
+    if (statvfs(dispatcher->store->data_dir, &disk) < 0)
+        return; /* its size stays unknown */
+    out->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+    out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
+static int describe_agent(struct blx_dispatcher *dispatcher, const char *agent_id,
+                          struct blx_control_agent *agent, struct blx_error *err)
+{
+    int rc = blx_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
+    if (rc < 0)
+        return rc;
+    agent->sync_freq_ms = dispatcher->sync_freq_ms;
+    blx_registry_describe(&dispatcher->registry, agent_id, agent);
+    return 0;
+}
+
+int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *overview,
+                      struct blx_error *err)
+{
+    struct blx_overview taken = {0};
+    char **agent_ids = NULL;
+    size_t count = 0;
+    int rc = blx_store_list_agents(dispatcher->store, &agent_ids, &count, err);
+    if (rc == 0) {
+        taken.agents = calloc(count + 1, sizeof(*taken.agents));
+        if (taken.agents == NULL)
+            rc = blx_error_errno(err, -ENOMEM, "the agents are not listed");
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = describe_agent(dispatcher, agent_ids[i], &taken.agents[i], err);
+        taken.agent_count = i + 1;
+    }
+    blx_store_free_agents(agent_ids, count);
+    if (rc < 0) {
+        blx_overview_done(&taken);
+        return rc;
+    }
+    describe_dispatcher(dispatcher, &taken.dispatcher);
+    *overview = taken;
+    return 0;
+}
+
+void blx_overview_done(struct blx_overview *overview)
+{
+    free(overview->agents);
+    *overview = (struct blx_overview){0};
+}

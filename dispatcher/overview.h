@@ -1,0 +1,22 @@
+/*
+ * The whole of what the dispatcher knows at one moment: itself and every agent of its store. What
+ * `blxrep status`, the metrics and on-event see is this and nothing else.
+ *
+ * Threads: any; the overview is the caller's. Taking one blocks on the disk for a short while.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "dispatcher/dispatcher.h"
+
+struct blx_overview {
+    struct blx_control_dispatcher dispatcher;
+    struct blx_control_agent *agents; /* owned; by ID */
+    size_t agent_count;
+};
+
+int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *overview,
+                      struct blx_error *err);
+
+void blx_overview_done(struct blx_overview *overview);

@@ -1,0 +1,240 @@
+#include "dispatcher/roster.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "store/manifest.h"
+
+static const uint64_t window_ns = BLX_METER_WINDOW_MS * UINT64_C(1000000);
+
+void blx_meter_add(struct blx_meter *meter, uint64_t bytes, uint64_t now_ns)
+{
+    uint64_t elapsed_ns = now_ns - meter->since_ns;
+    if (meter->since_ns == 0 || elapsed_ns >= window_ns) {
+        meter->before_per_s = blx_meter_read(meter, now_ns);
+        meter->since_ns = now_ns;
+        meter->bytes = 0;
+    }
+    meter->bytes += bytes;
+}
+
+uint64_t blx_meter_read(const struct blx_meter *meter, uint64_t now_ns)
+{
+    if (meter->since_ns == 0)
+        return 0;
+    double elapsed_s = (double)(now_ns - meter->since_ns) / 1e9;
+    double window_s = (double)window_ns / 1e9;
+    double bytes = (double)meter->bytes;
+    if (elapsed_s >= window_s)
+        return (uint64_t)(bytes / elapsed_s);
+    return (uint64_t)((bytes + (double)meter->before_per_s * (window_s - elapsed_s)) / window_s);
+}
+
+void blx_roster_init(struct blx_roster *roster)
+{
+    *roster = (struct blx_roster){.lock = PTHREAD_MUTEX_INITIALIZER, .started_ns = blx_clock_ns()};
+}
+
+void blx_roster_done(struct blx_roster *roster)
+{
+    while (roster->records != NULL) {
+        struct blx_roster_record *record = roster->records;
+        roster->records = record->next;
+        free(record);
+    }
+    pthread_mutex_destroy(&roster->lock);
+}
+
+/* With the lock held: the agent's record, a new one where there is none; NULL: no memory. */
+static struct blx_roster_record *find_or_make(struct blx_roster *roster, const char *agent_id)
+{
+    struct blx_roster_record *record = roster->records;
+    while (record != NULL && strcmp(record->facts.agent_id, agent_id) != 0)
+        record = record->next;
+    if (record != NULL)
+        return record;
+    record = calloc(1, sizeof(*record));
+    if (record == NULL)
+        return NULL;
+    snprintf(record->facts.agent_id, sizeof(record->facts.agent_id), "%s", agent_id);
+    record->next = roster->records;
+    roster->records = record;
+    return record;
+}
+
+static void take_manifest(struct blx_control_agent *facts, const struct blx_manifest *manifest)
+{
+    facts->last_checkpoint = manifest->timestamp;
+    facts->last_consistency = manifest->consistency;
+    facts->last_unreadable_bytes = blx_manifest_unreadable_bytes(manifest);
+    facts->freeze_ns = manifest->freeze_ns;
+    memcpy(facts->note, manifest->note, sizeof(facts->note));
+    facts->volume_count = manifest->volume_count;
+    facts->volume_bytes = 0;
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        facts->volume_bytes += manifest->volumes[i].size_bytes;
+}
+
+/* Looks the last checkpoint up, without the lock, as the disk may take its time. What a session has
+ * committed meanwhile is newer. */
+static void load(struct blx_roster *roster, const struct blx_store *store,
+                 struct blx_roster_record *record)
+{
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    struct blx_error err = {0};
+    blx_timestamp last = 0;
+    int rc = blx_manifest_latest(store, record->facts.agent_id, &last, &err);
+    if (rc == 0 && last != 0)
+        rc = blx_manifest_read(store, record->facts.agent_id, last, &manifest, &err);
+
+    pthread_mutex_lock(&roster->lock);
+    struct blx_control_agent *facts = &record->facts;
+    facts->status.reason[0] = '\0';
+    if (rc < 0)
+        snprintf(facts->status.reason, sizeof(facts->status.reason), "%.*s",
+                 (int)sizeof(facts->status.reason) - 1, err.message);
+    else if (!record->loaded && last != 0)
+        take_manifest(facts, &manifest);
+    record->loaded = record->loaded || rc == 0;
+    pthread_mutex_unlock(&roster->lock);
+}
+
+static int look_up(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
+                   struct blx_roster_record **record, struct blx_error *err)
+{
+    pthread_mutex_lock(&roster->lock);
+    struct blx_roster_record *found = find_or_make(roster, agent_id);
+    bool loaded = found != NULL && found->loaded;
+    pthread_mutex_unlock(&roster->lock);
+    if (found == NULL)
+        return blx_error_errno(err, -ENOMEM, "the agent '%s' is not taken down", agent_id);
+    if (!loaded)
+        load(roster, store, found);
+    *record = found;
+    return 0;
+}
+
+int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
+                     struct blx_roster_record **record, struct blx_error *err)
+{
+    int rc = look_up(roster, store, agent_id, record, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&roster->lock);
+    (*record)->facts.sessions++;
+    pthread_mutex_unlock(&roster->lock);
+    return 0;
+}
+
+void blx_roster_volume(struct blx_roster *roster, struct blx_roster_record *record, bool first,
+                       uint64_t size_bytes)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.volume_bytes = (first ? 0 : record->facts.volume_bytes) + size_bytes;
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void blx_roster_received(struct blx_roster *roster, struct blx_roster_record *record,
+                         uint64_t frame_bytes)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.total_received_bytes += frame_bytes;
+    blx_meter_add(&record->meter, frame_bytes, blx_clock_ns());
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *record,
+                          const struct blx_checkpoint_message *cut, blx_timestamp timestamp,
+                          uint64_t unreadable_bytes)
+{
+    pthread_mutex_lock(&roster->lock);
+    struct blx_control_agent *facts = &record->facts;
+    record->loaded = true;
+    facts->last_checkpoint = timestamp;
+    facts->last_consistency = cut->consistency;
+    facts->last_unreadable_bytes = unreadable_bytes;
+    facts->freeze_ns = cut->freeze_ns;
+    facts->total_freeze_ns += cut->freeze_ns;
+    facts->checkpoints[cut->consistency]++;
+    facts->volume_count = cut->volume_count;
+    memcpy(facts->note, cut->note, sizeof(facts->note));
+    facts->failure[0] = '\0';
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *record,
+                       const char *reason)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.failed_checkpoints++;
+    snprintf(record->facts.failure, sizeof(record->facts.failure), "%s", reason);
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *record)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.rescans++;
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record)
+{
+    if (record == NULL)
+        return;
+    pthread_mutex_lock(&roster->lock);
+    record->left_ns = blx_clock_ns();
+    pthread_mutex_unlock(&roster->lock);
+}
+
+int blx_roster_damage(struct blx_roster *roster, const struct blx_store *store,
+                      const char *agent_id, const char *text, struct blx_error *err)
+{
+    struct blx_roster_record *record;
+    int rc = look_up(roster, store, agent_id, &record, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&roster->lock);
+    record->damages++;
+    snprintf(record->damage, sizeof(record->damage), "%s", text);
+    pthread_mutex_unlock(&roster->lock);
+    return 0;
+}
+
+uint64_t blx_roster_damages(struct blx_roster *roster, const char *agent_id,
+                            char text[BLX_TEXT_BYTES])
+{
+    uint64_t damages = 0;
+    text[0] = '\0';
+    pthread_mutex_lock(&roster->lock);
+    for (const struct blx_roster_record *record = roster->records; record != NULL;
+         record = record->next) {
+        if (strcmp(record->facts.agent_id, agent_id) != 0)
+            continue;
+        damages = record->damages;
+        memcpy(text, record->damage, sizeof(record->damage));
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return damages;
+}
+
+int blx_roster_describe(struct blx_roster *roster, const struct blx_store *store,
+                        const char *agent_id, struct blx_control_agent *agent,
+                        struct blx_error *err)
+{
+    struct blx_roster_record *record;
+    int rc = look_up(roster, store, agent_id, &record, err);
+    if (rc < 0)
+        return rc;
+    uint64_t now_ns = blx_clock_ns();
+    pthread_mutex_lock(&roster->lock);
+    *agent = record->facts;
+    agent->rate_bytes_per_s = blx_meter_read(&record->meter, now_ns);
+    uint64_t since_ns = record->left_ns != 0 ? record->left_ns : roster->started_ns;
+    agent->away_ms = (now_ns - since_ns) / 1000000 + 1;
+    pthread_mutex_unlock(&roster->lock);
+    return 0;
+}

@@ -1,0 +1,121 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "wire/protection.h"
+
+enum { SECOND_NS = 1000000000 };
+static const uint64_t cut_s = 1795380960; /* when the agent's checkpoint was taken */
+
+/* Connected, a period of 3 minutes, its checkpoint just taken. */
+static struct blx_control_agent good_agent(void)
+{
+    return (struct blx_control_agent){
+        .agent_id = "web1",
+        .status = {.state = BLX_AGENT_LIVE},
+        .last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s),
+        .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
+        .sync_freq_ms = 180000,
+    };
+}
+
+static enum blx_protection judge_after(const struct blx_control_agent *agent, uint64_t seconds)
+{
+    return blx_protection_judge(agent, (cut_s + seconds) * SECOND_NS);
+}
+
+static const char *explain_after(const struct blx_control_agent *agent, uint64_t seconds)
+{
+    static char text[BLX_TEXT_BYTES];
+    return blx_protection_explain(agent, (cut_s + seconds) * SECOND_NS, text);
+}
+
+static void checkpoint_may_be_two_periods_and_a_minute_old(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    assert_int_equal(judge_after(&agent, 0), BLX_PROTECTED);
+    assert_int_equal(judge_after(&agent, 420), BLX_PROTECTED);
+    assert_string_equal(explain_after(&agent, 420), "");
+    assert_int_equal(judge_after(&agent, 421), BLX_PROTECTION_LATE);
+    assert_string_equal(explain_after(&agent, 421), "one is due each 3 m 0 s");
+    snprintf(agent.failure, sizeof(agent.failure), "no room");
+    assert_string_equal(explain_after(&agent, 421), "one is due each 3 m 0 s: no room");
+    agent.sync_freq_ms = 0;
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTED);
+}
+
+static void clock_that_went_back_makes_nothing_late(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    assert_int_equal(blx_protection_judge(&agent, (cut_s - 5000) * SECOND_NS), BLX_PROTECTED);
+    assert_int_equal(blx_protection_age_s(&agent, (cut_s - 5000) * SECOND_NS), 0);
+}
+
+static void agent_is_lost_after_a_minute_whatever_it_has(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.status.state = BLX_AGENT_OFFLINE;
+    agent.away_ms = 60000;
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+    assert_string_equal(explain_after(&agent, 10), "not connected for 1 m 0 s");
+    agent.away_ms = 60001;
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTION_LOST);
+    agent.last_checkpoint = 0;
+    assert_non_null(strstr(explain_after(&agent, 10), "never had a checkpoint"));
+    agent.away_ms = BLX_AWAY_UNKNOWN;
+    assert_string_equal(explain_after(&agent, 10), "no dispatcher runs");
+}
+
+static void first_sync_is_not_protected_yet(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.last_checkpoint = 0;
+    agent.status.state = BLX_AGENT_FULL_SYNC;
+    snprintf(agent.status.reason, sizeof(agent.status.reason), "nothing is stored yet");
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_FIRST_SYNC);
+    assert_string_equal(explain_after(&agent, 10), "nothing is stored yet");
+}
+
+static void crash_protects_and_none_does_not(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    snprintf(agent.note, sizeof(agent.note), "vfat cannot be frozen");
+    agent.last_consistency = BLX_CONSISTENCY_CRASH;
+    assert_int_equal(judge_after(&agent, 1), BLX_PROTECTED);
+    assert_string_equal(explain_after(&agent, 1), "vfat cannot be frozen");
+    agent.last_consistency = BLX_CONSISTENCY_NONE;
+    assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_INCONSISTENT);
+}
+
+static void disk_is_nearly_full_below_a_twentieth(void **state)
+{
+    (void)state;
+    struct blx_control_dispatcher dispatcher = {.data_bytes = 1000, .data_free_bytes = 50};
+    assert_false(blx_data_is_nearly_full(&dispatcher));
+    dispatcher.data_free_bytes = 49;
+    assert_true(blx_data_is_nearly_full(&dispatcher));
+    dispatcher = (struct blx_control_dispatcher){.data_bytes = 0};
+    assert_false(blx_data_is_nearly_full(&dispatcher));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checkpoint_may_be_two_periods_and_a_minute_old),
+        cmocka_unit_test(clock_that_went_back_makes_nothing_late),
+        cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
+        cmocka_unit_test(first_sync_is_not_protected_yet),
+        cmocka_unit_test(crash_protects_and_none_does_not),
+        cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
