@@ -17,7 +17,7 @@ def message(kind, body=b""):
 
 
 def hello(agent_id, volumes=1):
-    return message(HELLO, struct.pack("<IIQII72s256s", 1, 1, 0, volumes, 0, agent_id.encode(), b"a stranger 0.0.0"))
+    return message(HELLO, struct.pack("<IIQII72s256s16s", 1, 1, 0, volumes, 0, agent_id.encode(), b"a stranger 0.0.0", b""))
 
 
 class Tls(Case):
