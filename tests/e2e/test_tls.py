@@ -156,6 +156,7 @@ class Tls(Case):
             self.assertEqual(tls.recv(8)[4:6], b"\2\0", "welcomed")
             disk = self.loop_disk(16, "second")
             agent = self.start_agent("web2", disk)
+            agent.wait_line("connected to the dispatcher")  # that web2 is online was true before
             self.checkpoint("web2")
             agent.stop()
 
