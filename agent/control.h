@@ -14,7 +14,7 @@
 /*
  * Connects, shakes hands, and works until the connection ends, the agent stops, or a device
  * changes. Returns the reason: 0 the agent is stopping, -ESTALE a device is not what it was,
- * -EAGAIN to be connected again at once, others: the connection's end. `*lived` says whether the
+ * -ERESTART to be connected again at once, others: the connection's end. `*lived` says whether the
  * handshake was done.
  */
 int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err);

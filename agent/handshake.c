@@ -153,7 +153,7 @@ static int make_stream(struct blx_volume *volume, const char *reason, struct blx
     head->stream_used = false;
     if (blx_generation_create(&head->stream) < 0)
         return blx_error_set(err, -EIO, "cannot make a new generation: no random numbers");
-    return blx_error_set(err, -EAGAIN, "'%s' begins a new stream", volume->device.path);
+    return blx_error_set(err, -ERESTART, "'%s' begins a new stream", volume->device.path);
 }
 
 static void log_pass(const struct blx_volume *volume, const char *reason)
@@ -215,7 +215,7 @@ static bool is_known(const struct blx_volume *volume, const struct blx_volume_st
     return blx_generation_equal(&state->generation, &volume->ledger.head->stream);
 }
 
-/* -EAGAIN where the volume needs a new stream before it can begin: it has one then. */
+/* -ERESTART where the volume needs a new stream before it can begin: it has one then. */
 static int check_stream(struct blx_session *session, struct blx_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
@@ -237,7 +237,7 @@ static int check_streams(struct blx_session *session, const struct blx_volume_st
     int rc = 0;
     for (size_t i = 0; i < session->agent->volume_count; i++) {
         int one = check_stream(session, &session->agent->volumes[i], &states[i], err);
-        rc = one == 0 || (one == -EAGAIN && rc < 0) ? rc : one;
+        rc = one == 0 || (one == -ERESTART && rc < 0) ? rc : one;
     }
     return rc;
 }

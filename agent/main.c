@@ -111,7 +111,7 @@ static void replicate(struct blx_agent *agent)
         reopen = rc == -ESTALE;
         if (lived)
             backoff_ms = BACKOFF_FIRST_MS;
-        if (rc == 0 || rc == -EAGAIN)
+        if (rc == 0 || rc == -ERESTART)
             continue;
         blx_log_warning("%s%s", error.message,
                         reopen ? ": tracking begins anew" : "; trying again");

@@ -106,6 +106,7 @@ class Daemon:
         self.words = [str(word) for word in words]
         self.folder = folder
         self.process = None
+        self.prefix = []  # a program that starts it, such as unshare
         self.lines = []
         self._change = threading.Condition()
         self._reader = None
@@ -121,7 +122,7 @@ class Daemon:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = os.path.join(self.folder, f"notify-{random.randrange(1 << 40):x}")
         self._notify.bind(path)
-        self.process = subprocess.Popen([os.path.join(bin_folder(), "blxrep"), "start", *self.words],
+        self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), "blxrep"), "start", *self.words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         errors="replace", cwd=self.folder, env=environment({"NOTIFY_SOCKET": path}))
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)

@@ -3,8 +3,10 @@
 import os
 import signal
 import threading
+import time
 
 from case import Case, main
+from programs import Agent
 from proxy import Proxy
 from registry import REGISTRY
 from workloads import fill
@@ -66,6 +68,17 @@ class Signals(Case):
         stamp = self.checkpoint("server1")
         with open(self.restore("server1", stamp, self.path("image")), "rb") as image:
             self.assertTrue(image.read(64).startswith(b"written while no agent ran"))
+
+    def test_agent_whose_name_server_is_away_waits_and_says_so(self):
+        disk = self.loop_disk(64)
+        agent = Agent(REGISTRY, self.folder, "server1", "backup.invalid:8080", self.enroll("server1"), [disk])
+        agent.prefix = ["unshare", "--net"]  # no network at all: the lookup fails for now, not for ever
+        agent.start()
+        agent.wait_line("cannot find the host 'backup.invalid'.*trying again", seconds=10)
+        time.sleep(4)
+        attempts = [line for line in agent.log().splitlines() if "cannot find the host" in line]
+        self.assertLessEqual(len(attempts), 8, agent.log())
+        agent.stop()
 
     def test_the_watchdog_is_pinged_by_daemons_at_work_at_rest_and_alone(self):
         os.environ["WATCHDOG_USEC"] = "12000000"

@@ -19,6 +19,9 @@ fail() {
     echo "life: FAILED: $*"
     log agent | tail -n 20
     log dispatcher | tail -n 20
+    blxrep status --data-dir=$data || true
+    # Where the agent's threads are.
+    grep -H . /proc/"$(pid_of agent)"/task/*/{comm,wchan,stack} 2>/dev/null || true
     exit 1
 }
 wait_for() {
