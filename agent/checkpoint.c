@@ -123,8 +123,8 @@ static int send_failed(struct blx_session *session, uint64_t request, const char
 {
     struct blx_message message = {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
                                   .checkpoint_failed = {.request = request}};
-    snprintf(message.checkpoint_failed.reason, sizeof(message.checkpoint_failed.reason), "%s",
-             reason);
+    snprintf(message.checkpoint_failed.reason, sizeof(message.checkpoint_failed.reason), "%.*s",
+             (int)sizeof(message.checkpoint_failed.reason) - 1, reason);
     blx_log_error("no checkpoint: %s", message.checkpoint_failed.reason);
     return blx_conn_send(session->conn, &message, err);
 }

@@ -64,7 +64,7 @@ static int window_get(struct window *window, uint64_t offset, size_t bytes, cons
 static int frame_at(struct window *window, uint64_t offset, struct blx_frame *frame,
                     struct blx_error *err)
 {
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     size_t frame_bytes;
     if (left_at(window, offset) < sizeof(struct blx_frame_header_disk))
         return 0;
@@ -85,7 +85,7 @@ static int find_frame(struct window *window, uint64_t offset, uint64_t *found,
 {
     const blx_le32 magic = blx_le32_of(BLX_FRAME_MAGIC);
     while (left_at(window, offset) >= sizeof(struct blx_frame_header_disk)) {
-        const uint8_t *at;
+        const uint8_t *at = NULL;
         struct blx_frame frame;
         int rc = window_get(window, offset, sizeof(struct blx_frame_header_disk), &at, err);
         if (rc < 0)
