@@ -130,9 +130,9 @@ def check_prefix(files, log=None, timestamp=None):
 
 
 def cut_range_ns(timestamp):
-    """The range of wall-clock time in which a cut of that name lies."""
+    """The range of wall-clock time in which a cut of that name lies: its second, or, where that would have been shared, the one before."""
     second = calendar.timegm(time.strptime(timestamp, "%Y%m%d%H%M%S"))
-    return second * 10**9, (second + 1) * 10**9
+    return (second - 1) * 10**9, (second + 1) * 10**9
 
 
 def different_blocks(path_a, path_b, limit=10000):
