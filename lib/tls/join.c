@@ -123,7 +123,7 @@ static int accept_joined(const struct blx_join *join, const struct blx_token *to
                          const struct blx_certificate_message *certificate,
                          char agent_id[BLX_NAME_BYTES], struct blx_error *err)
 {
-    CLEANUP_GRANTED struct granted granted = {NULL};
+    CLEANUP_GRANTED struct granted granted = {0};
     uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     int rc = read_granted(certificate, key, &granted, err);
     if (rc == 0)
@@ -206,7 +206,7 @@ int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certif
                      const struct blx_tls_context *tls, const char *credentials,
                      struct blx_error *err)
 {
-    CLEANUP_GRANTED struct granted granted = {NULL};
+    CLEANUP_GRANTED struct granted granted = {0};
     char own_name[BLX_NAME_BYTES];
     int rc = read_granted(certificate, key, &granted, err);
     if (rc == 0)
