@@ -14,9 +14,12 @@ mkdir -p "$work"
 
 if [ ! -e "$work/system.tar" ]; then
     echo "making the guest's system"
-    mmdebstrap --quiet --variant=minbase bookworm "$work/system.tar.new" --include=systemd,systemd-sysv,dbus,udev,e2fsprogs,mount,kmod \
-        --include=linux-image-cloud-amd64,initramfs-tools,libbpf1,libconfig9,libssl3,libzstd1,libxxhash0,zlib1g
-    mv "$work/system.tar.new" "$work/system.tar"
+    # What the packages ask for, the first of alternatives, is installed before: the guest has no network.
+    needed=$(for package in "$old"/*.deb; do dpkg-deb -f "$package" Depends; done | tr ',' '\n' | awk '{print $1}' | grep -v blxrep | sort -u |
+        paste -sd,)
+    mmdebstrap --quiet --variant=minbase bookworm "$work/system.new.tar" --include="$needed" \
+        --include=systemd-sysv,dbus,udev,e2fsprogs,mount,kmod,linux-image-cloud-amd64,initramfs-tools
+    mv "$work/system.new.tar" "$work/system.tar"
 fi
 rm -rf "$work/root"
 mkdir "$work/root"
@@ -41,13 +44,14 @@ TTYPath=/dev/ttyS0
 WantedBy=multi-user.target
 END
 ln -s ../life.service "$work/root/etc/systemd/system/multi-user.target.wants/life.service"
+echo '127.0.0.1 localhost' >"$work/root/etc/hosts"
 echo '/dev/vda / ext4 defaults 0 1' >"$work/root/etc/fstab"
 mke2fs -q -F -t ext4 -d "$work/root" "$work/root.img" 3G
 rm -rf "$work/root"
 truncate -s 0 "$work/disk.img"
 truncate -s 128M "$work/disk.img"
 timeout 900 qemu-system-x86_64 -accel tcg -smp 1 -cpu max -m 1024 -display none -serial stdio -monitor none -nic none -no-reboot \
-    -kernel "$work/kernel" -initrd "$work/initrd" -append 'root=/dev/vda rw console=ttyS0 quiet panic=-1' \
+    -kernel "$work/kernel" -initrd "$work/initrd" -append 'root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.mask=serial-getty@ttyS0.service' \
     -drive "file=$work/root.img,if=virtio,format=raw,cache=unsafe" -drive "file=$work/disk.img,if=virtio,format=raw,cache=unsafe" \
     </dev/null | tee "$work/console.log"
 grep -q '^life: passed' "$work/console.log"
