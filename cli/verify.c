@@ -178,16 +178,18 @@ static void heal(const struct blx_store *store, const char *agent_id)
     blx_log_notice("the agent '%s' is asked to send again what is damaged%s", agent_id, when);
 }
 
-/* Agents whose next checkpoint would be hurt as well: what is damaged belongs to the newest one, or
- * to none yet. */
-static void heal_all(const struct blx_store *store, const struct blx_verify_report *report)
+/* Whether the agent's next checkpoint would be hurt as well: what is damaged belongs to the newest
+ * one, or to none yet. */
+static bool hurts_the_next(const struct blx_verify_report *report, const char *agent_id)
 {
     for (size_t i = 0; i < report->hurt_count; i++)
-        if (report->hurt[i].newest)
-            heal(store, report->hurt[i].agent_id);
+        if (report->hurt[i].newest && strcmp(report->hurt[i].agent_id, agent_id) == 0)
+            return true;
     for (size_t i = 0; i < report->damage_count; i++)
-        if (report->damages[i].scope == BLX_DAMAGE_UNCOMMITTED)
-            heal(store, report->damages[i].agent_id);
+        if (report->damages[i].scope == BLX_DAMAGE_UNCOMMITTED &&
+            strcmp(report->damages[i].agent_id, agent_id) == 0)
+            return true;
+    return false;
 }
 
 /* One sentence an agent to the dispatcher, where one runs: it tells who watches. */
@@ -208,14 +210,16 @@ static void tell_damage(const char *data_dir, const struct blx_verify_report *re
         blx_log_warning("the dispatcher could not be told of it: %s", error.message);
 }
 
-static void tell_damages(const char *data_dir, const struct blx_verify_report *report)
+/* Once for each agent; its damages follow each other. */
+static void follow_up(const struct blx_store *store, const struct blx_verify_report *report)
 {
     for (size_t i = 0; i < report->damage_count; i++) {
-        bool told = false;
-        for (size_t j = 0; j < i; j++)
-            told = told || strcmp(report->damages[j].agent_id, report->damages[i].agent_id) == 0;
-        if (!told)
-            tell_damage(data_dir, report, report->damages[i].agent_id);
+        const char *agent_id = report->damages[i].agent_id;
+        if (i > 0 && strcmp(report->damages[i - 1].agent_id, agent_id) == 0)
+            continue;
+        tell_damage(store->data_dir, report, agent_id);
+        if (hurts_the_next(report, agent_id))
+            heal(store, agent_id);
     }
 }
 
@@ -233,8 +237,7 @@ static enum blx_exit verify(const struct blx_store *store, const struct blx_conf
         print_json(report);
     else
         print_text(report);
-    tell_damages(store->data_dir, report);
-    heal_all(store, report);
+    follow_up(store, report);
     return report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 
