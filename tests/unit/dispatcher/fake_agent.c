@@ -91,6 +91,11 @@ void fake_agent_greet(struct fake_agent *agent, const char *agent_id)
 {
     fake_agent_hello(agent, agent_id);
     agent->welcome = fake_agent_expect(agent, BLX_MESSAGE_WELCOME).welcome;
+    fake_agent_announce(agent);
+}
+
+void fake_agent_announce(struct fake_agent *agent)
+{
     const struct blx_message volume = {
         .type = BLX_MESSAGE_VOLUME,
         .volume = {.block_shift = 12,

@@ -41,6 +41,9 @@ void fake_agent_hello(struct fake_agent *agent, const char *agent_id);
 
 /* HELLO, WELCOME, VOLUME, VOLUME_STATE of the one volume "vda". */
 void fake_agent_greet(struct fake_agent *agent, const char *agent_id);
+
+/* Only VOLUME and VOLUME_STATE. */
+void fake_agent_announce(struct fake_agent *agent);
 void fake_agent_begin(struct fake_agent *agent, enum blx_pass pass);
 
 /* Everything up to and with BEGIN, a full pass. */

@@ -245,16 +245,7 @@ static void hello_with_renewal(struct fake_agent *agent)
     fake_agent_send(agent, &hello);
     struct blx_message welcome = fake_agent_expect(agent, BLX_MESSAGE_WELCOME);
     assert_int_equal(welcome.welcome.features, BLX_FEATURE_RENEWAL);
-    const struct blx_message volume = {
-        .type = BLX_MESSAGE_VOLUME,
-        .volume = {.block_shift = 12,
-                   .size_bytes = FAKE_VOLUME_BYTES,
-                   .generation = agent->generation,
-                   .name = "vda",
-                   .device = "/dev/vda"},
-    };
-    fake_agent_send(agent, &volume);
-    agent->state = fake_agent_expect(agent, BLX_MESSAGE_VOLUME_STATE).volume_state;
+    fake_agent_announce(agent);
     fake_agent_begin(agent, BLX_PASS_FULL);
 }
 
