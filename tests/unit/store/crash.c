@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum {
     BLOCKS = 40,
@@ -120,8 +118,9 @@ static int run_second_pass(struct session *session)
 }
 
 /* Two full passes, checkpoints, frames behind them; reconnects; the first disk error ends it. */
-static int run(struct session *session)
+static int run(void *arg)
 {
+    struct session *session = arg;
     struct blx_volume_state state;
     int rc = announce(session, &state);
     if (rc == 0)
@@ -234,32 +233,6 @@ static void session_done(struct session *session)
     test_volume_done(&session->volume);
 }
 
-/* False where the session has fewer calls than `after`. */
-static bool run_with_error(struct session *session, enum test_fault fault, unsigned after)
-{
-    test_fault_arm(fault, after);
-    int rc = run(session);
-    bool fired = test_fault_disarm();
-    if (!fired)
-        assert_int_equal(rc, 0);
-    return fired;
-}
-
-static bool run_with_kill(struct session *session, enum test_fault fault, unsigned after)
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        test_fault_arm(fault, after);
-        _exit(run(session) == 0 ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_true(WEXITSTATUS(status) == TEST_KILLED || WEXITSTATUS(status) == 0);
-    return WEXITSTATUS(status) == TEST_KILLED;
-}
-
 static void walk(enum test_fault fault)
 {
     bool fired = true;
@@ -268,8 +241,7 @@ static void walk(enum test_fault fault)
         struct session session;
         test_store_init(&test);
         session_init(&session, &test);
-        fired = fault >= TEST_FAULT_KILL_BEFORE ? run_with_kill(&session, fault, after)
-                                                : run_with_error(&session, fault, after);
+        fired = test_fault_run(run, &session, fault, after);
         check_checkpoints(&session);
         /* A checkpoint that nobody was told of counts from here on. */
         blx_timestamp *all = NULL;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -352,6 +353,37 @@ bool test_fault_disarm(void)
 {
     blx_sys = calm;
     return atomic_load(&armed.calls) > armed.after;
+}
+
+static bool run_with_error(int (*run)(void *arg), void *arg, enum test_fault fault, unsigned after)
+{
+    test_fault_arm(fault, after);
+    int rc = run(arg);
+    bool fired = test_fault_disarm();
+    if (!fired)
+        assert_int_equal(rc, 0);
+    return fired;
+}
+
+static bool run_with_kill(int (*run)(void *arg), void *arg, enum test_fault fault, unsigned after)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        test_fault_arm(fault, after);
+        _exit(run(arg) == 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == TEST_KILLED || WEXITSTATUS(status) == 0);
+    return WEXITSTATUS(status) == TEST_KILLED;
+}
+
+bool test_fault_run(int (*run)(void *arg), void *arg, enum test_fault fault, unsigned after)
+{
+    return fault >= TEST_FAULT_KILL_BEFORE ? run_with_kill(run, arg, fault, after)
+                                           : run_with_error(run, arg, fault, after);
 }
 
 uint64_t test_random(uint64_t *state)

@@ -97,5 +97,11 @@ void test_fault_arm(enum test_fault fault, unsigned after);
 /* Back to the real calls; true where the fault happened. */
 bool test_fault_disarm(void);
 
+/*
+ * run(arg) with that fault; where the fault ends the process, in one of its own. False where it
+ * makes no more than `after` calls; then it must return 0.
+ */
+bool test_fault_run(int (*run)(void *arg), void *arg, enum test_fault fault, unsigned after);
+
 /* A small generator of random numbers, the same on every run. */
 uint64_t test_random(uint64_t *state);

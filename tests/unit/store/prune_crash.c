@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -41,13 +40,20 @@ static void copy_store(const struct history *history, struct test_store *copy)
     test_ok(blx_store_open(copy->dir, BLX_STORE_READ, &copy->store, &err), &err);
 }
 
-static int run(const struct history *history, const struct test_store *test)
+/* A prune of the store `test`. */
+struct attempt {
+    const struct history *history;
+    const struct test_store *test;
+};
+
+static int run(void *arg)
 {
+    const struct attempt *attempt = arg;
     struct blx_prune_report report;
     blx_timestamp doomed[DOOMED];
     for (size_t i = 0; i < DOOMED; i++)
-        doomed[i] = history->timestamps[doomed_places[i]];
-    return test_prune(test, doomed, DOOMED, &report, NULL);
+        doomed[i] = attempt->history->timestamps[doomed_places[i]];
+    return test_prune(attempt->test, doomed, DOOMED, &report, NULL);
 }
 
 static bool is_doomed(size_t at)
@@ -104,53 +110,26 @@ static void measure(const struct test_store *test, char *text, size_t bytes)
     assert_int_equal(pclose(pipe), 0);
 }
 
-static bool run_with_error(const struct history *history, const struct test_store *test,
-                           enum test_fault fault, unsigned after)
-{
-    test_fault_arm(fault, after);
-    int rc = run(history, test);
-    bool fired = test_fault_disarm();
-    if (!fired)
-        assert_int_equal(rc, 0);
-    return fired;
-}
-
-static bool run_with_kill(const struct history *history, const struct test_store *test,
-                          enum test_fault fault, unsigned after)
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        test_fault_arm(fault, after);
-        _exit(run(history, test) == 0 ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_true(WEXITSTATUS(status) == TEST_KILLED || WEXITSTATUS(status) == 0);
-    return WEXITSTATUS(status) == TEST_KILLED;
-}
-
 static void walk(enum test_fault fault)
 {
     struct history history;
     struct test_store test;
+    struct attempt attempt = {&history, &test};
     char wanted[64] = "", found[64];
     bool fired = true;
     unsigned steps = 0;
     build(&history);
     copy_store(&history, &test);
-    assert_int_equal(run(&history, &test), 0);
+    assert_int_equal(run(&attempt), 0);
     measure(&test, wanted, sizeof(wanted));
     assert_int_equal(check(&history, &test), CHECKPOINTS - DOOMED);
     test_store_done(&test);
     for (unsigned after = 0; fired; after++) {
         copy_store(&history, &test);
-        fired = fault >= TEST_FAULT_KILL_BEFORE ? run_with_kill(&history, &test, fault, after)
-                                                : run_with_error(&history, &test, fault, after);
+        fired = test_fault_run(run, &attempt, fault, after);
         check(&history, &test);
         /* The next one ends what this one began, and nothing is left over. */
-        assert_int_equal(run(&history, &test), 0);
+        assert_int_equal(run(&attempt), 0);
         assert_int_equal(check(&history, &test), CHECKPOINTS - DOOMED);
         measure(&test, found, sizeof(found));
         assert_string_equal(found, wanted);
