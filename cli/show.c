@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/extents.h"
 #include "cli/table.h"
 #include "store/manifest.h"
 #include "store/pin.h"
@@ -29,14 +30,8 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_number(json, "changed_bytes", volume->changed_bytes);
     blx_json_number(json, "stored_bytes", volume->stored_bytes);
     blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
-    blx_json_open(json, "unreadable", '[');
-    for (uint32_t i = 0; i < volume->unreadable_count; i++) {
-        blx_json_open(json, NULL, '{');
-        blx_json_number(json, "offset", volume->unreadable[i].start_block << volume->block_shift);
-        blx_json_number(json, "length", volume->unreadable[i].block_count << volume->block_shift);
-        blx_json_close(json, '}');
-    }
-    blx_json_close(json, ']');
+    cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
+                     volume->block_shift);
     blx_json_close(json, '}');
 }
 

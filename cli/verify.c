@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/control.h"
+#include "cli/extents.h"
 #include "store/rescan_order.h"
 #include "store/verify.h"
 
@@ -115,14 +116,7 @@ static void print_damage_json(struct blx_json *json, const struct blx_damage *da
     blx_json_number(json, "length", damage->bytes);
     blx_json_string(json, "cause", damage->cause);
     blx_json_string(json, "scope", scopes[damage->scope]);
-    blx_json_open(json, "extents", '[');
-    for (size_t i = 0; i < damage->extent_count; i++) {
-        blx_json_open(json, NULL, '{');
-        blx_json_number(json, "offset", damage->extents[i].start_block << damage->block_shift);
-        blx_json_number(json, "length", damage->extents[i].block_count << damage->block_shift);
-        blx_json_close(json, '}');
-    }
-    blx_json_close(json, ']');
+    cli_extents_json(json, "extents", damage->extents, damage->extent_count, damage->block_shift);
     blx_json_open(json, "checkpoints", '[');
     for (size_t i = 0; i < damage->checkpoint_count; i++)
         print_timestamp(json, NULL, damage->checkpoints[i]);
