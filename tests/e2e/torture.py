@@ -173,12 +173,12 @@ class Torture(Case):
         self.kill(self.dispatcher)
         self.store.swap(clone)
         self.tear_tail(self.data_dir, acked_seq)
-        self.verify(self.data_dir)
         logged = len(self.agent.lines)
         self.dispatcher.start()
         self.dispatcher.wait_online(AGENT)
         for line in self.agent.lines[logged:]:
             self.assertNotRegex(line, "lost frames that it had acknowledged|older than the one it had confirmed")
+        self.verify(self.data_dir)
 
     def copy_store(self):
         """A copy of what is on the disk, taken while the dispatcher writes, is a store from which everything restores."""

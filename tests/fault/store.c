@@ -59,8 +59,7 @@ static void make_dir(void *arg)
     enum blx_store_mode mode = out->mode;
     reset(out);
     out->mode = mode;
-    strcpy(out->dir, "/tmp/blx-fault-XXXXXX");
-    assert_non_null(mkdtemp(out->dir));
+    test_make_dir(out->dir, sizeof(out->dir));
 }
 
 static int run_open(void *arg, struct blx_error *err)

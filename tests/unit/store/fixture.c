@@ -13,11 +13,17 @@
 
 #include "base/sys.h"
 
+void test_make_dir(char *dir, size_t bytes)
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(dir, bytes, "%s/blx-store-XXXXXX", parent == NULL ? "/tmp" : parent);
+    assert_non_null(mkdtemp(dir));
+}
+
 void test_store_init(struct test_store *test)
 {
     struct blx_error err = {0};
-    strcpy(test->dir, "/tmp/blx-store-XXXXXX");
-    assert_non_null(mkdtemp(test->dir));
+    test_make_dir(test->dir, sizeof(test->dir));
     test_ok(blx_store_open(test->dir, BLX_STORE_WRITE, &test->store, &err), &err);
 }
 

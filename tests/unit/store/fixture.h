@@ -25,6 +25,9 @@ struct test_store {
     struct blx_store store;
 };
 
+/* Makes a folder of its own, below $TMPDIR. */
+void test_make_dir(char *dir, size_t bytes);
+
 void test_store_init(struct test_store *test);
 void test_store_done(struct test_store *test);
 

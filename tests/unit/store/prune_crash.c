@@ -33,8 +33,7 @@ static void copy_store(const struct history *history, struct test_store *copy)
     char command[256];
     struct blx_error err = {0};
     *copy = (struct test_store){.store.lock_fd = -1};
-    strcpy(copy->dir, "/tmp/blx-store-XXXXXX");
-    assert_non_null(mkdtemp(copy->dir));
+    test_make_dir(copy->dir, sizeof(copy->dir));
     snprintf(command, sizeof(command), "cp -a '%s/.' '%s'", history->test.dir, copy->dir);
     assert_int_equal(system(command), 0);
     test_ok(blx_store_open(copy->dir, BLX_STORE_READ, &copy->store, &err), &err);

@@ -134,21 +134,19 @@ static void open_survives_any_failing_call_and_works_next_time(void **state)
     (void)state;
     bool fired = true;
     for (unsigned after = 0; fired; after++) {
-        char dir[] = "/tmp/blx-store-XXXXXX";
         struct test_store test = {.store.lock_fd = -1};
-        assert_non_null(mkdtemp(dir));
-        strcpy(test.dir, dir);
+        test_make_dir(test.dir, sizeof(test.dir));
         struct blx_store store = {.lock_fd = -1};
         struct blx_error err = {0};
         test_fault_arm(TEST_FAULT_ONCE, after);
-        int rc = blx_store_open(dir, BLX_STORE_WRITE, &store, &err);
+        int rc = blx_store_open(test.dir, BLX_STORE_WRITE, &store, &err);
         fired = test_fault_disarm();
         if (rc < 0) {
             assert_int_equal(store.lock_fd, -1);
             assert_int_equal(err.code, rc);
         }
         blx_store_close(&store);
-        expect(dir, BLX_STORE_WRITE, 0, "");
+        expect(test.dir, BLX_STORE_WRITE, 0, "");
         test_store_done(&test);
     }
 }
