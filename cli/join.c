@@ -2,7 +2,28 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "config/agent_file.h"
 #include "tls/join.h"
+
+/* What the daemon needs to be started without a flag, unless somebody has written that already. */
+static int configure(const struct blx_config *config, const char *agent_id, struct blx_error *err)
+{
+    if (config->device_count == 0) {
+        cli_note("this server is the agent '%s' now: start it with --id=%s", agent_id, agent_id);
+        return 0;
+    }
+    if (config->config_path != NULL) {
+        cli_note("this server is the agent '%s' now; '%s' is there already and stays as it is: see "
+                 "that it says id: \"%s\", and the devices",
+                 agent_id, config->config_path, agent_id);
+        return 0;
+    }
+    int rc = blx_agent_file_write(BLX_DEFAULT_CONFIG_PATH, agent_id, config->dispatcher_addr,
+                                  config->devices, config->device_count, err);
+    if (rc == 0)
+        printf("%s\n", BLX_DEFAULT_CONFIG_PATH);
+    return rc;
+}
 
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
 {
@@ -24,6 +45,5 @@ enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
     if (blx_join(&join, agent_id, err) < 0)
         return BLX_EXIT_FAILED;
     printf("%s\n", config->credentials);
-    cli_note("this server is the agent '%s' now: start it with --id=%s", agent_id, agent_id);
-    return BLX_EXIT_OK;
+    return configure(config, agent_id, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

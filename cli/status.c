@@ -138,6 +138,7 @@ static const char *protection_cell(enum blx_protection protection)
     static const char *const cells[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "yes",
         [BLX_PROTECTION_FIRST_SYNC] = "first sync",
+        [BLX_PROTECTION_DAMAGED] = "DAMAGED",
         [BLX_PROTECTION_INCONSISTENT] = "INCONSISTENT",
         [BLX_PROTECTION_LATE] = "LATE",
         [BLX_PROTECTION_LOST] = "LOST",
@@ -240,6 +241,7 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
     static const char *const words[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "protected",
         [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_DAMAGED] = "damaged",
         [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
         [BLX_PROTECTION_LATE] = "late",
         [BLX_PROTECTION_LOST] = "lost",

@@ -16,6 +16,7 @@ const char *blx_event_name(enum blx_event_kind kind)
         [BLX_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
         [BLX_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
         [BLX_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
+        [BLX_EVENT_CHECKPOINT_DAMAGED] = "checkpoint-damaged",
         [BLX_EVENT_AGENT_PROTECTED] = "agent-protected",
         [BLX_EVENT_DISK_HAS_ROOM] = "disk-has-room",
     };
@@ -96,6 +97,7 @@ static int look_at_protection(struct blx_event_memory *memory,
 {
     static const enum blx_event_kind kinds[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = BLX_EVENT_AGENT_PROTECTED,
+        [BLX_PROTECTION_DAMAGED] = BLX_EVENT_CHECKPOINT_DAMAGED,
         [BLX_PROTECTION_INCONSISTENT] = BLX_EVENT_CHECKPOINT_INCONSISTENT,
         [BLX_PROTECTION_LATE] = BLX_EVENT_CHECKPOINT_LATE,
         [BLX_PROTECTION_LOST] = BLX_EVENT_AGENT_LOST,

@@ -85,7 +85,7 @@ struct agent_metric {
 static const struct agent_metric agent_metrics[] = {
     {"blxrep_agent_up", gauge, "Whether the agent is connected.", .value = up},
     {"blxrep_agent_protected", gauge,
-     "Whether it is connected and its last checkpoint neither late nor inconsistent.",
+     "Whether it is connected and its last checkpoint neither late nor inconsistent nor damaged.",
      .value = is_protected},
     {"blxrep_agent_sync_period_seconds", gauge, "How often a checkpoint is due.",
      .value = sync_period},

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs, and with "tests" what the tests need too, on Debian and Ubuntu. Quick where all of it is there.
 #
-#   etc/packages.sh [build|tests|bench]
+#   etc/packages.sh [build|tests|bench|guest]
 set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
@@ -14,12 +14,18 @@ tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd)
     # What makes packages, judges them and the units, and installs them in a scratch root.
-    packages+=(dpkg-dev file rpm lintian systemd)
+    packages+=(dpkg-dev file rpm lintian systemd man-db)
+    # What boots a guest on the machine's own files.
+    packages+=(qemu-system-x86 busybox-static cpio kmod)
     # libFuzzer and the sanitizers' part of clang; in Ubuntu 22.04 clang has them with it.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
+guest) # kernels, disks and whole servers beyond this machine, emulated
+    packages+=(python3 qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs fdisk util-linux mount iproute2 sqlite3 lvm2 mdadm mmdebstrap dpkg-dev
+        openssh-client zstd procps)
+    ;;
 *)
-    echo "usage: $0 [build|tests|bench]" >&2
+    echo "usage: $0 [build|tests|bench|guest]" >&2
     exit 2
     ;;
 esac

@@ -9,7 +9,7 @@ _blxrep_options() {
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
     dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
-    join) echo --config --credentials --dispatcher-addr --force --token --help --version ;;
+    join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
     checkpoint | rescan | revoke) echo --config --agent --data-dir --help --version ;;

@@ -65,13 +65,13 @@ static const struct blx_option options[] = {
      .offset = FIELD(checkpoint),
      .example = "\"latest\""},
     {.info = {"device", "/dev/X", "a block device; give it again for each further one",
-              AGENT | RESTORE, true},
+              AGENT | RESTORE | JOIN, true},
      .kind = BLX_OPTION_LIST,
      .offset = FIELD(devices),
      .example = "\"/dev/xvda\"",
      /* A file for both daemons names the devices to protect, which says nothing about what to
-        restore. */
-     .flag_only_for = RESTORE},
+        restore; and where there is a file, joining has none to write. */
+     .flag_only_for = RESTORE | JOIN},
     {.info = {"data-dir", "DIR", "the dispatcher's data directory", DISPATCHER | STORE, true},
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(data_dir),

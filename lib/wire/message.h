@@ -28,6 +28,8 @@ enum {
     BLX_MAX_VOLUMES = 64,                             /* of an agent */
     BLX_TEXT_BYTES = 256,                             /* any text in a message, with its NUL */
 
+    BLX_HEARTBEAT_MAX_MS = 10 * 60 * 1000, /* a dead connection must be noticed some time */
+
     BLX_TOKEN_SECRET_BYTES = 20,
     BLX_REQUEST_MAX_BYTES = 1024,     /* of a request for a certificate */
     BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
@@ -103,7 +105,8 @@ struct blx_welcome {
     uint32_t version;  /* the highest that both know */
     uint64_t features; /* those of HELLO that this side can too: in use from here on */
     uint64_t sync_freq_ms;
-    uint64_t heartbeat_ms; /* each side sends something at least this often; not 0 */
+    uint64_t
+        heartbeat_ms; /* each side sends something at least this often; 1 to BLX_HEARTBEAT_MAX_MS */
     uint64_t window_bytes; /* frames sent and not acknowledged, at most, but always one; not 0 */
     blx_timestamp last_checkpoint; /* 0: none yet */
 };

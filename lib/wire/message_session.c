@@ -83,8 +83,8 @@ int blx_message_get_welcome(const uint8_t *body, size_t body_bytes, struct blx_m
     welcome->window_bytes = blx_le64_get(disk.window_bytes);
     if (welcome->version == 0)
         return bad(err, "version 0 does not exist");
-    if (welcome->heartbeat_ms == 0)
-        return bad(err, "the heartbeat's interval is 0");
+    if (welcome->heartbeat_ms == 0 || welcome->heartbeat_ms > BLX_HEARTBEAT_MAX_MS)
+        return bad(err, "the heartbeat's interval is 0, or longer than ten minutes");
     if (welcome->window_bytes == 0)
         return bad(err, "the window is 0");
     int rc = blx_field_check_reserved(disk.reserved, err);

@@ -34,8 +34,9 @@ enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
         return BLX_PROTECTION_FIRST_SYNC;
     if (limit_s > 0 && blx_protection_age_s(agent, now_realtime_ns) > limit_s)
         return BLX_PROTECTION_LATE;
-    return agent->last_consistency == BLX_CONSISTENCY_NONE ? BLX_PROTECTION_INCONSISTENT
-                                                           : BLX_PROTECTED;
+    if (agent->last_consistency == BLX_CONSISTENCY_NONE)
+        return BLX_PROTECTION_INCONSISTENT;
+    return agent->last_unreadable_bytes > 0 ? BLX_PROTECTION_DAMAGED : BLX_PROTECTED;
 }
 
 const char *blx_protection_name(enum blx_protection protection)
@@ -45,6 +46,8 @@ const char *blx_protection_name(enum blx_protection protection)
         return "protected";
     case BLX_PROTECTION_FIRST_SYNC:
         return "first-sync";
+    case BLX_PROTECTION_DAMAGED:
+        return "damaged";
     case BLX_PROTECTION_INCONSISTENT:
         return "inconsistent";
     case BLX_PROTECTION_LATE:
@@ -83,7 +86,7 @@ static void explain_lateness(const struct blx_control_agent *agent, char text[BL
                  blx_duration_format(agent->sync_freq_ms, period), why[0] != '\0' ? ": " : "", why);
 }
 
-/* What does not hurt, but should not surprise anybody later. */
+/* What is damaged; or what does not hurt, but should not surprise anybody later. */
 static void explain_detail(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
 {
     const struct blx_status *status = &agent->status;
@@ -117,6 +120,7 @@ const char *blx_protection_explain(const struct blx_control_agent *agent, uint64
         snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);
         break;
     case BLX_PROTECTION_FIRST_SYNC:
+    case BLX_PROTECTION_DAMAGED:
     case BLX_PROTECTED:
         explain_detail(agent, text);
         break;

@@ -138,8 +138,7 @@ class Disk:
 
     def copy(self, target):
         """A sparse copy of the raw device as it is now, past the page cache."""
-        copy_device(self.path, target)
-        return target
+        return copy_device(self.path, target)
 
     def pins(self):
         """The folders in bpffs that belong to this disk and its partitions."""
@@ -240,7 +239,7 @@ class ZramDisk(Disk):
 
 
 def copy_device(source, target):
-    """Copies with O_DIRECT, because a buffered read of a mounted disk may be stale. Zeros become holes."""
+    """Copies with O_DIRECT, because a buffered read of a mounted disk may be stale. Zeros become holes. Returns `target`."""
     chunk = 4 * MIB
     zeros = bytes(chunk)
     fd_in = os.open(source, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
@@ -257,6 +256,7 @@ def copy_device(source, target):
                     os.pwrite(fd_out, data, offset)
                 offset += count
             os.ftruncate(fd_out, offset)
+            return target
     finally:
         os.close(fd_in)
         os.close(fd_out)

@@ -43,6 +43,7 @@ class Damaged(Case):
         self.assertEqual(row["volumes"][0]["unreadable_bytes"], count * BLOCK)
         state = wait_until("the status tells it", lambda: self.status_if(count * BLOCK), 10)
         self.assertTrue(state["damaged"])
+        self.assertEqual((state["protected"], state["protection"]), (False, "damaged"))
         table = self.cli.run("show", "--agent=server1", f"--data-dir={self.data_dir}").stdout
         self.assertRegex(table, rf"{stamp} .*damaged")
         self.check_restore(stamp, first, count)
@@ -80,7 +81,8 @@ class Damaged(Case):
         self.assertFalse(row["damaged"])
         self.assertNotIn(REASON, row["note"])
         self.assertEqual(row["volumes"][0]["unreadable"], [])
-        self.assertFalse(self.dispatcher.agent_state("server1")["damaged"])
+        state = self.dispatcher.agent_state("server1")
+        self.assertEqual((state["damaged"], state["protection"]), (False, "protected"))
         image = self.restore("server1", stamp, self.path(f"{stamp}.img"))
         check_equal(image, self.disk.store)
         os.unlink(image)

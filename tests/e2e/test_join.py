@@ -8,7 +8,7 @@ import threading
 import time
 
 from case import Case, main
-from programs import Agent, Cli
+from programs import Agent, Cli, environment
 from proxy import Proxy
 from registry import REGISTRY, run, wait_until
 from workloads import fill
@@ -54,6 +54,20 @@ class Join(Case):
         """An agent that has joined; Case.start_agent() finds its file there and enrolls nobody."""
         self.join(self.token_line())
         return self.start_agent("web1", disk, *words)
+
+    def join_in_another_etc(self, before):
+        """Joins with a disk where /etc holds nothing but what the shell command `before` makes; what that said, and the settings."""
+        done = run("unshare", "-m", "sh", "-ec", f'mount -t tmpfs etc /etc; {before}; "$@"; cat /etc/blxrep/config.yaml', "sh",
+                   self.cli.program, *self.token_line(), "--device=/dev/vda", "--device=/dev/vdb", env=environment())
+        return done.stdout.splitlines(), done.stderr
+
+    def test_joining_with_a_disk_writes_the_settings_once(self):
+        lines, _said = self.join_in_another_etc(":")
+        self.assertEqual(lines[:2], ["/etc/blxrep/agent.pem", "/etc/blxrep/config.yaml"])
+        self.assertEqual(lines[-3:], ['id: "web1"', f'dispatcher-addr: "{self.dispatcher.address}"', 'device: [ "/dev/vda", "/dev/vdb" ]'])
+        lines, said = self.join_in_another_etc("mkdir /etc/blxrep; echo 'id: \"mine\"' >/etc/blxrep/config.yaml")
+        self.assertEqual(lines, ["/etc/blxrep/agent.pem", 'id: "mine"'])
+        self.assertIn("stays as it is", said)
 
     def test_a_server_joins_and_is_protected(self):
         path = self.join(self.token_line())

@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import mmap
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -94,6 +95,28 @@ def unpack(files, log_path, deadline):
             time.sleep(max(0, begun + ROUND_SECONDS - time.monotonic()))
 
 
+def scatter(files, log_path, deadline):
+    """Changes eight files of 2 MiB in the folder files[0] at random: writes of any size anywhere, holes, truncations, deletions, fsyncs."""
+    size = 2 << 20
+    with open(log_path, "a", encoding="ascii", buffering=1) as log:
+        rounds = 0
+        while not STOP and time.monotonic() < deadline:
+            path = os.path.join(files[0], f"scatter-{random.randrange(8)}")
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            for _ in range(random.randrange(1, 10)):
+                os.pwrite(fd, os.urandom(random.choice((1, 512, 4096, 5000, 70000))), random.randrange(size))
+            if random.randrange(3) == 0:
+                os.ftruncate(fd, random.randrange(size))
+            if random.randrange(2) == 0:
+                os.fsync(fd)
+            os.close(fd)
+            if random.randrange(4) == 0:
+                os.unlink(path)
+            log.write(f"{rounds} 0 {time.time_ns()}\n")
+            rounds += 1
+            time.sleep(0.05)  # it shall scatter changes, not take the machine
+
+
 def stream(files, _log_path, deadline):
     """Overwrites a file of 48 MiB through the page cache, as fast as the disk lets it."""
     chunk = os.urandom(1 << 20)
@@ -132,7 +155,7 @@ def tap(files, log_path, deadline):
                 time.sleep(0.0002)
 
 
-KINDS = {"append": append, "database": database, "unpack": unpack, "stream": stream, "probe": probe,
+KINDS = {"append": append, "database": database, "unpack": unpack, "scatter": scatter, "stream": stream, "probe": probe,
          "tap": tap}
 
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../unit/config/fixture.h"
+#include "config/agent_file.h"
 #include "loop.h"
 
 static const char agent_file[] = "mode: \"agent\"\n"
@@ -79,6 +80,29 @@ static void check_dispatcher(void *state, int rc)
     blx_config_done(&loading->config);
 }
 
+static int join(void *state, struct blx_error *err)
+{
+    const struct loading *loading = state;
+    char *devices[] = {(char[]){"/dev/vda"}};
+    return blx_agent_file_write(loading->fixture->path, "web2", "backup:8080", devices, 1, err);
+}
+
+/* The old file, or the new one whole. */
+static void check_join(void *state, int rc)
+{
+    struct loading *loading = state;
+    assert_int_equal(fixture_load(loading->fixture, loading->command, true, NULL), 0);
+    const char *id = loading->fixture->config.id;
+    assert_true(strcmp(id, "web2") == 0 || (rc < 0 && strcmp(id, "web1") == 0));
+    assert_int_equal(blx_config_require(loading->command, &loading->fixture->config, NULL), 0);
+}
+
+static void an_agents_file_is_the_old_one_or_the_new_one(void **state)
+{
+    struct loading loading = {.fixture = *state, .file = agent_file, .command = BLX_COMMAND_AGENT};
+    fault_loop(&(struct fault_case){.setup = prepare, .run = join, .check = check_join}, &loading);
+}
+
 static void an_agents_configuration_is_whole_or_untouched(void **state)
 {
     struct loading loading = {.fixture = *state, .file = agent_file, .command = BLX_COMMAND_AGENT};
@@ -96,6 +120,8 @@ static void a_dispatchers_configuration_is_whole_or_untouched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_agents_file_is_the_old_one_or_the_new_one, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(an_agents_configuration_is_whole_or_untouched,
                                         fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_dispatchers_configuration_is_whole_or_untouched,

@@ -64,7 +64,7 @@ class Package(unittest.TestCase):
         self.assertFalse([path for path in library if path.endswith((".so", ".h"))], "the library is private")
         expected = {
             "blxrep": ["bin/blxrep", "share/man/man1/blxrep.1.gz", "share/man/man5/blxrep-config.5.gz",
-                       "share/bash-completion/completions/blxrep", "share/zsh/vendor-completions/_blxrep",
+                       "share/man/man7/blxrep-protocol.7.gz", "share/bash-completion/completions/blxrep", "share/zsh/vendor-completions/_blxrep",
                        "share/fish/vendor_completions.d/blxrep.fish", "share/doc/blxrep/examples/agent.yaml",
                        "share/doc/blxrep/examples/dispatcher.yaml"],
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",

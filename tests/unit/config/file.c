@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "config/agent_file.h"
 #include "fixture.h"
 
 #define WRITE(fixture, text) fixture_write(fixture, text, sizeof(text) - 1)
@@ -272,6 +273,20 @@ static void refused_file_leaves_the_config_as_it_was(void **state)
     assert_null(f->config.devices);
 }
 
+static void what_joining_writes_is_what_an_agent_needs(void **state)
+{
+    struct fixture *f = *state;
+    char *devices[] = {"/dev/vda", "/dev/a \"b\"\\c"};
+    assert_int_equal(blx_agent_file_write(f->path, "web1", "[::1]:8080", devices, 2, &f->err), 0);
+    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(blx_config_require(agent, &f->config, &f->err), 0);
+    assert_string_equal(f->config.id, "web1");
+    assert_string_equal(f->config.dispatcher_addr, "[::1]:8080");
+    assert_int_equal(f->config.device_count, 2);
+    assert_string_equal(f->config.devices[0], devices[0]);
+    assert_string_equal(f->config.devices[1], devices[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +305,7 @@ int main(void)
         TEST(strings_and_comments_hide_what_they_hold),
         TEST(named_file_must_be_readable_and_the_default_may_be_missing),
         TEST(refused_file_leaves_the_config_as_it_was),
+        TEST(what_joining_writes_is_what_an_agent_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,9 +92,12 @@ static void trouble_is_told_once_and_its_end_too(void **state)
     assert_int_equal(look_after(scene, 71), 0);
 }
 
-static void late_and_inconsistent_checkpoints_are_told(void **state)
+static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
 {
     struct scene *scene = *state;
+    scene->agents[1].last_unreadable_bytes = 4096;
+    assert_int_equal(look_after(scene, 9), 1);
+    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_DAMAGED, "web2", "could not be read");
     scene->agents[2].last_consistency = BLX_CONSISTENCY_NONE;
     snprintf(scene->agents[2].note, sizeof(scene->agents[2].note), "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 10), 1);
@@ -230,7 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(trouble_is_told_once_and_its_end_too),
-        TEST(late_and_inconsistent_checkpoints_are_told),
+        TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
         TEST(most_pressing_event_comes_first),

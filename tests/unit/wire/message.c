@@ -362,6 +362,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_HELLO, 351, 'x', "software");
     refuse(BLX_MESSAGE_WELCOME, 0, 0, "version");
     refuse(BLX_MESSAGE_WELCOME, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_WELCOME, 26, 0x10, "heartbeat");
+    refuse(BLX_MESSAGE_WELCOME, 31, 0x80, "heartbeat");
     refuse(BLX_MESSAGE_WELCOME, 40, 99, "timestamp");
     refuse(BLX_MESSAGE_WELCOME, 47, 99, "timestamp");
     refuse(BLX_MESSAGE_VOLUME, 0, 64, "index");

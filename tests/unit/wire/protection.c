@@ -96,6 +96,19 @@ static void crash_protects_and_none_does_not(void **state)
     assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_INCONSISTENT);
 }
 
+static void checkpoint_that_lacks_blocks_does_not_protect(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.last_unreadable_bytes = 8192;
+    assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_DAMAGED);
+    assert_string_equal(explain_after(&agent, 1),
+                        "8.0 KiB of its disks could not be read for the last checkpoint");
+    assert_int_equal(judge_after(&agent, 421), BLX_PROTECTION_LATE);
+    agent.last_consistency = BLX_CONSISTENCY_NONE;
+    assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_INCONSISTENT);
+}
+
 static void disk_is_nearly_full_below_a_twentieth(void **state)
 {
     (void)state;
@@ -115,6 +128,7 @@ int main(void)
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),
+        cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
         cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

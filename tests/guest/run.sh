@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The tests in guests: installs what they need, builds the programs and the packages once, optimised, and runs them on other kernels, other
+# disks and in whole servers. An emulated CPU is slow: half an hour on a quiet machine. Needs root, and Debian's archive for kernels and
+# systems, which it keeps.
+#
+#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 server life; without, all of them
+#   BUILD_DIR=DIR tests/guest/run.sh    builds, and keeps kernels and systems, elsewhere than in build-guest
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+etc/packages.sh guest
+build=$(realpath -m "${BUILD_DIR:-build-guest}")
+mkdir -p "$build"
+export BLXREP_GUEST_CACHE=$build/cache PYTHONUNBUFFERED=1
+
+# package RELEASE FOLDER: the packages of that revision
+package() {
+    {
+        cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBLXREP_TESTS=OFF -DBLXREP_WERROR=ON -DBLXREP_PACKAGES=DEB \
+            -DBLXREP_PACKAGE_RELEASE="$1"
+        rm -rf "$build/packages" "${build:?}/$2"
+        cmake --build "$build" --target package
+    } >"$build/build.log" 2>&1 || {
+        tail -n 30 "$build/build.log"
+        exit 1
+    }
+    mv "$build/packages" "$build/$2"
+}
+package 0.1 old
+export BLXREP_BIN=$build/bin
+for what in "${@:-6.1 6.12 server life}"; do
+    # Unquoted: the words of the default.
+    for test in $what; do
+        case $test in
+        6.*) /usr/bin/python3 -B tests/guest/test_kernels.py "$test" ;;
+        server) /usr/bin/python3 -B tests/guest/test_server.py "$build/old" ;;
+        life)
+            package 0.2 new
+            /usr/bin/python3 -B tests/guest/test_life.py "$build/old" "$build/new"
+            ;;
+        *)
+            echo "$0: no test '$test'" >&2
+            exit 2
+            ;;
+        esac
+    done
+done
