@@ -195,5 +195,6 @@ int main(int argc, char **argv)
     agent.config = &config;
     agent.read_bytes_per_second = FIRST_READ_RATE;
     init_lock(&agent);
+    blx_agent_set_bandwidth(&agent, &config.bandwidth_limit);
     return run(&agent);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/name.h"
 #include "base/timestamp.h"
@@ -189,6 +190,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
         return set_amount(option, field, text, err);
     case BLX_OPTION_COUNT:
         return set_count(option, field, text, err);
+    case BLX_OPTION_BANDWIDTH:
+        return blx_bandwidth_parse(text, field, err);
     case BLX_OPTION_LIST:
         return append_text(config, text, err);
     default:
