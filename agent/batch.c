@@ -221,14 +221,15 @@ static void append_block(struct blx_frame_content *content, struct blx_frame_ext
         extents[content->extent_count++] = (struct blx_frame_extent){{block, 1}, zero};
 }
 
-int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, void *frame, size_t *frame_bytes,
-                   struct blx_error *err)
+int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, void *frame,
+                   size_t *frame_bytes, struct blx_error *err)
 {
     struct blx_frame_extent extents[BLX_BATCH_MAX_EXTENTS];
     const struct blx_volume *volume = batch->volume;
     size_t block_bytes = (size_t)1 << volume->block_shift;
     struct blx_frame_content content = {
         .codec = codec,
+        .level = level,
         .block_shift = volume->block_shift,
         .generation = volume->ledger.head->stream,
         .extents = extents,

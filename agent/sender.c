@@ -152,11 +152,12 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
     pthread_mutex_unlock(&session->agent->lock);
 }
 
-/* True until every submitted job is back and no more will come. */
-static bool goes_on(struct blx_session *session, bool *alive)
+/* True until every submitted job is back and no more will come. `work`: jobs are under way. */
+static bool goes_on(struct blx_session *session, bool *alive, bool *work)
 {
     pthread_mutex_lock(&session->agent->lock);
-    bool on = !session->closing || session->jobs_handled < session->jobs_submitted;
+    *work = session->jobs_handled < session->jobs_submitted;
+    bool on = !session->closing || *work;
     *alive = session->rc == 0;
     pthread_mutex_unlock(&session->agent->lock);
     return on;
@@ -165,11 +166,17 @@ static bool goes_on(struct blx_session *session, bool *alive)
 void *blx_session_sender(void *arg)
 {
     struct blx_session *session = arg;
-    bool alive;
-    while (goes_on(session, &alive)) {
-        struct blx_job *job = blx_pipeline_pop(session->agent->pipeline, TICK_MS);
-        if (job != NULL)
+    struct blx_pipeline *pipeline = session->agent->pipeline;
+    bool alive, work;
+    while (goes_on(session, &alive, &work)) {
+        uint64_t begun_ns = blx_clock_ns();
+        struct blx_job *job = blx_pipeline_pop(pipeline, TICK_MS);
+        uint64_t popped_ns = blx_clock_ns();
+        if (job != NULL) {
             handle_job(session, job);
+            blx_pipeline_report(pipeline, blx_clock_ns() - popped_ns,
+                                work ? popped_ns - begun_ns : 0);
+        }
         if (alive)
             tick(session);
     }

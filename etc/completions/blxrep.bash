@@ -27,7 +27,7 @@ _blxrep_value() {
     --config | --credentials | --device | --output) compgen -f -- "$word" ;;
     --data-dir | --run-dir) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
-    --compression) compgen -W "none zlib zstd" -- "$word" ;;
+    --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
     --checkpoint) compgen -W "latest" -- "$word" ;;
     esac

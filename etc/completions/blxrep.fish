@@ -28,7 +28,7 @@ __blxrep_option blxrep-agent "start enroll join" -l dispatcher-addr -x -d "Where
 __blxrep_option blxrep-agent "start restore" -l device -r -F -d "A block device"
 __blxrep_option blxrep-agent "start join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
-__blxrep_option blxrep-agent start -l compression -x -a "none zlib zstd" -d "How blocks are packed"
+__blxrep_option blxrep-agent start -l compression -x -a "auto zstd zlib none" -d "How blocks are packed"
 __blxrep_option blxrep-agent start -l bandwidth-limit -x -d "Bytes a second to send at most"
 __blxrep_option blxrep-agent start -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
 __blxrep_option blxrep-agent start -l freeze -x -a "yes no" -d "Freeze the filesystems for a checkpoint"

@@ -10,7 +10,6 @@ are made within a round, of things that ran right behind each other; what counts
 import argparse
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -18,11 +17,13 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
 
 import data
+import network
 import tracking
 from checks import check_equal
 from disks import MIB, LoopDisk
+from ours import Ours
 from peers import PEERS
-from programs import Agent, Cli, Dispatcher, bin_folder
+from programs import bin_folder
 from registry import REGISTRY, Failure, Folder, guard_process, run
 from report import Report
 
@@ -31,63 +32,6 @@ def seconds_of(function, *words):
     begun = time.monotonic()
     function(*words)
     return time.monotonic() - begun
-
-
-class Ours:
-    """A dispatcher and an agent of the disk, over TLS on loopback."""
-
-    def __init__(self, folder, disk):
-        self.folder = os.path.join(folder, "blxrep")
-        self.disk = disk
-        self.cli = Cli()
-        self.number = 0
-        self.dispatcher = self.agent = None
-        os.makedirs(self.folder)
-
-    def forget(self):
-        """No store, no tracker."""
-        for daemon in (self.agent, self.dispatcher):
-            if daemon is not None:
-                daemon.stop()
-                REGISTRY.forget(daemon)
-        self.agent = self.dispatcher = None
-        self.disk.forget_tracking()
-        shutil.rmtree(self.folder)
-        os.makedirs(self.folder)
-
-    def begin(self):
-        """A dispatcher that waits; the agent is another one each time."""
-        self.number += 1
-        self.id = f"bench{self.number}"
-        self.data_dir = os.path.join(self.folder, f"data{self.number}")
-        self.dispatcher = Dispatcher(REGISTRY, self.folder, self.data_dir, name=f"dispatcher{self.number}").start()
-        self.credentials = self.cli.enroll(self.id, self.data_dir, os.path.join(self.folder, f"{self.id}.pem"))
-
-    def full(self):
-        """From the start of the agent to a durable checkpoint."""
-        self.agent = Agent(REGISTRY, self.folder, self.id, self.dispatcher.address, self.credentials, [self.disk.path])
-        self.agent.start()
-        self.dispatcher.wait_online(self.id)
-        self.again()
-
-    def again(self):
-        self.stamp = self.cli.checkpoint(self.id, self.data_dir, timeout=3600)
-
-    def restore(self, output):
-        self.cli.restore(self.id, self.data_dir, self.stamp, f"--output={output}", timeout=3600)
-
-    def cpu_seconds(self):
-        """Of agent and dispatcher so far."""
-        return tuple(sum(int(field) for field in stat_of(daemon.process.pid)[11:13]) / os.sysconf("SC_CLK_TCK")
-                     for daemon in (self.agent, self.dispatcher))
-
-    def received_bytes(self):
-        return self.dispatcher.agent_state(self.id)["received_bytes"]
-
-
-def stat_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()
 
 
 class Bench:
@@ -108,7 +52,7 @@ class Bench:
         self.extents = data.used_extents(files)
         self.used_bytes = sum(end - start for start, end in self.extents)
         self.files = files
-        self.ours = Ours(self.folder, self.disk)
+        self.ours = Ours(os.path.join(self.folder, "blxrep"), self.disk)
         self.peers = [peer(self.folder, self.disk.path) for peer in PEERS if peer.name() in self.names]
         print(f"{self.disk_mib} MiB disk, {self.used_bytes // MIB} MiB used", flush=True)
 
@@ -243,6 +187,9 @@ class Bench:
     def tracking(self):
         tracking.measure(self.report, self.folder, self.rounds, min(512, self.disk_mib), self.fio_seconds)
 
+    def network(self):
+        network.measure(self.report, self.folder, min(self.rounds, 3), max(16, min(256, self.disk_mib // 8)), self.in_any_order)
+
 
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -253,7 +200,8 @@ def machine():
             "load before": "%.2f %.2f %.2f" % os.getloadavg()}
 
 
-WORKS = ["tracking", "full", "increment", "hot", "restore"]
+WORKS = ["tracking", "full", "increment", "hot", "restore", "network"]
+OWN_DISK = {"tracking", "network"}
 
 
 def main():
@@ -279,7 +227,7 @@ def main():
     bin_folder()
     guard_process(arguments.limit_minutes * 60)
     bench = Bench(arguments)
-    if set(arguments.works) - {"tracking"}:
+    if set(arguments.works) - OWN_DISK:
         bench.make_disk()
     for work in WORKS:
         if work in arguments.works:
