@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "agent/effort.h"
+#include "agent/reader.h"
 #include "base/log.h"
 #include "base/queue.h"
 
@@ -74,6 +75,7 @@ static void *worker(void *arg)
 {
     struct blx_pipeline *pipeline = arg;
     void *job;
+    blx_reader_prepare(); /* now, and not at a first read that is inside a freeze */
     while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
         read_and_pack(pipeline, job);
     return NULL;
