@@ -72,7 +72,7 @@ def agent_memory(report, folder, gib):
     report.add("memory", f"agent of a disk of {gib} GiB, at rest: resident", "MiB", [resident / 1024], goal=48 + bitmaps, better="lower")
     report.add("memory", "of it shared: bitmaps, and the programs' files", "MiB", [shared / 1024])
     ours.forget()
-    files.umount()
+    files.umount(settled=False)
     disk.close()
 
 

@@ -71,5 +71,5 @@ def measure(report, folder, pairs, disk_mib):
     report.add("freeze", "checkpoints that are not \"filesystem\"", "", [sum(row["consistency"] != "filesystem" for row in rows)], goal=0,
                better="lower")
     ours.forget()
-    files.umount()
+    files.umount(settled=False)
     disk.close()

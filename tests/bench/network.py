@@ -66,5 +66,5 @@ def measure(report, folder, rounds, used_mib, in_any_order):
             report.add(work, f"time, {kind} / auto", "x", [b / a for a, b in zip(took["auto"], took[kind], strict=True)], better="higher")
             report.add(work, f"bytes, {kind} / auto", "x", [b / a for a, b in zip(sent["auto"], sent[kind], strict=True)], better="higher")
     link.close()
-    files.umount()
+    files.umount(settled=False)
     disk.close()
