@@ -160,6 +160,14 @@ int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx
     return 0;
 }
 
+void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth *limit)
+{
+    pthread_mutex_lock(&agent->lock);
+    blx_limiter_set(&agent->limiter, limit);
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+}
+
 bool blx_agent_stopping(struct blx_agent *agent)
 {
     pthread_mutex_lock(&agent->lock);

@@ -17,6 +17,7 @@
 #include "agent/device.h"
 #include "agent/freeze.h"
 #include "agent/identity.h"
+#include "agent/limiter.h"
 #include "agent/pipeline.h"
 #include "agent/volume.h"
 #include "base/watchdog.h"
@@ -36,8 +37,9 @@ struct blx_agent {
     struct blx_watchdog watchdog;   /* one hand: the control thread's, in each of its loops */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
-    bool stopping;          /* guarded by lock: SIGTERM came */
+    pthread_cond_t changed;     /* CLOCK_MONOTONIC */
+    bool stopping;              /* guarded by lock: SIGTERM came */
+    struct blx_limiter limiter; /* guarded by lock; blx_agent_set_bandwidth() */
 };
 
 /* Opens every volume of the configuration; all or none. Refuses a run directory that lies on one of
@@ -63,6 +65,9 @@ bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *e
  * begins a rescan of it. `*doubtful` (may be NULL): whether it was so.
  */
 int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err);
+
+/* How much may be sent from now on, also in the middle of a session. From any thread. */
+void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth *limit);
 
 bool blx_agent_stopping(struct blx_agent *agent);
 

@@ -2,15 +2,17 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 
+#include "agent/reader.h"
 #include "base/bitmap.h"
 
 /*
  * Extents that lie at most this far apart are read in one go and the gap is thrown away: up to here
  * a disk reads the gap faster than it begins a second request.
  */
-enum { GAP_BYTES = 32 * 1024, MAX_RUN_EXTENTS = 32 };
+enum { GAP_BYTES = 32 * 1024 };
+
+_Static_assert((int)BLX_BATCH_MAX_EXTENTS <= (int)BLX_READER_MAX_RUNS, "each block may be a run");
 
 bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum blx_claim kind,
                      uint64_t *cursor)
@@ -30,62 +32,6 @@ uint64_t blx_batch_blocks(const struct blx_batch *batch)
     return blocks;
 }
 
-/* What one preadv reads: extents and the gaps between them. */
-struct run {
-    struct iovec vectors[2 * MAX_RUN_EXTENTS];
-    int vector_count;
-    uint64_t offset;
-    uint64_t end;
-};
-
-static void run_add(struct run *run, void *to, uint64_t bytes)
-{
-    run->vectors[run->vector_count++] = (struct iovec){to, bytes};
-    run->end += bytes;
-}
-
-/* Drops the first `bytes` of what is left to read. */
-static void run_advance(struct run *run, size_t bytes)
-{
-    run->offset += bytes;
-    int first = 0;
-    while (first < run->vector_count && bytes >= run->vectors[first].iov_len)
-        bytes -= run->vectors[first++].iov_len;
-    run->vector_count -= first;
-    memmove(run->vectors, run->vectors + first,
-            (size_t)run->vector_count * sizeof(run->vectors[0]));
-    if (run->vector_count > 0) {
-        run->vectors[0].iov_base = (uint8_t *)run->vectors[0].iov_base + bytes;
-        run->vectors[0].iov_len -= bytes;
-    }
-}
-
-/* The device may end within its last block: what lies behind its end reads as zero. */
-static void run_zero_rest(struct run *run)
-{
-    for (int i = 0; i < run->vector_count; i++)
-        memset(run->vectors[i].iov_base, 0, run->vectors[i].iov_len);
-    run->vector_count = 0;
-}
-
-static int run_read(const struct blx_device *device, struct run *run)
-{
-    while (run->vector_count > 0) {
-        ssize_t got = preadv(device->fd, run->vectors, run->vector_count, (off_t)run->offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (got == 0 && run->offset < device->size_bytes)
-            return -ENXIO; /* the device has become smaller */
-        if (got == 0)
-            run_zero_rest(run);
-        else
-            run_advance(run, (size_t)got);
-    }
-    return 0;
-}
-
 /* What the disk says of blocks; everything else is said of the request or of the whole device. */
 static bool is_of_blocks(int rc)
 {
@@ -99,33 +45,42 @@ struct part {
     uint32_t first, count;
 };
 
-/* Reads in as few requests as gaps allow. */
-static int read_part(const struct part *part)
+/* Fills the run from block number `i` of the batch on, as far as gaps allow; the number of the
+ * first block behind it. */
+static uint32_t fill_run(const struct part *part, uint32_t i, struct blx_run *run)
 {
     static _Thread_local uint8_t gap[GAP_BYTES] __attribute__((aligned(4096)));
     const struct blx_volume *volume = part->batch->volume;
     uint64_t block_bytes = UINT64_C(1) << volume->block_shift;
     uint32_t end = part->first + part->count;
-    for (uint32_t i = part->first; i < end;) {
-        struct run run = {.offset = part->blocks[i] << volume->block_shift};
-        run.end = run.offset;
-        for (int joined = 0; joined < MAX_RUN_EXTENTS && i < end; joined++) {
-            uint64_t start = part->blocks[i] << volume->block_shift;
-            if (start - run.end > GAP_BYTES)
-                break;
-            if (start > run.end)
-                run_add(&run, gap, start - run.end);
-            uint8_t *to = part->batch->data + i * block_bytes;
-            uint64_t bytes = block_bytes;
-            for (i++; i < end && part->blocks[i] == part->blocks[i - 1] + 1; i++)
-                bytes += block_bytes;
-            run_add(&run, to, bytes);
-        }
-        int rc = run_read(&volume->device, &run);
-        if (rc < 0)
-            return rc;
+    run->vector_count = 0;
+    run->error = 0;
+    run->offset = run->end = part->blocks[i] << volume->block_shift;
+    for (int joined = 0; joined < BLX_RUN_MAX_EXTENTS && i < end; joined++) {
+        uint64_t start = part->blocks[i] << volume->block_shift;
+        if (start - run->end > GAP_BYTES)
+            break;
+        if (start > run->end)
+            blx_run_add(run, gap, start - run->end);
+        uint8_t *to = part->batch->data + i * block_bytes;
+        uint64_t bytes = block_bytes;
+        for (i++; i < end && part->blocks[i] == part->blocks[i - 1] + 1; i++)
+            bytes += block_bytes;
+        blx_run_add(run, to, bytes);
     }
-    return 0;
+    return i;
+}
+
+/* Reads in as few requests as gaps allow, all of them at once. */
+static int read_part(const struct part *part)
+{
+    struct blx_reader *reader = blx_reader_prepare();
+    if (reader == NULL)
+        return -ENOMEM;
+    size_t runs = 0;
+    for (uint32_t i = part->first; i < part->first + part->count;)
+        i = fill_run(part, i, &reader->runs[runs++]);
+    return blx_reader_read(reader, &part->batch->volume->device, runs);
 }
 
 /* In halves, where it fails; the depth is that of 64 blocks. */
@@ -221,14 +176,15 @@ static void append_block(struct blx_frame_content *content, struct blx_frame_ext
         extents[content->extent_count++] = (struct blx_frame_extent){{block, 1}, zero};
 }
 
-int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, void *frame, size_t *frame_bytes,
-                   struct blx_error *err)
+int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, void *frame,
+                   size_t *frame_bytes, struct blx_error *err)
 {
     struct blx_frame_extent extents[BLX_BATCH_MAX_EXTENTS];
     const struct blx_volume *volume = batch->volume;
     size_t block_bytes = (size_t)1 << volume->block_shift;
     struct blx_frame_content content = {
         .codec = codec,
+        .level = level,
         .block_shift = volume->block_shift,
         .generation = volume->ledger.head->stream,
         .extents = extents,

@@ -53,7 +53,7 @@ int blx_batch_read(struct blx_batch *batch);
  */
 void blx_batch_leave_out_bad(struct blx_batch *batch);
 
-/* Packs the data into a frame; blocks of zeros become extents without data. Changes `data`. `frame`
- * has BLX_FRAME_MAX_BYTES. */
-int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, void *frame, size_t *frame_bytes,
-                   struct blx_error *err);
+/* Packs the data into a frame at that level (blx_frame_content); blocks of zeros become extents
+ * without data. Changes `data`. `frame` has BLX_FRAME_MAX_BYTES. */
+int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, void *frame,
+                   size_t *frame_bytes, struct blx_error *err);

@@ -131,6 +131,8 @@ static int prepare(struct blx_agent *agent, struct blx_error *err)
         rc = blx_agent_open_volumes(agent, err);
     if (rc == 0)
         rc = blx_pipeline_start(agent->config->compression, &agent->pipeline, err);
+    if (rc == 0 && agent->config->compression_adapts)
+        blx_pipeline_adapt(agent->pipeline);
     return rc;
 }
 
@@ -195,5 +197,6 @@ int main(int argc, char **argv)
     agent.config = &config;
     agent.read_bytes_per_second = FIRST_READ_RATE;
     init_lock(&agent);
+    blx_agent_set_bandwidth(&agent, &config.bandwidth_limit);
     return run(&agent);
 }

@@ -2,15 +2,24 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 
+#include "agent/effort.h"
+#include "agent/reader.h"
+#include "base/log.h"
 #include "base/queue.h"
 
 enum { STACK_BYTES = 512 * 1024, WORK_QUEUE_LIMIT = 1024, DATA_ALIGNMENT = 4096 };
 
 struct blx_pipeline {
     enum blx_codec codec;
+    bool adapts;
+    atomic_int level;            /* of compression */
+    _Atomic uint64_t packing_ns; /* processor time spent so, since the last report */
+    struct blx_effort effort;    /* the sender's */
     struct blx_queue *idle;
     struct blx_queue *work;
     struct blx_queue *packed;
@@ -30,6 +39,23 @@ static void count_read(struct blx_pipeline *pipeline)
     pthread_mutex_unlock(&pipeline->lock);
 }
 
+static uint64_t thread_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static int pack(struct blx_pipeline *pipeline, struct blx_job *job)
+{
+    uint64_t begun_ns = pipeline->adapts ? thread_ns() : 0;
+    int rc = blx_batch_pack(&job->batch, pipeline->codec, atomic_load(&pipeline->level), job->frame,
+                            &job->frame_bytes, &job->error);
+    if (pipeline->adapts)
+        atomic_fetch_add(&pipeline->packing_ns, thread_ns() - begun_ns);
+    return rc;
+}
+
 static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
 {
     blx_error_clear(&job->error);
@@ -41,8 +67,7 @@ static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
     if (job->rc == 0 && !job->is_read)
         blx_batch_leave_out_bad(&job->batch);
     if (job->rc == 0 && job->batch.extent_count > 0)
-        job->rc = blx_batch_pack(&job->batch, pipeline->codec, job->frame, &job->frame_bytes,
-                                 &job->error);
+        job->rc = pack(pipeline, job);
     blx_queue_push(pipeline->packed, job);
 }
 
@@ -50,6 +75,7 @@ static void *worker(void *arg)
 {
     struct blx_pipeline *pipeline = arg;
     void *job;
+    blx_reader_prepare(); /* now, and not at a first read that is inside a freeze */
     while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
         read_and_pack(pipeline, job);
     return NULL;
@@ -112,6 +138,27 @@ int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, str
     }
     *pipeline = made;
     return 0;
+}
+
+void blx_pipeline_adapt(struct blx_pipeline *pipeline)
+{
+    pipeline->adapts = true;
+    blx_effort_init(&pipeline->effort, (unsigned)get_nprocs());
+}
+
+void blx_pipeline_report(struct blx_pipeline *pipeline, uint64_t blocked_ns, uint64_t starved_ns)
+{
+    if (!pipeline->adapts)
+        return;
+    struct blx_effort_times times = {
+        .blocked_ns = blocked_ns,
+        .starved_ns = starved_ns,
+        .packing_ns = atomic_exchange(&pipeline->packing_ns, 0),
+        .frames = 1,
+    };
+    int level = blx_effort_add(&pipeline->effort, &times);
+    if (atomic_exchange(&pipeline->level, level) != level)
+        blx_log_debug("frames are packed at level %d from now on", level);
 }
 
 void blx_pipeline_stop(struct blx_pipeline *pipeline)

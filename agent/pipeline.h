@@ -38,6 +38,14 @@ struct blx_pipeline;
 
 int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, struct blx_error *err);
 
+/* From now on the level of compression follows what holds the sender back (effort.h). Before the
+ * first job. */
+void blx_pipeline_adapt(struct blx_pipeline *pipeline);
+
+/* How the sender has spent its time since it popped the last job: waiting for the network, and
+ * waiting for this job where some were under way. */
+void blx_pipeline_report(struct blx_pipeline *pipeline, uint64_t blocked_ns, uint64_t starved_ns);
+
 /* All jobs must have been released. NULL is allowed. */
 void blx_pipeline_stop(struct blx_pipeline *pipeline);
 

@@ -95,8 +95,10 @@ static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_ide
     skeleton->rodata->block_shift = identity->block_shift;
     skeleton->rodata->bio_based = identity->bio_based != 0;
     bpf_map__set_max_entries(skeleton->maps.dirty, (uint32_t)words);
-    if (identity->bio_based)
+    if (identity->bio_based) {
+        bpf_map__set_max_entries(skeleton->maps.places, BLX_TRACKER_PLACES);
         bpf_map__set_max_entries(skeleton->maps.pending, BLX_TRACKER_PENDING_BIOS);
+    }
     for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
         char name[BLX_PROGRAM_NAME_BYTES];
         blx_program_name(i, name);

@@ -1,16 +1,17 @@
 /*
  * The sender: numbers packed frames in the order of sending, remembers what is in them, and sends
- * them within the window. In between it says PING and STATUS, so that only one thread ever waits
- * for a full socket.
+ * them within the window and the bandwidth-limit. In between it says PING and STATUS, so that only
+ * one thread ever waits for a full socket.
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/session.h"
 #include "base/log.h"
 #include "base/units.h"
 
-enum { TICK_MS = 200, STATUS_NS = 1000 * 1000 * 1000 };
+enum { TICK_MS = 200, NS_PER_MS = 1000 * 1000, STATUS_NS = 1000 * NS_PER_MS };
 
 static int send_status(struct blx_session *session, struct blx_error *err)
 {
@@ -50,20 +51,38 @@ static void tick(struct blx_session *session)
         blx_session_fail(session, rc, &error);
 }
 
-/* Waits for room in the window, and goes on showing that it lives. False where the session has
- * ended, or is being ended. A frame larger than the window goes alone. */
-static bool wait_for_window(struct blx_session *session, size_t frame_bytes)
+/* How long a frame of that size must still wait, at most until the next tick: for room in the
+ * window, or for the limiter. A frame larger than the window goes alone. The lock is held. */
+static uint64_t turn_in_ms(struct blx_session *session, size_t frame_bytes)
+{
+    if (session->unacked.frames > 0 &&
+        session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
+        return TICK_MS;
+    time_t now = time(NULL);
+    struct tm when;
+    localtime_r(&now, &when);
+    uint64_t wait_ns = blx_limiter_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
+    uint64_t wait_ms = (wait_ns + NS_PER_MS - 1) / NS_PER_MS;
+    return wait_ms < TICK_MS ? wait_ms : TICK_MS;
+}
+
+/* Waits until a frame may be sent, and goes on showing that it lives. False where the session has
+ * ended, or is being ended. */
+static bool wait_for_turn(struct blx_session *session, size_t frame_bytes)
 {
     struct blx_agent *agent = session->agent;
+    uint64_t wait_ms;
     pthread_mutex_lock(&agent->lock);
-    while (session->rc == 0 && !session->closing && session->unacked.frames > 0 &&
-           session->unacked.bytes + frame_bytes > session->welcome.window_bytes) {
-        blx_agent_wait_locked(agent, TICK_MS);
+    while (session->rc == 0 && !session->closing &&
+           (wait_ms = turn_in_ms(session, frame_bytes)) > 0) {
+        blx_agent_wait_locked(agent, wait_ms);
         pthread_mutex_unlock(&agent->lock);
         tick(session);
         pthread_mutex_lock(&agent->lock);
     }
     bool open = session->rc == 0 && !session->closing;
+    if (open)
+        blx_limiter_take(&agent->limiter, frame_bytes);
     pthread_mutex_unlock(&agent->lock);
     return open;
 }
@@ -120,7 +139,7 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
     if (job->rc < 0) {
         report_failed_job(session, job);
         blx_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
-    } else if (job->batch.extent_count > 0 && wait_for_window(session, job->frame_bytes)) {
+    } else if (job->batch.extent_count > 0 && wait_for_turn(session, job->frame_bytes)) {
         int rc = send_frame(session, job, &error);
         if (rc < 0)
             blx_session_fail(session, rc, &error);
@@ -133,11 +152,12 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
     pthread_mutex_unlock(&session->agent->lock);
 }
 
-/* True until every submitted job is back and no more will come. */
-static bool goes_on(struct blx_session *session, bool *alive)
+/* True until every submitted job is back and no more will come. `work`: jobs are under way. */
+static bool goes_on(struct blx_session *session, bool *alive, bool *work)
 {
     pthread_mutex_lock(&session->agent->lock);
-    bool on = !session->closing || session->jobs_handled < session->jobs_submitted;
+    *work = session->jobs_handled < session->jobs_submitted;
+    bool on = !session->closing || *work;
     *alive = session->rc == 0;
     pthread_mutex_unlock(&session->agent->lock);
     return on;
@@ -146,11 +166,17 @@ static bool goes_on(struct blx_session *session, bool *alive)
 void *blx_session_sender(void *arg)
 {
     struct blx_session *session = arg;
-    bool alive;
-    while (goes_on(session, &alive)) {
-        struct blx_job *job = blx_pipeline_pop(session->agent->pipeline, TICK_MS);
-        if (job != NULL)
+    struct blx_pipeline *pipeline = session->agent->pipeline;
+    bool alive, work;
+    while (goes_on(session, &alive, &work)) {
+        uint64_t begun_ns = blx_clock_ns();
+        struct blx_job *job = blx_pipeline_pop(pipeline, TICK_MS);
+        uint64_t popped_ns = blx_clock_ns();
+        if (job != NULL) {
             handle_job(session, job);
+            blx_pipeline_report(pipeline, blx_clock_ns() - popped_ns,
+                                work ? popped_ns - begun_ns : 0);
+        }
         if (alive)
             tick(session);
     }

@@ -58,8 +58,10 @@ int blx_session_drain(struct blx_session *session, bool durable, struct blx_erro
 struct blx_job *blx_session_take_job(struct blx_session *session)
 {
     struct blx_job *job = NULL;
-    while (job == NULL && blx_session_alive(session))
+    while (job == NULL && blx_session_alive(session)) {
+        blx_watchdog_turn(&session->agent->watchdog, 0);
         job = blx_pipeline_take(session->agent->pipeline, PATIENCE_MS);
+    }
     return job;
 }
 

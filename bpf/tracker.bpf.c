@@ -13,6 +13,10 @@
  * - A bio-based driver may have moved the bio's iterator on before it completes it, so there its
  * range is remembered at block_bio_queue. That fires once for a bio, with the whole range, and the
  * parts split off it are completed before it is.
+ *
+ * Where it is remembered: a hash takes two locks and two lists for each bio, more time than all
+ * else here together. So the address of the bio names a place in a table, which is taken by one
+ * atomic; the hash is for those whose place another bio has.
  * - Discards may be merged from bios that do not touch each other; their request has no one range,
  * so the bios are walked.
  * - Every operation with the lowest bit set changes data. Failed ones are marked too: what the disk
@@ -70,6 +74,13 @@ struct {
     __type(value, struct blx_tracker_identity);
 } identity SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1); /* BLX_TRACKER_PLACES where the device is bio-based */
+    __type(key, __u32);
+    __type(value, struct blx_tracker_place);
+} places SEC(".maps");
+
 /* Preallocated (no BPF_F_NO_PREALLOC): an allocation at this place could fail, or recurse into the
  * block layer. */
 struct {
@@ -95,7 +106,7 @@ static __noinline int count_unmarked(void)
 
 /*
  * The plain test spares the CPUs a fight for the cache line of a word that is marked again and
- * again. It is safe because a full barrier (in work_begin()) stands between the landed write and
+ * again. It is safe because a full barrier (full_barrier()) stands between the landed write and
  * the test: if the test sees the bit, the agent's exchange that clears it comes later, and the read
  * after the exchange sees the write.
  */
@@ -244,8 +255,14 @@ static __always_inline bool work_begin(struct blx_tracker_counts *c, int tracepo
     if (copy > 0 && *handled == (__u64)event)
         return false;
     *handled = 0;
-    /* One that fetches: the full barrier that mark_word() needs. */
-    return __sync_fetch_and_add(&c->worked[tracepoint], 1) != ~0ULL;
+    return true;
+}
+
+/* Between a completion and the marking, for mark_word(). An atomic that fetches is one, on this
+ * CPU's own cache line. */
+static __always_inline bool full_barrier(struct blx_tracker_counts *c)
+{
+    return __sync_fetch_and_add(&c->barriers, 1) != ~0ULL;
 }
 
 static __always_inline void work_end(struct blx_tracker_counts *c, int tracepoint, int copy,
@@ -255,6 +272,56 @@ static __always_inline void work_end(struct blx_tracker_counts *c, int tracepoin
     *handled = copy == BLX_TRACKER_COPIES - 1 ? 0 : (__u64)event;
 }
 
+/* By the lower half of the address, because the verifier lets nobody calculate with a whole one. Its
+ * upper bits count most, so that neighbours in memory have places of their own. */
+static __always_inline struct blx_tracker_place *place_of(const struct bio *bio)
+{
+    __u32 index = (__u32)(__u64)bio * 0x9e3779b1U >> (32 - BLX_TRACKER_PLACES_SHIFT);
+    return bpf_map_lookup_elem(&places, &index);
+}
+
+/*
+ * A place belongs to the bio whose address it has, from here to the end of that bio's completion. A
+ * bio that is never completed (the driver that took it does not say so) keeps it until its memory
+ * is a bio again. False where there is room for it nowhere.
+ */
+static __always_inline bool remember(struct bio *bio, __u64 sectors)
+{
+    struct blx_tracker_place *place = place_of(bio);
+    __u64 key = (__u64)bio;
+    if (place) {
+        volatile __u64 *owner = &place->bio;
+        if (*owner == key ||
+            (*owner == 0 && __sync_val_compare_and_swap(&place->bio, 0, key) == 0)) {
+            place->range.sector = bio->bi_iter.bi_sector;
+            place->range.sectors = sectors;
+            return true;
+        }
+    }
+    struct blx_tracker_range range = {bio->bi_iter.bi_sector, sectors};
+    return bpf_map_update_elem(&pending, &key, &range, BPF_ANY) == 0;
+}
+
+/* What is remembered of the bio, until it is forgotten; NULL: nothing. */
+static __always_inline struct blx_tracker_range *recall(struct bio *bio)
+{
+    struct blx_tracker_place *place = place_of(bio);
+    __u64 key = (__u64)bio;
+    if (place && place->bio == key)
+        return &place->range;
+    return bpf_map_lookup_elem(&pending, &key);
+}
+
+static __always_inline void forget(struct bio *bio)
+{
+    struct blx_tracker_place *place = place_of(bio);
+    __u64 key = (__u64)bio;
+    if (place && place->bio == key)
+        *(volatile __u64 *)&place->bio = 0;
+    else
+        bpf_map_delete_elem(&pending, &key);
+}
+
 static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct bio *bio)
 {
     __u32 op = bio->bi_opf & REQ_OP_MASK;
@@ -262,11 +329,7 @@ static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct
     /* A write of nothing is a flush. */
     if (sectors != 0 || op != REQ_OP_WRITE)
         c->queued[copy]++;
-    if (!bio_based)
-        return;
-    __u64 key = (__u64)bio;
-    struct blx_tracker_range range = {bio->bi_iter.bi_sector, sectors};
-    if (bpf_map_update_elem(&pending, &key, &range, BPF_ANY) != 0)
+    if (bio_based && !remember(bio, sectors))
         c->unmarked++;
 }
 
@@ -299,8 +362,7 @@ static __always_inline bool complete_bio(struct blx_tracker_counts *c, int copy,
     bool known = false;
     __u64 sectors = 0;
     if (bio_based) {
-        __u64 key = (__u64)bio;
-        struct blx_tracker_range *range = bpf_map_lookup_elem(&pending, &key);
+        struct blx_tracker_range *range = recall(bio);
         if (range) {
             known = true;
             sectors = range->sectors;
@@ -333,7 +395,7 @@ static __always_inline void on_rq_complete(struct blx_tracker_counts *c, int cop
 {
     if (!changes_data(rq->cmd_flags & REQ_OP_MASK) || !is_our_disk(request_disk(rq)))
         return;
-    if (work_begin(c, BLX_TRACEPOINT_RQ_COMPLETE, copy, rq))
+    if (work_begin(c, BLX_TRACEPOINT_RQ_COMPLETE, copy, rq) && full_barrier(c))
         complete_request(c, copy, rq, bytes);
     work_end(c, BLX_TRACEPOINT_RQ_COMPLETE, copy, rq);
 }
@@ -342,14 +404,12 @@ static __always_inline void on_bio_complete(struct blx_tracker_counts *c, int co
 {
     if (!changes_data(bio->bi_opf & REQ_OP_MASK))
         return;
-    if (work_begin(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio))
+    if (work_begin(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio) && full_barrier(c))
         c->found = complete_bio(c, copy, bio);
     /* Not before the last copy, which may be the only one that works. What an interrupt leaves
      * behind, having changed `found`, is overwritten when the address comes again. */
-    if (copy == BLX_TRACKER_COPIES - 1 && c->found) {
-        __u64 key = (__u64)bio;
-        bpf_map_delete_elem(&pending, &key);
-    }
+    if (copy == BLX_TRACKER_COPIES - 1 && c->found)
+        forget(bio);
     work_end(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio);
 }
 

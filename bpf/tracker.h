@@ -16,7 +16,7 @@
 
 enum {
     BLX_TRACKER_MAGIC = 0x54584c42, /* "BLXT" */
-    BLX_TRACKER_LAYOUT = 3,
+    BLX_TRACKER_LAYOUT = 4,
 
     /*
      * The kernel leaves a program out for an event that interrupts a run of the same program on the
@@ -25,7 +25,11 @@ enum {
      */
     BLX_TRACKER_COPIES = 3,
 
-    BLX_TRACKER_PENDING_BIOS = 65536, /* bios of a bio-based device in flight at once */
+    /* Bios of a bio-based device in flight at once: each has a place, or where that is taken is one
+     * of the pending ones. */
+    BLX_TRACKER_PLACES_SHIFT = 14,
+    BLX_TRACKER_PLACES = 1 << BLX_TRACKER_PLACES_SHIFT,
+    BLX_TRACKER_PENDING_BIOS = 65536,
 };
 
 /* The tracepoints: indexes of the arrays below. */
@@ -64,7 +68,7 @@ struct blx_tracker_counts {
                                               an event can pass all of them */
     __u64 handled[BLX_TRACEPOINT_COUNT];   /* the event that was worked on last */
     __u64 found;                           /* whether that bio's range was known */
-    __u64 worked[BLX_TRACEPOINT_COUNT];
+    __u64 barriers;                        /* full ones so far */
     __u64 queued[BLX_TRACKER_COPIES];
     __u64 events[BLX_TRACKER_COPIES];
     __u64 sectors[BLX_TRACKER_COPIES]; /* of completed requests, as the disk's statistics count
@@ -77,4 +81,10 @@ struct blx_tracker_counts {
 struct blx_tracker_range {
     __u64 sector;
     __u64 sectors; /* 0: a flush without data */
+};
+
+/* Map `places`. */
+struct blx_tracker_place {
+    __u64 bio; /* whose range it is; 0: nobody's */
+    struct blx_tracker_range range;
 };

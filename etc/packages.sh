@@ -9,7 +9,7 @@ packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev
 case ${1:-build} in
 build) ;;
 bench) # with what the benchmarks compare with
-    packages+=(python3 fio e2fsprogs util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
+    packages+=(python3 fio e2fsprogs iproute2 util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd)

@@ -3,9 +3,9 @@
 _blxrep_options() {
     case $1 in
     start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --metrics-listen --on-event --credentials \
-        --run-dir         --compression --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
+        --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
-    agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --skip-free-space --freeze \
+    agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
     dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
@@ -27,7 +27,7 @@ _blxrep_value() {
     --config | --credentials | --device | --output) compgen -f -- "$word" ;;
     --data-dir | --run-dir) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
-    --compression) compgen -W "none zlib zstd" -- "$word" ;;
+    --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
     --checkpoint) compgen -W "latest" -- "$word" ;;
     esac

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "store/retention.h"
@@ -47,6 +48,8 @@ struct blx_config {
     struct blx_retention retention; /* the file's group of that name */
     uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
+    bool compression_adapts; /* "auto": its level follows what holds the agent back */
+    struct blx_bandwidth bandwidth_limit;
     bool skip_free_space; /* on by default: what is free counts as zero */
     char *pre_freeze;  /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;

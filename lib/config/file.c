@@ -72,7 +72,7 @@ static const char *value_text(const struct blx_option *option, const config_sett
 {
     int type = config_setting_type(setting);
     bool amount = option->kind == BLX_OPTION_DURATION || option->kind == BLX_OPTION_SIZE ||
-                  option->kind == BLX_OPTION_COUNT;
+                  option->kind == BLX_OPTION_COUNT || option->kind == BLX_OPTION_BANDWIDTH;
     if (option->kind == BLX_OPTION_BOOL)
         return type != CONFIG_TYPE_BOOL ? NULL : config_setting_get_bool(setting) ? "yes" : "no";
     if (type == CONFIG_TYPE_STRING)
@@ -95,6 +95,7 @@ static const char *wanted_type(const struct blx_option *option)
         return "true or false";
     case BLX_OPTION_DURATION:
     case BLX_OPTION_SIZE:
+    case BLX_OPTION_BANDWIDTH:
         return "a number, or a text with a unit,";
     case BLX_OPTION_COUNT:
         return "a whole number";

@@ -29,6 +29,7 @@ enum blx_option_kind {
     BLX_OPTION_DURATION,
     BLX_OPTION_SIZE,
     BLX_OPTION_COUNT, /* a whole number */
+    BLX_OPTION_BANDWIDTH,
 };
 
 enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */

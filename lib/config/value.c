@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/name.h"
 #include "base/timestamp.h"
@@ -160,6 +161,16 @@ static int check_text(enum blx_option_kind kind, const char *text, struct blx_er
     }
 }
 
+/* "auto" is no codec: zstd, at a level that adapts. The only CODEC is `compression`. */
+static int set_codec(struct blx_config *config, const char *text, struct blx_error *err)
+{
+    bool adapts = strcmp(text, "auto") == 0;
+    int rc = blx_codec_parse(adapts ? "zstd" : text, &config->compression, err);
+    if (rc == 0)
+        config->compression_adapts = adapts;
+    return rc;
+}
+
 static int set_bool(bool *field, const char *text, struct blx_error *err)
 {
     if (!blx_bool_parse(text, field))
@@ -181,7 +192,7 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
     case BLX_OPTION_MODE:
         return set_mode(field, text, err);
     case BLX_OPTION_CODEC:
-        return blx_codec_parse(text, field, err);
+        return set_codec(config, text, err);
     case BLX_OPTION_BOOL:
         return set_bool(field, text, err);
     case BLX_OPTION_DURATION:
@@ -189,6 +200,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
         return set_amount(option, field, text, err);
     case BLX_OPTION_COUNT:
         return set_count(option, field, text, err);
+    case BLX_OPTION_BANDWIDTH:
+        return blx_bandwidth_parse(text, field, err);
     case BLX_OPTION_LIST:
         return append_text(config, text, err);
     default:

@@ -50,14 +50,15 @@ static struct contexts *contexts_get(void)
     return contexts;
 }
 
-static int zstd_pack(const void *data, size_t bytes, void *packed, size_t *packed_bytes)
+static int zstd_pack(int level, const void *data, size_t bytes, void *packed, size_t *packed_bytes)
 {
     struct contexts *contexts = contexts_get();
     if (contexts != NULL && contexts->pack == NULL)
         contexts->pack = ZSTD_createCCtx();
     if (contexts == NULL || contexts->pack == NULL)
         return -ENOMEM;
-    size_t used = ZSTD_compressCCtx(contexts->pack, packed, bytes - 1, data, bytes, ZSTD_LEVEL);
+    size_t used = ZSTD_compressCCtx(contexts->pack, packed, bytes - 1, data, bytes,
+                                    level == 0 ? ZSTD_LEVEL : level);
     if (ZSTD_isError(used))
         return ZSTD_getErrorCode(used) == ZSTD_error_memory_allocation ? -ENOMEM : -ENOSPC;
     *packed_bytes = used;
@@ -74,12 +75,12 @@ static int zlib_pack(const void *data, size_t bytes, void *packed, size_t *packe
     return 0;
 }
 
-int blx_codec_pack(enum blx_codec codec, const void *data, size_t bytes, void *packed,
+int blx_codec_pack(enum blx_codec codec, int level, const void *data, size_t bytes, void *packed,
                    size_t *packed_bytes)
 {
     if (bytes == 0 || codec == BLX_CODEC_NONE)
         return -ENOSPC;
-    return codec == BLX_CODEC_ZSTD ? zstd_pack(data, bytes, packed, packed_bytes)
+    return codec == BLX_CODEC_ZSTD ? zstd_pack(level, data, bytes, packed, packed_bytes)
                                    : zlib_pack(data, bytes, packed, packed_bytes);
 }
 

@@ -12,10 +12,11 @@
 #include "wire/frame.h"
 
 /*
- * Packs `bytes` of `data` into `packed`, which has room for `bytes`. 0, -ENOSPC where it would not
- * become smaller (always for BLX_CODEC_NONE and for no data), or -ENOMEM.
+ * Packs `bytes` of `data`, with zstd at that level (0: 1, the fastest that packs well), into
+ * `packed`, which has room for `bytes`. 0, -ENOSPC where it would not become smaller (always for
+ * BLX_CODEC_NONE and for no data), or -ENOMEM.
  */
-int blx_codec_pack(enum blx_codec codec, const void *data, size_t bytes, void *packed,
+int blx_codec_pack(enum blx_codec codec, int level, const void *data, size_t bytes, void *packed,
                    size_t *packed_bytes);
 
 /* Unpacks into just `bytes` of `data`; -EBADMSG where it is not just that, -ENOMEM. */

@@ -239,7 +239,8 @@ static int put_payload(const struct blx_frame_content *content, uint8_t *at, enu
                        uint32_t *payload_bytes)
 {
     size_t packed = 0;
-    int rc = blx_codec_pack(content->codec, content->data, content->data_bytes, at, &packed);
+    int rc = blx_codec_pack(content->codec, content->level, content->data, content->data_bytes, at,
+                            &packed);
     if (rc < 0 && rc != -ENOSPC)
         return rc;
     if (rc == 0) {

@@ -129,6 +129,7 @@ int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error
  * in order. */
 struct blx_frame_content {
     enum blx_codec codec;
+    int level; /* of zstd, from -5 (fastest) to 9; 0: the one for which nobody asked, 1 */
     unsigned block_shift;
     struct blx_generation generation;
     const struct blx_frame_extent *extents;

@@ -37,6 +37,21 @@ static void print_retention(struct blx_json *json, const struct blx_retention *r
     blx_json_close(json, '}');
 }
 
+static void print_bandwidth(struct blx_json *json, const struct blx_bandwidth *limit)
+{
+    blx_json_open(json, "bandwidth-limit", '[');
+    for (uint32_t i = 0; i < limit->rule_count; i++) {
+        const struct blx_bandwidth_rule *rule = &limit->rules[i];
+        blx_json_open(json, NULL, '[');
+        blx_json_number(json, NULL, rule->days);
+        blx_json_number(json, NULL, rule->from_minute);
+        blx_json_number(json, NULL, rule->end_minute);
+        blx_json_number(json, NULL, rule->bytes_per_second);
+        blx_json_close(json, ']');
+    }
+    blx_json_close(json, ']');
+}
+
 static void print_config(const struct blx_config *config)
 {
     static const char *const modes[] = {NULL, "agent", "dispatcher"};
@@ -59,6 +74,7 @@ static void print_config(const struct blx_config *config)
     print_retention(&json, &config->retention);
     blx_json_number(&json, "sync-freq", config->sync_freq_ms);
     print_text(&json, "compression", blx_codec_name(config->compression));
+    print_bandwidth(&json, &config->bandwidth_limit);
     blx_json_bool(&json, "skip-free-space", config->skip_free_space);
     print_text(&json, "pre-freeze", config->pre_freeze);
     print_text(&json, "post-thaw", config->post_thaw);

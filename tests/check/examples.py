@@ -23,6 +23,14 @@ def parse(path, command):
     return json.loads(done.stdout)
 
 
+def rule(text):
+    """Of a bandwidth-limit, as the parser prints it: days (bit 0: Sunday), first and last minute, bytes a second."""
+    days, _, start, end, number, unit = re.fullmatch(
+        r"(mon-fri)? ?((\d\d:\d\d)-(\d\d:\d\d))? ?([0-9]+)([KMG]?)", text).groups()
+    minutes = [60 * int(t[:2]) + int(t[3:]) for t in (start or "00:00", end or "24:00")]
+    return [0b111110 if days else 0b1111111, *minutes, int(number) * SIZES[unit]]
+
+
 def normal(key, value):
     """A YAML value as the parser prints it: times in ms, sizes in bytes, devices as a list."""
     if key == "device":
@@ -33,6 +41,8 @@ def normal(key, value):
     if key == "freeze-buffer":
         number, unit = re.fullmatch(r"([0-9.]+)([KMG]?)", str(value)).groups()
         return int(float(number) * SIZES[unit])
+    if key == "bandwidth-limit":
+        return [rule(r.strip()) for r in value.split(",")]
     return value
 
 

@@ -2,7 +2,7 @@
  * Many agents in one process, with no disks behind them: they connect to a real dispatcher, send a
  * few blocks, answer its requests and say how they are.
  *
- *     crowd DATA_DIR FOLDER HOST:PORT COUNT
+ *     crowd DATA_DIR FOLDER HOST:PORT COUNT [STATUS_MS]
  *
  * Agent number N is called aNNN. a000 is in a first sync that does not end; every tenth other one
  * rescans. "ready" is printed when all are connected; then each line of the standard input is a
@@ -23,7 +23,9 @@
 #include "fake_agent.h"
 #include "tls/pki.h"
 
-enum { MAX_AGENTS = 1000, STATUS_MS = 500 };
+enum { MAX_AGENTS = 1000 };
+
+static uint64_t status_ms = 500; /* how often each says how it is */
 
 static struct fake_site site; /* only the folder and the address of it */
 
@@ -60,7 +62,7 @@ static void *live(void *arg)
         struct blx_message message = status_of(member->number, beat);
         if (blx_conn_send(member->agent->conn, &message, NULL) < 0)
             return NULL;
-        int rc = blx_conn_recv(member->agent->conn, STATUS_MS, &message, NULL);
+        int rc = blx_conn_recv(member->agent->conn, status_ms, &message, NULL);
         if (rc < 0 && rc != -ETIMEDOUT)
             return NULL;
         if (rc == 0 && message.type == BLX_MESSAGE_CHECKPOINT_REQUEST && member->number != 0)
@@ -93,9 +95,11 @@ static void leave(struct member *member)
 int main(int argc, char **argv)
 {
     char line[32];
-    unsigned count = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
+    unsigned count = argc == 5 || argc == 6 ? (unsigned)atoi(argv[4]) : 0;
+    if (argc == 6)
+        status_ms = (uint64_t)atoi(argv[5]);
     if (count == 0 || count > MAX_AGENTS || strlen(argv[2]) >= sizeof(site.dir)) {
-        fprintf(stderr, "usage: crowd DATA_DIR FOLDER HOST:PORT COUNT\n");
+        fprintf(stderr, "usage: crowd DATA_DIR FOLDER HOST:PORT COUNT [STATUS_MS]\n");
         return 2;
     }
     snprintf(site.data_dir, sizeof(site.data_dir), "%s", argv[1]);

@@ -240,10 +240,10 @@ class Daemon:
 
 
 class Dispatcher(Daemon):
-    def __init__(self, registry, folder, data_dir, *words, sync_freq="1h", port=None, name="dispatcher"):
+    def __init__(self, registry, folder, data_dir, *words, sync_freq="1h", port=None, name="dispatcher", host="127.0.0.1"):
         self.data_dir = data_dir
         self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{host}:{self.port}"
         super().__init__(registry, folder, name, "--mode=dispatcher", f"--data-dir={data_dir}", f"--sync-freq={sync_freq}",
                          f"--listen={self.address}", *words)
 

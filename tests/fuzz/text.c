@@ -1,9 +1,10 @@
-/* Timestamps, durations, sizes, names and the texts of messages: what is taken keeps to its bounds,
- * and written out it reads the same. */
+/* Timestamps, durations, sizes, bandwidth limits, names and the texts of messages: what is taken
+ * keeps to its bounds, and written out it reads the same. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bandwidth.h"
 #include "base/name.h"
 #include "base/timestamp.h"
 #include "base/units.h"
@@ -51,6 +52,25 @@ static void check_units(const char *text)
         FUZZ_ASSERT(bytes <= UINT64_C(1) << 62);
     FUZZ_ASSERT(strlen(blx_duration_format(ms, written)) < sizeof(written) - 1);
     FUZZ_ASSERT(strlen(blx_size_format(bytes, written)) < sizeof(written) - 1);
+}
+
+static void check_bandwidth(const char *text)
+{
+    struct blx_bandwidth limit = {0};
+    struct blx_error err = {0};
+    int rc = blx_bandwidth_parse(text, &limit, &err);
+    if (rc < 0)
+        fuzz_assert_refusal(rc, &err);
+    FUZZ_ASSERT(limit.rule_count <= BLX_BANDWIDTH_MAX_RULES && (rc < 0) == (limit.rule_count == 0));
+    struct tm when = {.tm_wday = 1, .tm_hour = 8};
+    unsigned minutes;
+    uint64_t rate = blx_bandwidth_at(&limit, &when, &minutes);
+    FUZZ_ASSERT(rate == 0 || rate >= BLX_BANDWIDTH_MIN_BYTES);
+    unsigned then = 8 * 60 + minutes;
+    when = (struct tm){.tm_wday = (int)(1 + then / 1440) % 7,
+                       .tm_hour = (int)(then / 60 % 24),
+                       .tm_min = (int)(then % 60)};
+    FUZZ_ASSERT((blx_bandwidth_at(&limit, &when, NULL) != rate) == (minutes > 0));
 }
 
 static void check_numbers(const uint8_t *data, size_t size)
@@ -108,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = fuzz_text(data, size);
     check_timestamp(text);
     check_units(text);
+    check_bandwidth(text);
     check_numbers(data, size);
     check_name(text);
     check_field(data, size, text);

@@ -1,5 +1,6 @@
 blx_unit_test(base/notify)
 blx_unit_test(base/watchdog)
+blx_unit_test(base/bandwidth)
 blx_unit_test(base/bitmap)
 blx_unit_test(base/text)
 blx_unit_test(base/io)

@@ -52,7 +52,8 @@ static void every_key_of_the_file_is_read(void **state)
     WRITE(f, "device: [\"/dev/a\", \"/dev/b\"]\nlisten: \"[::1]:9000\"\ncredentials: \"/c\"\n"
              "retention: { keep-last: 10, keep-yearly: 2 }\n"
              "run-dir: \"/r\"\ntls: { ca: \"1\", cert: \"2\", key: \"3\" }\nsync-freq: \"90s\"\n"
-             "compression: \"zlib\"\nskip-free-space: true\npre-freeze: \"a \\\"b\\\"\"\n"
+             "compression: \"zlib\"\nbandwidth-limit: 4096\nskip-free-space: true\npre-freeze: \"a "
+             "\\\"b\\\"\"\n"
              "post-thaw: \"c\"\nhook-timeout: 2.5\nfreeze-budget: 0.05\nfreeze-limit: \"750ms\"\n"
              "freeze-buffer: 2097152\nfreeze: false\nverbose: true\n");
     assert_int_equal(fixture_load(f, agent, true, NULL), 0);
@@ -70,6 +71,8 @@ static void every_key_of_the_file_is_read(void **state)
     assert_int_equal(c->retention.keep[BLX_KEEP_DAILY], 0);
     assert_int_equal(c->sync_freq_ms, 90000);
     assert_int_equal(c->compression, BLX_CODEC_ZLIB);
+    assert_int_equal(c->bandwidth_limit.rule_count, 1);
+    assert_int_equal(c->bandwidth_limit.rules[0].bytes_per_second, 4096);
     assert_true(c->skip_free_space);
     assert_string_equal(c->pre_freeze, "a \"b\"");
     assert_string_equal(c->post_thaw, "c");
@@ -95,6 +98,7 @@ static void what_is_not_given_has_its_default(void **state)
     assert_null(c->tls.ca);
     assert_int_equal(c->sync_freq_ms, 0);
     assert_int_equal(c->compression, BLX_CODEC_ZSTD);
+    assert_int_equal(c->bandwidth_limit.rules[0].bytes_per_second, 0);
     assert_true(c->skip_free_space);
     assert_int_equal(c->hook_timeout_ms, 30000);
     assert_int_equal(c->freeze_budget_ms, 200);
@@ -184,6 +188,8 @@ static void values_out_of_range_are_refused(void **state)
     fixture_refused(f, start, "freeze-buffer: 5\n", "key 'freeze-buffer'", "out of range", NULL);
     fixture_refused(f, start, "mode: \"server\"\n", "key 'mode'", "agent or dispatcher", NULL);
     fixture_refused(f, start, "compression: \"lz4\"\n", "key 'compression'", "'lz4'", NULL);
+    fixture_refused(f, start, "bandwidth-limit: \"fast\"\n", "key 'bandwidth-limit'", "'fast'",
+                    NULL);
     fixture_refused(f, start, "id: \"../x\"\n", "key 'id'", "'../x'", NULL);
     fixture_refused(f, start, "id: \"\"\n", "key 'id'", "empty", NULL);
     fixture_refused(f, start, "dispatcher-addr: \":80\"\n", "key 'dispatcher-addr'", "no host",

@@ -1,0 +1,43 @@
+/*
+ * How hard frames are packed where `compression` is "auto": the level follows what holds the agent
+ * back.
+ *
+ * - The network (frames wait for the window, the bandwidth-limit or the socket): a higher level, as
+ *   long as packing keeps to its share of this server's processors.
+ * - The processors (the sender waits for frames that are being packed), or packing takes more than
+ *   its share: a lower level.
+ * - Anything else, such as a slow disk or nothing to send: as it is.
+ *
+ * One step at a time, and up only after several looks in a row have said so, and not soon after a
+ * step down. The lowest rung is zstd at its fastest and not "none": what is not compressed today
+ * lies in the store for as long as its checkpoint.
+ *
+ * Threads: one at a time. Pure: times come from the caller.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* What happened since the last look, in ns. Time in which there was nothing to send is in neither
+ * of the first two. */
+struct blx_effort_times {
+    uint64_t blocked_ns; /* the sender waited for the network */
+    uint64_t starved_ns; /* the sender waited for frames that were under way */
+    uint64_t packing_ns; /* processor time of the workers' packing, together */
+    unsigned frames;     /* that the sender has taken */
+};
+
+struct blx_effort {
+    unsigned processors;
+    unsigned rung;
+    unsigned ups, downs; /* looks in a row that wanted it */
+    unsigned rest;       /* looks until it may go up again */
+    struct blx_effort_times sum;
+};
+
+/* Begins with the level that fixed zstd has. */
+void blx_effort_init(struct blx_effort *effort, unsigned processors);
+
+/* Adds the times; now and then they are looked at as a whole. The level for the frames from now on,
+ * as blx_frame_content has it. */
+int blx_effort_add(struct blx_effort *effort, const struct blx_effort_times *times);

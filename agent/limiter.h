@@ -1,0 +1,39 @@
+/*
+ * The limiter: a bucket of tokens that holds the sender to the `bandwidth-limit` of the moment.
+ * What counts is frames; heartbeats, digests and what is said of a checkpoint are small and never
+ * wait.
+ *
+ * A frame may go while the bucket is not in debt, and may leave it in debt: so a frame larger than
+ * the bucket goes, too, and the mean is the rate. The bucket holds what the rate gives in
+ * BLX_LIMITER_BURST_MS, which bounds the burst after a pause to that and one frame.
+ *
+ * Threads: none of its own; the agent's lock guards it. Nothing here waits.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+#include "base/bandwidth.h"
+
+enum { BLX_LIMITER_BURST_MS = 50 };
+
+/* All zero: no limit. */
+struct blx_limiter {
+    struct blx_bandwidth limit;
+    uint64_t bytes_per_second; /* as at the last look; 0: no limit */
+    double tokens;             /* bytes; below 0: a debt */
+    uint64_t filled_ns;        /* up to when the bucket has been filled */
+};
+
+/* Another limit, also while a frame waits: it counts from the next look on, for a debt, too. */
+void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
+
+/*
+ * How long the next frame has to wait at `now_ns` (CLOCK_MONOTONIC), when a wall clock says `when`;
+ * 0: it may go.
+ */
+uint64_t blx_limiter_wait_ns(struct blx_limiter *limiter, uint64_t now_ns, const struct tm *when);
+
+/* A frame went. */
+void blx_limiter_take(struct blx_limiter *limiter, uint64_t bytes);

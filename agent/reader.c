@@ -1,0 +1,150 @@
+#include "agent/reader.h"
+
+#include <errno.h>
+#include <linux/aio_abi.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static pthread_key_t reader_key;
+static pthread_once_t reader_once = PTHREAD_ONCE_INIT;
+static int reader_rc;
+
+static void reader_free(void *p)
+{
+    struct blx_reader *reader = p;
+    if (reader->context != 0)
+        syscall(SYS_io_destroy, reader->context);
+    free(reader);
+}
+
+static void make_key(void)
+{
+    reader_rc = -pthread_key_create(&reader_key, reader_free);
+}
+
+struct blx_reader *blx_reader_prepare(void)
+{
+    pthread_once(&reader_once, make_key);
+    if (reader_rc != 0)
+        return NULL;
+    struct blx_reader *reader = pthread_getspecific(reader_key);
+    if (reader != NULL)
+        return reader;
+    reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return NULL;
+    if (pthread_setspecific(reader_key, reader) != 0) {
+        free(reader);
+        return NULL;
+    }
+    if (syscall(SYS_io_setup, BLX_READER_MAX_RUNS, &reader->context) < 0)
+        reader->context = 0;
+    return reader;
+}
+
+void blx_run_add(struct blx_run *run, void *to, uint64_t bytes)
+{
+    run->vectors[run->vector_count++] = (struct iovec){to, bytes};
+    run->end += bytes;
+}
+
+/* Drops the first `bytes` of what is left to read. */
+static void run_advance(struct blx_run *run, size_t bytes)
+{
+    run->offset += bytes;
+    int first = 0;
+    while (first < run->vector_count && bytes >= run->vectors[first].iov_len)
+        bytes -= run->vectors[first++].iov_len;
+    run->vector_count -= first;
+    memmove(run->vectors, run->vectors + first,
+            (size_t)run->vector_count * sizeof(run->vectors[0]));
+    if (run->vector_count > 0) {
+        run->vectors[0].iov_base = (uint8_t *)run->vectors[0].iov_base + bytes;
+        run->vectors[0].iov_len -= bytes;
+    }
+}
+
+/* The device may end within its last block: what lies behind its end reads as zero. */
+static void run_zero_rest(struct blx_run *run)
+{
+    for (int i = 0; i < run->vector_count; i++)
+        memset(run->vectors[i].iov_base, 0, run->vectors[i].iov_len);
+    run->vector_count = 0;
+}
+
+/* What is left of the run. */
+static int run_read(const struct blx_device *device, struct blx_run *run)
+{
+    while (run->error == 0 && run->vector_count > 0) {
+        ssize_t got = preadv(device->fd, run->vectors, run->vector_count, (off_t)run->offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0 && run->offset < device->size_bytes)
+            return -ENXIO; /* the device has become smaller */
+        if (got == 0)
+            run_zero_rest(run);
+        else
+            run_advance(run, (size_t)got);
+    }
+    return run->error;
+}
+
+/* Waits for all of `submitted` requests: until then the kernel writes to their memory. */
+static void reap(struct blx_reader *reader, long submitted)
+{
+    struct io_event events[BLX_READER_MAX_RUNS];
+    while (submitted > 0) {
+        long got = syscall(SYS_io_getevents, reader->context, submitted, submitted, events, NULL);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) { /* cannot be; the end of the context waits for them, too */
+            syscall(SYS_io_destroy, reader->context);
+            reader->context = 0;
+            return;
+        }
+        for (size_t i = 0; i < (size_t)got; i++) {
+            struct blx_run *run = &reader->runs[events[i].data];
+            if (events[i].res < 0)
+                run->error = (int)events[i].res;
+            else
+                run_advance(run, (size_t)events[i].res);
+        }
+        submitted -= got;
+    }
+}
+
+/* As much of the runs as can be had at once; the rest, and ends of the device, are run_read()'s. */
+static void read_together(struct blx_reader *reader, const struct blx_device *device, size_t count)
+{
+    struct iocb requests[BLX_READER_MAX_RUNS];
+    struct iocb *list[BLX_READER_MAX_RUNS];
+    for (size_t i = 0; i < count; i++) {
+        requests[i] = (struct iocb){
+            .aio_data = i,
+            .aio_lio_opcode = IOCB_CMD_PREADV,
+            .aio_fildes = (uint32_t)device->fd,
+            .aio_buf = (uintptr_t)reader->runs[i].vectors,
+            .aio_nbytes = (unsigned)reader->runs[i].vector_count,
+            .aio_offset = (int64_t)reader->runs[i].offset,
+        };
+        list[i] = &requests[i];
+    }
+    reap(reader, syscall(SYS_io_submit, reader->context, count, list));
+}
+
+int blx_reader_read(struct blx_reader *reader, const struct blx_device *device, size_t count)
+{
+    if (count > 1 && reader->context != 0)
+        read_together(reader, device, count);
+    for (size_t i = 0; i < count; i++) {
+        int rc = run_read(device, &reader->runs[i]);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}

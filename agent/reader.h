@@ -1,0 +1,45 @@
+/*
+ * Scattered reads of a device, many at once. A run is what one request reads: extents that lie near
+ * each other, and the gaps between them. A thread hands all runs of a batch to the kernel and
+ * sleeps once for all of them, instead of once for each: sleeping and waking cost more than the
+ * rest.
+ *
+ * By Linux's native asynchronous I/O (io_submit), which needs no library and is in every kernel;
+ * where it is refused (a seccomp filter, fs.aio-max-nr) the runs are read one after the other.
+ *
+ * Threads: each has a reader of its own, made by blx_reader_prepare() or at first use, and freed
+ * with the thread. Nothing here allocates after that, so that it can be used while a filesystem is
+ * frozen.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "agent/device.h"
+
+enum { BLX_RUN_MAX_EXTENTS = 32, BLX_READER_MAX_RUNS = 64 };
+
+struct blx_run {
+    struct iovec vectors[2 * BLX_RUN_MAX_EXTENTS];
+    int vector_count;
+    uint64_t offset; /* bytes, of what is still to be read */
+    uint64_t end;
+    int error; /* that it has met, -errno */
+};
+
+struct blx_reader {
+    unsigned long context; /* of the kernel; 0: none */
+    struct blx_run runs[BLX_READER_MAX_RUNS];
+};
+
+/* The calling thread's; NULL where memory is short. */
+struct blx_reader *blx_reader_prepare(void);
+
+/* Appends `bytes` of the device to what the run reads. */
+void blx_run_add(struct blx_run *run, void *to, uint64_t bytes);
+
+/* Reads the reader's first `count` runs. What lies behind the device's end reads as zero. The first
+ * error, -errno: the memory of the runs may be half filled then. */
+int blx_reader_read(struct blx_reader *reader, const struct blx_device *device, size_t count);

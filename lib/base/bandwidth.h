@@ -1,0 +1,49 @@
+/*
+ * How much of the network may be used, and when: "10M", or "mon-fri 08:00-18:00 2M, 22:00-06:00
+ * none, 20M".
+ *
+ * A limit is a list of rules, separated by commas, of which the first one that matches counts:
+ *
+ *     [DAY[-DAY]] [HH:MM-HH:MM] RATE
+ *
+ * DAY is mon, tue, wed, thu, fri, sat or sun. A window that ends before it begins goes on into the
+ * next day, and its days are those on which it begins; 24:00 is the end of a day. RATE is bytes a
+ * second as in units.h, at least BLX_BANDWIDTH_MIN_BYTES, or "none" (0 means the same): no limit.
+ * Where no rule matches there is no limit either.
+ *
+ * Times are those of a wall clock; whose, the caller decides with the struct tm. Threads: all
+ * functions are pure.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+#include "base/error.h"
+
+enum {
+    BLX_BANDWIDTH_MAX_RULES = 16,
+    BLX_BANDWIDTH_MIN_BYTES = 1024, /* a second */
+};
+
+struct blx_bandwidth_rule {
+    uint8_t days;                     /* bit n: tm_wday n */
+    uint16_t from_minute, end_minute; /* of the day; from >= end: the end is on the next day */
+    uint64_t bytes_per_second;        /* 0: no limit */
+};
+
+/* All zero: no limit. */
+struct blx_bandwidth {
+    uint32_t rule_count;
+    struct blx_bandwidth_rule rules[BLX_BANDWIDTH_MAX_RULES];
+};
+
+/* -EINVAL with cause and hint for what is no limit. */
+int blx_bandwidth_parse(const char *text, struct blx_bandwidth *limit, struct blx_error *err);
+
+/*
+ * The bytes a second that are allowed at `when` (its tm_wday, tm_hour and tm_min count); 0: no
+ * limit. `minutes` (may be NULL): in how many minutes of that clock another rate begins; 0: never.
+ */
+uint64_t blx_bandwidth_at(const struct blx_bandwidth *limit, const struct tm *when,
+                          unsigned *minutes);

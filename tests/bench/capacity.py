@@ -1,0 +1,99 @@
+"""What one dispatcher core takes in, and how much memory agents and connections take."""
+
+import os
+import subprocess
+
+from disks import MIB, LoopDisk
+from ours import Ours
+from programs import Dispatcher, bin_folder
+from registry import REGISTRY, run
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Memory:
+    """A folder on a tmpfs: a disk that has no limit but the memory's."""
+
+    def __init__(self, folder, mib):
+        self.path = os.path.join(folder, "memory")
+        os.makedirs(self.path)
+        run("mount", "-t", "tmpfs", "-o", f"size={mib}M", "tmpfs", self.path)
+        REGISTRY.add(self)
+
+    def __str__(self):
+        return self.path
+
+    def close(self):
+        run("umount", self.path)
+        REGISTRY.forget(self)
+
+
+def ingest(report, folder, rounds, mib):
+    """Incompressible data, disk and store in memory: what is left is the work of the two processes."""
+    memory = Memory(folder, 4 * mib)
+    disk = LoopDisk(REGISTRY, memory.path, mib)
+    with open(disk.path, "wb", buffering=0) as device:
+        for _ in range(mib):
+            device.write(os.urandom(MIB))
+        os.fsync(device.fileno())
+    gigabytes = mib * MIB / 1e9
+    agent, dispatcher = [], []
+    for _ in range(rounds):
+        ours = Ours(os.path.join(memory.path, "ours"), disk)
+        ours.begin()
+        ours.full()
+        cpu = ours.cpu_seconds()
+        agent.append(cpu[0] / gigabytes)
+        dispatcher.append(cpu[1] / gigabytes)
+        ours.forget()
+        os.rmdir(ours.folder)
+    report.add("ingest", "agent's CPU for a GB of incompressible data", "s", agent)
+    report.add("ingest", "dispatcher's CPU for it", "s", dispatcher)
+    report.add("ingest", "one dispatcher core takes in", "GB/s", [1 / seconds for seconds in dispatcher], goal=1, better="higher")
+    disk.close()
+    memory.close()
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        _size, resident, shared = (int(field) for field in file.read().split()[:3])
+    return resident * PAGE // 1024, shared * PAGE // 1024
+
+
+def agent_memory(report, folder, gib):
+    """An agent of an empty disk that takes no space. The bitmaps lie in mappings of bpffs and tmpfs, which count as shared."""
+    disk = LoopDisk(REGISTRY, folder, gib * 1024, "huge")
+    files = disk.make("ext4")
+    ours = Ours(os.path.join(folder, "huge"), disk)
+    ours.begin()
+    ours.full()
+    resident, shared = resident_kib(ours.agent.process.pid)
+    bitmaps = gib * 96 / 1024
+    report.add("memory", f"agent of a disk of {gib} GiB, at rest: resident", "MiB", [resident / 1024], goal=48 + bitmaps, better="lower")
+    report.add("memory", "of it shared: bitmaps, and the programs' files", "MiB", [shared / 1024])
+    ours.forget()
+    files.umount(settled=False)
+    disk.close()
+
+
+def dispatcher_memory(report, folder, count):
+    """Agents that are connected, have sent a few blocks, and are silent but for heartbeats."""
+    place = os.path.join(folder, "crowd")
+    os.makedirs(place)
+    dispatcher = Dispatcher(REGISTRY, place, os.path.join(place, "data"), name="dispatcher-crowd").start()
+    before, _shared = resident_kib(dispatcher.process.pid)
+    crowd = subprocess.Popen([os.path.join(bin_folder(), "..", "tests", "crowd"), dispatcher.data_dir, place, dispatcher.address,
+                              str(count), "5000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        if crowd.stdout.readline() != "ready\n":
+            raise AssertionError("the crowd did not come")
+        settled = None
+        while settled is None or resident_kib(dispatcher.process.pid)[0] < settled:
+            settled = resident_kib(dispatcher.process.pid)[0]
+            subprocess.run(["sleep", "4"], check=True)
+        after, _shared = resident_kib(dispatcher.process.pid)
+    finally:
+        crowd.kill()
+        crowd.communicate()
+    report.add("memory", f"dispatcher, for each of {count} idle agents", "KiB", [(after - before) / count], goal=64, better="lower")
+    dispatcher.stop()
