@@ -18,6 +18,7 @@
 enum blx_protection {
     BLX_PROTECTED = 0,
     BLX_PROTECTION_FIRST_SYNC,   /* connected, and its first checkpoint is not there yet */
+    BLX_PROTECTION_PAUSED,       /* somebody has paused it: whatever else it may be */
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
     BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s() */
     BLX_PROTECTION_LOST,         /* not connected for BLX_PROTECTION_AWAY_MS */
@@ -31,7 +32,7 @@ enum {
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns);
 
-/* "protected", "first-sync", "inconsistent", "late", "lost". */
+/* "protected", "first-sync", "paused", "inconsistent", "late", "lost". */
 const char *blx_protection_name(enum blx_protection protection);
 
 /* How old a checkpoint may become before it is late: two periods and a minute. 0: no limit, as the
