@@ -13,7 +13,7 @@
 
 enum { MANY = BLX_SCHEDULER_OUTSTANDING + 2 };
 
-static const uint64_t period_ns = UINT64_C(60) * 1000000000;
+static const uint64_t period_ns = FAKE_ENTRY_SYNC_FREQ_MS * UINT64_C(1000000);
 static const uint64_t start_ns = UINT64_C(1000) * 1000000000;
 static const uint64_t slot_ns = BLX_SCHEDULER_SLOT_MS * UINT64_C(1000000);
 
@@ -39,7 +39,7 @@ static struct blx_scheduler_step decide(struct blx_registry *registry, uint64_t 
 {
     struct blx_scheduler_step step;
     pthread_mutex_lock(&registry->lock);
-    blx_scheduler_decide(registry, period_ns, now_ns, realtime_ns, &step);
+    blx_scheduler_decide(registry, now_ns, realtime_ns, &step);
     pthread_mutex_unlock(&registry->lock);
     return step;
 }
@@ -208,7 +208,7 @@ static void scheduler_thread_asks_and_stops(void **state)
 {
     struct blx_scheduler scheduler;
     struct blx_watchdog watchdog = {0};
-    assert_int_equal(blx_scheduler_start(&scheduler, *state, 1000 * 60, &watchdog, 0, NULL), 0);
+    assert_int_equal(blx_scheduler_start(&scheduler, *state, &watchdog, 0, NULL), 0);
     struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
     struct blx_registry *registry = *state;
     pthread_mutex_lock(&registry->lock);
@@ -234,7 +234,7 @@ static void scheduler_turns_the_watchdog_unless_somebody_keeps_the_registry(void
     struct blx_registry *registry = *state;
     struct blx_scheduler scheduler;
     struct blx_watchdog watchdog = {.wait_ns = 1000000, .hands = 2};
-    assert_int_equal(blx_scheduler_start(&scheduler, registry, 3600 * 1000, &watchdog, 1, NULL), 0);
+    assert_int_equal(blx_scheduler_start(&scheduler, registry, &watchdog, 1, NULL), 0);
     while (atomic_load(&watchdog.turned) != 1U << 1)
         sched_yield();
     pthread_mutex_lock(&registry->lock);
