@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -38,26 +39,33 @@ static void remove_volume(struct blx_agent *agent, size_t index)
         agent->volumes[i].index = (uint32_t)i;
 }
 
+static void tell_dropped(const char *path)
+{
+    if (access(path, F_OK) < 0)
+        blx_log_warning("'%s' has vanished: it is not protected any more; its checkpoints stay",
+                        path);
+    else
+        blx_log_notice("'%s' is left out from now on: it is not protected any more; its "
+                       "checkpoints stay",
+                       path);
+}
+
 /* What is not wanted any more, or not what it was. */
 static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
         struct blx_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
-        bool changed = blx_device_changed(&volume->device);
-        if (find_disk(disks, path) != NULL && !changed)
+        bool wanted = find_disk(disks, path) != NULL;
+        if (wanted && !blx_device_changed(&volume->device))
             continue;
-        if (find_disk(disks, path) != NULL) {
+        if (wanted) {
             blx_log_warning("'%s' is not the device any more that was opened (resized or replaced): "
                             "tracking begins anew",
                             path);
             blx_volume_close(volume);
         } else {
-            blx_log(changed ? BLX_LOG_WARNING : BLX_LOG_NOTICE,
-                    changed ? "'%s' has vanished: it is not protected any more; its checkpoints stay"
-                            : "'%s' is left out from now on: it is not protected any more; its "
-                              "checkpoints stay",
-                    path);
+            tell_dropped(path);
             blx_volume_abandon(volume);
         }
         remove_volume(agent, i);

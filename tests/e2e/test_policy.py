@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import stat
 
 from case import Case, main
 from checks import check_equal
@@ -23,6 +24,15 @@ class NumberedDisk(LoopDisk):
     def attach(self):
         run("losetup", self.wanted, self.file)
         return self.wanted
+
+    def hide(self):
+        """What a disk that is pulled out looks like; a loop device itself stays for as long as somebody has it open."""
+        os.unlink(self.path)
+
+    def detach(self):
+        if not os.path.exists(self.path):
+            os.mknod(self.path, stat.S_IFBLK | 0o600, os.makedev(7, int(self.name.removeprefix("loop"))))
+        super().detach()
 
 
 def free_numbers():
@@ -56,6 +66,11 @@ class Policy(Case):
     def volumes(self, agent_id):
         return sorted(volume["device"] for volume in self.show(agent_id)[-1]["volumes"])
 
+    def assert_no_rescan(self, log):
+        """But for one that the kernel is to blame for, see ARCHITECTURE.md: "A witness beside the tracker"."""
+        if "without a run of the tracker" not in log:
+            self.assertNotIn("rescan", log)
+
     def pause(self, agent_id, word="pause"):
         self.cli.run("dispatcher", word, f"--agent={agent_id}", f"--data-dir={self.data_dir}")
 
@@ -74,7 +89,7 @@ class Policy(Case):
         self.assertEqual(self.policy("db4")["sync-freq"]["value"], 300000)
         self.assertEqual(self.policy("db4")["exclude"], {"value": [], "source": "default"})
         table = self.cli.run("dispatcher", "policy", "--agent=web9", self.word).stdout
-        self.assertRegex(table, r"sync-freq +30 s +\S+20-db.yaml +web\*")
+        self.assertRegex(table, r"sync-freq +30.0 s +\S+20-db.yaml +web\*")
         self.write("30-bad.yaml", "agents: web1", "sync-freq: 3")
         self.cli.fails(2, r"30-bad.yaml', line 1, key 'agents': .*write +agents: \"web1\"", "dispatcher", "policy", "--agent=a", self.word)
         self.cli.fails(2, "30-bad.yaml", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}", "--sync-freq=1h",
@@ -152,7 +167,7 @@ class Policy(Case):
         log = agent.log()
         self.assertNotIn("tracking begins anew", log)
         self.assertEqual(log.count("full pass"), 2)
-        self.assertNotIn("rescan", log)
+        self.assert_no_rescan(log)
         load.stop()
         files.umount()
         last = self.checkpoint("web1")
@@ -163,8 +178,7 @@ class Policy(Case):
             name = next(name for name in copies if path.endswith(f"-{name}.img"))
             check_equal(path, copies[name])
         # One that vanishes is said, and the others go on; its checkpoints stay.
-        second.detach()
-        REGISTRY.forget(second)
+        second.hide()
         agent.wait_line(f"'{second.path}' has vanished: it is not protected any more")
         wait_until("it is gone", lambda: self.dispatcher.agent_state("web1")["volumes"] == 1, 60)
         self.checkpoint("web1")
@@ -218,7 +232,7 @@ class Policy(Case):
         agent.wait_line("resumed by the dispatcher", start=start)
         rows = self.dispatcher.wait_checkpoints("web1", len(before) + 1)
         self.assertEqual(rows[len(before)]["kind"], "incremental")
-        self.assertNotIn("rescan", agent.log())
+        self.assert_no_rescan(agent.log())
         self.assertEqual(agent.log().count("full pass"), 1)
         check_equal(self.restore("web1", str(rows[len(before)]["checkpoint"]), self.path("resumed.img")), copy)
         wait_until("it is protected", lambda: self.dispatcher.agent_state("web1")["protection"] == "protected", 30)
