@@ -100,6 +100,8 @@ static void make_agent(void)
 /* As before the agent's first session, or as behind one that went well. */
 static void reset_agent(unsigned options)
 {
+    agent.policy = (struct blx_policy_message){0};
+    agent.rejoin = false;
     for (unsigned i = 0; i < VOLUMES; i++) {
         struct blx_volume *volume = &agent.volumes[i];
         *volume->ledger.head = newborn[i];
