@@ -63,6 +63,25 @@ static int write_tail(const struct blx_segment_writer *writer)
     return blx_pwrite_full(writer->fd, tail, bytes, writer->end_bytes);
 }
 
+int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned block_shift,
+                            struct blx_error *err)
+{
+    struct blx_segment_writer writer = {
+        .summary = {.number = number, .block_shift = block_shift},
+        .end_bytes = sizeof(struct blx_segment_header_disk),
+    };
+    struct {
+        struct blx_segment_header_disk header;
+        struct blx_segment_footer_disk footer;
+    } __attribute__((packed)) content = {
+        .header = blx_segment_header_encode(number, block_shift),
+        .footer = encode_footer(&writer, blx_layout_checksum_all("", 0)),
+    };
+    char path[PATH_MAX];
+    int rc = blx_segment_path(volume_dir, number, path, err);
+    return rc < 0 ? rc : blx_file_replace(path, &content, sizeof(content), 0600, err);
+}
+
 static int seal(struct blx_segment_writer *writer, struct blx_error *err)
 {
     char sealed[PATH_MAX];

@@ -24,4 +24,7 @@ struct blx_segment_writer {
 int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
                             uint64_t offset, struct blx_error *err);
 
+/* The header of a new segment. */
+struct blx_segment_header_disk blx_segment_header_encode(uint32_t number, unsigned block_shift);
+
 struct blx_index_entry_disk blx_segment_entry_encode(const struct blx_index_entry *entry);
