@@ -127,17 +127,16 @@ int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
     struct blx_disk_watch *made = malloc(sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot watch for disks");
-    *made = (struct blx_disk_watch){.agent = agent,
-                                    .event_fd = open_events(),
-                                    .stop_fd = eventfd(0, EFD_CLOEXEC)};
+    *made = (struct blx_disk_watch){
+        .agent = agent, .event_fd = open_events(), .stop_fd = eventfd(0, EFD_CLOEXEC)};
     if (made->event_fd < 0)
         blx_log_debug("no events of disks: %s; they are looked for each %d s",
                       strerror(-made->event_fd), LOOK_MS / 1000);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int rc = made->stop_fd < 0 ? -EMFILE
-                               : -pthread_create(&made->thread, &attributes, watch_main, made);
+    int rc =
+        made->stop_fd < 0 ? -EMFILE : -pthread_create(&made->thread, &attributes, watch_main, made);
     pthread_attr_destroy(&attributes);
     if (rc < 0) {
         watch_free(made);

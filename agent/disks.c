@@ -57,12 +57,15 @@ static bool is_node_of(const char *path, const struct blx_disk *disk)
            minor(st.st_rdev) == disk->minor;
 }
 
-/* A path may be one of the links that udev makes. */
+/* A path may be one of the links that udev makes. A policy's pattern comes from outside, so that it
+ * must not lead through the whole of the filesystems. */
 static bool path_matches(const char *pattern, const struct blx_disk *disk)
 {
     glob_t found = {0};
     if (fnmatch(pattern, disk->path, FNM_PATHNAME) == 0)
         return true;
+    if (strncmp(pattern, "/dev/", 5) != 0)
+        return false;
     bool matches = false;
     if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
         for (size_t i = 0; !matches && i < found.gl_pathc; i++)
@@ -140,10 +143,12 @@ static bool look_at(const char *path, struct blx_disk *disk)
 static bool is_whole_and_writable(const struct blx_disk *disk)
 {
     uint64_t number = 0;
-    bool is_partition = blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition",
-                                         disk->major, disk->minor) == 0;
-    return !is_partition && blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro",
-                                             disk->major, disk->minor) == 0 &&
+    bool is_partition =
+        blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", disk->major,
+                         disk->minor) == 0;
+    return !is_partition &&
+           blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro", disk->major,
+                            disk->minor) == 0 &&
            number == 0;
 }
 

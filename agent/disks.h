@@ -4,18 +4,18 @@
  *
  * `device` is one of
  *
- *     a path              that device, whatever it is; it must be there
- *     a pattern of paths  with any of * ? [: each whole disk that it matches and that can be written
- *                         to. A partition is not taken: its disk is, or it is named.
- *     all                 every whole disk that can be written to, without loop, ram, zram, CD and
- *                         floppy drives, and without what lies on other disks (device-mapper, md,
- *                         bcache)
+ * - a path: that device, whatever it is; it must be there;
+ * - a pattern of paths, with any of * ? [: each whole disk that it matches and that can be written
+ *   to. A partition is not taken: its disk is, or it is named;
+ * - "all": every whole disk that can be written to, without loop, ram, zram, CD and floppy drives,
+ *   and without what lies on other disks (device-mapper, md, bcache).
  *
  * Whole disks, because nothing of a server is missing then: the partition table, the boot loader, a
  * volume group's metadata and the filesystems come back together, on a disk of the same size. What
  * lies on other disks is in them already, and would cross the network twice.
  *
- * An exclude is a name ("sdb", "loop*") or a path ("/dev/disk/by-id/usb-*"), with the same patterns.
+ * An exclude is a name ("sdb", "loop*") or a path ("/dev/disk/by-id/usb-*"), with the same
+ * patterns; a link counts as what it leads to where it lies in /dev.
  *
  * Threads: no shared state. Looking blocks on sysfs for some milliseconds.
  */

@@ -1,7 +1,8 @@
 /*
- * HELLO to BEGIN: who we are, what holds for us, what we have, what the dispatcher has of it, and so what each
- * volume's pass is. A volume whose stream the dispatcher knows is resumed; of any other one a new
- * stream begins: with a rescan where the dispatcher has an image of it, otherwise from nothing.
+ * HELLO to BEGIN: who we are, what holds for us, what we have, what the dispatcher has of it, and
+ * so what each volume's pass is. A volume whose stream the dispatcher knows is resumed; of any
+ * other one a new stream begins: with a rescan where the dispatcher has an image of it, otherwise
+ * from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -22,9 +22,9 @@ enum { BLX_LIMITER_BURST_MS = 50 };
 struct blx_limiter {
     struct blx_bandwidth limit;
     struct blx_bandwidth policy; /* the dispatcher's: of both the lower rate counts */
-    uint64_t bytes_per_second; /* as at the last look; 0: no limit */
-    double tokens;             /* bytes; below 0: a debt */
-    uint64_t filled_ns;        /* up to when the bucket has been filled */
+    uint64_t bytes_per_second;   /* as at the last look; 0: no limit */
+    double tokens;               /* bytes; below 0: a debt */
+    uint64_t filled_ns;          /* up to when the bucket has been filled */
 };
 
 /* Another limit, also while a frame waits: it counts from the next look on, for a debt, too. */

@@ -60,9 +60,10 @@ static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
         if (wanted && !blx_device_changed(&volume->device))
             continue;
         if (wanted) {
-            blx_log_warning("'%s' is not the device any more that was opened (resized or replaced): "
-                            "tracking begins anew",
-                            path);
+            blx_log_warning(
+                "'%s' is not the device any more that was opened (resized or replaced): "
+                "tracking begins anew",
+                path);
             blx_volume_close(volume);
         } else {
             tell_dropped(path);

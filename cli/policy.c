@@ -40,10 +40,9 @@ static const char *next_exclude(const struct blx_policy_verdict *verdict, const 
 
 static void format_excludes(const struct blx_policy_verdict *verdict, char text[VALUE_BYTES])
 {
-    size_t used = (size_t)snprintf(text, VALUE_BYTES, "%s",
-                                   verdict->exclude_bytes == 0 ? "nothing" : "");
-    for (const char *at = NULL;
-         (at = next_exclude(verdict, at)) != NULL && used < VALUE_BYTES;)
+    size_t used =
+        (size_t)snprintf(text, VALUE_BYTES, "%s", verdict->exclude_bytes == 0 ? "nothing" : "");
+    for (const char *at = NULL; (at = next_exclude(verdict, at)) != NULL && used < VALUE_BYTES;)
         used += (size_t)snprintf(text + used, VALUE_BYTES - used, "%s%s", used > 0 ? ", " : "", at);
 }
 
@@ -89,7 +88,7 @@ static int print_table(const struct view *view, struct blx_error *err)
             blx_policies_find(&view->policies, key, view->config->agent, &pattern);
         format_value(&view->verdict, key, value);
         const char *const cells[] = {blx_policy_key_name(key), value,
-                                     policy != NULL                    ? policy->path
+                                     policy != NULL                     ? policy->path
                                      : is_configured(view->config, key) ? view->config->config_path
                                                                         : "default",
                                      pattern};

@@ -252,12 +252,9 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
 static void print_troubles(const struct cli_agents *agents, FILE *out)
 {
     static const char *const words[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = "protected",
-        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
-        [BLX_PROTECTION_PAUSED] = "paused",
-        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
-        [BLX_PROTECTION_LATE] = "late",
-        [BLX_PROTECTION_LOST] = "lost",
+        [BLX_PROTECTED] = "protected",      [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_PAUSED] = "paused", [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",     [BLX_PROTECTION_LOST] = "lost",
     };
     const char *between = ":";
     for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTED; protection--) {

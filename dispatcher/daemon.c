@@ -177,8 +177,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         blx_metrics_stop(metrics);
         return rc;
     }
-    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book,
-                          err);
+    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book, err);
     bool prunes = rc == 0;
     if (rc == 0) {
         if (metrics != NULL)

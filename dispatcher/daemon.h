@@ -16,9 +16,9 @@
 #include "config/policy.h"
 
 /*
- * Runs until another signal than SIGHUP arrives at `signal_fd`, a signalfd; its signals are blocked.
- * SIGHUP has the policies read again; where one is wrong the old ones stay. `policies`, those to
- * begin with, are taken over.
+ * Runs until another signal than SIGHUP arrives at `signal_fd`, a signalfd; its signals are
+ * blocked. SIGHUP has the policies read again; where one is wrong the old ones stay. `policies`,
+ * those to begin with, are taken over.
  */
 int blx_daemon_run(const struct blx_config *config, struct blx_policies *policies, int signal_fd,
                    struct blx_error *err);

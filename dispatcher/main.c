@@ -17,8 +17,8 @@ static int fail(enum blx_exit code, const struct blx_error *err)
     return code;
 }
 
-/* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(); a peer that hangs up is an errno, no
- * signal. */
+/* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(); a peer that hangs up is an errno,
+ * no signal. */
 static int block_signals(struct blx_error *err)
 {
     sigset_t signals;
@@ -79,7 +79,6 @@ int main(int argc, char **argv)
     if (signals < 0)
         return fail(BLX_EXIT_FAILED, &err);
     BLX_CLEANUP_FD int signal_fd = signals;
-    return blx_daemon_run(&config, &policies, signal_fd, &err) < 0
-               ? fail(BLX_EXIT_FAILED, &err)
-               : BLX_EXIT_OK;
+    return blx_daemon_run(&config, &policies, signal_fd, &err) < 0 ? fail(BLX_EXIT_FAILED, &err)
+                                                                   : BLX_EXIT_OK;
 }

@@ -32,9 +32,11 @@ static int describe_agent(struct blx_dispatcher *dispatcher, const char *agent_i
     struct blx_policy_verdict verdict;
     blx_policy_book_look(dispatcher->book, agent_id, &verdict);
     agent->sync_freq_ms = verdict.sync_freq_ms;
-    rc = blx_pause_look(dispatcher->store, agent_id, &agent->paused_since, err);
-    if (rc < 0)
-        return rc;
+    struct blx_error why = {0};
+    /* Like a checkpoint that cannot be read, it costs the others nothing. */
+    if (blx_pause_look(dispatcher->store, agent_id, &agent->paused_since, &why) < 0)
+        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+                 (int)sizeof(agent->status.reason) - 1, why.message);
     blx_registry_describe(&dispatcher->registry, agent_id, agent);
     return 0;
 }

@@ -277,11 +277,10 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     atomic_store(&entry->has_orders, false);
     if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
         ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
-    *orders = (struct blx_registry_orders){
-        .ending = entry->ending,
-        .rescan = entry->ready && entry->rescan,
-        .policy = entry->policy,
-        .ping = entry->ping};
+    *orders = (struct blx_registry_orders){.ending = entry->ending,
+                                           .rescan = entry->ready && entry->rescan,
+                                           .policy = entry->policy,
+                                           .ping = entry->ping};
     entry->ping = false;
     entry->policy = false;
     if (orders->rescan)

@@ -198,8 +198,8 @@ void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entr
 
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
- * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call blx_registry_unask() before the waiter's
- * memory goes, whether it is finished or not.
+ * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call blx_registry_unask()
+ * before the waiter's memory goes, whether it is finished or not.
  */
 int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                      struct blx_registry_waiter *waiter, struct blx_error *err);

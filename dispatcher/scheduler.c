@@ -154,8 +154,7 @@ static void *scheduler_main(void *arg)
 int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
                         struct blx_watchdog *watchdog, unsigned hand, struct blx_error *err)
 {
-    *scheduler =
-        (struct blx_scheduler){.registry = registry, .watchdog = watchdog, .hand = hand};
+    *scheduler = (struct blx_scheduler){.registry = registry, .watchdog = watchdog, .hand = hand};
     int rc = blx_thread_create(&scheduler->thread, scheduler_main, scheduler);
     return rc < 0 ? blx_error_errno(err, rc, "starting the scheduler's thread") : 0;
 }

@@ -1,7 +1,8 @@
 /*
  * sync-freq: asks every agent that is not paused for a checkpoint once in each of its periods, at
- * its beat (beat.h), with at most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the others wait their turn,
- * longest overdue first. An agent still busy with its last request skips the beat.
+ * its beat (beat.h), with at most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the
+ * others wait their turn, longest overdue first. An agent still busy with its last request skips
+ * the beat.
  *
  * A request stops to count against that limit while its agent sends a full pass (which may take
  * days, and sends its data with or without a request) and after BLX_SCHEDULER_SLOT_MS, so that slow

@@ -48,8 +48,8 @@ void blx_place_prefix(const struct blx_place *place, struct blx_error *err)
                      config_setting_name(place->setting));
 }
 
-int blx_place_wrong_type(const struct blx_place *place, const config_setting_t *value, const char *wanted,
-                      const char *example, struct blx_error *err)
+int blx_place_wrong_type(const struct blx_place *place, const config_setting_t *value,
+                         const char *wanted, const char *example, struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
     int rc = blx_error_set(err, -EINVAL, "%s where %s is wanted; write %s: %s",
@@ -151,8 +151,8 @@ static int apply_retention_key(const struct blx_place *place, struct blx_config 
         if (strcmp(name, blx_retention_name(rule)) != 0)
             continue;
         struct blx_option option = *blx_option_find(name, strlen(name));
-        option.offset = offsetof(struct blx_config, retention.keep) +
-                        rule * sizeof(config->retention.keep[0]);
+        option.offset =
+            offsetof(struct blx_config, retention.keep) + rule * sizeof(config->retention.keep[0]);
         return apply_scalar(place, &option, place->setting, config, err);
     }
     blx_error_set(err, -EINVAL,
@@ -163,15 +163,15 @@ static int apply_retention_key(const struct blx_place *place, struct blx_config 
 }
 
 int blx_place_retention(const struct blx_place *group, struct blx_config *config,
-                           struct blx_error *err)
+                        struct blx_error *err)
 {
     if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
-        return blx_place_wrong_type(group, group->setting, "a group", "{ keep-last: 10, keep-daily: 7 }",
-                          err);
+        return blx_place_wrong_type(group, group->setting, "a group",
+                                    "{ keep-last: 10, keep-daily: 7 }", err);
     for (int i = 0; i < config_setting_length(group->setting); i++) {
         struct blx_place place = {.path = group->path,
-                              .group = "retention.",
-                              .setting = config_setting_get_elem(group->setting, (unsigned)i)};
+                                  .group = "retention.",
+                                  .setting = config_setting_get_elem(group->setting, (unsigned)i)};
         int rc = apply_retention_key(&place, config, err);
         if (rc < 0)
             return rc;

@@ -44,7 +44,8 @@ static int apply_tls_key(const struct blx_place *place, struct blx_config_tls *t
     return rc;
 }
 
-static int apply_tls(const struct blx_place *group, struct blx_config *config, struct blx_error *err)
+static int apply_tls(const struct blx_place *group, struct blx_config *config,
+                     struct blx_error *err)
 {
     static const char example[] = "{ ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\" }";
     struct blx_config_tls *tls = &config->tls;
@@ -52,8 +53,8 @@ static int apply_tls(const struct blx_place *group, struct blx_config *config, s
         return blx_place_wrong_type(group, group->setting, "a group", example, err);
     for (int i = 0; i < config_setting_length(group->setting); i++) {
         struct blx_place place = {.path = group->path,
-                              .group = "tls.",
-                              .setting = config_setting_get_elem(group->setting, (unsigned)i)};
+                                  .group = "tls.",
+                                  .setting = config_setting_get_elem(group->setting, (unsigned)i)};
         int rc = apply_tls_key(&place, tls, err);
         if (rc < 0)
             return rc;

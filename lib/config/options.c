@@ -57,8 +57,8 @@ static const struct blx_option options[] = {
      .offset = FIELD(dispatcher_addr),
      .example = "\"localhost:8080\""},
     {.info = {"agent", "ID", "the agent",
-              ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN | PRUNE | PIN | REVOKE | POLICY |
-                  PAUSE,
+              ENROLL | SHOW | RESTORE | CHECKPOINT | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
+                  POLICY | PAUSE,
               false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
@@ -69,9 +69,10 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_CHECKPOINT,
      .offset = FIELD(checkpoint),
      .example = "\"latest\""},
-    {.info = {"device", "/dev/X",
-              "a block device, a pattern of whole disks, or all; give it again for each further one",
-              AGENT | RESTORE, true},
+    {.info =
+         {"device", "/dev/X",
+          "a block device, a pattern of whole disks, or all; give it again for each further one",
+          AGENT | RESTORE, true},
      .kind = BLX_OPTION_LIST,
      .offset = FIELD(devices),
      .count_offset = FIELD(device_count),

@@ -37,11 +37,11 @@ enum blx_policy_key {
 const char *blx_policy_key_name(enum blx_policy_key key);
 
 struct blx_policy {
-    char *path;     /* owned: of its file */
-    char **agents;  /* owned, agent_count of them: patterns, as fnmatch(3) knows them */
+    char *path;    /* owned: of its file */
+    char **agents; /* owned, agent_count of them: patterns, as fnmatch(3) knows them */
     size_t agent_count;
-    unsigned given; /* by key, 1 << key: what it sets */
-    struct blx_config settings; /* owned: where the values are */
+    unsigned given;                              /* by key, 1 << key: what it sets */
+    struct blx_config settings;                  /* owned: where the values are */
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* but for this one: as it is written */
 };
 

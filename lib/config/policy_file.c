@@ -58,8 +58,9 @@ static int check_pattern(const struct blx_place *place, const char *pattern, str
 {
     for (const char *at = pattern; *at != '\0'; at++) {
         if (*at < ' ' || *at > '~') {
-            blx_error_set(err, -EINVAL, "a pattern has a character that is no printable ASCII; "
-                                        "write a '?' for it");
+            blx_error_set(err, -EINVAL,
+                          "a pattern has a character that is no printable ASCII; "
+                          "write a '?' for it");
             return refuse(place, err);
         }
     }
@@ -80,8 +81,9 @@ static int apply_exclude(const struct blx_place *place, const struct blx_option 
     }
     if (rc < 0 || bytes <= BLX_POLICY_TEXT_BYTES)
         return rc;
-    blx_error_set(err, -EINVAL, "%zu characters are more than the %d that an agent can be sent; "
-                                "write shorter patterns",
+    blx_error_set(err, -EINVAL,
+                  "%zu characters are more than the %d that an agent can be sent; "
+                  "write shorter patterns",
                   bytes, BLX_POLICY_TEXT_BYTES);
     return refuse(place, err);
 }

@@ -34,8 +34,9 @@ static int get_head(const struct blx_policy_disk *disk, size_t texts_bytes,
     policy->exclude_bytes = blx_le32_get(disk->exclude_bytes);
     policy->paused = blx_le32_get(disk->flags) == FLAG_PAUSED;
     if (policy->sync_freq_ms == 0 || blx_le32_get(disk->flags) > FLAG_PAUSED)
-        return blx_error_set(err, -EBADMSG, "the time between checkpoints or the flags are out of "
-                                            "range");
+        return blx_error_set(err, -EBADMSG,
+                             "the time between checkpoints or the flags are out of "
+                             "range");
     if (bandwidth_bytes >= BLX_POLICY_TEXT_BYTES || policy->exclude_bytes > BLX_POLICY_TEXT_BYTES ||
         texts_bytes != (size_t)bandwidth_bytes + policy->exclude_bytes)
         return blx_error_set(err, -EBADMSG, "its texts have another size than it says");

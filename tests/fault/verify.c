@@ -1,7 +1,7 @@
 /*
  * lib/store's judges: verify, a forced restore, the image that a rescan compares with, the
- * standing order to rescan, and the pause. What is damaged never passes for good because something failed on the
- * way, and what is good is never called damaged because memory ran short.
+ * standing order to rescan, and the pause. What is damaged never passes for good because something
+ * failed on the way, and what is good is never called damaged because memory ran short.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -279,8 +279,9 @@ static void a_pause_stands_until_it_ends(void **state)
     (void)state;
     judged.damaged = false;
     fault_loop(&(struct fault_case){setup, run_pause, check_pause, teardown, 0}, &judged);
-    fault_loop(&(struct fault_case){setup_pause, run_look_at_pause, check_look_at_pause, teardown, 0},
-               &judged);
+    fault_loop(
+        &(struct fault_case){setup_pause, run_look_at_pause, check_look_at_pause, teardown, 0},
+        &judged);
     fault_loop(&(struct fault_case){setup_pause, run_resume, check_resume, teardown, 0}, &judged);
 }
 

@@ -87,8 +87,9 @@ static void last_file_wins_for_each_key_by_itself(void **state)
     (void)state;
     /* Written in another order than that of their names. */
     write_policy("20.yaml", "agents: \"web1\"\nsync-freq: 2\nexclude: [ ]\n");
-    write_policy("10.yaml", "agents: \"*\"\nsync-freq: 1\nretention: { keep-daily: 7, keep-last: 1 }"
-                            "\nexclude: [\"sdb\", \"/dev/loop*\"]\nbandwidth-limit: \"10M\"\n");
+    write_policy("10.yaml",
+                 "agents: \"*\"\nsync-freq: 1\nretention: { keep-daily: 7, keep-last: 1 }"
+                 "\nexclude: [\"sdb\", \"/dev/loop*\"]\nbandwidth-limit: \"10M\"\n");
     write_policy("30.yaml", "agents: [\"web2\", \"web*\"]\nretention: { keep-yearly: 3 }\n");
     write_policy("9.txt", "not read");
     write_policy(".40.yaml", "not read either");
@@ -105,7 +106,8 @@ static void last_file_wins_for_each_key_by_itself(void **state)
     assert_int_equal(db1.exclude_bytes, 4 + 11);
     assert_memory_equal(db1.exclude, "sdb\0/dev/loop*", 15);
     const char *pattern = NULL;
-    const struct blx_policy *by = blx_policies_find(&policies, BLX_POLICY_RETENTION, "web1", &pattern);
+    const struct blx_policy *by =
+        blx_policies_find(&policies, BLX_POLICY_RETENTION, "web1", &pattern);
     assert_non_null(strstr(by->path, "/30.yaml"));
     assert_string_equal(pattern, "web*");
     assert_null(blx_policies_find(&policies, BLX_POLICY_EXCLUDE, "", NULL)->settings.devices);
@@ -138,7 +140,8 @@ static void a_wrong_file_is_named_with_line_key_and_hint(void **state)
         {"agents: [\"a\", \"\"]\nsync-freq: 3\n", "line 1, key 'agents'", "empty"},
         {"agents: \"a\"\n", "sets nothing", "remove the file"},
         {"agents: \"a\"\nsync-freq: \"0s\"\n", "line 2, key 'sync-freq'", "out of range"},
-        {"agents: \"a\"\nretention: { keep-lst: 1 }\n", "line 2, key 'retention.keep-lst'", "keep-last"},
+        {"agents: \"a\"\nretention: { keep-lst: 1 }\n", "line 2, key 'retention.keep-lst'",
+         "keep-last"},
         {"agents: \"a\"\nbandwidth-limit: \"fast\"\n", "line 2, key 'bandwidth-limit'", ""},
         {"agents: \"a\"\nbandwidth-limit: [\"1M\"]\n", "line 2, key 'bandwidth-limit'", "a list"},
         {"agents: \"a\"\nexclude: [\"x\", \"x\"]\n", "line 2, key 'exclude'", "twice"},
@@ -152,7 +155,8 @@ static void a_wrong_file_is_named_with_line_key_and_hint(void **state)
         write_policy("a.yaml", cases[i].text);
         assert_int_equal(blx_policies_read(folder, &found, &err), -EINVAL);
         assert_int_equal(found.count, 77);
-        if (strstr(err.message, "/a.yaml'") == NULL || strstr(err.message, cases[i].place) == NULL ||
+        if (strstr(err.message, "/a.yaml'") == NULL ||
+            strstr(err.message, cases[i].place) == NULL ||
             strstr(err.message, cases[i].hint) == NULL)
             fail_msg("%s: %s", cases[i].text, err.message);
     }
@@ -164,7 +168,8 @@ static void excludes_fit_into_what_an_agent_can_be_sent(void **state)
     char text[4096] = "agents: \"a\"\nexclude: [";
     size_t used = strlen(text);
     for (unsigned i = 0; i < 32; i++)
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\"%031u\"", i > 0 ? "," : "", i);
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%s\"%031u\"", i > 0 ? "," : "", i);
     strcpy(text + used, "]\n");
     write_policy("a.yaml", text);
     read_all();

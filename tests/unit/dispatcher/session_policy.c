@@ -79,7 +79,8 @@ static void agent_is_told_its_policy_and_each_change_of_it(void **state)
 {
     struct fake_site *site = *state;
     struct blx_policy_message policy;
-    put_policy(site, "agents: \"web1\"\nsync-freq: \"7s\"\nbandwidth-limit: \"2M\"\nexclude: \"sdb\"\n");
+    put_policy(site,
+               "agents: \"web1\"\nsync-freq: \"7s\"\nbandwidth-limit: \"2M\"\nexclude: \"sdb\"\n");
     struct fake_agent *agent = greet(site, "web1", &policy);
     assert_int_equal(agent->welcome.sync_freq_ms, 7000);
     assert_int_equal(policy.sync_freq_ms, 7000);

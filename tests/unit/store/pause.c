@@ -54,7 +54,8 @@ static void pause_stands_with_its_first_time_until_it_ends(void **state)
 static void whatever_the_file_says_it_is_a_pause(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "x", "20261322120000\n", "20261122120000 and so on, for long"};
+    static const char *const texts[] = {"", "x", "20261322120000\n",
+                                        "20261122120000 and so on, for long"};
     char path[PATH_MAX];
     test_path(&test, path, "agents/web1/paused");
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

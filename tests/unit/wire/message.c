@@ -415,7 +415,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_POLICY, 17, 4, "another size");
     refuse(BLX_MESSAGE_POLICY, 20, 1, "reserved");
     refuse(BLX_MESSAGE_POLICY, 25, 7, "a text");
-    refuse(BLX_MESSAGE_POLICY, 51, 0, "a text");          /* a pattern is empty */
+    refuse(BLX_MESSAGE_POLICY, 51, 0, "a text");   /* a pattern is empty */
     refuse(BLX_MESSAGE_POLICY, 70, 'x', "a text"); /* the last one does not end */
     refuse(BLX_MESSAGE_CONTROL_PAUSE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
