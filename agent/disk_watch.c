@@ -1,12 +1,11 @@
 #include "agent/disk_watch.h"
 
 #include <errno.h>
-#include <linux/netlink.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,51 +14,34 @@
 
 enum {
     STACK_BYTES = 256 * 1024,
-    KERNEL_GROUP = 1, /* the kernel's own events; udev's have another number */
     EVENT_BYTES = 8192,
-    SETTLE_MS = 500, /* events come in rows, and udev makes its links behind them */
+    SETTLE_MS = 500, /* nodes come in rows, and udev makes its links behind them */
     LOOK_MS = 10 * 1000,
 };
 
 struct blx_disk_watch {
     struct blx_agent *agent;
-    int event_fd; /* a netlink socket; -1: the looks alone must do */
+    int event_fd; /* an inotify of /dev; negative: the looks alone must do */
     int stop_fd;  /* an eventfd that is written once and never read */
     pthread_t thread;
 };
 
 static int open_events(void)
 {
-    const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = KERNEL_GROUP};
-    BLX_CLEANUP_FD int fd =
-        socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+    BLX_CLEANUP_FD int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0 || inotify_add_watch(fd, "/dev", IN_CREATE | IN_DELETE | IN_MOVE) < 0)
         return -errno;
     return blx_take_fd(&fd);
 }
 
-/* Whether one of the NUL-separated lines says that it is a block device's. */
-static bool is_of_block_device(const char *event, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += strnlen(event + at, bytes - at) + 1) {
-        if (strcmp(event + at, "SUBSYSTEM=block") == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Takes all that has come. Where events were lost one of them may have been a disk's. */
+/* Takes all that has come: whatever it is, a look is cheap. */
 static bool drain_events(int fd)
 {
-    char event[EVENT_BYTES];
+    char events[EVENT_BYTES];
     bool found = false;
-    for (;;) {
-        ssize_t bytes = recv(fd, event, sizeof(event) - 1, 0);
-        if (bytes < 0 && errno != ENOBUFS)
-            return found;
-        event[bytes < 0 ? 0 : bytes] = '\0';
-        found = found || bytes < 0 || is_of_block_device(event, (size_t)bytes);
-    }
+    while (read(fd, events, sizeof(events)) > 0)
+        found = true;
+    return found;
 }
 
 static bool shall_stop(const struct blx_disk_watch *watch, int timeout_ms)
@@ -130,7 +112,7 @@ int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
     *made = (struct blx_disk_watch){
         .agent = agent, .event_fd = open_events(), .stop_fd = eventfd(0, EFD_CLOEXEC)};
     if (made->event_fd < 0)
-        blx_log_debug("no events of disks: %s; they are looked for each %d s",
+        blx_log_debug("no events of /dev: %s; disks are looked for each %d s",
                       strerror(-made->event_fd), LOOK_MS / 1000);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
