@@ -4,76 +4,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "agent/freespace.h"
 #include "agent/mounts.h"
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/units.h"
-
-static int check_names(const struct blx_agent *agent, struct blx_error *err)
-{
-    for (size_t i = 0; i < agent->volume_count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(agent->devices[i].name, agent->devices[j].name) == 0)
-                return blx_error_set(
-                    err, -EEXIST,
-                    "the devices '%s' and '%s' would both be the volume '%s': name each once",
-                    agent->devices[j].path, agent->devices[i].path, agent->devices[i].name);
-        }
-    }
-    return 0;
-}
-
-/* Writes to the ledger must not wait for a filesystem that we ourselves have frozen. */
-static int check_run_dir(const struct blx_agent *agent, const char *run_dir, struct blx_error *err)
-{
-    struct stat st;
-    if (stat(run_dir, &st) != 0)
-        return blx_error_errno(err, -errno, "cannot look at the run directory '%s'", run_dir);
-    for (size_t i = 0; i < agent->volume_count; i++) {
-        if (blx_device_carries(&agent->devices[i], major(st.st_dev), minor(st.st_dev), NULL))
-            return blx_error_set(err, -EINVAL,
-                                 "the run directory '%s' lies on the protected device '%s': give a "
-                                 "--run-dir on a tmpfs, such as %s",
-                                 run_dir, agent->devices[i].path, BLX_DEFAULT_RUN_DIR);
-    }
-    return 0;
-}
-
-int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err)
-{
-    const struct blx_config *config = agent->config;
-    if (config->device_count > BLX_MAX_VOLUMES)
-        return blx_error_set(err, -E2BIG,
-                             "%zu devices are more than the %d that one agent can have",
-                             config->device_count, BLX_MAX_VOLUMES);
-    int rc = blx_mkdir_parents(config->run_dir, 0755, err);
-    for (size_t i = 0; rc == 0 && i < config->device_count; i++) {
-        rc = blx_volume_open(config->devices[i], config->run_dir, (uint32_t)i, &agent->volumes[i],
-                             err);
-        if (rc < 0)
-            break;
-        agent->devices[i] = agent->volumes[i].device;
-        agent->volume_count++;
-        rc = check_names(agent, err);
-    }
-    if (rc == 0)
-        rc = check_run_dir(agent, config->run_dir, err);
-    if (rc < 0)
-        blx_agent_close_volumes(agent);
-    return rc;
-}
-
-void blx_agent_close_volumes(struct blx_agent *agent)
-{
-    while (agent->volume_count > 0)
-        blx_volume_close(&agent->volumes[--agent->volume_count]);
-}
 
 static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume, uint64_t *wanted,
                               struct blx_error *err)
@@ -166,6 +103,41 @@ void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth
     blx_limiter_set(&agent->limiter, limit);
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
+}
+
+/* What this release does not understand, of a newer one, limits nothing. */
+static void take_bandwidth_limit(struct blx_agent *agent, const char *text)
+{
+    struct blx_bandwidth limit = {0};
+    struct blx_error err = {0};
+    if (text[0] != '\0' && blx_bandwidth_parse(text, &limit, &err) < 0)
+        blx_log_warning("the bandwidth-limit of the dispatcher's policy does not count: %s",
+                        err.message);
+    blx_limiter_set_policy(&agent->limiter, &limit);
+}
+
+void blx_agent_take_policy(struct blx_agent *agent, const struct blx_policy_message *policy,
+                           bool in_session)
+{
+    const struct blx_policy_message *before = &agent->policy;
+    bool other_disks = before->exclude_bytes != policy->exclude_bytes ||
+                       memcmp(before->exclude, policy->exclude, policy->exclude_bytes) != 0;
+    bool begins_pause = policy->paused && !before->paused;
+    if (policy->paused != before->paused)
+        blx_log_notice(policy->paused ? "paused by the dispatcher: changes are tracked, not sent"
+                                      : "resumed by the dispatcher");
+    agent->rejoin = agent->rejoin || other_disks || (in_session && begins_pause);
+    agent->policy = *policy;
+    take_bandwidth_limit(agent, policy->bandwidth_limit);
+    pthread_cond_broadcast(&agent->changed);
+}
+
+bool blx_agent_paused(struct blx_agent *agent)
+{
+    pthread_mutex_lock(&agent->lock);
+    bool paused = agent->policy.paused;
+    pthread_mutex_unlock(&agent->lock);
+    return paused;
 }
 
 bool blx_agent_stopping(struct blx_agent *agent)

@@ -3,7 +3,8 @@
  * its threads.
  *
  * Threads of the agent: the main thread, which is a session's control thread while one runs; the
- * sender and the receiver of the session; the workers of the pipeline; the signal thread. `lock`
+ * sender and the receiver of the session; the workers of the pipeline; the signal thread; where
+ * devices are patterns, one that watches for disks. `lock`
  * guards what says so, here and in struct blx_session; `changed` is broadcast on every change of
  * it. No other lock is taken while it is held.
  */
@@ -15,6 +16,7 @@
 #include <stdint.h>
 
 #include "agent/device.h"
+#include "agent/disks.h"
 #include "agent/freeze.h"
 #include "agent/identity.h"
 #include "agent/limiter.h"
@@ -31,21 +33,22 @@ struct blx_agent {
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
     size_t volume_count;
+    char told_refusal[BLX_ERROR_MESSAGE_BYTES]; /* the last disk that could not be taken */
     struct blx_pipeline *pipeline;
     struct blx_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
     struct blx_watchdog watchdog;   /* one hand: the control thread's, in each of its loops */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed;     /* CLOCK_MONOTONIC */
-    bool stopping;              /* guarded by lock: SIGTERM came */
-    struct blx_limiter limiter; /* guarded by lock; blx_agent_set_bandwidth() */
-};
+    pthread_cond_t changed; /* CLOCK_MONOTONIC */
 
-/* Opens every volume of the configuration; all or none. Refuses a run directory that lies on one of
- * them. */
-int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err);
-void blx_agent_close_volumes(struct blx_agent *agent);
+    /* Guarded by lock. */
+    bool stopping; /* SIGTERM came */
+    bool rejoin;   /* the session is to end, and another one to begin, with what has changed */
+    struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet */
+    struct blx_limiter limiter;       /* of what is sent, by both limits */
+    struct blx_disks disks;           /* what the last blx_lineup_refresh() has found */
+};
 
 /* What counts of the volume, as a new bitmap, which the caller frees: every block, less the free
  * space where the user lets the agent skip it. */
@@ -66,8 +69,19 @@ bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *e
  */
 int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err);
 
-/* How much may be sent from now on, also in the middle of a session. From any thread. */
+/* How much may be sent from now on by the configuration, also in the middle of a session. From any
+ * thread. */
 void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth *limit);
+
+/*
+ * With the lock held: what the dispatcher says counts from now on. Where that means other volumes,
+ * or silence in the middle of a session, another session is to begin.
+ */
+void blx_agent_take_policy(struct blx_agent *agent, const struct blx_policy_message *policy,
+                           bool in_session);
+
+/* Whether nothing is to be sent until the dispatcher says otherwise. */
+bool blx_agent_paused(struct blx_agent *agent);
 
 bool blx_agent_stopping(struct blx_agent *agent);
 

@@ -85,7 +85,7 @@ static void back_off(struct blx_session *session, uint64_t ms)
     struct blx_agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (session->rc == 0 && !agent->stopping && blx_clock_ns() < deadline_ns) {
+    while (blx_session_end(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
         blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }

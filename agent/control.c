@@ -33,7 +33,7 @@ static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_m
     struct blx_agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (session->rc == 0 && !agent->stopping &&
+    while (blx_session_end(session, NULL) == 0 &&
            (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
            blx_clock_ns() < deadline_ns)
         blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
@@ -97,6 +97,15 @@ static int work_in_background(struct blx_session *session, struct blx_error *err
     return rc;
 }
 
+/* Nothing is sent but how much there is to send. Tracking goes on, and doubts of it are noted. */
+static int wait_while_paused(struct blx_session *session, struct blx_error *err)
+{
+    int rc = blx_agent_check_trackers(session->agent, NULL, err);
+    if (rc == 0 && !is_idle(session))
+        blx_session_set_state(session, BLX_AGENT_LIVE);
+    return rc;
+}
+
 static int follow(struct blx_session *session, struct blx_error *err)
 {
     int rc = 0;
@@ -107,8 +116,12 @@ static int follow(struct blx_session *session, struct blx_error *err)
         rc = blx_renewal_step(session, err);
         if (rc < 0)
             break;
-        rc = request != 0 ? blx_checkpoint_take(session, request, err)
-                          : work_in_background(session, err);
+        if (blx_agent_paused(session->agent))
+            rc = wait_while_paused(session, err);
+        else if (request != 0)
+            rc = blx_checkpoint_take(session, request, err);
+        else
+            rc = work_in_background(session, err);
         request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
     }
     return rc;
@@ -120,12 +133,11 @@ static int reason_of_end(struct blx_session *session, int rc, struct blx_error *
 {
     struct blx_agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    if (agent->stopping) {
+    int end = blx_session_end(session, err);
+    if (agent->stopping)
         rc = 0;
-    } else if (session->rc != 0) {
-        rc = session->rc;
-        *err = session->error;
-    }
+    else if (end < 0)
+        rc = end;
     pthread_mutex_unlock(&agent->lock);
     return rc;
 }

@@ -1,7 +1,8 @@
 /*
- * HELLO to BEGIN: who we are, what we have, what the dispatcher has of it, and so what each
- * volume's pass is. A volume whose stream the dispatcher knows is resumed; of any other one a new
- * stream begins: with a rescan where the dispatcher has an image of it, otherwise from nothing.
+ * HELLO to BEGIN: who we are, what holds for us, what we have, what the dispatcher has of it, and
+ * so what each volume's pass is. A volume whose stream the dispatcher knows is resumed; of any
+ * other one a new stream begins: with a rescan where the dispatcher has an image of it, otherwise
+ * from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -39,13 +40,16 @@ static int receive(struct blx_session *session, enum blx_message_type wanted,
 static int say_hello(struct blx_session *session, struct blx_error *err)
 {
     const struct blx_agent *agent = session->agent;
-    const uint64_t offered = blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0;
+    const uint64_t offered =
+        BLX_FEATURE_POLICY | (blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0);
+    /* Without a volume it asks for the policy alone, which may be why there is none. */
+    const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
     struct blx_message message = {
         .type = BLX_MESSAGE_HELLO,
         .hello = {.version_min = BLX_PROTOCOL_VERSION,
                   .version_max = BLX_PROTOCOL_VERSION,
                   .features = offered,
-                  .volume_count = (uint32_t)agent->volume_count,
+                  .volume_count = (uint32_t)count,
                   .software = "blxrep-agent " BLX_VERSION,
                   .instance = agent->instance},
     };
@@ -63,6 +67,32 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
                              welcome->version, welcome->features);
     session->welcome = *welcome;
     return 0;
+}
+
+/* Before any volume is told of, as the policy may leave some out. */
+static int take_policy(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_agent *agent = session->agent;
+    struct blx_message message;
+    int rc = 0;
+    if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
+        rc = receive(session, BLX_MESSAGE_POLICY, &message, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&agent->lock);
+    if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
+        blx_agent_take_policy(agent, &message.policy, false);
+    rc = blx_session_end(session, err);
+    pthread_mutex_unlock(&agent->lock);
+    if (rc < 0) {
+        blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);
+        return rc;
+    }
+    if (agent->volume_count > 0)
+        return 0;
+    return blx_error_set(err, -ENODEV,
+                         "there is nothing to protect: no disk is there that 'device' stands for "
+                         "and that neither 'exclude' nor the dispatcher's policy leaves out");
 }
 
 static int announce(struct blx_session *session, const struct blx_volume *volume,
@@ -247,6 +277,8 @@ int blx_session_handshake(struct blx_session *session, struct blx_error *err)
     struct blx_agent *agent = session->agent;
     struct blx_volume_state states[BLX_MAX_VOLUMES];
     int rc = say_hello(session, err);
+    if (rc == 0)
+        rc = take_policy(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
     if (rc == 0)

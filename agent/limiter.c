@@ -5,6 +5,20 @@ void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *li
     limiter->limit = *limit;
 }
 
+void blx_limiter_set_policy(struct blx_limiter *limiter, const struct blx_bandwidth *limit)
+{
+    limiter->policy = *limit;
+}
+
+static uint64_t rate_at(const struct blx_limiter *limiter, const struct tm *when)
+{
+    uint64_t own = blx_bandwidth_at(&limiter->limit, when, NULL);
+    uint64_t policy = blx_bandwidth_at(&limiter->policy, when, NULL);
+    if (own == 0 || policy == 0)
+        return own + policy;
+    return own < policy ? own : policy;
+}
+
 /* What the time since the last look has given, at the rate that held then. */
 static void fill(struct blx_limiter *limiter, uint64_t now_ns)
 {
@@ -19,7 +33,7 @@ static void fill(struct blx_limiter *limiter, uint64_t now_ns)
 uint64_t blx_limiter_wait_ns(struct blx_limiter *limiter, uint64_t now_ns, const struct tm *when)
 {
     fill(limiter, now_ns);
-    limiter->bytes_per_second = blx_bandwidth_at(&limiter->limit, when, NULL);
+    limiter->bytes_per_second = rate_at(limiter, when);
     if (limiter->bytes_per_second == 0)
         limiter->tokens = 0;
     if (limiter->tokens >= 0)

@@ -21,13 +21,15 @@ enum { BLX_LIMITER_BURST_MS = 50 };
 /* All zero: no limit. */
 struct blx_limiter {
     struct blx_bandwidth limit;
-    uint64_t bytes_per_second; /* as at the last look; 0: no limit */
-    double tokens;             /* bytes; below 0: a debt */
-    uint64_t filled_ns;        /* up to when the bucket has been filled */
+    struct blx_bandwidth policy; /* the dispatcher's: of both the lower rate counts */
+    uint64_t bytes_per_second;   /* as at the last look; 0: no limit */
+    double tokens;               /* bytes; below 0: a debt */
+    uint64_t filled_ns;          /* up to when the bucket has been filled */
 };
 
 /* Another limit, also while a frame waits: it counts from the next look on, for a debt, too. */
 void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
+void blx_limiter_set_policy(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
 
 /*
  * How long the next frame has to wait at `now_ns` (CLOCK_MONOTONIC), when a wall clock says `when`;

@@ -10,7 +10,9 @@
 
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/disk_watch.h"
 #include "agent/identity.h"
+#include "agent/lineup.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -74,7 +76,7 @@ static void back_off(struct blx_agent *agent, uint64_t *backoff_ms)
     uint64_t jittered = *backoff_ms * 3 / 4 + (uint64_t)random() % (*backoff_ms / 2 + 1);
     uint64_t deadline_ns = blx_clock_ns() + jittered * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (!agent->stopping && blx_clock_ns() < deadline_ns) {
+    while (!agent->stopping && !agent->rejoin && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
         blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
@@ -82,39 +84,22 @@ static void back_off(struct blx_agent *agent, uint64_t *backoff_ms)
     *backoff_ms = *backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : *backoff_ms * 2;
 }
 
-/* A device was resized or replaced: everything is opened again, and what changed gets a new tracker
- * and a new generation. */
-static int reopen_volumes(struct blx_agent *agent)
-{
-    struct blx_error error = {0};
-    blx_agent_close_volumes(agent);
-    int rc = blx_agent_open_volumes(agent, &error);
-    if (rc < 0)
-        blx_log_error("%s", error.message);
-    return rc;
-}
-
 /* Sessions, one after the other, until the agent stops. */
 static void replicate(struct blx_agent *agent)
 {
     uint64_t backoff_ms = BACKOFF_FIRST_MS;
-    bool reopen = false;
     while (!blx_agent_stopping(agent)) {
         struct blx_error error = {0};
         bool lived = false;
         blx_watchdog_turn(&agent->watchdog, 0);
-        if (reopen && reopen_volumes(agent) < 0) {
-            back_off(agent, &backoff_ms);
-            continue;
-        }
-        int rc = blx_control_run(agent, &lived, &error);
-        reopen = rc == -ESTALE;
+        int rc = blx_lineup_refresh(agent, &error);
+        if (rc == 0)
+            rc = blx_control_run(agent, &lived, &error);
         if (lived)
             backoff_ms = BACKOFF_FIRST_MS;
         if (rc == 0 || rc == -ERESTART)
             continue;
-        blx_log_warning("%s%s", error.message,
-                        reopen ? ": tracking begins anew" : "; trying again");
+        blx_log_warning("%s; trying again", error.message);
         back_off(agent, &backoff_ms);
     }
 }
@@ -128,7 +113,7 @@ static int prepare(struct blx_agent *agent, struct blx_error *err)
     if (rc == 0)
         rc = blx_freezer_start(&agent->freezer, err);
     if (rc == 0)
-        rc = blx_agent_open_volumes(agent, err);
+        rc = blx_lineup_refresh(agent, err);
     if (rc == 0)
         rc = blx_pipeline_start(agent->config->compression, &agent->pipeline, err);
     if (rc == 0 && agent->config->compression_adapts)
@@ -140,18 +125,16 @@ static int run(struct blx_agent *agent)
 {
     struct blx_error error = {0};
     pthread_t signal_thread;
+    struct blx_disk_watch *watch = NULL;
     int rc = prepare(agent, &error);
+    if (rc == 0)
+        rc = blx_disk_watch_start(agent, &watch, &error);
     if (rc == 0) {
         rc = -pthread_create(&signal_thread, NULL, wait_for_signal, agent);
         if (rc < 0)
             blx_error_errno(&error, rc, "cannot start a thread");
     }
     if (rc == 0) {
-        for (size_t i = 0; i < agent->volume_count; i++)
-            blx_log_info("'%s' is tracked%s", agent->devices[i].path,
-                         blx_tracker_adopted(agent->volumes[i].tracker)
-                             ? " (as before: no change was missed)"
-                             : "");
         blx_notify("READY=1");
         blx_watchdog_init(&agent->watchdog, 1);
         replicate(agent);
@@ -159,8 +142,9 @@ static int run(struct blx_agent *agent)
         pthread_join(signal_thread, NULL);
         blx_log_info("stopped; the devices stay tracked");
     }
+    blx_disk_watch_stop(watch);
     blx_pipeline_stop(agent->pipeline);
-    blx_agent_close_volumes(agent);
+    blx_lineup_close(agent);
     blx_freezer_stop(agent->freezer);
     blx_tls_context_free(agent->identity.tls);
     return rc == 0 ? BLX_EXIT_OK : fail(&error);

@@ -63,6 +63,10 @@ static int act(struct blx_session *session, const struct blx_message *message,
                sizeof(session->renewal_reason));
         session->renewal_answered = true;
         return 0;
+    case BLX_MESSAGE_POLICY:
+        session->welcome.sync_freq_ms = message->policy.sync_freq_ms;
+        blx_agent_take_policy(session->agent, &message->policy, true);
+        return 0;
     case BLX_MESSAGE_PING:
         session->ping_asked = true;
         return 0;

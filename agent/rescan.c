@@ -56,17 +56,6 @@ int blx_rescan_answer(struct blx_session *session, const struct blx_digests *dig
         digests->request);
 }
 
-static int session_end(struct blx_session *session, struct blx_error *err)
-{
-    if (session->rc < 0) {
-        *err = session->error;
-        return session->rc;
-    }
-    if (session->agent->stopping)
-        return blx_error_set(err, -ECANCELED, "the agent is stopping");
-    return 0;
-}
-
 static int ask(struct rescan *rescan, struct blx_question *question, struct blx_error *err)
 {
     struct blx_session *session = rescan->session;
@@ -80,7 +69,7 @@ static int ask(struct rescan *rescan, struct blx_question *question, struct blx_
     question->answer = place;
     place->request = question->request.request;
     place->is_here = false;
-    int rc = session_end(session, err);
+    int rc = blx_session_end(session, err);
     pthread_mutex_unlock(&session->agent->lock);
     if (rc < 0)
         return rc;
@@ -96,12 +85,12 @@ static int take_answer(struct rescan *rescan, struct blx_question *question,
     struct blx_session *session = rescan->session;
     struct blx_session_answer *place = question->answer;
     pthread_mutex_lock(&session->agent->lock);
-    int rc = session_end(session, err);
+    int rc = blx_session_end(session, err);
     blx_watchdog_turn(&session->agent->watchdog, 0);
     while (rc == 0 && !place->is_here) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         blx_agent_wait_locked(session->agent, 1000);
-        rc = session_end(session, err);
+        rc = blx_session_end(session, err);
     }
     if (rc == 0) {
         *theirs = place->digests;

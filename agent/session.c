@@ -27,11 +27,26 @@ void blx_session_fail(struct blx_session *session, int rc, const struct blx_erro
     blx_conn_shutdown(session->conn);
 }
 
+int blx_session_end(const struct blx_session *session, struct blx_error *err)
+{
+    const struct blx_agent *agent = session->agent;
+    if (session->rc < 0) {
+        if (err != NULL)
+            *err = session->error;
+        return session->rc;
+    }
+    if (agent->stopping)
+        return blx_error_set(err, -ECANCELED, "the agent is stopping");
+    if (agent->rejoin)
+        return blx_error_set(err, -ERESTART, "another session begins with what has changed");
+    return 0;
+}
+
 bool blx_session_alive(struct blx_session *session)
 {
     struct blx_agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    bool alive = session->rc == 0 && !agent->stopping;
+    bool alive = blx_session_end(session, NULL) == 0;
     pthread_mutex_unlock(&agent->lock);
     return alive;
 }
@@ -40,17 +55,13 @@ int blx_session_drain(struct blx_session *session, bool durable, struct blx_erro
 {
     struct blx_agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    while (session->rc == 0 && !agent->stopping &&
+    while (blx_session_end(session, NULL) == 0 &&
            (session->jobs_handled < session->jobs_submitted ||
             (durable && session->unacked.frames > 0))) {
         blx_watchdog_turn(&agent->watchdog, 0);
         blx_agent_wait_locked(agent, 1000);
     }
-    int rc = session->rc;
-    if (rc < 0 && err != NULL)
-        *err = session->error;
-    else if (agent->stopping)
-        rc = blx_error_set(err, -ECANCELED, "the agent is stopping");
+    int rc = blx_session_end(session, err);
     pthread_mutex_unlock(&agent->lock);
     return rc;
 }

@@ -80,8 +80,11 @@ void blx_session_stop(struct blx_session *session);
 /* Ends the session with the reason: the first one counts. Wakes everybody. */
 void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error);
 
-/* True until the session has failed or the agent stops. */
+/* True until the session has failed, the agent stops or another session is to begin. */
 bool blx_session_alive(struct blx_session *session);
+
+/* The same as an errno, with the agent's lock held: 0, the session's own, -ECANCELED, -ERESTART. */
+int blx_session_end(const struct blx_session *session, struct blx_error *err);
 
 /* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
  * acknowledged. The session's rc. */

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cli/control.h"
 #include "store/manifest.h"
+#include "store/pause.h"
 
 enum { ANSWER_TIMEOUT_MS = 30000 };
 
@@ -70,6 +71,8 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (rc < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, err.message);
+    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0)
+        agent->paused_since = 0; /* the reason above says what is wrong with the store */
     agent->last_consistency = manifest.consistency;
     agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
     agent->freeze_ns = manifest.freeze_ns;

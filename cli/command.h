@@ -32,6 +32,9 @@ enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
 
 /*
  * Opens the data directory for a command that writes into it. Root takes on the identity of the

@@ -119,6 +119,28 @@ int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_er
     return rc;
 }
 
+static int ask_to_look_at_pause(struct blx_conn *conn, const char *agent_id, struct blx_error *err)
+{
+    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_PAUSE};
+    struct blx_control_done done;
+    snprintf(question.control_pause.agent_id, sizeof(question.control_pause.agent_id), "%s",
+             agent_id);
+    int rc = ask(conn, &question, &done, err);
+    if (rc == 0 && !done.ok)
+        rc = blx_error_set(err, -EIO, "the dispatcher does not act on it: %s", done.text);
+    return rc;
+}
+
+int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err)
+{
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, err);
+    if (rc == 0)
+        rc = ask_to_look_at_pause(conn, agent_id, err);
+    blx_conn_free(conn);
+    return rc;
+}
+
 static int ask_to_note_damage(struct blx_conn *conn, const char *agent_id, const char *text,
                               struct blx_error *err)
 {

@@ -26,6 +26,9 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
  * -ENOTCONN as above. */
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
+/* Tells the dispatcher that the agent was paused, or resumed. -ENOTCONN as above. */
+int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err);
+
 /* Tells the dispatcher that something stored of the agent is damaged. -ENOTCONN as above. */
 int cli_control_damage(const char *data_dir, const char *agent_id, const char *text,
                        struct blx_error *err);

@@ -60,6 +60,13 @@ static const struct command commands[] = {
     {"unpin", BLX_COMMAND_UNPIN, cli_unpin,
      "blxrep dispatcher unpin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
      "Takes a checkpoint's pin off."},
+    {"policy", BLX_COMMAND_POLICY, cli_policy,
+     "blxrep dispatcher policy --agent=ID [--policy-dir=DIR] [--json]",
+     "Shows each setting that holds for an agent, and which file and pattern it comes from."},
+    {"pause", BLX_COMMAND_PAUSE, cli_pause, "blxrep dispatcher pause --agent=ID --data-dir=DIR",
+     "Has no checkpoint taken of an agent and no data sent by it; its changes stay tracked."},
+    {"resume", BLX_COMMAND_RESUME, cli_resume, "blxrep dispatcher resume --agent=ID --data-dir=DIR",
+     "Has a paused agent go on where it was."},
 };
 
 enum {

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/table.h"
+#include "config/policy.h"
 #include "store/retention.h"
 
 /* How long a verification or another prune is waited for. */
@@ -19,7 +20,7 @@ enum { WAIT_MS = 60000, REASONS_BYTES = 128 };
 struct run {
     const struct blx_config *config;
     const struct blx_store *store;
-    struct blx_retention rules;
+    struct blx_policies policies; /* owned; what the flags do not say */
     struct blx_json *json; /* NULL: a table for each agent */
     enum blx_exit status;
 };
@@ -101,11 +102,29 @@ static void note_outcome(const char *agent_id, const struct blx_prune_report *re
                  agent_id);
 }
 
+/* The flags; without any what holds for the agent. False where no rule does: all of it stays. */
+static bool find_rules(const struct run *run, const char *agent_id, struct blx_retention *rules)
+{
+    struct blx_policy_verdict verdict;
+    const struct blx_policy_verdict own = {.retention = run->config->retention};
+    *rules = run->config->keep;
+    if (!blx_retention_is_none(rules))
+        return true;
+    blx_policies_judge(&run->policies, &own, agent_id, &verdict);
+    *rules = verdict.retention;
+    return !blx_retention_is_none(rules);
+}
+
 static int prune_agent(struct run *run, const char *agent_id, struct blx_error *err)
 {
     BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
     struct blx_prune_report report = {0};
-    int rc = blx_retention_plan_make(run->store, agent_id, &run->rules, &plan, err);
+    struct blx_retention rules;
+    if (!find_rules(run, agent_id, &rules)) {
+        cli_note("%s: no rule is for it, all its checkpoints stay", agent_id);
+        return 0;
+    }
+    int rc = blx_retention_plan_make(run->store, agent_id, &rules, &plan, err);
     if (rc < 0)
         return rc;
     if (run->json == NULL && print_table(&plan, agent_id) < 0)
@@ -150,17 +169,37 @@ static int prune_all(struct run *run, struct blx_error *err)
     return rc;
 }
 
+static bool has_rules(const struct run *run)
+{
+    bool has = !blx_retention_is_none(&run->config->keep) ||
+               !blx_retention_is_none(&run->config->retention);
+    for (size_t i = 0; i < run->policies.count; i++)
+        has = has || !blx_retention_is_none(&run->policies.list[i].settings.retention);
+    return has;
+}
+
+static int read_rules(struct run *run, struct blx_error *err)
+{
+    int rc = blx_policies_read(run->config->policy_dir, &run->policies, err);
+    if (rc < 0 || has_rules(run))
+        return rc;
+    return blx_error_set(err, -EINVAL,
+                         "no rule says what to keep, so that nothing is removed: give --keep-last, "
+                         "--keep-hourly, --keep-daily, --keep-weekly, --keep-monthly or "
+                         "--keep-yearly with a number above 0, or write  retention: "
+                         "{ keep-last: 10 }  into the configuration file or a policy");
+}
+
 enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     struct blx_json json = {.out = stdout};
-    struct run run = {.config = config,
-                      .store = &store,
-                      .rules =
-                          blx_retention_is_none(&config->keep) ? config->retention : config->keep,
-                      .json = config->json ? &json : NULL};
-    if (cli_open_for_writing(config->data_dir, &store, err) < 0 || prune_all(&run, err) < 0)
-        return BLX_EXIT_FAILED;
+    struct run run = {.config = config, .store = &store, .json = config->json ? &json : NULL};
+    if (read_rules(&run, err) < 0)
+        run.status = BLX_EXIT_USAGE;
+    else if (cli_open_for_writing(config->data_dir, &store, err) < 0 || prune_all(&run, err) < 0)
+        run.status = BLX_EXIT_FAILED;
+    blx_policies_done(&run.policies);
     return run.status;
 }

@@ -71,6 +71,17 @@ static void print_counts_json(struct blx_json *json, const struct blx_control_ag
     blx_json_number(json, "total_received_bytes", agent->total_received_bytes);
 }
 
+static void print_pause_json(struct blx_json *json, blx_timestamp since)
+{
+    char text[BLX_RFC3339_TEXT_BYTES];
+    if (since == 0) {
+        blx_json_null(json, "paused_since");
+        return;
+    }
+    blx_timestamp_format_rfc3339(since, text);
+    blx_json_string(json, "paused_since", text);
+}
+
 static void print_agent_json(struct blx_json *json, const struct blx_control_agent *agent,
                              uint64_t now_ns)
 {
@@ -81,6 +92,7 @@ static void print_agent_json(struct blx_json *json, const struct blx_control_age
     blx_json_bool(json, "protected", protection == BLX_PROTECTED);
     blx_json_string(json, "protection", blx_protection_name(protection));
     blx_json_string(json, "why", blx_protection_explain(agent, now_ns, why));
+    print_pause_json(json, agent->paused_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(json, "peer", agent->peer);
     print_last_json(json, agent, now_ns);
@@ -138,6 +150,7 @@ static const char *protection_cell(enum blx_protection protection)
     static const char *const cells[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "yes",
         [BLX_PROTECTION_FIRST_SYNC] = "first sync",
+        [BLX_PROTECTION_PAUSED] = "PAUSED",
         [BLX_PROTECTION_DAMAGED] = "DAMAGED",
         [BLX_PROTECTION_INCONSISTENT] = "INCONSISTENT",
         [BLX_PROTECTION_LATE] = "LATE",
@@ -207,7 +220,8 @@ static const char *paint_of(enum blx_protection protection)
 {
     if (protection == BLX_PROTECTED)
         return CLI_GREEN;
-    return protection == BLX_PROTECTION_FIRST_SYNC ? CLI_YELLOW : CLI_RED;
+    bool expected = protection == BLX_PROTECTION_FIRST_SYNC || protection == BLX_PROTECTION_PAUSED;
+    return expected ? CLI_YELLOW : CLI_RED;
 }
 
 static const char *paint_row(void *arg, size_t row)
@@ -241,6 +255,7 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
     static const char *const words[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "protected",
         [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_PAUSED] = "paused",
         [BLX_PROTECTION_DAMAGED] = "damaged",
         [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
         [BLX_PROTECTION_LATE] = "late",

@@ -12,6 +12,7 @@
 #include "base/name.h"
 #include "dispatcher/control_private.h"
 #include "dispatcher/overview.h"
+#include "store/pause.h"
 #include "store/rescan_order.h"
 #include "wire/conn.h"
 
@@ -118,6 +119,22 @@ static int serve_revoke(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
+/* The pause stands in the store already, or is gone from it. */
+static int serve_pause(struct client *client, const char *agent_id)
+{
+    const struct blx_control_done done = {.ok = true};
+    struct blx_error err = {0};
+    blx_timestamp since;
+    int rc = check_agent(client, agent_id, &err);
+    if (rc == 0)
+        rc = blx_pause_look(client->dispatcher->store, agent_id, &since, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    blx_log_notice("agent '%s' is %s", agent_id, since != 0 ? "paused" : "resumed");
+    blx_registry_policy_changed(&client->dispatcher->registry, agent_id);
+    return send_done(client, &done);
+}
+
 static int send_overview(struct client *client, const struct blx_overview *overview)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
@@ -184,6 +201,8 @@ static void serve(struct client *client)
         serve_rescan(client, message.control_rescan.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_REVOKE) {
         serve_revoke(client, message.control_revoke.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_PAUSE) {
+        serve_pause(client, message.control_pause.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_DAMAGE) {
         serve_damage(client, &message.control_damage);
     } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {

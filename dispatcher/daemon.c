@@ -1,8 +1,11 @@
 #include "dispatcher/daemon.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,6 +18,7 @@
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
 #include "dispatcher/metrics.h"
+#include "dispatcher/policy_book.h"
 #include "dispatcher/pruner.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
@@ -102,7 +106,7 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
         blx_registry_cut(&dispatcher->registry);
         sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
     }
-    int pruner_rc = blx_pruner_stop(pruner, deadline_ns);
+    int pruner_rc = pruner == NULL ? 0 : blx_pruner_stop(pruner, deadline_ns);
     if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
@@ -114,8 +118,37 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
     _exit(BLX_EXIT_OK);
 }
 
+static void reload(struct blx_dispatcher *dispatcher)
+{
+    BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
+    struct blx_error err = {0};
+
+    notify("RELOADING=1");
+    if (blx_policies_read(dispatcher->policy_dir, &policies, &err) < 0) {
+        blx_log_error("the policies stay as they were: %s", err.message);
+    } else {
+        blx_log_info("the policies in '%s' were read again: %zu", dispatcher->policy_dir,
+                     policies.count);
+        blx_policy_book_replace(dispatcher->book, &policies);
+        blx_registry_policy_changed(&dispatcher->registry, NULL);
+    }
+    notify("READY=1");
+}
+
+/* Whether to go on serving. */
+static bool follow_signal(struct blx_dispatcher *dispatcher, int signal_fd)
+{
+    struct signalfd_siginfo info;
+    if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+        return errno == EAGAIN;
+    if (info.ssi_signo != SIGHUP)
+        return false;
+    reload(dispatcher);
+    return true;
+}
+
 static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *config, int listen_fd,
-                 int stop_fd, struct blx_error *err)
+                 int signal_fd, struct blx_error *err)
 {
     struct blx_scheduler scheduler;
     struct blx_pruner pruner;
@@ -135,8 +168,8 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
     if (rc == 0)
         rc = blx_events_start(dispatcher, &plan, &events, err);
     if (rc == 0)
-        rc = blx_scheduler_start(&scheduler, &dispatcher->registry, config->sync_freq_ms,
-                                 &dispatcher->watchdog, BLX_HAND_SCHEDULER, err);
+        rc = blx_scheduler_start(&scheduler, &dispatcher->registry, &dispatcher->watchdog,
+                                 BLX_HAND_SCHEDULER, err);
     if (rc < 0) {
         blx_events_stop(events, UINT64_MAX);
         if (control != NULL)
@@ -144,22 +177,24 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         blx_metrics_stop(metrics);
         return rc;
     }
-    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, &config->retention,
-                          err);
+    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book, err);
+    bool prunes = rc == 0;
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics", blx_metrics_address(metrics));
         log_listening(config, listen_fd);
-        rc = blx_server_run(dispatcher, listen_fd, stop_fd, err);
+        do
+            rc = blx_server_run(dispatcher, listen_fd, signal_fd, err);
+        while (rc == 0 && follow_signal(dispatcher, signal_fd));
         blx_log_info("stopping");
     }
     blx_metrics_stop(metrics);
-    stop_threads(dispatcher, &scheduler, &pruner, control, events);
+    stop_threads(dispatcher, &scheduler, prunes ? &pruner : NULL, control, events);
     return rc;
 }
 
 static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
-                                   const struct blx_config *config, int listen_fd, int stop_fd,
+                                   const struct blx_config *config, int listen_fd, int signal_fd,
                                    struct blx_error *err)
 {
     int rc = blx_registry_init(&dispatcher->registry, BLX_DISPATCHER_MAX_PENDING);
@@ -168,7 +203,7 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     blx_roster_init(&dispatcher->roster);
     rc = blx_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
-        rc = serve(dispatcher, config, listen_fd, stop_fd, err);
+        rc = serve(dispatcher, config, listen_fd, signal_fd, err);
         blx_threads_done(&dispatcher->sessions);
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
@@ -178,7 +213,8 @@ static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
     return rc;
 }
 
-int blx_daemon_run(const struct blx_config *config, int stop_fd, struct blx_error *err)
+int blx_daemon_run(const struct blx_config *config, struct blx_policies *policies, int signal_fd,
+                   struct blx_error *err)
 {
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
@@ -192,14 +228,19 @@ int blx_daemon_run(const struct blx_config *config, int stop_fd, struct blx_erro
     if (fd < 0)
         return fd;
     BLX_CLEANUP_FD int listen_fd = fd;
+    struct blx_policy_book book;
     struct blx_dispatcher dispatcher = {
         .store = &store,
         .tls = tls,
         .data_dir = config->data_dir,
         .own_pki = config->tls.ca == NULL,
-        .sync_freq_ms = config->sync_freq_ms,
+        .policy_dir = config->policy_dir,
+        .book = &book,
         .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
         .refusals = BLX_RATE_INIT,
     };
-    return serve_with_shared_state(&dispatcher, config, listen_fd, stop_fd, err);
+    blx_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
+    rc = serve_with_shared_state(&dispatcher, config, listen_fd, signal_fd, err);
+    blx_policy_book_done(&book);
+    return rc;
 }

@@ -13,6 +13,12 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "config/policy.h"
 
-/* Runs until `stop_fd` is readable. All signals that should arrive there are blocked. */
-int blx_daemon_run(const struct blx_config *config, int stop_fd, struct blx_error *err);
+/*
+ * Runs until another signal than SIGHUP arrives at `signal_fd`, a signalfd; its signals are
+ * blocked. SIGHUP has the policies read again; where one is wrong the old ones stay. `policies`,
+ * those to begin with, are taken over.
+ */
+int blx_daemon_run(const struct blx_config *config, struct blx_policies *policies, int signal_fd,
+                   struct blx_error *err);

@@ -2,8 +2,9 @@
  * What the threads of the dispatcher share: one accept loop (server.h), one thread per connection
  * (session.h), the scheduler (scheduler.h), and the control socket with a thread per client
  * (control.h). Everything here but the registry and the roster is made before the threads start and
- * only read afterwards; the registry (registry.h: who is connected) and the roster (roster.h: what
- * is known of every agent) are the changing state, each with its own lock.
+ * only read afterwards; the registry (registry.h: who is connected), the roster (roster.h: what is
+ * known of every agent) and the book of policies (policy_book.h) are the changing state, each with
+ * its own lock.
  *
  * Owner: main().
  */
@@ -35,13 +36,16 @@ enum {
     BLX_DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
 };
 
+struct blx_policy_book;
+
 struct blx_dispatcher {
     const struct blx_store *store;
     struct blx_tls_context *tls;
     const char *data_dir; /* with pki/ below it */
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
-    uint64_t sync_freq_ms;
+    const char *policy_dir;
     uint64_t heartbeat_ms;
+    struct blx_policy_book *book;
     struct blx_registry registry;
     struct blx_roster roster;
     struct blx_threads sessions;

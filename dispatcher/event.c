@@ -90,7 +90,8 @@ static void describe(const struct blx_control_agent *agent, uint64_t now_realtim
                  why[0] != '\0' ? ": " : "", why);
 }
 
-/* A first sync is no news, neither when it begins nor when an agent that was lost begins it. */
+/* A first sync is no news, neither when it begins nor when an agent that was lost begins it; nor is
+ * a pause, as somebody has asked for it. */
 static int look_at_protection(struct blx_event_memory *memory,
                               const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                               struct blx_event_list *list)
@@ -104,7 +105,7 @@ static int look_at_protection(struct blx_event_memory *memory,
     };
     char text[BLX_TEXT_BYTES];
     enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
-    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC)
+    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED)
         return 0;
     describe(agent, now_realtime_ns, text);
     int rc = add(list, kinds[now], agent->agent_id, text);

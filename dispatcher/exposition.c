@@ -38,6 +38,12 @@ static double is_protected(const struct blx_control_agent *agent, uint64_t now_r
     return blx_protection_judge(agent, now_realtime_ns) == BLX_PROTECTED;
 }
 
+static double is_paused(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    (void)now_realtime_ns;
+    return agent->paused_since != 0;
+}
+
 static double sync_period(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     (void)now_realtime_ns;
@@ -87,6 +93,7 @@ static const struct agent_metric agent_metrics[] = {
     {"blxrep_agent_protected", gauge,
      "Whether it is connected and its last checkpoint neither late nor inconsistent nor damaged.",
      .value = is_protected},
+    {"blxrep_agent_paused", gauge, "Whether somebody has paused it.", .value = is_paused},
     {"blxrep_agent_sync_period_seconds", gauge, "How often a checkpoint is due.",
      .value = sync_period},
     {"blxrep_agent_last_checkpoint_timestamp_seconds", gauge,

@@ -17,14 +17,15 @@ static int fail(enum blx_exit code, const struct blx_error *err)
     return code;
 }
 
-/* SIGTERM and SIGINT arrive in the accept loop's poll(); a peer that hangs up is an errno, no
- * signal. */
+/* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(); a peer that hangs up is an errno,
+ * no signal. */
 static int block_signals(struct blx_error *err)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
         return blx_error_errno(err, -errno, "blocking signals");
@@ -51,6 +52,7 @@ static void prepare_process(void)
 int main(int argc, char **argv)
 {
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
+    BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
     enum blx_config_result result = BLX_CONFIG_RUN;
     struct blx_error err = {0};
 
@@ -66,7 +68,8 @@ int main(int argc, char **argv)
         printf("blxrep-dispatcher %s\n", BLX_VERSION);
         return BLX_EXIT_OK;
     }
-    if (blx_config_require(BLX_COMMAND_DISPATCHER, &config, &err) < 0)
+    if (blx_config_require(BLX_COMMAND_DISPATCHER, &config, &err) < 0 ||
+        blx_policies_read(config.policy_dir, &policies, &err) < 0)
         return fail(BLX_EXIT_USAGE, &err);
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
@@ -76,5 +79,6 @@ int main(int argc, char **argv)
     if (signals < 0)
         return fail(BLX_EXIT_FAILED, &err);
     BLX_CLEANUP_FD int signal_fd = signals;
-    return blx_daemon_run(&config, signal_fd, &err) < 0 ? fail(BLX_EXIT_FAILED, &err) : BLX_EXIT_OK;
+    return blx_daemon_run(&config, &policies, signal_fd, &err) < 0 ? fail(BLX_EXIT_FAILED, &err)
+                                                                   : BLX_EXIT_OK;
 }

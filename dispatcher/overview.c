@@ -7,6 +7,8 @@
 
 #include "base/units.h"
 #include "base/version.h"
+#include "dispatcher/policy_book.h"
+#include "store/pause.h"
 
 static void describe_dispatcher(const struct blx_dispatcher *dispatcher,
                                 struct blx_control_dispatcher *out)
@@ -27,7 +29,14 @@ static int describe_agent(struct blx_dispatcher *dispatcher, const char *agent_i
     int rc = blx_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
     if (rc < 0)
         return rc;
-    agent->sync_freq_ms = dispatcher->sync_freq_ms;
+    struct blx_policy_verdict verdict;
+    blx_policy_book_look(dispatcher->book, agent_id, &verdict);
+    agent->sync_freq_ms = verdict.sync_freq_ms;
+    struct blx_error why = {0};
+    /* Like a checkpoint that cannot be read, it costs the others nothing. */
+    if (blx_pause_look(dispatcher->store, agent_id, &agent->paused_since, &why) < 0)
+        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+                 (int)sizeof(agent->status.reason) - 1, why.message);
     blx_registry_describe(&dispatcher->registry, agent_id, agent);
     return 0;
 }

@@ -62,9 +62,13 @@ static void log_outcome(const char *agent_id, int rc, const struct blx_prune_rep
 static int prune(struct blx_pruner *pruner, const char *agent_id)
 {
     BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
+    struct blx_policy_verdict verdict;
     struct blx_prune_report report = {0};
     struct blx_error err = {0};
-    int rc = blx_retention_plan_make(pruner->store, agent_id, &pruner->retention, &plan, &err);
+    blx_policy_book_look(pruner->book, agent_id, &verdict);
+    if (blx_retention_is_none(&verdict.retention))
+        return 0;
+    int rc = blx_retention_plan_make(pruner->store, agent_id, &verdict.retention, &plan, &err);
     if (rc == 0) {
         struct blx_prune_request request = {
             .checkpoints = plan.doomed, .count = plan.doomed_count, .stop = &pruner->stop};
@@ -111,29 +115,21 @@ static void pruner_main(void *arg)
 }
 
 int blx_pruner_start(struct blx_pruner *pruner, struct blx_registry *registry,
-                     const struct blx_store *store, const struct blx_retention *retention,
+                     const struct blx_store *store, struct blx_policy_book *book,
                      struct blx_error *err)
 {
-    *pruner = (struct blx_pruner){.registry = registry, .store = store, .retention = *retention};
-    if (blx_retention_is_none(retention))
-        return 0;
+    *pruner = (struct blx_pruner){.registry = registry, .store = store, .book = book};
     int rc = blx_threads_init(&pruner->threads, 1);
-    if (rc < 0) {
-        blx_error_errno(err, rc, "making the pruner's thread");
-    } else {
-        rc = blx_threads_start(&pruner->threads, pruner_main, pruner, err);
-        if (rc < 0)
-            blx_threads_done(&pruner->threads);
-    }
     if (rc < 0)
-        pruner->retention = (struct blx_retention){0}; /* nothing is to be stopped */
+        return blx_error_errno(err, rc, "making the pruner's thread");
+    rc = blx_threads_start(&pruner->threads, pruner_main, pruner, err);
+    if (rc < 0)
+        blx_threads_done(&pruner->threads);
     return rc;
 }
 
 int blx_pruner_stop(struct blx_pruner *pruner, uint64_t deadline_ns)
 {
-    if (blx_retention_is_none(&pruner->retention))
-        return 0;
     atomic_store(&pruner->stop, true);
     int rc = blx_threads_wait(&pruner->threads, deadline_ns);
     if (rc == 0)

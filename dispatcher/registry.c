@@ -277,12 +277,15 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     atomic_store(&entry->has_orders, false);
     if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
         ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
-    *orders = (struct blx_registry_orders){
-        .ending = entry->ending, .rescan = entry->ready && entry->rescan, .ping = entry->ping};
+    *orders = (struct blx_registry_orders){.ending = entry->ending,
+                                           .rescan = entry->ready && entry->rescan,
+                                           .policy = entry->policy,
+                                           .ping = entry->ping};
     entry->ping = false;
+    entry->policy = false;
     if (orders->rescan)
         entry->rescan = false;
-    if (entry->ready && entry->queued_request != 0 && entry->sent_request == 0) {
+    if (entry->ready && !entry->paused && entry->queued_request != 0 && entry->sent_request == 0) {
         orders->request = entry->queued_request;
         entry->sent_request = entry->queued_request;
         entry->queued_request = 0;
@@ -323,6 +326,36 @@ void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry 
     entry->last_checkpoint = timestamp;
     entry->last_consistency = consistency;
     entry->last_unreadable_bytes = unreadable_bytes;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_policy(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         uint64_t sync_freq_ms, bool paused)
+{
+    pthread_mutex_lock(&registry->lock);
+    if (entry->beat.period_ns != sync_freq_ms * 1000000) {
+        entry->beat.period_ns = sync_freq_ms * 1000000;
+        entry->beat.due_ns = 0;
+    }
+    entry->paused = paused;
+    if (paused) {
+        entry->queued_request = 0;
+        entry->beat.due_ns = 0;
+        fail_waiters(entry, "the agent was paused");
+    }
+    pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void blx_registry_policy_changed(struct blx_registry *registry, const char *agent_id)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+        if (!entry->live || (agent_id != NULL && strcmp(entry->agent_id, agent_id) != 0))
+            continue;
+        entry->policy = true;
+        give_orders(entry);
+    }
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -400,6 +433,10 @@ int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
     struct blx_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);
     int rc = find_asked(registry, agent_id, &entry, err);
+    if (rc == 0 && entry->paused)
+        rc = blx_error_set(err, -EBUSY,
+                           "the agent '%s' is paused: `blxrep dispatcher resume --agent=%s` first",
+                           agent_id, agent_id);
     if (rc == 0) {
         waiter->request = blx_registry_queue_request(registry, entry, blx_clock_ns());
         waiter->entry = entry;

@@ -45,10 +45,11 @@ enum blx_registry_ending {
     BLX_ENDING_REVOKED,    /* the agent's certificate is not good any more */
 };
 
-/* When the scheduler asks this agent next: the scheduler's own fields. */
+/* When the scheduler asks this agent next: the scheduler's own fields, but the first. */
 struct blx_registry_beat {
-    uint64_t due_ns; /* 0: not worked out yet */
-    bool skipping;   /* a beat was skipped since the last request ended */
+    uint64_t period_ns; /* the agent's sync-freq, from its session; 0: not known yet */
+    uint64_t due_ns;    /* 0: not worked out yet */
+    bool skipping;      /* a beat was skipped since the last request ended */
 };
 
 /* What the pruner has done for this agent: its own fields. */
@@ -80,6 +81,8 @@ struct blx_registry_entry {
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
     bool rescan;    /* was asked for, and the agent has not been told */
+    bool policy;    /* its policy or its pause may have changed, and it has not been told */
+    bool paused;    /* nothing is asked of it */
     bool ping;      /* somebody wants to know whether the agent lives */
     enum blx_registry_ending ending;
     struct blx_status status;
@@ -153,6 +156,7 @@ struct blx_registry_orders {
     enum blx_registry_ending ending;
     uint64_t request; /* to be sent now; 0: none */
     bool rescan;      /* the agent is to be told to compare everything */
+    bool policy;      /* it is to be told what holds for it */
     bool ping;        /* it is to be asked for a sign of life */
 };
 
@@ -174,6 +178,13 @@ void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry 
                        blx_timestamp timestamp, enum blx_consistency consistency,
                        uint64_t unreadable_bytes);
 
+/*
+ * The session: what holds for its agent from now on. `paused`: no request is handed out any more,
+ * and those who wait for one fail.
+ */
+void blx_registry_policy(struct blx_registry *registry, struct blx_registry_entry *entry,
+                         uint64_t sync_freq_ms, bool paused);
+
 /* The session: whether `request` is the one in the agent's hands; since when goes to `asked_ns`. */
 bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,
                           uint64_t request, uint64_t *asked_ns);
@@ -187,11 +198,14 @@ void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entr
 
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
- * -ENOTCONN: no session. After 0 the caller must call blx_registry_unask() before the waiter's
- * memory goes, whether it is finished or not.
+ * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call blx_registry_unask()
+ * before the waiter's memory goes, whether it is finished or not.
  */
 int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                      struct blx_registry_waiter *waiter, struct blx_error *err);
+
+/* Has the session of `agent_id` look at its policy and its pause again; NULL: every session. */
+void blx_registry_policy_changed(struct blx_registry *registry, const char *agent_id);
 
 /* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
  * session will look by itself; -ESHUTDOWN. */

@@ -28,8 +28,9 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /* Moves the beat of a busy agent on. True where this is the first one of a row, which is worth
  * telling. */
-static bool skip_beat(struct blx_registry_entry *entry, uint64_t period_ns, uint64_t now_ns)
+static bool skip_beat(struct blx_registry_entry *entry, uint64_t now_ns)
 {
+    uint64_t period_ns = entry->beat.period_ns;
     entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
     if (entry->beat.skipping || now_ns - entry->asked_ns < period_ns / 2)
         return false;
@@ -46,9 +47,10 @@ static void describe(struct blx_scheduler_step *step, enum blx_scheduler_action 
     step->full_pass = entry->full_pass;
 }
 
-static void work_out_beat(struct blx_registry_entry *entry, uint64_t period_ns, uint64_t now_ns,
+static void work_out_beat(struct blx_registry_entry *entry, uint64_t now_ns,
                           uint64_t now_realtime_ns)
 {
+    uint64_t period_ns = entry->beat.period_ns;
     if (entry->beat.due_ns != 0)
         return;
     bool overdue = blx_beat_overdue(entry->last_checkpoint, period_ns, now_realtime_ns);
@@ -61,16 +63,22 @@ static bool is_longer_due(const struct blx_registry_entry *entry,
     return than == NULL || entry->beat.due_ns < than->beat.due_ns;
 }
 
-static void ask(struct blx_registry *registry, struct blx_registry_entry *entry, uint64_t period_ns,
-                uint64_t now_ns, struct blx_scheduler_step *step)
+static void ask(struct blx_registry *registry, struct blx_registry_entry *entry, uint64_t now_ns,
+                struct blx_scheduler_step *step)
 {
     blx_registry_queue_request(registry, entry, now_ns);
-    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, entry->beat.period_ns, now_ns);
     describe(step, BLX_SCHEDULER_ASKED, entry, now_ns);
 }
 
-void blx_scheduler_decide(struct blx_registry *registry, uint64_t period_ns, uint64_t now_ns,
-                          uint64_t now_realtime_ns, struct blx_scheduler_step *step)
+static bool may_be_asked(const struct blx_registry_entry *entry)
+{
+    return entry->live && entry->ready && !entry->paused && entry->beat.period_ns != 0 &&
+           entry->ending == BLX_ENDING_NONE;
+}
+
+void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64_t now_realtime_ns,
+                          struct blx_scheduler_step *step)
 {
     struct blx_registry_entry *longest_due[2] = {NULL, NULL}; /* without and with a full pass */
     uint64_t slot_free_ns = UINT64_MAX;
@@ -78,14 +86,14 @@ void blx_scheduler_decide(struct blx_registry *registry, uint64_t period_ns, uin
 
     *step = (struct blx_scheduler_step){.action = BLX_SCHEDULER_WAIT, .wake_ns = UINT64_MAX};
     for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
-        if (!entry->live || !entry->ready || entry->ending != BLX_ENDING_NONE)
+        if (!may_be_asked(entry))
             continue;
-        work_out_beat(entry, period_ns, now_ns, now_realtime_ns);
+        work_out_beat(entry, now_ns, now_realtime_ns);
         if (holds_slot(entry, now_ns)) {
             outstanding++;
             slot_free_ns = smaller(slot_free_ns, entry->asked_ns + slot_ns);
         }
-        if (entry->beat.due_ns <= now_ns && is_busy(entry) && skip_beat(entry, period_ns, now_ns)) {
+        if (entry->beat.due_ns <= now_ns && is_busy(entry) && skip_beat(entry, now_ns)) {
             describe(step, BLX_SCHEDULER_SKIPPED, entry, now_ns);
             return;
         }
@@ -99,7 +107,7 @@ void blx_scheduler_decide(struct blx_registry *registry, uint64_t period_ns, uin
     if (chosen == NULL && outstanding < BLX_SCHEDULER_OUTSTANDING)
         chosen = longest_due[0];
     if (chosen != NULL)
-        ask(registry, chosen, period_ns, now_ns, step);
+        ask(registry, chosen, now_ns, step);
     else if (longest_due[0] != NULL)
         step->wake_ns = smaller(step->wake_ns, slot_free_ns);
 }
@@ -128,8 +136,7 @@ static void *scheduler_main(void *arg)
     while (!registry->stopping) {
         uint64_t now_ns = blx_clock_ns();
         blx_watchdog_turn(scheduler->watchdog, scheduler->hand);
-        blx_scheduler_decide(registry, scheduler->period_ns, now_ns, blx_clock_realtime_ns(),
-                             &step);
+        blx_scheduler_decide(registry, now_ns, blx_clock_realtime_ns(), &step);
         if (step.action == BLX_SCHEDULER_WAIT) {
             uint64_t latest_ns = turn_ns == UINT64_MAX ? UINT64_MAX : now_ns + turn_ns;
             blx_cond_wait_until(&registry->changed, &registry->lock,
@@ -145,13 +152,9 @@ static void *scheduler_main(void *arg)
 }
 
 int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        uint64_t sync_freq_ms, struct blx_watchdog *watchdog, unsigned hand,
-                        struct blx_error *err)
+                        struct blx_watchdog *watchdog, unsigned hand, struct blx_error *err)
 {
-    *scheduler = (struct blx_scheduler){.registry = registry,
-                                        .period_ns = sync_freq_ms * 1000000,
-                                        .watchdog = watchdog,
-                                        .hand = hand};
+    *scheduler = (struct blx_scheduler){.registry = registry, .watchdog = watchdog, .hand = hand};
     int rc = blx_thread_create(&scheduler->thread, scheduler_main, scheduler);
     return rc < 0 ? blx_error_errno(err, rc, "starting the scheduler's thread") : 0;
 }

@@ -1,7 +1,8 @@
 /*
- * sync-freq: asks every agent for a checkpoint once in each period, at its beat (beat.h), with at
- * most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the others wait their turn,
- * longest overdue first. An agent still busy with its last request skips the beat.
+ * sync-freq: asks every agent that is not paused for a checkpoint once in each of its periods, at
+ * its beat (beat.h), with at most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the
+ * others wait their turn, longest overdue first. An agent still busy with its last request skips
+ * the beat.
  *
  * A request stops to count against that limit while its agent sends a full pass (which may take
  * days, and sends its data with or without a request) and after BLX_SCHEDULER_SLOT_MS, so that slow
@@ -24,16 +25,14 @@ enum { BLX_SCHEDULER_OUTSTANDING = 8, BLX_SCHEDULER_SLOT_MS = 5 * 60 * 1000 };
 
 struct blx_scheduler {
     struct blx_registry *registry;
-    uint64_t period_ns;
     struct blx_watchdog *watchdog; /* borrowed */
     unsigned hand;                 /* the scheduler's hand on it */
     pthread_t thread;
 };
 
-/* `sync_freq_ms` is not 0. Each look at the registry turns `hand` of `watchdog`. */
+/* Each look at the registry turns `hand` of `watchdog`. */
 int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        uint64_t sync_freq_ms, struct blx_watchdog *watchdog, unsigned hand,
-                        struct blx_error *err);
+                        struct blx_watchdog *watchdog, unsigned hand, struct blx_error *err);
 
 /* Joins the thread; blx_registry_stop() must have been called. */
 void blx_scheduler_stop(struct blx_scheduler *scheduler);
@@ -56,5 +55,5 @@ struct blx_scheduler_step {
  * One decision, with the registry's lock held: everything that the thread does but wait and log. To
  * be repeated until it says WAIT.
  */
-void blx_scheduler_decide(struct blx_registry *registry, uint64_t period_ns, uint64_t now_ns,
-                          uint64_t now_realtime_ns, struct blx_scheduler_step *step);
+void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64_t now_realtime_ns,
+                          struct blx_scheduler_step *step);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/policy_book.h"
 #include "dispatcher/session_private.h"
 #include "tls/pki.h"
 
@@ -84,8 +85,10 @@ static int greet(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
+    uint64_t known = BLX_FEATURE_POLICY;
     if (session->dispatcher->own_pki)
-        session->features = message.hello.features & BLX_FEATURE_RENEWAL;
+        known |= BLX_FEATURE_RENEWAL;
+    session->features = message.hello.features & known;
     session->entry.volume_count = message.hello.volume_count;
     session->entry.instance = message.hello.instance;
     session->volumes = calloc(session->volume_count, sizeof(*session->volumes));
@@ -116,6 +119,8 @@ static int enter(struct blx_session *session, struct blx_error *err)
     blx_timestamp last =
         blx_agent_writer_last_checkpoint(session->writer, &consistency, &unreadable_bytes);
     blx_registry_last(registry, &session->entry, last, consistency, unreadable_bytes);
+    struct blx_policy_verdict verdict;
+    blx_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
     const struct blx_message welcome = {
         .type = BLX_MESSAGE_WELCOME,
@@ -123,7 +128,7 @@ static int enter(struct blx_session *session, struct blx_error *err)
             {
                 .version = BLX_PROTOCOL_VERSION,
                 .features = session->features,
-                .sync_freq_ms = session->dispatcher->sync_freq_ms,
+                .sync_freq_ms = verdict.sync_freq_ms,
                 .heartbeat_ms = session->dispatcher->heartbeat_ms,
                 .window_bytes = BLX_DISPATCHER_WINDOW_BYTES,
                 .last_checkpoint = last,
@@ -132,7 +137,7 @@ static int enter(struct blx_session *session, struct blx_error *err)
     rc = blx_session_send(session, &welcome, err);
     session->last_received_ns = blx_clock_ns(); /* the take-over may have taken a while */
     session->welcomed = rc == 0;
-    return rc;
+    return rc == 0 ? blx_session_tell_policy(session, err) : rc;
 }
 
 static int converse(struct blx_session *session, struct blx_error *err)

@@ -88,7 +88,9 @@ static int follow_orders(struct blx_session *session, struct blx_error *err)
         session->ending = orders.ending;
         return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
     }
-    int rc = orders.rescan ? blx_session_order_rescan(session, err) : 0;
+    int rc = orders.policy ? blx_session_tell_policy(session, err) : 0;
+    if (rc == 0 && orders.rescan)
+        rc = blx_session_order_rescan(session, err);
     if (rc == 0 && orders.ping)
         rc = blx_session_send(session, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
     if (rc < 0)

@@ -6,6 +6,7 @@
  *                           arrived
  *     session_volumes.c     volumes, frames, checkpoints
  *     session_digest.c      the digests of a rescan
+ *     session_policy.c      what holds for the agent
  *     session_join.c        joining, and renewal of certificates
  *
  * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
@@ -80,6 +81,12 @@ int blx_session_protest(struct blx_error *err, const char *format, ...)
 
 /* Tells the agent of the order to rescan, if one stands. */
 int blx_session_order_rescan(struct blx_session *session, struct blx_error *err);
+
+/*
+ * Looks up what holds for the agent, its pause included: the registry gets it, and the agent where
+ * it can be told. -ENOTSUP where it is paused and cannot.
+ */
+int blx_session_tell_policy(struct blx_session *session, struct blx_error *err);
 
 /* Sends; a failure means that the connection is lost. */
 int blx_session_send(struct blx_session *session, const struct blx_message *message,

@@ -14,6 +14,10 @@ static int receive_volume(struct blx_session *session, uint32_t index, struct bl
     int rc = blx_session_receive(session, UINT64_MAX, &message, err);
     if (rc < 0)
         return rc;
+    if (message.type == BLX_MESSAGE_GOODBYE) {
+        session->lost = true; /* it has learned its policy, and comes again with other volumes */
+        return blx_error_set(err, -ECANCELED, "the agent said goodbye");
+    }
     if (message.type != BLX_MESSAGE_VOLUME)
         return blx_session_protest(err, "expected VOLUME number %" PRIu32 ", got %s", index,
                                    blx_message_name(message.type));

@@ -2,21 +2,23 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --metrics-listen --on-event --credentials \
+    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --sync-freq --listen --metrics-listen --on-event \
+        --policy-dir --credentials \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
-    agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
+    agent) echo --config --id --dispatcher-addr --device --exclude --credentials --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --hook-timeout --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --policy-dir --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
-    checkpoint | rescan | revoke) echo --config --agent --data-dir --help --version ;;
+    checkpoint | rescan | revoke | pause | resume) echo --config --agent --data-dir --help --version ;;
+    policy) echo --config --agent --policy-dir --json --help --version ;;
     status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
-        --keep-yearly --dry-run --json --help --version ;;
+        --keep-yearly --policy-dir --dry-run --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
@@ -25,7 +27,7 @@ _blxrep_value() {
     local option=$1 word=$2
     case $option in
     --config | --credentials | --device | --output) compgen -f -- "$word" ;;
-    --data-dir | --run-dir) compgen -d -- "$word" ;;
+    --data-dir | --run-dir | --policy-dir) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
@@ -42,7 +44,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint rescan revoke status verify prune pin unpin"
+    local commands="start enroll show restore checkpoint rescan revoke status verify prune pin unpin policy pause resume"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

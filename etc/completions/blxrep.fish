@@ -1,7 +1,7 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin join
-set -l of_dispatcher start enroll show restore checkpoint rescan revoke status verify prune pin unpin
+set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join
+set -l of_dispatcher start enroll show restore checkpoint rescan revoke status verify prune pin unpin pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -26,6 +26,7 @@ __blxrep_option "" start -l mode -x -a "agent dispatcher" -d "Which daemon to st
 __blxrep_option blxrep-agent start -l id -x -d "This agent's ID"
 __blxrep_option blxrep-agent "start enroll join" -l dispatcher-addr -x -d "Where the dispatcher listens"
 __blxrep_option blxrep-agent "start restore join" -l device -r -F -d "A block device"
+__blxrep_option blxrep-agent start -l exclude -x -d "Leave out devices of this name or path"
 __blxrep_option blxrep-agent "start join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
 __blxrep_option blxrep-agent start -l compression -x -a "auto zstd zlib none" -d "How blocks are packed"
@@ -43,7 +44,8 @@ __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between chec
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
 __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "Where to serve metrics"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command when somebody is needed"
-__blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin" -l agent -x -d "The agent"
+__blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
+__blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin policy pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
@@ -60,7 +62,7 @@ __blxrep_option "" prune -l keep-weekly -x -d "Keep the newest one of each of th
 __blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of the last N months"
 __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
 __blxrep_option "" prune -l dry-run -f -d "Remove nothing, print what would be"
-__blxrep_option "" "show status verify prune" -l json -f -d "Print JSON"
+__blxrep_option "" "show status verify prune policy" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Draw it again and again"
 __blxrep_option "" status -l check -f -d "Exit with 1 unless all is protected"
 

@@ -11,12 +11,13 @@ void blx_config_done(struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++)
         blx_option_clear_list(blx_option_at(i), config);
-    char *texts[] = {
-        config->config_path, config->id,          config->dispatcher_addr, config->data_dir,
-        config->listen,      config->credentials, config->run_dir,         config->pre_freeze,
-        config->post_thaw,   config->tls.ca,      config->tls.cert,        config->tls.key,
-        config->agent,       config->checkpoint,  config->output,          config->start,
-        config->end,         config->token,       config->metrics_listen,  config->on_event};
+    char *texts[] = {config->config_path,    config->id,         config->dispatcher_addr,
+                     config->data_dir,       config->listen,     config->credentials,
+                     config->run_dir,        config->pre_freeze, config->post_thaw,
+                     config->tls.ca,         config->tls.cert,   config->tls.key,
+                     config->agent,          config->checkpoint, config->output,
+                     config->start,          config->end,        config->token,
+                     config->metrics_listen, config->on_event,   config->policy_dir};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -116,27 +117,18 @@ static int check_freeze(const struct blx_config *config, struct blx_error *err)
                          blx_duration_format(config->freeze_limit_ms, limit));
 }
 
-static int check_retention(const struct blx_config *config, struct blx_error *err)
-{
-    if (!blx_retention_is_none(&config->keep) || !blx_retention_is_none(&config->retention))
-        return 0;
-    return blx_error_set(err, -EINVAL,
-                         "no rule says what to keep, so that nothing is removed: give --keep-last, "
-                         "--keep-hourly, --keep-daily, --keep-weekly, --keep-monthly or "
-                         "--keep-yearly with a number above 0, or write  retention: "
-                         "{ keep-last: 10 }  into the configuration file");
-}
-
 int blx_config_require(enum blx_command command, const struct blx_config *config,
                        struct blx_error *err)
 {
     enum {
         AGENT = BLX_COMMAND_AGENT,
         PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
+        PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
-                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN,
+                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
+                    BLX_COMMAND_POLICY | PAUSE,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
-                BLX_COMMAND_PRUNE | ONE_AGENT,
+                BLX_COMMAND_PRUNE | (ONE_AGENT & ~BLX_COMMAND_POLICY),
     };
     const struct {
         const char *name;
@@ -157,7 +149,5 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
             return missing(wanted[i].name, command, config, err);
     }
-    if (command == BLX_COMMAND_PRUNE)
-        return check_retention(config, err);
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
 }

@@ -21,6 +21,7 @@
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
 #define BLX_DEFAULT_CREDENTIALS_PATH "/etc/blxrep/agent.pem"
 #define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
+#define BLX_DEFAULT_POLICY_DIR       "/etc/blxrep/policies"
 
 enum blx_mode {
     BLX_MODE_NONE = 0,
@@ -40,6 +41,8 @@ struct blx_config {
     char *dispatcher_addr;
     char **devices; /* owned, device_count of them */
     size_t device_count;
+    char **excludes; /* owned, exclude_count of them: patterns of devices that are left out */
+    size_t exclude_count;
     char *data_dir;
     char *listen; /* ":8080" by default */
     char *credentials;
@@ -61,6 +64,7 @@ struct blx_config {
     bool verbose;              /* debug lines in the log */
     char *metrics_listen;      /* NULL: no metrics */
     char *on_event;            /* command, run by /bin/sh -c; NULL: none */
+    char *policy_dir;
 
     /* For `blxrep` only. */
     char *agent;
@@ -101,6 +105,9 @@ enum blx_command {
     BLX_COMMAND_UNPIN = 1 << 12,
     BLX_COMMAND_JOIN = 1 << 13,
     BLX_COMMAND_REVOKE = 1 << 14,
+    BLX_COMMAND_POLICY = 1 << 15,
+    BLX_COMMAND_PAUSE = 1 << 16,
+    BLX_COMMAND_RESUME = 1 << 17,
 };
 
 enum blx_config_result {

@@ -1,148 +1,9 @@
 #include <errno.h>
-#include <libconfig.h>
 #include <string.h>
-/* gcc says it in one way, clang in the other. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CHECKS_LEAKS
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define CHECKS_LEAKS
-#endif
-#ifdef CHECKS_LEAKS
-#include <sanitizer/lsan_interface.h>
-#endif
 
-#include "base/cleanup.h"
-#include "base/io.h"
-#include "config/option.h"
-#include "config/source.h"
+#include "config/document.h"
 
-enum { FILE_LIMIT_BYTES = 1 << 20 };
-
-/* Where a setting stands, for messages. */
-struct place {
-    const char *path;
-    const char *group; /* "tls." or "" */
-    const config_setting_t *setting;
-};
-
-static const char *type_name(int type)
-{
-    switch (type) {
-    case CONFIG_TYPE_INT:
-    case CONFIG_TYPE_INT64:
-    case CONFIG_TYPE_FLOAT:
-        return "a number";
-    case CONFIG_TYPE_STRING:
-        return "a text";
-    case CONFIG_TYPE_BOOL:
-        return "true or false";
-    case CONFIG_TYPE_ARRAY:
-    case CONFIG_TYPE_LIST:
-        return "a list";
-    case CONFIG_TYPE_GROUP:
-        return "a group";
-    default:
-        return "something else";
-    }
-}
-
-static void prefix_place(const struct place *place, struct blx_error *err)
-{
-    blx_error_prefix(err, "'%s', line %u, key '%s%s'", place->path,
-                     config_setting_source_line(place->setting), place->group,
-                     config_setting_name(place->setting));
-}
-
-/* `value` is the setting, or an entry of its list. */
-static int wrong_type(const struct place *place, const config_setting_t *value, const char *wanted,
-                      const char *example, struct blx_error *err)
-{
-    const char *name = config_setting_name(place->setting);
-    int rc = blx_error_set(err, -EINVAL, "%s where %s is wanted; write %s: %s",
-                           type_name(config_setting_type(value)), wanted, name, example);
-    prefix_place(place, err);
-    return rc;
-}
-
-/* The value of `setting` as the text that a flag would have; NULL where its type does not fit. */
-static const char *value_text(const struct blx_option *option, const config_setting_t *setting,
-                              char buffer[64])
-{
-    int type = config_setting_type(setting);
-    bool amount = option->kind == BLX_OPTION_DURATION || option->kind == BLX_OPTION_SIZE ||
-                  option->kind == BLX_OPTION_COUNT || option->kind == BLX_OPTION_BANDWIDTH;
-    if (option->kind == BLX_OPTION_BOOL)
-        return type != CONFIG_TYPE_BOOL ? NULL : config_setting_get_bool(setting) ? "yes" : "no";
-    if (type == CONFIG_TYPE_STRING)
-        return config_setting_get_string(setting);
-    if (!amount)
-        return NULL;
-    if (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64)
-        snprintf(buffer, 64, "%lld", config_setting_get_int64(setting));
-    else if (type == CONFIG_TYPE_FLOAT)
-        snprintf(buffer, 64, "%.9g", config_setting_get_float(setting));
-    else
-        return NULL;
-    return buffer;
-}
-
-static const char *wanted_type(const struct blx_option *option)
-{
-    switch (option->kind) {
-    case BLX_OPTION_BOOL:
-        return "true or false";
-    case BLX_OPTION_DURATION:
-    case BLX_OPTION_SIZE:
-    case BLX_OPTION_BANDWIDTH:
-        return "a number, or a text with a unit,";
-    case BLX_OPTION_COUNT:
-        return "a whole number";
-    case BLX_OPTION_LIST:
-        return "a text or a list of texts";
-    default:
-        return "a text in double quotes";
-    }
-}
-
-static int apply_scalar(const struct place *place, const struct blx_option *option,
-                        const config_setting_t *value, struct blx_config *config,
-                        struct blx_error *err)
-{
-    char buffer[64];
-    const char *text = value_text(option, value, buffer);
-    if (text == NULL)
-        return wrong_type(place, value, wanted_type(option), option->example, err);
-    struct blx_error cause = {0};
-    int rc = blx_option_set(option, text, config, &cause);
-    if (rc < 0) {
-        prefix_place(place, &cause);
-        blx_error_set(err, rc, "%s", cause.message);
-    }
-    return rc;
-}
-
-static int apply_list(const struct place *place, const struct blx_option *option,
-                      struct blx_config *config, struct blx_error *err)
-{
-    int count = config_setting_length(place->setting);
-    if (count == 0) {
-        int rc = blx_error_set(err, -EINVAL, "an empty list; write %s: %s", option->info.name,
-                               option->example);
-        prefix_place(place, err);
-        return rc;
-    }
-    for (int i = 0; i < count; i++) {
-        const config_setting_t *entry = config_setting_get_elem(place->setting, (unsigned)i);
-        int rc = apply_scalar(place, option, entry, config, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int unknown_key(const struct place *place, struct blx_error *err)
+static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
     const char *nearest = blx_option_nearest(name, 0, true);
@@ -156,11 +17,11 @@ static int unknown_key(const struct place *place, struct blx_error *err)
     else
         rc = blx_error_set(err, -EINVAL,
                            "unknown key; remove the line, or see blxrep-config(5) for the keys");
-    prefix_place(place, err);
+    blx_place_prefix(place, err);
     return rc;
 }
 
-static int apply_tls_key(const struct place *place, struct blx_config_tls *tls,
+static int apply_tls_key(const struct blx_place *place, struct blx_config_tls *tls,
                          struct blx_error *err)
 {
     static const char example[] = "\"/etc/blxrep/site.pem\"";
@@ -173,26 +34,27 @@ static int apply_tls_key(const struct place *place, struct blx_config_tls *tls,
     if (field == NULL)
         rc = blx_error_set(err, -EINVAL, "unknown key; 'tls' has ca, cert and key");
     else if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
-        return wrong_type(place, place->setting, "a text in double quotes", example, err);
+        return blx_place_wrong_type(place, place->setting, "a text in double quotes", example, err);
     else if (config_setting_get_string(place->setting)[0] == '\0')
         rc = blx_error_set(err, -EINVAL, "the value is empty; write %s: %s", name, example);
     else if ((*field = strdup(config_setting_get_string(place->setting))) == NULL)
         rc = blx_error_errno(err, -ENOMEM, "cannot keep the file's name");
     if (rc < 0)
-        prefix_place(place, err);
+        blx_place_prefix(place, err);
     return rc;
 }
 
-static int apply_tls(const struct place *group, struct blx_config *config, struct blx_error *err)
+static int apply_tls(const struct blx_place *group, struct blx_config *config,
+                     struct blx_error *err)
 {
     static const char example[] = "{ ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\" }";
     struct blx_config_tls *tls = &config->tls;
     if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
-        return wrong_type(group, group->setting, "a group", example, err);
+        return blx_place_wrong_type(group, group->setting, "a group", example, err);
     for (int i = 0; i < config_setting_length(group->setting); i++) {
-        struct place place = {.path = group->path,
-                              .group = "tls.",
-                              .setting = config_setting_get_elem(group->setting, (unsigned)i)};
+        struct blx_place place = {.path = group->path,
+                                  .group = "tls.",
+                                  .setting = config_setting_get_elem(group->setting, (unsigned)i)};
         int rc = apply_tls_key(&place, tls, err);
         if (rc < 0)
             return rc;
@@ -204,142 +66,27 @@ static int apply_tls(const struct place *group, struct blx_config *config, struc
                            : tls->cert == NULL ? "cert"
                                                : "key",
                            example);
-    prefix_place(group, err);
+    blx_place_prefix(group, err);
     return rc;
 }
 
-/* The keys are the flags of `prune`; the values are the file's own. */
-static int apply_retention_key(const struct place *place, struct blx_config *config,
-                               struct blx_error *err)
+static int apply_setting(void *arg, const struct blx_place *place, struct blx_error *err)
 {
-    const char *name = config_setting_name(place->setting);
-    for (unsigned rule = 0; rule < BLX_KEEP_RULES; rule++) {
-        if (strcmp(name, blx_retention_name(rule)) != 0)
-            continue;
-        struct blx_option option = *blx_option_find(name, strlen(name));
-        option.offset = offsetof(struct blx_config, retention.keep) +
-                        rule * sizeof(config->retention.keep[0]);
-        return apply_scalar(place, &option, place->setting, config, err);
-    }
-    blx_error_set(err, -EINVAL,
-                  "unknown key; 'retention' has keep-last, keep-hourly, keep-daily, keep-weekly, "
-                  "keep-monthly and keep-yearly");
-    prefix_place(place, err);
-    return -EINVAL;
-}
-
-static int apply_retention(const struct place *group, struct blx_config *config,
-                           struct blx_error *err)
-{
-    if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
-        return wrong_type(group, group->setting, "a group", "{ keep-last: 10, keep-daily: 7 }",
-                          err);
-    for (int i = 0; i < config_setting_length(group->setting); i++) {
-        struct place place = {.path = group->path,
-                              .group = "retention.",
-                              .setting = config_setting_get_elem(group->setting, (unsigned)i)};
-        int rc = apply_retention_key(&place, config, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int apply_setting(const struct place *place, struct blx_config *config,
-                         struct blx_error *err)
-{
+    struct blx_config *config = arg;
     const char *name = config_setting_name(place->setting);
     if (strcmp(name, "tls") == 0)
         return apply_tls(place, config, err);
     if (strcmp(name, "retention") == 0)
-        return apply_retention(place, config, err);
+        return blx_place_retention(place, config, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (option == NULL || !option->info.in_file)
         return unknown_key(place, err);
-    int type = config_setting_type(place->setting);
-    if (option->kind == BLX_OPTION_LIST && (type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST))
-        return apply_list(place, option, config, err);
-    return apply_scalar(place, option, place->setting, config, err);
-}
-
-/* libconfig says where and what; where it looks like YAML, the hint says how to write it. */
-static int syntax_error(const char *path, const char *text, const config_t *parsed,
-                        struct blx_error *err)
-{
-    const char *cause = config_error_text(parsed);
-    unsigned line = config_error_line(parsed) > 0 ? (unsigned)config_error_line(parsed) : 1;
-    struct blx_source_hint hint;
-    int rc;
-    if (strcmp(cause, "duplicate setting name") == 0) {
-        rc = blx_error_set(err, -EINVAL,
-                           "%s; keep one line (a list is written [\"/dev/xvda\", \"/dev/xvdb\"])",
-                           cause);
-    } else if (!blx_source_explain(text, line, &hint)) {
-        rc = blx_error_set(err, -EINVAL,
-                           "%s; a line is written  key: \"text\"  or  key: 3, a list "
-                           "[\"a\", \"b\"], a group { key: \"text\" }",
-                           cause);
-    } else {
-        bool drop = hint.corrected[0] == '\0';
-        line = hint.line;
-        rc = blx_error_set(err, -EINVAL, "%s: %s; %s%s", cause, hint.cause,
-                           drop ? "remove the line" : "in flow style write  ", hint.corrected);
-    }
-    blx_source_prefix(path, text, line, err);
-    return rc;
-}
-
-/* libconfig 1.5 leaks the text that it stumbles over; a leak checker must not take that for ours.
- */
-static bool parse(config_t *parsed, const char *text)
-{
-#ifdef CHECKS_LEAKS
-    __lsan_disable();
-#endif
-    bool good = config_read_string(parsed, text) == CONFIG_TRUE;
-#ifdef CHECKS_LEAKS
-    __lsan_enable();
-#endif
-    return good;
-}
-
-static int apply_text(const char *path, const char *text, struct blx_config *config,
-                      struct blx_error *err)
-{
-    BLX_CLEANUP(config_destroy) config_t parsed;
-    config_init(&parsed);
-    if (!parse(&parsed, text))
-        return syntax_error(path, text, &parsed, err);
-    const config_setting_t *root = config_root_setting(&parsed);
-    for (int i = 0; i < config_setting_length(root); i++) {
-        struct place place = {
-            .path = path, .group = "", .setting = config_setting_get_elem(root, (unsigned)i)};
-        int rc = apply_setting(&place, config, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    return blx_place_option(place, option, config, err);
 }
 
 int blx_config_file_apply(const char *path, struct blx_config *config, unsigned *lines,
                           struct blx_error *err)
 {
-    static const char byte_order_mark[] = "\xef\xbb\xbf";
-    BLX_CLEANUP_FREE void *content = NULL;
-    size_t bytes;
-    struct blx_error cause = {0};
-    int rc = blx_file_read(path, FILE_LIMIT_BYTES, &content, &bytes, &cause);
-    if (rc < 0)
-        return blx_error_set(err, rc, "%s; give a readable file with --config=FILE", cause.message);
-    const char *text = content;
-    if (strncmp(text, byte_order_mark, 3) == 0) {
-        text += 3;
-        bytes -= 3;
-    }
-    rc = blx_source_check(path, text, bytes, err);
-    if (rc == 0)
-        rc = apply_text(path, text, config, err);
-    if (rc == 0)
-        *lines = blx_source_line_count(text);
-    return rc;
+    return blx_document_read(path, "; give a readable file with --config=FILE", apply_setting,
+                             config, lines, err);
 }

@@ -55,11 +55,12 @@ static int take_value(const struct blx_option *option, struct cursor *at, const 
 }
 
 static int apply_option(const struct blx_option *option, const char *value,
-                        struct blx_config *config, bool *list_begun, struct blx_error *err)
+                        struct blx_config *config, uint64_t *lists_begun, struct blx_error *err)
 {
-    if (option->kind == BLX_OPTION_LIST && !*list_begun) {
+    uint64_t bit = UINT64_C(1) << (option - blx_option_at(0)) % 64;
+    if (option->kind == BLX_OPTION_LIST && (*lists_begun & bit) == 0) {
         blx_option_clear_list(option, config);
-        *list_begun = true;
+        *lists_begun |= bit;
     }
     int rc = blx_option_set(option, value, config, err);
     if (rc < 0)
@@ -79,7 +80,7 @@ static bool is_question(const struct blx_option *option, enum blx_config_result 
     return true;
 }
 
-static int apply_word(struct cursor *at, struct blx_config *config, bool *list_begun,
+static int apply_word(struct cursor *at, struct blx_config *config, uint64_t *lists_begun,
                       enum blx_config_result *result, struct blx_error *err)
 {
     const char *word = at->flags->argv[at->next++];
@@ -103,17 +104,17 @@ static int apply_word(struct cursor *at, struct blx_config *config, bool *list_b
         return blx_error_set(err, -EINVAL, "'--%s' takes no value", option->info.name);
     }
     int rc = value != NULL ? 0 : take_value(option, at, &value, err);
-    return rc < 0 ? rc : apply_option(option, value, config, list_begun, err);
+    return rc < 0 ? rc : apply_option(option, value, config, lists_begun, err);
 }
 
 int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err)
 {
     struct cursor at = {.flags = flags, .next = 1};
-    bool list_begun = false;
+    uint64_t lists_begun = 0; /* by the option's place in the table */
     *result = BLX_CONFIG_RUN;
     while (at.next < flags->argc) {
-        int rc = apply_word(&at, config, &list_begun, result, err);
+        int rc = apply_word(&at, config, &lists_begun, result, err);
         if (rc < 0 || *result != BLX_CONFIG_RUN)
             return rc;
     }

@@ -38,6 +38,8 @@ struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
     size_t offset;          /* of the field in struct blx_config */
+    size_t count_offset;    /* of a list: of the number of its texts */
+    const char *too_many;   /* of a list: what it has at most BLX_MAX_VOLUMES of, and the way out */
     const char *fallback;   /* the default as text; NULL: none */
     const char *example;    /* a right value as the file writes it */
     uint64_t unit_ms;       /* of a duration without a suffix */

@@ -38,25 +38,35 @@ static int set_text(void *field, const char *text, struct blx_error *err)
     return 0;
 }
 
-/* The only LIST is `device`, so its count has a name of its own. */
-static int append_text(struct blx_config *config, const char *text, struct blx_error *err)
+struct list {
+    char ***texts;
+    size_t *count;
+};
+
+static struct list list_of(const struct blx_option *option, struct blx_config *config)
 {
-    if (config->device_count >= BLX_MAX_VOLUMES)
-        return blx_error_set(err, -EINVAL, "more than %d devices: start a second agent for them",
-                             BLX_MAX_VOLUMES);
-    for (size_t i = 0; i < config->device_count; i++) {
-        if (strcmp(config->devices[i], text) == 0)
+    return (struct list){.texts = (void *)((char *)config + option->offset),
+                         .count = (void *)((char *)config + option->count_offset)};
+}
+
+static int append_text(const struct blx_option *option, struct blx_config *config, const char *text,
+                       struct blx_error *err)
+{
+    struct list list = list_of(option, config);
+    if (*list.count >= BLX_MAX_VOLUMES)
+        return blx_error_set(err, -EINVAL, "more than %d %s", BLX_MAX_VOLUMES, option->too_many);
+    for (size_t i = 0; i < *list.count; i++) {
+        if (strcmp((*list.texts)[i], text) == 0)
             return blx_error_set(err, -EINVAL, "'%s' is named twice: leave one out", text);
     }
-    char **grown =
-        reallocarray(config->devices, config->device_count + 1, sizeof(config->devices[0]));
+    char **grown = reallocarray(*list.texts, *list.count + 1, sizeof(grown[0]));
     if (grown == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
-    config->devices = grown;
-    grown[config->device_count] = NULL;
-    int rc = set_text(&grown[config->device_count], text, err);
+    *list.texts = grown;
+    grown[*list.count] = NULL;
+    int rc = set_text(&grown[*list.count], text, err);
     if (rc == 0)
-        config->device_count++;
+        ++*list.count;
     return rc;
 }
 
@@ -64,11 +74,12 @@ void blx_option_clear_list(const struct blx_option *option, struct blx_config *c
 {
     if (option->kind != BLX_OPTION_LIST)
         return;
-    for (size_t i = 0; i < config->device_count; i++)
-        free(config->devices[i]);
-    free(config->devices);
-    config->devices = NULL;
-    config->device_count = 0;
+    struct list list = list_of(option, config);
+    for (size_t i = 0; i < *list.count; i++)
+        free((*list.texts)[i]);
+    free(*list.texts);
+    *list.texts = NULL;
+    *list.count = 0;
 }
 
 static int set_mode(enum blx_mode *mode, const char *text, struct blx_error *err)
@@ -203,7 +214,7 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
     case BLX_OPTION_BANDWIDTH:
         return blx_bandwidth_parse(text, field, err);
     case BLX_OPTION_LIST:
-        return append_text(config, text, err);
+        return append_text(option, config, text, err);
     default:
         return set_text(field, text, err);
     }

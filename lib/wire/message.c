@@ -14,7 +14,7 @@ struct message_kind {
                struct blx_error *err);
 };
 
-enum { KIND_COUNT = BLX_MESSAGE_CONTROL_DAMAGE + 1 };
+enum { KIND_COUNT = BLX_MESSAGE_CONTROL_PAUSE + 1 };
 
 /* By number; a row without a name is a number that is not used. */
 static const struct message_kind kinds[KIND_COUNT] = {

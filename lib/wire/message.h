@@ -33,10 +33,12 @@ enum {
     BLX_TOKEN_SECRET_BYTES = 20,
     BLX_REQUEST_MAX_BYTES = 1024,     /* of a request for a certificate */
     BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
+    BLX_POLICY_TEXT_BYTES = 1024,     /* of each text of a POLICY */
 };
 
 /* Features: bits of HELLO and WELCOME. */
 #define BLX_FEATURE_RENEWAL (UINT64_C(1) << 8) /* RENEW is understood */
+#define BLX_FEATURE_POLICY  (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: who, which versions */
@@ -58,6 +60,7 @@ enum blx_message_type {
     BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: of its image */
     BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
     BLX_MESSAGE_UNREADABLE = 19,        /* agent -> dispatcher: the next CHECKPOINT lacks these */
+    BLX_MESSAGE_POLICY = 24,            /* dispatcher -> agent: what holds for it, from now on */
 
     BLX_MESSAGE_JOIN = 32,         /* a server that joins -> dispatcher: its only message */
     BLX_MESSAGE_CERTIFICATE = 33,  /* dispatcher -> agent: the answer to JOIN and RENEW */
@@ -73,6 +76,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_REVOKE = 72, /* cli -> dispatcher: `agent` is revoked: end its session */
     BLX_MESSAGE_CONTROL_DISPATCHER = 73, /* dispatcher -> cli: itself, before the list */
     BLX_MESSAGE_CONTROL_DAMAGE = 74,     /* cli -> dispatcher: damage of `agent` was found */
+    BLX_MESSAGE_CONTROL_PAUSE = 76,      /* cli -> dispatcher: `agent` was paused, or resumed */
 };
 
 /* What an agent is doing. */
@@ -208,6 +212,15 @@ struct blx_certificate_message {
     uint8_t ca[BLX_CERTIFICATE_MAX_BYTES];
 };
 
+/* What the dispatcher has decided for the agent. All zero: nothing but the sync-freq of WELCOME. */
+struct blx_policy_message {
+    uint64_t sync_freq_ms; /* not 0 */
+    bool paused;           /* no data and no checkpoints, until a further POLICY */
+    char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* base/bandwidth.h; "": none */
+    uint32_t exclude_bytes;
+    char exclude[BLX_POLICY_TEXT_BYTES]; /* patterns of devices, each with a NUL behind it */
+};
+
 struct blx_checkpoint_request {
     uint64_t request; /* echoed in the answer */
 };
@@ -277,6 +290,10 @@ struct blx_control_revoke {
     char agent_id[BLX_NAME_BYTES];
 };
 
+struct blx_control_pause {
+    char agent_id[BLX_NAME_BYTES];
+};
+
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
@@ -313,6 +330,8 @@ struct blx_control_agent {
     uint64_t rescans;
     uint64_t total_received_bytes;
     uint64_t total_freeze_ns;
+
+    blx_timestamp paused_since; /* 0: it is not paused */
 };
 
 struct blx_control_dispatcher {
@@ -343,6 +362,7 @@ struct blx_message {
         struct blx_checkpoint_request checkpoint_request;
         struct blx_checkpoint_message checkpoint;
         struct blx_unreadable unreadable;
+        struct blx_policy_message policy;
         struct blx_checkpoint_done checkpoint_done;
         struct blx_checkpoint_failed checkpoint_failed;
         struct blx_status status;
@@ -358,6 +378,7 @@ struct blx_message {
         struct blx_control_agent control_agent;
         struct blx_control_dispatcher control_dispatcher;
         struct blx_control_damage control_damage;
+        struct blx_control_pause control_pause;
     };
 };
 

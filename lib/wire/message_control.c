@@ -56,6 +56,23 @@ int blx_message_get_control_revoke(const uint8_t *body, size_t body_bytes,
     return blx_field_get_name(disk.agent_id, message->control_revoke.agent_id, "agent ID", err);
 }
 
+size_t blx_message_put_control_pause(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_control_pause_disk disk;
+    blx_field_put_name(disk.agent_id, message->control_pause.agent_id);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_pause(const uint8_t *body, size_t body_bytes,
+                                  struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_pause_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    return blx_field_get_name(disk.agent_id, message->control_pause.agent_id, "agent ID", err);
+}
+
 size_t blx_message_put_control_status(const struct blx_message *message, uint8_t *body)
 {
     return blx_message_put_ping(message, body);
@@ -117,6 +134,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .rescans = blx_le64_of(agent->rescans),
         .total_received_bytes = blx_le64_of(agent->total_received_bytes),
         .total_freeze_ns = blx_le64_of(agent->total_freeze_ns),
+        .paused_since = blx_le64_of(agent->paused_since),
     };
     for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
         disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
@@ -166,6 +184,8 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         rc = blx_status_get(&disk.status, BLX_AGENT_OFFLINE, &agent->status, err);
     if (rc == 0)
         rc = blx_field_get_timestamp(disk.last_checkpoint, &agent->last_checkpoint, err);
+    if (rc == 0)
+        rc = blx_field_get_timestamp(disk.paused_since, &agent->paused_since, err);
     if (rc == 0)
         rc = blx_field_get_consistency(disk.last_consistency, &agent->last_consistency, err);
     if (rc == 0)

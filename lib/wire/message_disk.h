@@ -220,6 +220,7 @@ struct blx_control_agent_disk {
     blx_le64 total_freeze_ns;
     char note[BLX_TEXT_BYTES];
     char failure[BLX_TEXT_BYTES];
+    blx_le64 paused_since;
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -227,6 +228,18 @@ struct blx_control_dispatcher_disk {
     blx_le64 data_bytes;
     blx_le64 data_free_bytes;
     char software[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_policy_disk {
+    blx_le64 sync_freq_ms;
+    blx_le32 flags;
+    blx_le32 bandwidth_bytes;
+    blx_le32 exclude_bytes;
+    blx_le32 reserved;
+} __attribute__((packed));
+
+struct blx_control_pause_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
 struct blx_control_damage_disk {
@@ -268,12 +281,15 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 1312, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1320, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_dispatcher_disk) == 280, "CONTROL_DISPATCHER");
 _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
+_Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_pause_disk) == 72, "CONTROL_PAUSE");
+_Static_assert(sizeof(struct blx_policy_disk) == 24, "POLICY");
 
 #define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
     size_t blx_message_put_##name(const struct blx_message *message, uint8_t *body);               \

@@ -28,6 +28,8 @@ enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns)
 {
     uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
+    if (agent->paused_since != 0)
+        return BLX_PROTECTION_PAUSED;
     if (!is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS)
         return BLX_PROTECTION_LOST;
     if (agent->last_checkpoint == 0)
@@ -46,6 +48,8 @@ const char *blx_protection_name(enum blx_protection protection)
         return "protected";
     case BLX_PROTECTION_FIRST_SYNC:
         return "first-sync";
+    case BLX_PROTECTION_PAUSED:
+        return "paused";
     case BLX_PROTECTION_DAMAGED:
         return "damaged";
     case BLX_PROTECTION_INCONSISTENT:
@@ -86,6 +90,16 @@ static void explain_lateness(const struct blx_control_agent *agent, char text[BL
                  blx_duration_format(agent->sync_freq_ms, period), why[0] != '\0' ? ": " : "", why);
 }
 
+static void explain_pause(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
+{
+    char since[BLX_RFC3339_TEXT_BYTES], absence[BLX_TEXT_BYTES] = "";
+    blx_timestamp_format_rfc3339(agent->paused_since, since);
+    if (!is_connected(agent))
+        explain_absence(agent, absence);
+    snprintf(text, BLX_TEXT_BYTES, "paused since %s%s%.180s", since, absence[0] != '\0' ? ", " : "",
+             absence);
+}
+
 /* What is damaged; or what does not hurt, but should not surprise anybody later. */
 static void explain_detail(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
 {
@@ -115,6 +129,9 @@ const char *blx_protection_explain(const struct blx_control_agent *agent, uint64
         break;
     case BLX_PROTECTION_LATE:
         explain_lateness(agent, text);
+        break;
+    case BLX_PROTECTION_PAUSED:
+        explain_pause(agent, text);
         break;
     case BLX_PROTECTION_INCONSISTENT:
         snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);

@@ -2,8 +2,8 @@
  * Is an agent protected? One judgement for all who ask: `blxrep status`, the metrics, on-event.
  *
  * An agent is protected while it has a checkpoint that is young enough, whole and consistent, and
- * is connected. "Crash" counts as consistent: it is what a disk holds after a power cut, and all that
- * `freeze: false` or an EFI partition allow.
+ * is connected. "Crash" counts as consistent: it is what a disk holds after a power cut, and all
+ * that `freeze: false` or an EFI partition allow.
  *
  * Threads: all functions are pure.
  */
@@ -18,6 +18,7 @@
 enum blx_protection {
     BLX_PROTECTED = 0,
     BLX_PROTECTION_FIRST_SYNC,   /* connected, and its first checkpoint is not there yet */
+    BLX_PROTECTION_PAUSED,       /* somebody has paused it: whatever else it may be */
     BLX_PROTECTION_DAMAGED,      /* the last checkpoint lacks what could not be read */
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
     BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s() */
@@ -32,7 +33,7 @@ enum {
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns);
 
-/* "protected", "first-sync", "damaged", "inconsistent", "late", "lost". */
+/* "protected", "first-sync", "paused", "damaged", "inconsistent", "late", "lost". */
 const char *blx_protection_name(enum blx_protection protection);
 
 /* How old a checkpoint may become before it is late: two periods and a minute. 0: no limit, as the

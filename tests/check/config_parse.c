@@ -64,6 +64,11 @@ static void print_config(const struct blx_config *config)
     for (size_t i = 0; i < config->device_count; i++)
         blx_json_string(&json, NULL, config->devices[i]);
     blx_json_close(&json, ']');
+    blx_json_open(&json, "exclude", '[');
+    for (size_t i = 0; i < config->exclude_count; i++)
+        blx_json_string(&json, NULL, config->excludes[i]);
+    blx_json_close(&json, ']');
+    print_text(&json, "policy-dir", config->policy_dir);
     print_text(&json, "data-dir", config->data_dir);
     print_text(&json, "listen", config->listen);
     print_text(&json, "metrics-listen", config->metrics_listen);

@@ -11,6 +11,7 @@ import yaml
 
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 PARSER = os.environ["CONFIG_PARSE"]
+BLXREP = os.path.join(os.environ["BLXREP_BIN"], "blxrep")
 UNITS = {"": None, "ms": 1, "s": 1000, "m": 60000, "h": 3600000}
 BARE_UNIT = {"sync-freq": 60000, "hook-timeout": 1000, "freeze-budget": 1000, "freeze-limit": 1000}
 SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -33,7 +34,7 @@ def rule(text):
 
 def normal(key, value):
     """A YAML value as the parser prints it: times in ms, sizes in bytes, devices as a list."""
-    if key == "device":
+    if key in ("device", "exclude"):
         return value if isinstance(value, list) else [value]
     if key in BARE_UNIT:
         number, unit = re.fullmatch(r"([0-9.]+)([a-z]*)", str(value)).groups()
@@ -73,6 +74,21 @@ class Examples(unittest.TestCase):
                 self.compare(copy, text)
             finally:
                 copy.unlink()
+
+    def test_policies_have_the_same_values_as_yaml(self):
+        folder = SOURCE / "etc/examples/policies"
+        paths = sorted(folder.glob("*.yaml"))
+        self.assertGreaterEqual(len(paths), 2)
+        for path in paths:
+            wanted = yaml.safe_load(path.read_text())
+            agents = wanted.pop("agents")
+            agent = re.sub(r"\[(.).*\]", r"\1", agents if isinstance(agents, str) else agents[0]).replace("*", "7")
+            done = subprocess.run([BLXREP, "policy", f"--agent={agent}", f"--policy-dir={folder}", "--json"], capture_output=True,
+                                  text=True, check=True)
+            got = json.loads(done.stdout)
+            for key, value in wanted.items():
+                value = value if key == "bandwidth-limit" else normal(key, value)  # it is shown as it is written
+                self.assertEqual((got[key]["value"], got[key]["file"]), (value, str(path)), f"{path}: {key}")
 
     def test_examples_start_their_daemons(self):
         for name, commands in {"config": ["agent", "dispatcher"], "agent": ["agent"], "dispatcher": ["dispatcher"]}.items():

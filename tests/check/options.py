@@ -12,7 +12,7 @@ BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
 # By bit, as in config.h.
 COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
-            "prune", "pin", "unpin", "join", "revoke"]
+            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 
@@ -87,6 +87,7 @@ class Options(unittest.TestCase):
 
     def test_bash_offers_commands_and_values(self):
         self.assertEqual(bash_answer("blxrep s"), {"start", "show", "status"})
+        self.assertEqual(bash_answer("blxrep p"), {"prune", "pin", "policy", "pause"})
         self.assertEqual(bash_answer("blxrep dispatcher s"), {"start", "show", "status"})
         self.assertEqual(bash_answer("blxrep start --mode = a"), {"agent"})
         self.assertEqual(bash_answer("blxrep start --compression z"), {"zlib", "zstd"})

@@ -168,8 +168,10 @@ class LoopDisk(Disk):
         self.file = os.path.join(folder, f"{name}.loop")
         with open(self.file, "wb") as file:
             file.truncate(mib * MIB)
-        path = run("losetup", "--find", "--show", self.file).stdout.strip()
-        super().__init__(registry, folder, path, mib * MIB)
+        super().__init__(registry, folder, self.attach(), mib * MIB)
+
+    def attach(self):
+        return run("losetup", "--find", "--show", self.file).stdout.strip()
 
     def detach(self):
         run("losetup", "-d", self.path)

@@ -1,7 +1,7 @@
 /*
- * lib/store's judges: verify, a forced restore, the image that a rescan compares with, and the
- * standing order to rescan. What is damaged never passes for good because something failed on the
- * way, and what is good is never called damaged because memory ran short.
+ * lib/store's judges: verify, a forced restore, the image that a rescan compares with, the
+ * standing order to rescan, and the pause. What is damaged never passes for good because something
+ * failed on the way, and what is good is never called damaged because memory ran short.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 
 #include "loop.h"
 #include "store/image.h"
+#include "store/pause.h"
 #include "store/rescan_order.h"
 #include "store/restore.h"
 #include "store/verify.h"
@@ -25,6 +26,7 @@ struct judged {
     uint8_t content[STATE_BYTES];
     char path[PATH_MAX];
     char reason[BLX_TEXT_BYTES];
+    blx_timestamp since;
 };
 
 static struct judged judged;
@@ -227,6 +229,62 @@ static void an_order_stands_until_it_is_done(void **state)
     fault_loop(&(struct fault_case){setup_order, run_done, check_done, teardown, 0}, &judged);
 }
 
+static const blx_timestamp noon = 20261122120000;
+
+static int run_pause(void *arg, struct blx_error *err)
+{
+    return blx_pause_begin(&((struct judged *)arg)->state.test.store, "web1", noon, err);
+}
+
+static void check_pause(void *arg, int rc)
+{
+    struct judged *judge = arg;
+    int stands = blx_pause_look(&judge->state.test.store, "web1", &judge->since, NULL);
+    assert_true(stands == 1 || (stands == 0 && rc < 0));
+    assert_int_equal(judge->since, stands == 1 ? noon : 0);
+}
+
+static void setup_pause(void *arg)
+{
+    setup(arg);
+    assert_int_equal(run_pause(arg, NULL), 0);
+}
+
+static int run_look_at_pause(void *arg, struct blx_error *err)
+{
+    struct judged *judge = arg;
+    int rc = blx_pause_look(&judge->state.test.store, "web1", &judge->since, err);
+    return rc < 0 ? rc : 0;
+}
+
+static void check_look_at_pause(void *arg, int rc)
+{
+    assert_int_equal(((struct judged *)arg)->since, rc == 0 ? noon : 0);
+}
+
+static int run_resume(void *arg, struct blx_error *err)
+{
+    return blx_pause_end(&((struct judged *)arg)->state.test.store, "web1", err);
+}
+
+static void check_resume(void *arg, int rc)
+{
+    struct judged *judge = arg;
+    int stands = blx_pause_look(&judge->state.test.store, "web1", &judge->since, NULL);
+    assert_true(stands == 0 || (stands == 1 && rc < 0));
+}
+
+static void a_pause_stands_until_it_ends(void **state)
+{
+    (void)state;
+    judged.damaged = false;
+    fault_loop(&(struct fault_case){setup, run_pause, check_pause, teardown, 0}, &judged);
+    fault_loop(
+        &(struct fault_case){setup_pause, run_look_at_pause, check_look_at_pause, teardown, 0},
+        &judged);
+    fault_loop(&(struct fault_case){setup_pause, run_resume, check_resume, teardown, 0}, &judged);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +292,7 @@ int main(void)
         cmocka_unit_test(a_forced_restore_tells_all_that_it_could_not_write),
         cmocka_unit_test(an_image_is_right_or_not_there),
         cmocka_unit_test(an_order_stands_until_it_is_done),
+        cmocka_unit_test(a_pause_stands_until_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

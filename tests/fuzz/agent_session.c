@@ -100,6 +100,8 @@ static void make_agent(void)
 /* As before the agent's first session, or as behind one that went well. */
 static void reset_agent(unsigned options)
 {
+    agent.policy = (struct blx_policy_message){0};
+    agent.rejoin = false;
     for (unsigned i = 0; i < VOLUMES; i++) {
         struct blx_volume *volume = &agent.volumes[i];
         *volume->ledger.head = newborn[i];
@@ -188,7 +190,8 @@ static void check_speech(int peer_fd)
 /* The handshake is done: what is not resumed is marked, or will be compared. */
 static void check_begun(const struct blx_session *session)
 {
-    FUZZ_ASSERT(session->welcome.version == BLX_PROTOCOL_VERSION && session->welcome.features == 0);
+    FUZZ_ASSERT(session->welcome.version == BLX_PROTOCOL_VERSION &&
+                (session->welcome.features & ~BLX_FEATURE_POLICY) == 0);
     for (unsigned i = 0; i < VOLUMES; i++) {
         const struct blx_volume *volume = &agent.volumes[i];
         const struct blx_ledger_head *head = volume->ledger.head;

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "dispatcher/control_private.h"
+#include "dispatcher/policy_book.h"
 #include "fuzz.h"
 #include "store/agent_writer.h"
 #include "store/rescan_order.h"
@@ -19,7 +20,9 @@
 enum { TIMEOUT_MS = 1000, MAX_BYTES = 64 * 1024 };
 
 static struct blx_store store = {.lock_fd = -1};
-static struct blx_dispatcher dispatcher = {.store = &store, .refusals = BLX_RATE_INIT};
+static struct blx_policy_book book;
+static struct blx_dispatcher dispatcher = {
+    .store = &store, .book = &book, .refusals = BLX_RATE_INIT};
 static struct blx_registry_entry entry; /* of web1 */
 
 static void make_dispatcher(void)
@@ -36,6 +39,8 @@ static void make_dispatcher(void)
     }
     FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, 16) == 0);
     blx_roster_init(&dispatcher.roster);
+    blx_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
+                         &(const struct blx_retention){0});
     entry.socket_fd = -1;
     entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     FUZZ_ASSERT(entry.wake_fd >= 0);

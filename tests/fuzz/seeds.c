@@ -449,6 +449,34 @@ static void save_agent_sessions(void)
     save("agent_session", "lost-frames", script.data, script.size);
 }
 
+/* POLICY behind WELCOME, which changes nothing at first, and in the middle of a session. */
+static void save_policies(void)
+{
+    struct bytes script = {.data = {1}, .size = 1};
+    const struct blx_message welcome = {.type = BLX_MESSAGE_WELCOME,
+                                        .welcome = {.version = 1,
+                                                    .features = BLX_FEATURE_POLICY,
+                                                    .sync_freq_ms = 60000,
+                                                    .heartbeat_ms = 10000,
+                                                    .window_bytes = 1 << 20}};
+    struct blx_message policy = {.type = BLX_MESSAGE_POLICY,
+                                 .policy = {.sync_freq_ms = 30000, .bandwidth_limit = "2M"}};
+    struct bytes plain = {0};
+    say_welcome(&plain, 3, 1 << 20);
+    say(&script, &welcome);
+    say(&script, &policy);
+    /* Its VOLUME_STATEs, without its WELCOME. */
+    size_t welcome_bytes = BLX_MESSAGE_HEADER_BYTES + 48;
+    memcpy(script.data + script.size, plain.data + welcome_bytes, plain.size - welcome_bytes);
+    script.size += plain.size - welcome_bytes;
+    policy.policy.paused = true;
+    say(&script, &policy);
+    policy.policy.exclude_bytes = 4;
+    memcpy(policy.policy.exclude, "sdb", 4);
+    say(&script, &policy);
+    save("agent_session", "policies", script.data, script.size);
+}
+
 /* What `blxrep` asks of fuzz_control's dispatcher. */
 static void save_control(void)
 {
@@ -472,6 +500,11 @@ static void save_control(void)
     struct bytes script = {0};
     say(&script, &status);
     save("control", "status", script.data, script.size);
+    script.size = 0;
+    const struct blx_message pause = {.type = BLX_MESSAGE_CONTROL_PAUSE,
+                                      .control_pause = {.agent_id = "web1"}};
+    say(&script, &pause);
+    save("control", "pause-web1", script.data, script.size);
 }
 
 int main(int argc, char **argv)
@@ -490,6 +523,7 @@ int main(int argc, char **argv)
     save_requests();
     save_sessions();
     save_agent_sessions();
+    save_policies();
     save_control();
     return 0;
 }

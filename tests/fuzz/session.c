@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/policy_book.h"
 #include "dispatcher/session_private.h"
 #include "fuzz.h"
 #include "repair.h"
@@ -210,15 +211,18 @@ static void make_store(void)
 
 static void run_script(uint8_t *script, size_t size, unsigned options)
 {
+    struct blx_policy_book book;
     struct blx_dispatcher dispatcher = {
+        .book = &book,
         .store = &store,
         .data_dir = fuzz_folder(),
-        .sync_freq_ms = 60 * 1000,
         .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
         .refusals = BLX_RATE_INIT,
     };
     FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, BLX_DISPATCHER_MAX_PENDING) == 0);
     blx_roster_init(&dispatcher.roster);
+    blx_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
+                         &(const struct blx_retention){0});
     for (size_t at = 0; at < size;) {
         struct told told = {0};
         size_t bytes = prepare(script + at, size - at, options, &told);
@@ -228,6 +232,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         check_acknowledged(&told);
         at += bytes;
     }
+    blx_policy_book_done(&book);
     blx_roster_done(&dispatcher.roster);
     blx_registry_done(&dispatcher.registry);
 }

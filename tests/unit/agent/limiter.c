@@ -48,6 +48,29 @@ static void without_a_limit_nothing_waits(void **state)
     }
 }
 
+static void of_the_own_limit_and_the_policys_the_lower_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *own, *policy;
+        uint64_t bytes_per_second;
+    } cases[] = {{"10M", "2M", 2 << 20},
+                 {"2M", "10M", 2 << 20},
+                 {"none", "2M", 2 << 20},
+                 {"2M", "none", 2 << 20},
+                 {"2M", "08:00-09:00 1M, none", 1 << 20},
+                 {"2M", "09:00-10:00 1M, none", 2 << 20}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_limiter limiter = {0};
+        struct blx_bandwidth policy;
+        set(&limiter, cases[i].own);
+        assert_int_equal(blx_bandwidth_parse(cases[i].policy, &policy, NULL), 0);
+        blx_limiter_set_policy(&limiter, &policy);
+        blx_limiter_wait_ns(&limiter, 0, &eight);
+        assert_int_equal(limiter.bytes_per_second, cases[i].bytes_per_second);
+    }
+}
+
 static void the_mean_is_the_rate(void **state)
 {
     (void)state;
@@ -109,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_limit_nothing_waits),
+        cmocka_unit_test(of_the_own_limit_and_the_policys_the_lower_counts),
         cmocka_unit_test(the_mean_is_the_rate),
         cmocka_unit_test(a_pause_saves_up_no_more_than_a_burst),
         cmocka_unit_test(another_limit_counts_at_once),

@@ -1,5 +1,5 @@
 # Real loop and zram devices, real eBPF: these need root.
-foreach(noun IN ITEMS device freespace freeze mounts tracker witness)
+foreach(noun IN ITEMS device disks freespace freeze mounts tracker witness)
     blx_unit_test(agent/${noun} SOURCES agent/disk.c LIBRARIES blx_agent LABELS root)
 endforeach()
 blx_unit_test(agent/bad_blocks SOURCES agent/fake_volume.c LIBRARIES blx_agent)

@@ -191,7 +191,7 @@ static void status_lists_online_and_offline_agents(void **state)
     assert_int_equal(online.last_checkpoint, 0);
     assert_int_not_equal(online.status.state, BLX_AGENT_OFFLINE);
     assert_int_equal(online.away_ms, 0);
-    assert_int_equal(online.sync_freq_ms, site->dispatcher.sync_freq_ms);
+    assert_int_equal(online.sync_freq_ms, site->book.own.sync_freq_ms);
     assert_int_equal(online.volume_bytes, FAKE_VOLUME_BYTES);
     assert_int_equal(online.total_received_bytes, online.received_bytes);
     assert_true(online.rate_bytes_per_s > 0);

@@ -6,6 +6,8 @@
 
 #include "dispatcher/registry.h"
 
+enum { FAKE_ENTRY_SYNC_FREQ_MS = 60 * 1000 };
+
 struct fake_entry {
     struct blx_registry_entry entry;
     int agent_fd; /* the other end of entry.socket_fd */

@@ -56,12 +56,14 @@ void fake_site_resume(struct fake_site *site)
         .tls = site->tls,
         .data_dir = site->data_dir,
         .own_pki = true,
-        .sync_freq_ms = 60 * 1000,
         .heartbeat_ms = site->heartbeat_ms,
         .refusals = BLX_RATE_INIT,
     };
     assert_int_equal(blx_registry_init(&site->dispatcher.registry, BLX_DISPATCHER_MAX_PENDING), 0);
     blx_roster_init(&site->dispatcher.roster);
+    site->dispatcher.book = &site->book;
+    blx_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
+                         &(const struct blx_retention){0});
     assert_int_equal(blx_threads_init(&site->dispatcher.sessions, UINT_MAX), 0);
     assert_int_equal(blx_control_start(&site->dispatcher, &site->control, NULL), 0);
     assert_int_equal(pthread_create(&site->server, NULL, server_main, site), 0);
@@ -95,6 +97,7 @@ void fake_site_halt(struct fake_site *site)
     assert_int_equal(blx_control_stop(site->control, deadline_ns), 0);
     assert_int_equal(blx_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
     blx_threads_done(&site->dispatcher.sessions);
+    blx_policy_book_done(&site->book);
     blx_roster_done(&site->dispatcher.roster);
     blx_registry_done(&site->dispatcher.registry);
     blx_tls_context_free(site->tls);

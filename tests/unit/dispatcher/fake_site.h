@@ -8,6 +8,7 @@
 
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/policy_book.h"
 
 struct fake_site {
     char dir[32]; /* the data directory is dir/data, credentials are dir/ID.pem */
@@ -16,6 +17,7 @@ struct fake_site {
     struct blx_store store;
     struct blx_tls_context *tls;
     struct blx_dispatcher dispatcher;
+    struct blx_policy_book book;
     struct blx_control *control;
     uint64_t heartbeat_ms;
     int listen_fd;

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@
 
 enum { MANY = BLX_SCHEDULER_OUTSTANDING + 2 };
 
-static const uint64_t period_ns = UINT64_C(60) * 1000000000;
+static const uint64_t period_ns = FAKE_ENTRY_SYNC_FREQ_MS * UINT64_C(1000000);
 static const uint64_t start_ns = UINT64_C(1000) * 1000000000;
 static const uint64_t slot_ns = BLX_SCHEDULER_SLOT_MS * UINT64_C(1000000);
 
@@ -39,7 +40,7 @@ static struct blx_scheduler_step decide(struct blx_registry *registry, uint64_t 
 {
     struct blx_scheduler_step step;
     pthread_mutex_lock(&registry->lock);
-    blx_scheduler_decide(registry, period_ns, now_ns, realtime_ns, &step);
+    blx_scheduler_decide(registry, now_ns, realtime_ns, &step);
     pthread_mutex_unlock(&registry->lock);
     return step;
 }
@@ -88,9 +89,47 @@ static void scheduler_leaves_an_agent_alone_until_its_volumes_have_begun(void **
 {
     struct fake_entry *fake = fake_entry_connect(*state);
     assert_int_equal(blx_registry_enter(*state, &fake->entry, "web1", NULL), 0);
+    blx_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
     assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_WAIT);
     blx_registry_ready(*state, &fake->entry, true);
     assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_ASKED);
+    fake_entry_leave(*state, fake, "");
+}
+
+static void scheduler_goes_by_each_agents_own_period(void **state)
+{
+    struct fake_entry *often = fake_entry_ready(*state, "web1", recent);
+    struct fake_entry *seldom = fake_entry_ready(*state, "web2", recent);
+    blx_registry_policy(*state, &seldom->entry, 24 * 3600 * 1000, false);
+    decide(*state, start_ns);
+    for (unsigned i = 1; i <= 3; i++) {
+        struct blx_scheduler_step step = decide(*state, start_ns + i * period_ns);
+        assert_int_equal(step.action, BLX_SCHEDULER_ASKED);
+        assert_string_equal(step.agent_id, "web1");
+        finish_request(*state, often);
+    }
+    /* Another period counts from the next look on. */
+    blx_registry_policy(*state, &seldom->entry, 1000, false);
+    decide(*state, start_ns + 3 * period_ns);
+    struct blx_scheduler_step step = decide(*state, start_ns + 3 * period_ns + 1000000000);
+    assert_string_equal(step.agent_id, "web2");
+    fake_entry_leave(*state, often, "");
+    fake_entry_leave(*state, seldom, "");
+}
+
+static void scheduler_asks_nothing_of_a_paused_agent(void **state)
+{
+    struct blx_registry_waiter waiter = {.event_fd = -1};
+    struct blx_error err = {0};
+    struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
+    assert_int_equal(decide(*state, start_ns).action, BLX_SCHEDULER_ASKED);
+    blx_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, true);
+    assert_int_equal(fake->entry.queued_request, 0);
+    assert_int_equal(decide(*state, start_ns + 10 * period_ns).action, BLX_SCHEDULER_WAIT);
+    assert_int_equal(blx_registry_ask(*state, "web1", &waiter, &err), -EBUSY);
+    assert_non_null(strstr(err.message, "resume --agent=web1"));
+    blx_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
+    assert_int_equal(decide(*state, start_ns + 10 * period_ns).action, BLX_SCHEDULER_ASKED);
     fake_entry_leave(*state, fake, "");
 }
 
@@ -208,7 +247,7 @@ static void scheduler_thread_asks_and_stops(void **state)
 {
     struct blx_scheduler scheduler;
     struct blx_watchdog watchdog = {0};
-    assert_int_equal(blx_scheduler_start(&scheduler, *state, 1000 * 60, &watchdog, 0, NULL), 0);
+    assert_int_equal(blx_scheduler_start(&scheduler, *state, &watchdog, 0, NULL), 0);
     struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
     struct blx_registry *registry = *state;
     pthread_mutex_lock(&registry->lock);
@@ -234,7 +273,7 @@ static void scheduler_turns_the_watchdog_unless_somebody_keeps_the_registry(void
     struct blx_registry *registry = *state;
     struct blx_scheduler scheduler;
     struct blx_watchdog watchdog = {.wait_ns = 1000000, .hands = 2};
-    assert_int_equal(blx_scheduler_start(&scheduler, registry, 3600 * 1000, &watchdog, 1, NULL), 0);
+    assert_int_equal(blx_scheduler_start(&scheduler, registry, &watchdog, 1, NULL), 0);
     while (atomic_load(&watchdog.turned) != 1U << 1)
         sched_yield();
     pthread_mutex_lock(&registry->lock);
@@ -257,6 +296,8 @@ int main(void)
         TEST(scheduler_asks_a_new_agent_at_once),
         TEST(scheduler_waits_for_the_beat_of_an_agent_with_a_recent_checkpoint),
         TEST(scheduler_leaves_an_agent_alone_until_its_volumes_have_begun),
+        TEST(scheduler_goes_by_each_agents_own_period),
+        TEST(scheduler_asks_nothing_of_a_paused_agent),
         TEST(scheduler_tells_once_that_a_busy_agent_skips_beats),
         TEST(beat_soon_after_a_request_is_served_by_it_without_a_word),
         TEST(scheduler_bounds_the_outstanding_requests),

@@ -113,7 +113,7 @@ static void scheduler_asks_a_new_agent_for_its_first_checkpoint(void **state)
 {
     struct fake_site *site = *state;
     struct blx_scheduler scheduler;
-    assert_int_equal(blx_scheduler_start(&scheduler, &site->dispatcher.registry, 3600 * 1000,
+    assert_int_equal(blx_scheduler_start(&scheduler, &site->dispatcher.registry,
                                          &site->dispatcher.watchdog, BLX_HAND_SCHEDULER, NULL),
                      0);
     struct fake_agent *agent = fake_agent_online(site, "web1");

@@ -112,6 +112,13 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_CONTROL_DONE,
      .control_done = {.ok = true, .timestamp = 20261122203602, .text = "taken"}},
     {.type = BLX_MESSAGE_CONTROL_STATUS},
+    {.type = BLX_MESSAGE_POLICY,
+     .policy = {.sync_freq_ms = 30000,
+                .paused = true,
+                .bandwidth_limit = "mon-fri 08:00-18:00 2M, 20M",
+                .exclude_bytes = 20,
+                .exclude = "sdb\0/dev/nvme[12]n1"}},
+    {.type = BLX_MESSAGE_CONTROL_PAUSE, .control_pause = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_CONTROL_RESCAN, .control_rescan = {.agent_id = "web2"}},
     {.type = BLX_MESSAGE_CONTROL_REVOKE, .control_revoke = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_JOIN,
@@ -142,6 +149,7 @@ static const struct blx_message examples[] = {
                        .rate_bytes_per_s = 90004,
                        .volume_bytes = 1099511627776,
                        .freeze_ns = 41000000,
+                       .paused_since = 20261122203559,
                        .note = "vfat on /boot/efi cannot be frozen",
                        .failure = "no room in the freeze buffer",
                        .checkpoints = {11, 12, 13},
@@ -404,6 +412,14 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_DIGESTS, 16, 0, "number of digests");
     refuse(BLX_MESSAGE_DIGESTS, 20, 1, "reserved");
     refuse(BLX_MESSAGE_RESCAN_REQUEST, 3, 7, "reason");
+    refuse(BLX_MESSAGE_POLICY, 8, 2, "flags");
+    refuse(BLX_MESSAGE_POLICY, 12, 26, "another size");
+    refuse(BLX_MESSAGE_POLICY, 17, 4, "another size");
+    refuse(BLX_MESSAGE_POLICY, 20, 1, "reserved");
+    refuse(BLX_MESSAGE_POLICY, 25, 7, "a text");
+    refuse(BLX_MESSAGE_POLICY, 51, 0, "a text");   /* a pattern is empty */
+    refuse(BLX_MESSAGE_POLICY, 70, 'x', "a text"); /* the last one does not end */
+    refuse(BLX_MESSAGE_CONTROL_PAUSE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_REVOKE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_JOIN, 20, 0, "out of range");
@@ -441,6 +457,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 668, 65, "number of volumes");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 801, 7, "note");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1057, 7, "failure");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1317, 1, "timestamp");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more is free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");

@@ -73,6 +73,23 @@ static void agent_is_lost_after_a_minute_whatever_it_has(void **state)
     assert_string_equal(explain_after(&agent, 10), "no dispatcher runs");
 }
 
+static void pause_hides_everything_else_and_says_since_when(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.paused_since = 20261122203559;
+    assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED);
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_PAUSED); /* not late */
+    assert_string_equal(explain_after(&agent, 0), "paused since 2026-11-22T20:35:59Z");
+    agent.status.state = BLX_AGENT_OFFLINE;
+    agent.away_ms = 3600000;
+    assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED); /* not lost */
+    assert_non_null(strstr(explain_after(&agent, 0), "Z, not connected for 1 h"));
+    agent.last_checkpoint = 0;
+    assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED);
+    assert_string_equal(blx_protection_name(BLX_PROTECTION_PAUSED), "paused");
+}
+
 static void first_sync_is_not_protected_yet(void **state)
 {
     (void)state;
@@ -126,6 +143,7 @@ int main(void)
         cmocka_unit_test(checkpoint_may_be_two_periods_and_a_minute_old),
         cmocka_unit_test(clock_that_went_back_makes_nothing_late),
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
+        cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),

@@ -1,0 +1,138 @@
+#include "agent/disk_watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum {
+    STACK_BYTES = 256 * 1024,
+    EVENT_BYTES = 8192,
+    SETTLE_MS = 500, /* nodes come in rows, and udev makes its links behind them */
+    LOOK_MS = 10 * 1000,
+};
+
+struct blx_disk_watch {
+    struct blx_agent *agent;
+    int event_fd; /* an inotify of /dev; negative: the looks alone must do */
+    int stop_fd;  /* an eventfd that is written once and never read */
+    pthread_t thread;
+};
+
+static int open_events(void)
+{
+    BLX_CLEANUP_FD int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0 || inotify_add_watch(fd, "/dev", IN_CREATE | IN_DELETE | IN_MOVE) < 0)
+        return -errno;
+    return blx_take_fd(&fd);
+}
+
+/* Takes all that has come: whatever it is, a look is cheap. */
+static bool drain_events(int fd)
+{
+    char events[EVENT_BYTES];
+    bool found = false;
+    while (read(fd, events, sizeof(events)) > 0)
+        found = true;
+    return found;
+}
+
+static bool shall_stop(const struct blx_disk_watch *watch, int timeout_ms)
+{
+    struct pollfd stop = {.fd = watch->stop_fd, .events = POLLIN};
+    return poll(&stop, 1, timeout_ms) > 0;
+}
+
+/* Until it is time for a look. False: to stop. */
+static bool wait_for_look(const struct blx_disk_watch *watch)
+{
+    uint64_t deadline_ns = blx_clock_ns() + LOOK_MS * UINT64_C(1000000);
+    for (uint64_t now_ns; (now_ns = blx_clock_ns()) < deadline_ns;) {
+        struct pollfd fds[] = {
+            {.fd = watch->stop_fd, .events = POLLIN},
+            {.fd = watch->event_fd, .events = POLLIN},
+        };
+        poll(fds, 2, (int)((deadline_ns - now_ns) / 1000000) + 1);
+        if (fds[0].revents != 0)
+            return false;
+        if (fds[1].revents != 0 && drain_events(watch->event_fd))
+            return !shall_stop(watch, SETTLE_MS);
+    }
+    return true;
+}
+
+static void look(struct blx_agent *agent)
+{
+    struct blx_policy_message policy;
+    struct blx_disks disks;
+    pthread_mutex_lock(&agent->lock);
+    policy = agent->policy;
+    pthread_mutex_unlock(&agent->lock);
+    if (blx_disks_find(agent->config, &policy, &disks, NULL) < 0)
+        return; /* the next look may succeed */
+    pthread_mutex_lock(&agent->lock);
+    if (!agent->rejoin && !blx_disks_equal(&disks, &agent->disks)) {
+        agent->rejoin = true;
+        pthread_cond_broadcast(&agent->changed);
+    }
+    pthread_mutex_unlock(&agent->lock);
+}
+
+static void *watch_main(void *arg)
+{
+    struct blx_disk_watch *watch = arg;
+    while (wait_for_look(watch))
+        look(watch->agent);
+    return NULL;
+}
+
+static void watch_free(struct blx_disk_watch *watch)
+{
+    blx_cleanup_fd(&watch->event_fd);
+    blx_cleanup_fd(&watch->stop_fd);
+    free(watch);
+}
+
+int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
+                         struct blx_error *err)
+{
+    *watch = NULL;
+    if (!blx_disks_may_change(agent->config))
+        return 0;
+    struct blx_disk_watch *made = malloc(sizeof(*made));
+    if (made == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot watch for disks");
+    *made = (struct blx_disk_watch){
+        .agent = agent, .event_fd = open_events(), .stop_fd = eventfd(0, EFD_CLOEXEC)};
+    if (made->event_fd < 0)
+        blx_log_debug("no events of /dev: %s; disks are looked for each %d s",
+                      strerror(-made->event_fd), LOOK_MS / 1000);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int rc =
+        made->stop_fd < 0 ? -EMFILE : -pthread_create(&made->thread, &attributes, watch_main, made);
+    pthread_attr_destroy(&attributes);
+    if (rc < 0) {
+        watch_free(made);
+        return blx_error_errno(err, rc, "cannot watch for disks");
+    }
+    *watch = made;
+    return 0;
+}
+
+void blx_disk_watch_stop(struct blx_disk_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    (void)eventfd_write(watch->stop_fd, 1); /* the first write to an eventfd cannot fail */
+    pthread_join(watch->thread, NULL);
+    watch_free(watch);
+}

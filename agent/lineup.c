@@ -1,0 +1,180 @@
+#include "agent/lineup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+
+static const struct blx_disk *find_disk(const struct blx_disks *disks, const char *path)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        if (strcmp(disks->list[i].path, path) == 0)
+            return &disks->list[i];
+    }
+    return NULL;
+}
+
+static const struct blx_volume *find_volume(const struct blx_agent *agent, const char *path)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        if (strcmp(agent->devices[i].path, path) == 0)
+            return &agent->volumes[i];
+    }
+    return NULL;
+}
+
+/* The volumes are in the order in which they came; a session counts them anew. */
+static void remove_volume(struct blx_agent *agent, size_t index)
+{
+    size_t behind = agent->volume_count - index - 1;
+    memmove(&agent->volumes[index], &agent->volumes[index + 1], behind * sizeof(*agent->volumes));
+    memmove(&agent->devices[index], &agent->devices[index + 1], behind * sizeof(*agent->devices));
+    agent->volume_count--;
+    for (size_t i = index; i < agent->volume_count; i++)
+        agent->volumes[i].index = (uint32_t)i;
+}
+
+static void tell_dropped(const char *path)
+{
+    if (access(path, F_OK) < 0)
+        blx_log_warning("'%s' has vanished: it is not protected any more; its checkpoints stay",
+                        path);
+    else
+        blx_log_notice("'%s' is left out from now on: it is not protected any more; its "
+                       "checkpoints stay",
+                       path);
+}
+
+/* What is not wanted any more, or not what it was. */
+static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
+{
+    for (size_t i = agent->volume_count; i-- > 0;) {
+        struct blx_volume *volume = &agent->volumes[i];
+        const char *path = agent->devices[i].path;
+        bool wanted = find_disk(disks, path) != NULL;
+        if (wanted && !blx_device_changed(&volume->device))
+            continue;
+        if (wanted) {
+            blx_log_warning(
+                "'%s' is not the device any more that was opened (resized or replaced): "
+                "tracking begins anew",
+                path);
+            blx_volume_close(volume);
+        } else {
+            tell_dropped(path);
+            blx_volume_abandon(volume);
+        }
+        remove_volume(agent, i);
+    }
+}
+
+static int check_name(const struct blx_agent *agent, const struct blx_device *device,
+                      struct blx_error *err)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        if (strcmp(agent->devices[i].name, device->name) == 0)
+            return blx_error_set(
+                err, -EEXIST,
+                "the devices '%s' and '%s' would both be the volume '%s': name each once",
+                agent->devices[i].path, device->path, device->name);
+    }
+    return 0;
+}
+
+/* Writes to the ledger must not wait for a filesystem that we ourselves have frozen. */
+static int check_run_dir(const char *run_dir, const struct blx_device *device,
+                         struct blx_error *err)
+{
+    struct stat st;
+    if (stat(run_dir, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot look at the run directory '%s'", run_dir);
+    if (!blx_device_carries(device, major(st.st_dev), minor(st.st_dev), NULL))
+        return 0;
+    return blx_error_set(err, -EINVAL,
+                         "the run directory '%s' lies on the protected device '%s': give a "
+                         "--run-dir on a tmpfs, such as %s",
+                         run_dir, device->path, BLX_DEFAULT_RUN_DIR);
+}
+
+static int open_volume(struct blx_agent *agent, const char *path, struct blx_error *err)
+{
+    const char *run_dir = agent->config->run_dir;
+    struct blx_volume *volume = &agent->volumes[agent->volume_count];
+    int rc = blx_volume_open(path, run_dir, (uint32_t)agent->volume_count, volume, err);
+    if (rc < 0)
+        return rc;
+    rc = check_name(agent, &volume->device, err);
+    if (rc == 0)
+        rc = check_run_dir(run_dir, &volume->device, err);
+    if (rc < 0) {
+        blx_volume_close(volume);
+        return rc;
+    }
+    agent->devices[agent->volume_count++] = volume->device;
+    blx_log_info("'%s' is tracked%s", path,
+                 blx_tracker_adopted(volume->tracker) ? " (as before: no change was missed)" : "");
+    return 0;
+}
+
+/* Once for each cause, as the next tries will find the same. */
+static void tell_refusal(struct blx_agent *agent, const char *text)
+{
+    if (strcmp(agent->told_refusal, text) == 0)
+        return;
+    snprintf(agent->told_refusal, sizeof(agent->told_refusal), "%s", text);
+    blx_log_warning("%s: it is not protected", text);
+}
+
+static int open_volumes(struct blx_agent *agent, const struct blx_disks *disks,
+                        struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < disks->count; i++) {
+        const struct blx_disk *disk = &disks->list[i];
+        struct blx_error cause = {0};
+        if (find_volume(agent, disk->path) != NULL)
+            continue;
+        int one = open_volume(agent, disk->path, &cause);
+        if (one < 0 && disk->named)
+            rc = blx_error_set(err, one, "%s", cause.message);
+        else if (one < 0)
+            tell_refusal(agent, cause.message);
+    }
+    return rc;
+}
+
+int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
+{
+    struct blx_policy_message policy;
+    struct blx_disks disks;
+    int rc = blx_mkdir_parents(agent->config->run_dir, 0755, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&agent->lock);
+    agent->rejoin = false; /* before the look: what changes behind it counts again */
+    policy = agent->policy;
+    pthread_mutex_unlock(&agent->lock);
+    rc = blx_disks_find(agent->config, &policy, &disks, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&agent->lock);
+    agent->disks = disks;
+    pthread_mutex_unlock(&agent->lock);
+    if (disks.left_over > 0)
+        blx_log_warning("%zu disks more than the %d that one agent can have are NOT protected: "
+                        "exclude some, or start a second agent for them",
+                        disks.left_over, BLX_MAX_VOLUMES);
+    drop_volumes(agent, &disks);
+    return open_volumes(agent, &disks, err);
+}
+
+void blx_lineup_close(struct blx_agent *agent)
+{
+    while (agent->volume_count > 0)
+        blx_volume_close(&agent->volumes[--agent->volume_count]);
+}

@@ -1,0 +1,54 @@
+#include "store/pause.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/control.h"
+
+static int write_pause(const struct blx_store *store, const struct blx_config *config, bool paused,
+                       struct blx_error *err)
+{
+    if (!blx_store_has_agent(store, config->agent))
+        return blx_error_set(err, -ENOENT,
+                             "the agent '%s' is not known in '%s': `blxrep dispatcher status` "
+                             "lists those that are",
+                             config->agent, config->data_dir);
+    if (!paused)
+        return blx_pause_end(store, config->agent, err);
+    blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / 1000000000));
+    return blx_pause_begin(store, config->agent, now, err);
+}
+
+/* Written first, told second: what stands on the disk holds for every dispatcher that starts. */
+static enum blx_exit set_pause(const struct blx_config *config, bool paused, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    struct blx_error why = {0};
+    int rc = cli_open_for_writing(config->data_dir, &store, err);
+    if (rc == 0)
+        rc = write_pause(&store, config, paused, err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    rc = cli_control_pause(config->data_dir, config->agent, &why);
+    if (rc < 0 && rc != -ENOTCONN) {
+        blx_error_set(err, rc, "'%s' is %s as soon as it connects again, but: %s", config->agent,
+                      paused ? "paused" : "resumed", why.message);
+        return BLX_EXIT_FAILED;
+    }
+    printf(paused ? "'%s' is paused: its changes are tracked, and sent when it is resumed\n"
+                  : "'%s' is resumed\n",
+           config->agent);
+    return BLX_EXIT_OK;
+}
+
+enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err)
+{
+    return set_pause(request->config, true, err);
+}
+
+enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err)
+{
+    return set_pause(request->config, false, err);
+}

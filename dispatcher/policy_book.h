@@ -1,0 +1,29 @@
+/*
+ * The policies that are in force (config/policy.h), and what holds where none says otherwise. A
+ * reload replaces the whole set, or leaves the old one where a file is wrong.
+ *
+ * Threads: any; `lock` guards the set. It is a leaf. What is looked up is the caller's copy.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "config/policy.h"
+
+struct blx_policy_book {
+    pthread_mutex_t lock;
+    struct blx_policies policies;
+    struct blx_policy_verdict own; /* constant */
+};
+
+/* `policies` is taken over. */
+void blx_policy_book_init(struct blx_policy_book *book, struct blx_policies *policies,
+                          uint64_t sync_freq_ms, const struct blx_retention *retention);
+void blx_policy_book_done(struct blx_policy_book *book);
+
+/* `policies` is taken over. */
+void blx_policy_book_replace(struct blx_policy_book *book, struct blx_policies *policies);
+
+/* What holds for the agent now. */
+void blx_policy_book_look(struct blx_policy_book *book, const char *agent_id,
+                          struct blx_policy_verdict *verdict);

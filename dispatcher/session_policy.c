@@ -1,0 +1,54 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "dispatcher/policy_book.h"
+#include "dispatcher/session_private.h"
+#include "store/pause.h"
+
+/* An older release cannot be told to be silent; its session ends, and its tracking goes on. */
+static int check_old_agent(const struct blx_session *session,
+                           const struct blx_policy_message *policy, struct blx_error *err)
+{
+    if (policy->paused)
+        return blx_error_set(err, -ENOTSUP,
+                             "this agent is paused, and its release is too old to wait in a "
+                             "session: resume it, or install the dispatcher's release on it");
+    if (policy->bandwidth_limit[0] != '\0' || policy->exclude_bytes > 0)
+        blx_log_warning("agent '%s': its release is too old for the bandwidth-limit and exclude of "
+                        "a policy: install the dispatcher's",
+                        session->agent_id);
+    return 0;
+}
+
+static int find_policy(struct blx_session *session, struct blx_policy_message *policy,
+                       struct blx_error *err)
+{
+    struct blx_policy_verdict verdict;
+    blx_timestamp since;
+    int rc = blx_pause_look(session->dispatcher->store, session->agent_id, &since, err);
+    if (rc < 0)
+        return blx_session_store_result(session, rc);
+    blx_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    *policy = (struct blx_policy_message){.sync_freq_ms = verdict.sync_freq_ms,
+                                          .paused = rc == 1,
+                                          .exclude_bytes = (uint32_t)verdict.exclude_bytes};
+    memcpy(policy->bandwidth_limit, verdict.bandwidth_limit, sizeof(policy->bandwidth_limit));
+    memcpy(policy->exclude, verdict.exclude, verdict.exclude_bytes);
+    return 0;
+}
+
+int blx_session_tell_policy(struct blx_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_POLICY};
+    const struct blx_policy_message *policy = &message.policy;
+    int rc = find_policy(session, &message.policy, err);
+    if (rc < 0)
+        return rc;
+    blx_registry_policy(&session->dispatcher->registry, &session->entry, policy->sync_freq_ms,
+                        policy->paused);
+    if ((session->features & BLX_FEATURE_POLICY) == 0)
+        return check_old_agent(session, policy, err);
+    return blx_session_send(session, &message, err);
+}

@@ -1,0 +1,169 @@
+/* A file of the policy folder. Its keys are options of the same names, but for `agents`. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "config/document.h"
+#include "config/policy.h"
+
+static const char agents_example[] = "[\"web*\", \"db[1-3]\"]";
+
+static int refuse(const struct blx_place *place, struct blx_error *err)
+{
+    blx_place_prefix(place, err);
+    return -EINVAL;
+}
+
+static int add_agent(const struct blx_place *place, const config_setting_t *entry,
+                     struct blx_policy *policy, struct blx_error *err)
+{
+    if (config_setting_type(entry) != CONFIG_TYPE_STRING)
+        return blx_place_wrong_type(place, entry, "a text or a list of texts", agents_example, err);
+    const char *text = config_setting_get_string(entry);
+    if (text[0] == '\0') {
+        blx_error_set(err, -EINVAL, "a pattern is empty; write agents: %s", agents_example);
+        return refuse(place, err);
+    }
+    char **grown = reallocarray(policy->agents, policy->agent_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
+    policy->agents = grown;
+    grown[policy->agent_count] = strdup(text);
+    if (grown[policy->agent_count] == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
+    policy->agent_count++;
+    return 0;
+}
+
+static bool is_list(const struct blx_place *place)
+{
+    int type = config_setting_type(place->setting);
+    return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST;
+}
+
+static int apply_agents(const struct blx_place *place, struct blx_policy *policy,
+                        struct blx_error *err)
+{
+    if (!is_list(place))
+        return add_agent(place, place->setting, policy, err);
+    int rc = 0, count = config_setting_length(place->setting);
+    for (int i = 0; rc == 0 && i < count; i++)
+        rc = add_agent(place, config_setting_get_elem(place->setting, (unsigned)i), policy, err);
+    return rc;
+}
+
+/* What no name of a device has would make a message that the agent refuses. */
+static int check_pattern(const struct blx_place *place, const char *pattern, struct blx_error *err)
+{
+    for (const char *at = pattern; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~') {
+            blx_error_set(err, -EINVAL,
+                          "a pattern has a character that is no printable ASCII; "
+                          "write a '?' for it");
+            return refuse(place, err);
+        }
+    }
+    return 0;
+}
+
+/* An empty list is one: nothing is left out, whatever an earlier file says. */
+static int apply_exclude(const struct blx_place *place, const struct blx_option *option,
+                         struct blx_policy *policy, struct blx_error *err)
+{
+    size_t bytes = 0;
+    if (is_list(place) && config_setting_length(place->setting) == 0)
+        return 0;
+    int rc = blx_place_option(place, option, &policy->settings, err);
+    for (size_t i = 0; rc == 0 && i < policy->settings.exclude_count; i++) {
+        bytes += strlen(policy->settings.excludes[i]) + 1;
+        rc = check_pattern(place, policy->settings.excludes[i], err);
+    }
+    if (rc < 0 || bytes <= BLX_POLICY_TEXT_BYTES)
+        return rc;
+    blx_error_set(err, -EINVAL,
+                  "%zu characters are more than the %d that an agent can be sent; "
+                  "write shorter patterns",
+                  bytes, BLX_POLICY_TEXT_BYTES);
+    return refuse(place, err);
+}
+
+/* It is checked here, and sent to the agent as it is written. */
+static int apply_bandwidth_limit(const struct blx_place *place, const struct blx_option *option,
+                                 struct blx_policy *policy, struct blx_error *err)
+{
+    char buffer[64];
+    int rc = blx_place_option(place, option, &policy->settings, err);
+    if (rc < 0)
+        return rc;
+    const char *text = blx_setting_text(option, place->setting, buffer);
+    if (strlen(text) >= sizeof(policy->bandwidth_limit)) {
+        blx_error_set(err, -EINVAL, "more than %zu characters; write fewer rules",
+                      sizeof(policy->bandwidth_limit) - 1);
+        return refuse(place, err);
+    }
+    strcpy(policy->bandwidth_limit, text);
+    return 0;
+}
+
+static int unknown_key(const struct blx_place *place, struct blx_error *err)
+{
+    blx_error_set(err, -EINVAL,
+                  "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit and "
+                  "exclude");
+    return refuse(place, err);
+}
+
+static int apply_setting(void *arg, const struct blx_place *place, struct blx_error *err)
+{
+    struct blx_policy *policy = arg;
+    const char *name = config_setting_name(place->setting);
+    if (strcmp(name, "agents") == 0)
+        return apply_agents(place, policy, err);
+    unsigned key = 0;
+    while (key < BLX_POLICY_KEYS && strcmp(name, blx_policy_key_name(key)) != 0)
+        key++;
+    if (key == BLX_POLICY_KEYS)
+        return unknown_key(place, err);
+    policy->given |= 1U << key;
+    if (key == BLX_POLICY_RETENTION)
+        return blx_place_retention(place, &policy->settings, err);
+    const struct blx_option *option = blx_option_find(name, strlen(name));
+    if (key == BLX_POLICY_EXCLUDE)
+        return apply_exclude(place, option, policy, err);
+    if (key == BLX_POLICY_BANDWIDTH_LIMIT)
+        return apply_bandwidth_limit(place, option, policy, err);
+    return blx_place_option(place, option, &policy->settings, err);
+}
+
+static int check_whole(const char *path, unsigned lines, const struct blx_policy *policy,
+                       struct blx_error *err)
+{
+    if (policy->agent_count == 0)
+        return blx_error_set(err, -EINVAL,
+                             "'%s', line %u, key 'agents': missing or empty: which agents is it "
+                             "for? Add the line  agents: %s",
+                             path, lines + 1, agents_example);
+    if (policy->given == 0)
+        return blx_error_set(err, -EINVAL,
+                             "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit or "
+                             "exclude, or remove the file",
+                             path);
+    return 0;
+}
+
+int blx_policy_read(const char *path, struct blx_policy *policy, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_policy_done) struct blx_policy found = {0};
+    unsigned lines = 0;
+    int rc = blx_document_read(path, "", apply_setting, &found, &lines, err);
+    if (rc == 0)
+        rc = check_whole(path, lines, &found, err);
+    if (rc == 0 && (found.path = strdup(path)) == NULL)
+        rc = blx_error_errno(err, -ENOMEM, "cannot keep '%s'", path);
+    if (rc < 0)
+        return rc;
+    *policy = found;
+    found = (struct blx_policy){0};
+    return 0;
+}

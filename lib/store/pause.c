@@ -1,0 +1,73 @@
+#include "store/pause.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+
+static const blx_timestamp unknown_time = 19700101000000;
+
+static int pause_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
+                      struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    return rc < 0 ? rc : blx_path_format(path, PATH_MAX, err, "%s/paused", dir);
+}
+
+int blx_pause_begin(const struct blx_store *store, const char *agent_id, blx_timestamp since,
+                    struct blx_error *err)
+{
+    char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES + 1];
+    blx_timestamp standing;
+    int rc = blx_pause_look(store, agent_id, &standing, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = pause_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    blx_timestamp_format(since, text);
+    strcat(text, "\n");
+    /* Readable for a dispatcher of another user, as an order to rescan is. */
+    return blx_file_replace(path, text, strlen(text), 0644, err);
+}
+
+int blx_pause_end(const struct blx_store *store, const char *agent_id, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = pause_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    if (blx_sys->unlink(path) < 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    return blx_fsync_parent(path, err);
+}
+
+int blx_pause_look(const struct blx_store *store, const char *agent_id, blx_timestamp *since,
+                   struct blx_error *err)
+{
+    char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES] = "";
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes = 0;
+    struct blx_error why = {0};
+    blx_timestamp found = unknown_time;
+    int rc = pause_path(store, agent_id, path, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_file_read(path, BLX_TIMESTAMP_TEXT_BYTES, &content, &bytes, &why);
+    if (rc == -ENOENT) {
+        *since = 0;
+        return 0;
+    }
+    if (rc < 0 && rc != -EFBIG)
+        return blx_error_set(err, rc, "%s", why.message);
+    if (rc == 0)
+        snprintf(text, sizeof(text), "%.*s", (int)bytes, (const char *)content);
+    if (blx_timestamp_parse(text, &found, NULL) < 0)
+        found = unknown_time;
+    *since = found;
+    return 1;
+}

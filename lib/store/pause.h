@@ -1,0 +1,23 @@
+/*
+ * Whether an agent is paused: no checkpoints and no data of it, until it is resumed. The pause
+ * stands in DIR/agents/ID/paused, with the time since when, so that it outlives the dispatcher and
+ * can be given while none runs.
+ *
+ * Threads: no shared state. All functions block on the disk.
+ */
+#pragma once
+
+#include "base/timestamp.h"
+#include "store/store.h"
+
+/* Durable when it returns. A pause that stands already stays, with its time. */
+int blx_pause_begin(const struct blx_store *store, const char *agent_id, blx_timestamp since,
+                    struct blx_error *err);
+
+/* Durable when it returns; nothing where there is no pause. */
+int blx_pause_end(const struct blx_store *store, const char *agent_id, struct blx_error *err);
+
+/* Whether one stands: 1, with its time, or 0 (then `since` is 0). A file that says nothing of use
+ * is a pause, since 1970. */
+int blx_pause_look(const struct blx_store *store, const char *agent_id, blx_timestamp *since,
+                   struct blx_error *err);

@@ -1,0 +1,208 @@
+#include "config/policy.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+
+static char folder[64];
+static struct blx_policies policies;
+static struct blx_error err;
+static const struct blx_policy_verdict own = {.sync_freq_ms = 60000, .retention = {{5}}};
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/blxrep-policy-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    blx_error_clear(&err);
+    return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    blx_policies_done(&policies);
+    return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void write_policy(const char *name, const char *text)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    assert_int_equal(blx_file_replace(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static void read_all(void)
+{
+    blx_policies_done(&policies);
+    if (blx_policies_read(folder, &policies, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+static struct blx_policy_verdict judge(const char *agent_id)
+{
+    struct blx_policy_verdict verdict;
+    blx_policies_judge(&policies, &own, agent_id, &verdict);
+    return verdict;
+}
+
+static void patterns_match_whole_ids(void **state)
+{
+    (void)state;
+    write_policy("a.yaml", "agents: [\"web*\", \"db[1-3]\", \"x?\"]\nsync-freq: \"10s\"\n");
+    read_all();
+    static const struct {
+        const char *id;
+        bool matches;
+    } cases[] = {{"web", true},  {"web10", true}, {"web.x", true}, {"aweb", false}, {"db1", true},
+                 {"db4", false}, {"db10", false}, {"x1", true},    {"x", false},    {"x12", false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t expected = cases[i].matches ? 10000 : 60000;
+        if (judge(cases[i].id).sync_freq_ms != expected)
+            fail_msg("%s", cases[i].id);
+    }
+}
+
+static void last_file_wins_for_each_key_by_itself(void **state)
+{
+    (void)state;
+    /* Written in another order than that of their names. */
+    write_policy("20.yaml", "agents: \"web1\"\nsync-freq: 2\nexclude: [ ]\n");
+    write_policy("10.yaml",
+                 "agents: \"*\"\nsync-freq: 1\nretention: { keep-daily: 7, keep-last: 1 }"
+                 "\nexclude: [\"sdb\", \"/dev/loop*\"]\nbandwidth-limit: \"10M\"\n");
+    write_policy("30.yaml", "agents: [\"web2\", \"web*\"]\nretention: { keep-yearly: 3 }\n");
+    write_policy("9.txt", "not read");
+    write_policy(".40.yaml", "not read either");
+    read_all();
+    assert_int_equal(policies.count, 3);
+    struct blx_policy_verdict web1 = judge("web1"), db1 = judge("db1");
+    assert_int_equal(web1.sync_freq_ms, 120000);
+    assert_int_equal(web1.exclude_bytes, 0);
+    assert_string_equal(web1.bandwidth_limit, "10M");
+    assert_int_equal(web1.retention.keep[BLX_KEEP_YEARLY], 3);
+    assert_int_equal(web1.retention.keep[BLX_KEEP_DAILY], 0); /* the group is one value */
+    assert_int_equal(db1.sync_freq_ms, 60000);
+    assert_int_equal(db1.retention.keep[BLX_KEEP_DAILY], 7);
+    assert_int_equal(db1.exclude_bytes, 4 + 11);
+    assert_memory_equal(db1.exclude, "sdb\0/dev/loop*", 15);
+    const char *pattern = NULL;
+    const struct blx_policy *by =
+        blx_policies_find(&policies, BLX_POLICY_RETENTION, "web1", &pattern);
+    assert_non_null(strstr(by->path, "/30.yaml"));
+    assert_string_equal(pattern, "web*");
+    assert_null(blx_policies_find(&policies, BLX_POLICY_EXCLUDE, "", NULL)->settings.devices);
+}
+
+static void what_no_policy_says_is_the_dispatchers_own(void **state)
+{
+    (void)state;
+    write_policy("a.yaml", "agents: \"web*\"\nretention: { }\n");
+    read_all();
+    assert_int_equal(judge("db1").retention.keep[0], 5);
+    assert_true(blx_retention_is_none(&(struct blx_retention){{0}}));
+    struct blx_retention web = judge("web1").retention;
+    assert_true(blx_retention_is_none(&web)); /* everything is kept */
+    assert_int_equal(judge("web1").sync_freq_ms, 60000);
+    assert_string_equal(judge("web1").bandwidth_limit, "");
+}
+
+static void a_wrong_file_is_named_with_line_key_and_hint(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *place, *hint;
+    } cases[] = {
+        {"agents: \"a\"\nsync-frek: 3\n", "line 2, key 'sync-frek'", "a policy has agents"},
+        {"agents: \"a\"\ndata-dir: \"/x\"\n", "line 2, key 'data-dir'", "a policy has agents"},
+        {"sync-freq: 3\n", "line 2, key 'agents'", "agents: [\"web*\""},
+        {"agents: []\nsync-freq: 3\n", "key 'agents'", "which agents"},
+        {"agents: 3\nsync-freq: 3\n", "line 1, key 'agents'", "a number where"},
+        {"agents: [\"a\", \"\"]\nsync-freq: 3\n", "line 1, key 'agents'", "empty"},
+        {"agents: \"a\"\n", "sets nothing", "remove the file"},
+        {"agents: \"a\"\nsync-freq: \"0s\"\n", "line 2, key 'sync-freq'", "out of range"},
+        {"agents: \"a\"\nretention: { keep-lst: 1 }\n", "line 2, key 'retention.keep-lst'",
+         "keep-last"},
+        {"agents: \"a\"\nbandwidth-limit: \"fast\"\n", "line 2, key 'bandwidth-limit'", ""},
+        {"agents: \"a\"\nbandwidth-limit: [\"1M\"]\n", "line 2, key 'bandwidth-limit'", "a list"},
+        {"agents: \"a\"\nexclude: [\"x\", \"x\"]\n", "line 2, key 'exclude'", "twice"},
+        {"agents: \"a\"\nexclude: \"x\\ty\"\n", "line 2, key 'exclude'", "printable"},
+        {"agents:\n  - \"a\"\n", "line 1", "flow style"},
+        {"agents: web1\n", "line 1, key 'agents'", "agents: \"web1\""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_policies found = {.count = 77};
+        blx_error_clear(&err);
+        write_policy("a.yaml", cases[i].text);
+        assert_int_equal(blx_policies_read(folder, &found, &err), -EINVAL);
+        assert_int_equal(found.count, 77);
+        if (strstr(err.message, "/a.yaml'") == NULL ||
+            strstr(err.message, cases[i].place) == NULL ||
+            strstr(err.message, cases[i].hint) == NULL)
+            fail_msg("%s: %s", cases[i].text, err.message);
+    }
+}
+
+static void excludes_fit_into_what_an_agent_can_be_sent(void **state)
+{
+    (void)state;
+    char text[4096] = "agents: \"a\"\nexclude: [";
+    size_t used = strlen(text);
+    for (unsigned i = 0; i < 32; i++)
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%s\"%031u\"", i > 0 ? "," : "", i);
+    strcpy(text + used, "]\n");
+    write_policy("a.yaml", text);
+    read_all();
+    assert_int_equal(judge("a").exclude_bytes, BLX_POLICY_TEXT_BYTES);
+    strcpy(text + used, ",\"x\"]\n");
+    write_policy("a.yaml", text);
+    struct blx_policies found = {0};
+    assert_int_equal(blx_policies_read(folder, &found, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "1026 characters"));
+}
+
+static void a_folder_that_is_named_must_be_there(void **state)
+{
+    (void)state;
+    struct blx_policies found = {0};
+    char path[80];
+    snprintf(path, sizeof(path), "%s/none", folder);
+    assert_int_equal(blx_policies_read(path, &found, &err), -ENOENT);
+    assert_non_null(strstr(err.message, path));
+    assert_non_null(strstr(err.message, "--policy-dir"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(patterns_match_whole_ids),
+        TEST(last_file_wins_for_each_key_by_itself),
+        TEST(what_no_policy_says_is_the_dispatchers_own),
+        TEST(a_wrong_file_is_named_with_line_key_and_hint),
+        TEST(excludes_fit_into_what_an_agent_can_be_sent),
+        TEST(a_folder_that_is_named_must_be_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,163 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "fake_agent.h"
+#include "store/agent_writer.h"
+#include "store/pause.h"
+
+static const blx_timestamp noon = 20261122120000;
+
+static int setup(void **state)
+{
+    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fake_site_stop(*state);
+    return 0;
+}
+
+/* Puts one policy in force, or none where `text` is NULL. */
+static void put_policy(struct fake_site *site, const char *text)
+{
+    struct blx_policies policies = {0};
+    struct blx_error err = {0};
+    char dir[64], path[96];
+    snprintf(dir, sizeof(dir), "%s/policies", site->dir);
+    snprintf(path, sizeof(path), "%s/a.yaml", dir);
+    assert_int_equal(blx_mkdir_parents(dir, 0700, NULL), 0);
+    if (text != NULL)
+        assert_int_equal(blx_file_replace(path, text, strlen(text), 0600, NULL), 0);
+    else
+        unlink(path);
+    if (blx_policies_read(dir, &policies, &err) < 0)
+        fail_msg("%s", err.message);
+    blx_policy_book_replace(&site->book, &policies);
+    blx_registry_policy_changed(&site->dispatcher.registry, NULL);
+}
+
+static void pause_agent(struct fake_site *site, const char *agent_id, bool paused)
+{
+    struct blx_error err = {0};
+    int rc = paused ? blx_pause_begin(&site->store, agent_id, noon, &err)
+                    : blx_pause_end(&site->store, agent_id, &err);
+    if (rc < 0)
+        fail_msg("%s", err.message);
+    blx_registry_policy_changed(&site->dispatcher.registry, agent_id);
+}
+
+/* An agent that knows POLICY, up to and with the first one. */
+static struct fake_agent *greet(struct fake_site *site, const char *agent_id,
+                                struct blx_policy_message *policy)
+{
+    struct fake_agent *agent = fake_agent_connect(site, agent_id, NULL);
+    struct blx_message hello = {.type = BLX_MESSAGE_HELLO,
+                                .hello = {.version_min = 1,
+                                          .version_max = 1,
+                                          .features = BLX_FEATURE_POLICY | 1,
+                                          .volume_count = 1,
+                                          .software = "fake 1"}};
+    snprintf(hello.hello.agent_id, sizeof(hello.hello.agent_id), "%s", agent_id);
+    fake_agent_send(agent, &hello);
+    agent->welcome = fake_agent_expect(agent, BLX_MESSAGE_WELCOME).welcome;
+    assert_int_equal(agent->welcome.features, BLX_FEATURE_POLICY);
+    *policy = fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy;
+    return agent;
+}
+
+static void agent_is_told_its_policy_and_each_change_of_it(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_policy_message policy;
+    put_policy(site,
+               "agents: \"web1\"\nsync-freq: \"7s\"\nbandwidth-limit: \"2M\"\nexclude: \"sdb\"\n");
+    struct fake_agent *agent = greet(site, "web1", &policy);
+    assert_int_equal(agent->welcome.sync_freq_ms, 7000);
+    assert_int_equal(policy.sync_freq_ms, 7000);
+    assert_string_equal(policy.bandwidth_limit, "2M");
+    assert_int_equal(policy.exclude_bytes, 4);
+    assert_string_equal(policy.exclude, "sdb");
+    assert_false(policy.paused);
+    fake_agent_announce(agent);
+    put_policy(site, NULL);
+    policy = fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy;
+    assert_int_equal(policy.sync_freq_ms, 60000);
+    assert_int_equal(policy.exclude_bytes, 0);
+    fake_agent_close(agent);
+}
+
+static void paused_agent_is_asked_for_nothing(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_policy_message policy;
+    struct blx_registry_waiter waiter, late = {.event_fd = -1};
+    struct fake_agent *agent = greet(site, "web1", &policy);
+    fake_agent_announce(agent);
+    fake_site_ask(site, "web1", &waiter); /* its volumes have not begun: it waits */
+    pause_agent(site, "web1", true);
+    assert_true(fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy.paused);
+    struct blx_control_done done = fake_site_outcome(site, &waiter);
+    assert_false(done.ok);
+    assert_non_null(strstr(done.text, "paused"));
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    assert_int_equal(blx_registry_ask(&site->dispatcher.registry, "web1", &late, NULL), -EBUSY);
+    pause_agent(site, "web1", false);
+    assert_false(fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy.paused);
+    fake_site_ask(site, "web1", &waiter);
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_checkpoint(agent);
+    assert_true(fake_site_outcome(site, &waiter).ok);
+    fake_agent_close(agent);
+}
+
+static void older_agent_that_cannot_be_told_is_turned_away_while_paused(void **state)
+{
+    struct fake_site *site = *state;
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    pause_agent(site, "web1", true);
+    fake_agent_expect_error(agent, "too old");
+    fake_agent_close(agent);
+    agent = fake_agent_connect(site, "web1", NULL);
+    fake_agent_hello(agent, "web1");
+    fake_agent_expect(agent, BLX_MESSAGE_WELCOME);
+    fake_agent_expect_error(agent, "resume it");
+    fake_agent_close(agent);
+    pause_agent(site, "web1", false);
+    agent = fake_agent_online(site, "web1");
+    fake_agent_close(agent);
+}
+
+static void agent_may_hang_up_behind_its_policy(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_policy_message policy;
+    struct fake_agent *agent = greet(site, "web1", &policy);
+    fake_agent_send(agent, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE});
+    fake_agent_close(agent);
+    agent = greet(site, "web1", &policy);
+    fake_agent_announce(agent);
+    fake_agent_close(agent);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(agent_is_told_its_policy_and_each_change_of_it),
+        TEST(paused_agent_is_asked_for_nothing),
+        TEST(older_agent_that_cannot_be_told_is_turned_away_while_paused),
+        TEST(agent_may_hang_up_behind_its_policy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
