@@ -2,12 +2,12 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --metrics-listen --on-event --credentials \
+    start) echo --config --mode --id --dispatcher-addr --device --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --credentials \
         --run-dir         --compression --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --credentials --run-dir --compression --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --hook-timeout --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     join) echo --config --credentials --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;

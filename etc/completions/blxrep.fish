@@ -41,6 +41,7 @@ __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_co
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
 __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "Where to serve metrics"
+__blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes a second to rewrite mostly dead segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command when somebody is needed"
 __blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin" -l agent -x -d "The agent"
 __blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"

@@ -15,6 +15,9 @@ typedef uint64_t blx_timestamp;
 
 enum { BLX_TIMESTAMP_DIGITS = 14, BLX_TIMESTAMP_TEXT_BYTES = 15, BLX_RFC3339_TEXT_BYTES = 32 };
 
+/* No timestamp is behind it. */
+#define BLX_TIMESTAMP_MAX UINT64_C(99991231235959)
+
 /* From seconds since 1970 (years 1970 to 9999); 0 outside of them. */
 blx_timestamp blx_timestamp_from_unix(int64_t seconds);
 

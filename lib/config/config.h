@@ -57,6 +57,7 @@ struct blx_config {
     bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;              /* debug lines in the log */
     char *metrics_listen;      /* NULL: no metrics */
+    uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: never by itself */
     char *on_event;            /* command, run by /bin/sh -c; NULL: none */
 
     /* For `blxrep` only. */

@@ -58,6 +58,10 @@ struct blx_manifest {
 void blx_manifest_done(struct blx_manifest *manifest);
 #define BLX_CLEANUP_MANIFEST BLX_CLEANUP(blx_manifest_done)
 
+/* -ENOMEM. */
+int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
+                      struct blx_error *err);
+
 /* The volume of that name, NULL where the manifest has none. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume);

@@ -6,6 +6,7 @@
 #include "store/pin.h"
 #include "store/prune.h"
 #include "store/retention.h"
+#include "store/rewrite.h"
 #include "store_state.h"
 #include "sys.h"
 
@@ -13,6 +14,7 @@ struct outputs {
     struct store_state state;
     struct blx_retention_plan plan;
     struct blx_prune_report report;
+    struct blx_rewrite_report rewritten;
     bool pinned;
 };
 
@@ -50,6 +52,31 @@ static void check_prune(void *arg, int rc)
     free(all);
     test_restores_to(&out->state.test, out->state.checkpoints[1], "vda", out->state.images[1],
                      STATE_BYTES);
+}
+
+/* A store of which a prune left something to be rewritten. */
+static void make_pruned(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_prune(arg, NULL), 0);
+}
+
+static int run_rewrite(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_rewrite_request request = {0};
+    return blx_rewrite(&out->state.test.store, "web1", &request, &out->rewritten, err);
+}
+
+static void check_rewrite(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_rewrite(arg, &err), &err);
+    else
+        assert_true(out->rewritten.replaced > 0);
+    check_prune(arg, 0);
 }
 
 static int run_plan(void *arg, struct blx_error *err)
@@ -123,6 +150,13 @@ static void a_prune_that_failed_is_done_by_the_next_one(void **state)
     fault_loop(&(struct fault_case){make, run_prune, check_prune, remove_all, 0}, &outputs);
 }
 
+static void a_rewrite_that_failed_is_done_by_the_next_one(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make_pruned, run_rewrite, check_rewrite, remove_all, 0},
+               &outputs);
+}
+
 static void a_plan_is_whole_or_empty(void **state)
 {
     (void)state;
@@ -141,6 +175,7 @@ int main(void)
     sys_use_fast();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prune_that_failed_is_done_by_the_next_one),
+        cmocka_unit_test(a_rewrite_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(a_plan_is_whole_or_empty),
         cmocka_unit_test(pins_are_set_and_taken_off),
     };
