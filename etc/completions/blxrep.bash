@@ -17,6 +17,7 @@ _blxrep_options() {
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --dry-run --json --help --version ;;
+    info) echo --config --agent --checkpoint --data-dir --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
@@ -42,7 +43,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint rescan revoke status verify prune pin unpin"
+    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

@@ -34,6 +34,9 @@ int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_e
  */
 int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last, struct blx_error *err);
 
+/* For qsort() and bsearch(). */
+int blx_timestamp_compare(const void *a, const void *b);
+
 /* "20261122203600" */
 void blx_timestamp_format(blx_timestamp timestamp, char text[BLX_TIMESTAMP_TEXT_BYTES]);
 

@@ -99,6 +99,7 @@ enum blx_command {
     BLX_COMMAND_UNPIN = 1 << 12,
     BLX_COMMAND_JOIN = 1 << 13,
     BLX_COMMAND_REVOKE = 1 << 14,
+    BLX_COMMAND_INFO = 1 << 15,
 };
 
 enum blx_config_result {

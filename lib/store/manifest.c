@@ -72,6 +72,13 @@ int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_t
     return blx_path_format(path, PATH_MAX, err, "%s/%s", dir, text);
 }
 
+uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume)
+{
+    return volume->changed_bytes > volume->stored_bytes
+               ? volume->changed_bytes - volume->stored_bytes
+               : 0;
+}
+
 static int copy_volume(const struct blx_manifest_volume *from, struct blx_manifest_volume *to)
 {
     *to = *from;
@@ -139,17 +146,30 @@ int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
 int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err)
 {
-    char path[PATH_MAX];
-    int rc = blx_manifest_path(store, agent_id, timestamp, path, err);
+    char dir[PATH_MAX];
+    struct blx_error cause = {0};
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_manifest_read_in(dir, timestamp, manifest, &cause);
+    if (rc == -ENOENT)
+        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
+                             (unsigned long long)timestamp);
+    return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
+}
+
+int blx_manifest_read_in(const char *dir, blx_timestamp timestamp, struct blx_manifest *manifest,
+                         struct blx_error *err)
+{
+    char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, text);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", dir, text);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE void *content = NULL;
     size_t bytes;
     struct blx_error cause = {0};
     rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, &cause);
-    if (rc == -ENOENT)
-        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
-                             (unsigned long long)timestamp);
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);
     struct blx_manifest decoded;

@@ -70,6 +70,9 @@ const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *m
 uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);
 uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
 
+/* What compression saved: changed bytes that are not stored bytes. */
+uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume);
+
 /* DIR/agents/ID/checkpoints; the ID is checked. */
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
                      struct blx_error *err);

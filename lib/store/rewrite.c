@@ -232,7 +232,7 @@ static int rewrite_group(struct work *work, const struct blx_rewrite_group *grou
                                     pass, &made, &cause);
     uint64_t made_bytes = made == NULL ? 0 : used_bytes(made->fd);
     blx_segment_writer_close(made);
-    bool damaged = rc == -EBADMSG || rc == -EIO;
+    bool damaged = rc == -EBADMSG;
     if (rc == 0)
         rc = put_in_place(work, group, &cause);
     if (rc == 0) {

@@ -110,8 +110,9 @@ static int copy_frame(const struct copying *copying, int fd, const char *path,
         return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: a frame is too large",
                              path);
     int rc = blx_pread_full(fd, copying->buffer, needed->bytes, needed->offset_bytes);
-    if (rc < 0)
-        return blx_error_errno(err, rc, "cannot read '%s'", path);
+    if (rc < 0) /* what the disk does not give is lost as what is damaged */
+        return blx_error_errno(err, rc == -EIO || rc == -ENODATA ? -EBADMSG : rc,
+                               "cannot read '%s'", path);
     rc = blx_frame_parse(copying->buffer, needed->bytes, &frame, &cause);
     if (rc < 0)
         return blx_error_set(err, rc, "the segment '%s' is damaged at byte %llu: %s", path,
