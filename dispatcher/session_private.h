@@ -26,7 +26,7 @@ struct blx_session_volume {
     char name[BLX_NAME_BYTES];
     enum blx_pass pass; /* 0: it has not begun */
     uint64_t full_bytes;
-    char reason[128]; /* why the store wants a full pass; may be empty */
+    char reason[128]; /* why the store wants a rescan or a full pass; may be empty */
 };
 
 /* The image that a rescan compares with. */

@@ -30,6 +30,9 @@ static int receive_volume(struct blx_session *session, uint32_t index, struct bl
     if (rc < 0)
         return blx_session_store_result(session, rc);
     answer.volume_state.volume = index;
+    const char *cut = blx_agent_writer_cut(session->writer, index);
+    if (cut[0] != '\0')
+        blx_log_warning("agent '%s': %s", session->agent_id, cut);
     struct blx_session_volume *volume = &session->volumes[index];
     memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
     blx_roster_volume(&session->dispatcher->roster, session->record, index == 0,

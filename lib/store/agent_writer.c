@@ -190,6 +190,11 @@ const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint3
     return volume < writer->volume_count ? writer->volumes[volume]->reason : "";
 }
 
+const char *blx_agent_writer_cut(const struct blx_agent_writer *writer, uint32_t volume)
+{
+    return volume < writer->volume_count ? writer->volumes[volume]->cut : "";
+}
+
 static int find_volume(struct blx_agent_writer *writer, uint32_t number, struct blx_volume **volume,
                        struct blx_error *err)
 {

@@ -25,11 +25,12 @@ struct blx_volume {
     struct blx_volume_info info; /* as the session announced it */
     struct blx_volume_file file; /* as it is on the disk */
     char dir[PATH_MAX / 2];
-    char reason[BLX_REASON_BYTES];   /* why the stored frames cannot go on; empty: they can */
-    bool comparable;                 /* they are an image that a rescan can begin with */
-    bool begun;                      /* the session began a pass */
-    uint32_t next_number;            /* of the open segment, or of the next one that is opened */
-    struct blx_segment_writer *open; /* NULL: no open.seg */
+    char reason[BLX_REASON_BYTES]; /* why the stored frames cannot go on; empty: they can */
+    char cut[BLX_REASON_BYTES]; /* what was cut off the open segment, though it was no torn end */
+    bool comparable;            /* they are an image that a rescan can begin with */
+    bool begun;                 /* the session began a pass */
+    uint32_t next_number;       /* of the open segment, or of the next one that is opened */
+    struct blx_segment_writer *open;     /* NULL: no open.seg */
     struct blx_pending_segment *pending; /* owned; ascending */
     size_t pending_count;
     uint64_t seq;                  /* the last frame that was appended */

@@ -222,7 +222,7 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
         return rc;
     struct blx_volume *volume = writer->volumes[number];
     struct blx_volume_file file = volume->file;
-    file.generation = (struct blx_generation){0};
+    file.distrusted = true;
     rc = blx_volume_file_write(volume->dir, &file, err);
     if (rc < 0)
         return blx_agent_writer_fail(writer, rc);

@@ -25,7 +25,8 @@ enum {
     BLX_SEGMENT_REWRITTEN = 1, /* flag of a segment's header and footer */
     BLX_INDEX_ZERO = 1,        /* flag of an index entry */
     BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
-    BLX_VOLUME_CLEARING = 2
+    BLX_VOLUME_CLEARING = 2,
+    BLX_VOLUME_DISTRUSTED = 1 /* flag of a volume file */
 };
 
 struct blx_segment_header_disk {
@@ -79,7 +80,8 @@ struct blx_volume_file_disk {
     blx_le32 magic;
     uint8_t version;
     uint8_t block_shift;
-    uint8_t reserved[2];
+    uint8_t flags;
+    uint8_t reserved;
     blx_le32 full_since;
     blx_le32 rescan_since;
     blx_le64 size_bytes;

@@ -5,8 +5,8 @@
  * no checkpoint needs: that becomes holes (prune.h), or is left out of a file that takes its place
  * (rewrite.h). Sealing
  * writes index and footer, fsyncs, renames, fsyncs the directory. After a crash open.seg is scanned
- * up to the last whole frame and what follows is cut off; an index and footer that were written but
- * not renamed are recognised as "not a frame" and cut off too.
+ * up to the first place that is no whole frame, and what follows is cut off; an index and footer
+ * that were written but not renamed are recognised as "not a frame" and cut off too.
  *
  * Threads: one writer per volume (the session). Readers open sealed segments only and need no lock.
  */
@@ -33,15 +33,21 @@ int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error
 
 struct blx_segment_writer; /* an open.seg */
 
+/* What opening an existing open.seg has cut off it. */
+struct blx_segment_recovery {
+    uint64_t cut_bytes;
+    char damage[256]; /* whole frames were among them: why they cannot stay; empty: a torn end */
+};
+
 /*
  * Opens or makes DIR/open.seg in `volume_dir`; a new one will be `number` when it is sealed. An
- * existing one keeps its number, which must not be lower, and is recovered: scanned, its torn end
- * cut off and fsynced. `recovered_bytes_cut` says how much was cut (may be NULL). -EBADMSG where
- * the file is damaged (not merely torn) or of another block size; it is then left as it was.
+ * existing one keeps its number, which must not be lower, and is recovered: scanned, what lies
+ * behind the last frame that follows the one before cut off, and fsynced. `recovery` may be NULL.
+ * -EBADMSG where its header is damaged or it is of another block size; it is then left as it was.
  */
 int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned block_shift,
-                            struct blx_segment_writer **writer, uint64_t *recovered_bytes_cut,
-                            struct blx_error *err);
+                            struct blx_segment_writer **writer,
+                            struct blx_segment_recovery *recovery, struct blx_error *err);
 void blx_segment_writer_close(struct blx_segment_writer *writer);
 
 /* Appends a parsed frame's bytes. Not durable before blx_segment_writer_sync(). After an error the
@@ -73,6 +79,13 @@ size_t blx_segment_writer_entries(const struct blx_segment_writer *writer);
  * `summary` may be NULL.
  */
 int blx_segment_writer_seal(struct blx_segment_writer *writer, struct blx_segment_summary *summary,
+                            struct blx_error *err);
+
+/*
+ * Writes a sealed segment without a frame as DIR/NNNNNNNN.seg, in place of one that was lost, so
+ * that the numbers go on following each other. Durable when it returns 0. Replaces what is there.
+ */
+int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned block_shift,
                             struct blx_error *err);
 
 struct blx_segment_reader;

@@ -120,7 +120,7 @@ int blx_segment_find_frame(int fd, const char *path, uint64_t offset, uint64_t f
 int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
                      int (*visit)(void *arg, const struct blx_frame *frame, uint64_t offset,
                                   struct blx_error *err),
-                     void *arg, uint64_t *end_bytes, struct blx_error *err)
+                     void *arg, struct blx_error *err)
 {
     BLX_CLEANUP(window_done) struct window window = {0};
     int rc = window_init(&window, fd, path, file_bytes, err);
@@ -133,14 +133,5 @@ int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_by
             return rc;
         offset += frame.frame_bytes;
     }
-    uint64_t behind;
-    if (rc == 0 && left_at(&window, offset) > 0)
-        rc = find_frame(&window, offset + 1, &behind, err);
-    if (rc == 1)
-        return blx_error_set(err, -EBADMSG,
-                             "'%s' is damaged at byte %llu: whole frames follow behind it", path,
-                             (unsigned long long)offset);
-    if (rc == 0)
-        *end_bytes = offset;
     return rc;
 }

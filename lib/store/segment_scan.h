@@ -11,15 +11,14 @@
 #include "wire/frame.h"
 
 /*
- * Reads the frames of `fd` from `offset` to `file_bytes` and calls visit() for each whole one.
- * `end_bytes` is where the last whole frame ends; what follows is a torn tail. Where a whole frame
- * follows behind something that is none, the file was damaged after it was written: that is
- * -EBADMSG, since cutting there would lose frames that were acknowledged. `path` is for messages.
+ * Reads the frames of `fd` from `offset` to `file_bytes` and calls visit() for each whole one, up
+ * to the first place where none lies, or to visit()'s first error, which is returned. `path` is for
+ * messages.
  */
 int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
                      int (*visit)(void *arg, const struct blx_frame *frame, uint64_t offset,
                                   struct blx_error *err),
-                     void *arg, uint64_t *end_bytes, struct blx_error *err);
+                     void *arg, struct blx_error *err);
 
 /* Whether a whole, valid frame begins at or behind `offset` and ends before `file_bytes`: 1 and
  * where, 0, or -errno. */

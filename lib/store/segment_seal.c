@@ -76,6 +76,25 @@ int blx_segment_writer_finish(struct blx_segment_writer *writer, struct blx_erro
     return rc < 0 ? blx_error_errno(err, rc, "cannot seal '%s'", writer->path) : 0;
 }
 
+int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned block_shift,
+                            struct blx_error *err)
+{
+    struct blx_segment_writer writer = {
+        .summary = {.number = number, .block_shift = block_shift},
+        .end_bytes = sizeof(struct blx_segment_header_disk),
+    };
+    struct {
+        struct blx_segment_header_disk header;
+        struct blx_segment_footer_disk footer;
+    } __attribute__((packed)) content = {
+        .header = blx_segment_header_encode(&writer.summary),
+        .footer = encode_footer(&writer, blx_layout_checksum_all("", 0)),
+    };
+    char path[PATH_MAX];
+    int rc = blx_segment_path(volume_dir, number, path, err);
+    return rc < 0 ? rc : blx_file_replace(path, &content, sizeof(content), 0600, err);
+}
+
 static int seal(struct blx_segment_writer *writer, struct blx_error *err)
 {
     char sealed[PATH_MAX];

@@ -41,17 +41,23 @@ static int make_durable(const struct blx_segment_writer *writer, struct blx_erro
     return blx_fsync_dir(writer->dir, err);
 }
 
-int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error *err)
+struct blx_segment_header_disk blx_segment_header_encode(const struct blx_segment_summary *summary)
 {
     struct blx_segment_header_disk header = {
         .magic = blx_le32_of(BLX_SEGMENT_MAGIC),
         .version = BLX_LAYOUT_VERSION,
-        .block_shift = (uint8_t)writer->summary.block_shift,
-        .flags = writer->summary.rewritten ? BLX_SEGMENT_REWRITTEN : 0,
-        .number = blx_le32_of(writer->summary.number),
+        .block_shift = (uint8_t)summary->block_shift,
+        .flags = summary->rewritten ? BLX_SEGMENT_REWRITTEN : 0,
+        .number = blx_le32_of(summary->number),
     };
     header.checksum = blx_le64_of(
         blx_layout_checksum(&header, sizeof(header), offsetof(__typeof__(header), checksum)));
+    return header;
+}
+
+int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error *err)
+{
+    struct blx_segment_header_disk header = blx_segment_header_encode(&writer->summary);
     int rc = blx_sys->ftruncate(writer->fd, 0) != 0 ? -errno : 0;
     if (rc == 0)
         rc = blx_pwrite_full(writer->fd, &header, sizeof(header), 0);
@@ -110,7 +116,11 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
 static int visit_frame(void *arg, const struct blx_frame *frame, uint64_t offset,
                        struct blx_error *err)
 {
-    return blx_segment_writer_note(arg, frame, offset, err);
+    struct blx_segment_writer *writer = arg;
+    int rc = blx_segment_writer_note(writer, frame, offset, err);
+    if (rc == 0)
+        writer->end_bytes = offset + frame->frame_bytes;
+    return rc;
 }
 
 /* 1: the header is good; 0: it is torn and nothing lies behind it. */
@@ -150,30 +160,53 @@ static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
     return 1;
 }
 
+/* Takes the frames up to the first place where none lies that follows the one before. */
+static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
+                       struct blx_segment_recovery *recovery, struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    uint64_t behind;
+    writer->end_bytes = sizeof(struct blx_segment_header_disk);
+    int rc = blx_segment_scan(writer->fd, writer->path, writer->end_bytes, file_bytes, visit_frame,
+                              writer, &cause);
+    if (rc < 0 && rc != -EBADMSG)
+        return blx_error_set(err, rc, "%s", cause.message);
+    if (rc == -EBADMSG)
+        snprintf(recovery->damage, sizeof(recovery->damage), "%.*s",
+                 (int)sizeof(recovery->damage) - 1, cause.message);
+    else if (writer->end_bytes < file_bytes)
+        rc = blx_segment_find_frame(writer->fd, writer->path, writer->end_bytes + 1, file_bytes,
+                                    &behind, err);
+    if (rc == 1)
+        snprintf(recovery->damage, sizeof(recovery->damage),
+                 "'%.100s' is damaged at byte %llu: whole frames follow behind it", writer->path,
+                 (unsigned long long)writer->end_bytes);
+    return rc < 0 && rc != -EBADMSG ? rc : 0;
+}
+
 /*
  * What is found here will be called durable. So it is written out first, and then read from the
  * disk, not from the page cache: after a write that failed the kernel keeps the pages, as if they
  * were clean.
  */
-static int recover(struct blx_segment_writer *writer, uint64_t file_bytes, uint64_t *cut_bytes,
-                   struct blx_error *err)
+static int recover(struct blx_segment_writer *writer, uint64_t file_bytes,
+                   struct blx_segment_recovery *recovery, struct blx_error *err)
 {
     if (blx_sys->fsync(writer->fd) != 0)
         return write_failed(writer, -errno, err);
     posix_fadvise(writer->fd, 0, 0, POSIX_FADV_DONTNEED);
-    uint64_t start = sizeof(struct blx_segment_header_disk);
-    int rc = blx_segment_scan(writer->fd, writer->path, start, file_bytes, visit_frame, writer,
-                              &writer->end_bytes, err);
+    int rc = take_frames(writer, file_bytes, recovery, err);
     if (rc < 0)
         return rc;
     if (writer->end_bytes < file_bytes &&
         blx_sys->ftruncate(writer->fd, (off_t)writer->end_bytes) != 0)
         return write_failed(writer, -errno, err);
-    *cut_bytes = file_bytes - writer->end_bytes;
+    recovery->cut_bytes = file_bytes - writer->end_bytes;
     return make_durable(writer, err);
 }
 
-static int open_file(struct blx_segment_writer *writer, uint64_t *cut_bytes, struct blx_error *err)
+static int open_file(struct blx_segment_writer *writer, struct blx_segment_recovery *recovery,
+                     struct blx_error *err)
 {
     writer->fd = blx_open(writer->path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
     if (writer->fd < 0)
@@ -185,14 +218,14 @@ static int open_file(struct blx_segment_writer *writer, uint64_t *cut_bytes, str
     if (rc < 0)
         return rc;
     if (rc == 1)
-        return recover(writer, (uint64_t)st.st_size, cut_bytes, err);
-    *cut_bytes = (uint64_t)st.st_size;
+        return recover(writer, (uint64_t)st.st_size, recovery, err);
+    recovery->cut_bytes = (uint64_t)st.st_size;
     return start_anew(writer, err);
 }
 
 int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned block_shift,
-                            struct blx_segment_writer **writer, uint64_t *recovered_bytes_cut,
-                            struct blx_error *err)
+                            struct blx_segment_writer **writer,
+                            struct blx_segment_recovery *recovery, struct blx_error *err)
 {
     struct blx_segment_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
@@ -200,18 +233,18 @@ int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned bl
     opened->fd = -1;
     opened->summary.number = number;
     opened->summary.block_shift = block_shift;
-    uint64_t cut_bytes = 0;
+    struct blx_segment_recovery done = {0};
     int rc = blx_path_format(opened->dir, sizeof(opened->dir), err, "%s", volume_dir);
     if (rc == 0)
         rc = blx_path_format(opened->path, sizeof(opened->path), err, "%s/open.seg", volume_dir);
     if (rc == 0)
-        rc = open_file(opened, &cut_bytes, err);
+        rc = open_file(opened, &done, err);
     if (rc < 0) {
         blx_segment_writer_close(opened);
         return rc;
     }
-    if (recovered_bytes_cut != NULL)
-        *recovered_bytes_cut = cut_bytes;
+    if (recovery != NULL)
+        *recovery = done;
     *writer = opened;
     return 0;
 }

@@ -35,4 +35,7 @@ int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error
 /* Writes index and footer behind the frames; durable, but for the file's name. */
 int blx_segment_writer_finish(struct blx_segment_writer *writer, struct blx_error *err);
 
+/* The header of a new segment. */
+struct blx_segment_header_disk blx_segment_header_encode(const struct blx_segment_summary *summary);
+
 struct blx_index_entry_disk blx_segment_entry_encode(const struct blx_index_entry *entry);

@@ -49,10 +49,14 @@ blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *wr
 /*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
  * recovers what is there, and says what is durable. An `info` whose size, block size or identity
- * differs from what is stored, or a damaged open segment, gives state->generation = none.
+ * differs from what is stored, or frames that were lost, give state->generation = none.
  * state->image_bytes says how much of what is stored a rescan may compare with: nothing of another
- * disk, a larger one, or what is damaged; then a full pass follows. -EEXIST where two volumes of
- * the session have one name.
+ * disk, a larger one, or what cannot be read; then a full pass follows. -EEXIST where two volumes
+ * of the session have one name.
+ *
+ * What lies behind damage in the open segment is cut off, and durable_seq is before it: whether
+ * frames were lost by that, rather than some that a power cut tore before they were acknowledged,
+ * only the agent knows.
  */
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                             struct blx_volume_state *state, struct blx_error *err);
@@ -71,6 +75,10 @@ const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint3
  */
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
                            struct blx_error *err);
+
+/* What was cut off the volume's open segment when it was announced, though it was more than a torn
+ * end, for the log; "" mostly. Borrowed from the writer. */
+const char *blx_agent_writer_cut(const struct blx_agent_writer *writer, uint32_t volume);
 
 struct blx_image;
 

@@ -10,7 +10,8 @@
 #include "wire/message.h"
 
 struct blx_volume_file {
-    struct blx_generation generation; /* none: a full pass must come first */
+    struct blx_generation generation; /* none: frames were lost, a rescan must come first */
+    bool distrusted;                  /* what is stored cannot be read: a full pass must come */
     uint64_t size_bytes;
     unsigned block_shift;
     uint32_t full_since;   /* the segment with which a full pass began that is not committed yet; 0:

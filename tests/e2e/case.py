@@ -49,8 +49,9 @@ class Case(unittest.TestCase):
     def zram_disk(self, mib):
         return ZramDisk(REGISTRY, self.folder, mib)
 
-    def start_dispatcher(self, *words, **named):
+    def start_dispatcher(self, *words, clock=None, **named):
         self.dispatcher = Dispatcher(REGISTRY, self.folder, self.data_dir, *words, **named)
+        self.dispatcher.clock = clock
         return self.dispatcher.start()
 
     def restart_dispatcher(self, *words, **named):
@@ -64,10 +65,11 @@ class Case(unittest.TestCase):
             self.cli.enroll(agent_id, self.data_dir, path)
         return path
 
-    def start_agent(self, agent_id, devices, *words, address=None, online=True):
+    def start_agent(self, agent_id, devices, *words, address=None, online=True, clock=None):
         devices = devices if isinstance(devices, list) else [devices]
         agent = Agent(REGISTRY, self.folder, agent_id, address or self.dispatcher.address, self.enroll(agent_id), devices,
                       *words)
+        agent.clock = clock
         agent.start(ready=online)
         if online:
             self.dispatcher.wait_online(agent_id)

@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -37,6 +38,27 @@ def free_port():
                 continue
             return port
     raise Failure("no free port between 20000 and 32000")
+
+
+class Clock:
+    """The wall clock of the daemons that have it: the machine's, and some seconds more or less."""
+
+    def __init__(self, folder):
+        self.file = os.path.join(folder, "clock")
+        self.library = os.path.join(os.path.dirname(bin_folder()), "tests", "libtest_clock.so")
+        if not os.path.exists(self.library):
+            raise Failure(f"no \"{self.library}\": build the tests, too")
+        self.set(0)
+
+    def set(self, seconds):
+        with open(self.file, "r+b" if os.path.exists(self.file) else "wb") as file:
+            file.write(struct.pack("=q", seconds))
+
+    def environment(self):
+        """The sanitizers want to be loaded first, but work behind it as well."""
+        options = os.environ.get("ASAN_OPTIONS", "")
+        return {"LD_PRELOAD": self.library, "BLXREP_TEST_CLOCK": self.file,
+                "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".strip(":")}
 
 
 def environment(extra=None):
@@ -107,6 +129,7 @@ class Daemon:
         self.folder = folder
         self.process = None
         self.prefix = []  # a program that starts it, such as unshare
+        self.clock = None  # the machine's, or a Clock
         self.lines = []
         self._change = threading.Condition()
         self._reader = None
@@ -124,7 +147,9 @@ class Daemon:
         self._notify.bind(path)
         self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), "blxrep"), "start", *self.words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                        errors="replace", cwd=self.folder, env=environment({"NOTIFY_SOCKET": path}))
+                                        errors="replace", cwd=self.folder,
+                                        env=environment({"NOTIFY_SOCKET": path,
+                                                         **(self.clock.environment() if self.clock else {})}))
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         if ready:

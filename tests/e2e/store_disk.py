@@ -17,6 +17,7 @@ from registry import run
 
 FRAME_HEADER = struct.Struct("<4s4xIIQ")  # magic, frame_bytes, extent_count, seq: proto/PROTOCOL.md, section 3
 SEGMENT_HEADER_BYTES = 32
+PAGE_BYTES = 4096
 LEDGER_ACKED_OFFSET = 56  # acked_seq in struct blx_ledger_head, agent/ledger.h
 
 
@@ -127,7 +128,8 @@ def acknowledged_seq(ledger):
 def tear(path, acked_seq, dice):
     """
     Loses or tears what a power cut may take of an open segment: any of it behind the frame `acked_seq`, from some byte to
-    the end. Where the disk took writes in another order than they came, zeros stand there. Returns what was done.
+    the end, or pages in its middle: where the disk took writes in another order than they came, zeros stand there. Returns
+    what was done.
     """
     with open(path, "r+b") as file:
         end = os.fstat(file.fileno()).st_size
@@ -143,6 +145,11 @@ def tear(path, acked_seq, dice):
         if durable >= end:
             return "nothing was unsynced"
         at = dice.randrange(durable, end)
+        if dice.random() < 0.5:
+            page = max(durable, at // PAGE_BYTES * PAGE_BYTES)
+            file.seek(page)
+            file.write(bytes(min(PAGE_BYTES, end - page)))
+            return f"a page of {end - durable} unsynced bytes zero"
         file.truncate(at)
         if dice.random() < 0.5:
             file.truncate(end)

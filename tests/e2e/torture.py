@@ -5,8 +5,8 @@
 
 A round does one random mischief, lets everything come back, takes a checkpoint, restores it and a random older one, and checks
 both: filesystems clean, database sound, the records that were fsynced in order a prefix, and none missing that was fsynced
-before the checkpoint was asked for. No checkpoint vanishes that was ever shown. The seed decides what is done and when; a failure
-prints it.
+before the checkpoint was asked for. No checkpoint vanishes that was ever shown, and only the first one is full. The seed decides what is
+done and when; a failure prints it.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 
 from case import Case
 from load import check_loaded_image, summary
+from programs import Clock
 from proxy import Proxy
 from registry import REGISTRY, guard_process, run
 from store_disk import StoreDisk, acknowledged_seq, tear
@@ -42,14 +43,15 @@ class Torture(Case):
         self.checked = 0
         self.stamps = set()
         self.store = StoreDisk(REGISTRY, self.folder)
+        self.clock = Clock(self.folder)
         self.data_dir = os.path.join(self.store.path, "data")
 
     def test_nothing_is_lost_whatever_dies(self):
         self.disk = self.loop_disk(1024)
         self.parts = parts = self.disk.make_partitions(PARTS)
-        self.start_dispatcher(sync_freq="2s")
+        self.start_dispatcher(sync_freq="2s", clock=self.clock)
         self.proxy = Proxy(REGISTRY, self.dispatcher.port)
-        self.agent = self.start_agent(AGENT, self.disk, address=self.proxy.address)
+        self.agent = self.start_agent(AGENT, self.disk, address=self.proxy.address, clock=self.clock)
         self.dispatcher.wait_checkpoints(AGENT, 1)
         seconds = 3600 * 24
         self.records = Workload(REGISTRY, self.folder, "append", *[files.path + "/records" for files in parts],
@@ -78,7 +80,8 @@ class Torture(Case):
         """One after the other in random order, so that a short run does many different things."""
         if not self.deck:
             self.deck = [self.kill_agent, self.kill_dispatcher, self.kill_both, self.cut, self.hold, self.reboot,
-                         self.stop_agent_for_a_while, self.disk_full, self.disk_fails, self.power_cut, self.copy_store]
+                         self.stop_agent_for_a_while, self.set_clock, self.disk_full, self.disk_fails, self.power_cut,
+                         self.copy_store]
             self.random.shuffle(self.deck)
         return self.deck.pop()
 
@@ -120,6 +123,10 @@ class Torture(Case):
         self.agent.send(signal.SIGSTOP)
         time.sleep(self.random.uniform(0.1, 3))
         self.agent.send(signal.SIGCONT)
+
+    def set_clock(self):
+        """Back or forth; by less than the hour by which a new certificate is valid before it is made."""
+        self.clock.set(self.random.randint(-50 * 60, 50 * 60))
 
     def reboot(self):
         """Pins and run directory are gone, and what is written meanwhile is tracked by nobody."""
@@ -216,6 +223,8 @@ class Torture(Case):
         rows = {str(row["checkpoint"]): row for row in self.show(AGENT)}
         self.assertLessEqual(self.stamps, set(rows), "no checkpoint that was shown vanishes")
         self.stamps = set(rows)
+        full = [stamp for stamp, row in rows.items() if row["kind"] == "full"]
+        self.assertEqual(full, [min(rows)], "only the first checkpoint is full")
         held = self.check_checkpoint(rows[stamp])
         if rows[stamp]["consistency"] != "none":
             self.assertGreaterEqual(held, fsynced, f"checkpoint {stamp} lacks records fsynced before it was asked for")
@@ -225,7 +234,7 @@ class Torture(Case):
         """The session may still be the one that was just cut: then the request fails, and is made again."""
         deadline = time.monotonic() + 120
         while True:
-            done = self.cli.run("checkpoint", f"--agent={AGENT}", f"--data-dir={self.data_dir}", check=False, timeout=180)
+            done = self.cli.run("checkpoint", f"--agent={AGENT}", f"--data-dir={self.data_dir}", check=False, timeout=600)
             if done.returncode == 0:
                 return done.stdout.strip()
             self.assertLess(time.monotonic(), deadline, done.stderr)

@@ -24,7 +24,7 @@ bool memory_disarm(void)
     return atomic_load(&calls) > allowed;
 }
 
-static bool is_short(void)
+bool memory_is_short(void)
 {
     if (!atomic_load(&armed))
         return false;
@@ -35,20 +35,11 @@ static bool is_short(void)
     return true;
 }
 
-/* The linker gives these names; nobody else declares them. */
-#define WRAP(type, name, parameters, arguments)                                                    \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;                                                                 \
-    type __wrap_##name parameters                                                                  \
-    {                                                                                              \
-        return is_short() ? NULL : __real_##name arguments;                                        \
-    }
-
-WRAP(void *, malloc, (size_t bytes), (bytes))
-WRAP(void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes))
-WRAP(void *, calloc, (size_t count, size_t bytes), (count, bytes))
-WRAP(void *, realloc, (void *memory, size_t bytes), (memory, bytes))
-WRAP(void *, reallocarray, (void *memory, size_t count, size_t bytes), (memory, count, bytes))
-WRAP(char *, strdup, (const char *text), (text))
-WRAP(char *, strndup, (const char *text, size_t bytes), (text, bytes))
-WRAP(DIR *, opendir, (const char *path), (path))
+FAULT_WRAP(void *, malloc, (size_t bytes), (bytes))
+FAULT_WRAP(void *, aligned_alloc, (size_t alignment, size_t bytes), (alignment, bytes))
+FAULT_WRAP(void *, calloc, (size_t count, size_t bytes), (count, bytes))
+FAULT_WRAP(void *, realloc, (void *memory, size_t bytes), (memory, bytes))
+FAULT_WRAP(void *, reallocarray, (void *memory, size_t count, size_t bytes), (memory, count, bytes))
+FAULT_WRAP(char *, strdup, (const char *text), (text))
+FAULT_WRAP(char *, strndup, (const char *text, size_t bytes), (text, bytes))
+FAULT_WRAP(DIR *, opendir, (const char *path), (path))

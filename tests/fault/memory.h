@@ -14,3 +14,15 @@ void memory_arm(unsigned after, bool for_ever);
 
 /* Back to normal; true where a call was refused. */
 bool memory_disarm(void);
+
+/* Counts a call; whether it is to be refused. */
+bool memory_is_short(void);
+
+/* The call `name` through the above. The linker gives these names; nobody else declares them. */
+#define FAULT_WRAP(type, name, parameters, arguments)                                              \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return memory_is_short() ? NULL : __real_##name arguments;                                 \
+    }

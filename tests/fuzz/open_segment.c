@@ -78,11 +78,11 @@ static void check_recovered(const char *dir, const char *path,
 {
     struct blx_segment_writer *writer = NULL;
     struct blx_segment_summary again, sealed;
-    uint64_t cut = 1;
-    FUZZ_ASSERT(blx_segment_writer_open(dir, summary->number, BLOCK_SHIFT, &writer, &cut, NULL) ==
+    struct blx_segment_recovery done = {.cut_bytes = 1};
+    FUZZ_ASSERT(blx_segment_writer_open(dir, summary->number, BLOCK_SHIFT, &writer, &done, NULL) ==
                 0);
     blx_segment_writer_summary(writer, &again);
-    FUZZ_ASSERT(cut == 0 && is_same(summary, &again));
+    FUZZ_ASSERT(done.cut_bytes == 0 && done.damage[0] == '\0' && is_same(summary, &again));
     FUZZ_ASSERT(size_of(path) == sizeof(struct blx_segment_header_disk) + again.stored_bytes);
     /* No agent gets that far; here a frame may say so. */
     if (again.last_seq == UINT64_MAX) {
@@ -101,13 +101,13 @@ static void check_open(const uint8_t *data, size_t size)
     struct blx_segment_writer *writer = NULL;
     struct blx_segment_summary summary;
     struct blx_error err = {0};
-    uint64_t cut = 0;
+    struct blx_segment_recovery done = {0};
     fuzz_path(dir, "volume");
     fuzz_path(path, "volume/open.seg");
     fuzz_remove(dir);
     FUZZ_ASSERT(mkdir(dir, 0700) == 0);
     fuzz_write_file(path, data, size);
-    int rc = blx_segment_writer_open(dir, 1, BLOCK_SHIFT, &writer, &cut, &err);
+    int rc = blx_segment_writer_open(dir, 1, BLOCK_SHIFT, &writer, &done, &err);
     if (rc < 0) {
         fuzz_assert_refusal(rc, &err);
         FUZZ_ASSERT(fuzz_file_is(path, data, size));
@@ -115,6 +115,7 @@ static void check_open(const uint8_t *data, size_t size)
     }
     blx_segment_writer_summary(writer, &summary);
     blx_segment_writer_close(writer);
+    uint64_t cut = done.cut_bytes;
     FUZZ_ASSERT(cut <= size);
     /* A header that was torn is written anew; otherwise what is left is what was there. */
     if (size - cut >= sizeof(struct blx_segment_header_disk))

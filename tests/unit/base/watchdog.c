@@ -22,10 +22,9 @@ static int setup(void **state)
 {
     (void)state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "blx-watchdog-%d",
-                          (int)getpid());
     char name[64], period[32], pid[32];
-    snprintf(name, sizeof(name), "@%s", address.sun_path + 1);
+    int length = snprintf(name, sizeof(name), "@blx-watchdog-%d", (int)getpid());
+    memcpy(address.sun_path + 1, name + 1, (size_t)length - 1);
     snprintf(period, sizeof(period), "%d", PERIOD_US);
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
     setenv("NOTIFY_SOCKET", name, 1);
@@ -33,7 +32,7 @@ static int setup(void **state)
     setenv("WATCHDOG_PID", pid, 1);
     manager_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     return bind(manager_fd, (struct sockaddr *)&address,
-                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length));
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length));
 }
 
 static int teardown(void **state)

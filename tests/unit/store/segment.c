@@ -42,11 +42,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct blx_segment_writer *open_writer(const struct fixture *f, uint64_t *cut)
+static struct blx_segment_writer *open_writer(const struct fixture *f,
+                                              struct blx_segment_recovery *recovery)
 {
     struct blx_error err = {0};
     struct blx_segment_writer *writer = NULL;
-    test_ok(blx_segment_writer_open(f->test.dir, 7, TEST_BLOCK_SHIFT, &writer, cut, &err), &err);
+    test_ok(blx_segment_writer_open(f->test.dir, 7, TEST_BLOCK_SHIFT, &writer, recovery, &err),
+            &err);
     return writer;
 }
 
@@ -155,14 +157,16 @@ static void a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame(void **state)
     struct fixture *f = *state;
     blx_segment_writer_close(fill(f));
     for (uint64_t bytes = f->ends[FRAMES]; bytes-- > 0;) {
-        uint64_t cut = 0, whole = 0;
+        struct blx_segment_recovery done = {0};
+        uint64_t whole = 0;
         assert_int_equal(truncate(f->open_path, (off_t)bytes), 0);
         while (whole < FRAMES && f->ends[whole + 1] <= bytes)
             whole++;
-        struct blx_segment_writer *writer = open_writer(f, &cut);
+        struct blx_segment_writer *writer = open_writer(f, &done);
         assert_int_equal(count_frames(writer), whole);
+        assert_string_equal(done.damage, "");
         if (bytes >= HEADER_BYTES)
-            assert_int_equal(cut, bytes - f->ends[whole]);
+            assert_int_equal(done.cut_bytes, bytes - f->ends[whole]);
         assert_int_equal(size_of(f->open_path), f->ends[whole]);
         blx_segment_writer_close(writer);
     }
@@ -185,30 +189,75 @@ static void an_index_that_was_not_renamed_is_cut_off(void **state)
 {
     struct fixture *f = *state;
     seal(fill(f), NULL);
-    uint64_t tail = size_of(f->sealed_path) - f->ends[FRAMES], cut = 0;
+    struct blx_segment_recovery done = {0};
+    uint64_t tail = size_of(f->sealed_path) - f->ends[FRAMES];
     assert_true(tail > 0);
     assert_int_equal(rename(f->sealed_path, f->open_path), 0);
-    struct blx_segment_writer *writer = open_writer(f, &cut);
-    assert_int_equal(cut, tail);
+    struct blx_segment_writer *writer = open_writer(f, &done);
+    assert_int_equal(done.cut_bytes, tail);
     assert_int_equal(count_frames(writer), FRAMES);
     seal(writer, NULL);
 }
 
-static void damage_before_whole_frames_is_not_taken_for_a_torn_tail(void **state)
+/* A copy of the open segment with one byte flipped. */
+static void fill_flipped(struct fixture *f, uint64_t offset)
+{
+    f->volume.seq = 0;
+    unlink(f->open_path);
+    blx_segment_writer_close(fill(f));
+    flip(f->open_path, offset);
+}
+
+static void damage_before_whole_frames_is_cut_off_and_told(void **state)
+{
+    struct fixture *f = *state;
+    blx_segment_writer_close(fill(f));
+    for (uint64_t offset = HEADER_BYTES, whole = 0; offset < f->ends[FRAMES - 1]; offset += 7) {
+        struct blx_segment_recovery done = {0};
+        fill_flipped(f, offset);
+        while (f->ends[whole + 1] <= offset)
+            whole++;
+        struct blx_segment_writer *writer = open_writer(f, &done);
+        assert_non_null(strstr(done.damage, "whole frames follow"));
+        assert_int_equal(count_frames(writer), whole);
+        assert_int_equal(done.cut_bytes, f->ends[FRAMES] - f->ends[whole]);
+        assert_int_equal(size_of(f->open_path), f->ends[whole]);
+        blx_segment_writer_close(writer);
+    }
+}
+
+static void a_damaged_header_before_frames_is_left_as_it_is(void **state)
 {
     struct fixture *f = *state;
     struct blx_segment_writer *writer = NULL;
-    blx_segment_writer_close(fill(f));
-    for (uint64_t offset = 0; offset < f->ends[FRAMES - 1]; offset += 7) {
+    for (uint64_t offset = 0; offset < HEADER_BYTES; offset++) {
         struct blx_error err = {0};
-        flip(f->open_path, offset);
+        fill_flipped(f, offset);
         assert_int_equal(
             blx_segment_writer_open(f->test.dir, 7, TEST_BLOCK_SHIFT, &writer, NULL, &err),
             -EBADMSG);
         assert_non_null(strstr(err.message, "open.seg"));
         assert_int_equal(size_of(f->open_path), f->ends[FRAMES]);
-        flip(f->open_path, offset);
     }
+}
+
+static void frames_that_do_not_follow_are_cut_off_and_told(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_segment_recovery done = {0};
+    struct blx_segment_writer *writer = fill(f);
+    int fd = open(f->open_path, O_RDWR | O_CLOEXEC | O_APPEND);
+    assert_true(fd >= 0);
+    f->volume.seq += 1;
+    test_volume_frame(&f->volume, &(uint64_t){3}, 1);
+    assert_int_equal(write(fd, f->volume.frame, f->volume.frame_bytes), f->volume.frame_bytes);
+    close(fd);
+    blx_segment_writer_close(writer);
+    writer = open_writer(f, &done);
+    assert_non_null(strstr(done.damage, "does not follow"));
+    assert_int_equal(done.cut_bytes, f->volume.frame_bytes);
+    assert_int_equal(count_frames(writer), FRAMES);
+    blx_segment_writer_close(writer);
 }
 
 static void damage_in_the_last_frame_counts_as_torn(void **state)
@@ -294,7 +343,9 @@ int main(void)
         TEST(a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame),
         TEST(recovery_goes_on_appending_behind_the_cut),
         TEST(an_index_that_was_not_renamed_is_cut_off),
-        TEST(damage_before_whole_frames_is_not_taken_for_a_torn_tail),
+        TEST(damage_before_whole_frames_is_cut_off_and_told),
+        TEST(a_damaged_header_before_frames_is_left_as_it_is),
+        TEST(frames_that_do_not_follow_are_cut_off_and_told),
         TEST(damage_in_the_last_frame_counts_as_torn),
         TEST(an_open_segment_keeps_a_higher_number_and_refuses_a_lower_one),
         TEST(any_flipped_byte_of_a_sealed_segment_is_found),

@@ -113,6 +113,16 @@ static void check_full_pass_heals(struct fixture *f)
     assert_true(manifest.volumes[0].base);
 }
 
+/* The session wants a rescan of sda, which begins in a new generation. */
+static void begin_rescan(struct fixture *f, const char *reason)
+{
+    check_reason(f, reason);
+    assert_int_equal(f->states[0].image_bytes, f->volumes[0]->info.size_bytes);
+    test_volume_generation(f->volumes[0], 77);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_RESCAN);
+}
+
 static void flip(const struct fixture *f, const char *name, off_t offset)
 {
     char path[PATH_MAX];
@@ -396,7 +406,30 @@ static void a_full_pass_leaves_nothing_of_what_came_before_it(void **state)
     free(old);
 }
 
-static void a_damaged_open_segment_is_set_aside(void **state)
+static void damage_in_the_open_segment_costs_what_lies_behind_it(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    uint64_t committed = f->sda.seq;
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    test_volume_send(&f->sda, f->writer, 3, 801);
+    sync_all(f);
+    flip(f, "volumes/sda/open.seg", 60);
+    open_session(f, 1);
+    assert_non_null(strstr(blx_agent_writer_cut(f->writer, 0), "damaged at byte 32"));
+    assert_string_equal(blx_agent_writer_reason(f->writer, 0), "");
+    assert_int_equal(f->states[0].durable_seq, committed);
+    open_session(f, 1);
+    assert_string_equal(blx_agent_writer_cut(f->writer, 0), "");
+    begin(f, 0, BLX_PASS_RESUME);
+    f->sda.seq = committed;
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    test_volume_send(&f->sda, f->writer, 3, 801);
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, two, "sda", f->sda.image, SIZE_BYTES);
+}
+
+static void an_open_segment_with_a_damaged_header_is_set_aside(void **state)
 {
     struct fixture *f = *state;
     blx_timestamp one = first_checkpoint(f, 1);
@@ -404,16 +437,17 @@ static void a_damaged_open_segment_is_set_aside(void **state)
     assert_non_null(old);
     memcpy(old, f->sda.image, SIZE_BYTES);
     test_volume_send(&f->sda, f->writer, 2, 800);
-    test_volume_send(&f->sda, f->writer, 3, 801);
     sync_all(f);
-    flip(f, "volumes/sda/open.seg", 60);
+    flip(f, "volumes/sda/open.seg", 10);
     open_session(f, 1);
-    check_reason(f, "damaged at byte 32");
+    check_reason(f, "open.seg' is damaged");
     assert_true(exists(f, "volumes/sda/open.damaged-00000002"));
     assert_false(exists(f, "volumes/sda/open.seg"));
     open_session(f, 1);
-    check_reason(f, "found damaged");
-    check_full_pass_heals(f);
+    begin_rescan(f, "found damaged");
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, two, "sda", f->sda.image, SIZE_BYTES);
     test_restores_to(&f->test, one, "sda", old, SIZE_BYTES);
     free(old);
 }
@@ -467,11 +501,27 @@ static void a_segment_whose_index_is_full_is_sealed_on_the_way(void **state)
     test_volume_done(&large);
 }
 
-static void a_damaged_or_missing_uncommitted_segment_is_noticed(void **state)
+/* The rescan sends what the lost segment held; what the others hold stays. */
+static void check_rescan_heals(struct fixture *f, struct test_volume *large)
+{
+    begin_rescan(f, "");
+    assert_true(exists(f, "volumes/sda/00000001.seg"));
+    assert_true(exists(f, "volumes/sda/00000002.seg"));
+    open_session(f, 1); /* all that the rescan keeps is there */
+    assert_true(blx_generation_equal(&f->states[0].generation, &large->info.generation));
+    begin(f, 0, BLX_PASS_RESUME);
+    send_scattered(f, large, 1);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
+    test_restores_to(&f->test, timestamp, "sda", large->image, large->info.size_bytes);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_true(manifest.volumes[0].base);
+    assert_int_equal(manifest.volumes[0].segment_count, 3);
+}
+
+static void a_damaged_uncommitted_segment_leads_to_a_rescan(void **state)
 {
     struct fixture *f = *state;
     struct test_volume large;
-    char path[PATH_MAX];
     fill_two_segments(f, &large);
     flip(f, "volumes/sda/00000001.seg", 8);
     open_session(f, 1);
@@ -479,33 +529,107 @@ static void a_damaged_or_missing_uncommitted_segment_is_noticed(void **state)
     assert_true(exists(f, "volumes/sda/00000001.damaged"));
     open_session(f, 1);
     check_reason(f, "found damaged");
-    blx_agent_writer_close(f->writer);
-    f->writer = NULL;
+    check_rescan_heals(f, &large);
     test_volume_done(&large);
+}
 
-    test_store_done(&f->test);
-    test_store_init(&f->test);
+static void a_missing_uncommitted_segment_leads_to_a_rescan(void **state)
+{
+    struct fixture *f = *state;
+    struct test_volume large;
+    char path[PATH_MAX];
     fill_two_segments(f, &large);
     test_path(&f->test, path, "agents/web1/volumes/sda/00000001.seg");
     assert_int_equal(unlink(path), 0);
     open_session(f, 1);
-    check_reason(f, "missing");
-    begin(f, 0, BLX_PASS_FULL);
-    large.seq = 0;
-    test_volume_send_all(&large, f->writer, 64);
+    check_reason(f, "frames before segment 2 are missing");
+    check_rescan_heals(f, &large);
+    test_volume_done(&large);
+}
+
+static void what_a_rescan_kept_must_stay(void **state)
+{
+    struct fixture *f = *state;
+    struct test_volume large;
+    char path[PATH_MAX];
+    fill_two_segments(f, &large);
+    open_session(f, 1);
+    test_volume_generation(&large, 76);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_RESCAN);
+    test_path(&f->test, path, "agents/web1/volumes/sda/00000002.seg");
+    assert_int_equal(unlink(path), 0);
+    open_session(f, 1);
+    begin_rescan(f, "segment 2 is missing");
+    test_volume_send(&large, f->writer, 1, 900);
+    test_volume_send(&large, f->writer, 2, 901);
     blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
     test_restores_to(&f->test, timestamp, "sda", large.image, large.info.size_bytes);
     test_volume_done(&large);
 }
 
-static void a_damaged_volume_file_needs_a_full_pass(void **state)
+static void a_damaged_volume_file_leads_to_a_rescan(void **state)
 {
     struct fixture *f = *state;
     first_checkpoint(f, 1);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    sync_all(f);
     flip(f, "volumes/sda/volume", 40);
     open_session(f, 1);
-    check_reason(f, "volume' is damaged");
+    begin_rescan(f, "volume' is damaged");
+    test_volume_send(&f->sda, f->writer, 3, 801);
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, two, "sda", f->sda.image, SIZE_BYTES);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, two);
+    assert_false(manifest.volumes[0].base);
+}
+
+static void a_lost_volume_file_keeps_another_disk_out(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+    first_checkpoint(f, 1);
+    test_path(&f->test, path, "agents/web1/volumes/sda/volume");
+    assert_int_equal(unlink(path), 0);
+    strcpy(f->sda.info.identity, "another");
+    open_session(f, 1);
+    check_reason(f, "replaced by 'another'");
+    assert_int_equal(f->states[0].image_bytes, 0);
     check_full_pass_heals(f);
+}
+
+static void a_first_sync_outlives_its_volume_file(void **state)
+{
+    struct fixture *f = *state;
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send(&f->sda, f->writer, 2, 800);
+    sync_all(f);
+    flip(f, "volumes/sda/volume", 40);
+    open_session(f, 1);
+    begin_rescan(f, "volume' is damaged");
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        if (block != 2)
+            test_volume_send(&f->sda, f->writer, block, block % 5);
+    blx_timestamp one = test_writer_commit(f->writer, f->volumes, 1, 1000000000);
+    test_restores_to(&f->test, one, "sda", f->sda.image, SIZE_BYTES);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, one);
+    assert_true(manifest.volumes[0].base);
+}
+
+/* What is stored cannot be read: only a full pass helps, also after a crash. */
+static void a_distrusted_volume_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    first_checkpoint(f, 1);
+    test_ok(blx_agent_writer_distrust(f->writer, 0, &err), &err);
+    open_session(f, 1);
+    check_reason(f, "cannot be read");
+    assert_int_equal(f->states[0].image_bytes, 0);
+    check_full_pass_heals(f);
+    open_session(f, 1);
+    assert_int_equal(f->states[0].durable_seq, f->sda.seq);
 }
 
 static void a_damaged_last_checkpoint_hurts_no_other(void **state)
@@ -571,10 +695,16 @@ int main(void)
         TEST(another_size_or_disk_needs_a_full_pass),
         TEST(a_full_pass_that_was_cut_off_becomes_a_base_when_resumed),
         TEST(a_full_pass_leaves_nothing_of_what_came_before_it),
-        TEST(a_damaged_open_segment_is_set_aside),
+        TEST(damage_in_the_open_segment_costs_what_lies_behind_it),
+        TEST(an_open_segment_with_a_damaged_header_is_set_aside),
         TEST(a_segment_whose_index_is_full_is_sealed_on_the_way),
-        TEST(a_damaged_or_missing_uncommitted_segment_is_noticed),
-        TEST(a_damaged_volume_file_needs_a_full_pass),
+        TEST(a_damaged_uncommitted_segment_leads_to_a_rescan),
+        TEST(a_missing_uncommitted_segment_leads_to_a_rescan),
+        TEST(what_a_rescan_kept_must_stay),
+        TEST(a_damaged_volume_file_leads_to_a_rescan),
+        TEST(a_lost_volume_file_keeps_another_disk_out),
+        TEST(a_first_sync_outlives_its_volume_file),
+        TEST(a_distrusted_volume_needs_a_full_pass),
         TEST(a_damaged_last_checkpoint_hurts_no_other),
         TEST(after_a_disk_error_a_writer_does_nothing_more),
     };

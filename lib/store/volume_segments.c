@@ -1,0 +1,236 @@
+#include "store/volume_segments.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/sys.h"
+#include "store/directory.h"
+
+void blx_segment_listing_done(struct blx_segment_listing *listing)
+{
+    free(listing->sealed);
+}
+
+static int add_name(void *arg, const char *name, struct blx_error *err)
+{
+    struct blx_segment_listing *listing = arg;
+    uint32_t sealed = blx_segment_number(name);
+    if (strcmp(name, "open.seg") == 0)
+        listing->has_open = true;
+    if (sealed == 0)
+        return 0;
+    if (sealed > listing->highest)
+        listing->highest = sealed;
+    if (listing->count == listing->capacity) {
+        size_t capacity = listing->capacity == 0 ? 64 : listing->capacity * 2;
+        uint32_t *grown = reallocarray(listing->sealed, capacity, sizeof(grown[0]));
+        if (grown == NULL)
+            return blx_error_errno(err, -ENOMEM, "cannot list the segments");
+        listing->sealed = grown;
+        listing->capacity = capacity;
+    }
+    listing->sealed[listing->count++] = sealed;
+    return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int blx_segment_listing_read(const struct blx_volume *volume, struct blx_segment_listing *listing,
+                             struct blx_error *err)
+{
+    int rc = blx_directory_each(volume->dir, add_name, listing, err);
+    if (rc == 0 && listing->count > 0)
+        qsort(listing->sealed, listing->count, sizeof(listing->sealed[0]), compare_numbers);
+    return rc;
+}
+
+void blx_volume_set_reason(struct blx_volume *volume, const char *format, va_list args)
+{
+    if (volume->reason[0] == '\0')
+        vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+}
+
+/*
+ * Frames were lost. What is left is an image still, with which a rescan begins, also after a crash:
+ * so the generation goes before anything else is done about it.
+ */
+__attribute__((format(printf, 3, 4))) static int lose(struct blx_volume *volume,
+                                                      struct blx_error *err, const char *format,
+                                                      ...)
+{
+    va_list args;
+    va_start(args, format);
+    blx_volume_set_reason(volume, format, args);
+    va_end(args);
+    if (blx_generation_is_none(&volume->file.generation))
+        return 0;
+    struct blx_volume_file file = volume->file;
+    file.generation = (struct blx_generation){0};
+    int rc = blx_volume_file_write(volume->dir, &file, err);
+    if (rc == 0)
+        volume->file = file;
+    return rc;
+}
+
+/*
+ * Whether the segment may be of another generation than the volume, so that its frames' numbers do
+ * not tell whether some are missing before it; the segments' own numbers do, which follow each
+ * other.
+ */
+static bool is_kept(const struct blx_volume *volume, uint32_t number)
+{
+    return number < volume->file.rescan_since || blx_generation_is_none(&volume->file.generation);
+}
+
+/* Takes the segment's frames as the next ones. */
+static int chain(struct blx_volume *volume, const struct blx_segment_summary *summary,
+                 struct blx_error *err)
+{
+    if (summary->last_seq == 0 || is_kept(volume, summary->number))
+        return 0;
+    if (!blx_generation_equal(&summary->last_generation, &volume->file.generation) ||
+        summary->first_seq != volume->seq + 1)
+        return lose(volume, err, "the frames before segment %u are missing", summary->number);
+    volume->seq = summary->last_seq;
+    return 0;
+}
+
+/* An empty segment in place of one that was lost. */
+static int put_empty(struct blx_volume *volume, uint32_t number, struct blx_error *err)
+{
+    int rc = blx_segment_write_empty(volume->dir, number, volume->file.block_shift, err);
+    if (rc < 0)
+        return rc;
+    if (volume->next_number <= number)
+        volume->next_number = number + 1;
+    return blx_volume_add_pending(volume, &(struct blx_segment_summary){.number = number}, err);
+}
+
+/* Fills what is missing between the last uncommitted segment that was taken and number `until`. */
+static int fill_gap(struct blx_volume *volume, uint32_t from, uint32_t until, struct blx_error *err)
+{
+    int rc = 0;
+    for (;;) {
+        uint32_t number = from + (uint32_t)volume->pending_count;
+        if (number >= until)
+            return 0;
+        if (is_kept(volume, number))
+            rc = lose(volume, err, "segment %u is missing", number);
+        if (rc == 0)
+            rc = put_empty(volume, number, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Renames a damaged file, for people to look at. */
+static int set_aside(const char *from, const char *to, struct blx_error *err)
+{
+    if (blx_sys->rename(from, to) != 0)
+        return blx_error_errno(err, -errno, "cannot rename '%s' to '%s'", from, to);
+    return 0;
+}
+
+static int replace_damaged(struct blx_volume *volume, uint32_t number, const char *damage,
+                           struct blx_error *err)
+{
+    char path[PATH_MAX], aside[PATH_MAX];
+    int rc = lose(volume, err, "%s", damage);
+    if (rc == 0)
+        rc = blx_segment_path(volume->dir, number, path, err);
+    if (rc == 0)
+        rc = blx_path_format(aside, sizeof(aside), err, "%s/%08u.damaged", volume->dir, number);
+    if (rc == 0)
+        rc = set_aside(path, aside, err);
+    return rc < 0 ? rc : put_empty(volume, number, err);
+}
+
+static int take_sealed(struct blx_volume *volume, uint32_t number, uint32_t from,
+                       struct blx_error *err)
+{
+    struct blx_segment_reader *reader;
+    struct blx_error cause = {0};
+    int rc = fill_gap(volume, from, number, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_segment_reader_open(volume->dir, number, &reader, &cause);
+    if (rc == -EBADMSG)
+        return replace_damaged(volume, number, cause.message, err);
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    struct blx_segment_summary summary = *blx_segment_reader_summary(reader);
+    blx_segment_reader_close(reader);
+    rc = blx_volume_add_pending(volume, &summary, err);
+    return rc < 0 ? rc : chain(volume, &summary, err);
+}
+
+static int set_open_aside(struct blx_volume *volume, const char *damage, struct blx_error *err)
+{
+    char path[PATH_MAX], aside[PATH_MAX];
+    int rc = lose(volume, err, "%s", damage);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
+    if (rc == 0)
+        rc = blx_path_format(aside, sizeof(aside), err, "%s/open.damaged-%08u", volume->dir,
+                             volume->next_number);
+    if (rc == 0)
+        rc = set_aside(path, aside, err);
+    return rc < 0 ? rc : blx_fsync_dir(volume->dir, err);
+}
+
+static int take_open(struct blx_volume *volume, uint32_t from, struct blx_error *err)
+{
+    struct blx_segment_recovery recovery = {0};
+    struct blx_error cause = {0};
+    int rc = blx_segment_writer_open(volume->dir, volume->next_number, volume->file.block_shift,
+                                     &volume->open, &recovery, &cause);
+    if (rc == -EBADMSG)
+        return set_open_aside(volume, cause.message, err);
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    if (recovery.damage[0] != '\0')
+        snprintf(volume->cut, sizeof(volume->cut), "%s; %llu bytes were cut off", recovery.damage,
+                 (unsigned long long)recovery.cut_bytes);
+    struct blx_segment_summary summary;
+    blx_segment_writer_summary(volume->open, &summary);
+    rc = fill_gap(volume, from, summary.number, err);
+    volume->next_number = summary.number;
+    return rc < 0 ? rc : chain(volume, &summary, err);
+}
+
+int blx_volume_list_uncommitted(struct blx_volume *volume,
+                                const struct blx_segment_listing *listing, uint32_t from,
+                                struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < listing->count; i++) {
+        struct blx_segment_summary summary = {.number = listing->sealed[i]};
+        if (summary.number >= from)
+            rc = blx_volume_add_pending(volume, &summary, err);
+    }
+    if (listing->has_open)
+        volume->next_number++;
+    return rc;
+}
+
+int blx_volume_take_uncommitted(struct blx_volume *volume,
+                                const struct blx_segment_listing *listing, uint32_t from,
+                                struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < listing->count; i++)
+        if (listing->sealed[i] >= from)
+            rc = take_sealed(volume, listing->sealed[i], from, err);
+    if (rc == 0) /* a rescan that began keeps all up to its own first segment */
+        rc = fill_gap(volume, from, volume->file.rescan_since, err);
+    if (rc == 0 && listing->has_open)
+        rc = take_open(volume, from, err);
+    return rc;
+}

@@ -1,0 +1,43 @@
+/*
+ * The segments in a volume's folder that no checkpoint has yet: which there are, and what they
+ * hold. Private to lib/store; volume_recover.c uses it.
+ *
+ * Threads: one thread per volume (the session). Blocks on the disk.
+ */
+#pragma once
+
+#include <stdarg.h>
+
+#include "store/agent_writer.h"
+
+/* The segments in a volume's folder. */
+struct blx_segment_listing {
+    uint32_t *sealed; /* ascending */
+    size_t count, capacity;
+    uint32_t highest; /* sealed number */
+    bool has_open;
+};
+
+/* Lists the folder. Free with _done() in any case. */
+int blx_segment_listing_read(const struct blx_volume *volume, struct blx_segment_listing *listing,
+                             struct blx_error *err);
+void blx_segment_listing_done(struct blx_segment_listing *listing);
+
+/* Why the stored frames cannot go on; the first reason stays. */
+__attribute__((format(printf, 2, 0))) void blx_volume_set_reason(struct blx_volume *volume,
+                                                                 const char *format, va_list args);
+
+/*
+ * Reads the segments from number `from` on, oldest first: fills volume->pending, open and seq.
+ * Where frames were lost (a segment is damaged or missing, or one's frames do not follow) the
+ * volume's generation goes, durably and first, so that a rescan compares what is left; an empty
+ * segment takes the lost one's place. What was cut off the open segment stands in volume->cut.
+ */
+int blx_volume_take_uncommitted(struct blx_volume *volume,
+                                const struct blx_segment_listing *listing, uint32_t from,
+                                struct blx_error *err);
+
+/* Fills volume->pending with their numbers alone, only so that a full pass removes them. */
+int blx_volume_list_uncommitted(struct blx_volume *volume,
+                                const struct blx_segment_listing *listing, uint32_t from,
+                                struct blx_error *err);

@@ -1,0 +1,105 @@
+/* lib/config: a command line and a file become a configuration, whole or not at all. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/config/fixture.h"
+#include "loop.h"
+
+static const char agent_file[] = "mode: \"agent\"\n"
+                                 "id: \"web1\"\n"
+                                 "dispatcher-addr: \"backup:8080\"\n"
+                                 "device: [ \"/dev/vda\", \"/dev/vdb\" ]\n"
+                                 "tls: { ca: \"/ca\", cert: \"/cert\", key: \"/key\" }\n"
+                                 "freeze-limit: \"2s\"\n";
+static const char dispatcher_file[] = "mode: \"dispatcher\"\n"
+                                      "data-dir: \"/srv/blxrep\"\n"
+                                      "sync-freq: \"30s\"\n"
+                                      "retention: { keep-last: 3, keep-daily: 7 }\n";
+
+struct loading {
+    struct fixture *fixture;
+    const char *file;
+    enum blx_command command;
+    struct blx_config config;
+    enum blx_config_result result;
+};
+
+static void prepare(void *state)
+{
+    struct loading *loading = state;
+    memset(&loading->config, 0x5a, sizeof(loading->config));
+    loading->result = BLX_CONFIG_HELP;
+    fixture_write(loading->fixture, loading->file, strlen(loading->file));
+}
+
+static int load(void *state, struct blx_error *err)
+{
+    struct loading *loading = state;
+    char option[128], device[] = "--device=/dev/sdx", more[] = "--device=/dev/sdy";
+    char *words[] = {(char[]){"program"}, option, device, more, NULL};
+    int count = loading->command == BLX_COMMAND_AGENT ? 4 : 2;
+    snprintf(option, sizeof(option), "--config=%s", loading->fixture->path);
+    return blx_config_load(loading->command, count, words, &loading->config, &loading->result, err);
+}
+
+static void check_untouched(const struct loading *loading)
+{
+    struct blx_config untouched;
+    memset(&untouched, 0x5a, sizeof(untouched));
+    assert_memory_equal(&loading->config, &untouched, sizeof(untouched));
+    assert_int_equal(loading->result, BLX_CONFIG_HELP);
+}
+
+static void check_agent(void *state, int rc)
+{
+    struct loading *loading = state;
+    if (rc < 0) {
+        check_untouched(loading);
+        return;
+    }
+    assert_string_equal(loading->config.id, "web1");
+    assert_int_equal(loading->config.device_count, 2);
+    assert_string_equal(loading->config.devices[1], "/dev/sdy");
+    assert_int_equal(loading->config.freeze_limit_ms, 2000);
+    assert_int_equal(blx_config_require(BLX_COMMAND_AGENT, &loading->config, NULL), 0);
+    blx_config_done(&loading->config);
+}
+
+static void check_dispatcher(void *state, int rc)
+{
+    struct loading *loading = state;
+    if (rc < 0) {
+        check_untouched(loading);
+        return;
+    }
+    assert_string_equal(loading->config.data_dir, "/srv/blxrep");
+    assert_int_equal(loading->config.sync_freq_ms, 30000);
+    assert_int_equal(blx_config_require(BLX_COMMAND_DISPATCHER, &loading->config, NULL), 0);
+    blx_config_done(&loading->config);
+}
+
+static void an_agents_configuration_is_whole_or_untouched(void **state)
+{
+    struct loading loading = {.fixture = *state, .file = agent_file, .command = BLX_COMMAND_AGENT};
+    fault_loop(&(struct fault_case){.setup = prepare, .run = load, .check = check_agent}, &loading);
+}
+
+static void a_dispatchers_configuration_is_whole_or_untouched(void **state)
+{
+    struct loading loading = {
+        .fixture = *state, .file = dispatcher_file, .command = BLX_COMMAND_DISPATCHER};
+    fault_loop(&(struct fault_case){.setup = prepare, .run = load, .check = check_dispatcher},
+               &loading);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_agents_configuration_is_whole_or_untouched,
+                                        fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_dispatchers_configuration_is_whole_or_untouched,
+                                        fixture_setup, fixture_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,14 @@
+/* What lib/wire asks other libraries for that needs memory of theirs: it runs short with the rest.
+ */
+#include <openssl/evp.h>
+#include <stddef.h>
+#include <zstd.h>
+
+#include "memory.h"
+
+FAULT_WRAP(ZSTD_CCtx *, ZSTD_createCCtx, (void), ())
+FAULT_WRAP(ZSTD_DCtx *, ZSTD_createDCtx, (void), ())
+FAULT_WRAP(EVP_MD *, EVP_MD_fetch,
+           (OSSL_LIB_CTX * library, const char *algorithm, const char *properties),
+           (library, algorithm, properties))
+FAULT_WRAP(EVP_MD_CTX *, EVP_MD_CTX_new, (void), ())
