@@ -17,7 +17,7 @@
 #include "dispatcher/threads.h"
 #include "store/store.h"
 
-enum { BLX_REWRITER_REST_MS = 60 * 1000 /* between two looks at an agent */ };
+enum { BLX_REWRITER_REST_MS = 10 * 1000 /* between two looks at an agent */ };
 
 struct blx_rewriter {
     struct blx_registry *registry;

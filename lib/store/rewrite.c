@@ -17,6 +17,7 @@
 enum {
     CHAINS_WAIT_MS = 60000, /* planning a restore of a long chain reads that many indexes */
     NAP_MS = 50,            /* the longest sleep without a look at `stop` */
+    SUSPECT = 50,           /* a fiftieth too much of all may be much too much of some segments */
 };
 
 /* After so long a prune that waits gets its turn. */
@@ -358,7 +359,7 @@ static bool is_suspect(const struct work *work, const struct blx_manifest_volume
             stat(path, &st) == 0)
             used += (uint64_t)st.st_blocks * 512;
     }
-    return blx_rewrite_is_much_more(used, volume->stored_bytes);
+    return used > volume->stored_bytes + volume->stored_bytes / SUSPECT;
 }
 
 /* The manifest's figure, as soon as it is known; a commit counts all frames. */

@@ -36,7 +36,7 @@ static uint64_t whole_pages(uint64_t bytes)
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-bool blx_rewrite_is_much_more(uint64_t bytes, uint64_t than_bytes)
+static bool is_much_more(uint64_t bytes, uint64_t than_bytes)
 {
     return bytes > than_bytes + than_bytes / GAIN;
 }
@@ -44,7 +44,7 @@ bool blx_rewrite_is_much_more(uint64_t bytes, uint64_t than_bytes)
 bool blx_rewrite_piece_is_poor(const struct blx_rewrite_piece *piece)
 {
     uint64_t bytes = whole_pages(file_bytes(piece->needed_bytes, piece->entries));
-    return blx_rewrite_is_much_more(piece->used_bytes, bytes) ||
+    return is_much_more(piece->used_bytes, bytes) ||
            piece->file_bytes <= (uint64_t)SMALL_PAGES * PAGE_BYTES;
 }
 
@@ -76,9 +76,9 @@ int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_pi
 bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group)
 {
     uint64_t bytes = file_bytes(group->needed_bytes, group->entries);
-    if (group->count == 0 || !blx_rewrite_is_much_more(group->used_bytes, whole_pages(bytes)))
+    if (group->count == 0 || !is_much_more(group->used_bytes, whole_pages(bytes)))
         return false;
-    return group->count > 1 || blx_rewrite_is_much_more(group->pieces[0].file_bytes, bytes);
+    return group->count > 1 || is_much_more(group->pieces[0].file_bytes, bytes);
 }
 
 int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err)

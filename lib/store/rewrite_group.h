@@ -29,9 +29,6 @@ struct blx_rewrite_group {
     uint64_t used_bytes, needed_bytes, entries; /* of all */
 };
 
-/* Whether `bytes` are so many that it is worth it to make them `than_bytes`. */
-bool blx_rewrite_is_much_more(uint64_t bytes, uint64_t than_bytes);
-
 /* Leaves an empty group. */
 void blx_rewrite_group_clear(struct blx_rewrite_group *group);
 
