@@ -34,6 +34,9 @@ static const struct command commands[] = {
      "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=YYYYMMDDHHMM] "
      "[--end=YYYYMMDDHHMM] [--json]",
      "Lists an agent's checkpoints, oldest first. --start and --end include both ends."},
+    {"info", BLX_COMMAND_INFO, cli_info,
+     "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--json]",
+     "Says all that the store knows of one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
      "[--device=/dev/X] [--output=PATH] [--delta] [--resume] [--force]",

@@ -14,8 +14,8 @@
 
 /* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */
 struct sink {
-    const struct blx_store *store;
-    const char *agent;
+    const blx_timestamp *pins; /* ascending */
+    size_t pin_count;
     struct blx_json *json; /* NULL: the table */
     struct cli_table *table;
     enum blx_exit status;
@@ -29,6 +29,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_number(json, "size", volume->size_bytes);
     blx_json_number(json, "changed_bytes", volume->changed_bytes);
     blx_json_number(json, "stored_bytes", volume->stored_bytes);
+    blx_json_number(json, "saved_bytes", blx_manifest_volume_saved_bytes(volume));
     blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
     cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
                      volume->block_shift);
@@ -62,27 +63,43 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_close(json, '}');
 }
 
+/* "58 %" of what changed; "" where nothing did. */
+static const char *format_saved(uint64_t changed_bytes, uint64_t saved_bytes, char text[8])
+{
+    text[0] = '\0';
+    if (changed_bytes > 0)
+        snprintf(text, 8, "%.0f %%", 100.0 * (double)saved_bytes / (double)changed_bytes);
+    return text;
+}
+
 static int add_volume_row(struct cli_table *table, const struct blx_manifest_volume *volume)
 {
-    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
+    char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
+    char saved[8];
     bool damaged = volume->unreadable_count > 0;
-    const char *cells[] = {"",
-                           "",
-                           damaged ? "damaged" : "",
-                           volume->base ? "full" : "incremental",
-                           volume->name,
-                           blx_size_format(volume->changed_bytes, changed),
-                           blx_size_format(volume->stored_bytes, stored),
-                           ""};
+    const char *cells[] = {
+        "",
+        "",
+        damaged ? "damaged" : "",
+        volume->base ? "full" : "incremental",
+        volume->name,
+        blx_size_format(volume->size_bytes, size),
+        blx_size_format(volume->changed_bytes, changed),
+        blx_size_format(volume->stored_bytes, stored),
+        format_saved(volume->changed_bytes, blx_manifest_volume_saved_bytes(volume), saved),
+        ""};
     return cli_table_add(table, cells);
 }
 
 static int add_rows(struct cli_table *table, const struct blx_manifest *manifest, bool pinned)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
-    char changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES], count[16], consistency[32];
-    uint64_t changed_bytes = 0, stored_bytes = 0;
+    char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
+    char count[16], consistency[32], saved[8];
+    uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        size_bytes += manifest->volumes[i].size_bytes;
+        saved_bytes += blx_manifest_volume_saved_bytes(&manifest->volumes[i]);
         changed_bytes += manifest->volumes[i].changed_bytes;
         stored_bytes += manifest->volumes[i].stored_bytes;
     }
@@ -97,8 +114,10 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
                            consistency,
                            blx_manifest_is_full(manifest) ? "full" : "incremental",
                            manifest->volume_count == 1 ? manifest->volumes[0].name : count,
+                           blx_size_format(size_bytes, size),
                            blx_size_format(changed_bytes, changed),
                            blx_size_format(stored_bytes, stored),
+                           format_saved(changed_bytes, saved_bytes, saved),
                            pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
@@ -116,28 +135,33 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
         sink->status = BLX_EXIT_FAILED;
         return 0;
     }
-    bool pinned = false;
-    int rc = blx_pin_read(sink->store, sink->agent, manifest->timestamp, &pinned, err);
-    if (rc < 0)
-        return rc;
+    bool pinned =
+        sink->pin_count > 0 && bsearch(&manifest->timestamp, sink->pins, sink->pin_count,
+                                       sizeof(sink->pins[0]), blx_timestamp_compare) != NULL;
     if (sink->json != NULL) {
         print_json(sink->json, manifest, pinned);
         return 0;
     }
-    rc = add_rows(sink->table, manifest, pinned);
+    int rc = add_rows(sink->table, manifest, pinned);
     return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoints") : 0;
 }
 
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
-    static const char *const head[] = {"CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",
-                                       "VOLUMES",    "CHANGED",   "STORED",      "PINNED"};
+    static const char *const head[] = {"CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",  "VOLUMES",
+                                       "SIZE",       "CHANGED",   "STORED",      "SAVED", "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
-    struct sink sink = {
-        .store = store, .agent = config->agent, .table = &table, .status = BLX_EXIT_OK};
+    struct blx_error err = {0};
+    BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
+    struct sink sink = {.table = &table, .status = BLX_EXIT_OK};
+    if (blx_pin_list(store, config->agent, &pins, &sink.pin_count, &err) < 0) {
+        cli_note("%s", err.message);
+        return BLX_EXIT_FAILED;
+    }
+    sink.pins = pins;
     if (config->json) {
         sink.json = &json;
         blx_json_open(&json, NULL, '[');
@@ -145,7 +169,6 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         cli_note("out of memory");
         return BLX_EXIT_FAILED;
     }
-    struct blx_error err = {0};
     if (blx_manifest_each(store, config->agent, timestamps, count, show_one, &sink, &err) < 0) {
         cli_note("%s", err.message);
         sink.status = BLX_EXIT_FAILED;

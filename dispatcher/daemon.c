@@ -20,6 +20,7 @@
 #include "dispatcher/metrics.h"
 #include "dispatcher/policy_book.h"
 #include "dispatcher/pruner.h"
+#include "dispatcher/rewriter.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
 #include "tls/pki.h"
@@ -90,8 +91,8 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  * cannot be freed under them.
  */
 static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
-                         struct blx_pruner *pruner, struct blx_control *control,
-                         struct blx_events *events)
+                         struct blx_pruner *pruner, struct blx_rewriter *rewriter,
+                         struct blx_control *control, struct blx_events *events)
 {
     uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
     uint64_t cut_ns = deadline_ns - BLX_DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
@@ -107,14 +108,16 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
         sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
     }
     int pruner_rc = pruner == NULL ? 0 : blx_pruner_stop(pruner, deadline_ns);
-    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0)
+    int rewriter_rc = blx_rewriter_stop(rewriter, deadline_ns);
+    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 && rewriter_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
                     "acknowledged is lost",
-                    sessions_rc < 0 ? "session"
-                    : pruner_rc < 0 ? "prune"
-                    : events_rc < 0 ? "look for events"
-                                    : "client");
+                    sessions_rc < 0   ? "session"
+                    : pruner_rc < 0   ? "prune"
+                    : rewriter_rc < 0 ? "rewrite"
+                    : events_rc < 0   ? "look for events"
+                                      : "client");
     _exit(BLX_EXIT_OK);
 }
 
@@ -152,6 +155,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
 {
     struct blx_scheduler scheduler;
     struct blx_pruner pruner;
+    struct blx_rewriter rewriter = {0};
     struct blx_control *control = NULL;
     struct blx_metrics *metrics = NULL;
     struct blx_events *events = NULL;
@@ -179,6 +183,9 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
     }
     rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book, err);
     bool prunes = rc == 0;
+    if (rc == 0)
+        rc = blx_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
+                                config->rewrite_bytes_per_second, err);
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics", blx_metrics_address(metrics));
@@ -189,7 +196,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         blx_log_info("stopping");
     }
     blx_metrics_stop(metrics);
-    stop_threads(dispatcher, &scheduler, prunes ? &pruner : NULL, control, events);
+    stop_threads(dispatcher, &scheduler, prunes ? &pruner : NULL, &rewriter, control, events);
     return rc;
 }
 

@@ -70,8 +70,10 @@ static int prune(struct blx_pruner *pruner, const char *agent_id)
         return 0;
     int rc = blx_retention_plan_make(pruner->store, agent_id, &verdict.retention, &plan, &err);
     if (rc == 0) {
-        struct blx_prune_request request = {
-            .checkpoints = plan.doomed, .count = plan.doomed_count, .stop = &pruner->stop};
+        struct blx_prune_request request = {.checkpoints = plan.doomed,
+                                            .count = plan.doomed_count,
+                                            .wait_ms = BLX_PRUNER_WAIT_MS,
+                                            .stop = &pruner->stop};
         rc = blx_prune(pruner->store, agent_id, &request, &report, &err);
     }
     log_outcome(agent_id, rc, &report, &err);
@@ -89,6 +91,7 @@ static void take_turn(struct blx_pruner *pruner, const struct turn *turn)
         rest_ns = BLX_PRUNER_RETRY_MS * UINT64_C(1000000);
     pthread_mutex_lock(&registry->lock);
     settle_turn(registry, turn, rc == 0, ended_ns + rest_ns);
+    pthread_cond_broadcast(&registry->changed); /* the rewriter comes behind it */
     pthread_mutex_unlock(&registry->lock);
 }
 

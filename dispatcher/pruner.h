@@ -18,7 +18,12 @@
 #include "dispatcher/threads.h"
 #include "store/store.h"
 
-enum { BLX_PRUNER_REST = 20 /* times as long as a turn took */, BLX_PRUNER_RETRY_MS = 60 * 1000 };
+enum {
+    BLX_PRUNER_REST = 20, /* times as long as a turn took */
+    BLX_PRUNER_WAIT_MS =
+        10 * 1000, /* a rewrite gives way sooner, unless it is at a large segment */
+    BLX_PRUNER_RETRY_MS = 60 * 1000
+};
 
 struct blx_pruner {
     struct blx_registry *registry;

@@ -15,7 +15,7 @@
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
  * logs while holding it. `changed` is signalled when an entry comes, gets ready or leaves, a
- * request ends, or the registry stops; the scheduler, the pruner and those who take over wait for
+ * request ends, or the registry stops; the scheduler, the pruner, the rewriter and those who take over wait for
  * it.
  *
  * Threads: any, except where a function says "the session". Times are blx_clock_ns().
@@ -58,6 +58,13 @@ struct blx_registry_prune {
     uint64_t next_ns;     /* not before */
 };
 
+/* What the rewriter has done for this agent: its own fields. */
+struct blx_registry_rewrite {
+    bool done;            /* nothing was left over */
+    blx_timestamp behind; /* `prune.behind` at that time */
+    uint64_t next_ns;     /* not before */
+};
+
 struct blx_registry_waiter;
 
 struct blx_registry_entry {
@@ -94,6 +101,7 @@ struct blx_registry_entry {
     uint64_t asked_ns;              /* of the request that is sent, otherwise of the queued one */
     struct blx_registry_beat beat;
     struct blx_registry_prune prune;
+    struct blx_registry_rewrite rewrite;
     struct blx_registry_waiter *waiters;
 };
 

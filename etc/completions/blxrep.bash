@@ -2,13 +2,13 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --sync-freq --listen --metrics-listen --on-event \
+    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event \
         --policy-dir --credentials \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --on-event --policy-dir --hook-timeout --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
@@ -19,6 +19,7 @@ _blxrep_options() {
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --policy-dir --dry-run --json --help --version ;;
+    info) echo --config --agent --checkpoint --data-dir --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
@@ -44,7 +45,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show restore checkpoint rescan revoke status verify prune pin unpin policy pause resume"
+    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then

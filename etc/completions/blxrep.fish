@@ -1,7 +1,7 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join
-set -l of_dispatcher start enroll show restore checkpoint rescan revoke status verify prune pin unpin pause resume
+set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join
+set -l of_dispatcher start enroll show info restore checkpoint rescan revoke status verify prune pin unpin pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -43,10 +43,11 @@ __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_co
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "Where to listen"
 __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "Where to serve metrics"
+__blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes a second to rewrite mostly dead segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command when somebody is needed"
 __blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pin unpin policy pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin policy pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "info restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
 __blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"

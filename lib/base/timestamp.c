@@ -90,3 +90,9 @@ void blx_timestamp_format_rfc3339(blx_timestamp timestamp, char text[BLX_RFC3339
     snprintf(text, BLX_RFC3339_TEXT_BYTES, "%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", digits, digits + 4, digits + 6, digits + 8,
              digits + 10, digits + 12);
 }
+
+int blx_timestamp_compare(const void *a, const void *b)
+{
+    blx_timestamp x = *(const blx_timestamp *)a, y = *(const blx_timestamp *)b;
+    return x < y ? -1 : x > y;
+}

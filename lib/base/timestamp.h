@@ -15,6 +15,9 @@ typedef uint64_t blx_timestamp;
 
 enum { BLX_TIMESTAMP_DIGITS = 14, BLX_TIMESTAMP_TEXT_BYTES = 15, BLX_RFC3339_TEXT_BYTES = 32 };
 
+/* No timestamp is behind it. */
+#define BLX_TIMESTAMP_MAX UINT64_C(99991231235959)
+
 /* From seconds since 1970 (years 1970 to 9999); 0 outside of them. */
 blx_timestamp blx_timestamp_from_unix(int64_t seconds);
 
@@ -30,6 +33,9 @@ int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_e
  * Reads YYYYMMDDHHMM or YYYYMMDDHHMMSS as a range of seconds, both ends included: with 12 digits the whole minute.
  */
 int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last, struct blx_error *err);
+
+/* For qsort() and bsearch(). */
+int blx_timestamp_compare(const void *a, const void *b);
 
 /* "20261122203600" */
 void blx_timestamp_format(blx_timestamp timestamp, char text[BLX_TIMESTAMP_TEXT_BYTES]);

@@ -126,7 +126,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
-                    BLX_COMMAND_POLICY | PAUSE,
+                    BLX_COMMAND_POLICY | BLX_COMMAND_INFO | PAUSE,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | (ONE_AGENT & ~BLX_COMMAND_POLICY),
     };
@@ -141,7 +141,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
         {"token", BLX_COMMAND_JOIN, config->token != NULL},
-        {"checkpoint", BLX_COMMAND_RESTORE | PIN, config->checkpoint != NULL},
+        {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | PIN, config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
     };

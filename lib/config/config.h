@@ -63,6 +63,7 @@ struct blx_config {
     bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;              /* debug lines in the log */
     char *metrics_listen;      /* NULL: no metrics */
+    uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: never by itself */
     char *on_event;            /* command, run by /bin/sh -c; NULL: none */
     char *policy_dir;
 
@@ -108,6 +109,7 @@ enum blx_command {
     BLX_COMMAND_POLICY = 1 << 15,
     BLX_COMMAND_PAUSE = 1 << 16,
     BLX_COMMAND_RESUME = 1 << 17,
+    BLX_COMMAND_INFO = 1 << 18,
 };
 
 enum blx_config_result {

@@ -77,6 +77,13 @@ int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
     return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, part), err);
 }
 
+static const char *const busy_text[] = {
+    [BLX_LOCK_CHAINS] = "a restore of the agent is being planned; try again",
+    [BLX_LOCK_CONTENTS] = "a prune or a verification of the agent is running; try again when it "
+                          "has ended",
+    [BLX_LOCK_REWRITES] = "segments of the agent are being rewritten already",
+};
+
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
                          struct blx_error *err)
 {
@@ -86,11 +93,7 @@ int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, u
         if (rc != -EAGAIN && rc != -EACCES)
             return failed(rc, err);
         if (waited_ms >= wait_ms)
-            return blx_error_set(err, -EBUSY,
-                                 part == BLX_LOCK_CONTENTS
-                                     ? "a prune or a verification of the agent is running; try "
-                                       "again when it has ended"
-                                     : "a restore of the agent is being planned; try again");
+            return blx_error_set(err, -EBUSY, "%s", busy_text[part]);
         nanosleep(&pause, NULL);
     }
 }
@@ -118,11 +121,13 @@ int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
     return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;
 }
 
-int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,
-                           struct blx_error *err)
+int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp first,
+                           blx_timestamp last, struct blx_error *err)
 {
-    struct flock range = {
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)checkpoint, .l_len = 1};
+    struct flock range = {.l_type = F_WRLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = (off_t)first,
+                          .l_len = (off_t)(last - first) + 1};
     if (lock->fd < 0)
         return 0;
     if (fcntl(lock->fd, F_OFD_GETLK, &range) != 0)

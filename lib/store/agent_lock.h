@@ -4,7 +4,9 @@
  *
  *     byte 0          chains: shared while a chain's manifests are read and its segments opened;
  *                     exclusive while manifests are replaced and removed, which takes milliseconds
- *     byte 1          contents: shared by a verification, exclusive by a prune
+ *     byte 1          contents: shared by a verification, exclusive by a prune; a rewrite shares it
+ *                     while it copies, and has it alone while it puts a segment in another's place
+ *     byte 2          rewrites: exclusive by a rewrite
  *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is not removed
  *
  * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
@@ -29,7 +31,7 @@ struct blx_agent_lock {
     int fd; /* -1: none */
 };
 
-enum blx_lock_part { BLX_LOCK_CHAINS = 0, BLX_LOCK_CONTENTS = 1 };
+enum blx_lock_part { BLX_LOCK_CHAINS = 0, BLX_LOCK_CONTENTS = 1, BLX_LOCK_REWRITES = 2 };
 
 /* Opens the file, which is made where it is missing. On a read-only filesystem, where nobody can
  * remove anything, the lock stays empty and every call below succeeds. */
@@ -43,7 +45,7 @@ void blx_agent_lock_close(struct blx_agent_lock *lock);
 int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
                          struct blx_error *err);
 
-/* Exclusive; -EBUSY where somebody has it after `wait_ms`. */
+/* Exclusive, also of what is shared already; -EBUSY where somebody has it after `wait_ms`. */
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
                          struct blx_error *err);
 
@@ -59,7 +61,7 @@ int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
                          blx_timestamp checkpoint, struct blx_agent_lock *lock,
                          struct blx_error *err);
 
-/* Whether anybody else holds the checkpoint: 1, 0, or -errno. The caller has BLX_LOCK_CHAINS alone.
- */
-int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp checkpoint,
-                           struct blx_error *err);
+/* Whether anybody else holds one of the checkpoints [first, last]: 1, 0, or -errno. The caller has
+ * BLX_LOCK_CHAINS alone. */
+int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp first,
+                           blx_timestamp last, struct blx_error *err);

@@ -10,11 +10,7 @@
 #include "base/sys.h"
 #include "store/directory.h"
 #include "store/layout.h"
-
-/* An open segment is sealed when it passes one of these, so that its index stays small in memory
- * and a scan short. */
-enum { SEGMENT_MAX_ENTRIES = 262144 };
-#define SEGMENT_MAX_BYTES (1ULL << 30)
+#include "store/segment_writer.h"
 
 int blx_agent_writer_fail(struct blx_agent_writer *writer, int rc)
 {
@@ -403,8 +399,8 @@ static int make_room(struct blx_volume *volume, struct blx_error *err)
     if (volume->open != NULL) {
         struct blx_segment_summary summary;
         blx_segment_writer_summary(volume->open, &summary);
-        if (summary.stored_bytes < SEGMENT_MAX_BYTES &&
-            blx_segment_writer_entries(volume->open) < SEGMENT_MAX_ENTRIES)
+        if (summary.stored_bytes < BLX_SEGMENT_MAX_BYTES &&
+            blx_segment_writer_entries(volume->open) < BLX_SEGMENT_MAX_ENTRIES)
             return 0;
         int rc = blx_volume_seal(volume, err);
         if (rc < 0)

@@ -22,8 +22,9 @@ enum {
     BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
     BLX_LAYOUT_VERSION = 1,
-    BLX_INDEX_ZERO = 1,     /* flag of an index entry */
-    BLX_VOLUME_BASE = 1,    /* flags of a manifest's volume */
+    BLX_SEGMENT_REWRITTEN = 1, /* flag of a segment's header and footer */
+    BLX_INDEX_ZERO = 1,        /* flag of an index entry */
+    BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
     BLX_VOLUME_CLEARING = 2,
     BLX_VOLUME_DISTRUSTED = 1 /* flag of a volume file */
 };
@@ -32,7 +33,8 @@ struct blx_segment_header_disk {
     blx_le32 magic;
     uint8_t version;
     uint8_t block_shift;
-    uint8_t reserved[2];
+    uint8_t flags;
+    uint8_t reserved;
     blx_le32 number;
     uint8_t reserved2[12];
     blx_le64 checksum;
@@ -54,7 +56,8 @@ struct blx_segment_footer_disk {
     blx_le32 magic;
     uint8_t version;
     uint8_t block_shift;
-    uint8_t reserved[2];
+    uint8_t flags;
+    uint8_t reserved;
     blx_le32 number;
     uint8_t reserved2[4];
     blx_le64 index_offset;

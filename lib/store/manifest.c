@@ -72,6 +72,47 @@ int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_t
     return blx_path_format(path, PATH_MAX, err, "%s/%s", dir, text);
 }
 
+uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume)
+{
+    return volume->changed_bytes > volume->stored_bytes
+               ? volume->changed_bytes - volume->stored_bytes
+               : 0;
+}
+
+static int copy_volume(const struct blx_manifest_volume *from, struct blx_manifest_volume *to)
+{
+    *to = *from;
+    to->segments = calloc(from->segment_count + 1UL, sizeof(to->segments[0]));
+    to->unreadable = calloc(from->unreadable_count + 1UL, sizeof(to->unreadable[0]));
+    if (to->segments == NULL || to->unreadable == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < from->segment_count; i++)
+        to->segments[i] = from->segments[i];
+    for (uint32_t i = 0; i < from->unreadable_count; i++)
+        to->unreadable[i] = from->unreadable[i];
+    return 0;
+}
+
+int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
+                      struct blx_error *err)
+{
+    struct blx_manifest made = *from;
+    made.volume_count = 0;
+    made.volumes = calloc(from->volume_count + 1UL, sizeof(made.volumes[0]));
+    int rc = made.volumes == NULL ? -ENOMEM : 0;
+    for (uint32_t i = 0; rc == 0 && i < from->volume_count; i++) {
+        made.volume_count++; /* what it has by now is freed with the copy */
+        rc = copy_volume(&from->volumes[i], &made.volumes[i]);
+    }
+    if (rc < 0) {
+        blx_manifest_done(&made);
+        return blx_error_errno(err, rc, "cannot copy the checkpoint %llu",
+                               (unsigned long long)from->timestamp);
+    }
+    *to = made;
+    return 0;
+}
+
 static int write_manifest(const struct blx_store *store, const char *agent_id,
                           const struct blx_manifest *manifest, bool replace, struct blx_error *err)
 {
@@ -105,17 +146,30 @@ int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
 int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err)
 {
-    char path[PATH_MAX];
-    int rc = blx_manifest_path(store, agent_id, timestamp, path, err);
+    char dir[PATH_MAX];
+    struct blx_error cause = {0};
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_manifest_read_in(dir, timestamp, manifest, &cause);
+    if (rc == -ENOENT)
+        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
+                             (unsigned long long)timestamp);
+    return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
+}
+
+int blx_manifest_read_in(const char *dir, blx_timestamp timestamp, struct blx_manifest *manifest,
+                         struct blx_error *err)
+{
+    char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, text);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", dir, text);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE void *content = NULL;
     size_t bytes;
     struct blx_error cause = {0};
     rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, &cause);
-    if (rc == -ENOENT)
-        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
-                             (unsigned long long)timestamp);
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);
     struct blx_manifest decoded;

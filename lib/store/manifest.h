@@ -58,6 +58,10 @@ struct blx_manifest {
 void blx_manifest_done(struct blx_manifest *manifest);
 #define BLX_CLEANUP_MANIFEST BLX_CLEANUP(blx_manifest_done)
 
+/* -ENOMEM. */
+int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
+                      struct blx_error *err);
+
 /* The volume of that name, NULL where the manifest has none. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume);
@@ -65,6 +69,9 @@ const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *m
 /* Bytes that the checkpoint lacks, of one volume and of all. Not 0: it is damaged. */
 uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);
 uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
+
+/* What compression saved: changed bytes that are not stored bytes. */
+uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume);
 
 /* DIR/agents/ID/checkpoints; the ID is checked. */
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],

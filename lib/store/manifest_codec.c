@@ -50,7 +50,7 @@ static const char *fault_of(const struct blx_manifest *manifest)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp parsed;
-    if (manifest->timestamp > 99991231235959)
+    if (manifest->timestamp > BLX_TIMESTAMP_MAX)
         return "its timestamp is out of range";
     blx_timestamp_format(manifest->timestamp, text);
     if (blx_timestamp_parse(text, &parsed, NULL) < 0)

@@ -1,5 +1,5 @@
 /*
- * A manifest's bytes. Private to lib/store.
+ * A manifest's bytes and file. Private to lib/store.
  */
 #pragma once
 
@@ -10,6 +10,10 @@ enum { BLX_MANIFEST_MAX_BYTES = 256 * 1024 * 1024 };
 /* A new buffer that the caller frees. -EINVAL where the manifest is not sound, -ENOMEM. */
 int blx_manifest_encode(const struct blx_manifest *manifest, void **content, size_t *bytes,
                         struct blx_error *err);
+
+/* blx_manifest_read() of the folder that blx_manifest_dir() says, for who reads many. */
+int blx_manifest_read_in(const char *dir, blx_timestamp timestamp, struct blx_manifest *manifest,
+                         struct blx_error *err);
 
 /* -EBADMSG where the bytes are no sound manifest; `content` is changed for a moment while its
  * checksum is taken. */

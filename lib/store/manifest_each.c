@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "store/manifest.h"
+#include "store/manifest_codec.h"
 
 /* Few checkpoints are read by the caller's thread alone. */
-enum { BATCH = 512, MAX_READERS = 8, MANIFESTS_PER_READER = 32 };
+enum { BATCH = 2048, MAX_READERS = 8, MANIFESTS_PER_READER = 32 };
 
 struct slot {
     struct blx_manifest manifest;
@@ -16,8 +16,7 @@ struct slot {
 
 /* What the readers share: each takes the next slot until there is none. */
 struct batch {
-    const struct blx_store *store;
-    const char *agent_id;
+    const char *dir; /* where they lie */
     const blx_timestamp *timestamps;
     struct slot *slots;
     size_t count;
@@ -32,9 +31,8 @@ static void *read_slots(void *arg)
         struct slot *slot = &batch->slots[i];
         slot->manifest = (struct blx_manifest){0};
         blx_error_clear(&slot->err);
-        int rc = blx_manifest_read(batch->store, batch->agent_id, batch->timestamps[i],
-                                   &slot->manifest, &slot->err);
-        slot->err.code = rc;
+        slot->err.code =
+            blx_manifest_read_in(batch->dir, batch->timestamps[i], &slot->manifest, &slot->err);
     }
     return NULL;
 }
@@ -58,13 +56,15 @@ int blx_manifest_each(const struct blx_store *store, const char *agent_id,
                                    const struct blx_error *damage, struct blx_error *err),
                       void *arg, struct blx_error *err)
 {
+    char dir[PATH_MAX];
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc < 0)
+        return rc;
     struct slot *slots = calloc(count < BATCH ? count + 1 : BATCH, sizeof(slots[0]));
     if (slots == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read the checkpoints of '%s'", agent_id);
-    int rc = 0;
     for (size_t start = 0; rc == 0 && start < count; start += BATCH) {
-        struct batch batch = {.store = store,
-                              .agent_id = agent_id,
+        struct batch batch = {.dir = dir,
                               .timestamps = timestamps + start,
                               .slots = slots,
                               .count = count - start < BATCH ? count - start : BATCH};

@@ -35,12 +35,6 @@ static int add_timestamp(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-static int compare_timestamps(const void *a, const void *b)
-{
-    blx_timestamp x = *(const blx_timestamp *)a, y = *(const blx_timestamp *)b;
-    return x < y ? -1 : x > y;
-}
-
 static int unknown_agent(const struct blx_store *store, const char *agent_id, struct blx_error *err)
 {
     char **ids = NULL;
@@ -77,7 +71,7 @@ int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_t
         return rc;
     }
     if (list.count > 0)
-        qsort(list.values, list.count, sizeof(list.values[0]), compare_timestamps);
+        qsort(list.values, list.count, sizeof(list.values[0]), blx_timestamp_compare);
     *timestamps = list.values;
     *count = list.count;
     return 0;

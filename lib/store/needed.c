@@ -61,6 +61,26 @@ static void sort_frames(struct blx_needed_frame *frames, struct blx_needed_segme
     segment->frame_count = kept;
 }
 
+static int compare_offset(const void *key, const void *frame)
+{
+    uint64_t offset = *(const uint64_t *)key;
+    const struct blx_needed_frame *found = frame;
+    if (offset == found->offset_bytes)
+        return 0;
+    return offset < found->offset_bytes ? -1 : 1;
+}
+
+/* How many entries name a needed frame, whether they are needed themselves or not. */
+static uint64_t count_entries(const struct blx_index *index, const struct blx_needed_frame *frames,
+                              size_t frame_count)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; frame_count > 0 && i < index->count; i++)
+        count += bsearch(&index->entries[i].frame_offset, frames, frame_count, sizeof(frames[0]),
+                         compare_offset) != NULL;
+    return count;
+}
+
 static int visit_segment(const char *volume_dir, const struct blx_segment_reader *reader,
                          struct covered *covered, blx_needed_visit *visit, void *arg,
                          struct blx_error *err)
@@ -86,6 +106,7 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
     if (segment.frame_count > 0)
         sort_frames(frames, &segment);
     segment.frames = frames;
+    segment.entries = count_entries(index, frames, segment.frame_count);
     return visit(arg, &segment, err);
 }
 

@@ -30,6 +30,7 @@ struct blx_needed_segment {
     const struct blx_needed_frame *frames; /* that are needed, ascending, each once */
     size_t frame_count;                    /* 0: the whole segment is not */
     uint64_t bytes;                        /* of these frames */
+    uint64_t entries;                      /* of the index that name them */
 };
 
 /* The segments, newest first; ends at the first that is not 0, which is returned. */

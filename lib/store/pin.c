@@ -2,20 +2,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/agent_lock.h"
+#include "store/directory.h"
 #include "store/manifest.h"
+
+#define SUFFIX ".pinned"
 
 static int pin_path(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
                     char path[PATH_MAX], struct blx_error *err)
 {
     char manifest[PATH_MAX];
     int rc = blx_manifest_path(store, agent_id, checkpoint, manifest, err);
-    return rc == 0 ? blx_path_format(path, PATH_MAX, err, "%s.pinned", manifest) : rc;
+    return rc == 0 ? blx_path_format(path, PATH_MAX, err, "%s" SUFFIX, manifest) : rc;
 }
 
 int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
@@ -30,6 +35,49 @@ int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timest
     if (!found && errno != ENOENT)
         return blx_error_errno(err, -errno, "cannot read '%s'", path);
     *pinned = found;
+    return 0;
+}
+
+struct pins {
+    blx_timestamp *list; /* owned */
+    size_t count;
+};
+
+static int add_pin(void *arg, const char *name, struct blx_error *err)
+{
+    struct pins *pins = arg;
+    char digits[BLX_TIMESTAMP_TEXT_BYTES] = "";
+    blx_timestamp timestamp;
+    if (strlen(name) != BLX_TIMESTAMP_DIGITS + strlen(SUFFIX) ||
+        strcmp(name + BLX_TIMESTAMP_DIGITS, SUFFIX) != 0)
+        return 0;
+    memcpy(digits, name, BLX_TIMESTAMP_DIGITS);
+    if (blx_timestamp_parse(digits, &timestamp, NULL) < 0)
+        return 0;
+    blx_timestamp *grown = reallocarray(pins->list, pins->count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot list the pinned checkpoints");
+    grown[pins->count++] = timestamp;
+    pins->list = grown;
+    return 0;
+}
+
+int blx_pin_list(const struct blx_store *store, const char *agent_id, blx_timestamp **timestamps,
+                 size_t *count, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    struct pins pins = {0};
+    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    if (rc == 0)
+        rc = blx_directory_each(dir, add_pin, &pins, err);
+    if (rc < 0) {
+        free(pins.list);
+        return rc;
+    }
+    if (pins.count > 0)
+        qsort(pins.list, pins.count, sizeof(pins.list[0]), blx_timestamp_compare);
+    *timestamps = pins.list;
+    *count = pins.count;
     return 0;
 }
 

@@ -19,3 +19,7 @@ int blx_pin_write(const struct blx_store *store, const char *agent_id, blx_times
 
 int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
                  bool *pinned, struct blx_error *err);
+
+/* All pinned ones, ascending; the caller frees the array. For who asks about many. */
+int blx_pin_list(const struct blx_store *store, const char *agent_id, blx_timestamp **timestamps,
+                 size_t *count, struct blx_error *err);

@@ -11,7 +11,7 @@
 #include "store/prune_agent.h"
 
 /* Planning a restore of a long chain reads that many indexes. */
-enum { CHAINS_WAIT_MS = 60000 };
+enum { CHAINS_WAIT_MS = 60000, WAIT_SLICE_MS = 200 };
 
 static bool is_doomed(const struct blx_prune_agent *agent, size_t at)
 {
@@ -41,7 +41,9 @@ static int check_free(struct blx_prune_agent *agent, size_t at, struct blx_error
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[at];
     bool pinned = false;
     int rc = blx_pin_read(agent->store, agent->id, checkpoint->timestamp, &pinned, err);
-    int held = rc == 0 ? blx_agent_lock_is_held(&agent->lock, checkpoint->timestamp, err) : 0;
+    int held = rc == 0 ? blx_agent_lock_is_held(&agent->lock, checkpoint->timestamp,
+                                                checkpoint->timestamp, err)
+                       : 0;
     if (rc < 0 || held < 0)
         return rc < 0 ? rc : held;
     agent->report->pinned += pinned;
@@ -195,6 +197,23 @@ static int clear_all(struct blx_prune_agent *agent, const struct blx_prune_reque
     return rc;
 }
 
+/* Waits for a verification or a rewrite. */
+static int lock_contents(struct blx_prune_agent *agent, const struct blx_prune_request *request,
+                         struct blx_error *err)
+{
+    for (unsigned waited_ms = 0;; waited_ms += WAIT_SLICE_MS) {
+        unsigned left_ms = request->wait_ms > waited_ms ? request->wait_ms - waited_ms : 0;
+        int rc = blx_agent_lock_alone(&agent->lock, BLX_LOCK_CONTENTS,
+                                      left_ms < WAIT_SLICE_MS ? left_ms : WAIT_SLICE_MS, err);
+        if (rc != -EBUSY || left_ms <= WAIT_SLICE_MS)
+            return rc;
+        blx_error_clear(err);
+        rc = check_stop(request, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 int blx_prune(const struct blx_store *store, const char *agent_id,
               const struct blx_prune_request *request, struct blx_prune_report *report,
               struct blx_error *err)
@@ -204,7 +223,7 @@ int blx_prune(const struct blx_store *store, const char *agent_id,
     *report = (struct blx_prune_report){0};
     int rc = blx_agent_lock_open(store, agent_id, &agent.lock, err);
     if (rc == 0)
-        rc = blx_agent_lock_alone(&agent.lock, BLX_LOCK_CONTENTS, request->wait_ms, err);
+        rc = lock_contents(&agent, request, err);
     if (rc == 0)
         rc = blx_prune_agent_open(store, agent_id, &agent, err);
     if (rc == 0)

@@ -25,7 +25,7 @@ struct blx_prune_request {
     const blx_timestamp
         *checkpoints; /* to be removed, ascending; those that are gone do not count */
     size_t count;
-    unsigned wait_ms;        /* how long to wait for a verification or another prune */
+    unsigned wait_ms;        /* how long to wait for a verification, a rewrite or another prune */
     const atomic_bool *stop; /* true: ends with -ECANCELED at the next whole step; NULL: never */
 };
 

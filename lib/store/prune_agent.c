@@ -6,13 +6,18 @@
 
 #include "base/cleanup.h"
 
-void blx_prune_agent_done(struct blx_prune_agent *agent)
+void blx_prune_agent_forget(struct blx_prune_agent *agent)
 {
     for (size_t i = 0; i < agent->count; i++)
         blx_manifest_done(&agent->checkpoints[i].manifest);
     free(agent->checkpoints);
     agent->checkpoints = NULL;
     agent->count = 0;
+}
+
+void blx_prune_agent_done(struct blx_prune_agent *agent)
+{
+    blx_prune_agent_forget(agent);
     blx_agent_lock_close(&agent->lock);
 }
 

@@ -1,7 +1,7 @@
 /*
- * What the parts of a prune share: prune_agent.c reads the agent's manifests, prune_merge.c puts
- * manifests together, prune_clear.c frees the space, prune.c does it in order. Private to
- * lib/store.
+ * What the parts of a prune and a rewrite share: prune_agent.c reads the agent's manifests,
+ * prune_merge.c puts manifests together, prune_clear.c frees the space, prune.c does it in order;
+ * rewrite.c makes what is left compact. Private to lib/store.
  */
 #pragma once
 
@@ -32,6 +32,9 @@ int blx_prune_agent_open(const struct blx_store *store, const char *agent_id,
                          struct blx_prune_agent *agent, struct blx_error *err);
 void blx_prune_agent_done(struct blx_prune_agent *agent);
 
+/* Frees what was read, so that it can be read anew; the locks stay. */
+void blx_prune_agent_forget(struct blx_prune_agent *agent);
+
 /* The place of a checkpoint; SIZE_MAX where there is none. */
 size_t blx_prune_agent_find(const struct blx_prune_agent *agent, blx_timestamp timestamp);
 
@@ -46,6 +49,10 @@ int blx_prune_merge(const struct blx_prune_agent *agent, size_t keeper, size_t c
 /* Makes holes of the frames that the checkpoint does not need, in the volumes that are marked as
  * clearing, and takes the mark off. */
 int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_error *err);
+
+/* Whether another manifest names a segment that the checkpoint names (a prune was cut off between
+ * replacing one manifest and removing the other): it may have frames that only that one needs. */
+bool blx_prune_is_shared(const struct blx_prune_agent *agent, size_t keeper, const char *volume);
 
 /* Unlinks the committed segments that no manifest names. */
 int blx_prune_unlink(struct blx_prune_agent *agent, struct blx_error *err);

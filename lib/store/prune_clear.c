@@ -12,6 +12,7 @@
 #include "store/layout.h"
 #include "store/needed.h"
 #include "store/prune_agent.h"
+#include "store/rewrite_group.h"
 #include "store/segment.h"
 
 /* What a filesystem gives back at once; a dead range without a whole one is not worth a call. */
@@ -112,9 +113,7 @@ static int clear_segment(void *arg, const struct blx_needed_segment *segment, st
     return 0;
 }
 
-/* A segment that another manifest names, too (a prune was cut off between replacing one manifest
- * and removing the other), may have frames that only that one needs. */
-static bool is_shared(const struct blx_prune_agent *agent, size_t keeper, const char *name)
+bool blx_prune_is_shared(const struct blx_prune_agent *agent, size_t keeper, const char *name)
 {
     const struct blx_manifest_volume *own =
         blx_manifest_find(&agent->checkpoints[keeper].manifest, name);
@@ -144,7 +143,7 @@ int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_err
         char dir[PATH_MAX];
         struct blx_manifest_volume *volume = &manifest->volumes[i];
         struct clearing clearing = {.agent = agent, .dir = dir};
-        if (!volume->clearing || is_shared(agent, keeper, volume->name))
+        if (!volume->clearing || blx_prune_is_shared(agent, keeper, volume->name))
             continue;
         int rc = blx_store_volume_path(agent->store, agent->id, volume->name, dir, err);
         if (rc == 0)
@@ -202,17 +201,23 @@ static int name_all(struct sweep *sweep, const char *volume)
     return 0;
 }
 
+static bool is_named(const struct sweep *sweep, uint32_t number)
+{
+    return sweep->count > 0 &&
+           bsearch(&number, sweep->named, sweep->count, sizeof(number), compare_numbers) != NULL;
+}
+
 static int visit_file(void *arg, const char *name, struct blx_error *err)
 {
     struct sweep *sweep = arg;
     char path[PATH_MAX];
     struct stat st;
     uint32_t number = blx_segment_number(name);
-    if (number == 0 || number >= sweep->next_segment ||
-        (sweep->count > 0 &&
-         bsearch(&number, sweep->named, sweep->count, sizeof(number), compare_numbers) != NULL))
+    bool left = strcmp(name, BLX_REWRITE_NAME) == 0; /* nobody rewrites meanwhile */
+    if (!left && (number == 0 || number >= sweep->next_segment || is_named(sweep, number)))
         return 0;
-    int rc = blx_segment_path(sweep->dir, number, path, err);
+    int rc = left ? blx_rewrite_path(sweep->dir, path, err)
+                  : blx_segment_path(sweep->dir, number, path, err);
     if (rc < 0)
         return rc;
     uint64_t bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;

@@ -12,30 +12,6 @@ static int no_memory(const struct blx_prune_agent *agent, struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->id);
 }
 
-/* Unreadable extents belong to their checkpoint alone: those of the removed ones go with them. */
-static int copy_manifest(const struct blx_manifest *from, struct blx_manifest *to)
-{
-    *to = *from;
-    to->volume_count = 0;
-    to->volumes = calloc(from->volume_count, sizeof(to->volumes[0]));
-    if (to->volumes == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < from->volume_count; i++) {
-        struct blx_manifest_volume *volume = &to->volumes[i];
-        *volume = from->volumes[i];
-        volume->segments = calloc(volume->segment_count + 1UL, sizeof(volume->segments[0]));
-        volume->unreadable = calloc(volume->unreadable_count + 1UL, sizeof(volume->unreadable[0]));
-        to->volume_count++; /* what it has by now is freed with the copy */
-        if (volume->segments == NULL || volume->unreadable == NULL)
-            return -ENOMEM;
-        for (uint32_t s = 0; s < volume->segment_count; s++)
-            volume->segments[s] = from->volumes[i].segments[s];
-        for (uint32_t u = 0; u < volume->unreadable_count; u++)
-            volume->unreadable[u] = from->volumes[i].unreadable[u];
-    }
-    return 0;
-}
-
 /* The older segments come first. */
 static int prepend(struct blx_manifest_volume *volume, const struct blx_manifest_volume *older)
 {
@@ -133,10 +109,10 @@ int blx_prune_merge(const struct blx_prune_agent *agent, size_t keeper, size_t c
                     struct blx_manifest *merged, struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest made = {0};
-    if (copy_manifest(&agent->checkpoints[keeper].manifest, &made) < 0)
-        return no_memory(agent, err);
+    /* Unreadable extents belong to their checkpoint alone: those of the removed ones go with them.
+     */
+    int rc = blx_manifest_copy(&agent->checkpoints[keeper].manifest, &made, err);
     size_t at = agent->checkpoints[keeper].parent;
-    int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++, at = agent->checkpoints[at].parent)
         rc = take_over(agent, &made, &agent->checkpoints[at].manifest, err);
     for (uint32_t i = 0; rc == 0 && i < made.volume_count; i++)

@@ -1,7 +1,9 @@
 /*
  * A segment: header, frames, and once it is sealed an index and a footer. STORE.md gives the bytes.
  *
- * I10: append-only while it is open (open.seg), immutable when sealed (NNNNNNNN.seg). Sealing
+ * I10: append-only while it is open (open.seg), immutable when sealed (NNNNNNNN.seg), but for what
+ * no checkpoint needs: that becomes holes (prune.h), or is left out of a file that takes its place
+ * (rewrite.h). Sealing
  * writes index and footer, fsyncs, renames, fsyncs the directory. After a crash open.seg is scanned
  * up to the first place that is no whole frame, and what follows is cut off; an index and footer
  * that were written but not renamed are recognised as "not a frame" and cut off too.
@@ -11,6 +13,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +59,8 @@ int blx_segment_writer_sync(struct blx_segment_writer *writer, struct blx_error 
 struct blx_segment_summary {
     uint32_t number;
     unsigned block_shift;
+    bool rewritten; /* its frames are what was needed of one or more older segments (rewrite.h): of
+                       several generations, and with gaps between their seqs */
     uint64_t frame_count;
     uint64_t changed_blocks;      /* distinct blocks; 0 as long as it is open */
     uint64_t stored_bytes;        /* of the frames */

@@ -92,6 +92,7 @@ static int read_header(struct blx_segment_walk *walk, struct blx_error *err)
     int rc = blx_segment_reader_header(&walk->reader, &header, &cause);
     if (rc == 0) {
         walk->rebuilt.summary.block_shift = header.block_shift;
+        walk->rebuilt.summary.rewritten = (header.flags & BLX_SEGMENT_REWRITTEN) != 0;
         return 0;
     }
     if (!blx_segment_is_damage(rc))
@@ -112,6 +113,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
         return blx_error_set(err, rc, "%s", cause.message);
     walk->footer_good = true;
     walk->rebuilt.summary.block_shift = footer.block_shift;
+    walk->rebuilt.summary.rewritten = walk->reader.summary.rewritten;
     rc = blx_segment_reader_entries(&walk->reader, &footer, &cause);
     walk->index_good = rc == 0;
     if (rc == 0)

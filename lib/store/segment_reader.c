@@ -86,8 +86,13 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
         return damaged(reader, "its footer does not fit the file", err);
     if (footer->block_shift < BLX_BLOCK_SHIFT_MIN || footer->block_shift > BLX_BLOCK_SHIFT_MAX)
         return damaged(reader, "its block size is out of range", err);
+    if ((footer->flags & ~BLX_SEGMENT_REWRITTEN) != 0)
+        return blx_error_set(err, -ENOTSUP,
+                             "'%s' has flags that this program does not know; use a newer blxrep",
+                             reader->path);
     reader->frames_end_bytes = offset;
     reader->summary.block_shift = footer->block_shift;
+    reader->summary.rewritten = (footer->flags & BLX_SEGMENT_REWRITTEN) != 0;
     reader->summary.frame_count = blx_le64_get(footer->frame_count);
     reader->summary.changed_blocks = blx_le64_get(footer->changed_blocks);
     reader->summary.stored_bytes = blx_le64_get(footer->stored_bytes);

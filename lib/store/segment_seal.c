@@ -29,6 +29,7 @@ static struct blx_segment_footer_disk encode_footer(const struct blx_segment_wri
         .magic = blx_le32_of(BLX_FOOTER_MAGIC),
         .version = BLX_LAYOUT_VERSION,
         .block_shift = (uint8_t)summary->block_shift,
+        .flags = summary->rewritten ? BLX_SEGMENT_REWRITTEN : 0,
         .number = blx_le32_of(summary->number),
         .index_offset = blx_le64_of(writer->end_bytes),
         .index_count = blx_le64_of(writer->index.count),
@@ -63,6 +64,18 @@ static int write_tail(const struct blx_segment_writer *writer)
     return blx_pwrite_full(writer->fd, tail, bytes, writer->end_bytes);
 }
 
+int blx_segment_writer_finish(struct blx_segment_writer *writer, struct blx_error *err)
+{
+    int rc = blx_index_flatten(&writer->index);
+    if (rc == 0) {
+        writer->summary.changed_blocks = blx_index_blocks(&writer->index);
+        rc = write_tail(writer);
+    }
+    if (rc == 0 && blx_sys->fsync(writer->fd) != 0)
+        rc = -errno;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot seal '%s'", writer->path) : 0;
+}
+
 int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned block_shift,
                             struct blx_error *err)
 {
@@ -74,7 +87,7 @@ int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned bl
         struct blx_segment_header_disk header;
         struct blx_segment_footer_disk footer;
     } __attribute__((packed)) content = {
-        .header = blx_segment_header_encode(number, block_shift),
+        .header = blx_segment_header_encode(&writer.summary),
         .footer = encode_footer(&writer, blx_layout_checksum_all("", 0)),
     };
     char path[PATH_MAX];
@@ -92,15 +105,9 @@ static int seal(struct blx_segment_writer *writer, struct blx_error *err)
     if (lstat(sealed, &st) == 0)
         return blx_error_set(err, -EEXIST, "cannot seal '%s': '%s' exists already", writer->path,
                              sealed);
-    rc = blx_index_flatten(&writer->index);
-    if (rc == 0) {
-        writer->summary.changed_blocks = blx_index_blocks(&writer->index);
-        rc = write_tail(writer);
-    }
-    if (rc == 0 && blx_sys->fsync(writer->fd) != 0)
-        rc = -errno;
+    rc = blx_segment_writer_finish(writer, err);
     if (rc < 0)
-        return blx_error_errno(err, rc, "cannot seal '%s'", writer->path);
+        return rc;
     if (blx_sys->rename(writer->path, sealed) != 0)
         return blx_error_errno(err, -errno, "cannot rename '%s' to '%s'", writer->path, sealed);
     return blx_fsync_dir(writer->dir, err);

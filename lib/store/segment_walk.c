@@ -284,7 +284,7 @@ static bool footer_agrees(const struct blx_segment_walk *walk)
 {
     const struct blx_segment_summary *stored = &walk->reader.summary;
     const struct blx_segment_summary *found = &walk->rebuilt.summary;
-    return stored->frame_count == found->frame_count &&
+    return stored->rewritten == found->rewritten && stored->frame_count == found->frame_count &&
            stored->stored_bytes == found->stored_bytes && stored->first_seq == found->first_seq &&
            stored->last_seq == found->last_seq &&
            blx_generation_equal(&stored->last_generation, &found->last_generation);

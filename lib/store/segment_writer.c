@@ -41,30 +41,36 @@ static int make_durable(const struct blx_segment_writer *writer, struct blx_erro
     return blx_fsync_dir(writer->dir, err);
 }
 
-struct blx_segment_header_disk blx_segment_header_encode(uint32_t number, unsigned block_shift)
+struct blx_segment_header_disk blx_segment_header_encode(const struct blx_segment_summary *summary)
 {
     struct blx_segment_header_disk header = {
         .magic = blx_le32_of(BLX_SEGMENT_MAGIC),
         .version = BLX_LAYOUT_VERSION,
-        .block_shift = (uint8_t)block_shift,
-        .number = blx_le32_of(number),
+        .block_shift = (uint8_t)summary->block_shift,
+        .flags = summary->rewritten ? BLX_SEGMENT_REWRITTEN : 0,
+        .number = blx_le32_of(summary->number),
     };
     header.checksum = blx_le64_of(
         blx_layout_checksum(&header, sizeof(header), offsetof(__typeof__(header), checksum)));
     return header;
 }
 
-static int start_anew(struct blx_segment_writer *writer, struct blx_error *err)
+int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error *err)
 {
-    struct blx_segment_header_disk header =
-        blx_segment_header_encode(writer->summary.number, writer->summary.block_shift);
+    struct blx_segment_header_disk header = blx_segment_header_encode(&writer->summary);
     int rc = blx_sys->ftruncate(writer->fd, 0) != 0 ? -errno : 0;
     if (rc == 0)
         rc = blx_pwrite_full(writer->fd, &header, sizeof(header), 0);
     if (rc < 0)
         return write_failed(writer, rc, err);
     writer->end_bytes = sizeof(header);
-    return make_durable(writer, err);
+    return 0;
+}
+
+static int start_anew(struct blx_segment_writer *writer, struct blx_error *err)
+{
+    int rc = blx_segment_writer_begin(writer, err);
+    return rc == 0 ? make_durable(writer, err) : rc;
 }
 
 int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
@@ -75,7 +81,8 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
     if (frame->block_shift != summary->block_shift)
         return blx_error_set(err, -EBADMSG, "'%s': the frame at byte %llu has another block size",
                              writer->path, (unsigned long long)offset);
-    if (summary->last_seq != 0 && same && frame->seq != summary->last_seq + 1)
+    if (!summary->rewritten && summary->last_seq != 0 && same &&
+        frame->seq != summary->last_seq + 1)
         return blx_error_set(err, -EBADMSG,
                              "'%s': frame %llu at byte %llu does not follow frame %llu",
                              writer->path, (unsigned long long)frame->seq,

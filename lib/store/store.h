@@ -9,7 +9,9 @@
  *     volume.h    receiving: append, sync, seal
  *     manifest.h  a checkpoint's file: read, write, list, resolve
  *     restore.h   a checkpoint back into an image
+ *     info.h      what a checkpoint takes
  *     retention.h which checkpoints to keep; prune.h removes the others, pin.h keeps one
+ *     rewrite.h   what is left of segments, put together anew
  *
  * Threads: a struct blx_store is immutable once it is open.
  */

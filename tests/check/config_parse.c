@@ -72,6 +72,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "data-dir", config->data_dir);
     print_text(&json, "listen", config->listen);
     print_text(&json, "metrics-listen", config->metrics_listen);
+    blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
     print_text(&json, "on-event", config->on_event);
     print_text(&json, "credentials", config->credentials);
     print_text(&json, "run-dir", config->run_dir);

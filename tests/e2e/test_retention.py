@@ -168,6 +168,28 @@ class Retention(Case):
         self.assertEqual(self.prune(f"--config={config}", "--keep-last=1")["removed"], 2)
         self.check_listed()
 
+    def test_dispatcher_rewrites_what_is_mostly_dead(self):
+        make_store = os.path.join(os.environ["BLXREP_BIN"], "..", "tests", "make_store")
+        subprocess.run([make_store, f"--data-dir={self.data_dir}", "--agent=server1", "--size=8M", "--checkpoints=150", "--change=12K",
+                        "--run=4K"], check=True, stdout=subprocess.DEVNULL)
+        stamp = self.listed()[-1]
+        with open(self.restore("server1", stamp, self.path("before.img")), "rb") as file:
+            self.known[stamp] = hashlib.sha256(file.read()).hexdigest()
+        config = self.path("rewrite.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write('retention: { keep-last: 1 }\nrewrite-rate: "4M"\n')
+        # Another disk: so the old one's newest checkpoint stays, and takes over what it needs of 149 others.
+        disk = self.loop_disk(DISK_MIB)
+        self.start_dispatcher(f"--config={config}")
+        self.start_agent("server1", disk, "--skip-free-space=no")
+        wait_until("segments were rewritten", lambda: "agent 'server1': rewrote " in self.dispatcher.log(), 90)
+        self.assertIn(stamp, self.listed())
+        segments = [name for name in os.listdir(os.path.join(self.data_dir, "agents", "server1", "volumes", "sda")) if name.endswith(".seg")]
+        self.assertLess(len(segments), 10)
+        self.check_restores(stamp)
+        done = self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}", check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+
 
 if __name__ == "__main__":
     main(280)

@@ -1,11 +1,14 @@
 /* lib/store's removals: a prune, its plan, and pins. What failed is done by the next call, and what
  * stays restores. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "loop.h"
+#include "store/info.h"
 #include "store/pin.h"
 #include "store/prune.h"
 #include "store/retention.h"
+#include "store/rewrite.h"
 #include "store_state.h"
 #include "sys.h"
 
@@ -13,6 +16,10 @@ struct outputs {
     struct store_state state;
     struct blx_retention_plan plan;
     struct blx_prune_report report;
+    struct blx_rewrite_report rewritten;
+    struct blx_info info;
+    blx_timestamp *pins;
+    size_t pin_count;
     bool pinned;
 };
 
@@ -50,6 +57,31 @@ static void check_prune(void *arg, int rc)
     free(all);
     test_restores_to(&out->state.test, out->state.checkpoints[1], "vda", out->state.images[1],
                      STATE_BYTES);
+}
+
+/* A store of which a prune left something to be rewritten. */
+static void make_pruned(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_prune(arg, NULL), 0);
+}
+
+static int run_rewrite(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_rewrite_request request = {0};
+    return blx_rewrite(&out->state.test.store, "web1", &request, &out->rewritten, err);
+}
+
+static void check_rewrite(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    bool failed = rc < 0 || out->rewritten.damaged > 0; /* a frame that could not be read */
+    if (failed)
+        test_ok(run_rewrite(arg, &err), &err);
+    assert_true(out->rewritten.replaced > 0 || rc < 0);
+    check_prune(arg, 0);
 }
 
 static int run_plan(void *arg, struct blx_error *err)
@@ -115,12 +147,64 @@ static void check_unpin(void *arg, int rc)
     check_pinned(arg, false);
 }
 
+static int run_list(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_pin_list(&out->state.test.store, "web1", &out->pins, &out->pin_count, err);
+}
+
+static void check_list(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->pin_count, rc < 0 ? 0 : 1);
+    if (rc == 0)
+        assert_int_equal(out->pins[0], out->state.checkpoints[0]);
+    free(out->pins);
+}
+
+static int run_info(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    int rc = blx_manifest_read(&out->state.test.store, "web1", out->state.checkpoints[0], &manifest,
+                               err);
+    return rc < 0 ? rc
+                  : blx_info_read(&out->state.test.store, "web1", &manifest, &manifest.volumes[0],
+                                  &out->info, err);
+}
+
+static void check_info(void *arg, int rc)
+{
+    const struct outputs *out = arg;
+    assert_int_equal(out->info.chain_length, rc < 0 ? 0 : 1);
+    assert_int_equal(out->info.removable, rc == 0);
+}
+
 static struct outputs outputs;
+
+static void what_a_checkpoint_takes_is_told_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_info, check_info, remove_all, 0}, &outputs);
+}
+
+static void pins_are_listed_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make_pinned, run_list, check_list, remove_all, 0}, &outputs);
+}
 
 static void a_prune_that_failed_is_done_by_the_next_one(void **state)
 {
     (void)state;
     fault_loop(&(struct fault_case){make, run_prune, check_prune, remove_all, 0}, &outputs);
+}
+
+static void a_rewrite_that_failed_is_done_by_the_next_one(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make_pruned, run_rewrite, check_rewrite, remove_all, 0},
+               &outputs);
 }
 
 static void a_plan_is_whole_or_empty(void **state)
@@ -141,8 +225,11 @@ int main(void)
     sys_use_fast();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prune_that_failed_is_done_by_the_next_one),
+        cmocka_unit_test(a_rewrite_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(a_plan_is_whole_or_empty),
         cmocka_unit_test(pins_are_set_and_taken_off),
+        cmocka_unit_test(pins_are_listed_whole_or_not_at_all),
+        cmocka_unit_test(what_a_checkpoint_takes_is_told_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,13 @@ int test_prune(const struct test_store *test, const blx_timestamp *doomed, size_
     return blx_prune(&test->store, "web1", &request, report, err);
 }
 
+int test_rewrite(const struct test_store *test, struct blx_rewrite_report *report,
+                 struct blx_error *err)
+{
+    const struct blx_rewrite_request request = {0};
+    return blx_rewrite(&test->store, "web1", &request, report, err);
+}
+
 void history_forget(struct history *history, size_t at)
 {
     free(history->images[at]);

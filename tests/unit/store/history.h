@@ -5,6 +5,7 @@
 
 #include "fixture.h"
 #include "store/prune.h"
+#include "store/rewrite.h"
 
 enum {
     HISTORY_BLOCKS = 96,
@@ -49,6 +50,9 @@ void history_prune(struct history *history, unsigned percent);
 
 int test_prune(const struct test_store *test, const blx_timestamp *doomed, size_t count,
                struct blx_prune_report *report, struct blx_error *err);
+
+int test_rewrite(const struct test_store *test, struct blx_rewrite_report *report,
+                 struct blx_error *err);
 
 void test_no_damage(const struct test_store *test);
 

@@ -1,5 +1,6 @@
-/* Walks the steps of "Removing checkpoints" in STORE.md: every disk call of a prune fails once,
- * fails for ever, or ends the process, one after another. */
+/* Walks the steps of "Removing checkpoints" and "Rewriting segments" in STORE.md: every disk call
+ * of a prune and of the rewrite behind it fails once, fails for ever, or ends the process, one
+ * after another. */
 #include "history.h"
 
 #include <stdio.h>
@@ -39,7 +40,7 @@ static void copy_store(const struct history *history, struct test_store *copy)
     test_ok(blx_store_open(copy->dir, BLX_STORE_READ, &copy->store, &err), &err);
 }
 
-/* A prune of the store `test`. */
+/* A prune of the store `test`, and a rewrite. */
 struct attempt {
     const struct history *history;
     const struct test_store *test;
@@ -49,10 +50,12 @@ static int run(void *arg)
 {
     const struct attempt *attempt = arg;
     struct blx_prune_report report;
+    struct blx_rewrite_report rewritten;
     blx_timestamp doomed[DOOMED];
     for (size_t i = 0; i < DOOMED; i++)
         doomed[i] = attempt->history->timestamps[doomed_places[i]];
-    return test_prune(attempt->test, doomed, DOOMED, &report, NULL);
+    int rc = test_prune(attempt->test, doomed, DOOMED, &report, NULL);
+    return rc == 0 ? test_rewrite(attempt->test, &rewritten, NULL) : rc;
 }
 
 static bool is_doomed(size_t at)
@@ -137,7 +140,7 @@ static void walk(enum test_fault fault)
         steps++;
         assert_true(after < MAX_CALLS);
     }
-    assert_true(steps > 20);
+    assert_true(steps > 60);
     history_done(&history);
 }
 

@@ -1,5 +1,5 @@
-/* Restores, verifications and prunes at once, in processes of their own: a restore is right or says
- * that its checkpoint is gone. */
+/* Restores, verifications, prunes and rewrites at once, in processes of their own: a restore is
+ * right or says that its checkpoint is gone. */
 #include "history.h"
 
 #include <errno.h>
@@ -88,24 +88,45 @@ static void prune_on(const struct history *history, uint64_t random)
     _exit(0);
 }
 
+/* Until nothing is left to be rewritten and no prune makes more. */
+static void rewrite_on(const struct history *history)
+{
+    size_t replaced = 0;
+    for (unsigned i = 0; i < 150; i++) {
+        struct blx_error err = {0};
+        struct blx_rewrite_report report;
+        const struct blx_rewrite_request request = {.wait_ms = 200};
+        int rc = blx_rewrite(&history->test.store, "web1", &request, &report, &err);
+        if (rc < 0)
+            fail_child("rewrite", &err);
+        if (report.damaged > 0)
+            fail_child("rewrite", &(struct blx_error){.message = "damage"});
+        replaced += report.replaced;
+        usleep(2000);
+    }
+    _exit(replaced > 0 ? 0 : 1);
+}
+
 static void restores_are_right_while_checkpoints_are_removed(void **state)
 {
     (void)state;
     struct history history;
-    pid_t children[READERS + 3];
+    pid_t children[READERS + 4];
     history_init(&history, 31);
     history_grow(&history, CHECKPOINTS);
-    for (unsigned i = 0; i < READERS + 3; i++) {
+    for (unsigned i = 0; i < READERS + 4; i++) {
         children[i] = fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0 && i < READERS)
             read_on(&history, i);
         else if (children[i] == 0 && i == READERS)
             verify_on(&history);
+        else if (children[i] == 0 && i == READERS + 1)
+            rewrite_on(&history);
         else if (children[i] == 0)
             prune_on(&history, i);
     }
-    for (unsigned i = 0; i < READERS + 3; i++) {
+    for (unsigned i = 0; i < READERS + 4; i++) {
         int status;
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_true(WIFEXITED(status));

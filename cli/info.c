@@ -1,0 +1,213 @@
+#include "store/info.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/extents.h"
+#include "store/pin.h"
+
+/* A checkpoint; `infos` are its volumes'. */
+struct picture {
+    const char *agent;
+    const struct blx_manifest *manifest;
+    bool pinned;
+    struct blx_info infos[BLX_MAX_VOLUMES];
+};
+
+static const char *format_time(uint64_t realtime_ns, char text[BLX_RFC3339_TEXT_BYTES])
+{
+    blx_timestamp_format_rfc3339(blx_timestamp_from_unix((int64_t)(realtime_ns / 1000000000)),
+                                 text);
+    return text;
+}
+
+static size_t longest_chain(const struct picture *picture)
+{
+    size_t longest = 0;
+    for (uint32_t i = 0; i < picture->manifest->volume_count; i++)
+        if (picture->infos[i].chain_length > longest)
+            longest = picture->infos[i].chain_length;
+    return longest;
+}
+
+static const char *kind_of(bool base)
+{
+    return base ? "full" : "incremental";
+}
+
+static void print_size(const char *label, uint64_t bytes)
+{
+    char text[BLX_UNIT_TEXT_BYTES];
+    printf("  %-15s%s (%" PRIu64 " bytes)\n", label, blx_size_format(bytes, text), bytes);
+}
+
+static void print_segments(const struct blx_manifest_volume *volume)
+{
+    printf("  %-15s", "segments");
+    for (uint32_t i = 0; i < volume->segment_count; i++) {
+        uint32_t first = i; /* a run of numbers that follow each other is one range */
+        while (i + 1 < volume->segment_count && volume->segments[i + 1] == volume->segments[i] + 1)
+            i++;
+        printf("%s%" PRIu32, first == 0 ? "" : ", ", volume->segments[first]);
+        if (i > first)
+            printf("-%" PRIu32, volume->segments[i]);
+    }
+    printf(volume->segment_count == 0 ? "none\n" : "\n");
+}
+
+static void print_unreadable(const struct blx_manifest_volume *volume)
+{
+    if (volume->unreadable_count == 0)
+        return;
+    printf("  %-15s%" PRIu64 " bytes, which the checkpoint lacks:", "unreadable",
+           blx_manifest_volume_unreadable_bytes(volume));
+    for (uint32_t i = 0; i < volume->unreadable_count; i++) {
+        uint64_t offset = volume->unreadable[i].start_block << volume->block_shift;
+        uint64_t bytes = volume->unreadable[i].block_count << volume->block_shift;
+        printf("%s bytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ",", offset, offset + bytes - 1);
+    }
+    printf("\n");
+}
+
+static void print_volume(const struct blx_manifest_volume *volume, const struct blx_info *info)
+{
+    char generation[BLX_GENERATION_TEXT_BYTES];
+    blx_generation_format(&volume->generation, generation);
+    printf("\n%s\n", volume->name);
+    printf("  %-15s%s\n", "device", volume->device);
+    printf("  %-15s%s\n", "identity", volume->identity[0] != '\0' ? volume->identity : "unknown");
+    printf("  %-15s%s\n", "generation", generation);
+    printf("  %-15s%s\n", "kind", kind_of(volume->base));
+    printf("  %-15s%zu checkpoint%s\n", "chain", info->chain_length,
+           info->chain_length == 1 ? "" : "s");
+    print_size("size", volume->size_bytes);
+    print_size("used", info->used_bytes);
+    print_size("changed", volume->changed_bytes);
+    print_size("stored", volume->stored_bytes);
+    print_size("saved", blx_manifest_volume_saved_bytes(volume));
+    print_size("on disk", info->disk_bytes);
+    if (info->removable)
+        print_size("removal frees", info->frees_bytes);
+    else
+        printf("  %-15s%s\n", "removal frees", "it is the newest, and is never removed");
+    print_segments(volume);
+    print_unreadable(volume);
+}
+
+static void print_text(const struct picture *picture)
+{
+    const struct blx_manifest *manifest = picture->manifest;
+    char time[BLX_RFC3339_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
+    bool damaged = blx_manifest_unreadable_bytes(manifest) > 0;
+    printf("%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
+    printf("%-15s%s, by the agent's clock\n", "cut", format_time(manifest->cut_realtime_ns, time));
+    printf("%-15s%s\n", "committed", format_time(manifest->committed_realtime_ns, time));
+    printf("%-15s%s%s\n", "consistency", blx_consistency_name(manifest->consistency),
+           damaged ? ", damaged" : "");
+    printf("%-15s%s\n", "frozen for", blx_duration_format(manifest->freeze_ns / 1000000, freeze));
+    printf("%-15s%s\n", "note", manifest->note[0] != '\0' ? manifest->note : "none");
+    printf("%-15s%s\n", "kind", kind_of(blx_manifest_is_full(manifest)));
+    if (manifest->parent != 0)
+        printf("%-15s%" PRIu64 "\n", "parent", manifest->parent);
+    else
+        printf("%-15s%s\n", "parent", "none");
+    printf("%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        print_volume(&manifest->volumes[i], &picture->infos[i]);
+}
+
+static void print_volume_json(struct blx_json *json, const struct blx_manifest_volume *volume,
+                              const struct blx_info *info)
+{
+    char generation[BLX_GENERATION_TEXT_BYTES];
+    blx_generation_format(&volume->generation, generation);
+    blx_json_open(json, NULL, '{');
+    blx_json_string(json, "name", volume->name);
+    blx_json_string(json, "device", volume->device);
+    blx_json_string(json, "identity", volume->identity);
+    blx_json_string(json, "generation", generation);
+    blx_json_number(json, "last_seq", volume->last_seq);
+    blx_json_string(json, "kind", kind_of(volume->base));
+    blx_json_number(json, "chain_length", info->chain_length);
+    blx_json_number(json, "size", volume->size_bytes);
+    blx_json_number(json, "block_bytes", UINT64_C(1) << volume->block_shift);
+    blx_json_number(json, "used_bytes", info->used_bytes);
+    blx_json_number(json, "changed_bytes", volume->changed_bytes);
+    blx_json_number(json, "stored_bytes", volume->stored_bytes);
+    blx_json_number(json, "saved_bytes", blx_manifest_volume_saved_bytes(volume));
+    blx_json_number(json, "disk_bytes", info->disk_bytes);
+    if (info->removable)
+        blx_json_number(json, "frees_bytes", info->frees_bytes);
+    else
+        blx_json_null(json, "frees_bytes");
+    blx_json_open(json, "segments", '[');
+    for (uint32_t i = 0; i < volume->segment_count; i++)
+        blx_json_number(json, NULL, volume->segments[i]);
+    blx_json_close(json, ']');
+    blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
+    cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
+                     volume->block_shift);
+    blx_json_close(json, '}');
+}
+
+static void print_json(const struct picture *picture)
+{
+    const struct blx_manifest *manifest = picture->manifest;
+    struct blx_json json = {.out = stdout};
+    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
+    blx_timestamp_format(manifest->timestamp, text);
+    blx_timestamp_format_rfc3339(manifest->timestamp, time);
+    blx_json_open(&json, NULL, '{');
+    blx_json_string(&json, "agent", picture->agent);
+    blx_json_string(&json, "checkpoint", text);
+    blx_json_string(&json, "time", time);
+    blx_json_string(&json, "cut", format_time(manifest->cut_realtime_ns, time));
+    blx_json_string(&json, "committed", format_time(manifest->committed_realtime_ns, time));
+    blx_json_string(&json, "consistency", blx_consistency_name(manifest->consistency));
+    blx_json_bool(&json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
+    blx_json_string(&json, "kind", kind_of(blx_manifest_is_full(manifest)));
+    blx_timestamp_format(manifest->parent, text);
+    if (manifest->parent != 0)
+        blx_json_string(&json, "parent", text);
+    else
+        blx_json_null(&json, "parent");
+    blx_json_number(&json, "chain_length", longest_chain(picture));
+    blx_json_number(&json, "freeze_ms", manifest->freeze_ns / 1000000);
+    blx_json_bool(&json, "pinned", picture->pinned);
+    blx_json_string(&json, "note", manifest->note);
+    blx_json_open(&json, "volumes", '[');
+    for (uint32_t i = 0; i < manifest->volume_count; i++)
+        print_volume_json(&json, &manifest->volumes[i], &picture->infos[i]);
+    blx_json_close(&json, ']');
+    blx_json_close(&json, '}');
+}
+
+enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
+{
+    const struct blx_config *config = request->config;
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    blx_timestamp timestamp;
+    struct picture picture = {.agent = config->agent, .manifest = &manifest};
+    int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &store, err);
+    if (rc == 0)
+        rc = blx_manifest_resolve(&store, config->agent, config->checkpoint, &timestamp, err);
+    if (rc == 0)
+        rc = blx_manifest_read(&store, config->agent, timestamp, &manifest, err);
+    if (rc == 0)
+        rc = blx_pin_read(&store, config->agent, timestamp, &picture.pinned, err);
+    for (uint32_t i = 0; rc == 0 && i < manifest.volume_count; i++)
+        rc = blx_info_read(&store, config->agent, &manifest, &manifest.volumes[i],
+                           &picture.infos[i], err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    if (config->json)
+        print_json(&picture);
+    else
+        print_text(&picture);
+    return BLX_EXIT_OK;
+}

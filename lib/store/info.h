@@ -1,0 +1,32 @@
+/*
+ * What the store knows of a volume of a checkpoint beyond its manifest: what a restore would read
+ * and write, and what removing the checkpoint would give back. Reads the indexes of its chain, no
+ * frame.
+ *
+ * Threads: no shared state. Blocks on the disk. Memory: that of a restore's plan.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "store/manifest.h"
+#include "store/store.h"
+
+struct blx_info {
+    uint64_t used_bytes;  /* of the volume: data, not zeros; without what could not be read */
+    size_t chain_length;  /* checkpoints that a restore of the volume reads, this one included */
+    uint64_t disk_bytes;  /* that the checkpoint's own segments take */
+    bool removable;       /* it is not the newest one of the volume */
+    uint64_t frees_bytes; /* of frames, if it were removed now and nothing else; 0: not removable */
+};
+
+/*
+ * `manifest` is the checkpoint's, `volume` one of its volumes. -EBADMSG where the chain or the
+ * successor is damaged; -ENOENT where it was removed meanwhile.
+ */
+int blx_info_read(const struct blx_store *store, const char *agent_id,
+                  const struct blx_manifest *manifest, const struct blx_manifest_volume *volume,
+                  struct blx_info *info, struct blx_error *err);

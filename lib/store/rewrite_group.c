@@ -1,0 +1,176 @@
+#include "store/rewrite_group.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum {
+    PAGE_BYTES = 4096,
+    GAIN = 10,         /* it is worth it where a tenth comes free */
+    SMALL_PAGES = 256, /* segments up to here are put together */
+};
+
+void blx_rewrite_group_clear(struct blx_rewrite_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        free(group->pieces[i].frames);
+    free(group->pieces);
+    *group = (struct blx_rewrite_group){0};
+}
+
+/* What a segment of these frames takes. */
+static uint64_t file_bytes(uint64_t needed_bytes, uint64_t entries)
+{
+    if (needed_bytes == 0)
+        return 0;
+    return sizeof(struct blx_segment_header_disk) + needed_bytes +
+           entries * sizeof(struct blx_index_entry_disk) + sizeof(struct blx_segment_footer_disk);
+}
+
+static uint64_t whole_pages(uint64_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+static bool is_much_more(uint64_t bytes, uint64_t than_bytes)
+{
+    return bytes > than_bytes + than_bytes / GAIN;
+}
+
+bool blx_rewrite_piece_is_poor(const struct blx_rewrite_piece *piece)
+{
+    uint64_t bytes = whole_pages(file_bytes(piece->needed_bytes, piece->entries));
+    return is_much_more(piece->used_bytes, bytes) ||
+           piece->file_bytes <= (uint64_t)SMALL_PAGES * PAGE_BYTES;
+}
+
+bool blx_rewrite_group_fits(const struct blx_rewrite_group *group,
+                            const struct blx_rewrite_piece *piece)
+{
+    return group->count == 0 ||
+           (group->needed_bytes + piece->needed_bytes <= BLX_SEGMENT_MAX_BYTES &&
+            group->entries + piece->entries <= BLX_SEGMENT_MAX_ENTRIES);
+}
+
+int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_piece *piece)
+{
+    struct blx_rewrite_piece *grown =
+        reallocarray(group->pieces, group->count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    group->pieces = grown;
+    grown[group->count++] = *piece;
+    group->used_bytes += piece->used_bytes;
+    group->needed_bytes += piece->needed_bytes;
+    group->entries += piece->entries;
+    *piece = (struct blx_rewrite_piece){0};
+    return 0;
+}
+
+/* A file's length decides along with the space that it takes: so what was rewritten is not
+ * rewritten again, whatever the filesystem makes of it. */
+bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group)
+{
+    uint64_t bytes = file_bytes(group->needed_bytes, group->entries);
+    if (group->count == 0 || !is_much_more(group->used_bytes, whole_pages(bytes)))
+        return false;
+    return group->count > 1 || is_much_more(group->pieces[0].file_bytes, bytes);
+}
+
+int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err)
+{
+    return blx_path_format(path, PATH_MAX, err, "%s/" BLX_REWRITE_NAME, volume_dir);
+}
+
+/* What a copy needs. */
+struct copying {
+    const char *dir;
+    struct blx_segment_writer *writer;
+    uint8_t *buffer; /* owned; a frame */
+    int (*copied)(void *arg, uint64_t bytes, struct blx_error *err);
+    void *arg;
+};
+
+static void copying_done(struct copying *copying)
+{
+    blx_segment_writer_close(copying->writer);
+    free(copying->buffer);
+}
+
+static int copy_frame(const struct copying *copying, int fd, const char *path,
+                      const struct blx_needed_frame *needed, struct blx_error *err)
+{
+    struct blx_frame frame;
+    struct blx_error cause = {0};
+    if (needed->bytes > BLX_FRAME_MAX_BYTES)
+        return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: a frame is too large",
+                             path);
+    int rc = blx_pread_full(fd, copying->buffer, needed->bytes, needed->offset_bytes);
+    if (rc < 0) /* what the disk does not give is lost as what is damaged */
+        return blx_error_errno(err, rc == -EIO || rc == -ENODATA ? -EBADMSG : rc,
+                               "cannot read '%s'", path);
+    rc = blx_frame_parse(copying->buffer, needed->bytes, &frame, &cause);
+    if (rc < 0)
+        return blx_error_set(err, rc, "the segment '%s' is damaged at byte %llu: %s", path,
+                             (unsigned long long)needed->offset_bytes, cause.message);
+    rc = blx_segment_writer_append(copying->writer, &frame, err);
+    return rc == 0 ? copying->copied(copying->arg, needed->bytes, err) : rc;
+}
+
+static int copy_piece(const struct copying *copying, const struct blx_rewrite_piece *piece,
+                      struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = blx_segment_path(copying->dir, piece->number, path, err);
+    if (rc < 0 || piece->frame_count == 0)
+        return rc;
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (fd < 0)
+        return fd;
+    for (size_t i = 0; rc == 0 && i < piece->frame_count; i++)
+        rc = copy_frame(copying, fd, path, &piece->frames[i], err);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    return rc;
+}
+
+static int begin(struct copying *copying, uint32_t number, unsigned block_shift,
+                 struct blx_error *err)
+{
+    struct blx_segment_writer *writer = calloc(1, sizeof(*writer));
+    copying->writer = writer;
+    copying->buffer = malloc(BLX_FRAME_MAX_BYTES);
+    if (writer != NULL)
+        writer->fd = -1;
+    if (writer == NULL || copying->buffer == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot rewrite segments in '%s'", copying->dir);
+    writer->summary = (struct blx_segment_summary){
+        .number = number, .block_shift = block_shift, .rewritten = true};
+    int rc = blx_rewrite_path(copying->dir, writer->path, err);
+    if (rc < 0)
+        return rc;
+    writer->fd = blx_open(writer->path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
+    return writer->fd < 0 ? writer->fd : blx_segment_writer_begin(writer, err);
+}
+
+int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
+                           unsigned block_shift,
+                           int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
+                           void *arg, struct blx_segment_writer **made, struct blx_error *err)
+{
+    BLX_CLEANUP(copying_done)
+    struct copying copying = {.dir = volume_dir, .copied = copied, .arg = arg};
+    int rc = begin(&copying, group->pieces[0].number, block_shift, err);
+    for (size_t i = group->count; rc == 0 && i > 0; i--)
+        rc = copy_piece(&copying, &group->pieces[i - 1], err);
+    if (rc == 0)
+        rc = blx_segment_writer_finish(copying.writer, err);
+    if (rc < 0)
+        return rc;
+    posix_fadvise(copying.writer->fd, 0, 0, POSIX_FADV_DONTNEED);
+    *made = blx_take_ptr(copying.writer);
+    return 0;
+}

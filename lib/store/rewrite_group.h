@@ -1,0 +1,61 @@
+/*
+ * Segments of a checkpoint that follow each other and become one: what they take, what they would
+ * take, and the file that takes their place. Private to lib/store; rewrite.c uses it.
+ *
+ * Threads: a group belongs to one thread. Blocks on the disk.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/needed.h"
+#include "store/segment_writer.h"
+
+/* A segment. */
+struct blx_rewrite_piece {
+    uint32_t number;
+    uint64_t file_bytes, used_bytes; /* its length, and what it takes of the disk */
+    uint64_t needed_bytes, entries;  /* of its needed frames */
+    struct blx_needed_frame *frames; /* owned; these */
+    size_t frame_count;
+};
+
+struct blx_rewrite_group {
+    struct blx_rewrite_piece *pieces; /* owned; newest first */
+    size_t count;
+    uint64_t used_bytes, needed_bytes, entries; /* of all */
+};
+
+/* Leaves an empty group. */
+void blx_rewrite_group_clear(struct blx_rewrite_group *group);
+
+/* Whether it could gain by being in a group: much of it is dead, or it is small. */
+bool blx_rewrite_piece_is_poor(const struct blx_rewrite_piece *piece);
+
+/* Whether the group and the piece make a segment of the usual size. */
+bool blx_rewrite_group_fits(const struct blx_rewrite_group *group,
+                            const struct blx_rewrite_piece *piece);
+
+/* Takes the piece over, which is older than those it has; it is zeroed. -ENOMEM. */
+int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_piece *piece);
+
+/* Whether enough would be freed. */
+bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group);
+
+/*
+ * Writes DIR/rewrite.tmp, a segment with the number of the group's newest and all its needed
+ * frames, each checked; durable but for its name. copied() is called behind each frame and ends it
+ * with what it returns below zero. `made` is closed with blx_segment_writer_close(). -EBADMSG where
+ * a frame is damaged.
+ */
+int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
+                           unsigned block_shift,
+                           int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
+                           void *arg, struct blx_segment_writer **made, struct blx_error *err);
+
+/* Where a rewrite writes; one that a crash left is overwritten, or removed by the next prune. */
+#define BLX_REWRITE_NAME "rewrite.tmp"
+int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err);

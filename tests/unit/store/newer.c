@@ -1,0 +1,82 @@
+/* A file of a newer version is refused by name, and not called damaged. */
+#include "history.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "store/layout.h"
+#include "store/volume_file.h"
+
+/* Writes another version into the file's first `bytes` (0: all of it), and the checksum that fits.
+ */
+static void make_newer(const char *path, size_t bytes, size_t checksum_offset)
+{
+    struct blx_error err = {0};
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t total;
+    test_ok(blx_file_read(path, 1 << 20, &content, &total, &err), &err);
+    if (bytes == 0)
+        bytes = total;
+    uint8_t *at = content;
+    assert_int_equal(at[4], BLX_LAYOUT_VERSION);
+    at[4] = BLX_LAYOUT_VERSION + 1;
+    blx_le64 checksum = blx_le64_of(blx_layout_checksum(at, bytes, checksum_offset));
+    memcpy(at + checksum_offset, &checksum, sizeof(checksum));
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, at, total, 0), (ssize_t)total);
+    close(fd);
+}
+
+static void expect_newer(int rc, const struct blx_error *err)
+{
+    assert_int_equal(rc, -ENOTSUP);
+    assert_non_null(strstr(err->message, "use a newer blxrep"));
+}
+
+static void every_file_says_that_it_is_newer(void **state)
+{
+    (void)state;
+    char dir[PATH_MAX], path[PATH_MAX + 16];
+    struct history history;
+    struct blx_manifest manifest;
+    struct blx_segment_reader *reader;
+    struct blx_volume_file file;
+    history_init(&history, 61);
+    history_commit(&history);
+    blx_agent_writer_close(history.writer);
+    history.writer = NULL;
+
+    struct blx_error err = {0};
+    test_ok(blx_manifest_path(&history.test.store, "web1", history.timestamps[0], path, &err),
+            &err);
+    make_newer(path, 0, offsetof(struct blx_manifest_disk, checksum));
+    expect_newer(
+        blx_manifest_read(&history.test.store, "web1", history.timestamps[0], &manifest, &err),
+        &err);
+
+    err = (struct blx_error){0};
+    test_ok(blx_store_volume_path(&history.test.store, "web1", "sda", dir, &err), &err);
+    test_ok(blx_segment_path(dir, 1, path, &err), &err);
+    make_newer(path, sizeof(struct blx_segment_header_disk),
+               offsetof(struct blx_segment_header_disk, checksum));
+    expect_newer(blx_segment_reader_open(dir, 1, &reader, &err), &err);
+
+    err = (struct blx_error){0};
+    snprintf(path, sizeof(path), "%s/volume", dir);
+    make_newer(path, 0, offsetof(struct blx_volume_file_disk, checksum));
+    expect_newer(blx_volume_file_read(dir, &file, &err), &err);
+    history_done(&history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_file_says_that_it_is_newer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
