@@ -63,7 +63,7 @@ __blxrep_option "" prune -l keep-weekly -x -d "Keep the newest one of each of th
 __blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of the last N months"
 __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
 __blxrep_option "" prune -l dry-run -f -d "Remove nothing, print what would be"
-__blxrep_option "" "show status verify prune policy" -l json -f -d "Print JSON"
+__blxrep_option "" "show info status verify prune policy" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Draw it again and again"
 __blxrep_option "" status -l check -f -d "Exit with 1 unless all is protected"
 
