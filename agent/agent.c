@@ -45,6 +45,37 @@ static int check_run_dir(const struct blx_agent *agent, const char *run_dir, str
     return 0;
 }
 
+int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err)
+{
+    const char *path = agent->config->encryption_key;
+    if (path == NULL)
+        return 0;
+    int rc = blx_key_read(path, &agent->key, err);
+    if (rc < 0)
+        return rc;
+    char id[BLX_KEY_ID_TEXT_BYTES];
+    struct stat st;
+    blx_key_id_format(&agent->key.id, id);
+    blx_log_info("all that is sent is encrypted with the key %s: keep copies of '%s' elsewhere, "
+                 "nothing can be restored without it",
+                 id, path);
+    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
+        blx_log_warning("others may read the key '%s': chmod 600 it", path);
+    return 0;
+}
+
+static int derive_key(struct blx_agent *agent, size_t index, struct blx_error *err)
+{
+    struct blx_volume *volume = &agent->volumes[index];
+    if (blx_key_id_is_none(&agent->key.id))
+        return 0;
+    int rc = blx_volume_key_derive(&agent->key, agent->config->id, volume->device.name,
+                                   &agent->volume_keys[index], err);
+    if (rc == 0)
+        volume->key = &agent->volume_keys[index];
+    return rc;
+}
+
 int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err)
 {
     const struct blx_config *config = agent->config;
@@ -61,6 +92,8 @@ int blx_agent_open_volumes(struct blx_agent *agent, struct blx_error *err)
         agent->devices[i] = agent->volumes[i].device;
         agent->volume_count++;
         rc = check_names(agent, err);
+        if (rc == 0)
+            rc = derive_key(agent, i, err);
     }
     if (rc == 0)
         rc = check_run_dir(agent, config->run_dir, err);

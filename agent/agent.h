@@ -26,6 +26,8 @@ struct blx_agent {
     const struct blx_config *config;
     struct blx_generation instance; /* of this process: tells it from a clone's */
     struct blx_identity identity;
+    struct blx_key key;                                 /* id none: nothing is encrypted */
+    struct blx_volume_key volume_keys[BLX_MAX_VOLUMES]; /* derived from it */
     struct blx_volume volumes[BLX_MAX_VOLUMES];
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
@@ -39,6 +41,10 @@ struct blx_agent {
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     bool stopping;          /* guarded by lock: SIGTERM came */
 };
+
+/* Reads the key that the configuration names, if it does. Logs its id, and that others may read it.
+ */
+int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err);
 
 /* Opens every volume of the configuration; all or none. Refuses a run directory that lies on one of
  * them. */

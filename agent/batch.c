@@ -233,6 +233,7 @@ int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, void *frame, s
         .generation = volume->ledger.head->stream,
         .extents = extents,
         .data = batch->data,
+        .key = volume->key,
     };
     const uint8_t *from = batch->data;
     for (uint32_t i = 0; i < batch->extent_count; i++) {

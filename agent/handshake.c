@@ -39,7 +39,9 @@ static int receive(struct blx_session *session, enum blx_message_type wanted,
 static int say_hello(struct blx_session *session, struct blx_error *err)
 {
     const struct blx_agent *agent = session->agent;
-    const uint64_t offered = blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0;
+    const bool encrypts = !blx_key_id_is_none(&agent->key.id);
+    const uint64_t offered = (blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0) |
+                             (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
     struct blx_message message = {
         .type = BLX_MESSAGE_HELLO,
         .hello = {.version_min = BLX_PROTOCOL_VERSION,
@@ -62,7 +64,22 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
                              " and features %#" PRIx64 ", which this agent did not offer",
                              welcome->version, welcome->features);
     session->welcome = *welcome;
+    if (encrypts && (welcome->features & BLX_FEATURE_ENCRYPTION) == 0)
+        return blx_error_set(err, -EPROTONOSUPPORT,
+                             "the dispatcher is too old for encrypted frames, and nothing is sent "
+                             "without encryption while 'encryption-key' is given: install this "
+                             "release there");
     return 0;
+}
+
+/* Which key the frames are encrypted with, before the volumes. */
+static int name_key(struct blx_session *session, struct blx_error *err)
+{
+    const struct blx_message message = {.type = BLX_MESSAGE_KEY,
+                                        .key = {.key_id = session->agent->key.id}};
+    if (blx_key_id_is_none(&message.key.key_id))
+        return 0;
+    return blx_conn_send(session->conn, &message, err);
 }
 
 static int announce(struct blx_session *session, const struct blx_volume *volume,
@@ -219,7 +236,10 @@ static bool is_known(const struct blx_volume *volume, const struct blx_volume_st
 static int check_stream(struct blx_session *session, struct blx_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
-    const char *reason = "the dispatcher goes on from other frames than this agent's last ones";
+    const char *reason =
+        state->reason[0] != '\0'
+            ? state->reason
+            : "the dispatcher goes on from other frames than this agent's last ones";
     if (is_known(volume, state))
         reason = what_it_lost(session, volume, state);
     else if (!volume->ledger.head->stream_used)
@@ -247,6 +267,8 @@ int blx_session_handshake(struct blx_session *session, struct blx_error *err)
     struct blx_agent *agent = session->agent;
     struct blx_volume_state states[BLX_MAX_VOLUMES];
     int rc = say_hello(session, err);
+    if (rc == 0)
+        rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
     if (rc == 0)

@@ -84,8 +84,10 @@ static int greet(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
+    uint64_t known = BLX_FEATURE_ENCRYPTION;
     if (session->dispatcher->own_pki)
-        session->features = message.hello.features & BLX_FEATURE_RENEWAL;
+        known |= BLX_FEATURE_RENEWAL;
+    session->features = message.hello.features & known;
     session->entry.volume_count = message.hello.volume_count;
     session->entry.instance = message.hello.instance;
     session->volumes = calloc(session->volume_count, sizeof(*session->volumes));

@@ -1,6 +1,6 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin join
+set -l commands start enroll show restore checkpoint rescan revoke status verify prune pin unpin join keygen
 set -l of_dispatcher start enroll show restore checkpoint rescan revoke status verify prune pin unpin
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -27,6 +27,7 @@ __blxrep_option blxrep-agent start -l id -x -d "This agent's ID"
 __blxrep_option blxrep-agent "start enroll join" -l dispatcher-addr -x -d "Where the dispatcher listens"
 __blxrep_option blxrep-agent "start restore" -l device -r -F -d "A block device"
 __blxrep_option blxrep-agent "start join" -l credentials -r -F -d "The agent's key and certificates"
+__blxrep_option blxrep-agent start -l encryption-key -r -F -d "Encrypt all that is sent with this key"
 __blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
 __blxrep_option blxrep-agent start -l compression -x -a "none zlib zstd" -d "How blocks are packed"
 __blxrep_option blxrep-agent start -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
@@ -46,7 +47,8 @@ __blxrep_option "" "enroll show restore checkpoint rescan revoke verify prune pi
 __blxrep_option "" "restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
-__blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
+__blxrep_option "" "enroll restore keygen" -l output -r -F -d "Where to write"
+__blxrep_option "" restore -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Go on with the file that an interrupted restore left"
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"

@@ -42,6 +42,7 @@ struct blx_config {
     char *data_dir;
     char *listen; /* ":8080" by default */
     char *credentials;
+    char *encryption_key; /* the key's file; NULL: what the agent sends is not encrypted */
     char *run_dir;
     struct blx_config_tls tls;
     struct blx_retention retention; /* the file's group of that name */
@@ -75,6 +76,8 @@ struct blx_config {
     bool resume;
     bool make_token; /* enroll --token */
     char *token;     /* join --token=TOKEN */
+    char **keys;     /* owned, key_count of them: restore --key=FILE */
+    size_t key_count;
 };
 
 /* Frees what it owns; an all-zero or half-filled one is fine. */
@@ -98,6 +101,7 @@ enum blx_command {
     BLX_COMMAND_UNPIN = 1 << 12,
     BLX_COMMAND_JOIN = 1 << 13,
     BLX_COMMAND_REVOKE = 1 << 14,
+    BLX_COMMAND_KEYGEN = 1 << 15,
 };
 
 enum blx_config_result {

@@ -37,25 +37,42 @@ static int set_text(void *field, const char *text, struct blx_error *err)
     return 0;
 }
 
-/* The only LIST is `device`, so its count has a name of its own. */
-static int append_text(struct blx_config *config, const char *text, struct blx_error *err)
+/* The field of a LIST, with the count that lies behind it. */
+struct list {
+    char **texts;
+    size_t count;
+};
+_Static_assert(offsetof(struct blx_config, device_count) - offsetof(struct blx_config, devices) ==
+                   offsetof(struct list, count),
+               "devices");
+_Static_assert(offsetof(struct blx_config, key_count) - offsetof(struct blx_config, keys) ==
+                   offsetof(struct list, count),
+               "keys");
+
+static struct list *list_of(const struct blx_option *option, struct blx_config *config)
 {
-    if (config->device_count >= BLX_MAX_VOLUMES)
-        return blx_error_set(err, -EINVAL, "more than %d devices: start a second agent for them",
+    return (struct list *)(void *)((char *)config + option->offset);
+}
+
+static int append_text(struct list *list, const char *text, struct blx_error *err)
+{
+    if (list->count >= BLX_MAX_VOLUMES)
+        return blx_error_set(err, -EINVAL,
+                             "more than %d are too many (a second agent could take "
+                             "further devices)",
                              BLX_MAX_VOLUMES);
-    for (size_t i = 0; i < config->device_count; i++) {
-        if (strcmp(config->devices[i], text) == 0)
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->texts[i], text) == 0)
             return blx_error_set(err, -EINVAL, "'%s' is named twice: leave one out", text);
     }
-    char **grown =
-        reallocarray(config->devices, config->device_count + 1, sizeof(config->devices[0]));
+    char **grown = reallocarray(list->texts, list->count + 1, sizeof(list->texts[0]));
     if (grown == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
-    config->devices = grown;
-    grown[config->device_count] = NULL;
-    int rc = set_text(&grown[config->device_count], text, err);
+    list->texts = grown;
+    grown[list->count] = NULL;
+    int rc = set_text(&grown[list->count], text, err);
     if (rc == 0)
-        config->device_count++;
+        list->count++;
     return rc;
 }
 
@@ -63,11 +80,11 @@ void blx_option_clear_list(const struct blx_option *option, struct blx_config *c
 {
     if (option->kind != BLX_OPTION_LIST)
         return;
-    for (size_t i = 0; i < config->device_count; i++)
-        free(config->devices[i]);
-    free(config->devices);
-    config->devices = NULL;
-    config->device_count = 0;
+    struct list *list = list_of(option, config);
+    for (size_t i = 0; i < list->count; i++)
+        free(list->texts[i]);
+    free(list->texts);
+    *list = (struct list){0};
 }
 
 static int set_mode(enum blx_mode *mode, const char *text, struct blx_error *err)
@@ -190,7 +207,7 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
     case BLX_OPTION_COUNT:
         return set_count(option, field, text, err);
     case BLX_OPTION_LIST:
-        return append_text(config, text, err);
+        return append_text(list_of(option, config), text, err);
     default:
         return set_text(field, text, err);
     }

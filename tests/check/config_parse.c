@@ -54,6 +54,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "metrics-listen", config->metrics_listen);
     print_text(&json, "on-event", config->on_event);
     print_text(&json, "credentials", config->credentials);
+    print_text(&json, "encryption-key", config->encryption_key);
     print_text(&json, "run-dir", config->run_dir);
     print_tls(&json, &config->tls);
     print_retention(&json, &config->retention);
