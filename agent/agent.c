@@ -12,6 +12,25 @@
 #include "base/log.h"
 #include "base/units.h"
 
+int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err)
+{
+    const char *path = agent->config->encryption_key;
+    if (path == NULL)
+        return 0;
+    int rc = blx_key_read(path, &agent->key, err);
+    if (rc < 0)
+        return rc;
+    char id[BLX_KEY_ID_TEXT_BYTES];
+    struct stat st;
+    blx_key_id_format(&agent->key.id, id);
+    blx_log_info("all that is sent is encrypted with the key %s: keep copies of '%s' elsewhere, "
+                 "nothing can be restored without it",
+                 id, path);
+    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
+        blx_log_warning("others may read the key '%s': chmod 600 it", path);
+    return 0;
+}
+
 static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume, uint64_t *wanted,
                               struct blx_error *err)
 {

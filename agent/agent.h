@@ -29,6 +29,8 @@ struct blx_agent {
     const struct blx_config *config;
     struct blx_generation instance; /* of this process: tells it from a clone's */
     struct blx_identity identity;
+    struct blx_key key;                                 /* id none: nothing is encrypted */
+    struct blx_volume_key volume_keys[BLX_MAX_VOLUMES]; /* derived from it */
     struct blx_volume volumes[BLX_MAX_VOLUMES];
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
@@ -49,6 +51,10 @@ struct blx_agent {
     struct blx_limiter limiter;       /* of what is sent, by both limits */
     struct blx_disks disks;           /* what the last blx_lineup_refresh() has found */
 };
+
+/* Reads the key that the configuration names, if it does. Logs its id, and that others may read it.
+ */
+int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err);
 
 /* What counts of the volume, as a new bitmap, which the caller frees: every block, less the free
  * space where the user lets the agent skip it. */

@@ -189,6 +189,7 @@ int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, voi
         .generation = volume->ledger.head->stream,
         .extents = extents,
         .data = batch->data,
+        .key = volume->key,
     };
     const uint8_t *from = batch->data;
     for (uint32_t i = 0; i < batch->extent_count; i++) {

@@ -40,8 +40,10 @@ static int receive(struct blx_session *session, enum blx_message_type wanted,
 static int say_hello(struct blx_session *session, struct blx_error *err)
 {
     const struct blx_agent *agent = session->agent;
-    const uint64_t offered =
-        BLX_FEATURE_POLICY | (blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0);
+    const bool encrypts = !blx_key_id_is_none(&agent->key.id);
+    const uint64_t offered = BLX_FEATURE_POLICY |
+                             (blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0) |
+                             (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
     /* Without a volume it asks for the policy alone, which may be why there is none. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
     struct blx_message message = {
@@ -66,6 +68,11 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
                              " and features %#" PRIx64 ", which this agent did not offer",
                              welcome->version, welcome->features);
     session->welcome = *welcome;
+    if (encrypts && (welcome->features & BLX_FEATURE_ENCRYPTION) == 0)
+        return blx_error_set(err, -EPROTONOSUPPORT,
+                             "the dispatcher is too old for encrypted frames, and nothing is sent "
+                             "without encryption while 'encryption-key' is given: install this "
+                             "release there");
     return 0;
 }
 
@@ -93,6 +100,16 @@ static int take_policy(struct blx_session *session, struct blx_error *err)
     return blx_error_set(err, -ENODEV,
                          "there is nothing to protect: no disk is there that 'device' stands for "
                          "and that neither 'exclude' nor the dispatcher's policy leaves out");
+}
+
+/* Which key the frames are encrypted with, before the volumes. */
+static int name_key(struct blx_session *session, struct blx_error *err)
+{
+    const struct blx_message message = {.type = BLX_MESSAGE_KEY,
+                                        .key = {.key_id = session->agent->key.id}};
+    if (blx_key_id_is_none(&message.key.key_id))
+        return 0;
+    return blx_conn_send(session->conn, &message, err);
 }
 
 static int announce(struct blx_session *session, const struct blx_volume *volume,
@@ -249,7 +266,10 @@ static bool is_known(const struct blx_volume *volume, const struct blx_volume_st
 static int check_stream(struct blx_session *session, struct blx_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
-    const char *reason = "the dispatcher goes on from other frames than this agent's last ones";
+    const char *reason =
+        state->reason[0] != '\0'
+            ? state->reason
+            : "the dispatcher goes on from other frames than this agent's last ones";
     if (is_known(volume, state))
         reason = what_it_lost(session, volume, state);
     else if (!volume->ledger.head->stream_used)
@@ -279,6 +299,8 @@ int blx_session_handshake(struct blx_session *session, struct blx_error *err)
     int rc = say_hello(session, err);
     if (rc == 0)
         rc = take_policy(session, err);
+    if (rc == 0)
+        rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
     if (rc == 0)

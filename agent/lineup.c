@@ -34,9 +34,14 @@ static void remove_volume(struct blx_agent *agent, size_t index)
     size_t behind = agent->volume_count - index - 1;
     memmove(&agent->volumes[index], &agent->volumes[index + 1], behind * sizeof(*agent->volumes));
     memmove(&agent->devices[index], &agent->devices[index + 1], behind * sizeof(*agent->devices));
+    memmove(&agent->volume_keys[index], &agent->volume_keys[index + 1],
+            behind * sizeof(*agent->volume_keys));
     agent->volume_count--;
-    for (size_t i = index; i < agent->volume_count; i++)
+    for (size_t i = index; i < agent->volume_count; i++) {
         agent->volumes[i].index = (uint32_t)i;
+        if (agent->volumes[i].key != NULL)
+            agent->volumes[i].key = &agent->volume_keys[i];
+    }
 }
 
 static void tell_dropped(const char *path)
@@ -101,6 +106,17 @@ static int check_run_dir(const char *run_dir, const struct blx_device *device,
                          run_dir, device->path, BLX_DEFAULT_RUN_DIR);
 }
 
+static int derive_key(struct blx_agent *agent, struct blx_volume *volume, struct blx_error *err)
+{
+    struct blx_volume_key *key = &agent->volume_keys[volume->index];
+    if (blx_key_id_is_none(&agent->key.id))
+        return 0;
+    int rc = blx_volume_key_derive(&agent->key, agent->config->id, volume->device.name, key, err);
+    if (rc == 0)
+        volume->key = key;
+    return rc;
+}
+
 static int open_volume(struct blx_agent *agent, const char *path, struct blx_error *err)
 {
     const char *run_dir = agent->config->run_dir;
@@ -111,6 +127,8 @@ static int open_volume(struct blx_agent *agent, const char *path, struct blx_err
     rc = check_name(agent, &volume->device, err);
     if (rc == 0)
         rc = check_run_dir(run_dir, &volume->device, err);
+    if (rc == 0)
+        rc = derive_key(agent, volume, err);
     if (rc < 0) {
         blx_volume_close(volume);
         return rc;

@@ -2,6 +2,7 @@
  * blxrep-agent: follows the changes of this server's disks and sends them to the dispatcher.
  */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,8 @@ static void replicate(struct blx_agent *agent)
 static int prepare(struct blx_agent *agent, struct blx_error *err)
 {
     int rc = blx_identity_load(agent, err);
+    if (rc == 0)
+        rc = blx_agent_read_key(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     /* The guard is forked while there is one thread. */
@@ -147,6 +150,8 @@ static int run(struct blx_agent *agent)
     blx_lineup_close(agent);
     blx_freezer_stop(agent->freezer);
     blx_tls_context_free(agent->identity.tls);
+    blx_key_wipe(&agent->key);
+    OPENSSL_cleanse(agent->volume_keys, sizeof(agent->volume_keys));
     return rc == 0 ? BLX_EXIT_OK : fail(&error);
 }
 

@@ -15,9 +15,10 @@ enum {
 };
 
 struct blx_question_reader {
-    struct blx_pipeline *pipeline; /* borrowed */
-    struct blx_digester *digester; /* owned */
-    uint8_t *buffer;               /* owned; READER_BATCHES x BLX_BATCH_DATA_BYTES */
+    struct blx_pipeline *pipeline;     /* borrowed */
+    struct blx_digester *digester;     /* owned */
+    struct blx_block_digester *blocks; /* owned; of the question's volume, NULL without a key */
+    uint8_t *buffer;                   /* owned; READER_BATCHES x BLX_BATCH_DATA_BYTES */
     struct blx_job jobs[READER_BATCHES];
 };
 
@@ -167,6 +168,7 @@ void blx_question_reader_free(struct blx_question_reader *reader)
     if (reader == NULL)
         return;
     blx_digester_free(reader->digester);
+    blx_block_digester_free(reader->blocks);
     free(reader->buffer);
     free(reader);
 }
@@ -192,21 +194,64 @@ static bool fill_batch(const struct blx_question *question, struct blx_question_
     return batch->extent_count > 0;
 }
 
-/* What a job has read; its bad blocks spoil the pieces that they are in, and no others. */
-static int add_job(struct blx_digester *digester, const struct blx_job *job, struct blx_error *err)
+/* The keyed digests of what a job has read, which take the place of its data. */
+static int digest_blocks(const struct blx_question_reader *reader, const struct blx_job *job,
+                         uint8_t digests[BLX_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT],
+                         struct blx_error *err)
 {
+    const struct blx_batch *batch = &job->batch;
+    size_t block_bytes = (size_t)1 << batch->volume->block_shift;
+    const uint8_t *data = batch->data;
+    int rc = 0;
+    for (uint32_t i = 0; i < batch->extent_count; i++) {
+        const struct blx_extent *extent = &batch->extents[i];
+        for (uint64_t n = 0; rc == 0 && n < extent->block_count; n++) {
+            rc = blx_block_digest(reader->blocks, extent->start_block + n, data, block_bytes,
+                                  digests, err);
+            data += block_bytes;
+            digests += BLX_BLOCK_DIGEST_BYTES;
+        }
+    }
+    return rc;
+}
+
+/* What a job has read; its bad blocks spoil the pieces that they are in, and no others. */
+static int add_job(const struct blx_question_reader *reader, const struct blx_job *job,
+                   struct blx_error *err)
+{
+    struct blx_digester *digester = reader->digester;
     uint32_t count = (uint32_t)blx_batch_blocks(&job->batch);
-    unsigned shift = job->batch.volume->block_shift;
     if (job->rc < 0)
         return blx_digester_add(digester, NULL, count, err);
+    uint8_t digests[BLX_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT];
+    const uint8_t *units = job->batch.data;
+    unsigned shift = job->batch.volume->block_shift;
     int rc = 0;
+    if (reader->blocks != NULL) {
+        rc = digest_blocks(reader, job, digests, err);
+        units = digests;
+        shift = BLX_BLOCK_DIGEST_SHIFT;
+    }
     for (uint32_t i = 0, part; rc == 0 && i < count; i += part) {
         bool bad = (job->batch.bad >> i & 1) != 0;
         for (part = 1; i + part < count && ((job->batch.bad >> (i + part) & 1) != 0) == bad;)
             part++;
-        rc = blx_digester_add(digester, bad ? NULL : job->batch.data + ((size_t)i << shift), part,
-                              err);
+        rc = blx_digester_add(digester, bad ? NULL : units + ((size_t)i << shift), part, err);
     }
+    return rc;
+}
+
+/* A reader serves one volume. */
+static int begin_digests(struct blx_question_reader *reader, struct blx_question *question,
+                         struct blx_error *err)
+{
+    const struct blx_volume *volume = question->volume;
+    int rc = 0;
+    if (volume->key != NULL && reader->blocks == NULL)
+        rc = blx_block_digester_new(volume->key, &reader->blocks, err);
+    blx_digester_begin(reader->digester, &question->request,
+                       volume->key != NULL ? BLX_BLOCK_DIGEST_SHIFT : volume->block_shift,
+                       &question->mine);
     return rc;
 }
 
@@ -214,9 +259,7 @@ int blx_question_read(struct blx_question_reader *reader, struct blx_question *q
                       struct blx_error *err)
 {
     struct blx_question_cursor cursor = {0};
-    int rc = 0;
-    blx_digester_begin(reader->digester, &question->request, question->volume->block_shift,
-                       &question->mine);
+    int rc = begin_digests(reader, question, err);
     for (size_t count = 1; rc == 0 && count > 0;) {
         for (count = 0; count < READER_BATCHES; count++) {
             reader->jobs[count].is_read = false;
@@ -226,7 +269,7 @@ int blx_question_read(struct blx_question_reader *reader, struct blx_question *q
         /* Each job says for itself whether it could be read. */
         (void)blx_pipeline_read(reader->pipeline, reader->jobs, count);
         for (size_t i = 0; rc == 0 && i < count; i++)
-            rc = add_job(reader->digester, &reader->jobs[i], err);
+            rc = add_job(reader, &reader->jobs[i], err);
     }
     return rc < 0 ? rc : blx_digester_end(reader->digester, err);
 }

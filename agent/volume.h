@@ -37,10 +37,11 @@ struct blx_volume {
     uint64_t blocks;
     struct blx_bad_blocks bad;
     unsigned block_shift;
-    uint32_t index;               /* within the agent */
-    uint64_t next_seq;            /* of the next frame in this session; the sender's */
-    uint64_t rescan_done_blocks;  /* of the rescan under way, as far as it has counted */
-    uint64_t rescan_total_blocks; /* 0: not counted yet */
+    const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
+    uint32_t index;                   /* within the agent */
+    uint64_t next_seq;                /* of the next frame in this session; the sender's */
+    uint64_t rescan_done_blocks;      /* of the rescan under way, as far as it has counted */
+    uint64_t rescan_total_blocks;     /* 0: not counted yet */
 };
 
 /*

@@ -21,6 +21,7 @@ struct cli_request {
  * where it is printed already. */
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err);

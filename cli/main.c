@@ -28,6 +28,9 @@ static const struct command commands[] = {
     {"join", BLX_COMMAND_JOIN, cli_join,
      "blxrep agent join --dispatcher-addr=HOST:PORT --token=TOKEN [--credentials=FILE] [--force]",
      "Makes this server's key and has the dispatcher sign a certificate for it."},
+    {"keygen", BLX_COMMAND_KEYGEN, cli_keygen, "blxrep keygen [--output=FILE]",
+     "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
+     "prints the path. Who loses it loses the checkpoints."},
     {"revoke", BLX_COMMAND_REVOKE, cli_revoke, "blxrep dispatcher revoke --agent=ID --data-dir=DIR",
      "Shuts an agent out at once; its checkpoints stay, and it can join again."},
     {"show", BLX_COMMAND_SHOW, cli_show,
@@ -39,7 +42,7 @@ static const struct command commands[] = {
      "Says all that the store knows of one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
-     "[--device=/dev/X] [--output=PATH] [--delta] [--resume] [--force]",
+     "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--force]",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or a device, and prints "
      "the paths."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
@@ -74,7 +77,7 @@ static const struct command commands[] = {
 
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
-    BOTH_SIDES = BLX_COMMAND_START,
+    BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN,
     AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the rest is the dispatcher's */
 };
 

@@ -17,6 +17,7 @@ struct job {
     struct blx_store store;
     struct blx_manifest manifest;
     char folder[PATH_MAX]; /* where images go that have no name of their own */
+    struct blx_keyring keys;
     char *paths;           /* owned: PATH_MAX bytes for each volume; "" where it is not wanted */
 };
 
@@ -24,6 +25,7 @@ static void job_done(struct job *job)
 {
     blx_store_close(&job->store);
     blx_manifest_done(&job->manifest);
+    blx_keyring_done(&job->keys);
     free(job->paths);
 }
 
@@ -156,6 +158,32 @@ static int open_job(struct job *job, struct blx_error *err)
     return 0;
 }
 
+static int read_keys(struct job *job, struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
+        rc = blx_keyring_add(&job->keys, job->config->keys[i], err);
+    return rc;
+}
+
+/* Before the first volume is written, so that a set is not left half restored for a key that is
+ * missing. */
+static int check_keys(const struct job *job, struct blx_error *err)
+{
+    const struct blx_key *key;
+    int rc = 0;
+    for (uint32_t v = 0; rc == 0 && v < job->manifest.volume_count; v++) {
+        const struct blx_manifest_volume *volume = &job->manifest.volumes[v];
+        if (target_path(job, v)[0] == '\0')
+            continue;
+        rc = blx_keyring_choose(&job->keys, &volume->key_id, &key, err);
+        if (rc < 0)
+            blx_error_prefix(err, "cannot restore '%s' of the checkpoint %" PRIu64, volume->name,
+                             job->manifest.timestamp);
+    }
+    return rc;
+}
+
 static void report(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct blx_progress *progress = arg;
@@ -193,6 +221,7 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
                                         .delta = job->config->delta,
                                         .resume = job->config->resume,
                                         .force = job->config->force,
+                                        .keys = &job->keys,
                                         .written_bytes = &written_bytes,
                                         .losses = job->config->force ? &losses : NULL};
     int rc = blx_restore(&job->store, job->config->agent, job->manifest.timestamp, name, &target,
@@ -214,7 +243,7 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
 {
     BLX_CLEANUP(job_done)
     struct job job = {.config = request->config, .store.lock_fd = -1};
-    if (open_job(&job, err) < 0)
+    if (read_keys(&job, err) < 0 || open_job(&job, err) < 0)
         return BLX_EXIT_FAILED;
     int count = select_volumes(&job, err);
     if (count < 0)
@@ -223,6 +252,8 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
     rc = name_targets(&job, err);
+    if (rc == 0)
+        rc = check_keys(&job, err);
     bool damaged = false;
     for (uint32_t v = 0; rc >= 0 && v < job.manifest.volume_count; v++) {
         if (target_path(&job, v)[0] != '\0')

@@ -30,6 +30,13 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_number(json, "changed_bytes", volume->changed_bytes);
     blx_json_number(json, "stored_bytes", volume->stored_bytes);
     blx_json_number(json, "saved_bytes", blx_manifest_volume_saved_bytes(volume));
+    if (blx_key_id_is_none(&volume->key_id)) {
+        blx_json_null(json, "key");
+    } else {
+        char key[BLX_KEY_ID_TEXT_BYTES];
+        blx_key_id_format(&volume->key_id, key);
+        blx_json_string(json, "key", key);
+    }
     blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
     cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
                      volume->block_shift);

@@ -85,7 +85,7 @@ static int greet(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
-    uint64_t known = BLX_FEATURE_POLICY;
+    uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION;
     if (session->dispatcher->own_pki)
         known |= BLX_FEATURE_RENEWAL;
     session->features = message.hello.features & known;

@@ -53,7 +53,8 @@ static int open_image(struct blx_session *session, const struct blx_digest_reque
     return 0;
 }
 
-/* One run of blocks, as much of it as the buffer holds at once. */
+/* One run of blocks (of an encrypted image: of their digests), as much of it as the buffer holds at
+ * once. */
 static int digest_run(struct blx_session *session, struct blx_digester *digester, uint64_t block,
                       uint32_t count, uint8_t *buffer, struct blx_error *err)
 {
@@ -62,7 +63,7 @@ static int digest_run(struct blx_session *session, struct blx_digester *digester
     int rc = blx_image_read(held->image, block, count, buffer, &damage);
     if (rc == -EBADMSG && count > 1) {
         /* Only the damaged blocks count as different, not their neighbours. */
-        unsigned shift = blx_image_block_shift(held->image);
+        unsigned shift = blx_image_unit_shift(held->image);
         rc = 0;
         for (uint32_t i = 0; rc == 0 && i < count; i++)
             rc = digest_run(session, digester, block + i, 1, buffer + ((size_t)i << shift), err);
@@ -87,8 +88,8 @@ static int digest_all(struct blx_session *session, const struct blx_digest_reque
                       struct blx_digester *digester, struct blx_digests *digests,
                       struct blx_error *err)
 {
-    unsigned shift = blx_image_block_shift(session->image.image);
-    uint32_t most = READ_BYTES >> shift;
+    unsigned shift = blx_image_unit_shift(session->image.image);
+    uint32_t most = READ_BYTES >> blx_image_block_shift(session->image.image);
     BLX_CLEANUP_FREE uint8_t *buffer = malloc(READ_BYTES);
     if (buffer == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read what is stored");

@@ -8,10 +8,25 @@
 #include "dispatcher/pulse.h"
 #include "dispatcher/session_private.h"
 
+/* The key comes before the volumes, so that what is stored of them is compared with it. */
+static int take_key(struct blx_session *session, const struct blx_key_message *key,
+                    struct blx_error *err)
+{
+    if ((session->features & BLX_FEATURE_ENCRYPTION) == 0)
+        return blx_session_protest(err, "KEY came, though encryption was not agreed on");
+    blx_agent_writer_key(session->writer, &key->key_id);
+    return 0;
+}
+
 static int receive_volume(struct blx_session *session, uint32_t index, struct blx_error *err)
 {
     struct blx_message message;
     int rc = blx_session_receive(session, UINT64_MAX, &message, err);
+    if (rc == 0 && index == 0 && message.type == BLX_MESSAGE_KEY) {
+        rc = take_key(session, &message.key, err);
+        if (rc == 0)
+            rc = blx_session_receive(session, UINT64_MAX, &message, err);
+    }
     if (rc < 0)
         return rc;
     if (message.type == BLX_MESSAGE_GOODBYE) {

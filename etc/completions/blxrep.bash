@@ -3,16 +3,17 @@
 _blxrep_options() {
     case $1 in
     start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event \
-        --policy-dir --credentials \
+        --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --verbose --help --version ;;
-    agent) echo --config --id --dispatcher-addr --device --exclude --credentials --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
+    agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
     dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
+    keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --delta --resume --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --force --help --version ;;
     checkpoint | rescan | revoke | pause | resume) echo --config --agent --data-dir --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;
     status) echo --config --data-dir --json --watch --check --help --version ;;
@@ -27,7 +28,7 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --device | --output) compgen -f -- "$word" ;;
+    --config | --credentials | --encryption-key | --key | --device | --output) compgen -f -- "$word" ;;
     --data-dir | --run-dir | --policy-dir) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
@@ -45,7 +46,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume"
+    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # "=" is a word of its own in bash's eyes.
     if [[ $word == "=" ]]; then
@@ -58,7 +59,7 @@ _blxrep() {
     blxrep-dispatcher) command=dispatcher ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
-        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start"
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start keygen"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
         ;;
     esac

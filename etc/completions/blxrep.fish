@@ -1,6 +1,6 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join
+set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join keygen
 set -l of_dispatcher start enroll show info restore checkpoint rescan revoke status verify prune pin unpin pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -28,6 +28,7 @@ __blxrep_option blxrep-agent "start enroll join" -l dispatcher-addr -x -d "Where
 __blxrep_option blxrep-agent "start restore join" -l device -r -F -d "A block device"
 __blxrep_option blxrep-agent start -l exclude -x -d "Leave out devices of this name or path"
 __blxrep_option blxrep-agent "start join" -l credentials -r -F -d "The agent's key and certificates"
+__blxrep_option blxrep-agent start -l encryption-key -r -F -d "Encrypt all that is sent with this key"
 __blxrep_option blxrep-agent start -l run-dir -x -a "(__fish_complete_directories)" -d "The agent's state"
 __blxrep_option blxrep-agent start -l compression -x -a "auto zstd zlib none" -d "How blocks are packed"
 __blxrep_option blxrep-agent start -l bandwidth-limit -x -d "Bytes a second to send at most"
@@ -50,7 +51,8 @@ __blxrep_option "" "enroll show info restore checkpoint rescan revoke verify pru
 __blxrep_option "" "info restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
-__blxrep_option "" "enroll restore" -l output -r -F -d "Where to write"
+__blxrep_option "" "enroll restore keygen" -l output -r -F -d "Where to write"
+__blxrep_option "" restore -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Go on with the file that an interrupted restore left"
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"

@@ -1,5 +1,6 @@
 /*
- * The configuration file of a server that has just joined: what its agent needs to start without a flag.
+ * The configuration file of a server that has just joined: what its agent needs to start without a
+ * flag.
  *
  * Threads: any. Blocks on the disk.
  */
@@ -10,8 +11,8 @@
 #include "base/error.h"
 
 /*
- * Writes `path`, mode 0644, whole or not at all: the agent's ID, where its dispatcher listens, and the devices. A file that
- * is there is replaced. -ENOMEM, or why it cannot be written.
+ * Writes `path`, mode 0644, whole or not at all: the agent's ID, where its dispatcher listens, and
+ * the devices. A file that is there is replaced. -ENOMEM, or why it cannot be written.
  */
-int blx_agent_file_write(const char *path, const char *agent_id, const char *dispatcher_addr, char *const *devices, size_t device_count,
-                         struct blx_error *err);
+int blx_agent_file_write(const char *path, const char *agent_id, const char *dispatcher_addr,
+                         char *const *devices, size_t device_count, struct blx_error *err);

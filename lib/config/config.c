@@ -17,7 +17,8 @@ void blx_config_done(struct blx_config *config)
                      config->tls.ca,         config->tls.cert,   config->tls.key,
                      config->agent,          config->checkpoint, config->output,
                      config->start,          config->end,        config->token,
-                     config->metrics_listen, config->on_event,   config->policy_dir};
+                     config->metrics_listen, config->on_event,   config->policy_dir,
+                     config->encryption_key};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};

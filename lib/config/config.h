@@ -1,7 +1,8 @@
 /*
- * What a program was told: flags over the file over defaults. One table (options.c) names every option once: its flag, which is
- * also its key in the file, its type, the programs that take it, its default and its help. --help, the man pages, the
- * completions and the example files are tested against that table.
+ * What a program was told: flags over the file over defaults. One table (options.c) names every
+ * option once: its flag, which is also its key in the file, its type, the programs that take it,
+ * its default and its help. --help, the man pages, the completions and the example files are tested
+ * against that table.
  *
  * Threads: a config is filled once and then only read.
  */
@@ -46,25 +47,26 @@ struct blx_config {
     char *data_dir;
     char *listen; /* ":8080" by default */
     char *credentials;
+    char *encryption_key; /* the key's file; NULL: what the agent sends is not encrypted */
     char *run_dir;
     struct blx_config_tls tls;
     struct blx_retention retention; /* the file's group of that name */
-    uint64_t sync_freq_ms; /* 0: not given */
+    uint64_t sync_freq_ms;          /* 0: not given */
     enum blx_codec compression;
     bool compression_adapts; /* "auto": its level follows what holds the agent back */
     struct blx_bandwidth bandwidth_limit;
     bool skip_free_space; /* on by default: what is free counts as zero */
-    char *pre_freeze;  /* command, run by /bin/sh -c; NULL: none */
+    char *pre_freeze;     /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;
     uint64_t freeze_budget_ms; /* what the remainder may take to read */
     uint64_t freeze_limit_ms;  /* after which the guard thaws */
     uint64_t freeze_buffer_bytes;
-    bool freeze;               /* freeze: false -> never freeze, checkpoints are "crash" at best */
-    bool verbose;              /* debug lines in the log */
-    char *metrics_listen;      /* NULL: no metrics */
+    bool freeze;          /* freeze: false -> never freeze, checkpoints are "crash" at best */
+    bool verbose;         /* debug lines in the log */
+    char *metrics_listen; /* NULL: no metrics */
     uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: never by itself */
-    char *on_event;            /* command, run by /bin/sh -c; NULL: none */
+    char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
     char *policy_dir;
 
     /* For `blxrep` only. */
@@ -73,7 +75,8 @@ struct blx_config {
     char *output;
     char *start;
     char *end;
-    struct blx_retention keep; /* the flags; where any is given the file's retention does not count */
+    struct blx_retention
+        keep; /* the flags; where any is given the file's retention does not count */
     bool dry_run;
     bool json;
     bool watch;
@@ -83,6 +86,8 @@ struct blx_config {
     bool resume;
     bool make_token; /* enroll --token */
     char *token;     /* join --token=TOKEN */
+    char **keys;     /* owned, key_count of them: restore --key=FILE */
+    size_t key_count;
 };
 
 /* Frees what it owns; an all-zero or half-filled one is fine. */
@@ -110,6 +115,7 @@ enum blx_command {
     BLX_COMMAND_PAUSE = 1 << 16,
     BLX_COMMAND_RESUME = 1 << 17,
     BLX_COMMAND_INFO = 1 << 18,
+    BLX_COMMAND_KEYGEN = 1 << 19,
 };
 
 enum blx_config_result {
@@ -119,31 +125,35 @@ enum blx_config_result {
 };
 
 /*
- * Reads argv[1..] (all of it must be options: "--name=value" or "--name value"; the last of a repeated one wins, --device adds
- * up and then replaces the file's), then the file, then fills defaults. The file is --config's, or the default path where that
- * exists; every known key is accepted in it whatever the command, so that one file serves all programs. Every value is checked
- * by itself here, IDs and addresses included. Does not check that required options are there: blx_config_require(). Any error
- * means wrong usage or a bad file (line, key, cause, hint) -> exit 2: -EINVAL, or why a --config cannot be read. `config` is
- * written only on success; with --help or --version neither the file is read nor `config` written.
+ * Reads argv[1..] (all of it must be options: "--name=value" or "--name value"; the last of a
+ * repeated one wins, --device adds up and then replaces the file's), then the file, then fills
+ * defaults. The file is --config's, or the default path where that exists; every known key is
+ * accepted in it whatever the command, so that one file serves all programs. Every value is checked
+ * by itself here, IDs and addresses included. Does not check that required options are there:
+ * blx_config_require(). Any error means wrong usage or a bad file (line, key, cause, hint) -> exit
+ * 2: -EINVAL, or why a --config cannot be read. `config` is written only on success; with --help or
+ * --version neither the file is read nor `config` written.
  */
 int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);
 
 /*
- * -EINVAL unless everything that `command` needs is there and fits together. What is missing is named with the flag, the line of
- * the file that would hold it, and an example.
+ * -EINVAL unless everything that `command` needs is there and fits together. What is missing is
+ * named with the flag, the line of the file that would hold it, and an example.
  */
-int blx_config_require(enum blx_command command, const struct blx_config *config, struct blx_error *err);
+int blx_config_require(enum blx_command command, const struct blx_config *config,
+                       struct blx_error *err);
 
 /* The help of one command: usage line, description, options with defaults. */
-void blx_config_print_help(enum blx_command command, const char *usage, const char *description, FILE *out);
+void blx_config_print_help(enum blx_command command, const char *usage, const char *description,
+                           FILE *out);
 
 /* For the tests and the completions. */
 struct blx_option_info {
     const char *name;     /* without the dashes; also the key in the file */
     const char *argument; /* "DIR"; NULL for a switch */
     const char *help;
-    unsigned commands;    /* mask of enum blx_command */
+    unsigned commands; /* mask of enum blx_command */
     bool in_file;
 };
 

@@ -37,13 +37,13 @@ enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */
 struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
-    size_t offset;          /* of the field in struct blx_config */
-    size_t count_offset;    /* of a list: of the number of its texts */
-    const char *too_many;   /* of a list: what it has at most BLX_MAX_VOLUMES of, and the way out */
-    const char *fallback;   /* the default as text; NULL: none */
-    const char *example;    /* a right value as the file writes it */
-    uint64_t unit_ms;       /* of a duration without a suffix */
-    uint64_t low, high;     /* bounds of a duration in ms, a size in bytes or a count, both included */
+    size_t offset;        /* of the field in struct blx_config */
+    size_t count_offset;  /* of a list: of the number of its texts */
+    const char *too_many; /* of a list: what it has at most BLX_MAX_VOLUMES of, and the way out */
+    const char *fallback; /* the default as text; NULL: none */
+    const char *example;  /* a right value as the file writes it */
+    uint64_t unit_ms;     /* of a duration without a suffix */
+    uint64_t low, high; /* bounds of a duration in ms, a size in bytes or a count, both included */
     unsigned flag_only_for; /* commands for which the file's value does not count */
 };
 

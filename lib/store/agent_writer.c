@@ -147,6 +147,11 @@ static int check_info(const struct blx_agent_writer *writer, const struct blx_vo
     return 0;
 }
 
+void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id)
+{
+    writer->key_id = *key_id;
+}
+
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                             struct blx_volume_state *state, struct blx_error *err)
 {
@@ -319,6 +324,7 @@ int blx_volume_add_pending(struct blx_volume *volume, const struct blx_segment_s
     volume->pending = grown;
     volume->pending[volume->pending_count++] = (struct blx_pending_segment){
         .number = summary->number,
+        .key_id = summary->key_id,
         .changed_blocks = summary->changed_blocks,
         .stored_bytes = summary->stored_bytes,
     };
@@ -371,8 +377,8 @@ int blx_volume_discard(struct blx_volume *volume, struct blx_error *err)
 }
 
 /* Everything about the frame that is the agent's to get right. */
-static int check_frame(const struct blx_volume *volume, const struct blx_frame *frame,
-                       struct blx_error *err)
+static int check_frame(const struct blx_agent_writer *writer, const struct blx_volume *volume,
+                       const struct blx_frame *frame, struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
     uint64_t block_bytes = 1ULL << info->block_shift;
@@ -381,6 +387,11 @@ static int check_frame(const struct blx_volume *volume, const struct blx_frame *
                              info->name);
     if (!blx_generation_equal(&frame->generation, &info->generation))
         return blx_error_set(err, -EPROTO, "a frame of another generation came for the volume '%s'",
+                             info->name);
+    if (!blx_key_id_equal(&frame->key_id, &writer->key_id))
+        return blx_error_set(err, -EPROTO,
+                             "a frame for the volume '%s' is not encrypted with the key that the "
+                             "session named (or is, though it named none)",
                              info->name);
     if (frame->block_shift != info->block_shift)
         return blx_error_set(err, -EBADMSG,
@@ -419,7 +430,7 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
     if (rc == 0)
         rc = blx_frame_parse(bytes, length, &frame, err);
     if (rc == 0)
-        rc = check_frame(volume, &frame, err);
+        rc = check_frame(writer, volume, &frame, err);
     if (rc < 0)
         return rc;
     rc = make_room(volume, err);

@@ -17,6 +17,7 @@ enum { BLX_REASON_BYTES = 512 };
 /* A sealed segment that no manifest names yet. */
 struct blx_pending_segment {
     uint32_t number;
+    struct blx_key_id key_id;
     uint64_t changed_blocks;
     uint64_t stored_bytes;
 };
@@ -47,6 +48,7 @@ struct blx_agent_writer {
     struct blx_manifest
         last; /* the newest checkpoint; no volumes where there is none or it is damaged */
     char last_damage[BLX_REASON_BYTES]; /* empty: the newest checkpoint is good */
+    struct blx_key_id key_id;           /* of the session's frames; none: they are not encrypted */
     struct blx_volume *volumes[BLX_MAX_VOLUMES];
     uint32_t volume_count;
     int broken; /* the disk's first error; nothing may be written any more */

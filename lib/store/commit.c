@@ -99,8 +99,8 @@ static int copy_unreadable(const struct blx_volume *volume, struct blx_manifest_
     return 0;
 }
 
-static int describe_volume(const struct blx_volume *volume, struct blx_manifest_volume *out,
-                           struct blx_error *err)
+static int describe_volume(const struct blx_agent_writer *writer, const struct blx_volume *volume,
+                           struct blx_manifest_volume *out, struct blx_error *err)
 {
     uint64_t changed_blocks;
     int rc = count_changed(volume, &changed_blocks, err);
@@ -113,6 +113,7 @@ static int describe_volume(const struct blx_volume *volume, struct blx_manifest_
     out->size_bytes = info->size_bytes;
     out->block_shift = info->block_shift;
     out->generation = info->generation;
+    out->key_id = writer->key_id;
     out->last_seq = volume->seq;
     out->base = volume->file.full_since != 0;
     out->changed_bytes = changed_blocks << info->block_shift;
@@ -144,7 +145,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
         return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
     for (uint32_t i = 0; i < writer->volume_count; i++) {
         manifest->volume_count = i + 1;
-        int rc = describe_volume(writer->volumes[i], &manifest->volumes[i], err);
+        int rc = describe_volume(writer, writer->volumes[i], &manifest->volumes[i], err);
         if (rc < 0)
             return rc;
         if (!manifest->volumes[i].base &&

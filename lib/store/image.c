@@ -10,7 +10,7 @@
 /* Not a segment: the blocks that the last checkpoint lacks. */
 static const uint32_t no_segment = UINT32_MAX;
 
-/* An unpacked frame. */
+/* An unpacked frame, or the digests of an encrypted one. */
 struct cached_frame {
     uint8_t *data; /* owned; NULL: the slot is free */
     uint32_t segment;
@@ -24,9 +24,12 @@ struct blx_image {
     struct cached_frame frames[BLX_IMAGE_FRAMES];
     uint64_t uses;
     uint8_t *packed; /* owned; BLX_FRAME_MAX_BYTES */
+    struct blx_key_id key_id;
+    unsigned unit_shift;
 };
 
-int blx_image_new(struct blx_restore_plan *plan, struct blx_image **image, struct blx_error *err)
+int blx_image_new(struct blx_restore_plan *plan, const struct blx_key_id *key_id,
+                  struct blx_image **image, struct blx_error *err)
 {
     struct blx_image *made = calloc(1, sizeof(*made));
     uint8_t *packed = malloc(BLX_FRAME_MAX_BYTES);
@@ -37,6 +40,8 @@ int blx_image_new(struct blx_restore_plan *plan, struct blx_image **image, struc
     }
     made->packed = packed;
     made->plan = *plan;
+    made->key_id = *key_id;
+    made->unit_shift = blx_key_id_is_none(key_id) ? plan->block_shift : BLX_BLOCK_DIGEST_SHIFT;
     *plan = (struct blx_restore_plan){0};
     *image = made;
     return 0;
@@ -63,6 +68,24 @@ unsigned blx_image_block_shift(const struct blx_image *image)
     return image->plan.block_shift;
 }
 
+unsigned blx_image_unit_shift(const struct blx_image *image)
+{
+    return image->unit_shift;
+}
+
+/* What the image has of a frame's blocks. */
+static int take_units(const struct blx_image *image, const struct blx_frame *frame, uint8_t *units,
+                      size_t bytes, struct blx_error *err)
+{
+    if (!blx_key_id_equal(&frame->key_id, &image->key_id))
+        return blx_error_set(err, -EBADMSG, "frame %llu is not of the image's key",
+                             (unsigned long long)frame->seq);
+    if (frame->digests == NULL)
+        return blx_frame_unpack(frame, units, err);
+    memcpy(units, frame->digests, bytes);
+    return 0;
+}
+
 static int unpack(struct blx_image *image, const struct blx_index_entry *entry,
                   struct cached_frame *slot, struct blx_error *err)
 {
@@ -75,16 +98,17 @@ static int unpack(struct blx_image *image, const struct blx_index_entry *entry,
                                       image->packed, &frame, &cause);
     if (rc < 0) /* what cannot be read is lost as what is damaged */
         return blx_error_set(err, rc == -ENOMEM ? rc : -EBADMSG, "%s", cause.message);
-    BLX_CLEANUP_FREE uint8_t *data = malloc(frame.data_bytes + 1);
+    size_t bytes = (size_t)(frame.data_bytes >> frame.block_shift) << image->unit_shift;
+    BLX_CLEANUP_FREE uint8_t *data = malloc(bytes + 1);
     if (data == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
-    rc = blx_frame_unpack(&frame, data, err);
+    rc = take_units(image, &frame, data, bytes, err);
     if (rc < 0)
         return rc;
     slot->data = blx_take_ptr(data);
     slot->segment = entry->segment;
     slot->offset = entry->frame_offset;
-    slot->data_bytes = frame.data_bytes;
+    slot->data_bytes = bytes;
     return 0;
 }
 
@@ -111,17 +135,27 @@ static int find_frame(struct blx_image *image, const struct blx_index_entry *ent
     return rc;
 }
 
+static void put_zeros(const struct blx_image *image, uint64_t count, uint8_t *to)
+{
+    if (blx_key_id_is_none(&image->key_id)) {
+        memset(to, 0, count << image->unit_shift);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        memcpy(to + (i << image->unit_shift), blx_block_digest_zero, BLX_BLOCK_DIGEST_BYTES);
+}
+
 /* Blocks of one entry, `skip` blocks from its start. */
 static int read_entry(struct blx_image *image, const struct blx_index_entry *entry, uint64_t skip,
                       uint64_t count, uint8_t *to, struct blx_error *err)
 {
-    unsigned shift = image->plan.block_shift;
+    unsigned shift = image->unit_shift;
     const struct cached_frame *frame;
     if (entry->segment == no_segment)
         return blx_error_set(err, -EBADMSG,
                              "the last checkpoint lacks blocks that the agent could not read");
     if (entry->zero) {
-        memset(to, 0, count << shift);
+        put_zeros(image, count, to);
         return 0;
     }
     int rc = find_frame(image, entry, &frame, err);
@@ -147,7 +181,7 @@ int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void
         int rc = 0;
         if (start > block) { /* a hole up to the entry */
             part_end = start < end ? start : end;
-            memset(to, 0, (part_end - block) << image->plan.block_shift);
+            put_zeros(image, part_end - block, to);
         } else {
             uint64_t entry_end = start + entry->extent.block_count;
             part_end = entry_end < end ? entry_end : end;
@@ -155,7 +189,7 @@ int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void
         }
         if (rc < 0)
             return rc;
-        to += (part_end - block) << image->plan.block_shift;
+        to += (part_end - block) << image->unit_shift;
         block = part_end;
     }
     return 0;
@@ -211,7 +245,7 @@ int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,
         return blx_agent_writer_fail(writer, rc);
     BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan plan = {0};
     rc = add_all(writer, volume, &plan, err);
-    return rc < 0 ? rc : blx_image_new(&plan, image, err);
+    return rc < 0 ? rc : blx_image_new(&plan, &writer->key_id, image, err);
 }
 
 int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,

@@ -26,6 +26,7 @@ enum {
     BLX_INDEX_ZERO = 1,        /* flag of an index entry */
     BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
     BLX_VOLUME_CLEARING = 2,
+    BLX_VOLUME_ENCRYPTED = 4,
     BLX_VOLUME_DISTRUSTED = 1 /* flag of a volume file */
 };
 
@@ -69,11 +70,13 @@ struct blx_segment_footer_disk {
     blx_le64 last_seq;
     uint8_t generation[BLX_GENERATION_BYTES];
     blx_le64 index_checksum;
-    uint8_t reserved3[24];
+    uint8_t key_id[BLX_KEY_ID_BYTES];
+    uint8_t reserved3[16];
     blx_le64 checksum;
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_segment_footer_disk) == 128, "segment footer");
 _Static_assert(offsetof(struct blx_segment_footer_disk, index_checksum) == 88, "segment footer");
+_Static_assert(offsetof(struct blx_segment_footer_disk, key_id) == 96, "segment footer");
 _Static_assert(offsetof(struct blx_segment_footer_disk, checksum) == 120, "segment footer");
 
 struct blx_volume_file_disk {
@@ -130,7 +133,8 @@ struct blx_manifest_volume_disk {
     blx_le32 next_segment;
     blx_le32 segment_count;
     blx_le32 unreadable_count;
-    /* segment_count times blx_le32 and unreadable_count times blx_manifest_extent_disk follow */
+    /* segment_count times blx_le32 and unreadable_count times blx_manifest_extent_disk follow, and
+     * the key's id where it is encrypted */
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_manifest_volume_disk) == 648, "manifest volume");
 _Static_assert(offsetof(struct blx_manifest_volume_disk, unreadable_count) == 644,

@@ -31,6 +31,7 @@ struct blx_manifest_volume {
     struct blx_generation generation;
     uint64_t last_seq; /* last frame of that generation in it */
     bool base; /* a full pass ended here: the chain needs no older checkpoint for this volume */
+    struct blx_key_id key_id; /* of every frame of its chain; none: it is not encrypted */
     bool clearing; /* frames that nobody needs are being taken out of its segments (prune.h) */
     uint64_t changed_bytes; /* distinct blocks that this checkpoint's segments hold */
     uint64_t stored_bytes;  /* their frames' bytes, without those that nobody needs any more */

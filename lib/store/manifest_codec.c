@@ -79,12 +79,14 @@ static size_t encoded_bytes(const struct blx_manifest *manifest)
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         bytes += sizeof(struct blx_manifest_volume_disk) +
                  manifest->volumes[i].segment_count * sizeof(blx_le32) +
-                 manifest->volumes[i].unreadable_count * sizeof(struct blx_manifest_extent_disk);
+                 manifest->volumes[i].unreadable_count * sizeof(struct blx_manifest_extent_disk) +
+                 (blx_key_id_is_none(&manifest->volumes[i].key_id) ? 0 : BLX_KEY_ID_BYTES);
     return bytes;
 }
 
 static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t *at)
 {
+    bool is_encrypted = !blx_key_id_is_none(&volume->key_id);
     struct blx_manifest_volume_disk disk = {
         .size_bytes = blx_le64_of(volume->size_bytes),
         .last_seq = blx_le64_of(volume->last_seq),
@@ -92,7 +94,8 @@ static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t 
         .stored_bytes = blx_le64_of(volume->stored_bytes),
         .block_shift = (uint8_t)volume->block_shift,
         .flags = (uint8_t)((volume->base ? BLX_VOLUME_BASE : 0) |
-                           (volume->clearing ? BLX_VOLUME_CLEARING : 0)),
+                           (volume->clearing ? BLX_VOLUME_CLEARING : 0) |
+                           (is_encrypted ? BLX_VOLUME_ENCRYPTED : 0)),
         .next_segment = blx_le32_of(volume->next_segment),
         .segment_count = blx_le32_of(volume->segment_count),
         .unreadable_count = blx_le32_of(volume->unreadable_count),
@@ -116,7 +119,10 @@ static uint8_t *encode_volume(const struct blx_manifest_volume *volume, uint8_t 
         memcpy(at, &extent, sizeof(extent));
         at += sizeof(extent);
     }
-    return at;
+    if (!is_encrypted)
+        return at;
+    memcpy(at, volume->key_id.bytes, sizeof(volume->key_id.bytes));
+    return at + sizeof(volume->key_id.bytes);
 }
 
 int blx_manifest_encode(const struct blx_manifest *manifest, void **content, size_t *bytes,
@@ -174,7 +180,17 @@ static int decode_unreadable(const uint8_t **at, const uint8_t *end, uint32_t co
     return 0;
 }
 
-/* The same. */
+/* 0, -EBADMSG where it ends too early or is none. */
+static int decode_key_id(const uint8_t **at, const uint8_t *end, struct blx_key_id *key_id)
+{
+    if ((size_t)(end - *at) < sizeof(key_id->bytes))
+        return -EBADMSG;
+    memcpy(key_id->bytes, *at, sizeof(key_id->bytes));
+    *at += sizeof(key_id->bytes);
+    return blx_key_id_is_none(key_id) ? -EBADMSG : 0;
+}
+
+/* 0, -EBADMSG where the bytes end too early, -ENOMEM. */
 static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_manifest_volume *volume)
 {
     struct blx_manifest_volume_disk disk;
@@ -207,7 +223,10 @@ static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_mani
         memcpy(&number, *at, sizeof(number));
         volume->segments[i] = blx_le32_get(number);
     }
-    return decode_unreadable(at, end, blx_le32_get(disk.unreadable_count), volume);
+    int rc = decode_unreadable(at, end, blx_le32_get(disk.unreadable_count), volume);
+    if (rc == 0 && (disk.flags & BLX_VOLUME_ENCRYPTED) != 0)
+        rc = decode_key_id(at, end, &volume->key_id);
+    return rc;
 }
 
 static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count,

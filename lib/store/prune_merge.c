@@ -52,7 +52,8 @@ static int take_over(const struct blx_prune_agent *agent, struct blx_manifest *m
             continue;
         const struct blx_manifest_volume *older = blx_manifest_find(ancestor, volume->name);
         if (older == NULL || older->size_bytes > volume->size_bytes ||
-            older->block_shift != volume->block_shift)
+            older->block_shift != volume->block_shift ||
+            !blx_key_id_equal(&older->key_id, &volume->key_id))
             return broken(merged, volume->name, ancestor->timestamp, err);
         if (prepend(volume, older) < 0)
             return no_memory(agent, err);

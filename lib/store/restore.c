@@ -125,7 +125,9 @@ static int read_frame(const struct blx_restore_plan *plan, const struct blx_inde
                                       scratch->frame, frame, err);
     if (rc < 0)
         return rc;
-    rc = blx_frame_unpack(frame, scratch->data, err);
+    rc = blx_frame_decrypt(frame, scratch->frame, plan->key, err);
+    if (rc == 0)
+        rc = blx_frame_unpack(frame, scratch->data, err);
     if (rc < 0)
         blx_error_prefix(err, "segment %u, byte %llu", blx_segment_reader_summary(reader)->number,
                          (unsigned long long)entry->frame_offset);
@@ -348,6 +350,8 @@ struct job {
     const struct blx_restore_target *target;
     const struct blx_restore_progress *progress;
     struct blx_restore_output output;
+    struct blx_volume_key key;
+    bool is_encrypted; /* and `key` is there */
     bool opened;
     uint64_t done_bytes;
 };
@@ -369,8 +373,27 @@ static void mention_kept(const struct job *job, struct blx_error *err)
 
 static void job_done(struct job *job)
 {
+    blx_volume_key_wipe(&job->key);
     if (job->opened)
         blx_restore_output_done(&job->output);
+}
+
+/* All frames of a chain have the key that its newest checkpoint names. */
+static int find_key(struct job *job, struct blx_error *err)
+{
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    const struct blx_key *key = NULL;
+    int rc = blx_manifest_read(job->store, job->agent_id, job->checkpoint, &manifest, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_manifest_volume *volume = blx_manifest_find(&manifest, job->volume);
+    if (volume == NULL)
+        return 0; /* the plan says so, with the volumes that there are */
+    rc = blx_keyring_choose(job->target->keys, &volume->key_id, &key, err);
+    if (rc < 0 || key == NULL)
+        return rc;
+    job->is_encrypted = true;
+    return blx_volume_key_derive(key, job->agent_id, job->volume, &job->key, err);
 }
 
 /* From *start_block to where a plan ends, which is the next one's start; 0: the volume's end. */
@@ -382,6 +405,7 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
         .max_entries = max_entries != 0 ? max_entries : MAX_ENTRIES,
         .start_block = *start_block,
         .losses = job->target->losses,
+        .key = job->is_encrypted ? &job->key : NULL,
     };
     int rc =
         blx_restore_plan_make(job->store, job->agent_id, job->checkpoint, job->volume, &plan, err);
@@ -412,6 +436,8 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
     uint64_t start_block = 0;
     int rc = blx_agent_lock_begin(store, agent_id, checkpoint, &lock, err);
+    if (rc == 0)
+        rc = find_key(&job, err);
     bool more = rc == 0;
     blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     for (; more; more = rc == 0 && start_block != 0)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "crypt/keyring.h"
 #include "store/manifest.h"
 #include "store/store.h"
 
@@ -40,6 +41,8 @@ struct blx_restore_target {
     struct blx_restore_losses
         *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
                     the rest stays zero and is listed here; the caller empties the list before */
+    const struct blx_keyring
+        *keys;               /* borrowed; what an encrypted checkpoint may need; may be NULL */
     uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
     size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
 };
@@ -68,6 +71,9 @@ struct blx_restore_progress {
  * not be of any known checkpoint. An image bears the name PATH.partial meanwhile, also after a
  * failure or a crash in the middle; another run with `delta` finds it there and goes on. Where
  * there is none the file is made.
+ *
+ * -ENOKEY, before anything is written, where target->keys has not the volume's key, with its id, or
+ * has keys while the volume is not encrypted. What does not decrypt is damage.
  *
  * Damage in the store is -EBADMSG and names the file and the place, unless target->losses is there
  * to take it: then the return is 0, and the image is right but for what the list has. A segment

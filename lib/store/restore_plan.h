@@ -42,6 +42,7 @@ struct blx_restore_plan {
     size_t hole_count;
     uint64_t data_bytes;               /* that will be written */
     struct blx_restore_losses *losses; /* borrowed; NULL: damage is an error */
+    const struct blx_volume_key *key;  /* borrowed; NULL: its frames are not encrypted */
     struct blx_agent_lock *lock;       /* owned; holds the checkpoint, so that no prune removes it;
                                           NULL: nothing is held */
     char cut[256];                     /* why the chain ends before its base; empty: it does not */
@@ -63,7 +64,7 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
 int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
                                  uint32_t number, uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero but for max_entries, start_block and losses. -ENOENT for an unknown
+/* The plan begins as zero but for max_entries, start_block, losses and key. -ENOENT for an unknown
  * checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the checkpoint lacks
  * what the agent could not read, unless `losses` takes what is missing. Free with _done(), also
  * after an error. */

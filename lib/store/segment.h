@@ -66,6 +66,7 @@ struct blx_segment_summary {
     uint64_t stored_bytes;        /* of the frames */
     uint64_t first_seq, last_seq; /* of the last generation in it; 0: no frame */
     struct blx_generation last_generation;
+    struct blx_key_id key_id; /* of all its frames; none: they are not encrypted */
 };
 void blx_segment_writer_summary(const struct blx_segment_writer *writer,
                                 struct blx_segment_summary *summary);

@@ -99,6 +99,7 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
     reader->summary.first_seq = blx_le64_get(footer->first_seq);
     reader->summary.last_seq = blx_le64_get(footer->last_seq);
     memcpy(reader->summary.last_generation.bytes, footer->generation, sizeof(footer->generation));
+    memcpy(reader->summary.key_id.bytes, footer->key_id, sizeof(footer->key_id));
     return 0;
 }
 

@@ -41,6 +41,7 @@ static struct blx_segment_footer_disk encode_footer(const struct blx_segment_wri
         .index_checksum = blx_le64_of(index_checksum),
     };
     memcpy(footer.generation, summary->last_generation.bytes, sizeof(footer.generation));
+    memcpy(footer.key_id, summary->key_id.bytes, sizeof(footer.key_id));
     footer.checksum = blx_le64_of(
         blx_layout_checksum(&footer, sizeof(footer), offsetof(__typeof__(footer), checksum)));
     return footer;

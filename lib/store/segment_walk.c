@@ -107,6 +107,8 @@ static int frame_at(struct blx_segment_walk *walk, uint64_t offset, uint64_t end
     if (rc < 0)
         return blx_error_errno(cause, rc, "it cannot be read");
     rc = blx_frame_parse(walk->frame, bytes, frame, cause);
+    if (rc == 0 && frame->is_ciphertext)
+        return 0; /* nobody here can unpack it; its checksum covers the ciphertext */
     if (rc == 0 && (walk->data == NULL || frame->data_bytes > walk->data_bytes)) {
         free(walk->data);
         walk->data_bytes = frame->data_bytes;
@@ -287,7 +289,8 @@ static bool footer_agrees(const struct blx_segment_walk *walk)
     return stored->rewritten == found->rewritten && stored->frame_count == found->frame_count &&
            stored->stored_bytes == found->stored_bytes && stored->first_seq == found->first_seq &&
            stored->last_seq == found->last_seq &&
-           blx_generation_equal(&stored->last_generation, &found->last_generation);
+           blx_generation_equal(&stored->last_generation, &found->last_generation) &&
+           blx_key_id_equal(&stored->key_id, &found->key_id);
 }
 
 int blx_segment_walk_judge(struct blx_segment_walk *walk)

@@ -87,6 +87,10 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
                              "'%s': frame %llu at byte %llu does not follow frame %llu",
                              writer->path, (unsigned long long)frame->seq,
                              (unsigned long long)offset, (unsigned long long)summary->last_seq);
+    if (summary->last_seq != 0 && !blx_key_id_equal(&summary->key_id, &frame->key_id))
+        return blx_error_set(err, -EBADMSG,
+                             "'%s': the frame at byte %llu is encrypted with another key",
+                             writer->path, (unsigned long long)offset);
     uint64_t data_block = 0;
     for (uint32_t i = 0; i < frame->extent_count; i++) {
         struct blx_frame_extent extent = blx_frame_extent_at(frame, i);
@@ -108,6 +112,7 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
         summary->first_seq = frame->seq;
     summary->last_seq = frame->seq;
     summary->last_generation = frame->generation;
+    summary->key_id = frame->key_id;
     summary->frame_count++;
     summary->stored_bytes += frame->frame_bytes;
     return 0;

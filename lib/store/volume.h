@@ -47,6 +47,13 @@ blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *wr
                                                uint64_t *unreadable_bytes);
 
 /*
+ * The session's frames are encrypted with this key; none (as it is without a call): they are not.
+ * Before the first volume. A chain has one key: what is stored with another one, or without, is no
+ * image that frames can go on from, so that a full pass follows.
+ */
+void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id);
+
+/*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
  * recovers what is there, and says what is durable. An `info` whose size, block size or identity
  * differs from what is stored, or frames that were lost, give state->generation = none.
@@ -97,9 +104,9 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t volume,
                               struct blx_error *err);
 
 /*
- * Appends a frame (parsed here; checked against the volume: generation, block size, bounds, seq
- * exactly the next one). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others: the
- * disk's.
+ * Appends a frame (parsed here; checked against the volume: generation, key, block size, bounds,
+ * seq exactly the next one). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others:
+ * the disk's.
  */
 int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t volume, const void *bytes,
                             size_t length, struct blx_error *err);

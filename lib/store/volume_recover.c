@@ -24,6 +24,7 @@ struct committed {
     unsigned block_shift;
     char device[BLX_TEXT_BYTES];
     char identity[BLX_TEXT_BYTES];
+    struct blx_key_id key_id;
 };
 
 static uint32_t highest_of(uint32_t a, uint32_t b)
@@ -69,6 +70,7 @@ static bool take_committed(const struct blx_manifest *manifest, const char *name
     committed->block_shift = volume->block_shift;
     memcpy(committed->device, volume->device, sizeof(committed->device));
     memcpy(committed->identity, volume->identity, sizeof(committed->identity));
+    committed->key_id = volume->key_id;
     return true;
 }
 
@@ -248,6 +250,46 @@ static int drop_old_open(struct blx_volume *volume, struct blx_segment_listing *
     return 0;
 }
 
+/* Notes the key of stored frames where it is not the session's. */
+static void note_other(const struct blx_agent_writer *writer, const struct blx_key_id *stored,
+                       const struct blx_key_id **other)
+{
+    if (!blx_key_id_equal(stored, &writer->key_id))
+        *other = stored;
+}
+
+/*
+ * A chain has one key. Going on from frames of another one, or of none, would leave blocks that no
+ * rescan compares (free space) below the new ones for ever: an image that needs both keys, or that
+ * is still readable without one.
+ */
+static void compare_keys(const struct blx_agent_writer *writer, struct blx_volume *volume,
+                         const struct committed *committed)
+{
+    struct blx_segment_summary open = {0};
+    const struct blx_key_id *other = NULL;
+    char before[BLX_KEY_ID_TEXT_BYTES], now[BLX_KEY_ID_TEXT_BYTES];
+    if (volume->open != NULL)
+        blx_segment_writer_summary(volume->open, &open);
+    if (open.frame_count > 0)
+        note_other(writer, &open.key_id, &other);
+    for (size_t i = 0; i < volume->pending_count; i++)
+        if (volume->pending[i].stored_bytes > 0)
+            note_other(writer, &volume->pending[i].key_id, &other);
+    if (volume->file.full_since == 0 && committed->in_last)
+        note_other(writer, &committed->key_id, &other);
+    if (other == NULL)
+        return;
+    blx_key_id_format(other, before);
+    blx_key_id_format(&writer->key_id, now);
+    if (blx_key_id_is_none(other))
+        need_full(volume, "it is encrypted from now on, with the key %s", now);
+    else if (blx_key_id_is_none(&writer->key_id))
+        need_full(volume, "it is not encrypted any more; its key was %s", before);
+    else
+        need_full(volume, "its encryption key changed from %s to %s", before, now);
+}
+
 int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume *volume,
                        struct blx_error *err)
 {
@@ -284,6 +326,9 @@ int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume 
         volume->seq = committed.last_seq;
     compare_info(volume);
     compare_committed(volume, &committed);
-    return volume->comparable ? blx_volume_take_uncommitted(volume, &listing, from, err)
-                              : blx_volume_list_uncommitted(volume, &listing, from, err);
+    rc = volume->comparable ? blx_volume_take_uncommitted(volume, &listing, from, err)
+                            : blx_volume_list_uncommitted(volume, &listing, from, err);
+    if (rc == 0)
+        compare_keys(writer, volume, &committed);
+    return rc;
 }

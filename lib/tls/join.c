@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/secret_file.h"
 #include "tls/certificate.h"
 #include "tls/context.h"
 #include "tls/credentials.h"
@@ -182,7 +183,7 @@ int blx_join(const struct blx_join *join, char agent_id[BLX_NAME_BYTES], struct 
     if (rc == 0)
         rc = make_folder(join->credentials, err);
     if (rc == 0)
-        rc = blx_credentials_check(join->credentials, way_out(join), err);
+        rc = blx_secret_file_check(join->credentials, way_out(join), err);
     if (rc == 0)
         rc = blx_certificate_new_key(&key, err);
     if (rc == 0)

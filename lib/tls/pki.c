@@ -15,6 +15,7 @@
 
 #include "base/io.h"
 #include "base/name.h"
+#include "base/secret_file.h"
 #include "base/sys.h"
 #include "tls/certificate.h"
 #include "tls/credentials.h"
@@ -352,7 +353,7 @@ int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *outpu
 {
     int rc = blx_name_check("agent ID", agent_id, err);
     if (rc == 0)
-        rc = blx_credentials_check(output_path, enroll_way_out, err);
+        rc = blx_secret_file_check(output_path, enroll_way_out, err);
     if (rc < 0)
         return rc;
     struct blx_pki pki = {.lock_fd = -1};

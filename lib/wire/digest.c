@@ -13,7 +13,7 @@ struct blx_digester {
     uint32_t piece_blocks; /* in a whole piece */
     uint32_t blocks;       /* in the piece that is under way */
     bool spoiled;          /* that piece */
-    unsigned block_shift;
+    unsigned unit_shift;
 };
 
 uint32_t blx_digest_bytes(uint32_t blocks_per_digest)
@@ -68,10 +68,10 @@ void blx_digester_free(struct blx_digester *digester)
 }
 
 void blx_digester_begin(struct blx_digester *digester, const struct blx_digest_request *request,
-                        unsigned block_shift, struct blx_digests *digests)
+                        unsigned unit_shift, struct blx_digests *digests)
 {
     digester->digests = digests;
-    digester->block_shift = block_shift;
+    digester->unit_shift = unit_shift;
     digester->piece_blocks = request->blocks_per_digest;
     digester->blocks = 0;
     digester->spoiled = false;
@@ -114,10 +114,9 @@ int blx_digester_add(struct blx_digester *digester, const void *data, uint32_t c
         part = part < count ? part : count;
         if (at == NULL)
             digester->spoiled = true;
-        else if (EVP_DigestUpdate(digester->context, at, (size_t)part << digester->block_shift) !=
-                 1)
+        else if (EVP_DigestUpdate(digester->context, at, (size_t)part << digester->unit_shift) != 1)
             return failed(err);
-        at = at == NULL ? NULL : at + ((size_t)part << digester->block_shift);
+        at = at == NULL ? NULL : at + ((size_t)part << digester->unit_shift);
         digester->blocks += part;
         count -= part;
         int rc = digester->blocks == digester->piece_blocks ? finish_piece(digester, err) : 0;

@@ -6,6 +6,9 @@
  * A coarse digest is whole (32 bytes); the digest of a single block, of which very many may be
  * needed, is its first 16 bytes: a chance of 2^-128 to take two blocks for equal is none.
  *
+ * In a session with a key (KEY) the keyed digests of the blocks (crypt/block_digest.h) take the
+ * place of the blocks' data, since the dispatcher has nothing else to compare with.
+ *
  * A piece that cannot be read is spoiled: its digest is all zeros, which no data is known to have
  * and which equals nothing, so that it counts as different.
  *
@@ -38,9 +41,10 @@ struct blx_digester;
 int blx_digester_new(struct blx_digester **digester, struct blx_error *err);
 void blx_digester_free(struct blx_digester *digester);
 
-/* A new sequence. `digests` gets request, volume and the digests; it must live until the end. */
+/* A new sequence. Each block is 2^unit_shift bytes of data, or of its keyed digest. `digests` gets
+ * request, volume and the digests; it must live until the end. */
 void blx_digester_begin(struct blx_digester *digester, const struct blx_digest_request *request,
-                        unsigned block_shift, struct blx_digests *digests);
+                        unsigned unit_shift, struct blx_digests *digests);
 
 /* The next `count` blocks of the sequence; `data` NULL: they cannot be read. -EIO where the library
  * fails, or where more comes than was asked for. */

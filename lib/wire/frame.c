@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "wire/codec.h"
+#include "wire/frame_encryption.h"
 
 enum {
     HEADER_BYTES = sizeof(struct blx_frame_header_disk),
@@ -47,7 +48,7 @@ static int check_kind(const struct blx_frame_header_disk *header, struct blx_err
         return bad(err, "unknown codec");
     if (header->block_shift < BLX_BLOCK_SHIFT_MIN || header->block_shift > BLX_BLOCK_SHIFT_MAX)
         return bad(err, "the block size is out of range");
-    if (header->flags != 0 || blx_le64_get(header->reserved) != 0)
+    if ((header->flags & ~BLX_FRAME_ENCRYPTED) != 0 || blx_le64_get(header->reserved) != 0)
         return bad(err, "a reserved field is not zero");
     if (blx_le64_get(header->seq) == 0)
         return bad(err, "it has no number");
@@ -70,6 +71,8 @@ static int check_sizes(const struct blx_frame_header_disk *header, struct blx_er
                                         : payload_bytes == 0 || payload_bytes >= data_bytes)
         return bad(err, "the payload's size does not fit its data");
     uint64_t whole = HEADER_BYTES + (uint64_t)extent_count * EXTENT_BYTES + payload_bytes;
+    if ((header->flags & BLX_FRAME_ENCRYPTED) != 0)
+        whole += blx_frame_encryption_bytes(data_bytes, header->block_shift);
     if (blx_le32_get(header->frame_bytes) != whole)
         return bad(err, "its parts do not add up to its size");
     return 0;
@@ -154,6 +157,8 @@ int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame,
     memcpy(parsed.generation.bytes, header.generation, BLX_GENERATION_BYTES);
     parsed.payload = parsed.bytes + (length - parsed.payload_bytes);
     rc = check_extents(bytes, &parsed, err);
+    if (rc == 0 && (header.flags & BLX_FRAME_ENCRYPTED) != 0)
+        rc = blx_frame_encryption_parse(&parsed, err);
     if (rc < 0)
         return rc;
     *frame = parsed;
@@ -187,6 +192,9 @@ int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks
 
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err)
 {
+    if (frame->is_ciphertext)
+        return blx_error_set(err, -EBADMSG, "the data of frame %llu are encrypted",
+                             (unsigned long long)frame->seq);
     int rc = blx_codec_unpack(frame->codec, frame->payload, frame->payload_bytes, data,
                               frame->data_bytes);
     if (rc == -EBADMSG)
@@ -199,7 +207,11 @@ int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error
 
 size_t blx_frame_bound(const struct blx_frame_content *content)
 {
-    return HEADER_BYTES + (size_t)content->extent_count * EXTENT_BYTES + content->data_bytes;
+    size_t bytes =
+        HEADER_BYTES + (size_t)content->extent_count * EXTENT_BYTES + content->data_bytes;
+    if (content->key != NULL)
+        bytes += blx_frame_encryption_bytes(content->data_bytes, content->block_shift);
+    return bytes;
 }
 
 static int check_content(const struct blx_frame_content *content, struct blx_error *err)
@@ -273,18 +285,19 @@ int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t
     struct blx_error reason = {0};
     if (check_extents(bytes, &view, &reason) < 0)
         return blx_error_set(err, -EINVAL, "%s", reason.message);
-    size_t extents_end = HEADER_BYTES + (size_t)content->extent_count * EXTENT_BYTES;
+    size_t payload_at = blx_frame_bound(content) - content->data_bytes;
     enum blx_codec codec = BLX_CODEC_NONE;
     uint32_t payload_bytes = 0;
-    rc = put_payload(content, bytes + extents_end, &codec, &payload_bytes);
+    rc = put_payload(content, bytes + payload_at, &codec, &payload_bytes);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot pack a frame");
-    size_t whole = extents_end + payload_bytes;
+    size_t whole = payload_at + payload_bytes;
     struct blx_frame_header_disk header = {
         .magic = blx_le32_of(BLX_FRAME_MAGIC),
         .version = BLX_FRAME_VERSION,
         .codec = (uint8_t)codec,
         .block_shift = (uint8_t)content->block_shift,
+        .flags = content->key != NULL ? BLX_FRAME_ENCRYPTED : 0,
         .frame_bytes = blx_le32_of((uint32_t)whole),
         .extent_count = blx_le32_of(content->extent_count),
         .data_bytes = blx_le32_of(content->data_bytes),
@@ -292,8 +305,10 @@ int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t
     };
     memcpy(header.generation, content->generation.bytes, BLX_GENERATION_BYTES);
     memcpy(bytes, &header, sizeof(header));
-    *frame_bytes = whole;
-    return 0;
+    rc = content->key != NULL ? blx_frame_encrypt(content, bytes, payload_bytes, err) : 0;
+    if (rc == 0)
+        *frame_bytes = whole;
+    return rc;
 }
 
 void blx_frame_seal(void *buffer, uint64_t seq)

@@ -6,6 +6,14 @@
  *     header (64 bytes) | extent_count extents (16 bytes each) | payload (the extents' data in
  * order, packed by `codec`)
  *
+ * In an encrypted one the payload is encrypted behind the packing (crypt/xaes.h), and between it
+ * and the extents lie
+ *
+ *     key id, nonce, tag (48 bytes) | a keyed digest of each block that has data (16 bytes each)
+ *
+ * so that it can be checked, indexed and compared with a disk by who has no key. The tag covers
+ * header (but for seq and checksum, which come later), extents, key id and digests, too.
+ *
  * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the
  * whole frame with the checksum field as zero. (volume generation, seq) names a frame: seq counts
  * from 1 within a generation, in the order of sending, and a later frame's block replaces an
@@ -22,6 +30,8 @@
 #include "base/bitmap.h"
 #include "base/error.h"
 #include "base/le.h"
+#include "crypt/block_digest.h"
+#include "crypt/volume_key.h"
 
 enum {
     BLX_FRAME_MAGIC = 0x46584c42, /* "BLXF" */
@@ -44,12 +54,16 @@ enum {
     BLX_EXTENT_ZERO = 1, /* every byte of the extent is zero; it has no data */
 };
 
+enum {
+    BLX_FRAME_ENCRYPTED = 1, /* flag of a frame */
+};
+
 struct blx_frame_header_disk {
     blx_le32 magic;
     uint8_t version;
     uint8_t codec;
     uint8_t block_shift;
-    uint8_t flags; /* 0 */
+    uint8_t flags;
     blx_le32 frame_bytes;
     blx_le32 extent_count;
     blx_le64 seq;
@@ -66,14 +80,26 @@ struct blx_extent_disk {
     blx_le32 flags;
 } __attribute__((packed));
 
+/* Of an encrypted frame, behind the extents; the digests follow. */
+struct blx_frame_encryption_disk {
+    uint8_t key_id[BLX_KEY_ID_BYTES];
+    uint8_t nonce[BLX_XAES_NONCE_BYTES];
+    uint8_t tag[BLX_XAES_TAG_BYTES];
+} __attribute__((packed));
+
 _Static_assert(sizeof(struct blx_frame_header_disk) == 64, "frame header");
 _Static_assert(offsetof(struct blx_frame_header_disk, checksum) == 56, "frame header");
 _Static_assert(sizeof(struct blx_extent_disk) == 16, "extent");
+_Static_assert(sizeof(struct blx_frame_encryption_disk) == 48, "frame encryption");
+_Static_assert(offsetof(struct blx_frame_encryption_disk, tag) == 32, "frame encryption");
 
 enum {
-    BLX_FRAME_MAX_BYTES = (int)sizeof(struct blx_frame_header_disk) +
-                          BLX_FRAME_MAX_EXTENTS * (int)sizeof(struct blx_extent_disk) +
-                          BLX_FRAME_MAX_DATA_BYTES,
+    BLX_FRAME_MAX_BYTES =
+        (int)sizeof(struct blx_frame_header_disk) +
+        BLX_FRAME_MAX_EXTENTS * (int)sizeof(struct blx_extent_disk) +
+        (int)sizeof(struct blx_frame_encryption_disk) +
+        (BLX_FRAME_MAX_DATA_BYTES >> BLX_BLOCK_SHIFT_MIN) * (int)BLX_BLOCK_DIGEST_BYTES +
+        BLX_FRAME_MAX_DATA_BYTES,
 };
 
 struct blx_generation {
@@ -98,6 +124,9 @@ struct blx_frame {
     uint32_t data_bytes;
     const uint8_t *payload;
     uint32_t payload_bytes;
+    struct blx_key_id key_id; /* that it is encrypted with; none: it is not */
+    const uint8_t *digests;   /* BLX_BLOCK_DIGEST_BYTES for each block with data; NULL: none */
+    bool is_ciphertext;       /* the payload, until blx_frame_decrypt() */
 };
 
 /*
@@ -121,8 +150,16 @@ struct blx_frame_extent blx_frame_extent_at(const struct blx_frame *frame, uint3
 int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks,
                            struct blx_error *err);
 
+/*
+ * Makes the payload plain, in place: `bytes` is what `frame` was parsed from. With a key the frame
+ * must be encrypted with it, without one (NULL) it must not be encrypted: -EBADMSG otherwise, and
+ * where anything that the tag covers was changed. -EIO where the cryptographic library fails.
+ */
+int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_volume_key *key,
+                      struct blx_error *err);
+
 /* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG where it does not unpack
- * to just that. */
+ * to just that, or is ciphertext. */
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err);
 
 /* What a frame is made of. `extents` ascending and disjoint; `data` is that of the non-zero extents
@@ -136,20 +173,21 @@ struct blx_frame_content {
     uint32_t extent_count;
     const void *data;
     uint32_t data_bytes;
+    const struct blx_volume_key *key; /* NULL: it is not encrypted */
 };
 
 /*
  * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's
  * size. Data that the codec does not make smaller is stored as BLX_CODEC_NONE. The frame is not
  * complete until blx_frame_seal(). -EINVAL for content that blx_frame_parse() would refuse;
- * -ENOMEM.
+ * -ENOMEM; -EIO where encryption fails.
  */
 size_t blx_frame_bound(const struct blx_frame_content *content);
 int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes,
                    struct blx_error *err);
 
-/* Gives the packed frame its number and its checksum. Done by the sender, in the order of sending.
- */
+/* Gives the packed frame its number and its checksum: nothing of it changes any more. (It is no
+ * encryption; a segment is sealed, too.) Done by the sender, in the order of sending. */
 void blx_frame_seal(void *buffer, uint64_t seq);
 
 /* "none", "zlib", "zstd" and back; -EINVAL for another text. */

@@ -37,8 +37,9 @@ enum {
 };
 
 /* Features: bits of HELLO and WELCOME. */
-#define BLX_FEATURE_RENEWAL (UINT64_C(1) << 8) /* RENEW is understood */
-#define BLX_FEATURE_POLICY  (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
+#define BLX_FEATURE_RENEWAL    (UINT64_C(1) << 8)  /* RENEW is understood */
+#define BLX_FEATURE_ENCRYPTION (UINT64_C(1) << 9)  /* KEY is understood, and encrypted frames */
+#define BLX_FEATURE_POLICY     (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: who, which versions */
@@ -60,7 +61,8 @@ enum blx_message_type {
     BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: of its image */
     BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
     BLX_MESSAGE_UNREADABLE = 19,        /* agent -> dispatcher: the next CHECKPOINT lacks these */
-    BLX_MESSAGE_POLICY = 24,            /* dispatcher -> agent: what holds for it, from now on */
+    BLX_MESSAGE_KEY = 20, /* agent -> dispatcher, before VOLUME: frames and digests need this key */
+    BLX_MESSAGE_POLICY = 24, /* dispatcher -> agent: what holds for it, from now on */
 
     BLX_MESSAGE_JOIN = 32,         /* a server that joins -> dispatcher: its only message */
     BLX_MESSAGE_CERTIFICATE = 33,  /* dispatcher -> agent: the answer to JOIN and RENEW */
@@ -113,6 +115,10 @@ struct blx_welcome {
         heartbeat_ms; /* each side sends something at least this often; 1 to BLX_HEARTBEAT_MAX_MS */
     uint64_t window_bytes; /* frames sent and not acknowledged, at most, but always one; not 0 */
     blx_timestamp last_checkpoint; /* 0: none yet */
+};
+
+struct blx_key_message {
+    struct blx_key_id key_id; /* not none */
 };
 
 struct blx_volume_info {
@@ -351,6 +357,7 @@ struct blx_message {
     union {
         struct blx_hello hello;
         struct blx_welcome welcome;
+        struct blx_key_message key;
         struct blx_volume_info volume;
         struct blx_volume_state volume_state;
         struct blx_begin begin;

@@ -93,6 +93,23 @@ int blx_message_get_welcome(const uint8_t *body, size_t body_bytes, struct blx_m
     return rc;
 }
 
+size_t blx_message_put_key(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_key_disk disk;
+    memcpy(disk.key_id, message->key.key_id.bytes, sizeof(disk.key_id));
+    return put_body(body, &disk, sizeof(disk));
+}
+
+int blx_message_get_key(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                        struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_key_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    memcpy(message->key.key_id.bytes, disk.key_id, sizeof(disk.key_id));
+    return blx_key_id_is_none(&message->key.key_id) ? bad(err, "it names no key") : 0;
+}
+
 size_t blx_message_put_volume(const struct blx_message *message, uint8_t *body)
 {
     const struct blx_volume_info *volume = &message->volume;

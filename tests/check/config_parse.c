@@ -75,6 +75,7 @@ static void print_config(const struct blx_config *config)
     blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
     print_text(&json, "on-event", config->on_event);
     print_text(&json, "credentials", config->credentials);
+    print_text(&json, "encryption-key", config->encryption_key);
     print_text(&json, "run-dir", config->run_dir);
     print_tls(&json, &config->tls);
     print_retention(&json, &config->retention);

@@ -16,6 +16,7 @@ struct packing {
     enum blx_codec codec;
     uint8_t data[DATA_BYTES], unpacked[DATA_BYTES];
     uint8_t packed[DATA_BYTES + 4096];
+    const struct blx_volume_key *key; /* NULL: it is not encrypted */
     size_t frame_bytes;
     struct blx_frame frame;
     struct blx_error *err;
@@ -44,6 +45,7 @@ static void *pack_here(void *arg)
         .extent_count = 1,
         .data = packing->data,
         .data_bytes = DATA_BYTES,
+        .key = packing->key,
     };
     assert_true(blx_frame_bound(&content) <= sizeof(packing->packed));
     packing->rc = blx_frame_pack(&content, packing->packed, &packing->frame_bytes, packing->err);
@@ -74,6 +76,7 @@ static void check_packed(void *state, int rc)
     assert_int_equal(blx_frame_parse(packing->packed, packing->frame_bytes, &packing->frame, NULL),
                      0);
     assert_int_equal(packing->frame.codec, packing->codec);
+    assert_int_equal(blx_frame_decrypt(&packing->frame, packing->packed, packing->key, NULL), 0);
     assert_int_equal(blx_frame_unpack(&packing->frame, packing->unpacked, NULL), 0);
     assert_memory_equal(packing->unpacked, packing->data, DATA_BYTES);
 }
@@ -83,6 +86,58 @@ static void a_frame_is_packed_or_not(void **state)
     (void)state;
     static struct packing packing = {.codec = BLX_CODEC_ZSTD};
     fault_loop(&(struct fault_case){.setup = fill, .run = pack, .check = check_packed}, &packing);
+}
+
+static struct blx_volume_key example_key(void)
+{
+    const struct blx_key key = {.secret = {1, 2, 3}, .id = {{4}}};
+    struct blx_volume_key derived;
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL), 0);
+    return derived;
+}
+
+static void an_encrypted_frame_is_packed_or_not(void **state)
+{
+    (void)state;
+    static struct packing packing = {.codec = BLX_CODEC_ZSTD};
+    const struct blx_volume_key key = example_key();
+    packing.key = &key;
+    fault_loop(&(struct fault_case){.setup = fill, .run = pack, .check = check_packed}, &packing);
+}
+
+static int decrypt(void *state, struct blx_error *err)
+{
+    struct packing *packing = state;
+    return blx_frame_decrypt(&packing->frame, packing->packed, packing->key, err);
+}
+
+static void fill_encrypted(void *state)
+{
+    struct packing *packing = state;
+    fill(state);
+    assert_int_equal(pack(state, NULL), 0);
+    blx_frame_seal(packing->packed, 1);
+    assert_int_equal(blx_frame_parse(packing->packed, packing->frame_bytes, &packing->frame, NULL),
+                     0);
+}
+
+static void check_decrypted(void *state, int rc)
+{
+    struct packing *packing = state;
+    assert_int_equal(packing->frame.is_ciphertext, rc < 0);
+    if (rc == 0)
+        assert_int_equal(blx_frame_unpack(&packing->frame, packing->unpacked, NULL), 0);
+}
+
+static void a_frame_is_decrypted_or_not(void **state)
+{
+    (void)state;
+    static struct packing packing = {.codec = BLX_CODEC_ZSTD};
+    const struct blx_volume_key key = example_key();
+    packing.key = &key;
+    fault_loop(
+        &(struct fault_case){.setup = fill_encrypted, .run = decrypt, .check = check_decrypted},
+        &packing);
 }
 
 static void *unpack_here(void *arg)
@@ -152,6 +207,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_is_packed_or_not),
+        cmocka_unit_test(an_encrypted_frame_is_packed_or_not),
+        cmocka_unit_test(a_frame_is_decrypted_or_not),
         cmocka_unit_test(a_frame_is_unpacked_or_not),
         cmocka_unit_test(a_digester_is_made_or_not),
     };

@@ -1,4 +1,4 @@
-/* What lib/wire asks other libraries for that needs memory of theirs: it runs short with the rest.
+/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short with the rest.
  */
 #include <openssl/evp.h>
 #include <stddef.h>
@@ -12,3 +12,4 @@ FAULT_WRAP(EVP_MD *, EVP_MD_fetch,
            (OSSL_LIB_CTX * library, const char *algorithm, const char *properties),
            (library, algorithm, properties))
 FAULT_WRAP(EVP_MD_CTX *, EVP_MD_CTX_new, (void), ())
+FAULT_WRAP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_new, (void), ())

@@ -1,4 +1,5 @@
-/* A frame: what parses unpacks within its bounds, and packed again it says the same. */
+/* A frame: what parses unpacks within its bounds, and packed again it says the same. What is
+ * encrypted decrypts to that, or is refused. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,18 @@ static void check_extents(const struct blx_frame *frame)
     FUZZ_ASSERT(blx_frame_check_bounds(frame, end - 1, NULL) == -EBADMSG);
 }
 
+/* The key of the encrypted seeds, under whatever id the frame names. */
+static struct blx_volume_key key_for(const struct blx_frame *frame)
+{
+    const struct blx_key key = {.secret = "the key of the seeds", .id = frame->key_id};
+    struct blx_volume_key derived;
+    FUZZ_ASSERT(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL) == 0);
+    return derived;
+}
+
 /* The same extents and data once more through pack, seal and parse. */
-static void check_packs_again(const struct blx_frame *frame, const void *data)
+static void check_packs_again(const struct blx_frame *frame, const struct blx_volume_key *key,
+                              const void *data)
 {
     struct blx_frame_extent *extents = calloc(frame->extent_count, sizeof(extents[0]));
     FUZZ_ASSERT(extents != NULL);
@@ -38,6 +49,7 @@ static void check_packs_again(const struct blx_frame *frame, const void *data)
         .extent_count = frame->extent_count,
         .data = data,
         .data_bytes = frame->data_bytes,
+        .key = key,
     };
     uint8_t *packed = malloc(blx_frame_bound(&content));
     uint8_t *unpacked = malloc(frame->data_bytes + 1UL);
@@ -55,6 +67,10 @@ static void check_packs_again(const struct blx_frame *frame, const void *data)
         FUZZ_ASSERT(at.extent.start_block == extents[i].extent.start_block);
         FUZZ_ASSERT(at.extent.block_count == extents[i].extent.block_count);
     }
+    FUZZ_ASSERT(blx_key_id_equal(&again.key_id, &frame->key_id));
+    FUZZ_ASSERT(key == NULL || frame->data_bytes == 0 ||
+                blx_frame_unpack(&again, unpacked, NULL) == -EBADMSG);
+    FUZZ_ASSERT(blx_frame_decrypt(&again, packed, key, NULL) == 0);
     FUZZ_ASSERT(blx_frame_unpack(&again, unpacked, NULL) == 0);
     FUZZ_ASSERT(frame->data_bytes == 0 || memcmp(unpacked, data, frame->data_bytes) == 0);
     free(unpacked);
@@ -81,13 +97,21 @@ static void check_frame(const uint8_t *bytes, size_t size)
     FUZZ_ASSERT(frame.payload >= bytes && frame.payload + frame.payload_bytes == bytes + size);
     check_extents(&frame);
     uint8_t *data = malloc(frame.data_bytes > 0 ? frame.data_bytes : 1);
+    uint8_t *copy = fuzz_copy(bytes, size);
     FUZZ_ASSERT(data != NULL);
+    const bool is_encrypted = frame.is_ciphertext;
+    const struct blx_volume_key key = key_for(&frame);
     struct blx_error unpack_err = {0};
-    rc = blx_frame_unpack(&frame, data, &unpack_err);
+    FUZZ_ASSERT(is_encrypted == !blx_key_id_is_none(&frame.key_id));
+    FUZZ_ASSERT(blx_frame_parse(copy, size, &frame, NULL) == 0);
+    rc = blx_frame_decrypt(&frame, copy, is_encrypted ? &key : NULL, &unpack_err);
     if (rc == 0)
-        check_packs_again(&frame, data);
+        rc = blx_frame_unpack(&frame, data, &unpack_err);
+    if (rc == 0)
+        check_packs_again(&frame, is_encrypted ? &key : NULL, data);
     else
         fuzz_assert_refusal(rc, &unpack_err);
+    free(copy);
     free(data);
 }
 

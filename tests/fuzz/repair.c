@@ -45,11 +45,16 @@ void repair_frame(uint8_t *bytes, size_t size)
     if (count > room)
         count = room;
     const uint8_t *extents = bytes + FRAME_HEADER_BYTES;
+    uint64_t data_bytes = data_bytes_of(extents, count, header.block_shift);
+    size_t before_payload = FRAME_HEADER_BYTES + count * EXTENT_BYTES;
+    if ((header.flags & BLX_FRAME_ENCRYPTED) != 0)
+        before_payload +=
+            sizeof(struct blx_frame_encryption_disk) +
+            (size_t)((data_bytes >> (header.block_shift & 31)) << BLX_BLOCK_DIGEST_SHIFT);
     header.extent_count = blx_le32_of((uint32_t)count);
     header.frame_bytes = blx_le32_of((uint32_t)size);
-    header.payload_bytes =
-        blx_le32_of((uint32_t)(size - FRAME_HEADER_BYTES - count * EXTENT_BYTES));
-    header.data_bytes = blx_le32_of((uint32_t)data_bytes_of(extents, count, header.block_shift));
+    header.payload_bytes = blx_le32_of((uint32_t)(size - before_payload));
+    header.data_bytes = blx_le32_of((uint32_t)data_bytes);
     memcpy(bytes, &header, sizeof(header));
     blx_frame_seal(bytes, blx_le64_get(header.seq));
 }

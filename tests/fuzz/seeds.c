@@ -93,8 +93,9 @@ static void save_vectors(const char *folder)
 }
 
 /* Blocks `start` to `start + count - 1` filled with `fill`, and as many zero ones behind them. */
-static void make_frame(struct bytes *frame, enum blx_codec codec, uint64_t seq, uint64_t start,
-                       uint32_t count, uint8_t fill)
+static void make_keyed_frame(struct bytes *frame, const struct blx_volume_key *key,
+                             enum blx_codec codec, uint64_t seq, uint64_t start, uint32_t count,
+                             uint8_t fill)
 {
     uint8_t data[8 * BLOCK_BYTES];
     const struct blx_frame_extent extents[] = {{{start, count}, false},
@@ -107,11 +108,26 @@ static void make_frame(struct bytes *frame, enum blx_codec codec, uint64_t seq, 
         .extent_count = 2,
         .data = data,
         .data_bytes = count * BLOCK_BYTES,
+        .key = key,
     };
     memset(data, fill, count * (size_t)BLOCK_BYTES);
     frame->size = 0;
     FUZZ_ASSERT(blx_frame_pack(&content, frame->data, &frame->size, NULL) == 0);
     blx_frame_seal(frame->data, seq);
+}
+
+static void make_frame(struct bytes *frame, enum blx_codec codec, uint64_t seq, uint64_t start,
+                       uint32_t count, uint8_t fill)
+{
+    make_keyed_frame(frame, NULL, codec, seq, start, count, fill);
+}
+
+static const struct blx_volume_key *seed_key(void)
+{
+    static struct blx_volume_key derived;
+    const struct blx_key key = {.secret = "the key of the seeds", .id = {{1, 2, 3}}};
+    FUZZ_ASSERT(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL) == 0);
+    return &derived;
 }
 
 static void save_frames(void)
@@ -122,6 +138,16 @@ static void save_frames(void)
         make_frame(&frame, (enum blx_codec)codec, 7, 3, 1, 0x5a);
         save("frame", names[codec], frame.data, frame.size);
     }
+    make_keyed_frame(&frame, seed_key(), BLX_CODEC_ZSTD, 7, 3, 1, 0x5a);
+    save("frame", "small-encrypted", frame.data, frame.size);
+}
+
+static void save_key_file(void)
+{
+    static const char text[] = "blxrep encryption key 1\n# a comment\nid: 119b567cd219200f\nkey: "
+                               "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    save("key_file", "good", text, sizeof(text) - 1);
+    save("key_file", "without-a-key", text, strlen(text) - 70);
 }
 
 static void save_file(const char *target, const char *name, const char *path)
@@ -205,6 +231,11 @@ static void save_manifests(void)
         save("manifest", manifest.volume_count == 2 ? "two-volumes" : "one-volume", content, size);
         free(content);
     }
+    manifest.volume_count = 1;
+    volumes[0].key_id = seed_key()->id;
+    FUZZ_ASSERT(blx_manifest_encode(&manifest, &content, &size, NULL) == 0);
+    save("manifest", "encrypted", content, size);
+    free(content);
 }
 
 static void save_volume_files(void)
@@ -262,15 +293,20 @@ static void say(struct bytes *script, const struct blx_message *message)
         put(script, message->frame.bytes, message->frame.frame_bytes);
 }
 
-static void say_greeting(struct bytes *script, uint32_t volume_count, enum blx_pass pass)
+static void say_hello(struct bytes *script, uint32_t volume_count, uint64_t features)
 {
     struct blx_message hello = {.type = BLX_MESSAGE_HELLO,
                                 .hello = {.version_min = 1,
                                           .version_max = 1,
+                                          .features = features,
                                           .volume_count = volume_count,
                                           .agent_id = "web1",
                                           .software = "seed"}};
     say(script, &hello);
+}
+
+static void say_volumes(struct bytes *script, uint32_t volume_count, enum blx_pass pass)
+{
     for (uint32_t i = 0; i < volume_count; i++) {
         struct blx_message volume = {.type = BLX_MESSAGE_VOLUME,
                                      .volume = {.volume = i,
@@ -289,6 +325,12 @@ static void say_greeting(struct bytes *script, uint32_t volume_count, enum blx_p
                       .full_bytes = pass == BLX_PASS_FULL ? BLOCKS * BLOCK_BYTES : 0}};
         say(script, &begin);
     }
+}
+
+static void say_greeting(struct bytes *script, uint32_t volume_count, enum blx_pass pass)
+{
+    say_hello(script, volume_count, 0);
+    say_volumes(script, volume_count, pass);
 }
 
 static void say_frame(struct bytes *script, uint32_t volume, uint64_t seq)
@@ -369,6 +411,24 @@ static void save_sessions(void)
     say_frame(&script, 0, 2);
     say_cut(&script, 1, 1, 2);
     save("session", "two-requests", script.data, script.size);
+}
+
+/* A frame of the key that it named, and one that is not encrypted. */
+static void save_encrypted_session(void)
+{
+    const struct blx_message key = {.type = BLX_MESSAGE_KEY, .key.key_id = seed_key()->id};
+    struct blx_message message = {.type = BLX_MESSAGE_FRAME};
+    struct bytes frame, script = {.data = {2}, .size = 1};
+    say_hello(&script, 1, BLX_FEATURE_ENCRYPTION);
+    say(&script, &key);
+    say_volumes(&script, 1, BLX_PASS_FULL);
+    make_keyed_frame(&frame, seed_key(), BLX_CODEC_ZSTD, 1, 3, 1, 0x5a);
+    message.frame.bytes = frame.data;
+    message.frame.frame_bytes = frame.size;
+    say(&script, &message);
+    say_cut(&script, 1, 1, 1);
+    say_frame(&script, 0, 2);
+    save("session", "encrypted", script.data, script.size);
 }
 
 static void say_welcome(struct bytes *script, uint64_t durable_seq, uint64_t image_bytes)
@@ -516,12 +576,14 @@ int main(int argc, char **argv)
     corpus = argv[1];
     save_vectors(argv[2]);
     save_frames();
+    save_key_file();
     save_segments();
     save_manifests();
     save_volume_files();
     save_credentials();
     save_requests();
     save_sessions();
+    save_encrypted_session();
     save_agent_sessions();
     save_policies();
     save_control();

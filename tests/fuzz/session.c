@@ -40,6 +40,7 @@ static char agents_dir[PATH_MAX];
 
 /* What the agent was told, and what it had said before. */
 struct told {
+    struct blx_key_id key_id;
     uint32_t volume_count;
     struct blx_volume_info volumes[BLX_MAX_VOLUMES];
     bool has_ack[BLX_MAX_VOLUMES];
@@ -73,6 +74,8 @@ static size_t prepare(uint8_t *script, size_t size, unsigned options, struct tol
         uint8_t *frame = script + at + BLX_FRAME_MESSAGE_PREFIX_BYTES;
         if (message.type == BLX_MESSAGE_FRAME && (options & OPTION_RAW) == 0)
             repair_frame(frame, bytes - BLX_FRAME_MESSAGE_PREFIX_BYTES);
+        if (message.type == BLX_MESSAGE_KEY && told->volume_count == 0)
+            told->key_id = message.key.key_id;
         if (message.type == BLX_MESSAGE_VOLUME && told->volume_count < BLX_MAX_VOLUMES)
             told->volumes[told->volume_count++] = message.volume;
         if (message.type == BLX_MESSAGE_BEGIN)
@@ -188,6 +191,7 @@ static void check_acknowledged(const struct told *told)
 {
     struct blx_agent_writer *writer = NULL;
     FUZZ_ASSERT(blx_agent_writer_open(&store, agent_id, &writer, NULL) == 0);
+    blx_agent_writer_key(writer, &told->key_id);
     for (uint32_t i = 0; i < told->volume_count; i++) {
         struct blx_volume_state state;
         if (blx_agent_writer_volume(writer, &told->volumes[i], &state, NULL) < 0)

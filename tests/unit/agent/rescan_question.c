@@ -21,6 +21,7 @@ struct fixture {
     struct fake_volume fake;
     struct blx_pipeline *pipeline;
     struct blx_question_reader *reader;
+    struct blx_volume_key key; /* where the volume uses it */
     uint64_t wanted[WORDS];
     uint8_t theirs[FAKE_BLOCKS]; /* what the dispatcher has: each block is of one byte */
     uint8_t mine[FAKE_BLOCKS];
@@ -52,14 +53,26 @@ static void write_block(struct fixture *f, uint64_t block, uint8_t byte)
     f->mine[block] = byte;
 }
 
-/* The dispatcher's side of a question: no shared code but the digester. */
+/* The volume is encrypted from now on. */
+static void use_key(struct fixture *f)
+{
+    const struct blx_key key = {.secret = {1, 2, 3}, .id = {{4}}};
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &f->key, NULL), 0);
+    f->fake.volume.key = &f->key;
+}
+
+/* The dispatcher's side of a question: no shared code but the digesters. */
 static void answer(const struct fixture *f, const struct blx_digest_request *request,
                    struct blx_digests *digests)
 {
     struct blx_digester *digester;
-    uint8_t data[FAKE_BLOCK_BYTES];
+    struct blx_block_digester *blocks = NULL;
+    uint8_t data[FAKE_BLOCK_BYTES], keyed[BLX_BLOCK_DIGEST_BYTES];
+    const bool has_key = f->fake.volume.key != NULL;
     assert_int_equal(blx_digester_new(&digester, NULL), 0);
-    blx_digester_begin(digester, request, 12, digests);
+    if (has_key)
+        assert_int_equal(blx_block_digester_new(&f->key, &blocks, NULL), 0);
+    blx_digester_begin(digester, request, has_key ? BLX_BLOCK_DIGEST_SHIFT : 12, digests);
     uint64_t block = request->first_block;
     for (uint32_t i = 0; i < request->extent_count; i++) {
         block += request->extents[i].gap_blocks;
@@ -67,10 +80,14 @@ static void answer(const struct fixture *f, const struct blx_digest_request *req
             memset(data, f->theirs[block], sizeof(data));
             if (block == FAKE_BLOCKS - 1) /* the device ends within it */
                 memset(data + sizeof(data) - 512, 0, 512);
-            assert_int_equal(blx_digester_add(digester, data, 1, NULL), 0);
+            if (has_key)
+                assert_int_equal(blx_block_digest(blocks, block, data, sizeof(data), keyed, NULL),
+                                 0);
+            assert_int_equal(blx_digester_add(digester, has_key ? keyed : data, 1, NULL), 0);
         }
     }
     assert_int_equal(blx_digester_end(digester, NULL), 0);
+    blx_block_digester_free(blocks);
     blx_digester_free(digester);
 }
 
@@ -178,6 +195,12 @@ static void random_disks_are_told_apart_block_by_block(void **state)
     }
 }
 
+static void with_a_key_it_is_the_same(void **state)
+{
+    use_key(*state);
+    random_disks_are_told_apart_block_by_block(state);
+}
+
 /* Extents that are too many or too far apart for one message go into several. */
 static void a_scattered_bitmap_is_asked_whole(void **state)
 {
@@ -271,6 +294,7 @@ int main(void)
         TEST(just_what_differs_is_marked),
         TEST(nothing_behind_the_end_is_asked),
         TEST(random_disks_are_told_apart_block_by_block),
+        TEST(with_a_key_it_is_the_same),
         TEST(a_scattered_bitmap_is_asked_whole),
         TEST(what_cannot_be_read_counts_as_different),
         TEST(a_rescan_ends_as_a_pass_of_what_it_found),

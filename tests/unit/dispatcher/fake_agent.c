@@ -81,7 +81,11 @@ void fake_agent_hello(struct fake_agent *agent, const char *agent_id)
 {
     struct blx_message hello = {
         .type = BLX_MESSAGE_HELLO,
-        .hello = {.version_min = 1, .version_max = 1, .volume_count = 1, .software = "fake 1"},
+        .hello = {.version_min = 1,
+                  .version_max = 1,
+                  .features = agent->key != NULL ? BLX_FEATURE_ENCRYPTION : 0,
+                  .volume_count = 1,
+                  .software = "fake 1"},
     };
     snprintf(hello.hello.agent_id, sizeof(hello.hello.agent_id), "%s", agent_id);
     fake_agent_send(agent, &hello);
@@ -91,6 +95,11 @@ void fake_agent_greet(struct fake_agent *agent, const char *agent_id)
 {
     fake_agent_hello(agent, agent_id);
     agent->welcome = fake_agent_expect(agent, BLX_MESSAGE_WELCOME).welcome;
+    if (agent->key != NULL) {
+        const struct blx_message key = {.type = BLX_MESSAGE_KEY, .key.key_id = agent->key->id};
+        assert_int_equal(agent->welcome.features, BLX_FEATURE_ENCRYPTION);
+        fake_agent_send(agent, &key);
+    }
     fake_agent_announce(agent);
 }
 
@@ -139,6 +148,7 @@ void fake_agent_frame(struct fake_agent *agent, uint64_t seq, uint64_t start, ui
         .extent_count = 1,
         .data = data,
         .data_bytes = count * FAKE_BLOCK_BYTES,
+        .key = agent->key,
     };
     assert_non_null(data);
     memset(data, fill, (size_t)count * FAKE_BLOCK_BYTES);

@@ -18,7 +18,8 @@ struct fake_agent {
     struct blx_tls_context *tls;
     struct blx_conn *conn;
     struct blx_generation generation;
-    uint64_t seq; /* last sent */
+    const struct blx_volume_key *key; /* borrowed; NULL: it does not encrypt */
+    uint64_t seq;                     /* last sent */
     struct blx_welcome welcome;
     struct blx_volume_state state;
     uint8_t disk[FAKE_VOLUME_BYTES]; /* what the frames have said so far */
@@ -39,7 +40,7 @@ void fake_agent_expect_error(struct fake_agent *agent, const char *part);
 
 void fake_agent_hello(struct fake_agent *agent, const char *agent_id);
 
-/* HELLO, WELCOME, VOLUME, VOLUME_STATE of the one volume "vda". */
+/* HELLO, WELCOME, KEY where it has one, VOLUME, VOLUME_STATE of the one volume "vda". */
 void fake_agent_greet(struct fake_agent *agent, const char *agent_id);
 
 /* Only VOLUME and VOLUME_STATE. */

@@ -56,15 +56,36 @@ static void send_request(struct fake_agent *agent, const struct blx_digest_reque
     fake_agent_send(agent, &message);
 }
 
+static void add_keyed(const struct fake_agent *agent, struct blx_digester *digester, uint64_t start,
+                      uint64_t count)
+{
+    struct blx_block_digester *blocks = NULL;
+    uint8_t digest[BLX_BLOCK_DIGEST_BYTES];
+    assert_int_equal(blx_block_digester_new(agent->key, &blocks, NULL), 0);
+    for (uint64_t block = start; block < start + count; block++) {
+        assert_int_equal(blx_block_digest(blocks, block, agent->disk + block * FAKE_BLOCK_BYTES,
+                                          FAKE_BLOCK_BYTES, digest, NULL),
+                         0);
+        assert_int_equal(blx_digester_add(digester, digest, 1, NULL), 0);
+    }
+    blx_block_digester_free(blocks);
+}
+
 static struct blx_digests digests_of_disk(const struct fake_agent *agent,
                                           const struct blx_digest_request *request)
 {
     struct blx_digester *digester;
     struct blx_digests digests;
     assert_int_equal(blx_digester_new(&digester, NULL), 0);
-    blx_digester_begin(digester, request, 12, &digests);
-    blx_digester_add(digester, agent->disk + 10 * FAKE_BLOCK_BYTES, 20, NULL);
-    blx_digester_add(digester, agent->disk + 100 * FAKE_BLOCK_BYTES, 5, NULL);
+    if (agent->key != NULL) {
+        blx_digester_begin(digester, request, BLX_BLOCK_DIGEST_SHIFT, &digests);
+        add_keyed(agent, digester, 10, 20);
+        add_keyed(agent, digester, 100, 5);
+    } else {
+        blx_digester_begin(digester, request, 12, &digests);
+        blx_digester_add(digester, agent->disk + 10 * FAKE_BLOCK_BYTES, 20, NULL);
+        blx_digester_add(digester, agent->disk + 100 * FAKE_BLOCK_BYTES, 5, NULL);
+    }
     assert_int_equal(blx_digester_end(digester, NULL), 0);
     blx_digester_free(digester);
     return digests;
@@ -109,6 +130,56 @@ static void digests_are_those_of_checkpoint_and_later_frames(void **state)
     assert_int_equal(count_different(agent, 8, true), 0);
     assert_int_equal(count_different(agent, 1, false), 0);
     assert_int_equal(acked_seq, agent->seq); /* although the segment was sealed on the way */
+    fake_agent_close(agent);
+}
+
+static struct blx_volume_key key_of(uint8_t byte)
+{
+    struct blx_key key = {.secret = {byte}, .id = {{byte}}};
+    struct blx_volume_key derived;
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL), 0);
+    return derived;
+}
+
+static void digests_of_what_is_encrypted_are_made_without_its_key(void **state)
+{
+    const struct blx_volume_key key = key_of(7);
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    agent->key = &key;
+    fake_agent_greet(agent, "web1");
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 64, 0xaa);
+    checkpoint(*state, agent);
+    fake_agent_write(agent, 12, 3, 0x11);
+    fake_agent_write(agent, 101, 1, 0x12);
+    assert_int_equal(count_different(agent, 8, true), 0);
+    assert_int_equal(count_different(agent, 1, false), 0);
+    agent->disk[20 * FAKE_BLOCK_BYTES] ^= 1;
+    agent->disk[102 * FAKE_BLOCK_BYTES] ^= 1; /* zero before */
+    assert_int_equal(count_different(agent, 1, false), 2);
+    fake_agent_close(agent);
+}
+
+/* Its frames cannot be gone on from: everything comes again, and the agent is told why. */
+static void another_key_is_told_to_send_everything(void **state)
+{
+    const struct blx_volume_key keys[] = {key_of(7), key_of(8)};
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    agent->key = &keys[0];
+    fake_agent_greet(agent, "web1");
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 64, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    for (size_t i = 0; i < 2; i++) {
+        struct fake_agent *next = fake_agent_connect(*state, "web1", agent);
+        next->key = i == 0 ? &keys[1] : NULL;
+        fake_agent_greet(next, "web1");
+        assert_int_equal(next->state.image_bytes, 0);
+        assert_true(blx_generation_is_none(&next->state.generation));
+        assert_non_null(strstr(next->state.reason, i == 0 ? "key changed from 07" : "any more"));
+        fake_agent_close(agent);
+        agent = next;
+    }
     fake_agent_close(agent);
 }
 
@@ -286,6 +357,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(digests_are_those_of_checkpoint_and_later_frames),
+        TEST(digests_of_what_is_encrypted_are_made_without_its_key),
+        TEST(another_key_is_told_to_send_everything),
         TEST(later_frames_are_in_a_fresh_image),
         TEST(status_of_another_state_lets_go_of_the_image),
         TEST(another_generation_rescans_and_goes_on),

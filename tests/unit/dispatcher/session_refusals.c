@@ -141,6 +141,33 @@ static void session_refuses_messages_of_the_other_direction(void **state)
     fake_agent_close(agent);
 }
 
+static void session_refuses_a_key_that_was_not_agreed_on(void **state)
+{
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    const struct blx_message key = {.type = BLX_MESSAGE_KEY, .key.key_id = {{1}}};
+    fake_agent_hello(agent, "web1");
+    assert_int_equal(fake_agent_expect(agent, BLX_MESSAGE_WELCOME).welcome.features, 0);
+    fake_agent_send(agent, &key);
+    fake_agent_expect_error(agent, "encryption was not agreed on");
+    fake_agent_close(agent);
+}
+
+static void session_refuses_frames_without_the_key_that_was_named(void **state)
+{
+    const struct blx_key key = {.secret = {1}, .id = {{1}}};
+    struct blx_volume_key derived;
+    struct fake_agent *agent = fake_agent_connect(*state, "web1", NULL);
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL), 0);
+    agent->key = &derived;
+    fake_agent_greet(agent, "web1");
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 1, 0x11);
+    agent->key = NULL;
+    fake_agent_write(agent, 1, 1, 0x22);
+    fake_agent_expect_error(agent, "not encrypted with the key");
+    fake_agent_close(agent);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -157,6 +184,8 @@ int main(void)
         TEST(session_refuses_a_checkpoint_that_nobody_asked_for),
         TEST(session_refuses_a_checkpoint_of_frames_that_never_came),
         TEST(session_refuses_messages_of_the_other_direction),
+        TEST(session_refuses_a_key_that_was_not_agreed_on),
+        TEST(session_refuses_frames_without_the_key_that_was_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,7 @@ void test_volume_frame(struct test_volume *volume, const uint64_t *blocks, size_
         .extent_count = used,
         .data = data,
         .data_bytes = data_bytes,
+        .key = volume->key,
     };
     test_ok(blx_frame_pack(&content, volume->frame, &volume->frame_bytes, &err), &err);
     blx_frame_seal(volume->frame, ++volume->seq);
@@ -174,6 +175,8 @@ struct blx_agent_writer *test_writer_open(const struct test_store *test,
     struct blx_agent_writer *writer = NULL;
     struct blx_volume_state ignored;
     test_ok(blx_agent_writer_open(&test->store, "web1", &writer, &err), &err);
+    if (count > 0 && volumes[0]->key != NULL)
+        blx_agent_writer_key(writer, &volumes[0]->key->id);
     for (size_t i = 0; i < count; i++) {
         volumes[i]->info.volume = (uint32_t)i;
         test_ok(blx_agent_writer_volume(writer, &volumes[i]->info,

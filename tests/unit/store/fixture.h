@@ -44,7 +44,8 @@ struct test_volume {
     uint64_t blocks;
     uint8_t *image; /* blocks * TEST_BLOCK_BYTES */
     uint64_t seq;
-    uint8_t *frame; /* the last one that was made */
+    const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
+    uint8_t *frame;                   /* the last one that was made */
     size_t frame_bytes;
 };
 
@@ -69,7 +70,8 @@ void test_volume_send_all(struct test_volume *volume, struct blx_agent_writer *w
 void test_volume_send(struct test_volume *volume, struct blx_agent_writer *writer, uint64_t block,
                       uint64_t seed);
 
-/* Opens a writer and announces the volumes, which must be given in order; states may be NULL. */
+/* Opens a writer and announces the first volume's key and the volumes, which must be given in
+ * order; states may be NULL. */
 struct blx_agent_writer *test_writer_open(const struct test_store *test,
                                           struct test_volume *const *volumes, size_t count,
                                           struct blx_volume_state *states);

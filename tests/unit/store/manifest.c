@@ -40,6 +40,7 @@ static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
     volumes[1].segment_count = 0;
     volumes[1].unreadable_count = 0;
     volumes[1].next_segment = 1;
+    volumes[1].key_id = (struct blx_key_id){{9, 8, 7, 6, 5, 4, 3, 2}};
     return (struct blx_manifest){
         .timestamp = timestamp,
         .parent = parent,
@@ -107,6 +108,8 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_int_equal(sda->size_bytes, 123456789);
     assert_int_equal(sda->block_shift, 12);
     assert_true(blx_generation_equal(&sda->generation, &volumes[0].generation));
+    assert_true(blx_key_id_is_none(&sda->key_id));
+    assert_true(blx_key_id_equal(&read.volumes[1].key_id, &volumes[1].key_id));
     assert_int_equal(sda->last_seq, 99);
     assert_true(sda->base);
     assert_int_equal(sda->changed_bytes, 8192);

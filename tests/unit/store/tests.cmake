@@ -1,4 +1,4 @@
-foreach(noun IN ITEMS crash flips image index manifest model pause rescan_order restore segment store unreadable verify volume)
+foreach(noun IN ITEMS crash encryption flips image index manifest model pause rescan_order restore segment store unreadable verify volume)
     blx_unit_test(store/${noun} SOURCES store/fixture.c)
 endforeach()
 # It restores to a loop device.

@@ -131,6 +131,8 @@ static void frame_of_the_largest_size_fits_the_limit(void **state)
     content.extents = many;
     content.extent_count = BLX_FRAME_MAX_EXTENTS;
     content.data_bytes = BLX_FRAME_MAX_DATA_BYTES;
+    const struct blx_volume_key key = {.id = {{1}}};
+    content.key = &key;
     assert_int_equal(blx_frame_bound(&content), BLX_FRAME_MAX_BYTES);
     size_t bytes = 0;
     BLX_CLEANUP_FREE uint8_t *buffer = make(&content, 1, &bytes);
@@ -220,7 +222,8 @@ static void frame_with_a_forged_header_is_refused(void **state)
     refuse_forged(5, "\x03", 1, "unknown codec");
     refuse_forged(6, "\x0b", 1, "block size");
     refuse_forged(6, "\x13", 1, "block size");
-    refuse_forged(7, "\x01", 1, "reserved");
+    refuse_forged(7, "\x02", 1, "reserved");
+    refuse_forged(7, "\x01", 1, "add up"); /* encrypted, but there is nothing of it */
     refuse_forged64(48, 1, "reserved");
     refuse_forged64(16, 0, "no number");
     refuse_forged(32, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16, "generation");

@@ -42,6 +42,8 @@ static const struct blx_message examples[] = {
                  .heartbeat_ms = 10000,
                  .window_bytes = 67108864,
                  .last_checkpoint = 20261122203600}},
+    {.type = BLX_MESSAGE_KEY,
+     .key = {.key_id = {{0x11, 0x9b, 0x56, 0x7c, 0xd2, 0x19, 0x20, 0x0f}}}},
     {.type = BLX_MESSAGE_VOLUME,
      .volume = {.volume = 1,
                 .block_shift = 12,
@@ -473,6 +475,9 @@ static void message_without_what_it_is_about_is_refused(void **state)
     assert_int_equal(blx_message_decode(BLX_MESSAGE_CHECKPOINT_DONE, body, 16, &back, &err),
                      -EBADMSG);
     assert_non_null(strstr(err.message, "no checkpoint"));
+    blx_error_clear(&err);
+    assert_int_equal(blx_message_decode(BLX_MESSAGE_KEY, body, 8, &back, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "names no key"));
     struct blx_message volume = *example_of(BLX_MESSAGE_VOLUME);
     memset(&volume.volume.generation, 0, sizeof(volume.volume.generation));
     size_t length = 0;
@@ -630,7 +635,19 @@ static void fill_blocks(uint8_t data[2 * 4096])
         data[i] = (uint8_t)(i / 64);
 }
 
-static size_t pack_example(enum blx_codec codec, const uint8_t *data, uint8_t *buffer)
+/* Of the key whose bytes are 0 to 31, for the volume vda of web1; PROTOCOL.md says so. */
+static struct blx_volume_key example_key(void)
+{
+    struct blx_key key = {.id = {{0x11, 0x9b, 0x56, 0x7c, 0xd2, 0x19, 0x20, 0x0f}}};
+    struct blx_volume_key derived;
+    for (uint8_t i = 0; i < BLX_KEY_BYTES; i++)
+        key.secret[i] = i;
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL), 0);
+    return derived;
+}
+
+static size_t pack_example(enum blx_codec codec, const struct blx_volume_key *key,
+                           const uint8_t *data, uint8_t *buffer)
 {
     static const struct blx_frame_extent extents[] = {{.extent = {7, 2}},
                                                       {.extent = {9, 16}, .zero = true}};
@@ -642,6 +659,7 @@ static size_t pack_example(enum blx_codec codec, const uint8_t *data, uint8_t *b
         .extent_count = 2,
         .data = data,
         .data_bytes = 2 * 4096,
+        .key = key,
     };
     size_t bytes = 0;
     assert_int_equal(blx_frame_pack(&content, buffer, &bytes, NULL), 0);
@@ -661,7 +679,7 @@ static void frame_vectors_are_read_and_the_plain_one_is_what_is_packed(void **st
         char name[32];
         snprintf(name, sizeof(name), "frame-%s", blx_codec_name(codec));
         uint8_t packed[64 + 32 + sizeof(data)];
-        size_t length = pack_example(codec, data, packed);
+        size_t length = pack_example(codec, NULL, data, packed);
         if (write_vectors)
             vector_write(name, "a frame: blocks 7 and 8 with data, 9 to 24 zero", packed, length);
         uint8_t golden[64 + 32 + sizeof(data)];
@@ -681,13 +699,38 @@ static void frame_vectors_are_read_and_the_plain_one_is_what_is_packed(void **st
     }
 }
 
+/* The nonce is random, so that it is only read. */
+static void encrypted_frame_vector_is_read(void **state)
+{
+    (void)state;
+    static const uint8_t digest[] = {0x40, 0x28, 0x3d, 0x12, 0x8f, 0x75, 0xc8, 0x0d,
+                                     0xe1, 0x05, 0x8b, 0x57, 0xc0, 0x12, 0xc4, 0xb3};
+    uint8_t data[2 * 4096], golden[64 + 32 + 48 + 32 + sizeof(data)], back[sizeof(data)];
+    const struct blx_volume_key key = example_key();
+    fill_blocks(data);
+    if (write_vectors)
+        vector_write("frame-encrypted",
+                     "a frame: blocks 7 and 8 with data, 9 to 24 zero; zstd, encrypted", golden,
+                     pack_example(BLX_CODEC_ZSTD, &key, data, golden));
+    size_t length = vector_read("frame-encrypted", golden, sizeof(golden));
+    struct blx_frame frame;
+    assert_int_equal(blx_frame_parse(golden, length, &frame, NULL), 0);
+    assert_true(blx_key_id_equal(&frame.key_id, &key.id));
+    assert_memory_equal(frame.digests, digest,
+                        sizeof(digest)); /* that of unit/crypt/block_digest */
+    assert_int_equal(blx_frame_unpack(&frame, back, NULL), -EBADMSG);
+    assert_int_equal(blx_frame_decrypt(&frame, golden, &key, NULL), 0);
+    assert_int_equal(blx_frame_unpack(&frame, back, NULL), 0);
+    assert_memory_equal(back, data, sizeof(data));
+}
+
 static void frame_message_vector_is_what_is_encoded(void **state)
 {
     (void)state;
     uint8_t data[2 * 4096];
     fill_blocks(data);
     uint8_t bytes[16 + 64 + 32 + sizeof(data)];
-    size_t frame_bytes = pack_example(BLX_CODEC_NONE, data, bytes + 16);
+    size_t frame_bytes = pack_example(BLX_CODEC_NONE, NULL, data, bytes + 16);
     struct blx_message message = {
         .type = BLX_MESSAGE_FRAME,
         .frame = {.volume = 1, .bytes = bytes + 16, .frame_bytes = frame_bytes}};
@@ -743,6 +786,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(names_of_states_are_those_of_the_design),
         cmocka_unit_test(message_vectors_are_what_is_encoded),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
+        cmocka_unit_test(encrypted_frame_vector_is_read),
         cmocka_unit_test(frame_message_vector_is_what_is_encoded),
         cmocka_unit_test(specification_names_every_message),
     };

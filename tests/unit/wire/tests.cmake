@@ -1,5 +1,6 @@
 blx_unit_test(wire/digest)
 blx_unit_test(wire/frame)
+blx_unit_test(wire/frame_encryption)
 blx_unit_test(wire/message)
 blx_unit_test(wire/conn)
 blx_unit_test(wire/protection)

@@ -1,0 +1,38 @@
+/*
+ * Keyed digests of blocks: by them a rescan compares a disk with frames that only the agent can
+ * read. Equal blocks at different places have different digests, and nobody without the key can
+ * tell whether a block has some content. A block of zeros, which is stored as such in any case, has
+ * a digest that everybody knows.
+ *
+ * A universal hash that is encrypted (Carter and Wegman): the tag that AES-256-GCM makes of the
+ * block's data as additional data, with the block's number as nonce, encrypted with AES-256 under a
+ * second key. GCM must not use a nonce twice, because two tags of one nonce betray the key of the
+ * hash; nobody ever sees these tags. Two contents of a block have one digest with a chance of
+ * 2^-114 at most. It takes a quarter of what HMAC-SHA-256 takes, and a tenth where a processor has
+ * no instructions for that.
+ *
+ * Threads: a digester belongs to one thread at a time. Nothing here blocks.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypt/volume_key.h"
+
+enum { BLX_BLOCK_DIGEST_SHIFT = 4, BLX_BLOCK_DIGEST_BYTES = 1 << BLX_BLOCK_DIGEST_SHIFT };
+
+/* Of a block of zeros. */
+extern const uint8_t blx_block_digest_zero[BLX_BLOCK_DIGEST_BYTES];
+
+struct blx_block_digester;
+
+/* -ENOMEM, -EIO. Free with blx_block_digester_free(), which wipes, and allows NULL. */
+int blx_block_digester_new(const struct blx_volume_key *key, struct blx_block_digester **digester,
+                           struct blx_error *err);
+void blx_block_digester_free(struct blx_block_digester *digester);
+
+/* The digest of the volume's block number `block`, of `bytes` at `data`. -EIO. */
+int blx_block_digest(struct blx_block_digester *digester, uint64_t block, const void *data,
+                     size_t bytes, uint8_t digest[BLX_BLOCK_DIGEST_BYTES], struct blx_error *err);

@@ -1,0 +1,67 @@
+/*
+ * An encryption key and its file. 256 random bits; what encrypts and digests a volume's blocks is
+ * derived from it (volume_key.h). Its id is derived from it, too, and is no secret: frames and
+ * manifests name by it the key that they need.
+ *
+ * The file is text, so that it can be printed and typed in again:
+ *
+ *     blxrep encryption key 1
+ *     # a comment
+ *     id: 16 hexadecimal digits
+ *     key: 64 hexadecimal digits
+ *
+ * Secrets: who owns a struct blx_key wipes it with blx_key_wipe(); what these functions need of it
+ * meanwhile they wipe themselves.
+ *
+ * Threads: no shared state.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+enum {
+    BLX_KEY_BYTES = 32,
+    BLX_KEY_ID_BYTES = 8,
+    BLX_KEY_ID_TEXT_BYTES = 2 * BLX_KEY_ID_BYTES + 1,
+    BLX_KEY_FILE_MAX_BYTES = 4096,
+};
+
+struct blx_key_id {
+    uint8_t bytes[BLX_KEY_ID_BYTES]; /* all zero: none, which means not encrypted */
+};
+
+struct blx_key {
+    uint8_t secret[BLX_KEY_BYTES];
+    struct blx_key_id id;
+};
+
+/* A new random key. -EIO. */
+int blx_key_create(struct blx_key *key, struct blx_error *err);
+
+/* NULL is allowed. */
+void blx_key_wipe(struct blx_key *key);
+#define BLX_CLEANUP_SECRET_KEY BLX_CLEANUP(blx_key_wipe)
+
+/* Reads the file's text, `bytes` long. -EINVAL with the reason: no such file, or one that was
+ * changed (the id does not fit); -EIO where the cryptographic library fails. */
+int blx_key_parse(const char *text, size_t bytes, struct blx_key *key, struct blx_error *err);
+
+/* The same of the file at `path`, which the error names. Blocks on the disk. */
+int blx_key_read(const char *path, struct blx_key *key, struct blx_error *err);
+
+/* Writes a file (base/secret_file.h) that did not exist before: -EEXIST. Durable when it returns.
+ * Blocks on the disk. */
+int blx_key_write(const char *path, const struct blx_key *key, struct blx_error *err);
+
+bool blx_key_id_is_none(const struct blx_key_id *id);
+bool blx_key_id_equal(const struct blx_key_id *a, const struct blx_key_id *b);
+void blx_key_id_format(const struct blx_key_id *id, char text[BLX_KEY_ID_TEXT_BYTES]);
+
+/* HKDF-SHA-256 without a salt (RFC 5869). -EIO. */
+int blx_key_expand(const uint8_t secret[BLX_KEY_BYTES], const void *info, size_t info_bytes,
+                   void *out, size_t out_bytes, struct blx_error *err);

@@ -1,0 +1,138 @@
+#include "wire/frame_encryption.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+enum { TAG_OFFSET = offsetof(struct blx_frame_encryption_disk, tag) };
+
+size_t blx_frame_encryption_bytes(uint32_t data_bytes, unsigned block_shift)
+{
+    return sizeof(struct blx_frame_encryption_disk) +
+           ((size_t)(data_bytes >> block_shift) << BLX_BLOCK_DIGEST_SHIFT);
+}
+
+static size_t extents_end(uint32_t extent_count)
+{
+    return sizeof(struct blx_frame_header_disk) +
+           (size_t)extent_count * sizeof(struct blx_extent_disk);
+}
+
+int blx_frame_encryption_parse(struct blx_frame *frame, struct blx_error *err)
+{
+    struct blx_frame_encryption_disk disk;
+    const uint8_t *at = frame->bytes + extents_end(frame->extent_count);
+    memcpy(&disk, at, sizeof(disk));
+    memcpy(frame->key_id.bytes, disk.key_id, sizeof(disk.key_id));
+    if (blx_key_id_is_none(&frame->key_id))
+        return blx_error_set(err, -EBADMSG, "not a valid frame: it is encrypted with no key");
+    frame->digests = at + sizeof(disk);
+    frame->is_ciphertext = true;
+    return 0;
+}
+
+static int put_digests(const struct blx_frame_content *content, uint8_t *to, struct blx_error *err)
+{
+    struct blx_block_digester *digester = NULL;
+    const uint8_t *data = content->data;
+    size_t block_bytes = (size_t)1 << content->block_shift;
+    int rc = blx_block_digester_new(content->key, &digester, err);
+    for (uint32_t i = 0; rc == 0 && i < content->extent_count; i++) {
+        const struct blx_extent *extent = &content->extents[i].extent;
+        if (content->extents[i].zero)
+            continue;
+        for (uint64_t n = 0; rc == 0 && n < extent->block_count; n++) {
+            rc = blx_block_digest(digester, extent->start_block + n, data, block_bytes, to, err);
+            data += block_bytes;
+            to += BLX_BLOCK_DIGEST_BYTES;
+        }
+    }
+    blx_block_digester_free(digester);
+    return rc;
+}
+
+/* What the tag covers beside the payload. `header` is the frame's, with seq and checksum zero. */
+struct cover {
+    struct blx_frame_header_disk header;
+    struct blx_xaes_piece pieces[4];
+};
+
+static void cover_init(struct cover *cover, const uint8_t *bytes)
+{
+    memcpy(&cover->header, bytes, sizeof(cover->header));
+    cover->header.seq = blx_le64_of(0);
+    cover->header.checksum = blx_le64_of(0);
+    size_t header_bytes = sizeof(cover->header);
+    size_t end = extents_end(blx_le32_get(cover->header.extent_count));
+    size_t digests = end + sizeof(struct blx_frame_encryption_disk);
+    size_t payload =
+        blx_le32_get(cover->header.frame_bytes) - (size_t)blx_le32_get(cover->header.payload_bytes);
+    cover->pieces[0] = (struct blx_xaes_piece){&cover->header, header_bytes};
+    cover->pieces[1] = (struct blx_xaes_piece){bytes + header_bytes, end - header_bytes};
+    cover->pieces[2] = (struct blx_xaes_piece){bytes + end, TAG_OFFSET};
+    cover->pieces[3] = (struct blx_xaes_piece){bytes + digests, payload - digests};
+}
+
+static struct blx_xaes_message message_of(const struct cover *cover,
+                                          const struct blx_volume_key *key, const uint8_t *nonce)
+{
+    return (struct blx_xaes_message){
+        .key = key->encryption,
+        .nonce = nonce,
+        .pieces = cover->pieces,
+        .piece_count = sizeof(cover->pieces) / sizeof(cover->pieces[0]),
+    };
+}
+
+int blx_frame_encrypt(const struct blx_frame_content *content, uint8_t *bytes,
+                      uint32_t payload_bytes, struct blx_error *err)
+{
+    struct blx_frame_encryption_disk disk = {0};
+    uint8_t *at = bytes + extents_end(content->extent_count);
+    uint8_t *payload = at + blx_frame_encryption_bytes(content->data_bytes, content->block_shift);
+    int rc = put_digests(content, at + sizeof(disk), err);
+    if (rc < 0)
+        return rc;
+    memcpy(disk.key_id, content->key->id.bytes, sizeof(disk.key_id));
+    if (RAND_bytes(disk.nonce, sizeof(disk.nonce)) != 1)
+        return blx_error_set(err, -EIO, "cannot encrypt a frame: no random numbers");
+    memcpy(at, &disk, sizeof(disk));
+    struct cover cover;
+    cover_init(&cover, bytes);
+    const struct blx_xaes_message message = message_of(&cover, content->key, disk.nonce);
+    return blx_xaes_encrypt(&message, payload, payload_bytes, at + TAG_OFFSET, err);
+}
+
+static int refuse(const struct blx_frame *frame, const char *why, struct blx_error *err)
+{
+    return blx_error_set(err, -EBADMSG, "frame %llu %s", (unsigned long long)frame->seq, why);
+}
+
+int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_volume_key *key,
+                      struct blx_error *err)
+{
+    bool is_encrypted = !blx_key_id_is_none(&frame->key_id);
+    if (key == NULL && !is_encrypted)
+        return 0;
+    if (key == NULL)
+        return refuse(frame, "is encrypted, though its checkpoint is not", err);
+    if (!is_encrypted)
+        return refuse(frame, "is not encrypted, though its checkpoint is", err);
+    if (!blx_key_id_equal(&frame->key_id, &key->id))
+        return refuse(frame, "is encrypted with another key than its checkpoint", err);
+    struct blx_frame_encryption_disk disk;
+    memcpy(&disk, frame->bytes + extents_end(frame->extent_count), sizeof(disk));
+    struct cover cover;
+    cover_init(&cover, bytes);
+    const struct blx_xaes_message message = message_of(&cover, key, disk.nonce);
+    uint8_t *payload = (uint8_t *)bytes + (frame->payload - frame->bytes);
+    struct blx_error cause = {0};
+    int rc = blx_xaes_decrypt(&message, payload, frame->payload_bytes, disk.tag, &cause);
+    if (rc == -EBADMSG)
+        return refuse(frame,
+                      "is not what the agent encrypted: it was changed, or put in this place", err);
+    if (rc < 0)
+        return blx_error_set(err, rc, "%s", cause.message);
+    frame->is_ciphertext = false;
+    return 0;
+}
