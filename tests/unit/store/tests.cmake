@@ -3,8 +3,6 @@ foreach(noun IN ITEMS crash encryption flips image index manifest model pause re
 endforeach()
 # It restores to a loop device.
 set_tests_properties(unit/store/restore PROPERTIES LABELS "unit;root")
-# Thousands of damaged stores.
-set_tests_properties(unit/store/verify PROPERTIES TIMEOUT 400)
 foreach(noun IN ITEMS info newer opening prune prune_crash prune_storm rewrite)
     blx_unit_test(store/${noun} SOURCES store/fixture.c store/history.c)
 endforeach()
