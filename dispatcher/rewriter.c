@@ -54,7 +54,7 @@ static void log_outcome(const char *agent_id, int rc, const struct blx_rewrite_r
         blx_log_warning("agent '%s': %zu segment%s cannot be rewritten because of damage; `blxrep "
                         "dispatcher verify` says more",
                         agent_id, report->damaged, report->damaged == 1 ? "" : "s");
-    if (rc == -EBUSY)
+    if (rc == -EBUSY || rc == -ENOENT) /* an agent that has just come has nothing to rewrite yet */
         blx_log_debug("agent '%s': nothing is rewritten now: %s", agent_id, err->message);
     else if (rc < 0 && rc != -ECANCELED)
         blx_log_warning("agent '%s': cannot rewrite segments: %s", agent_id, err->message);

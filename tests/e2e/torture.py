@@ -160,6 +160,7 @@ class Torture(Case):
             self.store.repair()
         if killed:
             self.dispatcher.start()
+        self.dispatcher.wait_online(AGENT)  # it has opened what the disk refused in the middle of, and cut that off
         self.verify(self.data_dir)
 
     def power_cut(self):
