@@ -79,8 +79,7 @@ int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
 
 static const char *const busy_text[] = {
     [BLX_LOCK_CHAINS] = "a restore of the agent is being planned; try again",
-    [BLX_LOCK_CONTENTS] = "a prune or a verification of the agent is running; try again when it "
-                          "has ended",
+    [BLX_LOCK_CONTENTS] = "a prune or a verification of the agent is running; try again later",
     [BLX_LOCK_REWRITES] = "segments of the agent are being rewritten already",
 };
 
