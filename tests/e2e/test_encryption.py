@@ -115,7 +115,9 @@ class Encryption(Case):
         self.check(stamp, copy, self.key)
         for one in loaded:
             image = self.restore("server1", one, self.path(f"{one}.img"), f"--key={self.key}")
-            check_loaded_image(self, [image], [[(0, "ext4")]], self.row("server1", one), load.records.lines())
+            # Several in one second are named by the next free ones: then only the first one's name tells when it was cut.
+            log = load.records.lines() if one == loaded[0] else None
+            check_loaded_image(self, [image], [[(0, "ext4")]], self.row("server1", one), log)
         other = self.keygen("other.key")
         self.restore_fails(f"encrypted with the key {self.key_id(self.key)}: give it with --key=FILE", stamp)
         self.restore_fails(f"encrypted with the key {self.key_id(self.key)}: give that one", stamp, f"--key={other}")
@@ -235,7 +237,7 @@ class Encryption(Case):
         broken = self.path("broken.key")
         with open(self.key, encoding="ascii") as source, open(broken, "w", encoding="ascii") as file:
             for line in source:
-                file.write(line if not line.startswith("key: ") else line.replace(line[5], "0" if line[5] != "0" else "1", 1))
+                file.write(line if not line.startswith("key: ") else line[:5] + ("0" if line[5] != "0" else "1") + line[6:])
         self.start(key=self.key).stop()
         stamp = self.show("server1")[-1]["checkpoint"] if self.show("server1") else "latest"
         for name, pattern in ((broken, "broken.key.*its key and its id do not fit"), (self.path("none.key"), "none.key"),
