@@ -182,7 +182,8 @@ static void check_speech(int peer_fd)
     int rc;
     while ((rc = blx_conn_recv(conn, SEND_TIMEOUT_MS, &message, NULL)) == 0)
         FUZZ_ASSERT(message.type == BLX_MESSAGE_HELLO || message.type == BLX_MESSAGE_VOLUME ||
-                    message.type == BLX_MESSAGE_BEGIN || message.type == BLX_MESSAGE_PING);
+                    message.type == BLX_MESSAGE_BEGIN || message.type == BLX_MESSAGE_PING ||
+                    message.type == BLX_MESSAGE_GOODBYE);
     FUZZ_ASSERT(rc == -EPIPE || rc == -ECONNRESET);
     blx_conn_free(conn);
 }

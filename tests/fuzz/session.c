@@ -99,6 +99,7 @@ static void note_answer(const struct blx_message *message, struct told *told)
         told->checkpoints[told->checkpoint_count++] = message->checkpoint_done.timestamp;
         return;
     case BLX_MESSAGE_WELCOME:
+    case BLX_MESSAGE_POLICY:
     case BLX_MESSAGE_VOLUME_STATE:
     case BLX_MESSAGE_CHECKPOINT_REQUEST:
     case BLX_MESSAGE_PING:
