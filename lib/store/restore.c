@@ -13,8 +13,10 @@
 #include "store/restore_output.h"
 #include "store/restore_plan.h"
 
-/* More workers than CPUs: most of them wait for one of the two disks. */
+/* More workers than CPUs: most of them wait for one of the two disks. But none for less data than
+ * starting it is worth. */
 enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2, MAX_WORKERS = 16, REPORT_INTERVAL_MS = 100 };
+enum { MIN_WORKER_BYTES = 1 << 20 };
 enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
@@ -31,16 +33,37 @@ struct work {
     /* and the plan's losses */
 };
 
+/* A worker's memory, which grows to what its frames need. */
+struct buffer {
+    uint8_t *bytes;
+    size_t size;
+};
+
 /* What a worker holds: a frame and its data. */
 struct scratch {
-    uint8_t *frame;
-    uint8_t *data;
+    struct buffer frame;
+    struct buffer data;
 };
 
 static void scratch_done(struct scratch *scratch)
 {
-    free(scratch->frame);
-    free(scratch->data);
+    free(scratch->frame.bytes);
+    free(scratch->data.bytes);
+}
+
+/* The content is lost. */
+static int buffer_hold(struct buffer *buffer, size_t bytes, struct blx_error *err)
+{
+    if (bytes <= buffer->size)
+        return 0;
+    size_t size =
+        (bytes + BLX_RESTORE_ALIGNMENT - 1) / BLX_RESTORE_ALIGNMENT * BLX_RESTORE_ALIGNMENT;
+    free(buffer->bytes);
+    *buffer = (struct buffer){.bytes = aligned_alloc(BLX_RESTORE_ALIGNMENT, size)};
+    if (buffer->bytes == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot restore");
+    buffer->size = size;
+    return 0;
 }
 
 /* A place among a frame's extents; entries are looked up in ascending order. */
@@ -118,16 +141,20 @@ static int write_entries(struct work *work, const struct blx_restore_frame *job,
 }
 
 static int read_frame(const struct blx_restore_plan *plan, const struct blx_index_entry *entry,
-                      const struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
+                      struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
 {
     const struct blx_segment_reader *reader = plan->segments[entry->segment];
-    int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
-                                      scratch->frame, frame, err);
+    int rc = buffer_hold(&scratch->frame, entry->frame_bytes, err);
+    if (rc == 0)
+        rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
+                                      scratch->frame.bytes, frame, err);
     if (rc < 0)
         return rc;
-    rc = blx_frame_decrypt(frame, scratch->frame, plan->key, err);
+    rc = blx_frame_decrypt(frame, scratch->frame.bytes, plan->key, err);
     if (rc == 0)
-        rc = blx_frame_unpack(frame, scratch->data, err);
+        rc = buffer_hold(&scratch->data, frame->data_bytes, err);
+    if (rc == 0)
+        rc = blx_frame_unpack(frame, scratch->data.bytes, err);
     if (rc < 0)
         blx_error_prefix(err, "segment %u, byte %llu", blx_segment_reader_summary(reader)->number,
                          (unsigned long long)entry->frame_offset);
@@ -171,15 +198,14 @@ static int lose_frame(struct work *work, const struct blx_restore_frame *job,
 }
 
 static int restore_frame(struct work *work, const struct blx_restore_frame *job,
-                         const struct scratch *scratch, uint64_t *written_bytes,
-                         struct blx_error *err)
+                         struct scratch *scratch, uint64_t *written_bytes, struct blx_error *err)
 {
     const struct blx_index_entry *entry = &work->plan->index.entries[job->first];
     struct blx_frame frame;
     struct blx_error cause = {0};
     int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
     if (rc == 0)
-        return write_entries(work, job, &frame, scratch->data, written_bytes, err);
+        return write_entries(work, job, &frame, scratch->data.bytes, written_bytes, err);
     bool damage = rc == -EBADMSG || rc == -EIO;
     if (damage && work->plan->losses != NULL)
         return lose_frame(work, job, written_bytes, cause.message, err);
@@ -214,16 +240,9 @@ static void *worker(void *arg)
 {
     struct work *work = arg;
     BLX_CLEANUP(scratch_done)
-    struct scratch scratch = {
-        .frame = malloc(BLX_FRAME_MAX_BYTES),
-        .data = aligned_alloc(BLX_RESTORE_ALIGNMENT, BLX_FRAME_MAX_DATA_BYTES),
-    };
+    struct scratch scratch = {0};
     struct blx_error err = {0};
     const struct blx_restore_frame *job;
-    if (scratch.frame == NULL || scratch.data == NULL) {
-        blx_error_errno(&err, -ENOMEM, "cannot restore");
-        report_done(work, 0, -ENOMEM, &err);
-    }
     while ((job = take_frame(work)) != NULL) {
         uint64_t bytes = 0;
         int rc = restore_frame(work, job, &scratch, &bytes, &err);
@@ -273,14 +292,17 @@ static unsigned worker_count(const struct blx_restore_plan *plan)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     size_t count = cpus < 1 ? MIN_WORKERS : (size_t)cpus * WORKERS_PER_CPU;
     count = count < MIN_WORKERS ? MIN_WORKERS : count > MAX_WORKERS ? MAX_WORKERS : count;
-    return (unsigned)(count < plan->frame_count ? count : plan->frame_count);
+    size_t useful = (size_t)(plan->data_bytes / MIN_WORKER_BYTES) + 1;
+    useful = useful < plan->frame_count ? useful : plan->frame_count;
+    return (unsigned)(count < useful ? count : useful);
 }
 
-static int run_workers(struct work *work, const struct blx_restore_progress *progress,
-                       struct blx_error *err)
+/* Workers in threads, and the caller reports meanwhile. */
+static int run_threads(struct work *work, unsigned wanted,
+                       const struct blx_restore_progress *progress, struct blx_error *err)
 {
     pthread_t threads[MAX_WORKERS];
-    unsigned wanted = worker_count(work->plan), started = 0;
+    unsigned started = 0;
     int rc = 0;
     pthread_mutex_lock(&work->lock);
     while (rc == 0 && started < wanted) {
@@ -290,11 +312,35 @@ static int run_workers(struct work *work, const struct blx_restore_progress *pro
     }
     work->running = started;
     pthread_mutex_unlock(&work->lock);
-    if (wanted > 0 && started == 0)
+    if (started == 0)
         return blx_error_errno(err, rc, "cannot start a thread for the restore");
     await_workers(work, progress);
     for (unsigned i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
+    return 0;
+}
+
+/* What is done in a moment needs no thread. */
+static void run_alone(struct work *work, unsigned wanted,
+                      const struct blx_restore_progress *progress)
+{
+    work->running = wanted;
+    if (wanted == 1)
+        worker(work);
+    report(work, progress);
+}
+
+static int run_workers(struct work *work, const struct blx_restore_progress *progress,
+                       struct blx_error *err)
+{
+    unsigned wanted = worker_count(work->plan);
+    int rc = 0;
+    if (wanted > 1)
+        rc = run_threads(work, wanted, progress, err);
+    else
+        run_alone(work, wanted, progress);
+    if (rc < 0)
+        return rc;
     if (work->failure.code != 0)
         return blx_error_set(err, work->failure.code, "%s", work->failure.message);
     return 0;

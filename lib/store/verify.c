@@ -15,7 +15,8 @@
 #include "store/directory.h"
 #include "store/verify_agent.h"
 
-enum { MAX_WORKERS = 8, REPORT_INTERVAL_MS = 100 };
+/* No worker for less than starting it is worth. */
+enum { MAX_WORKERS = 8, MIN_WORKER_BYTES = 1 << 20, REPORT_INTERVAL_MS = 100 };
 
 /* A segment that waits for a worker. */
 struct job {
@@ -124,17 +125,20 @@ static void await_workers(struct work *work, struct view *view)
     pthread_mutex_unlock(&work->lock);
 }
 
-static unsigned worker_count(size_t job_count)
+static unsigned worker_count(const struct work *work, const struct view *view)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     size_t count = cpus < 1 ? 1 : cpus > MAX_WORKERS ? MAX_WORKERS : (size_t)cpus;
-    return (unsigned)(count < job_count ? count : job_count);
+    size_t useful = (size_t)(view->total_bytes / MIN_WORKER_BYTES) + 1;
+    useful = useful < work->job_count ? useful : work->job_count;
+    return (unsigned)(count < useful ? count : useful);
 }
 
-static int run_workers(struct work *work, struct view *view, struct blx_error *err)
+/* Workers in threads, and the caller reports meanwhile. */
+static int run_threads(struct work *work, unsigned wanted, struct view *view, struct blx_error *err)
 {
     pthread_t threads[MAX_WORKERS];
-    unsigned wanted = worker_count(work->job_count), started = 0;
+    unsigned started = 0;
     int rc = 0;
     pthread_mutex_lock(&work->lock);
     while (rc == 0 && started < wanted) {
@@ -144,11 +148,33 @@ static int run_workers(struct work *work, struct view *view, struct blx_error *e
     }
     work->running = started;
     pthread_mutex_unlock(&work->lock);
-    if (wanted > 0 && started == 0)
+    if (started == 0)
         return blx_error_errno(err, rc, "cannot start a thread to verify the store");
     await_workers(work, view);
     for (unsigned i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
+    return 0;
+}
+
+/* What is done in a moment needs no thread. */
+static void run_alone(struct work *work, unsigned wanted, struct view *view)
+{
+    work->running = wanted;
+    if (wanted == 1)
+        worker(work);
+    show(view);
+}
+
+static int run_workers(struct work *work, struct view *view, struct blx_error *err)
+{
+    unsigned wanted = worker_count(work, view);
+    int rc = 0;
+    if (wanted > 1)
+        rc = run_threads(work, wanted, view, err);
+    else
+        run_alone(work, wanted, view);
+    if (rc < 0)
+        return rc;
     if (work->failure.code != 0)
         return blx_error_set(err, work->failure.code, "%s", work->failure.message);
     return 0;
