@@ -105,7 +105,8 @@ class Policy(Case):
         self.assertLessEqual(len(self.show("web1")), 3)
         self.assertEqual(self.dispatcher.agent_state("web1")["sync_freq_ms"], 2000)
         self.assertEqual(self.dispatcher.agent_state("db1")["sync_freq_ms"], 3600000)
-        self.assertEqual(len(self.show("db1")), 1)
+        # Its beat, once an hour, may just have come.
+        self.assertLessEqual(len(self.show("db1")), 2)
         # What changes counts without a restart; what is wrong changes nothing.
         self.write("web.yaml", 'agents: "db*"', 'sync-freq: "2s"', "retention: { }")
         self.reload("policies in .* were read again: 1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets with clang and libFuzzer and runs each of them, two at a time.
+# Builds the fuzz targets with clang and libFuzzer and runs each of them, three at a time.
 #
 #   tests/fuzz/run.sh [SECONDS [BUILD_DIR [TARGET...]]]      each target for SECONDS (10), built in build-fuzz, all targets
 #
@@ -40,9 +40,9 @@ fuzz_one() {
 targets=("$@")
 [ "${#targets[@]}" -gt 0 ] || targets=($(cd "$source_dir/tests/fuzz/corpus" && echo *))
 failed=0
-for ((i = 0; i < ${#targets[@]}; i += 2)); do
+for ((i = 0; i < ${#targets[@]}; i += 3)); do
     pids=()
-    for target in "${targets[@]:i:2}"; do
+    for target in "${targets[@]:i:3}"; do
         fuzz_one "$target" &
         pids+=($!)
     done
