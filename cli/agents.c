@@ -10,6 +10,7 @@
 #include "cli/control.h"
 #include "store/manifest.h"
 #include "store/pause.h"
+#include "tls/pki.h"
 
 enum { ANSWER_TIMEOUT_MS = 30000 };
 
@@ -71,15 +72,11 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (rc < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, err.message);
-    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0)
+    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0 ||
+        blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &err) < 0)
         agent->paused_since = 0; /* the reason above says what is wrong with the store */
-    agent->last_consistency = manifest.consistency;
-    agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(&manifest);
-    agent->freeze_ns = manifest.freeze_ns;
-    memcpy(agent->note, manifest.note, sizeof(agent->note));
-    agent->volume_count = manifest.volume_count;
-    for (uint32_t i = 0; i < manifest.volume_count; i++)
-        agent->volume_bytes += manifest.volumes[i].size_bytes;
+    manifest.timestamp = agent->last_checkpoint;
+    blx_manifest_tell(&manifest, agent);
 }
 
 static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx_error *err)

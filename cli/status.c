@@ -43,8 +43,9 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
                             uint64_t now_realtime_ns)
 {
     if (agent->last_checkpoint == 0) {
-        static const char *const keys[] = {"last_checkpoint", "consistency", "damaged", "age",
-                                           "freeze_ns"};
+        static const char *const keys[] = {
+            "last_checkpoint", "consistency",   "damaged",      "age",
+            "freeze_ns",       "changed_bytes", "stored_bytes", "saved_bytes"};
         for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
             blx_json_null(json, keys[i]);
         return;
@@ -56,6 +57,9 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
     blx_json_bool(json, "damaged", agent->last_unreadable_bytes > 0);
     blx_json_number(json, "age", blx_protection_age_s(agent, now_realtime_ns));
     blx_json_number(json, "freeze_ns", agent->freeze_ns);
+    blx_json_number(json, "changed_bytes", agent->changed_bytes);
+    blx_json_number(json, "stored_bytes", agent->stored_bytes);
+    blx_json_number(json, "saved_bytes", agent->saved_bytes);
 }
 
 /* Counted by the dispatcher since it began. */
@@ -151,6 +155,7 @@ static const char *protection_cell(enum blx_protection protection)
         [BLX_PROTECTED] = "yes",
         [BLX_PROTECTION_FIRST_SYNC] = "first sync",
         [BLX_PROTECTION_PAUSED] = "PAUSED",
+        [BLX_PROTECTION_REVOKED] = "REVOKED",
         [BLX_PROTECTION_DAMAGED] = "DAMAGED",
         [BLX_PROTECTION_INCONSISTENT] = "INCONSISTENT",
         [BLX_PROTECTION_LATE] = "LATE",
@@ -167,6 +172,9 @@ enum column {
     COLUMN_AGE,
     COLUMN_CONSISTENCY,
     COLUMN_FREEZE,
+    COLUMN_SIZE,
+    COLUMN_CHANGED,
+    COLUMN_STORED,
     COLUMN_BACKLOG,
     COLUMN_RATE,
     COLUMN_PROGRESS,
@@ -174,12 +182,17 @@ enum column {
     COLUMN_COUNT,
 };
 
-static const uint8_t spare_columns[] = {COLUMN_FREEZE,      COLUMN_CHECKPOINT, COLUMN_RATE,
+_Static_assert((int)COLUMN_COUNT <= (int)CLI_TABLE_MAX_COLUMNS, "the status table");
+
+static const uint8_t spare_columns[] = {COLUMN_SIZE,        COLUMN_STORED,     COLUMN_CHANGED,
+                                        COLUMN_FREEZE,      COLUMN_CHECKPOINT, COLUMN_RATE,
                                         COLUMN_CONSISTENCY, COLUMN_STATE,      COLUMN_BACKLOG};
 
 static int add_row(struct cli_table *table, const struct blx_control_agent *agent, uint64_t now_ns)
 {
     char last[BLX_TIMESTAMP_TEXT_BYTES] = "-", age[BLX_UNIT_TEXT_BYTES] = "-";
+    char volumes[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES] = "-",
+                                       stored[BLX_UNIT_TEXT_BYTES] = "-";
     char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
     char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
     char progress[96], why[BLX_TEXT_BYTES];
@@ -188,6 +201,8 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     if (has_checkpoint) {
         blx_timestamp_format(agent->last_checkpoint, last);
         format_seconds(blx_protection_age_s(agent, now_ns), age);
+        blx_size_format(agent->changed_bytes, changed);
+        blx_size_format(agent->stored_bytes, stored);
         snprintf(consistency, sizeof(consistency), "%s%s",
                  blx_consistency_name(agent->last_consistency),
                  agent->last_unreadable_bytes > 0 ? ", damaged" : "");
@@ -207,6 +222,9 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
         [COLUMN_AGE] = age,
         [COLUMN_CONSISTENCY] = consistency,
         [COLUMN_FREEZE] = freeze,
+        [COLUMN_SIZE] = blx_size_format(agent->volume_bytes, volumes),
+        [COLUMN_CHANGED] = changed,
+        [COLUMN_STORED] = stored,
         [COLUMN_BACKLOG] = backlog,
         [COLUMN_RATE] = rate,
         [COLUMN_PROGRESS] = progress,
@@ -220,7 +238,8 @@ static const char *paint_of(enum blx_protection protection)
 {
     if (protection == BLX_PROTECTED)
         return CLI_GREEN;
-    bool expected = protection == BLX_PROTECTION_FIRST_SYNC || protection == BLX_PROTECTION_PAUSED;
+    bool expected = protection == BLX_PROTECTION_FIRST_SYNC ||
+                    protection == BLX_PROTECTION_PAUSED || protection == BLX_PROTECTION_REVOKED;
     return expected ? CLI_YELLOW : CLI_RED;
 }
 
@@ -253,13 +272,10 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
 static void print_troubles(const struct cli_agents *agents, FILE *out)
 {
     static const char *const words[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = "protected",
-        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
-        [BLX_PROTECTION_PAUSED] = "paused",
-        [BLX_PROTECTION_DAMAGED] = "damaged",
-        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
-        [BLX_PROTECTION_LATE] = "late",
-        [BLX_PROTECTION_LOST] = "lost",
+        [BLX_PROTECTED] = "protected",        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_PAUSED] = "paused",   [BLX_PROTECTION_REVOKED] = "revoked",
+        [BLX_PROTECTION_DAMAGED] = "damaged", [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",       [BLX_PROTECTION_LOST] = "lost",
     };
     const char *between = ":";
     for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTED; protection--) {
@@ -322,9 +338,9 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
 static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
                        FILE *out, struct blx_error *err)
 {
-    static const char *const head[COLUMN_COUNT] = {"AGENT", "PROTECTED",   "STATE",  "CHECKPOINT",
-                                                   "AGE",   "CONSISTENCY", "FREEZE", "BACKLOG",
-                                                   "RATE",  "PROGRESS",    "WHY"};
+    static const char *const head[COLUMN_COUNT] = {
+        "AGENT", "PROTECTED", "STATE",  "CHECKPOINT", "AGE",  "CONSISTENCY", "FREEZE",
+        "SIZE",  "CHANGED",   "STORED", "BACKLOG",    "RATE", "PROGRESS",    "WHY"};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {.column_count = COLUMN_COUNT,
                               .out = out,

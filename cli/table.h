@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { CLI_TABLE_MAX_COLUMNS = 12 };
+enum { CLI_TABLE_MAX_COLUMNS = 16 };
 
 struct cli_table {
     size_t column_count;

@@ -105,7 +105,8 @@ static int look_at_protection(struct blx_event_memory *memory,
     };
     char text[BLX_TEXT_BYTES];
     enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
-    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED)
+    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED ||
+        now == BLX_PROTECTION_REVOKED)
         return 0;
     describe(agent, now_realtime_ns, text);
     int rc = add(list, kinds[now], agent->agent_id, text);

@@ -21,8 +21,8 @@ enum blx_event_kind {
     BLX_EVENT_DISK_NEARLY_FULL,
     BLX_EVENT_CHECKPOINT_INCONSISTENT,
     BLX_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
-    BLX_EVENT_AGENT_PROTECTED, /* again */
-    BLX_EVENT_DISK_HAS_ROOM,   /* again */
+    BLX_EVENT_AGENT_PROTECTED,    /* again */
+    BLX_EVENT_DISK_HAS_ROOM,      /* again */
 };
 
 /* "agent-lost", "damage-found" and so on. */

@@ -319,13 +319,10 @@ void blx_registry_status(struct blx_registry *registry, struct blx_registry_entr
 }
 
 void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       blx_timestamp timestamp, enum blx_consistency consistency,
-                       uint64_t unreadable_bytes)
+                       blx_timestamp timestamp)
 {
     pthread_mutex_lock(&registry->lock);
     entry->last_checkpoint = timestamp;
-    entry->last_consistency = consistency;
-    entry->last_unreadable_bytes = unreadable_bytes;
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -474,8 +471,6 @@ bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
         if (agent->status.state == BLX_AGENT_OFFLINE) /* it has not said yet */
             agent->status.state = entry->full_pass ? BLX_AGENT_FULL_SYNC : BLX_AGENT_LIVE;
         agent->last_checkpoint = entry->last_checkpoint;
-        agent->last_consistency = entry->last_consistency;
-        agent->last_unreadable_bytes = entry->last_unreadable_bytes;
         agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;
         agent->received_bytes = atomic_load(&entry->frame_bytes);
         agent->volume_count = entry->volume_count;

@@ -15,8 +15,8 @@
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
  * logs while holding it. `changed` is signalled when an entry comes, gets ready or leaves, a
- * request ends, or the registry stops; the scheduler, the pruner, the rewriter and those who take over wait for
- * it.
+ * request ends, or the registry stops; the scheduler, the pruner, the rewriter and those who take
+ * over wait for it.
  *
  * Threads: any, except where a function says "the session". Times are blx_clock_ns().
  */
@@ -94,11 +94,9 @@ struct blx_registry_entry {
     enum blx_registry_ending ending;
     struct blx_status status;
     blx_timestamp last_checkpoint;
-    enum blx_consistency last_consistency;
-    uint64_t last_unreadable_bytes; /* not 0: it is damaged */
-    uint64_t queued_request;        /* 0: none */
-    uint64_t sent_request;          /* 0: none */
-    uint64_t asked_ns;              /* of the request that is sent, otherwise of the queued one */
+    uint64_t queued_request; /* 0: none */
+    uint64_t sent_request;   /* 0: none */
+    uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
     struct blx_registry_beat beat;
     struct blx_registry_prune prune;
     struct blx_registry_rewrite rewrite;
@@ -180,11 +178,9 @@ void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry
 void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
                          const struct blx_status *status);
 
-/* The session: the last committed checkpoint, as found in the store, and the bytes that it lacks.
- */
+/* The session: the last committed checkpoint, as found in the store. */
 void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       blx_timestamp timestamp, enum blx_consistency consistency,
-                       uint64_t unreadable_bytes);
+                       blx_timestamp timestamp);
 
 /*
  * The session: what holds for its agent from now on. `paused`: no request is handed out any more,

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "store/manifest.h"
 
 static const uint64_t window_ns = BLX_METER_WINDOW_MS * UINT64_C(1000000);
 
@@ -65,19 +64,6 @@ static struct blx_roster_record *find_or_make(struct blx_roster *roster, const c
     return record;
 }
 
-static void take_manifest(struct blx_control_agent *facts, const struct blx_manifest *manifest)
-{
-    facts->last_checkpoint = manifest->timestamp;
-    facts->last_consistency = manifest->consistency;
-    facts->last_unreadable_bytes = blx_manifest_unreadable_bytes(manifest);
-    facts->freeze_ns = manifest->freeze_ns;
-    memcpy(facts->note, manifest->note, sizeof(facts->note));
-    facts->volume_count = manifest->volume_count;
-    facts->volume_bytes = 0;
-    for (uint32_t i = 0; i < manifest->volume_count; i++)
-        facts->volume_bytes += manifest->volumes[i].size_bytes;
-}
-
 /* Looks the last checkpoint up, without the lock, as the disk may take its time. What a session has
  * committed meanwhile is newer. */
 static void load(struct blx_roster *roster, const struct blx_store *store,
@@ -97,7 +83,7 @@ static void load(struct blx_roster *roster, const struct blx_store *store,
         snprintf(facts->status.reason, sizeof(facts->status.reason), "%.*s",
                  (int)sizeof(facts->status.reason) - 1, err.message);
     else if (!record->loaded && last != 0)
-        take_manifest(facts, &manifest);
+        blx_manifest_tell(&manifest, facts);
     record->loaded = record->loaded || rc == 0;
     pthread_mutex_unlock(&roster->lock);
 }
@@ -147,20 +133,14 @@ void blx_roster_received(struct blx_roster *roster, struct blx_roster_record *re
 }
 
 void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *record,
-                          const struct blx_checkpoint_message *cut, blx_timestamp timestamp,
-                          uint64_t unreadable_bytes)
+                          const struct blx_manifest *manifest)
 {
     pthread_mutex_lock(&roster->lock);
     struct blx_control_agent *facts = &record->facts;
     record->loaded = true;
-    facts->last_checkpoint = timestamp;
-    facts->last_consistency = cut->consistency;
-    facts->last_unreadable_bytes = unreadable_bytes;
-    facts->freeze_ns = cut->freeze_ns;
-    facts->total_freeze_ns += cut->freeze_ns;
-    facts->checkpoints[cut->consistency]++;
-    facts->volume_count = cut->volume_count;
-    memcpy(facts->note, cut->note, sizeof(facts->note));
+    blx_manifest_tell(manifest, facts);
+    facts->total_freeze_ns += manifest->freeze_ns;
+    facts->checkpoints[manifest->consistency]++;
     facts->failure[0] = '\0';
     pthread_mutex_unlock(&roster->lock);
 }

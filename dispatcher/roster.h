@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "store/manifest.h"
 #include "store/store.h"
 #include "wire/message.h"
 
@@ -63,8 +64,7 @@ void blx_roster_volume(struct blx_roster *roster, struct blx_roster_record *reco
 void blx_roster_received(struct blx_roster *roster, struct blx_roster_record *record,
                          uint64_t frame_bytes);
 void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *record,
-                          const struct blx_checkpoint_message *cut, blx_timestamp timestamp,
-                          uint64_t unreadable_bytes);
+                          const struct blx_manifest *manifest);
 void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *record,
                        const char *reason);
 void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *record);

@@ -114,11 +114,8 @@ static int enter(struct blx_session *session, struct blx_error *err)
                           session->agent_id, &session->record, err);
     if (rc < 0)
         return rc;
-    enum blx_consistency consistency = BLX_CONSISTENCY_NONE;
-    uint64_t unreadable_bytes = 0;
-    blx_timestamp last =
-        blx_agent_writer_last_checkpoint(session->writer, &consistency, &unreadable_bytes);
-    blx_registry_last(registry, &session->entry, last, consistency, unreadable_bytes);
+    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    blx_registry_last(registry, &session->entry, last->timestamp);
     struct blx_policy_verdict verdict;
     blx_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
@@ -131,7 +128,7 @@ static int enter(struct blx_session *session, struct blx_error *err)
                 .sync_freq_ms = verdict.sync_freq_ms,
                 .heartbeat_ms = session->dispatcher->heartbeat_ms,
                 .window_bytes = BLX_DISPATCHER_WINDOW_BYTES,
-                .last_checkpoint = last,
+                .last_checkpoint = last->timestamp,
             },
     };
     rc = blx_session_send(session, &welcome, err);

@@ -158,14 +158,16 @@ static int note_unreadable(struct blx_session *session, const struct blx_unreada
 }
 
 static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
-                          blx_timestamp timestamp, uint64_t unreadable_bytes, uint64_t asked_ns)
+                          uint64_t asked_ns)
 {
+    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
     char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], lacks[BLX_UNIT_TEXT_BYTES];
     uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
 
     blx_log_info("agent '%s': committed checkpoint %" PRIu64
                  ": consistency \"%s\"%s%s, %s received, took %s, frozen for %.1f ms",
-                 session->agent_id, timestamp, blx_consistency_name(cut->consistency),
+                 session->agent_id, last->timestamp, blx_consistency_name(cut->consistency),
                  cut->note[0] != '\0' ? ": " : "", cut->note,
                  blx_size_format(frame_bytes - session->frame_bytes_at_checkpoint, received),
                  blx_duration_format((blx_clock_ns() - asked_ns) / 1000000, took),
@@ -175,16 +177,18 @@ static void log_committed(struct blx_session *session, const struct blx_checkpoi
         blx_log_warning("agent '%s': checkpoint %" PRIu64
                         " is damaged: %s could not be read on the agent's disks (`blxrep show "
                         "--json` lists them)",
-                        session->agent_id, timestamp, blx_size_format(unreadable_bytes, lacks));
+                        session->agent_id, last->timestamp,
+                        blx_size_format(unreadable_bytes, lacks));
 }
 
 /* Everything the registry should know of a commit, before anything can fail that no longer matters
  * to those who wait. */
-static void publish(struct blx_session *session, const struct blx_checkpoint_message *cut,
-                    blx_timestamp timestamp, uint64_t unreadable_bytes)
+static void publish(struct blx_session *session)
 {
+    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
     struct blx_registry *registry = &session->dispatcher->registry;
-    struct blx_control_done outcome = {.ok = true, .timestamp = timestamp};
+    struct blx_control_done outcome = {.ok = true, .timestamp = last->timestamp};
     char lacks[BLX_UNIT_TEXT_BYTES];
 
     if (unreadable_bytes > 0)
@@ -193,9 +197,8 @@ static void publish(struct blx_session *session, const struct blx_checkpoint_mes
                  blx_size_format(unreadable_bytes, lacks));
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
-    blx_roster_committed(&session->dispatcher->roster, session->record, cut, timestamp,
-                         unreadable_bytes);
-    blx_registry_last(registry, &session->entry, timestamp, cut->consistency, unreadable_bytes);
+    blx_roster_committed(&session->dispatcher->roster, session->record, last);
+    blx_registry_last(registry, &session->entry, last->timestamp);
     blx_registry_finish(registry, &session->entry, &outcome);
 }
 
@@ -216,10 +219,8 @@ static int commit(struct blx_session *session, const struct blx_checkpoint_messa
     if (rc < 0)
         return blx_session_store_result(session, rc);
     blx_session_close_image(session);
-    uint64_t unreadable_bytes = 0;
-    blx_agent_writer_last_checkpoint(session->writer, NULL, &unreadable_bytes);
-    log_committed(session, cut, timestamp, unreadable_bytes, asked_ns);
-    publish(session, cut, timestamp, unreadable_bytes);
+    log_committed(session, cut, asked_ns);
+    publish(session);
 
     rc = blx_session_sync(session, err); /* the commit has synced: this only acknowledges */
     if (rc < 0)

@@ -60,6 +60,7 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     rc = blx_manifest_read(&writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
                            &cause);
     if (rc == -EBADMSG) {
+        writer->last.timestamp = writer->last_timestamp;
         snprintf(writer->last_damage, sizeof(writer->last_damage), "%.500s", cause.message);
         return 0;
     }
@@ -110,15 +111,9 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
     free(writer);
 }
 
-blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *writer,
-                                               enum blx_consistency *consistency,
-                                               uint64_t *unreadable_bytes)
+const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer)
 {
-    if (consistency != NULL)
-        *consistency = writer->last.consistency;
-    if (unreadable_bytes != NULL)
-        *unreadable_bytes = blx_manifest_unreadable_bytes(&writer->last);
-    return writer->last_timestamp;
+    return &writer->last;
 }
 
 static int check_info(const struct blx_agent_writer *writer, const struct blx_volume_info *info,

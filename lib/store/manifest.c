@@ -79,6 +79,24 @@ uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volum
                : 0;
 }
 
+void blx_manifest_tell(const struct blx_manifest *manifest, struct blx_control_agent *agent)
+{
+    agent->last_checkpoint = manifest->timestamp;
+    agent->last_consistency = manifest->consistency;
+    agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(manifest);
+    agent->freeze_ns = manifest->freeze_ns;
+    memcpy(agent->note, manifest->note, sizeof(agent->note));
+    agent->volume_count = manifest->volume_count;
+    agent->volume_bytes = agent->changed_bytes = agent->stored_bytes = agent->saved_bytes = 0;
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        const struct blx_manifest_volume *volume = &manifest->volumes[i];
+        agent->volume_bytes += volume->size_bytes;
+        agent->changed_bytes += volume->changed_bytes;
+        agent->stored_bytes += volume->stored_bytes;
+        agent->saved_bytes += blx_manifest_volume_saved_bytes(volume);
+    }
+}
+
 static int copy_volume(const struct blx_manifest_volume *from, struct blx_manifest_volume *to)
 {
     *to = *from;

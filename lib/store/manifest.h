@@ -74,6 +74,9 @@ uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
 /* What compression saved: changed bytes that are not stored bytes. */
 uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume);
 
+/* Fills in what `status` shows of an agent's last checkpoint: this one. */
+void blx_manifest_tell(const struct blx_manifest *manifest, struct blx_control_agent *agent);
+
 /* DIR/agents/ID/checkpoints; the ID is checked. */
 int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
                      struct blx_error *err);

@@ -122,8 +122,7 @@ static int overwrite_by(struct chain *chain, uint32_t number, unsigned block_shi
 /* The chain goes on by one segment. */
 static int take_segment(struct chain *chain, uint32_t number, unsigned block_shift)
 {
-    const struct blx_verify_segment *segment =
-        blx_verify_volume_segment(chain->volume, number);
+    const struct blx_verify_segment *segment = blx_verify_volume_segment(chain->volume, number);
     int rc = chain->live_count == 0 ? 0 : overwrite_by(chain, number, block_shift);
     for (size_t i = 0; rc == 0 && segment != NULL && i < segment->damage_count; i++) {
         size_t number_of = segment->first_damage + i;

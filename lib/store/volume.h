@@ -40,11 +40,9 @@ int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
 /* What was appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);
 
-/* The newest committed checkpoint, 0 for none; its consistency, and the bytes that it lacks (both
- * may be NULL). */
-blx_timestamp blx_agent_writer_last_checkpoint(const struct blx_agent_writer *writer,
-                                               enum blx_consistency *consistency,
-                                               uint64_t *unreadable_bytes);
+/* The newest committed checkpoint, with timestamp 0 where there is none. Borrowed until the next
+ * commit. One that is damaged has but its timestamp. */
+const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer);
 
 /*
  * The session's frames are encrypted with this key; none (as it is without a call): they are not.

@@ -68,6 +68,11 @@ int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial
  * it returns. Needs neither the CA nor that the agent is known. */
 int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
+/* Whether the agent is revoked, and nothing has been signed for it since. -EBADMSG where the file
+ * that tells is damaged. Takes no lock. */
+int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
+                         struct blx_error *err);
+
 /* -EACCES where the agent's certificate with this serial number is revoked; any other error, too,
  * means that nobody can know. Takes no lock. */
 int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,

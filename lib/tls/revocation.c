@@ -87,24 +87,51 @@ int blx_revocation_except(const struct blx_pki *pki, const char *agent_id, const
     return rc < 0 || text == NULL ? rc : write_file(pki, name, text, serial, err);
 }
 
+/* The agent's own file, in a data directory; NULL where there is none. */
+static int read_of(const char *data_dir, const char *agent_id, char path[PATH_MAX], char **text,
+                   struct blx_error *err)
+{
+    char name[BLX_NAME_BYTES + 16];
+    int rc = file_name(agent_id, name, err);
+    if (rc == 0)
+        rc = blx_path_format(path, PATH_MAX, err, "%s/pki/%s", data_dir, name);
+    return rc == 0 ? read_file(path, text, err) : rc;
+}
+
+static int damaged(const char *path, const char *agent_id, struct blx_error *err)
+{
+    return blx_error_set(err, -EBADMSG,
+                         "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
+                         "revoke` writes it anew",
+                         path, agent_id);
+}
+
+int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
+                         struct blx_error *err)
+{
+    char path[PATH_MAX];
+    BLX_CLEANUP_FREE char *text = NULL;
+    *revoked = false;
+    int rc = read_of(data_dir, agent_id, path, &text, err);
+    if (rc < 0 || text == NULL)
+        return rc;
+    if (blx_revocation_parse(text, "") < 0)
+        return damaged(path, agent_id, err);
+    *revoked = text[sizeof(first_line) - 1] == '\0';
+    return 0;
+}
+
 int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
                           struct blx_error *err)
 {
-    char name[BLX_NAME_BYTES + 16], path[PATH_MAX];
+    char path[PATH_MAX];
     BLX_CLEANUP_FREE char *text = NULL;
-    int rc = file_name(agent_id, name, err);
-    if (rc == 0)
-        rc = blx_path_format(path, sizeof(path), err, "%s/pki/%s", data_dir, name);
-    if (rc == 0)
-        rc = read_file(path, &text, err);
+    int rc = read_of(data_dir, agent_id, path, &text, err);
     if (rc < 0 || text == NULL)
         return rc;
     rc = blx_revocation_parse(text, serial);
     if (rc < 0)
-        return blx_error_set(err, rc,
-                             "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
-                             "revoke` writes it anew",
-                             path, agent_id);
+        return damaged(path, agent_id, err);
     if (rc > 0)
         return blx_error_set(err, -EACCES,
                              "the certificate of the agent '%s' is revoked: have it join again "

@@ -338,6 +338,12 @@ struct blx_control_agent {
     uint64_t total_freeze_ns;
 
     blx_timestamp paused_since; /* 0: it is not paused */
+    bool revoked;               /* and nothing has been signed for it since */
+
+    /* Of the last checkpoint. */
+    uint64_t changed_bytes; /* distinct blocks */
+    uint64_t stored_bytes;  /* their frames */
+    uint64_t saved_bytes;   /* by compression */
 };
 
 struct blx_control_dispatcher {

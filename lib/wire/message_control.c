@@ -135,6 +135,10 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .total_received_bytes = blx_le64_of(agent->total_received_bytes),
         .total_freeze_ns = blx_le64_of(agent->total_freeze_ns),
         .paused_since = blx_le64_of(agent->paused_since),
+        .revoked = blx_le32_of(agent->revoked),
+        .changed_bytes = blx_le64_of(agent->changed_bytes),
+        .stored_bytes = blx_le64_of(agent->stored_bytes),
+        .saved_bytes = blx_le64_of(agent->saved_bytes),
     };
     for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
         disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
@@ -165,6 +169,10 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->rescans = blx_le64_get(disk->rescans);
     agent->total_received_bytes = blx_le64_get(disk->total_received_bytes);
     agent->total_freeze_ns = blx_le64_get(disk->total_freeze_ns);
+    agent->revoked = blx_le32_get(disk->revoked) == 1;
+    agent->changed_bytes = blx_le64_get(disk->changed_bytes);
+    agent->stored_bytes = blx_le64_get(disk->stored_bytes);
+    agent->saved_bytes = blx_le64_get(disk->saved_bytes);
 }
 
 int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
@@ -177,7 +185,11 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     get_agent_figures(&disk, agent);
     if (agent->volume_count > BLX_MAX_VOLUMES)
         return blx_error_set(err, -EBADMSG, "the number of volumes is out of range");
-    int rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
+    if (blx_le32_get(disk.revoked) > 1)
+        return blx_error_set(err, -EBADMSG, "the revocation is out of range");
+    int rc = blx_field_check_reserved(disk.reserved, err);
+    if (rc == 0)
+        rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
     if (rc == 0)
         rc = blx_field_get_text(disk.peer, agent->peer, "the peer's address", err);
     if (rc == 0)

@@ -225,6 +225,11 @@ struct blx_control_agent_disk {
     char note[BLX_TEXT_BYTES];
     char failure[BLX_TEXT_BYTES];
     blx_le64 paused_since;
+    blx_le32 revoked;
+    blx_le32 reserved;
+    blx_le64 changed_bytes;
+    blx_le64 stored_bytes;
+    blx_le64 saved_bytes;
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -286,13 +291,14 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 1320, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1352, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_dispatcher_disk) == 280, "CONTROL_DISPATCHER");
 _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
+_Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_pause_disk) == 72, "CONTROL_PAUSE");
 _Static_assert(sizeof(struct blx_policy_disk) == 24, "POLICY");
 

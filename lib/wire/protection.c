@@ -28,6 +28,8 @@ enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns)
 {
     uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
+    if (agent->revoked)
+        return BLX_PROTECTION_REVOKED;
     if (agent->paused_since != 0)
         return BLX_PROTECTION_PAUSED;
     if (!is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS)
@@ -50,6 +52,8 @@ const char *blx_protection_name(enum blx_protection protection)
         return "first-sync";
     case BLX_PROTECTION_PAUSED:
         return "paused";
+    case BLX_PROTECTION_REVOKED:
+        return "revoked";
     case BLX_PROTECTION_DAMAGED:
         return "damaged";
     case BLX_PROTECTION_INCONSISTENT:
@@ -132,6 +136,10 @@ const char *blx_protection_explain(const struct blx_control_agent *agent, uint64
         break;
     case BLX_PROTECTION_PAUSED:
         explain_pause(agent, text);
+        break;
+    case BLX_PROTECTION_REVOKED:
+        snprintf(text, BLX_TEXT_BYTES,
+                 "its certificate is revoked; `blxrep dispatcher enroll` lets it in again");
         break;
     case BLX_PROTECTION_INCONSISTENT:
         snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);

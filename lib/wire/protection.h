@@ -19,6 +19,7 @@ enum blx_protection {
     BLX_PROTECTED = 0,
     BLX_PROTECTION_FIRST_SYNC,   /* connected, and its first checkpoint is not there yet */
     BLX_PROTECTION_PAUSED,       /* somebody has paused it: whatever else it may be */
+    BLX_PROTECTION_REVOKED,      /* somebody has revoked it: what it has stored stays */
     BLX_PROTECTION_DAMAGED,      /* the last checkpoint lacks what could not be read */
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
     BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s() */
@@ -33,7 +34,7 @@ enum {
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns);
 
-/* "protected", "first-sync", "paused", "damaged", "inconsistent", "late", "lost". */
+/* "protected", "first-sync", "paused", "revoked", "damaged", "inconsistent", "late", "lost". */
 const char *blx_protection_name(enum blx_protection protection);
 
 /* How old a checkpoint may become before it is late: two periods and a minute. 0: no limit, as the

@@ -222,6 +222,8 @@ class Join(Case):
             writer.join()
         self.row("web1", taken)
         self.restore("web1", taken, self.path("image"))
+        wait_until("it counts as revoked", lambda: self.cli.status(self.data_dir)[0]["protection"] == "revoked", 30)
+        self.assertIn("1 revoked", self.cli.run("status", f"--data-dir={self.data_dir}").stdout)
         # A restarted dispatcher knows of it; the old file does not come in.
         self.dispatcher.stop()
         self.restart_dispatcher()
@@ -231,6 +233,10 @@ class Join(Case):
         self.join(self.token_line(), "web1", "--force")
         self.dispatcher.wait_online("web1", 90)
         newest = self.checkpoint("web1")
+        state = self.cli.status(self.data_dir)[0]
+        self.assertNotEqual(state["protection"], "revoked")
+        self.assertGreater(state["changed_bytes"], 0)
+        self.assertGreaterEqual(state["stored_bytes"] + state["saved_bytes"], state["changed_bytes"])
         self.assertEqual(self.row("web1", newest)["kind"], "incremental")
         agent.wait_line("credentials .* have changed", 10)
         agent.stop()

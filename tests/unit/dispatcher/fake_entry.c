@@ -33,7 +33,7 @@ struct fake_entry *fake_entry_ready(struct blx_registry *registry, const char *a
 {
     struct fake_entry *fake = fake_entry_connect(registry);
     assert_int_equal(blx_registry_enter(registry, &fake->entry, agent_id, NULL), 0);
-    blx_registry_last(registry, &fake->entry, last_checkpoint, BLX_CONSISTENCY_CRASH, 0);
+    blx_registry_last(registry, &fake->entry, last_checkpoint);
     blx_registry_policy(registry, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
     blx_registry_ready(registry, &fake->entry, false);
     return fake;

@@ -152,6 +152,10 @@ static const struct blx_message examples[] = {
                        .volume_bytes = 1099511627776,
                        .freeze_ns = 41000000,
                        .paused_since = 20261122203559,
+                       .revoked = true,
+                       .changed_bytes = 8192001,
+                       .stored_bytes = 4096002,
+                       .saved_bytes = 4095999,
                        .note = "vfat on /boot/efi cannot be frozen",
                        .failure = "no room in the freeze buffer",
                        .checkpoints = {11, 12, 13},
@@ -255,6 +259,8 @@ static void message_decodes_to_the_fields_that_were_encoded(void **state)
     decode_all(buffer, encode(example_of(BLX_MESSAGE_CONTROL_AGENT), buffer), &back, NULL);
     assert_int_equal(back.control_agent.received_bytes, 70002);
     assert_int_equal(back.control_agent.last_unreadable_bytes, 80003);
+    assert_true(back.control_agent.revoked);
+    assert_int_equal(back.control_agent.saved_bytes, 4095999);
     decode_all(buffer, encode(example_of(BLX_MESSAGE_UNREADABLE), buffer), &back, NULL);
     assert_int_equal(back.unreadable.extents[1].start_block, 0x4142434445);
     assert_int_equal(back.unreadable.extents[1].block_count, 0x464748);
@@ -460,6 +466,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 801, 7, "note");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1057, 7, "failure");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1317, 1, "timestamp");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1320, 2, "revocation");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "reserved");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more is free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");

@@ -90,6 +90,20 @@ static void pause_hides_everything_else_and_says_since_when(void **state)
     assert_string_equal(blx_protection_name(BLX_PROTECTION_PAUSED), "paused");
 }
 
+static void revocation_is_no_loss(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.revoked = true;
+    agent.status.state = BLX_AGENT_OFFLINE;
+    agent.away_ms = 3600000;
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_REVOKED);
+    agent.paused_since = 20261122203559; /* what no resume would end */
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_REVOKED);
+    assert_non_null(strstr(explain_after(&agent, 0), "enroll"));
+    assert_string_equal(blx_protection_name(BLX_PROTECTION_REVOKED), "revoked");
+}
+
 static void first_sync_is_not_protected_yet(void **state)
 {
     (void)state;
@@ -144,6 +158,7 @@ int main(void)
         cmocka_unit_test(clock_that_went_back_makes_nothing_late),
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
         cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
+        cmocka_unit_test(revocation_is_no_loss),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
