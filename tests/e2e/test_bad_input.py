@@ -187,4 +187,4 @@ class NoCheckpoint(Case):
 
 
 if __name__ == "__main__":
-    main(180)
+    main()

@@ -47,4 +47,4 @@ class Bandwidth(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -91,4 +91,4 @@ class ClockJumps(Case):
 
 
 if __name__ == "__main__":
-    main(170)
+    main()

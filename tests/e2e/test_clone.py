@@ -92,4 +92,4 @@ class Clone(Case):
 
 
 if __name__ == "__main__":
-    main(110)
+    main()

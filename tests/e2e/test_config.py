@@ -88,4 +88,4 @@ class Config(Case):
 
 
 if __name__ == "__main__":
-    main(90)
+    main()

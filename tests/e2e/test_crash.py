@@ -166,4 +166,4 @@ class Crash(Case):
 
 
 if __name__ == "__main__":
-    main(300)
+    main()

@@ -168,4 +168,4 @@ class Damaged(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -124,4 +124,4 @@ class OnePartition(Case):
 
 
 if __name__ == "__main__":
-    main(280)
+    main()

@@ -250,4 +250,4 @@ class Encryption(Case):
 
 
 if __name__ == "__main__":
-    main(400)
+    main()

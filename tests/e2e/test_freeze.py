@@ -171,4 +171,4 @@ class Freeze(Case):
 
 
 if __name__ == "__main__":
-    main(240)
+    main()

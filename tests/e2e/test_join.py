@@ -320,4 +320,4 @@ class Join(Case):
 
 
 if __name__ == "__main__":
-    main(290)
+    main()

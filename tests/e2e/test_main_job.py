@@ -101,4 +101,4 @@ class MainJob(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

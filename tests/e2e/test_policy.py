@@ -240,4 +240,4 @@ class Policy(Case):
 
 
 if __name__ == "__main__":
-    main(300)
+    main()

@@ -286,4 +286,4 @@ class Rescan(Case):
 
 
 if __name__ == "__main__":
-    main(400)
+    main()

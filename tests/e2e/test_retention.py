@@ -192,4 +192,4 @@ class Retention(Case):
 
 
 if __name__ == "__main__":
-    main(280)
+    main()

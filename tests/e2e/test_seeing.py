@@ -267,4 +267,4 @@ class Seeing(Case):
 
 
 if __name__ == "__main__":
-    main(280)
+    main()

@@ -222,4 +222,4 @@ class Series(Case):
 
 
 if __name__ == "__main__":
-    main(300)
+    main()

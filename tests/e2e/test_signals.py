@@ -101,4 +101,4 @@ class Signals(Case):
 
 
 if __name__ == "__main__":
-    main(120)
+    main()

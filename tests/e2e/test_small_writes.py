@@ -47,4 +47,4 @@ class SmallWrites(Case):
 
 if __name__ == "__main__":
     run("fio", "--version")
-    main(200)
+    main()

@@ -162,4 +162,4 @@ class Tls(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -57,4 +57,4 @@ class TwoAgents(Case):
 
 
 if __name__ == "__main__":
-    main(120)
+    main()

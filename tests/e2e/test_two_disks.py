@@ -73,4 +73,4 @@ class TwoDisks(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -159,4 +159,4 @@ class Verify(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -42,4 +42,4 @@ class Zram(Case):
 
 
 if __name__ == "__main__":
-    main(150)
+    main()

@@ -26,6 +26,8 @@ struct site {
     struct blx_join_message join;
     struct blx_certificate_message certificate;
     char agent_id[BLX_NAME_BYTES];
+
+    bool revoked; /* as it looks */
 };
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -235,6 +237,18 @@ static int run_check_revoked(void *state, struct blx_error *err)
     return blx_pki_check_revoked(((struct site *)state)->dir, "web10", "77", err);
 }
 
+static int run_look_revoked(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_look_revoked(site->dir, "web1", &site->revoked, err);
+}
+
+static void check_look_revoked(void *state, int rc)
+{
+    struct site *site = state;
+    assert_true(rc < 0 || site->revoked);
+}
+
 static void check_nothing(void *state, int rc)
 {
     (void)state;
@@ -297,6 +311,9 @@ static void a_revocation_is_there_or_can_be_repeated(void **state)
     fault_loop(
         &(struct fault_case){make_revoked_site, run_check_revoked, check_nothing, remove_site, 0},
         &site);
+    fault_loop(&(struct fault_case){make_revoked_site, run_look_revoked, check_look_revoked,
+                                    remove_site, 0},
+               &site);
 }
 
 static void a_pki_that_was_begun_is_completed(void **state)

@@ -247,6 +247,13 @@ static void token_lets_one_of_many_at_once_win(void **state)
     assert_int_equal(winners, 1);
 }
 
+static bool looks_revoked(const struct fixture *fixture, const char *agent_id)
+{
+    bool revoked = false;
+    assert_int_equal(blx_pki_look_revoked(fixture->dir, agent_id, &revoked, NULL), 0);
+    return revoked;
+}
+
 static void revocation_ends_what_was_signed_before_and_nothing_later(void **state)
 {
     const struct fixture *fixture = *state;
@@ -262,6 +269,8 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     refuse(blx_pki_check_revoked(fixture->dir, "web1", old_serial, &err[0]), -EACCES, &err[0],
            "is revoked");
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web10", old_serial, NULL), 0);
+    assert_true(looks_revoked(fixture, "web1"));
+    assert_false(looks_revoked(fixture, "web10"));
     /* Neither the token that was open nor a renewal leads around it. */
     assert_int_equal(join(fixture, &open_token, &new, NULL), -EACCES);
     refuse(blx_pki_renew(fixture->dir, "web1", old_serial, &asker.join.request, &renewed, &err[1]),
@@ -269,6 +278,7 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     ASKER again = asker_of(fixture, "web1", 60);
     assert_int_equal(join(fixture, &again, &new, NULL), 0);
     serial_of(&new, new_serial);
+    assert_false(looks_revoked(fixture, "web1"));
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", new_serial, NULL), 0);
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", old_serial, NULL), -EACCES);
     assert_int_equal(
@@ -283,10 +293,14 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
 static void revocation_that_is_damaged_refuses(void **state)
 {
     const struct fixture *fixture = *state;
-    struct blx_error err = {0};
+    struct blx_error err[2] = {{0}};
+    bool revoked;
     assert_int_equal(blx_pki_revoke(fixture->dir, "web1", NULL), 0);
     assert_int_equal(truncate(fixture_path(fixture, "pki/revoked/web1"), 5), 0);
-    refuse(blx_pki_check_revoked(fixture->dir, "web1", "77", &err), -EBADMSG, &err, "damaged");
+    refuse(blx_pki_check_revoked(fixture->dir, "web1", "77", &err[0]), -EBADMSG, &err[0],
+           "damaged");
+    refuse(blx_pki_look_revoked(fixture->dir, "web1", &revoked, &err[1]), -EBADMSG, &err[1],
+           "damaged");
 }
 
 static void revocation_needs_no_ca_and_refuses_what_is_no_id(void **state)
