@@ -100,7 +100,7 @@ class Case(unittest.TestCase):
         self.assertEqual(half, [], "half-done files are left")
 
 
-def main():
-    """Runs the file's tests; all of it must be over within $BLXREP_E2E_SECONDS, which is less than ctest's TIMEOUT."""
-    guard_process(int(os.environ.get("BLXREP_E2E_SECONDS", "900")))
+def main(seconds=None):
+    """Runs the file's tests; all of it must be over within `seconds`, or $BLXREP_E2E_SECONDS, which is less than ctest's TIMEOUT."""
+    guard_process(seconds or int(os.environ.get("BLXREP_E2E_SECONDS", "900")))
     unittest.main(module="__main__", verbosity=2)
