@@ -17,6 +17,8 @@ if [ "${BLXREP_SCRATCH:-}" != inside ]; then
     exit
 fi
 
+# Filesystems of tests that run beside this one would stay mounted in here.
+awk '$1 ~ "^/dev/(loop|zram)" { print $2 }' /proc/self/mounts | tac | xargs -r umount --lazy
 mount -t tmpfs scratch "$work"
 mkdir "$work"/{upper,lower,root,packages}
 cp -r "$old" "$work/packages/old"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <mntent.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -25,11 +26,40 @@
 
 enum { ALIGN = 4096, CHUNK = 1 << 20 };
 
+static bool is_test_disk(const char *path)
+{
+    return strncmp(path, "/dev/loop", 9) == 0 || strncmp(path, "/dev/zram", 9) == 0;
+}
+
+/* The new namespace has the mounts of tests that run beside this one, and would keep them: whoever
+ * unmounts there wants the disk back. */
+static void let_go_of_others(void)
+{
+    char *paths[64];
+    size_t count = 0;
+    FILE *mounts = setmntent("/proc/self/mounts", "r");
+    struct mntent *entry;
+    while (mounts != NULL && count < sizeof(paths) / sizeof(paths[0]) &&
+           (entry = getmntent(mounts)) != NULL)
+        if (is_test_disk(entry->mnt_fsname))
+            paths[count++] = strdup(entry->mnt_dir);
+    if (mounts != NULL)
+        endmntent(mounts);
+    while (count-- > 0) {
+        umount2(paths[count], MNT_DETACH);
+        free(paths[count]);
+    }
+}
+
 void disk_world_enter(void)
 {
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", "/mnt", "tmpfs", 0, "mode=0700") < 0) {
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
         perror("these tests need root and a mount namespace");
+        exit(1);
+    }
+    let_go_of_others();
+    if (mount("tmpfs", "/mnt", "tmpfs", 0, "mode=0700") < 0) {
+        perror("/mnt");
         exit(1);
     }
 }

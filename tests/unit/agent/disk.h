@@ -19,7 +19,8 @@ struct disk {
     int zram; /* its number, or -1 */
 };
 
-/* Goes into a private mount namespace with an empty /mnt. Once, at the beginning of main(). */
+/* Goes into a private mount namespace with an empty /mnt, and without what is mounted from other
+ * tests' disks. Once, at the beginning of main(). */
 void disk_world_enter(void);
 
 /* `number` -1: any free one. */
