@@ -72,9 +72,12 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (rc < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, err.message);
-    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0 ||
-        blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &err) < 0)
+    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0)
         agent->paused_since = 0; /* the reason above says what is wrong with the store */
+    struct blx_error why = {0};
+    if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
+        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+                 (int)sizeof(agent->status.reason) - 1, why.message);
     manifest.timestamp = agent->last_checkpoint;
     blx_manifest_tell(&manifest, agent);
 }

@@ -4,31 +4,28 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/crew.h"
 #include "store/directory.h"
 #include "store/restore_output.h"
 #include "store/restore_plan.h"
 
-/* More workers than CPUs: most of them wait for one of the two disks. But none for less data than
- * starting it is worth. */
-enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2, MAX_WORKERS = 16, REPORT_INTERVAL_MS = 100 };
-enum { MIN_WORKER_BYTES = 1 << 20 };
+/* More workers than CPUs: most of them wait for one of the two disks. */
+enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2 };
 enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
 struct work {
     const struct blx_restore_plan *plan;
     struct blx_restore_output *output;
+    const struct blx_restore_progress *progress; /* or NULL */
     pthread_mutex_t lock;
-    pthread_cond_t news; /* done_bytes reached the end, an error came, or a worker ended */
     size_t next_frame;
     uint64_t done_bytes;
     uint64_t total_bytes;
-    unsigned running;
     struct blx_error failure; /* code 0: none */
     /* and the plan's losses */
 };
@@ -236,7 +233,7 @@ static void report_done(struct work *work, uint64_t bytes, int rc, const struct 
     pthread_mutex_unlock(&work->lock);
 }
 
-static void *worker(void *arg)
+static void restore_frames(void *arg)
 {
     struct work *work = arg;
     BLX_CLEANUP(scratch_done)
@@ -248,99 +245,34 @@ static void *worker(void *arg)
         int rc = restore_frame(work, job, &scratch, &bytes, &err);
         report_done(work, bytes, rc, &err);
     }
-    pthread_mutex_lock(&work->lock);
-    work->running--;
-    pthread_cond_signal(&work->news);
-    pthread_mutex_unlock(&work->lock);
-    return NULL;
 }
 
-static void report(struct work *work, const struct blx_restore_progress *progress)
+static void report(void *arg)
 {
+    struct work *work = arg;
     pthread_mutex_lock(&work->lock);
     uint64_t done_bytes = work->done_bytes;
     pthread_mutex_unlock(&work->lock);
-    if (progress != NULL && progress->report != NULL)
-        progress->report(progress->arg, done_bytes, work->total_bytes);
-}
-
-/* Waits for the workers; the caller's progress function runs here, in the caller's thread, and
- * outside the lock. */
-static void await_workers(struct work *work, const struct blx_restore_progress *progress)
-{
-    pthread_mutex_lock(&work->lock);
-    while (work->running > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += REPORT_INTERVAL_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
-        pthread_cond_timedwait(&work->news, &work->lock, &until);
-        pthread_mutex_unlock(&work->lock);
-        report(work, progress);
-        blx_restore_output_flush(work->output);
-        pthread_mutex_lock(&work->lock);
-    }
-    pthread_mutex_unlock(&work->lock);
-    report(work, progress);
+    if (work->progress != NULL && work->progress->report != NULL)
+        work->progress->report(work->progress->arg, done_bytes, work->total_bytes);
+    blx_restore_output_flush(work->output);
 }
 
 static unsigned worker_count(const struct blx_restore_plan *plan)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t count = cpus < 1 ? MIN_WORKERS : (size_t)cpus * WORKERS_PER_CPU;
-    count = count < MIN_WORKERS ? MIN_WORKERS : count > MAX_WORKERS ? MAX_WORKERS : count;
-    size_t useful = (size_t)(plan->data_bytes / MIN_WORKER_BYTES) + 1;
-    useful = useful < plan->frame_count ? useful : plan->frame_count;
-    return (unsigned)(count < useful ? count : useful);
+    size_t most = cpus < 1 ? MIN_WORKERS : (size_t)cpus * WORKERS_PER_CPU;
+    return blx_crew_size(most < MIN_WORKERS ? MIN_WORKERS : most, plan->data_bytes,
+                         plan->frame_count);
 }
 
-/* Workers in threads, and the caller reports meanwhile. */
-static int run_threads(struct work *work, unsigned wanted,
-                       const struct blx_restore_progress *progress, struct blx_error *err)
+static int run_workers(struct work *work, struct blx_error *err)
 {
-    pthread_t threads[MAX_WORKERS];
-    unsigned started = 0;
-    int rc = 0;
-    pthread_mutex_lock(&work->lock);
-    while (rc == 0 && started < wanted) {
-        rc = -pthread_create(&threads[started], NULL, worker, work);
-        if (rc == 0)
-            started++;
-    }
-    work->running = started;
-    pthread_mutex_unlock(&work->lock);
-    if (started == 0)
-        return blx_error_errno(err, rc, "cannot start a thread for the restore");
-    await_workers(work, progress);
-    for (unsigned i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    return 0;
-}
-
-/* What is done in a moment needs no thread. */
-static void run_alone(struct work *work, unsigned wanted,
-                      const struct blx_restore_progress *progress)
-{
-    work->running = wanted;
-    if (wanted == 1)
-        worker(work);
-    report(work, progress);
-}
-
-static int run_workers(struct work *work, const struct blx_restore_progress *progress,
-                       struct blx_error *err)
-{
-    unsigned wanted = worker_count(work->plan);
-    int rc = 0;
-    if (wanted > 1)
-        rc = run_threads(work, wanted, progress, err);
-    else
-        run_alone(work, wanted, progress);
+    const struct blx_crew crew = {
+        .workers = worker_count(work->plan), .work = restore_frames, .report = report, .arg = work};
+    int rc = blx_crew_run(&crew);
     if (rc < 0)
-        return rc;
+        return blx_error_errno(err, rc, "cannot start a thread for the restore");
     if (work->failure.code != 0)
         return blx_error_set(err, work->failure.code, "%s", work->failure.message);
     return 0;
@@ -363,17 +295,12 @@ static int write_data(const struct blx_restore_plan *plan, struct blx_restore_ou
 {
     struct work work = {.plan = plan,
                         .output = output,
+                        .progress = progress,
                         .done_bytes = *done_bytes,
                         .total_bytes = estimate_total(plan, *done_bytes)};
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&work.lock, NULL);
-    pthread_cond_init(&work.news, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int rc = run_workers(&work, progress, err);
+    int rc = run_workers(&work, err);
     *done_bytes = work.done_bytes;
-    pthread_cond_destroy(&work.news);
     pthread_mutex_destroy(&work.lock);
     return rc;
 }

@@ -6,17 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/agent_lock.h"
+#include "store/crew.h"
 #include "store/directory.h"
 #include "store/verify_agent.h"
 
-/* No worker for less than starting it is worth. */
-enum { MAX_WORKERS = 8, MIN_WORKER_BYTES = 1 << 20, REPORT_INTERVAL_MS = 100 };
+enum { MAX_WORKERS = 8 };
 
 /* A segment that waits for a worker. */
 struct job {
@@ -24,23 +23,21 @@ struct job {
     struct blx_verify_segment *segment;
 };
 
-/* Shared by the workers. `lock` guards what follows it; the list is constant meanwhile. */
-struct work {
-    const struct job *jobs;
-    size_t job_count;
-    atomic_uint_least64_t *checked_bytes;
-    pthread_mutex_t lock;
-    pthread_cond_t news; /* a worker ended */
-    size_t next_job;
-    unsigned running;
-    struct blx_error failure; /* code 0: none */
-};
-
 /* What the caller sees of it; over all agents. */
 struct view {
     const struct blx_verify_progress *progress;
     atomic_uint_least64_t checked_bytes;
     uint64_t total_bytes;
+};
+
+/* Shared by the workers. `lock` guards what follows it; the list is constant meanwhile. */
+struct work {
+    const struct job *jobs;
+    size_t job_count;
+    struct view *view;
+    pthread_mutex_t lock;
+    size_t next_job;
+    struct blx_error failure; /* code 0: none */
 };
 
 static void show(struct view *view)
@@ -60,7 +57,7 @@ static int check_job(const struct work *work, const struct job *job, struct blx_
         .number = segment->number,
         .block_shift = segment->block_shift,
         .blocks = segment->blocks,
-        .checked_bytes = work->checked_bytes,
+        .checked_bytes = &work->view->checked_bytes,
     };
     struct blx_error cause = {0};
     int rc = blx_segment_check(&request, &segment->check, &cause);
@@ -84,7 +81,7 @@ static const struct job *take_job(struct work *work)
     return job;
 }
 
-static void *worker(void *arg)
+static void check_jobs(void *arg)
 {
     struct work *work = arg;
     const struct job *job;
@@ -98,83 +95,27 @@ static void *worker(void *arg)
         }
         pthread_mutex_unlock(&work->lock);
     }
-    pthread_mutex_lock(&work->lock);
-    work->running--;
-    pthread_cond_signal(&work->news);
-    pthread_mutex_unlock(&work->lock);
-    return NULL;
 }
 
-/* The caller's progress function runs here, in the caller's thread, and outside the lock. */
-static void await_workers(struct work *work, struct view *view)
+static void report_checked(void *arg)
 {
-    pthread_mutex_lock(&work->lock);
-    while (work->running > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += REPORT_INTERVAL_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
-        pthread_cond_timedwait(&work->news, &work->lock, &until);
-        pthread_mutex_unlock(&work->lock);
-        show(view);
-        pthread_mutex_lock(&work->lock);
-    }
-    pthread_mutex_unlock(&work->lock);
+    show(((struct work *)arg)->view);
 }
 
-static unsigned worker_count(const struct work *work, const struct view *view)
+static unsigned worker_count(const struct work *work)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t count = cpus < 1 ? 1 : cpus > MAX_WORKERS ? MAX_WORKERS : (size_t)cpus;
-    size_t useful = (size_t)(view->total_bytes / MIN_WORKER_BYTES) + 1;
-    useful = useful < work->job_count ? useful : work->job_count;
-    return (unsigned)(count < useful ? count : useful);
+    size_t most = cpus < 1 ? 1 : cpus > MAX_WORKERS ? MAX_WORKERS : (size_t)cpus;
+    return blx_crew_size(most, work->view->total_bytes, work->job_count);
 }
 
-/* Workers in threads, and the caller reports meanwhile. */
-static int run_threads(struct work *work, unsigned wanted, struct view *view, struct blx_error *err)
+static int run_workers(struct work *work, struct blx_error *err)
 {
-    pthread_t threads[MAX_WORKERS];
-    unsigned started = 0;
-    int rc = 0;
-    pthread_mutex_lock(&work->lock);
-    while (rc == 0 && started < wanted) {
-        rc = -pthread_create(&threads[started], NULL, worker, work);
-        if (rc == 0)
-            started++;
-    }
-    work->running = started;
-    pthread_mutex_unlock(&work->lock);
-    if (started == 0)
-        return blx_error_errno(err, rc, "cannot start a thread to verify the store");
-    await_workers(work, view);
-    for (unsigned i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    return 0;
-}
-
-/* What is done in a moment needs no thread. */
-static void run_alone(struct work *work, unsigned wanted, struct view *view)
-{
-    work->running = wanted;
-    if (wanted == 1)
-        worker(work);
-    show(view);
-}
-
-static int run_workers(struct work *work, struct view *view, struct blx_error *err)
-{
-    unsigned wanted = worker_count(work, view);
-    int rc = 0;
-    if (wanted > 1)
-        rc = run_threads(work, wanted, view, err);
-    else
-        run_alone(work, wanted, view);
+    const struct blx_crew crew = {
+        .workers = worker_count(work), .work = check_jobs, .report = report_checked, .arg = work};
+    int rc = blx_crew_run(&crew);
     if (rc < 0)
-        return rc;
+        return blx_error_errno(err, rc, "cannot start a thread to verify the store");
     if (work->failure.code != 0)
         return blx_error_set(err, work->failure.code, "%s", work->failure.message);
     return 0;
@@ -183,16 +124,9 @@ static int run_workers(struct work *work, struct view *view, struct blx_error *e
 static int check_segments(const struct job *jobs, size_t job_count, struct view *view,
                           struct blx_error *err)
 {
-    struct work work = {
-        .jobs = jobs, .job_count = job_count, .checked_bytes = &view->checked_bytes};
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    struct work work = {.jobs = jobs, .job_count = job_count, .view = view};
     pthread_mutex_init(&work.lock, NULL);
-    pthread_cond_init(&work.news, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int rc = run_workers(&work, view, err);
-    pthread_cond_destroy(&work.news);
+    int rc = run_workers(&work, err);
     pthread_mutex_destroy(&work.lock);
     return rc;
 }

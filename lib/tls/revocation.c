@@ -18,7 +18,8 @@ enum { FILE_LIMIT_BYTES = 64 * 1024 }; /* more than a thousand renewals */
 
 int blx_revocation_parse(const char *text, const char *serial)
 {
-    size_t length = strlen(serial);
+    size_t length = serial == NULL ? 0 : strlen(serial);
+    bool spares = false;
     if (strncmp(text, first_line, sizeof(first_line) - 1) != 0)
         return -EBADMSG;
     for (const char *line = text + sizeof(first_line) - 1; *line != '\0';) {
@@ -27,9 +28,10 @@ int blx_revocation_parse(const char *text, const char *serial)
             return -EBADMSG;
         if (bytes == length && memcmp(line, serial, length) == 0)
             return 0;
+        spares = true;
         line += bytes + 1;
     }
-    return 1;
+    return serial != NULL || !spares;
 }
 
 static int file_name(const char *agent_id, char name[BLX_NAME_BYTES + 16], struct blx_error *err)
@@ -87,55 +89,44 @@ int blx_revocation_except(const struct blx_pki *pki, const char *agent_id, const
     return rc < 0 || text == NULL ? rc : write_file(pki, name, text, serial, err);
 }
 
-/* The agent's own file, in a data directory; NULL where there is none. */
-static int read_of(const char *data_dir, const char *agent_id, char path[PATH_MAX], char **text,
-                   struct blx_error *err)
+/* blx_revocation_parse() of the agent's file, and 0 where there is none. */
+static int look(const char *data_dir, const char *agent_id, const char *serial,
+                struct blx_error *err)
 {
-    char name[BLX_NAME_BYTES + 16];
+    char name[BLX_NAME_BYTES + 16], path[PATH_MAX];
+    BLX_CLEANUP_FREE char *text = NULL;
     int rc = file_name(agent_id, name, err);
     if (rc == 0)
-        rc = blx_path_format(path, PATH_MAX, err, "%s/pki/%s", data_dir, name);
-    return rc == 0 ? read_file(path, text, err) : rc;
-}
-
-static int damaged(const char *path, const char *agent_id, struct blx_error *err)
-{
-    return blx_error_set(err, -EBADMSG,
-                         "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
-                         "revoke` writes it anew",
-                         path, agent_id);
+        rc = blx_path_format(path, sizeof(path), err, "%s/pki/%s", data_dir, name);
+    if (rc == 0)
+        rc = read_file(path, &text, err);
+    if (rc < 0 || text == NULL)
+        return rc;
+    rc = blx_revocation_parse(text, serial);
+    if (rc < 0)
+        return blx_error_set(err, rc,
+                             "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
+                             "revoke` writes it anew",
+                             path, agent_id);
+    return rc;
 }
 
 int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
                          struct blx_error *err)
 {
-    char path[PATH_MAX];
-    BLX_CLEANUP_FREE char *text = NULL;
-    *revoked = false;
-    int rc = read_of(data_dir, agent_id, path, &text, err);
-    if (rc < 0 || text == NULL)
-        return rc;
-    if (blx_revocation_parse(text, "") < 0)
-        return damaged(path, agent_id, err);
-    *revoked = text[sizeof(first_line) - 1] == '\0';
-    return 0;
+    int rc = look(data_dir, agent_id, NULL, err);
+    *revoked = rc > 0;
+    return rc < 0 ? rc : 0;
 }
 
 int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
                           struct blx_error *err)
 {
-    char path[PATH_MAX];
-    BLX_CLEANUP_FREE char *text = NULL;
-    int rc = read_of(data_dir, agent_id, path, &text, err);
-    if (rc < 0 || text == NULL)
-        return rc;
-    rc = blx_revocation_parse(text, serial);
-    if (rc < 0)
-        return damaged(path, agent_id, err);
+    int rc = look(data_dir, agent_id, serial, err);
     if (rc > 0)
         return blx_error_set(err, -EACCES,
                              "the certificate of the agent '%s' is revoked: have it join again "
                              "(`blxrep dispatcher enroll --agent=%s --token`)",
                              agent_id, agent_id);
-    return 0;
+    return rc;
 }

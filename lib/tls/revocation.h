@@ -21,5 +21,7 @@ int blx_revocation_write(const struct blx_pki *pki, const char *agent_id, struct
 int blx_revocation_except(const struct blx_pki *pki, const char *agent_id, const char *serial,
                           struct blx_error *err);
 
-/* What a file says: 1 refused, 0 not; -EBADMSG for what is no such file. `text` ends with a NUL. */
+/* What a file says of the certificate with this serial number, or (NULL) of all together: 1
+ * refused, 0 not, or not each of them; -EBADMSG for what is no such file. `text` ends with a NUL.
+ */
 int blx_revocation_parse(const char *text, const char *serial);

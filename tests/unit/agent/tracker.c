@@ -101,12 +101,12 @@ static void clear(const struct rig *rig)
                      (struct blx_extent){0, blx_tracker_blocks(rig->tracker)});
 }
 
-/* Whether the kernel left out a completion (agent/witness.h says how that comes). */
-static bool is_unseen(struct rig *rig)
+/* How much the kernel left out since it was last asked (agent/witness.h says how that comes). */
+static uint64_t newly_unseen(struct rig *rig)
 {
     uint64_t known = rig->witness.unseen_sectors;
     ok(blx_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
-    return rig->witness.unseen_sectors > known;
+    return rig->witness.unseen_sectors - known;
 }
 
 /* Exactly the blocks that the bytes touch are marked; then everything is cleared. False: not all of
@@ -117,7 +117,7 @@ static bool expect_only(struct rig *rig, uint64_t offset, uint64_t bytes)
     uint64_t total = marked(rig), hit = 0;
     for (uint64_t b = first; b < end; b++)
         hit += blx_bitmap_test(blx_tracker_dirty(rig->tracker), b);
-    bool unseen = hit < end - first && is_unseen(rig);
+    bool unseen = hit < end - first && newly_unseen(rig) > 0;
     if (hit < end - first && !unseen)
         fail_msg("%llu of %llu blocks are marked (%llu + %llu)", (unsigned long long)hit,
                  (unsigned long long)(end - first), (unsigned long long)offset,
@@ -251,9 +251,7 @@ static void expect_changes_marked(struct rig *rig, const uint8_t *before)
         missed += !blx_bitmap_test(blx_tracker_dirty(rig->tracker), b);
     }
     free(after);
-    uint64_t known = rig->witness.unseen_sectors;
-    ok(blx_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
-    uint64_t unseen = rig->witness.unseen_sectors - known;
+    uint64_t unseen = newly_unseen(rig);
     print_message("%s: %llu blocks changed, %llu marked, %llu missed, %llu sectors unseen\n",
                   rig->disk.name, (unsigned long long)changed, (unsigned long long)marked(rig),
                   (unsigned long long)missed, (unsigned long long)unseen);
@@ -265,7 +263,7 @@ static void expect_changes_marked(struct rig *rig, const uint8_t *before)
 static void check_command(struct rig *rig, const char *command)
 {
     clear(rig);
-    ok(blx_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
+    newly_unseen(rig);
     uint8_t *before = disk_read(&rig->disk);
     disk_shell("mkdir -p /mnt/fs && mount %s /mnt/fs", rig->disk.path);
     disk_shell("%s", command);

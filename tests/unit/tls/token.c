@@ -127,6 +127,9 @@ static void revocation_excepts_whole_serial_numbers_only(void **state)
     assert_int_equal(blx_revocation_parse("blxrep revoked 1\nAB12", "AB12"), -EBADMSG);
     assert_int_equal(blx_revocation_parse("blxrep revoked 1\n\n", ""), -EBADMSG);
     assert_int_equal(blx_revocation_parse("", "AB12"), -EBADMSG);
+    assert_int_equal(blx_revocation_parse("blxrep revoked 1\n", NULL), 1);
+    assert_int_equal(blx_revocation_parse("blxrep revoked 1\nAB12\n", NULL), 0);
+    assert_int_equal(blx_revocation_parse("blxrep revoked 1\nAB12\nx\n", NULL), -EBADMSG);
     assert_int_equal(blx_revocation_parse("blxrep revoked 2\nAB12\n", "AB12"), -EBADMSG);
 }
 

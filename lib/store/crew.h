@@ -1,0 +1,27 @@
+/*
+ * Workers for a list of jobs: each in a thread of its own, while the caller reports; or, where
+ * one is enough, in the caller's thread. Who takes which job, and what becomes of a failure, is
+ * the workers' own affair. Private to lib/store.
+ *
+ * Threads: blx_crew_run() belongs to its caller, and blocks until all workers have ended.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BLX_CREW_MAX_WORKERS = 16 };
+
+struct blx_crew {
+    unsigned workers;          /* blx_crew_size(); 0: there is nothing to do */
+    void (*work)(void *arg);   /* a worker: until no job is left */
+    void (*report)(void *arg); /* in the caller's thread, ten times a second, and at the end */
+    void *arg;
+};
+
+/* At most `most` workers, and none for less than it is worth starting: for so many bytes in so many
+ * jobs. */
+unsigned blx_crew_size(size_t most, uint64_t bytes, size_t jobs);
+
+/* 0 where at least one worker could be started, which then did it all; -errno otherwise. */
+int blx_crew_run(const struct blx_crew *crew);
