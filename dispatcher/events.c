@@ -2,12 +2,10 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,7 +18,7 @@ struct blx_events {
     struct blx_dispatcher *dispatcher;
     struct blx_events_plan plan;
     int stop_fd; /* an eventfd that is written once and never read */
-    pthread_t thread;
+    struct blx_threads threads; /* one */
 
     /* The thread's. */
     struct blx_event_watch watch;
@@ -100,7 +98,7 @@ static bool shall_stop(const struct blx_events *events)
     return poll(&stop, 1, (int)events->plan.look_ms) > 0;
 }
 
-static void *events_main(void *arg)
+static void events_main(void *arg)
 {
     struct blx_events *events = arg;
     while (!shall_stop(events)) {
@@ -110,7 +108,6 @@ static void *events_main(void *arg)
         else if (is_due(events))
             tell(events);
     }
-    return NULL;
 }
 
 int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_plan *plan,
@@ -124,10 +121,17 @@ int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_
     made->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (made->stop_fd < 0)
         return blx_error_errno(err, -errno, "watching for events");
-    int rc = blx_thread_create(&made->thread, events_main, made);
+    int rc = blx_threads_init(&made->threads, 1);
+    if (rc < 0) {
+        blx_error_errno(err, rc, "watching for events");
+    } else {
+        rc = blx_threads_start(&made->threads, events_main, made, err);
+        if (rc < 0)
+            blx_threads_done(&made->threads);
+    }
     if (rc < 0) {
         close(made->stop_fd);
-        return blx_error_errno(err, rc, "starting the events' thread");
+        return rc;
     }
     *events = blx_take_ptr(made);
     return 0;
@@ -137,11 +141,11 @@ int blx_events_stop(struct blx_events *events, uint64_t deadline_ns)
 {
     if (events == NULL)
         return 0;
-    const struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000),
-                                      .tv_nsec = (long)(deadline_ns % 1000000000)};
     (void)eventfd_write(events->stop_fd, 1);
-    if (pthread_clockjoin_np(events->thread, NULL, CLOCK_MONOTONIC, &deadline) != 0)
-        return -ETIMEDOUT;
+    int rc = blx_threads_wait(&events->threads, deadline_ns);
+    if (rc < 0)
+        return rc;
+    blx_threads_done(&events->threads);
     blx_event_watch_done(&events->watch);
     blx_event_list_done(&events->list);
     close(events->stop_fd);
