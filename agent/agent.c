@@ -80,11 +80,10 @@ int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const
 bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        if (!blx_device_changed(&agent->devices[i]))
+        const char *change = blx_device_change(&agent->devices[i]);
+        if (change == NULL)
             continue;
-        blx_error_set(err, -ESTALE,
-                      "'%s' is not the device any more that was opened (resized or replaced)",
-                      agent->devices[i].path);
+        blx_error_set(err, -ESTALE, "'%s' %s", agent->devices[i].path, change);
         return true;
     }
     return false;

@@ -21,6 +21,7 @@
 #include "agent/identity.h"
 #include "agent/limiter.h"
 #include "agent/pipeline.h"
+#include "agent/refusals.h"
 #include "agent/volume.h"
 #include "base/watchdog.h"
 #include "config/config.h"
@@ -35,7 +36,8 @@ struct blx_agent {
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
     size_t volume_count;
-    char told_refusal[BLX_ERROR_MESSAGE_BYTES]; /* the last disk that could not be taken */
+    struct blx_refusals refusals; /* disks that are wanted, and are no volumes now */
+    bool lined_up;                /* once: what cannot be had does not end the agent any more */
     struct blx_pipeline *pipeline;
     struct blx_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
@@ -66,7 +68,8 @@ int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_
 int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
                        struct blx_error *err);
 
-/* Whether some device is not what was opened any more (resized, swapped). Names it in `err`. */
+/* Whether some device is not what was opened any more (gone, resized, swapped). Names it in `err`.
+ */
 bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err);
 
 /*

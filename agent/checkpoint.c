@@ -130,7 +130,7 @@ static int send_failed(struct blx_session *session, uint64_t request, const char
 }
 
 /* What the checkpoint lacks, in the note for people. */
-static void note_bad_blocks(const struct blx_agent *agent, char note[BLX_TEXT_BYTES])
+static void note_what_lacks(const struct blx_agent *agent, char note[BLX_TEXT_BYTES])
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct blx_volume *volume = &agent->volumes[i];
@@ -141,6 +141,7 @@ static void note_bad_blocks(const struct blx_agent *agent, char note[BLX_TEXT_BY
             snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
                      used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
     }
+    blx_refusals_note(&agent->refusals, note);
 }
 
 /*
@@ -176,7 +177,7 @@ static void fill_message(struct blx_session *session, uint64_t request, const st
                        .freeze_ns = cut->freeze_ns},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
-    note_bad_blocks(agent, message->checkpoint.note);
+    note_what_lacks(agent, message->checkpoint.note);
     pthread_mutex_lock(&agent->lock);
     for (size_t i = 0; i < agent->volume_count; i++)
         message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;

@@ -265,6 +265,10 @@ static int attempt_in_scene(struct blx_session *session, bool try_freeze, bool a
     find_filesystems(scene);
     rc = try_freeze && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
                                                : read_remainder(scene, cut, err);
+    /* The last blocks of a disk that is pulled out fail as damaged ones do, and what its
+     * filesystem could not write any more is in no block. */
+    if (blx_agent_device_changed(agent, err))
+        return -ESTALE;
     if (rc < 0)
         return rc;
     /* I4, before the cut is believed: an event that was missed may be one of those that it should

@@ -161,6 +161,20 @@ static void make_printable(char *text)
     text[length] = '\0';
 }
 
+/* The unit serial number page as the SCSI disk gave it: for one whose WWID is not to be had. */
+static void read_vpd_serial(const char *disk_name, char *text, size_t bytes)
+{
+    enum { LENGTH = 3, SERIAL = 4 };
+    char path[160];
+    uint8_t page[256];
+    text[0] = '\0';
+    snprintf(path, sizeof(path), "/sys/block/%s/device/vpd_pg80", disk_name);
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY, 0, NULL);
+    ssize_t got = fd < 0 ? -1 : read(fd, page, sizeof(page));
+    if (got > SERIAL && got - SERIAL >= page[LENGTH])
+        snprintf(text, bytes, "%.*s", page[LENGTH], (const char *)page + SERIAL);
+}
+
 static void read_identity(struct blx_device *device)
 {
     static const char *const files[] = {"wwid",    "device/wwid", "dm/uuid",
@@ -169,6 +183,10 @@ static void read_identity(struct blx_device *device)
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && disk[0] == '\0'; i++) {
         if (blx_sysfs_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name, files[i]) < 0)
             disk[0] = '\0';
+        make_printable(disk);
+    }
+    if (disk[0] == '\0') {
+        read_vpd_serial(device->disk_name, disk, sizeof(disk));
         make_printable(disk);
     }
     uint64_t number = 0;
@@ -229,22 +247,30 @@ void blx_device_close(struct blx_device *device)
     device->fd = -1;
 }
 
-bool blx_device_changed(const struct blx_device *device)
+/* A disk that was pulled out or has failed keeps its descriptor: without a size, or not in sysfs.
+ */
+static bool is_gone(const struct blx_device *device, uint64_t *size_bytes, char name[64])
 {
-    uint64_t size = 0, start_sector = 0;
+    char parent[64];
+    return ioctl(device->fd, BLKGETSIZE64, size_bytes) < 0 || *size_bytes == 0 ||
+           sysfs_names(device->major, device->minor, name, parent) < 0;
+}
+
+const char *blx_device_change(const struct blx_device *device)
+{
+    uint64_t size_bytes = 0, start_sector = 0;
     uint32_t disk_major = device->major, disk_minor = device->minor;
-    if (ioctl(device->fd, BLKGETSIZE64, &size) < 0 || size != device->size_bytes)
-        return true;
+    char name[64];
+    if (is_gone(device, &size_bytes, name))
+        return "is gone: it was unplugged, has failed, or lost its medium";
     int r = partition_of(device->major, device->minor, &disk_major, &disk_minor, &start_sector);
-    if (r < 0 && r != -ENOENT)
-        return true;
-    char name[64], parent[64];
-    if (sysfs_names(device->major, device->minor, name, parent) < 0 ||
-        strcmp(name, device->kernel_name) != 0)
-        return true;
-    return disk_major != device->disk_major || disk_minor != device->disk_minor ||
-           start_sector * SECTOR_BYTES != device->disk_start_bytes ||
-           disk_sequence(device->disk_name) != device->disk_seq;
+    if ((r < 0 && r != -ENOENT) || size_bytes != device->size_bytes ||
+        strcmp(name, device->kernel_name) != 0 || disk_major != device->disk_major ||
+        disk_minor != device->disk_minor ||
+        start_sector * SECTOR_BYTES != device->disk_start_bytes ||
+        disk_sequence(device->disk_name) != device->disk_seq)
+        return "is not the device any more that was opened: it was resized or replaced";
+    return NULL;
 }
 
 static bool carries(const struct blx_device *device, uint32_t major, uint32_t minor,

@@ -41,9 +41,12 @@ struct blx_device {
 int blx_device_open(const char *path, struct blx_device *device, struct blx_error *err);
 void blx_device_close(struct blx_device *device);
 
-/* Asks the kernel for the size and the disk sequence again: true where the device is not what was
- * opened any more. */
-bool blx_device_changed(const struct blx_device *device);
+/*
+ * Asks the kernel again: NULL while the device is what was opened; otherwise what has become of it,
+ * as the rest of a sentence that begins with its name ("is gone ...", "is not the device any more
+ * ..."). Does not read from the device, so that it never waits for one that is failing.
+ */
+const char *blx_device_change(const struct blx_device *device);
 
 /*
  * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or

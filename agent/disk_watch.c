@@ -103,9 +103,6 @@ static void watch_free(struct blx_disk_watch *watch)
 int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
                          struct blx_error *err)
 {
-    *watch = NULL;
-    if (!blx_disks_may_change(agent->config))
-        return 0;
     struct blx_disk_watch *made = malloc(sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot watch for disks");

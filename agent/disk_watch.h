@@ -2,8 +2,8 @@
  * Notices disks that come and go: the kernel makes and removes their nodes in /dev, which inotify
  * tells; a look each ten seconds finds the rest, such as another medium or size. (Netlink would
  * tell that, too, but would be one more kind of socket for a daemon with root's rights.) Where the
- * disks are others than those of the last blx_lineup_refresh(), the running session is asked to
- * end, so that the next one has them.
+ * disks are others than those of the last blx_lineup_refresh(), patterns' or named ones, the
+ * running session is asked to end, so that the next one has them.
  *
  * Threads: one of its own; start and stop are the main thread's.
  */
@@ -13,7 +13,6 @@
 
 struct blx_disk_watch;
 
-/* Does nothing (`watch` becomes NULL) where every device is named by its path. */
 int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
                          struct blx_error *err);
 

@@ -30,15 +30,6 @@ static bool is_pattern(const char *device)
     return strpbrk(device, "*?[") != NULL;
 }
 
-bool blx_disks_may_change(const struct blx_config *config)
-{
-    for (size_t i = 0; i < config->device_count; i++) {
-        if (strcmp(config->devices[i], "all") == 0 || is_pattern(config->devices[i]))
-            return true;
-    }
-    return false;
-}
-
 /* By what the kernel calls it; "" where it has gone. */
 static void kernel_name(const struct blx_disk *disk, char name[64])
 {
@@ -251,13 +242,10 @@ int blx_disks_find(const struct blx_config *config, const struct blx_policy_mess
     return rc;
 }
 
-/* What is named is looked after when it is opened, and when it is read. */
 static bool is_same(const struct blx_disk *a, const struct blx_disk *b)
 {
-    if (strcmp(a->path, b->path) != 0 || a->named != b->named)
-        return false;
-    return a->named || (a->major == b->major && a->minor == b->minor &&
-                        a->disk_seq == b->disk_seq && a->size_bytes == b->size_bytes);
+    return strcmp(a->path, b->path) == 0 && a->named == b->named && a->major == b->major &&
+           a->minor == b->minor && a->disk_seq == b->disk_seq && a->size_bytes == b->size_bytes;
 }
 
 bool blx_disks_equal(const struct blx_disks *a, const struct blx_disks *b)

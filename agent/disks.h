@@ -4,7 +4,7 @@
  *
  * `device` is one of
  *
- * - a path: that device, whatever it is; it must be there;
+ * - a path: that device, whatever it is, and also while it is not there;
  * - a pattern of paths, with any of * ? [: each whole disk that it matches and that can be written
  *   to. A partition is not taken: its disk is, or it is named;
  * - "all": every whole disk that can be written to, without loop, ram, zram, CD and floppy drives,
@@ -31,7 +31,7 @@
 
 struct blx_disk {
     char path[BLX_TEXT_BYTES];
-    bool named;            /* by its path: it is an error when it is not there */
+    bool named;            /* by its path: it is missed when it is not there */
     uint32_t major, minor; /* 0, 0: it is named, and not there */
     uint64_t disk_seq;     /* /sys/block/DISK/diskseq; 0 before Linux 5.15 */
     uint64_t size_bytes;
@@ -49,6 +49,3 @@ int blx_disks_find(const struct blx_config *config, const struct blx_policy_mess
 
 /* The same devices, with the same media of the same size in them. */
 bool blx_disks_equal(const struct blx_disks *a, const struct blx_disks *b);
-
-/* Whether the devices depend on what is there: some `device` is a pattern or "all". */
-bool blx_disks_may_change(const struct blx_config *config);

@@ -62,19 +62,27 @@ static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
         struct blx_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
         bool wanted = find_disk(disks, path) != NULL;
-        if (wanted && !blx_device_changed(&volume->device))
+        const char *change = blx_device_change(&volume->device);
+        if (wanted && change == NULL)
             continue;
         if (wanted) {
-            blx_log_warning(
-                "'%s' is not the device any more that was opened (resized or replaced): "
-                "tracking begins anew",
-                path);
-            blx_volume_close(volume);
+            blx_log_warning("'%s' %s; its tracking ends, its checkpoints stay", path, change);
+            blx_refusals_add(&agent->refusals, path, volume->device.size_bytes, change);
+            blx_refusals_find(&agent->refusals, path)->was_protected = true;
         } else {
             tell_dropped(path);
-            blx_volume_abandon(volume);
         }
+        blx_volume_abandon(volume);
         remove_volume(agent, i);
+    }
+}
+
+/* What nobody wants any more, and what a pattern no longer stands for. */
+static void forget_refusals(struct blx_refusals *refusals, const struct blx_disks *disks)
+{
+    for (size_t i = refusals->count; i-- > 0;) {
+        if (find_disk(disks, refusals->list[i].path) == NULL)
+            blx_refusals_remove(refusals, refusals->list[i].path);
     }
 }
 
@@ -117,6 +125,18 @@ static int derive_key(struct blx_agent *agent, struct blx_volume *volume, struct
     return rc;
 }
 
+/* It is a volume again: why its tracking begins anew, where this process knows. */
+static void settle_refusal(struct blx_agent *agent, struct blx_volume *volume)
+{
+    const char *path = volume->device.path;
+    const struct blx_refusal *refusal = blx_refusals_find(&agent->refusals, path);
+    struct blx_ledger_head *head = volume->ledger.head;
+    if (refusal != NULL && refusal->was_protected && !blx_tracker_adopted(volume->tracker))
+        snprintf(head->anew_reason, sizeof(head->anew_reason),
+                 "it was gone, resized or replaced, and what was written meanwhile is not known");
+    blx_refusals_remove(&agent->refusals, path);
+}
+
 static int open_volume(struct blx_agent *agent, const char *path, struct blx_error *err)
 {
     const char *run_dir = agent->config->run_dir;
@@ -134,36 +154,41 @@ static int open_volume(struct blx_agent *agent, const char *path, struct blx_err
         return rc;
     }
     agent->devices[agent->volume_count++] = volume->device;
+    settle_refusal(agent, volume);
     blx_log_info("'%s' is tracked%s", path,
                  blx_tracker_adopted(volume->tracker) ? " (as before: no change was missed)" : "");
     return 0;
 }
 
-/* Once for each cause, as the next tries will find the same. */
-static void tell_refusal(struct blx_agent *agent, const char *text)
+/* What is not there may come back; anything else is wrong. */
+static bool is_absence(int rc)
 {
-    if (strcmp(agent->told_refusal, text) == 0)
-        return;
-    snprintf(agent->told_refusal, sizeof(agent->told_refusal), "%s", text);
-    blx_log_warning("%s: it is not protected", text);
+    return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM;
 }
 
+/* One that is named and wrong from the start ends the start, so that somebody sees it. Later, and
+ * where a disk is only not there, the others are protected without it. */
 static int open_volumes(struct blx_agent *agent, const struct blx_disks *disks,
                         struct blx_error *err)
 {
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < disks->count; i++) {
+    struct blx_error first = {0};
+    for (size_t i = 0; i < disks->count; i++) {
         const struct blx_disk *disk = &disks->list[i];
         struct blx_error cause = {0};
-        if (find_volume(agent, disk->path) != NULL)
+        int rc =
+            find_volume(agent, disk->path) != NULL ? 0 : open_volume(agent, disk->path, &cause);
+        if (rc == 0)
             continue;
-        int one = open_volume(agent, disk->path, &cause);
-        if (one < 0 && disk->named)
-            rc = blx_error_set(err, one, "%s", cause.message);
-        else if (one < 0)
-            tell_refusal(agent, cause.message);
+        if (disk->named && !agent->lined_up && !is_absence(rc))
+            return blx_error_set(err, rc, "%s", cause.message);
+        blx_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause.message);
+        if (disk->named && first.code == 0)
+            first = cause;
     }
-    return rc;
+    if (agent->volume_count == 0 && first.code != 0)
+        return blx_error_set(err, first.code, "%s", first.message);
+    blx_refusals_tell(&agent->refusals);
+    return 0;
 }
 
 int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
@@ -187,8 +212,11 @@ int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
         blx_log_warning("%zu disks more than the %d that one agent can have are NOT protected: "
                         "exclude some, or start a second agent for them",
                         disks.left_over, BLX_MAX_VOLUMES);
+    forget_refusals(&agent->refusals, &disks);
     drop_volumes(agent, &disks);
-    return open_volumes(agent, &disks, err);
+    rc = open_volumes(agent, &disks, err);
+    agent->lined_up = agent->lined_up || rc == 0;
+    return rc;
 }
 
 void blx_lineup_close(struct blx_agent *agent)

@@ -10,9 +10,11 @@
 #include "agent/agent.h"
 
 /*
- * A device that is named and cannot be protected is an error: the volumes that are open stay open.
- * One that a pattern stands for is left out with a warning, and tried again with the next call. No
- * volume at all is no error. Refuses a run directory that lies on one of them.
+ * A disk that cannot be protected becomes one of `refusals`, and is tried again with the next call.
+ * It is an error where it is named and none of the others is a volume either, or where the agent
+ * just starts and the disk is there, but wrong (no block device, tracked by another agent): the
+ * volumes that are open stay open. Otherwise no volume at all is no error. Refuses a run directory
+ * that lies on one of them.
  */
 int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err);
 

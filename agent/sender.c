@@ -118,6 +118,20 @@ static int send_frame(struct blx_session *session, struct blx_job *job, struct b
     return blx_conn_send(session->conn, &message, err);
 }
 
+/* Of a device that is gone all fail, and nothing more is to be said of them: the next session does
+ * without it. */
+static bool ends_session(struct blx_session *session, const struct blx_device *device)
+{
+    struct blx_agent *agent = session->agent;
+    if (blx_device_change(device) == NULL)
+        return false;
+    pthread_mutex_lock(&agent->lock);
+    agent->rejoin = true;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    return true;
+}
+
 static void report_failed_job(struct blx_session *session, const struct blx_job *job)
 {
     const struct blx_volume *volume = job->batch.volume;
@@ -137,7 +151,8 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
 {
     struct blx_error error = {0};
     if (job->rc < 0) {
-        report_failed_job(session, job);
+        if (!ends_session(session, &job->batch.volume->device))
+            report_failed_job(session, job);
         blx_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
     } else if (job->batch.extent_count > 0 && wait_for_turn(session, job->frame_bytes)) {
         int rc = send_frame(session, job, &error);

@@ -130,6 +130,8 @@ static void measure(struct blx_agent *agent, struct blx_status *status)
         status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
         measure_pass(volume, marked, status);
     }
+    status->unreadable_bytes += blx_refusals_bytes(&agent->refusals);
+    blx_refusals_explain(&agent->refusals, status->reason);
 }
 
 /* The time that is left, at the pace since the pass (or this session) began. */

@@ -269,7 +269,8 @@ struct blx_checkpoint_failed {
 struct blx_status {
     enum blx_agent_state state;
     uint64_t dirty_bytes;          /* marked, not yet durable at the dispatcher, and readable */
-    uint64_t unreadable_bytes;     /* marked, but the last try to read them failed */
+    uint64_t unreadable_bytes;     /* the last try to read them failed; all of a disk that cannot be
+                                      protected now included */
     uint64_t done_bytes;           /* of the running pass: a full one, or a rescan */
     uint64_t total_bytes;          /* of the running pass; 0: none runs */
     uint64_t missed_events;        /* counted by the kernel since the start of tracking */
@@ -277,7 +278,8 @@ struct blx_status {
     uint64_t passthrough_commands; /* that may have written, and name no sector */
     uint64_t unseen_sectors;       /* written without a run of the tracker (agent/witness.h) */
     uint32_t eta_seconds;          /* until the running pass is done; 0: not known */
-    char reason[BLX_TEXT_BYTES];   /* why a full pass or a rescan runs; may be empty */
+    char reason[BLX_TEXT_BYTES];   /* why a full pass or a rescan runs, which disk cannot be
+                                      protected; may be empty */
 };
 
 struct blx_text_message {

@@ -40,7 +40,9 @@ enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
         return BLX_PROTECTION_LATE;
     if (agent->last_consistency == BLX_CONSISTENCY_NONE)
         return BLX_PROTECTION_INCONSISTENT;
-    return agent->last_unreadable_bytes > 0 ? BLX_PROTECTION_DAMAGED : BLX_PROTECTED;
+    return agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0
+               ? BLX_PROTECTION_DAMAGED
+               : BLX_PROTECTED;
 }
 
 const char *blx_protection_name(enum blx_protection protection)
@@ -116,6 +118,9 @@ static void explain_detail(const struct blx_control_agent *agent, char text[BLX_
                  blx_size_format(agent->last_unreadable_bytes, lacks));
     else if (hindrance(agent)[0] != '\0')
         snprintf(text, BLX_TEXT_BYTES, "%s", hindrance(agent));
+    else if (status->unreadable_bytes > 0)
+        snprintf(text, BLX_TEXT_BYTES, "%s of its disks cannot be read",
+                 blx_size_format(status->unreadable_bytes, lacks));
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM)
         snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);
     else if (status->missed_events > 0)

@@ -20,7 +20,8 @@ enum blx_protection {
     BLX_PROTECTION_FIRST_SYNC,   /* connected, and its first checkpoint is not there yet */
     BLX_PROTECTION_PAUSED,       /* somebody has paused it: whatever else it may be */
     BLX_PROTECTION_REVOKED,      /* somebody has revoked it: what it has stored stays */
-    BLX_PROTECTION_DAMAGED,      /* the last checkpoint lacks what could not be read */
+    BLX_PROTECTION_DAMAGED,      /* the last checkpoint lacks what could not be read, or the next
+                                    one will; a disk that is gone included */
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
     BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s() */
     BLX_PROTECTION_LOST,         /* not connected for BLX_PROTECTION_AWAY_MS */

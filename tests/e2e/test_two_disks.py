@@ -5,6 +5,7 @@ import os
 from case import Case, main
 from checks import check_equal
 from load import Load, check_labels, check_loaded_image, summary
+from registry import run, wait_until
 from workloads import fill
 
 
@@ -70,6 +71,45 @@ class TwoDisks(Case):
         self.assertEqual(os.listdir(folder), [os.path.basename(taken)])
         with open(taken, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
+
+    def test_a_disk_that_is_lost_leaves_the_other_protected(self):
+        """Guests pull out real ones; here one loses its medium, and gets it back."""
+        disks = [self.loop_disk(64, "one"), self.loop_disk(32, "two")]
+        lost = disks[1]
+        files = disks[0].make("ext4")
+        fill(lost.file, 32)
+        self.start_dispatcher()
+        agent = self.start_agent("server1", disks, "--skip-free-space=no")
+        both = self.checkpoint("server1")
+        kept = self.restore("server1", both, self.path("kept.img"), f"--device={lost.path}")
+        check_equal(kept, lost.file)
+        for restarted in (False, True):
+            start = len(agent.lines)
+            if restarted:
+                agent.kill()
+            os.truncate(lost.file, 0)
+            run("losetup", "-c", lost.path)
+            if restarted:
+                agent.start()
+            agent.wait_line(f"'{lost.path}'.*NOT protected", start=start)
+            wait_until("it is not called protected", lambda: self.dispatcher.agent_state("server1")["protection"] == "damaged", 60)
+            self.assertIn(lost.path, self.dispatcher.agent_state("server1")["why"])
+            fill(files.path + "/meanwhile", 2)
+            row = self.row("server1", self.checkpoint("server1"))
+            self.assertEqual(([volume["device"] for volume in row["volumes"]], row["consistency"], row["damaged"]),
+                             ([disks[0].path], "filesystem", False))
+            self.assertIn(f"without '{lost.path}'", row["note"])
+            start = len(agent.lines)
+            fill(lost.file, 32)
+            run("losetup", "-c", lost.path)
+            agent.wait_line(f"'{lost.path}' is tracked", start=start)
+            wait_until("it is protected", lambda: self.dispatcher.agent_state("server1")["volumes"] == 2
+                       and self.dispatcher.agent_state("server1")["unreadable_bytes"] == 0, 60)
+            stamp = self.checkpoint("server1")
+            check_equal(self.restore("server1", stamp, self.path(f"{stamp}.img"), f"--device={lost.path}"), lost.file)
+        wait_until("it is protected", lambda: self.dispatcher.agent_state("server1")["protected"], 60)
+        check_equal(self.restore("server1", both, self.path("again.img"), f"--device={lost.path}"), kept)
+        self.assertLess(len([line for line in agent.lines if lost.path in line]), 40)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ static void device_of_a_loop_device_is_described(void **state)
     assert_int_equal(device.logical_block_bytes, 512);
     assert_false(device.bio_based);
     assert_int_equal(blx_device_writes_in_flight(&device), 0);
-    assert_false(blx_device_changed(&device));
+    assert_null(blx_device_change(&device));
     blx_device_close(&device);
     assert_int_equal(device.fd, -1);
     disk_done(&disk);
@@ -118,7 +118,23 @@ static void device_that_got_another_medium_has_changed(void **state)
     close(fd);
     disk_loop_swap(&disk, MIB);
     device.fd = dup(disk.fd);
-    assert_true(blx_device_changed(&device));
+    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
+    blx_device_close(&device);
+    disk_done(&disk);
+}
+
+static void device_without_a_size_is_gone(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct blx_device device;
+    struct loop_info64 info = {0};
+    disk_loop(&disk, MIB, -1);
+    ok(blx_device_open(disk.path, &device, &err));
+    assert_int_equal(ioctl(disk.fd, LOOP_GET_STATUS64, &info), 0);
+    info.lo_offset = 2 * MIB; /* what is pulled out keeps its descriptors, and has no size */
+    assert_int_equal(ioctl(disk.fd, LOOP_SET_STATUS64, &info), 0);
+    assert_non_null(strstr(blx_device_change(&device), "is gone"));
     blx_device_close(&device);
     disk_done(&disk);
 }
@@ -130,9 +146,9 @@ static void device_that_grew_has_changed(void **state)
     struct blx_device device;
     disk_loop(&disk, MIB, -1);
     ok(blx_device_open(disk.path, &device, &err));
-    assert_false(blx_device_changed(&device));
+    assert_null(blx_device_change(&device));
     device.size_bytes -= 512;
-    assert_true(blx_device_changed(&device));
+    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
     blx_device_close(&device);
     disk_done(&disk);
 }
@@ -153,7 +169,7 @@ static void device_of_a_partition_knows_its_disk(void **state)
     assert_int_equal(device.disk_start_bytes, 2049 * 512);
     assert_int_equal(device.size_bytes, MIB);
     assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
-    assert_false(blx_device_changed(&device));
+    assert_null(blx_device_change(&device));
     /* The same name for another range. */
     blx_device_close(&device);
     disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
@@ -162,8 +178,8 @@ static void device_of_a_partition_knows_its_disk(void **state)
     struct blx_device moved;
     ok(blx_device_open(path, &moved, &err));
     device.fd = moved.fd;
-    assert_true(blx_device_changed(&device));
-    assert_false(blx_device_changed(&moved));
+    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
+    assert_null(blx_device_change(&moved));
     blx_device_close(&moved);
     disk_shell("partx -d %s", disk.path);
     disk_done(&disk);
@@ -179,6 +195,7 @@ int main(void)
         cmocka_unit_test(device_is_found_through_a_link),
         cmocka_unit_test(device_that_got_another_medium_has_changed),
         cmocka_unit_test(device_that_grew_has_changed),
+        cmocka_unit_test(device_without_a_size_is_gone),
         cmocka_unit_test(device_of_a_partition_knows_its_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

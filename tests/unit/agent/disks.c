@@ -151,14 +151,22 @@ static void another_medium_in_a_disk_is_a_difference(void **state)
     assert_false(blx_disks_equal(&before, &after));
 }
 
-static void only_patterns_may_change(void **state)
+static void named_device_that_goes_or_comes_is_a_difference(void **state)
 {
     (void)state;
-    char *devices[] = {"/dev/sda", "/dev/disk/by-id/x"}, *pattern[] = {"/dev/sd?"},
-         *all[] = {"all"};
-    assert_false(blx_disks_may_change(&(struct blx_config){.devices = devices, .device_count = 2}));
-    assert_true(blx_disks_may_change(&(struct blx_config){.devices = pattern, .device_count = 1}));
-    assert_true(blx_disks_may_change(&(struct blx_config){.devices = all, .device_count = 1}));
+    disk_shell("ln -sf /dev/loop341 /mnt/named");
+    struct blx_disks before = find("/mnt/named", NULL, NULL), after;
+    after = find("/mnt/named", NULL, NULL);
+    assert_true(blx_disks_equal(&before, &after));
+    disk_loop_swap(&disks[0], MIB);
+    after = find("/mnt/named", NULL, NULL);
+    assert_false(blx_disks_equal(&before, &after));
+    disk_shell("rm /mnt/named");
+    before = find("/mnt/named", NULL, NULL);
+    assert_int_equal(before.count, 1);
+    assert_false(blx_disks_equal(&before, &after));
+    after = find("/mnt/named", NULL, NULL);
+    assert_true(blx_disks_equal(&before, &after));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -173,7 +181,7 @@ int main(void)
         TEST(named_device_is_wanted_also_when_it_is_not_there),
         TEST(all_is_no_loop_device_nor_memory),
         TEST(another_medium_in_a_disk_is_a_difference),
-        TEST(only_patterns_may_change),
+        TEST(named_device_that_goes_or_comes_is_a_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,17 @@ static void checkpoint_that_lacks_blocks_does_not_protect(void **state)
     assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_INCONSISTENT);
 }
 
+static void disk_that_cannot_be_read_now_does_not_protect(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.status.unreadable_bytes = 1 << 30;
+    assert_int_equal(judge_after(&agent, 1), BLX_PROTECTION_DAMAGED);
+    assert_string_equal(explain_after(&agent, 1), "1.0 GiB of its disks cannot be read");
+    snprintf(agent.status.reason, sizeof(agent.status.reason), "'/dev/vdb' is not protected");
+    assert_string_equal(explain_after(&agent, 1), "'/dev/vdb' is not protected");
+}
+
 static void disk_is_nearly_full_below_a_twentieth(void **state)
 {
     (void)state;
@@ -162,6 +173,7 @@ int main(void)
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
+        cmocka_unit_test(disk_that_cannot_be_read_now_does_not_protect),
         cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,88 @@
+#include "agent/refusals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+enum { LEAST_BYTES = 4096 };
+
+struct blx_refusal *blx_refusals_find(struct blx_refusals *refusals, const char *path)
+{
+    for (size_t i = 0; i < refusals->count; i++) {
+        if (strcmp(refusals->list[i].path, path) == 0)
+            return &refusals->list[i];
+    }
+    return NULL;
+}
+
+void blx_refusals_add(struct blx_refusals *refusals, const char *path, uint64_t size_bytes,
+                      const char *cause)
+{
+    struct blx_refusal *refusal = blx_refusals_find(refusals, path);
+    if (refusal == NULL) {
+        if (refusals->count == BLX_MAX_VOLUMES) /* cannot be: no more are wanted */
+            return;
+        refusal = &refusals->list[refusals->count++];
+        *refusal = (struct blx_refusal){0};
+        snprintf(refusal->path, sizeof(refusal->path), "%s", path);
+    }
+    char before[BLX_TEXT_BYTES];
+    memcpy(before, refusal->cause, sizeof(before));
+    snprintf(refusal->cause, sizeof(refusal->cause), "%s", cause);
+    refusal->told = refusal->told && strcmp(before, refusal->cause) == 0;
+    if (size_bytes > 0)
+        refusal->size_bytes = size_bytes;
+}
+
+void blx_refusals_remove(struct blx_refusals *refusals, const char *path)
+{
+    struct blx_refusal *refusal = blx_refusals_find(refusals, path);
+    if (refusal != NULL)
+        *refusal = refusals->list[--refusals->count];
+}
+
+void blx_refusals_tell(struct blx_refusals *refusals)
+{
+    for (size_t i = 0; i < refusals->count; i++) {
+        struct blx_refusal *refusal = &refusals->list[i];
+        if (!refusal->told)
+            blx_log_error("%s: it is NOT protected until this has changed; the other disks are",
+                          refusal->cause);
+        refusal->told = true;
+    }
+}
+
+uint64_t blx_refusals_bytes(const struct blx_refusals *refusals)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < refusals->count; i++) {
+        uint64_t size = refusals->list[i].size_bytes;
+        bytes += size > 0 ? size : LEAST_BYTES;
+    }
+    return bytes;
+}
+
+static const char *separator(const char *text)
+{
+    return text[0] != '\0' ? "; " : "";
+}
+
+void blx_refusals_explain(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES])
+{
+    size_t used = strlen(text);
+    if (refusals->count > 0)
+        snprintf(text + used, BLX_TEXT_BYTES - used, "%s%zu disk%s not protected: %s",
+                 separator(text), refusals->count, refusals->count == 1 ? " is" : "s are",
+                 refusals->list[0].cause);
+}
+
+void blx_refusals_note(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES])
+{
+    for (size_t i = 0; i < refusals->count; i++) {
+        size_t used = strlen(text);
+        snprintf(text + used, BLX_TEXT_BYTES - used,
+                 "%swithout '%s', which cannot be protected now", separator(text),
+                 refusals->list[i].path);
+    }
+}
