@@ -119,8 +119,9 @@ def make_disk(path, mib):
 
 class Guest:
     """
-    A machine that runs. `disks` are (bus, file) in the order in which the guest sees them; buses: "virtio", "nvme", "scsi". `words` go to
-    QEMU as they are. What the guest says on its console is in `lines`, and in `log`, a file.
+    A machine that runs. `disks` are (bus, file) in the order in which the guest sees them; buses: "virtio", "nvme", "scsi", or None for one that
+    may be plugged in later (hotplug.py). `words` go to QEMU as they are. What the guest says on its console is in `lines`, and in `log`, a file.
+    Its monitor listens on the socket `monitor`.
     """
 
     BUSES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "scsi": "scsi-hd,bus=scsi0.0"}
@@ -131,9 +132,13 @@ class Guest:
         if any(bus == "scsi" for bus, _file in disks):
             command += ["-device", "virtio-scsi-pci,id=scsi0"]
         for number, (bus, file) in enumerate(disks):
-            command += ["-drive", f"file={file},if=none,id=d{number},format=raw,cache=unsafe,discard=unmap",
-                        "-device", f"{self.BUSES[bus]},drive=d{number},serial=blxrep{number}"]
+            command += ["-blockdev", f"driver=raw,node-name=d{number},discard=unmap,cache.no-flush=on,file.driver=file,file.filename={file},"
+                        "file.discard=unmap,file.cache.no-flush=on"]
+            if bus:
+                command += ["-device", f"{self.BUSES[bus]},drive=d{number},id=disk{number},serial=blxrep{number}"]
         self.log = log
+        self.monitor = log + ".qmp"
+        command += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
         self.lines = []
         self._change = threading.Condition()
         self._begun = time.monotonic()
@@ -190,10 +195,11 @@ class Guest:
         self._reader.join(10)
 
 
-def run_job(kernel, log, disks, script, seconds, memory_mib=2048):
+def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None):
     """
     Runs a shell script, alone, in a guest on the machine's own files, and shows what it says. Its modules are those of the kernel; /tmp, /run
-    and the like are memory of the guest; what it writes elsewhere goes with it. Fails unless the script ends with 0.
+    and the like are memory of the guest; what it writes elsewhere goes with it. Fails unless the script ends with 0. `serve(guest)` may begin
+    something that helps it from outside.
     """
     job = log + ".job"
     with open(job, "w", encoding="utf-8") as file:
@@ -202,6 +208,8 @@ def run_job(kernel, log, disks, script, seconds, memory_mib=2048):
                   "-virtfs", "local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap",
                   "-kernel", kernel.image, "-initrd", kernel.job_initrd(),
                   "-append", f"console=ttyS0 quiet panic=-1 blxrep.init={HERE}/job.sh blxrep.job={job}", memory_mib=memory_mib)
+    if serve:
+        serve(guest)
     try:
         status = int(guest.wait_line(r"^job ended with (\d+)", seconds).group(1))
         guest.wait_end(60)

@@ -1,5 +1,5 @@
 """
-The programs of this machine's build on Debian's kernels, on disks that this machine has not: devices.py in a guest.
+The programs of this machine's build on Debian's kernels, on disks that this machine has not: devices.py and unplug.py in guests.
 
     test_kernels.py 6.1|6.12 [TEST...]      e.g. test_kernels.py 6.1 Devices.test_virtio
 """
@@ -9,19 +9,31 @@ import sys
 import tempfile
 
 import guest
+import hotplug
 
-DISKS = [("virtio", 64), ("nvme", 64), ("scsi", 64), ("virtio", 160), ("scsi", 64), ("nvme", 64)]
+# A class of tests: its file, and its disks, of (bus, MiB).
+JOBS = {"Devices": ("devices.py", [("virtio", 64), ("nvme", 64), ("scsi", 64), ("virtio", 160), ("scsi", 64), ("nvme", 64)]),
+        "Unplug": ("unplug.py", [("virtio", 64), ("virtio", 64), ("nvme", 64), ("scsi", 64), (None, 64)])}
+
+
+def run(kernel, name, tests):
+    file, kinds = JOBS[name]
+    bin_folder = os.path.abspath(os.environ["BLXREP_BIN"])
+    with tempfile.TemporaryDirectory(prefix="blxrep-guest-", dir=guest.cache()) as folder:
+        disks = [(bus, guest.make_disk(os.path.join(folder, f"{number}.img"), mib)) for number, (bus, mib) in enumerate(kinds)]
+        guest.run_job(kernel, os.path.join(folder, "console.log"), disks,
+                      f"cd /tmp && BLXREP_BIN='{bin_folder}' /usr/bin/python3 -B '{guest.HERE}/{file}' {' '.join(tests)}", 1700,
+                      serve=hotplug.serve)
 
 
 def main():
     series, *tests = sys.argv[1:]
-    bin_folder = os.path.abspath(os.environ["BLXREP_BIN"])
-    with tempfile.TemporaryDirectory(prefix="blxrep-guest-", dir=guest.cache()) as folder:
-        disks = [(bus, guest.make_disk(os.path.join(folder, f"{number}.img"), mib)) for number, (bus, mib) in enumerate(DISKS)]
-        kernel = guest.Kernel(series)
-        print(f"the guest's kernel: {kernel.release}", flush=True)
-        guest.run_job(kernel, os.path.join(folder, "console.log"), disks,
-                      f"cd /tmp && BLXREP_BIN='{bin_folder}' /usr/bin/python3 -B '{guest.HERE}/devices.py' {' '.join(tests)}", 1700)
+    kernel = guest.Kernel(series)
+    print(f"the guest's kernel: {kernel.release}", flush=True)
+    for name in JOBS:
+        chosen = [test for test in tests if test.split(".")[0] == name]
+        if chosen or not tests:
+            run(kernel, name, chosen)
 
 
 if __name__ == "__main__":
