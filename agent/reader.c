@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <linux/aio_abi.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/log.h"
 
 static pthread_key_t reader_key;
 static pthread_once_t reader_once = PTHREAD_ONCE_INIT;
@@ -25,6 +28,17 @@ static void make_key(void)
     reader_rc = -pthread_key_create(&reader_key, reader_free);
 }
 
+/* Once, and not for each thread. */
+static void tell_refused(int cause)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&told))
+        blx_log_notice("the kernel refuses asynchronous reads (io_setup: %s): scattered blocks are "
+                       "read one after the other; look at the unit's SystemCallFilter= and at the "
+                       "sysctl fs.aio-max-nr",
+                       strerror(cause));
+}
+
 struct blx_reader *blx_reader_prepare(void)
 {
     pthread_once(&reader_once, make_key);
@@ -40,8 +54,10 @@ struct blx_reader *blx_reader_prepare(void)
         free(reader);
         return NULL;
     }
-    if (syscall(SYS_io_setup, BLX_READER_MAX_RUNS, &reader->context) < 0)
+    if (syscall(SYS_io_setup, BLX_READER_MAX_RUNS, &reader->context) < 0) {
+        tell_refused(errno);
         reader->context = 0;
+    }
     return reader;
 }
 

@@ -5,7 +5,8 @@
  * rest.
  *
  * By Linux's native asynchronous I/O (io_submit), which needs no library and is in every kernel;
- * where it is refused (a seccomp filter, fs.aio-max-nr) the runs are read one after the other.
+ * where it is refused (a seccomp filter, fs.aio-max-nr) the runs are read one after the other, and
+ * the log says so once.
  *
  * Threads: each has a reader of its own, made by blx_reader_prepare() or at first use, and freed
  * with the thread. Nothing here allocates after that, so that it can be used while a filesystem is

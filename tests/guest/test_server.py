@@ -61,6 +61,18 @@ class ServerLost(Case):
         row = self.show("web1")[0]
         say(f"from packages to the first checkpoint with {len(commands)} commands in {time.monotonic() - begun:.0f} s: {row['consistency']}, "
             f"{row['volumes'][0]['stored_bytes'] >> 20} MiB stored of {row['volumes'][0]['size'] >> 20}")
+        self.check_asynchronous_reads(server)
+
+    def check_asynchronous_reads(self, server):
+        """The filters of its unit let it have them; nobody else in the server does."""
+        requests = int(server.ssh("cat /proc/sys/fs/aio-nr"))
+        self.assertGreater(requests, 0)
+        self.assertNotIn("refuses asynchronous", server.ssh("journalctl -q -o cat -u blxrep-agent"))
+        server.ssh("systemctl stop blxrep-agent")
+        self.assertEqual(int(server.ssh("cat /proc/sys/fs/aio-nr")), 0)
+        server.ssh("systemctl start blxrep-agent")
+        self.dispatcher.wait_online("web1", 120)
+        say(f"the agent reads asynchronously as a unit: room for {requests} requests, and none without it")
 
     def freeze_under_load(self, server):
         """Its binaries, its log and its journal are on what is frozen."""
