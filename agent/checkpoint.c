@@ -129,6 +129,24 @@ static int send_failed(struct blx_session *session, uint64_t request, const char
     return blx_conn_send(session->conn, &message, err);
 }
 
+static int end_of(struct blx_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    int end = blx_session_end(session, NULL);
+    pthread_mutex_unlock(&session->agent->lock);
+    return end;
+}
+
+/* The session ends because its volumes are not the right ones any more; who asked hears why. */
+static void send_overtaken(struct blx_session *session, uint64_t request)
+{
+    struct blx_error why = {0};
+    const char *reason = "the disks to protect are others now, or a pause began: try again";
+    if (blx_agent_device_changed(session->agent, &why))
+        reason = why.message;
+    send_failed(session, request, reason, NULL);
+}
+
 /* What the checkpoint lacks, in the note for people. */
 static void note_what_lacks(const struct blx_agent *agent, char note[BLX_TEXT_BYTES])
 {
@@ -219,7 +237,8 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
     int rc = blx_round_retry(session, false, NULL, err);
     if (rc == 0)
         rc = cut_with_attempts(session, cut, err);
-    if (rc < 0 && blx_session_alive(session)) {
+    int end = rc < 0 ? end_of(session) : 0;
+    if (rc < 0 && end == 0) {
         /* The cut failed, the session did not: what it had claimed is marked again. */
         for (size_t i = 0; i < cut->count; i++)
             blx_volume_requeue(cut->jobs[i].batch.volume, cut->jobs[i].batch.extents,
@@ -228,6 +247,8 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
         blx_error_clear(err);
         return rc;
     }
+    if (end == -ERESTART)
+        send_overtaken(session, request);
     if (rc < 0)
         return rc;
     uint64_t left_bytes = 0;

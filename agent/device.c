@@ -37,7 +37,9 @@ static int open_node(const char *path, struct stat *st, struct blx_error *err)
         return blx_error_set(err, fd, "cannot open device '%s': %s; run the agent as root", path,
                              strerror(-fd));
     if (fd == -ENXIO || fd == -ENOMEDIUM)
-        return blx_error_set(err, fd, "cannot open device '%s': no medium is attached to it", path);
+        return blx_error_set(
+            err, fd,
+            "cannot open device '%s': no medium is attached to it, or it takes no requests", path);
     if (fd < 0)
         return blx_error_errno(err, fd, "cannot open device '%s'", path);
     return fd;

@@ -68,17 +68,33 @@ static bool wait_for_look(const struct blx_disk_watch *watch)
     return true;
 }
 
+/* Whether one that could not be opened, though it is there, can be now: a SCSI disk that the kernel
+ * had given up, one whose driver was not ready. */
+static bool has_recovered(const struct blx_disks *disks)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        struct blx_device device;
+        if (!disks->list[i].refused || blx_device_open(disks->list[i].path, &device, NULL) < 0)
+            continue;
+        blx_device_close(&device);
+        return true;
+    }
+    return false;
+}
+
 static void look(struct blx_agent *agent)
 {
     struct blx_policy_message policy;
-    struct blx_disks disks;
+    struct blx_disks disks, before;
     pthread_mutex_lock(&agent->lock);
     policy = agent->policy;
+    before = agent->disks;
     pthread_mutex_unlock(&agent->lock);
     if (blx_disks_find(agent->config, &policy, &disks, NULL) < 0)
         return; /* the next look may succeed */
+    bool recovered = has_recovered(&before);
     pthread_mutex_lock(&agent->lock);
-    if (!agent->rejoin && !blx_disks_equal(&disks, &agent->disks)) {
+    if (!agent->rejoin && (recovered || !blx_disks_equal(&disks, &agent->disks))) {
         agent->rejoin = true;
         pthread_cond_broadcast(&agent->changed);
     }

@@ -35,6 +35,7 @@ struct blx_disk {
     uint32_t major, minor; /* 0, 0: it is named, and not there */
     uint64_t disk_seq;     /* /sys/block/DISK/diskseq; 0 before Linux 5.15 */
     uint64_t size_bytes;
+    bool refused; /* the last lineup could not open it, and may the next time */
 };
 
 struct blx_disks {

@@ -56,12 +56,12 @@ static void tell_dropped(const char *path)
 }
 
 /* What is not wanted any more, or not what it was. */
-static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
+static void drop_volumes(struct blx_agent *agent)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
         struct blx_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
-        bool wanted = find_disk(disks, path) != NULL;
+        bool wanted = find_disk(&agent->disks, path) != NULL;
         const char *change = blx_device_change(&volume->device);
         if (wanted && change == NULL)
             continue;
@@ -78,10 +78,11 @@ static void drop_volumes(struct blx_agent *agent, const struct blx_disks *disks)
 }
 
 /* What nobody wants any more, and what a pattern no longer stands for. */
-static void forget_refusals(struct blx_refusals *refusals, const struct blx_disks *disks)
+static void forget_refusals(struct blx_agent *agent)
 {
+    struct blx_refusals *refusals = &agent->refusals;
     for (size_t i = refusals->count; i-- > 0;) {
-        if (find_disk(disks, refusals->list[i].path) == NULL)
+        if (find_disk(&agent->disks, refusals->list[i].path) == NULL)
             blx_refusals_remove(refusals, refusals->list[i].path);
     }
 }
@@ -166,14 +167,22 @@ static bool is_absence(int rc)
     return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM;
 }
 
+static void refuse(struct blx_agent *agent, size_t index, int rc, const char *cause)
+{
+    struct blx_disk *disk = &agent->disks.list[index];
+    blx_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause);
+    pthread_mutex_lock(&agent->lock);
+    disk->refused = is_absence(rc);
+    pthread_mutex_unlock(&agent->lock);
+}
+
 /* One that is named and wrong from the start ends the start, so that somebody sees it. Later, and
  * where a disk is only not there, the others are protected without it. */
-static int open_volumes(struct blx_agent *agent, const struct blx_disks *disks,
-                        struct blx_error *err)
+static int open_volumes(struct blx_agent *agent, struct blx_error *err)
 {
     struct blx_error first = {0};
-    for (size_t i = 0; i < disks->count; i++) {
-        const struct blx_disk *disk = &disks->list[i];
+    for (size_t i = 0; i < agent->disks.count; i++) {
+        const struct blx_disk *disk = &agent->disks.list[i];
         struct blx_error cause = {0};
         int rc =
             find_volume(agent, disk->path) != NULL ? 0 : open_volume(agent, disk->path, &cause);
@@ -181,7 +190,7 @@ static int open_volumes(struct blx_agent *agent, const struct blx_disks *disks,
             continue;
         if (disk->named && !agent->lined_up && !is_absence(rc))
             return blx_error_set(err, rc, "%s", cause.message);
-        blx_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause.message);
+        refuse(agent, i, rc, cause.message);
         if (disk->named && first.code == 0)
             first = cause;
     }
@@ -212,9 +221,9 @@ int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
         blx_log_warning("%zu disks more than the %d that one agent can have are NOT protected: "
                         "exclude some, or start a second agent for them",
                         disks.left_over, BLX_MAX_VOLUMES);
-    forget_refusals(&agent->refusals, &disks);
-    drop_volumes(agent, &disks);
-    rc = open_volumes(agent, &disks, err);
+    forget_refusals(agent);
+    drop_volumes(agent);
+    rc = open_volumes(agent, err);
     agent->lined_up = agent->lined_up || rc == 0;
     return rc;
 }
