@@ -69,9 +69,12 @@ class HotDisk(GuestDisk):
         """Returns what the kernel called it."""
         name = kernel_name(self.number)
         ask_host(f"unplug {self.number}")
+        self.wait_gone(name)
+        return name
+
+    def wait_gone(self, name):
         wait_until(f"disk {self.number} is gone", lambda: not os.path.exists(f"/dev/{name}"), 60)
         os.unlink(self.link)
-        return name
 
     def plug(self, number=None):
         """Or another disk in its place."""
@@ -94,11 +97,11 @@ class Unplug(Case):
         super().setUp()
         run("dmesg", "-n", "1")  # the kernel has much to say of what follows, and the console is for asking the host
 
-    def begin(self, number, bus, sync_freq="2s"):
+    def begin(self, number, bus, *words, sync_freq="2s", devices=None):
         self.stays, self.goes = GuestDisk(self.folder, "/dev/vda"), HotDisk(self.folder, number, bus)
         self.files = [disk.make("ext4") for disk in (self.stays, self.goes)]
         self.start_dispatcher(sync_freq=sync_freq)
-        self.agent = self.start_agent(AGENT, [self.stays.path, self.goes.path], "--skip-free-space=no")
+        self.agent = self.start_agent(AGENT, devices or [self.stays.path, self.goes.path], "--skip-free-space=no", *words)
         self.works = [self.work(files) for files in self.files]
         self.dispatcher.wait_checkpoints(AGENT, 1)
 
@@ -243,6 +246,80 @@ class Unplug(Case):
         self.wait_row(self.both())
         self.check_equal_to_disks()
         check_equal(self.restore(AGENT, stamp, self.path("again"), f"--device={self.goes.path}"), kept)
+
+    def test_in_the_moments_of_a_cut(self):
+        """Asked for by the hook before the freeze: the disk goes in it, or just before or behind it."""
+        order, pause = self.path("order"), self.path("pause")
+        hook = f"if [ -e {order} ]; then rm {order}; echo; echo 'host: unplug 1'; sleep $(cat {pause}); fi >/dev/console"
+        self.begin(1, "virtio", f"--pre-freeze={hook}", sync_freq="1h")
+        for seconds in ("0", "0.1", "0.3", "1"):
+            for path, text in ((pause, seconds), (order, "now")):
+                pathlib.Path(path).write_text(text, encoding="ascii")
+            name, begun = kernel_name(1), time.monotonic()
+            done = self.cli.run("dispatcher", "checkpoint", f"--agent={AGENT}", f"--data-dir={self.data_dir}", check=False)
+            print(f"pulled out {seconds} s before a freeze: \"{(done.stdout + done.stderr).strip()}\" in {time.monotonic() - begun:.1f} s")
+            if done.returncode != 0:
+                self.assertIn(f"'{self.goes.path}' is gone", done.stderr)
+            self.goes.wait_gone(name)
+            self.works[1].close()
+            self.assertEqual([row["checkpoint"] for row in self.show(AGENT) if row["damaged"]], [])
+            wait_until("one disk is left", lambda: self.dispatcher.agent_state(AGENT)["volumes"] == 1, 60)
+            row = self.row(AGENT, self.checkpoint(AGENT))
+            self.assertEqual((self.volumes(row), row["consistency"]), ([self.stays.path], "filesystem"), row["note"])
+            self.goes.plug()
+            wait_until("both are there", lambda: self.dispatcher.agent_state(AGENT)["volumes"] == 2, 60)
+            self.files[1].umount(settled=False)
+            self.files[1].mount()
+            self.works[1] = self.work(self.files[1])
+            self.checkpoint(AGENT)
+        self.check_equal_to_disks()
+
+    def test_one_that_a_pattern_stands_for(self):
+        self.begin(1, "virtio", sync_freq="1h", devices=["/dev/vd*"])
+        self.checkpoint(AGENT)
+        self.goes.unplug()
+        self.agent.wait_line("'/dev/vdb' has vanished: it is not protected any more; its checkpoints stay")
+        self.works[1].close()
+        self.files[1].umount(settled=False)
+        before = len(self.agent.lines)
+        row = self.row(AGENT, self.checkpoint(AGENT))
+        self.assertEqual((self.volumes(row), row["consistency"]), ([self.stays.path], "filesystem"), row["note"])
+        self.goes.plug()
+        self.agent.wait_line("'/dev/vdb' is tracked", start=before)
+        wait_until("both are there", lambda: self.dispatcher.agent_state(AGENT)["volumes"] == 2, 60)
+        self.assertEqual(len(self.row(AGENT, self.checkpoint(AGENT))["volumes"]), 2)
+
+    def test_scsi_disk_that_the_kernel_gives_up(self):
+        """It stays where it is, and takes no request any more: no write, no read, and nobody who opens it."""
+        self.begin(3, "scsi", sync_freq="1h")
+        good = self.checkpoint(AGENT)
+        kept = self.restore(AGENT, good, self.path("kept"), f"--device={self.goes.path}")
+        state = pathlib.Path(f"/sys/block/{kernel_name(3)}/device/state")
+        state.write_text("offline\n", encoding="ascii")
+        self.works[0].wait_lines(len(self.works[0].lines()) + 10)
+        row = self.row(AGENT, self.checkpoint(AGENT))
+        print(f"with a disk that is offline: {row['consistency']}, damaged: {row['damaged']}, {row['note']}")
+        self.assertTrue(row["damaged"])
+        self.assertIn(f"of '{self.goes.path}' could not be read", row["note"])
+        path = self.restore(AGENT, row["checkpoint"], self.path("other"), f"--device={self.stays.path}")
+        with Image(REGISTRY, path) as image:
+            image.check_ext4(replay=row["consistency"] != "filesystem")
+        before = len(self.agent.lines)
+        self.agent.stop()
+        self.agent.start()
+        print(self.agent.wait_line(rf"'{self.goes.path}'.*NOT protected", start=before)[1])
+        self.dispatcher.wait_online(AGENT)
+        row = self.row(AGENT, self.checkpoint(AGENT))
+        self.assertEqual((self.volumes(row), row["damaged"]), ([self.stays.path], False))
+        state.write_text("running\n", encoding="ascii")
+        self.agent.wait_line(f"'{self.goes.path}' is tracked", start=before)
+        wait_until("both are there", lambda: self.dispatcher.agent_state(AGENT)["volumes"] == 2, 60)
+        self.works[1].close()
+        self.files[1].umount(settled=False)
+        self.files[1].mount()
+        self.works[1] = self.work(self.files[1])
+        self.check_equal_to_disks()
+        check_equal(self.restore(AGENT, good, self.path("again"), f"--device={self.goes.path}"), kept)
 
 
 if __name__ == "__main__":
