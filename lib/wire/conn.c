@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "wire/socket_bio.h"
 #include "wire/ssl_error.h"
 #include "wire/wait.h"
 
@@ -288,7 +289,19 @@ static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, struct 
     return 0;
 }
 
-/* Waits for a message's first bytes; gives the buffer back where they let themselves be waited for.
+static void buffers_release(struct blx_conn *conn)
+{
+    free(conn->buffer);
+    conn->buffer = NULL;
+    conn->buffer_bytes = 0;
+    if (conn->ssl == NULL)
+        return;
+    pthread_mutex_lock(&conn->ssl_lock);
+    blx_socket_bio_trim(SSL_get_rbio(conn->ssl));
+    pthread_mutex_unlock(&conn->ssl_lock);
+}
+
+/* Waits for a message's first bytes; gives the buffers back where they let themselves be waited for.
  */
 static int read_first(struct blx_conn *conn, uint8_t *header, uint64_t timeout_ms, size_t *got,
                       struct blx_error *err)
@@ -301,9 +314,7 @@ static int read_first(struct blx_conn *conn, uint8_t *header, uint64_t timeout_m
         rc = read_wait(conn, header, BLX_MESSAGE_HEADER_BYTES, first_ns, got, err);
         if (rc != -ETIMEDOUT || deadline_ns <= idle_ns)
             return rc;
-        free(conn->buffer);
-        conn->buffer = NULL;
-        conn->buffer_bytes = 0;
+        buffers_release(conn);
     }
     return read_wait(conn, header, BLX_MESSAGE_HEADER_BYTES, deadline_ns, got, err);
 }
