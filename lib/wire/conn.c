@@ -21,6 +21,7 @@
 enum {
     GAP_TIMEOUT_MS = 30000, /* between two bytes of a message */
     IDLE_MS = 1000,         /* without a byte; then the receive buffer is given back */
+    BUFFER_MIN_BYTES = 128 * 1024,
 };
 
 struct blx_conn {
@@ -307,9 +308,9 @@ static int read_first(struct blx_conn *conn, uint8_t *header, uint64_t timeout_m
                       struct blx_error *err)
 {
     uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
-    uint64_t idle_ns = conn->last_received_ns + (uint64_t)IDLE_MS * BLX_WAIT_NS_PER_MS;
+    uint64_t idle_ns = blx_conn_idle_ns(conn);
     int rc = -ETIMEDOUT;
-    if (conn->buffer != NULL) {
+    if (idle_ns != UINT64_MAX) {
         uint64_t first_ns = idle_ns < deadline_ns ? idle_ns : deadline_ns;
         rc = read_wait(conn, header, BLX_MESSAGE_HEADER_BYTES, first_ns, got, err);
         if (rc != -ETIMEDOUT || deadline_ns <= idle_ns)
@@ -323,6 +324,8 @@ static int buffer_reserve(struct blx_conn *conn, size_t bytes, struct blx_error 
 {
     if (bytes <= conn->buffer_bytes)
         return 0;
+    if (bytes < BUFFER_MIN_BYTES)
+        bytes = BUFFER_MIN_BYTES;
     free(conn->buffer);
     conn->buffer_bytes = 0;
     conn->buffer = malloc(bytes);
@@ -412,4 +415,10 @@ uint64_t blx_conn_received_bytes(const struct blx_conn *conn)
 uint64_t blx_conn_last_sent_ns(const struct blx_conn *conn)
 {
     return atomic_load(&conn->last_sent_ns);
+}
+
+uint64_t blx_conn_idle_ns(const struct blx_conn *conn)
+{
+    return conn->buffer == NULL ? UINT64_MAX
+                                : conn->last_received_ns + (uint64_t)IDLE_MS * BLX_WAIT_NS_PER_MS;
 }

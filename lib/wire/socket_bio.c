@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { READ_AHEAD_BYTES = 64 * 1024 };
+enum { READ_AHEAD_BYTES = 128 * 1024 };
 
 struct socket_bio {
     int fd;
@@ -15,6 +16,12 @@ struct socket_bio {
     size_t begin;    /* of what is read and not handed on; the end is the same where nothing is */
     size_t end;
 };
+
+static void release(struct socket_bio *socket)
+{
+    free(socket->buffer);
+    socket->buffer = NULL;
+}
 
 static int is_retry(ssize_t result)
 {
@@ -24,13 +31,19 @@ static int is_retry(ssize_t result)
 /* Where memory is short it goes on, slowly. */
 static ssize_t read_through(struct socket_bio *socket, char *data, size_t bytes)
 {
-    if (socket->buffer == NULL)
+    bool idle = socket->buffer == NULL;
+    if (idle)
         socket->buffer = malloc(READ_AHEAD_BYTES);
     if (socket->buffer == NULL || bytes >= READ_AHEAD_BYTES)
         return recv(socket->fd, data, bytes, 0);
     ssize_t got = recv(socket->fd, socket->buffer, READ_AHEAD_BYTES, 0);
-    if (got <= 0)
+    if (got <= 0) {
+        int saved_errno = errno;
+        if (idle)
+            release(socket);
+        errno = saved_errno;
         return got;
+    }
     socket->begin = bytes < (size_t)got ? bytes : (size_t)got;
     socket->end = (size_t)got;
     memcpy(data, socket->buffer, socket->begin);
@@ -124,8 +137,6 @@ BIO *blx_socket_bio_new(int fd)
 void blx_socket_bio_trim(BIO *bio)
 {
     struct socket_bio *socket = BIO_get_data(bio);
-    if (socket->begin < socket->end)
-        return;
-    free(socket->buffer);
-    socket->buffer = NULL;
+    if (socket->begin == socket->end)
+        release(socket);
 }
