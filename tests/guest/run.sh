@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests in guests: installs what they need, builds the programs and the packages once, optimised, and runs them on other kernels, other
-# disks and in whole servers. An emulated CPU is slow: half an hour on a quiet machine. Needs root, and Debian's archive for kernels and
+# disks and in whole servers. An emulated CPU is slow: three quarters of an hour on a quiet machine. Needs root, and Debian's archive for kernels and
 # systems, which it keeps.
 #
 #   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 server life; without, all of them
