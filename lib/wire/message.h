@@ -238,7 +238,8 @@ struct blx_checkpoint_message {
     uint32_t volume_count;
     uint64_t
         freeze_ns; /* from the first filesystem frozen to the last thawed; 0 without a freeze */
-    char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem", for people; may be empty */
+    char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem", and what it lacks, for people;
+                                  may be empty */
     /* For each volume, by index: the last frame that belongs to the checkpoint (0: none was ever
      * sent). */
     uint64_t last_seq[BLX_MAX_VOLUMES];
