@@ -3,10 +3,9 @@
  * its threads.
  *
  * Threads of the agent: the main thread, which is a session's control thread while one runs; the
- * sender and the receiver of the session; the workers of the pipeline; the signal thread; where
- * devices are patterns, one that watches for disks. `lock`
- * guards what says so, here and in struct blx_session; `changed` is broadcast on every change of
- * it. No other lock is taken while it is held.
+ * sender and the receiver of the session; the workers of the pipeline; the signal thread; one that
+ * watches for disks. `lock` guards what says so, here and in struct blx_session; `changed` is
+ * broadcast on every change of it. No other lock is taken while it is held.
  */
 #pragma once
 
@@ -36,7 +35,8 @@ struct blx_agent {
     struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
     size_t volume_count;
-    struct blx_refusals refusals; /* disks that are wanted, and are no volumes now */
+    struct blx_refusals refusals; /* disks that are wanted, and are no volumes now; the main
+                                     thread's */
     bool lined_up;                /* once: what cannot be had does not end the agent any more */
     struct blx_pipeline *pipeline;
     struct blx_freezer *freezer;
