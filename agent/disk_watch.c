@@ -92,9 +92,10 @@ static void look(struct blx_agent *agent)
     pthread_mutex_unlock(&agent->lock);
     if (blx_disks_find(agent->config, &policy, &disks, NULL) < 0)
         return; /* the next look may succeed */
-    bool recovered = has_recovered(&before);
+    bool others = !blx_disks_equal(&disks, &before) || has_recovered(&before);
     pthread_mutex_lock(&agent->lock);
-    if (!agent->rejoin && (recovered || !blx_disks_equal(&disks, &agent->disks))) {
+    /* A lineup that came in between has seen what we have. */
+    if (others && agent->disks.number == before.number) {
         agent->rejoin = true;
         pthread_cond_broadcast(&agent->changed);
     }

@@ -35,13 +35,14 @@ struct blx_disk {
     uint32_t major, minor; /* 0, 0: it is named, and not there */
     uint64_t disk_seq;     /* /sys/block/DISK/diskseq; 0 before Linux 5.15 */
     uint64_t size_bytes;
-    bool refused; /* the last lineup could not open it, and may the next time */
+    bool refused; /* the last lineup could not open it */
 };
 
 struct blx_disks {
     struct blx_disk list[BLX_MAX_VOLUMES];
     size_t count;
     size_t left_over; /* found, and more than an agent can have */
+    uint64_t number;  /* of the lineup whose they are */
 };
 
 /* `policy` (may be NULL) excludes, too. -E2BIG for a path that is too long; -ENOMEM. */

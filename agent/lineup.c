@@ -167,12 +167,16 @@ static bool is_absence(int rc)
     return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM;
 }
 
-static void refuse(struct blx_agent *agent, size_t index, int rc, const char *cause)
+/* Where it is the opening that fails, the watch goes on trying. */
+static void refuse(struct blx_agent *agent, struct blx_disk *disk, const char *cause)
 {
-    struct blx_disk *disk = &agent->disks.list[index];
+    struct blx_device device;
+    bool opens = blx_device_open(disk->path, &device, NULL) == 0;
+    if (opens)
+        blx_device_close(&device);
     blx_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause);
     pthread_mutex_lock(&agent->lock);
-    disk->refused = is_absence(rc);
+    disk->refused = !opens;
     pthread_mutex_unlock(&agent->lock);
 }
 
@@ -182,7 +186,7 @@ static int open_volumes(struct blx_agent *agent, struct blx_error *err)
 {
     struct blx_error first = {0};
     for (size_t i = 0; i < agent->disks.count; i++) {
-        const struct blx_disk *disk = &agent->disks.list[i];
+        struct blx_disk *disk = &agent->disks.list[i];
         struct blx_error cause = {0};
         int rc =
             find_volume(agent, disk->path) != NULL ? 0 : open_volume(agent, disk->path, &cause);
@@ -190,7 +194,7 @@ static int open_volumes(struct blx_agent *agent, struct blx_error *err)
             continue;
         if (disk->named && !agent->lined_up && !is_absence(rc))
             return blx_error_set(err, rc, "%s", cause.message);
-        refuse(agent, i, rc, cause.message);
+        refuse(agent, disk, cause.message);
         if (disk->named && first.code == 0)
             first = cause;
     }
@@ -215,6 +219,7 @@ int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&agent->lock);
+    disks.number = agent->disks.number + 1;
     agent->disks = disks;
     pthread_mutex_unlock(&agent->lock);
     if (disks.left_over > 0)
