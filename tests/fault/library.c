@@ -1,5 +1,5 @@
-/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short with the rest.
- */
+/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short
+ * with the rest. */
 #include <openssl/evp.h>
 #include <stddef.h>
 #include <zstd.h>

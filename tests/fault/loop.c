@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "memory.h"
 #include "network.h"
 #include "sys.h"
 
-enum { MAX_TURNS = 2000 };
+enum { MAX_TURNS = 2000, POISON = 0x5a };
 
 struct fault {
     const char *name;
@@ -87,4 +88,16 @@ void fault_loop(const struct fault_case *fault_case, void *state)
     /* A loop in which nothing can fail would show nothing. */
     assert_true(total > 0);
     print_message("%u faults\n", total);
+}
+
+void fault_poison(void *output, size_t bytes)
+{
+    memset(output, POISON, bytes);
+}
+
+void fault_assert_poisoned(const void *output, size_t bytes)
+{
+    const uint8_t *at = output;
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(at[i], POISON);
 }

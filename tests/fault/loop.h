@@ -35,3 +35,7 @@ struct fault_case {
 
 /* `state` is handed through. Fails the test where anything does not hold. */
 void fault_loop(const struct fault_case *fault_case, void *state);
+
+/* What an output holds before the call, and still holds where the call fails. */
+void fault_poison(void *output, size_t bytes);
+void fault_assert_poisoned(const void *output, size_t bytes);

@@ -1,22 +1,16 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/sys.h"
+#include "counter.h"
 
-static bool lasting;
-static unsigned allowed = UINT_MAX;
-static atomic_uint calls;
+static struct fault_counter counter;
 
 static bool fails(void)
 {
-    unsigned call = atomic_fetch_add(&calls, 1);
-    if (lasting ? call < allowed : call != allowed)
-        return false;
-    errno = EIO;
-    return true;
+    return fault_counter_hit(&counter, EIO);
 }
 
 static int sys_open(const char *path, int flags, mode_t mode)
@@ -85,22 +79,24 @@ static const struct blx_sys table = {
 
 void sys_use_fast(void)
 {
-    lasting = false;
-    allowed = UINT_MAX;
-    atomic_store(&calls, 0);
     blx_sys = &table;
 }
 
 void sys_arm(unsigned after, bool for_ever)
 {
     sys_use_fast();
-    lasting = for_ever;
-    allowed = after;
+    fault_counter_arm(&counter, after, for_ever);
 }
 
 bool sys_disarm(void)
 {
-    bool failed = atomic_load(&calls) > allowed;
-    sys_use_fast();
-    return failed;
+    return fault_counter_disarm(&counter);
+}
+
+/* A file that must not replace another gets its name by this, which the table does not have. */
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    return fails() ? -1 : __real_renameat2(from_dir, from, to_dir, to, flags);
 }
