@@ -24,7 +24,7 @@ bool network_disarm(void)
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        return fault_counter_hit(&counter, code) ? -1 : __real_##name arguments;                                         \
+        return fault_counter_hit(&counter, code) ? -1 : __real_##name arguments;                   \
     }
 
 WRAP(int, socket, EMFILE, (int domain, int type, int protocol), (domain, type, protocol))
@@ -45,5 +45,6 @@ WRAP(ssize_t, send, ECONNRESET, (int fd, const void *data, size_t bytes, int fla
 WRAP(ssize_t, sendmsg, ECONNRESET, (int fd, const struct msghdr *message, int flags),
      (fd, message, flags))
 WRAP(ssize_t, sendto, ECONNREFUSED,
-     (int fd, const void *data, size_t bytes, int flags, const struct sockaddr *to, socklen_t length),
+     (int fd, const void *data, size_t bytes, int flags, const struct sockaddr *to,
+      socklen_t length),
      (fd, data, bytes, flags, to, length))

@@ -32,9 +32,9 @@ static void make_frame(struct written *written)
     const uint64_t blocks[] = {written->volume.seq, written->volume.seq + 2};
     test_volume_write(&written->volume, blocks[0], written->volume.seq + 1);
     test_volume_frame(&written->volume, blocks, 2);
-    assert_int_equal(blx_frame_parse(written->volume.frame, written->volume.frame_bytes,
-                                     &written->frame, NULL),
-                     0);
+    assert_int_equal(
+        blx_frame_parse(written->volume.frame, written->volume.frame_bytes, &written->frame, NULL),
+        0);
 }
 
 static void setup_folder(void *arg)
