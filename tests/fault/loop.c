@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "network.h"
+#include "openssl.h"
 #include "sys.h"
 
 enum { MAX_TURNS = 2000, POISON = 0x5a };
@@ -27,7 +28,20 @@ static const struct fault faults[] = {
     {"disk errors from here on", sys_arm, sys_disarm, true, false},
     {"a network error", network_arm, network_disarm, false, false},
     {"network errors from here on", network_arm, network_disarm, true, false},
+    {"OpenSSL fails once", openssl_arm, openssl_disarm, false, false},
+    {"OpenSSL fails from here on", openssl_arm, openssl_disarm, true, false},
 };
+
+/* Where openssl.c is not linked. */
+__attribute__((weak)) void openssl_arm(unsigned after, bool for_ever)
+{
+    (void)after, (void)for_ever;
+}
+
+__attribute__((weak)) bool openssl_disarm(void)
+{
+    return false;
+}
 
 static int next_fd(void)
 {

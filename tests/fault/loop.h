@@ -1,8 +1,8 @@
 /*
  * The loop over a function's faults: call 0 for memory fails, then call 1, 2, ... until the
  * function gets by without a failure; the same with that call and all behind it; the same with the
- * calls for the disk, and for the network. Leaks of memory are the leak sanitizer's to find, at the
- * end of the program; descriptors are counted here.
+ * calls for the disk, for the network, and (openssl.h) to OpenSSL. Leaks of memory are the leak
+ * sanitizer's to find, at the end of the program; descriptors are counted here.
  */
 #pragma once
 
