@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "folder.h"
 #include "loop.h"
 #include "store/agent_lock.h"
 #include "store_state.h"
@@ -13,7 +12,16 @@ static struct store_state store_state;
 
 struct locking {
     struct blx_agent_lock lock, other;
+    int held;
 };
+
+/* The kernel may have no room for a further lock. */
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, void *arg);
+int __wrap_fcntl64(int fd, int command, void *arg)
+{
+    return sys_fails() ? -1 : __real_fcntl64(fd, command, arg);
+}
 
 static void setup(void *arg)
 {
@@ -97,6 +105,71 @@ static void a_lock_is_had_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){setup, run_begin, check_begin, teardown, 0}, &locking);
 }
 
+/* The locks of one that is open. */
+
+static void setup_open(void *arg)
+{
+    struct locking *locking = arg;
+    setup(arg);
+    assert_int_equal(run_open(arg, NULL), 0);
+    open_other(locking);
+}
+
+static int run_share(void *arg, struct blx_error *err)
+{
+    return blx_agent_lock_share(&((struct locking *)arg)->lock, BLX_LOCK_CONTENTS, err);
+}
+
+static int run_alone(void *arg, struct blx_error *err)
+{
+    return blx_agent_lock_alone(&((struct locking *)arg)->lock, BLX_LOCK_CONTENTS, 0, err);
+}
+
+static int run_hold(void *arg, struct blx_error *err)
+{
+    return blx_agent_lock_hold(&((struct locking *)arg)->lock, store_state.checkpoints[0], err);
+}
+
+static int run_is_held(void *arg, struct blx_error *err)
+{
+    struct locking *locking = arg;
+    locking->held = blx_agent_lock_is_held(&locking->other, store_state.checkpoints[0],
+                                           store_state.checkpoints[0], err);
+    return locking->held < 0 ? locking->held : 0;
+}
+
+static void check_shared(void *arg, int rc)
+{
+    assert_int_equal(is_shared(arg, BLX_LOCK_CONTENTS), rc == 0);
+}
+
+static void check_hold(void *arg, int rc)
+{
+    assert_int_equal(is_held(arg), rc == 0);
+}
+
+static void setup_held(void *arg)
+{
+    setup_open(arg);
+    assert_int_equal(run_hold(arg, NULL), 0);
+}
+
+/* A checkpoint of which nobody knows is not taken for one that nobody holds. */
+static void check_is_held(void *arg, int rc)
+{
+    assert_int_equal(((struct locking *)arg)->held, rc == 0 ? 1 : rc);
+}
+
+static void a_lock_that_failed_is_not_had(void **state)
+{
+    (void)state;
+    struct locking locking;
+    fault_loop(&(struct fault_case){setup_open, run_share, check_shared, teardown, 0}, &locking);
+    fault_loop(&(struct fault_case){setup_open, run_alone, check_shared, teardown, 0}, &locking);
+    fault_loop(&(struct fault_case){setup_open, run_hold, check_hold, teardown, 0}, &locking);
+    fault_loop(&(struct fault_case){setup_held, run_is_held, check_is_held, teardown, 0}, &locking);
+}
+
 static int make_store(void **state)
 {
     (void)state;
@@ -116,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lock_is_had_whole_or_not_at_all),
+        cmocka_unit_test(a_lock_that_failed_is_not_had),
     };
     return cmocka_run_group_tests(tests, make_store, remove_store);
 }

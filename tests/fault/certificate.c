@@ -17,6 +17,7 @@ struct outputs {
     char name[BLX_NAME_BYTES], serial[BLX_SERIAL_TEXT_BYTES], token[BLX_TOKEN_TEXT_BYTES];
     uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     struct blx_request_message request;
+    struct blx_token read;
 };
 
 static void setup(void *arg)
@@ -135,6 +136,31 @@ static void check_token(void *arg, int rc)
     assert_int_equal(token.secret[2], 3);
 }
 
+static void setup_token(void *arg)
+{
+    struct outputs *out = arg;
+    setup(arg);
+    assert_int_equal(run_token(arg, NULL), 0);
+    fault_poison(&out->read, sizeof(out->read));
+}
+
+static int run_token_parse(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_token_parse(out->token, &out->read, err);
+}
+
+/* It is whole. */
+static void check_token_parse(void *arg, int rc)
+{
+    const struct outputs *out = arg;
+    assert_int_not_equal(rc, -EINVAL);
+    if (rc < 0)
+        fault_assert_poisoned(&out->read, sizeof(out->read));
+    else
+        assert_int_equal(out->read.secret[2], 3);
+}
+
 static void a_certificate_is_made_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -152,6 +178,8 @@ static void what_a_certificate_says_is_read_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){setup, run_serial, check_serial, teardown, 0}, &out);
     fault_loop(&(struct fault_case){setup, run_fingerprint, check_fingerprint, teardown, 0}, &out);
     fault_loop(&(struct fault_case){setup, run_token, check_token, teardown, 0}, &out);
+    fault_loop(&(struct fault_case){setup_token, run_token_parse, check_token_parse, teardown, 0},
+               &out);
 }
 
 static int run_request(void *arg, struct blx_error *err)

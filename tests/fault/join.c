@@ -44,6 +44,8 @@ struct joining {
     char host[BLX_HOST_BYTES];
     struct blx_tls_context *context;
     char name[BLX_NAME_BYTES];
+    EVP_PKEY *key; /* of a renewal */
+    struct blx_request_message request;
 };
 
 static void answer(int fd)
@@ -212,6 +214,27 @@ static void check_name(void *arg, int rc)
         assert_string_equal(joining->name, "web0");
 }
 
+static int run_request(void *arg, struct blx_error *err)
+{
+    struct joining *joining = arg;
+    return blx_renew_request(&joining->key, &joining->request, err);
+}
+
+static void check_request(void *arg, int rc)
+{
+    const struct joining *joining = arg;
+    assert_int_equal(joining->key != NULL, rc == 0);
+    assert_int_equal(joining->request.request_bytes > 0, rc == 0);
+    EVP_PKEY_free(joining->key);
+}
+
+static void a_renewal_begins_or_not(void **state)
+{
+    (void)state;
+    struct joining joining;
+    fault_loop(&(struct fault_case){setup, run_request, check_request, NULL, 0}, &joining);
+}
+
 static void a_context_is_made_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -260,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_is_dialled_or_nothing_is_left),
         cmocka_unit_test(a_context_is_made_whole_or_not_at_all),
+        cmocka_unit_test(a_renewal_begins_or_not),
         cmocka_unit_test(a_join_gives_credentials_that_work_or_none),
     };
     return cmocka_run_group_tests(tests, make_site, remove_site);
