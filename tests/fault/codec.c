@@ -153,10 +153,15 @@ static void check_encrypt(void *arg, int rc)
     struct encrypting *encrypting = arg;
     struct blx_frame frame;
     struct blx_frame_header_disk header;
+    struct blx_frame_encryption_disk encryption;
     uint8_t unpacked[DATA_BYTES];
+    const uint8_t none[BLX_XAES_NONCE_BYTES] = {0};
     if (rc < 0)
         return;
     memcpy(&header, encrypting->bytes, sizeof(header));
+    memcpy(&encryption, encrypting->bytes + sizeof(header) + sizeof(struct blx_extent_disk),
+           sizeof(encryption));
+    assert_memory_not_equal(encryption.nonce, none, sizeof(none));
     blx_frame_seal(encrypting->bytes, 1);
     assert_int_equal(
         blx_frame_parse(encrypting->bytes, blx_le32_get(header.frame_bytes), &frame, NULL), 0);

@@ -14,6 +14,7 @@
 
 #include "folder.h"
 #include "loop.h"
+#include "sys.h"
 #include "tls/address.h"
 #include "tls/context.h"
 #include "tls/join.h"
@@ -22,11 +23,13 @@
 #include "wire/conn.h"
 #include "wire/wait.h"
 
-enum { PATIENCE_MS = 10 * 1000 };
+/* Who could not send JOIN waits for an ERROR as long as the dispatcher waits for JOIN. */
+enum { PATIENCE_MS = 10 * 1000, JOIN_MS = 2 * 1000 };
 
 static char dir[FOLDER_BYTES], ca_path[96], credentials[96], address[32];
 static struct blx_tls_context *server, *client;
 static int listen_fd = -1;
+static pid_t dispatcher;
 
 /* Between two tries of a busy dispatcher nobody needs to wait here. */
 int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left);
@@ -37,7 +40,6 @@ int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left)
 }
 
 struct joining {
-    pid_t dispatcher;
     char token[BLX_TOKEN_TEXT_BYTES];
     char agent_id[BLX_NAME_BYTES];
     int fd;
@@ -55,7 +57,7 @@ static void answer(int fd)
     struct blx_message message, reply = {.type = BLX_MESSAGE_CERTIFICATE};
     char agent_id[BLX_NAME_BYTES];
     if (blx_tls_accept(server, fd, PATIENCE_MS, &conn, &peer, NULL) == 0 &&
-        blx_conn_recv(conn, PATIENCE_MS, &message, NULL) == 0 && message.type == BLX_MESSAGE_JOIN &&
+        blx_conn_recv(conn, JOIN_MS, &message, NULL) == 0 && message.type == BLX_MESSAGE_JOIN &&
         blx_pki_join(dir, &message.join, agent_id, &reply.certificate, NULL) == 0 &&
         blx_conn_send(conn, &reply, NULL) == 0)
         blx_conn_linger(conn, PATIENCE_MS);
@@ -75,17 +77,11 @@ static void setup_join(void *arg)
     struct joining *joining = arg;
     setup(arg);
     assert_int_equal(blx_pki_make_token(dir, "web1", 60, joining->token, NULL), 0);
-    joining->dispatcher = fork();
-    assert_true(joining->dispatcher >= 0);
-    while (joining->dispatcher == 0)
-        answer(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC));
 }
 
 static void teardown_join(void *arg)
 {
-    const struct joining *joining = arg;
-    kill(joining->dispatcher, SIGKILL); /* it waits for the next one */
-    assert_int_equal(waitpid(joining->dispatcher, NULL, 0), joining->dispatcher);
+    (void)arg;
     unlink(credentials);
 }
 
@@ -265,12 +261,19 @@ static int make_site(void **state)
     assert_true(listen_fd >= 0);
     assert_int_equal(getsockname(listen_fd, (struct sockaddr *)&bound, &bytes), 0);
     snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(bound.sin6_port));
+    sys_use_fast();
+    dispatcher = fork();
+    assert_true(dispatcher >= 0);
+    while (dispatcher == 0)
+        answer(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC));
     return 0;
 }
 
 static int remove_site(void **state)
 {
     (void)state;
+    kill(dispatcher, SIGKILL); /* it waits for the next one */
+    assert_int_equal(waitpid(dispatcher, NULL, 0), dispatcher);
     close(listen_fd);
     blx_tls_context_free(client);
     blx_tls_context_free(server);
