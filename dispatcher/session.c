@@ -137,16 +137,12 @@ static int enter(struct blx_session *session, struct blx_error *err)
     return rc == 0 ? blx_session_tell_policy(session, err) : rc;
 }
 
-static int converse(struct blx_session *session, struct blx_error *err)
+static int open_session(struct blx_session *session, struct blx_error *err)
 {
     int rc = greet(session, err);
     if (rc == 0)
         rc = enter(session, err);
-    if (rc == 0)
-        rc = blx_session_volumes(session, err);
-    if (rc == 0)
-        rc = blx_session_follow(session, err);
-    return rc;
+    return rc == 0 ? blx_session_volumes(session, err) : rc;
 }
 
 static void log_end(const struct blx_session *session, int rc, const struct blx_error *err)
@@ -187,12 +183,10 @@ static bool send_end(struct blx_session *session, int rc, const struct blx_error
     return blx_session_send(session, &message, NULL) == 0;
 }
 
-void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err)
+static void end_session(struct blx_session *session, int rc, struct blx_error *err)
 {
     struct blx_registry *registry = &session->dispatcher->registry;
 
-    if (rc == 0)
-        rc = session->peer.joins ? blx_session_join(session, err) : converse(session, err);
     if (!session->live) {
         struct blx_registry_orders orders; /* was it cut because the dispatcher stops? */
         blx_registry_orders(registry, &session->entry, &orders);
@@ -212,6 +206,35 @@ void blx_session_serve(struct blx_session *session, int rc, struct blx_error *er
     if (said)
         blx_conn_linger(session->conn, LINGER_MS); /* lest the last word is lost to a reset */
     session_free(session);
+}
+
+static void follow_main(void *arg)
+{
+    struct blx_error err = {0};
+    int rc = blx_session_follow(arg, &err);
+    end_session(arg, rc, &err);
+}
+
+/*
+ * A session lives for months. What its handshake and the opening of its store took of the stack,
+ * and what the allocator and OpenSSL keep for the thread, is as much again as the session itself
+ * needs: it ends with their thread, and a fresh one follows.
+ */
+static bool hand_on(struct blx_session *session)
+{
+    return blx_threads_start(&session->dispatcher->sessions, follow_main, session, NULL) == 0;
+}
+
+void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err)
+{
+    if (rc == 0)
+        rc = session->peer.joins ? blx_session_join(session, err) : open_session(session, err);
+    if (rc == 0 && !session->peer.joins) {
+        if (hand_on(session))
+            return;
+        rc = blx_session_follow(session, err);
+    }
+    end_session(session, rc, err);
 }
 
 static void session_main(void *arg)

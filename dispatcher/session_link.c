@@ -5,6 +5,7 @@
 
 #include "base/units.h"
 #include "dispatcher/session_private.h"
+#include "dispatcher/threads.h"
 #include "store/rescan_order.h"
 
 int blx_session_protest(struct blx_error *err, const char *format, ...)
@@ -164,6 +165,11 @@ static void sleep_until_news(const struct blx_session *session, uint64_t deadlin
         until_ns = dead_ns(session);
     if (ping_due_ns(session) < until_ns)
         until_ns = ping_due_ns(session);
+    uint64_t idle_ns = blx_conn_idle_ns(session->conn);
+    if (idle_ns < until_ns)
+        until_ns = idle_ns;
+    if (idle_ns == UINT64_MAX)
+        blx_thread_trim();
     poll(fds, 2,
          poll_timeout_ms(until_ns)); /* whatever it says, the caller looks at everything again */
 }

@@ -70,8 +70,9 @@ struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, c
 /*
  * Everything behind the handshake, whose outcome is `rc` (and `err`): from HELLO to the end, the
  * leaving of the registry, which the entry was connected to, and of the session's memory. After a
- * handshake that succeeded `conn` and `agent_id` are set. It is a function of its own so that a
- * session can be had without TLS, by the fuzz target.
+ * handshake that succeeded `conn` and `agent_id` are set. Another thread follows where one can be
+ * started, so the session may outlive this call. It is a function of its own so that a session can
+ * be had without TLS, by the fuzz target.
  */
 void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err);
 

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "dispatcher/wait.h"
 
@@ -113,4 +115,23 @@ int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns)
     join_finished(threads);
     pthread_mutex_unlock(&threads->lock);
     return rc;
+}
+
+/* Not inlined: all that lies a page below its own frame is nobody's. */
+__attribute__((noinline)) void blx_thread_trim(void)
+{
+    pthread_attr_t attributes;
+    void *lowest = NULL;
+    size_t bytes = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return;
+    int rc = pthread_attr_getstack(&attributes, &lowest, &bytes);
+    pthread_attr_destroy(&attributes);
+    if (rc != 0)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    /* The page below this frame holds what is called from here. */
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page;
+    if (end > (uintptr_t)lowest)
+        madvise(lowest, end - (uintptr_t)lowest, MADV_DONTNEED);
 }

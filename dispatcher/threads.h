@@ -37,3 +37,7 @@ int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns);
 
 /* pthread_create() with the stack that all threads of the dispatcher have. */
 int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
+
+/* Gives the pages of this thread's stack back that lie below its caller: what a commit once took
+ * would be held by each of a thousand idle sessions. */
+void blx_thread_trim(void);

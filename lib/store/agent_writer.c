@@ -32,11 +32,11 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 {
     char path[PATH_MAX];
     static const char *const below[] = {"", "/volumes", "/checkpoints"};
-    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->store.data_dir);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(path, err);
     for (size_t i = 0; rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
-        rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s", writer->store.data_dir,
+        rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s", writer->store->data_dir,
                              writer->agent_id, below[i]);
         if (rc == 0)
             rc = blx_directory_make(path, err);
@@ -49,15 +49,15 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_manifest_dir(&writer->store, writer->agent_id, dir, err);
+    int rc = blx_manifest_dir(writer->store, writer->agent_id, dir, err);
     if (rc == 0)
         rc = blx_fsync_dir(dir, err);
     if (rc == 0)
-        rc = blx_manifest_latest(&writer->store, writer->agent_id, &writer->last_timestamp, err);
+        rc = blx_manifest_latest(writer->store, writer->agent_id, &writer->last_timestamp, err);
     if (rc < 0 || writer->last_timestamp == 0)
         return rc;
     struct blx_error cause = {0};
-    rc = blx_manifest_read(&writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
+    rc = blx_manifest_read(writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
                            &cause);
     if (rc == -EBADMSG) {
         writer->last.timestamp = writer->last_timestamp;
@@ -78,7 +78,7 @@ int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
     struct blx_agent_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent_id);
-    opened->store = *store;
+    opened->store = store;
     strcpy(opened->agent_id, agent_id);
     rc = make_folders(opened, err);
     if (rc == 0)
@@ -98,6 +98,7 @@ void blx_volume_free(struct blx_volume *volume)
     blx_segment_writer_close(volume->open);
     free(volume->pending);
     free(volume->unreadable);
+    free(volume->dir);
     free(volume);
 }
 
@@ -155,16 +156,17 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
     if (rc == 0)
         rc = check_info(writer, info, err);
     if (rc == 0)
-        rc = blx_store_volume_path(&writer->store, writer->agent_id, info->name, dir, err);
+        rc = blx_store_volume_path(writer->store, writer->agent_id, info->name, dir, err);
     if (rc < 0)
         return rc;
     struct blx_volume *volume = calloc(1, sizeof(*volume));
     if (volume == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
     volume->info = *info;
-    rc = blx_path_format(volume->dir, sizeof(volume->dir), err, "%s", dir);
-    if (rc == 0)
-        rc = blx_directory_make(dir, err);
+    volume->dir = strdup(dir);
+    rc = volume->dir != NULL
+             ? blx_directory_make(dir, err)
+             : blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
     if (rc == 0)
         rc = blx_volume_recover(writer, volume, err);
     if (rc < 0) {

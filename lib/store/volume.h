@@ -33,7 +33,7 @@
 
 struct blx_agent_writer;
 
-/* Makes the agent's folders where they are missing. */
+/* Makes the agent's folders where they are missing. `store` is borrowed. */
 int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
                           struct blx_agent_writer **writer, struct blx_error *err);
 

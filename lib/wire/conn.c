@@ -14,12 +14,14 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "wire/socket_bio.h"
 #include "wire/ssl_error.h"
 #include "wire/wait.h"
 
 enum {
     GAP_TIMEOUT_MS = 30000, /* between two bytes of a message */
     IDLE_MS = 1000,         /* without a byte; then the receive buffer is given back */
+    BUFFER_MIN_BYTES = 128 * 1024,
 };
 
 struct blx_conn {
@@ -288,22 +290,32 @@ static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, struct 
     return 0;
 }
 
-/* Waits for a message's first bytes; gives the buffer back where they let themselves be waited for.
+static void buffers_release(struct blx_conn *conn)
+{
+    free(conn->buffer);
+    conn->buffer = NULL;
+    conn->buffer_bytes = 0;
+    if (conn->ssl == NULL)
+        return;
+    pthread_mutex_lock(&conn->ssl_lock);
+    blx_socket_bio_trim(SSL_get_rbio(conn->ssl));
+    pthread_mutex_unlock(&conn->ssl_lock);
+}
+
+/* Waits for a message's first bytes; gives the buffers back where they let themselves be waited for.
  */
 static int read_first(struct blx_conn *conn, uint8_t *header, uint64_t timeout_ms, size_t *got,
                       struct blx_error *err)
 {
     uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
-    uint64_t idle_ns = conn->last_received_ns + (uint64_t)IDLE_MS * BLX_WAIT_NS_PER_MS;
+    uint64_t idle_ns = blx_conn_idle_ns(conn);
     int rc = -ETIMEDOUT;
-    if (conn->buffer != NULL) {
+    if (idle_ns != UINT64_MAX) {
         uint64_t first_ns = idle_ns < deadline_ns ? idle_ns : deadline_ns;
         rc = read_wait(conn, header, BLX_MESSAGE_HEADER_BYTES, first_ns, got, err);
         if (rc != -ETIMEDOUT || deadline_ns <= idle_ns)
             return rc;
-        free(conn->buffer);
-        conn->buffer = NULL;
-        conn->buffer_bytes = 0;
+        buffers_release(conn);
     }
     return read_wait(conn, header, BLX_MESSAGE_HEADER_BYTES, deadline_ns, got, err);
 }
@@ -312,6 +324,8 @@ static int buffer_reserve(struct blx_conn *conn, size_t bytes, struct blx_error 
 {
     if (bytes <= conn->buffer_bytes)
         return 0;
+    if (bytes < BUFFER_MIN_BYTES)
+        bytes = BUFFER_MIN_BYTES;
     free(conn->buffer);
     conn->buffer_bytes = 0;
     conn->buffer = malloc(bytes);
@@ -401,4 +415,10 @@ uint64_t blx_conn_received_bytes(const struct blx_conn *conn)
 uint64_t blx_conn_last_sent_ns(const struct blx_conn *conn)
 {
     return atomic_load(&conn->last_sent_ns);
+}
+
+uint64_t blx_conn_idle_ns(const struct blx_conn *conn)
+{
+    return conn->buffer == NULL ? UINT64_MAX
+                                : conn->last_received_ns + (uint64_t)IDLE_MS * BLX_WAIT_NS_PER_MS;
 }

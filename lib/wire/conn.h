@@ -72,3 +72,10 @@ uint64_t blx_conn_received_bytes(const struct blx_conn *conn);
 
 /* Monotonic time of the last send, for heartbeats. */
 uint64_t blx_conn_last_sent_ns(const struct blx_conn *conn);
+
+/*
+ * When the receiving thread, should nothing come until then, is to call blx_conn_recv() again, with
+ * any timeout, so that the memory for receiving is given back. UINT64_MAX: nothing is held. For who
+ * waits for the socket by itself; the receiving thread's.
+ */
+uint64_t blx_conn_idle_ns(const struct blx_conn *conn);

@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <stdatomic.h>
 #include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "dispatcher/threads.h"
@@ -79,6 +81,39 @@ static void threads_without_any_are_waited_for_at_once(void **state)
     assert_int_equal(blx_threads_wait(*state, 0), 0);
 }
 
+enum { PAGE = 4096, DEEP = 16 };
+
+/* Leaves its pages touched; returns the middle one. */
+__attribute__((noinline)) static uint8_t *go_deep(void)
+{
+    volatile uint8_t deep[DEEP * PAGE];
+    for (size_t i = 0; i < sizeof(deep); i += PAGE / 4)
+        deep[i] = 1;
+    return (uint8_t *)((uintptr_t)&deep[sizeof(deep) / 2] & ~(uintptr_t)(PAGE - 1));
+}
+
+static void trim_itself(void *arg)
+{
+    unsigned char *resident = arg;
+    uint8_t *page = go_deep();
+    mincore(page, PAGE, &resident[0]);
+    blx_thread_trim();
+    mincore(page, PAGE, &resident[1]);
+    go_deep(); /* it can be used again */
+    mincore(page, PAGE, &resident[2]);
+}
+
+static void threads_give_back_what_their_stack_once_took(void **state)
+{
+    unsigned char resident[3] = {9, 9, 9};
+    assert_int_equal(sysconf(_SC_PAGESIZE), PAGE);
+    assert_int_equal(blx_threads_start(*state, trim_itself, resident, NULL), 0);
+    assert_int_equal(blx_threads_wait(*state, UINT64_MAX), 0);
+    assert_int_equal(resident[0] & 1, 1);
+    assert_int_equal(resident[1] & 1, 0);
+    assert_int_equal(resident[2] & 1, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +122,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(threads_that_do_not_end_are_waited_for_until_the_deadline,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(threads_without_any_are_waited_for_at_once, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(threads_give_back_what_their_stack_once_took, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/queue.h"
+#include "base/units.h"
 #include "fixture.h"
 #include "wire/conn.h"
 
@@ -243,6 +244,34 @@ static void conn_last_word_is_read_by_a_peer_that_sends(void **state)
     pthread_join(ender, NULL);
 }
 
+/* What was read ahead is not waited for at the socket; the memory for it is held until the
+ * connection is idle. */
+static void conn_reads_ahead_and_gives_the_memory_back(void **state)
+{
+    enum { MESSAGES = 100 };
+    struct pair *pair = *state;
+    struct blx_message got;
+    for (uint64_t i = 1; i <= MESSAGES; i++) {
+        const struct blx_message ack = {.type = BLX_MESSAGE_ACK, .ack = {.durable_seq = i}};
+        assert_int_equal(blx_conn_send(pair->client, &ack, NULL), 0);
+    }
+    for (uint64_t i = 1; i <= MESSAGES; i++) {
+        assert_int_equal(blx_conn_recv(pair->server, 10000, &got, NULL), 0);
+        assert_int_equal(got.ack.durable_seq, i);
+    }
+    assert_int_equal(blx_conn_recv(pair->server, 0, &got, NULL), -ETIMEDOUT);
+    uint64_t idle_ns = blx_conn_idle_ns(pair->server);
+    assert_true(idle_ns > blx_clock_ns() && idle_ns < blx_clock_ns() + 2 * UINT64_C(1000000000));
+    while (blx_clock_ns() <= idle_ns)
+        usleep(10000);
+    assert_int_equal(blx_conn_recv(pair->server, 0, &got, NULL), -ETIMEDOUT);
+    assert_true(blx_conn_idle_ns(pair->server) == UINT64_MAX);
+
+    assert_int_equal(blx_conn_send(pair->client, &ping, NULL), 0);
+    assert_int_equal(blx_conn_recv(pair->server, 10000, &got, NULL), 0);
+    assert_int_equal(got.type, BLX_MESSAGE_PING);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -250,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(conn_carries_frames_and_acks_both_ways_at_once),
         TEST(conn_finds_messages_that_came_in_one_record),
+        TEST(conn_reads_ahead_and_gives_the_memory_back),
         TEST(conn_shutdown_wakes_everybody),
         TEST(conn_sends_while_another_thread_waits_to_receive),
         TEST(conn_of_a_closed_peer_gives_epipe),
