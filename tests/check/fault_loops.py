@@ -15,8 +15,8 @@ blx_bandwidth_parse blx_duration_parse blx_name_check blx_path_format blx_size_p
 blx_timestamp_parse blx_timestamp_parse_range
 blx_config_require blx_place_wrong_type blx_source_check
 blx_keyring_choose
-blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_output_failed blx_rewrite_path blx_segment_path
-blx_store_agent_path blx_store_volume_path
+blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_output_failed blx_rewrite_path
+blx_segment_path blx_store_agent_path blx_store_volume_path
 blx_address_split blx_pki_need_key blx_pki_path blx_ssl_error
 blx_codec_parse blx_field_check_reserved blx_field_get_consistency blx_field_get_name blx_field_get_text
 blx_field_get_timestamp blx_field_get_volume blx_frame_check_bounds blx_frame_encryption_parse blx_frame_peek
@@ -41,7 +41,11 @@ def main():
         for name, path in declared.items()
         if name not in looped and name not in PURE
     ]
-    wrong += [f"{name}() is on the list, but is gone or has a loop" for name in PURE if name not in declared or name in looped]
+    wrong += [
+        f"{name}() is on the list, but is gone or has a loop"
+        for name in PURE
+        if name not in declared or name in looped
+    ]
     print("\n".join([*wrong, f"{len(declared)} functions, {len(wrong)} wrong"]))
     return 1 if wrong or not declared else 0
 
