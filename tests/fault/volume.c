@@ -17,7 +17,8 @@ struct handling {
     bool damaged; /* as it is made: the first uncommitted segment is */
     struct store_state state;
     struct blx_volume *volume; /* of the state's writer */
-    struct blx_volume fresh;   /* one that is to be recovered */
+    char dir[PATH_MAX];
+    struct blx_volume fresh; /* one that is to be recovered; borrows `dir` */
     struct blx_volume_file file;
     struct blx_segment_listing listing;
 };
@@ -246,9 +247,8 @@ static void setup_found(void *arg)
     state->writer = NULL;
     assert_int_equal(blx_agent_writer_open(&state->test.store, "web1", &state->writer, NULL), 0);
     handle->fresh.info = state->volume.info;
-    test_path(&state->test, path, "agents/web1/volumes/vda");
-    assert_true(strlen(path) < sizeof(handle->fresh.dir));
-    memcpy(handle->fresh.dir, path, strlen(path) + 1);
+    test_path(&state->test, handle->dir, "agents/web1/volumes/vda");
+    handle->fresh.dir = handle->dir;
 }
 
 static void setup_damaged(void *arg)
