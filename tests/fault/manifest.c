@@ -18,7 +18,7 @@ struct handling {
     void *content; /* its bytes */
     size_t bytes;
     uint8_t *copy; /* of them */
-    char dir[PATH_MAX];
+    struct blx_manifest_folder folder;
 };
 
 static void setup(void *arg)
@@ -26,7 +26,7 @@ static void setup(void *arg)
     struct handling *handling = arg;
     memset(handling, 0, sizeof(*handling));
     fault_poison(&handling->made, sizeof(handling->made));
-    assert_int_equal(blx_manifest_dir(&store_state.test.store, "web1", handling->dir, NULL), 0);
+    handling->folder.fd = -1;
     assert_int_equal(blx_manifest_read(&store_state.test.store, "web1", store_state.checkpoints[1],
                                        &handling->manifest, NULL),
                      0);
@@ -44,6 +44,7 @@ static void teardown(void *arg)
     blx_manifest_done(&handling->manifest);
     free(handling->content);
     free(handling->copy);
+    blx_cleanup_fd(&handling->folder.fd);
 }
 
 static int run_encode(void *arg, struct blx_error *err)
@@ -113,10 +114,28 @@ static void check_decode(void *arg, int rc)
     check_with_unreadable(arg, rc);
 }
 
+static int run_folder(void *arg, struct blx_error *err)
+{
+    return blx_manifest_folder_open(&store_state.test.store, "web1",
+                                    &((struct handling *)arg)->folder, err);
+}
+
+static void check_folder(void *arg, int rc)
+{
+    assert_int_equal(((struct handling *)arg)->folder.fd >= 0, rc == 0);
+}
+
+static void setup_folder(void *arg)
+{
+    setup(arg);
+    assert_int_equal(run_folder(arg, NULL), 0);
+}
+
 static int run_read_in(void *arg, struct blx_error *err)
 {
     struct handling *handling = arg;
-    return blx_manifest_read_in(handling->dir, store_state.checkpoints[1], &handling->made, err);
+    return blx_manifest_read_in(&handling->folder, store_state.checkpoints[1], &handling->made,
+                                err);
 }
 
 static void a_manifest_is_made_whole_or_not_at_all(void **state)
@@ -128,7 +147,8 @@ static void a_manifest_is_made_whole_or_not_at_all(void **state)
                &handling);
     fault_loop(&(struct fault_case){setup, run_copy, check_with_unreadable, teardown, 0},
                &handling);
-    fault_loop(&(struct fault_case){setup, run_read_in, check_made, teardown, 0}, &handling);
+    fault_loop(&(struct fault_case){setup, run_folder, check_folder, teardown, 0}, &handling);
+    fault_loop(&(struct fault_case){setup_folder, run_read_in, check_made, teardown, 0}, &handling);
 }
 
 /* The one that is there lacks nothing; what replaces it does. */
@@ -161,7 +181,8 @@ static void a_replaced_manifest_is_the_old_one_or_the_new_one(void **state)
 {
     (void)state;
     struct handling handling;
-    fault_loop(&(struct fault_case){setup, run_replace, check_replace, teardown, 0}, &handling);
+    fault_loop(&(struct fault_case){setup_folder, run_replace, check_replace, teardown, 0},
+               &handling);
 }
 
 static int make_store(void **state)

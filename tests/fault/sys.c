@@ -13,9 +13,9 @@ bool sys_fails(void)
     return fault_counter_hit(&counter, EIO);
 }
 
-static int sys_open(const char *path, int flags, mode_t mode)
+static int sys_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
-    return sys_fails() ? -1 : blx_sys_real.open(path, flags, mode);
+    return sys_fails() ? -1 : blx_sys_real.openat(dir_fd, path, flags, mode);
 }
 
 static ssize_t sys_pread(int fd, void *buffer, size_t bytes, off_t offset)
@@ -65,7 +65,7 @@ static int sys_mkdir(const char *path, mode_t mode)
 }
 
 static const struct blx_sys table = {
-    .open = sys_open,
+    .openat = sys_openat,
     .pread = sys_pread,
     .pwrite = sys_pwrite,
     .fsync = sys_fsync,
