@@ -87,14 +87,17 @@ static void print_row(const struct cli_table *table, const struct layout *layout
     for (size_t i = 0; i < table->column_count && used + 1 < sizeof(line); i++) {
         if (!layout->shown[i])
             continue;
-        size_t left = sizeof(line) - used;
-        int width = (int)layout->widths[i] + GAP;
-        int got = snprintf(line + used, left, "%-*s", width, cells[i]);
-        if (cells[i][0] != '\0')
-            end = used + strlen(cells[i]);
-        used += (size_t)got < left ? (size_t)got : left - 1;
+        size_t length = strlen(cells[i]), width = layout->widths[i] + GAP;
+        size_t left = sizeof(line) - 1 - used;
+        length = length < left ? length : left;
+        width = width < left ? width : left;
+        memcpy(line + used, cells[i], length);
+        memset(line + used + length, ' ', width - length);
+        if (length > 0)
+            end = used + length;
+        used += width;
     }
-    line[end < sizeof(line) ? end : sizeof(line) - 1] = '\0';
+    line[end] = '\0';
     cut(line, table->max_width);
     const char *paint = table->paint != NULL ? table->paint(table->paint_arg, row) : NULL;
     fprintf(out, "%s%s%s\n", paint != NULL ? paint : "", line, paint != NULL ? CLI_PLAIN : "");

@@ -14,7 +14,7 @@
 
 int blx_open(const char *path, int flags, mode_t mode, struct blx_error *err)
 {
-    int fd = blx_sys->open(path, flags | O_CLOEXEC, mode);
+    int fd = blx_sys->openat(AT_FDCWD, path, flags | O_CLOEXEC, mode);
     if (fd < 0)
         return blx_error_errno(err, -errno, "cannot open '%s'", path);
     return fd;
@@ -153,6 +153,17 @@ int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *
     *content = blx_take_ptr(buffer);
     *bytes = size;
     return 0;
+}
+
+ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t bytes)
+{
+    BLX_CLEANUP_FD int fd = blx_sys->openat(dir_fd, name, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    ssize_t got = blx_sys->pread(fd, buffer, bytes, 0);
+    if (got < 0)
+        return -errno;
+    return (size_t)got < bytes ? got : -EFBIG;
 }
 
 int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const char *format, ...)

@@ -40,6 +40,12 @@ int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t
  */
 int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes, struct blx_error *err);
 
+/*
+ * A whole file of less than `bytes` bytes into the caller's buffer: how many it has. -EFBIG where it is larger, which is for
+ * blx_file_read() then.
+ */
+ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t bytes);
+
 /* printf into a path buffer; -ENAMETOOLONG where it does not fit. */
 int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -5,13 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int real_open(const char *path, int flags, mode_t mode)
+static int real_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
-    return open(path, flags, mode);
+    return openat(dir_fd, path, flags, mode);
 }
 
 const struct blx_sys blx_sys_real = {
-    .open = real_open,
+    .openat = real_openat,
     .pread = pread,
     .pwrite = pwrite,
     .fsync = fsync,

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 struct blx_sys {
-    int (*open)(const char *path, int flags, mode_t mode); /* O_CLOEXEC is the caller's business */
+    int (*openat)(int dir_fd, const char *path, int flags, mode_t mode); /* O_CLOEXEC is the caller's business */
     ssize_t (*pread)(int fd, void *buffer, size_t bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t bytes, off_t offset);
     int (*fsync)(int fd);

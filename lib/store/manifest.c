@@ -1,6 +1,7 @@
 #include "store/manifest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -164,34 +165,25 @@ int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
 int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err)
 {
-    char dir[PATH_MAX];
+    struct blx_manifest_folder folder;
     struct blx_error cause = {0};
-    int rc = blx_manifest_dir(store, agent_id, dir, err);
-    if (rc < 0)
-        return rc;
-    rc = blx_manifest_read_in(dir, timestamp, manifest, &cause);
+    int rc = blx_manifest_folder_open(store, agent_id, &folder, &cause);
+    if (rc == 0) {
+        rc = blx_manifest_read_in(&folder, timestamp, manifest, &cause);
+        close(folder.fd);
+    }
     if (rc == -ENOENT)
         return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
                              (unsigned long long)timestamp);
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
-int blx_manifest_read_in(const char *dir, blx_timestamp timestamp, struct blx_manifest *manifest,
-                         struct blx_error *err)
+static int decode_as(void *content, size_t bytes, const char *path, blx_timestamp timestamp,
+                     struct blx_manifest *manifest, struct blx_error *err)
 {
-    char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
-    blx_timestamp_format(timestamp, text);
-    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", dir, text);
-    if (rc < 0)
-        return rc;
-    BLX_CLEANUP_FREE void *content = NULL;
-    size_t bytes;
     struct blx_error cause = {0};
-    rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, &cause);
-    if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
     struct blx_manifest decoded;
-    rc = blx_manifest_decode(content, bytes, &decoded, &cause);
+    int rc = blx_manifest_decode(content, bytes, &decoded, &cause);
     if (rc == 0 && decoded.timestamp != timestamp) {
         blx_manifest_done(&decoded);
         rc = blx_error_set(&cause, -EBADMSG, "its name is not its timestamp");
@@ -200,4 +192,35 @@ int blx_manifest_read_in(const char *dir, blx_timestamp timestamp, struct blx_ma
         return blx_error_set(err, rc, "cannot use the checkpoint '%s': %s", path, cause.message);
     *manifest = decoded;
     return 0;
+}
+
+int blx_manifest_read_in(const struct blx_manifest_folder *folder, blx_timestamp timestamp,
+                         struct blx_manifest *manifest, struct blx_error *err)
+{
+    enum { SMALL_BYTES = 4096 };
+    _Alignas(8) char small[SMALL_BYTES];
+    char path[PATH_MAX], name[BLX_TIMESTAMP_TEXT_BYTES];
+    blx_timestamp_format(timestamp, name);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", folder->path, name);
+    if (rc < 0)
+        return rc;
+    ssize_t got = blx_file_read_small(folder->fd, name, small, sizeof(small));
+    if (got >= 0)
+        return decode_as(small, (size_t)got, path, timestamp, manifest, err);
+    if (got != -EFBIG)
+        return blx_error_errno(err, (int)got, "cannot read '%s'", path);
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes;
+    rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, err);
+    return rc < 0 ? rc : decode_as(content, bytes, path, timestamp, manifest, err);
+}
+
+int blx_manifest_folder_open(const struct blx_store *store, const char *agent_id,
+                             struct blx_manifest_folder *folder, struct blx_error *err)
+{
+    int rc = blx_manifest_dir(store, agent_id, folder->path, err);
+    if (rc < 0)
+        return rc;
+    folder->fd = blx_open(folder->path, O_PATH | O_DIRECTORY, 0, err);
+    return folder->fd < 0 ? folder->fd : 0;
 }

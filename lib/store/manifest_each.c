@@ -3,11 +3,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "store/manifest_codec.h"
 
-/* Few checkpoints are read by the caller's thread alone. */
-enum { BATCH = 2048, MAX_READERS = 8, MANIFESTS_PER_READER = 32 };
+/* Few checkpoints are read by the caller's thread alone. More readers gain little on a cold disk, and
+ * get into each other's way where the files are in memory. */
+enum { BATCH = 1024, MAX_READERS = 2, MANIFESTS_PER_READER = 32 };
 
 struct slot {
     struct blx_manifest manifest;
@@ -16,11 +19,13 @@ struct slot {
 
 /* What the readers share: each takes the next slot until there is none. */
 struct batch {
-    const char *dir; /* where they lie */
+    const struct blx_manifest_folder *folder;
     const blx_timestamp *timestamps;
-    struct slot *slots;
+    struct slot *slots; /* BATCH of them, or `count` where there are never more */
     size_t count;
     atomic_size_t next;
+    pthread_t readers[MAX_READERS];
+    size_t reader_count;
 };
 
 static void *read_slots(void *arg)
@@ -32,51 +37,80 @@ static void *read_slots(void *arg)
         slot->manifest = (struct blx_manifest){0};
         blx_error_clear(&slot->err);
         slot->err.code =
-            blx_manifest_read_in(batch->dir, batch->timestamps[i], &slot->manifest, &slot->err);
+            blx_manifest_read_in(batch->folder, batch->timestamps[i], &slot->manifest, &slot->err);
     }
     return NULL;
 }
 
-/* The caller reads too, so that it matters little if no thread can be had. */
-static void read_batch(struct batch *batch)
+static void batch_begin(struct batch *batch, const blx_timestamp *timestamps, size_t count)
 {
-    pthread_t threads[MAX_READERS];
-    size_t wanted = batch->count / MANIFESTS_PER_READER, started = 0;
+    batch->timestamps = timestamps;
+    batch->count = count < BATCH ? count : BATCH;
+    batch->reader_count = 0;
+    atomic_store(&batch->next, 0);
+    size_t wanted = batch->count / MANIFESTS_PER_READER;
     wanted = wanted < MAX_READERS ? wanted : MAX_READERS;
-    while (started < wanted && pthread_create(&threads[started], NULL, read_slots, batch) == 0)
-        started++;
-    read_slots(batch);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
+    while (batch->reader_count < wanted &&
+           pthread_create(&batch->readers[batch->reader_count], NULL, read_slots, batch) == 0)
+        batch->reader_count++;
 }
 
+/* The caller reads too, so that it matters little if no thread can be had. */
+static void batch_finish(struct batch *batch)
+{
+    read_slots(batch);
+    for (size_t i = 0; i < batch->reader_count; i++)
+        pthread_join(batch->readers[i], NULL);
+}
+
+/* Visits none where `rc` says that something failed before; all is freed. */
+static int batch_visit(struct batch *batch, int rc,
+                       int (*visit)(void *arg, const struct blx_manifest *manifest,
+                                    const struct blx_error *damage, struct blx_error *err),
+                       void *arg, struct blx_error *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct slot *slot = &batch->slots[i];
+        if (rc == 0 && slot->err.code != -ENOENT)
+            rc = slot->err.code == 0 ? visit(arg, &slot->manifest, NULL, err)
+                                     : visit(arg, NULL, &slot->err, err);
+        blx_manifest_done(&slot->manifest);
+    }
+    return rc;
+}
+
+/* While one batch is visited, the next one is read. */
 int blx_manifest_each(const struct blx_store *store, const char *agent_id,
                       const blx_timestamp *timestamps, size_t count,
                       int (*visit)(void *arg, const struct blx_manifest *manifest,
                                    const struct blx_error *damage, struct blx_error *err),
                       void *arg, struct blx_error *err)
 {
-    char dir[PATH_MAX];
-    int rc = blx_manifest_dir(store, agent_id, dir, err);
-    if (rc < 0)
-        return rc;
-    struct slot *slots = calloc(count < BATCH ? count + 1 : BATCH, sizeof(slots[0]));
+    size_t size = count < BATCH ? count + 1 : BATCH;
+    BLX_CLEANUP_FREE struct slot *slots = calloc(2 * size, sizeof(slots[0]));
     if (slots == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read the checkpoints of '%s'", agent_id);
-    for (size_t start = 0; rc == 0 && start < count; start += BATCH) {
-        struct batch batch = {.dir = dir,
-                              .timestamps = timestamps + start,
-                              .slots = slots,
-                              .count = count - start < BATCH ? count - start : BATCH};
-        read_batch(&batch);
-        for (size_t i = 0; i < batch.count; i++) {
-            struct slot *slot = &slots[i];
-            if (rc == 0 && slot->err.code != -ENOENT)
-                rc = slot->err.code == 0 ? visit(arg, &slot->manifest, NULL, err)
-                                         : visit(arg, NULL, &slot->err, err);
-            blx_manifest_done(&slot->manifest);
-        }
+    struct blx_manifest_folder folder;
+    int rc = blx_manifest_folder_open(store, agent_id, &folder, err);
+    if (rc < 0)
+        return rc;
+    struct batch batches[2] = {{.folder = &folder, .slots = slots},
+                               {.folder = &folder, .slots = slots + size}};
+    struct batch *batch = &batches[0], *next = &batches[1];
+    batch_begin(batch, timestamps, count);
+    for (size_t done = 0; done < count;) {
+        batch_finish(batch);
+        done += batch->count;
+        next->count = 0;
+        if (rc == 0 && done < count)
+            batch_begin(next, timestamps + done, count - done);
+        rc = batch_visit(batch, rc, visit, arg, err);
+        if (next->count == 0)
+            break;
+        struct batch *visited = batch;
+        batch = next;
+        next = visited;
     }
-    free(slots);
+    close(folder.fd);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/sys.h"
 #include "store/restore_output.h"
 
 enum {
@@ -77,9 +78,10 @@ static int zero_piece(struct blx_restore_output *output, uint64_t offset, uint64
 {
     output->touched = true;
     uint64_t range[2] = {offset, bytes};
-    int rc = output->device ? ioctl(output->fd, BLKZEROOUT, range)
-                            : fallocate(output->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                        (off_t)offset, (off_t)bytes);
+    int rc = output->device
+                 ? ioctl(output->fd, BLKZEROOUT, range)
+                 : blx_sys->fallocate(output->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                      (off_t)offset, (off_t)bytes);
     if (rc == 0)
         return 0;
     if (errno == EINVAL || errno == EOPNOTSUPP || errno == ENOTTY || errno == ENOSYS)

@@ -114,6 +114,8 @@ static int copy_frame(const struct copying *copying, int fd, const char *path,
         return blx_error_errno(err, rc == -EIO || rc == -ENODATA ? -EBADMSG : rc,
                                "cannot read '%s'", path);
     rc = blx_frame_parse(copying->buffer, needed->bytes, &frame, &cause);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot read '%s'", path);
     if (rc < 0)
         return blx_error_set(err, rc, "the segment '%s' is damaged at byte %llu: %s", path,
                              (unsigned long long)needed->offset_bytes, cause.message);

@@ -107,7 +107,7 @@ void blx_segment_reader_shrink(struct blx_segment_reader *reader);
 
 /*
  * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows
- * it. Thread-safe (pread). -EBADMSG names the segment and the offset.
+ * it. Thread-safe (pread). -EBADMSG names the segment and the offset; -ENOMEM.
  */
 int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset,
                              uint32_t frame_bytes, void *buffer, struct blx_frame *frame,

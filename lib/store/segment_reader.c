@@ -253,9 +253,11 @@ int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t o
         return rc;
     struct blx_error reason = {0};
     rc = blx_frame_parse(buffer, frame_bytes, frame, &reason);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot read '%s'", reader->path);
     if (rc < 0)
-        return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged at byte %llu: %s",
-                             reader->path, (unsigned long long)offset, reason.message);
+        return blx_error_set(err, rc, "the segment '%s' is damaged at byte %llu: %s", reader->path,
+                             (unsigned long long)offset, reason.message);
     if (frame->block_shift != reader->summary.block_shift)
         return damaged(reader, "a frame has another block size than its footer", err);
     return 0;

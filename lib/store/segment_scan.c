@@ -60,7 +60,8 @@ static int window_get(struct window *window, uint64_t offset, size_t bytes, cons
 }
 
 /* 1 and the frame, which borrows the window; 0 where no whole frame lies at `offset`; -errno where
- * reading failed. */
+ * reading failed, or there is no memory to tell: what is not known to be none must not be cut off.
+ */
 static int frame_at(struct window *window, uint64_t offset, struct blx_frame *frame,
                     struct blx_error *err)
 {
@@ -77,7 +78,10 @@ static int frame_at(struct window *window, uint64_t offset, struct blx_frame *fr
     rc = window_get(window, offset, frame_bytes, &at, err);
     if (rc < 0)
         return rc;
-    return blx_frame_parse(at, frame_bytes, frame, NULL) == 0;
+    rc = blx_frame_parse(at, frame_bytes, frame, NULL);
+    if (rc == -ENOMEM)
+        return blx_error_errno(err, rc, "cannot scan '%s'", window->path);
+    return rc == 0;
 }
 
 static int find_frame(struct window *window, uint64_t offset, uint64_t *found,

@@ -96,28 +96,35 @@ static int judge_checkpoint(struct blx_verify_volume *volume,
 }
 
 static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
-                      const char *format, ...) __attribute__((format(printf, 3, 4)));
+                      bool whole, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
-                      const char *format, ...)
+                      bool whole, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_check_fault(check, hole->offset_bytes, hole->bytes, false, format, args);
+    int rc = blx_segment_check_fault(check, hole->offset_bytes, hole->bytes, whole, format, args);
     va_end(args);
     return rc;
 }
 
-/* Zeros that somebody needs, with the blocks that the index has there. */
+/* Zeros that somebody needs, with the blocks that the index has there. Where it cannot be read now
+ * nobody knows which these are: then the segment is lost, as to a restore. */
 static int convict(const struct blx_verify_volume *volume, struct blx_verify_segment *segment,
                    const struct blx_segment_hole *hole)
 {
     struct blx_segment_check *check = &segment->check;
     struct blx_segment_reader *reader = NULL;
-    int rc = hole_fault(check, hole, "not a valid frame: it is all zeros");
-    if (rc < 0 || segment->number == 0 ||
-        blx_segment_reader_open(volume->dir, segment->number, &reader, NULL) < 0)
+    int opened = 0;
+    if (segment->number != 0)
+        opened = blx_segment_reader_open(volume->dir, segment->number, &reader, NULL);
+    if (opened == -ENOMEM)
+        return opened;
+    int rc = hole_fault(check, hole, opened < 0, "not a valid frame: it is all zeros");
+    if (rc < 0 || reader == NULL) {
+        blx_segment_reader_close(reader);
         return rc;
+    }
     const struct blx_index *index = blx_segment_reader_index(reader);
     for (size_t i = 0; rc == 0 && i < index->count; i++) {
         const struct blx_index_entry *entry = &index->entries[i];

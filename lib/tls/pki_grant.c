@@ -20,7 +20,11 @@ static int put_der(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx
         return blx_error_set(err, -EMSGSIZE, "a certificate of %d bytes is too large to be sent",
                              length);
     }
-    *count = (uint32_t)i2d_X509(cert, &out);
+    if (i2d_X509(cert, &out) != length) {
+        ERR_clear_error();
+        return blx_error_errno(err, -ENOMEM, "cannot write a certificate");
+    }
+    *count = (uint32_t)length;
     return 0;
 }
 

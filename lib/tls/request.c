@@ -21,12 +21,12 @@ int blx_request_make(EVP_PKEY *key, struct blx_request_message *request, struct 
         X509_REQ_set_pubkey(made, key) != 1 || X509_REQ_sign(made, key, EVP_sha256()) <= 0)
         return blx_error_set(err, -EIO, "cannot make a request for a certificate: %s",
                              blx_ssl_reason());
+    unsigned char *out = request->bytes;
     int bytes = i2d_X509_REQ(made, NULL);
-    if (bytes <= 0 || bytes > BLX_REQUEST_MAX_BYTES)
+    if (bytes <= 0 || bytes > BLX_REQUEST_MAX_BYTES || i2d_X509_REQ(made, &out) != bytes)
         return blx_error_set(err, -EIO, "cannot make a request for a certificate: %s",
                              blx_ssl_reason());
-    unsigned char *out = request->bytes;
-    request->request_bytes = (uint32_t)i2d_X509_REQ(made, &out);
+    request->request_bytes = (uint32_t)bytes;
     return 0;
 }
 

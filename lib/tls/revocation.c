@@ -115,8 +115,10 @@ int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revok
                          struct blx_error *err)
 {
     int rc = look(data_dir, agent_id, NULL, err);
+    if (rc < 0)
+        return rc;
     *revoked = rc > 0;
-    return rc < 0 ? rc : 0;
+    return 0;
 }
 
 int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,

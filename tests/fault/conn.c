@@ -3,7 +3,6 @@
  * other side is a process of its own, which nothing fails in.
  */
 #include <errno.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "loop.h"
 #include "tls/address.h"
 #include "tls/pki.h"
@@ -111,7 +111,7 @@ static void a_connection_that_fails_is_dead(void **state)
 
 /* Over TLS. */
 struct site {
-    char dir[64];
+    char dir[FOLDER_BYTES];
     struct blx_tls_context *client, *server;
     char address[32];
     int listen_fd, accepted_fd;
@@ -122,18 +122,11 @@ struct site {
     bool received;
 };
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static int make_site(void **state)
 {
     static struct site site;
     char bundle[96], ca[96], cert[96], key[96];
-    strcpy(site.dir, "/tmp/blx-fault-XXXXXX");
-    assert_non_null(mkdtemp(site.dir));
+    folder_make(site.dir);
     snprintf(bundle, sizeof(bundle), "%s/web1", site.dir);
     snprintf(ca, sizeof(ca), "%s/pki/ca.pem", site.dir);
     snprintf(cert, sizeof(cert), "%s/pki/dispatcher.pem", site.dir);
@@ -152,7 +145,8 @@ static int remove_site(void **state)
     struct site *site = *state;
     blx_tls_context_free(site->client);
     blx_tls_context_free(site->server);
-    return nftw(site->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(site->dir);
+    return 0;
 }
 
 /* What both sides do when they are connected: each sends its status and takes the other's. */

@@ -140,6 +140,37 @@ static void a_frame_is_decrypted_or_not(void **state)
         &packing);
 }
 
+static int parse(void *state, struct blx_error *err)
+{
+    struct packing *packing = state;
+    return blx_frame_parse(packing->packed, packing->frame_bytes, &packing->frame, err);
+}
+
+static void fill_sealed(void *state)
+{
+    struct packing *packing = state;
+    fill(state);
+    assert_int_equal(pack(state, NULL), 0);
+    blx_frame_seal(packing->packed, 1);
+}
+
+/* It is good: nobody may be told that it is not. */
+static void check_parsed(void *state, int rc)
+{
+    const struct packing *packing = state;
+    assert_true(rc == 0 || rc == -ENOMEM);
+    if (rc == 0)
+        assert_int_equal(packing->frame.extent_count, 1);
+}
+
+static void a_frame_is_parsed_or_not(void **state)
+{
+    (void)state;
+    static struct packing packing = {.codec = BLX_CODEC_ZSTD};
+    fault_loop(&(struct fault_case){.setup = fill_sealed, .run = parse, .check = check_parsed},
+               &packing);
+}
+
 static void *unpack_here(void *arg)
 {
     struct packing *packing = arg;
@@ -209,6 +240,7 @@ int main(void)
         cmocka_unit_test(a_frame_is_packed_or_not),
         cmocka_unit_test(an_encrypted_frame_is_packed_or_not),
         cmocka_unit_test(a_frame_is_decrypted_or_not),
+        cmocka_unit_test(a_frame_is_parsed_or_not),
         cmocka_unit_test(a_frame_is_unpacked_or_not),
         cmocka_unit_test(a_digester_is_made_or_not),
     };

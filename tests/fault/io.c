@@ -18,6 +18,8 @@ struct folder {
     void *content;
     size_t bytes;
     struct blx_queue *queue;
+    int fd;
+    char buffer[8];
 };
 
 static void make_folder(void *state)
@@ -118,6 +120,57 @@ static void check_fsync(void *state, int rc)
     assert_file_is(state, "old");
 }
 
+static int run_open(void *state, struct blx_error *err)
+{
+    struct folder *folder = state;
+    folder->fd = blx_open(folder->file, O_RDWR, 0, err);
+    return folder->fd < 0 ? folder->fd : 0;
+}
+
+static void check_open(void *state, int rc)
+{
+    const struct folder *folder = state;
+    assert_int_equal(folder->fd >= 0, rc == 0);
+    if (rc == 0)
+        close(folder->fd);
+    assert_file_is(folder, "old");
+}
+
+static void open_file(void *state)
+{
+    make_folder(state);
+    assert_int_equal(run_open(state, NULL), 0);
+}
+
+static int run_pread(void *state, struct blx_error *err)
+{
+    struct folder *folder = state;
+    (void)err;
+    return blx_pread_full(folder->fd, folder->buffer, 2, 1);
+}
+
+static void check_pread(void *state, int rc)
+{
+    const struct folder *folder = state;
+    assert_string_equal(folder->buffer, rc == 0 ? "ld" : "");
+    close(folder->fd);
+}
+
+static int run_pwrite(void *state, struct blx_error *err)
+{
+    (void)err;
+    return blx_pwrite_full(((struct folder *)state)->fd, "newer", 5, 3);
+}
+
+static void check_pwrite(void *state, int rc)
+{
+    struct folder *folder = state;
+    if (rc < 0)
+        assert_int_equal(run_pwrite(state, NULL), 0);
+    close(folder->fd);
+    assert_file_is(folder, "oldnewer");
+}
+
 static int run_queue(void *state, struct blx_error *err)
 {
     (void)err;
@@ -147,6 +200,16 @@ static void a_file_is_read_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){make_folder, run_read, check_read, remove_folder, 0}, &folder);
 }
 
+static void an_open_file_is_read_and_written_or_an_error(void **state)
+{
+    (void)state;
+    struct folder folder;
+    fault_loop(&(struct fault_case){make_folder, run_open, check_open, remove_folder, 0}, &folder);
+    fault_loop(&(struct fault_case){open_file, run_pread, check_pread, remove_folder, 1}, &folder);
+    fault_loop(&(struct fault_case){open_file, run_pwrite, check_pwrite, remove_folder, 1},
+               &folder);
+}
+
 static void folders_that_were_begun_are_completed(void **state)
 {
     (void)state;
@@ -169,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replaced_file_is_old_or_new_and_can_be_replaced_again),
         cmocka_unit_test(a_file_is_read_whole_or_not_at_all),
+        cmocka_unit_test(an_open_file_is_read_and_written_or_an_error),
         cmocka_unit_test(folders_that_were_begun_are_completed),
         cmocka_unit_test(a_queue_comes_whole_or_not_at_all),
     };

@@ -1,33 +1,26 @@
 /* A key's file comes whole or not at all, and is read whole or not at all. OpenSSL's own memory is
  * not made short. */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "crypt/keyring.h"
+#include "folder.h"
 #include "loop.h"
 #include "sys.h"
 
 struct fixture {
-    char dir[64], path[80];
+    char dir[FOLDER_BYTES], path[80];
     struct blx_key made, read;
     struct blx_keyring ring;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
 
 static void make_folder(void *state)
 {
     struct fixture *f = state;
     memset(f, 0, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "/tmp/blx-fault-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    folder_make(f->dir);
     snprintf(f->path, sizeof(f->path), "%s/key", f->dir);
     assert_int_equal(blx_key_create(&f->made, NULL), 0);
 }
@@ -42,7 +35,7 @@ static void make_file(void *state)
 static void remove_folder(void *state)
 {
     /* Where the disk fails for ever a temporary file stays. */
-    assert_int_equal(nftw(((struct fixture *)state)->dir, remove_one, 4, FTW_DEPTH | FTW_PHYS), 0);
+    folder_remove(((struct fixture *)state)->dir);
 }
 
 static int run_write(void *state, struct blx_error *err)
@@ -87,6 +80,19 @@ static void check_added(void *state, int rc)
         assert_memory_equal(&f->ring.keys[0], &f->made, sizeof(f->made));
 }
 
+static int run_read(void *state, struct blx_error *err)
+{
+    struct fixture *f = state;
+    return blx_key_read(f->path, &f->read, err);
+}
+
+static void check_read(void *state, int rc)
+{
+    const struct fixture *f = state;
+    const struct blx_key untouched = {0};
+    assert_memory_equal(&f->read, rc == 0 ? &f->made : &untouched, sizeof(f->read));
+}
+
 static void a_key_file_is_read_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -94,6 +100,9 @@ static void a_key_file_is_read_whole_or_not_at_all(void **state)
     const struct fault_case fault_case = {
         .setup = make_file, .run = run_add, .check = check_added, .teardown = remove_folder};
     fault_loop(&fault_case, &f);
+    const struct fault_case reading = {
+        .setup = make_file, .run = run_read, .check = check_read, .teardown = remove_folder};
+    fault_loop(&reading, &f);
 }
 
 int main(void)

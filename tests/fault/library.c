@@ -1,7 +1,8 @@
-/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short with the rest.
- */
+/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short
+ * with the rest. */
 #include <openssl/evp.h>
 #include <stddef.h>
+#include <xxhash.h>
 #include <zstd.h>
 
 #include "memory.h"
@@ -13,3 +14,4 @@ FAULT_WRAP(EVP_MD *, EVP_MD_fetch,
            (library, algorithm, properties))
 FAULT_WRAP(EVP_MD_CTX *, EVP_MD_CTX_new, (void), ())
 FAULT_WRAP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_new, (void), ())
+FAULT_WRAP(XXH3_state_t *, XXH3_createState, (void), ())

@@ -1,15 +1,16 @@
 #include "loop.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "memory.h"
 #include "network.h"
+#include "openssl.h"
 #include "sys.h"
 
-enum { MAX_TURNS = 2000 };
+enum { MAX_TURNS = 2000, POISON = 0x5a };
 
 struct fault {
     const char *name;
@@ -26,14 +27,30 @@ static const struct fault faults[] = {
     {"disk errors from here on", sys_arm, sys_disarm, true, false},
     {"a network error", network_arm, network_disarm, false, false},
     {"network errors from here on", network_arm, network_disarm, true, false},
+    {"OpenSSL fails once", openssl_arm, openssl_disarm, false, false},
+    {"OpenSSL fails from here on", openssl_arm, openssl_disarm, true, false},
 };
 
-static int next_fd(void)
+/* Where openssl.c is not linked. */
+__attribute__((weak)) void openssl_arm(unsigned after, bool for_ever)
 {
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    close(fd);
-    return fd;
+    (void)after, (void)for_ever;
+}
+
+__attribute__((weak)) bool openssl_disarm(void)
+{
+    return false;
+}
+
+static unsigned count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned count = 0;
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
 }
 
 static void check_error(const struct fault *fault, unsigned after, int rc,
@@ -55,7 +72,7 @@ static bool run_turn(const struct fault_case *fault_case, const struct fault *fa
 {
     struct blx_error err = {0};
     sys_use_fast();
-    int fd = next_fd();
+    unsigned fds = count_fds();
     if (fault_case->setup != NULL)
         fault_case->setup(state);
     fault->arm(after, fault->for_ever);
@@ -68,7 +85,7 @@ static bool run_turn(const struct fault_case *fault_case, const struct fault *fa
     fault_case->check(state, rc);
     if (fault_case->teardown != NULL)
         fault_case->teardown(state);
-    if (next_fd() != fd)
+    if (count_fds() != fds)
         fail_msg("%s, call %u: a descriptor is lost", fault->name, after);
     return failed;
 }
@@ -87,4 +104,16 @@ void fault_loop(const struct fault_case *fault_case, void *state)
     /* A loop in which nothing can fail would show nothing. */
     assert_true(total > 0);
     print_message("%u faults\n", total);
+}
+
+void fault_poison(void *output, size_t bytes)
+{
+    memset(output, POISON, bytes);
+}
+
+void fault_assert_poisoned(const void *output, size_t bytes)
+{
+    const uint8_t *at = output;
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(at[i], POISON);
 }

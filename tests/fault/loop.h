@@ -1,8 +1,8 @@
 /*
  * The loop over a function's faults: call 0 for memory fails, then call 1, 2, ... until the
  * function gets by without a failure; the same with that call and all behind it; the same with the
- * calls for the disk, and for the network. Leaks of memory are the leak sanitizer's to find, at the
- * end of the program; descriptors are counted here.
+ * calls for the disk, for the network, and (openssl.h) to OpenSSL. Leaks of memory are the leak
+ * sanitizer's to find, at the end of the program; descriptors are counted here.
  */
 #pragma once
 
@@ -35,3 +35,7 @@ struct fault_case {
 
 /* `state` is handed through. Fails the test where anything does not hold. */
 void fault_loop(const struct fault_case *fault_case, void *state);
+
+/* What an output holds before the call, and still holds where the call fails. */
+void fault_poison(void *output, size_t bytes);
+void fault_assert_poisoned(const void *output, size_t bytes);

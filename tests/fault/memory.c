@@ -2,37 +2,25 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stddef.h>
 
-static atomic_bool armed;
-static bool lasting;
-static unsigned allowed;
-static atomic_uint calls;
+#include "counter.h"
+
+static struct fault_counter counter;
 
 void memory_arm(unsigned after, bool for_ever)
 {
-    allowed = after;
-    lasting = for_ever;
-    atomic_store(&calls, 0);
-    atomic_store(&armed, true);
+    fault_counter_arm(&counter, after, for_ever);
 }
 
 bool memory_disarm(void)
 {
-    atomic_store(&armed, false);
-    return atomic_load(&calls) > allowed;
+    return fault_counter_disarm(&counter);
 }
 
 bool memory_is_short(void)
 {
-    if (!atomic_load(&armed))
-        return false;
-    unsigned call = atomic_fetch_add(&calls, 1);
-    if (lasting ? call < allowed : call != allowed)
-        return false;
-    errno = ENOMEM;
-    return true;
+    return fault_counter_hit(&counter, ENOMEM);
 }
 
 FAULT_WRAP(void *, malloc, (size_t bytes), (bytes))

@@ -2,37 +2,20 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 
-static atomic_bool armed;
-static bool lasting;
-static unsigned allowed;
-static atomic_uint calls;
+#include "counter.h"
+
+static struct fault_counter counter;
 
 void network_arm(unsigned after, bool for_ever)
 {
-    allowed = after;
-    lasting = for_ever;
-    atomic_store(&calls, 0);
-    atomic_store(&armed, true);
+    fault_counter_arm(&counter, after, for_ever);
 }
 
 bool network_disarm(void)
 {
-    atomic_store(&armed, false);
-    return atomic_load(&calls) > allowed;
-}
-
-static bool fails(int code)
-{
-    if (!atomic_load(&armed))
-        return false;
-    unsigned call = atomic_fetch_add(&calls, 1);
-    if (lasting ? call < allowed : call != allowed)
-        return false;
-    errno = code;
-    return true;
+    return fault_counter_disarm(&counter);
 }
 
 /* The linker gives these names; nobody else declares them. */
@@ -41,7 +24,7 @@ static bool fails(int code)
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        return fails(code) ? -1 : __real_##name arguments;                                         \
+        return fault_counter_hit(&counter, code) ? -1 : __real_##name arguments;                   \
     }
 
 WRAP(int, socket, EMFILE, (int domain, int type, int protocol), (domain, type, protocol))
@@ -61,3 +44,7 @@ WRAP(ssize_t, send, ECONNRESET, (int fd, const void *data, size_t bytes, int fla
      (fd, data, bytes, flags))
 WRAP(ssize_t, sendmsg, ECONNRESET, (int fd, const struct msghdr *message, int flags),
      (fd, message, flags))
+WRAP(ssize_t, sendto, ECONNREFUSED,
+     (int fd, const void *data, size_t bytes, int flags, const struct sockaddr *to,
+      socklen_t length),
+     (fd, data, bytes, flags, to, length))

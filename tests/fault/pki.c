@@ -1,7 +1,6 @@
 /* lib/tls/pki, and the contexts that are made of its files. OpenSSL's own memory is not made short.
  */
 #include <errno.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "loop.h"
 #include "sys.h"
 #include "tls/join.h"
@@ -17,7 +17,7 @@
 #include "tls/tls.h"
 
 struct site {
-    char dir[64], bundle[80];
+    char dir[FOLDER_BYTES], bundle[80];
     struct blx_tls_context *context;
 
     /* Of a server that joins as web1, or renews. */
@@ -30,17 +30,11 @@ struct site {
     bool revoked; /* as it looks */
 };
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void make_site(void *state)
 {
     struct site *site = state;
-    *site = (struct site){.dir = "/tmp/blx-fault-XXXXXX"};
-    assert_non_null(mkdtemp(site->dir));
+    *site = (struct site){0};
+    folder_make(site->dir);
     snprintf(site->bundle, sizeof(site->bundle), "%s/web1", site->dir);
 }
 
@@ -56,7 +50,7 @@ static void remove_site(void *state)
     struct site *site = state;
     blx_tls_context_free(site->context);
     EVP_PKEY_free(site->key);
-    assert_int_equal(nftw(site->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    folder_remove(site->dir);
 }
 
 static int make_client(const struct site *site, struct blx_tls_context **context,

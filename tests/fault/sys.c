@@ -1,38 +1,32 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/sys.h"
+#include "counter.h"
 
-static bool lasting;
-static unsigned allowed = UINT_MAX;
-static atomic_uint calls;
+static struct fault_counter counter;
 
-static bool fails(void)
+bool sys_fails(void)
 {
-    unsigned call = atomic_fetch_add(&calls, 1);
-    if (lasting ? call < allowed : call != allowed)
-        return false;
-    errno = EIO;
-    return true;
+    return fault_counter_hit(&counter, EIO);
 }
 
-static int sys_open(const char *path, int flags, mode_t mode)
+static int sys_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
-    return fails() ? -1 : blx_sys_real.open(path, flags, mode);
+    return sys_fails() ? -1 : blx_sys_real.openat(dir_fd, path, flags, mode);
 }
 
 static ssize_t sys_pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
-    return fails() ? -1 : blx_sys_real.pread(fd, buffer, bytes, offset);
+    return sys_fails() ? -1 : blx_sys_real.pread(fd, buffer, bytes, offset);
 }
 
 /* A write that fails leaves half of it. */
 static ssize_t sys_pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
-    if (!fails())
+    if (!sys_fails())
         return blx_sys_real.pwrite(fd, buffer, bytes, offset);
     blx_sys_real.pwrite(fd, buffer, bytes / 2, offset);
     errno = EIO;
@@ -42,36 +36,36 @@ static ssize_t sys_pwrite(int fd, const void *buffer, size_t bytes, off_t offset
 static int sys_fsync(int fd)
 {
     (void)fd;
-    return fails() ? -1 : 0;
+    return sys_fails() ? -1 : 0;
 }
 
 static int sys_ftruncate(int fd, off_t bytes)
 {
-    return fails() ? -1 : blx_sys_real.ftruncate(fd, bytes);
+    return sys_fails() ? -1 : blx_sys_real.ftruncate(fd, bytes);
 }
 
 static int sys_fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
-    return fails() ? -1 : blx_sys_real.fallocate(fd, mode, offset, bytes);
+    return sys_fails() ? -1 : blx_sys_real.fallocate(fd, mode, offset, bytes);
 }
 
 static int sys_rename(const char *from, const char *to)
 {
-    return fails() ? -1 : blx_sys_real.rename(from, to);
+    return sys_fails() ? -1 : blx_sys_real.rename(from, to);
 }
 
 static int sys_unlink(const char *path)
 {
-    return fails() ? -1 : blx_sys_real.unlink(path);
+    return sys_fails() ? -1 : blx_sys_real.unlink(path);
 }
 
 static int sys_mkdir(const char *path, mode_t mode)
 {
-    return fails() ? -1 : blx_sys_real.mkdir(path, mode);
+    return sys_fails() ? -1 : blx_sys_real.mkdir(path, mode);
 }
 
 static const struct blx_sys table = {
-    .open = sys_open,
+    .openat = sys_openat,
     .pread = sys_pread,
     .pwrite = sys_pwrite,
     .fsync = sys_fsync,
@@ -85,22 +79,24 @@ static const struct blx_sys table = {
 
 void sys_use_fast(void)
 {
-    lasting = false;
-    allowed = UINT_MAX;
-    atomic_store(&calls, 0);
     blx_sys = &table;
 }
 
 void sys_arm(unsigned after, bool for_ever)
 {
     sys_use_fast();
-    lasting = for_ever;
-    allowed = after;
+    fault_counter_arm(&counter, after, for_ever);
 }
 
 bool sys_disarm(void)
 {
-    bool failed = atomic_load(&calls) > allowed;
-    sys_use_fast();
-    return failed;
+    return fault_counter_disarm(&counter);
+}
+
+/* A file that must not replace another gets its name by this, which the table does not have. */
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    return sys_fails() ? -1 : __real_renameat2(from_dir, from, to_dir, to, flags);
 }

@@ -17,3 +17,6 @@ void sys_arm(unsigned after, bool for_ever);
 
 /* Back to calls that do not fail; true where one failed. */
 bool sys_disarm(void);
+
+/* Counts a call that the table does not have; whether it is to fail, with errno. */
+bool sys_fails(void);

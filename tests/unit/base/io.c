@@ -47,9 +47,9 @@ static int fails(void)
     return 1;
 }
 
-static int fail_open(const char *path, int flags, mode_t mode)
+static int fail_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
-    return fails() ? -1 : blx_sys_real.open(path, flags, mode);
+    return fails() ? -1 : blx_sys_real.openat(dir_fd, path, flags, mode);
 }
 static ssize_t fail_pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
@@ -73,7 +73,7 @@ static void replaced_file_is_the_old_or_the_new_one_whatever_fails(void **state)
     void *content;
     size_t bytes;
     struct blx_sys sys = blx_sys_real;
-    sys.open = fail_open;
+    sys.openat = fail_openat;
     sys.pwrite = fail_pwrite;
     sys.fsync = fail_fsync;
     sys.rename = fail_rename;
@@ -105,6 +105,12 @@ static void reading_checks_the_limit_and_the_kind_of_file(void **state)
     assert_int_equal(blx_file_read(path, 9, &content, &bytes, NULL), -EFBIG);
     assert_int_equal(blx_file_read(folder, 100, &content, &bytes, NULL), -EINVAL);
     assert_null(content);
+    char small[11] = "";
+    assert_int_equal(blx_file_read_small(AT_FDCWD, path, small, 11), 10);
+    assert_string_equal(small, "0123456789");
+    assert_int_equal(blx_file_read_small(AT_FDCWD, path, small, 10), -EFBIG);
+    assert_int_equal(blx_file_read_small(AT_FDCWD, folder, small, 11), -EISDIR);
+    assert_int_equal(blx_file_read_small(AT_FDCWD, "/nowhere/file", small, 11), -ENOENT);
     int fd = blx_open(path, O_RDONLY, 0, NULL);
     char buffer[16];
     assert_int_equal(blx_pread_full(fd, buffer, 11, 0), -ENODATA);

@@ -257,9 +257,9 @@ static bool refused(void)
     return true;
 }
 
-static int fault_open(const char *path, int flags, mode_t mode)
+static int fault_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
-    return refused() ? -1 : blx_sys_real.open(path, flags, mode);
+    return refused() ? -1 : blx_sys_real.openat(dir_fd, path, flags, mode);
 }
 
 static ssize_t fault_pread(int fd, void *buffer, size_t bytes, off_t offset)
@@ -322,7 +322,7 @@ static int fault_mkdir(const char *path, mode_t mode)
 }
 
 static const struct blx_sys fault_table = {
-    .open = fault_open,
+    .openat = fault_openat,
     .pread = fault_pread,
     .pwrite = fault_pwrite,
     .fsync = fault_fsync,

@@ -126,6 +126,39 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_false(blx_manifest_is_full(&read));
 }
 
+/* Around the size that is read with one call. */
+static void a_manifest_of_any_length_is_read(void **state)
+{
+    enum { FEWEST = 400, MOST = 1000 };
+    struct test_store *test = *state;
+    struct blx_error err = {0};
+    static uint32_t segments[MOST];
+    for (uint32_t i = 0; i < MOST; i++)
+        segments[i] = i + 1;
+    blx_timestamp timestamp = first;
+    for (uint32_t count = FEWEST; count <= MOST; count++) {
+        struct blx_manifest_volume volumes[2];
+        BLX_CLEANUP_MANIFEST struct blx_manifest read = {0};
+        struct blx_manifest manifest = sample(timestamp, 0, volumes);
+        volumes[0].segment_count = count;
+        volumes[0].segments = segments;
+        volumes[0].next_segment = MOST + 1;
+        test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
+        test_ok(blx_manifest_read(&test->store, "web1", timestamp, &read, &err), &err);
+        assert_int_equal(read.volumes[0].segment_count, count);
+        assert_int_equal(read.volumes[0].segments[count - 1], count);
+        timestamp = blx_timestamp_from_unix(blx_timestamp_to_unix(timestamp) + 1);
+    }
+    char path[PATH_MAX];
+    struct stat shortest, longest;
+    test_path(test, path, "agents/web1/checkpoints/20261122203600");
+    assert_int_equal(stat(path, &shortest), 0);
+    test_path(test, path, "agents/web1/checkpoints/%llu",
+              (unsigned long long)blx_timestamp_from_unix(blx_timestamp_to_unix(timestamp) - 1));
+    assert_int_equal(stat(path, &longest), 0);
+    assert_true(shortest.st_size < 4096 && longest.st_size > 4096);
+}
+
 static void a_taken_timestamp_is_refused(void **state)
 {
     const struct test_store *test = *state;
@@ -324,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_manifest_reads_back_as_it_was_written),
+        TEST(a_manifest_of_any_length_is_read),
         TEST(a_taken_timestamp_is_refused),
         TEST(a_manifest_that_could_not_be_read_is_not_written),
         TEST(any_flipped_byte_and_any_cut_of_a_manifest_is_found),

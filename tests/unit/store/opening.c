@@ -10,10 +10,10 @@ static unsigned calls;
 static struct blx_sys counting;
 static const struct blx_sys *below;
 
-static int count_open(const char *path, int flags, mode_t mode)
+static int count_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
     calls++;
-    return below->open(path, flags, mode);
+    return below->openat(dir_fd, path, flags, mode);
 }
 
 static ssize_t count_pread(int fd, void *buffer, size_t bytes, off_t offset)
@@ -37,7 +37,7 @@ static unsigned count_opening(struct history *history)
     history->writer = NULL;
     below = blx_sys;
     counting = *below;
-    counting.open = count_open;
+    counting.openat = count_openat;
     counting.pread = count_pread;
     counting.fsync = count_fsync;
     blx_sys = &counting;

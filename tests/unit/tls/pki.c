@@ -236,13 +236,13 @@ static int fails_now(void)
 {
     return calls_until_failure-- == 0;
 }
-static int faulty_open(const char *path, int flags, mode_t mode)
+static int faulty_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
     if (fails_now()) {
         errno = EIO;
         return -1;
     }
-    return blx_sys_real.open(path, flags, mode);
+    return blx_sys_real.openat(dir_fd, path, flags, mode);
 }
 static ssize_t faulty_pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 {
@@ -282,7 +282,7 @@ static void pki_enroll_survives_a_failure_at_every_call(void **state)
     const struct fixture *fixture = *state;
     BLX_CLEANUP_FREE char *path = strdup(fixture_path(fixture, "web1.pem"));
     struct blx_sys faulty = blx_sys_real;
-    faulty.open = faulty_open;
+    faulty.openat = faulty_openat;
     faulty.pwrite = faulty_pwrite;
     faulty.fsync = faulty_fsync;
     faulty.rename = faulty_rename;

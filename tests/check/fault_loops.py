@@ -1,0 +1,54 @@
+"""Each function of lib that tells errors in a struct blx_error has a loop of its own in tests/fault, or stands here."""
+
+import os
+import pathlib
+import re
+import sys
+
+SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
+
+# They ask for no memory and reach neither the disk nor the network: their arguments alone decide, or what lstat() says.
+# One that comes to do so gets a loop, and leaves this list.
+PURE = """
+blx_error_errno blx_error_set
+blx_bandwidth_parse blx_duration_parse blx_name_check blx_path_format blx_size_parse
+blx_timestamp_parse blx_timestamp_parse_range
+blx_config_require blx_place_wrong_type blx_source_check
+blx_keyring_choose
+blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_output_failed blx_rewrite_path
+blx_segment_path blx_store_agent_path blx_store_volume_path
+blx_address_split blx_pki_need_key blx_pki_path blx_ssl_error
+blx_codec_parse blx_field_check_reserved blx_field_get_consistency blx_field_get_name blx_field_get_text
+blx_field_get_timestamp blx_field_get_volume blx_frame_check_bounds blx_frame_encryption_parse blx_frame_peek
+blx_message_decode blx_message_decode_header blx_status_get
+""".split()
+
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+FALLIBLE = re.compile(r"^int (blx_\w+)\([^;]*struct blx_error \*[^;]*;", re.MULTILINE)
+# A call that is given the loop's own `err`: with NULL or &err it only prepares or looks at something.
+LOOPED = re.compile(r"\b(?=(blx_\w+)\([^;{}]*?(?<!&)\berr\))")
+
+
+def found(pattern, paths):
+    return {match[1]: path for path in paths for match in pattern.finditer(COMMENT.sub("", path.read_text()))}
+
+
+def main():
+    declared = found(FALLIBLE, sorted((SOURCE / "lib").rglob("*.h")))
+    looped = found(LOOPED, sorted((SOURCE / "tests" / "fault").glob("*.c")))
+    wrong = [
+        f"{path.relative_to(SOURCE)}: {name}() has no loop in tests/fault"
+        for name, path in declared.items()
+        if name not in looped and name not in PURE
+    ]
+    wrong += [
+        f"{name}() is on the list, but is gone or has a loop"
+        for name in PURE
+        if name not in declared or name in looped
+    ]
+    print("\n".join([*wrong, f"{len(declared)} functions, {len(wrong)} wrong"]))
+    return 1 if wrong or not declared else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+/*
+ * Counts the calls of a kind, and says which of them fails: memory.c, sys.c, network.c and
+ * openssl.c have one each.
+ *
+ * Threads: armed and disarmed by one; the calls are counted over all.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* All zero: nothing fails. */
+struct fault_counter {
+    atomic_bool armed;
+    bool lasting;
+    unsigned allowed;
+    atomic_uint calls;
+};
+
+/* From now on the call number `after` (from 0) fails; with `for_ever` all behind it, too. */
+void fault_counter_arm(struct fault_counter *counter, unsigned after, bool for_ever);
+
+/* Back to normal; true where a call has failed. */
+bool fault_counter_disarm(struct fault_counter *counter);
+
+/* Counts a call; whether it is to fail, with `code` as errno. */
+bool fault_counter_hit(struct fault_counter *counter, int code);

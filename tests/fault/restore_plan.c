@@ -1,0 +1,228 @@
+/* What a restore reads, and the image that is read block by block: a plan is whole or an error, and
+ * no checkpoint is kept from being removed by one that is given up. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop.h"
+#include "store/image.h"
+#include "store/restore_plan.h"
+#include "store_state.h"
+#include "sys.h"
+
+static struct store_state store_state;
+
+struct planning {
+    bool lossy; /* as it is made */
+    struct blx_restore_plan plan;
+    struct blx_restore_losses losses;
+    struct blx_image *image;
+    uint8_t content[STATE_BYTES];
+};
+
+static void setup(void *arg)
+{
+    struct planning *planning = arg;
+    bool lossy = planning->lossy;
+    memset(planning, 0, sizeof(*planning));
+    planning->lossy = lossy;
+    planning->plan.losses = lossy ? &planning->losses : NULL;
+}
+
+static void teardown(void *arg)
+{
+    struct planning *planning = arg;
+    blx_image_close(planning->image);
+    blx_restore_plan_done(&planning->plan);
+    blx_restore_losses_done(&planning->losses);
+    struct blx_agent_lock lock = {.fd = -1};
+    assert_int_equal(blx_agent_lock_open(&store_state.test.store, "web1", &lock, NULL), 0);
+    int rc = blx_agent_lock_alone(&lock, BLX_LOCK_CHAINS, 0, NULL);
+    int held = blx_agent_lock_is_held(&lock, 1, UINT64_MAX >> 1, NULL);
+    blx_agent_lock_close(&lock); /* first, or a test that fails makes the next one wait */
+    assert_int_equal(rc, 0);
+    assert_int_equal(held, 0);
+}
+
+static int run_chain(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    return blx_restore_plan_add_chain(&store_state.test.store, "web1", store_state.checkpoints[1],
+                                      "vda", &planning->plan, err);
+}
+
+static int run_make(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    return blx_restore_plan_make(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
+                                 &planning->plan, err);
+}
+
+static int run_segment(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    char dir[PATH_MAX];
+    planning->plan.block_shift = TEST_BLOCK_SHIFT;
+    test_path(&store_state.test, dir, "agents/web1/volumes/vda");
+    return blx_restore_plan_add_segment(&planning->plan, dir, 1, STATE_BYTES, err);
+}
+
+static uint64_t data_blocks(const uint8_t *image)
+{
+    static const uint8_t zero[TEST_BLOCK_BYTES];
+    uint64_t count = 0;
+    for (size_t at = 0; at < STATE_BYTES; at += TEST_BLOCK_BYTES)
+        count += memcmp(image + at, zero, TEST_BLOCK_BYTES) != 0;
+    return count;
+}
+
+/* All of it, or it says what is missing, or it is an error. */
+static void check_make(void *arg, int rc)
+{
+    const struct planning *planning = arg;
+    bool lacks = planning->losses.count > 0;
+    assert_true(planning->lossy || !lacks);
+    for (size_t i = 0; i < planning->losses.count; i++)
+        assert_null(strstr(planning->losses.list[i].cause, "memory"));
+    if (rc == 0 && !lacks)
+        assert_int_equal(planning->plan.data_bytes >> TEST_BLOCK_SHIFT,
+                         data_blocks(store_state.images[1]));
+}
+
+static void check_chain(void *arg, int rc)
+{
+    const struct blx_restore_plan *plan = &((struct planning *)arg)->plan;
+    if (rc == 0)
+        assert_true(plan->segment_count == 2 || plan->losses != NULL);
+    assert_true(rc < 0 || plan->size_bytes == STATE_BYTES);
+}
+
+static void check_segment(void *arg, int rc)
+{
+    const struct planning *planning = arg;
+    if (rc == 0 && planning->losses.count == 0) {
+        assert_int_equal(planning->plan.segment_count, 1);
+        assert_true(planning->plan.index.count > 0);
+    }
+}
+
+static void a_plan_is_whole_or_says_what_it_lacks(void **state)
+{
+    (void)state;
+    static struct planning planning;
+    for (int i = 0; i < 2; i++) {
+        planning.lossy = i;
+        fault_loop(&(struct fault_case){setup, run_chain, check_chain, teardown, 0}, &planning);
+        fault_loop(&(struct fault_case){setup, run_segment, check_segment, teardown, 0}, &planning);
+        fault_loop(&(struct fault_case){setup, run_make, check_make, teardown, 0}, &planning);
+    }
+}
+
+static void setup_chain(void *arg)
+{
+    setup(arg);
+    assert_int_equal(run_chain(arg, NULL), 0);
+}
+
+static int run_image(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    const struct blx_key_id none = {{0}};
+    return blx_image_new(&planning->plan, &none, &planning->image, err);
+}
+
+/* The plan is the image's, or the caller's as before. */
+static void check_image(void *arg, int rc)
+{
+    struct planning *planning = arg;
+    assert_int_equal(planning->image != NULL, rc == 0);
+    assert_int_equal(planning->plan.segment_count, rc == 0 ? 0 : 2);
+    if (rc < 0)
+        assert_int_equal(run_image(arg, NULL), 0);
+    assert_int_equal(blx_image_read(planning->image, 0, STATE_BLOCKS, planning->content, NULL), 0);
+    assert_memory_equal(planning->content, store_state.images[1], STATE_BYTES);
+}
+
+static void setup_image(void *arg)
+{
+    setup_chain(arg);
+    assert_int_equal(run_image(arg, NULL), 0);
+}
+
+static int run_read(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    return blx_image_read(planning->image, 0, STATE_BLOCKS, planning->content, err);
+}
+
+/* A read that failed leaves nothing wrong in the image's cache. */
+static void check_read(void *arg, int rc)
+{
+    struct planning *planning = arg;
+    if (rc < 0)
+        assert_int_equal(run_read(arg, NULL), 0);
+    assert_memory_equal(planning->content, store_state.images[1], STATE_BYTES);
+}
+
+static void an_image_is_made_of_a_plan_or_leaves_it(void **state)
+{
+    (void)state;
+    static struct planning planning;
+    planning.lossy = false;
+    fault_loop(&(struct fault_case){setup_chain, run_image, check_image, teardown, 0}, &planning);
+    fault_loop(&(struct fault_case){setup_image, run_read, check_read, teardown, 0}, &planning);
+}
+
+enum { LOSSES = 20 }; /* more than the list has room for at first */
+
+static int run_losses(void *arg, struct blx_error *err)
+{
+    struct planning *planning = arg;
+    int rc = 0;
+    (void)err;
+    for (uint64_t i = 0; rc == 0 && i < LOSSES; i++)
+        rc = blx_restore_losses_add(&planning->losses, i * 8192, 4096, "a test");
+    return rc;
+}
+
+static void check_losses(void *arg, int rc)
+{
+    const struct blx_restore_losses *losses = &((struct planning *)arg)->losses;
+    assert_true(rc == 0 || rc == -ENOMEM);
+    assert_int_equal(losses->count == LOSSES, rc == 0);
+    for (size_t i = 0; i < losses->count; i++)
+        assert_int_equal(losses->list[i].offset_bytes, i * 8192);
+}
+
+static void losses_are_noted_or_an_error(void **state)
+{
+    (void)state;
+    static struct planning planning;
+    fault_loop(&(struct fault_case){setup, run_losses, check_losses, teardown, 1}, &planning);
+}
+
+static int make_store(void **state)
+{
+    (void)state;
+    sys_use_fast();
+    store_state_init(&store_state);
+    return 0;
+}
+
+static int remove_store(void **state)
+{
+    (void)state;
+    store_state_check(&store_state);
+    store_state_done(&store_state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_is_whole_or_says_what_it_lacks),
+        cmocka_unit_test(an_image_is_made_of_a_plan_or_leaves_it),
+        cmocka_unit_test(losses_are_noted_or_an_error),
+    };
+    return cmocka_run_group_tests(tests, make_store, remove_store);
+}
