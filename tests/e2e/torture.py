@@ -159,8 +159,11 @@ class Torture(Case):
                 killed = True
             self.store.repair()
         if killed:
+            lines = len(self.dispatcher.lines)
             self.dispatcher.start()
-        self.dispatcher.wait_online(AGENT)  # it has opened what the disk refused in the middle of, and cut that off
+            # It has opened what the disk refused in the middle of, and cut that off.
+            self.dispatcher.wait_line(f"agent '{AGENT}' connected", start=lines)
+        self.dispatcher.wait_online(AGENT)
         self.verify(self.data_dir)
 
     def power_cut(self):
