@@ -178,7 +178,8 @@ static void device_of_a_partition_knows_its_disk(void **state)
     struct blx_device moved;
     ok(blx_device_open(path, &moved, &err));
     device.fd = moved.fd;
-    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
+    /* Replaced, or gone where the kernel has not given the new one the old one's number. */
+    assert_non_null(blx_device_change(&device));
     assert_null(blx_device_change(&moved));
     blx_device_close(&moved);
     disk_shell("partx -d %s", disk.path);
