@@ -261,7 +261,7 @@ class Dispatcher(Daemon):
     def wait_offline(self, agent_id, seconds=60):
         wait_until(f"agent \"{agent_id}\" offline", lambda: self.agent_state(agent_id)["state"].upper() == "OFFLINE", seconds)
 
-    def wait_checkpoints(self, agent_id, count, seconds=120):
+    def wait_checkpoints(self, agent_id, count, seconds=240):
         """Waits until the agent has `count` checkpoints; returns them."""
         def enough():
             shown = Cli().run("show", f"--agent={agent_id}", f"--data-dir={self.data_dir}", "--json", check=False)
