@@ -21,7 +21,7 @@
 enum {
     GAP_TIMEOUT_MS = 30000, /* between two bytes of a message */
     IDLE_MS = 1000,         /* without a byte; then the receive buffer is given back */
-    BUFFER_MIN_BYTES = 128 * 1024,
+    BUFFER_MIN_BYTES = 128 * 1024, /* a mapping, which goes back to the kernel when it is freed */
 };
 
 struct blx_conn {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* As much as malloc() makes a mapping of, which goes back to the kernel when it is freed. */
 enum { READ_AHEAD_BYTES = 128 * 1024 };
 
 struct socket_bio {
