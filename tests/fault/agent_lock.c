@@ -8,8 +8,6 @@
 #include "store_state.h"
 #include "sys.h"
 
-static struct store_state store_state;
-
 struct locking {
     struct blx_agent_lock lock, other;
     int held;
@@ -170,14 +168,6 @@ static void a_lock_that_failed_is_not_had(void **state)
     fault_loop(&(struct fault_case){setup_held, run_is_held, check_is_held, teardown, 0}, &locking);
 }
 
-static int make_store(void **state)
-{
-    (void)state;
-    sys_use_fast();
-    store_state_init(&store_state);
-    return 0;
-}
-
 static int remove_store(void **state)
 {
     (void)state;
@@ -191,5 +181,5 @@ int main(void)
         cmocka_unit_test(a_lock_is_had_whole_or_not_at_all),
         cmocka_unit_test(a_lock_that_failed_is_not_had),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, store_state_setup, remove_store);
 }

@@ -10,8 +10,6 @@
 #include "store_state.h"
 #include "sys.h"
 
-static struct store_state store_state;
-
 struct handling {
     struct blx_manifest manifest; /* the second checkpoint's, which lacks something */
     struct blx_manifest made;
@@ -185,27 +183,11 @@ static void a_replaced_manifest_is_the_old_one_or_the_new_one(void **state)
                &handling);
 }
 
-static int make_store(void **state)
-{
-    (void)state;
-    sys_use_fast();
-    store_state_init(&store_state);
-    return 0;
-}
-
-static int remove_store(void **state)
-{
-    (void)state;
-    store_state_check(&store_state);
-    store_state_done(&store_state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_is_made_whole_or_not_at_all),
         cmocka_unit_test(a_replaced_manifest_is_the_old_one_or_the_new_one),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, store_state_setup, store_state_teardown);
 }

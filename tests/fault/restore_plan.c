@@ -10,8 +10,6 @@
 #include "store_state.h"
 #include "sys.h"
 
-static struct store_state store_state;
-
 struct planning {
     bool lossy; /* as it is made */
     struct blx_restore_plan plan;
@@ -201,22 +199,6 @@ static void losses_are_noted_or_an_error(void **state)
     fault_loop(&(struct fault_case){setup, run_losses, check_losses, teardown, 1}, &planning);
 }
 
-static int make_store(void **state)
-{
-    (void)state;
-    sys_use_fast();
-    store_state_init(&store_state);
-    return 0;
-}
-
-static int remove_store(void **state)
-{
-    (void)state;
-    store_state_check(&store_state);
-    store_state_done(&store_state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,5 +206,5 @@ int main(void)
         cmocka_unit_test(an_image_is_made_of_a_plan_or_leaves_it),
         cmocka_unit_test(losses_are_noted_or_an_error),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, store_state_setup, store_state_teardown);
 }

@@ -14,7 +14,6 @@
 
 enum { BASE = 1 }; /* the segment that is damaged, or not */
 
-static struct store_state store_state;
 static char volume_dir[PATH_MAX];
 
 struct checking {
@@ -286,19 +285,11 @@ static int make_store(void **state)
     return 0;
 }
 
-static int remove_store(void **state)
-{
-    (void)state;
-    store_state_check(&store_state);
-    store_state_done(&store_state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_segment_is_judged_right_or_not_at_all),
         cmocka_unit_test(each_step_of_a_judgement_is_done_or_fails),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, make_store, store_state_teardown);
 }

@@ -16,7 +16,6 @@
 
 enum { OPEN_FRAMES = 2, SEALED = 2 }; /* in open.seg; the segment of the second checkpoint */
 
-static struct store_state store_state;
 static char volume_dir[PATH_MAX], open_path[PATH_MAX];
 
 struct reading {
@@ -252,14 +251,6 @@ static int make_store(void **state)
     return 0;
 }
 
-static int remove_store(void **state)
-{
-    (void)state;
-    store_state_check(&store_state);
-    store_state_done(&store_state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,5 +258,5 @@ int main(void)
         cmocka_unit_test(the_parts_of_a_segment_are_read_whole_or_not_at_all),
         cmocka_unit_test(what_is_salvaged_is_complete_or_not_called_so),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, make_store, store_state_teardown);
 }

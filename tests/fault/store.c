@@ -29,8 +29,6 @@ struct outputs {
     char dir[64], path[PATH_MAX];
 };
 
-static struct store_state store_state;
-
 static void reset(void *arg)
 {
     memset(arg, 0, sizeof(struct outputs));
@@ -433,14 +431,6 @@ static void a_restore_makes_the_whole_image_or_none(void **state)
     store_state_check(&store_state);
 }
 
-static int make_store(void **state)
-{
-    (void)state;
-    sys_use_fast();
-    store_state_init(&store_state);
-    return 0;
-}
-
 static int remove_store(void **state)
 {
     (void)state;
@@ -458,5 +448,5 @@ int main(void)
         cmocka_unit_test(an_index_is_flat_or_as_it_was),
         cmocka_unit_test(a_restore_makes_the_whole_image_or_none),
     };
-    return cmocka_run_group_tests(tests, make_store, remove_store);
+    return cmocka_run_group_tests(tests, store_state_setup, remove_store);
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys.h"
+
 static void make_checkpoint(struct store_state *state, size_t number)
 {
     struct test_volume *volumes[] = {&state->volume};
@@ -67,4 +69,22 @@ void store_state_check(struct store_state *state)
     check_synced(state);
     for (size_t i = 0; i < 2; i++)
         test_restores_to(&state->test, state->checkpoints[i], "vda", state->images[i], STATE_BYTES);
+}
+
+struct store_state store_state;
+
+int store_state_setup(void **state)
+{
+    (void)state;
+    sys_use_fast();
+    store_state_init(&store_state);
+    return 0;
+}
+
+int store_state_teardown(void **state)
+{
+    (void)state;
+    store_state_check(&store_state);
+    store_state_done(&store_state);
+    return 0;
 }

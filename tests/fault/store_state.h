@@ -31,3 +31,9 @@ void store_state_connect(struct store_state *state);
 
 /* Closes the writer and looks at everything as the next session and a restore do. */
 void store_state_check(struct store_state *state);
+
+/* A program's own, and the group's setup and teardown for it, which checks. Disk calls fail only
+ * where a loop has them fail. */
+extern struct store_state store_state;
+int store_state_setup(void **state);
+int store_state_teardown(void **state);

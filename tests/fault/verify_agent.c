@@ -11,7 +11,7 @@
 #include "store_state.h"
 #include "sys.h"
 
-static struct store_state store_state; /* a frame that both checkpoints need is all zeros */
+/* In store_state a frame that both checkpoints need is all zeros. */
 
 struct verifying {
     struct blx_verify_agent agent;
