@@ -12,18 +12,32 @@ enum {
     LAST_WIDTH = 24, /* the last column may be cut to that before others are left out */
 };
 
-int cli_table_add(struct cli_table *table, const char *const *texts)
+static int make_room(struct cli_table *table)
 {
-    size_t wanted = table->cell_count + table->column_count;
-    char **grown = reallocarray(table->cells, wanted, sizeof(*grown));
+    if (table->cell_count + table->column_count <= table->cell_capacity)
+        return 0;
+    size_t capacity = 2 * table->cell_capacity + table->column_count;
+    char **grown = reallocarray(table->cells, capacity, sizeof(*grown));
     if (grown == NULL)
         return -ENOMEM;
     table->cells = grown;
+    table->cell_capacity = capacity;
+    return 0;
+}
+
+int cli_table_add(struct cli_table *table, const char *const *texts)
+{
+    size_t bytes[CLI_TABLE_MAX_COLUMNS], total = 0;
     for (size_t i = 0; i < table->column_count; i++) {
-        char *copy = strdup(texts[i]);
-        if (copy == NULL)
-            return -ENOMEM;
-        grown[table->cell_count++] = copy;
+        bytes[i] = strlen(texts[i]) + 1;
+        total += bytes[i];
+    }
+    char *row = make_room(table) == 0 ? malloc(total) : NULL;
+    if (row == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < table->column_count; i++) {
+        table->cells[table->cell_count++] = memcpy(row, texts[i], bytes[i]);
+        row += bytes[i];
     }
     return 0;
 }
@@ -117,7 +131,7 @@ void cli_table_print(const struct cli_table *table)
 
 void cli_table_done(struct cli_table *table)
 {
-    for (size_t i = 0; i < table->cell_count; i++)
+    for (size_t i = 0; i < table->cell_count; i += table->column_count)
         free(table->cells[i]);
     free(table->cells);
     *table = (struct cli_table){0};

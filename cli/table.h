@@ -14,8 +14,8 @@ enum { CLI_TABLE_MAX_COLUMNS = 16 };
 
 struct cli_table {
     size_t column_count;
-    char **cells; /* owned, column_count for each row, the head first */
-    size_t cell_count;
+    char **cells; /* owned, column_count for each row, the head first; a row's texts are one block */
+    size_t cell_count, cell_capacity;
 
     /* Set by the caller where they are wanted; zero: no limits, stdout, no colours. */
     FILE *out;

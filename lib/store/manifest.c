@@ -178,8 +178,8 @@ int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_t
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
-static int decode_as(void *content, size_t bytes, const char *path, blx_timestamp timestamp,
-                     struct blx_manifest *manifest, struct blx_error *err)
+static int decode_as(void *content, size_t bytes, const struct blx_manifest_folder *folder,
+                     blx_timestamp timestamp, struct blx_manifest *manifest, struct blx_error *err)
 {
     struct blx_error cause = {0};
     struct blx_manifest decoded;
@@ -189,7 +189,8 @@ static int decode_as(void *content, size_t bytes, const char *path, blx_timestam
         rc = blx_error_set(&cause, -EBADMSG, "its name is not its timestamp");
     }
     if (rc < 0)
-        return blx_error_set(err, rc, "cannot use the checkpoint '%s': %s", path, cause.message);
+        return blx_error_set(err, rc, "cannot use the checkpoint '%s/%llu': %s", folder->path,
+                             (unsigned long long)timestamp, cause.message);
     *manifest = decoded;
     return 0;
 }
@@ -201,18 +202,17 @@ int blx_manifest_read_in(const struct blx_manifest_folder *folder, blx_timestamp
     _Alignas(8) char small[SMALL_BYTES];
     char path[PATH_MAX], name[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp_format(timestamp, name);
-    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", folder->path, name);
-    if (rc < 0)
-        return rc;
     ssize_t got = blx_file_read_small(folder->fd, name, small, sizeof(small));
     if (got >= 0)
-        return decode_as(small, (size_t)got, path, timestamp, manifest, err);
+        return decode_as(small, (size_t)got, folder, timestamp, manifest, err);
     if (got != -EFBIG)
-        return blx_error_errno(err, (int)got, "cannot read '%s'", path);
+        return blx_error_errno(err, (int)got, "cannot read '%s/%s'", folder->path, name);
     BLX_CLEANUP_FREE void *content = NULL;
     size_t bytes;
-    rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, err);
-    return rc < 0 ? rc : decode_as(content, bytes, path, timestamp, manifest, err);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", folder->path, name);
+    if (rc == 0)
+        rc = blx_file_read(path, BLX_MANIFEST_MAX_BYTES, &content, &bytes, err);
+    return rc < 0 ? rc : decode_as(content, bytes, folder, timestamp, manifest, err);
 }
 
 int blx_manifest_folder_open(const struct blx_store *store, const char *agent_id,

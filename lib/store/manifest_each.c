@@ -10,7 +10,7 @@
 
 /* Few checkpoints are read by the caller's thread alone. More readers gain little on a cold disk, and
  * get into each other's way where the files are in memory. */
-enum { BATCH = 1024, MAX_READERS = 2, MANIFESTS_PER_READER = 32 };
+enum { BATCH = 256, MAX_READERS = 2, MANIFESTS_PER_READER = 32 };
 
 struct slot {
     struct blx_manifest manifest;
