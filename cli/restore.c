@@ -245,6 +245,7 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     struct job job = {.config = request->config, .store.lock_fd = -1};
     if (read_keys(&job, err) < 0 || open_job(&job, err) < 0)
         return BLX_EXIT_FAILED;
+    blx_raise_file_limit(); /* a chain has many segments */
     int count = select_volumes(&job, err);
     if (count < 0)
         return BLX_EXIT_FAILED;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -164,6 +165,15 @@ ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t b
     if (got < 0)
         return -errno;
     return (size_t)got < bytes ? got : -EFBIG;
+}
+
+void blx_raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
 }
 
 int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const char *format, ...)

@@ -46,6 +46,9 @@ int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *
  */
 ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t bytes);
 
+/* From now on this process may have as many files open as its hard limit allows. */
+void blx_raise_file_limit(void);
+
 /* printf into a path buffer; -ENAMETOOLONG where it does not fit. */
 int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

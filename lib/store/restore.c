@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -369,6 +370,13 @@ static int find_key(struct job *job, struct blx_error *err)
     return blx_volume_key_derive(key, job->agent_id, job->volume, &job->key, err);
 }
 
+/* The other half is the rest of the process's. */
+static size_t files_to_keep(void)
+{
+    struct rlimit files;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 ? (size_t)files.rlim_cur / 2 : 0;
+}
+
 /* From *start_block to where a plan ends, which is the next one's start; 0: the volume's end. */
 static int restore_window(struct job *job, uint64_t *start_block, struct blx_error *err)
 {
@@ -376,6 +384,7 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
     BLX_CLEANUP(blx_restore_plan_done)
     struct blx_restore_plan plan = {
         .max_entries = max_entries != 0 ? max_entries : MAX_ENTRIES,
+        .max_files = files_to_keep(),
         .start_block = *start_block,
         .losses = job->target->losses,
         .key = job->is_encrypted ? &job->key : NULL,

@@ -217,17 +217,6 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
     return output->device ? open_device(output, err) : open_file(output, target, err);
 }
 
-static int sync_parent(const char *path, struct blx_error *err)
-{
-    char parent[PATH_MAX];
-    strcpy(parent, path);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        return blx_fsync_dir(".", err);
-    slash[slash == parent ? 1 : 0] = '\0';
-    return blx_fsync_dir(parent, err);
-}
-
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
 {
     if (blx_sys->fsync(output->fd) != 0)
@@ -246,7 +235,7 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
         return blx_error_errno(err, rc, "cannot rename '%s' to '%s'", output->partial,
                                output->path);
     output->partial[0] = '\0';
-    return sync_parent(output->path, err);
+    return blx_fsync_parent(output->path, err);
 }
 
 void blx_restore_output_done(struct blx_restore_output *output)

@@ -161,7 +161,7 @@ int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volu
         return rc;
     plan->segments[plan->segment_count++] = reader;
     rc = take_entries(plan, reader, number, size_bytes, err);
-    blx_segment_reader_shrink(reader);
+    blx_segment_reader_shrink(reader, plan->segment_count <= plan->max_files);
     return rc < 0 ? rc : narrow(plan, err);
 }
 

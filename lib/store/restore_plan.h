@@ -29,6 +29,7 @@ struct blx_restore_frame {
 
 struct blx_restore_plan {
     size_t max_entries;   /* 0: no limit; at least 2 */
+    size_t max_files;     /* so many segments stay open; the others are opened for each frame */
     uint64_t start_block; /* of the window */
     uint64_t end_block;   /* 0: the volume's end */
     uint64_t size_bytes;
@@ -64,7 +65,7 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
 int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
                                  uint32_t number, uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero but for max_entries, start_block, losses and key. -ENOENT for an unknown
+/* The plan begins as zero but for max_entries, max_files, start_block, losses and key. -ENOENT for an unknown
  * checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the checkpoint lacks
  * what the agent could not read, unless `losses` takes what is missing. Free with _done(), also
  * after an error. */

@@ -100,10 +100,10 @@ const struct blx_segment_summary *blx_segment_reader_summary(
     const struct blx_segment_reader *reader);
 
 /*
- * Gives up the index and the file; blx_segment_reader_frame() then opens the file for each frame.
- * For a chain of more segments than a process may have files open.
+ * Gives up the index, and the file unless it is to be kept; without it blx_segment_reader_frame()
+ * opens the file for each frame. For a chain of more segments than a process may have files open.
  */
-void blx_segment_reader_shrink(struct blx_segment_reader *reader);
+void blx_segment_reader_shrink(struct blx_segment_reader *reader, bool keep_file);
 
 /*
  * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows

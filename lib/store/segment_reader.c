@@ -205,15 +205,16 @@ void blx_segment_reader_close(struct blx_segment_reader *reader)
 {
     if (reader == NULL)
         return;
-    blx_segment_reader_shrink(reader);
+    blx_segment_reader_shrink(reader, false);
     free(reader);
 }
 
-void blx_segment_reader_shrink(struct blx_segment_reader *reader)
+void blx_segment_reader_shrink(struct blx_segment_reader *reader, bool keep_file)
 {
-    if (reader->fd >= 0)
+    if (reader->fd >= 0 && !keep_file) {
         close(reader->fd);
-    reader->fd = -1;
+        reader->fd = -1;
+    }
     blx_index_done(&reader->index);
 }
 

@@ -12,7 +12,7 @@
 #include "store/segment.h"
 
 struct blx_segment_reader {
-    int fd; /* -1 after blx_segment_reader_shrink() */
+    int fd; /* -1: blx_segment_reader_shrink() has closed it */
     char path[PATH_MAX];
     uint64_t frames_end_bytes; /* where the index begins */
     struct blx_index index;
