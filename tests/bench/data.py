@@ -28,13 +28,14 @@ def _copy_trees(target, want_bytes):
                 shutil.copytree(source, copy, symlinks=True, ignore_dangling_symlinks=True)
             else:
                 os.makedirs(copy)
-                taken = 0
+                taken = count = 0
                 for folder, _folders, names in os.walk(source):
                     for name in names:
                         path = os.path.join(folder, name)
                         if os.path.isfile(path) and not os.path.islink(path) and taken + os.path.getsize(path) <= left:
-                            shutil.copyfile(path, os.path.join(copy, f"{len(os.listdir(copy))}-{name}"))
+                            shutil.copyfile(path, os.path.join(copy, f"{count}-{name}"))
                             taken += os.path.getsize(path)
+                            count += 1
                 done = want_bytes
                 break
             done += _tree_bytes(copy)

@@ -1,12 +1,31 @@
-/* A program that does nothing at each queued bio: what the kernel's statistics say that it takes is their own cost. */
+/*
+ * Programs that do nothing, as many and at the same tracepoints as the tracker's: what the kernel's
+ * statistics say that one of them takes is their own cost, and what they cost a disk's writes is
+ * the least that any tracker of this form can cost.
+ */
 #include "../../bpf/kernel.h"
 
 #include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
-SEC("tp_btf/block_bio_queue")
-int empty(const void *context)
-{
-    return context == 0;
-}
+#define PROGRAMS(copy)                                                                             \
+    SEC("tp_btf/block_bio_queue")                                                                  \
+    int bio_queue_##copy(const void *context)                                                      \
+    {                                                                                              \
+        return context == 0;                                                                       \
+    }                                                                                              \
+    SEC("tp_btf/block_rq_complete")                                                                \
+    int rq_complete_##copy(const void *context)                                                    \
+    {                                                                                              \
+        return context == 0;                                                                       \
+    }                                                                                              \
+    SEC("tp_btf/block_bio_complete")                                                               \
+    int bio_complete_##copy(const void *context)                                                   \
+    {                                                                                              \
+        return context == 0;                                                                       \
+    }
+
+PROGRAMS(0)
+PROGRAMS(1)
+PROGRAMS(2)

@@ -1,4 +1,4 @@
-/* Holds a program that does nothing (empty.bpf.c) attached until its standard input ends; prints the program's ID. */
+/* Holds the programs that do nothing (empty.bpf.c) attached until its standard input ends; prints the ID of one of them. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@ int main(void)
     struct empty_bpf *skeleton = empty_bpf__open_and_load();
     int rc = skeleton == NULL ? -1 : empty_bpf__attach(skeleton);
     if (rc == 0)
-        rc = bpf_obj_get_info_by_fd(bpf_program__fd(skeleton->progs.empty), &info, &bytes);
+        rc = bpf_obj_get_info_by_fd(bpf_program__fd(skeleton->progs.bio_queue_0), &info, &bytes);
     if (rc == 0) {
         printf("%u\n", info.id);
         fflush(stdout);

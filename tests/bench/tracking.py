@@ -46,7 +46,7 @@ class Tracked:
 
 
 class Empty:
-    """A program that does nothing, attached: what the statistics say that it takes is their own cost."""
+    """Programs that do nothing, attached: what the statistics say that one takes is their own cost."""
 
     def __enter__(self):
         self.process = subprocess.Popen([os.path.join(bin_folder(), "..", "tests", "empty_program")], stdin=subprocess.PIPE,
@@ -94,6 +94,17 @@ def event_ns(disk, empty, seconds):
     return sum(mean(key) - mean(empty.id) for key in ran), len(ran)
 
 
+def paired(disk, words, seconds, programs, number):
+    """The ratio of two runs, with and without the programs; which one is first alternates."""
+    if number % 2:
+        without = fio(disk, words, seconds)
+    with programs:
+        with_them = fio(disk, words, seconds)
+    if not number % 2:
+        without = fio(disk, words, seconds)
+    return with_them / without
+
+
 def measure(report, folder, rounds, disk_mib, seconds):
     for make in (LoopDisk, ZramDisk):
         disk = make(REGISTRY, folder, disk_mib, "tracked") if make is LoopDisk else make(REGISTRY, folder, disk_mib)
@@ -101,16 +112,9 @@ def measure(report, folder, rounds, disk_mib, seconds):
         run("fio", "--name=fill", f"--filename={disk.path}", "--rw=write", "--bs=1M", "--direct=1", f"--size={disk.size}")
         tracked = Tracked(folder, disk)
         for name, words in LOADS:
-            ratios = []
-            for number in range(rounds):
-                if number % 2:
-                    without = fio(disk, words, seconds)
-                with tracked:
-                    with_it = fio(disk, words, seconds)
-                if not number % 2:
-                    without = fio(disk, words, seconds)
-                ratios.append(with_it / without)
-            report.add("tracking", f"{kind}, {name} writes: tracked / untracked", "x", ratios, goal=0.99, better="higher")
+            for what, programs, goal in ("tracked", tracked, 0.99), ("beside programs that do nothing", Empty(), None):
+                ratios = [paired(disk, words, seconds, programs, number) for number in range(rounds)]
+                report.add("tracking", f"{kind}, {name} writes: {what} / untracked", "x", ratios, goal=goal, better="higher")
         with tracked, Empty() as empty:
             totals = [event_ns(disk, empty, seconds) for _ in range(rounds)]
         report.add("tracking", f"{kind}: time of one write, all programs and copies", "ns", [total for total, _runs in totals])
