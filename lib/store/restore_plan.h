@@ -65,10 +65,10 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
 int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
                                  uint32_t number, uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero but for max_entries, max_files, start_block, losses and key. -ENOENT for an unknown
- * checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the checkpoint lacks
- * what the agent could not read, unless `losses` takes what is missing. Free with _done(), also
- * after an error. */
+/* The plan begins as zero but for max_entries, max_files, start_block, losses and key. -ENOENT for
+ * an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the
+ * checkpoint lacks what the agent could not read, unless `losses` takes what is missing. Free with
+ * _done(), also after an error. */
 int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
                           blx_timestamp checkpoint, const char *volume,
                           struct blx_restore_plan *plan, struct blx_error *err);
