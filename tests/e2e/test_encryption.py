@@ -135,7 +135,7 @@ class Encryption(Case):
         self.check(stamp, copy)
 
     def rescan_cost(self, *words, key=None):
-        """A reboot, some blocks changed behind the tracker: bytes on the wire, and what the checkpoint holds."""
+        """A reboot, some blocks changed behind the tracker: bytes on the wire up to the next checkpoint, and what that holds."""
         agent = self.start(*words, key=key)
         self.mark("marked", 8)
         self.settled_checkpoint()
@@ -144,8 +144,8 @@ class Encryption(Case):
         proxy = Proxy(REGISTRY, self.dispatcher.port)
         agent = self.start(*words, key=key, address=proxy.address)
         _number, line = agent.wait_line("rescan done: 256.0 MiB compared in .*, .* differ")
-        cost = proxy.sent_bytes + proxy.received_bytes
         stamp, copy = self.settled_checkpoint()
+        cost = proxy.sent_bytes + proxy.received_bytes  # not before all that differs was sent
         row = self.row("server1", stamp)["volumes"][0]
         self.assertEqual(self.row("server1", stamp)["kind"], "incremental")
         self.assertGreaterEqual(row["changed_bytes"], 20 * BLOCK)
