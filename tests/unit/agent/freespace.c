@@ -48,7 +48,8 @@ static void spoil(const struct disk *disk, const uint64_t *wanted)
     for (uint64_t b = 0; b < disk->bytes / BLOCK; b = end + 1) {
         for (end = b; end < disk->bytes / BLOCK && !blx_bitmap_test(wanted, end);)
             end++;
-        disk_write(disk, b * BLOCK, (end - b) * BLOCK);
+        if (end > b)
+            disk_write(disk, b * BLOCK, (end - b) * BLOCK);
     }
 }
 
