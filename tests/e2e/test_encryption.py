@@ -161,7 +161,7 @@ class Encryption(Case):
         shutil.rmtree(self.path("run-server1"))
         self.disk.forget_tracking()
         keyed = self.rescan_cost(key=self.key)
-        self.assertLess(keyed, 1.2 * plain + 20000)
+        self.assertLess(keyed, 1.05 * plain + 20000)
         self.verify()
 
     def test_switching_on_rotating_and_switching_off_send_all_anew(self):
