@@ -42,17 +42,25 @@ void blx_roster_done(struct blx_roster *roster)
     while (roster->records != NULL) {
         struct blx_roster_record *record = roster->records;
         roster->records = record->next;
+        free(record->tail);
         free(record);
     }
     pthread_mutex_destroy(&roster->lock);
 }
 
-/* With the lock held: the agent's record, a new one where there is none; NULL: no memory. */
-static struct blx_roster_record *find_or_make(struct blx_roster *roster, const char *agent_id)
+/* With the lock held: the agent's record, or NULL. */
+static struct blx_roster_record *find(struct blx_roster *roster, const char *agent_id)
 {
     struct blx_roster_record *record = roster->records;
     while (record != NULL && strcmp(record->facts.agent_id, agent_id) != 0)
         record = record->next;
+    return record;
+}
+
+/* With the lock held: the agent's record, a new one where there is none; NULL: no memory. */
+static struct blx_roster_record *find_or_make(struct blx_roster *roster, const char *agent_id)
+{
+    struct blx_roster_record *record = find(roster, agent_id);
     if (record != NULL)
         return record;
     record = calloc(1, sizeof(*record));
@@ -101,6 +109,15 @@ static int look_up(struct blx_roster *roster, const struct blx_store *store, con
         load(roster, store, found);
     *record = found;
     return 0;
+}
+
+struct blx_agent_tail *blx_roster_take_tail(struct blx_roster *roster, const char *agent_id)
+{
+    pthread_mutex_lock(&roster->lock);
+    struct blx_roster_record *record = find(roster, agent_id);
+    struct blx_agent_tail *tail = record != NULL ? blx_take_ptr(record->tail) : NULL;
+    pthread_mutex_unlock(&roster->lock);
+    return tail;
 }
 
 int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
@@ -161,12 +178,16 @@ void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *reco
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record)
+void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record,
+                     struct blx_agent_tail *tail)
 {
+    BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
     if (record == NULL)
         return;
     pthread_mutex_lock(&roster->lock);
     record->left_ns = blx_clock_ns();
+    free(record->tail);
+    record->tail = blx_take_ptr(owned_tail);
     pthread_mutex_unlock(&roster->lock);
 }
 
@@ -190,10 +211,8 @@ uint64_t blx_roster_damages(struct blx_roster *roster, const char *agent_id,
     uint64_t damages = 0;
     text[0] = '\0';
     pthread_mutex_lock(&roster->lock);
-    for (const struct blx_roster_record *record = roster->records; record != NULL;
-         record = record->next) {
-        if (strcmp(record->facts.agent_id, agent_id) != 0)
-            continue;
+    const struct blx_roster_record *record = find(roster, agent_id);
+    if (record != NULL) {
         damages = record->damages;
         memcpy(text, record->damage, sizeof(record->damage));
     }

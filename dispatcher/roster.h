@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "store/agent_tail.h"
 #include "store/manifest.h"
 #include "store/store.h"
 #include "wire/message.h"
@@ -34,6 +35,7 @@ uint64_t blx_meter_read(const struct blx_meter *meter, uint64_t now_ns);
 
 struct blx_roster_record {
     struct blx_roster_record *next;
+    struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
     bool loaded;      /* the last checkpoint was looked up in the store, or committed since */
     uint64_t left_ns; /* when the last session ended; 0: none has */
     uint64_t damages; /* found since the start */
@@ -54,6 +56,9 @@ void blx_roster_init(struct blx_roster *roster);
 /* No session may be left. */
 void blx_roster_done(struct blx_roster *roster);
 
+/* What the agent's last session left for the next one's writer, which owns it; NULL: nothing. */
+struct blx_agent_tail *blx_roster_take_tail(struct blx_roster *roster, const char *agent_id);
+
 /* A session of `agent_id` begins. Blocks on the disk. -ENOMEM. */
 int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
                      struct blx_roster_record **record, struct blx_error *err);
@@ -69,8 +74,10 @@ void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *reco
                        const char *reason);
 void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *record);
 
-/* The session ends. NULL `record`: it had not begun. */
-void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record);
+/* The session ends and leaves `tail`, which is taken in any case. NULL `record`: it had not begun.
+ */
+void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record,
+                     struct blx_agent_tail *tail);
 
 /* Something stored of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
 int blx_roster_damage(struct blx_roster *roster, const struct blx_store *store,

@@ -106,12 +106,14 @@ static int enter(struct blx_session *session, struct blx_error *err)
     rc = check_revoked(session, err);
     if (rc < 0)
         return rc;
-    rc =
-        blx_agent_writer_open(session->dispatcher->store, session->agent_id, &session->writer, err);
+    struct blx_roster *roster = &session->dispatcher->roster;
+    rc = blx_agent_writer_open(session->dispatcher->store, session->agent_id,
+                               blx_roster_take_tail(roster, session->agent_id), &session->writer,
+                               err);
     if (rc < 0)
         return blx_session_store_result(session, rc);
-    rc = blx_roster_enter(&session->dispatcher->roster, session->dispatcher->store,
-                          session->agent_id, &session->record, err);
+    rc = blx_roster_enter(roster, session->dispatcher->store, session->agent_id, &session->record,
+                          err);
     if (rc < 0)
         return rc;
     const struct blx_manifest *last = blx_agent_writer_last(session->writer);
@@ -197,9 +199,11 @@ static void end_session(struct blx_session *session, int rc, struct blx_error *e
         blx_session_sync(session, NULL);
     bool said = send_end(session, rc, err);
     blx_session_close_image(session);
+    struct blx_agent_tail *tail =
+        session->writer != NULL ? blx_agent_tail_make(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
     log_end(session, rc, err);
-    blx_roster_left(&session->dispatcher->roster, session->record);
+    blx_roster_left(&session->dispatcher->roster, session->record, tail);
     blx_registry_leave(registry, &session->entry,
                        rc == 0 ? "the agent ended its session before the checkpoint was done"
                                : err->message);

@@ -44,6 +44,15 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
     return rc;
 }
 
+/* The tail's, or what the folder says. */
+static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
+{
+    if (writer->tail == NULL)
+        return blx_manifest_latest(writer->store, writer->agent_id, &writer->last_timestamp, err);
+    writer->last_timestamp = writer->tail->last_timestamp;
+    return 0;
+}
+
 /* A commit may have renamed its manifest and died before the fsync: what is built upon must be
  * durable first. */
 static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
@@ -53,12 +62,16 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     if (rc == 0)
         rc = blx_fsync_dir(dir, err);
     if (rc == 0)
-        rc = blx_manifest_latest(writer->store, writer->agent_id, &writer->last_timestamp, err);
+        rc = find_last(writer, err);
     if (rc < 0 || writer->last_timestamp == 0)
         return rc;
     struct blx_error cause = {0};
     rc = blx_manifest_read(writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
                            &cause);
+    if (rc == -ENOENT && writer->tail != NULL) { /* somebody removed it by hand */
+        free(blx_take_ptr(writer->tail));
+        return read_last(writer, err);
+    }
     if (rc == -EBADMSG) {
         writer->last.timestamp = writer->last_timestamp;
         snprintf(writer->last_damage, sizeof(writer->last_damage), "%.500s", cause.message);
@@ -70,8 +83,10 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
 }
 
 int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_agent_writer **writer, struct blx_error *err)
+                          struct blx_agent_tail *tail, struct blx_agent_writer **writer,
+                          struct blx_error *err)
 {
+    BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
     int rc = blx_name_check("agent ID", agent_id, err);
     if (rc < 0)
         return rc;
@@ -79,6 +94,7 @@ int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
     if (opened == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent_id);
     opened->store = store;
+    opened->tail = blx_take_ptr(owned_tail);
     strcpy(opened->agent_id, agent_id);
     rc = make_folders(opened, err);
     if (rc == 0)
@@ -109,6 +125,7 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
     for (uint32_t i = 0; i < writer->volume_count; i++)
         blx_volume_free(writer->volumes[i]);
     blx_manifest_done(&writer->last);
+    free(writer->tail);
     free(writer);
 }
 

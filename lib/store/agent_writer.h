@@ -23,9 +23,9 @@ struct blx_pending_segment {
 };
 
 struct blx_volume {
-    struct blx_volume_info info; /* as the session announced it */
-    struct blx_volume_file file; /* as it is on the disk */
-    char *dir;                   /* owned */
+    struct blx_volume_info info;   /* as the session announced it */
+    struct blx_volume_file file;   /* as it is on the disk */
+    char *dir;                     /* owned */
     char reason[BLX_REASON_BYTES]; /* why the stored frames cannot go on; empty: they can */
     char cut[BLX_REASON_BYTES]; /* what was cut off the open segment, though it was no torn end */
     bool comparable;            /* they are an image that a rescan can begin with */
@@ -44,6 +44,7 @@ struct blx_volume {
 struct blx_agent_writer {
     const struct blx_store *store; /* borrowed */
     char agent_id[BLX_NAME_BYTES];
+    struct blx_agent_tail *tail;  /* owned; what the writer before left, or NULL */
     blx_timestamp last_timestamp; /* of the newest checkpoint, 0: none */
     struct blx_manifest
         last; /* the newest checkpoint; no volumes where there is none or it is damaged */

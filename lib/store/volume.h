@@ -26,6 +26,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "store/agent_tail.h"
 #include "store/manifest.h"
 #include "store/store.h"
 #include "wire/frame.h"
@@ -33,9 +34,11 @@
 
 struct blx_agent_writer;
 
-/* Makes the agent's folders where they are missing. `store` is borrowed. */
+/* Makes the agent's folders where they are missing. `store` is borrowed; `tail` is what the agent's
+ * writer before left, and is taken in any case; NULL: the folders are listed. */
 int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_agent_writer **writer, struct blx_error *err);
+                          struct blx_agent_tail *tail, struct blx_agent_writer **writer,
+                          struct blx_error *err);
 
 /* What was appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);

@@ -289,6 +289,19 @@ static void compare_keys(const struct blx_agent_writer *writer, struct blx_volum
         need_full(volume, "its encryption key changed from %s to %s", before, now);
 }
 
+/* What the last checkpoint has need not be looked at, where it is known how far the rest goes. */
+static int list(const struct blx_agent_writer *writer, const struct blx_volume *volume,
+                struct blx_segment_listing *listing, struct blx_error *err)
+{
+    const char *name = volume->info.name;
+    const struct blx_volume_tail *tail = blx_agent_tail_find(writer->tail, name);
+    const struct blx_manifest_volume *last = blx_manifest_find(&writer->last, name);
+    if (tail == NULL || last == NULL)
+        return blx_segment_listing_read(volume, listing, err);
+    return blx_segment_listing_probe(volume, last->next_segment, tail->highest_segment, listing,
+                                     err);
+}
+
 int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume *volume,
                        struct blx_error *err)
 {
@@ -298,7 +311,7 @@ int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume 
     volume->comparable = true;
     int rc = blx_fsync_dir(volume->dir, err);
     if (rc == 0)
-        rc = blx_segment_listing_read(volume, &listing, err);
+        rc = list(writer, volume, &listing, err);
     if (rc == 0)
         rc = read_state(volume, &lost, err);
     if (rc == 0)

@@ -1,9 +1,11 @@
 #include "store/volume_segments.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/sys.h"
@@ -14,16 +16,10 @@ void blx_segment_listing_done(struct blx_segment_listing *listing)
     free(listing->sealed);
 }
 
-static int add_name(void *arg, const char *name, struct blx_error *err)
+static int add_sealed(struct blx_segment_listing *listing, uint32_t number, struct blx_error *err)
 {
-    struct blx_segment_listing *listing = arg;
-    uint32_t sealed = blx_segment_number(name);
-    if (strcmp(name, "open.seg") == 0)
-        listing->has_open = true;
-    if (sealed == 0)
-        return 0;
-    if (sealed > listing->highest)
-        listing->highest = sealed;
+    if (number > listing->highest)
+        listing->highest = number;
     if (listing->count == listing->capacity) {
         size_t capacity = listing->capacity == 0 ? 64 : listing->capacity * 2;
         uint32_t *grown = reallocarray(listing->sealed, capacity, sizeof(grown[0]));
@@ -32,8 +28,17 @@ static int add_name(void *arg, const char *name, struct blx_error *err)
         listing->sealed = grown;
         listing->capacity = capacity;
     }
-    listing->sealed[listing->count++] = sealed;
+    listing->sealed[listing->count++] = number;
     return 0;
+}
+
+static int add_name(void *arg, const char *name, struct blx_error *err)
+{
+    struct blx_segment_listing *listing = arg;
+    uint32_t sealed = blx_segment_number(name);
+    if (strcmp(name, "open.seg") == 0)
+        listing->has_open = true;
+    return sealed == 0 ? 0 : add_sealed(listing, sealed, err);
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -48,6 +53,31 @@ int blx_segment_listing_read(const struct blx_volume *volume, struct blx_segment
     int rc = blx_directory_each(volume->dir, add_name, listing, err);
     if (rc == 0 && listing->count > 0)
         qsort(listing->sealed, listing->count, sizeof(listing->sealed[0]), compare_numbers);
+    return rc;
+}
+
+static int look(const char *path, bool *exists, struct blx_error *err)
+{
+    *exists = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return *exists || errno == ENOENT ? 0
+                                      : blx_error_errno(err, -errno, "cannot look at '%s'", path);
+}
+
+int blx_segment_listing_probe(const struct blx_volume *volume, uint32_t first, uint32_t last,
+                              struct blx_segment_listing *listing, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
+    if (rc == 0)
+        rc = look(path, &listing->has_open, err);
+    for (uint32_t number = first; rc == 0 && number <= last; number++) {
+        bool exists = false;
+        rc = blx_segment_path(volume->dir, number, path, err);
+        if (rc == 0)
+            rc = look(path, &exists, err);
+        if (rc == 0 && exists)
+            rc = add_sealed(listing, number, err);
+    }
     return rc;
 }
 

@@ -21,6 +21,11 @@ struct blx_segment_listing {
 /* Lists the folder. Free with _done() in any case. */
 int blx_segment_listing_read(const struct blx_volume *volume, struct blx_segment_listing *listing,
                              struct blx_error *err);
+
+/* The same for the numbers from `first` to `last` alone, without listing the folder. */
+int blx_segment_listing_probe(const struct blx_volume *volume, uint32_t first, uint32_t last,
+                              struct blx_segment_listing *listing, struct blx_error *err);
+
 void blx_segment_listing_done(struct blx_segment_listing *listing);
 
 /* Why the stored frames cannot go on; the first reason stays. */

@@ -118,7 +118,7 @@ static int write_agent(struct blx_simulation *disk, const struct blx_store *stor
                        blx_timestamp *last, struct blx_error *err)
 {
     struct blx_agent_writer *writer = NULL;
-    int rc = blx_simulation_connect(disk, store, agent_id, &writer, err);
+    int rc = blx_simulation_connect(disk, store, agent_id, NULL, &writer, err);
     if (rc == 0)
         rc = blx_simulation_send_all(disk, writer, err);
     if (rc == 0)

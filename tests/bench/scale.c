@@ -33,7 +33,8 @@ struct point {
     blx_timestamp *timestamps; /* owned */
     uint64_t *commit_ns;       /* owned; of each */
     size_t entries[2];         /* of the newest checkpoint's plan, before and after the prune */
-    uint64_t plan_ns[2], prune_ns, rewrite_ns, open_ns;
+    uint64_t plan_ns[2], prune_ns, rewrite_ns;
+    uint64_t open_ns[2]; /* of a first session, and of one that follows another */
 };
 
 static int read_size(const char *text, uint64_t *number)
@@ -98,15 +99,18 @@ static int write_store(struct point *point, const struct blx_store *store, struc
     struct blx_agent_writer *writer = NULL;
     int rc = blx_simulation_init(&disk, &point->disk, err);
     if (rc == 0)
-        rc = blx_simulation_connect(&disk, store, agent, &writer, err);
+        rc = blx_simulation_connect(&disk, store, agent, NULL, &writer, err);
     if (rc == 0)
         rc = write_history(point, &disk, writer, err);
     blx_agent_writer_close(blx_take_ptr(writer));
-    uint64_t began_ns = blx_clock_ns();
-    if (rc == 0)
-        rc = blx_simulation_connect(&disk, store, agent, &writer, err);
-    point->open_ns = blx_clock_ns() - began_ns;
-    blx_agent_writer_close(writer);
+    struct blx_agent_tail *tail = NULL;
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        uint64_t began_ns = blx_clock_ns();
+        rc = blx_simulation_connect(&disk, store, agent, tail, &writer, err);
+        point->open_ns[i] = blx_clock_ns() - began_ns;
+        tail = rc == 0 && i == 0 ? blx_agent_tail_make(writer) : NULL;
+        blx_agent_writer_close(blx_take_ptr(writer));
+    }
     return rc;
 }
 
@@ -170,7 +174,8 @@ static void print(const struct point *point)
     blx_json_number(&json, "index_entries", point->entries[0]);
     blx_json_number(&json, "index_bytes", point->entries[0] * sizeof(struct blx_index_entry));
     blx_json_number(&json, "index_entries_pruned", point->entries[1]);
-    blx_json_number(&json, "open_us", point->open_ns / 1000);
+    blx_json_number(&json, "open_us", point->open_ns[0] / 1000);
+    blx_json_number(&json, "reopen_us", point->open_ns[1] / 1000);
     blx_json_number(&json, "commit_us", last_commit_ns(point) / 1000);
     blx_json_number(&json, "plan_us", point->plan_ns[0] / 1000);
     blx_json_number(&json, "plan_pruned_us", point->plan_ns[1] / 1000);

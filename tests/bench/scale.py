@@ -18,7 +18,8 @@ import sys
 import tempfile
 
 GIB = 1 << 30
-FIGURES = [("index_bytes", "index memory, bytes", 1), ("open_us", "open a session, ms", 1e3), ("commit_us", "commit, ms", 1e3),
+FIGURES = [("index_bytes", "index memory, bytes", 1), ("open_us", "open a first session, ms", 1e3),
+           ("reopen_us", "open a session behind one, ms", 1e3), ("commit_us", "commit, ms", 1e3),
            ("plan_us", "plan a restore, ms", 1e3), ("prune_us", "prune 90 %, ms", 1e3), ("rewrite_us", "rewrite, ms", 1e3)]
 
 
@@ -84,11 +85,12 @@ def curve(rows, key, label, unit, left, top):
 
 def plot(rows):
     lines = []
+    rows_each = math.ceil(len(FIGURES) / 3)
     for line, grows in enumerate(("disk", "history")):
         some = [row for row in rows if row["grows"] == grows]
         for column, (key, label, unit) in enumerate(FIGURES):
-            lines += curve(some, key, label, unit, 290 * (column % 3), 190 * (2 * line + column // 3) + 10)
-    return ('<svg xmlns="http://www.w3.org/2000/svg" width="880" height="780" font-family="sans-serif" font-size="11">\n'
+            lines += curve(some, key, label, unit, 290 * (column % 3), 190 * (rows_each * line + column // 3) + 10)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="880" height="{380 * rows_each + 20}" font-family="sans-serif" font-size="11">\n'
             '<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(lines) + "\n</svg>\n")
 
 

@@ -146,12 +146,12 @@ void blx_simulation_read(const struct blx_simulation *simulation, uint64_t block
 }
 
 int blx_simulation_connect(struct blx_simulation *simulation, const struct blx_store *store,
-                           const char *agent_id, struct blx_agent_writer **writer,
-                           struct blx_error *err)
+                           const char *agent_id, struct blx_agent_tail *tail,
+                           struct blx_agent_writer **writer, struct blx_error *err)
 {
     struct blx_volume_state state;
     struct blx_agent_writer *opened = NULL;
-    int rc = blx_agent_writer_open(store, agent_id, &opened, err);
+    int rc = blx_agent_writer_open(store, agent_id, tail, &opened, err);
     if (rc == 0)
         rc = blx_agent_writer_volume(opened, &simulation->volume, &state, err);
     if (rc == 0) {

@@ -47,11 +47,11 @@ void blx_simulation_done(struct blx_simulation *simulation);
 int blx_simulation_change(struct blx_simulation *simulation, uint64_t bytes, uint64_t run_bytes,
                           struct blx_error *err);
 
-/* Begins a session for the agent, with a full pass unless it goes on; close it with
- * blx_agent_writer_close(). */
+/* Begins a session for the agent, with a full pass unless it goes on; `tail` as
+ * blx_agent_writer_open() has it. Close it with blx_agent_writer_close(). */
 int blx_simulation_connect(struct blx_simulation *simulation, const struct blx_store *store,
-                           const char *agent_id, struct blx_agent_writer **writer,
-                           struct blx_error *err);
+                           const char *agent_id, struct blx_agent_tail *tail,
+                           struct blx_agent_writer **writer, struct blx_error *err);
 
 /* Sends everything that is in use, as a full pass does. */
 int blx_simulation_send_all(struct blx_simulation *simulation, struct blx_agent_writer *writer,

@@ -13,6 +13,7 @@ struct call {
     struct blx_volume_state found;
     unsigned acked;
     blx_timestamp timestamp;
+    struct blx_agent_tail *tail; /* that the next call takes */
 };
 
 static void setup_store(void *arg)
@@ -27,7 +28,7 @@ static void setup_writer(void *arg)
     struct call *call = arg;
     setup_store(call);
     assert_int_equal(
-        blx_agent_writer_open(&call->state.test.store, "web1", &call->state.writer, NULL), 0);
+        blx_agent_writer_open(&call->state.test.store, "web1", NULL, &call->state.writer, NULL), 0);
 }
 
 static void setup_volume(void *arg)
@@ -35,6 +36,16 @@ static void setup_volume(void *arg)
     struct call *call = arg;
     setup_store(call);
     store_state_connect(&call->state);
+}
+
+/* Behind a session that left where it ended, with frames behind the checkpoint. */
+static void setup_tail(void *arg)
+{
+    struct call *call = arg;
+    setup_volume(call);
+    call->tail = blx_agent_tail_make(call->state.writer);
+    assert_non_null(call->tail);
+    blx_agent_writer_close(blx_take_ptr(call->state.writer));
 }
 
 /* The next frame is made and not yet appended. */
@@ -87,22 +98,31 @@ static void check(void *arg, int rc)
     store_state_check(&((struct call *)arg)->state);
 }
 
+static int run_volume(void *arg, struct blx_error *err)
+{
+    struct call *call = arg;
+    return blx_agent_writer_volume(call->state.writer, &call->state.volume.info, &call->found, err);
+}
+
 static int run_open(void *arg, struct blx_error *err)
 {
     struct call *call = arg;
-    return blx_agent_writer_open(&call->state.test.store, "web1", &call->state.writer, err);
+    return blx_agent_writer_open(&call->state.test.store, "web1", NULL, &call->state.writer, err);
+}
+
+/* The volume, too, is recovered with the tail's help. */
+static int run_reopen(void *arg, struct blx_error *err)
+{
+    struct call *call = arg;
+    int rc = blx_agent_writer_open(&call->state.test.store, "web1", blx_take_ptr(call->tail),
+                                   &call->state.writer, err);
+    return rc < 0 ? rc : run_volume(arg, err);
 }
 
 static void check_open(void *arg, int rc)
 {
     assert_int_equal(((struct call *)arg)->state.writer != NULL, rc == 0);
     check(arg, rc);
-}
-
-static int run_volume(void *arg, struct blx_error *err)
-{
-    struct call *call = arg;
-    return blx_agent_writer_volume(call->state.writer, &call->state.volume.info, &call->found, err);
 }
 
 static void check_volume(void *arg, int rc)
@@ -236,6 +256,12 @@ static void a_writer_comes_whole_or_not_at_all(void **state)
     run_loop(setup_store, run_open, check_open);
 }
 
+static void a_session_behind_another_is_opened_whatever_fails(void **state)
+{
+    (void)state;
+    run_loop(setup_tail, run_reopen, check_volume);
+}
+
 static void a_volume_is_recovered_whatever_failed_before(void **state)
 {
     (void)state;
@@ -290,6 +316,7 @@ int main(void)
     sys_use_fast();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_writer_comes_whole_or_not_at_all),
+        cmocka_unit_test(a_session_behind_another_is_opened_whatever_fails),
         cmocka_unit_test(a_volume_is_recovered_whatever_failed_before),
         cmocka_unit_test(a_full_pass_that_failed_leaves_the_checkpoints),
         cmocka_unit_test(a_frame_that_failed_loses_no_earlier_one),

@@ -245,7 +245,8 @@ static void setup_found(void *arg)
     blx_agent_writer_close(state->writer);
     handle->volume = NULL;
     state->writer = NULL;
-    assert_int_equal(blx_agent_writer_open(&state->test.store, "web1", &state->writer, NULL), 0);
+    assert_int_equal(blx_agent_writer_open(&state->test.store, "web1", NULL, &state->writer, NULL),
+                     0);
     handle->fresh.info = state->volume.info;
     test_path(&state->test, handle->dir, "agents/web1/volumes/vda");
     handle->fresh.dir = handle->dir;
@@ -297,6 +298,12 @@ static int run_listing(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
     return blx_segment_listing_read(&handle->fresh, &handle->listing, err);
+}
+
+static int run_probe(void *arg, struct blx_error *err)
+{
+    struct handling *handle = arg;
+    return blx_segment_listing_probe(&handle->fresh, 1, 9, &handle->listing, err);
 }
 
 static void check_listing(void *arg, int rc)
@@ -357,6 +364,7 @@ static void a_recovery_loses_no_frame_and_hides_no_loss(void **state)
     handling.damaged = false;
     fault_loop(&(struct fault_case){setup_found, run_listing, check_listing, teardown, 0},
                &handling);
+    fault_loop(&(struct fault_case){setup_found, run_probe, check_listing, teardown, 0}, &handling);
     fault_loop(&(struct fault_case){setup_listed, run_take, check_take, teardown, 0}, &handling);
     fault_loop(&(struct fault_case){setup_listed, run_list, check_list, teardown, 0}, &handling);
     fault_loop(&(struct fault_case){setup_found, run_recover, check_recover, teardown, 0},

@@ -34,7 +34,7 @@ static void make_dispatcher(void)
     FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_WRITE, &store, NULL) == 0);
     for (unsigned i = 0; i < 2; i++) {
         struct blx_agent_writer *writer = NULL;
-        FUZZ_ASSERT(blx_agent_writer_open(&store, agent_ids[i], &writer, NULL) == 0);
+        FUZZ_ASSERT(blx_agent_writer_open(&store, agent_ids[i], NULL, &writer, NULL) == 0);
         blx_agent_writer_close(writer);
     }
     FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, 16) == 0);

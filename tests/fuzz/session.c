@@ -191,7 +191,7 @@ static void check_checkpoint(blx_timestamp timestamp)
 static void check_acknowledged(const struct told *told)
 {
     struct blx_agent_writer *writer = NULL;
-    FUZZ_ASSERT(blx_agent_writer_open(&store, agent_id, &writer, NULL) == 0);
+    FUZZ_ASSERT(blx_agent_writer_open(&store, agent_id, NULL, &writer, NULL) == 0);
     blx_agent_writer_key(writer, &told->key_id);
     for (uint32_t i = 0; i < told->volume_count; i++) {
         struct blx_volume_state state;

@@ -91,7 +91,7 @@ static int commit(struct session *session)
 
 static int announce(struct session *session, struct blx_volume_state *state)
 {
-    int rc = blx_agent_writer_open(&session->test->store, "web1", &session->writer, NULL);
+    int rc = blx_agent_writer_open(&session->test->store, "web1", NULL, &session->writer, NULL);
     if (rc == 0)
         rc = blx_agent_writer_volume(session->writer, &session->volume.info, state, NULL);
     return rc;

@@ -174,7 +174,7 @@ struct blx_agent_writer *test_writer_open(const struct test_store *test,
     struct blx_error err = {0};
     struct blx_agent_writer *writer = NULL;
     struct blx_volume_state ignored;
-    test_ok(blx_agent_writer_open(&test->store, "web1", &writer, &err), &err);
+    test_ok(blx_agent_writer_open(&test->store, "web1", NULL, &writer, &err), &err);
     if (count > 0 && volumes[0]->key != NULL)
         blx_agent_writer_key(writer, &volumes[0]->key->id);
     for (size_t i = 0; i < count; i++) {

@@ -349,7 +349,7 @@ static void run_rescan(struct fixture *f, enum test_fault fault, unsigned after,
     test_fault_arm(fault, after);
     struct blx_agent_writer *writer = NULL;
     struct blx_volume_state state;
-    int rc = blx_agent_writer_open(&f->test.store, "web1", &writer, NULL);
+    int rc = blx_agent_writer_open(&f->test.store, "web1", NULL, &writer, NULL);
     if (rc == 0)
         rc = blx_agent_writer_volume(writer, &f->sda.info, &state, NULL);
     if (rc == 0)

@@ -1,0 +1,38 @@
+/*
+ * Where an agent's store ends: its newest checkpoint, and each volume's highest segment. A writer
+ * leaves it behind for the agent's next one, which then looks at what lies behind the checkpoint
+ * alone and lists no folder: the cost of a session's opening does not grow with the history.
+ *
+ * It is memory and nothing but that. The store is the only truth: a tail is good as long as the
+ * process that made it holds the store's lock and nobody else has written checkpoints of the agent,
+ * and whoever has none lists.
+ *
+ * Threads: one at a time. Does not block.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/name.h"
+#include "base/timestamp.h"
+
+struct blx_agent_writer;
+
+struct blx_volume_tail {
+    char name[BLX_NAME_BYTES];
+    uint32_t highest_segment; /* no sealed segment has a higher number; 0: there is none */
+};
+
+struct blx_agent_tail {
+    blx_timestamp last_timestamp; /* of the newest checkpoint; 0: there is none */
+    uint32_t volume_count;
+    struct blx_volume_tail volumes[]; /* of the session */
+};
+
+/* What the writer, which is to be closed next, leaves behind. NULL: the disk failed, or there is no
+ * memory, so the next writer has to look. Free with free(). */
+struct blx_agent_tail *blx_agent_tail_make(const struct blx_agent_writer *writer);
+
+/* The volume's, or NULL. `tail` may be NULL. */
+const struct blx_volume_tail *blx_agent_tail_find(const struct blx_agent_tail *tail,
+                                                  const char *volume);
