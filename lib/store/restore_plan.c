@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/manifest_codec.h"
 #include "store/segment_check.h"
 
 void blx_restore_plan_done(struct blx_restore_plan *plan)
@@ -147,14 +149,22 @@ static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
+static int add_room(struct blx_restore_plan *plan)
+{
+    size_t capacity = plan->segment_capacity == 0 ? 64 : plan->segment_capacity * 2;
+    struct blx_segment_reader **grown = reallocarray(plan->segments, capacity, sizeof(grown[0]));
+    if (grown == NULL)
+        return -ENOMEM;
+    plan->segments = grown;
+    plan->segment_capacity = capacity;
+    return 0;
+}
+
 int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
                                  uint32_t number, uint64_t size_bytes, struct blx_error *err)
 {
-    struct blx_segment_reader **grown =
-        reallocarray(plan->segments, plan->segment_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (plan->segment_count == plan->segment_capacity && add_room(plan) < 0)
         return no_memory(err);
-    plan->segments = grown;
     struct blx_segment_reader *reader = NULL;
     int rc = open_segment(plan, volume_dir, number, &reader, err);
     if (rc < 0 || reader == NULL)
@@ -215,9 +225,10 @@ static int note_unreadable(struct blx_restore_plan *plan, const struct blx_manif
 struct descent {
     const struct blx_store *store;
     const char *agent_id, *volume;
-    blx_timestamp checkpoint; /* where it began */
-    blx_timestamp at;         /* the next one; its parent behind it */
-    bool base;                /* it has ended */
+    struct blx_manifest_folder folder; /* of the manifests */
+    blx_timestamp checkpoint;          /* where it began */
+    blx_timestamp at;                  /* the next one; its parent behind it */
+    bool base;                         /* it has ended */
 };
 
 static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent,
@@ -228,7 +239,7 @@ static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent
     bool first = descent->at == descent->checkpoint;
     int rc = blx_store_volume_path(descent->store, descent->agent_id, descent->volume, dir, err);
     if (rc == 0)
-        rc = blx_manifest_read(descent->store, descent->agent_id, descent->at, &manifest, err);
+        rc = blx_manifest_read_in(&descent->folder, descent->at, &manifest, err);
     if (rc < 0)
         return rc == -ENOENT && !first ? -EBADMSG : rc;
     const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
@@ -401,7 +412,11 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
     int rc = hold(&descent, plan, err);
     if (rc < 0)
         return rc;
-    rc = walk_chain(plan, &descent, err);
+    rc = blx_manifest_folder_open(store, agent_id, &descent.folder, err);
+    if (rc == 0) {
+        rc = walk_chain(plan, &descent, err);
+        close(descent.folder.fd);
+    }
     blx_agent_lock_release(plan->lock, BLX_LOCK_CHAINS);
     return rc;
 }

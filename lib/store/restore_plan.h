@@ -35,7 +35,7 @@ struct blx_restore_plan {
     uint64_t size_bytes;
     unsigned block_shift;
     struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
-    size_t segment_count;
+    size_t segment_count, segment_capacity;
     struct blx_index index;           /* the data entries, by frame; the zero ones are gone */
     struct blx_restore_frame *frames; /* owned; by start_block */
     size_t frame_count;

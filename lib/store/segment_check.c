@@ -20,6 +20,7 @@ static void walk_done(struct blx_segment_walk *walk)
         posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_DONTNEED);
         close(walk->reader.fd);
     }
+    free(walk->reader.path);
     blx_index_done(&walk->reader.index);
     blx_index_done(&walk->named);
     blx_index_done(&walk->rebuilt.index);
@@ -255,10 +256,7 @@ static int open_file(struct blx_segment_walk *walk, struct blx_error *err)
 {
     const struct blx_segment_request *request = walk->request;
     struct stat st;
-    int rc = request->number == 0
-                 ? blx_path_format(walk->reader.path, sizeof(walk->reader.path), err, "%s/open.seg",
-                                   request->volume_dir)
-                 : blx_segment_path(request->volume_dir, request->number, walk->reader.path, err);
+    int rc = blx_segment_reader_name(&walk->reader, request->volume_dir, request->number, err);
     if (rc < 0)
         return rc;
     walk->reader.fd = blx_open(walk->reader.path, O_RDONLY | O_NOFOLLOW, 0, err);
@@ -350,7 +348,7 @@ int blx_segment_reader_salvage(const char *volume_dir, uint32_t number, unsigned
     made->fd = -1;
     made->summary =
         (struct blx_segment_summary){.number = number, .block_shift = check.block_shift};
-    rc = blx_segment_path(volume_dir, number, made->path, err);
+    rc = blx_segment_reader_name(made, volume_dir, number, err);
     if (rc < 0) {
         blx_segment_reader_close(made);
         return rc;

@@ -10,6 +10,18 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+int blx_segment_reader_name(struct blx_segment_reader *reader, const char *volume_dir,
+                            uint32_t number, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = number == 0 ? blx_path_format(path, sizeof(path), err, "%s/open.seg", volume_dir)
+                         : blx_segment_path(volume_dir, number, path, err);
+    if (rc < 0)
+        return rc;
+    reader->path = strdup(path);
+    return reader->path != NULL ? 0 : blx_error_errno(err, -ENOMEM, "cannot open '%s'", path);
+}
+
 static int damaged(const struct blx_segment_reader *reader, const char *what, struct blx_error *err)
 {
     return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: %s", reader->path, what);
@@ -190,7 +202,7 @@ int blx_segment_reader_open(const char *volume_dir, uint32_t number,
         return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
     opened->fd = -1;
     opened->summary.number = number;
-    int rc = blx_segment_path(volume_dir, number, opened->path, err);
+    int rc = blx_segment_reader_name(opened, volume_dir, number, err);
     if (rc == 0)
         rc = read_file(opened, err);
     if (rc < 0) {
@@ -206,6 +218,7 @@ void blx_segment_reader_close(struct blx_segment_reader *reader)
     if (reader == NULL)
         return;
     blx_segment_reader_shrink(reader, false);
+    free(reader->path);
     free(reader);
 }
 

@@ -6,18 +6,21 @@
  */
 #pragma once
 
-#include <limits.h>
-
 #include "store/layout.h"
 #include "store/segment.h"
 
 struct blx_segment_reader {
-    int fd; /* -1: blx_segment_reader_shrink() has closed it */
-    char path[PATH_MAX];
+    int fd;                    /* -1: blx_segment_reader_shrink() has closed it */
+    char *path;                /* owned; set by blx_segment_reader_name() */
     uint64_t frames_end_bytes; /* where the index begins */
     struct blx_index index;
     struct blx_segment_summary summary; /* its number is the one that is expected */
 };
+
+/* The file of segment `number` in that folder; 0: of the open one. There are as many readers as a
+ * chain has segments, so each holds what its path needs. */
+int blx_segment_reader_name(struct blx_segment_reader *reader, const char *volume_dir,
+                            uint32_t number, struct blx_error *err);
 
 /* -EBADMSG where the part is damaged; each needs `fd`, `path` and the number. */
 int blx_segment_reader_header(const struct blx_segment_reader *reader,

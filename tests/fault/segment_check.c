@@ -158,7 +158,7 @@ static void setup_walk(void *arg)
                                       .check = &checking->check,
                                       .reader = {.summary.number = checking->number},
                                       .rebuilt = {.fd = -1}};
-    assert_int_equal(blx_segment_path(volume_dir, checking->number, walk->reader.path, NULL), 0);
+    assert_int_equal(blx_segment_reader_name(&walk->reader, volume_dir, checking->number, NULL), 0);
     walk->reader.fd = open(walk->reader.path, O_RDONLY | O_CLOEXEC);
     assert_true(walk->reader.fd >= 0);
     assert_int_equal(fstat(walk->reader.fd, &st), 0);
@@ -256,6 +256,7 @@ static void teardown_walk(void *arg)
     free(walk->frame);
     free(walk->data);
     close(walk->reader.fd);
+    free(walk->reader.path);
     teardown_check(arg);
 }
 

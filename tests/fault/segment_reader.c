@@ -128,7 +128,7 @@ static void setup_bare(void *arg)
     memset(reading, 0, sizeof(*reading));
     struct blx_segment_reader *bare = &reading->bare;
     bare->summary.number = SEALED;
-    assert_int_equal(blx_segment_path(volume_dir, SEALED, bare->path, NULL), 0);
+    assert_int_equal(blx_segment_reader_name(bare, volume_dir, SEALED, NULL), 0);
     bare->fd = open(bare->path, O_RDONLY | O_CLOEXEC);
     assert_true(bare->fd >= 0);
     assert_int_equal(fstat(bare->fd, &st), 0);
@@ -139,7 +139,26 @@ static void teardown_bare(void *arg)
 {
     struct reading *reading = arg;
     blx_index_done(&reading->bare.index);
+    free(reading->bare.path);
     close(reading->bare.fd);
+}
+
+static void setup_nothing(void *arg)
+{
+    memset(arg, 0, sizeof(struct reading));
+}
+
+static int run_name(void *arg, struct blx_error *err)
+{
+    struct reading *reading = arg;
+    return blx_segment_reader_name(&reading->bare, volume_dir, SEALED, err);
+}
+
+static void check_name(void *arg, int rc)
+{
+    struct reading *reading = arg;
+    assert_int_equal(reading->bare.path != NULL, rc == 0);
+    free(reading->bare.path);
 }
 
 static int run_header(void *arg, struct blx_error *err)
@@ -196,6 +215,7 @@ static void the_parts_of_a_segment_are_read_whole_or_not_at_all(void **state)
 {
     (void)state;
     struct reading reading;
+    fault_loop(&(struct fault_case){setup_nothing, run_name, check_name, NULL, 0}, &reading);
     fault_loop(&(struct fault_case){setup_bare, run_header, check_header, teardown_bare, 0},
                &reading);
     fault_loop(&(struct fault_case){setup_bare, run_footer, check_footer, teardown_bare, 0},
@@ -205,12 +225,6 @@ static void the_parts_of_a_segment_are_read_whole_or_not_at_all(void **state)
 }
 
 /* A segment without its index. */
-
-static void setup_salvage(void *arg)
-{
-    struct reading *reading = arg;
-    memset(reading, 0, sizeof(*reading));
-}
 
 static int run_salvage(void *arg, struct blx_error *err)
 {
@@ -238,7 +252,7 @@ static void what_is_salvaged_is_complete_or_not_called_so(void **state)
 {
     (void)state;
     struct reading reading;
-    fault_loop(&(struct fault_case){setup_salvage, run_salvage, check_salvage, NULL, 0}, &reading);
+    fault_loop(&(struct fault_case){setup_nothing, run_salvage, check_salvage, NULL, 0}, &reading);
 }
 
 static int make_store(void **state)
