@@ -23,6 +23,7 @@ struct work {
     const struct blx_restore_plan *plan;
     struct blx_restore_output *output;
     const struct blx_restore_progress *progress; /* or NULL */
+    pthread_mutex_t turn;                        /* of who writes to a file */
     pthread_mutex_t lock;
     size_t next_frame;
     uint64_t done_bytes;
@@ -138,6 +139,20 @@ static int write_entries(struct work *work, const struct blx_restore_frame *job,
     return 0;
 }
 
+/* A file has one lock for its writers, and the kernel lets them spin for it, on processors that
+ * others want for unpacking. So they take turns, frame by frame. A device is written at once. */
+static int write_frame(struct work *work, const struct blx_restore_frame *job,
+                       const struct blx_frame *frame, const uint8_t *data, uint64_t *written_bytes,
+                       struct blx_error *err)
+{
+    if (work->output->device)
+        return write_entries(work, job, frame, data, written_bytes, err);
+    pthread_mutex_lock(&work->turn);
+    int rc = write_entries(work, job, frame, data, written_bytes, err);
+    pthread_mutex_unlock(&work->turn);
+    return rc;
+}
+
 static int read_frame(const struct blx_restore_plan *plan, const struct blx_index_entry *entry,
                       struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
 {
@@ -203,7 +218,7 @@ static int restore_frame(struct work *work, const struct blx_restore_frame *job,
     struct blx_error cause = {0};
     int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
     if (rc == 0)
-        return write_entries(work, job, &frame, scratch->data.bytes, written_bytes, err);
+        return write_frame(work, job, &frame, scratch->data.bytes, written_bytes, err);
     bool damage = rc == -EBADMSG || rc == -EIO;
     if (damage && work->plan->losses != NULL)
         return lose_frame(work, job, written_bytes, cause.message, err);
@@ -299,10 +314,12 @@ static int write_data(const struct blx_restore_plan *plan, struct blx_restore_ou
                         .progress = progress,
                         .done_bytes = *done_bytes,
                         .total_bytes = estimate_total(plan, *done_bytes)};
+    pthread_mutex_init(&work.turn, NULL);
     pthread_mutex_init(&work.lock, NULL);
     int rc = run_workers(&work, err);
     *done_bytes = work.done_bytes;
     pthread_mutex_destroy(&work.lock);
+    pthread_mutex_destroy(&work.turn);
     return rc;
 }
 
