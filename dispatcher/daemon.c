@@ -91,7 +91,7 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  * cannot be freed under them.
  */
 static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
-                         struct blx_pruner *pruner, struct blx_rewriter *rewriter,
+                         struct blx_chore *pruner, struct blx_chore *rewriter,
                          struct blx_control *control, struct blx_events *events)
 {
     uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
@@ -107,8 +107,8 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
         blx_registry_cut(&dispatcher->registry);
         sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
     }
-    int pruner_rc = pruner == NULL ? 0 : blx_pruner_stop(pruner, deadline_ns);
-    int rewriter_rc = blx_rewriter_stop(rewriter, deadline_ns);
+    int pruner_rc = blx_chore_stop(pruner, deadline_ns);
+    int rewriter_rc = blx_chore_stop(rewriter, deadline_ns);
     if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 && rewriter_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
@@ -154,7 +154,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
                  int signal_fd, struct blx_error *err)
 {
     struct blx_scheduler scheduler;
-    struct blx_pruner pruner;
+    struct blx_pruner pruner = {0};
     struct blx_rewriter rewriter = {0};
     struct blx_control *control = NULL;
     struct blx_metrics *metrics = NULL;
@@ -182,8 +182,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         return rc;
     }
     rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book, err);
-    bool prunes = rc == 0;
-    if (rc == 0)
+    if (rc == 0 && config->rewrite_bytes_per_second != 0)
         rc = blx_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                 config->rewrite_bytes_per_second, err);
     if (rc == 0) {
@@ -196,7 +195,7 @@ static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *con
         blx_log_info("stopping");
     }
     blx_metrics_stop(metrics);
-    stop_threads(dispatcher, &scheduler, prunes ? &pruner : NULL, &rewriter, control, events);
+    stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, control, events);
     return rc;
 }
 

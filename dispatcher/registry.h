@@ -52,16 +52,10 @@ struct blx_registry_beat {
     bool skipping;      /* a beat was skipped since the last request ended */
 };
 
-/* What the pruner has done for this agent: its own fields. */
-struct blx_registry_prune {
-    blx_timestamp behind; /* the checkpoint after which it was pruned; 0: not in this session */
-    uint64_t next_ns;     /* not before */
-};
-
-/* What the rewriter has done for this agent: its own fields. */
-struct blx_registry_rewrite {
-    bool done;            /* nothing was left over */
-    blx_timestamp behind; /* `prune.behind` at that time */
+/* What a chore has done for this agent: the chore's own fields. */
+struct blx_registry_turn {
+    bool done;            /* the last turn left nothing over */
+    blx_timestamp behind; /* the checkpoint that was the reason of the last one that did; 0: none */
     uint64_t next_ns;     /* not before */
 };
 
@@ -98,8 +92,8 @@ struct blx_registry_entry {
     uint64_t sent_request;   /* 0: none */
     uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
     struct blx_registry_beat beat;
-    struct blx_registry_prune prune;
-    struct blx_registry_rewrite rewrite;
+    struct blx_registry_turn prune;
+    struct blx_registry_turn rewrite;
     struct blx_registry_waiter *waiters;
 };
 

@@ -123,6 +123,22 @@ static void flags_win_over_the_file(void **state)
     assert_string_equal(f->config.id, "agent1");
 }
 
+static void auto_is_zstd_at_a_level_that_adapts(void **state)
+{
+    struct fixture *f = *state;
+    WRITE(f, "compression: \"auto\"\n");
+    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(f->config.compression, BLX_CODEC_ZSTD);
+    assert_true(f->config.compression_adapts);
+    assert_int_equal(fixture_load(f, agent, true, "--compression=zlib", NULL), 0);
+    assert_int_equal(f->config.compression, BLX_CODEC_ZLIB);
+    assert_false(f->config.compression_adapts); /* the flag wins over both */
+    WRITE(f, "compression: \"none\"\n");
+    assert_int_equal(fixture_load(f, agent, true, "--compression=auto", NULL), 0);
+    assert_int_equal(f->config.compression, BLX_CODEC_ZSTD);
+    assert_true(f->config.compression_adapts);
+}
+
 static void devices_of_the_file_select_nothing_to_restore(void **state)
 {
     struct fixture *f = *state;
@@ -301,6 +317,7 @@ int main(void)
         TEST(every_key_of_the_file_is_read),
         TEST(what_is_not_given_has_its_default),
         TEST(flags_win_over_the_file),
+        TEST(auto_is_zstd_at_a_level_that_adapts),
         TEST(devices_of_the_file_select_nothing_to_restore),
         TEST(groups_may_span_lines_and_a_mark_may_begin_the_file),
         TEST(unknown_keys_are_refused_with_the_nearest_one),
