@@ -258,6 +258,11 @@ class Dispatcher(Daemon):
             return row if row and row["state"].upper() != "OFFLINE" else None
         return wait_until(f"agent \"{agent_id}\" online", online, seconds)
 
+    def wait_session(self, agent_id, behind, seconds=60):
+        """Waits for a session that began after the first `behind` of them (`sessions` in `status`)."""
+        wait_until(f"session {behind + 1} of agent \"{agent_id}\"", lambda: self.agent_state(agent_id)["sessions"] > behind, seconds)
+        return self.wait_online(agent_id, seconds)
+
     def wait_offline(self, agent_id, seconds=60):
         wait_until(f"agent \"{agent_id}\" offline", lambda: self.agent_state(agent_id)["state"].upper() == "OFFLINE", seconds)
 

@@ -92,9 +92,10 @@ class Crash(Case):
         self.start_synced()
         for step in range(3):
             self.hold_in_the_middle(f"step-{step}", 8, 2 + step)
+            sessions = self.dispatcher.agent_state("server1")["sessions"]
             self.proxy.cut()
             self.proxy.release()
-        self.dispatcher.wait_online("server1")
+        self.dispatcher.wait_session("server1", sessions)
         self.check_next_checkpoint(3 * 8 + 12)
 
     def test_first_sync_interrupted_resumes(self):

@@ -197,7 +197,7 @@ class Guest:
 
 def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None):
     """
-    Runs a shell script, alone, in a guest on the machine's own files, and shows what it says. Its modules are those of the kernel; /tmp, /run
+    Runs a shell script, alone, in a guest on the machine's own files, and shows what it says. Its modules are those of the kernel; $TMPDIR, /run
     and the like are memory of the guest; what it writes elsewhere goes with it. Fails unless the script ends with 0. `serve(guest)` may begin
     something that helps it from outside.
     """

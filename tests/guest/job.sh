@@ -7,7 +7,9 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
-for folder in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $folder; done
+for folder in /dev/shm /run; do mount -t tmpfs tmpfs $folder; done
+export TMPDIR=/run/tmp # the project itself may lie below /tmp
+mkdir -m 1777 $TMPDIR
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up

@@ -22,7 +22,7 @@ def run(kernel, name, tests):
     with tempfile.TemporaryDirectory(prefix="blxrep-guest-", dir=guest.cache()) as folder:
         disks = [(bus, guest.make_disk(os.path.join(folder, f"{number}.img"), mib)) for number, (bus, mib) in enumerate(kinds)]
         guest.run_job(kernel, os.path.join(folder, "console.log"), disks,
-                      f"cd /tmp && BLXREP_BIN='{bin_folder}' /usr/bin/python3 -B '{guest.HERE}/{file}' {' '.join(tests)}", 1700,
+                      f"cd $TMPDIR && BLXREP_BIN='{bin_folder}' /usr/bin/python3 -B '{guest.HERE}/{file}' {' '.join(tests)}", 1700,
                       serve=hotplug.serve)
 
 
