@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "base/io.h"
 #include "fuzz.h"
 #include "store/manifest_codec.h"
-#include "store/segment.h"
+#include "store/segment_writer.h"
 #include "store/volume_file.h"
 #include "tls/join.h"
 #include "tls/pki.h"
@@ -185,6 +186,31 @@ static void save_segments(void)
     fuzz_remove(path);
     FUZZ_ASSERT(blx_segment_writer_seal(writer, NULL, NULL) == 0);
     save_file("sealed_segment", "empty", path);
+}
+
+/* What a rewrite makes of frames of two segments: those of the older one, whose generation ended
+ * with a larger number, come first. */
+static void save_rewritten_segment(void)
+{
+    char path[PATH_MAX];
+    struct bytes frame;
+    struct blx_frame parsed;
+    struct blx_segment_writer writer = {
+        .summary = {.number = 1, .block_shift = 12, .rewritten = true}};
+    fuzz_path(path, "rewrite.tmp");
+    snprintf(writer.path, sizeof(writer.path), "%s", path);
+    writer.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FUZZ_ASSERT(writer.fd >= 0 && blx_segment_writer_begin(&writer, NULL) == 0);
+    for (uint64_t seq = 9; seq >= 3; seq -= 3) {
+        make_frame(&frame, BLX_CODEC_ZSTD, seq, seq, 2, (uint8_t)seq);
+        FUZZ_ASSERT(blx_frame_parse(frame.data, frame.size, &parsed, NULL) == 0);
+        FUZZ_ASSERT(blx_segment_writer_append(&writer, &parsed, NULL) == 0);
+    }
+    FUZZ_ASSERT(blx_segment_writer_finish(&writer, NULL) == 0);
+    save_file("sealed_segment", "rewritten", path);
+    fuzz_remove(path);
+    close(writer.fd);
+    blx_index_done(&writer.index);
 }
 
 static void save_manifests(void)
@@ -578,6 +604,7 @@ int main(int argc, char **argv)
     save_frames();
     save_key_file();
     save_segments();
+    save_rewritten_segment();
     save_manifests();
     save_volume_files();
     save_credentials();
