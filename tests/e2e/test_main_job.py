@@ -29,9 +29,10 @@ class MainJob(Case):
         self.check_restore(disk, files)
 
     def wait_checkpoint_after(self, agent_id, seconds):
-        """A checkpoint whose cut lies wholly after the instant."""
+        """A checkpoint whose cut lies wholly after the instant; its name does not tell, as the second one of a second is named by the next."""
         def newest():
-            return calendar.timegm(time.strptime(str(self.show(agent_id)[-1]["checkpoint"]), "%Y%m%d%H%M%S"))
+            shown = self.cli.run("dispatcher", "info", f"--agent={agent_id}", "--checkpoint=latest", f"--data-dir={self.data_dir}", "--json")
+            return calendar.timegm(time.strptime(json.loads(shown.stdout)["cut"], "%Y-%m-%dT%H:%M:%SZ"))
         wait_until("a checkpoint of what was written", lambda: newest() > seconds, 60, interval=0.2)
 
     def check_rows(self, rows, disk):
