@@ -14,8 +14,9 @@
 #include "store/restore_output.h"
 #include "store/restore_plan.h"
 
-/* More workers than CPUs: most of them wait for one of the two disks. */
-enum { MIN_WORKERS = 4, WORKERS_PER_CPU = 2 };
+/* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
+ * write to a device most wait for one of the two disks. */
+enum { MIN_WORKERS = 3, MIN_DEVICE_WORKERS = 4, DEVICE_WORKERS_PER_CPU = 2 };
 enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
@@ -274,18 +275,21 @@ static void report(void *arg)
     blx_restore_output_flush(work->output);
 }
 
-static unsigned worker_count(const struct blx_restore_plan *plan)
+static unsigned worker_count(const struct work *work)
 {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t most = cpus < 1 ? MIN_WORKERS : (size_t)cpus * WORKERS_PER_CPU;
-    return blx_crew_size(most < MIN_WORKERS ? MIN_WORKERS : most, plan->data_bytes,
-                         plan->frame_count);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t cpus = online < 1 ? 1 : (size_t)online;
+    bool device = work->output->device;
+    size_t least = device ? MIN_DEVICE_WORKERS : MIN_WORKERS;
+    size_t most = device ? cpus * DEVICE_WORKERS_PER_CPU : cpus + 1;
+    return blx_crew_size(most < least ? least : most, work->plan->data_bytes,
+                         work->plan->frame_count);
 }
 
 static int run_workers(struct work *work, struct blx_error *err)
 {
     const struct blx_crew crew = {
-        .workers = worker_count(work->plan), .work = restore_frames, .report = report, .arg = work};
+        .workers = worker_count(work), .work = restore_frames, .report = report, .arg = work};
     int rc = blx_crew_run(&crew);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot start a thread for the restore");
