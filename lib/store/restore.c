@@ -15,8 +15,8 @@
 #include "store/restore_plan.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
- * write to a device most wait for one of the two disks. */
-enum { MIN_WORKERS = 3, MIN_DEVICE_WORKERS = 4, DEVICE_WORKERS_PER_CPU = 2 };
+ * write to a device, or read what they compare with, most wait for one of the two disks. */
+enum { MIN_WORKERS = 3, MIN_WAITING_WORKERS = 4, WAITING_WORKERS_PER_CPU = 2 };
 enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
@@ -141,12 +141,18 @@ static int write_entries(struct work *work, const struct blx_restore_frame *job,
 }
 
 /* A file has one lock for its writers, and the kernel lets them spin for it, on processors that
- * others want for unpacking. So they take turns, frame by frame. A device is written at once. */
+ * others want for unpacking. So they take turns, frame by frame. To a device they write all at
+ * once, and where the target is compared first they read it so. */
+static bool takes_turns(const struct work *work)
+{
+    return !work->output->device && !work->output->compares;
+}
+
 static int write_frame(struct work *work, const struct blx_restore_frame *job,
                        const struct blx_frame *frame, const uint8_t *data, uint64_t *written_bytes,
                        struct blx_error *err)
 {
-    if (work->output->device)
+    if (!takes_turns(work))
         return write_entries(work, job, frame, data, written_bytes, err);
     pthread_mutex_lock(&work->turn);
     int rc = write_entries(work, job, frame, data, written_bytes, err);
@@ -279,9 +285,9 @@ static unsigned worker_count(const struct work *work)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     size_t cpus = online < 1 ? 1 : (size_t)online;
-    bool device = work->output->device;
-    size_t least = device ? MIN_DEVICE_WORKERS : MIN_WORKERS;
-    size_t most = device ? cpus * DEVICE_WORKERS_PER_CPU : cpus + 1;
+    bool turns = takes_turns(work);
+    size_t least = turns ? MIN_WORKERS : MIN_WAITING_WORKERS;
+    size_t most = turns ? cpus + 1 : cpus * WAITING_WORKERS_PER_CPU;
     return blx_crew_size(most < least ? least : most, work->plan->data_bytes,
                          work->plan->frame_count);
 }
