@@ -225,6 +225,7 @@ static int note_unreadable(struct blx_restore_plan *plan, const struct blx_manif
 struct descent {
     const struct blx_store *store;
     const char *agent_id, *volume;
+    char volume_dir[PATH_MAX];
     struct blx_manifest_folder folder; /* of the manifests */
     blx_timestamp checkpoint;          /* where it began */
     blx_timestamp at;                  /* the next one; its parent behind it */
@@ -235,11 +236,8 @@ static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent
                           struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    char dir[PATH_MAX];
     bool first = descent->at == descent->checkpoint;
-    int rc = blx_store_volume_path(descent->store, descent->agent_id, descent->volume, dir, err);
-    if (rc == 0)
-        rc = blx_manifest_read_in(&descent->folder, descent->at, &manifest, err);
+    int rc = blx_manifest_read_in(&descent->folder, descent->at, &manifest, err);
     if (rc < 0)
         return rc == -ENOENT && !first ? -EBADMSG : rc;
     const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
@@ -248,7 +246,7 @@ static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent
     if (first)
         rc = note_unreadable(plan, found, err);
     if (rc == 0 && found != NULL)
-        rc = add_volume(plan, dir, found, err);
+        rc = add_volume(plan, descent->volume_dir, found, err);
     if (rc < 0)
         blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
                          (unsigned long long)descent->checkpoint, (unsigned long long)descent->at);
@@ -412,7 +410,9 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
     int rc = hold(&descent, plan, err);
     if (rc < 0)
         return rc;
-    rc = blx_manifest_folder_open(store, agent_id, &descent.folder, err);
+    rc = blx_store_volume_path(store, agent_id, volume, descent.volume_dir, err);
+    if (rc == 0)
+        rc = blx_manifest_folder_open(store, agent_id, &descent.folder, err);
     if (rc == 0) {
         rc = walk_chain(plan, &descent, err);
         close(descent.folder.fd);

@@ -148,7 +148,7 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     (void)state;
     struct history history;
     struct blx_volume_state found = {0};
-    struct test_volume other;
+    struct test_volume other, *const volumes[] = {&history.volume, &other};
     history_init(&history, 80);
     history_commit(&history);
     struct blx_agent_tail *tail = end_session(&history);
@@ -159,18 +159,23 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
     begin(&history, BLX_PASS_RESUME);
     test_ok(blx_agent_writer_begin(history.writer, 1, BLX_PASS_FULL, &err), &err);
-    test_ok(blx_agent_writer_commit(
-                history.writer,
-                &(struct blx_checkpoint_message){.cut_realtime_ns = 2000000000000000000,
-                                                 .volume_count = 2,
-                                                 .last_seq = {history.volume.seq, other.seq}},
-                &history.timestamps[history.count], &err),
-            &err);
+    test_writer_commit(history.writer, volumes, 2, 2000000000);
     tail = end_session(&history);
     assert_int_equal(tail->volume_count, 2);
     assert_non_null(blx_agent_tail_find(tail, "sdb"));
     assert_null(blx_agent_tail_find(tail, "sdc"));
-    free(tail);
+    /* A frame that no checkpoint has, and a session in between that knows nothing of its volume. */
+    open_session(&history, tail, &found);
+    test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
+    test_ok(blx_agent_writer_begin(history.writer, 1, BLX_PASS_RESUME, &err), &err);
+    test_volume_frame(&other, &(uint64_t){3}, 1);
+    test_ok(blx_agent_writer_append(history.writer, 1, other.frame, other.frame_bytes, &err), &err);
+    open_session(&history, end_session(&history), &found);
+    tail = end_session(&history);
+    assert_null(blx_agent_tail_find(tail, "sdb"));
+    open_session(&history, tail, &found);
+    test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
+    assert_int_equal(found.durable_seq, other.seq);
     test_volume_done(&other);
     history_done(&history);
 }
