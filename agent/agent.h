@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent's parts share: its settings, volumes, workers and guard, and the one lock between
  * its threads.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The blocks of a volume whose last read failed. They stay pending in the ledger, and so are owed
  * to the dispatcher; here stands that trying again is for a round of its own (rounds.h): a read

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A batch: extents of one volume that were claimed together, their data, and the frame made of
  * them.

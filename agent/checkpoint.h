@@ -1,12 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint, from the request to the commit message (design, "A checkpoint"):
  *
- *     what could not be read before is tried again; what still cannot is named with the checkpoint
- *     a rescan that is under way comes to its end
- *     pre-copy rounds, until what is left can be read within the freeze budget or rounds stop
- * helping syncfs, and rounds again: what syncfs wrote is dirty now drain: nothing is in flight any
- * more the cut (cut.h); an attempt that did not stand is sent as pre-copy and tried again, with
- * back-off the cut's frames, then CHECKPOINT; the dispatcher's DONE comes to the receiver
+ *     retry        blocks that could not be read before; what still fails is named in the checkpoint
+ *     rescan       one that is under way is finished first
+ *     pre-copy     rounds, until the rest can be read within the freeze budget or rounds stop helping
+ *     syncfs       and rounds again: what syncfs wrote is dirty now
+ *     drain        until nothing is in flight
+ *     cut          (cut.h); if an attempt does not stand, its blocks are sent as pre-copy and the
+ *                  cut is tried again, with back-off
+ *     send         the cut's frames, then CHECKPOINT; the receiver gets the dispatcher's DONE
  *
  * Threads: the session's control thread.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control loop: connects to the dispatcher and, while the session lives, sends what has gone
  * quiet, runs rescans, and takes the checkpoints that are asked for.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cut: the instant that a checkpoint shows. Whatever is still marked on all volumes is read
  * into memory, inside a freeze of their filesystems where there is one to be had, otherwise while

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A protected device: what the user named, found in the kernel. A partition is read through its own
  * node and tracked on its whole disk, limited to its range, because tracepoints speak of whole

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Notices disks that come and go: the kernel makes and removes their nodes in /dev, which inotify
  * tells; a look each ten seconds finds the rest, such as another medium or size. (Netlink would

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which devices are to be protected: those that the configuration names, the whole disks that its
  * patterns stand for at this moment, less what it or the dispatcher's policy excludes.

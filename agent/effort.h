@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How hard frames are packed where `compression` is "auto": the level follows what holds the agent
  * back.

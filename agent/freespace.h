@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a first sync need not read: the blocks that the mounted ext4 and xfs filesystems on a device
  * call free (FS_IOC_GETFSMAP). They count as zero; what is allocated and written later is a tracked

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Freezing all filesystems of an agent together, with a guard that thaws them whatever happens
  * (I6).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The process that thaws whatever happens (I6), and what it shares with the agent. freeze.h tells
  * the whole story; this is its inside.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HELLO to BEGIN: who we are, what holds for us, what we have, what the dispatcher has of it, and
  * so what each volume's pass is. A volume whose stream the dispatcher knows is resumed; of any

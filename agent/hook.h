@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The user's pre-freeze and post-thaw commands (base/command.h), with BLXREP_AGENT and BLXREP_HOOK
  * in the environment.

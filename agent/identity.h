@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who this agent is: its certificate and key, as the configuration names their files. The files may
  * change while the agent runs: a renewal or a new `blxrep agent join` replaces the bundle, a site's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent owes the dispatcher, beyond the kernel's dirty bits: two bitmaps in a file on
  * tmpfs under the run directory, mapped into memory, so that the death of the agent loses none of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/limiter.h"
 
 void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit)

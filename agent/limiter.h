@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limiter: a bucket of tokens that holds the sender to the `bandwidth-limit` of the moment.
  * What counts is frames; heartbeats, digests and what is said of a checkpoint are small and never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The agent's volumes as they should be now: opens those of disks that have come, ends the tracking
  * of those that have vanished or are left out, and begins anew where a device is not what it was.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * blxrep-agent: follows the changes of this server's disks and sends them to the dispatcher.
  */

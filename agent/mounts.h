@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The mounted filesystems on the agent's volumes, in mount order, each once (bind mounts are one
  * filesystem), each with an open descriptor of its root, so that nothing has to be looked up while

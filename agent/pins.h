@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A device's directory in bpffs, /sys/fs/bpf/blxrep/KERNEL_NAME/, which keeps the tracker alive
  * while no agent runs, and the lock on it that makes one agent process per device.

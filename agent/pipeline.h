@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bounded pipeline: control thread -> work queue -> workers (read, pack) -> packed queue ->
  * sender. Its jobs are a fixed number, made at the start: blx_pipeline_take() waits until one is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making a tracker: loads the programs of bpf/tracker.bpf.c for one volume, attaches and pins them
  * and their maps. The numbers and names of the programs are here as well: program number n is copy

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Scattered reads of a device, many at once. A run is what one request reads: extents that lie near
  * each other, and the gaps between them. A thread hands all runs of a batch to the kernel and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The receiver: what the dispatcher says while a session lives. It never sends, so that it can
  * always take acknowledgements.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The disks that are to be protected and cannot be now: one that is named and not there, that was
  * unplugged, that another agent tracks. The others are protected meanwhile; these are told of in

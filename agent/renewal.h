@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The renewal of this agent's certificate: when less than a third of its time is left the agent
  * makes a new key, asks for a certificate of it over the session that it has, and replaces its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A rescan: the digests of what is on the disk are compared with those of what the dispatcher has
  * stored, and what differs becomes pending. It never clears a mark, and the kernel tracks all the

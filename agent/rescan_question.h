@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A question of a rescan: which blocks are asked for, our own digests of them, and what to do where
  * the dispatcher's are others. Made, read and judged without a connection, so that it can be tested

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A round: one pass over the bitmaps of all volumes that sends what a claim finds. Background work,
  * a full pass, and the pre-copy of a checkpoint are rounds.

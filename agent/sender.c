@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sender: numbers packed frames in the order of sending, remembers what is in them, and sends
  * them within the window and the bandwidth-limit. In between it says PING and STATUS, so that only

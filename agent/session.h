@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A session: one connection to the dispatcher, and what its threads share.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Small values of sysfs: one line, read whole. A missing file is an ordinary answer there, so
  * nothing here writes an error message.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The eBPF tracker of one device: loads, attaches and pins the programs of bpf/tracker.bpf.c, or
  * adopts the ones that an earlier agent process left pinned, and maps the dirty bitmap.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The frames that were sent and are not yet durable, per volume, in the order of sending. What they
  * hold is in flight in the ledger; here stands which frame holds it.

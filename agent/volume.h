@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A volume: a device, its tracker, its ledger, and the way of a block's mark between them:
  *

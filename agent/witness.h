@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A second opinion on the tracker (I4). The kernel counts the sectors that a disk's requests have
  * written, for the disk's statistics, and so do the tracker's programs. What the kernel has counted

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * The kernel's types that the tracker reads, cut down to the fields it reads. The whole file stands
  * under preserve_access_index: the loader moves every access to where the running kernel has the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * The dirty bitmap's writer: marks the blocks of one volume that writes have changed, at their
  * completion.
@@ -8,19 +9,18 @@
  *
  * What is marked:
  * - Request-based disks (virtio, nvme, scsi, loop) report block_rq_complete for each finished
- * piece, bio-based ones (zram, dm, md) only block_bio_complete. Both are always attached: nothing
- * but speed depends on telling the two apart.
- * - A bio-based driver may have moved the bio's iterator on before it completes it, so there its
- * range is remembered at block_bio_queue. That fires once for a bio, with the whole range, and the
- * parts split off it are completed before it is.
- *
- * Where it is remembered: a hash takes two locks and two lists for each bio, more time than all
- * else here together. So the address of the bio names a place in a table, which is taken by one
- * atomic; the hash is for those whose place another bio has.
- * - Discards may be merged from bios that do not touch each other; their request has no one range,
- * so the bios are walked.
+ *   piece, bio-based ones (zram, dm, md) only block_bio_complete. Both are always attached: only
+ *   speed depends on telling the two apart.
+ * - A bio-based driver may have moved the bio's iterator on before it completes it, so there the
+ *   range is remembered at block_bio_queue. That fires once for a bio, with the whole range, and
+ *   the parts split off it are completed before it is.
+ * - The range is remembered in a table: the address of the bio names a place, which is taken by one
+ *   atomic. A hash takes two locks and two lists for each bio, more time than everything else here
+ *   together, so it holds only the bios whose place another bio has.
+ * - Discards may be merged from bios that do not touch each other. Their request has no one range,
+ *   so the bios are walked.
  * - Every operation with the lowest bit set changes data. Failed ones are marked too: what the disk
- * holds then is unknown.
+ *   holds then is unknown.
  *
  * What cannot be marked is counted, and the agent rescans: passthrough commands, zone resets and
  * everything else that changes data without a range. A passthrough command that changes data

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * What the tracker's programs in the kernel and the agent agree on: the layout of the small maps
  * and the names of the programs. Native byte order and alignment, because both live on one machine.

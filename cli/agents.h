@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All agents of a data directory: as the running dispatcher tells, or else as the store does.
  *

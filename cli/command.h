@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The subcommands of `blxrep`: one file each, one row in main.c's table. They hold no logic that
  * lib lacks: they read what was asked, call lib, and print.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/extents.h"
 
 void cli_extents_json(struct blx_json *json, const char *key, const struct blx_extent *extents,

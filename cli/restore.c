@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -18,7 +19,7 @@ struct job {
     struct blx_manifest manifest;
     char folder[PATH_MAX]; /* where images go that have no name of their own */
     struct blx_keyring keys;
-    char *paths;           /* owned: PATH_MAX bytes for each volume; "" where it is not wanted */
+    char *paths; /* owned: PATH_MAX bytes for each volume; "" where it is not wanted */
 };
 
 static void job_done(struct job *job)
@@ -203,7 +204,8 @@ static void list_losses(const char *path, const struct blx_restore_losses *losse
                      loss->offset_bytes + loss->bytes - 1, loss->cause);
         bytes += loss->bytes;
     }
-    cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing", path, bytes);
+    cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing", path,
+             bytes);
 }
 
 /* 1: restored, but something is damaged. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a command draws: the standard output, which may be a terminal, and then has a size and
  * perhaps colours; and a picture on it that is drawn again and again.

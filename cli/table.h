@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of texts: a head and rows, each column as wide as its widest cell, two blanks between,
  * none behind the last. On a screen that is too narrow columns are left out, then lines are cut.
@@ -14,7 +15,8 @@ enum { CLI_TABLE_MAX_COLUMNS = 16 };
 
 struct cli_table {
     size_t column_count;
-    char **cells; /* owned, column_count for each row, the head first; a row's texts are one block */
+    char *
+        *cells; /* owned, column_count for each row, the head first; a row's texts are one block */
     size_t cell_count, cell_capacity;
 
     /* Set by the caller where they are wanted; zero: no limits, stdout, no colours. */

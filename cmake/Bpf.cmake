@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # blx_bpf_object(NAME SOURCE): clang -> bpftool gen object -> bpftool gen skeleton. Makes the interface target NAME whose users
 # get <build>/bpf on their include path and NAME.skel.h in it.
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # blx_install_gz(SOURCE DESTINATION COMPONENT [NAME]): installs a manual page or a changelog as NAME.gz, the same bytes at every build.
 find_program(GZIP NAMES gzip REQUIRED)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The libraries; each exists as a pkg-config module in every distribution that ships it.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)

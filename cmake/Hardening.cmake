@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What distributions build network daemons with. Left out under sanitizers, which bring their own checks.
 if(NOT BLXREP_SANITIZE)
     add_compile_options(-fstack-protector-strong -fstack-clash-protection)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # `cmake --build BUILD --target package`: four packages, as .deb where dpkg-deb is and as .rpm where rpmbuild is, into BUILD/packages.
 #
 #   libblxrep0          what the three programs share. Its interface changes with every release and no header is installed, so there is

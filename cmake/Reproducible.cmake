@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The same sources give the same bytes wherever they are built: no path of the build machine in __FILE__, in debug information (from
 # which the build ID is made), in the line information of the eBPF programs, or in the search path for libblxrep, which is relative
 # to the program while it lies in the build tree. A debugger wants the real paths, so Debug keeps those.

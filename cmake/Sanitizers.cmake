@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # BLXREP_SANITIZE: a list for -fsanitize=, such as "address,undefined" or "thread"; empty for none.
 set(BLXREP_SANITIZE "" CACHE STRING "Sanitizers to build with, comma-separated")
 if(BLXREP_SANITIZE)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The warnings every target is built with; -Werror is for CI (BLXREP_WERROR).
 option(BLXREP_WERROR "Treat warnings as errors" OFF)
 add_compile_options(

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The arithmetic of sync-freq: when an agent's turn comes. Beats lie one period apart; the agents'
  * phases are spread over the period by a hash of the ID, so that a hundred agents do not flush and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Work on the stores of the agents that are connected, in the background: one agent at a time, in a
  * thread of its own, so that no session waits for it. The pruner and the rewriter are chores; each

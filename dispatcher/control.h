@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DIR/control.sock, through which `blxrep` asks the running dispatcher for a checkpoint or for the
  * state of its agents. The socket has mode 0600 and the owner of DIR: who may write the store may

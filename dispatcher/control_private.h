@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between control.c (the socket, its threads) and control_client.c (what is asked for).
  */

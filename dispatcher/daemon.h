@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemon as a whole: brings its parts up in the order in which they need each other, serves,
  * and takes them down again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the threads of the dispatcher share: one accept loop (server.h), one thread per connection
  * (session.h), the scheduler (scheduler.h), and the control socket with a thread per client

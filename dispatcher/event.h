@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What has happened between two looks at the overview, and how a command is told. Nothing here
  * runs anything or logs.

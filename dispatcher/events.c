@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "dispatcher/events.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 struct blx_events {
     struct blx_dispatcher *dispatcher;
     struct blx_events_plan plan;
-    int stop_fd; /* an eventfd that is written once and never read */
+    int stop_fd;                /* an eventfd that is written once and never read */
     struct blx_threads threads; /* one */
 
     /* The thread's. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tells people when an agent, a checkpoint, the store or its disk needs somebody, and when it again
  * does not: a line in the log, and the user's `on-event` command.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The overview as Prometheus reads it: its text format, version 0.0.4. The names follow
  * Prometheus's conventions (base units, _total for what only grows); blxrep-dispatcher(8) lists

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http://metrics-listen/metrics: one thread of libmicrohttpd's that answers GET and HEAD, nothing
  * else. It reads no body, holds at most BLX_METRICS_CONNECTIONS connections, and drops one that is

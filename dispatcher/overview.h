@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The whole of what the dispatcher knows at one moment: itself and every agent of its store. What
  * `blxrep status`, the metrics and on-event see is this and nothing else.

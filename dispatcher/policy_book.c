@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "dispatcher/policy_book.h"
 
 void blx_policy_book_init(struct blx_policy_book *book, struct blx_policies *policies,

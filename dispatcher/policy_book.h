@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The policies that are in force (config/policy.h), and what holds where none says otherwise. A
  * reload replaces the whole set, or leaves the old one where a file is wrong.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Retention by itself: after an agent's checkpoint, what the rules for it no longer keep is
  * removed. A chore (chore.h); each agent's turns take at most one twentieth of the time, so that

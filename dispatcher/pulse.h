@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Heartbeats during a long disk call: while the session's thread scans a large open segment or
  * syncs a commit on a slow disk, a short-lived thread sends PINGs in its stead, so that the agent

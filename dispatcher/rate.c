@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "dispatcher/rate.h"
 
 bool blx_rate_allow(struct blx_rate *rate, uint64_t now_ns, unsigned *held_back)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Holds back log lines that strangers can cause at will: at most BLX_RATE_BURST in each period, the
  * rest is counted.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is connected: every connection from its accept to its end, the sessions among them, and the
  * checkpoint requests with the clients that wait for one. It is the only changing state that the

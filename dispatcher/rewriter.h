@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Segments of which much is dead are rewritten (store/rewrite.h) in the background, no faster than
  * `rewrite-rate`: once in each session of an agent, for what an earlier one left, and after each

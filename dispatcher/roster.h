@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is known of every agent for as long as the dispatcher runs, connected or not: its last
  * checkpoint, when its session ended, and the counts since the start. Who is connected, and what it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sync-freq: asks every agent that is not paused for a checkpoint once in each of its periods, at
  * its beat (beat.h), with at most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the

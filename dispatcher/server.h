@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The accept loop: every accepted socket becomes a session (session.h). Nothing else happens in
  * this thread, so that a flood of connections costs descriptors, up to a limit, and no waiting.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One connection of an agent, from its accept to its end: handshake, HELLO, take-over, WELCOME,
  * volumes, then frames and checkpoints until one side ends it. proto/PROTOCOL.md draws the

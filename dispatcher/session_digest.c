@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A rescan as the dispatcher sees it: digests of the image that the store has of a volume. The
  * image is opened at the first request and kept until the agent has said that it is past its

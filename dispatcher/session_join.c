@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Certificates over the wire: for a server that joins with a token, and for an agent that renews
  * its own. What is signed, and when, is lib/tls/pki.h's.

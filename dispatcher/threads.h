@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A group of threads that come and go: started with a small stack, joined by whoever starts or
  * waits next, so that at the end nothing of them is left. Waiting has a deadline, because a thread

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Condition variables on CLOCK_MONOTONIC, so that a step of the wall clock neither hurries nor
  * stalls a deadline.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs what a build needs, and with "tests" what the tests need too, on Debian and Ubuntu. Quick where all of it is there.
 #
 #   etc/packages.sh [build|tests|bench|guest]

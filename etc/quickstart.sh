@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # From a clone to a restored disk, on a machine of one's own: builds blxrep, follows a small disk (a file behind a loop device), takes
 # two checkpoints, restores the first and proves it. Run as root on Debian 12 or Ubuntu; it leaves nothing but the build folder.
 #

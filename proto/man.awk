@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Makes blxrep-protocol(7) of PROTOCOL.md, so that there is one text. Knows the Markdown that is used there and no other: headings,
 # paragraphs, lists with "-", tables, blocks indented by four or more, **bold**, *italic* and `code`.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Everything from a fresh clone: installs what the tests need, builds with sanitizers and warnings as errors, runs all tests.
 #
 #   tests/run.sh [ARGUMENTS FOR ctest]        e.g. tests/run.sh -L unit

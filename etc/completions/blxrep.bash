@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # bash completion for blxrep, blxrep-agent and blxrep-dispatcher
 
 _blxrep_options() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
 set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join keygen

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How much of the network may be used, and when: "10M", or "mon-fri 08:00-18:00 2M, 22:00-06:00
  * none, 20M".

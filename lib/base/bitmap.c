@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/bitmap.h"
 
 static uint64_t load(const uint64_t *word)
@@ -19,14 +20,16 @@ void blx_bitmap_set(uint64_t *words, struct blx_extent extent)
 {
     uint64_t end = extent.start_block + extent.block_count;
     for (uint64_t index = extent.start_block / 64; index * 64 < end; index++)
-        __atomic_fetch_or(&words[index], word_mask(index, extent.start_block, end), __ATOMIC_SEQ_CST);
+        __atomic_fetch_or(&words[index], word_mask(index, extent.start_block, end),
+                          __ATOMIC_SEQ_CST);
 }
 
 void blx_bitmap_clear(uint64_t *words, struct blx_extent extent)
 {
     uint64_t end = extent.start_block + extent.block_count;
     for (uint64_t index = extent.start_block / 64; index * 64 < end; index++)
-        __atomic_fetch_and(&words[index], ~word_mask(index, extent.start_block, end), __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&words[index], ~word_mask(index, extent.start_block, end),
+                           __ATOMIC_SEQ_CST);
 }
 
 uint64_t blx_bitmap_count(const uint64_t *words, uint64_t blocks)

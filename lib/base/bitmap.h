@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bitmaps of blocks: arrays of 64-bit words, bit b of the volume is bit b % 64 of word b / 64.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ownership that can be checked without leaving the function: a local marked BLX_CLEANUP_... is released when its scope ends,
  * unless it was given away with blx_take_fd() or blx_take_ptr().
@@ -47,9 +48,9 @@ static inline int blx_take_fd(int *fd)
 }
 
 /* Gives the object away: the local becomes NULL. */
-#define blx_take_ptr(p)                                                                                                \
-    ({                                                                                                                 \
-        __typeof__(p) blx_taken_ = (p);                                                                                \
-        (p) = NULL;                                                                                                    \
-        blx_taken_;                                                                                                    \
+#define blx_take_ptr(p)                                                                            \
+    ({                                                                                             \
+        __typeof__(p) blx_taken_ = (p);                                                            \
+        (p) = NULL;                                                                                \
+        blx_taken_;                                                                                \
     })

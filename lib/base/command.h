@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A command of the user's: /bin/sh -c COMMAND with a time limit, in a process group of its own,
  * stdin from /dev/null, stdout and stderr to our stderr, and some variables more in the

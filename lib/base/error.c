@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
 #include <assert.h>
@@ -13,7 +14,9 @@ static void make_printable(char *text)
     }
 }
 
-__attribute__((format(printf, 4, 0))) static int error_set(struct blx_error *err, int code, const char *cause, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static int error_set(struct blx_error *err, int code,
+                                                           const char *cause, const char *format,
+                                                           va_list args)
 {
     assert(code < 0);
     if (err == NULL || err->code != 0)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Errors that a person can act on.
  *
@@ -30,13 +31,16 @@ enum blx_exit {
  * Writes the message into `err` (NULL: nothing is written) unless it already holds one, and returns `code`, so that
  * `return blx_error_set(err, -ENOENT, ...)` is the idiom. `code` must be negative.
  */
-int blx_error_set(struct blx_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int blx_error_set(struct blx_error *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The same, with ": <strerror of code>" appended. */
-int blx_error_errno(struct blx_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int blx_error_errno(struct blx_error *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Puts "prefix: " before the message, for a caller that knows a context which the callee could not. */
-void blx_error_prefix(struct blx_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void blx_error_prefix(struct blx_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Makes `err` empty again. NULL is allowed. */
 void blx_error_clear(struct blx_error *err);

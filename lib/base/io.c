@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/io.h"
 
 #include <errno.h>
@@ -101,7 +102,8 @@ int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err)
     return 0;
 }
 
-static int write_durably(const char *path, const void *content, size_t bytes, mode_t mode, struct blx_error *err)
+static int write_durably(const char *path, const void *content, size_t bytes, mode_t mode,
+                         struct blx_error *err)
 {
     BLX_CLEANUP_FD int fd = blx_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode, err);
     if (fd < 0)
@@ -114,7 +116,8 @@ static int write_durably(const char *path, const void *content, size_t bytes, mo
     return 0;
 }
 
-int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode, struct blx_error *err)
+int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode,
+                     struct blx_error *err)
 {
     char temporary[PATH_MAX];
     int rc = blx_path_format(temporary, sizeof(temporary), err, "%s.tmp", path);
@@ -130,7 +133,8 @@ int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t
     return blx_fsync_parent(path, err);
 }
 
-int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes, struct blx_error *err)
+int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes,
+                  struct blx_error *err)
 {
     BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY, 0, err);
     if (fd < 0)
@@ -141,8 +145,8 @@ int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *
     if (!S_ISREG(st.st_mode))
         return blx_error_set(err, -EINVAL, "'%s' is no regular file", path);
     if ((uint64_t)st.st_size > limit_bytes)
-        return blx_error_set(err, -EFBIG, "'%s' has %lld bytes, more than the %zu that are allowed", path,
-                             (long long)st.st_size, limit_bytes);
+        return blx_error_set(err, -EFBIG, "'%s' has %lld bytes, more than the %zu that are allowed",
+                             path, (long long)st.st_size, limit_bytes);
     size_t size = (size_t)st.st_size;
     BLX_CLEANUP_FREE char *buffer = malloc(size + 1);
     if (buffer == NULL)
@@ -183,6 +187,7 @@ int blx_path_format(char *buffer, size_t bytes, struct blx_error *err, const cha
     int used = vsnprintf(buffer, bytes, format, args);
     va_end(args);
     if (used < 0 || (size_t)used >= bytes)
-        return blx_error_set(err, -ENAMETOOLONG, "the path '%.80s...' is too long", bytes > 0 ? buffer : "");
+        return blx_error_set(err, -ENAMETOOLONG, "the path '%.80s...' is too long",
+                             bytes > 0 ? buffer : "");
     return 0;
 }

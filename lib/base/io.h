@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * File operations that finish: short reads and writes and EINTR are handled here, once, and what "durable" means too.
  *
@@ -32,13 +33,15 @@ int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err);
  * The commit idiom: writes `path`.tmp, fsync, rename over `path`, fsync of the directory. After a crash at any point `path` is
  * the old file or the whole new one. A left-over .tmp is overwritten next time.
  */
-int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode, struct blx_error *err);
+int blx_file_replace(const char *path, const void *content, size_t bytes, mode_t mode,
+                     struct blx_error *err);
 
 /*
  * Reads a whole file of at most `limit_bytes` into a new buffer that the caller frees; a NUL byte follows the content.
  * -EFBIG where the file is larger.
  */
-int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes, struct blx_error *err);
+int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *bytes,
+                  struct blx_error *err);
 
 /*
  * A whole file of less than `bytes` bytes into the caller's buffer: how many it has. -EFBIG where it is larger, which is for

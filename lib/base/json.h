@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes JSON for --json: objects and arrays in order, commas and escapes done here. It only writes, so a small writer of our
  * own is less than a library would cost every user of libblxrep.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemons' log: one line a thing worth knowing, to stderr, with the priority prefix that journald understands when
  * stderr is the journal ($JOURNAL_STREAM names it), a plain "level: " otherwise. lib itself never logs; it returns errors.
@@ -21,7 +22,8 @@ enum blx_log_level {
 void blx_log_set_level(enum blx_log_level level);
 
 /* `format` without a newline; cut at 1 KiB. */
-void blx_log(enum blx_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void blx_log(enum blx_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* From now on keep lines in memory (64 KiB; beyond that lines are counted and the count is logged). */
 void blx_log_hold(void);

@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/name.h"
 
 #include <errno.h>
 #include <string.h>
 
-static const char letters_and_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+static const char letters_and_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 static const char others[] = "._-";
 
 static bool is_allowed(char c)
@@ -15,12 +17,15 @@ int blx_name_check(const char *what, const char *name, struct blx_error *err)
 {
     size_t length = strlen(name);
     if (length == 0)
-        return blx_error_set(err, -EINVAL, "the %s is empty: give 1 to 64 letters, digits, '.', '_' or '-'", what);
+        return blx_error_set(
+            err, -EINVAL, "the %s is empty: give 1 to 64 letters, digits, '.', '_' or '-'", what);
     if (length >= BLX_NAME_BYTES)
-        return blx_error_set(err, -EINVAL, "the %s '%.32s...' has %zu characters: at most 64 are allowed", what, name,
-                             length);
+        return blx_error_set(err, -EINVAL,
+                             "the %s '%.32s...' has %zu characters: at most 64 are allowed", what,
+                             name, length);
     if (strchr(letters_and_digits, name[0]) == NULL)
-        return blx_error_set(err, -EINVAL, "the %s '%s' does not begin with a letter or a digit", what, name);
+        return blx_error_set(err, -EINVAL, "the %s '%s' does not begin with a letter or a digit",
+                             what, name);
     for (const char *at = name; *at != '\0'; at++) {
         if (!is_allowed(*at))
             return blx_error_set(err, -EINVAL,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names that become file names: an agent's ID and a volume's name. Both come from outside, so they are checked here before
  * anything is made of them: 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first one a letter or a digit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tells the service manager how the daemon does, as sd_notify(3) does: a datagram to the socket
  * that $NOTIFY_SOCKET names. The protocol is three lines of code and stable, so libsystemd is not

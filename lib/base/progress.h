@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Progress on a terminal: "restoring sda: 41 %, 3.2 GiB of 7.8 GiB, 410.0 MiB/s, ETA 11 s", redrawn in place a few times a
  * second on stderr, and nothing at all where stderr is no terminal.

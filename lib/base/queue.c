@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/queue.h"
 
 #include <assert.h>
@@ -67,11 +68,13 @@ int blx_queue_push(struct blx_queue *queue, void *entry)
 static int wait_for_entry(struct blx_queue *queue, uint64_t timeout_ms)
 {
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
-    struct timespec deadline = {(time_t)(deadline_ns / 1000000000), (long)(deadline_ns % 1000000000)};
+    struct timespec deadline = {(time_t)(deadline_ns / 1000000000),
+                                (long)(deadline_ns % 1000000000)};
     while (queue->length == 0 && !queue->closed) {
         if (timeout_ms == UINT64_MAX)
             pthread_cond_wait(&queue->not_empty, &queue->lock);
-        else if (pthread_cond_timedwait(&queue->not_empty, &queue->lock, &deadline) == ETIMEDOUT && queue->length == 0)
+        else if (pthread_cond_timedwait(&queue->not_empty, &queue->lock, &deadline) == ETIMEDOUT &&
+                 queue->length == 0)
             return -ETIMEDOUT;
     }
     return queue->length > 0 ? 0 : -EPIPE;

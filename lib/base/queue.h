@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bounded queue of pointers between threads. Its limit is given at birth; a full queue makes blx_queue_push() wait, which is
  * how the pipeline's stages hold each other back. The queue never owns what its entries point at.

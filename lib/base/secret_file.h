@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file that its owner alone may read, and that is there whole or not at all: credentials, keys.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The fault seam: every disk call of lib goes through this one table. Tests put another table in its place, whose calls fail
  * at the Nth use, to prove that an error at any point leaks nothing and leaves the store good.
@@ -10,7 +11,8 @@
 #include <sys/types.h>
 
 struct blx_sys {
-    int (*openat)(int dir_fd, const char *path, int flags, mode_t mode); /* O_CLOEXEC is the caller's business */
+    int (*openat)(int dir_fd, const char *path, int flags,
+                  mode_t mode); /* O_CLOEXEC is the caller's business */
     ssize_t (*pread)(int fd, void *buffer, size_t bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t bytes, off_t offset);
     int (*fsync)(int fd);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/timestamp.h"
 
 #include <errno.h>
@@ -28,8 +29,10 @@ blx_timestamp blx_timestamp_from_unix(int64_t seconds)
     time_t t = (time_t)seconds;
     struct tm tm;
     gmtime_r(&t, &tm);
-    uint64_t date = (uint64_t)(tm.tm_year + 1900) * 10000 + (uint64_t)(tm.tm_mon + 1) * 100 + (uint64_t)tm.tm_mday;
-    return date * 1000000 + (uint64_t)tm.tm_hour * 10000 + (uint64_t)tm.tm_min * 100 + (uint64_t)tm.tm_sec;
+    uint64_t date = (uint64_t)(tm.tm_year + 1900) * 10000 + (uint64_t)(tm.tm_mon + 1) * 100 +
+                    (uint64_t)tm.tm_mday;
+    return date * 1000000 + (uint64_t)tm.tm_hour * 10000 + (uint64_t)tm.tm_min * 100 +
+           (uint64_t)tm.tm_sec;
 }
 
 int64_t blx_timestamp_to_unix(blx_timestamp timestamp)
@@ -51,19 +54,22 @@ static bool read_digits(const char *text, size_t wanted, blx_timestamp *value)
 /* A date such as February 30 does not survive the way there and back. */
 static bool is_real(blx_timestamp value)
 {
-    return value >= UINT64_C(19700101000000) && blx_timestamp_from_unix(blx_timestamp_to_unix(value)) == value;
+    return value >= UINT64_C(19700101000000) &&
+           blx_timestamp_from_unix(blx_timestamp_to_unix(value)) == value;
 }
 
 int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_error *err)
 {
     blx_timestamp value;
     if (!read_digits(text, BLX_TIMESTAMP_DIGITS, &value) || !is_real(value))
-        return blx_error_set(err, -EINVAL, "'%.40s' is no timestamp: write YYYYMMDDHHMMSS in UTC", text);
+        return blx_error_set(err, -EINVAL, "'%.40s' is no timestamp: write YYYYMMDDHHMMSS in UTC",
+                             text);
     *timestamp = value;
     return 0;
 }
 
-int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last, struct blx_error *err)
+int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last,
+                              struct blx_error *err)
 {
     blx_timestamp value;
     bool whole = read_digits(text, BLX_TIMESTAMP_DIGITS, &value);
@@ -72,7 +78,9 @@ int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timest
     else if (!whole)
         value = 0;
     if (!is_real(value))
-        return blx_error_set(err, -EINVAL, "'%.40s' is no timestamp: write YYYYMMDDHHMM or YYYYMMDDHHMMSS in UTC", text);
+        return blx_error_set(err, -EINVAL,
+                             "'%.40s' is no timestamp: write YYYYMMDDHHMM or YYYYMMDDHHMMSS in UTC",
+                             text);
     *first = value;
     *last = whole ? value : value + 59;
     return 0;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint's name: the UTC instant of its cut, YYYYMMDDHHMMSS, as a number that sorts as time does.
  *
@@ -32,7 +33,8 @@ int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_e
 /*
  * Reads YYYYMMDDHHMM or YYYYMMDDHHMMSS as a range of seconds, both ends included: with 12 digits the whole minute.
  */
-int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last, struct blx_error *err);
+int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last,
+                              struct blx_error *err);
 
 /* For qsort() and bsearch(). */
 int blx_timestamp_compare(const void *a, const void *b);

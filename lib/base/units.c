@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/units.h"
 
 #include <errno.h>
@@ -46,13 +47,16 @@ static int parse_with_units(const char *text, const struct unit *units, double l
     return -EINVAL;
 }
 
-int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms, struct blx_error *err)
+int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
+                       struct blx_error *err)
 {
-    const struct unit units[] = {{"", (double)default_unit_ms}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
+    const struct unit units[] = {
+        {"", (double)default_unit_ms}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
     double value;
     if (parse_with_units(text, units, 366.0 * 86400e3, &value) < 0)
-        return blx_error_set(err, -EINVAL, "'%.40s' is no duration: write a number with s, m or h, such as 30s or 1.5h",
-                             text);
+        return blx_error_set(
+            err, -EINVAL,
+            "'%.40s' is no duration: write a number with s, m or h, such as 30s or 1.5h", text);
     *ms = (uint64_t)llround(value);
     return 0;
 }
@@ -60,12 +64,15 @@ int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
 int blx_size_parse(const char *text, uint64_t *bytes, struct blx_error *err)
 {
     static const struct unit units[] = {
-        {"", 1},      {"B", 1},      {"K", 0x1p10},  {"KB", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},   {"MB", 0x1p20}, {"MiB", 0x1p20},
-        {"G", 0x1p30}, {"GB", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40}, {"TB", 0x1p40},  {"TiB", 0x1p40}, {NULL, 0},
+        {"", 1},         {"B", 1},       {"K", 0x1p10},   {"KB", 0x1p10},  {"KiB", 0x1p10},
+        {"M", 0x1p20},   {"MB", 0x1p20}, {"MiB", 0x1p20}, {"G", 0x1p30},   {"GB", 0x1p30},
+        {"GiB", 0x1p30}, {"T", 0x1p40},  {"TB", 0x1p40},  {"TiB", 0x1p40}, {NULL, 0},
     };
     double value;
     if (parse_with_units(text, units, 0x1p62, &value) < 0)
-        return blx_error_set(err, -EINVAL, "'%.40s' is no size: write a number with K, M, G or T, such as 64M", text);
+        return blx_error_set(err, -EINVAL,
+                             "'%.40s' is no size: write a number with K, M, G or T, such as 64M",
+                             text);
     *bytes = (uint64_t)value;
     return 0;
 }
@@ -95,7 +102,8 @@ const char *blx_duration_format(uint64_t ms, char text[BLX_UNIT_TEXT_BYTES])
     else if (s < 86400)
         snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " h %" PRIu64 " m", s / 3600, s / 60 % 60);
     else
-        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " d %" PRIu64 " h", s / 86400, s / 3600 % 24);
+        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " d %" PRIu64 " h", s / 86400,
+                 s / 3600 % 24);
     return text;
 }
 

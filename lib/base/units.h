@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sizes and durations as people write and read them.
  *
@@ -16,7 +17,8 @@ enum { BLX_UNIT_TEXT_BYTES = 32 };
  * A duration: a number (fractions allowed) and a suffix ms, s, m or h; without a suffix the unit is `default_unit_ms`
  * (60000 for sync-freq). -EINVAL for anything else, also for one that is negative or over a year.
  */
-int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms, struct blx_error *err);
+int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
+                       struct blx_error *err);
 
 /* A size: a number and an optional suffix K, M, G or T (powers of 1024; "KiB" and "KB" mean the same). */
 int blx_size_parse(const char *text, uint64_t *bytes, struct blx_error *err);

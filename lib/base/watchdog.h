@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A dead man's switch towards the service manager (WatchdogSec= of a unit): a daemon says in time
  * that it is alive, or is killed and started again. Each loop that must turn has a hand on it, and

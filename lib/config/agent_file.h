@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration file of a server that has just joined: what its agent needs to start without a
  * flag.

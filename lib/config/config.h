@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a program was told: flags over the file over defaults. One table (options.c) names every
  * option once: its flag, which is also its key in the file, its type, the programs that take it,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file in the house's format: libconfig's, in the part that is YAML in flow style at the same
  * time. Here a file becomes settings, and a setting the value of an option; which keys there are is

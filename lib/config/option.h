@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The option table's private side: how an option's text becomes a value, shared by flags.c, file.c,
  * config.c and help.c.

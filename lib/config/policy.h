@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Policies: what a dispatcher does otherwise for some of its agents. Each file of the policy folder
  * is one: patterns of agents' IDs, and settings for those that match any of them.

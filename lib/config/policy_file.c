@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A file of the policy folder. Its keys are options of the same names, but for `agents`. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The text of a configuration file, line by line: what libconfig would take in silently and wrongly
  * is refused here, and what it rejects as a "syntax error" is explained, above all the block style

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "crypt/block_digest.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keyed digests of blocks: by them a rescan compares a disk with frames that only the agent can
  * read. Equal blocks at different places have different digests, and nobody without the key can

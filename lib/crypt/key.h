@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An encryption key and its file. 256 random bits; what encrypts and digests a volume's blocks is
  * derived from it (volume_key.h). Its id is derived from it, too, and is no secret: frames and

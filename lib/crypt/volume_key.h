@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the blocks of one volume are encrypted and digested with: keys derived from the agent's
  * (HKDF), for this agent's volume of this name alone. So a frame, or a digest, that is put in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * XAES-256-GCM (C2SP): AES-256-GCM whose nonce is 192 bits long, so that it can be random: 2^80
  * messages under one key leave a chance of 2^-32 that two have the same one. The first half of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who reads an agent's checkpoints and who takes some away: DIR/agents/ID/lock, an empty file of
  * which single bytes are locked, so that a process that dies leaves none.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where an agent's store ends: its newest checkpoint, and each volume's highest segment. A writer
  * leaves it behind for the agent's next one, which then looks at what lies behind the checkpoint

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of receiving share (volume.h is the public side): agent_writer.c opens, appends
  * and syncs; volume_recover.c finds what a volume has; commit.c makes a checkpoint. Private to

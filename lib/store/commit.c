@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A checkpoint: seal, then the manifest, then the volume files. STORE.md says what a crash between
  * the steps leaves. */
 #include "store/agent_writer.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Workers for a list of jobs: each in a thread of its own, while the caller reports; or, where
  * one is enough, in the caller's thread. Who takes which job, and what becomes of a failure, is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Directories of the store: made durably, and read. Private to lib/store.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is stored of a volume, as one image that can be read block by block: the chain of its last
  * checkpoint and the segments behind it, flattened into one index. What no frame holds is zero.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An index says for each block which frame holds it: sorted, disjoint entries. It is built by
  * throwing entries of any order and overlap together, each with a rank, and flattening them once:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the store knows of a volume of a checkpoint beyond its manifest: what a restore would read
  * and write, and what removing the checkpoint would give back. Reads the indexes of its chain, no

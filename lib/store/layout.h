@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes of the store's files; STORE.md explains them. Private to lib/store.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint's manifest: DIR/agents/ID/checkpoints/TIMESTAMP. Its rename into place is the commit
  * (I10); `show` reads manifests and nothing else (I11). A manifest names, per volume, the segments

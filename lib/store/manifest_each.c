@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Many manifests: what costs is to open so many small files, on a cold disk above all. */
 #include <errno.h>
 #include <pthread.h>

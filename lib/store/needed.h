@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which frames of its own segments a checkpoint needs. A block that a newer segment of the same
  * manifest has again is needed of the older one by nobody: every checkpoint whose chain passes

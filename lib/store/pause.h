@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether an agent is paused: no checkpoints and no data of it, until it is resumed. The pause
  * stands in DIR/agents/ID/paused, with the time since when, so that it outlives the dispatcher and

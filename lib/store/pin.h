@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pinned checkpoints: an empty file DIR/agents/ID/checkpoints/TIMESTAMP.pinned beside the manifest.
  * No prune removes them, whoever asks for it.

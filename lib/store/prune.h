@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Removing checkpoints (which ones, retention.h says). The successor's manifest takes over the
  * segments of what is removed, and its base and parent; no data is copied. Segments that nobody

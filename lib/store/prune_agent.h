@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of a prune and a rewrite share: prune_agent.c reads the agent's manifests,
  * prune_merge.c puts manifests together, prune_clear.c frees the space, prune.c does it in order;

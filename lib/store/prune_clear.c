@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The space of frames that nobody needs: holes in segments that stay, and segments that go. */
 #include <errno.h>
 #include <fcntl.h>

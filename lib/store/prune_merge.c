@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A manifest that takes over what it needs of the checkpoints before it. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A standing order to an agent: compare all volumes with what is stored of them. It stands in
  * DIR/agents/ID/rescan, with its reason, until the agent has begun to compare; so it outlives the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint back into an image. The chain is walked from newest to oldest into one index; then
  * every frame of which a block is needed is read once, in the order of the frames' first blocks,

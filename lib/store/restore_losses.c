@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a restore of a damaged store could not give. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a restore writes: an image file that gets its name at the end, or a block device. Private
  * to lib/store.

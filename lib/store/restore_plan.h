@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a restore reads: the chain of a volume's checkpoint, flattened, and ordered into frames.
  * Private to lib/store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a restore's bytes go: past the page cache or through it, and only where they differ. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which checkpoints to keep. Each rule by itself says which ones it keeps; what any of them keeps
  * stays (their union). keep-last=N keeps the N newest. keep-hourly=N looks at the last N hours that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Segments of which much is dead, put together anew. A prune makes holes of dead frames, but the
  * ends of holes, the index's dead entries and small files stay, and on a filesystem without holes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Segments of a checkpoint that follow each other and become one: what they take, what they would
  * take, and the file that takes their place. Private to lib/store; rewrite.c uses it.

@@ -1,12 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A segment: header, frames, and once it is sealed an index and a footer. STORE.md gives the bytes.
  *
- * I10: append-only while it is open (open.seg), immutable when sealed (NNNNNNNN.seg), but for what
- * no checkpoint needs: that becomes holes (prune.h), or is left out of a file that takes its place
- * (rewrite.h). Sealing
- * writes index and footer, fsyncs, renames, fsyncs the directory. After a crash open.seg is scanned
- * up to the first place that is no whole frame, and what follows is cut off; an index and footer
- * that were written but not renamed are recognised as "not a frame" and cut off too.
+ *     open.seg          header | frame | frame | ...                      append-only
+ *     NNNNNNNN.seg      header | frame | frame | ... | index | footer     sealed: immutable
+ *
+ * I10: a sealed segment changes in two ways only. What no checkpoint needs becomes holes (prune.h),
+ * or is left out of a file that takes its place (rewrite.h). Sealing writes index and footer,
+ * fsyncs, renames, and fsyncs the directory. After a crash open.seg is scanned up to the first
+ * place that holds no whole frame, and the rest is cut off. An index and footer that were written
+ * but not renamed are no frame either, so they are cut off too.
  *
  * Threads: one writer per volume (the session). Readers open sealed segments only and need no lock.
  */

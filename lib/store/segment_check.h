@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every byte of one segment, read and judged: header, frames, index, footer, nothing between and
  * nothing behind them. Each frame is parsed and unpacked; the index is built anew from the frames

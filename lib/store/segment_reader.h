@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of a sealed segment, each read and checked by itself: segment_reader.c puts them
  * together, segment_check.c wants to know which of them is damaged. Private to lib/store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walks the frames of an open segment after a crash. Private to lib/store.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A walk through a segment's frames, which notes each damaged one and builds the index anew.
  * Private to lib/store: segment_check.c, which reads what lies around the frames, is its only user.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the segment writer share: making it, recovering it, sealing it.
  * rewrite_segment.c writes a file of another name with it. Private to lib/store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The data directory: DIR/format, the folders of agents, and the one lock that keeps a second
  * dispatcher out. STORE.md beside this file specifies the layout and every byte of its files. The

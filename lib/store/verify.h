@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store proves itself: every byte below DIR/agents is read and checked, and each damage names
  * just the checkpoints whose restore needs what is damaged (I12).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One agent under verification: verify_agent.c finds what is there, verify.c has it read,
  * verify_impact.c says which checkpoints a damage hurts. Private to lib/store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Zeros where a frame should be: a hole that a prune made, or damage? A hole is where no checkpoint
  * that names the segment needs the frames. While a manifest says that holes are being made

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which checkpoints a damage hurts: one pass from the oldest checkpoint to the newest for each
  * volume, which carries along the blocks whose newest state lies in a damaged frame, and takes off

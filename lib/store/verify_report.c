@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The damages that a verification found. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Receiving: the session's side of the store. An agent's writer holds its volumes; frames are
  * appended, synced and acknowledged; a checkpoint seals every volume's open segment and writes the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A volume's state file, DIR/agents/ID/volumes/VOL/volume: what its uncommitted segments are.
  * Replaced atomically. Private to lib/store.

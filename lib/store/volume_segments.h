@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The segments in a volume's folder that no checkpoint has yet: which there are, and what they
  * hold. Private to lib/store; volume_recover.c uses it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dialling: what blx_tls_connect() does before TLS. Private to lib/tls. The public half of
  * address.c is in tls.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making certificates and reading what they say. Private to lib/tls. No shared state; nothing here
  * touches the disk.

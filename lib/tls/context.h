@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a context is made of. Private to lib/tls. Immutable once it is made.
  */

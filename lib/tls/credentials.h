@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An agent's credentials: one PEM file of mode 0600 with its key, its certificate and the
  * dispatcher's CA. Private to lib/tls.

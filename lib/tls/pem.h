@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys and certificates in PEM files. Private to lib/tls. Blocks on the disk; no shared state.
  * Errors name the file.

@@ -1,12 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dispatcher's own certificate authority, under DIR/pki:
  *
- *     ca.pem ca.key              the CA, born with whichever of enroll and the daemon comes first
- *     dispatcher.pem dispatcher.key   the dispatcher's certificate (server only), signed by it
- *     lock                       flock()ed while any of them is being made, so that two first users
- * agree
- *     tokens/HASH                who may join, once (pki_token.h)
- *     revoked/ID                 who may not come in any more (revocation.h)
+ *     ca.pem          ca.key           the CA, made by the first of enroll and the daemon
+ *     dispatcher.pem  dispatcher.key   the dispatcher's certificate (server only), signed by the CA
+ *     lock                             held by flock() while one of them is made: first users agree
+ *     tokens/HASH                      permission to join, once (pki_token.h)
+ *     revoked/ID                       an agent whose older certificates are refused (revocation.h)
  *
  * Keys are P-256, files of keys have mode 0600 and, like the folder (0700), the owner of DIR, also
  * where root enrolls. Each file comes into place by rename, key before certificate, so that a crash

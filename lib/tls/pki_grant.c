@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a running dispatcher does with its PKI: certificates for those who come with a token or with
  * an older certificate, and their revocation. */
 #include <errno.h>

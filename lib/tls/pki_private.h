@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DIR/pki from the inside, shared by pki.c, pki_token.c, pki_join.c and revocation.c. Private to
  * lib/tls. pki.h lists the files.

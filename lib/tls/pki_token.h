@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dispatcher's side of tokens: DIR/pki/tokens/HASH, where HASH is SHA-256 of the secret in
  * hexadecimal, so that who reads the folder can join nobody. A file is four lines:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request for a certificate: PKCS#10, in DER form. All that is taken from one is the public key;
  * the name comes from elsewhere. Private to lib/tls.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who may not come in any more: DIR/pki/revoked/ID. Its first line is "blxrep revoked 1"; while it
  * is there every certificate of that agent is refused, but those whose serial number (hexadecimal)

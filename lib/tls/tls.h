@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS between agents and the dispatcher: TLS 1.3 only, certificates on both sides, ALPN "blxrep/1".
  * No plaintext mode.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A token: what an administrator carries, as one word, from the dispatcher to a server that shall
  * join. "blxrep1" and 88 letters and digits (base32, RFC 4648, small letters): 20 random bytes, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a frame's data is packed: the codecs behind blx_frame_pack() and blx_frame_unpack(). Private
  * to lib/wire.

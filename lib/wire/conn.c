@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/conn.h"
 
 #include <errno.h>
@@ -19,8 +20,8 @@
 #include "wire/wait.h"
 
 enum {
-    GAP_TIMEOUT_MS = 30000, /* between two bytes of a message */
-    IDLE_MS = 1000,         /* without a byte; then the receive buffer is given back */
+    GAP_TIMEOUT_MS = 30000,        /* between two bytes of a message */
+    IDLE_MS = 1000,                /* without a byte; then the receive buffer is given back */
     BUFFER_MIN_BYTES = 128 * 1024, /* a mapping, which goes back to the kernel when it is freed */
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection that carries messages: over TLS between agent and dispatcher, over a UNIX socket
  * between `blxrep` and the dispatcher. Straight-line, blocking calls with deadlines on a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What agent and dispatcher compare in a rescan: SHA-256 digests over a sequence of blocks that is
  * cut into pieces. Both sides feed the same blocks in the same order into a digester; what comes

@@ -1,18 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A frame: a batch of extents of one volume with their data, compressed and checksummed once, by
  * the agent. The same bytes cross the wire, lie in the segment and are checked at restore and by
  * verify; nobody re-encodes them.
  *
- *     header (64 bytes) | extent_count extents (16 bytes each) | payload (the extents' data in
- * order, packed by `codec`)
+ *     +-----------------+--------------------------------+------------------------------------+
+ *     | header          | extent_count extents           | payload: the extents' data in      |
+ *     | 64 bytes        | 16 bytes each                  | order, packed by `codec`           |
+ *     +-----------------+--------------------------------+------------------------------------+
  *
- * In an encrypted one the payload is encrypted behind the packing (crypt/xaes.h), and between it
- * and the extents lie
+ * In an encrypted frame the payload is encrypted after packing (crypt/xaes.h), and these lie
+ * between extents and payload:
  *
- *     key id, nonce, tag (48 bytes) | a keyed digest of each block that has data (16 bytes each)
+ *     +---------------------------+-----------------------------------------------------------+
+ *     | key id, nonce, tag        | a keyed digest of each block that has data                |
+ *     | 48 bytes                  | 16 bytes each                                             |
+ *     +---------------------------+-----------------------------------------------------------+
  *
- * so that it can be checked, indexed and compared with a disk by who has no key. The tag covers
- * header (but for seq and checksum, which come later), extents, key id and digests, too.
+ * So the frame can be checked, indexed and compared with a disk without the key. The tag also
+ * covers extents, key id, digests and the header, except seq and checksum, which are set later.
  *
  * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the
  * whole frame with the checksum field as zero. (volume generation, seq) names a frame: seq counts

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What makes a frame an encrypted one: the parts of blx_frame_pack() and blx_frame_parse() that
  * know of keys. Private to lib/wire; frame.h has the layout.

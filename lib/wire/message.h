@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages of blxrep/1, as the programs see them. proto/PROTOCOL.md draws the conversations;
  * proto/messages.def is the table of types. Encoding and decoding are here and nowhere else: a

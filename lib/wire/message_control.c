@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bodies of what `blxrep` and the dispatcher say to each other over DIR/control.sock. */
 #include <errno.h>
 #include <string.h>

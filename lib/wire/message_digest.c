@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bodies of the messages of a rescan. */
 #include <errno.h>
 #include <string.h>

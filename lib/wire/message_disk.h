@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bodies of messages, byte for byte as proto/PROTOCOL.md gives them, and the functions that
  * fill and read them. Private to lib/wire.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* POLICY: what the dispatcher has decided for an agent. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bodies of what agent and dispatcher say to each other. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Is an agent protected? One judgement for all who ask: `blxrep status`, the metrics, on-event.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OpenSSL's way to the socket. Its own socket BIO uses write(2), which kills a process that does
  * not ignore SIGPIPE when the other side has gone; this one never raises the signal. And it reads

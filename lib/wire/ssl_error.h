@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What OpenSSL says, in words that a person can act on. Private to lib/wire and lib/tls.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Texts in messages: UTF-8 without control characters, in a field of fixed size, padded with NULs.
  * Private to lib/wire.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waiting for a socket, until a deadline on CLOCK_MONOTONIC. Private to lib/wire and lib/tls.
  *

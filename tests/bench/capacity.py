@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one dispatcher core takes in, and how much memory agents and connections take."""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """blxrep beside what a user would pick instead: the same device, the same data, one run, alternating, several rounds.
 
     compare.py [--disk-mib=8192] [--rounds=5] [--works=full,increment,...] [--peers=dd,zstd,...|all] [--output=FOLDER]

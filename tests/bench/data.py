@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The disk that everybody copies: a loop device with a real filesystem of real files, and changes made to it."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * Programs that do nothing, as many and at the same tracepoints as the tracker's: what the kernel's
  * statistics say that one of them takes is their own cost, and what they cost a disk's writes is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What encryption costs the agent's processors: frames of 256 KiB are packed without a key and with
  * one, in turns, and the processor time of both is compared. Prints the two rates and their ratio

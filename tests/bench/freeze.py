@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a checkpoint adds to the filesystem's own freeze, while fio writes 2,000 random blocks of 4 KiB a second."""
 
 import os

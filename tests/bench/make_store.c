@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes a store of a simulated disk: a base, and checkpoints with changes on top of it. What it
  * makes is a store like any other, for measurements and for trying things on.

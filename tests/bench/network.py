@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Levels of compression over a link of so many Mbit/s: the time and the bytes of a first copy, at each fixed level and with "auto"."""
 
 import os

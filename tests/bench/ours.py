@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """blxrep under measurement: its two daemons, and what they cost."""
 
 import os

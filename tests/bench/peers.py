@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user would pick instead, each told to do its best with a block device. full() makes a first copy, again() brings it up to date."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the benchmarks found: a table for people, JSON for programs, a plot of the ratios."""
 
 import json

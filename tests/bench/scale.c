@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a store of a simulated disk costs, however large the disk and long the history: one point of
  * the curves that scale.py draws. Writes the store through the real calls, looks, prunes, looks

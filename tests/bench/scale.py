@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Curves of what a store costs against the size of the disk and the length of its history: memory of the index, opening a session, commit, prune,
 rewrite, planning a restore. Stores of simulated disks, written through the real calls; a table, JSON and an SVG plot.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A disk that exists only as numbers, and an agent that sends it: what benchmarks and tests of long
  * chains write their stores with, through the same calls as a session. A block's content follows

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tracking costs: the same writes with and without the tracker's programs, and the programs' own time."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints what the configuration reader makes of a command line, as JSON, for examples.py. argv[1]
  * names the command: "agent", "dispatcher", "start"; the rest are its flags. Ends as the programs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every example is YAML and libconfig at once, with the same values in both."""
 
 import json

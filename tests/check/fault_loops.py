@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each function of lib that tells errors in a struct blx_error has a loop of its own in tests/fault, or stands here."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every header compiles alone. argv: the C compiler, the folder of the generated headers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every option of the table is in --help, in its man page and in the completions, and nothing else is."""
 
 import json

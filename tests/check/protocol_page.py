@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """blxrep-protocol(7) says what PROTOCOL.md says, word for word, and groff has nothing to complain of. argv: awk."""
 
 import os

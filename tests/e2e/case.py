@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base of the end-to-end tests: a folder, disks, a dispatcher and agents, all given back at the end of each test."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a restored image must stand: clean filesystems, a sound database, records that form a prefix, equal bytes, equal trees."""
 
 import calendar

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A wall clock that a test sets: preloaded into a daemon, it adds to the system's time what the file
  * named by BLXREP_TEST_CLOCK holds (an int64_t, seconds), whenever that changes. The monotonic

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many agents in one process, with no disks behind them: they connect to a real dispatcher, send a
  * few blocks, answer its requests and say how they are.

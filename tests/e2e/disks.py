@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real block devices: loop devices on sparse files, zram; partitions, filesystems, and copies of the raw device."""
 
 import errno

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A file whose reads can be made to fail: one regular file on FUSE, by the kernel's protocol, without a library.
 
     failing_file.py MOUNT_POINT STORE

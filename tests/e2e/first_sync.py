@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A first sync that is interrupted again and again goes on where it was: every used block crosses the wire about once.
 
     first_sync.py [--gib=8] [--kills=10] [--reboots=2]

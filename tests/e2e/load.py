@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints under load: real software writes, checkpoints follow by the clock, and afterwards every one of them is checked."""
 
 import os

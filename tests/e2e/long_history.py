@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A long history of checkpoints, of which most are pruned while prunes are killed and restores run: what stays is what it was, to the bit,
 for blxrep and for a reader that knows STORE.md only.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs under test: the command `blxrep` and the two daemons, started as a user starts them."""
 
 import json

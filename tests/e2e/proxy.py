@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP proxy between agent and dispatcher that can count, hold and cut, so that "in the middle" is a place and not a guess."""
 
 import select

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a test holds of the machine, and how it is given back.
 
 Every disk, mount, program and folder registers itself here at birth. close_all() gives everything back in an order that cannot

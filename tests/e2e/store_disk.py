@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dispatcher's disk, made to run full, to fail and to lose its power: all of it real, and none of it the machine's own.
 
 The store lies on an ext4 whose device is a loop device, whose file lies on an xfs of its own. So

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a checkpoint's volume out of a data directory, by the words of lib/store/STORE.md and proto/PROTOCOL.md alone: what a stranger would write.
 
     store_reader.py DIR AGENT CHECKPOINT VOLUME IMAGE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong usage and a wrong world: one clear line on stderr, the right exit status, nothing left half done."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bandwidth-limit: frames keep to it, nothing else waits for it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wall clock is set back and forth, on the agent's machine and on the dispatcher's: checkpoints keep their order and come in time."""
 
 import calendar

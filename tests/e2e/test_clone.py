@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two agents with one set of credentials, as after cloning a server: one is served, the other is told, and no chain holds both
 disks. Who really replaces a dead agent gets in."""
 

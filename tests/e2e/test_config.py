@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration file: the first example that users ever saw starts both programs, flags win, mistakes are explained."""
 
 import os

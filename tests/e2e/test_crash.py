@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Agent, dispatcher and connection die in the middle: the next checkpoint is right, and small."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk that cannot be read everywhere: its checkpoints say what they lack, hold all the rest, and get whole again by themselves."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk with two partitions, ext4 and xfs, and real software on both."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encryption end to end: nothing readable lies in the store, only the key restores, and all else works as without."""
 
 import os

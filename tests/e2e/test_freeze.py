@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filesystems are frozen for a moment at each checkpoint: whatever happens to the agent meanwhile, they come back."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joining with a token, renewal, revocation: the key never travels, a token works once, who is shut out stays out."""
 
 import datetime

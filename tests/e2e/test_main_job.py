@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The main job, as a new user does it: dispatcher, agent, checkpoints by the clock, show, restore."""
 
 import calendar

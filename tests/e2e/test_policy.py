@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies, pauses, and disks that come and go, as an operator meets them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever makes tracking doubtful leads to a rescan: digests cross the wire, and the blocks that differ; the chain goes on."""
 
 import os

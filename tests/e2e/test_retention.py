@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints are removed, by hand and by themselves; the others stay, to the byte, whatever happens meanwhile."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people and monitoring see of a hundred agents: status, status --watch on a terminal, the metrics, on-event."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A series of checkpoints: each one restores to what the disk held then; show and restore in all their forms."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readiness, orderly ends, and what outlives them."""
 
 import os

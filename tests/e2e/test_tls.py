@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Strangers at the port: each costs one connection, never the daemon, never another agent's data."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two agents at one dispatcher, the name of one a prefix of the other's."""
 
 import threading

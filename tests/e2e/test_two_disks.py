@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One agent with two disks of different kinds: one cut through both."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store proves itself: damage is named with just the checkpoints that it hurts, the others restore, --force gives the rest."""
 
 import json

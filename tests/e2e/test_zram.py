@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A zram disk: bio-based, so other tracepoints speak of it than of a request-based one."""
 
 from case import Case, main

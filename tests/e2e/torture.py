@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Torture: a real disk under real load, everything killed and cut at random, and after each round what is restored is checked.
 
     torture.py [--rounds=N] [--minutes=M] [--seed=S]

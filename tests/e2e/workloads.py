@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real software writing: a database, an unpacked source tree, records fsynced in order. Run as a program it is one workload;
 the class Workload runs it from a test, in a process of its own so that a frozen filesystem stops the writer and not the test.
 

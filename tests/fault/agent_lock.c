@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who reads an agent's checkpoints: a lock that failed keeps nothing locked, and one that was got
  * keeps others out. */
 #include <errno.h>

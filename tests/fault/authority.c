@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DIR/pki from the inside: its lock, its files, tokens and revocations. What was begun is completed
  * by the next one, and nothing that failed opens a door. */
 #include <errno.h>

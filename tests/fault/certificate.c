@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates, requests for them and tokens: made and read whole or not at all. */
 #include <errno.h>
 #include <string.h>

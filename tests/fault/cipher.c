@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/crypt, with OpenSSL's calls failing, too: what is not encrypted, digested or derived is an
  * error, and never passes for it. */
 #include <errno.h>

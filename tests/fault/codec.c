@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codecs, the encryption of a frame and the digests of a rescan, from inside lib/wire. The
  * codecs keep their contexts with the thread that made them, so each turn has a thread of its own.
  */

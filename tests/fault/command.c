@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A user's command, and what the service manager is told: no process and no descriptor stays where
  * they fail. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/config: a command line and a file become a configuration, whole or not at all. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lib/wire/conn, and lib/tls from the address to the end of a conversation, on both sides. The
  * other side is a process of its own, which nothing fails in.

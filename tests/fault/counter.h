@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counts the calls of a kind, and says which of them fails: memory.c, sys.c, network.c and
  * openssl.c have one each.

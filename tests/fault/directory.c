@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's directories, and its crew of workers. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A folder of a turn's own, below $TMPDIR. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lib/wire/frame and digest. The codecs keep their contexts with the thread that made them, so each
  * turn has a thread of its own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/base/io. */
 #include <errno.h>
 #include <fcntl.h>

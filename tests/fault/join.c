@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A server that joins, from the address that it dials to the credentials that it writes, and the
  * contexts for that. The dispatcher is a process of its own, which nothing fails in. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A key's file comes whole or not at all, and is read whole or not at all. OpenSSL's own memory is
  * not made short. */
 #include <stdio.h>

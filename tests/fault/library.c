@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short
  * with the rest. */
 #include <openssl/evp.h>

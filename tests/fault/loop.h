@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loop over a function's faults: call 0 for memory fails, then call 1, 2, ... until the
  * function gets by without a failure; the same with that call and all behind it; the same with the

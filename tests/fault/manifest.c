@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A manifest's bytes and file, from inside lib/store: the public functions are in store.c. It is
  * copied, read and replaced whole or not at all, and never called damaged for want of memory. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that runs short on demand: the calls for it in lib go through these (the linker's --wrap),
  * and so does opendir(), which needs some too. What libraries below lib ask for is not touched.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A network that fails on demand: lib's calls for sockets go through these (the linker's --wrap).
  * What a call that fails was to send or receive is lost, as when the other side resets the

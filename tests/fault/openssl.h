@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OpenSSL calls that fail on demand: what lib/tls, lib/wire and lib/crypt ask of it goes through
  * these (the linker's --wrap). It fails as it does for want of memory or of random numbers, without

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of lib/config: an option's text, the flags, a file's settings, a policy. An option that
  * could not be set keeps its value, and the lists stay whole. */
 #include <errno.h>

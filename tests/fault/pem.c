@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys and certificates in files: credentials are written whole or not at all, and read likewise.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/tls/pki, and the contexts that are made of its files. OpenSSL's own memory is not made short.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading policies: all of them or none, whatever fails on the way, and the old set untouched. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's removals: a prune, its plan, and pins. What failed is done by the next call, and what
  * stays restores. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The steps of a prune and of a rewrite, one by one: what is needed, the merged manifest, the
  * holes, the segments that go, the copy that takes their place. The checkpoint that stays restores.
  */

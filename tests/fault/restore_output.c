@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a restore writes. Nothing bears the final name that is not the whole image, and what was
  * there before a --delta is not lost. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A secret's file: whole or not there, its owner's alone, and never in another one's place unasked.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The judge of one segment, whole and in its parts. Memory that runs short is never a fault of the
  * file, and what is damaged never passes. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's readers of one segment, whole and damaged, by its index and by its frames. What is
  * good is never called damaged, or left out, because something failed on the way. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's writer of one segment. Whatever failed, the frames that were whole before are found
  * by the next one who opens it, and a sealed segment is whole or not there. */
 #include <fcntl.h>

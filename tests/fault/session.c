@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's writer, call by call of a session. Whatever fails, the committed checkpoints restore,
  * what was synced is there, and the next writer goes on. */
 #include <errno.h>

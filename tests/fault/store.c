@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's readers: the data directory, manifests, segments, restore. Outputs stay as they were
  * where a call fails, and the store stays good. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A store for the loops: the agent "web1" with the volume "vda", a full checkpoint, an incremental
  * one, and frames behind it that were synced. Whatever failed, both checkpoints restore to what the

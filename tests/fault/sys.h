@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of disk calls of which one, or one and all behind it, fails. fsync and fdatasync do
  * nothing where they do not fail: nobody pulls the plug here, and the loops make very many of them.

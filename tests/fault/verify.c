@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lib/store's judges: verify, a forced restore, the image that a rescan compares with, the
  * standing order to rescan, and the pause. What is damaged never passes for good because something

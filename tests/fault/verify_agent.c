@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The steps of a verification, and its report: what is damaged hurts just the checkpoints that need
  * it, whatever fails on the way. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the writer does with a volume's folder, function by function: its state file, its open
  * segment, what no checkpoint has yet. Lost frames are never taken for received ones. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The agent's side of a session against a dispatcher that says anything: the handshake, the
  * receiver and what a rescan makes of the answers, without TLS and without a disk. The input is a

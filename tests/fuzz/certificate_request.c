@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A request for a certificate, as a stranger with a token sends it: what is taken has a P-256 key
  * for which it is signed. */
 #include <errno.h>

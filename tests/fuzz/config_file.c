@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A configuration file: a config that is taken keeps to its bounds and is taken again the same; a
  * refusal names the file. */
 #include <errno.h>

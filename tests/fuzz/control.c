@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dispatcher's control socket: whatever a client says, it gets whole answers of the
  * dispatcher's own and nothing behind the last one, and leaves neither a descriptor nor somebody

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A PEM bundle as an agent or a site gives it: key, certificate and CA in one file. A context is
  * made only of one that holds all three. */
 #include <errno.h>

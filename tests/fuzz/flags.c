@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A command line: the first byte chooses the command, NULs or newlines divide the words. Flags that
  * are taken are taken again. */
 #include <errno.h>

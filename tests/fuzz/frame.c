@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A frame: what parses unpacks within its bounds, and packed again it says the same. What is
  * encrypted decrypts to that, or is refused. */
 #include <errno.h>

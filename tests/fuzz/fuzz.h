@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the fuzz targets share. A target is one function that takes any bytes: libFuzzer calls it in
  * a build with BLXREP_FUZZ (clang), standalone.c in every other build. It asserts what must hold

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A key's file: what is read is written as a file that reads the same; the secret is told to
  * nobody. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A manifest: what decodes encodes, and the second time to the same bytes. */
 #include <errno.h>
 #include <stdlib.h>

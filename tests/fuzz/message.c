@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A message, header and body: what decodes encodes to the same bytes again. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* open.seg after a crash: what is recovered is a prefix, opens unchanged the next time, takes a
  * further frame and can be sealed; what is refused stays as it was. */
 #include <errno.h>

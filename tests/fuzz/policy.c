@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A file of the policy folder: one that is taken keeps to its bounds, makes a POLICY that an agent
  * takes, and is taken again the same; a refusal names the file. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts the checksums, and what else follows from other bytes, of mutated input right, so that the
  * checks behind them are reached. What is too short to be repaired stays as it is.

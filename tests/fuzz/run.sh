@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the fuzz targets with clang and libFuzzer and runs each of them, three at a time.
 #
 #   tests/fuzz/run.sh [SECONDS [BUILD_DIR [TARGET...]]]      each target for SECONDS (10), built in build-fuzz, all targets

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sealed segment: an index that is taken is sorted and points into the file; a restore that reads
  * it makes the whole image or none. */
 #include <errno.h>

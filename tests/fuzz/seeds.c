@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes the corpora in tests/fuzz/corpus/ that come out of the codecs themselves; run it again when
  * a format changes. The texts among the corpora (config_file, flags, address, text) are written by

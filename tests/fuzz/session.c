@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dispatcher's session, from HELLO to its end, without TLS. The input is what the agent says: a
  * byte of options, then messages; behind each GOODBYE the agent connects anew. The store stays the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A main() for fuzz targets where there is no libFuzzer: gives the target every file of the corpus,
  * then mutations of them, the same ones on every run. It has no eye for coverage; it keeps the

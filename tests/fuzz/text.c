@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Timestamps, durations, sizes, bandwidth limits, names and the texts of messages: what is taken
  * keeps to its bounds, and written out it reads the same. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A token as somebody pasted it, and what stands in DIR/pki of tokens and revocations: what is
  * taken is written out the same again. */
 #include <ctype.h>

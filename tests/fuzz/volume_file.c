@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A volume's state file: what is read can be written, and reads the same. */
 #include <errno.h>
 #include <stdlib.h>

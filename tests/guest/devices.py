@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Runs inside a guest: every kind of disk that this kernel has, under a filesystem that works. What the tracker marked must be what changed.
 

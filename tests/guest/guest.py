@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Booting guests: other kernels and other disks than this machine has, in QEMU, emulated, so that no KVM is needed.
 
 A guest has a Kernel of Debian's, disks (sparse files), and one of two systems:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Disks that are plugged in and pulled out of a guest while it runs. The host does it, by QEMU's monitor; a job in the guest asks for it with a
 line on its console:

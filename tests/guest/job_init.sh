@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# SPDX-License-Identifier: Apache-2.0
 # The first process of a guest on the machine's own files: finds them, lays memory over them, and hands over to job.sh.
 b=/bin/busybox
 $b mount -t proc proc /proc

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Commits numbered rows, one at a time, durably, and says on the second serial port which one the database has acknowledged.
 set -euo pipefail
 coproc base { exec sqlite3 /srv/ledger.db; }

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The tests in guests: installs what they need, builds the programs and the packages once, optimised, and runs them on other kernels, other
 # disks and in whole servers. An emulated CPU is slow: three quarters of an hour on a quiet machine. Needs root, and Debian's archive for kernels and
 # systems, which it keeps.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 A server in a guest: Debian 12 with its own kernel, systemd, sshd and a database, on a disk that boots by itself. As such it can be lost,
 and come back.

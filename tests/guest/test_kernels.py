@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The programs of this machine's build on Debian's kernels, on disks that this machine has not: devices.py and unplug.py in guests.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The life of an installation, tests/package/life.sh, on a server with systemd.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The proof of the whole: a server that boots, works and is protected, its root disk and all, is lost, comes back from its image on a new disk,
 and boots with its services and all that its database had acknowledged. Prints each proof with its figure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Runs inside a guest: a disk is pulled out while its filesystem is written to and checkpoints follow each other, and comes back.
 

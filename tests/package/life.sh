@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The life of an installation on a machine that may be spoilt: install, configure, protect a disk, upgrade under load, remove, purge.
 # Runs inside that machine, as root; prints "life: passed" at the end.
 #

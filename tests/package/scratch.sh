@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # life.sh in a scratch root: this machine's system with a tmpfs laid over it, in namespaces of its own, with a BPF filesystem of its own
 # (the machine's pins are not there) and a loop device. Nothing of it is left. Needs root.
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages: what is in them, what they ask for, what lintian says, that two builds give the same bytes, and their life on a machine."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks that the disk does not give: found one by one, kept, left out of ordinary claims, tried
  * again. preadv() is replaced by one that fails where it is told to. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Real block devices for tests that need root: loop devices on memory, and zram. A loop device is
  * taken down by the kernel when the last user is gone (autoclear), and all mounts are in a mount

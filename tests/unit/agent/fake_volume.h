@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A volume without a kernel tracker: an ordinary array stands for the kernel's dirty bitmap, an
  * ordinary file for the device, so that the moves of marks can be tested block by block. The real

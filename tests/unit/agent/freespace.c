@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is called free must not be used: a copy without it must be a whole filesystem. */
 #include "agent/freespace.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Real mounts in a mount namespace of the test's own. */
 #include "agent/mounts.h"
 

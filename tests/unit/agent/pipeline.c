@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batch.c, pipeline.c and unacked.c: from a claimed block to a frame, and back by its
  * acknowledgement. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scattered reads, with the kernel's asynchronous I/O and where a filter refuses it. */
 #include "agent/reader.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the agent remembers and says of the disks that it cannot protect. */
 #include "agent/refusals.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which blocks a rescan asks for, what it makes of the answers, and that it marks just what
  * differs. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Real loop and zram devices, real eBPF: these need root.
 foreach(noun IN ITEMS device disks freespace freeze mounts tracker witness)
     blx_unit_test(agent/${noun} SOURCES agent/disk.c LIBRARIES blx_agent LABELS root)

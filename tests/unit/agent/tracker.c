@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Real eBPF programs on real devices: loop (request-based) and zram (bio-based). */
 #include "agent/tracker.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* io.c with the fault seam, and queue.c. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 blx_unit_test(base/notify)
 blx_unit_test(base/watchdog)
 blx_unit_test(base/bandwidth)

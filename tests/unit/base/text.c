@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* timestamp.c, name.c, units.c, error.c and json.c: what people write and read. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `blxrep checkpoint` and `blxrep status` against a dispatcher that answers what the test says. */
 #include "site.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the built `blxrep` and keeps what it says. */
 #pragma once
 

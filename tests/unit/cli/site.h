@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A store with an agent "web1" of two volumes and three checkpoints, on which `blxrep` is run. */
 #pragma once
 

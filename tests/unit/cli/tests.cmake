@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 blx_unit_test(cli/main SOURCES cli/run.c)
 foreach(noun IN ITEMS control restore show verify)
     blx_unit_test(cli/${noun} SOURCES cli/run.c cli/site.c store/fixture.c)

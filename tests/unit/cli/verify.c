@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "site.h"
 
 #include <fcntl.h>
@@ -95,7 +96,8 @@ static void damaged_restore_names_the_place_and_force_gives_the_rest(void **stat
     assert_int_equal(site->run.status, 1);
     assert_non_null(strstr(site->run.out, path));
     assert_non_null(strstr(site->run.err, "bytes 4096-8191 are zeros: "));
-    assert_non_null(strstr(site->run.err, "restored from a damaged checkpoint: 4096 bytes are missing"));
+    assert_non_null(
+        strstr(site->run.err, "restored from a damaged checkpoint: 4096 bytes are missing"));
     memset(site->images[2][0] + 4096, 0, 4096);
     site_image_is(site, path, 2, 0);
     snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[0]);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and command lines for the tests of lib/config. */
 #pragma once
 

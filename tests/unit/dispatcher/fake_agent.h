@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An agent that does what a test's script says, right or wrong, over a real TLS connection.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Entries of the registry without a session behind them: a socket pair in place of the agent's
  * connection.

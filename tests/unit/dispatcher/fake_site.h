@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A dispatcher in this process, on a loopback port and a data directory of its own, with all its
  * threads but the scheduler's.

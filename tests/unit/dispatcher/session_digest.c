@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A rescan as an agent sees it, over a real connection. */
 #include <errno.h>
 #include <fcntl.h>

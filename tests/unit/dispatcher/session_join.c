@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Joining, renewal and revocation, over real connections. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 add_library(unit_dispatcher_fakes OBJECT dispatcher/fake_agent.c dispatcher/fake_entry.c dispatcher/fake_site.c)
 target_link_libraries(unit_dispatcher_fakes PUBLIC blx_dispatcher PkgConfig::CMOCKA)
 foreach(noun IN ITEMS beat control events pulse rate registry roster scheduler server session session_digest session_join session_policy session_refusals threads)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "checksum_flips.h"
 
 /* For its secret; what it computes is asked of the library. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Does a flipped bit change a checksum? Counted without computing the checksum anew for each bit,
  * which would take hours for some MiB.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Walks the steps of STORE.md: every disk call of a session fails once, fails for ever, or ends the
  * process, one after another. */
 #include "fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encrypted frames in the store: it keeps, compares, checks and removes them without the key, and a
  * restore needs just the right one. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the store's tests share: a store in a temporary folder, an agent that makes frames of a
  * volume it holds in memory, and a table of disk calls that fail.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each bit of a store, however large: every byte of every file lies under just one checksum, which
  * is shown by adding them up; each bit of what is no frame is flipped and read; each bit of a frame

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A store with one volume and a history of checkpoints, and what each of them must restore to.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is said of a checkpoint is what a restore reads and a prune frees. */
 #include "history.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random sessions with power cuts, reboots of the agent and dropped disks, against images held in
  * memory. */
 #include "fixture.h"

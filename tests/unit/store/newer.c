@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A file of a newer version is refused by name, and not called damaged. */
 #include "history.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a session reads as few files after hundreds of checkpoints as after ten. */
 #include "history.h"
 

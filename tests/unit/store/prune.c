@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints are removed; the others stay what they were, to the bit. */
 #include "history.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Walks the steps of "Removing checkpoints" and "Rewriting segments" in STORE.md: every disk call
  * of a prune and of the rewrite behind it fails once, fails for ever, or ends the process, one
  * after another. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Restores, verifications, prunes and rewrites at once, in processes of their own: a restore is
  * right or says that its checkpoint is gone. */
 #include "history.h"

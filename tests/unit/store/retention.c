@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules alone: which of some timestamps they keep. */
 #include <setjmp.h>
 #include <stdarg.h>

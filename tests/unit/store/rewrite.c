@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Segments of which much is dead are put together anew; every checkpoint stays what it was. */
 #include "history.h"
 

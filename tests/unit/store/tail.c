@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session that is opened with what the one before left finds what a listing of the folders finds,
  * and lists none. */
 #include "history.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 foreach(noun IN ITEMS crash encryption image index manifest model pause rescan_order restore segment store unreadable verify volume)
     blx_unit_test(store/${noun} SOURCES store/fixture.c)
 endforeach()

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints that lack what the agent could not read: committed, told, refused by a restore, and
  * never taken for known by a rescan. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Flips bits in every byte of a store: each is found, and just those checkpoints are named that no
  * longer restore. */
 #include "store/verify.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The connection over TLS, where two threads share one SSL object. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of TLS share: a folder with a PKI of its own, contexts made from it, and a pair of
  * connections over loopback. Every function fails the test where it fails.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who gets a certificate, and whose is not taken any more: tokens, renewals, revocations. */
 #include <errno.h>
 #include <openssl/err.h>

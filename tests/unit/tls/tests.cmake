@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 blx_unit_test(tls/address)
 # Needs root: it looks whom the files belong to when root enrolls.
 blx_unit_test(tls/pki SOURCES tls/fixture.c LABELS root)

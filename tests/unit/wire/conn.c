@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Over a UNIX socket pair; tests/unit/tls/conn.c does the same over TLS. */
 #include <errno.h>
 #include <pthread.h>

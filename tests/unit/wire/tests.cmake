@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 blx_unit_test(wire/digest)
 blx_unit_test(wire/frame)
 blx_unit_test(wire/frame_encryption)
