@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include "store/directory.h"
 #include "store/layout.h"
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 
 int blx_agent_writer_fail(struct blx_agent_writer *writer, int rc)
 {

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
-#include "store/segment.h"
+#include "store/segment/segment.h"
 #include "store/volume.h"
 #include "store/volume_file.h"
 

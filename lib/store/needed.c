@@ -6,7 +6,7 @@
 
 #include "base/bitmap.h"
 #include "base/cleanup.h"
-#include "store/segment_reader.h"
+#include "store/segment/segment_reader_private.h"
 
 /* What newer segments hold already. */
 struct covered {

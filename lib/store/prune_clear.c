@@ -14,7 +14,7 @@
 #include "store/needed.h"
 #include "store/prune_agent.h"
 #include "store/rewrite_group.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 /* What a filesystem gives back at once; a dead range without a whole one is not worth a call. */
 enum { PAGE_BYTES = 4096 };

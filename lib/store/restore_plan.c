@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "store/manifest_codec.h"
-#include "store/segment_check.h"
+#include "store/segment/segment_check_private.h"
 
 void blx_restore_plan_done(struct blx_restore_plan *plan)
 {

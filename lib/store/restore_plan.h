@@ -16,10 +16,10 @@
 
 #include "base/error.h"
 #include "store/agent_lock.h"
-#include "store/index.h"
+#include "store/segment/index.h"
 #include "store/manifest.h"
 #include "store/restore.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 /* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */
 struct blx_restore_frame {

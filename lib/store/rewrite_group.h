@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "store/needed.h"
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 
 /* A segment. */
 struct blx_rewrite_piece {

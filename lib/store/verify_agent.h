@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "store/segment_check.h"
+#include "store/segment/segment_check_private.h"
 #include "store/verify.h"
 
 struct blx_verify_segment {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/segment_walk.h"
+#include "store/segment/segment_walk_private.h"
 #include "store_state.h"
 #include "sys.h"
 

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/segment_check.h"
-#include "store/segment_reader.h"
-#include "store/segment_scan.h"
+#include "store/segment/segment_check_private.h"
+#include "store/segment/segment_reader_private.h"
+#include "store/segment/segment_scan_private.h"
 #include "store_state.h"
 #include "sys.h"
 

@@ -9,7 +9,7 @@
 #include "../unit/store/fixture.h"
 #include "folder.h"
 #include "loop.h"
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 
 enum { NUMBER = 7, BLOCKS = 8, WHOLE_FRAMES = 2, TORN_BYTES = 100 };
 

@@ -9,7 +9,7 @@
 #include "fuzz.h"
 #include "repair.h"
 #include "store/layout.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 enum { BLOCK_SHIFT = 12, FRAME_BYTES = 256 };
 

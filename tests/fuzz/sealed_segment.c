@@ -13,7 +13,7 @@
 #include "store/layout.h"
 #include "store/manifest.h"
 #include "store/restore.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 enum { BLOCK_SHIFT = 12, VOLUME_BLOCKS = 64, MAX_FRAMES_READ = 64 };
 #define CHECKPOINT UINT64_C(20261122203600)

@@ -19,7 +19,7 @@
 #include "base/io.h"
 #include "fuzz.h"
 #include "store/manifest_codec.h"
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 #include "store/volume_file.h"
 #include "tls/join.h"
 #include "tls/pki.h"

@@ -22,7 +22,7 @@
 #include "dispatcher/session_private.h"
 #include "fuzz.h"
 #include "repair.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 static const char agent_id[] = "web1";
 

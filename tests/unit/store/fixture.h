@@ -15,7 +15,7 @@
 
 #include "store/manifest.h"
 #include "store/restore.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 #include "store/store.h"
 #include "store/volume.h"
 

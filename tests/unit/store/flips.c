@@ -24,7 +24,7 @@
 #include "fixture.h"
 #include "store/layout.h"
 #include "store/manifest_codec.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 #include "store/verify.h"
 #include "store/volume_file.h"
 

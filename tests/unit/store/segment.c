@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "store/index.h"
+#include "store/segment/index.h"
 
 enum { FRAMES = 4, HEADER_BYTES = 32 };
 

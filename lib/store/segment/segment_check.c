@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment_walk.h"
+#include "store/segment/segment_walk_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/segment_scan.h"
+#include "store/segment/segment_scan_private.h"
 
 enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk), OPEN_TRIES = 5 };
 

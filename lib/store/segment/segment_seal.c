@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

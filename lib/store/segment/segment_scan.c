@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment_scan.h"
+#include "store/segment/segment_scan_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "store/layout.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 struct blx_segment_reader {
     int fd;                    /* -1: blx_segment_reader_shrink() has closed it */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment_reader.h"
+#include "store/segment/segment_reader_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "store/layout.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 /* An open segment is sealed when it passes one of these, so that its index stays small in memory
  * and a scan short. */

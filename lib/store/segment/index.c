@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/index.h"
+#include "store/segment/index.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/index.h"
+#include "store/segment/index.h"
 #include "wire/frame.h"
 
 /* "DIR/NNNNNNNN.seg", where the segment `number` lies once it is sealed. */

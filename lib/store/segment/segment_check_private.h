@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 enum { BLX_SEGMENT_FAULT_BYTES = 256 };
 

@@ -7,9 +7,9 @@
  */
 #pragma once
 
-#include "store/segment_check.h"
-#include "store/segment_reader.h"
-#include "store/segment_writer.h"
+#include "store/segment/segment_check_private.h"
+#include "store/segment/segment_reader_private.h"
+#include "store/segment/segment_writer_private.h"
 
 /* A check under way. */
 struct blx_segment_walk {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment_writer.h"
+#include "store/segment/segment_writer_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/layout.h"
-#include "store/segment_scan.h"
+#include "store/segment/segment_scan_private.h"
 
 int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],
                      struct blx_error *err)
