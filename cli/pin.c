@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/pin.h"
+#include "store/checkpoint/pin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 static enum blx_exit write_pin(const struct blx_config *config, bool pinned, struct blx_error *err)
 {

@@ -10,8 +10,8 @@
 #include "cli/command.h"
 #include "cli/extents.h"
 #include "cli/table.h"
-#include "store/manifest.h"
-#include "store/pin.h"
+#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/pin.h"
 
 /* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */
 struct sink {

@@ -18,7 +18,7 @@
 
 #include "base/error.h"
 #include "store/agent_tail.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "wire/message.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/restore_plan.h"
 
 enum { MAX_ENTRIES = 1 << 20 }; /* of the chain's index at a time */

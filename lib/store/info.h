@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/store.h"
 
 struct blx_info {

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/pin.h"
+#include "store/checkpoint/pin.h"
 #include "store/prune_agent.h"
 
 /* Planning a restore of a long chain reads that many indexes. */

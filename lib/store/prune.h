@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/store.h"
 
 struct blx_prune_request {

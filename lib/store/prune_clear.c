@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include "store/directory.h"
 #include "store/layout.h"
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/prune_agent.h"
 #include "store/rewrite_group.h"
 #include "store/segment/segment.h"

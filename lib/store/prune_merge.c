@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/prune_agent.h"
 
 static int no_memory(const struct blx_prune_agent *agent, struct blx_error *err)

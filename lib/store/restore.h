@@ -18,7 +18,7 @@
 
 #include "base/error.h"
 #include "crypt/keyring.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/store.h"
 
 /* What an image lacks. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment_check_private.h"
 
 void blx_restore_plan_done(struct blx_restore_plan *plan)

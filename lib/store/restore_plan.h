@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "store/agent_lock.h"
 #include "store/segment/index.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/restore.h"
 #include "store/segment/segment.h"
 

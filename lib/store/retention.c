@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "store/manifest.h"
-#include "store/pin.h"
+#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/pin.h"
 
 bool blx_retention_is_none(const struct blx_retention *retention)
 {

@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "base/units.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 #include "store/prune_agent.h"
 #include "store/rewrite_group.h"
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/segment/segment_writer_private.h"
 
 /* A segment. */

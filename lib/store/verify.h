@@ -24,7 +24,7 @@
 
 #include "base/bitmap.h"
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/store.h"
 
 enum blx_damage_scope {

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/verify_agent.h"
 
 static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err)

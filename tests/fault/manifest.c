@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "loop.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 #include "store_state.h"
 #include "sys.h"
 

@@ -6,7 +6,7 @@
 
 #include "loop.h"
 #include "store/info.h"
-#include "store/pin.h"
+#include "store/checkpoint/pin.h"
 #include "store/prune.h"
 #include "store/retention.h"
 #include "store/rewrite.h"

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 #include "store/prune_agent.h"
 #include "store/rewrite_group.h"
 #include "store_state.h"

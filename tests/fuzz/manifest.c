@@ -7,7 +7,7 @@
 #include "fuzz.h"
 #include "repair.h"
 #include "store/layout.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 
 static void check_content(const struct blx_manifest *manifest)
 {

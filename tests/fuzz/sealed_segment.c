@@ -11,7 +11,7 @@
 #include "fuzz.h"
 #include "repair.h"
 #include "store/layout.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/restore.h"
 #include "store/segment/segment.h"
 

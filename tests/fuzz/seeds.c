@@ -18,7 +18,7 @@
 
 #include "base/io.h"
 #include "fuzz.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment_writer_private.h"
 #include "store/volume_file.h"
 #include "tls/join.h"

@@ -18,7 +18,7 @@
 #include "base/sys.h"
 #include "dispatcher/scheduler.h"
 #include "fake_agent.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 #include "store/restore.h"
 
 static int setup(void **state)

@@ -23,7 +23,7 @@
 #include "checksum_flips.h"
 #include "fixture.h"
 #include "store/layout.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment.h"
 #include "store/verify.h"
 #include "store/volume_file.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>

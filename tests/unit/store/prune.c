@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "store/agent_lock.h"
-#include "store/pin.h"
+#include "store/checkpoint/pin.h"
 #include "store/verify.h"
 
 static void the_others_stay_bit_exact(void **state)

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 struct blx_needed_frame {
     uint64_t offset_bytes;

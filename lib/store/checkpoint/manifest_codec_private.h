@@ -6,7 +6,7 @@
 
 #include <limits.h>
 
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 enum { BLX_MANIFEST_MAX_BYTES = 256 * 1024 * 1024 };
 

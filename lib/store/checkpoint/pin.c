@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/pin.h"
+#include "store/checkpoint/pin.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "base/sys.h"
 #include "store/agent_lock.h"
 #include "store/directory.h"
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 #define SUFFIX ".pinned"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/needed.h"
+#include "store/checkpoint/needed_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

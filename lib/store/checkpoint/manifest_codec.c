@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

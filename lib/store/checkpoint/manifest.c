@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/manifest.h"
+#include "store/checkpoint/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
-#include "store/manifest_codec.h"
+#include "store/checkpoint/manifest_codec_private.h"
 
 void blx_manifest_done(struct blx_manifest *manifest)
 {
