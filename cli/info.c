@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/info.h"
+#include "store/view/info.h"
 
 #include <inttypes.h>
 #include <stdio.h>

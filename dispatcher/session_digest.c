@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session_private.h"
-#include "store/image.h"
+#include "store/view/image.h"
 #include "store/rescan_order.h"
 #include "wire/digest.h"
 

@@ -13,7 +13,7 @@
 #include "store/crew.h"
 #include "store/directory.h"
 #include "store/restore_output.h"
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
  * write to a device, or read what they compare with, most wait for one of the two disks. */

@@ -20,7 +20,7 @@
 #include "base/units.h"
 #include "simulation.h"
 #include "store/prune.h"
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 #include "store/rewrite.h"
 
 enum { KEPT_PERCENT = 10, RUN_BYTES = 64 << 10 };

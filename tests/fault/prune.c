@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "loop.h"
-#include "store/info.h"
+#include "store/view/info.h"
 #include "store/checkpoint/pin.h"
 #include "store/prune.h"
 #include "store/retention.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "loop.h"
-#include "store/image.h"
-#include "store/restore_plan.h"
+#include "store/view/image.h"
+#include "store/view/restore_plan_private.h"
 #include "store_state.h"
 #include "sys.h"
 

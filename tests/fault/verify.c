@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/image.h"
+#include "store/view/image.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
 #include "store/restore.h"

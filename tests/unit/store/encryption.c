@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "store/image.h"
+#include "store/view/image.h"
 #include "store/layout.h"
 #include "store/verify.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rescans as the store sees them: another generation goes on with what is there, and what is there
  * can be read as an image. */
-#include "store/image.h"
+#include "store/view/image.h"
 
 #include <errno.h>
 #include <fcntl.h>

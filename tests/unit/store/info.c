@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "store/info.h"
+#include "store/view/info.h"
 
 static struct blx_info read_info(const struct history *history, size_t at,
                                  struct blx_manifest *manifest)

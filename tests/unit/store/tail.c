@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/image.h"
+#include "store/view/image.h"
 
 static struct blx_agent_tail *end_session(struct history *history)
 {

@@ -9,7 +9,7 @@
 
 #include "base/io.h"
 #include "fixture.h"
-#include "store/image.h"
+#include "store/view/image.h"
 #include "store/verify.h"
 
 enum { BLOCKS = 60, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES };

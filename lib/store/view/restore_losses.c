@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 
 void blx_restore_losses_done(struct blx_restore_losses *losses)
 {

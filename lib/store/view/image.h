@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 
 enum { BLX_IMAGE_FRAMES = 8 };
 

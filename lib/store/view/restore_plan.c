@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/info.h"
+#include "store/view/info.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/checkpoint/needed_private.h"
-#include "store/restore_plan.h"
+#include "store/view/restore_plan_private.h"
 
 enum { MAX_ENTRIES = 1 << 20 }; /* of the chain's index at a time */
 
