@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/agent_tail.h"
+#include "store/receive/agent_tail.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "wire/message.h"

@@ -20,7 +20,7 @@
 
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/registry.h"
-#include "store/volume.h"
+#include "store/receive/agent_writer.h"
 #include "wire/conn.h"
 #include "wire/message.h"
 

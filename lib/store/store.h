@@ -7,7 +7,7 @@
  *     store.h     the data directory and its agents
  *     segment.h   a file of frames with an index
  *     index.h     which frame holds which block
- *     volume.h    receiving: append, sync, seal
+ *     agent_writer.h    receiving: append, sync, seal
  *     manifest.h  a checkpoint's file: read, write, list, resolve
  *     restore.h   a checkpoint back into an image
  *     info.h      what a checkpoint takes

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/directory.h"
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 
 void blx_verify_agent_done(struct blx_verify_agent *agent)
 {

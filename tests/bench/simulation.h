@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 struct blx_simulation_options {
     uint64_t size_bytes;

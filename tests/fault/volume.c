@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/agent_writer.h"
-#include "store/volume_segments.h"
+#include "store/receive/agent_writer_private.h"
+#include "store/receive/volume_segments_private.h"
 #include "store_state.h"
 #include "sys.h"
 

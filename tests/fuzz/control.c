@@ -14,7 +14,7 @@
 #include "dispatcher/control_private.h"
 #include "dispatcher/policy_book.h"
 #include "fuzz.h"
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 #include "store/rescan_order.h"
 #include "wire/conn.h"
 

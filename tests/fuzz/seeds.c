@@ -20,7 +20,7 @@
 #include "fuzz.h"
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment_writer_private.h"
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 #include "tls/join.h"
 #include "tls/pki.h"
 #include "wire/message.h"

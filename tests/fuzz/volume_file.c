@@ -7,7 +7,7 @@
 #include "fuzz.h"
 #include "repair.h"
 #include "store/layout.h"
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 
 static void check_file(const uint8_t *data, size_t size)
 {

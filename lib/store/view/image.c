@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 /* Not a segment: the blocks that the last checkpoint lacks. */
 static const uint32_t no_segment = UINT32_MAX;

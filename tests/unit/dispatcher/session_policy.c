@@ -11,7 +11,7 @@
 
 #include "base/io.h"
 #include "fake_agent.h"
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 #include "store/pause.h"
 
 static const blx_timestamp noon = 20261122120000;

@@ -17,7 +17,7 @@
 #include "store/restore.h"
 #include "store/segment/segment.h"
 #include "store/store.h"
-#include "store/volume.h"
+#include "store/receive/agent_writer.h"
 
 enum { TEST_BLOCK_SHIFT = 12, TEST_BLOCK_BYTES = 4096 };
 

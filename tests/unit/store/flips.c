@@ -26,7 +26,7 @@
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment.h"
 #include "store/verify.h"
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 
 enum {
     INCREMENTS = 4,

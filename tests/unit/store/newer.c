@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 #include "store/layout.h"
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 
 /* Writes another version into the file's first `bytes` (0: all of it), and the checksum that fits.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/volume.h"
+#include "store/receive/agent_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>

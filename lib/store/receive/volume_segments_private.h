@@ -9,7 +9,7 @@
 
 #include <stdarg.h>
 
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 /* The segments in a volume's folder. */
 struct blx_segment_listing {

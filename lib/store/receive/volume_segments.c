@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/volume_segments.h"
+#include "store/receive/volume_segments_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

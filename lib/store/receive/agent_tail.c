@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/agent_tail.h"
+#include "store/receive/agent_tail.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 struct blx_agent_tail *blx_agent_tail_make(const struct blx_agent_writer *writer)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of receiving share (volume.h is the public side): agent_writer.c opens, appends
+ * What the parts of receiving share (agent_writer.h is the public side): agent_writer.c opens, appends
  * and syncs; volume_recover.c finds what a volume has; commit.c makes a checkpoint. Private to
  * lib/store.
  */
@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 #include "store/segment/segment.h"
-#include "store/volume.h"
-#include "store/volume_file.h"
+#include "store/receive/agent_writer.h"
+#include "store/receive/volume_file_private.h"
 
 enum { BLX_REASON_BYTES = 512 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a volume has: its state file, the last checkpoint, the segments behind it. After a crash,
  * and at the start of any session. */
-#include "store/volume_segments.h"
+#include "store/receive/volume_segments_private.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -27,7 +27,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "store/agent_tail.h"
+#include "store/receive/agent_tail.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "wire/frame.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A checkpoint: seal, then the manifest, then the volume files. STORE.md says what a crash between
  * the steps leaves. */
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

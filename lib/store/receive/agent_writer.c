@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/agent_writer.h"
+#include "store/receive/agent_writer_private.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/volume_file.h"
+#include "store/receive/volume_file_private.h"
 
 #include <errno.h>
 #include <limits.h>
