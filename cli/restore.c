@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/progress.h"
 #include "cli/command.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 
 struct job {
     const struct blx_config *config;

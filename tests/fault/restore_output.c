@@ -10,7 +10,7 @@
 
 #include "folder.h"
 #include "loop.h"
-#include "store/restore_output.h"
+#include "store/restore/restore_output_private.h"
 
 enum { UNITS = 4, UNIT = BLX_RESTORE_ALIGNMENT, SIZE = UNITS * UNIT, OLD = 1, NEW = 2 };
 

@@ -13,7 +13,7 @@
 #include "store/view/image.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 #include "store/verify.h"
 #include "store_state.h"
 #include "sys.h"

@@ -12,7 +12,7 @@
 #include "repair.h"
 #include "store/layout.h"
 #include "store/checkpoint/manifest.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 #include "store/segment/segment.h"
 
 enum { BLOCK_SHIFT = 12, VOLUME_BLOCKS = 64, MAX_FRAMES_READ = 64 };

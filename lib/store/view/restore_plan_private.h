@@ -18,7 +18,7 @@
 #include "store/agent_lock.h"
 #include "store/segment/index.h"
 #include "store/checkpoint/manifest.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 #include "store/segment/segment.h"
 
 /* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */

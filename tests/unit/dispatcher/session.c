@@ -19,7 +19,7 @@
 #include "dispatcher/scheduler.h"
 #include "fake_agent.h"
 #include "store/checkpoint/manifest.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 
 static int setup(void **state)
 {

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "store/checkpoint/manifest.h"
-#include "store/restore.h"
+#include "store/restore/restore.h"
 #include "store/segment/segment.h"
 #include "store/store.h"
 #include "store/receive/agent_writer.h"

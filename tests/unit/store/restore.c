@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/restore.h"
+#include "store/restore/restore.h"
 
 #include <errno.h>
 #include <fcntl.h>

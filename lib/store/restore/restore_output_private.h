@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/restore.h"
+#include "store/restore/restore.h"
 
 enum { BLX_RESTORE_ALIGNMENT = 4096 }; /* of the data that is written */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/restore.h"
+#include "store/restore/restore.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include "base/io.h"
 #include "store/crew.h"
 #include "store/directory.h"
-#include "store/restore_output.h"
+#include "store/restore/restore_output_private.h"
 #include "store/view/restore_plan_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that

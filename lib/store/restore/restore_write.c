@@ -9,7 +9,7 @@
 
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/restore_output.h"
+#include "store/restore/restore_output_private.h"
 
 enum {
     DIRECT_MIN_BYTES = 128 << 10, /* smaller pieces may have neighbours that come soon */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/restore_output.h"
+#include "store/restore/restore_output_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
