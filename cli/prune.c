@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/prune.h"
+#include "store/prune/prune.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,8 +13,8 @@
 #include "cli/command.h"
 #include "cli/table.h"
 #include "config/policy.h"
-#include "store/retention.h"
-#include "store/rewrite.h"
+#include "store/prune/retention.h"
+#include "store/prune/rewrite.h"
 
 /* How long a verification or another prune is waited for. */
 enum { WAIT_MS = 60000, REASONS_BYTES = 128 };

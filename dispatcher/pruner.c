@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "store/prune.h"
+#include "store/prune/prune.h"
 
 static void log_outcome(const char *agent_id, int rc, const struct blx_prune_report *report,
                         const struct blx_error *err)

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "store/rewrite.h"
+#include "store/prune/rewrite.h"
 
 static void log_outcome(const char *agent_id, int rc, const struct blx_rewrite_report *report,
                         const struct blx_error *err)

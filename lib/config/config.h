@@ -17,7 +17,7 @@
 #include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "store/retention.h"
+#include "store/prune/retention.h"
 #include "wire/message.h"
 
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"

@@ -23,7 +23,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "store/retention.h"
+#include "store/prune/retention.h"
 #include "wire/message.h"
 
 enum blx_policy_key {

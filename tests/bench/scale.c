@@ -19,9 +19,9 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "simulation.h"
-#include "store/prune.h"
+#include "store/prune/prune.h"
 #include "store/view/restore_plan_private.h"
-#include "store/rewrite.h"
+#include "store/prune/rewrite.h"
 
 enum { KEPT_PERCENT = 10, RUN_BYTES = 64 << 10 };
 

@@ -7,9 +7,9 @@
 #include "loop.h"
 #include "store/view/info.h"
 #include "store/checkpoint/pin.h"
-#include "store/prune.h"
-#include "store/retention.h"
-#include "store/rewrite.h"
+#include "store/prune/prune.h"
+#include "store/prune/retention.h"
+#include "store/prune/rewrite.h"
 #include "store_state.h"
 #include "sys.h"
 

@@ -10,8 +10,8 @@
 
 #include "loop.h"
 #include "store/checkpoint/needed_private.h"
-#include "store/prune_agent.h"
-#include "store/rewrite_group.h"
+#include "store/prune/prune_agent_private.h"
+#include "store/prune/rewrite_group_private.h"
 #include "store_state.h"
 #include "sys.h"
 

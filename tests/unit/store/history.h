@@ -5,8 +5,8 @@
 #pragma once
 
 #include "fixture.h"
-#include "store/prune.h"
-#include "store/rewrite.h"
+#include "store/prune/prune.h"
+#include "store/prune/rewrite.h"
 
 enum {
     HISTORY_BLOCKS = 96,

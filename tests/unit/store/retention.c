@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "store/retention.h"
+#include "store/prune/retention.h"
 
 enum { MANY = 5000 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/prune_agent.h"
+#include "store/prune/prune_agent_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

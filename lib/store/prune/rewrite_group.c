@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/rewrite_group.h"
+#include "store/prune/rewrite_group_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

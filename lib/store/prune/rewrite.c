@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/rewrite.h"
+#include "store/prune/rewrite.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 #include "base/sys.h"
 #include "base/units.h"
 #include "store/checkpoint/manifest_codec_private.h"
-#include "store/prune_agent.h"
-#include "store/rewrite_group.h"
+#include "store/prune/prune_agent_private.h"
+#include "store/prune/rewrite_group_private.h"
 
 enum {
     CHAINS_WAIT_MS = 60000, /* planning a restore of a long chain reads that many indexes */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/retention.h"
+#include "store/prune/retention.h"
 
 #include <errno.h>
 #include <stdlib.h>

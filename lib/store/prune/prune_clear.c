@@ -12,8 +12,8 @@
 #include "store/directory.h"
 #include "store/layout.h"
 #include "store/checkpoint/needed_private.h"
-#include "store/prune_agent.h"
-#include "store/rewrite_group.h"
+#include "store/prune/prune_agent_private.h"
+#include "store/prune/rewrite_group_private.h"
 #include "store/segment/segment.h"
 
 /* What a filesystem gives back at once; a dead range without a whole one is not worth a call. */

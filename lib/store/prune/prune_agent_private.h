@@ -7,7 +7,7 @@
 #pragma once
 
 #include "store/agent_lock.h"
-#include "store/prune.h"
+#include "store/prune/prune.h"
 
 struct blx_prune_checkpoint {
     blx_timestamp timestamp;

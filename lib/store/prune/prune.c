@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/prune.h"
+#include "store/prune/prune.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/checkpoint/pin.h"
-#include "store/prune_agent.h"
+#include "store/prune/prune_agent_private.h"
 
 /* Planning a restore of a long chain reads that many indexes. */
 enum { CHAINS_WAIT_MS = 60000, WAIT_SLICE_MS = 200 };

@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "store/checkpoint/needed_private.h"
-#include "store/prune_agent.h"
+#include "store/prune/prune_agent_private.h"
 
 static int no_memory(const struct blx_prune_agent *agent, struct blx_error *err)
 {
