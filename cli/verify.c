@@ -12,7 +12,7 @@
 #include "cli/control.h"
 #include "cli/extents.h"
 #include "store/rescan_order.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 enum { SHOWN_EXTENTS = 8 };
 

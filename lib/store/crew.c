@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/crew.h"
+#include "store/crew_private.h"
 
 #include <pthread.h>
 #include <time.h>

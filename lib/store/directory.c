@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/directory.h"
+#include "store/directory_private.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 #include <string.h>
 #include <xxhash.h>

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 static int order_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
                       struct blx_error *err)

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/directory.h"
+#include "store/directory_private.h"
 
 #define FORMAT_TEXT "blxrep store "
 

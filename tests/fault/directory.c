@@ -10,8 +10,8 @@
 #include "folder.h"
 #include "loop.h"
 #include "memory.h"
-#include "store/crew.h"
-#include "store/directory.h"
+#include "store/crew_private.h"
+#include "store/directory_private.h"
 
 struct folder {
     char dir[FOLDER_BYTES], below[96];

@@ -14,7 +14,7 @@
 #include "store/pause.h"
 #include "store/rescan_order.h"
 #include "store/restore/restore.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 #include "store_state.h"
 #include "sys.h"
 

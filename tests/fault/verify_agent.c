@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "loop.h"
-#include "store/verify_agent.h"
+#include "store/verify/verify_agent_private.h"
 #include "store_state.h"
 #include "sys.h"
 

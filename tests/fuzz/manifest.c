@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 #include "repair.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/checkpoint/manifest_codec_private.h"
 
 static void check_content(const struct blx_manifest *manifest)

@@ -8,7 +8,7 @@
 
 #include "fuzz.h"
 #include "repair.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/segment/segment.h"
 
 enum { BLOCK_SHIFT = 12, FRAME_BYTES = 256 };

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "wire/frame.h"
 
 enum {

@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 #include "repair.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/receive/volume_file_private.h"
 
 static void check_file(const uint8_t *data, size_t size)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 _Static_assert(sizeof(((struct blx_manifest_volume *)NULL)->device) == BLX_TEXT_BYTES, "device");
 

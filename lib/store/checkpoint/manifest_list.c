@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/directory.h"
+#include "store/directory_private.h"
 
 enum { LISTED_AGENTS = 8, LISTED_TIMESTAMPS = 8 };
 

@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/agent_lock.h"
-#include "store/directory.h"
+#include "store/directory_private.h"
 #include "store/checkpoint/manifest.h"
 
 #define SUFFIX ".pinned"

@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/directory.h"
-#include "store/layout.h"
+#include "store/directory_private.h"
+#include "store/layout_private.h"
 #include "store/segment/segment_writer_private.h"
 
 int blx_agent_writer_fail(struct blx_agent_writer *writer, int rc)

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 static int check_cut(const struct blx_agent_writer *writer,
                      const struct blx_checkpoint_message *cut, struct blx_error *err)

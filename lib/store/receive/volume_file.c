@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 enum { CHECKSUM_OFFSET = (int)offsetof(struct blx_volume_file_disk, checksum) };
 

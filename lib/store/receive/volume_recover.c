@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/directory.h"
+#include "store/directory_private.h"
 
 /* The newest checkpoint that has the volume. */
 struct committed {

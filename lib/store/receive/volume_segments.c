@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/directory.h"
+#include "store/directory_private.h"
 
 void blx_segment_listing_done(struct blx_segment_listing *listing)
 {

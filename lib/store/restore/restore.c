@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/crew.h"
-#include "store/directory.h"
+#include "store/crew_private.h"
+#include "store/directory_private.h"
 #include "store/restore/restore_output_private.h"
 #include "store/view/restore_plan_private.h"
 

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/segment/segment.h"
 
 struct blx_segment_reader {

@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/segment/segment_scan_private.h"
 
 int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],

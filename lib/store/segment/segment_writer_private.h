@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/segment/segment.h"
 
 /* An open segment is sealed when it passes one of these, so that its index stays small in memory

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 enum {
     LANES = 8,

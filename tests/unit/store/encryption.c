@@ -11,8 +11,8 @@
 
 #include "fixture.h"
 #include "store/view/image.h"
-#include "store/layout.h"
-#include "store/verify.h"
+#include "store/layout_private.h"
+#include "store/verify/verify.h"
 
 enum { BLOCKS = 24, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES };
 

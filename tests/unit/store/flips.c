@@ -22,10 +22,10 @@
 #include "base/sys.h"
 #include "checksum_flips.h"
 #include "fixture.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 #include "store/receive/volume_file_private.h"
 
 enum {

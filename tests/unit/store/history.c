@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 void history_begin(struct history *history, enum blx_pass pass)
 {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 #include "store/receive/volume_file_private.h"
 
 /* Writes another version into the file's first `bytes` (0: all of it), and the checksum that fits.

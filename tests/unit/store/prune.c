@@ -12,7 +12,7 @@
 
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 static void the_others_stay_bit_exact(void **state)
 {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/sys.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 enum { CHECKPOINTS = 7, DOOMED = 4, MAX_CALLS = 2000 };
 

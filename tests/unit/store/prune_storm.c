@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 enum { CHECKPOINTS = 120, READERS = 3, ROUNDS = 60, NEWEST_KEPT = 6 };
 

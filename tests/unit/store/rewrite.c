@@ -12,7 +12,7 @@
 
 #include "base/units.h"
 #include "store/agent_lock.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 static void rewrite(const struct history *history, struct blx_rewrite_report *report)
 {

@@ -10,7 +10,7 @@
 #include "base/io.h"
 #include "fixture.h"
 #include "store/view/image.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 enum { BLOCKS = 60, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flips bits in every byte of a store: each is found, and just those checkpoints are named that no
  * longer restore. */
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "fixture.h"
-#include "store/layout.h"
+#include "store/layout_private.h"
 
 enum {
     VOLUMES = 2,

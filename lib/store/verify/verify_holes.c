@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "store/checkpoint/needed_private.h"
-#include "store/verify_agent.h"
+#include "store/verify/verify_agent_private.h"
 
 static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err)
 {

@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/verify_agent.h"
+#include "store/verify/verify_agent_private.h"
 
 /* Blocks whose newest state is damaged, as of the checkpoint `at`. */
 struct live {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,9 +12,9 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/agent_lock.h"
-#include "store/crew.h"
-#include "store/directory.h"
-#include "store/verify_agent.h"
+#include "store/crew_private.h"
+#include "store/directory_private.h"
+#include "store/verify/verify_agent_private.h"
 
 enum { MAX_WORKERS = 8 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/verify_agent.h"
+#include "store/verify/verify_agent_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/directory.h"
+#include "store/directory_private.h"
 #include "store/receive/volume_file_private.h"
 
 void blx_verify_agent_done(struct blx_verify_agent *agent)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/verify_agent.h"
+#include "store/verify/verify_agent_private.h"
 
 void blx_verify_report_done(struct blx_verify_report *report)
 {

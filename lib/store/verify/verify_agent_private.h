@@ -9,7 +9,7 @@
 #pragma once
 
 #include "store/segment/segment_check_private.h"
-#include "store/verify.h"
+#include "store/verify/verify.h"
 
 struct blx_verify_segment {
     uint32_t number; /* 0: open.seg */
