@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/freespace.h"
-#include "agent/mounts.h"
+#include "agent/disk/freespace.h"
+#include "agent/disk/mounts.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"

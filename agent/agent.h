@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/device.h"
-#include "agent/disks.h"
+#include "agent/disk/device.h"
+#include "agent/disk/disks.h"
 #include "agent/freeze.h"
 #include "agent/identity.h"
 #include "agent/limiter.h"

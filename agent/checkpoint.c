@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "agent/cut.h"
-#include "agent/mounts.h"
+#include "agent/disk/mounts.h"
 #include "agent/rescan.h"
 #include "agent/rounds.h"
 #include "base/log.h"

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "agent/hook.h"
-#include "agent/mounts.h"
+#include "agent/disk/mounts.h"
 #include "agent/rounds.h"
 #include "base/log.h"
 #include "base/units.h"

@@ -32,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/mounts.h"
+#include "agent/disk/mounts.h"
 #include "base/error.h"
 
 enum { BLX_FREEZE_MAX_FILESYSTEMS = 64 };

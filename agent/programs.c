@@ -10,7 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "agent/sysfs.h"
+#include "agent/disk/sysfs.h"
 #include "tracker_bpf.skel.h"
 
 static const char btf_path[] = "/sys/kernel/btf/vmlinux";

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/device.h"
+#include "agent/disk/device.h"
 #include "agent/pins.h"
 #include "base/error.h"
 #include "bpf/tracker.h"

@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "agent/device.h"
+#include "agent/disk/device.h"
 
 enum { BLX_RUN_MAX_EXTENTS = 32, BLX_READER_MAX_RUNS = 64 };
 

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/device.h"
+#include "agent/disk/device.h"
 #include "base/error.h"
 #include "wire/frame.h"
 

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #include "agent/bad_blocks.h"
-#include "agent/device.h"
+#include "agent/disk/device.h"
 #include "agent/ledger.h"
 #include "agent/tracker.h"
 #include "base/error.h"

@@ -27,7 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/device.h"
+#include "agent/disk/device.h"
 #include "agent/tracker.h"
 #include "base/error.h"
 

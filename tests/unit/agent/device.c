@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/device.h"
+#include "agent/disk/device.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/disks.h"
+#include "agent/disk/disks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is called free must not be used: a copy without it must be a whole filesystem. */
-#include "agent/freespace.h"
+#include "agent/disk/freespace.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Real mounts in a mount namespace of the test's own. */
-#include "agent/mounts.h"
+#include "agent/disk/mounts.h"
 
 #include <errno.h>
 #include <setjmp.h>

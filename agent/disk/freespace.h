@@ -8,8 +8,8 @@
  */
 #pragma once
 
-#include "agent/device.h"
-#include "agent/mounts.h"
+#include "agent/disk/device.h"
+#include "agent/disk/mounts.h"
 #include "base/error.h"
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/device.h"
+#include "agent/disk/device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "agent/sysfs.h"
+#include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 

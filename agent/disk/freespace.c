@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/freespace.h"
+#include "agent/disk/freespace.h"
 
 #include <errno.h>
 #include <linux/fsmap.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/disks.h"
+#include "agent/disk/disks.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -14,7 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "agent/sysfs.h"
+#include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 
 enum { SECTOR_BYTES = 512 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/mounts.h"
+#include "agent/disk/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "agent/sysfs.h"
+#include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/device.h"
+#include "agent/disk/device.h"
 #include "base/error.h"
 
 struct blx_mount {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/sysfs.h"
+#include "agent/disk/sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
