@@ -22,7 +22,7 @@
 #include "agent/limiter.h"
 #include "agent/pipeline.h"
 #include "agent/refusals.h"
-#include "agent/volume.h"
+#include "agent/track/volume.h"
 #include "base/watchdog.h"
 #include "config/config.h"
 

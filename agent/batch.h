@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/volume.h"
+#include "agent/track/volume.h"
 #include "base/error.h"
 #include "wire/frame.h"
 

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "agent/pipeline.h"
-#include "agent/volume.h"
+#include "agent/track/volume.h"
 #include "wire/digest.h"
 
 struct blx_session_answer;

@@ -278,9 +278,9 @@ struct blx_status {
     uint64_t missed_events;        /* counted by the kernel since the start of tracking */
     uint64_t tracked_events;       /* completed writes that the tracker has seen */
     uint64_t passthrough_commands; /* that may have written, and name no sector */
-    uint64_t unseen_sectors;       /* written without a run of the tracker (agent/witness.h) */
-    uint32_t eta_seconds;          /* until the running pass is done; 0: not known */
-    char reason[BLX_TEXT_BYTES];   /* why a full pass or a rescan runs, which disk cannot be
+    uint64_t unseen_sectors;     /* written without a run of the tracker (agent/track/witness.h) */
+    uint32_t eta_seconds;        /* until the running pass is done; 0: not known */
+    char reason[BLX_TEXT_BYTES]; /* why a full pass or a rescan runs, which disk cannot be
                                       protected; may be empty */
 };
 

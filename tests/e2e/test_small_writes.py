@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes smaller than a block, straight to the disk, while checkpoints are taken all the time: each image must hold the last of them.
 
-This is the load under which a kernel that leaves tracing programs out (agent/witness.h) shows most: every lost event is a wrong block.
+This is the load under which a kernel that leaves tracing programs out (agent/track/witness.h) shows most: every lost event is a wrong block.
 """
 
 import random

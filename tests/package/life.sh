@@ -54,7 +54,7 @@ stop_daemon() { # by hand only
 pid_of() { if [ "$mode" = systemd ]; then systemctl show -P MainPID "blxrep-$1"; else echo "${pids[$1]}"; fi; }
 log() { if [ "$mode" = systemd ]; then journalctl -q -o cat -u "blxrep-$1"; else cat "/run/life-$1.log"; fi; }
 is_listening() { [ -S "$data/control.sock" ]; }
-# Under load it may be at a rescan for long (agent/witness.h says why there is one), and is online all the same.
+# Under load it may be at a rescan for long (agent/track/witness.h says why there is one), and is online all the same.
 is_online() { blxrep status --data-dir=$data | grep web1 | grep -qvi offline; }
 take_checkpoint() { blxrep checkpoint --agent=web1 --data-dir=$data; }
 is_running() { grep -sx 'blxrep-agent\|blxrep-dispatch' /proc/[0-9]*/comm; } # as long as the kernel keeps names

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "agent/volume.h"
+#include "agent/track/volume.h"
 
 enum { FAKE_BLOCKS = 1000, FAKE_BLOCK_BYTES = 4096 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Real eBPF programs on real devices: loop (request-based) and zram (bio-based). */
-#include "agent/tracker.h"
+#include "agent/track/tracker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "agent/witness.h"
+#include "agent/track/witness.h"
 #include "base/bitmap.h"
 #include "disk.h"
 
@@ -102,7 +102,7 @@ static void clear(const struct rig *rig)
                      (struct blx_extent){0, blx_tracker_blocks(rig->tracker)});
 }
 
-/* How much the kernel left out since it was last asked (agent/witness.h says how that comes). */
+/* How much the kernel left out since it was last asked (agent/track/witness.h says how that comes). */
 static uint64_t newly_unseen(struct rig *rig)
 {
     uint64_t known = rig->witness.unseen_sectors;

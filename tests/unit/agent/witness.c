@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The comparison by itself, and on a real loop device whose counters are made to look as if no
  * program had been run. */
-#include "agent/witness.h"
+#include "agent/track/witness.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/bad_blocks.h"
+#include "agent/track/bad_blocks.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "agent/disk/device.h"
-#include "agent/pins.h"
+#include "agent/track/pins.h"
 #include "base/error.h"
 #include "bpf/tracker.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/tracker.h"
+#include "agent/track/tracker.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "agent/pins.h"
-#include "agent/programs.h"
+#include "agent/track/pins.h"
+#include "agent/track/programs.h"
 #include "base/bitmap.h"
 #include "base/cleanup.h"
 #include "bpf/tracker.h"

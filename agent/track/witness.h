@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #include "agent/disk/device.h"
-#include "agent/tracker.h"
+#include "agent/track/tracker.h"
 #include "base/error.h"
 
 /* All zero: it knows nothing yet. */

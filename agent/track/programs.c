@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/programs.h"
+#include "agent/track/programs.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/volume.h"
+#include "agent/track/volume.h"
 
 #include <errno.h>
 #include <inttypes.h>

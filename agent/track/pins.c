@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/pins.h"
+#include "agent/track/pins.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/witness.h"
+#include "agent/track/witness.h"
 
 #include <time.h>
 

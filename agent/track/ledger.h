@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/witness.h"
+#include "agent/track/witness.h"
 #include "base/error.h"
 #include "base/timestamp.h"
 #include "wire/frame.h"

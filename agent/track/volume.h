@@ -23,10 +23,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/bad_blocks.h"
+#include "agent/track/bad_blocks.h"
 #include "agent/disk/device.h"
-#include "agent/ledger.h"
-#include "agent/tracker.h"
+#include "agent/track/ledger.h"
+#include "agent/track/tracker.h"
 #include "base/error.h"
 #include "wire/frame.h"
 
