@@ -17,7 +17,7 @@
 
 #include "agent/disk/device.h"
 #include "agent/disk/disks.h"
-#include "agent/freeze.h"
+#include "agent/freeze/freeze.h"
 #include "agent/identity.h"
 #include "agent/limiter.h"
 #include "agent/pipeline.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "agent/hook.h"
+#include "agent/freeze/hook.h"
 #include "agent/disk/mounts.h"
 #include "agent/rounds.h"
 #include "base/log.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guard against every way in which an agent can fail to thaw. Real filesystems, real FIFREEZE.
  */
-#include "agent/freeze.h"
+#include "agent/freeze/freeze.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/hook.h"
+#include "agent/freeze/hook.h"
 
 #include <errno.h>
 #include <setjmp.h>

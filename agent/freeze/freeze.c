@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/freeze.h"
+#include "agent/freeze/freeze.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/guard.h"
+#include "agent/freeze/guard.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 

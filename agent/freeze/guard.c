@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/guard.h"
+#include "agent/freeze/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

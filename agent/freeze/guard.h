@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "agent/freeze.h"
+#include "agent/freeze/freeze.h"
 
 enum blx_guard_state {
     BLX_GUARD_IDLE = 0,
