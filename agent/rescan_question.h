@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/pipeline.h"
+#include "agent/send/pipeline.h"
 #include "agent/track/volume.h"
 #include "wire/digest.h"
 

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "agent/agent.h"
-#include "agent/unacked.h"
+#include "agent/send/unacked.h"
 #include "wire/conn.h"
 
 enum { BLX_SESSION_QUESTIONS = 8 }; /* digest requests without an answer, at most */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "agent/pipeline.h"
+#include "agent/send/pipeline.h"
 #include "agent/rescan_question.h"
 #include "base/bitmap.h"
 #include "fake_volume.h"

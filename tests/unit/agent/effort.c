@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/effort.h"
+#include "agent/send/effort.h"
 
 #define SECOND UINT64_C(1000000000)
 

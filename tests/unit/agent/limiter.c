@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agent/limiter.h"
+#include "agent/send/limiter.h"
 
 #define MS UINT64_C(1000000)
 

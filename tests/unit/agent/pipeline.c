@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "agent/pipeline.h"
-#include "agent/unacked.h"
+#include "agent/send/pipeline.h"
+#include "agent/send/unacked.h"
 #include "fake_volume.h"
 
 static uint8_t expected[FAKE_BLOCKS];

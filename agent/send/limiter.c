@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/limiter.h"
+#include "agent/send/limiter.h"
 
 void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit)
 {

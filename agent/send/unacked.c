@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/unacked.h"
+#include "agent/send/unacked.h"
 
 #include <errno.h>
 #include <stdlib.h>

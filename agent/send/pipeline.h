@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/batch.h"
+#include "agent/send/batch.h"
 #include "base/error.h"
 #include "wire/frame.h"
 

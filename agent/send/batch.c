@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/batch.h"
+#include "agent/send/batch.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "agent/reader.h"
+#include "agent/send/reader.h"
 #include "base/bitmap.h"
 
 /*

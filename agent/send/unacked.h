@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "agent/batch.h"
+#include "agent/send/batch.h"
 
 struct blx_unacked_frame;
 

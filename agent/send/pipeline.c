@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/pipeline.h"
+#include "agent/send/pipeline.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -8,8 +8,8 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
-#include "agent/effort.h"
-#include "agent/reader.h"
+#include "agent/send/effort.h"
+#include "agent/send/reader.h"
 #include "base/log.h"
 #include "base/queue.h"
 
