@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/control.h"
+#include "agent/session/control.h"
 #include "agent/disk_watch.h"
 #include "agent/identity.h"
 #include "agent/lineup.h"

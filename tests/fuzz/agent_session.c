@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/rescan_question.h"
-#include "agent/session.h"
+#include "agent/session/rescan_question.h"
+#include "agent/session/session.h"
 #include "base/bitmap.h"
 #include "base/log.h"
 #include "fuzz.h"

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "agent/send/pipeline.h"
-#include "agent/rescan_question.h"
+#include "agent/session/rescan_question.h"
 #include "base/bitmap.h"
 #include "fake_volume.h"
 

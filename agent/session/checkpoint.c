@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/checkpoint.h"
+#include "agent/session/checkpoint.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/cut.h"
+#include "agent/session/cut.h"
 #include "agent/disk/mounts.h"
-#include "agent/rescan.h"
-#include "agent/rounds.h"
+#include "agent/session/rescan.h"
+#include "agent/session/rounds.h"
 #include "base/log.h"
 #include "base/units.h"
 

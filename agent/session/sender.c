@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 #include "base/log.h"
 #include "base/units.h"
 

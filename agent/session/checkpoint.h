@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 
 /*
  * 0 also where no checkpoint could be made: the dispatcher then gets CHECKPOINT_FAILED with the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/rounds.h"
+#include "agent/session/rounds.h"
 
 #include "base/progress.h"
 #include "base/units.h"

@@ -20,7 +20,7 @@
 
 #include <stdbool.h>
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 
 /* Whether a volume's rescan is not done. */
 bool blx_rescan_is_active(const struct blx_agent *agent);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/cut.h"
+#include "agent/session/cut.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 
 #include "agent/freeze/hook.h"
 #include "agent/disk/mounts.h"
-#include "agent/rounds.h"
+#include "agent/session/rounds.h"
 #include "base/log.h"
 #include "base/units.h"
 

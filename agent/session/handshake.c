@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "agent/rescan.h"
+#include "agent/session/rescan.h"
 #include "base/log.h"
 
 static int on_ack(struct blx_session *session, const struct blx_ack *ack, struct blx_error *err)

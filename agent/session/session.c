@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session.h"
+#include "agent/session/session.h"
 
 #include <errno.h>
 #include <inttypes.h>

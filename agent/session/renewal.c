@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/renewal.h"
+#include "agent/session/renewal.h"
 
 #include <errno.h>
 #include <openssl/evp.h>

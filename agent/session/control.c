@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/control.h"
+#include "agent/session/control.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/checkpoint.h"
-#include "agent/renewal.h"
-#include "agent/rescan.h"
-#include "agent/rounds.h"
-#include "agent/session.h"
+#include "agent/session/checkpoint.h"
+#include "agent/session/renewal.h"
+#include "agent/session/rescan.h"
+#include "agent/session/rounds.h"
+#include "agent/session/session.h"
 #include "base/log.h"
 #include "base/units.h"
 

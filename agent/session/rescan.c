@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/rescan.h"
+#include "agent/session/rescan.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/rescan_question.h"
+#include "agent/session/rescan_question.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/progress.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/rescan_question.h"
+#include "agent/session/rescan_question.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 #include "base/cleanup.h"
 
 struct blx_cut {

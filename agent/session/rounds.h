@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "agent/session.h"
+#include "agent/session/session.h"
 
 /*
  * Sends every claimed block of every volume. With `yield` it ends early where a checkpoint is asked
