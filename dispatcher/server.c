@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "dispatcher/session.h"
+#include "dispatcher/session/session.h"
 
 enum { EXHAUSTED_PAUSE_MS = 100 };
 

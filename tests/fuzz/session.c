@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/policy_book.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "fuzz.h"
 #include "repair.h"
 #include "store/segment/segment.h"

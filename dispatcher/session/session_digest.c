@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "dispatcher/pulse.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "store/view/image.h"
 #include "store/rescan_order.h"
 #include "wire/digest.h"

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/pulse.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 
 /* The key comes before the volumes, so that what is stored of them is compared with it. */
 static int take_key(struct blx_session *session, const struct blx_key_message *key,

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/units.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "dispatcher/threads.h"
 #include "store/rescan_order.h"
 

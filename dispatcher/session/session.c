@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dispatcher/session.h"
+#include "dispatcher/session/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/policy_book.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "tls/pki.h"
 
 enum { LINGER_MS = 1000 };

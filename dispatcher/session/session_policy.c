@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "dispatcher/policy_book.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "store/pause.h"
 
 /* An older release cannot be told to be silent; its session ends, and its tracking goes on. */

@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "dispatcher/session_private.h"
+#include "dispatcher/session/session_private.h"
 #include "tls/pki.h"
 
 enum { JOIN_MAX_BYTES = sizeof(struct blx_join_message) }; /* a little more than its body */
