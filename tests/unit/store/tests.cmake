@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(noun IN ITEMS crash encryption image index manifest model pause rescan_order restore segment store unreadable verify volume)
+foreach(noun IN ITEMS receive/crash receive/encryption view/image segment/index checkpoint/manifest receive/model pause rescan_order restore/restore segment/segment store receive/unreadable verify/verify receive/volume)
     blx_unit_test(store/${noun} SOURCES store/fixture.c)
 endforeach()
 # Some tens of thousands of millions of multiplications.
-blx_unit_test(store/flips SOURCES store/fixture.c store/checksum_flips.c LIBRARIES PkgConfig::XXHASH)
-set_source_files_properties(store/checksum_flips.c PROPERTIES COMPILE_OPTIONS "-O3;-fno-sanitize=all")
+blx_unit_test(store/segment/flips SOURCES store/fixture.c store/segment/checksum_flips.c LIBRARIES PkgConfig::XXHASH)
+set_source_files_properties(store/segment/checksum_flips.c PROPERTIES COMPILE_OPTIONS "-O3;-fno-sanitize=all")
 # It restores to a loop device.
-set_tests_properties(unit/store/restore PROPERTIES LABELS "unit;root" RESOURCE_LOCK lane_a)
-foreach(noun IN ITEMS info newer opening prune prune_crash prune_storm rewrite tail)
+set_tests_properties(unit/store/restore/restore PROPERTIES LABELS "unit;root" RESOURCE_LOCK lane_a)
+foreach(noun IN ITEMS view/info restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail)
     blx_unit_test(store/${noun} SOURCES store/fixture.c store/history.c)
 endforeach()
-blx_unit_test(store/retention)
+blx_unit_test(store/prune/retention)
