@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 
-int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err)
+int agent_read_key(struct agent *agent, struct blx_error *err)
 {
     const char *path = agent->config->encryption_key;
     if (path == NULL)
@@ -32,17 +32,17 @@ int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err)
     return 0;
 }
 
-static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume, uint64_t *wanted,
+static int exclude_free_space(struct agent *agent, struct agent_volume *volume, uint64_t *wanted,
                               struct blx_error *err)
 {
-    struct blx_mounts mounts = {0};
-    int rc = blx_mounts_find(agent->devices, agent->volume_count, &mounts, err);
+    struct agent_mounts mounts = {0};
+    int rc = agent_mounts_find(agent->devices, agent->volume_count, &mounts, err);
     if (rc < 0)
         return rc;
     uint64_t skipped = 0;
-    rc =
-        blx_freespace_exclude(&volume->device, &mounts, volume->block_shift, wanted, &skipped, err);
-    blx_mounts_done(&mounts);
+    rc = agent_freespace_exclude(&volume->device, &mounts, volume->block_shift, wanted, &skipped,
+                                 err);
+    agent_mounts_done(&mounts);
     char size[BLX_UNIT_TEXT_BYTES];
     if (rc == 0 && skipped > 0)
         blx_log_info("'%s': %s of free space are skipped", volume->device.path,
@@ -50,8 +50,8 @@ static int exclude_free_space(struct blx_agent *agent, struct blx_volume *volume
     return rc;
 }
 
-int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_t **wanted,
-                     struct blx_error *err)
+int agent_wanted(struct agent *agent, struct agent_volume *volume, uint64_t **wanted,
+                 struct blx_error *err)
 {
     size_t bytes = blx_bitmap_words(volume->blocks) * sizeof(uint64_t);
     uint64_t *words = malloc(bytes);
@@ -68,20 +68,20 @@ int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_
     return 0;
 }
 
-int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
-                       struct blx_error *err)
+int agent_mark_all(struct agent *agent, struct agent_volume *volume, const char *reason,
+                   struct blx_error *err)
 {
     BLX_CLEANUP_FREE uint64_t *wanted = NULL;
-    int rc = blx_agent_wanted(agent, volume, &wanted, err);
+    int rc = agent_wanted(agent, volume, &wanted, err);
     if (rc == 0)
-        blx_volume_mark_all(volume, wanted, reason);
+        agent_volume_mark_all(volume, wanted, reason);
     return rc;
 }
 
-bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err)
+bool agent_device_changed(const struct agent *agent, struct blx_error *err)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        const char *change = blx_device_change(&agent->devices[i]);
+        const char *change = agent_device_change(&agent->devices[i]);
         if (change == NULL)
             continue;
         blx_error_set(err, -ESTALE, "'%s' %s", agent->devices[i].path, change);
@@ -90,53 +90,53 @@ bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *e
     return false;
 }
 
-int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err)
+int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *err)
 {
     if (doubtful != NULL)
         *doubtful = false;
     for (size_t i = 0; i < agent->volume_count; i++) {
-        struct blx_volume *volume = &agent->volumes[i];
-        struct blx_tracker_counters counters;
+        struct agent_volume *volume = &agent->volumes[i];
+        struct agent_tracker_counters counters;
         char reason[BLX_TEXT_BYTES];
-        int rc = blx_tracker_counters(volume->tracker, &counters, err);
+        int rc = agent_tracker_counters(volume->tracker, &counters, err);
         if (rc == 0)
-            rc = blx_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device,
-                                 err);
+            rc = agent_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device,
+                                   err);
         if (rc < 0)
             return rc;
-        if (!blx_volume_doubtful(volume, &counters, reason))
+        if (!agent_volume_doubtful(volume, &counters, reason))
             continue;
         blx_log_warning("'%s': tracking is doubtful (%s): all of it is compared again",
                         volume->device.path, reason);
-        blx_volume_begin_rescan(volume, volume->blocks, reason);
-        blx_volume_settle(volume, &counters);
+        agent_volume_begin_rescan(volume, volume->blocks, reason);
+        agent_volume_settle(volume, &counters);
         if (doubtful != NULL)
             *doubtful = true;
     }
     return 0;
 }
 
-void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth *limit)
+void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit)
 {
     pthread_mutex_lock(&agent->lock);
-    blx_limiter_set(&agent->limiter, limit);
+    agent_limiter_set(&agent->limiter, limit);
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
 }
 
 /* What this release does not understand, of a newer one, limits nothing. */
-static void take_bandwidth_limit(struct blx_agent *agent, const char *text)
+static void take_bandwidth_limit(struct agent *agent, const char *text)
 {
     struct blx_bandwidth limit = {0};
     struct blx_error err = {0};
     if (text[0] != '\0' && blx_bandwidth_parse(text, &limit, &err) < 0)
         blx_log_warning("the bandwidth-limit of the dispatcher's policy does not count: %s",
                         err.message);
-    blx_limiter_set_policy(&agent->limiter, &limit);
+    agent_limiter_set_policy(&agent->limiter, &limit);
 }
 
-void blx_agent_take_policy(struct blx_agent *agent, const struct blx_policy_message *policy,
-                           bool in_session)
+void agent_take_policy(struct agent *agent, const struct blx_policy_message *policy,
+                       bool in_session)
 {
     const struct blx_policy_message *before = &agent->policy;
     bool other_disks = before->exclude_bytes != policy->exclude_bytes ||
@@ -151,7 +151,7 @@ void blx_agent_take_policy(struct blx_agent *agent, const struct blx_policy_mess
     pthread_cond_broadcast(&agent->changed);
 }
 
-bool blx_agent_paused(struct blx_agent *agent)
+bool agent_paused(struct agent *agent)
 {
     pthread_mutex_lock(&agent->lock);
     bool paused = agent->policy.paused;
@@ -159,7 +159,7 @@ bool blx_agent_paused(struct blx_agent *agent)
     return paused;
 }
 
-bool blx_agent_stopping(struct blx_agent *agent)
+bool agent_stopping(struct agent *agent)
 {
     pthread_mutex_lock(&agent->lock);
     bool stopping = agent->stopping;
@@ -167,7 +167,7 @@ bool blx_agent_stopping(struct blx_agent *agent)
     return stopping;
 }
 
-void blx_agent_wait_locked(struct blx_agent *agent, uint64_t timeout_ms)
+void agent_wait_locked(struct agent *agent, uint64_t timeout_ms)
 {
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     struct timespec deadline = {(time_t)(deadline_ns / 1000000000),

@@ -5,7 +5,7 @@
  *
  * Threads of the agent: the main thread, which is a session's control thread while one runs; the
  * sender and the receiver of the session; the workers of the pipeline; the signal thread; one that
- * watches for disks. `lock` guards what says so, here and in struct blx_session; `changed` is
+ * watches for disks. `lock` guards what says so, here and in struct agent_session; `changed` is
  * broadcast on every change of it. No other lock is taken while it is held.
  */
 #pragma once
@@ -26,21 +26,21 @@
 #include "base/watchdog.h"
 #include "config/config.h"
 
-struct blx_agent {
+struct agent {
     const struct blx_config *config;
     struct blx_generation instance; /* of this process: tells it from a clone's */
-    struct blx_identity identity;
+    struct agent_identity identity;
     struct blx_key key;                                 /* id none: nothing is encrypted */
     struct blx_volume_key volume_keys[BLX_MAX_VOLUMES]; /* derived from it */
-    struct blx_volume volumes[BLX_MAX_VOLUMES];
-    struct blx_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
+    struct agent_volume volumes[BLX_MAX_VOLUMES];
+    struct agent_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
                                                    want them in a row */
     size_t volume_count;
-    struct blx_refusals refusals; /* disks that are wanted, and are no volumes now; the main
+    struct agent_refusals refusals; /* disks that are wanted, and are no volumes now; the main
                                      thread's */
-    bool lined_up;                /* once: what cannot be had does not end the agent any more */
-    struct blx_pipeline *pipeline;
-    struct blx_freezer *freezer;
+    bool lined_up;                  /* once: what cannot be had does not end the agent any more */
+    struct agent_pipeline *pipeline;
+    struct agent_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
     struct blx_watchdog watchdog;   /* one hand: the control thread's, in each of its loops */
 
@@ -51,49 +51,49 @@ struct blx_agent {
     bool stopping; /* SIGTERM came */
     bool rejoin;   /* the session is to end, and another one to begin, with what has changed */
     struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet */
-    struct blx_limiter limiter;       /* of what is sent, by both limits */
-    struct blx_disks disks;           /* what the last blx_lineup_refresh() has found */
+    struct agent_limiter limiter;     /* of what is sent, by both limits */
+    struct agent_disks disks;         /* what the last agent_lineup_refresh() has found */
 };
 
 /* Reads the key that the configuration names, if it does. Logs its id, and that others may read it.
  */
-int blx_agent_read_key(struct blx_agent *agent, struct blx_error *err);
+int agent_read_key(struct agent *agent, struct blx_error *err);
 
 /* What counts of the volume, as a new bitmap, which the caller frees: every block, less the free
  * space where the user lets the agent skip it. */
-int blx_agent_wanted(struct blx_agent *agent, struct blx_volume *volume, uint64_t **wanted,
-                     struct blx_error *err);
+int agent_wanted(struct agent *agent, struct agent_volume *volume, uint64_t **wanted,
+                 struct blx_error *err);
 
 /* Marks what a full pass must send: every block, less the free space where the user lets the agent
  * skip it. */
-int blx_agent_mark_all(struct blx_agent *agent, struct blx_volume *volume, const char *reason,
-                       struct blx_error *err);
+int agent_mark_all(struct agent *agent, struct agent_volume *volume, const char *reason,
+                   struct blx_error *err);
 
 /* Whether some device is not what was opened any more (gone, resized, swapped). Names it in `err`.
  */
-bool blx_agent_device_changed(const struct blx_agent *agent, struct blx_error *err);
+bool agent_device_changed(const struct agent *agent, struct blx_error *err);
 
 /*
  * I4: reads the trackers' counters; where tracking of a volume has become doubtful, says so and
  * begins a rescan of it. `*doubtful` (may be NULL): whether it was so.
  */
-int blx_agent_check_trackers(struct blx_agent *agent, bool *doubtful, struct blx_error *err);
+int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *err);
 
 /* How much may be sent from now on by the configuration, also in the middle of a session. From any
  * thread. */
-void blx_agent_set_bandwidth(struct blx_agent *agent, const struct blx_bandwidth *limit);
+void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit);
 
 /*
  * With the lock held: what the dispatcher says counts from now on. Where that means other volumes,
  * or silence in the middle of a session, another session is to begin.
  */
-void blx_agent_take_policy(struct blx_agent *agent, const struct blx_policy_message *policy,
-                           bool in_session);
+void agent_take_policy(struct agent *agent, const struct blx_policy_message *policy,
+                       bool in_session);
 
 /* Whether nothing is to be sent until the dispatcher says otherwise. */
-bool blx_agent_paused(struct blx_agent *agent);
+bool agent_paused(struct agent *agent);
 
-bool blx_agent_stopping(struct blx_agent *agent);
+bool agent_stopping(struct agent *agent);
 
 /* Waits up to `timeout_ms` for `changed`; the lock is held by the caller. */
-void blx_agent_wait_locked(struct blx_agent *agent, uint64_t timeout_ms);
+void agent_wait_locked(struct agent *agent, uint64_t timeout_ms);

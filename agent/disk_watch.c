@@ -20,8 +20,8 @@ enum {
     LOOK_MS = 10 * 1000,
 };
 
-struct blx_disk_watch {
-    struct blx_agent *agent;
+struct agent_disk_watch {
+    struct agent *agent;
     int event_fd; /* an inotify of /dev; negative: the looks alone must do */
     int stop_fd;  /* an eventfd that is written once and never read */
     pthread_t thread;
@@ -45,14 +45,14 @@ static bool drain_events(int fd)
     return found;
 }
 
-static bool shall_stop(const struct blx_disk_watch *watch, int timeout_ms)
+static bool shall_stop(const struct agent_disk_watch *watch, int timeout_ms)
 {
     struct pollfd stop = {.fd = watch->stop_fd, .events = POLLIN};
     return poll(&stop, 1, timeout_ms) > 0;
 }
 
 /* Until it is time for a look. False: to stop. */
-static bool wait_for_look(const struct blx_disk_watch *watch)
+static bool wait_for_look(const struct agent_disk_watch *watch)
 {
     uint64_t deadline_ns = blx_clock_ns() + LOOK_MS * UINT64_C(1000000);
     for (uint64_t now_ns; (now_ns = blx_clock_ns()) < deadline_ns;) {
@@ -71,29 +71,29 @@ static bool wait_for_look(const struct blx_disk_watch *watch)
 
 /* Whether one that could not be opened, though it is there, can be now: a SCSI disk that the kernel
  * had given up, one whose driver was not ready. */
-static bool has_recovered(const struct blx_disks *disks)
+static bool has_recovered(const struct agent_disks *disks)
 {
     for (size_t i = 0; i < disks->count; i++) {
-        struct blx_device device;
-        if (!disks->list[i].refused || blx_device_open(disks->list[i].path, &device, NULL) < 0)
+        struct agent_device device;
+        if (!disks->list[i].refused || agent_device_open(disks->list[i].path, &device, NULL) < 0)
             continue;
-        blx_device_close(&device);
+        agent_device_close(&device);
         return true;
     }
     return false;
 }
 
-static void look(struct blx_agent *agent)
+static void look(struct agent *agent)
 {
     struct blx_policy_message policy;
-    struct blx_disks disks, before;
+    struct agent_disks disks, before;
     pthread_mutex_lock(&agent->lock);
     policy = agent->policy;
     before = agent->disks;
     pthread_mutex_unlock(&agent->lock);
-    if (blx_disks_find(agent->config, &policy, &disks, NULL) < 0)
+    if (agent_disks_find(agent->config, &policy, &disks, NULL) < 0)
         return; /* the next look may succeed */
-    bool others = !blx_disks_equal(&disks, &before) || has_recovered(&before);
+    bool others = !agent_disks_equal(&disks, &before) || has_recovered(&before);
     pthread_mutex_lock(&agent->lock);
     /* A lineup that came in between has seen what we have. */
     if (others && agent->disks.number == before.number) {
@@ -105,26 +105,26 @@ static void look(struct blx_agent *agent)
 
 static void *watch_main(void *arg)
 {
-    struct blx_disk_watch *watch = arg;
+    struct agent_disk_watch *watch = arg;
     while (wait_for_look(watch))
         look(watch->agent);
     return NULL;
 }
 
-static void watch_free(struct blx_disk_watch *watch)
+static void watch_free(struct agent_disk_watch *watch)
 {
     blx_cleanup_fd(&watch->event_fd);
     blx_cleanup_fd(&watch->stop_fd);
     free(watch);
 }
 
-int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
-                         struct blx_error *err)
+int agent_disk_watch_start(struct agent *agent, struct agent_disk_watch **watch,
+                           struct blx_error *err)
 {
-    struct blx_disk_watch *made = malloc(sizeof(*made));
+    struct agent_disk_watch *made = malloc(sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot watch for disks");
-    *made = (struct blx_disk_watch){
+    *made = (struct agent_disk_watch){
         .agent = agent, .event_fd = open_events(), .stop_fd = eventfd(0, EFD_CLOEXEC)};
     if (made->event_fd < 0)
         blx_log_debug("no events of /dev: %s; disks are looked for each %d s",
@@ -143,7 +143,7 @@ int blx_disk_watch_start(struct blx_agent *agent, struct blx_disk_watch **watch,
     return 0;
 }
 
-void blx_disk_watch_stop(struct blx_disk_watch *watch)
+void agent_disk_watch_stop(struct agent_disk_watch *watch)
 {
     if (watch == NULL)
         return;

@@ -10,21 +10,21 @@
 
 enum { EXPIRY_WARNING_DAYS = 30 };
 
-bool blx_identity_can_renew(const struct blx_agent *agent)
+bool agent_identity_can_renew(const struct agent *agent)
 {
     return agent->config->tls.ca == NULL;
 }
 
-static struct blx_tls_files files_of(const struct blx_agent *agent)
+static struct blx_tls_files files_of(const struct agent *agent)
 {
     const struct blx_config *config = agent->config;
     const char *bundle = config->credentials;
-    if (blx_identity_can_renew(agent))
+    if (agent_identity_can_renew(agent))
         return (struct blx_tls_files){bundle, bundle, bundle};
     return (struct blx_tls_files){config->tls.ca, config->tls.cert, config->tls.key};
 }
 
-static int no_credentials(const struct blx_agent *agent, const char *path, struct blx_error *err)
+static int no_credentials(const struct agent *agent, const char *path, struct blx_error *err)
 {
     return blx_error_errno(err, -errno,
                            "no credentials at '%s': run what `blxrep dispatcher enroll --agent=%s "
@@ -33,11 +33,11 @@ static int no_credentials(const struct blx_agent *agent, const char *path, struc
                            path, agent->config->id, agent->config->id);
 }
 
-int blx_identity_load(struct blx_agent *agent, struct blx_error *err)
+int agent_identity_load(struct agent *agent, struct blx_error *err)
 {
     const struct blx_tls_files files = files_of(agent);
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
-    struct blx_identity *identity = &agent->identity;
+    struct agent_identity *identity = &agent->identity;
     struct stat file;
     char name[BLX_NAME_BYTES];
     if (stat(files.cert, &file) != 0)
@@ -67,14 +67,14 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-void blx_identity_refresh(struct blx_agent *agent)
+void agent_identity_refresh(struct agent *agent)
 {
     const char *path = files_of(agent).cert;
     struct stat file;
     struct blx_error err = {0};
     if (stat(path, &file) == 0 && is_same_file(&file, &agent->identity.file))
         return;
-    if (blx_identity_load(agent, &err) < 0)
+    if (agent_identity_load(agent, &err) < 0)
         blx_log_warning("the credentials have changed and cannot be used: %s", err.message);
     else
         blx_log_info("the credentials '%s' have changed: the new ones are used", path);

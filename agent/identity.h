@@ -15,20 +15,20 @@
 #include "base/error.h"
 #include "tls/tls.h"
 
-struct blx_agent;
+struct agent;
 
-struct blx_identity {
+struct agent_identity {
     struct blx_tls_context *tls; /* owned */
     struct stat file;            /* the certificate's, as it was loaded */
     uint64_t renew_after_ns;     /* no renewal is tried before; blx_clock_ns() */
 };
 
 /* Loads what there is, which must be this agent's; says where a certificate expires soon. */
-int blx_identity_load(struct blx_agent *agent, struct blx_error *err);
+int agent_identity_load(struct agent *agent, struct blx_error *err);
 
 /* Loads it again where the file has changed. Where that fails the log says why, and what was loaded
  * before stays in use. */
-void blx_identity_refresh(struct blx_agent *agent);
+void agent_identity_refresh(struct agent *agent);
 
 /* Whether the credentials are a bundle of blxrep's, which the agent may replace. */
-bool blx_identity_can_renew(const struct blx_agent *agent);
+bool agent_identity_can_renew(const struct agent *agent);

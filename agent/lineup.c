@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/log.h"
 
-static const struct blx_disk *find_disk(const struct blx_disks *disks, const char *path)
+static const struct agent_disk *find_disk(const struct agent_disks *disks, const char *path)
 {
     for (size_t i = 0; i < disks->count; i++) {
         if (strcmp(disks->list[i].path, path) == 0)
@@ -20,7 +20,7 @@ static const struct blx_disk *find_disk(const struct blx_disks *disks, const cha
     return NULL;
 }
 
-static const struct blx_volume *find_volume(const struct blx_agent *agent, const char *path)
+static const struct agent_volume *find_volume(const struct agent *agent, const char *path)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         if (strcmp(agent->devices[i].path, path) == 0)
@@ -30,7 +30,7 @@ static const struct blx_volume *find_volume(const struct blx_agent *agent, const
 }
 
 /* The volumes are in the order in which they came; a session counts them anew. */
-static void remove_volume(struct blx_agent *agent, size_t index)
+static void remove_volume(struct agent *agent, size_t index)
 {
     size_t behind = agent->volume_count - index - 1;
     memmove(&agent->volumes[index], &agent->volumes[index + 1], behind * sizeof(*agent->volumes));
@@ -57,38 +57,38 @@ static void tell_dropped(const char *path)
 }
 
 /* What is not wanted any more, or not what it was. */
-static void drop_volumes(struct blx_agent *agent)
+static void drop_volumes(struct agent *agent)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
-        struct blx_volume *volume = &agent->volumes[i];
+        struct agent_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
         bool wanted = find_disk(&agent->disks, path) != NULL;
-        const char *change = blx_device_change(&volume->device);
+        const char *change = agent_device_change(&volume->device);
         if (wanted && change == NULL)
             continue;
         if (wanted) {
             blx_log_warning("'%s' %s; its tracking ends, its checkpoints stay", path, change);
-            blx_refusals_add(&agent->refusals, path, volume->device.size_bytes, change);
-            blx_refusals_find(&agent->refusals, path)->was_protected = true;
+            agent_refusals_add(&agent->refusals, path, volume->device.size_bytes, change);
+            agent_refusals_find(&agent->refusals, path)->was_protected = true;
         } else {
             tell_dropped(path);
         }
-        blx_volume_abandon(volume);
+        agent_volume_abandon(volume);
         remove_volume(agent, i);
     }
 }
 
 /* What nobody wants any more, and what a pattern no longer stands for. */
-static void forget_refusals(struct blx_agent *agent)
+static void forget_refusals(struct agent *agent)
 {
-    struct blx_refusals *refusals = &agent->refusals;
+    struct agent_refusals *refusals = &agent->refusals;
     for (size_t i = refusals->count; i-- > 0;) {
         if (find_disk(&agent->disks, refusals->list[i].path) == NULL)
-            blx_refusals_remove(refusals, refusals->list[i].path);
+            agent_refusals_remove(refusals, refusals->list[i].path);
     }
 }
 
-static int check_name(const struct blx_agent *agent, const struct blx_device *device,
+static int check_name(const struct agent *agent, const struct agent_device *device,
                       struct blx_error *err)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
@@ -102,13 +102,13 @@ static int check_name(const struct blx_agent *agent, const struct blx_device *de
 }
 
 /* Writes to the ledger must not wait for a filesystem that we ourselves have frozen. */
-static int check_run_dir(const char *run_dir, const struct blx_device *device,
+static int check_run_dir(const char *run_dir, const struct agent_device *device,
                          struct blx_error *err)
 {
     struct stat st;
     if (stat(run_dir, &st) != 0)
         return blx_error_errno(err, -errno, "cannot look at the run directory '%s'", run_dir);
-    if (!blx_device_carries(device, major(st.st_dev), minor(st.st_dev), NULL))
+    if (!agent_device_carries(device, major(st.st_dev), minor(st.st_dev), NULL))
         return 0;
     return blx_error_set(err, -EINVAL,
                          "the run directory '%s' lies on the protected device '%s': give a "
@@ -116,7 +116,7 @@ static int check_run_dir(const char *run_dir, const struct blx_device *device,
                          run_dir, device->path, BLX_DEFAULT_RUN_DIR);
 }
 
-static int derive_key(struct blx_agent *agent, struct blx_volume *volume, struct blx_error *err)
+static int derive_key(struct agent *agent, struct agent_volume *volume, struct blx_error *err)
 {
     struct blx_volume_key *key = &agent->volume_keys[volume->index];
     if (blx_key_id_is_none(&agent->key.id))
@@ -128,22 +128,22 @@ static int derive_key(struct blx_agent *agent, struct blx_volume *volume, struct
 }
 
 /* It is a volume again: why its tracking begins anew, where this process knows. */
-static void settle_refusal(struct blx_agent *agent, struct blx_volume *volume)
+static void settle_refusal(struct agent *agent, struct agent_volume *volume)
 {
     const char *path = volume->device.path;
-    const struct blx_refusal *refusal = blx_refusals_find(&agent->refusals, path);
-    struct blx_ledger_head *head = volume->ledger.head;
-    if (refusal != NULL && refusal->was_protected && !blx_tracker_adopted(volume->tracker))
+    const struct agent_refusal *refusal = agent_refusals_find(&agent->refusals, path);
+    struct agent_ledger_head *head = volume->ledger.head;
+    if (refusal != NULL && refusal->was_protected && !agent_tracker_adopted(volume->tracker))
         snprintf(head->anew_reason, sizeof(head->anew_reason),
                  "it was gone, resized or replaced, and what was written meanwhile is not known");
-    blx_refusals_remove(&agent->refusals, path);
+    agent_refusals_remove(&agent->refusals, path);
 }
 
-static int open_volume(struct blx_agent *agent, const char *path, struct blx_error *err)
+static int open_volume(struct agent *agent, const char *path, struct blx_error *err)
 {
     const char *run_dir = agent->config->run_dir;
-    struct blx_volume *volume = &agent->volumes[agent->volume_count];
-    int rc = blx_volume_open(path, run_dir, (uint32_t)agent->volume_count, volume, err);
+    struct agent_volume *volume = &agent->volumes[agent->volume_count];
+    int rc = agent_volume_open(path, run_dir, (uint32_t)agent->volume_count, volume, err);
     if (rc < 0)
         return rc;
     rc = check_name(agent, &volume->device, err);
@@ -152,13 +152,14 @@ static int open_volume(struct blx_agent *agent, const char *path, struct blx_err
     if (rc == 0)
         rc = derive_key(agent, volume, err);
     if (rc < 0) {
-        blx_volume_close(volume);
+        agent_volume_close(volume);
         return rc;
     }
     agent->devices[agent->volume_count++] = volume->device;
     settle_refusal(agent, volume);
     blx_log_info("'%s' is tracked%s", path,
-                 blx_tracker_adopted(volume->tracker) ? " (as before: no change was missed)" : "");
+                 agent_tracker_adopted(volume->tracker) ? " (as before: no change was missed)"
+                                                        : "");
     return 0;
 }
 
@@ -169,13 +170,13 @@ static bool is_absence(int rc)
 }
 
 /* Where it is the opening that fails, the watch goes on trying. */
-static void refuse(struct blx_agent *agent, struct blx_disk *disk, const char *cause)
+static void refuse(struct agent *agent, struct agent_disk *disk, const char *cause)
 {
-    struct blx_device device;
-    bool opens = blx_device_open(disk->path, &device, NULL) == 0;
+    struct agent_device device;
+    bool opens = agent_device_open(disk->path, &device, NULL) == 0;
     if (opens)
-        blx_device_close(&device);
-    blx_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause);
+        agent_device_close(&device);
+    agent_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause);
     pthread_mutex_lock(&agent->lock);
     disk->refused = !opens;
     pthread_mutex_unlock(&agent->lock);
@@ -183,11 +184,11 @@ static void refuse(struct blx_agent *agent, struct blx_disk *disk, const char *c
 
 /* One that is named and wrong from the start ends the start, so that somebody sees it. Later, and
  * where a disk is only not there, the others are protected without it. */
-static int open_volumes(struct blx_agent *agent, struct blx_error *err)
+static int open_volumes(struct agent *agent, struct blx_error *err)
 {
     struct blx_error first = {0};
     for (size_t i = 0; i < agent->disks.count; i++) {
-        struct blx_disk *disk = &agent->disks.list[i];
+        struct agent_disk *disk = &agent->disks.list[i];
         struct blx_error cause = {0};
         int rc =
             find_volume(agent, disk->path) != NULL ? 0 : open_volume(agent, disk->path, &cause);
@@ -201,14 +202,14 @@ static int open_volumes(struct blx_agent *agent, struct blx_error *err)
     }
     if (agent->volume_count == 0 && first.code != 0)
         return blx_error_set(err, first.code, "%s", first.message);
-    blx_refusals_tell(&agent->refusals);
+    agent_refusals_tell(&agent->refusals);
     return 0;
 }
 
-int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
+int agent_lineup_refresh(struct agent *agent, struct blx_error *err)
 {
     struct blx_policy_message policy;
-    struct blx_disks disks;
+    struct agent_disks disks;
     int rc = blx_mkdir_parents(agent->config->run_dir, 0755, err);
     if (rc < 0)
         return rc;
@@ -216,7 +217,7 @@ int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
     agent->rejoin = false; /* before the look: what changes behind it counts again */
     policy = agent->policy;
     pthread_mutex_unlock(&agent->lock);
-    rc = blx_disks_find(agent->config, &policy, &disks, err);
+    rc = agent_disks_find(agent->config, &policy, &disks, err);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&agent->lock);
@@ -234,8 +235,8 @@ int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err)
     return rc;
 }
 
-void blx_lineup_close(struct blx_agent *agent)
+void agent_lineup_close(struct agent *agent)
 {
     while (agent->volume_count > 0)
-        blx_volume_close(&agent->volumes[--agent->volume_count]);
+        agent_volume_close(&agent->volumes[--agent->volume_count]);
 }

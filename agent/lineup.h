@@ -17,7 +17,7 @@
  * volumes that are open stay open. Otherwise no volume at all is no error. Refuses a run directory
  * that lies on one of them.
  */
-int blx_lineup_refresh(struct blx_agent *agent, struct blx_error *err);
+int agent_lineup_refresh(struct agent *agent, struct blx_error *err);
 
 /* Closes all volumes; tracking goes on. */
-void blx_lineup_close(struct blx_agent *agent);
+void agent_lineup_close(struct agent *agent);

@@ -38,7 +38,7 @@ static int fail(const struct blx_error *error)
 /* SIGTERM and SIGINT are blocked everywhere and taken here. */
 static void *wait_for_signal(void *arg)
 {
-    struct blx_agent *agent = arg;
+    struct agent *agent = arg;
     sigset_t signals;
     int number;
     sigemptyset(&signals);
@@ -62,7 +62,7 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void init_lock(struct blx_agent *agent)
+static void init_lock(struct agent *agent)
 {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -73,30 +73,30 @@ static void init_lock(struct blx_agent *agent)
 }
 
 /* Waits before the next attempt, longer each time, and never in step with other agents. */
-static void back_off(struct blx_agent *agent, uint64_t *backoff_ms)
+static void back_off(struct agent *agent, uint64_t *backoff_ms)
 {
     uint64_t jittered = *backoff_ms * 3 / 4 + (uint64_t)random() % (*backoff_ms / 2 + 1);
     uint64_t deadline_ns = blx_clock_ns() + jittered * 1000000;
     pthread_mutex_lock(&agent->lock);
     while (!agent->stopping && !agent->rejoin && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
-        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+        agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
     pthread_mutex_unlock(&agent->lock);
     *backoff_ms = *backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : *backoff_ms * 2;
 }
 
 /* Sessions, one after the other, until the agent stops. */
-static void replicate(struct blx_agent *agent)
+static void replicate(struct agent *agent)
 {
     uint64_t backoff_ms = BACKOFF_FIRST_MS;
-    while (!blx_agent_stopping(agent)) {
+    while (!agent_stopping(agent)) {
         struct blx_error error = {0};
         bool lived = false;
         blx_watchdog_turn(&agent->watchdog, 0);
-        int rc = blx_lineup_refresh(agent, &error);
+        int rc = agent_lineup_refresh(agent, &error);
         if (rc == 0)
-            rc = blx_control_run(agent, &lived, &error);
+            rc = agent_control_run(agent, &lived, &error);
         if (lived)
             backoff_ms = BACKOFF_FIRST_MS;
         if (rc == 0 || rc == -ERESTART)
@@ -106,33 +106,33 @@ static void replicate(struct blx_agent *agent)
     }
 }
 
-static int prepare(struct blx_agent *agent, struct blx_error *err)
+static int prepare(struct agent *agent, struct blx_error *err)
 {
-    int rc = blx_identity_load(agent, err);
+    int rc = agent_identity_load(agent, err);
     if (rc == 0)
-        rc = blx_agent_read_key(agent, err);
+        rc = agent_read_key(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     /* The guard is forked while there is one thread. */
     if (rc == 0)
-        rc = blx_freezer_start(&agent->freezer, err);
+        rc = agent_freezer_start(&agent->freezer, err);
     if (rc == 0)
-        rc = blx_lineup_refresh(agent, err);
+        rc = agent_lineup_refresh(agent, err);
     if (rc == 0)
-        rc = blx_pipeline_start(agent->config->compression, &agent->pipeline, err);
+        rc = agent_pipeline_start(agent->config->compression, &agent->pipeline, err);
     if (rc == 0 && agent->config->compression_adapts)
-        blx_pipeline_adapt(agent->pipeline);
+        agent_pipeline_adapt(agent->pipeline);
     return rc;
 }
 
-static int run(struct blx_agent *agent)
+static int run(struct agent *agent)
 {
     struct blx_error error = {0};
     pthread_t signal_thread;
-    struct blx_disk_watch *watch = NULL;
+    struct agent_disk_watch *watch = NULL;
     int rc = prepare(agent, &error);
     if (rc == 0)
-        rc = blx_disk_watch_start(agent, &watch, &error);
+        rc = agent_disk_watch_start(agent, &watch, &error);
     if (rc == 0) {
         rc = -pthread_create(&signal_thread, NULL, wait_for_signal, agent);
         if (rc < 0)
@@ -146,10 +146,10 @@ static int run(struct blx_agent *agent)
         pthread_join(signal_thread, NULL);
         blx_log_info("stopped; the devices stay tracked");
     }
-    blx_disk_watch_stop(watch);
-    blx_pipeline_stop(agent->pipeline);
-    blx_lineup_close(agent);
-    blx_freezer_stop(agent->freezer);
+    agent_disk_watch_stop(watch);
+    agent_pipeline_stop(agent->pipeline);
+    agent_lineup_close(agent);
+    agent_freezer_stop(agent->freezer);
     blx_tls_context_free(agent->identity.tls);
     blx_key_wipe(&agent->key);
     OPENSSL_cleanse(agent->volume_keys, sizeof(agent->volume_keys));
@@ -183,10 +183,10 @@ int main(int argc, char **argv)
         blx_log_set_level(BLX_LOG_DEBUG);
     block_signals();
     srandom((unsigned)blx_clock_realtime_ns());
-    static struct blx_agent agent;
+    static struct agent agent;
     agent.config = &config;
     agent.read_bytes_per_second = FIRST_READ_RATE;
     init_lock(&agent);
-    blx_agent_set_bandwidth(&agent, &config.bandwidth_limit);
+    agent_set_bandwidth(&agent, &config.bandwidth_limit);
     return run(&agent);
 }

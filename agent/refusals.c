@@ -8,7 +8,7 @@
 
 enum { LEAST_BYTES = 4096 };
 
-struct blx_refusal *blx_refusals_find(struct blx_refusals *refusals, const char *path)
+struct agent_refusal *agent_refusals_find(struct agent_refusals *refusals, const char *path)
 {
     for (size_t i = 0; i < refusals->count; i++) {
         if (strcmp(refusals->list[i].path, path) == 0)
@@ -17,15 +17,15 @@ struct blx_refusal *blx_refusals_find(struct blx_refusals *refusals, const char 
     return NULL;
 }
 
-void blx_refusals_add(struct blx_refusals *refusals, const char *path, uint64_t size_bytes,
-                      const char *cause)
+void agent_refusals_add(struct agent_refusals *refusals, const char *path, uint64_t size_bytes,
+                        const char *cause)
 {
-    struct blx_refusal *refusal = blx_refusals_find(refusals, path);
+    struct agent_refusal *refusal = agent_refusals_find(refusals, path);
     if (refusal == NULL) {
         if (refusals->count == BLX_MAX_VOLUMES) /* cannot be: no more are wanted */
             return;
         refusal = &refusals->list[refusals->count++];
-        *refusal = (struct blx_refusal){0};
+        *refusal = (struct agent_refusal){0};
         snprintf(refusal->path, sizeof(refusal->path), "%s", path);
     }
     char before[BLX_TEXT_BYTES];
@@ -36,17 +36,17 @@ void blx_refusals_add(struct blx_refusals *refusals, const char *path, uint64_t 
         refusal->size_bytes = size_bytes;
 }
 
-void blx_refusals_remove(struct blx_refusals *refusals, const char *path)
+void agent_refusals_remove(struct agent_refusals *refusals, const char *path)
 {
-    struct blx_refusal *refusal = blx_refusals_find(refusals, path);
+    struct agent_refusal *refusal = agent_refusals_find(refusals, path);
     if (refusal != NULL)
         *refusal = refusals->list[--refusals->count];
 }
 
-void blx_refusals_tell(struct blx_refusals *refusals)
+void agent_refusals_tell(struct agent_refusals *refusals)
 {
     for (size_t i = 0; i < refusals->count; i++) {
-        struct blx_refusal *refusal = &refusals->list[i];
+        struct agent_refusal *refusal = &refusals->list[i];
         if (!refusal->told)
             blx_log_error("%s: it is NOT protected until this has changed; the other disks are",
                           refusal->cause);
@@ -54,7 +54,7 @@ void blx_refusals_tell(struct blx_refusals *refusals)
     }
 }
 
-uint64_t blx_refusals_bytes(const struct blx_refusals *refusals)
+uint64_t agent_refusals_bytes(const struct agent_refusals *refusals)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < refusals->count; i++) {
@@ -69,7 +69,7 @@ static const char *separator(const char *text)
     return text[0] != '\0' ? "; " : "";
 }
 
-void blx_refusals_explain(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES])
+void agent_refusals_explain(const struct agent_refusals *refusals, char text[BLX_TEXT_BYTES])
 {
     size_t used = strlen(text);
     if (refusals->count > 0)
@@ -78,7 +78,7 @@ void blx_refusals_explain(const struct blx_refusals *refusals, char text[BLX_TEX
                  refusals->list[0].cause);
 }
 
-void blx_refusals_note(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES])
+void agent_refusals_note(const struct agent_refusals *refusals, char text[BLX_TEXT_BYTES])
 {
     for (size_t i = 0; i < refusals->count; i++) {
         size_t used = strlen(text);

@@ -14,7 +14,7 @@
 
 #include "wire/message.h"
 
-struct blx_refusal {
+struct agent_refusal {
     char path[BLX_TEXT_BYTES];
     char cause[BLX_TEXT_BYTES]; /* a sentence that names the disk; cut where it is longer */
     uint64_t size_bytes;        /* 0: not known */
@@ -22,30 +22,30 @@ struct blx_refusal {
     bool told;                  /* in the log, with this cause */
 };
 
-struct blx_refusals {
-    struct blx_refusal list[BLX_MAX_VOLUMES];
+struct agent_refusals {
+    struct agent_refusal list[BLX_MAX_VOLUMES];
     size_t count;
 };
 
 /* Notes or changes the cause. What was known of the size stays where `size_bytes` is 0. */
-void blx_refusals_add(struct blx_refusals *refusals, const char *path, uint64_t size_bytes,
-                      const char *cause);
+void agent_refusals_add(struct agent_refusals *refusals, const char *path, uint64_t size_bytes,
+                        const char *cause);
 
 /* The path's, or NULL. */
-struct blx_refusal *blx_refusals_find(struct blx_refusals *refusals, const char *path);
+struct agent_refusal *agent_refusals_find(struct agent_refusals *refusals, const char *path);
 
 /* Takes the path's out, where there is one. */
-void blx_refusals_remove(struct blx_refusals *refusals, const char *path);
+void agent_refusals_remove(struct agent_refusals *refusals, const char *path);
 
 /* Logs each cause once. */
-void blx_refusals_tell(struct blx_refusals *refusals);
+void agent_refusals_tell(struct agent_refusals *refusals);
 
 /* What cannot be read for them: their sizes, and a block of one whose size is not known. */
-uint64_t blx_refusals_bytes(const struct blx_refusals *refusals);
+uint64_t agent_refusals_bytes(const struct agent_refusals *refusals);
 
 /* Appends to what is there, behind "; ": how many there are, and the first one's cause. Nothing
  * where there are none. */
-void blx_refusals_explain(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES]);
+void agent_refusals_explain(const struct agent_refusals *refusals, char text[BLX_TEXT_BYTES]);
 
 /* Appends the same way which disks a checkpoint of the others lacks. */
-void blx_refusals_note(const struct blx_refusals *refusals, char text[BLX_TEXT_BYTES]);
+void agent_refusals_note(const struct agent_refusals *refusals, char text[BLX_TEXT_BYTES]);

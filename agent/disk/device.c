@@ -74,19 +74,19 @@ static int partition_of(uint32_t major, uint32_t minor, uint32_t *disk_major, ui
                         uint64_t *start_sector)
 {
     uint64_t number = 0;
-    int r =
-        blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", major, minor);
+    int r = agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", major,
+                               minor);
     if (r < 0)
         return r;
-    r = blx_sysfs_number(start_sector, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/start", major,
-                         minor);
+    r = agent_sysfs_number(start_sector, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/start", major,
+                           minor);
     if (r < 0)
         return r;
-    return blx_sysfs_devno(disk_major, disk_minor, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../dev",
-                           major, minor);
+    return agent_sysfs_devno(disk_major, disk_minor,
+                             "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../dev", major, minor);
 }
 
-static int find_disk(struct blx_device *device, struct blx_error *err)
+static int find_disk(struct agent_device *device, struct blx_error *err)
 {
     char parent[64];
     int r = sysfs_names(device->major, device->minor, device->kernel_name, parent);
@@ -112,7 +112,7 @@ static int find_disk(struct blx_device *device, struct blx_error *err)
     return 0;
 }
 
-static int refuse_multipath_head(const struct blx_device *device, struct blx_error *err)
+static int refuse_multipath_head(const struct agent_device *device, struct blx_error *err)
 {
     char link[128], target[PATH_MAX];
     snprintf(link, sizeof(link), "/sys/block/%s", device->disk_name);
@@ -130,7 +130,7 @@ static int refuse_multipath_head(const struct blx_device *device, struct blx_err
         device->path);
 }
 
-static int read_geometry(struct blx_device *device, struct blx_error *err)
+static int read_geometry(struct agent_device *device, struct blx_error *err)
 {
     int logical = 0;
     if (ioctl(device->fd, BLKGETSIZE64, &device->size_bytes) < 0 ||
@@ -148,7 +148,7 @@ static int read_geometry(struct blx_device *device, struct blx_error *err)
 static uint64_t disk_sequence(const char *disk_name)
 {
     uint64_t sequence = 0;
-    if (blx_sysfs_number(&sequence, "/sys/block/%s/diskseq", disk_name) < 0)
+    if (agent_sysfs_number(&sequence, "/sys/block/%s/diskseq", disk_name) < 0)
         return 0;
     return sequence;
 }
@@ -178,13 +178,14 @@ static void read_vpd_serial(const char *disk_name, char *text, size_t bytes)
         snprintf(text, bytes, "%.*s", page[LENGTH], (const char *)page + SERIAL);
 }
 
-static void read_identity(struct blx_device *device)
+static void read_identity(struct agent_device *device)
 {
     static const char *const files[] = {"wwid",    "device/wwid", "dm/uuid",
                                         "md/uuid", "serial",      "device/serial"};
     char disk[160] = "";
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && disk[0] == '\0'; i++) {
-        if (blx_sysfs_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name, files[i]) < 0)
+        if (agent_sysfs_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name, files[i]) <
+            0)
             disk[0] = '\0';
         make_printable(disk);
     }
@@ -193,8 +194,8 @@ static void read_identity(struct blx_device *device)
         make_printable(disk);
     }
     uint64_t number = 0;
-    bool partition = blx_sysfs_number(&number, "/sys/block/%s/%s/partition", device->disk_name,
-                                      device->kernel_name) == 0;
+    bool partition = agent_sysfs_number(&number, "/sys/block/%s/%s/partition", device->disk_name,
+                                        device->kernel_name) == 0;
     device->identity[0] = '\0';
     if (disk[0] != '\0' && partition)
         snprintf(device->identity, sizeof(device->identity), "%s-part%" PRIu64, disk, number);
@@ -202,7 +203,7 @@ static void read_identity(struct blx_device *device)
         snprintf(device->identity, sizeof(device->identity), "%s", disk);
 }
 
-static int fill(struct blx_device *device, struct blx_error *err)
+static int fill(struct agent_device *device, struct blx_error *err)
 {
     int r = find_disk(device, err);
     if (r == 0)
@@ -220,9 +221,9 @@ static int fill(struct blx_device *device, struct blx_error *err)
     return 0;
 }
 
-int blx_device_open(const char *path, struct blx_device *device, struct blx_error *err)
+int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err)
 {
-    struct blx_device found = {.fd = -1};
+    struct agent_device found = {.fd = -1};
     struct stat st;
     if (strlen(path) >= sizeof(found.path))
         return blx_error_set(err, -ENAMETOOLONG,
@@ -243,7 +244,7 @@ int blx_device_open(const char *path, struct blx_device *device, struct blx_erro
     return 0;
 }
 
-void blx_device_close(struct blx_device *device)
+void agent_device_close(struct agent_device *device)
 {
     if (device->fd >= 0)
         close(device->fd);
@@ -252,14 +253,14 @@ void blx_device_close(struct blx_device *device)
 
 /* A disk that was pulled out or has failed keeps its descriptor: without a size, or not in sysfs.
  */
-static bool is_gone(const struct blx_device *device, uint64_t *size_bytes, char name[64])
+static bool is_gone(const struct agent_device *device, uint64_t *size_bytes, char name[64])
 {
     char parent[64];
     return ioctl(device->fd, BLKGETSIZE64, size_bytes) < 0 || *size_bytes == 0 ||
            sysfs_names(device->major, device->minor, name, parent) < 0;
 }
 
-const char *blx_device_change(const struct blx_device *device)
+const char *agent_device_change(const struct agent_device *device)
 {
     uint64_t size_bytes = 0, start_sector = 0;
     uint32_t disk_major = device->major, disk_minor = device->minor;
@@ -276,11 +277,11 @@ const char *blx_device_change(const struct blx_device *device)
     return NULL;
 }
 
-static bool carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+static bool carries(const struct agent_device *device, uint32_t major, uint32_t minor,
                     uint64_t *start_bytes, unsigned depth);
 
 /* The devices below a disk (device-mapper, md, bcache), as /sys/dev/block/M:m/slaves names them. */
-static bool carries_slaves(const struct blx_device *device, uint32_t major, uint32_t minor,
+static bool carries_slaves(const struct agent_device *device, uint32_t major, uint32_t minor,
                            unsigned depth)
 {
     char path[64];
@@ -292,14 +293,14 @@ static bool carries_slaves(const struct blx_device *device, uint32_t major, uint
         uint32_t slave_major = 0, slave_minor = 0;
         uint64_t start = 0;
         if (entry->d_name[0] != '.' &&
-            blx_sysfs_devno(&slave_major, &slave_minor, "%s/%s/dev", path, entry->d_name) == 0 &&
+            agent_sysfs_devno(&slave_major, &slave_minor, "%s/%s/dev", path, entry->d_name) == 0 &&
             carries(device, slave_major, slave_minor, &start, depth + 1))
             return true;
     }
     return false;
 }
 
-static bool carries(const struct blx_device *device, uint32_t major, uint32_t minor,
+static bool carries(const struct agent_device *device, uint32_t major, uint32_t minor,
                     uint64_t *start_bytes, unsigned depth)
 {
     *start_bytes = 0;
@@ -318,8 +319,8 @@ static bool carries(const struct blx_device *device, uint32_t major, uint32_t mi
     return carries_slaves(device, disk_major, disk_minor, depth);
 }
 
-bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_t minor,
-                        uint64_t *start_bytes)
+bool agent_device_carries(const struct agent_device *device, uint32_t major, uint32_t minor,
+                          uint64_t *start_bytes)
 {
     uint64_t start = 0;
     if (!carries(device, major, minor, &start, 0))
@@ -329,10 +330,10 @@ bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_
     return true;
 }
 
-int64_t blx_device_writes_in_flight(const struct blx_device *device)
+int64_t agent_device_writes_in_flight(const struct agent_device *device)
 {
     char text[64];
-    int r = blx_sysfs_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
+    int r = agent_sysfs_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
     if (r < 0)
         return r;
     int64_t reads = 0, writes = 0;
@@ -341,11 +342,11 @@ int64_t blx_device_writes_in_flight(const struct blx_device *device)
     return writes;
 }
 
-int blx_device_written_sectors(const struct blx_device *device, uint64_t *sectors)
+int agent_device_written_sectors(const struct agent_device *device, uint64_t *sectors)
 {
     enum { WRITTEN = 6, DISCARDED = 13, FIELDS }; /* Documentation/block/stat.rst */
     char text[512];
-    int r = blx_sysfs_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
+    int r = agent_sysfs_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
     if (r < 0)
         return r;
     uint64_t fields[FIELDS];

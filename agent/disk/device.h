@@ -16,7 +16,7 @@
 #include "base/name.h"
 #include "wire/message.h"
 
-struct blx_device {
+struct agent_device {
     char path[BLX_TEXT_BYTES]; /* as the user named it */
     char name[BLX_NAME_BYTES]; /* the volume's name, from `path` */
     char kernel_name[64];      /* of the device itself: "loop0p1"; names the pins and run files */
@@ -39,15 +39,15 @@ struct blx_device {
  * way out: missing, no block device, no rights, size zero, an NVMe multipath head (its requests
  * carry the hidden path's number: not trackable yet).
  */
-int blx_device_open(const char *path, struct blx_device *device, struct blx_error *err);
-void blx_device_close(struct blx_device *device);
+int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err);
+void agent_device_close(struct agent_device *device);
 
 /*
  * Asks the kernel again: NULL while the device is what was opened; otherwise what has become of it,
  * as the rest of a sentence that begins with its name ("is gone ...", "is not the device any more
  * ..."). Does not read from the device, so that it never waits for one that is failing.
  */
-const char *blx_device_change(const struct blx_device *device);
+const char *agent_device_change(const struct agent_device *device);
 
 /*
  * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or
@@ -55,16 +55,16 @@ const char *blx_device_change(const struct blx_device *device);
  * however deep. `start_bytes` (may be NULL) gets where it begins on `device`, or UINT64_MAX where
  * that is not one linear range (anything but the device itself and partitions).
  */
-bool blx_device_carries(const struct blx_device *device, uint32_t major, uint32_t minor,
-                        uint64_t *start_bytes);
+bool agent_device_carries(const struct agent_device *device, uint32_t major, uint32_t minor,
+                          uint64_t *start_bytes);
 
 /* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read.
  */
-int64_t blx_device_writes_in_flight(const struct blx_device *device);
+int64_t agent_device_writes_in_flight(const struct agent_device *device);
 
 /*
  * Sectors of writes and discards that the whole disk's requests have completed, by the kernel's own
  * count in /sys/block/DISK/stat; -errno where it cannot be read. It stands still while the disk's
  * queue/iostats is 0.
  */
-int blx_device_written_sectors(const struct blx_device *device, uint64_t *sectors);
+int agent_device_written_sectors(const struct agent_device *device, uint64_t *sectors);

@@ -23,7 +23,7 @@ enum { SECTOR_BYTES = 512 };
 struct look {
     const struct blx_config *config;
     const struct blx_policy_message *policy; /* NULL: none */
-    struct blx_disks *disks;
+    struct agent_disks *disks;
 };
 
 static bool is_pattern(const char *device)
@@ -32,7 +32,7 @@ static bool is_pattern(const char *device)
 }
 
 /* By what the kernel calls it; "" where it has gone. */
-static void kernel_name(const struct blx_disk *disk, char name[64])
+static void kernel_name(const struct agent_disk *disk, char name[64])
 {
     char link[64], target[PATH_MAX];
     snprintf(link, sizeof(link), "/sys/dev/block/%" PRIu32 ":%" PRIu32, disk->major, disk->minor);
@@ -42,7 +42,7 @@ static void kernel_name(const struct blx_disk *disk, char name[64])
     snprintf(name, 64, "%.63s", slash == NULL ? "" : slash + 1);
 }
 
-static bool is_node_of(const char *path, const struct blx_disk *disk)
+static bool is_node_of(const char *path, const struct agent_disk *disk)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISBLK(st.st_mode) && major(st.st_rdev) == disk->major &&
@@ -51,7 +51,7 @@ static bool is_node_of(const char *path, const struct blx_disk *disk)
 
 /* A path may be one of the links that udev makes. A policy's pattern comes from outside, so that it
  * must not lead through the whole of the filesystems. */
-static bool path_matches(const char *pattern, const struct blx_disk *disk)
+static bool path_matches(const char *pattern, const struct agent_disk *disk)
 {
     glob_t found = {0};
     if (fnmatch(pattern, disk->path, FNM_PATHNAME) == 0)
@@ -67,7 +67,7 @@ static bool path_matches(const char *pattern, const struct blx_disk *disk)
     return matches;
 }
 
-static bool matches(const char *pattern, const struct blx_disk *disk)
+static bool matches(const char *pattern, const struct agent_disk *disk)
 {
     char kernel[64], volume[BLX_NAME_BYTES];
     if (pattern[0] == '/')
@@ -77,7 +77,7 @@ static bool matches(const char *pattern, const struct blx_disk *disk)
     return fnmatch(pattern, kernel, 0) == 0 || fnmatch(pattern, volume, 0) == 0;
 }
 
-static bool is_excluded(const struct look *look, const struct blx_disk *disk)
+static bool is_excluded(const struct look *look, const struct agent_disk *disk)
 {
     const struct blx_policy_message *policy = look->policy;
     for (size_t i = 0; i < look->config->exclude_count; i++) {
@@ -92,7 +92,7 @@ static bool is_excluded(const struct look *look, const struct blx_disk *disk)
     return false;
 }
 
-static bool is_taken(const struct blx_disks *disks, const struct blx_disk *disk)
+static bool is_taken(const struct agent_disks *disks, const struct agent_disk *disk)
 {
     for (size_t i = 0; i < disks->count; i++) {
         if (disks->list[i].major == disk->major && disks->list[i].minor == disk->minor)
@@ -101,9 +101,9 @@ static bool is_taken(const struct blx_disks *disks, const struct blx_disk *disk)
     return false;
 }
 
-static void take(struct look *look, const struct blx_disk *disk)
+static void take(struct look *look, const struct agent_disk *disk)
 {
-    struct blx_disks *disks = look->disks;
+    struct agent_disks *disks = look->disks;
     /* One that is named twice is an error, which opening it finds. */
     if (is_excluded(look, disk) || (!disk->named && is_taken(disks, disk)))
         return;
@@ -114,41 +114,41 @@ static void take(struct look *look, const struct blx_disk *disk)
 }
 
 /* False where there is no block device of that path, or nothing in it. */
-static bool look_at(const char *path, struct blx_disk *disk)
+static bool look_at(const char *path, struct agent_disk *disk)
 {
     struct stat st;
     uint64_t sectors = 0;
     if (strlen(path) >= sizeof(disk->path) || stat(path, &st) != 0 || !S_ISBLK(st.st_mode))
         return false;
-    *disk = (struct blx_disk){.major = major(st.st_rdev), .minor = minor(st.st_rdev)};
+    *disk = (struct agent_disk){.major = major(st.st_rdev), .minor = minor(st.st_rdev)};
     strcpy(disk->path, path);
-    if (blx_sysfs_number(&sectors, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/size", disk->major,
-                         disk->minor) < 0)
+    if (agent_sysfs_number(&sectors, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/size", disk->major,
+                           disk->minor) < 0)
         return false;
     disk->size_bytes = sectors * SECTOR_BYTES;
-    if (blx_sysfs_number(&disk->disk_seq, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/diskseq",
-                         disk->major, disk->minor) < 0)
+    if (agent_sysfs_number(&disk->disk_seq, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/diskseq",
+                           disk->major, disk->minor) < 0)
         disk->disk_seq = 0;
     return sectors > 0;
 }
 
-static bool is_whole_and_writable(const struct blx_disk *disk)
+static bool is_whole_and_writable(const struct agent_disk *disk)
 {
     uint64_t number = 0;
     bool is_partition =
-        blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", disk->major,
-                         disk->minor) == 0;
+        agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", disk->major,
+                           disk->minor) == 0;
     return !is_partition &&
-           blx_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro", disk->major,
-                            disk->minor) == 0 &&
+           agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro", disk->major,
+                              disk->minor) == 0 &&
            number == 0;
 }
 
 static void take_named(struct look *look, const char *path)
 {
-    struct blx_disk disk;
+    struct agent_disk disk;
     if (!look_at(path, &disk)) {
-        disk = (struct blx_disk){0};
+        disk = (struct agent_disk){0};
         snprintf(disk.path, sizeof(disk.path), "%s", path);
     }
     disk.named = true;
@@ -160,7 +160,7 @@ static int take_pattern(struct look *look, const char *pattern, struct blx_error
     glob_t found = {0};
     int rc = glob(pattern, 0, NULL, &found);
     for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++) {
-        struct blx_disk disk;
+        struct agent_disk disk;
         if (look_at(found.gl_pathv[i], &disk) && is_whole_and_writable(&disk))
             take(look, &disk);
     }
@@ -195,12 +195,12 @@ static bool lies_on_others(const char *name)
 static bool is_hidden(const char *name)
 {
     uint64_t hidden = 0;
-    return blx_sysfs_number(&hidden, "/sys/block/%.64s/hidden", name) == 0 && hidden != 0;
+    return agent_sysfs_number(&hidden, "/sys/block/%.64s/hidden", name) == 0 && hidden != 0;
 }
 
 static void take_if_disk(struct look *look, const char *name)
 {
-    struct blx_disk disk;
+    struct agent_disk disk;
     char path[80];
     if (name[0] == '.' || is_no_disk(name) || is_hidden(name) || lies_on_others(name))
         return;
@@ -225,10 +225,10 @@ static int take_all(struct look *look, struct blx_error *err)
     return 0;
 }
 
-int blx_disks_find(const struct blx_config *config, const struct blx_policy_message *policy,
-                   struct blx_disks *disks, struct blx_error *err)
+int agent_disks_find(const struct blx_config *config, const struct blx_policy_message *policy,
+                     struct agent_disks *disks, struct blx_error *err)
 {
-    *disks = (struct blx_disks){0};
+    *disks = (struct agent_disks){0};
     struct look look = {.config = config, .policy = policy, .disks = disks};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < config->device_count; i++) {
@@ -243,13 +243,13 @@ int blx_disks_find(const struct blx_config *config, const struct blx_policy_mess
     return rc;
 }
 
-static bool is_same(const struct blx_disk *a, const struct blx_disk *b)
+static bool is_same(const struct agent_disk *a, const struct agent_disk *b)
 {
     return strcmp(a->path, b->path) == 0 && a->named == b->named && a->major == b->major &&
            a->minor == b->minor && a->disk_seq == b->disk_seq && a->size_bytes == b->size_bytes;
 }
 
-bool blx_disks_equal(const struct blx_disks *a, const struct blx_disks *b)
+bool agent_disks_equal(const struct agent_disks *a, const struct agent_disks *b)
 {
     bool equal = a->count == b->count;
     for (size_t i = 0; equal && i < a->count; i++)

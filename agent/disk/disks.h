@@ -30,7 +30,7 @@
 #include "config/config.h"
 #include "wire/message.h"
 
-struct blx_disk {
+struct agent_disk {
     char path[BLX_TEXT_BYTES];
     bool named;            /* by its path: it is missed when it is not there */
     uint32_t major, minor; /* 0, 0: it is named, and not there */
@@ -39,16 +39,16 @@ struct blx_disk {
     bool refused; /* the last lineup could not open it */
 };
 
-struct blx_disks {
-    struct blx_disk list[BLX_MAX_VOLUMES];
+struct agent_disks {
+    struct agent_disk list[BLX_MAX_VOLUMES];
     size_t count;
     size_t left_over; /* found, and more than an agent can have */
     uint64_t number;  /* of the lineup whose they are */
 };
 
 /* `policy` (may be NULL) excludes, too. -E2BIG for a path that is too long; -ENOMEM. */
-int blx_disks_find(const struct blx_config *config, const struct blx_policy_message *policy,
-                   struct blx_disks *disks, struct blx_error *err);
+int agent_disks_find(const struct blx_config *config, const struct blx_policy_message *policy,
+                     struct agent_disks *disks, struct blx_error *err);
 
 /* The same devices, with the same media of the same size in them. */
-bool blx_disks_equal(const struct blx_disks *a, const struct blx_disks *b);
+bool agent_disks_equal(const struct agent_disks *a, const struct agent_disks *b);

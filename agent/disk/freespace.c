@@ -87,17 +87,18 @@ static bool is_unsupported(int r)
     return r == -ENOTTY || r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS;
 }
 
-int blx_freespace_exclude(const struct blx_device *device, const struct blx_mounts *mounts,
-                          unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
-                          struct blx_error *err)
+int agent_freespace_exclude(const struct agent_device *device, const struct agent_mounts *mounts,
+                            unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
+                            struct blx_error *err)
 {
     uint64_t skipped = 0;
     for (size_t i = 0; i < mounts->count; i++) {
-        const struct blx_mount *mount = &mounts->mounts[i];
+        const struct agent_mount *mount = &mounts->mounts[i];
         uint64_t start = UINT64_MAX;
         /* Only these two are known to tell the truth of what lies on their one device. */
         if ((strcmp(mount->type, "ext4") != 0 && strcmp(mount->type, "xfs") != 0) ||
-            !blx_device_carries(device, mount->major, mount->minor, &start) || start == UINT64_MAX)
+            !agent_device_carries(device, mount->major, mount->minor, &start) ||
+            start == UINT64_MAX)
             continue;
         struct target target = {
             .start_bytes = start,

@@ -17,6 +17,6 @@
  * Filesystems that cannot tell, and those not on one linear range of the device, are left as they
  * are. `skipped_blocks` counts.
  */
-int blx_freespace_exclude(const struct blx_device *device, const struct blx_mounts *mounts,
-                          unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
-                          struct blx_error *err);
+int agent_freespace_exclude(const struct agent_device *device, const struct agent_mounts *mounts,
+                            unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,
+                            struct blx_error *err);

@@ -76,11 +76,11 @@ static bool is_read_only(const struct line *line)
     return strcmp(line->super_options, "ro") == 0 || strncmp(line->super_options, "ro,", 3) == 0;
 }
 
-static bool devices_carry(const struct blx_device *devices, size_t count, uint32_t major,
+static bool devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
                           uint32_t minor, unsigned depth);
 
 /* The block devices of the btrfs that `fd` lies on; its own number is made up. */
-static bool btrfs_carried(const struct blx_device *devices, size_t count, int fd, unsigned depth)
+static bool btrfs_carried(const struct agent_device *devices, size_t count, int fd, unsigned depth)
 {
     struct btrfs_ioctl_fs_info_args info = {0};
     if (ioctl(fd, BTRFS_IOC_FS_INFO, &info) < 0)
@@ -98,7 +98,7 @@ static bool btrfs_carried(const struct blx_device *devices, size_t count, int fd
     for (struct dirent *entry; (entry = readdir(members)) != NULL;) {
         uint32_t major = 0, minor = 0;
         if (entry->d_name[0] != '.' &&
-            blx_sysfs_devno(&major, &minor, "%s/%s/dev", path, entry->d_name) == 0 &&
+            agent_sysfs_devno(&major, &minor, "%s/%s/dev", path, entry->d_name) == 0 &&
             devices_carry(devices, count, major, minor, depth))
             return true;
     }
@@ -106,7 +106,7 @@ static bool btrfs_carried(const struct blx_device *devices, size_t count, int fd
 }
 
 /* The filesystem that `fd` lies on, which says to be on major:minor. */
-static bool filesystem_carried(const struct blx_device *devices, size_t count, int fd,
+static bool filesystem_carried(const struct agent_device *devices, size_t count, int fd,
                                uint32_t major, uint32_t minor, unsigned depth)
 {
     /* Numbers with the major 0 are made up, and nobody but btrfs says what is below. */
@@ -116,16 +116,16 @@ static bool filesystem_carried(const struct blx_device *devices, size_t count, i
 }
 
 /* Whether major:minor is (a partition of) a loop device whose file lies on one of the devices. */
-static bool loop_file_carried(const struct blx_device *devices, size_t count, uint32_t major,
+static bool loop_file_carried(const struct agent_device *devices, size_t count, uint32_t major,
                               uint32_t minor, unsigned depth)
 {
     char file[PATH_MAX];
-    if (blx_sysfs_text(file, sizeof(file),
-                       "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/loop/backing_file", major,
-                       minor) < 0 &&
-        blx_sysfs_text(file, sizeof(file),
-                       "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
-                       minor) < 0)
+    if (agent_sysfs_text(file, sizeof(file),
+                         "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/loop/backing_file", major,
+                         minor) < 0 &&
+        agent_sysfs_text(file, sizeof(file),
+                         "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
+                         minor) < 0)
         return false;
     /* O_PATH would do for stat(), but not for the btrfs question. The file may be gone: then it
      * lies nowhere that we know. */
@@ -138,11 +138,11 @@ static bool loop_file_carried(const struct blx_device *devices, size_t count, ui
     return filesystem_carried(devices, count, fd, major(st.st_dev), minor(st.st_dev), depth);
 }
 
-static bool devices_carry(const struct blx_device *devices, size_t count, uint32_t major,
+static bool devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
                           uint32_t minor, unsigned depth)
 {
     for (size_t i = 0; i < count; i++)
-        if (blx_device_carries(&devices[i], major, minor, NULL))
+        if (agent_device_carries(&devices[i], major, minor, NULL))
             return true;
     return depth < LOOP_DEPTH_MAX && loop_file_carried(devices, count, major, minor, depth + 1);
 }
@@ -170,7 +170,7 @@ static int open_mount_point(const struct line *line)
     return blx_take_fd(&fd);
 }
 
-static bool is_known(const struct blx_mounts *mounts, const struct line *line)
+static bool is_known(const struct agent_mounts *mounts, const struct line *line)
 {
     for (size_t i = 0; i < mounts->count; i++)
         if (mounts->mounts[i].major == line->major && mounts->mounts[i].minor == line->minor)
@@ -179,16 +179,16 @@ static bool is_known(const struct blx_mounts *mounts, const struct line *line)
 }
 
 /* `fd` belongs to the list afterwards, or is closed. */
-static int append(struct blx_mounts *mounts, const struct line *line, int fd)
+static int append(struct agent_mounts *mounts, const struct line *line, int fd)
 {
-    struct blx_mount *grown =
+    struct agent_mount *grown =
         reallocarray(mounts->mounts, mounts->count + 1, sizeof(*mounts->mounts));
     if (grown == NULL) {
         close(fd);
         return -ENOMEM;
     }
     mounts->mounts = grown;
-    struct blx_mount *mount = &grown[mounts->count++];
+    struct agent_mount *mount = &grown[mounts->count++];
     snprintf(mount->mount_point, sizeof(mount->mount_point), "%s", line->mount_point);
     snprintf(mount->type, sizeof(mount->type), "%s", line->type);
     mount->major = line->major;
@@ -197,8 +197,8 @@ static int append(struct blx_mounts *mounts, const struct line *line, int fd)
     return 0;
 }
 
-static int consider(const struct blx_device *devices, size_t device_count, const struct line *line,
-                    struct blx_mounts *mounts)
+static int consider(const struct agent_device *devices, size_t device_count,
+                    const struct line *line, struct agent_mounts *mounts)
 {
     /* Cheap questions first: most lines are proc, cgroups and tmpfs. */
     bool btrfs = strcmp(line->type, "btrfs") == 0;
@@ -212,15 +212,15 @@ static int consider(const struct blx_device *devices, size_t device_count, const
     return append(mounts, line, blx_take_fd(&fd));
 }
 
-int blx_mounts_find(const struct blx_device *devices, size_t device_count,
-                    struct blx_mounts *mounts, struct blx_error *err)
+int agent_mounts_find(const struct agent_device *devices, size_t device_count,
+                      struct agent_mounts *mounts, struct blx_error *err)
 {
     BLX_CLEANUP_FILE FILE *file = fopen(mountinfo_path, "re");
     if (file == NULL)
         return blx_error_errno(err, -errno,
                                "cannot read the list of mounts in '%s'; is /proc mounted?",
                                mountinfo_path);
-    struct blx_mounts found = {0};
+    struct agent_mounts found = {0};
     BLX_CLEANUP_FREE char *text = NULL;
     size_t capacity = 0;
     int r = 0;
@@ -232,22 +232,22 @@ int blx_mounts_find(const struct blx_device *devices, size_t device_count,
     if (r == 0 && ferror(file))
         r = -EIO;
     if (r < 0) {
-        blx_mounts_done(&found);
+        agent_mounts_done(&found);
         return blx_error_errno(err, r, "cannot read the list of mounts in '%s'", mountinfo_path);
     }
     *mounts = found;
     return 0;
 }
 
-void blx_mounts_done(struct blx_mounts *mounts)
+void agent_mounts_done(struct agent_mounts *mounts)
 {
     for (size_t i = 0; i < mounts->count; i++)
         close(mounts->mounts[i].fd);
     free(mounts->mounts);
-    *mounts = (struct blx_mounts){0};
+    *mounts = (struct agent_mounts){0};
 }
 
-int blx_mounts_sync(const struct blx_mounts *mounts, struct blx_error *err)
+int agent_mounts_sync(const struct agent_mounts *mounts, struct blx_error *err)
 {
     int first = 0;
     for (size_t i = 0; i < mounts->count; i++) {

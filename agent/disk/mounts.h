@@ -18,21 +18,21 @@
 #include "agent/disk/device.h"
 #include "base/error.h"
 
-struct blx_mount {
+struct agent_mount {
     char mount_point[PATH_MAX];
     char type[32];
     uint32_t major, minor; /* of the device that it is on */
     int fd;                /* the mount point, O_RDONLY | O_DIRECTORY */
 };
 
-struct blx_mounts {
-    struct blx_mount *mounts; /* owned, in mount order */
+struct agent_mounts {
+    struct agent_mount *mounts; /* owned, in mount order */
     size_t count;
 };
 
-int blx_mounts_find(const struct blx_device *devices, size_t device_count,
-                    struct blx_mounts *mounts, struct blx_error *err);
-void blx_mounts_done(struct blx_mounts *mounts);
+int agent_mounts_find(const struct agent_device *devices, size_t device_count,
+                      struct agent_mounts *mounts, struct blx_error *err);
+void agent_mounts_done(struct agent_mounts *mounts);
 
 /* syncfs() on each; the first error is returned, the others are tried all the same. */
-int blx_mounts_sync(const struct blx_mounts *mounts, struct blx_error *err);
+int agent_mounts_sync(const struct agent_mounts *mounts, struct blx_error *err);

@@ -20,20 +20,20 @@
 
 static const uint64_t answer_timeout_ns = UINT64_C(5000000000);
 
-struct blx_freezer {
+struct agent_freezer {
     pid_t guard;
     int socket_fd; /* its closing is what tells the guard that we are gone */
     uint64_t seq;  /* of the last command */
-    struct blx_guard_shared *shared;
+    struct agent_guard_shared *shared;
     bool armed;
     /* What the guard is armed with; the descriptors are the caller's. */
-    const struct blx_mounts *mounts;
+    const struct agent_mounts *mounts;
 };
 
 /* The control part of a message, as large as it can get. */
 union control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int) * BLX_FREEZE_MAX_FILESYSTEMS)];
+    char bytes[CMSG_SPACE(sizeof(int) * AGENT_FREEZE_MAX_FILESYSTEMS)];
 };
 
 static int guard_gone(struct blx_error *err)
@@ -45,7 +45,7 @@ static int guard_gone(struct blx_error *err)
 }
 
 /* Waits for the answer to `seq`; older ones, to commands that were given up, are thrown away. */
-static int wait_for_answer(const struct blx_freezer *freezer, uint64_t seq, struct blx_error *err)
+static int wait_for_answer(const struct agent_freezer *freezer, uint64_t seq, struct blx_error *err)
 {
     uint64_t deadline_ns = blx_clock_ns() + answer_timeout_ns;
     for (;;) {
@@ -56,7 +56,7 @@ static int wait_for_answer(const struct blx_freezer *freezer, uint64_t seq, stru
         int n = poll(&poller, 1, (int)((deadline_ns - now_ns) / 1000000) + 1);
         if (n == 0 || (n < 0 && errno == EINTR))
             continue;
-        struct blx_guard_message message = {0};
+        struct agent_guard_message message = {0};
         ssize_t got =
             n < 0 ? -1 : recv(freezer->socket_fd, &message, sizeof(message), MSG_DONTWAIT);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
@@ -69,7 +69,7 @@ static int wait_for_answer(const struct blx_freezer *freezer, uint64_t seq, stru
 }
 
 static void attach_descriptors(struct msghdr *header, union control *control,
-                               const struct blx_mounts *mounts)
+                               const struct agent_mounts *mounts)
 {
     *control = (union control){0};
     header->msg_control = control->bytes;
@@ -82,11 +82,11 @@ static void attach_descriptors(struct msghdr *header, union control *control,
         memcpy(CMSG_DATA(c) + i * sizeof(int), &mounts->mounts[i].fd, sizeof(int));
 }
 
-/* Tells the guard and waits until it has done it. `mounts` only with BLX_GUARD_ARM. */
-static int command(struct blx_freezer *freezer, enum blx_guard_command what,
-                   const struct blx_mounts *mounts, struct blx_error *err)
+/* Tells the guard and waits until it has done it. `mounts` only with AGENT_GUARD_ARM. */
+static int command(struct agent_freezer *freezer, enum agent_guard_command what,
+                   const struct agent_mounts *mounts, struct blx_error *err)
 {
-    struct blx_guard_message message = {.command = what, .seq = ++freezer->seq};
+    struct agent_guard_message message = {.command = what, .seq = ++freezer->seq};
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
     union control control;
@@ -101,7 +101,7 @@ static int command(struct blx_freezer *freezer, enum blx_guard_command what,
     return wait_for_answer(freezer, message.seq, err);
 }
 
-static int fork_guard(struct blx_freezer *freezer, struct blx_error *err)
+static int fork_guard(struct agent_freezer *freezer, struct blx_error *err)
 {
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -109,7 +109,7 @@ static int fork_guard(struct blx_freezer *freezer, struct blx_error *err)
     freezer->socket_fd = pair[0];
     freezer->guard = fork();
     if (freezer->guard == 0)
-        blx_guard_run(pair[1], freezer->shared);
+        agent_guard_run(pair[1], freezer->shared);
     int r = freezer->guard < 0 ? -errno : 0;
     close(pair[1]);
     if (r < 0)
@@ -117,9 +117,9 @@ static int fork_guard(struct blx_freezer *freezer, struct blx_error *err)
     return wait_for_answer(freezer, 0, err);
 }
 
-int blx_freezer_start(struct blx_freezer **freezer, struct blx_error *err)
+int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err)
 {
-    struct blx_freezer *started = calloc(1, sizeof(*started));
+    struct agent_freezer *started = calloc(1, sizeof(*started));
     if (started == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot start the freeze guard");
     started->socket_fd = -1;
@@ -133,14 +133,14 @@ int blx_freezer_start(struct blx_freezer **freezer, struct blx_error *err)
     started->shared = shared;
     int r = fork_guard(started, err);
     if (r < 0) {
-        blx_freezer_stop(started);
+        agent_freezer_stop(started);
         return r;
     }
     *freezer = started;
     return 0;
 }
 
-void blx_freezer_stop(struct blx_freezer *freezer)
+void agent_freezer_stop(struct agent_freezer *freezer)
 {
     if (freezer == NULL)
         return;
@@ -154,17 +154,17 @@ void blx_freezer_stop(struct blx_freezer *freezer)
     free(freezer);
 }
 
-static int arm(struct blx_freezer *freezer, const struct blx_mounts *mounts, uint64_t limit_ms,
+static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts, uint64_t limit_ms,
                struct blx_error *err)
 {
-    struct blx_guard_shared *shared = freezer->shared;
+    struct agent_guard_shared *shared = freezer->shared;
     /* First disarmed, so that the guard looks at nothing of this while it changes. */
-    int r = freezer->armed ? command(freezer, BLX_GUARD_DISARM, NULL, err) : 0;
+    int r = freezer->armed ? command(freezer, AGENT_GUARD_DISARM, NULL, err) : 0;
     if (r < 0)
         return r;
     freezer->armed = false;
-    for (size_t i = 0; i < BLX_FREEZE_MAX_FILESYSTEMS; i++)
-        atomic_store(&shared->state[i], BLX_GUARD_IDLE);
+    for (size_t i = 0; i < AGENT_FREEZE_MAX_FILESYSTEMS; i++)
+        atomic_store(&shared->state[i], AGENT_GUARD_IDLE);
     atomic_store(&shared->limit_ns, limit_ms * 1000000);
     atomic_store(&shared->attempt_started_ns, 0);
     atomic_store(&shared->first_frozen_ns, 0);
@@ -173,14 +173,14 @@ static int arm(struct blx_freezer *freezer, const struct blx_mounts *mounts, uin
     freezer->mounts = mounts;
     if (mounts->count == 0)
         return 0;
-    r = command(freezer, BLX_GUARD_ARM, mounts, err);
+    r = command(freezer, AGENT_GUARD_ARM, mounts, err);
     /* It may have been armed and only not have told in time: nothing is frozen, so that is harmless
      * until the next try. */
     freezer->armed = true;
     return r;
 }
 
-static void note_not_frozen(const struct blx_mount *mount, struct blx_freeze_result *result)
+static void note_not_frozen(const struct agent_mount *mount, struct agent_freeze_result *result)
 {
     if (result->not_frozen[0] == '\0')
         snprintf(result->not_frozen, sizeof(result->not_frozen), "%.*s",
@@ -189,28 +189,28 @@ static void note_not_frozen(const struct blx_mount *mount, struct blx_freeze_res
 
 /* Between here and the end the guard may thaw at any moment: it says so by `fired` and by the
  * state. */
-static int freeze_one(struct blx_freezer *freezer, size_t index, struct blx_freeze_result *result,
-                      struct blx_error *err)
+static int freeze_one(struct agent_freezer *freezer, size_t index,
+                      struct agent_freeze_result *result, struct blx_error *err)
 {
-    struct blx_guard_shared *shared = freezer->shared;
-    const struct blx_mount *mount = &freezer->mounts->mounts[index];
+    struct agent_guard_shared *shared = freezer->shared;
+    const struct agent_mount *mount = &freezer->mounts->mounts[index];
     if (atomic_load(&shared->attempt_started_ns) == 0)
         atomic_store(&shared->attempt_started_ns, blx_clock_ns());
-    atomic_store(&shared->state[index], BLX_GUARD_ATTEMPT);
+    atomic_store(&shared->state[index], AGENT_GUARD_ATTEMPT);
     int r = ioctl(mount->fd, FIFREEZE, 0) < 0 ? -errno : 0;
     if (r == 0) {
         uint64_t now_ns = blx_clock_ns();
-        uint32_t expected = BLX_GUARD_ATTEMPT;
+        uint32_t expected = AGENT_GUARD_ATTEMPT;
         if (result->first_frozen_at_ns == 0) {
             result->first_frozen_at_ns = now_ns;
             atomic_store(&shared->first_frozen_ns, now_ns);
         }
         /* Fails where the guard has thawed it already. */
-        if (atomic_compare_exchange_strong(&shared->state[index], &expected, BLX_GUARD_FROZEN))
+        if (atomic_compare_exchange_strong(&shared->state[index], &expected, AGENT_GUARD_FROZEN))
             result->frozen++;
         return 0;
     }
-    atomic_store(&shared->state[index], r == -EBUSY ? BLX_GUARD_FOREIGN : BLX_GUARD_IDLE);
+    atomic_store(&shared->state[index], r == -EBUSY ? AGENT_GUARD_FOREIGN : AGENT_GUARD_IDLE);
     note_not_frozen(mount, result);
     if (r == -EPERM)
         return blx_error_set(
@@ -225,14 +225,14 @@ static int freeze_one(struct blx_freezer *freezer, size_t index, struct blx_free
     return 0;
 }
 
-static int freeze_all(struct blx_freezer *freezer, struct blx_freeze_result *result,
+static int freeze_all(struct agent_freezer *freezer, struct agent_freeze_result *result,
                       struct blx_error *err)
 {
     for (size_t i = freezer->mounts->count; i-- > 0;) {
         int r = freeze_one(freezer, i, result, err);
         if (r < 0)
             return r;
-        if (blx_freeze_expired(freezer))
+        if (agent_freeze_expired(freezer))
             return blx_error_set(
                 err, -ETIMEDOUT,
                 "freezing the filesystems took longer than the limit of %llu ms (at '%s')",
@@ -242,22 +242,22 @@ static int freeze_all(struct blx_freezer *freezer, struct blx_freeze_result *res
     return 0;
 }
 
-int blx_freeze(struct blx_freezer *freezer, const struct blx_mounts *mounts, uint64_t limit_ms,
-               struct blx_freeze_result *result, struct blx_error *err)
+int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mounts,
+                 uint64_t limit_ms, struct agent_freeze_result *result, struct blx_error *err)
 {
-    *result = (struct blx_freeze_result){0};
-    if (mounts->count > BLX_FREEZE_MAX_FILESYSTEMS)
+    *result = (struct agent_freeze_result){0};
+    if (mounts->count > AGENT_FREEZE_MAX_FILESYSTEMS)
         return blx_error_set(
             err, -E2BIG,
             "the devices carry %zu mounted filesystems, only %d can be frozen together",
-            mounts->count, BLX_FREEZE_MAX_FILESYSTEMS);
+            mounts->count, AGENT_FREEZE_MAX_FILESYSTEMS);
     int r = arm(freezer, mounts, limit_ms, err);
     if (r < 0)
         return r;
     r = freeze_all(freezer, result, err);
     if (r < 0) {
         uint64_t held_ns = 0;
-        blx_thaw(freezer, &held_ns, NULL);
+        agent_thaw(freezer, &held_ns, NULL);
         result->frozen = 0;
         return r;
     }
@@ -265,22 +265,22 @@ int blx_freeze(struct blx_freezer *freezer, const struct blx_mounts *mounts, uin
     return 0;
 }
 
-bool blx_freeze_expired(const struct blx_freezer *freezer)
+bool agent_freeze_expired(const struct agent_freezer *freezer)
 {
     return atomic_load(&freezer->shared->fired) != 0;
 }
 
 /* Stays FROZEN until it is thawed: should we die in between, the guard must do it. */
-static int thaw_one(struct blx_freezer *freezer, size_t index, struct blx_error *err)
+static int thaw_one(struct agent_freezer *freezer, size_t index, struct blx_error *err)
 {
-    const struct blx_mount *mount = &freezer->mounts->mounts[index];
+    const struct agent_mount *mount = &freezer->mounts->mounts[index];
     _Atomic uint32_t *state = &freezer->shared->state[index];
-    if (atomic_load(state) != BLX_GUARD_FROZEN)
+    if (atomic_load(state) != AGENT_GUARD_FROZEN)
         return 0;
     int r = ioctl(mount->fd, FITHAW, 0) < 0 ? -errno : 0;
     if (r == 0 || r == -EINVAL)
-        atomic_store(state, BLX_GUARD_IDLE);
-    if (r == -EINVAL && blx_freeze_expired(freezer))
+        atomic_store(state, AGENT_GUARD_IDLE);
+    if (r == -EINVAL && agent_freeze_expired(freezer))
         return 0;
     if (r == -EINVAL)
         return blx_error_set(err, -ECANCELED,
@@ -291,7 +291,7 @@ static int thaw_one(struct blx_freezer *freezer, size_t index, struct blx_error 
     return r;
 }
 
-int blx_thaw(struct blx_freezer *freezer, uint64_t *held_ns, struct blx_error *err)
+int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_error *err)
 {
     int first = 0;
     bool stuck = false;
@@ -302,13 +302,14 @@ int blx_thaw(struct blx_freezer *freezer, uint64_t *held_ns, struct blx_error *e
             first = r;
     }
     uint64_t since_ns = atomic_load(&freezer->shared->first_frozen_ns);
-    uint64_t until_ns = blx_freeze_expired(freezer) ? atomic_load(&freezer->shared->thawed_ns) : 0;
+    uint64_t until_ns =
+        agent_freeze_expired(freezer) ? atomic_load(&freezer->shared->thawed_ns) : 0;
     if (until_ns == 0)
         until_ns = blx_clock_ns();
     *held_ns = since_ns == 0 || until_ns < since_ns ? 0 : until_ns - since_ns;
     freezer->mounts = NULL;
     /* A guard that is gone is found at the next freeze: now everything is thawed. */
-    if (freezer->armed && !stuck && command(freezer, BLX_GUARD_DISARM, NULL, NULL) == 0)
+    if (freezer->armed && !stuck && command(freezer, AGENT_GUARD_DISARM, NULL, NULL) == 0)
         freezer->armed = false;
     return first;
 }

@@ -35,17 +35,17 @@
 #include "agent/disk/mounts.h"
 #include "base/error.h"
 
-enum { BLX_FREEZE_MAX_FILESYSTEMS = 64 };
+enum { AGENT_FREEZE_MAX_FILESYSTEMS = 64 };
 
-struct blx_freezer;
+struct agent_freezer;
 
 /* Forks the guard and waits until it is ready. -EPIPE where it did not get so far. */
-int blx_freezer_start(struct blx_freezer **freezer, struct blx_error *err);
+int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err);
 
 /* Ends the guard and waits for it; thaws what is still frozen. NULL is allowed. */
-void blx_freezer_stop(struct blx_freezer *freezer);
+void agent_freezer_stop(struct agent_freezer *freezer);
 
-struct blx_freeze_result {
+struct agent_freeze_result {
     size_t frozen;               /* by us */
     size_t unsupported;          /* filesystems that have no freeze (vfat), or refuse it */
     size_t foreign;              /* frozen by somebody else already */
@@ -57,18 +57,18 @@ struct blx_freeze_result {
 
 /*
  * Arms the guard and freezes in reverse mount order. 0 also where some could not be frozen (see
- * `result`), or where there are none. On an error nothing is left frozen, and blx_thaw() need not
+ * `result`), or where there are none. On an error nothing is left frozen, and agent_thaw() need not
  * be called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait
- * for it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than BLX_FREEZE_MAX_FILESYSTEMS. -EPIPE
+ * for it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than AGENT_FREEZE_MAX_FILESYSTEMS. -EPIPE
  * the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
- * blx_freezer_stop() and _start().
+ * agent_freezer_stop() and _start().
  */
-int blx_freeze(struct blx_freezer *freezer, const struct blx_mounts *mounts, uint64_t limit_ms,
-               struct blx_freeze_result *result, struct blx_error *err);
+int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mounts,
+                 uint64_t limit_ms, struct agent_freeze_result *result, struct blx_error *err);
 
 /* Whether the guard has thawed because of the limit. To be read after the last read of the devices,
- * before blx_thaw(). */
-bool blx_freeze_expired(const struct blx_freezer *freezer);
+ * before agent_thaw(). */
+bool agent_freeze_expired(const struct agent_freezer *freezer);
 
 /*
  * Thaws in mount order and disarms the guard. The time from the first frozen to the last thawed
@@ -76,4 +76,4 @@ bool blx_freeze_expired(const struct blx_freezer *freezer);
  * what was read was not frozen all the time. Another error: a filesystem refuses to thaw; the guard
  * stays armed and goes on trying.
  */
-int blx_thaw(struct blx_freezer *freezer, uint64_t *held_ns, struct blx_error *err);
+int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_error *err);

@@ -26,16 +26,16 @@ enum {
 };
 
 struct guard {
-    struct blx_guard_shared *shared;
+    struct agent_guard_shared *shared;
     bool armed;
     uint32_t count;
-    int fds[BLX_FREEZE_MAX_FILESYSTEMS];
+    int fds[AGENT_FREEZE_MAX_FILESYSTEMS];
 };
 
 /* The control part of a message, as large as it can get. */
 union control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int) * BLX_FREEZE_MAX_FILESYSTEMS)];
+    char bytes[CMSG_SPACE(sizeof(int) * AGENT_FREEZE_MAX_FILESYSTEMS)];
 };
 
 static uint64_t now_ns(void)
@@ -46,7 +46,7 @@ static uint64_t now_ns(void)
 }
 
 /* True where the filesystem is not frozen any more, or was not. */
-static bool thaw(const struct guard *guard, uint32_t index, enum blx_guard_state from)
+static bool thaw(const struct guard *guard, uint32_t index, enum agent_guard_state from)
 {
     bool thawed = ioctl(guard->fds[index], FITHAW, 0) == 0;
     bool was_not_frozen = !thawed && errno == EINVAL;
@@ -57,12 +57,12 @@ static bool thaw(const struct guard *guard, uint32_t index, enum blx_guard_state
      * FIFREEZE may come to its end later.
      */
     uint32_t expected = from;
-    if (thawed || (was_not_frozen && from == BLX_GUARD_FROZEN))
-        atomic_compare_exchange_strong(&guard->shared->state[index], &expected, BLX_GUARD_IDLE);
+    if (thawed || (was_not_frozen && from == AGENT_GUARD_FROZEN))
+        atomic_compare_exchange_strong(&guard->shared->state[index], &expected, AGENT_GUARD_IDLE);
     return thawed || was_not_frozen;
 }
 
-static bool thaw_those(const struct guard *guard, enum blx_guard_state state)
+static bool thaw_those(const struct guard *guard, enum agent_guard_state state)
 {
     bool all = true;
     for (uint32_t i = 0; i < guard->count; i++)
@@ -77,8 +77,8 @@ static bool thaw_those(const struct guard *guard, enum blx_guard_state state)
  */
 static bool thaw_all(const struct guard *guard)
 {
-    bool frozen = thaw_those(guard, BLX_GUARD_FROZEN);
-    bool attempts = thaw_those(guard, BLX_GUARD_ATTEMPT);
+    bool frozen = thaw_those(guard, AGENT_GUARD_FROZEN);
+    bool attempts = thaw_those(guard, AGENT_GUARD_ATTEMPT);
     return frozen && attempts;
 }
 
@@ -94,7 +94,7 @@ static void forget(struct guard *guard)
  * The clock runs from the first filesystem frozen; until one is, from the start of the first
  * attempt, as FIFREEZE may hang, or the agent be stopped before it could tell that it was through.
  */
-static bool limit_passed(const struct blx_guard_shared *shared)
+static bool limit_passed(const struct agent_guard_shared *shared)
 {
     uint64_t since = atomic_load(&shared->first_frozen_ns);
     if (since == 0)
@@ -120,7 +120,7 @@ static _Noreturn void end(struct guard *guard)
     _exit(0);
 }
 
-static void answer(const struct blx_guard_message *message)
+static void answer(const struct agent_guard_message *message)
 {
     while (send(SOCKET_FD, message, sizeof(*message), MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
@@ -142,7 +142,7 @@ static void take_descriptors(struct guard *guard, struct msghdr *header)
 /* False where the agent's end is closed. */
 static bool obey(struct guard *guard)
 {
-    struct blx_guard_message message = {0};
+    struct agent_guard_message message = {0};
     union control control;
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
     struct msghdr header = {.msg_iov = &iov,
@@ -154,9 +154,9 @@ static bool obey(struct guard *guard)
         return errno == EINTR || errno == EAGAIN;
     if (got == 0)
         return false;
-    if (message.command == BLX_GUARD_ARM || message.command == BLX_GUARD_DISARM)
+    if (message.command == AGENT_GUARD_ARM || message.command == AGENT_GUARD_DISARM)
         forget(guard);
-    if (message.command == BLX_GUARD_ARM) {
+    if (message.command == AGENT_GUARD_ARM) {
         take_descriptors(guard, &header);
         guard->armed = guard->count == message.count;
         /* Unarmed means unguarded: the agent hears no answer, and freezes nothing. */
@@ -216,22 +216,22 @@ static void warm_up(struct guard *guard)
         stack[i] = (char)i;
     guard->count = 1;
     guard->fds[0] = -1;
-    atomic_store(&guard->shared->state[0], BLX_GUARD_ATTEMPT);
+    atomic_store(&guard->shared->state[0], AGENT_GUARD_ATTEMPT);
     thaw_all(guard);
-    atomic_store(&guard->shared->state[0], BLX_GUARD_IDLE);
+    atomic_store(&guard->shared->state[0], AGENT_GUARD_IDLE);
     watch(guard);
     forget(guard);
     obey(guard);
     poll(NULL, 0, 0);
 }
 
-_Noreturn void blx_guard_run(int socket_fd, struct blx_guard_shared *shared)
+_Noreturn void agent_guard_run(int socket_fd, struct agent_guard_shared *shared)
 {
     struct guard guard = {.shared = shared};
     drop_descriptors(socket_fd);
     harden();
     warm_up(&guard);
-    answer(&(struct blx_guard_message){.command = BLX_GUARD_READY});
+    answer(&(struct agent_guard_message){.command = AGENT_GUARD_READY});
     for (;;) {
         struct pollfd poller = {.fd = SOCKET_FD, .events = POLLIN};
         int n = poll(&poller, 1, guard.armed ? TICK_MS : -1);

@@ -14,36 +14,36 @@
 
 #include "agent/freeze/freeze.h"
 
-enum blx_guard_state {
-    BLX_GUARD_IDLE = 0,
-    BLX_GUARD_ATTEMPT = 1, /* FIFREEZE may be running, or have ended */
-    BLX_GUARD_FROZEN = 2,  /* by us */
-    BLX_GUARD_FOREIGN = 3, /* by somebody else: not to be thawed */
+enum agent_guard_state {
+    AGENT_GUARD_IDLE = 0,
+    AGENT_GUARD_ATTEMPT = 1, /* FIFREEZE may be running, or have ended */
+    AGENT_GUARD_FROZEN = 2,  /* by us */
+    AGENT_GUARD_FOREIGN = 3, /* by somebody else: not to be thawed */
 };
 
 /* In memory that both processes map. The agent writes all but what is said to be the guard's. */
-struct blx_guard_shared {
+struct agent_guard_shared {
     _Atomic uint64_t limit_ns;
     _Atomic uint64_t attempt_started_ns; /* the first one's; 0: none yet */
     _Atomic uint64_t first_frozen_ns;    /* 0: none yet */
     _Atomic uint64_t thawed_ns;          /* the guard's: when it last thawed one */
     _Atomic uint32_t fired;              /* the guard's: the limit has passed */
     /* The guard, too, changes these, from ATTEMPT and FROZEN to IDLE, when it has thawed. */
-    _Atomic uint32_t state[BLX_FREEZE_MAX_FILESYSTEMS];
+    _Atomic uint32_t state[AGENT_FREEZE_MAX_FILESYSTEMS];
 };
 
-enum blx_guard_command {
-    BLX_GUARD_READY = 1,  /* guard -> agent, once */
-    BLX_GUARD_ARM = 2,    /* with `count` descriptors, in mount order */
-    BLX_GUARD_DISARM = 3, /* forget them */
+enum agent_guard_command {
+    AGENT_GUARD_READY = 1,  /* guard -> agent, once */
+    AGENT_GUARD_ARM = 2,    /* with `count` descriptors, in mount order */
+    AGENT_GUARD_DISARM = 3, /* forget them */
 };
 
 /* The guard answers a command with the same message when it has been carried out. */
-struct blx_guard_message {
+struct agent_guard_message {
     uint32_t command;
     uint32_t count;
     uint64_t seq;
 };
 
 /* The guard's life. Never returns. `socket_fd` is its end of a SOCK_SEQPACKET pair. */
-_Noreturn void blx_guard_run(int socket_fd, struct blx_guard_shared *shared);
+_Noreturn void agent_guard_run(int socket_fd, struct agent_guard_shared *shared);

@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/command.h"
 
-int blx_hook_run(const char *hook_name, const char *command, const char *agent_id,
-                 uint64_t timeout_ms, struct blx_watchdog *watchdog, struct blx_error *err)
+int agent_hook_run(const char *hook_name, const char *command, const char *agent_id,
+                   uint64_t timeout_ms, struct blx_watchdog *watchdog, struct blx_error *err)
 {
     if (command == NULL)
         return 0;

@@ -13,19 +13,20 @@
  */
 enum { GAP_BYTES = 32 * 1024 };
 
-_Static_assert((int)BLX_BATCH_MAX_EXTENTS <= (int)BLX_READER_MAX_RUNS, "each block may be a run");
+_Static_assert((int)AGENT_BATCH_MAX_EXTENTS <= (int)AGENT_READER_MAX_RUNS,
+               "each block may be a run");
 
-bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum blx_claim kind,
-                     uint64_t *cursor)
+bool agent_batch_claim(struct agent_batch *batch, struct agent_volume *volume,
+                       enum agent_claim kind, uint64_t *cursor)
 {
     batch->volume = volume;
     batch->extent_count =
-        blx_volume_claim(volume, kind, cursor, BLX_BATCH_DATA_BYTES >> volume->block_shift,
-                         BLX_BATCH_MAX_EXTENTS, batch->extents);
+        agent_volume_claim(volume, kind, cursor, AGENT_BATCH_DATA_BYTES >> volume->block_shift,
+                           AGENT_BATCH_MAX_EXTENTS, batch->extents);
     return batch->extent_count > 0;
 }
 
-uint64_t blx_batch_blocks(const struct blx_batch *batch)
+uint64_t agent_batch_blocks(const struct agent_batch *batch)
 {
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < batch->extent_count; i++)
@@ -41,33 +42,33 @@ static bool is_of_blocks(int rc)
 
 /* A part of a batch: blocks number `first` to `first + count - 1`, which `blocks` gives. */
 struct part {
-    struct blx_batch *batch;
+    struct agent_batch *batch;
     const uint64_t *blocks;
     uint32_t first, count;
 };
 
 /* Fills the run from block number `i` of the batch on, as far as gaps allow; the number of the
  * first block behind it. */
-static uint32_t fill_run(const struct part *part, uint32_t i, struct blx_run *run)
+static uint32_t fill_run(const struct part *part, uint32_t i, struct agent_run *run)
 {
     static _Thread_local uint8_t gap[GAP_BYTES] __attribute__((aligned(4096)));
-    const struct blx_volume *volume = part->batch->volume;
+    const struct agent_volume *volume = part->batch->volume;
     uint64_t block_bytes = UINT64_C(1) << volume->block_shift;
     uint32_t end = part->first + part->count;
     run->vector_count = 0;
     run->error = 0;
     run->offset = run->end = part->blocks[i] << volume->block_shift;
-    for (int joined = 0; joined < BLX_RUN_MAX_EXTENTS && i < end; joined++) {
+    for (int joined = 0; joined < AGENT_RUN_MAX_EXTENTS && i < end; joined++) {
         uint64_t start = part->blocks[i] << volume->block_shift;
         if (start - run->end > GAP_BYTES)
             break;
         if (start > run->end)
-            blx_run_add(run, gap, start - run->end);
+            agent_run_add(run, gap, start - run->end);
         uint8_t *to = part->batch->data + i * block_bytes;
         uint64_t bytes = block_bytes;
         for (i++; i < end && part->blocks[i] == part->blocks[i - 1] + 1; i++)
             bytes += block_bytes;
-        blx_run_add(run, to, bytes);
+        agent_run_add(run, to, bytes);
     }
     return i;
 }
@@ -75,13 +76,13 @@ static uint32_t fill_run(const struct part *part, uint32_t i, struct blx_run *ru
 /* Reads in as few requests as gaps allow, all of them at once. */
 static int read_part(const struct part *part)
 {
-    struct blx_reader *reader = blx_reader_prepare();
+    struct agent_reader *reader = agent_reader_prepare();
     if (reader == NULL)
         return -ENOMEM;
     size_t runs = 0;
     for (uint32_t i = part->first; i < part->first + part->count;)
         i = fill_run(part, i, &reader->runs[runs++]);
-    return blx_reader_read(reader, &part->batch->volume->device, runs);
+    return agent_reader_read(reader, &part->batch->volume->device, runs);
 }
 
 /* In halves, where it fails; the depth is that of 64 blocks. */
@@ -105,7 +106,8 @@ static int read_or_split(const struct part *part)
     return read_or_split(&half);
 }
 
-static uint32_t list_blocks(const struct blx_batch *batch, uint64_t blocks[BLX_BATCH_MAX_EXTENTS])
+static uint32_t list_blocks(const struct agent_batch *batch,
+                            uint64_t blocks[AGENT_BATCH_MAX_EXTENTS])
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < batch->extent_count; i++) {
@@ -115,15 +117,15 @@ static uint32_t list_blocks(const struct blx_batch *batch, uint64_t blocks[BLX_B
     return count;
 }
 
-int blx_batch_read(struct blx_batch *batch)
+int agent_batch_read(struct agent_batch *batch)
 {
-    uint64_t blocks[BLX_BATCH_MAX_EXTENTS];
+    uint64_t blocks[AGENT_BATCH_MAX_EXTENTS];
     batch->bad = 0;
     struct part all = {.batch = batch, .blocks = blocks, .count = list_blocks(batch, blocks)};
     return read_or_split(&all);
 }
 
-static void add_block(struct blx_batch *batch, uint64_t block)
+static void add_block(struct agent_batch *batch, uint64_t block)
 {
     struct blx_extent *last =
         batch->extent_count > 0 ? &batch->extents[batch->extent_count - 1] : NULL;
@@ -133,15 +135,15 @@ static void add_block(struct blx_batch *batch, uint64_t block)
         batch->extents[batch->extent_count++] = (struct blx_extent){block, 1};
 }
 
-void blx_batch_leave_out_bad(struct blx_batch *batch)
+void agent_batch_leave_out_bad(struct agent_batch *batch)
 {
-    struct blx_volume *volume = batch->volume;
+    struct agent_volume *volume = batch->volume;
     if (batch->bad == 0) {
         for (uint32_t i = 0; i < batch->extent_count; i++)
-            blx_bad_blocks_remove(&volume->bad, batch->extents[i]);
+            agent_bad_blocks_remove(&volume->bad, batch->extents[i]);
         return;
     }
-    uint64_t blocks[BLX_BATCH_MAX_EXTENTS];
+    uint64_t blocks[AGENT_BATCH_MAX_EXTENTS];
     uint32_t count = list_blocks(batch, blocks);
     size_t block_bytes = (size_t)1 << volume->block_shift;
     uint8_t *to = batch->data;
@@ -149,10 +151,10 @@ void blx_batch_leave_out_bad(struct blx_batch *batch)
     for (uint32_t i = 0; i < count; i++) {
         struct blx_extent block = {blocks[i], 1};
         if ((batch->bad >> i & 1) != 0) {
-            blx_volume_unreadable(volume, block, batch->bad_error);
+            agent_volume_unreadable(volume, block, batch->bad_error);
             continue;
         }
-        blx_bad_blocks_remove(&volume->bad, block);
+        agent_bad_blocks_remove(&volume->bad, block);
         add_block(batch, blocks[i]);
         memmove(to, batch->data + i * block_bytes, block_bytes);
         to += block_bytes;
@@ -177,11 +179,11 @@ static void append_block(struct blx_frame_content *content, struct blx_frame_ext
         extents[content->extent_count++] = (struct blx_frame_extent){{block, 1}, zero};
 }
 
-int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, void *frame,
-                   size_t *frame_bytes, struct blx_error *err)
+int agent_batch_pack(struct agent_batch *batch, enum blx_codec codec, int level, void *frame,
+                     size_t *frame_bytes, struct blx_error *err)
 {
-    struct blx_frame_extent extents[BLX_BATCH_MAX_EXTENTS];
-    const struct blx_volume *volume = batch->volume;
+    struct blx_frame_extent extents[AGENT_BATCH_MAX_EXTENTS];
+    const struct agent_volume *volume = batch->volume;
     size_t block_bytes = (size_t)1 << volume->block_shift;
     struct blx_frame_content content = {
         .codec = codec,

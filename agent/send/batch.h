@@ -17,27 +17,27 @@
 #include "wire/frame.h"
 
 enum {
-    BLX_BATCH_DATA_BYTES = BLX_FRAME_TARGET_BYTES,
-    BLX_BATCH_MAX_EXTENTS = BLX_FRAME_TARGET_BYTES >> BLX_BLOCK_SHIFT_MIN,
+    AGENT_BATCH_DATA_BYTES = BLX_FRAME_TARGET_BYTES,
+    AGENT_BATCH_MAX_EXTENTS = BLX_FRAME_TARGET_BYTES >> BLX_BLOCK_SHIFT_MIN,
 };
 
-struct blx_batch {
-    struct blx_volume *volume; /* borrowed */
-    struct blx_extent extents[BLX_BATCH_MAX_EXTENTS];
+struct agent_batch {
+    struct agent_volume *volume; /* borrowed */
+    struct blx_extent extents[AGENT_BATCH_MAX_EXTENTS];
     uint32_t extent_count;
     uint64_t bad;  /* bit n: the batch's block number n could not be read */
     int bad_error; /* why, -errno */
     uint8_t
-        *data; /* borrowed: BLX_BATCH_DATA_BYTES, aligned to 4 KiB; the extents' data in order */
+        *data; /* borrowed: AGENT_BATCH_DATA_BYTES, aligned to 4 KiB; the extents' data in order */
 };
 
-_Static_assert((int)BLX_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each block");
+_Static_assert((int)AGENT_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each block");
 
 /* Claims the next blocks behind *cursor. False where no more are marked. */
-bool blx_batch_claim(struct blx_batch *batch, struct blx_volume *volume, enum blx_claim kind,
-                     uint64_t *cursor);
+bool agent_batch_claim(struct agent_batch *batch, struct agent_volume *volume,
+                       enum agent_claim kind, uint64_t *cursor);
 
-uint64_t blx_batch_blocks(const struct blx_batch *batch);
+uint64_t agent_batch_blocks(const struct agent_batch *batch);
 
 /*
  * Reads the blocks (O_DIRECT, I5), near ones in one go. Where the disk reports an error the blocks
@@ -45,16 +45,16 @@ uint64_t blx_batch_blocks(const struct blx_batch *batch);
  * batch->bad, whose data are undefined. Blocks on the disk. -errno for what is no fault of single
  * blocks (no memory, the device is gone): `batch` may be half filled.
  */
-int blx_batch_read(struct blx_batch *batch);
+int agent_batch_read(struct agent_batch *batch);
 
 /*
  * For a claimed batch that was read: gives the bad blocks back to the volume
- * (blx_volume_unreadable()) and takes them out of extents and data, so that the rest can be sent;
+ * (agent_volume_unreadable()) and takes them out of extents and data, so that the rest can be sent;
  * perhaps nothing is left. What could be read is not bad any more.
  */
-void blx_batch_leave_out_bad(struct blx_batch *batch);
+void agent_batch_leave_out_bad(struct agent_batch *batch);
 
 /* Packs the data into a frame at that level (blx_frame_content); blocks of zeros become extents
  * without data. Changes `data`. `frame` has BLX_FRAME_MAX_BYTES. */
-int blx_batch_pack(struct blx_batch *batch, enum blx_codec codec, int level, void *frame,
-                   size_t *frame_bytes, struct blx_error *err);
+int agent_batch_pack(struct agent_batch *batch, enum blx_codec codec, int level, void *frame,
+                     size_t *frame_bytes, struct blx_error *err);

@@ -26,19 +26,19 @@ static const double blocked = 0.7;  /* of the time: the network is what holds us
 static const double starved = 0.5;  /* of the time: something before the sender is */
 static const double packing = 0.75; /* of a processor: and it is packing, not the disk */
 
-void blx_effort_init(struct blx_effort *effort, unsigned processors)
+void agent_effort_init(struct agent_effort *effort, unsigned processors)
 {
-    *effort = (struct blx_effort){.processors = processors, .rung = FIRST_RUNG};
+    *effort = (struct agent_effort){.processors = processors, .rung = FIRST_RUNG};
 }
 
-static bool wants_down(const struct blx_effort *effort, double work_ns)
+static bool wants_down(const struct agent_effort *effort, double work_ns)
 {
     double packing_ns = (double)effort->sum.packing_ns;
     return packing_ns > share * effort->processors * work_ns ||
            ((double)effort->sum.starved_ns > starved * work_ns && packing_ns > packing * work_ns);
 }
 
-static bool wants_up(const struct blx_effort *effort, double work_ns)
+static bool wants_up(const struct agent_effort *effort, double work_ns)
 {
     if (effort->rung + 1 == RUNG_COUNT || (double)effort->sum.blocked_ns < blocked * work_ns)
         return false;
@@ -47,7 +47,7 @@ static bool wants_up(const struct blx_effort *effort, double work_ns)
     return then <= share * effort->processors * work_ns;
 }
 
-static void look(struct blx_effort *effort, double work_ns)
+static void look(struct agent_effort *effort, double work_ns)
 {
     bool down = wants_down(effort, work_ns);
     bool up = !down && wants_up(effort, work_ns);
@@ -64,9 +64,9 @@ static void look(struct blx_effort *effort, double work_ns)
     }
 }
 
-int blx_effort_add(struct blx_effort *effort, const struct blx_effort_times *times)
+int agent_effort_add(struct agent_effort *effort, const struct agent_effort_times *times)
 {
-    struct blx_effort_times *sum = &effort->sum;
+    struct agent_effort_times *sum = &effort->sum;
     sum->blocked_ns += times->blocked_ns;
     sum->starved_ns += times->starved_ns;
     sum->packing_ns += times->packing_ns;
@@ -74,7 +74,7 @@ int blx_effort_add(struct blx_effort *effort, const struct blx_effort_times *tim
     uint64_t work_ns = sum->blocked_ns + sum->starved_ns;
     if (work_ns >= LOOK_NS && sum->frames >= LOOK_FRAMES) {
         look(effort, (double)work_ns);
-        *sum = (struct blx_effort_times){0};
+        *sum = (struct agent_effort_times){0};
     }
     return rungs[effort->rung].level;
 }

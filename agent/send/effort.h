@@ -21,24 +21,24 @@
 
 /* What happened since the last look, in ns. Time in which there was nothing to send is in neither
  * of the first two. */
-struct blx_effort_times {
+struct agent_effort_times {
     uint64_t blocked_ns; /* the sender waited for the network */
     uint64_t starved_ns; /* the sender waited for frames that were under way */
     uint64_t packing_ns; /* processor time of the workers' packing, together */
     unsigned frames;     /* that the sender has taken */
 };
 
-struct blx_effort {
+struct agent_effort {
     unsigned processors;
     unsigned rung;
     unsigned ups, downs; /* looks in a row that wanted it */
     unsigned rest;       /* looks until it may go up again */
-    struct blx_effort_times sum;
+    struct agent_effort_times sum;
 };
 
 /* Begins with the level that fixed zstd has. */
-void blx_effort_init(struct blx_effort *effort, unsigned processors);
+void agent_effort_init(struct agent_effort *effort, unsigned processors);
 
 /* Adds the times; now and then they are looked at as a whole. The level for the frames from now on,
  * as blx_frame_content has it. */
-int blx_effort_add(struct blx_effort *effort, const struct blx_effort_times *times);
+int agent_effort_add(struct agent_effort *effort, const struct agent_effort_times *times);

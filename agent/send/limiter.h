@@ -6,7 +6,7 @@
  *
  * A frame may go while the bucket is not in debt, and may leave it in debt: so a frame larger than
  * the bucket goes, too, and the mean is the rate. The bucket holds what the rate gives in
- * BLX_LIMITER_BURST_MS, which bounds the burst after a pause to that and one frame.
+ * AGENT_LIMITER_BURST_MS, which bounds the burst after a pause to that and one frame.
  *
  * Threads: none of its own; the agent's lock guards it. Nothing here waits.
  */
@@ -17,10 +17,10 @@
 
 #include "base/bandwidth.h"
 
-enum { BLX_LIMITER_BURST_MS = 50 };
+enum { AGENT_LIMITER_BURST_MS = 50 };
 
 /* All zero: no limit. */
-struct blx_limiter {
+struct agent_limiter {
     struct blx_bandwidth limit;
     struct blx_bandwidth policy; /* the dispatcher's: of both the lower rate counts */
     uint64_t bytes_per_second;   /* as at the last look; 0: no limit */
@@ -29,14 +29,15 @@ struct blx_limiter {
 };
 
 /* Another limit, also while a frame waits: it counts from the next look on, for a debt, too. */
-void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
-void blx_limiter_set_policy(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
+void agent_limiter_set(struct agent_limiter *limiter, const struct blx_bandwidth *limit);
+void agent_limiter_set_policy(struct agent_limiter *limiter, const struct blx_bandwidth *limit);
 
 /*
  * How long the next frame has to wait at `now_ns` (CLOCK_MONOTONIC), when a wall clock says `when`;
  * 0: it may go.
  */
-uint64_t blx_limiter_wait_ns(struct blx_limiter *limiter, uint64_t now_ns, const struct tm *when);
+uint64_t agent_limiter_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
+                               const struct tm *when);
 
 /* A frame went. */
-void blx_limiter_take(struct blx_limiter *limiter, uint64_t bytes);
+void agent_limiter_take(struct agent_limiter *limiter, uint64_t bytes);

@@ -15,24 +15,24 @@
 
 enum { STACK_BYTES = 512 * 1024, WORK_QUEUE_LIMIT = 1024, DATA_ALIGNMENT = 4096 };
 
-struct blx_pipeline {
+struct agent_pipeline {
     enum blx_codec codec;
     bool adapts;
     atomic_int level;            /* of compression */
     _Atomic uint64_t packing_ns; /* processor time spent so, since the last report */
-    struct blx_effort effort;    /* the sender's */
+    struct agent_effort effort;  /* the sender's */
     struct blx_queue *idle;
     struct blx_queue *work;
     struct blx_queue *packed;
-    struct blx_job jobs[BLX_PIPELINE_JOBS];
-    pthread_t workers[BLX_PIPELINE_WORKERS_MAX];
+    struct agent_job jobs[AGENT_PIPELINE_JOBS];
+    pthread_t workers[AGENT_PIPELINE_WORKERS_MAX];
     unsigned worker_count;
     pthread_mutex_t lock; /* guards `unread` */
     pthread_cond_t all_read;
     size_t unread; /* jobs of the cut that are still to be read */
 };
 
-static void count_read(struct blx_pipeline *pipeline)
+static void count_read(struct agent_pipeline *pipeline)
 {
     pthread_mutex_lock(&pipeline->lock);
     if (--pipeline->unread == 0)
@@ -47,26 +47,26 @@ static uint64_t thread_ns(void)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-static int pack(struct blx_pipeline *pipeline, struct blx_job *job)
+static int pack(struct agent_pipeline *pipeline, struct agent_job *job)
 {
     uint64_t begun_ns = pipeline->adapts ? thread_ns() : 0;
-    int rc = blx_batch_pack(&job->batch, pipeline->codec, atomic_load(&pipeline->level), job->frame,
-                            &job->frame_bytes, &job->error);
+    int rc = agent_batch_pack(&job->batch, pipeline->codec, atomic_load(&pipeline->level),
+                              job->frame, &job->frame_bytes, &job->error);
     if (pipeline->adapts)
         atomic_fetch_add(&pipeline->packing_ns, thread_ns() - begun_ns);
     return rc;
 }
 
-static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
+static void read_and_pack(struct agent_pipeline *pipeline, struct agent_job *job)
 {
     blx_error_clear(&job->error);
-    job->rc = job->is_read ? 0 : blx_batch_read(&job->batch);
+    job->rc = job->is_read ? 0 : agent_batch_read(&job->batch);
     if (job->frame == NULL) {
         count_read(pipeline);
         return;
     }
     if (job->rc == 0 && !job->is_read)
-        blx_batch_leave_out_bad(&job->batch);
+        agent_batch_leave_out_bad(&job->batch);
     if (job->rc == 0 && job->batch.extent_count > 0)
         job->rc = pack(pipeline, job);
     blx_queue_push(pipeline->packed, job);
@@ -74,19 +74,19 @@ static void read_and_pack(struct blx_pipeline *pipeline, struct blx_job *job)
 
 static void *worker(void *arg)
 {
-    struct blx_pipeline *pipeline = arg;
+    struct agent_pipeline *pipeline = arg;
     void *job;
-    blx_reader_prepare(); /* now, and not at a first read that is inside a freeze */
+    agent_reader_prepare(); /* now, and not at a first read that is inside a freeze */
     while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
         read_and_pack(pipeline, job);
     return NULL;
 }
 
-static int make_jobs(struct blx_pipeline *pipeline)
+static int make_jobs(struct agent_pipeline *pipeline)
 {
-    for (size_t i = 0; i < BLX_PIPELINE_JOBS; i++) {
-        struct blx_job *job = &pipeline->jobs[i];
-        job->batch.data = aligned_alloc(DATA_ALIGNMENT, BLX_BATCH_DATA_BYTES);
+    for (size_t i = 0; i < AGENT_PIPELINE_JOBS; i++) {
+        struct agent_job *job = &pipeline->jobs[i];
+        job->batch.data = aligned_alloc(DATA_ALIGNMENT, AGENT_BATCH_DATA_BYTES);
         job->frame = malloc(BLX_FRAME_MAX_BYTES);
         if (job->batch.data == NULL || job->frame == NULL)
             return -ENOMEM;
@@ -95,13 +95,13 @@ static int make_jobs(struct blx_pipeline *pipeline)
     return 0;
 }
 
-static int start_workers(struct blx_pipeline *pipeline)
+static int start_workers(struct agent_pipeline *pipeline)
 {
     /* Twice the processors, so that the disk is kept busy while others pack; more would only wait.
      */
     unsigned wanted = 2 * (unsigned)get_nprocs();
     wanted = wanted < 4 ? 4 : wanted;
-    wanted = wanted > BLX_PIPELINE_WORKERS_MAX ? BLX_PIPELINE_WORKERS_MAX : wanted;
+    wanted = wanted > AGENT_PIPELINE_WORKERS_MAX ? AGENT_PIPELINE_WORKERS_MAX : wanted;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -115,17 +115,18 @@ static int start_workers(struct blx_pipeline *pipeline)
     return rc;
 }
 
-int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, struct blx_error *err)
+int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
+                         struct blx_error *err)
 {
-    struct blx_pipeline *made = calloc(1, sizeof(*made));
+    struct agent_pipeline *made = calloc(1, sizeof(*made));
     int rc = made == NULL ? -ENOMEM : 0;
     if (rc == 0) {
         made->codec = codec;
         pthread_mutex_init(&made->lock, NULL);
         pthread_cond_init(&made->all_read, NULL);
-        made->idle = blx_queue_new(BLX_PIPELINE_JOBS);
+        made->idle = blx_queue_new(AGENT_PIPELINE_JOBS);
         made->work = blx_queue_new(WORK_QUEUE_LIMIT);
-        made->packed = blx_queue_new(BLX_PIPELINE_JOBS);
+        made->packed = blx_queue_new(AGENT_PIPELINE_JOBS);
         if (made->idle == NULL || made->work == NULL || made->packed == NULL)
             rc = -ENOMEM;
     }
@@ -134,35 +135,36 @@ int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, str
     if (rc == 0)
         rc = start_workers(made);
     if (rc < 0) {
-        blx_pipeline_stop(made);
+        agent_pipeline_stop(made);
         return blx_error_errno(err, rc, "cannot start the workers");
     }
     *pipeline = made;
     return 0;
 }
 
-void blx_pipeline_adapt(struct blx_pipeline *pipeline)
+void agent_pipeline_adapt(struct agent_pipeline *pipeline)
 {
     pipeline->adapts = true;
-    blx_effort_init(&pipeline->effort, (unsigned)get_nprocs());
+    agent_effort_init(&pipeline->effort, (unsigned)get_nprocs());
 }
 
-void blx_pipeline_report(struct blx_pipeline *pipeline, uint64_t blocked_ns, uint64_t starved_ns)
+void agent_pipeline_report(struct agent_pipeline *pipeline, uint64_t blocked_ns,
+                           uint64_t starved_ns)
 {
     if (!pipeline->adapts)
         return;
-    struct blx_effort_times times = {
+    struct agent_effort_times times = {
         .blocked_ns = blocked_ns,
         .starved_ns = starved_ns,
         .packing_ns = atomic_exchange(&pipeline->packing_ns, 0),
         .frames = 1,
     };
-    int level = blx_effort_add(&pipeline->effort, &times);
+    int level = agent_effort_add(&pipeline->effort, &times);
     if (atomic_exchange(&pipeline->level, level) != level)
         blx_log_debug("frames are packed at level %d from now on", level);
 }
 
-void blx_pipeline_stop(struct blx_pipeline *pipeline)
+void agent_pipeline_stop(struct agent_pipeline *pipeline)
 {
     if (pipeline == NULL)
         return;
@@ -170,7 +172,7 @@ void blx_pipeline_stop(struct blx_pipeline *pipeline)
         blx_queue_close(pipeline->work);
     for (unsigned i = 0; i < pipeline->worker_count; i++)
         pthread_join(pipeline->workers[i], NULL);
-    for (size_t i = 0; i < BLX_PIPELINE_JOBS; i++) {
+    for (size_t i = 0; i < AGENT_PIPELINE_JOBS; i++) {
         free(pipeline->jobs[i].batch.data);
         free(pipeline->jobs[i].frame);
     }
@@ -182,33 +184,33 @@ void blx_pipeline_stop(struct blx_pipeline *pipeline)
     free(pipeline);
 }
 
-struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline, uint64_t timeout_ms)
+struct agent_job *agent_pipeline_take(struct agent_pipeline *pipeline, uint64_t timeout_ms)
 {
     void *idle;
     if (blx_queue_pop(pipeline->idle, timeout_ms, &idle) < 0)
         return NULL;
-    struct blx_job *job = idle;
+    struct agent_job *job = idle;
     job->is_read = false;
     return job;
 }
 
-void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job)
+void agent_pipeline_submit(struct agent_pipeline *pipeline, struct agent_job *job)
 {
     blx_queue_push(pipeline->work, job);
 }
 
-struct blx_job *blx_pipeline_pop(struct blx_pipeline *pipeline, uint64_t timeout_ms)
+struct agent_job *agent_pipeline_pop(struct agent_pipeline *pipeline, uint64_t timeout_ms)
 {
     void *job = NULL;
     return blx_queue_pop(pipeline->packed, timeout_ms, &job) == 0 ? job : NULL;
 }
 
-void blx_pipeline_release(struct blx_pipeline *pipeline, struct blx_job *job)
+void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *job)
 {
     blx_queue_push(pipeline->idle, job);
 }
 
-int blx_pipeline_read(struct blx_pipeline *pipeline, struct blx_job *jobs, size_t count)
+int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
 {
     if (count == 0)
         return 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bounded pipeline: control thread -> work queue -> workers (read, pack) -> packed queue ->
- * sender. Its jobs are a fixed number, made at the start: blx_pipeline_take() waits until one is
+ * sender. Its jobs are a fixed number, made at the start: agent_pipeline_take() waits until one is
  * free, which is how a slow network holds back the reading of the disk.
  *
  *     limit                what happens when it is reached
- *     BLX_PIPELINE_JOBS    take() waits
+ *     AGENT_PIPELINE_JOBS    take() waits
  *     work queue           holds every job there is and those of a cut: submit() never waits long
  *     packed queue         holds every job: workers never wait
  *
@@ -24,10 +24,10 @@
 #include "base/error.h"
 #include "wire/frame.h"
 
-enum { BLX_PIPELINE_JOBS = 24, BLX_PIPELINE_WORKERS_MAX = 8 };
+enum { AGENT_PIPELINE_JOBS = 24, AGENT_PIPELINE_WORKERS_MAX = 8 };
 
-struct blx_job {
-    struct blx_batch batch;
+struct agent_job {
+    struct agent_batch batch;
     uint8_t *frame; /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
     size_t frame_bytes;
     bool is_read; /* the data are there already, without bad blocks: only pack */
@@ -35,32 +35,34 @@ struct blx_job {
     struct blx_error error;
 };
 
-struct blx_pipeline;
+struct agent_pipeline;
 
-int blx_pipeline_start(enum blx_codec codec, struct blx_pipeline **pipeline, struct blx_error *err);
+int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
+                         struct blx_error *err);
 
 /* From now on the level of compression follows what holds the sender back (effort.h). Before the
  * first job. */
-void blx_pipeline_adapt(struct blx_pipeline *pipeline);
+void agent_pipeline_adapt(struct agent_pipeline *pipeline);
 
 /* How the sender has spent its time since it popped the last job: waiting for the network, and
  * waiting for this job where some were under way. */
-void blx_pipeline_report(struct blx_pipeline *pipeline, uint64_t blocked_ns, uint64_t starved_ns);
+void agent_pipeline_report(struct agent_pipeline *pipeline, uint64_t blocked_ns,
+                           uint64_t starved_ns);
 
 /* All jobs must have been released. NULL is allowed. */
-void blx_pipeline_stop(struct blx_pipeline *pipeline);
+void agent_pipeline_stop(struct agent_pipeline *pipeline);
 
 /* A free job, or NULL after `timeout_ms`. */
-struct blx_job *blx_pipeline_take(struct blx_pipeline *pipeline, uint64_t timeout_ms);
-void blx_pipeline_submit(struct blx_pipeline *pipeline, struct blx_job *job);
+struct agent_job *agent_pipeline_take(struct agent_pipeline *pipeline, uint64_t timeout_ms);
+void agent_pipeline_submit(struct agent_pipeline *pipeline, struct agent_job *job);
 
 /* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. Where none of its blocks
  * could be read it has no extents, and no frame. */
-struct blx_job *blx_pipeline_pop(struct blx_pipeline *pipeline, uint64_t timeout_ms);
-void blx_pipeline_release(struct blx_pipeline *pipeline, struct blx_job *job);
+struct agent_job *agent_pipeline_pop(struct agent_pipeline *pipeline, uint64_t timeout_ms);
+void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *job);
 
 /*
  * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once and waits for the
  * last. Allocates nothing. The first failure, or 0. Bad blocks are left in the batches.
  */
-int blx_pipeline_read(struct blx_pipeline *pipeline, struct blx_job *jobs, size_t count);
+int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);

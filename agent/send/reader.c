@@ -18,7 +18,7 @@ static int reader_rc;
 
 static void reader_free(void *p)
 {
-    struct blx_reader *reader = p;
+    struct agent_reader *reader = p;
     if (reader->context != 0)
         syscall(SYS_io_destroy, reader->context);
     free(reader);
@@ -40,12 +40,12 @@ static void tell_refused(int cause)
                        strerror(cause));
 }
 
-struct blx_reader *blx_reader_prepare(void)
+struct agent_reader *agent_reader_prepare(void)
 {
     pthread_once(&reader_once, make_key);
     if (reader_rc != 0)
         return NULL;
-    struct blx_reader *reader = pthread_getspecific(reader_key);
+    struct agent_reader *reader = pthread_getspecific(reader_key);
     if (reader != NULL)
         return reader;
     reader = calloc(1, sizeof(*reader));
@@ -55,21 +55,21 @@ struct blx_reader *blx_reader_prepare(void)
         free(reader);
         return NULL;
     }
-    if (syscall(SYS_io_setup, BLX_READER_MAX_RUNS, &reader->context) < 0) {
+    if (syscall(SYS_io_setup, AGENT_READER_MAX_RUNS, &reader->context) < 0) {
         tell_refused(errno);
         reader->context = 0;
     }
     return reader;
 }
 
-void blx_run_add(struct blx_run *run, void *to, uint64_t bytes)
+void agent_run_add(struct agent_run *run, void *to, uint64_t bytes)
 {
     run->vectors[run->vector_count++] = (struct iovec){to, bytes};
     run->end += bytes;
 }
 
 /* Drops the first `bytes` of what is left to read. */
-static void run_advance(struct blx_run *run, size_t bytes)
+static void run_advance(struct agent_run *run, size_t bytes)
 {
     run->offset += bytes;
     int first = 0;
@@ -85,7 +85,7 @@ static void run_advance(struct blx_run *run, size_t bytes)
 }
 
 /* The device may end within its last block: what lies behind its end reads as zero. */
-static void run_zero_rest(struct blx_run *run)
+static void run_zero_rest(struct agent_run *run)
 {
     for (int i = 0; i < run->vector_count; i++)
         memset(run->vectors[i].iov_base, 0, run->vectors[i].iov_len);
@@ -93,7 +93,7 @@ static void run_zero_rest(struct blx_run *run)
 }
 
 /* What is left of the run. */
-static int run_read(const struct blx_device *device, struct blx_run *run)
+static int run_read(const struct agent_device *device, struct agent_run *run)
 {
     while (run->error == 0 && run->vector_count > 0) {
         ssize_t got = preadv(device->fd, run->vectors, run->vector_count, (off_t)run->offset);
@@ -112,9 +112,9 @@ static int run_read(const struct blx_device *device, struct blx_run *run)
 }
 
 /* Waits for all of `submitted` requests: until then the kernel writes to their memory. */
-static void reap(struct blx_reader *reader, long submitted)
+static void reap(struct agent_reader *reader, long submitted)
 {
-    struct io_event events[BLX_READER_MAX_RUNS];
+    struct io_event events[AGENT_READER_MAX_RUNS];
     while (submitted > 0) {
         long got = syscall(SYS_io_getevents, reader->context, submitted, submitted, events, NULL);
         if (got < 0 && errno == EINTR)
@@ -125,7 +125,7 @@ static void reap(struct blx_reader *reader, long submitted)
             return;
         }
         for (size_t i = 0; i < (size_t)got; i++) {
-            struct blx_run *run = &reader->runs[events[i].data];
+            struct agent_run *run = &reader->runs[events[i].data];
             if (events[i].res < 0)
                 run->error = (int)events[i].res;
             else
@@ -136,10 +136,11 @@ static void reap(struct blx_reader *reader, long submitted)
 }
 
 /* As much of the runs as can be had at once; the rest, and ends of the device, are run_read()'s. */
-static void read_together(struct blx_reader *reader, const struct blx_device *device, size_t count)
+static void read_together(struct agent_reader *reader, const struct agent_device *device,
+                          size_t count)
 {
-    struct iocb requests[BLX_READER_MAX_RUNS];
-    struct iocb *list[BLX_READER_MAX_RUNS];
+    struct iocb requests[AGENT_READER_MAX_RUNS];
+    struct iocb *list[AGENT_READER_MAX_RUNS];
     for (size_t i = 0; i < count; i++) {
         requests[i] = (struct iocb){
             .aio_data = i,
@@ -154,7 +155,7 @@ static void read_together(struct blx_reader *reader, const struct blx_device *de
     reap(reader, syscall(SYS_io_submit, reader->context, count, list));
 }
 
-int blx_reader_read(struct blx_reader *reader, const struct blx_device *device, size_t count)
+int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count)
 {
     if (count > 1 && reader->context != 0)
         read_together(reader, device, count);

@@ -9,7 +9,7 @@
  * where it is refused (a seccomp filter, fs.aio-max-nr) the runs are read one after the other, and
  * the log says so once.
  *
- * Threads: each has a reader of its own, made by blx_reader_prepare() or at first use, and freed
+ * Threads: each has a reader of its own, made by agent_reader_prepare() or at first use, and freed
  * with the thread. Nothing here allocates after that, so that it can be used while a filesystem is
  * frozen.
  */
@@ -21,27 +21,27 @@
 
 #include "agent/disk/device.h"
 
-enum { BLX_RUN_MAX_EXTENTS = 32, BLX_READER_MAX_RUNS = 64 };
+enum { AGENT_RUN_MAX_EXTENTS = 32, AGENT_READER_MAX_RUNS = 64 };
 
-struct blx_run {
-    struct iovec vectors[2 * BLX_RUN_MAX_EXTENTS];
+struct agent_run {
+    struct iovec vectors[2 * AGENT_RUN_MAX_EXTENTS];
     int vector_count;
     uint64_t offset; /* bytes, of what is still to be read */
     uint64_t end;
     int error; /* that it has met, -errno */
 };
 
-struct blx_reader {
+struct agent_reader {
     unsigned long context; /* of the kernel; 0: none */
-    struct blx_run runs[BLX_READER_MAX_RUNS];
+    struct agent_run runs[AGENT_READER_MAX_RUNS];
 };
 
 /* The calling thread's; NULL where memory is short. */
-struct blx_reader *blx_reader_prepare(void);
+struct agent_reader *agent_reader_prepare(void);
 
 /* Appends `bytes` of the device to what the run reads. */
-void blx_run_add(struct blx_run *run, void *to, uint64_t bytes);
+void agent_run_add(struct agent_run *run, void *to, uint64_t bytes);
 
 /* Reads the reader's first `count` runs. What lies behind the device's end reads as zero. The first
  * error, -errno: the memory of the runs may be half filled then. */
-int blx_reader_read(struct blx_reader *reader, const struct blx_device *device, size_t count);
+int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count);

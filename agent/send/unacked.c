@@ -5,22 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct blx_unacked_frame {
-    struct blx_unacked_frame *next;
+struct agent_unacked_frame {
+    struct agent_unacked_frame *next;
     uint64_t seq;
     size_t frame_bytes;
     uint32_t extent_count;
     struct blx_extent extents[];
 };
 
-int blx_unacked_add(struct blx_unacked *unacked, const struct blx_batch *batch, uint64_t seq,
-                    size_t frame_bytes)
+int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *batch, uint64_t seq,
+                      size_t frame_bytes)
 {
     size_t extents_bytes = batch->extent_count * sizeof(batch->extents[0]);
-    struct blx_unacked_frame *frame = malloc(sizeof(*frame) + extents_bytes);
+    struct agent_unacked_frame *frame = malloc(sizeof(*frame) + extents_bytes);
     if (frame == NULL)
         return -ENOMEM;
-    *frame = (struct blx_unacked_frame){
+    *frame = (struct agent_unacked_frame){
         .seq = seq, .frame_bytes = frame_bytes, .extent_count = batch->extent_count};
     memcpy(frame->extents, batch->extents, extents_bytes);
 
@@ -35,9 +35,9 @@ int blx_unacked_add(struct blx_unacked *unacked, const struct blx_batch *batch, 
     return 0;
 }
 
-static struct blx_unacked_frame *take_first(struct blx_unacked *unacked, uint32_t volume)
+static struct agent_unacked_frame *take_first(struct agent_unacked *unacked, uint32_t volume)
 {
-    struct blx_unacked_frame *frame = unacked->first[volume];
+    struct agent_unacked_frame *frame = unacked->first[volume];
     unacked->first[volume] = frame->next;
     if (frame->next == NULL)
         unacked->last[volume] = NULL;
@@ -46,20 +46,20 @@ static struct blx_unacked_frame *take_first(struct blx_unacked *unacked, uint32_
     return frame;
 }
 
-void blx_unacked_settle(struct blx_unacked *unacked, struct blx_volume *volume,
-                        uint64_t durable_seq)
+void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
+                          uint64_t durable_seq)
 {
     while (unacked->first[volume->index] != NULL &&
            unacked->first[volume->index]->seq <= durable_seq) {
-        struct blx_unacked_frame *frame = take_first(unacked, volume->index);
-        blx_volume_acked(volume, frame->extents, frame->extent_count);
+        struct agent_unacked_frame *frame = take_first(unacked, volume->index);
+        agent_volume_acked(volume, frame->extents, frame->extent_count);
         free(frame);
     }
     if (volume->ledger.head->acked_seq < durable_seq)
         volume->ledger.head->acked_seq = durable_seq;
 }
 
-void blx_unacked_done(struct blx_unacked *unacked)
+void agent_unacked_done(struct agent_unacked *unacked)
 {
     for (uint32_t volume = 0; volume < BLX_MAX_VOLUMES; volume++) {
         while (unacked->first[volume] != NULL)

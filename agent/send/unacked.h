@@ -3,7 +3,7 @@
  * The frames that were sent and are not yet durable, per volume, in the order of sending. What they
  * hold is in flight in the ledger; here stands which frame holds it.
  *
- * Threads: the caller guards it (struct blx_agent.lock).
+ * Threads: the caller guards it (struct agent.lock).
  */
 #pragma once
 
@@ -11,23 +11,23 @@
 
 #include "agent/send/batch.h"
 
-struct blx_unacked_frame;
+struct agent_unacked_frame;
 
-struct blx_unacked {
-    struct blx_unacked_frame *first[BLX_MAX_VOLUMES];
-    struct blx_unacked_frame *last[BLX_MAX_VOLUMES];
+struct agent_unacked {
+    struct agent_unacked_frame *first[BLX_MAX_VOLUMES];
+    struct agent_unacked_frame *last[BLX_MAX_VOLUMES];
     uint64_t bytes;
     uint64_t frames;
 };
 
 /* Remembers that frame `seq` of `frame_bytes` holds the batch's extents. -ENOMEM. */
-int blx_unacked_add(struct blx_unacked *unacked, const struct blx_batch *batch, uint64_t seq,
-                    size_t frame_bytes);
+int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *batch, uint64_t seq,
+                      size_t frame_bytes);
 
 /* Every frame of the volume up to `durable_seq` is durable: its marks are cleared, and it is
  * forgotten. */
-void blx_unacked_settle(struct blx_unacked *unacked, struct blx_volume *volume,
-                        uint64_t durable_seq);
+void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
+                          uint64_t durable_seq);
 
 /* Forgets everything; what was in flight stays so in the ledger. */
-void blx_unacked_done(struct blx_unacked *unacked);
+void agent_unacked_done(struct agent_unacked *unacked);

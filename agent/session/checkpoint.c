@@ -21,7 +21,7 @@ enum {
 };
 
 /* What can be read within the freeze budget at the speed seen so far, and fits into the buffer. */
-static uint64_t remainder_limit(const struct blx_agent *agent)
+static uint64_t remainder_limit(const struct agent *agent)
 {
     uint64_t readable = agent->read_bytes_per_second / 1000 * agent->config->freeze_budget_ms;
     uint64_t buffer = agent->config->freeze_buffer_bytes;
@@ -30,45 +30,45 @@ static uint64_t remainder_limit(const struct blx_agent *agent)
 
 /* Rounds while they help: each sends what was marked when it began, and finds what was marked
  * meanwhile. */
-static int pre_copy(struct blx_session *session, struct blx_error *err)
+static int pre_copy(struct agent_session *session, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     uint64_t limit = remainder_limit(agent);
     uint64_t before = UINT64_MAX;
-    int rc = blx_round_send(session, BLX_CLAIM_QUIET, false, err);
+    int rc = agent_round_send(session, AGENT_CLAIM_QUIET, false, err);
     for (int round = 0; rc == 0 && round < ROUNDS_MAX; round++) {
-        uint64_t left = blx_round_marked_bytes(agent);
+        uint64_t left = agent_round_marked_bytes(agent);
         if (left <= limit || left > before / 4 * 3)
             break;
         before = left;
         for (size_t i = 0; i < agent->volume_count; i++)
-            blx_volume_age(&agent->volumes[i]);
-        rc = blx_round_send(session, BLX_CLAIM_QUIET, false, err);
+            agent_volume_age(&agent->volumes[i]);
+        rc = agent_round_send(session, AGENT_CLAIM_QUIET, false, err);
         /* A round counts when it has crossed the network: only then is it known how much was
          * written during it. */
         if (rc == 0)
-            rc = blx_session_drain(session, false, err);
-        blx_session_set_state(session, BLX_AGENT_CHECKPOINT);
+            rc = agent_session_drain(session, false, err);
+        agent_session_set_state(session, BLX_AGENT_CHECKPOINT);
     }
     return rc;
 }
 
 /* What the page cache holds goes to the disk now: the freeze would do it, and take 5 to 13 times as
  * long. */
-static int sync_filesystems(struct blx_agent *agent, struct blx_error *err)
+static int sync_filesystems(struct agent *agent, struct blx_error *err)
 {
-    struct blx_mounts mounts = {0};
-    int rc = blx_mounts_find(agent->devices, agent->volume_count, &mounts, err);
+    struct agent_mounts mounts = {0};
+    int rc = agent_mounts_find(agent->devices, agent->volume_count, &mounts, err);
     if (rc == 0)
-        rc = blx_mounts_sync(&mounts, err);
-    blx_mounts_done(&mounts);
+        rc = agent_mounts_sync(&mounts, err);
+    agent_mounts_done(&mounts);
     return rc;
 }
 
-static int prepare(struct blx_session *session, bool freeze, struct blx_error *err)
+static int prepare(struct agent_session *session, bool freeze, struct blx_error *err)
 {
     /* Also where an attempt has shown that tracking is doubtful. */
-    int rc = blx_rescan_is_active(session->agent) ? blx_rescan_run(session, err) : 0;
+    int rc = agent_rescan_is_active(session->agent) ? agent_rescan_run(session, err) : 0;
     if (rc == 0)
         rc = pre_copy(session, err);
     if (rc == 0 && freeze) {
@@ -77,18 +77,18 @@ static int prepare(struct blx_session *session, bool freeze, struct blx_error *e
             blx_log_warning("before the freeze: %s", sync_error.message);
         rc = pre_copy(session, err);
     }
-    return rc == 0 ? blx_session_drain(session, true, err) : rc;
+    return rc == 0 ? agent_session_drain(session, true, err) : rc;
 }
 
 /* Sleeps, but not through the end of the session. */
-static void back_off(struct blx_session *session, uint64_t ms)
+static void back_off(struct agent_session *session, uint64_t ms)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (blx_session_end(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
+    while (agent_session_end(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
-        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+        agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
     pthread_mutex_unlock(&agent->lock);
 }
@@ -98,7 +98,7 @@ static void back_off(struct blx_session *session, uint64_t ms)
  * is, labelled as such. The blocks of an attempt that did not stand are sent: they are what
  * pre-copy would have sent next.
  */
-static int cut_with_attempts(struct blx_session *session, struct blx_cut *cut,
+static int cut_with_attempts(struct agent_session *session, struct agent_cut *cut,
                              struct blx_error *err)
 {
     bool may_freeze = session->agent->config->freeze;
@@ -108,18 +108,18 @@ static int cut_with_attempts(struct blx_session *session, struct blx_cut *cut,
         int rc = prepare(session, freeze, err);
         if (rc < 0)
             return rc;
-        rc = blx_cut_attempt(session, freeze, last, cut, err);
+        rc = agent_cut_attempt(session, freeze, last, cut, err);
         if (rc != -EAGAIN || last)
             return rc;
         if (freeze)
             blx_log_notice("attempt %d at a checkpoint did not stand: %s", attempt + 1, cut->note);
-        blx_cut_send(session, cut);
-        blx_cut_done(cut);
+        agent_cut_send(session, cut);
+        agent_cut_done(cut);
         back_off(session, freeze ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
     }
 }
 
-static int send_failed(struct blx_session *session, uint64_t request, const char *reason,
+static int send_failed(struct agent_session *session, uint64_t request, const char *reason,
                        struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CHECKPOINT_FAILED,
@@ -130,29 +130,29 @@ static int send_failed(struct blx_session *session, uint64_t request, const char
     return blx_conn_send(session->conn, &message, err);
 }
 
-static int end_of(struct blx_session *session)
+static int end_of(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
-    int end = blx_session_end(session, NULL);
+    int end = agent_session_end(session, NULL);
     pthread_mutex_unlock(&session->agent->lock);
     return end;
 }
 
 /* The session ends because its volumes are not the right ones any more; who asked hears why. */
-static void send_overtaken(struct blx_session *session, uint64_t request)
+static void send_overtaken(struct agent_session *session, uint64_t request)
 {
     struct blx_error why = {0};
     const char *reason = "the disks to protect are others now, or a pause began: try again";
-    if (blx_agent_device_changed(session->agent, &why))
+    if (agent_device_changed(session->agent, &why))
         reason = why.message;
     send_failed(session, request, reason, NULL);
 }
 
 /* What the checkpoint lacks, in the note for people. */
-static void note_what_lacks(const struct blx_agent *agent, char note[BLX_TEXT_BYTES])
+static void note_what_lacks(const struct agent *agent, char note[BLX_TEXT_BYTES])
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        const struct blx_volume *volume = &agent->volumes[i];
+        const struct agent_volume *volume = &agent->volumes[i];
         uint64_t bytes = atomic_load(&volume->bad.count) << volume->block_shift;
         char size[BLX_UNIT_TEXT_BYTES];
         size_t used = strlen(note);
@@ -160,33 +160,33 @@ static void note_what_lacks(const struct blx_agent *agent, char note[BLX_TEXT_BY
             snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
                      used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
     }
-    blx_refusals_note(&agent->refusals, note);
+    agent_refusals_note(&agent->refusals, note);
 }
 
 /*
  * Nothing is under way any more, so what is bad now is what the cut lacks: pre-copy and the cut
  * have read all else, and only this thread claims and ages.
  */
-static int send_bad_blocks(struct blx_session *session, struct blx_error *err)
+static int send_bad_blocks(struct agent_session *session, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
         struct blx_message message = {.type = BLX_MESSAGE_UNREADABLE,
                                       .unreadable = {.volume = (uint32_t)i}};
-        blx_bad_blocks_list(&agent->volumes[i].bad, &message.unreadable);
+        agent_bad_blocks_list(&agent->volumes[i].bad, &message.unreadable);
         if (message.unreadable.extent_count > 0)
             rc = blx_conn_send(session->conn, &message, err);
-        blx_bad_blocks_report(&agent->volumes[i].bad, agent->devices[i].path,
-                              agent->volumes[i].block_shift);
+        agent_bad_blocks_report(&agent->volumes[i].bad, agent->devices[i].path,
+                                agent->volumes[i].block_shift);
     }
     return rc;
 }
 
-static void fill_message(struct blx_session *session, uint64_t request, const struct blx_cut *cut,
-                         struct blx_message *message)
+static void fill_message(struct agent_session *session, uint64_t request,
+                         const struct agent_cut *cut, struct blx_message *message)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     *message = (struct blx_message){
         .type = BLX_MESSAGE_CHECKPOINT,
         .checkpoint = {.request = request,
@@ -204,7 +204,7 @@ static void fill_message(struct blx_session *session, uint64_t request, const st
     pthread_mutex_unlock(&agent->lock);
 }
 
-static void report(const struct blx_cut *cut, const char *note, uint64_t left_bytes,
+static void report(const struct agent_cut *cut, const char *note, uint64_t left_bytes,
                    uint64_t elapsed_ns)
 {
     char left[BLX_UNIT_TEXT_BYTES], frozen[BLX_UNIT_TEXT_BYTES], elapsed[BLX_UNIT_TEXT_BYTES];
@@ -216,13 +216,13 @@ static void report(const struct blx_cut *cut, const char *note, uint64_t left_by
 }
 
 /* A pass that was under way is over: whatever it marked has been sent before this cut. */
-static void end_passes(struct blx_agent *agent)
+static void end_passes(struct agent *agent)
 {
     for (size_t i = 0; i < agent->volume_count; i++)
-        blx_volume_end_pass(&agent->volumes[i]);
+        agent_volume_end_pass(&agent->volumes[i]);
 }
 
-static uint64_t read_failures(struct blx_session *session)
+static uint64_t read_failures(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
     uint64_t failures = session->read_failures;
@@ -230,20 +230,20 @@ static uint64_t read_failures(struct blx_session *session)
     return failures;
 }
 
-static int take(struct blx_session *session, uint64_t request, struct blx_cut *cut,
+static int take(struct agent_session *session, uint64_t request, struct agent_cut *cut,
                 struct blx_error *err)
 {
     uint64_t started_ns = blx_clock_ns();
     uint64_t failures = read_failures(session);
-    int rc = blx_round_retry(session, false, NULL, err);
+    int rc = agent_round_retry(session, false, NULL, err);
     if (rc == 0)
         rc = cut_with_attempts(session, cut, err);
     int end = rc < 0 ? end_of(session) : 0;
     if (rc < 0 && end == 0) {
         /* The cut failed, the session did not: what it had claimed is marked again. */
         for (size_t i = 0; i < cut->count; i++)
-            blx_volume_requeue(cut->jobs[i].batch.volume, cut->jobs[i].batch.extents,
-                               cut->jobs[i].batch.extent_count);
+            agent_volume_requeue(cut->jobs[i].batch.volume, cut->jobs[i].batch.extents,
+                                 cut->jobs[i].batch.extent_count);
         rc = send_failed(session, request, rc == -EAGAIN ? cut->note : err->message, err);
         blx_error_clear(err);
         return rc;
@@ -254,10 +254,10 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
         return rc;
     uint64_t left_bytes = 0;
     for (size_t i = 0; i < cut->count; i++)
-        left_bytes += blx_batch_blocks(&cut->jobs[i].batch)
+        left_bytes += agent_batch_blocks(&cut->jobs[i].batch)
                       << cut->jobs[i].batch.volume->block_shift;
-    blx_cut_send(session, cut);
-    rc = blx_session_drain(session, false, err);
+    agent_cut_send(session, cut);
+    rc = agent_session_drain(session, false, err);
     if (rc < 0)
         return rc;
     if (read_failures(session) != failures)
@@ -271,13 +271,13 @@ static int take(struct blx_session *session, uint64_t request, struct blx_cut *c
     return rc < 0 ? rc : blx_conn_send(session->conn, &message, err);
 }
 
-int blx_checkpoint_take(struct blx_session *session, uint64_t request, struct blx_error *err)
+int agent_checkpoint_take(struct agent_session *session, uint64_t request, struct blx_error *err)
 {
-    if (blx_agent_device_changed(session->agent, err))
+    if (agent_device_changed(session->agent, err))
         return -ESTALE;
-    blx_session_set_state(session, BLX_AGENT_CHECKPOINT);
-    BLX_CLEANUP_CUT struct blx_cut cut = {0};
+    agent_session_set_state(session, BLX_AGENT_CHECKPOINT);
+    AGENT_CLEANUP_CUT struct agent_cut cut = {0};
     int rc = take(session, request, &cut, err);
-    blx_session_set_state(session, BLX_AGENT_LIVE);
+    agent_session_set_state(session, BLX_AGENT_LIVE);
     return rc;
 }

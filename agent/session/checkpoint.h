@@ -21,4 +21,4 @@
  * 0 also where no checkpoint could be made: the dispatcher then gets CHECKPOINT_FAILED with the
  * reason. Otherwise the session's end, or -ESTALE where a device is not what it was.
  */
-int blx_checkpoint_take(struct blx_session *session, uint64_t request, struct blx_error *err);
+int agent_checkpoint_take(struct agent_session *session, uint64_t request, struct blx_error *err);

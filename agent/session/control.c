@@ -21,7 +21,7 @@ enum {
     QUIET_MAX_MS = 5000,
 };
 
-static uint64_t quiet_ms(const struct blx_session *session)
+static uint64_t quiet_ms(const struct agent_session *session)
 {
     uint64_t ms = session->welcome.sync_freq_ms / 8;
     return ms < QUIET_MIN_MS ? QUIET_MIN_MS : ms > QUIET_MAX_MS ? QUIET_MAX_MS : ms;
@@ -29,15 +29,15 @@ static uint64_t quiet_ms(const struct blx_session *session)
 
 /* Waits until a checkpoint is asked for, `timeout_ms` have passed or the session ends; takes the
  * request, 0 where there is none. */
-static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_ms)
+static uint64_t wait_for_request(struct agent_session *session, uint64_t timeout_ms)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (blx_session_end(session, NULL) == 0 &&
+    while (agent_session_end(session, NULL) == 0 &&
            (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
            blx_clock_ns() < deadline_ns)
-        blx_agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
+        agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     uint64_t request = session->committing == 0 ? session->request : 0;
     if (request != 0)
         session->request = 0;
@@ -47,12 +47,12 @@ static uint64_t wait_for_request(struct blx_session *session, uint64_t timeout_m
 
 /* Whether a look at the bitmaps would find what the last one found: nothing. On a large disk a look
  * costs more than all else that an idle agent does. */
-static bool is_idle(struct blx_session *session)
+static bool is_idle(struct agent_session *session)
 {
     uint64_t events = 0;
     for (size_t i = 0; i < session->agent->volume_count; i++) {
-        struct blx_tracker_counters counters = {0};
-        blx_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
+        struct agent_tracker_counters counters = {0};
+        agent_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
         events += counters.events;
     }
     /* A session's first look is never left out: what an earlier one left marked makes no event. */
@@ -64,9 +64,9 @@ static bool is_idle(struct blx_session *session)
 
 /* The dispatcher's wish for a rescan. One that is under way begins again: what is to be compared
  * may lie behind it. */
-static void take_rescan_order(struct blx_session *session)
+static void take_rescan_order(struct agent_session *session)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     char reason[BLX_TEXT_BYTES];
     pthread_mutex_lock(&agent->lock);
     bool asked = session->rescan_asked;
@@ -74,53 +74,53 @@ static void take_rescan_order(struct blx_session *session)
     memcpy(reason, session->rescan_reason, sizeof(reason));
     pthread_mutex_unlock(&agent->lock);
     for (size_t i = 0; asked && i < agent->volume_count; i++)
-        blx_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
+        agent_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
 }
 
 /* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
  * next cut. */
-static int work_in_background(struct blx_session *session, struct blx_error *err)
+static int work_in_background(struct agent_session *session, struct blx_error *err)
 {
     bool tried = false;
-    int rc = blx_agent_check_trackers(session->agent, NULL, err);
-    if (rc == 0 && blx_rescan_is_active(session->agent)) {
-        rc = blx_rescan_run(session, err);
+    int rc = agent_check_trackers(session->agent, NULL, err);
+    if (rc == 0 && agent_rescan_is_active(session->agent)) {
+        rc = agent_rescan_run(session, err);
     } else if (rc == 0) {
-        rc = blx_round_retry(session, true, &tried, err);
+        rc = agent_round_retry(session, true, &tried, err);
         if (rc == 0 && !tried && is_idle(session))
             return 0;
     }
     if (rc == 0)
-        rc = blx_round_send(session, BLX_CLAIM_QUIET, true, err);
+        rc = agent_round_send(session, AGENT_CLAIM_QUIET, true, err);
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
-        blx_volume_age(&session->agent->volumes[i]);
-    blx_session_set_state(session, BLX_AGENT_LIVE);
+        agent_volume_age(&session->agent->volumes[i]);
+    agent_session_set_state(session, BLX_AGENT_LIVE);
     return rc;
 }
 
 /* Nothing is sent but how much there is to send. Tracking goes on, and doubts of it are noted. */
-static int wait_while_paused(struct blx_session *session, struct blx_error *err)
+static int wait_while_paused(struct agent_session *session, struct blx_error *err)
 {
-    int rc = blx_agent_check_trackers(session->agent, NULL, err);
+    int rc = agent_check_trackers(session->agent, NULL, err);
     if (rc == 0 && !is_idle(session))
-        blx_session_set_state(session, BLX_AGENT_LIVE);
+        agent_session_set_state(session, BLX_AGENT_LIVE);
     return rc;
 }
 
-static int follow(struct blx_session *session, struct blx_error *err)
+static int follow(struct agent_session *session, struct blx_error *err)
 {
     int rc = 0;
     uint64_t request = wait_for_request(session, 0);
-    while (rc == 0 && blx_session_alive(session)) {
+    while (rc == 0 && agent_session_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         take_rescan_order(session);
-        rc = blx_renewal_step(session, err);
+        rc = agent_renewal_step(session, err);
         if (rc < 0)
             break;
-        if (blx_agent_paused(session->agent))
+        if (agent_paused(session->agent))
             rc = wait_while_paused(session, err);
         else if (request != 0)
-            rc = blx_checkpoint_take(session, request, err);
+            rc = agent_checkpoint_take(session, request, err);
         else
             rc = work_in_background(session, err);
         request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
@@ -130,11 +130,11 @@ static int follow(struct blx_session *session, struct blx_error *err)
 
 /* What ended the session: the connection's own reason before ours, which may only follow from it.
  */
-static int reason_of_end(struct blx_session *session, int rc, struct blx_error *err)
+static int reason_of_end(struct agent_session *session, int rc, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    int end = blx_session_end(session, err);
+    int end = agent_session_end(session, err);
     if (agent->stopping)
         rc = 0;
     else if (end < 0)
@@ -143,37 +143,37 @@ static int reason_of_end(struct blx_session *session, int rc, struct blx_error *
     return rc;
 }
 
-static void forget_in_flight(struct blx_session *session)
+static void forget_in_flight(struct agent_session *session)
 {
-    blx_unacked_done(&session->unacked);
+    agent_unacked_done(&session->unacked);
     for (size_t i = 0; i < session->agent->volume_count; i++)
-        blx_volume_requeue_all(&session->agent->volumes[i]);
+        agent_volume_requeue_all(&session->agent->volumes[i]);
 }
 
-int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err)
+int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err)
 {
-    struct blx_session *session = calloc(1, sizeof(*session));
+    struct agent_session *session = calloc(1, sizeof(*session));
     *lived = false;
     if (session == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot make a session");
     session->agent = agent;
-    blx_identity_refresh(agent);
+    agent_identity_refresh(agent);
     int rc = blx_tls_connect(agent->identity.tls, agent->config->dispatcher_addr,
                              CONNECT_TIMEOUT_MS, &session->conn, err);
     if (rc == 0)
-        rc = blx_session_handshake(session, err);
+        rc = agent_session_handshake(session, err);
     if (rc == 0)
-        rc = blx_session_start(session, err);
+        rc = agent_session_start(session, err);
     if (rc == 0) {
         *lived = true;
         blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
         rc = follow(session, err);
         /* Before the threads are stopped, which ends the connection as well. */
         rc = reason_of_end(session, rc, err);
-        blx_session_stop(session);
+        agent_session_stop(session);
     }
     forget_in_flight(session);
-    blx_renewal_done(session);
+    agent_renewal_done(session);
     blx_conn_free(session->conn);
     free(session);
     return rc;

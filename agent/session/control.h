@@ -18,4 +18,4 @@
  * -ERESTART to be connected again at once, others: the connection's end. `*lived` says whether the
  * handshake was done.
  */
-int blx_control_run(struct blx_agent *agent, bool *lived, struct blx_error *err);
+int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err);

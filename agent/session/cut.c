@@ -18,33 +18,33 @@ enum { BUFFER_SPARE_BYTES = 8 * 1024 * 1024 };
 
 /* What an attempt knows of the world around it. */
 struct scene {
-    struct blx_agent *agent;
-    struct blx_mounts mounts;
+    struct agent *agent;
+    struct agent_mounts mounts;
     bool has_filesystem[BLX_MAX_VOLUMES];
     uint64_t queued[BLX_MAX_VOLUMES]; /* writes started, when the reading began */
     bool busy[BLX_MAX_VOLUMES];       /* a write was in flight, or was started, while we read */
-    struct blx_freeze_result frozen;
+    struct agent_freeze_result frozen;
     bool froze;
     bool overflow; /* more was marked than the buffer holds */
 };
 
-void blx_cut_done(struct blx_cut *cut)
+void agent_cut_done(struct agent_cut *cut)
 {
     if (cut->buffer != NULL)
         munmap(cut->buffer, cut->buffer_bytes);
     free(cut->jobs);
-    *cut = (struct blx_cut){0};
+    *cut = (struct agent_cut){0};
 }
 
 /* Twice what is marked now and some, within the configured limit; touched, so that no page is
  * missing while frozen. */
-static int make_buffer(struct blx_agent *agent, struct blx_cut *cut, struct blx_error *err)
+static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_error *err)
 {
     uint64_t limit = agent->config->freeze_buffer_bytes;
-    uint64_t wanted = 2 * blx_round_marked_bytes(agent) + BUFFER_SPARE_BYTES;
+    uint64_t wanted = 2 * agent_round_marked_bytes(agent) + BUFFER_SPARE_BYTES;
     wanted = wanted < limit ? wanted : limit;
-    size_t capacity = (size_t)(wanted / BLX_BATCH_DATA_BYTES) + agent->volume_count;
-    size_t bytes = capacity * BLX_BATCH_DATA_BYTES;
+    size_t capacity = (size_t)(wanted / AGENT_BATCH_DATA_BYTES) + agent->volume_count;
+    size_t bytes = capacity * AGENT_BATCH_DATA_BYTES;
     void *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (buffer == MAP_FAILED)
@@ -60,18 +60,18 @@ static int make_buffer(struct blx_agent *agent, struct blx_cut *cut, struct blx_
     memset(cut->jobs, 0, capacity * sizeof(*cut->jobs));
     cut->capacity = capacity;
     for (size_t i = 0; i < capacity; i++)
-        cut->jobs[i].batch.data = cut->buffer + i * BLX_BATCH_DATA_BYTES;
+        cut->jobs[i].batch.data = cut->buffer + i * AGENT_BATCH_DATA_BYTES;
     return 0;
 }
 
 static void find_filesystems(struct scene *scene)
 {
-    const struct blx_agent *agent = scene->agent;
+    const struct agent *agent = scene->agent;
     for (size_t v = 0; v < agent->volume_count; v++) {
         for (size_t m = 0; m < scene->mounts.count; m++) {
-            const struct blx_mount *mount = &scene->mounts.mounts[m];
+            const struct agent_mount *mount = &scene->mounts.mounts[m];
             scene->has_filesystem[v] |=
-                blx_device_carries(&agent->devices[v], mount->major, mount->minor, NULL);
+                agent_device_carries(&agent->devices[v], mount->major, mount->minor, NULL);
         }
     }
 }
@@ -80,13 +80,13 @@ static void find_filesystems(struct scene *scene)
 static int watch_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
-        const struct blx_volume *volume = &scene->agent->volumes[v];
-        struct blx_tracker_counters counters;
-        int rc = blx_tracker_counters(volume->tracker, &counters, err);
+        const struct agent_volume *volume = &scene->agent->volumes[v];
+        struct agent_tracker_counters counters;
+        int rc = agent_tracker_counters(volume->tracker, &counters, err);
         if (rc < 0)
             return rc;
         scene->queued[v] = counters.queued;
-        scene->busy[v] = blx_device_writes_in_flight(&volume->device) != 0;
+        scene->busy[v] = agent_device_writes_in_flight(&volume->device) != 0;
     }
     return 0;
 }
@@ -94,8 +94,8 @@ static int watch_writers(struct scene *scene, struct blx_error *err)
 static int look_for_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
-        struct blx_tracker_counters counters;
-        int rc = blx_tracker_counters(scene->agent->volumes[v].tracker, &counters, err);
+        struct agent_tracker_counters counters;
+        int rc = agent_tracker_counters(scene->agent->volumes[v].tracker, &counters, err);
         if (rc < 0)
             return rc;
         scene->busy[v] |= counters.queued != scene->queued[v];
@@ -104,26 +104,26 @@ static int look_for_writers(struct scene *scene, struct blx_error *err)
 }
 
 /* Claims all that is marked, on all volumes, as far as the buffer goes. */
-static void claim_remainder(struct scene *scene, struct blx_cut *cut)
+static void claim_remainder(struct scene *scene, struct agent_cut *cut)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
-        struct blx_volume *volume = &scene->agent->volumes[v];
+        struct agent_volume *volume = &scene->agent->volumes[v];
         uint64_t cursor = 0;
         while (cut->count < cut->capacity &&
-               blx_batch_claim(&cut->jobs[cut->count].batch, volume, BLX_CLAIM_ALL, &cursor))
+               agent_batch_claim(&cut->jobs[cut->count].batch, volume, AGENT_CLAIM_ALL, &cursor))
             cut->count++;
-        if (cut->count == cut->capacity && blx_volume_has_marked(volume, cursor))
+        if (cut->count == cut->capacity && agent_volume_has_marked(volume, cursor))
             scene->overflow = true;
     }
 }
 
 /* Remembers how fast the remainder was read: what the next pre-copy may leave for the freeze
  * follows from it. */
-static void learn_read_rate(struct blx_agent *agent, const struct blx_cut *cut, uint64_t elapsed_ns)
+static void learn_read_rate(struct agent *agent, const struct agent_cut *cut, uint64_t elapsed_ns)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < cut->count; i++)
-        bytes += blx_batch_blocks(&cut->jobs[i].batch) << cut->jobs[i].batch.volume->block_shift;
+        bytes += agent_batch_blocks(&cut->jobs[i].batch) << cut->jobs[i].batch.volume->block_shift;
     if (bytes < 1024 * 1024 || elapsed_ns == 0)
         return;
     uint64_t rate = (uint64_t)((double)bytes / ((double)elapsed_ns / 1e9));
@@ -131,7 +131,7 @@ static void learn_read_rate(struct blx_agent *agent, const struct blx_cut *cut, 
 }
 
 /* The reading itself; frozen or not. */
-static int read_remainder(struct scene *scene, struct blx_cut *cut, struct blx_error *err)
+static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
     int rc = watch_writers(scene, err);
     if (rc < 0)
@@ -139,11 +139,11 @@ static int read_remainder(struct scene *scene, struct blx_cut *cut, struct blx_e
     cut->realtime_ns = blx_clock_realtime_ns();
     uint64_t started_ns = blx_clock_ns();
     claim_remainder(scene, cut);
-    rc = blx_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
+    rc = agent_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot read what was left for the cut");
     for (size_t i = 0; i < cut->count; i++)
-        blx_batch_leave_out_bad(&cut->jobs[i].batch);
+        agent_batch_leave_out_bad(&cut->jobs[i].batch);
     learn_read_rate(scene->agent, cut, blx_clock_ns() - started_ns);
     return look_for_writers(scene, err);
 }
@@ -160,7 +160,7 @@ static bool is_quiet(const struct scene *scene, bool but_frozen)
 }
 
 /* I7: what was achieved, no more. -EAGAIN where it is not worth keeping. */
-static int judge(const struct scene *scene, bool accept_less, struct blx_cut *cut)
+static int judge(const struct scene *scene, bool accept_less, struct agent_cut *cut)
 {
     if (scene->overflow) {
         snprintf(cut->note, sizeof(cut->note), "more changed than the freeze buffer holds");
@@ -190,18 +190,18 @@ static int judge(const struct scene *scene, bool accept_less, struct blx_cut *cu
 
 /* Freeze, read, look whether it held, thaw. Nothing in here may allocate, log to a disk or wait for
  * the network. */
-static int read_frozen(struct scene *scene, struct blx_cut *cut, struct blx_error *err)
+static int read_frozen(struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
-    struct blx_agent *agent = scene->agent;
+    struct agent *agent = scene->agent;
     blx_log_hold();
-    int rc = blx_freeze(agent->freezer, &scene->mounts, agent->config->freeze_limit_ms,
-                        &scene->frozen, err);
+    int rc = agent_freeze(agent->freezer, &scene->mounts, agent->config->freeze_limit_ms,
+                          &scene->frozen, err);
     if (rc == 0) {
         scene->froze = scene->frozen.frozen > 0;
         rc = read_remainder(scene, cut, err);
-        bool expired = blx_freeze_expired(agent->freezer);
+        bool expired = agent_freeze_expired(agent->freezer);
         struct blx_error thaw_error = {0};
-        int thawed = blx_thaw(agent->freezer, &cut->freeze_ns, &thaw_error);
+        int thawed = agent_thaw(agent->freezer, &cut->freeze_ns, &thaw_error);
         if (rc == 0 && expired)
             rc = -ETIMEDOUT;
         if (thawed < 0)
@@ -214,13 +214,13 @@ static int read_frozen(struct scene *scene, struct blx_cut *cut, struct blx_erro
 }
 
 /* The guard must outlive everything but the agent; one that was killed is replaced. */
-static void replace_guard(struct blx_agent *agent)
+static void replace_guard(struct agent *agent)
 {
     struct blx_error error = {0};
     blx_log_warning("the freeze guard has died: a new one is started");
-    blx_freezer_stop(agent->freezer);
+    agent_freezer_stop(agent->freezer);
     agent->freezer = NULL;
-    if (blx_freezer_start(&agent->freezer, &error) < 0)
+    if (agent_freezer_start(&agent->freezer, &error) < 0)
         blx_log_error("%s", error.message);
 }
 
@@ -239,9 +239,9 @@ static const char *why_not(int rc)
     }
 }
 
-static int attempt_frozen(struct scene *scene, struct blx_cut *cut, struct blx_error *err)
+static int attempt_frozen(struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
-    struct blx_agent *agent = scene->agent;
+    struct agent *agent = scene->agent;
     if (agent->freezer == NULL)
         replace_guard(agent);
     int rc = agent->freezer != NULL ? read_frozen(scene, cut, err) : -EPIPE;
@@ -256,10 +256,10 @@ static int attempt_frozen(struct scene *scene, struct blx_cut *cut, struct blx_e
     return rc;
 }
 
-static int attempt_in_scene(struct blx_session *session, bool try_freeze, bool accept_less,
-                            struct scene *scene, struct blx_cut *cut, struct blx_error *err)
+static int attempt_in_scene(struct agent_session *session, bool try_freeze, bool accept_less,
+                            struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     int rc = make_buffer(agent, cut, err);
     if (rc < 0)
         return rc;
@@ -268,14 +268,14 @@ static int attempt_in_scene(struct blx_session *session, bool try_freeze, bool a
                                                : read_remainder(scene, cut, err);
     /* The last blocks of a disk that is pulled out fail as damaged ones do, and what its
      * filesystem could not write any more is in no block. */
-    if (blx_agent_device_changed(agent, err))
+    if (agent_device_changed(agent, err))
         return -ESTALE;
     if (rc < 0)
         return rc;
     /* I4, before the cut is believed: an event that was missed may be one of those that it should
      * hold. */
     bool doubtful;
-    rc = blx_agent_check_trackers(agent, &doubtful, err);
+    rc = agent_check_trackers(agent, &doubtful, err);
     if (rc == 0 && doubtful) {
         snprintf(cut->note, sizeof(cut->note), "tracking became doubtful");
         rc = -EAGAIN;
@@ -283,11 +283,11 @@ static int attempt_in_scene(struct blx_session *session, bool try_freeze, bool a
     return rc == 0 ? judge(scene, accept_less, cut) : rc;
 }
 
-static void run_hook(struct blx_agent *agent, const char *name, const char *command)
+static void run_hook(struct agent *agent, const char *name, const char *command)
 {
     struct blx_error error = {0};
-    if (blx_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms,
-                     &agent->watchdog, &error) < 0)
+    if (agent_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms,
+                       &agent->watchdog, &error) < 0)
         blx_log_warning("%s", error.message);
 }
 
@@ -300,43 +300,43 @@ static void prepare_applications(struct scene *scene)
     if (config->pre_freeze == NULL)
         return;
     run_hook(scene->agent, "pre-freeze", config->pre_freeze);
-    if (blx_mounts_sync(&scene->mounts, &error) < 0)
+    if (agent_mounts_sync(&scene->mounts, &error) < 0)
         blx_log_warning("%s", error.message);
 }
 
-int blx_cut_attempt(struct blx_session *session, bool try_freeze, bool accept_less,
-                    struct blx_cut *cut, struct blx_error *err)
+int agent_cut_attempt(struct agent_session *session, bool try_freeze, bool accept_less,
+                      struct agent_cut *cut, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     struct scene *scene = calloc(1, sizeof(*scene));
     if (scene == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot prepare a cut");
     scene->agent = agent;
-    int rc = blx_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
+    int rc = agent_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
     if (rc == 0) {
         prepare_applications(scene);
         rc = attempt_in_scene(session, try_freeze, accept_less, scene, cut, err);
         run_hook(agent, "post-thaw", agent->config->post_thaw);
     }
-    blx_mounts_done(&scene->mounts);
+    agent_mounts_done(&scene->mounts);
     free(scene);
     return rc;
 }
 
-void blx_cut_send(struct blx_session *session, const struct blx_cut *cut)
+void agent_cut_send(struct agent_session *session, const struct agent_cut *cut)
 {
     for (size_t i = 0; i < cut->count; i++) {
-        const struct blx_batch *batch = &cut->jobs[i].batch;
+        const struct agent_batch *batch = &cut->jobs[i].batch;
         if (batch->extent_count == 0)
             continue;
-        struct blx_job *job = blx_session_take_job(session);
+        struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
             return; /* the session ends: what is left stays in flight, and is marked again by it */
         uint8_t *data = job->batch.data;
         job->batch = *batch;
         job->batch.data = data;
-        memcpy(data, batch->data, blx_batch_blocks(batch) << batch->volume->block_shift);
+        memcpy(data, batch->data, agent_batch_blocks(batch) << batch->volume->block_shift);
         job->is_read = cut->jobs[i].rc == 0;
-        blx_session_submit(session, job);
+        agent_session_submit(session, job);
     }
 }

@@ -18,8 +18,8 @@
 #include "agent/session/session.h"
 #include "base/cleanup.h"
 
-struct blx_cut {
-    struct blx_job *jobs; /* owned; `count` of them were read */
+struct agent_cut {
+    struct agent_job *jobs; /* owned; `count` of them were read */
     size_t count, capacity;
     uint8_t *buffer; /* owned; the jobs' data */
     size_t buffer_bytes;
@@ -30,8 +30,8 @@ struct blx_cut {
     char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem" */
 };
 
-void blx_cut_done(struct blx_cut *cut);
-#define BLX_CLEANUP_CUT BLX_CLEANUP(blx_cut_done)
+void agent_cut_done(struct agent_cut *cut);
+#define AGENT_CLEANUP_CUT BLX_CLEANUP(agent_cut_done)
 
 /*
  * One attempt. Everything must have been drained durably before, so that no block is in flight. 0:
@@ -42,8 +42,8 @@ void blx_cut_done(struct blx_cut *cut);
  * With `accept_less` an attempt without freeze stands even where somebody wrote meanwhile: "none".
  * `try_freeze` false: never freeze.
  */
-int blx_cut_attempt(struct blx_session *session, bool try_freeze, bool accept_less,
-                    struct blx_cut *cut, struct blx_error *err);
+int agent_cut_attempt(struct agent_session *session, bool try_freeze, bool accept_less,
+                      struct agent_cut *cut, struct blx_error *err);
 
 /* Hands the cut's jobs to the pipeline, in copies. */
-void blx_cut_send(struct blx_session *session, const struct blx_cut *cut);
+void agent_cut_send(struct agent_session *session, const struct agent_cut *cut);

@@ -18,7 +18,7 @@
 
 enum { ANSWER_TIMEOUT_MS = 60 * 1000 };
 
-static int receive(struct blx_session *session, enum blx_message_type wanted,
+static int receive(struct agent_session *session, enum blx_message_type wanted,
                    struct blx_message *message, struct blx_error *err)
 {
     int rc = blx_conn_recv(session->conn, ANSWER_TIMEOUT_MS, message, err);
@@ -38,12 +38,12 @@ static int receive(struct blx_session *session, enum blx_message_type wanted,
     return 0;
 }
 
-static int say_hello(struct blx_session *session, struct blx_error *err)
+static int say_hello(struct agent_session *session, struct blx_error *err)
 {
-    const struct blx_agent *agent = session->agent;
+    const struct agent *agent = session->agent;
     const bool encrypts = !blx_key_id_is_none(&agent->key.id);
     const uint64_t offered = BLX_FEATURE_POLICY |
-                             (blx_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0) |
+                             (agent_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0) |
                              (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
     /* Without a volume it asks for the policy alone, which may be why there is none. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
@@ -78,9 +78,9 @@ static int say_hello(struct blx_session *session, struct blx_error *err)
 }
 
 /* Before any volume is told of, as the policy may leave some out. */
-static int take_policy(struct blx_session *session, struct blx_error *err)
+static int take_policy(struct agent_session *session, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     struct blx_message message;
     int rc = 0;
     if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
@@ -89,8 +89,8 @@ static int take_policy(struct blx_session *session, struct blx_error *err)
         return rc;
     pthread_mutex_lock(&agent->lock);
     if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
-        blx_agent_take_policy(agent, &message.policy, false);
-    rc = blx_session_end(session, err);
+        agent_take_policy(agent, &message.policy, false);
+    rc = agent_session_end(session, err);
     pthread_mutex_unlock(&agent->lock);
     if (rc < 0) {
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);
@@ -104,7 +104,7 @@ static int take_policy(struct blx_session *session, struct blx_error *err)
 }
 
 /* Which key the frames are encrypted with, before the volumes. */
-static int name_key(struct blx_session *session, struct blx_error *err)
+static int name_key(struct agent_session *session, struct blx_error *err)
 {
     const struct blx_message message = {.type = BLX_MESSAGE_KEY,
                                         .key = {.key_id = session->agent->key.id}};
@@ -113,7 +113,7 @@ static int name_key(struct blx_session *session, struct blx_error *err)
     return blx_conn_send(session->conn, &message, err);
 }
 
-static int announce(struct blx_session *session, const struct blx_volume *volume,
+static int announce(struct agent_session *session, const struct agent_volume *volume,
                     struct blx_volume_state *state, struct blx_error *err)
 {
     struct blx_message message = {
@@ -139,8 +139,8 @@ static int announce(struct blx_session *session, const struct blx_volume *volume
     return 0;
 }
 
-static int begin(struct blx_session *session, const struct blx_volume *volume, enum blx_pass pass,
-                 struct blx_error *err)
+static int begin(struct agent_session *session, const struct agent_volume *volume,
+                 enum blx_pass pass, struct blx_error *err)
 {
     uint64_t full_bytes =
         pass == BLX_PASS_FULL ? volume->ledger.head->pass_total_blocks << volume->block_shift : 0;
@@ -152,10 +152,11 @@ static int begin(struct blx_session *session, const struct blx_volume *volume, e
 
 /* Why the dispatcher, though it knows the stream, has not all that it acknowledged, or cannot have
  * it; NULL where it has. */
-static const char *what_it_lost(const struct blx_session *session, const struct blx_volume *volume,
+static const char *what_it_lost(const struct agent_session *session,
+                                const struct agent_volume *volume,
                                 const struct blx_volume_state *state)
 {
-    const struct blx_ledger_head *head = volume->ledger.head;
+    const struct agent_ledger_head *head = volume->ledger.head;
     if (!head->stream_used)
         return "the dispatcher knows a stream that was never begun";
     if (state->durable_seq < head->acked_seq)
@@ -165,20 +166,20 @@ static const char *what_it_lost(const struct blx_session *session, const struct 
     return NULL;
 }
 
-static int resume(struct blx_session *session, struct blx_volume *volume,
+static int resume(struct agent_session *session, struct agent_volume *volume,
                   const struct blx_volume_state *state, struct blx_error *err)
 {
     volume->ledger.head->acked_seq = state->durable_seq;
     volume->next_seq = state->durable_seq + 1;
     char size[BLX_UNIT_TEXT_BYTES];
     blx_log_info("'%s': resumed, %s are marked", volume->device.path,
-                 blx_size_format(blx_volume_marked(volume) << volume->block_shift, size));
+                 blx_size_format(agent_volume_marked(volume) << volume->block_shift, size));
     return begin(session, volume, BLX_PASS_RESUME, err);
 }
 
 /* Why the stream ends here: as an earlier session has found, as the dispatcher says, or because
  * nobody was tracking. */
-static const char *why_anew(const struct blx_session *session, const struct blx_volume *volume,
+static const char *why_anew(const struct agent_session *session, const struct agent_volume *volume,
                             const struct blx_volume_state *state)
 {
     if (state->image_bytes == 0 && session->welcome.last_checkpoint == 0)
@@ -194,9 +195,9 @@ static const char *why_anew(const struct blx_session *session, const struct blx_
  * Another dispatcher, or another state of this one, knows the stream: ours must not be taken for
  * its continuation, nor any later one of it for ours. The new stream is announced in a new session.
  */
-static int make_stream(struct blx_volume *volume, const char *reason, struct blx_error *err)
+static int make_stream(struct agent_volume *volume, const char *reason, struct blx_error *err)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     snprintf(head->anew_reason, sizeof(head->anew_reason), "%s", reason);
     head->stream_used = false;
     if (blx_generation_create(&head->stream) < 0)
@@ -204,9 +205,9 @@ static int make_stream(struct blx_volume *volume, const char *reason, struct blx
     return blx_error_set(err, -ERESTART, "'%s' begins a new stream", volume->device.path);
 }
 
-static void log_pass(const struct blx_volume *volume, const char *reason)
+static void log_pass(const struct agent_volume *volume, const char *reason)
 {
-    const struct blx_ledger_head *head = volume->ledger.head;
+    const struct agent_ledger_head *head = volume->ledger.head;
     char size[BLX_UNIT_TEXT_BYTES];
     if (head->rescan_active)
         blx_log_notice("'%s': rescan (%s): it is compared with what the dispatcher has",
@@ -217,7 +218,7 @@ static void log_pass(const struct blx_volume *volume, const char *reason)
 }
 
 /* What lies behind the image's last whole block is new: it is sent as in a full pass. */
-static int prepare_rescan(struct blx_session *session, struct blx_volume *volume,
+static int prepare_rescan(struct agent_session *session, struct agent_volume *volume,
                           const struct blx_volume_state *state, const char *reason,
                           struct blx_error *err)
 {
@@ -226,27 +227,27 @@ static int prepare_rescan(struct blx_session *session, struct blx_volume *volume
         end_block = state->image_bytes >> volume->block_shift;
     if (end_block < volume->blocks) {
         BLX_CLEANUP_FREE uint64_t *wanted = NULL;
-        int rc = blx_agent_wanted(session->agent, volume, &wanted, err);
+        int rc = agent_wanted(session->agent, volume, &wanted, err);
         if (rc < 0)
             return rc;
-        blx_volume_mark_from(volume, wanted, end_block);
+        agent_volume_mark_from(volume, wanted, end_block);
     }
-    blx_volume_end_pass(volume);
-    blx_volume_begin_rescan(volume, end_block, reason);
+    agent_volume_end_pass(volume);
+    agent_volume_begin_rescan(volume, end_block, reason);
     return 0;
 }
 
 /* The marks are set before the dispatcher hears of the pass: if we die in between, they are there
  * when it is resumed. */
-static int begin_anew(struct blx_session *session, struct blx_volume *volume,
+static int begin_anew(struct agent_session *session, struct agent_volume *volume,
                       const struct blx_volume_state *state, struct blx_error *err)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     bool compare = state->image_bytes != 0;
     char reason[BLX_TEXT_BYTES];
     snprintf(reason, sizeof(reason), "%s", why_anew(session, volume, state));
     int rc = compare ? prepare_rescan(session, volume, state, reason, err)
-                     : blx_agent_mark_all(session->agent, volume, reason, err);
+                     : agent_mark_all(session->agent, volume, reason, err);
     if (rc < 0)
         return rc;
     head->acked_seq = 0;
@@ -258,13 +259,13 @@ static int begin_anew(struct blx_session *session, struct blx_volume *volume,
     return begin(session, volume, compare ? BLX_PASS_RESCAN : BLX_PASS_FULL, err);
 }
 
-static bool is_known(const struct blx_volume *volume, const struct blx_volume_state *state)
+static bool is_known(const struct agent_volume *volume, const struct blx_volume_state *state)
 {
     return blx_generation_equal(&state->generation, &volume->ledger.head->stream);
 }
 
 /* -ERESTART where the volume needs a new stream before it can begin: it has one then. */
-static int check_stream(struct blx_session *session, struct blx_volume *volume,
+static int check_stream(struct agent_session *session, struct agent_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
     const char *reason =
@@ -282,7 +283,7 @@ static int check_stream(struct blx_session *session, struct blx_volume *volume,
 }
 
 /* All of them before the first one begins: one further session is enough for all. */
-static int check_streams(struct blx_session *session, const struct blx_volume_state *states,
+static int check_streams(struct agent_session *session, const struct blx_volume_state *states,
                          struct blx_error *err)
 {
     int rc = 0;
@@ -293,9 +294,9 @@ static int check_streams(struct blx_session *session, const struct blx_volume_st
     return rc;
 }
 
-int blx_session_handshake(struct blx_session *session, struct blx_error *err)
+int agent_session_handshake(struct agent_session *session, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     struct blx_volume_state states[BLX_MAX_VOLUMES];
     int rc = say_hello(session, err);
     if (rc == 0)
@@ -307,7 +308,7 @@ int blx_session_handshake(struct blx_session *session, struct blx_error *err)
     if (rc == 0)
         rc = check_streams(session, states, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
-        struct blx_volume *volume = &agent->volumes[i];
+        struct agent_volume *volume = &agent->volumes[i];
         rc = is_known(volume, &states[i]) ? resume(session, volume, &states[i], err)
                                           : begin_anew(session, volume, &states[i], err);
     }

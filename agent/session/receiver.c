@@ -11,22 +11,23 @@
 #include "agent/session/rescan.h"
 #include "base/log.h"
 
-static int on_ack(struct blx_session *session, const struct blx_ack *ack, struct blx_error *err)
+static int on_ack(struct agent_session *session, const struct blx_ack *ack, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     if (ack->volume >= agent->volume_count ||
         ack->durable_seq >= agent->volumes[ack->volume].next_seq)
         return blx_error_set(err, -EPROTO,
                              "the dispatcher acknowledged frame %" PRIu64
                              " of volume %u, which was never sent",
                              ack->durable_seq, ack->volume);
-    blx_unacked_settle(&session->unacked, &agent->volumes[ack->volume], ack->durable_seq);
+    agent_unacked_settle(&session->unacked, &agent->volumes[ack->volume], ack->durable_seq);
     return 0;
 }
 
-static void on_checkpoint_done(struct blx_session *session, const struct blx_checkpoint_done *done)
+static void on_checkpoint_done(struct agent_session *session,
+                               const struct blx_checkpoint_done *done)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     if (session->committing != done->request)
         return;
     session->committing = 0;
@@ -36,14 +37,14 @@ static void on_checkpoint_done(struct blx_session *session, const struct blx_che
 }
 
 /* The agent's lock is held. */
-static int act(struct blx_session *session, const struct blx_message *message,
+static int act(struct agent_session *session, const struct blx_message *message,
                struct blx_error *err)
 {
     switch (message->type) {
     case BLX_MESSAGE_ACK:
         return on_ack(session, &message->ack, err);
     case BLX_MESSAGE_DIGESTS:
-        return blx_rescan_answer(session, &message->digests, err);
+        return agent_rescan_answer(session, &message->digests, err);
     case BLX_MESSAGE_RESCAN_REQUEST:
         session->rescan_asked = true;
         memcpy(session->rescan_reason, message->rescan_request.text,
@@ -66,7 +67,7 @@ static int act(struct blx_session *session, const struct blx_message *message,
         return 0;
     case BLX_MESSAGE_POLICY:
         session->welcome.sync_freq_ms = message->policy.sync_freq_ms;
-        blx_agent_take_policy(session->agent, &message->policy, true);
+        agent_take_policy(session->agent, &message->policy, true);
         return 0;
     case BLX_MESSAGE_PING:
         session->ping_asked = true;
@@ -82,9 +83,9 @@ static int act(struct blx_session *session, const struct blx_message *message,
     }
 }
 
-void *blx_session_receiver(void *arg)
+void *agent_session_receiver(void *arg)
 {
-    struct blx_session *session = arg;
+    struct agent_session *session = arg;
     uint64_t patience_ms = 3 * session->welcome.heartbeat_ms;
     int rc = 0;
     while (rc == 0) {
@@ -103,7 +104,7 @@ void *blx_session_receiver(void *arg)
             pthread_mutex_unlock(&session->agent->lock);
         }
         if (rc < 0)
-            blx_session_fail(session, rc, &error);
+            agent_session_fail(session, rc, &error);
     }
     return NULL;
 }

@@ -11,14 +11,14 @@
 
 static const uint64_t retry_ns = UINT64_C(3600) * 1000000000;
 
-static bool is_due(const struct blx_session *session)
+static bool is_due(const struct agent_session *session)
 {
-    const struct blx_identity *identity = &session->agent->identity;
+    const struct agent_identity *identity = &session->agent->identity;
     return (session->welcome.features & BLX_FEATURE_RENEWAL) != 0 && session->new_key == NULL &&
            blx_clock_ns() >= identity->renew_after_ns && blx_tls_context_is_ageing(identity->tls);
 }
 
-static int ask(struct blx_session *session, struct blx_error *err)
+static int ask(struct agent_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_RENEW};
     struct blx_error why = {0};
@@ -30,7 +30,7 @@ static int ask(struct blx_session *session, struct blx_error *err)
     return blx_conn_send(session->conn, &message, err);
 }
 
-static bool take_answer(struct blx_session *session, struct blx_certificate_message *certificate,
+static bool take_answer(struct agent_session *session, struct blx_certificate_message *certificate,
                         char reason[BLX_TEXT_BYTES])
 {
     pthread_mutex_lock(&session->agent->lock);
@@ -44,10 +44,10 @@ static bool take_answer(struct blx_session *session, struct blx_certificate_mess
     return answered;
 }
 
-static void settle(struct blx_session *session, const struct blx_certificate_message *certificate,
+static void settle(struct agent_session *session, const struct blx_certificate_message *certificate,
                    const char *reason)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     struct blx_error err = {0};
     int rc = 0;
     if (certificate->cert_bytes == 0)
@@ -56,17 +56,17 @@ static void settle(struct blx_session *session, const struct blx_certificate_mes
         rc = blx_renew_accept(session->new_key, certificate, agent->identity.tls,
                               agent->config->credentials, &err);
     if (rc == 0)
-        rc = blx_identity_load(agent, &err);
+        rc = agent_identity_load(agent, &err);
     if (rc < 0)
         blx_log_warning("the certificate is not renewed: %s", err.message);
     else
         blx_log_notice("the certificate is renewed: '%s' has %lld days from now",
                        agent->config->credentials,
                        (long long)blx_tls_context_days_left(agent->identity.tls));
-    blx_renewal_done(session);
+    agent_renewal_done(session);
 }
 
-int blx_renewal_step(struct blx_session *session, struct blx_error *err)
+int agent_renewal_step(struct agent_session *session, struct blx_error *err)
 {
     struct blx_certificate_message certificate;
     char reason[BLX_TEXT_BYTES];
@@ -77,7 +77,7 @@ int blx_renewal_step(struct blx_session *session, struct blx_error *err)
     return 0;
 }
 
-void blx_renewal_done(struct blx_session *session)
+void agent_renewal_done(struct agent_session *session)
 {
     EVP_PKEY_free(session->new_key);
     session->new_key = NULL;

@@ -17,7 +17,7 @@
  * Asks where it is time to, and takes the answer where there is one. Fails only where the
  * connection does; what else goes wrong is logged and tried again an hour later.
  */
-int blx_renewal_step(struct blx_session *session, struct blx_error *err);
+int agent_renewal_step(struct agent_session *session, struct blx_error *err);
 
 /* The session is over: forgets what was not answered. */
-void blx_renewal_done(struct blx_session *session);
+void agent_renewal_done(struct agent_session *session);

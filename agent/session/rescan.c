@@ -13,26 +13,26 @@
 #include "base/units.h"
 
 enum { STATE_NS = 1000 * 1000 * 1000, QUESTIONS = 2, FINE_QUESTIONS = 6 };
-_Static_assert((int)QUESTIONS + (int)FINE_QUESTIONS <= (int)BLX_SESSION_QUESTIONS,
+_Static_assert((int)QUESTIONS + (int)FINE_QUESTIONS <= (int)AGENT_SESSION_QUESTIONS,
                "each question that is asked has a place for its answer");
 
 struct rescan {
-    struct blx_session *session;
-    struct blx_volume *volume;
+    struct agent_session *session;
+    struct agent_volume *volume;
     uint64_t *wanted; /* owned; what is to be compared */
     uint64_t cursor;  /* behind what has been asked for */
     bool asked;       /* the first request has gone out */
     uint64_t found_blocks;
     uint64_t compared_blocks; /* of `wanted`, below the ledger's cursor */
     uint64_t total_blocks;
-    struct blx_question_reader *reader;       /* owned */
-    struct blx_question questions[QUESTIONS]; /* the one being compared, and the one ahead */
-    struct blx_question fine[FINE_QUESTIONS];
+    struct agent_question_reader *reader;       /* owned */
+    struct agent_question questions[QUESTIONS]; /* the one being compared, and the one ahead */
+    struct agent_question fine[FINE_QUESTIONS];
     struct blx_progress progress;
     uint64_t told_ns;
 };
 
-bool blx_rescan_is_active(const struct blx_agent *agent)
+bool agent_rescan_is_active(const struct agent *agent)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         if (agent->volumes[i].ledger.head->rescan_active)
@@ -41,11 +41,11 @@ bool blx_rescan_is_active(const struct blx_agent *agent)
     return false;
 }
 
-int blx_rescan_answer(struct blx_session *session, const struct blx_digests *digests,
-                      struct blx_error *err)
+int agent_rescan_answer(struct agent_session *session, const struct blx_digests *digests,
+                        struct blx_error *err)
 {
-    for (size_t i = 0; i < BLX_SESSION_QUESTIONS; i++) {
-        struct blx_session_answer *answer = &session->answers[i];
+    for (size_t i = 0; i < AGENT_SESSION_QUESTIONS; i++) {
+        struct agent_session_answer *answer = &session->answers[i];
         if (answer->request != digests->request || answer->request == 0 || answer->is_here)
             continue;
         answer->digests = *digests;
@@ -57,20 +57,20 @@ int blx_rescan_answer(struct blx_session *session, const struct blx_digests *dig
         digests->request);
 }
 
-static int ask(struct rescan *rescan, struct blx_question *question, struct blx_error *err)
+static int ask(struct rescan *rescan, struct agent_question *question, struct blx_error *err)
 {
-    struct blx_session *session = rescan->session;
+    struct agent_session *session = rescan->session;
     struct blx_message message = {.type = BLX_MESSAGE_DIGEST_REQUEST};
     pthread_mutex_lock(&session->agent->lock);
-    struct blx_session_answer *place = NULL;
-    for (size_t i = 0; place == NULL && i < BLX_SESSION_QUESTIONS; i++)
+    struct agent_session_answer *place = NULL;
+    for (size_t i = 0; place == NULL && i < AGENT_SESSION_QUESTIONS; i++)
         place = session->answers[i].request == 0 ? &session->answers[i] : NULL;
     question->request.request = ++session->last_question;
     question->request.fresh = !rescan->asked;
     question->answer = place;
     place->request = question->request.request;
     place->is_here = false;
-    int rc = blx_session_end(session, err);
+    int rc = agent_session_end(session, err);
     pthread_mutex_unlock(&session->agent->lock);
     if (rc < 0)
         return rc;
@@ -80,23 +80,23 @@ static int ask(struct rescan *rescan, struct blx_question *question, struct blx_
 }
 
 /* Waits for the answer and gives its place back. */
-static int take_answer(struct rescan *rescan, struct blx_question *question,
+static int take_answer(struct rescan *rescan, struct agent_question *question,
                        struct blx_digests *theirs, struct blx_error *err)
 {
-    struct blx_session *session = rescan->session;
-    struct blx_session_answer *place = question->answer;
+    struct agent_session *session = rescan->session;
+    struct agent_session_answer *place = question->answer;
     pthread_mutex_lock(&session->agent->lock);
-    int rc = blx_session_end(session, err);
+    int rc = agent_session_end(session, err);
     blx_watchdog_turn(&session->agent->watchdog, 0);
     while (rc == 0 && !place->is_here) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
-        blx_agent_wait_locked(session->agent, 1000);
-        rc = blx_session_end(session, err);
+        agent_wait_locked(session->agent, 1000);
+        rc = agent_session_end(session, err);
     }
     if (rc == 0) {
         *theirs = place->digests;
         place->request = 0;
-        rc = blx_question_check(question, theirs, err);
+        rc = agent_question_check(question, theirs, err);
     }
     pthread_mutex_unlock(&session->agent->lock);
     return rc;
@@ -111,26 +111,26 @@ static int refine_batch(struct rescan *rescan, uint32_t count, struct blx_error 
             return rc;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct blx_question *question = &rescan->fine[i];
+        struct agent_question *question = &rescan->fine[i];
         struct blx_digests theirs;
-        int rc = blx_question_read(rescan->reader, question, err);
+        int rc = agent_question_read(rescan->reader, question, err);
         if (rc == 0)
             rc = take_answer(rescan, question, &theirs, err);
         if (rc < 0)
             return rc;
-        rescan->found_blocks += blx_question_mark(question, &theirs);
+        rescan->found_blocks += agent_question_mark(question, &theirs);
     }
     return 0;
 }
 
 /* Block by block, where a piece differs. */
-static int refine(struct rescan *rescan, const struct blx_question *question,
+static int refine(struct rescan *rescan, const struct agent_question *question,
                   const struct blx_digests *theirs, struct blx_error *err)
 {
-    struct blx_question_cursor cursor = {0};
+    struct agent_question_cursor cursor = {0};
     uint32_t count = 0;
     int rc = 0;
-    while (rc == 0 && blx_question_refine(question, theirs, &cursor, &rescan->fine[count])) {
+    while (rc == 0 && agent_question_refine(question, theirs, &cursor, &rescan->fine[count])) {
         if (++count < FINE_QUESTIONS)
             continue;
         rc = refine_batch(rescan, count, err);
@@ -145,18 +145,18 @@ static void report(struct rescan *rescan)
     if (now - rescan->told_ns < STATE_NS)
         return;
     rescan->told_ns = now;
-    blx_session_set_state(rescan->session, BLX_AGENT_RESCAN);
+    agent_session_set_state(rescan->session, BLX_AGENT_RESCAN);
     blx_progress_update(&rescan->progress, rescan->compared_blocks << rescan->volume->block_shift);
 }
 
-static int compare(struct rescan *rescan, struct blx_question *question, struct blx_error *err)
+static int compare(struct rescan *rescan, struct agent_question *question, struct blx_error *err)
 {
     struct blx_digests theirs;
-    int rc = blx_question_read(rescan->reader, question, err);
+    int rc = agent_question_read(rescan->reader, question, err);
     if (rc == 0)
         rc = take_answer(rescan, question, &theirs, err);
     if (rc == 0 && question->request.blocks_per_digest == 1)
-        rescan->found_blocks += blx_question_mark(question, &theirs);
+        rescan->found_blocks += agent_question_mark(question, &theirs);
     else if (rc == 0)
         rc = refine(rescan, question, &theirs, err);
     if (rc < 0)
@@ -169,11 +169,11 @@ static int compare(struct rescan *rescan, struct blx_question *question, struct 
 }
 
 /* Asks the next question into `question`; `*has` is false at the end. */
-static int ask_next(struct rescan *rescan, struct blx_question *question, bool *has,
+static int ask_next(struct rescan *rescan, struct agent_question *question, bool *has,
                     struct blx_error *err)
 {
     uint64_t end = rescan->volume->ledger.head->rescan_end_block;
-    *has = blx_question_next(rescan->volume, rescan->wanted, end, &rescan->cursor, question);
+    *has = agent_question_next(rescan->volume, rescan->wanted, end, &rescan->cursor, question);
     return *has ? ask(rescan, question, err) : 0;
 }
 
@@ -193,7 +193,7 @@ static int compare_all(struct rescan *rescan, struct blx_error *err)
 }
 
 /* What is marked is sent whatever the dispatcher has: it need not be compared. */
-static void leave_out_marked(const struct blx_volume *volume, uint64_t *wanted)
+static void leave_out_marked(const struct agent_volume *volume, uint64_t *wanted)
 {
     for (uint64_t i = 0; i < blx_bitmap_words(volume->blocks); i++)
         wanted[i] &= ~(__atomic_load_n(&volume->ledger.pending[i], __ATOMIC_SEQ_CST) |
@@ -202,15 +202,15 @@ static void leave_out_marked(const struct blx_volume *volume, uint64_t *wanted)
 
 static int prepare(struct rescan *rescan, struct blx_error *err)
 {
-    struct blx_session *session = rescan->session;
-    struct blx_volume *volume = rescan->volume;
-    struct blx_ledger_head *head = volume->ledger.head;
-    blx_session_set_state(session, BLX_AGENT_RESCAN);
-    int rc = blx_session_drain(session, false, err);
+    struct agent_session *session = rescan->session;
+    struct agent_volume *volume = rescan->volume;
+    struct agent_ledger_head *head = volume->ledger.head;
+    agent_session_set_state(session, BLX_AGENT_RESCAN);
+    int rc = agent_session_drain(session, false, err);
     if (rc == 0)
-        rc = blx_agent_wanted(session->agent, volume, &rescan->wanted, err);
+        rc = agent_wanted(session->agent, volume, &rescan->wanted, err);
     if (rc == 0)
-        rc = blx_question_reader_new(session->agent->pipeline, &rescan->reader, err);
+        rc = agent_question_reader_new(session->agent->pipeline, &rescan->reader, err);
     if (rc < 0)
         return rc;
     leave_out_marked(volume, rescan->wanted);
@@ -234,7 +234,8 @@ static void log_done(const struct rescan *rescan, uint64_t elapsed_ns)
                  blx_size_format(rescan->found_blocks << shift, found));
 }
 
-static int run_volume(struct blx_session *session, struct blx_volume *volume, struct blx_error *err)
+static int run_volume(struct agent_session *session, struct agent_volume *volume,
+                      struct blx_error *err)
 {
     BLX_CLEANUP_FREE struct rescan *rescan = calloc(1, sizeof(*rescan));
     if (rescan == NULL)
@@ -250,17 +251,17 @@ static int run_volume(struct blx_session *session, struct blx_volume *volume, st
     blx_progress_done(&rescan->progress);
     if (rc == 0) {
         log_done(rescan, blx_clock_ns() - started_ns);
-        blx_volume_end_rescan(volume);
+        agent_volume_end_rescan(volume);
     }
-    blx_question_reader_free(rescan->reader);
+    agent_question_reader_free(rescan->reader);
     free(rescan->wanted);
     return rc;
 }
 
-int blx_rescan_run(struct blx_session *session, struct blx_error *err)
+int agent_rescan_run(struct agent_session *session, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
-    if (blx_agent_device_changed(agent, err))
+    struct agent *agent = session->agent;
+    if (agent_device_changed(agent, err))
         return -ESTALE;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {

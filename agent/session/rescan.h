@@ -4,7 +4,7 @@
  * stored, and what differs becomes pending. It never clears a mark, and the kernel tracks all the
  * time: a block that is equal when it is compared and written to later is dirty by itself.
  *
- * It is a state of the ledger (blx_volume_begin_rescan()), so that an agent that dies goes on at
+ * It is a state of the ledger (agent_volume_begin_rescan()), so that an agent that dies goes on at
  * the cursor. Left out are free space, where the user lets us, and what is marked already. Pieces
  * of 1 MiB are compared first, the blocks of those that differ after them. The disk is read on the
  * pipeline's workers, at most 8 MiB at a time, while the dispatcher makes its next digests.
@@ -14,7 +14,7 @@
  * back, unseen, to what the older image holds would look equal while the later frame overrides it.
  * For the same reason nothing is claimed while a rescan runs.
  *
- * Threads: the session's control thread; blx_rescan_answer() is the receiver's.
+ * Threads: the session's control thread; agent_rescan_answer() is the receiver's.
  */
 #pragma once
 
@@ -23,11 +23,11 @@
 #include "agent/session/session.h"
 
 /* Whether a volume's rescan is not done. */
-bool blx_rescan_is_active(const struct blx_agent *agent);
+bool agent_rescan_is_active(const struct agent *agent);
 
 /* Runs every volume's rescan to its end. 0, or the session's end (-ECANCELED: the agent stops). */
-int blx_rescan_run(struct blx_session *session, struct blx_error *err);
+int agent_rescan_run(struct agent_session *session, struct blx_error *err);
 
 /* With the agent's lock held: DIGESTS came. -EPROTO where they answer nothing that was asked. */
-int blx_rescan_answer(struct blx_session *session, const struct blx_digests *digests,
-                      struct blx_error *err);
+int agent_rescan_answer(struct agent_session *session, const struct blx_digests *digests,
+                        struct blx_error *err);

@@ -15,20 +15,20 @@ enum {
     DATA_ALIGNMENT = 4096,
 };
 
-struct blx_question_reader {
-    struct blx_pipeline *pipeline;     /* borrowed */
+struct agent_question_reader {
+    struct agent_pipeline *pipeline;   /* borrowed */
     struct blx_digester *digester;     /* owned */
     struct blx_block_digester *blocks; /* owned; of the question's volume, NULL without a key */
-    uint8_t *buffer;                   /* owned; READER_BATCHES x BLX_BATCH_DATA_BYTES */
-    struct blx_job jobs[READER_BATCHES];
+    uint8_t *buffer;                   /* owned; READER_BATCHES x AGENT_BATCH_DATA_BYTES */
+    struct agent_job jobs[READER_BATCHES];
 };
 
-uint32_t blx_question_piece_blocks(unsigned block_shift)
+uint32_t agent_question_piece_blocks(unsigned block_shift)
 {
     return PIECE_BYTES >> block_shift;
 }
 
-static void question_init(struct blx_question *question, struct blx_volume *volume,
+static void question_init(struct agent_question *question, struct agent_volume *volume,
                           uint32_t blocks_per_digest)
 {
     question->volume = volume;
@@ -60,10 +60,10 @@ static bool question_add(struct blx_digest_request *request, struct blx_extent r
     return true;
 }
 
-bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64_t end_block,
-                       uint64_t *cursor, struct blx_question *question)
+bool agent_question_next(struct agent_volume *volume, const uint64_t *wanted, uint64_t end_block,
+                         uint64_t *cursor, struct agent_question *question)
 {
-    uint32_t piece = blx_question_piece_blocks(volume->block_shift);
+    uint32_t piece = agent_question_piece_blocks(volume->block_shift);
     uint64_t left = (uint64_t)piece * MAX_PIECES;
     uint64_t end = 0;
     struct blx_extent run;
@@ -77,8 +77,8 @@ bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64
     return question->request.extent_count > 0;
 }
 
-int blx_question_check(const struct blx_question *question, const struct blx_digests *theirs,
-                       struct blx_error *err)
+int agent_question_check(const struct agent_question *question, const struct blx_digests *theirs,
+                         struct blx_error *err)
 {
     if (theirs->volume == question->request.volume && theirs->count == question->mine.count &&
         theirs->digest_bytes == question->mine.digest_bytes)
@@ -88,8 +88,8 @@ int blx_question_check(const struct blx_question *question, const struct blx_dig
 }
 
 /* The block under the cursor, which moves on; false behind the last. */
-static bool next_block(const struct blx_digest_request *request, struct blx_question_cursor *cursor,
-                       uint64_t *block, uint32_t *index)
+static bool next_block(const struct blx_digest_request *request,
+                       struct agent_question_cursor *cursor, uint64_t *block, uint32_t *index)
 {
     if (cursor->extent == request->extent_count)
         return false;
@@ -107,14 +107,14 @@ static bool next_block(const struct blx_digest_request *request, struct blx_ques
     return true;
 }
 
-bool blx_question_refine(const struct blx_question *question, const struct blx_digests *theirs,
-                         struct blx_question_cursor *cursor, struct blx_question *fine)
+bool agent_question_refine(const struct agent_question *question, const struct blx_digests *theirs,
+                           struct agent_question_cursor *cursor, struct agent_question *fine)
 {
     const struct blx_digest_request *request = &question->request;
     uint64_t end = 0, block;
     uint32_t blocks = 0, index;
     question_init(fine, question->volume, 1);
-    struct blx_question_cursor before = *cursor;
+    struct agent_question_cursor before = *cursor;
     while (blocks < MAX_FINE_BLOCKS && next_block(request, cursor, &block, &index)) {
         if (blx_digests_equal(&question->mine, theirs, index / request->blocks_per_digest))
             continue;
@@ -128,10 +128,11 @@ bool blx_question_refine(const struct blx_question *question, const struct blx_d
     return blocks > 0;
 }
 
-uint64_t blx_question_mark(const struct blx_question *question, const struct blx_digests *theirs)
+uint64_t agent_question_mark(const struct agent_question *question,
+                             const struct blx_digests *theirs)
 {
     const struct blx_digest_request *request = &question->request;
-    struct blx_question_cursor cursor = {0};
+    struct agent_question_cursor cursor = {0};
     uint64_t marked = 0, block;
     uint32_t index;
     while (next_block(request, &cursor, &block, &index)) {
@@ -143,28 +144,28 @@ uint64_t blx_question_mark(const struct blx_question *question, const struct blx
     return marked;
 }
 
-int blx_question_reader_new(struct blx_pipeline *pipeline, struct blx_question_reader **reader,
-                            struct blx_error *err)
+int agent_question_reader_new(struct agent_pipeline *pipeline,
+                              struct agent_question_reader **reader, struct blx_error *err)
 {
-    struct blx_question_reader *made = calloc(1, sizeof(*made));
+    struct agent_question_reader *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot compare");
     made->pipeline = pipeline;
-    made->buffer = aligned_alloc(DATA_ALIGNMENT, (size_t)READER_BATCHES * BLX_BATCH_DATA_BYTES);
+    made->buffer = aligned_alloc(DATA_ALIGNMENT, (size_t)READER_BATCHES * AGENT_BATCH_DATA_BYTES);
     int rc = made->buffer == NULL ? blx_error_errno(err, -ENOMEM, "cannot compare") : 0;
     if (rc == 0)
         rc = blx_digester_new(&made->digester, err);
     if (rc < 0) {
-        blx_question_reader_free(made);
+        agent_question_reader_free(made);
         return rc;
     }
     for (size_t i = 0; i < READER_BATCHES; i++)
-        made->jobs[i].batch.data = made->buffer + i * BLX_BATCH_DATA_BYTES;
+        made->jobs[i].batch.data = made->buffer + i * AGENT_BATCH_DATA_BYTES;
     *reader = made;
     return 0;
 }
 
-void blx_question_reader_free(struct blx_question_reader *reader)
+void agent_question_reader_free(struct agent_question_reader *reader)
 {
     if (reader == NULL)
         return;
@@ -175,10 +176,10 @@ void blx_question_reader_free(struct blx_question_reader *reader)
 }
 
 /* The next blocks of the sequence as a batch; false where there are no more. */
-static bool fill_batch(const struct blx_question *question, struct blx_question_cursor *cursor,
-                       struct blx_batch *batch)
+static bool fill_batch(const struct agent_question *question, struct agent_question_cursor *cursor,
+                       struct agent_batch *batch)
 {
-    uint32_t most = BLX_BATCH_DATA_BYTES >> question->volume->block_shift;
+    uint32_t most = AGENT_BATCH_DATA_BYTES >> question->volume->block_shift;
     uint64_t block;
     uint32_t index;
     batch->volume = question->volume;
@@ -196,11 +197,11 @@ static bool fill_batch(const struct blx_question *question, struct blx_question_
 }
 
 /* The keyed digests of what a job has read, which take the place of its data. */
-static int digest_blocks(const struct blx_question_reader *reader, const struct blx_job *job,
-                         uint8_t digests[BLX_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT],
+static int digest_blocks(const struct agent_question_reader *reader, const struct agent_job *job,
+                         uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT],
                          struct blx_error *err)
 {
-    const struct blx_batch *batch = &job->batch;
+    const struct agent_batch *batch = &job->batch;
     size_t block_bytes = (size_t)1 << batch->volume->block_shift;
     const uint8_t *data = batch->data;
     int rc = 0;
@@ -217,14 +218,14 @@ static int digest_blocks(const struct blx_question_reader *reader, const struct 
 }
 
 /* What a job has read; its bad blocks spoil the pieces that they are in, and no others. */
-static int add_job(const struct blx_question_reader *reader, const struct blx_job *job,
+static int add_job(const struct agent_question_reader *reader, const struct agent_job *job,
                    struct blx_error *err)
 {
     struct blx_digester *digester = reader->digester;
-    uint32_t count = (uint32_t)blx_batch_blocks(&job->batch);
+    uint32_t count = (uint32_t)agent_batch_blocks(&job->batch);
     if (job->rc < 0)
         return blx_digester_add(digester, NULL, count, err);
-    uint8_t digests[BLX_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT];
+    uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT];
     const uint8_t *units = job->batch.data;
     unsigned shift = job->batch.volume->block_shift;
     int rc = 0;
@@ -243,10 +244,10 @@ static int add_job(const struct blx_question_reader *reader, const struct blx_jo
 }
 
 /* A reader serves one volume. */
-static int begin_digests(struct blx_question_reader *reader, struct blx_question *question,
+static int begin_digests(struct agent_question_reader *reader, struct agent_question *question,
                          struct blx_error *err)
 {
-    const struct blx_volume *volume = question->volume;
+    const struct agent_volume *volume = question->volume;
     int rc = 0;
     if (volume->key != NULL && reader->blocks == NULL)
         rc = blx_block_digester_new(volume->key, &reader->blocks, err);
@@ -256,10 +257,10 @@ static int begin_digests(struct blx_question_reader *reader, struct blx_question
     return rc;
 }
 
-int blx_question_read(struct blx_question_reader *reader, struct blx_question *question,
-                      struct blx_error *err)
+int agent_question_read(struct agent_question_reader *reader, struct agent_question *question,
+                        struct blx_error *err)
 {
-    struct blx_question_cursor cursor = {0};
+    struct agent_question_cursor cursor = {0};
     int rc = begin_digests(reader, question, err);
     for (size_t count = 1; rc == 0 && count > 0;) {
         for (count = 0; count < READER_BATCHES; count++) {
@@ -268,7 +269,7 @@ int blx_question_read(struct blx_question_reader *reader, struct blx_question *q
                 break;
         }
         /* Each job says for itself whether it could be read. */
-        (void)blx_pipeline_read(reader->pipeline, reader->jobs, count);
+        (void)agent_pipeline_read(reader->pipeline, reader->jobs, count);
         for (size_t i = 0; rc == 0 && i < count; i++)
             rc = add_job(reader, &reader->jobs[i], err);
     }

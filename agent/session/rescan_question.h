@@ -15,32 +15,32 @@
 #include "agent/track/volume.h"
 #include "wire/digest.h"
 
-struct blx_session_answer;
+struct agent_session_answer;
 
-struct blx_question {
-    struct blx_volume *volume; /* borrowed */
+struct agent_question {
+    struct agent_volume *volume; /* borrowed */
     struct blx_digest_request request;
     struct blx_digests mine;
-    struct blx_session_answer *answer; /* borrowed: where the answer will be */
+    struct agent_session_answer *answer; /* borrowed: where the answer will be */
 };
 
 /* The blocks of a piece that is compared first: 1 MiB. */
-uint32_t blx_question_piece_blocks(unsigned block_shift);
+uint32_t agent_question_piece_blocks(unsigned block_shift);
 
 /*
  * The next blocks of `wanted` at or after *cursor and before `end_block`, and moves *cursor behind
  * them. False where there are none. `question` may hold anything before.
  */
-bool blx_question_next(struct blx_volume *volume, const uint64_t *wanted, uint64_t end_block,
-                       uint64_t *cursor, struct blx_question *question);
+bool agent_question_next(struct agent_volume *volume, const uint64_t *wanted, uint64_t end_block,
+                         uint64_t *cursor, struct agent_question *question);
 
 /* Whether `theirs` are digests of what was asked for: -EPROTO where they are not. Only then may the
  * functions below see them. */
-int blx_question_check(const struct blx_question *question, const struct blx_digests *theirs,
-                       struct blx_error *err);
+int agent_question_check(const struct agent_question *question, const struct blx_digests *theirs,
+                         struct blx_error *err);
 
-/* Where in a question blx_question_refine() is; begins as zero. */
-struct blx_question_cursor {
+/* Where in a question agent_question_refine() is; begins as zero. */
+struct agent_question_cursor {
     uint32_t extent;
     uint32_t block;       /* within the extent */
     uint32_t index;       /* within the question's sequence */
@@ -50,20 +50,21 @@ struct blx_question_cursor {
 
 /* The next question, block by block, about the pieces of `question` that differ; false where there
  * are no more. */
-bool blx_question_refine(const struct blx_question *question, const struct blx_digests *theirs,
-                         struct blx_question_cursor *cursor, struct blx_question *fine);
+bool agent_question_refine(const struct agent_question *question, const struct blx_digests *theirs,
+                           struct agent_question_cursor *cursor, struct agent_question *fine);
 
-struct blx_question_reader;
+struct agent_question_reader;
 
 /* Buffers for reading, 8 MiB. */
-int blx_question_reader_new(struct blx_pipeline *pipeline, struct blx_question_reader **reader,
-                            struct blx_error *err);
-void blx_question_reader_free(struct blx_question_reader *reader);
+int agent_question_reader_new(struct agent_pipeline *pipeline,
+                              struct agent_question_reader **reader, struct blx_error *err);
+void agent_question_reader_free(struct agent_question_reader *reader);
 
 /* Reads the question's blocks and makes our digests; what cannot be read is spoiled, and so
  * differs. */
-int blx_question_read(struct blx_question_reader *reader, struct blx_question *question,
-                      struct blx_error *err);
+int agent_question_read(struct agent_question_reader *reader, struct agent_question *question,
+                        struct blx_error *err);
 
 /* Marks the blocks of every piece that differs as pending. How many. */
-uint64_t blx_question_mark(const struct blx_question *question, const struct blx_digests *theirs);
+uint64_t agent_question_mark(const struct agent_question *question,
+                             const struct blx_digests *theirs);

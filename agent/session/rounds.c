@@ -14,15 +14,15 @@ static const uint64_t retry_interval_ns = 30 * UINT64_C(1000000000);
 
 /* What a long round says meanwhile: to the dispatcher's status, and to a terminal. */
 struct report {
-    struct blx_session *session;
+    struct agent_session *session;
     struct blx_progress progress;
     uint64_t told_ns;
 };
 
-static void report_init(struct report *report, struct blx_session *session)
+static void report_init(struct report *report, struct agent_session *session)
 {
     *report = (struct report){.session = session, .told_ns = blx_clock_ns()};
-    blx_progress_init(&report->progress, "sending", blx_round_marked_bytes(session->agent));
+    blx_progress_init(&report->progress, "sending", agent_round_marked_bytes(session->agent));
 }
 
 static void report_update(struct report *report)
@@ -31,14 +31,14 @@ static void report_update(struct report *report)
     if (now - report->told_ns < STATE_NS)
         return;
     report->told_ns = now;
-    struct blx_session *session = report->session;
-    blx_session_set_state(session, session->status.state);
-    uint64_t left = blx_round_marked_bytes(session->agent);
+    struct agent_session *session = report->session;
+    agent_session_set_state(session, session->status.state);
+    uint64_t left = agent_round_marked_bytes(session->agent);
     uint64_t total = report->progress.total_bytes;
     blx_progress_update(&report->progress, total > left ? total - left : 0);
 }
 
-static bool is_wanted_elsewhere(struct blx_session *session)
+static bool is_wanted_elsewhere(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
     bool wanted = session->request != 0 && session->committing == 0;
@@ -46,29 +46,29 @@ static bool is_wanted_elsewhere(struct blx_session *session)
     return wanted;
 }
 
-static void send_volume(struct blx_session *session, struct blx_volume *volume, enum blx_claim kind,
-                        bool yield, struct report *report)
+static void send_volume(struct agent_session *session, struct agent_volume *volume,
+                        enum agent_claim kind, bool yield, struct report *report)
 {
-    struct blx_pipeline *pipeline = session->agent->pipeline;
+    struct agent_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
-    while (blx_session_alive(session) && !(yield && is_wanted_elsewhere(session))) {
+    while (agent_session_alive(session) && !(yield && is_wanted_elsewhere(session))) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
-        struct blx_job *job = blx_session_take_job(session);
+        struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
             break;
-        if (!blx_batch_claim(&job->batch, volume, kind, &cursor)) {
-            blx_pipeline_release(pipeline, job);
+        if (!agent_batch_claim(&job->batch, volume, kind, &cursor)) {
+            agent_pipeline_release(pipeline, job);
             break;
         }
-        blx_session_submit(session, job);
+        agent_session_submit(session, job);
         report_update(report);
     }
 }
 
-int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
-                   struct blx_error *err)
+int agent_round_send(struct agent_session *session, enum agent_claim kind, bool yield,
+                     struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     struct report report;
     report_init(&report, session);
     for (size_t i = 0; i < agent->volume_count; i++)
@@ -83,7 +83,7 @@ int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
     return rc;
 }
 
-static bool may_retry(const struct blx_bad_blocks *bad, bool in_background)
+static bool may_retry(const struct agent_bad_blocks *bad, bool in_background)
 {
     if (atomic_load(&bad->count) == 0)
         return false;
@@ -95,13 +95,14 @@ static bool may_retry(const struct blx_bad_blocks *bad, bool in_background)
 }
 
 /* Claims up to `max_blocks` from where the last retry stopped, and begins anew behind the end. */
-static bool claim_bad(struct blx_volume *volume, uint32_t max_blocks, struct blx_batch *batch)
+static bool claim_bad(struct agent_volume *volume, uint32_t max_blocks, struct agent_batch *batch)
 {
     uint64_t from = volume->bad.cursor;
     batch->volume = volume;
     for (int pass = 0; pass < 2; pass++) {
-        batch->extent_count = blx_volume_claim(volume, BLX_CLAIM_BAD, &volume->bad.cursor,
-                                               max_blocks, BLX_BATCH_MAX_EXTENTS, batch->extents);
+        batch->extent_count =
+            agent_volume_claim(volume, AGENT_CLAIM_BAD, &volume->bad.cursor, max_blocks,
+                               AGENT_BATCH_MAX_EXTENTS, batch->extents);
         if (volume->bad.cursor == volume->blocks)
             volume->bad.cursor = 0;
         if (batch->extent_count > 0 || from == 0)
@@ -110,55 +111,55 @@ static bool claim_bad(struct blx_volume *volume, uint32_t max_blocks, struct blx
     return batch->extent_count > 0;
 }
 
-static int retry_volume(struct blx_session *session, struct blx_volume *volume,
+static int retry_volume(struct agent_session *session, struct agent_volume *volume,
                         struct blx_error *err)
 {
-    struct blx_bad_blocks *bad = &volume->bad;
-    uint32_t most = BLX_BATCH_DATA_BYTES >> volume->block_shift;
+    struct agent_bad_blocks *bad = &volume->bad;
+    uint32_t most = AGENT_BATCH_DATA_BYTES >> volume->block_shift;
     uint32_t max_blocks = RETRY_BLOCKS < most ? RETRY_BLOCKS : most;
     uint64_t before;
     int rc = 0;
     bad->retry_begun_ns = blx_clock_ns();
     do {
         before = atomic_load(&bad->count);
-        struct blx_job *job = blx_session_take_job(session);
+        struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
             break;
         if (!claim_bad(volume, max_blocks, &job->batch)) {
-            blx_pipeline_release(session->agent->pipeline, job);
+            agent_pipeline_release(session->agent->pipeline, job);
             break;
         }
-        blx_session_submit(session, job);
-        rc = blx_session_drain(session, false, err);
+        agent_session_submit(session, job);
+        rc = agent_session_drain(session, false, err);
         max_blocks = most;
     } while (rc == 0 && atomic_load(&bad->count) < before);
     bad->retry_ended_ns = blx_clock_ns();
     return rc;
 }
 
-int blx_round_retry(struct blx_session *session, bool in_background, bool *tried,
-                    struct blx_error *err)
+int agent_round_retry(struct agent_session *session, bool in_background, bool *tried,
+                      struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     int rc = 0;
     if (tried != NULL)
         *tried = false;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
-        struct blx_volume *volume = &agent->volumes[i];
+        struct agent_volume *volume = &agent->volumes[i];
         if (may_retry(&volume->bad, in_background)) {
             rc = retry_volume(session, volume, err);
             if (tried != NULL)
                 *tried = true;
         }
-        blx_bad_blocks_report(&volume->bad, volume->device.path, volume->block_shift);
+        agent_bad_blocks_report(&volume->bad, volume->device.path, volume->block_shift);
     }
     return rc;
 }
 
-uint64_t blx_round_marked_bytes(const struct blx_agent *agent)
+uint64_t agent_round_marked_bytes(const struct agent *agent)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < agent->volume_count; i++)
-        bytes += blx_volume_marked(&agent->volumes[i]) << agent->volumes[i].block_shift;
+        bytes += agent_volume_marked(&agent->volumes[i]) << agent->volumes[i].block_shift;
     return bytes;
 }

@@ -13,10 +13,10 @@
 
 /*
  * Sends every claimed block of every volume. With `yield` it ends early where a checkpoint is asked
- * for. Frames may still be on their way when it returns: blx_session_drain(). The session's rc.
+ * for. Frames may still be on their way when it returns: agent_session_drain(). The session's rc.
  */
-int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
-                   struct blx_error *err);
+int agent_round_send(struct agent_session *session, enum agent_claim kind, bool yield,
+                     struct blx_error *err);
 
 /*
  * Tries to read bad blocks again, a few at first, and more for as long as some can be read; what
@@ -24,8 +24,8 @@ int blx_round_send(struct blx_session *session, enum blx_claim kind, bool yield,
  * `in_background` every disk half a minute; `*tried` (may be NULL): whether something was read. The
  * session's rc.
  */
-int blx_round_retry(struct blx_session *session, bool in_background, bool *tried,
-                    struct blx_error *err);
+int agent_round_retry(struct agent_session *session, bool in_background, bool *tried,
+                      struct blx_error *err);
 
 /* Bytes that are dirty or pending and not bad, over all volumes. */
-uint64_t blx_round_marked_bytes(const struct blx_agent *agent);
+uint64_t agent_round_marked_bytes(const struct agent *agent);

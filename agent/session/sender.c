@@ -14,7 +14,7 @@
 
 enum { TICK_MS = 200, NS_PER_MS = 1000 * 1000, STATUS_NS = 1000 * NS_PER_MS };
 
-static int send_status(struct blx_session *session, struct blx_error *err)
+static int send_status(struct agent_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_STATUS};
     pthread_mutex_lock(&session->agent->lock);
@@ -25,7 +25,7 @@ static int send_status(struct blx_session *session, struct blx_error *err)
     return news ? blx_conn_send(session->conn, &message, err) : 0;
 }
 
-static bool take_ping_order(struct blx_session *session)
+static bool take_ping_order(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
     bool asked = session->ping_asked;
@@ -35,7 +35,7 @@ static bool take_ping_order(struct blx_session *session)
 }
 
 /* STATUS when its time has come, and a sign of life: asked for, or due. */
-static void tick(struct blx_session *session)
+static void tick(struct agent_session *session)
 {
     struct blx_error error = {0};
     uint64_t now = blx_clock_ns();
@@ -49,12 +49,12 @@ static void tick(struct blx_session *session)
         (take_ping_order(session) || silence_ns > session->welcome.heartbeat_ms * 1000000 / 3))
         rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, &error);
     if (rc < 0)
-        blx_session_fail(session, rc, &error);
+        agent_session_fail(session, rc, &error);
 }
 
 /* How long a frame of that size must still wait, at most until the next tick: for room in the
  * window, or for the limiter. A frame larger than the window goes alone. The lock is held. */
-static uint64_t turn_in_ms(struct blx_session *session, size_t frame_bytes)
+static uint64_t turn_in_ms(struct agent_session *session, size_t frame_bytes)
 {
     if (session->unacked.frames > 0 &&
         session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
@@ -62,40 +62,40 @@ static uint64_t turn_in_ms(struct blx_session *session, size_t frame_bytes)
     time_t now = time(NULL);
     struct tm when;
     localtime_r(&now, &when);
-    uint64_t wait_ns = blx_limiter_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
+    uint64_t wait_ns = agent_limiter_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
     uint64_t wait_ms = (wait_ns + NS_PER_MS - 1) / NS_PER_MS;
     return wait_ms < TICK_MS ? wait_ms : TICK_MS;
 }
 
 /* Waits until a frame may be sent, and goes on showing that it lives. False where the session has
  * ended, or is being ended. */
-static bool wait_for_turn(struct blx_session *session, size_t frame_bytes)
+static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     uint64_t wait_ms;
     pthread_mutex_lock(&agent->lock);
     while (session->rc == 0 && !session->closing &&
            (wait_ms = turn_in_ms(session, frame_bytes)) > 0) {
-        blx_agent_wait_locked(agent, wait_ms);
+        agent_wait_locked(agent, wait_ms);
         pthread_mutex_unlock(&agent->lock);
         tick(session);
         pthread_mutex_lock(&agent->lock);
     }
     bool open = session->rc == 0 && !session->closing;
     if (open)
-        blx_limiter_take(&agent->limiter, frame_bytes);
+        agent_limiter_take(&agent->limiter, frame_bytes);
     pthread_mutex_unlock(&agent->lock);
     return open;
 }
 
 /* The frame's number, and what it holds, are known before it is sent: its acknowledgement may be
  * here before send() returns. */
-static int number_frame(struct blx_session *session, struct blx_job *job, struct blx_error *err)
+static int number_frame(struct agent_session *session, struct agent_job *job, struct blx_error *err)
 {
-    struct blx_volume *volume = job->batch.volume;
+    struct agent_volume *volume = job->batch.volume;
     pthread_mutex_lock(&session->agent->lock);
     uint64_t seq = volume->next_seq;
-    int rc = blx_unacked_add(&session->unacked, &job->batch, seq, job->frame_bytes);
+    int rc = agent_unacked_add(&session->unacked, &job->batch, seq, job->frame_bytes);
     if (rc == 0)
         volume->next_seq++;
     pthread_mutex_unlock(&session->agent->lock);
@@ -105,7 +105,7 @@ static int number_frame(struct blx_session *session, struct blx_job *job, struct
     return 0;
 }
 
-static int send_frame(struct blx_session *session, struct blx_job *job, struct blx_error *err)
+static int send_frame(struct agent_session *session, struct agent_job *job, struct blx_error *err)
 {
     int rc = number_frame(session, job, err);
     if (rc < 0)
@@ -121,10 +121,10 @@ static int send_frame(struct blx_session *session, struct blx_job *job, struct b
 
 /* Of a device that is gone all fail, and nothing more is to be said of them: the next session does
  * without it. */
-static bool ends_session(struct blx_session *session, const struct blx_device *device)
+static bool ends_session(struct agent_session *session, const struct agent_device *device)
 {
-    struct blx_agent *agent = session->agent;
-    if (blx_device_change(device) == NULL)
+    struct agent *agent = session->agent;
+    if (agent_device_change(device) == NULL)
         return false;
     pthread_mutex_lock(&agent->lock);
     agent->rejoin = true;
@@ -133,9 +133,9 @@ static bool ends_session(struct blx_session *session, const struct blx_device *d
     return true;
 }
 
-static void report_failed_job(struct blx_session *session, const struct blx_job *job)
+static void report_failed_job(struct agent_session *session, const struct agent_job *job)
 {
-    const struct blx_volume *volume = job->batch.volume;
+    const struct agent_volume *volume = job->batch.volume;
     const struct blx_extent *first = &job->batch.extents[0];
     const struct blx_extent *last = &job->batch.extents[job->batch.extent_count - 1];
     uint64_t start = first->start_block << volume->block_shift;
@@ -148,20 +148,20 @@ static void report_failed_job(struct blx_session *session, const struct blx_job 
     pthread_mutex_unlock(&session->agent->lock);
 }
 
-static void handle_job(struct blx_session *session, struct blx_job *job)
+static void handle_job(struct agent_session *session, struct agent_job *job)
 {
     struct blx_error error = {0};
     if (job->rc < 0) {
         if (!ends_session(session, &job->batch.volume->device))
             report_failed_job(session, job);
-        blx_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
+        agent_volume_requeue(job->batch.volume, job->batch.extents, job->batch.extent_count);
     } else if (job->batch.extent_count > 0 && wait_for_turn(session, job->frame_bytes)) {
         int rc = send_frame(session, job, &error);
         if (rc < 0)
-            blx_session_fail(session, rc, &error);
+            agent_session_fail(session, rc, &error);
     }
-    /* On a dead session the blocks stay in flight until blx_volume_requeue_all(). */
-    blx_pipeline_release(session->agent->pipeline, job);
+    /* On a dead session the blocks stay in flight until agent_volume_requeue_all(). */
+    agent_pipeline_release(session->agent->pipeline, job);
     pthread_mutex_lock(&session->agent->lock);
     session->jobs_handled++;
     pthread_cond_broadcast(&session->agent->changed);
@@ -169,7 +169,7 @@ static void handle_job(struct blx_session *session, struct blx_job *job)
 }
 
 /* True until every submitted job is back and no more will come. `work`: jobs are under way. */
-static bool goes_on(struct blx_session *session, bool *alive, bool *work)
+static bool goes_on(struct agent_session *session, bool *alive, bool *work)
 {
     pthread_mutex_lock(&session->agent->lock);
     *work = session->jobs_handled < session->jobs_submitted;
@@ -179,19 +179,19 @@ static bool goes_on(struct blx_session *session, bool *alive, bool *work)
     return on;
 }
 
-void *blx_session_sender(void *arg)
+void *agent_session_sender(void *arg)
 {
-    struct blx_session *session = arg;
-    struct blx_pipeline *pipeline = session->agent->pipeline;
+    struct agent_session *session = arg;
+    struct agent_pipeline *pipeline = session->agent->pipeline;
     bool alive, work;
     while (goes_on(session, &alive, &work)) {
         uint64_t begun_ns = blx_clock_ns();
-        struct blx_job *job = blx_pipeline_pop(pipeline, TICK_MS);
+        struct agent_job *job = agent_pipeline_pop(pipeline, TICK_MS);
         uint64_t popped_ns = blx_clock_ns();
         if (job != NULL) {
             handle_job(session, job);
-            blx_pipeline_report(pipeline, blx_clock_ns() - popped_ns,
-                                work ? popped_ns - begun_ns : 0);
+            agent_pipeline_report(pipeline, blx_clock_ns() - popped_ns,
+                                  work ? popped_ns - begun_ns : 0);
         }
         if (alive)
             tick(session);

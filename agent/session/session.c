@@ -15,9 +15,9 @@ enum {
     PATIENCE_MS = 200, /* how long a wait takes to notice the session's end */
 };
 
-void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error)
+void agent_session_fail(struct agent_session *session, int rc, const struct blx_error *error)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
     if (session->rc == 0) {
         session->rc = rc;
@@ -28,9 +28,9 @@ void blx_session_fail(struct blx_session *session, int rc, const struct blx_erro
     blx_conn_shutdown(session->conn);
 }
 
-int blx_session_end(const struct blx_session *session, struct blx_error *err)
+int agent_session_end(const struct agent_session *session, struct blx_error *err)
 {
-    const struct blx_agent *agent = session->agent;
+    const struct agent *agent = session->agent;
     if (session->rc < 0) {
         if (err != NULL)
             *err = session->error;
@@ -43,54 +43,54 @@ int blx_session_end(const struct blx_session *session, struct blx_error *err)
     return 0;
 }
 
-bool blx_session_alive(struct blx_session *session)
+bool agent_session_alive(struct agent_session *session)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    bool alive = blx_session_end(session, NULL) == 0;
+    bool alive = agent_session_end(session, NULL) == 0;
     pthread_mutex_unlock(&agent->lock);
     return alive;
 }
 
-int blx_session_drain(struct blx_session *session, bool durable, struct blx_error *err)
+int agent_session_drain(struct agent_session *session, bool durable, struct blx_error *err)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    while (blx_session_end(session, NULL) == 0 &&
+    while (agent_session_end(session, NULL) == 0 &&
            (session->jobs_handled < session->jobs_submitted ||
             (durable && session->unacked.frames > 0))) {
         blx_watchdog_turn(&agent->watchdog, 0);
-        blx_agent_wait_locked(agent, 1000);
+        agent_wait_locked(agent, 1000);
     }
-    int rc = blx_session_end(session, err);
+    int rc = agent_session_end(session, err);
     pthread_mutex_unlock(&agent->lock);
     return rc;
 }
 
-struct blx_job *blx_session_take_job(struct blx_session *session)
+struct agent_job *agent_session_take_job(struct agent_session *session)
 {
-    struct blx_job *job = NULL;
-    while (job == NULL && blx_session_alive(session)) {
+    struct agent_job *job = NULL;
+    while (job == NULL && agent_session_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
-        job = blx_pipeline_take(session->agent->pipeline, PATIENCE_MS);
+        job = agent_pipeline_take(session->agent->pipeline, PATIENCE_MS);
     }
     return job;
 }
 
-void blx_session_submit(struct blx_session *session, struct blx_job *job)
+void agent_session_submit(struct agent_session *session, struct agent_job *job)
 {
     pthread_mutex_lock(&session->agent->lock);
     session->jobs_submitted++;
     pthread_mutex_unlock(&session->agent->lock);
-    blx_pipeline_submit(session->agent->pipeline, job);
+    agent_pipeline_submit(session->agent->pipeline, job);
 }
 
 /* What the volume's pass adds to the status: a rescan compares, then what it found is sent; or a
  * full pass is sent. */
-static void measure_pass(const struct blx_volume *volume, uint64_t marked_blocks,
+static void measure_pass(const struct agent_volume *volume, uint64_t marked_blocks,
                          struct blx_status *status)
 {
-    const struct blx_ledger_head *head = volume->ledger.head;
+    const struct agent_ledger_head *head = volume->ledger.head;
     uint64_t total = head->pass_total_blocks;
     uint64_t done = total > marked_blocks ? total - marked_blocks : 0;
     if (head->rescan_active) {
@@ -116,13 +116,13 @@ static void measure_pass(const struct blx_volume *volume, uint64_t marked_blocks
 }
 
 /* The figures of the status: how much is marked, and how far a pass is. */
-static void measure(struct blx_agent *agent, struct blx_status *status)
+static void measure(struct agent *agent, struct blx_status *status)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        const struct blx_volume *volume = &agent->volumes[i];
-        uint64_t marked = blx_volume_marked(volume) + blx_volume_in_flight(volume);
-        struct blx_tracker_counters counters = {0};
-        blx_tracker_counters(volume->tracker, &counters, NULL);
+        const struct agent_volume *volume = &agent->volumes[i];
+        uint64_t marked = agent_volume_marked(volume) + agent_volume_in_flight(volume);
+        struct agent_tracker_counters counters = {0};
+        agent_tracker_counters(volume->tracker, &counters, NULL);
         status->dirty_bytes += marked << volume->block_shift;
         status->unreadable_bytes += atomic_load(&volume->bad.count) << volume->block_shift;
         status->missed_events += counters.missed;
@@ -131,18 +131,18 @@ static void measure(struct blx_agent *agent, struct blx_status *status)
         status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
         measure_pass(volume, marked, status);
     }
-    status->unreadable_bytes += blx_refusals_bytes(&agent->refusals);
-    blx_refusals_explain(&agent->refusals, status->reason);
+    status->unreadable_bytes += agent_refusals_bytes(&agent->refusals);
+    agent_refusals_explain(&agent->refusals, status->reason);
 }
 
 /* The time that is left, at the pace since the pass (or this session) began. */
-static uint32_t estimate_seconds(struct blx_session_pace *pace, const struct blx_status *status)
+static uint32_t estimate_seconds(struct agent_session_pace *pace, const struct blx_status *status)
 {
     uint64_t now_ns = blx_clock_ns();
     if (pace->state != status->state || pace->total_bytes != status->total_bytes ||
         status->done_bytes < pace->begun_bytes)
-        *pace = (struct blx_session_pace){status->state, status->total_bytes, status->done_bytes,
-                                          now_ns};
+        *pace = (struct agent_session_pace){status->state, status->total_bytes, status->done_bytes,
+                                            now_ns};
     double done = (double)(status->done_bytes - pace->begun_bytes);
     double seconds = (double)(now_ns - pace->begun_ns) / 1e9;
     if (status->total_bytes <= status->done_bytes || done <= 0 || seconds < 1)
@@ -151,7 +151,7 @@ static uint32_t estimate_seconds(struct blx_session_pace *pace, const struct blx
     return left >= UINT32_MAX ? UINT32_MAX : (uint32_t)left + 1;
 }
 
-void blx_session_set_state(struct blx_session *session, enum blx_agent_state state)
+void agent_session_set_state(struct agent_session *session, enum blx_agent_state state)
 {
     struct blx_status status = {.state = state};
     measure(session->agent, &status);
@@ -162,20 +162,20 @@ void blx_session_set_state(struct blx_session *session, enum blx_agent_state sta
     pthread_mutex_unlock(&session->agent->lock);
 }
 
-int blx_session_start(struct blx_session *session, struct blx_error *err)
+int agent_session_start(struct agent_session *session, struct blx_error *err)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int rc = -pthread_create(&session->sender, &attributes, blx_session_sender, session);
+    int rc = -pthread_create(&session->sender, &attributes, agent_session_sender, session);
     if (rc == 0)
-        rc = -pthread_create(&session->receiver, &attributes, blx_session_receiver, session);
+        rc = -pthread_create(&session->receiver, &attributes, agent_session_receiver, session);
     pthread_attr_destroy(&attributes);
     if (rc == 0)
         return 0;
     rc = blx_error_errno(err, rc, "cannot start the session's threads");
     if (session->sender != 0) {
-        blx_session_fail(session, rc, err);
+        agent_session_fail(session, rc, err);
         pthread_mutex_lock(&session->agent->lock);
         session->closing = true;
         pthread_mutex_unlock(&session->agent->lock);
@@ -184,15 +184,15 @@ int blx_session_start(struct blx_session *session, struct blx_error *err)
     return rc;
 }
 
-void blx_session_stop(struct blx_session *session)
+void agent_session_stop(struct agent_session *session)
 {
-    struct blx_agent *agent = session->agent;
+    struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + GOODBYE_MS * UINT64_C(1000000);
     pthread_mutex_lock(&agent->lock);
     session->closing = true;
     pthread_cond_broadcast(&agent->changed);
     while (!session->sender_done && blx_clock_ns() < deadline_ns)
-        blx_agent_wait_locked(agent, GOODBYE_MS);
+        agent_wait_locked(agent, GOODBYE_MS);
     pthread_mutex_unlock(&agent->lock);
     blx_conn_shutdown(session->conn);
     pthread_join(session->sender, NULL);

@@ -22,40 +22,40 @@
 #include "agent/send/unacked.h"
 #include "wire/conn.h"
 
-enum { BLX_SESSION_QUESTIONS = 8 }; /* digest requests without an answer, at most */
+enum { AGENT_SESSION_QUESTIONS = 8 }; /* digest requests without an answer, at most */
 
 /* A place for the answer to a digest request. */
-struct blx_session_answer {
+struct agent_session_answer {
     uint64_t request; /* 0: the place is free */
     bool is_here;
     struct blx_digests digests;
 };
 
 /* Since when the running pass is measured, for the time that it still takes. */
-struct blx_session_pace {
+struct agent_session_pace {
     enum blx_agent_state state;
     uint64_t total_bytes;
     uint64_t begun_bytes;
     uint64_t begun_ns;
 };
 
-struct blx_session {
-    struct blx_agent *agent;
+struct agent_session {
+    struct agent *agent;
     struct blx_conn *conn;
     struct blx_welcome welcome;
     pthread_t sender, receiver;
-    uint64_t seen_events;         /* the control thread's: completions counted at its last look */
-    struct blx_session_pace pace; /* the control thread's */
-    struct evp_pkey_st *new_key;  /* of the RENEW under way, or NULL; the control thread's */
-    uint64_t last_question;       /* number of the last digest request; the control thread's */
-    uint64_t told_status_ns;      /* when the last STATUS was due; the sender's */
+    uint64_t seen_events;           /* the control thread's: completions counted at its last look */
+    struct agent_session_pace pace; /* the control thread's */
+    struct evp_pkey_st *new_key;    /* of the RENEW under way, or NULL; the control thread's */
+    uint64_t last_question;         /* number of the last digest request; the control thread's */
+    uint64_t told_status_ns;        /* when the last STATUS was due; the sender's */
 
     /* Guarded by agent->lock. */
     int rc; /* 0 while it lives, otherwise why it ended */
     struct blx_error error;
     bool closing;     /* no more jobs will come: the sender may end */
     bool sender_done; /* and has said GOODBYE where it could */
-    struct blx_unacked unacked;
+    struct agent_unacked unacked;
     uint64_t jobs_submitted, jobs_handled;
     uint64_t read_failures; /* jobs that failed as a whole; their blocks are pending */
     uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
@@ -66,43 +66,43 @@ struct blx_session {
     bool renewal_answered;
     struct blx_certificate_message certificate; /* the answer; empty where it is why not */
     char renewal_reason[BLX_TEXT_BYTES];
-    struct blx_session_answer answers[BLX_SESSION_QUESTIONS];
+    struct agent_session_answer answers[AGENT_SESSION_QUESTIONS];
     struct blx_status status; /* what the sender tells the dispatcher */
     bool status_news;
 };
 
 /* Starts the sender and the receiver, after the handshake. On failure neither runs. */
-int blx_session_start(struct blx_session *session, struct blx_error *err);
+int agent_session_start(struct agent_session *session, struct blx_error *err);
 
 /* Ends both. The sender hands the jobs that are still under way back, and says GOODBYE on a
  * connection that lives; one that does not take it in time is cut. */
-void blx_session_stop(struct blx_session *session);
+void agent_session_stop(struct agent_session *session);
 
 /* Ends the session with the reason: the first one counts. Wakes everybody. */
-void blx_session_fail(struct blx_session *session, int rc, const struct blx_error *error);
+void agent_session_fail(struct agent_session *session, int rc, const struct blx_error *error);
 
 /* True until the session has failed, the agent stops or another session is to begin. */
-bool blx_session_alive(struct blx_session *session);
+bool agent_session_alive(struct agent_session *session);
 
 /* The same as an errno, with the agent's lock held: 0, the session's own, -ECANCELED, -ERESTART. */
-int blx_session_end(const struct blx_session *session, struct blx_error *err);
+int agent_session_end(const struct agent_session *session, struct blx_error *err);
 
 /* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
  * acknowledged. The session's rc. */
-int blx_session_drain(struct blx_session *session, bool durable, struct blx_error *err);
+int agent_session_drain(struct agent_session *session, bool durable, struct blx_error *err);
 
 /* A free job of the pipeline; NULL where the session ends while all of them are under way. */
-struct blx_job *blx_session_take_job(struct blx_session *session);
+struct agent_job *agent_session_take_job(struct agent_session *session);
 
 /* Hands a filled job to the pipeline. */
-void blx_session_submit(struct blx_session *session, struct blx_job *job);
+void agent_session_submit(struct agent_session *session, struct agent_job *job);
 
 /* For the status line of the dispatcher. */
-void blx_session_set_state(struct blx_session *session, enum blx_agent_state state);
+void agent_session_set_state(struct agent_session *session, enum blx_agent_state state);
 
 /* handshake.c: HELLO to BEGIN. */
-int blx_session_handshake(struct blx_session *session, struct blx_error *err);
+int agent_session_handshake(struct agent_session *session, struct blx_error *err);
 
 /* sender.c and receiver.c: the threads; `arg` is the session. */
-void *blx_session_sender(void *arg);
-void *blx_session_receiver(void *arg);
+void *agent_session_sender(void *arg);
+void *agent_session_receiver(void *arg);

@@ -13,21 +13,21 @@
 enum { SHOWN_EXTENTS = 8 };
 static const uint64_t report_interval_ns = 60 * UINT64_C(1000000000);
 
-int blx_bad_blocks_init(struct blx_bad_blocks *bad, uint64_t blocks, struct blx_error *err)
+int agent_bad_blocks_init(struct agent_bad_blocks *bad, uint64_t blocks, struct blx_error *err)
 {
-    *bad = (struct blx_bad_blocks){.blocks = blocks};
+    *bad = (struct agent_bad_blocks){.blocks = blocks};
     bad->words = calloc(blx_bitmap_words(blocks), sizeof(bad->words[0]));
     return bad->words != NULL ? 0 : blx_error_errno(err, -ENOMEM, "cannot follow a volume");
 }
 
-void blx_bad_blocks_done(struct blx_bad_blocks *bad)
+void agent_bad_blocks_done(struct agent_bad_blocks *bad)
 {
     free(bad->words);
-    *bad = (struct blx_bad_blocks){0};
+    *bad = (struct agent_bad_blocks){0};
 }
 
 /* By block, because the words' old content tells how many are new; failures are few. */
-void blx_bad_blocks_add(struct blx_bad_blocks *bad, struct blx_extent extent, int rc)
+void agent_bad_blocks_add(struct agent_bad_blocks *bad, struct blx_extent extent, int rc)
 {
     atomic_store(&bad->error, rc);
     for (uint64_t i = 0; i < extent.block_count; i++) {
@@ -39,7 +39,7 @@ void blx_bad_blocks_add(struct blx_bad_blocks *bad, struct blx_extent extent, in
     }
 }
 
-void blx_bad_blocks_remove_word(struct blx_bad_blocks *bad, uint64_t index, uint64_t bits)
+void agent_bad_blocks_remove_word(struct agent_bad_blocks *bad, uint64_t index, uint64_t bits)
 {
     if (bits == 0 || atomic_load(&bad->count) == 0)
         return;
@@ -47,17 +47,17 @@ void blx_bad_blocks_remove_word(struct blx_bad_blocks *bad, uint64_t index, uint
     atomic_fetch_sub(&bad->count, (uint64_t)__builtin_popcountll(before & bits));
 }
 
-void blx_bad_blocks_remove(struct blx_bad_blocks *bad, struct blx_extent extent)
+void agent_bad_blocks_remove(struct agent_bad_blocks *bad, struct blx_extent extent)
 {
     if (atomic_load(&bad->count) == 0)
         return;
     for (uint64_t i = 0; i < extent.block_count; i++) {
         uint64_t block = extent.start_block + i;
-        blx_bad_blocks_remove_word(bad, block / 64, UINT64_C(1) << (block % 64));
+        agent_bad_blocks_remove_word(bad, block / 64, UINT64_C(1) << (block % 64));
     }
 }
 
-uint64_t blx_bad_blocks_word(const struct blx_bad_blocks *bad, uint64_t index)
+uint64_t agent_bad_blocks_word(const struct agent_bad_blocks *bad, uint64_t index)
 {
     return atomic_load(&bad->count) == 0 ? 0
                                          : __atomic_load_n(&bad->words[index], __ATOMIC_SEQ_CST);
@@ -84,7 +84,7 @@ static void join_nearest(struct blx_unreadable *list)
     list->extent_count--;
 }
 
-void blx_bad_blocks_list(const struct blx_bad_blocks *bad, struct blx_unreadable *list)
+void agent_bad_blocks_list(const struct agent_bad_blocks *bad, struct blx_unreadable *list)
 {
     struct blx_extent run = {0};
     list->extent_count = 0;
@@ -98,13 +98,13 @@ void blx_bad_blocks_list(const struct blx_bad_blocks *bad, struct blx_unreadable
     }
 }
 
-static void log_found(const struct blx_bad_blocks *bad, const char *device, unsigned block_shift)
+static void log_found(const struct agent_bad_blocks *bad, const char *device, unsigned block_shift)
 {
     struct blx_unreadable list;
     char text[512] = "", size[BLX_UNIT_TEXT_BYTES];
     size_t used = 0;
     uint32_t told = 0;
-    blx_bad_blocks_list(bad, &list);
+    agent_bad_blocks_list(bad, &list);
     for (; told < list.extent_count && told < SHOWN_EXTENTS; told++) {
         uint64_t offset = list.extents[told].start_block << block_shift;
         uint64_t bytes = list.extents[told].block_count << block_shift;
@@ -120,7 +120,7 @@ static void log_found(const struct blx_bad_blocks *bad, const char *device, unsi
         strerror(-atomic_load(&bad->error)));
 }
 
-void blx_bad_blocks_report(struct blx_bad_blocks *bad, const char *device, unsigned block_shift)
+void agent_bad_blocks_report(struct agent_bad_blocks *bad, const char *device, unsigned block_shift)
 {
     uint64_t found = atomic_load(&bad->found), now_ns = blx_clock_ns();
     if (atomic_load(&bad->count) == 0) {

@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "wire/message.h"
 
-struct blx_bad_blocks {
+struct agent_bad_blocks {
     uint64_t *words; /* owned; a page of it that was never touched takes no memory */
     uint64_t blocks;
     atomic_uint_least64_t count;
@@ -31,20 +31,21 @@ struct blx_bad_blocks {
 };
 
 /* -ENOMEM. */
-int blx_bad_blocks_init(struct blx_bad_blocks *bad, uint64_t blocks, struct blx_error *err);
-void blx_bad_blocks_done(struct blx_bad_blocks *bad);
+int agent_bad_blocks_init(struct agent_bad_blocks *bad, uint64_t blocks, struct blx_error *err);
+void agent_bad_blocks_done(struct agent_bad_blocks *bad);
 
 /* `rc` is what reading them gave. */
-void blx_bad_blocks_add(struct blx_bad_blocks *bad, struct blx_extent extent, int rc);
-void blx_bad_blocks_remove(struct blx_bad_blocks *bad, struct blx_extent extent);
+void agent_bad_blocks_add(struct agent_bad_blocks *bad, struct blx_extent extent, int rc);
+void agent_bad_blocks_remove(struct agent_bad_blocks *bad, struct blx_extent extent);
 
 /* The set's bits in one word of the volume's bitmaps; and takes some out. */
-uint64_t blx_bad_blocks_word(const struct blx_bad_blocks *bad, uint64_t index);
-void blx_bad_blocks_remove_word(struct blx_bad_blocks *bad, uint64_t index, uint64_t bits);
+uint64_t agent_bad_blocks_word(const struct agent_bad_blocks *bad, uint64_t index);
+void agent_bad_blocks_remove_word(struct agent_bad_blocks *bad, uint64_t index, uint64_t bits);
 
 /* All of them, as a message says it: where there are more extents than it holds those with the
  * smallest gaps between them are joined. extent_count is 0 where there are none. */
-void blx_bad_blocks_list(const struct blx_bad_blocks *bad, struct blx_unreadable *list);
+void agent_bad_blocks_list(const struct agent_bad_blocks *bad, struct blx_unreadable *list);
 
 /* Logs what was found since the last line, at most once a minute, and that all of it is healed. */
-void blx_bad_blocks_report(struct blx_bad_blocks *bad, const char *device, unsigned block_shift);
+void agent_bad_blocks_report(struct agent_bad_blocks *bad, const char *device,
+                             unsigned block_shift);

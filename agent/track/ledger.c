@@ -16,10 +16,10 @@
 static const uint64_t ledger_magic = UINT64_C(0x34726467656c7862); /* "bxledgr4" */
 
 enum { HEAD_BYTES = 4096 };
-_Static_assert(sizeof(struct blx_ledger_head) <= HEAD_BYTES,
+_Static_assert(sizeof(struct agent_ledger_head) <= HEAD_BYTES,
                "the bitmaps begin behind the head's page");
 
-static int map_file(int fd, uint64_t blocks, struct blx_ledger *ledger)
+static int map_file(int fd, uint64_t blocks, struct agent_ledger *ledger)
 {
     uint64_t bitmap_bytes = blx_bitmap_words(blocks) * sizeof(uint64_t);
     uint64_t bytes = HEAD_BYTES + 2 * bitmap_bytes;
@@ -27,7 +27,7 @@ static int map_file(int fd, uint64_t blocks, struct blx_ledger *ledger)
     if (map == MAP_FAILED)
         return -errno;
     uint8_t *at = map;
-    *ledger = (struct blx_ledger){
+    *ledger = (struct agent_ledger){
         .head = map,
         .pending = (uint64_t *)(void *)(at + HEAD_BYTES),
         .in_flight = (uint64_t *)(void *)(at + HEAD_BYTES + bitmap_bytes),
@@ -45,7 +45,7 @@ static bool has_size(int fd, uint64_t blocks)
 }
 
 static int open_existing(const char *path, const struct blx_generation *generation, uint64_t blocks,
-                         struct blx_ledger *ledger, struct blx_error *err)
+                         struct agent_ledger *ledger, struct blx_error *err)
 {
     BLX_CLEANUP_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno != ENOENT)
@@ -55,18 +55,18 @@ static int open_existing(const char *path, const struct blx_generation *generati
     int rc = map_file(fd, blocks, ledger);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot map the ledger '%s'", path);
-    const struct blx_ledger_head *head = ledger->head;
+    const struct agent_ledger_head *head = ledger->head;
     if (head->magic == ledger_magic && head->blocks == blocks &&
         blx_generation_equal(&head->generation, generation))
         return 0;
-    blx_ledger_close(ledger);
+    agent_ledger_close(ledger);
     return -ESTALE;
 }
 
 /* Under a temporary name first: a ledger that was half made when the agent died must not look like
  * one. */
 static int make_fresh(const char *path, const struct blx_generation *generation, uint64_t blocks,
-                      struct blx_ledger *ledger, struct blx_error *err)
+                      struct agent_ledger *ledger, struct blx_error *err)
 {
     char temporary[PATH_MAX];
     int rc = blx_path_format(temporary, sizeof(temporary), err, "%s.tmp", path);
@@ -90,12 +90,13 @@ static int make_fresh(const char *path, const struct blx_generation *generation,
     if (rename(temporary, path) == 0)
         return 0;
     rc = blx_error_errno(err, -errno, "cannot rename '%s' to '%s'", temporary, path);
-    blx_ledger_close(ledger);
+    agent_ledger_close(ledger);
     return rc;
 }
 
-int blx_ledger_open(const char *run_dir, const char *name, const struct blx_generation *generation,
-                    uint64_t blocks, bool create, struct blx_ledger *ledger, struct blx_error *err)
+int agent_ledger_open(const char *run_dir, const char *name,
+                      const struct blx_generation *generation, uint64_t blocks, bool create,
+                      struct agent_ledger *ledger, struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = blx_path_format(path, sizeof(path), err, "%s/%s.ledger", run_dir, name);
@@ -105,9 +106,9 @@ int blx_ledger_open(const char *run_dir, const char *name, const struct blx_gene
                   : open_existing(path, generation, blocks, ledger, err);
 }
 
-void blx_ledger_close(struct blx_ledger *ledger)
+void agent_ledger_close(struct agent_ledger *ledger)
 {
     if (ledger->map != NULL)
         munmap(ledger->map, ledger->map_bytes);
-    *ledger = (struct blx_ledger){0};
+    *ledger = (struct agent_ledger){0};
 }

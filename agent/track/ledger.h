@@ -29,7 +29,7 @@
 #include "wire/message.h"
 
 /* The head of the file: of this machine and this boot only, so in native byte order. */
-struct blx_ledger_head {
+struct agent_ledger_head {
     uint64_t magic;
     struct blx_generation generation;
     uint64_t blocks;
@@ -44,7 +44,7 @@ struct blx_ledger_head {
     blx_timestamp last_checkpoint; /* the last one it committed with this volume */
     /* The tracker's counters, and the witness's, up to which a rescan has answered. */
     uint64_t missed, passthrough, unmarked, unseen_sectors;
-    struct blx_witness witness;
+    struct agent_witness witness;
     uint64_t pass_total_blocks; /* of the pass that is being sent; 0: none */
     bool pass_is_rescan;        /* it is what a rescan found, otherwise a full pass */
     char pass_reason[BLX_TEXT_BYTES];
@@ -57,8 +57,8 @@ struct blx_ledger_head {
     char anew_reason[BLX_TEXT_BYTES]; /* why the next session begins a new stream; empty: unknown */
 };
 
-struct blx_ledger {
-    struct blx_ledger_head *head;
+struct agent_ledger {
+    struct agent_ledger_head *head;
     uint64_t *pending;
     uint64_t *in_flight;
     void *map;
@@ -69,8 +69,9 @@ struct blx_ledger {
  * Maps RUN_DIR/NAME.ledger. -ESTALE where it belongs to another generation, or is missing and
  * `create` is false; with `create` a fresh one is made.
  */
-int blx_ledger_open(const char *run_dir, const char *name, const struct blx_generation *generation,
-                    uint64_t blocks, bool create, struct blx_ledger *ledger, struct blx_error *err);
+int agent_ledger_open(const char *run_dir, const char *name,
+                      const struct blx_generation *generation, uint64_t blocks, bool create,
+                      struct agent_ledger *ledger, struct blx_error *err);
 
 /* Unmaps; the file stays. A zeroed struct is allowed. */
-void blx_ledger_close(struct blx_ledger *ledger);
+void agent_ledger_close(struct agent_ledger *ledger);

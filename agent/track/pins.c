@@ -99,7 +99,7 @@ static bool is_still_there(int fd, const char *path)
            opened.st_dev == named.st_dev;
 }
 
-static int lock_directory(const char *kernel_name, struct blx_pins *pins, struct blx_error *err)
+static int lock_directory(const char *kernel_name, struct agent_pins *pins, struct blx_error *err)
 {
     for (;;) {
         int r = make_directory(root, err);
@@ -124,7 +124,7 @@ static int lock_directory(const char *kernel_name, struct blx_pins *pins, struct
     }
 }
 
-int blx_pins_open(const char *kernel_name, struct blx_pins *pins, struct blx_error *err)
+int agent_pins_open(const char *kernel_name, struct agent_pins *pins, struct blx_error *err)
 {
     pins->dir_fd = -1;
     char name[64];
@@ -141,14 +141,14 @@ int blx_pins_open(const char *kernel_name, struct blx_pins *pins, struct blx_err
     return lock_directory(kernel_name, pins, err);
 }
 
-void blx_pins_close(struct blx_pins *pins)
+void agent_pins_close(struct agent_pins *pins)
 {
     if (pins->dir_fd >= 0)
         close(pins->dir_fd);
     pins->dir_fd = -1;
 }
 
-int blx_pins_clear(const struct blx_pins *pins, struct blx_error *err)
+int agent_pins_clear(const struct agent_pins *pins, struct blx_error *err)
 {
     /* A descriptor of its own: the position of a directory belongs to the open file. */
     BLX_CLEANUP_DIR DIR *dir = opendir(pins->path);
@@ -164,18 +164,18 @@ int blx_pins_clear(const struct blx_pins *pins, struct blx_error *err)
     return 0;
 }
 
-void blx_pins_remove(struct blx_pins *pins)
+void agent_pins_remove(struct agent_pins *pins)
 {
     if (pins->dir_fd < 0)
         return;
-    blx_pins_clear(pins, NULL);
+    agent_pins_clear(pins, NULL);
     rmdir(pins->path);
     rmdir(root); /* only the last device's succeeds */
-    blx_pins_close(pins);
+    agent_pins_close(pins);
 }
 
-int blx_pins_path(const struct blx_pins *pins, const char *name, char path[PATH_MAX],
-                  struct blx_error *err)
+int agent_pins_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
+                    struct blx_error *err)
 {
     return blx_path_format(path, PATH_MAX, err, "%s/%s", pins->path, name);
 }

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 
-struct blx_pins {
+struct agent_pins {
     char path[PATH_MAX]; /* of the directory */
     int dir_fd;          /* holds the lock; -1 while closed */
 };
@@ -24,17 +24,17 @@ struct blx_pins {
  * another process has the lock (its pid stands in the message where the kernel tells it), -EROFS
  * and -EPERM with the way out.
  */
-int blx_pins_open(const char *kernel_name, struct blx_pins *pins, struct blx_error *err);
+int agent_pins_open(const char *kernel_name, struct agent_pins *pins, struct blx_error *err);
 
 /* Lets go of the lock; the pins stay. */
-void blx_pins_close(struct blx_pins *pins);
+void agent_pins_close(struct agent_pins *pins);
 
 /* Removes every pin, the directory stays and stays locked. */
-int blx_pins_clear(const struct blx_pins *pins, struct blx_error *err);
+int agent_pins_clear(const struct agent_pins *pins, struct blx_error *err);
 
 /* Removes every pin and the directory, and closes. */
-void blx_pins_remove(struct blx_pins *pins);
+void agent_pins_remove(struct agent_pins *pins);
 
 /* The path of a pin; -ENAMETOOLONG. */
-int blx_pins_path(const struct blx_pins *pins, const char *name, char path[PATH_MAX],
-                  struct blx_error *err);
+int agent_pins_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
+                    struct blx_error *err);

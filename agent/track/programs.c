@@ -21,17 +21,17 @@ static const char *const tracepoint_names[BLX_TRACEPOINT_COUNT] = {
     [BLX_TRACEPOINT_BIO_COMPLETE] = "bio_complete",
 };
 
-void blx_program_name(unsigned program, char name[BLX_PROGRAM_NAME_BYTES])
+void agent_program_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES])
 {
-    snprintf(name, BLX_PROGRAM_NAME_BYTES, "%s_%u", tracepoint_names[program / BLX_TRACKER_COPIES],
-             program % BLX_TRACKER_COPIES);
+    snprintf(name, AGENT_PROGRAM_NAME_BYTES, "%s_%u",
+             tracepoint_names[program / BLX_TRACKER_COPIES], program % BLX_TRACKER_COPIES);
 }
 
 /*
  * A missed block_bio_queue costs the range of a bio-based device's bio. On other disks it only
  * feeds `queued`, where the completion of the same write counts, too: one copy is enough.
  */
-bool blx_program_needed(unsigned program, bool bio_based)
+bool agent_program_needed(unsigned program, bool bio_based)
 {
     return bio_based || program / BLX_TRACKER_COPIES != BLX_TRACEPOINT_QUEUE ||
            program % BLX_TRACKER_COPIES == 0;
@@ -58,14 +58,14 @@ __attribute__((format(printf, 2, 0))) static int keep_message(enum libbpf_print_
 static const char *lockdown_hint(void)
 {
     char text[128];
-    if (blx_sysfs_text(text, sizeof(text), "/sys/kernel/security/lockdown") == 0 &&
+    if (agent_sysfs_text(text, sizeof(text), "/sys/kernel/security/lockdown") == 0 &&
         strstr(text, "[confidentiality]") != NULL)
         return "; the kernel is locked down (lockdown=confidentiality), which forbids eBPF to read";
     return "; it needs the capabilities CAP_BPF and CAP_PERFMON, run the agent as root";
 }
 
 /* Why the programs did not come up, with the way out. */
-static int explain_failure(int r, const struct blx_device *device, struct blx_error *err)
+static int explain_failure(int r, const struct agent_device *device, struct blx_error *err)
 {
     struct utsname kernel = {0};
     uname(&kernel);
@@ -100,28 +100,28 @@ static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_ide
         bpf_map__set_max_entries(skeleton->maps.places, BLX_TRACKER_PLACES);
         bpf_map__set_max_entries(skeleton->maps.pending, BLX_TRACKER_PENDING_BIOS);
     }
-    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
-        char name[BLX_PROGRAM_NAME_BYTES];
-        blx_program_name(i, name);
+    for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++) {
+        char name[AGENT_PROGRAM_NAME_BYTES];
+        agent_program_name(i, name);
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
-        bpf_program__set_autoload(program, blx_program_needed(i, identity->bio_based != 0));
+        bpf_program__set_autoload(program, agent_program_needed(i, identity->bio_based != 0));
     }
 }
 
 /* In the order of the numbers: the last copy to run forgets the pending bio. */
 static int attach_and_pin(const struct tracker_bpf *skeleton, bool bio_based,
-                          const struct blx_pins *pins)
+                          const struct agent_pins *pins)
 {
-    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
-        char name[BLX_PROGRAM_NAME_BYTES], path[PATH_MAX];
-        blx_program_name(i, name);
-        if (!blx_program_needed(i, bio_based))
+    for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++) {
+        char name[AGENT_PROGRAM_NAME_BYTES], path[PATH_MAX];
+        agent_program_name(i, name);
+        if (!agent_program_needed(i, bio_based))
             continue;
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
         struct bpf_link *link = bpf_program__attach(program);
         if (link == NULL)
             return -errno;
-        int r = blx_pins_path(pins, name, path, NULL);
+        int r = agent_pins_path(pins, name, path, NULL);
         if (r == 0)
             r = bpf_link__pin(link, path);
         bpf_link__destroy(link); /* the pin keeps it */
@@ -131,13 +131,13 @@ static int attach_and_pin(const struct tracker_bpf *skeleton, bool bio_based,
     return 0;
 }
 
-static int pin_maps(const struct tracker_bpf *skeleton, const struct blx_pins *pins)
+static int pin_maps(const struct tracker_bpf *skeleton, const struct agent_pins *pins)
 {
     struct bpf_map *const maps[] = {skeleton->maps.dirty, skeleton->maps.counts,
                                     skeleton->maps.identity};
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         char path[PATH_MAX];
-        int r = blx_pins_path(pins, bpf_map__name(maps[i]), path, NULL);
+        int r = agent_pins_path(pins, bpf_map__name(maps[i]), path, NULL);
         if (r == 0)
             r = bpf_map__pin(maps[i], path);
         if (r < 0)
@@ -148,7 +148,7 @@ static int pin_maps(const struct tracker_bpf *skeleton, const struct blx_pins *p
 
 /* The identity comes last: until then the pins count as half made. */
 static int pin_all(struct tracker_bpf *skeleton, const struct blx_tracker_identity *identity,
-                   uint64_t words, const struct blx_pins *pins)
+                   uint64_t words, const struct agent_pins *pins)
 {
     configure(skeleton, identity, words);
     int r = tracker_bpf__load(skeleton);
@@ -168,9 +168,9 @@ static int pin_all(struct tracker_bpf *skeleton, const struct blx_tracker_identi
     return bpf_map_update_elem(bpf_map__fd(skeleton->maps.identity), &zero, &complete, BPF_ANY);
 }
 
-int blx_programs_create(const struct blx_device *device,
-                        const struct blx_tracker_identity *identity, uint64_t words,
-                        const struct blx_pins *pins, struct blx_error *err)
+int agent_programs_create(const struct agent_device *device,
+                          const struct blx_tracker_identity *identity, uint64_t words,
+                          const struct agent_pins *pins, struct blx_error *err)
 {
     if (access(btf_path, R_OK) < 0)
         return blx_error_set(

@@ -17,20 +17,23 @@
 #include "base/error.h"
 #include "bpf/tracker.h"
 
-enum { BLX_PROGRAM_COUNT = BLX_TRACEPOINT_COUNT * BLX_TRACKER_COPIES, BLX_PROGRAM_NAME_BYTES = 32 };
+enum {
+    AGENT_PROGRAM_COUNT = BLX_TRACEPOINT_COUNT * BLX_TRACKER_COPIES,
+    AGENT_PROGRAM_NAME_BYTES = 32
+};
 
 /* The name of the program, and of the pin of its link. */
-void blx_program_name(unsigned program, char name[BLX_PROGRAM_NAME_BYTES]);
+void agent_program_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES]);
 
 /* Whether a device of this kind needs the program: copies that would only cost time are not loaded.
  */
-bool blx_program_needed(unsigned program, bool bio_based);
+bool agent_program_needed(unsigned program, bool bio_based);
 
 /*
  * Makes a tracker with a bitmap of `words` words and a new generation, which is put into the pinned
  * copy of `identity` last. When it returns only the pins keep it. On failure some pins may be
  * there: the caller removes them. Errors name the way out: rights, BTF, kernel, memory.
  */
-int blx_programs_create(const struct blx_device *device,
-                        const struct blx_tracker_identity *identity, uint64_t words,
-                        const struct blx_pins *pins, struct blx_error *err);
+int agent_programs_create(const struct agent_device *device,
+                          const struct blx_tracker_identity *identity, uint64_t words,
+                          const struct agent_pins *pins, struct blx_error *err);

@@ -20,8 +20,8 @@ enum {
 
 static const uint64_t bitmap_max_bytes = UINT64_C(128) << 20;
 
-struct blx_tracker {
-    struct blx_pins pins;
+struct agent_tracker {
+    struct agent_pins pins;
     struct blx_tracker_identity identity;
     struct blx_generation generation;
     bool adopted;
@@ -36,11 +36,11 @@ struct blx_tracker {
      * The links are held, so that tracking goes on when somebody removes the pins under a running
      * agent. The programs are asked for their missed runs. -1 where a copy is not needed.
      */
-    int links[BLX_PROGRAM_COUNT];
-    int programs[BLX_PROGRAM_COUNT];
+    int links[AGENT_PROGRAM_COUNT];
+    int programs[AGENT_PROGRAM_COUNT];
 };
 
-static int make_identity(const struct blx_device *device, struct blx_tracker_identity *identity,
+static int make_identity(const struct agent_device *device, struct blx_tracker_identity *identity,
                          struct blx_error *err)
 {
     unsigned shift = BLX_BLOCK_SHIFT_MIN;
@@ -81,18 +81,18 @@ static bool identity_matches(const struct blx_tracker_identity *pinned,
     return memcmp(pinned, &same, sizeof(same)) == 0 && !blx_generation_is_none(&generation);
 }
 
-static int get_pin(const struct blx_tracker *tracker, const char *name)
+static int get_pin(const struct agent_tracker *tracker, const char *name)
 {
     char path[PATH_MAX];
-    int r = blx_pins_path(&tracker->pins, name, path, NULL);
+    int r = agent_pins_path(&tracker->pins, name, path, NULL);
     return r < 0 ? r : bpf_obj_get(path);
 }
 
 /* The link of a program and, through it, the program. */
-static int get_program(struct blx_tracker *tracker, unsigned program)
+static int get_program(struct agent_tracker *tracker, unsigned program)
 {
-    char name[BLX_PROGRAM_NAME_BYTES];
-    blx_program_name(program, name);
+    char name[AGENT_PROGRAM_NAME_BYTES];
+    agent_program_name(program, name);
     tracker->links[program] = get_pin(tracker, name);
     if (tracker->links[program] < 0)
         return tracker->links[program];
@@ -105,7 +105,7 @@ static int get_program(struct blx_tracker *tracker, unsigned program)
     return tracker->programs[program] < 0 ? tracker->programs[program] : 0;
 }
 
-static int get_maps(struct blx_tracker *tracker)
+static int get_maps(struct agent_tracker *tracker)
 {
     tracker->dirty_fd = get_pin(tracker, "dirty");
     if (tracker->dirty_fd < 0)
@@ -124,7 +124,7 @@ static int get_maps(struct blx_tracker *tracker)
     return 0;
 }
 
-static int map_bitmap(struct blx_tracker *tracker)
+static int map_bitmap(struct agent_tracker *tracker)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t bytes = blx_bitmap_words(tracker->blocks) * sizeof(uint64_t);
@@ -137,9 +137,9 @@ static int map_bitmap(struct blx_tracker *tracker)
     return 0;
 }
 
-static void let_go(struct blx_tracker *tracker)
+static void let_go(struct agent_tracker *tracker)
 {
-    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++) {
+    for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++) {
         blx_cleanup_fd(&tracker->programs[i]);
         blx_cleanup_fd(&tracker->links[i]);
         tracker->programs[i] = tracker->links[i] = -1;
@@ -156,7 +156,7 @@ static void let_go(struct blx_tracker *tracker)
  * Takes what is pinned. -ENOENT and others where something is missing, -ESTALE where it is of
  * another disk or layout: then it has to be made anew.
  */
-static int adopt(struct blx_tracker *tracker)
+static int adopt(struct agent_tracker *tracker)
 {
     BLX_CLEANUP_FD int identity_fd = get_pin(tracker, "identity");
     if (identity_fd < 0)
@@ -175,8 +175,8 @@ static int adopt(struct blx_tracker *tracker)
     if (!identity_matches(&pinned, &tracker->identity))
         return -ESTALE;
     r = get_maps(tracker);
-    for (unsigned i = 0; i < BLX_PROGRAM_COUNT && r == 0; i++)
-        if (blx_program_needed(i, pinned.bio_based != 0))
+    for (unsigned i = 0; i < AGENT_PROGRAM_COUNT && r == 0; i++)
+        if (agent_program_needed(i, pinned.bio_based != 0))
             r = get_program(tracker, i);
     if (r == 0)
         r = map_bitmap(tracker);
@@ -198,7 +198,7 @@ static bool says_unusable(int r)
 }
 
 /* Adopts, or makes and then adopts: what a later process will find is what this one works with. */
-static int adopt_or_create(struct blx_tracker *tracker, const struct blx_device *device,
+static int adopt_or_create(struct agent_tracker *tracker, const struct agent_device *device,
                            struct blx_error *err)
 {
     int r = adopt(tracker);
@@ -209,10 +209,10 @@ static int adopt_or_create(struct blx_tracker *tracker, const struct blx_device 
     if (!says_unusable(r))
         return blx_error_errno(err, r, "cannot open the tracker of device '%s' in '%s'",
                                device->path, tracker->pins.path);
-    r = blx_pins_clear(&tracker->pins, err);
+    r = agent_pins_clear(&tracker->pins, err);
     if (r == 0)
-        r = blx_programs_create(device, &tracker->identity, blx_bitmap_words(tracker->blocks),
-                                &tracker->pins, err);
+        r = agent_programs_create(device, &tracker->identity, blx_bitmap_words(tracker->blocks),
+                                  &tracker->pins, err);
     if (r == 0) {
         r = adopt(tracker);
         if (r < 0)
@@ -220,18 +220,18 @@ static int adopt_or_create(struct blx_tracker *tracker, const struct blx_device 
                             device->path, tracker->pins.path);
     }
     if (r < 0)
-        blx_pins_remove(&tracker->pins);
+        agent_pins_remove(&tracker->pins);
     return r;
 }
 
-static void free_tracker(struct blx_tracker *tracker)
+static void free_tracker(struct agent_tracker *tracker)
 {
     let_go(tracker);
     free(tracker->counts);
     free(tracker);
 }
 
-static int new_tracker(const struct blx_device *device, struct blx_tracker **out,
+static int new_tracker(const struct agent_device *device, struct agent_tracker **out,
                        struct blx_error *err)
 {
     int cpus = libbpf_num_possible_cpus();
@@ -241,14 +241,14 @@ static int new_tracker(const struct blx_device *device, struct blx_tracker **out
     int r = make_identity(device, &identity, err);
     if (r < 0)
         return r;
-    struct blx_tracker *tracker = calloc(1, sizeof(*tracker));
+    struct agent_tracker *tracker = calloc(1, sizeof(*tracker));
     if (tracker == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot track device '%s'", device->path);
     tracker->cpus = cpus;
     tracker->identity = identity;
     tracker->blocks = identity_blocks(&identity);
     tracker->dirty_fd = tracker->counts_fd = tracker->pins.dir_fd = -1;
-    for (unsigned i = 0; i < BLX_PROGRAM_COUNT; i++)
+    for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++)
         tracker->links[i] = tracker->programs[i] = -1;
     tracker->counts = calloc((size_t)cpus, sizeof(*tracker->counts));
     if (tracker->counts == NULL) {
@@ -259,19 +259,19 @@ static int new_tracker(const struct blx_device *device, struct blx_tracker **out
     return 0;
 }
 
-int blx_tracker_open(const struct blx_device *device, struct blx_tracker **tracker,
-                     struct blx_error *err)
+int agent_tracker_open(const struct agent_device *device, struct agent_tracker **tracker,
+                       struct blx_error *err)
 {
-    struct blx_tracker *opened = NULL;
+    struct agent_tracker *opened = NULL;
     int r = new_tracker(device, &opened, err);
     if (r < 0)
         return r;
-    r = blx_pins_open(device->kernel_name, &opened->pins, err);
+    r = agent_pins_open(device->kernel_name, &opened->pins, err);
     if (r == 0) {
         r = adopt_or_create(opened, device, err);
     }
     if (r < 0) {
-        blx_pins_close(&opened->pins);
+        agent_pins_close(&opened->pins);
         free_tracker(opened);
         return r;
     }
@@ -279,50 +279,50 @@ int blx_tracker_open(const struct blx_device *device, struct blx_tracker **track
     return 0;
 }
 
-void blx_tracker_close(struct blx_tracker *tracker)
+void agent_tracker_close(struct agent_tracker *tracker)
 {
     if (tracker == NULL)
         return;
-    blx_pins_close(&tracker->pins);
+    agent_pins_close(&tracker->pins);
     free_tracker(tracker);
 }
 
-void blx_tracker_destroy(struct blx_tracker *tracker)
+void agent_tracker_destroy(struct agent_tracker *tracker)
 {
     if (tracker == NULL)
         return;
-    blx_pins_remove(&tracker->pins);
+    agent_pins_remove(&tracker->pins);
     free_tracker(tracker);
 }
 
-bool blx_tracker_adopted(const struct blx_tracker *tracker)
+bool agent_tracker_adopted(const struct agent_tracker *tracker)
 {
     return tracker->adopted;
 }
 
-const struct blx_generation *blx_tracker_generation(const struct blx_tracker *tracker)
+const struct blx_generation *agent_tracker_generation(const struct agent_tracker *tracker)
 {
     return &tracker->generation;
 }
 
-unsigned blx_tracker_block_shift(const struct blx_tracker *tracker)
+unsigned agent_tracker_block_shift(const struct agent_tracker *tracker)
 {
     return tracker->identity.block_shift;
 }
 
-uint64_t blx_tracker_blocks(const struct blx_tracker *tracker)
+uint64_t agent_tracker_blocks(const struct agent_tracker *tracker)
 {
     return tracker->blocks;
 }
 
-uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker)
+uint64_t *agent_tracker_dirty(const struct agent_tracker *tracker)
 {
     return tracker->dirty;
 }
 
 /* The runs that every copy of a tracepoint's program left out at most: what the luckiest copy left
  * out. */
-static int tracepoint_missed(const struct blx_tracker *tracker, unsigned tracepoint,
+static int tracepoint_missed(const struct agent_tracker *tracker, unsigned tracepoint,
                              uint64_t *missed)
 {
     uint64_t least = UINT64_MAX;
@@ -350,7 +350,7 @@ static uint64_t over_copies(const __u64 counts[BLX_TRACKER_COPIES])
     return sum;
 }
 
-static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_counts *sum)
+static void sum_counts(const struct agent_tracker *tracker, struct blx_tracker_counts *sum)
 {
     *sum = (struct blx_tracker_counts){0};
     for (int cpu = 0; cpu < tracker->cpus; cpu++) {
@@ -367,7 +367,7 @@ static void sum_counts(const struct blx_tracker *tracker, struct blx_tracker_cou
     }
 }
 
-static int read_counts(const struct blx_tracker *tracker, struct blx_tracker_counts *sum,
+static int read_counts(const struct agent_tracker *tracker, struct blx_tracker_counts *sum,
                        struct blx_error *err)
 {
     uint32_t zero = 0;
@@ -379,14 +379,14 @@ static int read_counts(const struct blx_tracker *tracker, struct blx_tracker_cou
     return 0;
 }
 
-int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
-                         struct blx_error *err)
+int agent_tracker_counters(const struct agent_tracker *tracker,
+                           struct agent_tracker_counters *counters, struct blx_error *err)
 {
     struct blx_tracker_counts sum;
     int r = read_counts(tracker, &sum, err);
     if (r < 0)
         return r;
-    struct blx_tracker_counters result = {
+    struct agent_tracker_counters result = {
         .events = over_copies(sum.events),
         .queued = over_copies(sum.queued) + over_copies(sum.events),
         .passthrough = sum.passthrough,
@@ -408,7 +408,8 @@ int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_c
     return 0;
 }
 
-int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t *sectors, struct blx_error *err)
+int agent_tracker_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
+                          struct blx_error *err)
 {
     struct blx_tracker_counts sum;
     int r = read_counts(tracker, &sum, err);

@@ -21,7 +21,7 @@
 #include "base/error.h"
 #include "wire/frame.h"
 
-struct blx_tracker;
+struct agent_tracker;
 
 /*
  * Blocks are 4 KiB up to 4 TiB, then larger so that the bitmap stays within 128 MiB. Mounts bpffs
@@ -29,31 +29,31 @@ struct blx_tracker;
  * no BTF, kernel too old, bpffs read-only, device tracked by another agent (pid where known),
  * memory. On failure nothing new stays pinned.
  */
-int blx_tracker_open(const struct blx_device *device, struct blx_tracker **tracker,
-                     struct blx_error *err);
+int agent_tracker_open(const struct agent_device *device, struct agent_tracker **tracker,
+                       struct blx_error *err);
 
 /* Lets go; the programs and pins stay and go on marking. NULL is allowed. */
-void blx_tracker_close(struct blx_tracker *tracker);
+void agent_tracker_close(struct agent_tracker *tracker);
 
 /* Detaches and removes the pins: tracking ends, the generation dies. Closes. For a device that
  * changed under us. */
-void blx_tracker_destroy(struct blx_tracker *tracker);
+void agent_tracker_destroy(struct agent_tracker *tracker);
 
 /* True where pins of an earlier process were adopted: the generation goes on. */
-bool blx_tracker_adopted(const struct blx_tracker *tracker);
-const struct blx_generation *blx_tracker_generation(const struct blx_tracker *tracker);
-unsigned blx_tracker_block_shift(const struct blx_tracker *tracker);
-uint64_t blx_tracker_blocks(const struct blx_tracker *tracker);
+bool agent_tracker_adopted(const struct agent_tracker *tracker);
+const struct blx_generation *agent_tracker_generation(const struct agent_tracker *tracker);
+unsigned agent_tracker_block_shift(const struct agent_tracker *tracker);
+uint64_t agent_tracker_blocks(const struct agent_tracker *tracker);
 
 /* The dirty bitmap, shared with the kernel: clear bits by atomic operations only (I1). */
-uint64_t *blx_tracker_dirty(const struct blx_tracker *tracker);
+uint64_t *agent_tracker_dirty(const struct agent_tracker *tracker);
 
-struct blx_tracker_counters {
+struct agent_tracker_counters {
     uint64_t
         events; /* completions that changed data of the disk; for people, it may lag by a few */
     /*
      * Grows (by one or more) with each data-changing bio queued to the disk and each write
-     * completed by it: unchanged, and no writes in flight (blx_device_writes_in_flight()) before
+     * completed by it: unchanged, and no writes in flight (agent_device_writes_in_flight()) before
      * and after = nothing was written in between.
      */
     uint64_t queued;
@@ -76,10 +76,10 @@ struct blx_tracker_counters {
 
 /* Reads them now; cheap enough for every cycle. Counters count from the tracker's birth, not from
  * adoption. */
-int blx_tracker_counters(const struct blx_tracker *tracker, struct blx_tracker_counters *counters,
-                         struct blx_error *err);
+int agent_tracker_counters(const struct agent_tracker *tracker,
+                           struct agent_tracker_counters *counters, struct blx_error *err);
 
 /* For witness.h: the sectors of the whole disk's requests that some copy of the program has seen
  * written or discarded. Of no use for a bio-based device. */
-int blx_tracker_sectors(const struct blx_tracker *tracker, uint64_t *sectors,
-                        struct blx_error *err);
+int agent_tracker_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
+                          struct blx_error *err);

@@ -27,32 +27,32 @@ static void clear_bits(uint64_t *word, uint64_t bits)
         __atomic_fetch_and(word, ~bits, __ATOMIC_SEQ_CST);
 }
 
-static int open_tracker(struct blx_volume *volume, struct blx_error *err)
+static int open_tracker(struct agent_volume *volume, struct blx_error *err)
 {
-    int rc = blx_tracker_open(&volume->device, &volume->tracker, err);
+    int rc = agent_tracker_open(&volume->device, &volume->tracker, err);
     if (rc < 0)
         return rc;
-    volume->dirty = blx_tracker_dirty(volume->tracker);
-    volume->blocks = blx_tracker_blocks(volume->tracker);
-    volume->block_shift = blx_tracker_block_shift(volume->tracker);
+    volume->dirty = agent_tracker_dirty(volume->tracker);
+    volume->blocks = agent_tracker_blocks(volume->tracker);
+    volume->block_shift = agent_tracker_block_shift(volume->tracker);
     return 0;
 }
 
-static int open_ledger(struct blx_volume *volume, const char *run_dir, bool create,
+static int open_ledger(struct agent_volume *volume, const char *run_dir, bool create,
                        struct blx_error *err)
 {
-    return blx_ledger_open(run_dir, volume->device.kernel_name,
-                           blx_tracker_generation(volume->tracker), volume->blocks, create,
-                           &volume->ledger, err);
+    return agent_ledger_open(run_dir, volume->device.kernel_name,
+                             agent_tracker_generation(volume->tracker), volume->blocks, create,
+                             &volume->ledger, err);
 }
 
-static int open_tracker_and_ledger(struct blx_volume *volume, const char *run_dir,
+static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_dir,
                                    struct blx_error *err)
 {
     int rc = open_tracker(volume, err);
     if (rc < 0)
         return rc;
-    if (!blx_tracker_adopted(volume->tracker))
+    if (!agent_tracker_adopted(volume->tracker))
         return open_ledger(volume, run_dir, true, err);
     rc = open_ledger(volume, run_dir, false, err);
     if (rc != -ESTALE)
@@ -61,65 +61,66 @@ static int open_tracker_and_ledger(struct blx_volume *volume, const char *run_di
         "'%s': what was in flight is not known any more (no ledger of this generation in '%s'): "
         "tracking begins anew",
         volume->device.path, run_dir);
-    blx_tracker_destroy(volume->tracker);
+    agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
     rc = open_tracker(volume, err);
     return rc < 0 ? rc : open_ledger(volume, run_dir, true, err);
 }
 
-int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index,
-                    struct blx_volume *volume, struct blx_error *err)
+int agent_volume_open(const char *device_path, const char *run_dir, uint32_t index,
+                      struct agent_volume *volume, struct blx_error *err)
 {
-    *volume = (struct blx_volume){.index = index, .device = {.fd = -1}};
-    int rc = blx_device_open(device_path, &volume->device, err);
+    *volume = (struct agent_volume){.index = index, .device = {.fd = -1}};
+    int rc = agent_device_open(device_path, &volume->device, err);
     if (rc == 0)
         rc = open_tracker_and_ledger(volume, run_dir, err);
     if (rc == 0)
-        rc = blx_bad_blocks_init(&volume->bad, volume->blocks, err);
+        rc = agent_bad_blocks_init(&volume->bad, volume->blocks, err);
     /* Before anything is read, so that it knows where the counting begins. */
     if (rc == 0)
-        rc = blx_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device, err);
+        rc =
+            agent_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device, err);
     if (rc < 0) {
-        blx_volume_close(volume);
+        agent_volume_close(volume);
         return rc;
     }
-    blx_volume_requeue_all(volume);
+    agent_volume_requeue_all(volume);
     return 0;
 }
 
-void blx_volume_close(struct blx_volume *volume)
+void agent_volume_close(struct agent_volume *volume)
 {
-    blx_bad_blocks_done(&volume->bad);
-    blx_ledger_close(&volume->ledger);
-    blx_tracker_close(volume->tracker);
+    agent_bad_blocks_done(&volume->bad);
+    agent_ledger_close(&volume->ledger);
+    agent_tracker_close(volume->tracker);
     volume->tracker = NULL;
-    blx_device_close(&volume->device);
+    agent_device_close(&volume->device);
 }
 
-void blx_volume_abandon(struct blx_volume *volume)
+void agent_volume_abandon(struct agent_volume *volume)
 {
-    blx_bad_blocks_done(&volume->bad);
-    blx_ledger_close(&volume->ledger);
-    blx_tracker_destroy(volume->tracker);
+    agent_bad_blocks_done(&volume->bad);
+    agent_ledger_close(&volume->ledger);
+    agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
-    blx_device_close(&volume->device);
+    agent_device_close(&volume->device);
 }
 
 /* The claimable bits of a word. Pending is read before dirty: a block that is aged in between would
  * only look hot. */
-static uint64_t claimable(const struct blx_volume *volume, enum blx_claim kind, uint64_t index)
+static uint64_t claimable(const struct agent_volume *volume, enum agent_claim kind, uint64_t index)
 {
     uint64_t pending = load(&volume->ledger.pending[index]);
     uint64_t dirty = load(&volume->dirty[index]);
-    uint64_t bad = blx_bad_blocks_word(&volume->bad, index) & ~dirty;
-    uint64_t bits = (kind == BLX_CLAIM_QUIET ? pending & ~dirty : pending | dirty) & ~bad;
-    if (kind == BLX_CLAIM_BAD)
+    uint64_t bad = agent_bad_blocks_word(&volume->bad, index) & ~dirty;
+    uint64_t bits = (kind == AGENT_CLAIM_QUIET ? pending & ~dirty : pending | dirty) & ~bad;
+    if (kind == AGENT_CLAIM_BAD)
         bits = pending & bad;
     return bits == 0 ? 0 : bits & ~load(&volume->ledger.in_flight[index]);
 }
 
 /* I1: in flight first; then the marks go; the read comes after. */
-static void claim_bits(struct blx_volume *volume, uint64_t index, uint64_t bits)
+static void claim_bits(struct agent_volume *volume, uint64_t index, uint64_t bits)
 {
     set_bits(&volume->ledger.in_flight[index], bits);
     clear_bits(&volume->ledger.pending[index], bits);
@@ -151,7 +152,7 @@ static bool claim_block(struct claim *claim, uint64_t block)
 
 /* Claims what fits of one word's bits; false where not all of them did, *cursor then points at the
  * first that did not. */
-static bool claim_word(struct blx_volume *volume, struct claim *claim, uint64_t index,
+static bool claim_word(struct agent_volume *volume, struct claim *claim, uint64_t index,
                        uint64_t bits, uint64_t *cursor)
 {
     uint64_t taken = 0;
@@ -167,8 +168,8 @@ static bool claim_word(struct blx_volume *volume, struct claim *claim, uint64_t 
     return taken == bits;
 }
 
-uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64_t *cursor,
-                          uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents)
+uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, uint64_t *cursor,
+                            uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents)
 {
     struct claim claim = {.extents = extents, .max_count = max_extents, .max_blocks = max_blocks};
     uint64_t index = *cursor / 64;
@@ -183,7 +184,8 @@ uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64
     return claim.count;
 }
 
-void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count)
+void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *extents,
+                          uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         blx_bitmap_set(volume->ledger.pending, extents[i]);
@@ -191,14 +193,14 @@ void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *exte
     }
 }
 
-void blx_volume_unreadable(struct blx_volume *volume, struct blx_extent extent, int rc)
+void agent_volume_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc)
 {
     /* Bad before it is pending: otherwise a claim would take it at once, and again and again. */
-    blx_bad_blocks_add(&volume->bad, extent, rc);
-    blx_volume_requeue(volume, &extent, 1);
+    agent_bad_blocks_add(&volume->bad, extent, rc);
+    agent_volume_requeue(volume, &extent, 1);
 }
 
-void blx_volume_requeue_all(struct blx_volume *volume)
+void agent_volume_requeue_all(struct agent_volume *volume)
 {
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
         uint64_t bits = load(&volume->ledger.in_flight[index]);
@@ -207,30 +209,31 @@ void blx_volume_requeue_all(struct blx_volume *volume)
     }
 }
 
-void blx_volume_age(struct blx_volume *volume)
+void agent_volume_age(struct agent_volume *volume)
 {
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
         uint64_t bits = load(&volume->dirty[index]);
-        blx_bad_blocks_remove_word(&volume->bad, index, bits);
+        agent_bad_blocks_remove_word(&volume->bad, index, bits);
         set_bits(&volume->ledger.pending[index], bits);
         clear_bits(&volume->dirty[index], bits);
     }
 }
 
-void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count)
+void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *extents,
+                        uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
 }
 
 /* The marks of a word, but for what is bad. */
-static uint64_t marks(const struct blx_volume *volume, uint64_t index)
+static uint64_t marks(const struct agent_volume *volume, uint64_t index)
 {
-    return (load(&volume->ledger.pending[index]) & ~blx_bad_blocks_word(&volume->bad, index)) |
+    return (load(&volume->ledger.pending[index]) & ~agent_bad_blocks_word(&volume->bad, index)) |
            load(&volume->dirty[index]);
 }
 
-bool blx_volume_has_marked(const struct blx_volume *volume, uint64_t block)
+bool agent_volume_has_marked(const struct agent_volume *volume, uint64_t block)
 {
     uint64_t mask = ~UINT64_C(0) << (block % 64);
     for (uint64_t index = block / 64; index < blx_bitmap_words(volume->blocks);
@@ -241,7 +244,7 @@ bool blx_volume_has_marked(const struct blx_volume *volume, uint64_t block)
     return false;
 }
 
-uint64_t blx_volume_marked(const struct blx_volume *volume)
+uint64_t agent_volume_marked(const struct agent_volume *volume)
 {
     uint64_t count = 0;
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
@@ -252,12 +255,12 @@ uint64_t blx_volume_marked(const struct blx_volume *volume)
     return count;
 }
 
-uint64_t blx_volume_in_flight(const struct blx_volume *volume)
+uint64_t agent_volume_in_flight(const struct agent_volume *volume)
 {
     return blx_bitmap_count(volume->ledger.in_flight, volume->blocks);
 }
 
-void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, const char *reason)
+void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, const char *reason)
 {
     uint64_t total = 0;
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
@@ -268,14 +271,15 @@ void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, cons
         set_bits(&volume->ledger.pending[index], bits);
         total += (uint64_t)__builtin_popcountll(bits);
     }
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     head->pass_total_blocks = total;
     head->pass_is_rescan = false;
     head->rescan_active = false;
     snprintf(head->pass_reason, sizeof(head->pass_reason), "%s", reason);
 }
 
-void blx_volume_mark_from(struct blx_volume *volume, const uint64_t *wanted, uint64_t first_block)
+void agent_volume_mark_from(struct agent_volume *volume, const uint64_t *wanted,
+                            uint64_t first_block)
 {
     struct blx_extent run = {.start_block = first_block};
     while (blx_bitmap_next_run(wanted, run.start_block + run.block_count, volume->blocks,
@@ -283,9 +287,9 @@ void blx_volume_mark_from(struct blx_volume *volume, const uint64_t *wanted, uin
         blx_bitmap_set(volume->ledger.pending, run);
 }
 
-void blx_volume_begin_rescan(struct blx_volume *volume, uint64_t end_block, const char *reason)
+void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, const char *reason)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     head->rescan_cursor_block = 0;
     head->rescan_end_block = end_block;
     snprintf(head->rescan_reason, sizeof(head->rescan_reason), "%s", reason);
@@ -294,29 +298,30 @@ void blx_volume_begin_rescan(struct blx_volume *volume, uint64_t end_block, cons
     volume->rescan_total_blocks = 0;
 }
 
-void blx_volume_end_rescan(struct blx_volume *volume)
+void agent_volume_end_rescan(struct agent_volume *volume)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     if (head->pass_total_blocks == 0) {
-        head->pass_total_blocks = blx_volume_marked(volume);
+        head->pass_total_blocks = agent_volume_marked(volume);
         head->pass_is_rescan = true;
         memcpy(head->pass_reason, head->rescan_reason, sizeof(head->pass_reason));
     }
     head->rescan_active = false;
 }
 
-void blx_volume_end_pass(struct blx_volume *volume)
+void agent_volume_end_pass(struct agent_volume *volume)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     head->pass_total_blocks = 0;
     head->pass_is_rescan = false;
     head->pass_reason[0] = '\0';
 }
 
-bool blx_volume_doubtful(const struct blx_volume *volume,
-                         const struct blx_tracker_counters *counters, char reason[BLX_TEXT_BYTES])
+bool agent_volume_doubtful(const struct agent_volume *volume,
+                           const struct agent_tracker_counters *counters,
+                           char reason[BLX_TEXT_BYTES])
 {
-    const struct blx_ledger_head *head = volume->ledger.head;
+    const struct agent_ledger_head *head = volume->ledger.head;
     if (counters->missed > head->missed)
         snprintf(reason, BLX_TEXT_BYTES, "the kernel counted %" PRIu64 " missed events",
                  counters->missed - head->missed);
@@ -335,9 +340,9 @@ bool blx_volume_doubtful(const struct blx_volume *volume,
     return true;
 }
 
-void blx_volume_settle(struct blx_volume *volume, const struct blx_tracker_counters *counters)
+void agent_volume_settle(struct agent_volume *volume, const struct agent_tracker_counters *counters)
 {
-    struct blx_ledger_head *head = volume->ledger.head;
+    struct agent_ledger_head *head = volume->ledger.head;
     head->missed = counters->missed;
     head->passthrough = counters->passthrough;
     head->unmarked = counters->unmarked;

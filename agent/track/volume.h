@@ -30,13 +30,13 @@
 #include "base/error.h"
 #include "wire/frame.h"
 
-struct blx_volume {
-    struct blx_device device;
-    struct blx_tracker *tracker; /* owned */
-    struct blx_ledger ledger;
+struct agent_volume {
+    struct agent_device device;
+    struct agent_tracker *tracker; /* owned */
+    struct agent_ledger ledger;
     uint64_t *dirty; /* the tracker's */
     uint64_t blocks;
-    struct blx_bad_blocks bad;
+    struct agent_bad_blocks bad;
     unsigned block_shift;
     const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
     uint32_t index;                   /* within the agent */
@@ -50,19 +50,19 @@ struct blx_volume {
  * another generation, the tracker is destroyed and born anew. Marks that an earlier process had in
  * flight become pending (I3).
  */
-int blx_volume_open(const char *device_path, const char *run_dir, uint32_t index,
-                    struct blx_volume *volume, struct blx_error *err);
+int agent_volume_open(const char *device_path, const char *run_dir, uint32_t index,
+                      struct agent_volume *volume, struct blx_error *err);
 
 /* Tracking goes on without us. */
-void blx_volume_close(struct blx_volume *volume);
+void agent_volume_close(struct agent_volume *volume);
 
 /* Tracking ends, the generation dies: for a device that is not what it was. */
-void blx_volume_abandon(struct blx_volume *volume);
+void agent_volume_abandon(struct agent_volume *volume);
 
-enum blx_claim {
-    BLX_CLAIM_QUIET, /* pending, and not written to again since it was aged */
-    BLX_CLAIM_ALL,   /* pending or dirty; both leave out what is bad and was not written to since */
-    BLX_CLAIM_BAD,   /* just that */
+enum agent_claim {
+    AGENT_CLAIM_QUIET, /* pending, and not written to again since it was aged */
+    AGENT_CLAIM_ALL, /* pending or dirty; both leave out what is bad and was not written to since */
+    AGENT_CLAIM_BAD, /* just that */
 };
 
 /*
@@ -70,56 +70,60 @@ enum blx_claim {
  * `max_blocks` together, and moves *cursor behind them. Returns how many extents; 0: nothing was
  * found up to the end.
  */
-uint32_t blx_volume_claim(struct blx_volume *volume, enum blx_claim kind, uint64_t *cursor,
-                          uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents);
+uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, uint64_t *cursor,
+                            uint32_t max_blocks, uint32_t max_extents, struct blx_extent *extents);
 
 /* Claimed blocks that were not sent: pending again. */
-void blx_volume_requeue(struct blx_volume *volume, const struct blx_extent *extents,
-                        uint32_t count);
+void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *extents,
+                          uint32_t count);
 
 /* Claimed blocks whose reading gave `rc`: pending again, and bad. */
-void blx_volume_unreadable(struct blx_volume *volume, struct blx_extent extent, int rc);
+void agent_volume_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc);
 
 /* Everything in flight: pending again. After a session's end. */
-void blx_volume_requeue_all(struct blx_volume *volume);
+void agent_volume_requeue_all(struct agent_volume *volume);
 
 /* Moves dirty to pending, so that a later claim can tell the quiet blocks from those being written
  * to all the time. */
-void blx_volume_age(struct blx_volume *volume);
+void agent_volume_age(struct agent_volume *volume);
 
 /* The frame with these extents is durable. */
-void blx_volume_acked(struct blx_volume *volume, const struct blx_extent *extents, uint32_t count);
+void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *extents,
+                        uint32_t count);
 
-/* Whether a claim of BLX_CLAIM_ALL would find something at or after `block`. */
-bool blx_volume_has_marked(const struct blx_volume *volume, uint64_t block);
+/* Whether a claim of AGENT_CLAIM_ALL would find something at or after `block`. */
+bool agent_volume_has_marked(const struct agent_volume *volume, uint64_t block);
 
 /* Blocks that are dirty or pending, without the bad ones, and blocks in flight. */
-uint64_t blx_volume_marked(const struct blx_volume *volume);
-uint64_t blx_volume_in_flight(const struct blx_volume *volume);
+uint64_t agent_volume_marked(const struct agent_volume *volume);
+uint64_t agent_volume_in_flight(const struct agent_volume *volume);
 
 /*
  * A full pass: marks every block that is set in the bitmap `wanted` (NULL: every block), and
  * remembers the reason for status.
  */
-void blx_volume_mark_all(struct blx_volume *volume, const uint64_t *wanted, const char *reason);
+void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, const char *reason);
 
 /* Marks what is set in `wanted` from `first_block` on; the pass and its reason are others'. */
-void blx_volume_mark_from(struct blx_volume *volume, const uint64_t *wanted, uint64_t first_block);
+void agent_volume_mark_from(struct agent_volume *volume, const uint64_t *wanted,
+                            uint64_t first_block);
 
 /*
  * A rescan (rescan.h) of the blocks before `end_block` begins, also where one is under way. When it
  * has compared all of them it ends; what it has marked is then the pass that is being sent.
  */
-void blx_volume_begin_rescan(struct blx_volume *volume, uint64_t end_block, const char *reason);
-void blx_volume_end_rescan(struct blx_volume *volume);
+void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, const char *reason);
+void agent_volume_end_rescan(struct agent_volume *volume);
 
 /* A checkpoint is cut: whatever a pass has marked has been sent. */
-void blx_volume_end_pass(struct blx_volume *volume);
+void agent_volume_end_pass(struct agent_volume *volume);
 
 /*
  * I4: has tracking become doubtful since the ledger was last squared with it? True fills `reason`.
- * The ledger is squared by blx_volume_settle(), called when a rescan has begun because of it.
+ * The ledger is squared by agent_volume_settle(), called when a rescan has begun because of it.
  */
-bool blx_volume_doubtful(const struct blx_volume *volume,
-                         const struct blx_tracker_counters *counters, char reason[BLX_TEXT_BYTES]);
-void blx_volume_settle(struct blx_volume *volume, const struct blx_tracker_counters *counters);
+bool agent_volume_doubtful(const struct agent_volume *volume,
+                           const struct agent_tracker_counters *counters,
+                           char reason[BLX_TEXT_BYTES]);
+void agent_volume_settle(struct agent_volume *volume,
+                         const struct agent_tracker_counters *counters);

@@ -7,8 +7,8 @@
  * may be taken away in the middle. */
 static const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
 
-void blx_witness_compare(struct blx_witness *witness, uint64_t before_sectors,
-                         uint64_t kernel_sectors, uint64_t after_sectors)
+void agent_witness_compare(struct agent_witness *witness, uint64_t before_sectors,
+                           uint64_t kernel_sectors, uint64_t after_sectors)
 {
     int64_t at_least = (int64_t)(before_sectors - kernel_sectors);
     int64_t at_most = (int64_t)(after_sectors - kernel_sectors);
@@ -20,21 +20,21 @@ void blx_witness_compare(struct blx_witness *witness, uint64_t before_sectors,
     witness->knows = true;
 }
 
-int blx_witness_ask(struct blx_witness *witness, const struct blx_tracker *tracker,
-                    const struct blx_device *device, struct blx_error *err)
+int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker *tracker,
+                      const struct agent_device *device, struct blx_error *err)
 {
     uint64_t before_sectors, kernel_sectors, after_sectors;
     if (device->bio_based)
         return 0;
-    int rc = blx_tracker_sectors(tracker, &before_sectors, err);
+    int rc = agent_tracker_sectors(tracker, &before_sectors, err);
     if (rc < 0)
         return rc;
     nanosleep(&a_moment, NULL);
     /* Where it fails the device is being taken away, and its session ends for that. */
-    if (blx_device_written_sectors(device, &kernel_sectors) < 0)
+    if (agent_device_written_sectors(device, &kernel_sectors) < 0)
         return 0;
-    rc = blx_tracker_sectors(tracker, &after_sectors, err);
+    rc = agent_tracker_sectors(tracker, &after_sectors, err);
     if (rc == 0)
-        blx_witness_compare(witness, before_sectors, kernel_sectors, after_sectors);
+        agent_witness_compare(witness, before_sectors, kernel_sectors, after_sectors);
     return rc;
 }

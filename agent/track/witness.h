@@ -32,17 +32,17 @@
 #include "base/error.h"
 
 /* All zero: it knows nothing yet. */
-struct blx_witness {
+struct agent_witness {
     bool knows;
     int64_t lead_sectors;    /* the tracker's count less the kernel's, at least */
     uint64_t unseen_sectors; /* written, and not seen by the tracker, so far */
 };
 
 /* Compares now; takes a millisecond. More unseen sectors than before = rescan. */
-int blx_witness_ask(struct blx_witness *witness, const struct blx_tracker *tracker,
-                    const struct blx_device *device, struct blx_error *err);
+int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker *tracker,
+                      const struct agent_device *device, struct blx_error *err);
 
 /* The comparison itself: what the tracker had counted, what the kernel had a moment later, and the
  * tracker again behind that. */
-void blx_witness_compare(struct blx_witness *witness, uint64_t before_sectors,
-                         uint64_t kernel_sectors, uint64_t after_sectors);
+void agent_witness_compare(struct agent_witness *witness, uint64_t before_sectors,
+                           uint64_t kernel_sectors, uint64_t after_sectors);

@@ -40,16 +40,16 @@ enum {
 };
 
 static const struct blx_config config = {.id = "web1"};
-static struct blx_agent agent = {.config = &config,
-                                 .volume_count = VOLUMES,
-                                 .lock = PTHREAD_MUTEX_INITIALIZER,
-                                 .changed = PTHREAD_COND_INITIALIZER};
+static struct agent agent = {.config = &config,
+                             .volume_count = VOLUMES,
+                             .lock = PTHREAD_MUTEX_INITIALIZER,
+                             .changed = PTHREAD_COND_INITIALIZER};
 static uint64_t dirty[VOLUMES][WORDS];
-static struct blx_ledger_head newborn[VOLUMES];
-static struct blx_question questions[VOLUMES][QUESTIONS];
+static struct agent_ledger_head newborn[VOLUMES];
+static struct agent_question questions[VOLUMES][QUESTIONS];
 
 /* Our digests of the questions: every block is zero. */
-static void read_question(struct blx_question *question)
+static void read_question(struct agent_question *question)
 {
     static const uint8_t zeros[BLOCK_BYTES];
     struct blx_digester *digester = NULL;
@@ -61,15 +61,15 @@ static void read_question(struct blx_question *question)
     blx_digester_free(digester);
 }
 
-static void make_questions(struct blx_volume *volume)
+static void make_questions(struct agent_volume *volume)
 {
     uint64_t wanted[WORDS];
     uint64_t cursor = 0;
     memset(wanted, 0xff, sizeof(wanted));
     for (unsigned i = 0; i < QUESTIONS; i++) {
-        struct blx_question *question = &questions[volume->index][i];
+        struct agent_question *question = &questions[volume->index][i];
         FUZZ_ASSERT(
-            blx_question_next(volume, wanted, (i + 1) * BLOCKS / QUESTIONS, &cursor, question));
+            agent_question_next(volume, wanted, (i + 1) * BLOCKS / QUESTIONS, &cursor, question));
         question->request.request = volume->index * QUESTIONS + i + 1;
         read_question(question);
     }
@@ -79,7 +79,7 @@ static void make_agent(void)
 {
     blx_log_set_level((enum blx_log_level)0);
     for (uint32_t i = 0; i < VOLUMES; i++) {
-        struct blx_volume *volume = &agent.volumes[i];
+        struct agent_volume *volume = &agent.volumes[i];
         const struct blx_generation generation = {{(uint8_t)(i + 1), 2, 3, 4}};
         char name[] = {'v', 'd', (char)('a' + i), '\0'};
         volume->index = i;
@@ -90,8 +90,8 @@ static void make_agent(void)
         volume->device.size_bytes = (uint64_t)BLOCKS * BLOCK_BYTES - 512;
         memcpy(volume->device.name, name, sizeof(name));
         memcpy(volume->device.path, name, sizeof(name));
-        FUZZ_ASSERT(blx_ledger_open(fuzz_folder(), name, &generation, BLOCKS, true, &volume->ledger,
-                                    NULL) == 0);
+        FUZZ_ASSERT(agent_ledger_open(fuzz_folder(), name, &generation, BLOCKS, true,
+                                      &volume->ledger, NULL) == 0);
         newborn[i] = *volume->ledger.head;
         agent.devices[i] = volume->device;
         make_questions(volume);
@@ -104,7 +104,7 @@ static void reset_agent(unsigned options)
     agent.policy = (struct blx_policy_message){0};
     agent.rejoin = false;
     for (unsigned i = 0; i < VOLUMES; i++) {
-        struct blx_volume *volume = &agent.volumes[i];
+        struct agent_volume *volume = &agent.volumes[i];
         *volume->ledger.head = newborn[i];
         volume->next_seq = 0;
         memset(dirty[i], 0, sizeof(dirty[i]));
@@ -120,13 +120,13 @@ static void reset_agent(unsigned options)
     }
 }
 
-static void all_marks(const struct blx_volume *volume, uint64_t marks[WORDS])
+static void all_marks(const struct agent_volume *volume, uint64_t marks[WORDS])
 {
     for (unsigned i = 0; i < WORDS; i++)
         marks[i] = volume->dirty[i] | volume->ledger.pending[i] | volume->ledger.in_flight[i];
 }
 
-static void assert_still_marked(const struct blx_volume *volume, const uint64_t before[WORDS])
+static void assert_still_marked(const struct agent_volume *volume, const uint64_t before[WORDS])
 {
     uint64_t marks[WORDS];
     all_marks(volume, marks);
@@ -135,43 +135,43 @@ static void assert_still_marked(const struct blx_volume *volume, const uint64_t 
 }
 
 /* What the control thread and the sender do meanwhile, all of it before the dispatcher is heard. */
-static void send_frames(struct blx_session *session, struct blx_volume *volume)
+static void send_frames(struct agent_session *session, struct agent_volume *volume)
 {
-    struct blx_batch batch = {.volume = volume};
+    struct agent_batch batch = {.volume = volume};
     uint64_t cursor = 0;
     for (unsigned i = 0; i < FRAMES; i++) {
-        batch.extent_count = blx_volume_claim(volume, BLX_CLAIM_ALL, &cursor, FRAME_BLOCKS,
-                                              BLX_BATCH_MAX_EXTENTS, batch.extents);
+        batch.extent_count = agent_volume_claim(volume, AGENT_CLAIM_ALL, &cursor, FRAME_BLOCKS,
+                                                AGENT_BATCH_MAX_EXTENTS, batch.extents);
         if (batch.extent_count == 0)
             return;
-        FUZZ_ASSERT(blx_unacked_add(&session->unacked, &batch, volume->next_seq++, 100) == 0);
+        FUZZ_ASSERT(agent_unacked_add(&session->unacked, &batch, volume->next_seq++, 100) == 0);
     }
 }
 
-static void ask_questions(struct blx_session *session)
+static void ask_questions(struct agent_session *session)
 {
     for (unsigned i = 0; i < VOLUMES * QUESTIONS; i++) {
-        struct blx_question *question = &questions[i / QUESTIONS][i % QUESTIONS];
+        struct agent_question *question = &questions[i / QUESTIONS][i % QUESTIONS];
         question->answer = &session->answers[i];
         question->answer->request = question->request.request;
     }
 }
 
 /* As the rescan does when it waits for the answer. */
-static void judge_answer(const struct blx_question *question)
+static void judge_answer(const struct agent_question *question)
 {
     const struct blx_digests *theirs = &question->answer->digests;
-    struct blx_question_cursor cursor = {0};
-    struct blx_question fine;
+    struct agent_question_cursor cursor = {0};
+    struct agent_question fine;
     uint64_t before[WORDS];
-    if (!question->answer->is_here || blx_question_check(question, theirs, NULL) < 0)
+    if (!question->answer->is_here || agent_question_check(question, theirs, NULL) < 0)
         return;
     all_marks(question->volume, before);
-    while (blx_question_refine(question, theirs, &cursor, &fine)) {
+    while (agent_question_refine(question, theirs, &cursor, &fine)) {
         FUZZ_ASSERT(fine.request.blocks_per_digest == 1);
         FUZZ_ASSERT(blx_digest_request_end(&fine.request) <= BLOCKS);
     }
-    FUZZ_ASSERT(blx_question_mark(question, theirs) <= BLOCKS);
+    FUZZ_ASSERT(agent_question_mark(question, theirs) <= BLOCKS);
     assert_still_marked(question->volume, before);
 }
 
@@ -190,13 +190,13 @@ static void check_speech(int peer_fd)
 }
 
 /* The handshake is done: what is not resumed is marked, or will be compared. */
-static void check_begun(const struct blx_session *session)
+static void check_begun(const struct agent_session *session)
 {
     FUZZ_ASSERT(session->welcome.version == BLX_PROTOCOL_VERSION &&
                 (session->welcome.features & ~BLX_FEATURE_POLICY) == 0);
     for (unsigned i = 0; i < VOLUMES; i++) {
-        const struct blx_volume *volume = &agent.volumes[i];
-        const struct blx_ledger_head *head = volume->ledger.head;
+        const struct agent_volume *volume = &agent.volumes[i];
+        const struct agent_ledger_head *head = volume->ledger.head;
         FUZZ_ASSERT(volume->next_seq == head->acked_seq + 1 && volume->next_seq > 0);
         FUZZ_ASSERT(head->stream_used || head->acked_seq > 0 || head->rescan_active);
         FUZZ_ASSERT(!head->rescan_active || head->rescan_end_block <= BLOCKS);
@@ -206,27 +206,27 @@ static void check_begun(const struct blx_session *session)
 }
 
 /* In flight is just what was sent and not acknowledged. */
-static void check_in_flight(struct blx_session *session, uint64_t sent[VOLUMES])
+static void check_in_flight(struct agent_session *session, uint64_t sent[VOLUMES])
 {
     uint64_t frames = 0;
     for (unsigned i = 0; i < VOLUMES; i++) {
-        const struct blx_volume *volume = &agent.volumes[i];
+        const struct agent_volume *volume = &agent.volumes[i];
         FUZZ_ASSERT(volume->ledger.head->acked_seq < volume->next_seq);
         frames += sent[i] - (volume->ledger.head->acked_seq - (volume->next_seq - 1 - sent[i]));
     }
     FUZZ_ASSERT(session->unacked.frames == frames);
-    FUZZ_ASSERT(frames > 0 ||
-                blx_volume_in_flight(&agent.volumes[0]) + blx_volume_in_flight(&agent.volumes[1]) ==
-                    0);
+    FUZZ_ASSERT(frames > 0 || agent_volume_in_flight(&agent.volumes[0]) +
+                                      agent_volume_in_flight(&agent.volumes[1]) ==
+                                  0);
 }
 
-static void converse(struct blx_session *session, unsigned options)
+static void converse(struct agent_session *session, unsigned options)
 {
     uint64_t sent[VOLUMES], marks[VOLUMES][WORDS];
     struct blx_error err = {0};
     for (unsigned i = 0; i < VOLUMES; i++)
         all_marks(&agent.volumes[i], marks[i]);
-    int rc = blx_session_handshake(session, &err);
+    int rc = agent_session_handshake(session, &err);
     for (unsigned i = 0; i < VOLUMES; i++)
         assert_still_marked(&agent.volumes[i], marks[i]);
     if (rc < 0) {
@@ -241,7 +241,7 @@ static void converse(struct blx_session *session, unsigned options)
     }
     ask_questions(session);
     session->committing = (options & OPTION_COMMITTING) != 0 ? 1 : 0;
-    FUZZ_ASSERT(blx_session_receiver(session) == NULL);
+    FUZZ_ASSERT(agent_session_receiver(session) == NULL);
     fuzz_assert_refusal(session->rc, &session->error);
     check_in_flight(session, sent);
     for (unsigned i = 0; i < VOLUMES * QUESTIONS; i++)
@@ -251,7 +251,7 @@ static void converse(struct blx_session *session, unsigned options)
 static void run_session(const uint8_t *script, size_t size, unsigned options)
 {
     int fds[2];
-    struct blx_session *session = calloc(1, sizeof(*session));
+    struct agent_session *session = calloc(1, sizeof(*session));
     FUZZ_ASSERT(session != NULL);
     session->agent = &agent;
     FUZZ_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
@@ -259,9 +259,9 @@ static void run_session(const uint8_t *script, size_t size, unsigned options)
     FUZZ_ASSERT(shutdown(fds[1], SHUT_WR) == 0);
     FUZZ_ASSERT(blx_conn_new(fds[0], NULL, SEND_TIMEOUT_MS, &session->conn, NULL) == 0);
     converse(session, options);
-    blx_unacked_done(&session->unacked);
+    agent_unacked_done(&session->unacked);
     for (unsigned i = 0; i < VOLUMES; i++)
-        blx_volume_requeue_all(&agent.volumes[i]);
+        agent_volume_requeue_all(&agent.volumes[i]);
     blx_conn_free(session->conn);
     free(session);
     check_speech(fds[1]);

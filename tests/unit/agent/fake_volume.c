@@ -23,7 +23,7 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     must(mkdtemp(fake->folder) != NULL);
     char path[96];
     snprintf(path, sizeof(path), "%s/device", fake->folder);
-    struct blx_volume *volume = &fake->volume;
+    struct agent_volume *volume = &fake->volume;
     volume->device.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     must(volume->device.fd >= 0);
     volume->device.size_bytes = (uint64_t)FAKE_BLOCKS * FAKE_BLOCK_BYTES - short_bytes;
@@ -33,16 +33,16 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     volume->blocks = FAKE_BLOCKS;
     volume->block_shift = 12;
     struct blx_generation generation = {{1, 2, 3}};
-    must(blx_bad_blocks_init(&volume->bad, FAKE_BLOCKS, NULL) == 0);
-    must(blx_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, true, &volume->ledger,
-                         NULL) == 0);
+    must(agent_bad_blocks_init(&volume->bad, FAKE_BLOCKS, NULL) == 0);
+    must(agent_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, true, &volume->ledger,
+                           NULL) == 0);
 }
 
 void fake_volume_remove(struct fake_volume *fake)
 {
     char path[96];
-    blx_bad_blocks_done(&fake->volume.bad);
-    blx_ledger_close(&fake->volume.ledger);
+    agent_bad_blocks_done(&fake->volume.bad);
+    agent_ledger_close(&fake->volume.ledger);
     close(fake->volume.device.fd);
     snprintf(path, sizeof(path), "%s/device", fake->folder);
     unlink(path);

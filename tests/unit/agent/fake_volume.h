@@ -13,7 +13,7 @@
 enum { FAKE_BLOCKS = 1000, FAKE_BLOCK_BYTES = 4096 };
 
 struct fake_volume {
-    struct blx_volume volume;
+    struct agent_volume volume;
     uint64_t dirty[(FAKE_BLOCKS + 63) / 64];
     char folder[64];
 };

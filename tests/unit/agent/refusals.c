@@ -15,68 +15,68 @@ static const char gone[] = "cannot find device '/dev/vdb': No such file or direc
 static void each_disk_is_there_once_with_its_last_cause(void **state)
 {
     (void)state;
-    struct blx_refusals refusals = {0};
-    blx_refusals_add(&refusals, "/dev/vdb", 1 << 20, "is gone");
-    blx_refusals_add(&refusals, "/dev/vdc", 0, "is gone");
-    blx_refusals_find(&refusals, "/dev/vdb")->was_protected = true;
-    blx_refusals_add(&refusals, "/dev/vdb", 0, gone);
+    struct agent_refusals refusals = {0};
+    agent_refusals_add(&refusals, "/dev/vdb", 1 << 20, "is gone");
+    agent_refusals_add(&refusals, "/dev/vdc", 0, "is gone");
+    agent_refusals_find(&refusals, "/dev/vdb")->was_protected = true;
+    agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
     assert_int_equal(refusals.count, 2);
-    const struct blx_refusal *refusal = blx_refusals_find(&refusals, "/dev/vdb");
+    const struct agent_refusal *refusal = agent_refusals_find(&refusals, "/dev/vdb");
     assert_string_equal(refusal->cause, gone);
     assert_true(refusal->was_protected);
     assert_int_equal(refusal->size_bytes, 1 << 20);
-    blx_refusals_remove(&refusals, "/dev/vdb");
-    blx_refusals_remove(&refusals, "/dev/vdb");
-    assert_null(blx_refusals_find(&refusals, "/dev/vdb"));
-    assert_non_null(blx_refusals_find(&refusals, "/dev/vdc"));
+    agent_refusals_remove(&refusals, "/dev/vdb");
+    agent_refusals_remove(&refusals, "/dev/vdb");
+    assert_null(agent_refusals_find(&refusals, "/dev/vdb"));
+    assert_non_null(agent_refusals_find(&refusals, "/dev/vdc"));
 }
 
 static void each_cause_is_told_once(void **state)
 {
     (void)state;
-    struct blx_refusals refusals = {0};
-    blx_refusals_add(&refusals, "/dev/vdb", 0, gone);
-    blx_refusals_tell(&refusals);
-    blx_refusals_add(&refusals, "/dev/vdb", 0, gone);
-    assert_true(blx_refusals_find(&refusals, "/dev/vdb")->told);
-    blx_refusals_add(&refusals, "/dev/vdb", 0, "device '/dev/vdb' has size zero");
-    assert_false(blx_refusals_find(&refusals, "/dev/vdb")->told);
+    struct agent_refusals refusals = {0};
+    agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
+    agent_refusals_tell(&refusals);
+    agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
+    assert_true(agent_refusals_find(&refusals, "/dev/vdb")->told);
+    agent_refusals_add(&refusals, "/dev/vdb", 0, "device '/dev/vdb' has size zero");
+    assert_false(agent_refusals_find(&refusals, "/dev/vdb")->told);
 }
 
 static void what_cannot_be_read_is_their_size_or_at_least_a_block(void **state)
 {
     (void)state;
-    struct blx_refusals refusals = {0};
-    assert_int_equal(blx_refusals_bytes(&refusals), 0);
-    blx_refusals_add(&refusals, "/dev/vdb", 1 << 20, gone);
-    blx_refusals_add(&refusals, "/dev/vdc", 0, gone);
-    assert_int_equal(blx_refusals_bytes(&refusals), (1 << 20) + 4096);
+    struct agent_refusals refusals = {0};
+    assert_int_equal(agent_refusals_bytes(&refusals), 0);
+    agent_refusals_add(&refusals, "/dev/vdb", 1 << 20, gone);
+    agent_refusals_add(&refusals, "/dev/vdc", 0, gone);
+    assert_int_equal(agent_refusals_bytes(&refusals), (1 << 20) + 4096);
 }
 
 static void texts_are_appended_and_cut(void **state)
 {
     (void)state;
-    struct blx_refusals refusals = {0};
+    struct agent_refusals refusals = {0};
     char text[BLX_TEXT_BYTES] = "first sync", name[64];
-    blx_refusals_explain(&refusals, text);
-    blx_refusals_note(&refusals, text);
+    agent_refusals_explain(&refusals, text);
+    agent_refusals_note(&refusals, text);
     assert_string_equal(text, "first sync");
-    blx_refusals_add(&refusals, "/dev/vdb", 0, gone);
-    blx_refusals_explain(&refusals, text);
+    agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
+    agent_refusals_explain(&refusals, text);
     assert_string_equal(text, "first sync; 1 disk is not protected: cannot find device "
                               "'/dev/vdb': No such file or directory");
     text[0] = '\0';
-    blx_refusals_note(&refusals, text);
+    agent_refusals_note(&refusals, text);
     assert_string_equal(text, "without '/dev/vdb', which cannot be protected now");
     for (int i = 0; i < BLX_MAX_VOLUMES + 1; i++) {
         snprintf(name, sizeof(name), "/dev/disk/by-id/%d", i);
-        blx_refusals_add(&refusals, name, 0, gone);
+        agent_refusals_add(&refusals, name, 0, gone);
     }
     assert_int_equal(refusals.count, BLX_MAX_VOLUMES);
-    blx_refusals_note(&refusals, text);
+    agent_refusals_note(&refusals, text);
     assert_int_equal(strlen(text), BLX_TEXT_BYTES - 1);
     text[0] = '\0';
-    blx_refusals_explain(&refusals, text);
+    agent_refusals_explain(&refusals, text);
     assert_non_null(strstr(text, "64 disks are not protected: cannot find"));
 }
 

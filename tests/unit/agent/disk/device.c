@@ -29,9 +29,9 @@ static void ok(int r)
 
 static void expect_refused(const char *path, int code, const char *hint)
 {
-    struct blx_device device = {.fd = -7};
+    struct agent_device device = {.fd = -7};
     blx_error_clear(&err);
-    assert_int_equal(blx_device_open(path, &device, &err), code);
+    assert_int_equal(agent_device_open(path, &device, &err), code);
     assert_non_null(strstr(err.message, path));
     assert_non_null(strstr(err.message, hint));
     assert_int_equal(device.fd, -7); /* untouched */
@@ -59,9 +59,9 @@ static void device_of_a_loop_device_is_described(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     disk_loop(&disk, 5 * MIB + 512, -1);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     assert_string_equal(device.path, disk.path);
     assert_string_equal(device.name, disk.name);
     assert_string_equal(device.kernel_name, disk.name);
@@ -70,9 +70,9 @@ static void device_of_a_loop_device_is_described(void **state)
     assert_int_equal(device.disk_start_bytes, 0);
     assert_int_equal(device.logical_block_bytes, 512);
     assert_false(device.bio_based);
-    assert_int_equal(blx_device_writes_in_flight(&device), 0);
-    assert_null(blx_device_change(&device));
-    blx_device_close(&device);
+    assert_int_equal(agent_device_writes_in_flight(&device), 0);
+    assert_null(agent_device_change(&device));
+    agent_device_close(&device);
     assert_int_equal(device.fd, -1);
     disk_done(&disk);
 }
@@ -81,13 +81,13 @@ static void device_of_zram_is_bio_based(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     disk_zram(&disk, 8 * MIB);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     assert_true(device.bio_based);
     assert_int_equal(device.logical_block_bytes, 4096);
-    assert_int_equal(blx_device_writes_in_flight(&device), 0);
-    blx_device_close(&device);
+    assert_int_equal(agent_device_writes_in_flight(&device), 0);
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -95,13 +95,13 @@ static void device_is_found_through_a_link(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     disk_loop(&disk, MIB, -1);
     assert_int_equal(symlink(disk.path, "/mnt/link"), 0);
-    ok(blx_device_open("/mnt/link", &device, &err));
+    ok(agent_device_open("/mnt/link", &device, &err));
     assert_string_equal(device.kernel_name, disk.name);
     assert_string_equal(device.path, "/mnt/link");
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -109,9 +109,9 @@ static void device_that_got_another_medium_has_changed(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     disk_loop(&disk, MIB, 302);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     /* The kernel detaches when the last user has gone: our own descriptor would keep the old one.
      */
     int fd = device.fd;
@@ -119,8 +119,8 @@ static void device_that_got_another_medium_has_changed(void **state)
     close(fd);
     disk_loop_swap(&disk, MIB);
     device.fd = dup(disk.fd);
-    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
-    blx_device_close(&device);
+    assert_non_null(strstr(agent_device_change(&device), "resized or replaced"));
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -128,15 +128,15 @@ static void device_without_a_size_is_gone(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     struct loop_info64 info = {0};
     disk_loop(&disk, MIB, -1);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     assert_int_equal(ioctl(disk.fd, LOOP_GET_STATUS64, &info), 0);
     info.lo_offset = 2 * MIB; /* what is pulled out keeps its descriptors, and has no size */
     assert_int_equal(ioctl(disk.fd, LOOP_SET_STATUS64, &info), 0);
-    assert_non_null(strstr(blx_device_change(&device), "is gone"));
-    blx_device_close(&device);
+    assert_non_null(strstr(agent_device_change(&device), "is gone"));
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -144,13 +144,13 @@ static void device_that_grew_has_changed(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     disk_loop(&disk, MIB, -1);
-    ok(blx_device_open(disk.path, &device, &err));
-    assert_null(blx_device_change(&device));
+    ok(agent_device_open(disk.path, &device, &err));
+    assert_null(agent_device_change(&device));
     device.size_bytes -= 512;
-    assert_non_null(strstr(blx_device_change(&device), "resized or replaced"));
-    blx_device_close(&device);
+    assert_non_null(strstr(agent_device_change(&device), "resized or replaced"));
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -158,31 +158,31 @@ static void device_of_a_partition_knows_its_disk(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     char path[64];
     disk_loop(&disk, 16 * MIB, -1);
     disk_shell("printf '2049,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null && partx -a %s",
                disk.path, disk.path);
     snprintf(path, sizeof(path), "%sp1", disk.path);
-    ok(blx_device_open(path, &device, &err));
+    ok(agent_device_open(path, &device, &err));
     assert_string_equal(device.disk_name, disk.name);
     assert_string_equal(device.kernel_name, path + strlen("/dev/"));
     assert_int_equal(device.disk_start_bytes, 2049 * 512);
     assert_int_equal(device.size_bytes, MIB);
     assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
-    assert_null(blx_device_change(&device));
+    assert_null(agent_device_change(&device));
     /* The same name for another range. */
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
                "partx -a %s",
                disk.path, disk.path, disk.path);
-    struct blx_device moved;
-    ok(blx_device_open(path, &moved, &err));
+    struct agent_device moved;
+    ok(agent_device_open(path, &moved, &err));
     device.fd = moved.fd;
     /* Replaced, or gone where the kernel has not given the new one the old one's number. */
-    assert_non_null(blx_device_change(&device));
-    assert_null(blx_device_change(&moved));
-    blx_device_close(&moved);
+    assert_non_null(agent_device_change(&device));
+    assert_null(agent_device_change(&moved));
+    agent_device_close(&moved);
     disk_shell("partx -d %s", disk.path);
     disk_done(&disk);
 }

@@ -32,7 +32,7 @@ static int teardown(void **state)
 }
 
 /* Looks for one device with one exclude (may be NULL) and a policy's (may be NULL). */
-static struct blx_disks find(const char *device, const char *exclude, const char *by_policy)
+static struct agent_disks find(const char *device, const char *exclude, const char *by_policy)
 {
     char *devices[] = {(char *)device}, *excludes[] = {(char *)exclude};
     const struct blx_config config = {.devices = devices,
@@ -40,17 +40,17 @@ static struct blx_disks find(const char *device, const char *exclude, const char
                                       .excludes = excludes,
                                       .exclude_count = exclude != NULL};
     struct blx_policy_message policy = {0};
-    struct blx_disks found;
+    struct agent_disks found;
     struct blx_error err = {0};
     if (by_policy != NULL)
         policy.exclude_bytes =
             (uint32_t)snprintf(policy.exclude, sizeof(policy.exclude), "%s", by_policy) + 1;
-    if (blx_disks_find(&config, &policy, &found, &err) < 0)
+    if (agent_disks_find(&config, &policy, &found, &err) < 0)
         fail_msg("%s", err.message);
     return found;
 }
 
-static bool has(const struct blx_disks *found, const char *path)
+static bool has(const struct agent_disks *found, const char *path)
 {
     for (size_t i = 0; i < found->count; i++) {
         if (strcmp(found->list[i].path, path) == 0)
@@ -62,7 +62,7 @@ static bool has(const struct blx_disks *found, const char *path)
 static void pattern_stands_for_the_disks_that_it_matches(void **state)
 {
     (void)state;
-    struct blx_disks found = find("/dev/loop34[12]", NULL, NULL);
+    struct agent_disks found = find("/dev/loop34[12]", NULL, NULL);
     assert_int_equal(found.count, 2);
     assert_string_equal(found.list[0].path, "/dev/loop341");
     assert_string_equal(found.list[1].path, "/dev/loop342");
@@ -95,8 +95,8 @@ static void excludes_go_by_name_and_by_path_and_by_link(void **state)
                                            "/dev/blxrep-test-3*"};
     for (size_t i = 0; i < sizeof(excludes) / sizeof(excludes[0]); i++) {
         for (int by_policy = 0; by_policy < 2; by_policy++) {
-            struct blx_disks found = find("/dev/loop34[1-3]", by_policy ? NULL : excludes[i],
-                                          by_policy ? excludes[i] : NULL);
+            struct agent_disks found = find("/dev/loop34[1-3]", by_policy ? NULL : excludes[i],
+                                            by_policy ? excludes[i] : NULL);
             if (found.count != 2 || has(&found, "/dev/loop342"))
                 fail_msg("%s", excludes[i]);
         }
@@ -109,7 +109,7 @@ static void excludes_go_by_name_and_by_path_and_by_link(void **state)
 static void named_device_is_wanted_also_when_it_is_not_there(void **state)
 {
     (void)state;
-    struct blx_disks found = find("/dev/no-such-disk", NULL, NULL);
+    struct agent_disks found = find("/dev/no-such-disk", NULL, NULL);
     assert_int_equal(found.count, 1);
     assert_true(found.list[0].named);
     assert_int_equal(find("/dev/loop341", "loop341", NULL).count, 0);
@@ -122,7 +122,7 @@ static void all_is_no_loop_device_nor_memory(void **state)
     (void)state;
     struct disk zram;
     disk_zram(&zram, MIB);
-    struct blx_disks found = find("all", NULL, NULL);
+    struct agent_disks found = find("all", NULL, NULL);
     disk_done(&zram);
     assert_false(has(&found, "/dev/loop341"));
     for (size_t i = 0; i < found.count; i++) {
@@ -141,33 +141,33 @@ static void all_is_no_loop_device_nor_memory(void **state)
 static void another_medium_in_a_disk_is_a_difference(void **state)
 {
     (void)state;
-    struct blx_disks before = find("/dev/loop34[1-3]", NULL, NULL), after;
+    struct agent_disks before = find("/dev/loop34[1-3]", NULL, NULL), after;
     after = find("/dev/loop34[1-3]", NULL, NULL);
-    assert_true(blx_disks_equal(&before, &after));
+    assert_true(agent_disks_equal(&before, &after));
     disk_loop_swap(&disks[1], MIB);
     after = find("/dev/loop34[1-3]", NULL, NULL);
     assert_int_equal(after.count, 3);
-    assert_false(blx_disks_equal(&before, &after));
+    assert_false(agent_disks_equal(&before, &after));
     after = find("/dev/loop34[1-2]", NULL, NULL);
-    assert_false(blx_disks_equal(&before, &after));
+    assert_false(agent_disks_equal(&before, &after));
 }
 
 static void named_device_that_goes_or_comes_is_a_difference(void **state)
 {
     (void)state;
     disk_shell("ln -sf /dev/loop341 /mnt/named");
-    struct blx_disks before = find("/mnt/named", NULL, NULL), after;
+    struct agent_disks before = find("/mnt/named", NULL, NULL), after;
     after = find("/mnt/named", NULL, NULL);
-    assert_true(blx_disks_equal(&before, &after));
+    assert_true(agent_disks_equal(&before, &after));
     disk_loop_swap(&disks[0], MIB);
     after = find("/mnt/named", NULL, NULL);
-    assert_false(blx_disks_equal(&before, &after));
+    assert_false(agent_disks_equal(&before, &after));
     disk_shell("rm /mnt/named");
     before = find("/mnt/named", NULL, NULL);
     assert_int_equal(before.count, 1);
-    assert_false(blx_disks_equal(&before, &after));
+    assert_false(agent_disks_equal(&before, &after));
     after = find("/mnt/named", NULL, NULL);
-    assert_true(blx_disks_equal(&before, &after));
+    assert_true(agent_disks_equal(&before, &after));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -28,17 +28,17 @@ static void ok(int r)
 }
 
 /* All blocks of the device but the free ones; to be freed. */
-static uint64_t *wanted_blocks(const struct blx_device *device, uint64_t *skipped)
+static uint64_t *wanted_blocks(const struct agent_device *device, uint64_t *skipped)
 {
-    struct blx_mounts mounts;
+    struct agent_mounts mounts;
     uint64_t blocks = (device->size_bytes + BLOCK - 1) / BLOCK;
     uint64_t *wanted = calloc(blx_bitmap_words(blocks), sizeof(*wanted));
     assert_non_null(wanted);
     blx_bitmap_set(wanted, (struct blx_extent){0, blocks});
-    ok(blx_mounts_find(device, 1, &mounts, &err));
-    ok(blx_freespace_exclude(device, &mounts, BLOCK_SHIFT, wanted, skipped, &err));
+    ok(agent_mounts_find(device, 1, &mounts, &err));
+    ok(agent_freespace_exclude(device, &mounts, BLOCK_SHIFT, wanted, skipped, &err));
     assert_int_equal(blx_bitmap_count(wanted, blocks), blocks - *skipped);
-    blx_mounts_done(&mounts);
+    agent_mounts_done(&mounts);
     return wanted;
 }
 
@@ -57,10 +57,10 @@ static void spoil(const struct disk *disk, const uint64_t *wanted)
 static void check(const char *mkfs, const char *fsck, uint64_t bytes)
 {
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     uint64_t skipped = 0;
     disk_loop(&disk, bytes, -1);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     disk_shell("%s %s && mkdir -p /mnt/fs && mount %s /mnt/fs", mkfs, disk.path, disk.path);
     disk_shell(
         "cp -r /usr/include/linux /mnt/fs/a && cp -r /mnt/fs/a /mnt/fs/b && sync && "
@@ -74,7 +74,7 @@ static void check(const char *mkfs, const char *fsck, uint64_t bytes)
     disk_shell("(cd /mnt/fs/b && find . -type f | sort | xargs cat | cksum) | cmp - /mnt/sum");
     disk_shell("umount /mnt/fs");
     free(wanted);
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -100,15 +100,15 @@ static void freespace_of_others_is_left_as_it_is(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     uint64_t skipped = 1;
     disk_loop(&disk, 128 * MIB, -1);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     disk_shell("mkfs.btrfs -q %s && mkdir -p /mnt/fs && mount %s /mnt/fs", disk.path, disk.path);
     free(wanted_blocks(&device, &skipped));
     assert_int_equal(skipped, 0);
     disk_shell("umount /mnt/fs");
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -116,13 +116,13 @@ static void freespace_of_a_partition_is_found_on_the_whole_disk(void **state)
 {
     (void)state;
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
     uint64_t skipped = 0;
     disk_loop(&disk, 128 * MIB, -1);
     disk_shell("printf '40961,204800\\n' | sfdisk -q --no-reread %s 2>/dev/null && partx -a %s && "
                "mkfs.ext4 -q -F %sp1 && mkdir -p /mnt/fs && mount %sp1 /mnt/fs",
                disk.path, disk.path, disk.path, disk.path);
-    ok(blx_device_open(disk.path, &device, &err));
+    ok(agent_device_open(disk.path, &device, &err));
     uint64_t *wanted = wanted_blocks(&device, &skipped);
     /* Nothing outside of the partition, which begins one sector after a block. */
     assert_true(skipped * BLOCK > 50 * MIB);
@@ -134,7 +134,7 @@ static void freespace_of_a_partition_is_found_on_the_whole_disk(void **state)
     spoil(&disk, wanted);
     disk_shell("e2fsck -fn %sp1 >/dev/null 2>&1 && partx -d %s", disk.path, disk.path);
     free(wanted);
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_done(&disk);
 }
 

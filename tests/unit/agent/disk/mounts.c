@@ -26,35 +26,35 @@ static void ok(int r)
 
 struct rig {
     struct disk disk;
-    struct blx_device device;
+    struct agent_device device;
 };
 
 static void rig_make(struct rig *rig, const char *mkfs, uint64_t bytes)
 {
     disk_loop(&rig->disk, bytes, -1);
     disk_shell("%s %s >/dev/null", mkfs, rig->disk.path);
-    ok(blx_device_open(rig->disk.path, &rig->device, &err));
+    ok(agent_device_open(rig->disk.path, &rig->device, &err));
 }
 
 static void rig_done(struct rig *rig)
 {
-    blx_device_close(&rig->device);
+    agent_device_close(&rig->device);
     disk_done(&rig->disk);
 }
 
 /* The mount points that are found, with a blank behind each. */
 static void expect_found(const struct rig *rig, const char *expected)
 {
-    struct blx_mounts mounts;
+    struct agent_mounts mounts;
     char text[1024] = "";
-    ok(blx_mounts_find(&rig->device, 1, &mounts, &err));
+    ok(agent_mounts_find(&rig->device, 1, &mounts, &err));
     for (size_t i = 0; i < mounts.count; i++) {
         strcat(text, mounts.mounts[i].mount_point);
         strcat(text, " ");
         assert_true(mounts.mounts[i].fd >= 0);
     }
-    ok(blx_mounts_sync(&mounts, &err));
-    blx_mounts_done(&mounts);
+    ok(agent_mounts_sync(&mounts, &err));
+    agent_mounts_done(&mounts);
     assert_string_equal(text, expected);
 }
 
@@ -138,19 +138,19 @@ static void mounts_of_partitions_lie_on_the_disk_and_not_on_each_other(void **st
                "partx -a %s && mkfs.ext4 -q -F %sp2",
                rig.disk.path, rig.disk.path, rig.disk.path);
     disk_shell("mkdir -p /mnt/a && mount %sp2 /mnt/a", rig.disk.path);
-    ok(blx_device_open(rig.disk.path, &rig.device, &err));
+    ok(agent_device_open(rig.disk.path, &rig.device, &err));
     expect_found(&rig, "/mnt/a ");
     snprintf(path, sizeof(path), "%sp1", rig.disk.path);
-    ok(blx_device_open(path, &part.device, &err));
+    ok(agent_device_open(path, &part.device, &err));
     expect_found(&part, "");
-    blx_device_close(&part.device);
+    agent_device_close(&part.device);
     snprintf(path, sizeof(path), "%sp2", rig.disk.path);
-    ok(blx_device_open(path, &part.device, &err));
+    ok(agent_device_open(path, &part.device, &err));
     expect_found(&part, "/mnt/a ");
-    assert_true(blx_device_carries(&rig.device, part.device.major, part.device.minor, &start));
+    assert_true(agent_device_carries(&rig.device, part.device.major, part.device.minor, &start));
     assert_int_equal(start, 43008 * 512);
-    assert_false(blx_device_carries(&part.device, rig.device.major, rig.device.minor, &start));
-    blx_device_close(&part.device);
+    assert_false(agent_device_carries(&part.device, rig.device.major, rig.device.minor, &start));
+    agent_device_close(&part.device);
     disk_shell("umount /mnt/a && partx -d %s", rig.disk.path);
     rig_done(&rig);
 }

@@ -29,7 +29,7 @@ enum { MIB = 1 << 20, FILESYSTEMS = 2 };
 static const uint64_t long_ms = 60000;
 
 static struct disk disks[FILESYSTEMS];
-static struct blx_mounts mounts;
+static struct agent_mounts mounts;
 static struct blx_error err;
 
 static void ok(int r)
@@ -42,24 +42,24 @@ static void ok(int r)
 static int group_setup(void **state)
 {
     (void)state;
-    struct blx_device devices[FILESYSTEMS];
+    struct agent_device devices[FILESYSTEMS];
     for (int i = 0; i < FILESYSTEMS; i++) {
         disk_loop(&disks[i], 32 * MIB, -1);
         disk_shell("mkfs.ext4 -q -F %s && mkdir /mnt/%d && mount %s /mnt/%d", disks[i].path, i,
                    disks[i].path, i);
-        ok(blx_device_open(disks[i].path, &devices[i], &err));
+        ok(agent_device_open(disks[i].path, &devices[i], &err));
     }
-    ok(blx_mounts_find(devices, FILESYSTEMS, &mounts, &err));
+    ok(agent_mounts_find(devices, FILESYSTEMS, &mounts, &err));
     assert_int_equal(mounts.count, FILESYSTEMS);
     for (int i = 0; i < FILESYSTEMS; i++)
-        blx_device_close(&devices[i]);
+        agent_device_close(&devices[i]);
     return 0;
 }
 
 static int group_teardown(void **state)
 {
     (void)state;
-    blx_mounts_done(&mounts);
+    agent_mounts_done(&mounts);
     for (int i = 0; i < FILESYSTEMS; i++) {
         disk_shell("umount /mnt/%d", i);
         disk_done(&disks[i]);
@@ -96,50 +96,50 @@ static bool is_frozen(int filesystem)
     return false;
 }
 
-static struct blx_freezer *start(void)
+static struct agent_freezer *start(void)
 {
-    struct blx_freezer *freezer = NULL;
+    struct agent_freezer *freezer = NULL;
     blx_error_clear(&err);
-    ok(blx_freezer_start(&freezer, &err));
+    ok(agent_freezer_start(&freezer, &err));
     return freezer;
 }
 
 static void freeze_holds_all_until_it_is_told_to_thaw(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
     for (int round = 0; round < 3; round++) {
         uint64_t before_ns = blx_clock_ns();
-        ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+        ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
         assert_int_equal(result.frozen, FILESYSTEMS);
         assert_int_equal(result.unsupported + result.foreign, 0);
         assert_string_equal(result.not_frozen, "");
         assert_true(before_ns < result.first_frozen_at_ns);
         assert_true(result.first_frozen_at_ns <= result.frozen_at_ns);
         assert_true(is_frozen(0) && is_frozen(1));
-        assert_false(blx_freeze_expired(freezer));
-        ok(blx_thaw(freezer, &held_ns, &err));
+        assert_false(agent_freeze_expired(freezer));
+        ok(agent_thaw(freezer, &held_ns, &err));
         assert_true(held_ns > 0 && held_ns <= blx_clock_ns() - before_ns);
         expect_thawed();
     }
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
 }
 
 /* The agent of the tests below: freezes, tells through the pipe, and does what it is told to do
  * then. */
-static pid_t start_agent(uint64_t limit_ms, int *told_fd, void (*then)(struct blx_freezer *))
+static pid_t start_agent(uint64_t limit_ms, int *told_fd, void (*then)(struct agent_freezer *))
 {
     int told[2];
     assert_int_equal(pipe2(told, O_CLOEXEC), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        struct blx_freezer *freezer = NULL;
-        struct blx_freeze_result result = {0};
-        if (blx_freezer_start(&freezer, NULL) < 0 ||
-            blx_freeze(freezer, &mounts, limit_ms, &result, NULL) < 0 ||
+        struct agent_freezer *freezer = NULL;
+        struct agent_freeze_result result = {0};
+        if (agent_freezer_start(&freezer, NULL) < 0 ||
+            agent_freeze(freezer, &mounts, limit_ms, &result, NULL) < 0 ||
             write(told[1], "f", 1) != 1)
             _exit(2);
         then(freezer);
@@ -152,7 +152,7 @@ static pid_t start_agent(uint64_t limit_ms, int *told_fd, void (*then)(struct bl
     return pid;
 }
 
-static void hang(struct blx_freezer *freezer)
+static void hang(struct agent_freezer *freezer)
 {
     (void)freezer;
     for (;;)
@@ -178,14 +178,14 @@ static void agent_killed_at_any_moment_leaves_nothing_frozen(void **state)
     for (int round = 0; round < 40; round++) {
         pid_t agent = fork();
         if (agent == 0) {
-            struct blx_freezer *freezer = NULL;
-            struct blx_freeze_result result;
+            struct agent_freezer *freezer = NULL;
+            struct agent_freeze_result result;
             uint64_t held_ns;
-            if (blx_freezer_start(&freezer, NULL) < 0)
+            if (agent_freezer_start(&freezer, NULL) < 0)
                 _exit(2);
             for (;;) {
-                blx_freeze(freezer, &mounts, long_ms, &result, NULL);
-                blx_thaw(freezer, &held_ns, NULL);
+                agent_freeze(freezer, &mounts, long_ms, &result, NULL);
+                agent_thaw(freezer, &held_ns, NULL);
             }
         }
         struct timespec moment = {.tv_nsec = 2000000 + rand() % 20000000};
@@ -196,7 +196,7 @@ static void agent_killed_at_any_moment_leaves_nothing_frozen(void **state)
     }
 }
 
-static void end_by_exit(struct blx_freezer *freezer)
+static void end_by_exit(struct agent_freezer *freezer)
 {
     (void)freezer;
     _exit(0);
@@ -213,14 +213,14 @@ static void filesystems_of_an_agent_that_ended_are_thawed(void **state)
 }
 
 /* Says with its status whether the freeze has expired, once it is woken. */
-static void stop_and_look(struct blx_freezer *freezer)
+static void stop_and_look(struct agent_freezer *freezer)
 {
     uint64_t held_ns = 0;
     raise(SIGSTOP);
-    bool expired = blx_freeze_expired(freezer);
-    int r = blx_thaw(freezer, &held_ns, NULL);
+    bool expired = agent_freeze_expired(freezer);
+    int r = agent_thaw(freezer, &held_ns, NULL);
     bool bounded = held_ns >= UINT64_C(250000000) && held_ns < UINT64_C(5000000000);
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
     _exit(expired && r == 0 && bounded ? 0 : 1);
 }
 
@@ -238,40 +238,40 @@ static void filesystems_of_a_stopped_agent_are_thawed_at_the_limit(void **state)
 static void limit_thaws_under_an_agent_that_reads_too_long(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
-    ok(blx_freeze(freezer, &mounts, 100, &result, &err));
+    ok(agent_freeze(freezer, &mounts, 100, &result, &err));
     assert_int_equal(result.frozen, FILESYSTEMS);
     expect_thawed();
-    assert_true(blx_freeze_expired(freezer));
+    assert_true(agent_freeze_expired(freezer));
     assert_true(blx_clock_ns() - result.first_frozen_at_ns >= 100 * UINT64_C(1000000));
-    ok(blx_thaw(freezer, &held_ns, &err));
+    ok(agent_thaw(freezer, &held_ns, &err));
     /* The next one starts afresh. */
-    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
-    assert_false(blx_freeze_expired(freezer));
+    ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
+    assert_false(agent_freeze_expired(freezer));
     assert_int_equal(result.frozen, FILESYSTEMS);
-    ok(blx_thaw(freezer, &held_ns, &err));
-    blx_freezer_stop(freezer);
+    ok(agent_thaw(freezer, &held_ns, &err));
+    agent_freezer_stop(freezer);
 }
 
 static void freeze_of_somebody_else_is_left_alone(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
     assert_int_equal(ioctl(mounts.mounts[0].fd, FIFREEZE, 0), 0);
-    ok(blx_freeze(freezer, &mounts, 50, &result, &err));
+    ok(agent_freeze(freezer, &mounts, 50, &result, &err));
     assert_int_equal(result.frozen, 1);
     assert_int_equal(result.foreign, 1);
     assert_string_equal(result.not_frozen, mounts.mounts[0].mount_point);
     assert_int_equal(disk_wait(start_writer(1), 10), 0); /* until the limit has passed */
-    assert_true(blx_freeze_expired(freezer));
+    assert_true(agent_freeze_expired(freezer));
     assert_true(is_frozen(0));
-    ok(blx_thaw(freezer, &held_ns, &err));
+    ok(agent_thaw(freezer, &held_ns, &err));
     assert_true(is_frozen(0));
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
     assert_true(is_frozen(0));
     assert_int_equal(ioctl(mounts.mounts[0].fd, FITHAW, 0), 0);
 }
@@ -279,33 +279,33 @@ static void freeze_of_somebody_else_is_left_alone(void **state)
 static void foreign_thaw_is_told(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
-    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
     assert_int_equal(ioctl(mounts.mounts[1].fd, FITHAW, 0), 0);
-    assert_int_equal(blx_thaw(freezer, &held_ns, &err), -ECANCELED);
+    assert_int_equal(agent_thaw(freezer, &held_ns, &err), -ECANCELED);
     assert_non_null(strstr(err.message, mounts.mounts[1].mount_point));
     expect_thawed();
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
 }
 
 static void filesystem_without_a_freeze_is_counted(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
-    struct blx_mount two[2] = {mounts.mounts[0], {.mount_point = "/mnt"}};
+    struct agent_mount two[2] = {mounts.mounts[0], {.mount_point = "/mnt"}};
     two[1].fd = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* tmpfs */
-    struct blx_mounts some = {.mounts = two, .count = 2};
-    ok(blx_freeze(freezer, &some, long_ms, &result, &err));
+    struct agent_mounts some = {.mounts = two, .count = 2};
+    ok(agent_freeze(freezer, &some, long_ms, &result, &err));
     assert_int_equal(result.frozen, 1);
     assert_int_equal(result.unsupported, 1);
     assert_string_equal(result.not_frozen, "/mnt");
-    ok(blx_thaw(freezer, &held_ns, &err));
+    ok(agent_thaw(freezer, &held_ns, &err));
     close(two[1].fd);
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
 }
 
 /* The guard is the only child that this process has, apart from the writers, which are reaped. */
@@ -324,27 +324,27 @@ static pid_t find_guard(void)
 static void nothing_is_frozen_without_a_guard(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
     pid_t guard = find_guard();
     assert_true(guard > 0);
     kill(guard, SIGKILL);
-    assert_int_equal(blx_freeze(freezer, &mounts, long_ms, &result, &err), -EPIPE);
+    assert_int_equal(agent_freeze(freezer, &mounts, long_ms, &result, &err), -EPIPE);
     expect_thawed();
-    blx_freezer_stop(freezer);
+    agent_freezer_stop(freezer);
     freezer = start();
-    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
+    ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
     assert_int_equal(result.frozen, FILESYSTEMS);
-    ok(blx_thaw(freezer, &held_ns, &err));
-    blx_freezer_stop(freezer);
+    ok(agent_thaw(freezer, &held_ns, &err));
+    agent_freezer_stop(freezer);
 }
 
 static void guard_does_not_end_by_signals_to_the_service(void **state)
 {
     (void)state;
-    struct blx_freezer *freezer = start();
-    struct blx_freeze_result result;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
     uint64_t held_ns = 0;
     pid_t guard = find_guard();
     assert_true(guard > 0);
@@ -352,9 +352,9 @@ static void guard_does_not_end_by_signals_to_the_service(void **state)
     const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         kill(guard, signals[i]);
-    ok(blx_freeze(freezer, &mounts, long_ms, &result, &err));
-    ok(blx_thaw(freezer, &held_ns, &err));
-    blx_freezer_stop(freezer);
+    ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
+    ok(agent_thaw(freezer, &held_ns, &err));
+    agent_freezer_stop(freezer);
 }
 
 /* Puts a writer into the middle of a write on /mnt/0, where a FIFREEZE has to wait for it. Ends
@@ -415,12 +415,12 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
     pid_t writer = start_writer_in_the_middle(&feed);
     pid_t agent = fork();
     if (agent == 0) {
-        struct blx_freezer *freezer = NULL;
-        struct blx_freeze_result result;
+        struct agent_freezer *freezer = NULL;
+        struct agent_freeze_result result;
         close(feed);
-        if (blx_freezer_start(&freezer, NULL) < 0)
+        if (agent_freezer_start(&freezer, NULL) < 0)
             _exit(2);
-        _exit(blx_freeze(freezer, &mounts, 100, &result, NULL) == -ETIMEDOUT && result.frozen == 0
+        _exit(agent_freeze(freezer, &mounts, 100, &result, NULL) == -ETIMEDOUT && result.frozen == 0
                   ? 0
                   : 1);
     }

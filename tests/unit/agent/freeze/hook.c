@@ -22,7 +22,7 @@ static struct blx_watchdog watchdog;
 static int run(const char *command, uint64_t timeout_ms)
 {
     blx_error_clear(&err);
-    return blx_hook_run("pre-freeze", command, "web1", timeout_ms, &watchdog, &err);
+    return agent_hook_run("pre-freeze", command, "web1", timeout_ms, &watchdog, &err);
 }
 
 static void hook_that_succeeds_is_no_error(void **state)

@@ -18,7 +18,7 @@
 static uint8_t expected[FAKE_BLOCKS];
 
 /* Unpacks a packed job and compares each block with what was written. */
-static void check_frame(struct blx_job *job, uint8_t *seen)
+static void check_frame(struct agent_job *job, uint8_t *seen)
 {
     struct blx_frame frame;
     struct blx_error error = {0};
@@ -51,9 +51,9 @@ static void every_marked_block_comes_out_once_and_right(void **state)
 {
     (void)state;
     struct fake_volume fake;
-    struct blx_pipeline *pipeline;
+    struct agent_pipeline *pipeline;
     fake_volume_make(&fake, 512);
-    assert_int_equal(blx_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
     srandom(3);
     uint8_t wanted[FAKE_BLOCKS] = {0}, seen[FAKE_BLOCKS] = {0};
     for (int i = 0; i < 700; i++) {
@@ -64,19 +64,19 @@ static void every_marked_block_comes_out_once_and_right(void **state)
     }
     uint64_t cursor = 0;
     for (;;) {
-        struct blx_job *job = blx_pipeline_take(pipeline, 10000);
-        if (!blx_batch_claim(&job->batch, &fake.volume, BLX_CLAIM_ALL, &cursor)) {
-            blx_pipeline_release(pipeline, job);
+        struct agent_job *job = agent_pipeline_take(pipeline, 10000);
+        if (!agent_batch_claim(&job->batch, &fake.volume, AGENT_CLAIM_ALL, &cursor)) {
+            agent_pipeline_release(pipeline, job);
             break;
         }
-        blx_pipeline_submit(pipeline, job);
-        job = blx_pipeline_pop(pipeline, 10000);
+        agent_pipeline_submit(pipeline, job);
+        job = agent_pipeline_pop(pipeline, 10000);
         assert_non_null(job);
         check_frame(job, seen);
-        blx_pipeline_release(pipeline, job);
+        agent_pipeline_release(pipeline, job);
     }
     assert_memory_equal(wanted, seen, sizeof(seen));
-    blx_pipeline_stop(pipeline);
+    agent_pipeline_stop(pipeline);
     fake_volume_remove(&fake);
 }
 
@@ -85,28 +85,28 @@ static void cut_jobs_are_read_in_place_by_all_workers(void **state)
     (void)state;
     enum { JOBS = 40 };
     struct fake_volume fake;
-    struct blx_pipeline *pipeline;
+    struct agent_pipeline *pipeline;
     fake_volume_make(&fake, 0);
-    assert_int_equal(blx_pipeline_start(BLX_CODEC_NONE, &pipeline, NULL), 0);
-    struct blx_job *jobs = calloc(JOBS, sizeof(*jobs));
-    uint8_t *data = aligned_alloc(4096, (size_t)JOBS * BLX_BATCH_DATA_BYTES);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_NONE, &pipeline, NULL), 0);
+    struct agent_job *jobs = calloc(JOBS, sizeof(*jobs));
+    uint8_t *data = aligned_alloc(4096, (size_t)JOBS * AGENT_BATCH_DATA_BYTES);
     uint64_t cursor = 0;
     for (uint64_t i = 0; i < JOBS; i++) {
         fake_volume_write(&fake, i * 20, (uint8_t)(i + 1));
-        jobs[i].batch.data = data + i * BLX_BATCH_DATA_BYTES;
+        jobs[i].batch.data = data + i * AGENT_BATCH_DATA_BYTES;
     }
     for (size_t i = 0; i < JOBS; i++) {
         cursor = i * 20;
         jobs[i].batch.volume = &fake.volume;
         jobs[i].batch.extent_count =
-            blx_volume_claim(&fake.volume, BLX_CLAIM_ALL, &cursor, 1, 1, jobs[i].batch.extents);
+            agent_volume_claim(&fake.volume, AGENT_CLAIM_ALL, &cursor, 1, 1, jobs[i].batch.extents);
     }
-    assert_int_equal(blx_pipeline_read(pipeline, jobs, JOBS), 0);
+    assert_int_equal(agent_pipeline_read(pipeline, jobs, JOBS), 0);
     for (size_t i = 0; i < JOBS; i++)
         assert_int_equal(jobs[i].batch.data[4095], i + 1);
     free(jobs);
     free(data);
-    blx_pipeline_stop(pipeline);
+    agent_pipeline_stop(pipeline);
     fake_volume_remove(&fake);
 }
 
@@ -114,20 +114,20 @@ static void failed_read_is_reported_and_never_packed(void **state)
 {
     (void)state;
     struct fake_volume fake;
-    struct blx_pipeline *pipeline;
+    struct agent_pipeline *pipeline;
     fake_volume_make(&fake, 0);
-    assert_int_equal(blx_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
     fake_volume_write(&fake, 900, 1);
     assert_int_equal(ftruncate(fake.volume.device.fd, 4096), 0); /* the device became smaller */
-    struct blx_job *job = blx_pipeline_take(pipeline, 10000);
+    struct agent_job *job = agent_pipeline_take(pipeline, 10000);
     uint64_t cursor = 0;
-    assert_true(blx_batch_claim(&job->batch, &fake.volume, BLX_CLAIM_ALL, &cursor));
-    blx_pipeline_submit(pipeline, job);
-    job = blx_pipeline_pop(pipeline, 10000);
+    assert_true(agent_batch_claim(&job->batch, &fake.volume, AGENT_CLAIM_ALL, &cursor));
+    agent_pipeline_submit(pipeline, job);
+    job = agent_pipeline_pop(pipeline, 10000);
     assert_non_null(job);
     assert_true(job->rc < 0);
-    blx_pipeline_release(pipeline, job);
-    blx_pipeline_stop(pipeline);
+    agent_pipeline_release(pipeline, job);
+    agent_pipeline_stop(pipeline);
     fake_volume_remove(&fake);
 }
 
@@ -135,24 +135,24 @@ static void acknowledgement_clears_all_frames_up_to_it_and_no_later_one(void **s
 {
     (void)state;
     struct fake_volume fake;
-    struct blx_unacked unacked = {0};
+    struct agent_unacked unacked = {0};
     fake_volume_make(&fake, 0);
     for (uint64_t seq = 1; seq <= 3; seq++) {
-        struct blx_batch batch = {0};
+        struct agent_batch batch = {0};
         uint64_t cursor = 0;
         fake_volume_write(&fake, seq * 100, 1);
-        assert_true(blx_batch_claim(&batch, &fake.volume, BLX_CLAIM_ALL, &cursor));
-        assert_int_equal(blx_unacked_add(&unacked, &batch, seq, 1000), 0);
+        assert_true(agent_batch_claim(&batch, &fake.volume, AGENT_CLAIM_ALL, &cursor));
+        assert_int_equal(agent_unacked_add(&unacked, &batch, seq, 1000), 0);
     }
     assert_int_equal(unacked.bytes, 3000);
-    blx_unacked_settle(&unacked, &fake.volume, 2);
+    agent_unacked_settle(&unacked, &fake.volume, 2);
     assert_int_equal(unacked.frames, 1);
     assert_int_equal(unacked.bytes, 1000);
-    assert_int_equal(blx_volume_in_flight(&fake.volume), 1);
+    assert_int_equal(agent_volume_in_flight(&fake.volume), 1);
     assert_int_equal(fake.volume.ledger.head->acked_seq, 2);
-    blx_unacked_done(&unacked);
+    agent_unacked_done(&unacked);
     assert_int_equal(unacked.frames, 0);
-    assert_int_equal(blx_volume_in_flight(&fake.volume), 1);
+    assert_int_equal(agent_volume_in_flight(&fake.volume), 1);
     fake_volume_remove(&fake);
 }
 

@@ -26,15 +26,15 @@ enum { RUNS = 3 };
 static const uint64_t blocks[RUNS] = {7, 500, FAKE_BLOCKS - 1};
 
 /* Reads one block a run; whether all are what was written. */
-static bool reads_well(struct blx_reader *reader, const struct blx_device *device)
+static bool reads_well(struct agent_reader *reader, const struct agent_device *device)
 {
     static _Thread_local uint8_t data[RUNS][FAKE_BLOCK_BYTES] __attribute__((aligned(4096)));
     for (size_t i = 0; i < RUNS; i++) {
         uint64_t offset = blocks[i] * FAKE_BLOCK_BYTES;
-        reader->runs[i] = (struct blx_run){.offset = offset, .end = offset};
-        blx_run_add(&reader->runs[i], data[i], FAKE_BLOCK_BYTES);
+        reader->runs[i] = (struct agent_run){.offset = offset, .end = offset};
+        agent_run_add(&reader->runs[i], data[i], FAKE_BLOCK_BYTES);
     }
-    bool well = blx_reader_read(reader, device, RUNS) == 0;
+    bool well = agent_reader_read(reader, device, RUNS) == 0;
     for (size_t i = 0; i < RUNS; i++)
         well = well && data[i][0] == 'a' + i && data[i][FAKE_BLOCK_BYTES - 1] == 'a' + i;
     return well;
@@ -52,7 +52,7 @@ static void runs_are_handed_to_the_kernel_together(void **state)
     (void)state;
     struct fake_volume fake;
     write_blocks(&fake);
-    struct blx_reader *reader = blx_reader_prepare();
+    struct agent_reader *reader = agent_reader_prepare();
     assert_non_null(reader);
     assert_true(reader->context != 0);
     assert_true(reads_well(reader, &fake.volume.device));
@@ -75,7 +75,7 @@ static void refuse_io_setup(void)
 
 static void *read_in_thread(void *device)
 {
-    struct blx_reader *reader = blx_reader_prepare();
+    struct agent_reader *reader = agent_reader_prepare();
     bool well = reader != NULL && reader->context == 0 && reads_well(reader, device);
     return well ? device : NULL;
 }

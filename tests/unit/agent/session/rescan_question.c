@@ -20,8 +20,8 @@ enum { WORDS = (FAKE_BLOCKS + 63) / 64 };
 
 struct fixture {
     struct fake_volume fake;
-    struct blx_pipeline *pipeline;
-    struct blx_question_reader *reader;
+    struct agent_pipeline *pipeline;
+    struct agent_question_reader *reader;
     struct blx_volume_key key; /* where the volume uses it */
     uint64_t wanted[WORDS];
     uint8_t theirs[FAKE_BLOCKS]; /* what the dispatcher has: each block is of one byte */
@@ -32,8 +32,8 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     fake_volume_make(&f->fake, 512);
-    assert_int_equal(blx_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
-    assert_int_equal(blx_question_reader_new(f->pipeline, &f->reader, NULL), 0);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
+    assert_int_equal(agent_question_reader_new(f->pipeline, &f->reader, NULL), 0);
     *state = f;
     return 0;
 }
@@ -41,8 +41,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    blx_question_reader_free(f->reader);
-    blx_pipeline_stop(f->pipeline);
+    agent_question_reader_free(f->reader);
+    agent_pipeline_stop(f->pipeline);
     fake_volume_remove(&f->fake);
     free(f);
     return 0;
@@ -93,7 +93,7 @@ static void answer(const struct fixture *f, const struct blx_digest_request *req
 }
 
 /* What goes out must be what the other side accepts. */
-static void check_encodes(const struct blx_question *question)
+static void check_encodes(const struct agent_question *question)
 {
     uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
     size_t length;
@@ -105,23 +105,23 @@ static void check_encodes(const struct blx_question *question)
 /* A whole rescan without a connection; returns how many blocks it marked. */
 static uint64_t rescan(struct fixture *f, uint64_t end_block, unsigned *questions)
 {
-    struct blx_question *question = calloc(2, sizeof(*question));
-    struct blx_question *fine = question + 1;
+    struct agent_question *question = calloc(2, sizeof(*question));
+    struct agent_question *fine = question + 1;
     uint64_t cursor = 0, marked = 0;
     *questions = 0;
-    while (blx_question_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
+    while (agent_question_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
         struct blx_digests theirs, fine_theirs;
-        struct blx_question_cursor at = {0};
+        struct agent_question_cursor at = {0};
         check_encodes(question);
         assert_int_equal(blx_digest_request_end(&question->request), cursor);
-        assert_int_equal(blx_question_read(f->reader, question, NULL), 0);
+        assert_int_equal(agent_question_read(f->reader, question, NULL), 0);
         answer(f, &question->request, &theirs);
         (*questions)++;
-        while (blx_question_refine(question, &theirs, &at, fine)) {
+        while (agent_question_refine(question, &theirs, &at, fine)) {
             check_encodes(fine);
-            assert_int_equal(blx_question_read(f->reader, fine, NULL), 0);
+            assert_int_equal(agent_question_read(f->reader, fine, NULL), 0);
             answer(f, &fine->request, &fine_theirs);
-            marked += blx_question_mark(fine, &fine_theirs);
+            marked += agent_question_mark(fine, &fine_theirs);
             (*questions)++;
         }
     }
@@ -208,13 +208,13 @@ static void a_scattered_bitmap_is_asked_whole(void **state)
     struct fixture *f = *state;
     enum { MANY = 400000 };
     uint64_t *wanted = calloc(blx_bitmap_words(MANY), sizeof(*wanted));
-    struct blx_question *question = calloc(1, sizeof(*question));
+    struct agent_question *question = calloc(1, sizeof(*question));
     for (uint64_t block = 0; block < 3000; block += 2)
         blx_bitmap_set(wanted, (struct blx_extent){block, 1});
     blx_bitmap_set(wanted, (struct blx_extent){200000, 40000});
     blx_bitmap_set(wanted, (struct blx_extent){MANY - 1, 1});
     uint64_t expected = blx_bitmap_count(wanted, MANY), cursor = 0;
-    while (blx_question_next(&f->fake.volume, wanted, MANY, &cursor, question)) {
+    while (agent_question_next(&f->fake.volume, wanted, MANY, &cursor, question)) {
         uint64_t block = question->request.first_block;
         check_encodes(question);
         for (uint32_t i = 0; i < question->request.extent_count; i++) {
@@ -249,29 +249,29 @@ static void what_cannot_be_read_counts_as_different(void **state)
 static void a_rescan_ends_as_a_pass_of_what_it_found(void **state)
 {
     struct fixture *f = *state;
-    struct blx_volume *volume = &f->fake.volume;
-    struct blx_ledger_head *head = volume->ledger.head;
-    blx_volume_begin_rescan(volume, 700, "a reboot");
+    struct agent_volume *volume = &f->fake.volume;
+    struct agent_ledger_head *head = volume->ledger.head;
+    agent_volume_begin_rescan(volume, 700, "a reboot");
     assert_true(head->rescan_active);
     assert_int_equal(head->rescan_cursor_block, 0);
     assert_int_equal(head->rescan_end_block, 700);
     blx_bitmap_set(volume->ledger.pending, (struct blx_extent){5, 3});
-    blx_volume_end_rescan(volume);
+    agent_volume_end_rescan(volume);
     assert_false(head->rescan_active);
     assert_int_equal(head->pass_total_blocks, 3);
     assert_true(head->pass_is_rescan);
     assert_string_equal(head->pass_reason, "a reboot");
-    blx_volume_end_pass(volume);
+    agent_volume_end_pass(volume);
     assert_int_equal(head->pass_total_blocks, 0);
     assert_false(head->pass_is_rescan);
     /* A full pass that is under way stays one; a new one needs no rescan. */
-    blx_volume_mark_all(volume, NULL, "first sync");
-    blx_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
-    blx_volume_end_rescan(volume);
+    agent_volume_mark_all(volume, NULL, "first sync");
+    agent_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
+    agent_volume_end_rescan(volume);
     assert_false(head->pass_is_rescan);
     assert_string_equal(head->pass_reason, "first sync");
-    blx_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
-    blx_volume_mark_all(volume, NULL, "another disk");
+    agent_volume_begin_rescan(volume, FAKE_BLOCKS, "doubt");
+    agent_volume_mark_all(volume, NULL, "another disk");
     assert_false(head->rescan_active);
 }
 
@@ -280,7 +280,7 @@ static void marking_from_a_block_leaves_those_before_it(void **state)
     struct fixture *f = *state;
     blx_bitmap_set(f->wanted, (struct blx_extent){100, 300});
     blx_bitmap_set(f->wanted, (struct blx_extent){FAKE_BLOCKS - 1, 1});
-    blx_volume_mark_from(&f->fake.volume, f->wanted, 250);
+    agent_volume_mark_from(&f->fake.volume, f->wanted, 250);
     for (uint64_t block = 0; block < FAKE_BLOCKS; block++)
         assert_int_equal(blx_bitmap_test(f->fake.volume.ledger.pending, block),
                          (block >= 250 && block < 400) || block == FAKE_BLOCKS - 1);

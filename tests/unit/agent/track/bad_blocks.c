@@ -50,7 +50,7 @@ ssize_t preadv(int fd, const struct iovec *vectors, int count, off_t offset)
 
 struct fixture {
     struct fake_volume fake;
-    struct blx_pipeline *pipeline;
+    struct agent_pipeline *pipeline;
 };
 
 static int setup(void **state)
@@ -58,7 +58,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     fake_volume_make(&f->fake, 0);
-    assert_int_equal(blx_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
     memset(failing, 0, sizeof(failing));
     failure = EIO;
     *state = f;
@@ -68,14 +68,14 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    blx_pipeline_stop(f->pipeline);
+    agent_pipeline_stop(f->pipeline);
     fake_volume_remove(&f->fake);
     free(f);
     return 0;
 }
 
 /* The blocks of a packed job must be what was written; they are acknowledged. */
-static void take_frame(struct fixture *f, struct blx_job *job, uint8_t *sent)
+static void take_frame(struct fixture *f, struct agent_job *job, uint8_t *sent)
 {
     struct blx_frame frame;
     assert_int_equal(job->rc, 0);
@@ -96,23 +96,23 @@ static void take_frame(struct fixture *f, struct blx_job *job, uint8_t *sent)
         }
     }
     free(data);
-    blx_volume_acked(&f->fake.volume, job->batch.extents, job->batch.extent_count);
+    agent_volume_acked(&f->fake.volume, job->batch.extents, job->batch.extent_count);
 }
 
 /* What the control thread and the sender do in a round. */
-static void send_round(struct fixture *f, enum blx_claim kind, uint8_t *sent)
+static void send_round(struct fixture *f, enum agent_claim kind, uint8_t *sent)
 {
     uint64_t cursor = 0;
-    struct blx_job *job = blx_pipeline_take(f->pipeline, 10000);
-    while (blx_batch_claim(&job->batch, &f->fake.volume, kind, &cursor)) {
-        blx_pipeline_submit(f->pipeline, job);
-        job = blx_pipeline_pop(f->pipeline, 10000);
+    struct agent_job *job = agent_pipeline_take(f->pipeline, 10000);
+    while (agent_batch_claim(&job->batch, &f->fake.volume, kind, &cursor)) {
+        agent_pipeline_submit(f->pipeline, job);
+        job = agent_pipeline_pop(f->pipeline, 10000);
         assert_non_null(job);
         take_frame(f, job, sent);
-        blx_pipeline_release(f->pipeline, job);
-        job = blx_pipeline_take(f->pipeline, 10000);
+        agent_pipeline_release(f->pipeline, job);
+        job = agent_pipeline_take(f->pipeline, 10000);
     }
-    blx_pipeline_release(f->pipeline, job);
+    agent_pipeline_release(f->pipeline, job);
 }
 
 static void write_block(struct fixture *f, uint64_t block)
@@ -129,7 +129,7 @@ static void fail_blocks(uint64_t first, uint64_t count, bool fail)
 static void only_the_blocks_that_fail_are_left_out(void **state)
 {
     struct fixture *f = *state;
-    const struct blx_volume *volume = &f->fake.volume;
+    const struct agent_volume *volume = &f->fake.volume;
     srandom(7);
     for (int round = 0; round < 20; round++) {
         uint8_t sent[FAKE_BLOCKS] = {0};
@@ -138,8 +138,8 @@ static void only_the_blocks_that_fail_are_left_out(void **state)
             failing[block] = random() % (2 + round * 20) == 0;
             write_block(f, block);
         }
-        blx_volume_age(&f->fake.volume); /* whatever was bad was written to */
-        send_round(f, BLX_CLAIM_QUIET, sent);
+        agent_volume_age(&f->fake.volume); /* whatever was bad was written to */
+        send_round(f, AGENT_CLAIM_QUIET, sent);
         uint64_t bad = 0;
         for (uint64_t block = 0; block < FAKE_BLOCKS; block++) {
             assert_int_equal(sent[block], !failing[block]);
@@ -148,9 +148,9 @@ static void only_the_blocks_that_fail_are_left_out(void **state)
             bad += failing[block];
         }
         assert_int_equal(atomic_load(&volume->bad.count), bad);
-        assert_int_equal(blx_volume_in_flight(volume), 0);
-        assert_int_equal(blx_volume_marked(volume), 0);
-        assert_false(blx_volume_has_marked(volume, 0));
+        assert_int_equal(agent_volume_in_flight(volume), 0);
+        assert_int_equal(agent_volume_marked(volume), 0);
+        assert_false(agent_volume_has_marked(volume, 0));
     }
 }
 
@@ -162,7 +162,7 @@ static void one_bad_block_costs_few_reads(void **state)
         write_block(f, block);
     failing[17] = true;
     failed_reads = 0;
-    send_round(f, BLX_CLAIM_ALL, sent);
+    send_round(f, AGENT_CLAIM_ALL, sent);
     assert_in_range(failed_reads, 1, 7); /* 64, 32, ... 1 */
 }
 
@@ -173,19 +173,19 @@ static void bad_blocks_wait_for_their_own_claim(void **state)
     fail_blocks(100, 70, true);
     for (uint64_t block = 90; block < 200; block++)
         write_block(f, block);
-    send_round(f, BLX_CLAIM_ALL, sent);
+    send_round(f, AGENT_CLAIM_ALL, sent);
     failed_reads = 0;
-    send_round(f, BLX_CLAIM_ALL, sent);
-    blx_volume_age(&f->fake.volume);
-    send_round(f, BLX_CLAIM_QUIET, sent);
+    send_round(f, AGENT_CLAIM_ALL, sent);
+    agent_volume_age(&f->fake.volume);
+    send_round(f, AGENT_CLAIM_QUIET, sent);
     assert_int_equal(failed_reads, 0);
-    send_round(f, BLX_CLAIM_BAD, sent);
+    send_round(f, AGENT_CLAIM_BAD, sent);
     assert_true(failed_reads > 0);
     assert_int_equal(atomic_load(&f->fake.volume.bad.count), 70);
     assert_int_equal(atomic_load(&f->fake.volume.bad.found), 70);
 
     fail_blocks(100, 69, false);
-    send_round(f, BLX_CLAIM_BAD, sent);
+    send_round(f, AGENT_CLAIM_BAD, sent);
     assert_int_equal(atomic_load(&f->fake.volume.bad.count), 1);
     for (uint64_t block = 90; block < 200; block++)
         assert_int_equal(sent[block], block != 169);
@@ -199,18 +199,18 @@ static void a_write_makes_a_bad_block_an_ordinary_one(void **state)
     fail_blocks(5, 2, true);
     write_block(f, 5);
     write_block(f, 6);
-    send_round(f, BLX_CLAIM_ALL, sent);
+    send_round(f, AGENT_CLAIM_ALL, sent);
     fail_blocks(5, 2, false);
     write_block(f, 5);
-    assert_int_equal(blx_volume_marked(&f->fake.volume), 1);
-    assert_true(blx_volume_has_marked(&f->fake.volume, 5));
-    assert_false(blx_volume_has_marked(&f->fake.volume, 6));
-    send_round(f, BLX_CLAIM_ALL, sent);
+    assert_int_equal(agent_volume_marked(&f->fake.volume), 1);
+    assert_true(agent_volume_has_marked(&f->fake.volume, 5));
+    assert_false(agent_volume_has_marked(&f->fake.volume, 6));
+    send_round(f, AGENT_CLAIM_ALL, sent);
     assert_int_equal(sent[5], 1);
     assert_int_equal(sent[6], 0);
     write_block(f, 6);
-    blx_volume_age(&f->fake.volume);
-    send_round(f, BLX_CLAIM_QUIET, sent);
+    agent_volume_age(&f->fake.volume);
+    send_round(f, AGENT_CLAIM_QUIET, sent);
     assert_int_equal(sent[6], 1);
     assert_int_equal(atomic_load(&f->fake.volume.bad.count), 0);
 }
@@ -218,17 +218,17 @@ static void a_write_makes_a_bad_block_an_ordinary_one(void **state)
 static void a_cuts_batches_keep_what_could_be_read(void **state)
 {
     struct fixture *f = *state;
-    struct blx_job *job = calloc(1, sizeof(*job));
+    struct agent_job *job = calloc(1, sizeof(*job));
     uint64_t cursor = 0;
-    job->batch.data = aligned_alloc(4096, BLX_BATCH_DATA_BYTES);
+    job->batch.data = aligned_alloc(4096, AGENT_BATCH_DATA_BYTES);
     for (uint64_t block = 10; block < 20; block++)
         write_block(f, block);
     fail_blocks(12, 3, true);
-    assert_true(blx_batch_claim(&job->batch, &f->fake.volume, BLX_CLAIM_ALL, &cursor));
-    assert_int_equal(blx_pipeline_read(f->pipeline, job, 1), 0);
-    blx_batch_leave_out_bad(&job->batch);
+    assert_true(agent_batch_claim(&job->batch, &f->fake.volume, AGENT_CLAIM_ALL, &cursor));
+    assert_int_equal(agent_pipeline_read(f->pipeline, job, 1), 0);
+    agent_batch_leave_out_bad(&job->batch);
     assert_int_equal(job->batch.extent_count, 2);
-    assert_int_equal(blx_batch_blocks(&job->batch), 7);
+    assert_int_equal(agent_batch_blocks(&job->batch), 7);
     assert_int_equal(job->batch.extents[1].start_block, 15);
     for (size_t i = 0; i < 7; i++)
         assert_int_equal(job->batch.data[i * FAKE_BLOCK_BYTES], i < 2 ? 11 + i : 14 + i);
@@ -245,35 +245,35 @@ static void a_failure_of_the_device_fails_the_whole_batch(void **state)
     write_block(f, 2);
     failing[2] = true;
     failure = ENOMEM;
-    struct blx_job *job = blx_pipeline_take(f->pipeline, 10000);
-    assert_true(blx_batch_claim(&job->batch, &f->fake.volume, BLX_CLAIM_ALL, &cursor));
-    blx_pipeline_submit(f->pipeline, job);
-    job = blx_pipeline_pop(f->pipeline, 10000);
+    struct agent_job *job = agent_pipeline_take(f->pipeline, 10000);
+    assert_true(agent_batch_claim(&job->batch, &f->fake.volume, AGENT_CLAIM_ALL, &cursor));
+    agent_pipeline_submit(f->pipeline, job);
+    job = agent_pipeline_pop(f->pipeline, 10000);
     assert_int_equal(job->rc, -ENOMEM);
     assert_int_equal(atomic_load(&f->fake.volume.bad.count), 0);
-    blx_pipeline_release(f->pipeline, job);
+    agent_pipeline_release(f->pipeline, job);
 }
 
 static void a_rescan_marks_just_what_cannot_be_read(void **state)
 {
     struct fixture *f = *state;
-    struct blx_question_reader *reader = NULL;
-    struct blx_question *question = calloc(1, sizeof(*question));
+    struct agent_question_reader *reader = NULL;
+    struct agent_question *question = calloc(1, sizeof(*question));
     struct blx_digests theirs;
     uint64_t wanted[(FAKE_BLOCKS + 63) / 64] = {0}, cursor = 0;
-    assert_int_equal(blx_question_reader_new(f->pipeline, &reader, NULL), 0);
+    assert_int_equal(agent_question_reader_new(f->pipeline, &reader, NULL), 0);
     blx_bitmap_set(wanted, (struct blx_extent){0, 100});
-    assert_true(blx_question_next(&f->fake.volume, wanted, FAKE_BLOCKS, &cursor, question));
+    assert_true(agent_question_next(&f->fake.volume, wanted, FAKE_BLOCKS, &cursor, question));
     question->request.blocks_per_digest = 1;
-    assert_int_equal(blx_question_read(reader, question, NULL), 0);
+    assert_int_equal(agent_question_read(reader, question, NULL), 0);
     theirs = question->mine;
     fail_blocks(7, 1, true);
     fail_blocks(63, 3, true);
-    assert_int_equal(blx_question_read(reader, question, NULL), 0);
-    assert_int_equal(blx_question_mark(question, &theirs), 4);
+    assert_int_equal(agent_question_read(reader, question, NULL), 0);
+    assert_int_equal(agent_question_mark(question, &theirs), 4);
     assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, 7));
     assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, 65));
-    blx_question_reader_free(reader);
+    agent_question_reader_free(reader);
     free(question);
 }
 
@@ -281,15 +281,15 @@ static void a_list_that_is_too_long_covers_all_and_joins_the_nearest(void **stat
 {
     (void)state;
     enum { BLOCKS = 100000, GROUPS = 200 };
-    struct blx_bad_blocks bad;
+    struct agent_bad_blocks bad;
     struct blx_unreadable list;
-    assert_int_equal(blx_bad_blocks_init(&bad, BLOCKS, NULL), 0);
-    blx_bad_blocks_list(&bad, &list);
+    assert_int_equal(agent_bad_blocks_init(&bad, BLOCKS, NULL), 0);
+    agent_bad_blocks_list(&bad, &list);
     assert_int_equal(list.extent_count, 0);
     for (uint64_t i = 0; i < GROUPS; i++) /* pairs with a gap of one, 400 blocks apart */
         for (uint64_t n = 0; n < 3; n += 2)
-            blx_bad_blocks_add(&bad, (struct blx_extent){i * 400 + n, 1}, -EIO);
-    blx_bad_blocks_list(&bad, &list);
+            agent_bad_blocks_add(&bad, (struct blx_extent){i * 400 + n, 1}, -EIO);
+    agent_bad_blocks_list(&bad, &list);
     assert_in_range(list.extent_count, BLX_UNREADABLE_MAX_EXTENTS - 1, BLX_UNREADABLE_MAX_EXTENTS);
     uint64_t end = 0;
     for (uint32_t i = 0; i < list.extent_count; i++) {
@@ -297,11 +297,11 @@ static void a_list_that_is_too_long_covers_all_and_joins_the_nearest(void **stat
         end = list.extents[i].start_block + list.extents[i].block_count;
         for (uint64_t block = list.extents[i].start_block; block < end; block++)
             if (blx_bitmap_test(bad.words, block))
-                blx_bad_blocks_remove(&bad, (struct blx_extent){block, 1});
+                agent_bad_blocks_remove(&bad, (struct blx_extent){block, 1});
     }
     assert_int_equal(atomic_load(&bad.count), 0);
     assert_int_equal(blx_bitmap_count(bad.words, BLOCKS), 0);
-    blx_bad_blocks_done(&bad);
+    agent_bad_blocks_done(&bad);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -27,10 +27,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint32_t claim_all(struct fake_volume *fake, enum blx_claim kind, struct blx_extent *extents)
+static uint32_t claim_all(struct fake_volume *fake, enum agent_claim kind,
+                          struct blx_extent *extents)
 {
     uint64_t cursor = 0;
-    return blx_volume_claim(&fake->volume, kind, &cursor, UINT32_MAX, 64, extents);
+    return agent_volume_claim(&fake->volume, kind, &cursor, UINT32_MAX, 64, extents);
 }
 
 static void claim_moves_a_dirty_block_to_in_flight(void **state)
@@ -38,10 +39,10 @@ static void claim_moves_a_dirty_block_to_in_flight(void **state)
     struct fake_volume *fake = *state;
     struct blx_extent extents[64];
     fake_volume_write(fake, 70, 1);
-    assert_int_equal(claim_all(fake, BLX_CLAIM_ALL, extents), 1);
+    assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 1);
     assert_int_equal(extents[0].start_block, 70);
     assert_int_equal(extents[0].block_count, 1);
-    assert_int_equal(blx_volume_marked(&fake->volume), 0);
+    assert_int_equal(agent_volume_marked(&fake->volume), 0);
     assert_true(blx_bitmap_test(fake->volume.ledger.in_flight, 70));
 }
 
@@ -50,12 +51,12 @@ static void claim_leaves_out_what_is_in_flight_and_keeps_its_new_mark(void **sta
     struct fake_volume *fake = *state;
     struct blx_extent extents[64];
     fake_volume_write(fake, 5, 1);
-    claim_all(fake, BLX_CLAIM_ALL, extents);
+    claim_all(fake, AGENT_CLAIM_ALL, extents);
     fake_volume_write(fake, 5, 2);
-    assert_int_equal(claim_all(fake, BLX_CLAIM_ALL, extents), 0);
-    assert_int_equal(blx_volume_marked(&fake->volume), 1);
-    blx_volume_acked(&fake->volume, &(struct blx_extent){5, 1}, 1);
-    assert_int_equal(claim_all(fake, BLX_CLAIM_ALL, extents), 1);
+    assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 0);
+    assert_int_equal(agent_volume_marked(&fake->volume), 1);
+    agent_volume_acked(&fake->volume, &(struct blx_extent){5, 1}, 1);
+    assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 1);
 }
 
 static void quiet_claim_waits_until_a_block_was_aged_and_left_alone(void **state)
@@ -64,12 +65,12 @@ static void quiet_claim_waits_until_a_block_was_aged_and_left_alone(void **state
     struct blx_extent extents[64];
     fake_volume_write(fake, 1, 1);
     fake_volume_write(fake, 2, 1);
-    assert_int_equal(claim_all(fake, BLX_CLAIM_QUIET, extents), 0);
-    blx_volume_age(&fake->volume);
+    assert_int_equal(claim_all(fake, AGENT_CLAIM_QUIET, extents), 0);
+    agent_volume_age(&fake->volume);
     fake_volume_write(fake, 2, 2); /* hot */
-    assert_int_equal(claim_all(fake, BLX_CLAIM_QUIET, extents), 1);
+    assert_int_equal(claim_all(fake, AGENT_CLAIM_QUIET, extents), 1);
     assert_int_equal(extents[0].start_block, 1);
-    assert_int_equal(blx_volume_marked(&fake->volume), 1);
+    assert_int_equal(agent_volume_marked(&fake->volume), 1);
 }
 
 static void claim_joins_neighbours_across_words_and_keeps_to_its_limits(void **state)
@@ -81,15 +82,15 @@ static void claim_joins_neighbours_across_words_and_keeps_to_its_limits(void **s
     fake_volume_write(fake, 100, 1);
     fake_volume_write(fake, 200, 1);
     uint64_t cursor = 0;
-    assert_int_equal(blx_volume_claim(&fake->volume, BLX_CLAIM_ALL, &cursor, 8, 2, extents), 1);
+    assert_int_equal(agent_volume_claim(&fake->volume, AGENT_CLAIM_ALL, &cursor, 8, 2, extents), 1);
     assert_int_equal(extents[0].start_block, 60);
     assert_int_equal(extents[0].block_count, 8);
-    assert_int_equal(blx_volume_claim(&fake->volume, BLX_CLAIM_ALL, &cursor, 8, 2, extents), 2);
+    assert_int_equal(agent_volume_claim(&fake->volume, AGENT_CLAIM_ALL, &cursor, 8, 2, extents), 2);
     assert_int_equal(extents[0].start_block, 68);
     assert_int_equal(extents[1].start_block, 100);
-    assert_int_equal(blx_volume_claim(&fake->volume, BLX_CLAIM_ALL, &cursor, 8, 2, extents), 1);
+    assert_int_equal(agent_volume_claim(&fake->volume, AGENT_CLAIM_ALL, &cursor, 8, 2, extents), 1);
     assert_int_equal(extents[0].start_block, 200);
-    assert_int_equal(blx_volume_claim(&fake->volume, BLX_CLAIM_ALL, &cursor, 8, 2, extents), 0);
+    assert_int_equal(agent_volume_claim(&fake->volume, AGENT_CLAIM_ALL, &cursor, 8, 2, extents), 0);
 }
 
 /* The model: every written block is found exactly once by claims of any size. */
@@ -109,8 +110,8 @@ static void claims_of_any_size_find_each_written_block_once(void **state)
         uint64_t cursor = 0;
         struct blx_extent extents[64];
         uint32_t count;
-        while ((count = blx_volume_claim(&fake->volume, BLX_CLAIM_ALL, &cursor, max_blocks,
-                                         max_extents, extents)) > 0) {
+        while ((count = agent_volume_claim(&fake->volume, AGENT_CLAIM_ALL, &cursor, max_blocks,
+                                           max_extents, extents)) > 0) {
             uint64_t blocks = 0;
             for (uint32_t i = 0; i < count; i++) {
                 for (uint64_t block = extents[i].start_block;
@@ -121,11 +122,11 @@ static void claims_of_any_size_find_each_written_block_once(void **state)
                 blocks += extents[i].block_count;
             }
             assert_true(blocks <= max_blocks && count <= max_extents);
-            blx_volume_acked(&fake->volume, extents, count);
+            agent_volume_acked(&fake->volume, extents, count);
         }
         for (size_t block = 0; block < FAKE_BLOCKS; block++)
             assert_int_equal(wanted[block], 0);
-        assert_int_equal(blx_volume_in_flight(&fake->volume), 0);
+        assert_int_equal(agent_volume_in_flight(&fake->volume), 0);
     }
 }
 
@@ -135,20 +136,20 @@ static void requeued_blocks_are_marked_again(void **state)
     struct blx_extent extents[64];
     fake_volume_write(fake, 3, 1);
     fake_volume_write(fake, 999, 1);
-    uint32_t count = claim_all(fake, BLX_CLAIM_ALL, extents);
+    uint32_t count = claim_all(fake, AGENT_CLAIM_ALL, extents);
     assert_int_equal(count, 2);
-    blx_volume_requeue(&fake->volume, extents, 1);
-    assert_int_equal(blx_volume_marked(&fake->volume), 1);
-    blx_volume_requeue_all(&fake->volume);
-    assert_int_equal(blx_volume_marked(&fake->volume), 2);
-    assert_int_equal(blx_volume_in_flight(&fake->volume), 0);
+    agent_volume_requeue(&fake->volume, extents, 1);
+    assert_int_equal(agent_volume_marked(&fake->volume), 1);
+    agent_volume_requeue_all(&fake->volume);
+    assert_int_equal(agent_volume_marked(&fake->volume), 2);
+    assert_int_equal(agent_volume_in_flight(&fake->volume), 0);
 }
 
 static void full_pass_marks_every_wanted_block_and_none_behind_the_end(void **state)
 {
     struct fake_volume *fake = *state;
-    blx_volume_mark_all(&fake->volume, NULL, "test");
-    assert_int_equal(blx_volume_marked(&fake->volume), FAKE_BLOCKS);
+    agent_volume_mark_all(&fake->volume, NULL, "test");
+    assert_int_equal(agent_volume_marked(&fake->volume), FAKE_BLOCKS);
     assert_int_equal(fake->volume.ledger.head->pass_total_blocks, FAKE_BLOCKS);
     assert_string_equal(fake->volume.ledger.head->pass_reason, "test");
 }
@@ -157,19 +158,19 @@ static void doubt_lasts_until_it_is_settled(void **state)
 {
     struct fake_volume *fake = *state;
     char reason[BLX_TEXT_BYTES];
-    struct blx_tracker_counters counters = {.events = 10};
-    assert_false(blx_volume_doubtful(&fake->volume, &counters, reason));
+    struct agent_tracker_counters counters = {.events = 10};
+    assert_false(agent_volume_doubtful(&fake->volume, &counters, reason));
     counters.passthrough = 2;
-    assert_true(blx_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
     assert_non_null(strstr(reason, "2 passthrough"));
-    assert_true(blx_volume_doubtful(&fake->volume, &counters, reason));
-    blx_volume_settle(&fake->volume, &counters);
-    assert_false(blx_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
+    agent_volume_settle(&fake->volume, &counters);
+    assert_false(agent_volume_doubtful(&fake->volume, &counters, reason));
     counters.missed = 1;
-    assert_true(blx_volume_doubtful(&fake->volume, &counters, reason));
-    blx_volume_settle(&fake->volume, &counters);
+    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
+    agent_volume_settle(&fake->volume, &counters);
     counters.unmarked = 1;
-    assert_true(blx_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
 }
 
 static void ledger_keeps_marks_over_a_reopen_and_refuses_another_generation(void **state)
@@ -178,18 +179,18 @@ static void ledger_keeps_marks_over_a_reopen_and_refuses_another_generation(void
     struct blx_generation same = {{1, 2, 3}}, other = {{9}};
     blx_bitmap_set(fake->volume.ledger.in_flight, (struct blx_extent){42, 2});
     fake->volume.ledger.head->acked_seq = 17;
-    blx_ledger_close(&fake->volume.ledger);
-    assert_int_equal(blx_ledger_open(fake->folder, "fake", &other, FAKE_BLOCKS, false,
-                                     &fake->volume.ledger, NULL),
+    agent_ledger_close(&fake->volume.ledger);
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &other, FAKE_BLOCKS, false,
+                                       &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(blx_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS + 64, false,
-                                     &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS + 64, false,
+                                       &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(blx_ledger_open(fake->folder, "none", &same, FAKE_BLOCKS, false,
-                                     &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "none", &same, FAKE_BLOCKS, false,
+                                       &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(blx_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS, false,
-                                     &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS, false,
+                                       &fake->volume.ledger, NULL),
                      0);
     assert_true(blx_bitmap_test(fake->volume.ledger.in_flight, 43));
     assert_int_equal(fake->volume.ledger.head->acked_seq, 17);

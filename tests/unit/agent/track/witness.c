@@ -29,16 +29,16 @@ static void ok(int r)
 }
 
 /* At an idle moment. */
-static uint64_t unseen_at(struct blx_witness *witness, uint64_t kernel_sectors, uint64_t sectors)
+static uint64_t unseen_at(struct agent_witness *witness, uint64_t kernel_sectors, uint64_t sectors)
 {
-    blx_witness_compare(witness, sectors, kernel_sectors, sectors);
+    agent_witness_compare(witness, sectors, kernel_sectors, sectors);
     return witness->unseen_sectors;
 }
 
 static void witness_is_content_while_the_lead_does_not_fall(void **state)
 {
     (void)state;
-    struct blx_witness witness = {0};
+    struct agent_witness witness = {0};
     assert_int_equal(unseen_at(&witness, 1000, 0), 0); /* the disk is older than we */
     assert_int_equal(unseen_at(&witness, 1064, 64), 0);
     assert_int_equal(unseen_at(&witness, 1064, 72), 0); /* iostats were off, or counted twice */
@@ -48,7 +48,7 @@ static void witness_is_content_while_the_lead_does_not_fall(void **state)
 static void witness_names_what_was_not_seen(void **state)
 {
     (void)state;
-    struct blx_witness witness = {0};
+    struct agent_witness witness = {0};
     unseen_at(&witness, 1000, 0);
     assert_int_equal(unseen_at(&witness, 1064, 56), 8);
     assert_int_equal(unseen_at(&witness, 1064, 56), 8); /* once is enough */
@@ -61,38 +61,38 @@ static void witness_names_what_was_not_seen(void **state)
 static void witness_is_not_misled_by_writes_between_the_readings(void **state)
 {
     (void)state;
-    struct blx_witness witness = {0};
-    blx_witness_compare(&witness, 100, 1140, 180); /* the lead is between -1040 and -960 */
+    struct agent_witness witness = {0};
+    agent_witness_compare(&witness, 100, 1140, 180); /* the lead is between -1040 and -960 */
     assert_int_equal(unseen_at(&witness, 2000, 1000), 0);
     assert_int_equal(unseen_at(&witness, 2100, 1099), 1);
 }
 
 static struct disk disk;
-static struct blx_device device = {.fd = -1};
-static struct blx_tracker *tracker;
+static struct agent_device device = {.fd = -1};
+static struct agent_tracker *tracker;
 
 static int open_disk(void **state)
 {
     (void)state;
     disk_loop(&disk, 16 * MIB, -1);
-    ok(blx_device_open(disk.path, &device, &err));
-    ok(blx_tracker_open(&device, &tracker, &err));
+    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_tracker_open(&device, &tracker, &err));
     return 0;
 }
 
 static int close_disk(void **state)
 {
     (void)state;
-    blx_tracker_destroy(tracker);
+    agent_tracker_destroy(tracker);
     tracker = NULL;
-    blx_device_close(&device);
+    agent_device_close(&device);
     disk_done(&disk);
     return 0;
 }
 
-static uint64_t ask(struct blx_witness *witness)
+static uint64_t ask(struct agent_witness *witness)
 {
-    ok(blx_witness_ask(witness, tracker, &device, &err));
+    ok(agent_witness_ask(witness, tracker, &device, &err));
     return witness->unseen_sectors;
 }
 
@@ -116,7 +116,7 @@ static void take_away(uint64_t sectors)
  * which the witness is there) may do so here, too. */
 static uint64_t least_unseen(void (*change)(void))
 {
-    struct blx_witness witness = {0};
+    struct agent_witness witness = {0};
     uint64_t least = UINT64_MAX;
     ask(&witness);
     for (int i = 0; i < 5 && least > 0; i++) {
