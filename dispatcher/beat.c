@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-uint64_t blx_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t after_ns)
+uint64_t dispatcher_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t after_ns)
 {
     uint64_t phase_ns = XXH3_64bits(agent_id, strlen(agent_id)) % period_ns;
     uint64_t into_period_ns = after_ns % period_ns;
@@ -12,7 +12,8 @@ uint64_t blx_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t aft
     return start_ns + phase_ns + (phase_ns > into_period_ns ? 0 : period_ns);
 }
 
-bool blx_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns, uint64_t now_realtime_ns)
+bool dispatcher_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
+                             uint64_t now_realtime_ns)
 {
     if (last_checkpoint == 0)
         return true;

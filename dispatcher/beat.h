@@ -14,8 +14,9 @@
 #include "base/timestamp.h"
 
 /* The agent's first beat after `after_ns` (blx_clock_ns() time). `period_ns` is not 0. */
-uint64_t blx_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t after_ns);
+uint64_t dispatcher_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t after_ns);
 
 /* Whether an agent that connects now need not wait for its beat: no checkpoint yet, or the last one
  * is older than the period. */
-bool blx_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns, uint64_t now_realtime_ns);
+bool dispatcher_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
+                             uint64_t now_realtime_ns);

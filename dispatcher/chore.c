@@ -14,11 +14,11 @@ struct due {
 
 /* With the registry's lock: the first agent that wants a turn and has rested. False: there is none,
  * and when to look again. */
-static bool find_due(const struct blx_chore *chore, struct due *due, uint64_t *wake_ns)
+static bool find_due(const struct dispatcher_chore *chore, struct due *due, uint64_t *wake_ns)
 {
     uint64_t now_ns = blx_clock_ns();
     *wake_ns = UINT64_MAX;
-    for (struct blx_registry_entry *entry = chore->registry->entries; entry != NULL;
+    for (struct dispatcher_registry_entry *entry = chore->registry->entries; entry != NULL;
          entry = entry->next) {
         if (!entry->live || !chore->kind->wanted(entry, &due->behind))
             continue;
@@ -34,14 +34,14 @@ static bool find_due(const struct blx_chore *chore, struct due *due, uint64_t *w
 }
 
 /* The entry may have gone meanwhile; the agent's next one begins anew. */
-static void settle(const struct blx_chore *chore, const struct due *due, bool done,
+static void settle(const struct dispatcher_chore *chore, const struct due *due, bool done,
                    uint64_t next_ns)
 {
-    for (struct blx_registry_entry *entry = chore->registry->entries; entry != NULL;
+    for (struct dispatcher_registry_entry *entry = chore->registry->entries; entry != NULL;
          entry = entry->next) {
         if (!entry->live || strcmp(entry->agent_id, due->agent_id) != 0)
             continue;
-        struct blx_registry_turn *turn = chore->kind->turn(entry);
+        struct dispatcher_registry_turn *turn = chore->kind->turn(entry);
         turn->next_ns = next_ns;
         turn->done = done;
         if (done)
@@ -52,14 +52,14 @@ static void settle(const struct blx_chore *chore, const struct due *due, bool do
 
 static void chore_main(void *arg)
 {
-    struct blx_chore *chore = arg;
-    struct blx_registry *registry = chore->registry;
+    struct dispatcher_chore *chore = arg;
+    struct dispatcher_registry *registry = chore->registry;
     pthread_mutex_lock(&registry->lock);
     while (!registry->stopping) {
         struct due due;
         uint64_t wake_ns, rest_ns = 0;
         if (!find_due(chore, &due, &wake_ns)) {
-            blx_cond_wait_until(&registry->changed, &registry->lock, wake_ns);
+            dispatcher_cond_wait_until(&registry->changed, &registry->lock, wake_ns);
             continue;
         }
         pthread_mutex_unlock(&registry->lock);
@@ -70,30 +70,30 @@ static void chore_main(void *arg)
     pthread_mutex_unlock(&registry->lock);
 }
 
-int blx_chore_start(struct blx_chore *chore, const struct blx_chore_kind *kind,
-                    struct blx_registry *registry, void *arg, struct blx_error *err)
+int dispatcher_chore_start(struct dispatcher_chore *chore, const struct dispatcher_chore_kind *kind,
+                           struct dispatcher_registry *registry, void *arg, struct blx_error *err)
 {
-    *chore = (struct blx_chore){.kind = kind, .registry = registry, .arg = arg};
-    int rc = blx_threads_init(&chore->threads, 1);
+    *chore = (struct dispatcher_chore){.kind = kind, .registry = registry, .arg = arg};
+    int rc = dispatcher_threads_init(&chore->threads, 1);
     if (rc < 0) {
         blx_error_errno(err, rc, "making the %s's thread", kind->name);
     } else {
-        rc = blx_threads_start(&chore->threads, chore_main, chore, err);
+        rc = dispatcher_threads_start(&chore->threads, chore_main, chore, err);
         if (rc < 0)
-            blx_threads_done(&chore->threads);
+            dispatcher_threads_done(&chore->threads);
     }
     if (rc < 0)
         chore->kind = NULL;
     return rc;
 }
 
-int blx_chore_stop(struct blx_chore *chore, uint64_t deadline_ns)
+int dispatcher_chore_stop(struct dispatcher_chore *chore, uint64_t deadline_ns)
 {
     if (chore->kind == NULL)
         return 0;
     atomic_store(&chore->stop, true);
-    int rc = blx_threads_wait(&chore->threads, deadline_ns);
+    int rc = dispatcher_threads_wait(&chore->threads, deadline_ns);
     if (rc == 0)
-        blx_threads_done(&chore->threads);
+        dispatcher_threads_done(&chore->threads);
     return rc;
 }

@@ -17,31 +17,31 @@
 #include "dispatcher/registry.h"
 #include "dispatcher/threads.h"
 
-struct blx_chore_kind {
+struct dispatcher_chore_kind {
     const char *name; /* of who does it, for errors */
     /* With the registry's lock: whether the agent wants a turn, apart from its rest, and the
      * checkpoint that is the reason. */
-    bool (*wanted)(const struct blx_registry_entry *entry, blx_timestamp *behind);
+    bool (*wanted)(const struct dispatcher_registry_entry *entry, blx_timestamp *behind);
     /* Where an entry notes its turns. */
-    struct blx_registry_turn *(*turn)(struct blx_registry_entry *entry);
+    struct dispatcher_registry_turn *(*turn)(struct dispatcher_registry_entry *entry);
     /* Without the lock. True where nothing is left over; the agent rests for `rest_ns` then or
      * otherwise. */
     bool (*work)(void *arg, const char *agent_id, uint64_t *rest_ns);
 };
 
-struct blx_chore {
-    const struct blx_chore_kind *kind; /* NULL: it was not started */
-    struct blx_registry *registry;
+struct dispatcher_chore {
+    const struct dispatcher_chore_kind *kind; /* NULL: it was not started */
+    struct dispatcher_registry *registry;
     void *arg;
     atomic_bool stop; /* for `work` to look at */
-    struct blx_threads threads;
+    struct dispatcher_threads threads;
 };
 
 /* `arg` is what `work` gets. */
-int blx_chore_start(struct blx_chore *chore, const struct blx_chore_kind *kind,
-                    struct blx_registry *registry, void *arg, struct blx_error *err);
+int dispatcher_chore_start(struct dispatcher_chore *chore, const struct dispatcher_chore_kind *kind,
+                           struct dispatcher_registry *registry, void *arg, struct blx_error *err);
 
-/* Ends it at the next whole step of its work; blx_registry_stop() must have been called. -ETIMEDOUT
+/* Ends it at the next whole step of its work; dispatcher_registry_stop() must have been called. -ETIMEDOUT
  * where it is still at work at `deadline_ns`. One that is all zero, or was not started, is
  * ended. */
-int blx_chore_stop(struct blx_chore *chore, uint64_t deadline_ns);
+int dispatcher_chore_stop(struct dispatcher_chore *chore, uint64_t deadline_ns);

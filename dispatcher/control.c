@@ -22,19 +22,19 @@
 
 enum { BACKLOG = 16, EXHAUSTED_PAUSE_MS = 100 };
 
-#define NEW_SOCKET_NAME BLX_CONTROL_SOCKET_NAME ".new"
+#define NEW_SOCKET_NAME DISPATCHER_CONTROL_SOCKET_NAME ".new"
 
-struct blx_control {
-    struct blx_dispatcher *dispatcher;
+struct dispatcher_control {
+    struct dispatcher *dispatcher;
     int directory_fd;
     int listen_fd;
     int stop_fd; /* an eventfd that is written once and never read: it wakes all */
     pthread_t thread;
-    struct blx_threads clients;
+    struct dispatcher_threads clients;
 };
 
 struct control_client {
-    struct blx_control *control;
+    struct dispatcher_control *control;
     int fd;
 };
 
@@ -42,10 +42,10 @@ static void client_main(void *arg)
 {
     struct control_client client = *(struct control_client *)arg;
     free(arg);
-    blx_control_serve(client.control->dispatcher, client.fd, client.control->stop_fd);
+    dispatcher_control_serve(client.control->dispatcher, client.fd, client.control->stop_fd);
 }
 
-static void start_client(struct blx_control *control, int accepted_fd)
+static void start_client(struct dispatcher_control *control, int accepted_fd)
 {
     BLX_CLEANUP_FD int fd = accepted_fd;
     BLX_CLEANUP_FREE struct control_client *client = malloc(sizeof(*client));
@@ -55,10 +55,10 @@ static void start_client(struct blx_control *control, int accepted_fd)
     if (client == NULL)
         return;
     *client = (struct control_client){.control = control, .fd = fd};
-    if (blx_threads_start(&control->clients, client_main, client, &err) == 0) {
+    if (dispatcher_threads_start(&control->clients, client_main, client, &err) == 0) {
         (void)blx_take_fd(&fd);
         (void)blx_take_ptr(client);
-    } else if (blx_rate_allow(&control->dispatcher->refusals, blx_clock_ns(), &held_back)) {
+    } else if (dispatcher_rate_allow(&control->dispatcher->refusals, blx_clock_ns(), &held_back)) {
         blx_log_warning(
             "refused a client of the control socket: %s (%u more were refused unmentioned)",
             err.message, held_back);
@@ -67,7 +67,7 @@ static void start_client(struct blx_control *control, int accepted_fd)
 
 static void *control_main(void *arg)
 {
-    struct blx_control *control = arg;
+    struct dispatcher_control *control = arg;
     bool exhausted = false;
     for (;;) {
         struct pollfd fds[] = {
@@ -109,13 +109,13 @@ static int publish_socket(int directory_fd, int fd, struct blx_error *err)
                                NEW_SOCKET_NAME);
     if (listen(fd, BACKLOG) < 0)
         return blx_error_errno(err, -errno, "listening on '%s'", NEW_SOCKET_NAME);
-    if (renameat(directory_fd, NEW_SOCKET_NAME, directory_fd, BLX_CONTROL_SOCKET_NAME) < 0)
+    if (renameat(directory_fd, NEW_SOCKET_NAME, directory_fd, DISPATCHER_CONTROL_SOCKET_NAME) < 0)
         return blx_error_errno(err, -errno, "renaming '%s' to '%s'", NEW_SOCKET_NAME,
-                               BLX_CONTROL_SOCKET_NAME);
+                               DISPATCHER_CONTROL_SOCKET_NAME);
     return 0;
 }
 
-static int open_socket(struct blx_control *control, struct blx_error *err)
+static int open_socket(struct dispatcher_control *control, struct blx_error *err)
 {
     const char *data_dir = control->dispatcher->store->data_dir;
     int fd = blx_open(data_dir, O_PATH | O_DIRECTORY, 0, err);
@@ -128,40 +128,41 @@ static int open_socket(struct blx_control *control, struct blx_error *err)
         return blx_error_errno(err, -errno, "making the control socket");
     int rc = publish_socket(control->directory_fd, control->listen_fd, err);
     if (rc < 0)
-        blx_error_prefix(err, "the control socket '%s/%s'", data_dir, BLX_CONTROL_SOCKET_NAME);
+        blx_error_prefix(err, "the control socket '%s/%s'", data_dir,
+                         DISPATCHER_CONTROL_SOCKET_NAME);
     return rc;
 }
 
-static void control_free(struct blx_control *control)
+static void control_free(struct dispatcher_control *control)
 {
     blx_cleanup_fd(&control->directory_fd);
     blx_cleanup_fd(&control->listen_fd);
     blx_cleanup_fd(&control->stop_fd);
-    blx_threads_done(&control->clients);
+    dispatcher_threads_done(&control->clients);
     free(control);
 }
 
-static void remove_socket(const struct blx_control *control)
+static void remove_socket(const struct dispatcher_control *control)
 {
-    if (unlinkat(control->directory_fd, BLX_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT)
+    if (unlinkat(control->directory_fd, DISPATCHER_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT)
         blx_log_warning("the control socket could not be removed: the next start replaces it");
 }
 
-int blx_control_start(struct blx_dispatcher *dispatcher, struct blx_control **control,
-                      struct blx_error *err)
+int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_control **control,
+                             struct blx_error *err)
 {
-    struct blx_control *made = malloc(sizeof(*made));
+    struct dispatcher_control *made = malloc(sizeof(*made));
     if (made == NULL)
         return blx_error_set(err, -ENOMEM, "the control socket: out of memory");
-    *made = (struct blx_control){
+    *made = (struct dispatcher_control){
         .dispatcher = dispatcher, .directory_fd = -1, .listen_fd = -1, .stop_fd = -1};
-    int rc = blx_threads_init(&made->clients, BLX_CONTROL_MAX_CLIENTS);
+    int rc = dispatcher_threads_init(&made->clients, DISPATCHER_CONTROL_MAX_CLIENTS);
     if (rc < 0) {
         free(made);
         return blx_error_errno(err, rc, "the control socket's threads");
     }
     rc = open_socket(made, err);
-    if (rc == 0 && (rc = blx_thread_create(&made->thread, control_main, made)) < 0) {
+    if (rc == 0 && (rc = dispatcher_thread_create(&made->thread, control_main, made)) < 0) {
         blx_error_errno(err, rc, "starting the control socket's thread");
         remove_socket(made);
     }
@@ -172,12 +173,12 @@ int blx_control_start(struct blx_dispatcher *dispatcher, struct blx_control **co
     return rc;
 }
 
-int blx_control_stop(struct blx_control *control, uint64_t deadline_ns)
+int dispatcher_control_stop(struct dispatcher_control *control, uint64_t deadline_ns)
 {
     (void)eventfd_write(control->stop_fd, 1); /* the first write to an eventfd cannot fail */
     pthread_join(control->thread, NULL);
     remove_socket(control);
-    int rc = blx_threads_wait(&control->clients, deadline_ns);
+    int rc = dispatcher_threads_wait(&control->clients, deadline_ns);
     if (rc == 0)
         control_free(control);
     return rc;

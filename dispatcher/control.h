@@ -8,7 +8,7 @@
  * replaced; the store's lock sees to it that there is no other dispatcher. Paths are used relative
  * to a descriptor of DIR, as a socket's path may have 107 bytes only.
  *
- * Threads: one that accepts, one for each client (at most BLX_CONTROL_MAX_CLIENTS; more are closed
+ * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are closed
  * at once). Start and stop are main()'s.
  */
 #pragma once
@@ -17,18 +17,18 @@
 
 #include "dispatcher/dispatcher.h"
 
-enum { BLX_CONTROL_MAX_CLIENTS = 32 };
+enum { DISPATCHER_CONTROL_MAX_CLIENTS = 32 };
 
-#define BLX_CONTROL_SOCKET_NAME "control.sock"
+#define DISPATCHER_CONTROL_SOCKET_NAME "control.sock"
 
-struct blx_control;
+struct dispatcher_control;
 
-int blx_control_start(struct blx_dispatcher *dispatcher, struct blx_control **control,
-                      struct blx_error *err);
+int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_control **control,
+                             struct blx_error *err);
 
 /*
  * Removes the socket and waits for the threads, until `deadline_ns` (blx_clock_ns()); -ETIMEDOUT
  * where some are still running: then nothing was freed and the process had better exit.
- * blx_registry_stop() must have been called.
+ * dispatcher_registry_stop() must have been called.
  */
-int blx_control_stop(struct blx_control *control, uint64_t deadline_ns);
+int dispatcher_control_stop(struct dispatcher_control *control, uint64_t deadline_ns);

@@ -20,7 +20,7 @@
 enum { CLIENT_TIMEOUT_MS = 10 * 1000 };
 
 struct client {
-    struct blx_dispatcher *dispatcher;
+    struct dispatcher *dispatcher;
     struct blx_conn *conn;
     int fd; /* a duplicate of the connection's, for poll() */
     int stop_fd;
@@ -40,7 +40,8 @@ static int send_failure(struct client *client, const struct blx_error *err)
 }
 
 /* 0 when it is over, -ECANCELED when the client has hung up or the dispatcher stops first. */
-static int wait_for_outcome(const struct client *client, const struct blx_registry_waiter *waiter)
+static int wait_for_outcome(const struct client *client,
+                            const struct dispatcher_registry_waiter *waiter)
 {
     struct pollfd fds[] = {
         {.fd = waiter->event_fd, .events = POLLIN},
@@ -71,21 +72,21 @@ static int check_agent(const struct client *client, const char *agent_id, struct
 
 static int serve_checkpoint(struct client *client, const char *agent_id)
 {
-    struct blx_registry *registry = &client->dispatcher->registry;
+    struct dispatcher_registry *registry = &client->dispatcher->registry;
     struct blx_error err = {0};
     BLX_CLEANUP_FD int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct blx_registry_waiter waiter = {.event_fd = event_fd};
+    struct dispatcher_registry_waiter waiter = {.event_fd = event_fd};
 
     int rc = check_agent(client, agent_id, &err);
     if (rc == 0 && event_fd < 0)
         rc = blx_error_errno(&err, -EMFILE, "no descriptor to wait with");
     if (rc == 0)
-        rc = blx_registry_ask(registry, agent_id, &waiter, &err);
+        rc = dispatcher_registry_ask(registry, agent_id, &waiter, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_info("agent '%s': a checkpoint was asked for by hand", agent_id);
     rc = wait_for_outcome(client, &waiter);
-    bool finished = blx_registry_unask(registry, &waiter);
+    bool finished = dispatcher_registry_unask(registry, &waiter);
     return rc == 0 && finished ? send_done(client, &waiter.outcome) : rc;
 }
 
@@ -104,7 +105,7 @@ static int serve_rescan(struct client *client, const char *agent_id)
         return send_failure(client, &err);
     blx_log_info("agent '%s': a rescan is ordered: %s", agent_id, done.text);
     memset(done.text, 0, sizeof(done.text));
-    if (blx_registry_rescan(&client->dispatcher->registry, agent_id, &err) < 0)
+    if (dispatcher_registry_rescan(&client->dispatcher->registry, agent_id, &err) < 0)
         snprintf(done.text, sizeof(done.text), "as soon as the agent is connected");
     return send_done(client, &done);
 }
@@ -115,7 +116,7 @@ static int serve_revoke(struct client *client, const char *agent_id)
     const struct blx_control_done done = {.ok = true};
     struct blx_error err = {0};
     blx_log_notice("agent '%s' is revoked", agent_id);
-    if (blx_registry_expel(&client->dispatcher->registry, agent_id, &err) < 0)
+    if (dispatcher_registry_expel(&client->dispatcher->registry, agent_id, &err) < 0)
         return send_failure(client, &err);
     return send_done(client, &done);
 }
@@ -132,11 +133,11 @@ static int serve_pause(struct client *client, const char *agent_id)
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_notice("agent '%s' is %s", agent_id, since != 0 ? "paused" : "resumed");
-    blx_registry_policy_changed(&client->dispatcher->registry, agent_id);
+    dispatcher_registry_policy_changed(&client->dispatcher->registry, agent_id);
     return send_done(client, &done);
 }
 
-static int send_overview(struct client *client, const struct blx_overview *overview)
+static int send_overview(struct client *client, const struct dispatcher_overview *overview)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
                                   .control_dispatcher = overview->dispatcher};
@@ -153,11 +154,11 @@ static int send_overview(struct client *client, const struct blx_overview *overv
 static int serve_status(struct client *client)
 {
     struct blx_error err = {0};
-    struct blx_overview overview = {0};
-    if (blx_overview_take(client->dispatcher, &overview, &err) < 0)
+    struct dispatcher_overview overview = {0};
+    if (dispatcher_overview_take(client->dispatcher, &overview, &err) < 0)
         return send_failure(client, &err);
     int rc = send_overview(client, &overview);
-    blx_overview_done(&overview);
+    dispatcher_overview_done(&overview);
     return rc;
 }
 
@@ -165,12 +166,12 @@ static int serve_status(struct client *client)
 static int serve_damage(struct client *client, const struct blx_control_damage *damage)
 {
     const struct blx_control_done done = {.ok = true};
-    struct blx_dispatcher *dispatcher = client->dispatcher;
+    struct dispatcher *dispatcher = client->dispatcher;
     struct blx_error err = {0};
     int rc = check_agent(client, damage->agent_id, &err);
     if (rc == 0)
-        rc = blx_roster_damage(&dispatcher->roster, dispatcher->store, damage->agent_id,
-                               damage->text, &err);
+        rc = dispatcher_roster_damage(&dispatcher->roster, dispatcher->store, damage->agent_id,
+                                      damage->text, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_error("agent '%s': damage was found in the store: %s", damage->agent_id, damage->text);
@@ -215,7 +216,7 @@ static void serve(struct client *client)
     }
 }
 
-void blx_control_serve(struct blx_dispatcher *dispatcher, int fd, int stop_fd)
+void dispatcher_control_serve(struct dispatcher *dispatcher, int fd, int stop_fd)
 {
     BLX_CLEANUP_FD int poll_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     struct client client = {.dispatcher = dispatcher, .fd = poll_fd, .stop_fd = stop_fd};

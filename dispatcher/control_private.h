@@ -11,4 +11,4 @@
  * `stop_fd` becomes readable. Blocks for as long as a checkpoint takes, or until the client hangs
  * up.
  */
-void blx_control_serve(struct blx_dispatcher *dispatcher, int fd, int stop_fd);
+void dispatcher_control_serve(struct dispatcher *dispatcher, int fd, int stop_fd);

@@ -79,7 +79,7 @@ static void log_listening(const struct blx_config *config, int listen_fd)
     char address[BLX_TEXT_BYTES] = "an unknown address", period[BLX_UNIT_TEXT_BYTES];
     char status[BLX_TEXT_BYTES + 64];
 
-    blx_server_address(listen_fd, address, NULL);
+    dispatcher_server_address(listen_fd, address, NULL);
     blx_log_info(
         "listening on %s, data in '%s', a checkpoint of every agent each %s (blxrep-dispatcher %s)",
         address, config->data_dir, blx_duration_format(config->sync_freq_ms, period), BLX_VERSION);
@@ -91,25 +91,25 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  * Ends all threads but this one. Where some do not end the process does, at once: what they hold
  * cannot be freed under them.
  */
-static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler *scheduler,
-                         struct blx_chore *pruner, struct blx_chore *rewriter,
-                         struct blx_control *control, struct blx_events *events)
+static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_scheduler *scheduler,
+                         struct dispatcher_chore *pruner, struct dispatcher_chore *rewriter,
+                         struct dispatcher_control *control, struct dispatcher_events *events)
 {
-    uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_STOP_MS * UINT64_C(1000000);
-    uint64_t cut_ns = deadline_ns - BLX_DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
+    uint64_t deadline_ns = blx_clock_ns() + DISPATCHER_STOP_MS * UINT64_C(1000000);
+    uint64_t cut_ns = deadline_ns - DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
 
     notify("STOPPING=1");
-    blx_registry_stop(&dispatcher->registry);
-    blx_scheduler_stop(scheduler);
-    int control_rc = blx_control_stop(control, deadline_ns);
-    int events_rc = blx_events_stop(events, cut_ns);
-    int sessions_rc = blx_threads_wait(&dispatcher->sessions, cut_ns);
+    dispatcher_registry_stop(&dispatcher->registry);
+    dispatcher_scheduler_stop(scheduler);
+    int control_rc = dispatcher_control_stop(control, deadline_ns);
+    int events_rc = dispatcher_events_stop(events, cut_ns);
+    int sessions_rc = dispatcher_threads_wait(&dispatcher->sessions, cut_ns);
     if (sessions_rc < 0) {
-        blx_registry_cut(&dispatcher->registry);
-        sessions_rc = blx_threads_wait(&dispatcher->sessions, deadline_ns);
+        dispatcher_registry_cut(&dispatcher->registry);
+        sessions_rc = dispatcher_threads_wait(&dispatcher->sessions, deadline_ns);
     }
-    int pruner_rc = blx_chore_stop(pruner, deadline_ns);
-    int rewriter_rc = blx_chore_stop(rewriter, deadline_ns);
+    int pruner_rc = dispatcher_chore_stop(pruner, deadline_ns);
+    int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
     if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 && rewriter_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
@@ -122,7 +122,7 @@ static void stop_threads(struct blx_dispatcher *dispatcher, struct blx_scheduler
     _exit(BLX_EXIT_OK);
 }
 
-static void reload(struct blx_dispatcher *dispatcher)
+static void reload(struct dispatcher *dispatcher)
 {
     BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
     struct blx_error err = {0};
@@ -133,14 +133,14 @@ static void reload(struct blx_dispatcher *dispatcher)
     } else {
         blx_log_info("the policies in '%s' were read again: %zu", dispatcher->policy_dir,
                      policies.count);
-        blx_policy_book_replace(dispatcher->book, &policies);
-        blx_registry_policy_changed(&dispatcher->registry, NULL);
+        dispatcher_policy_book_replace(dispatcher->book, &policies);
+        dispatcher_registry_policy_changed(&dispatcher->registry, NULL);
     }
     notify("READY=1");
 }
 
 /* Whether to go on serving. */
-static bool follow_signal(struct blx_dispatcher *dispatcher, int signal_fd)
+static bool follow_signal(struct dispatcher *dispatcher, int signal_fd)
 {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
@@ -151,77 +151,78 @@ static bool follow_signal(struct blx_dispatcher *dispatcher, int signal_fd)
     return true;
 }
 
-static int serve(struct blx_dispatcher *dispatcher, const struct blx_config *config, int listen_fd,
+static int serve(struct dispatcher *dispatcher, const struct blx_config *config, int listen_fd,
                  int signal_fd, struct blx_error *err)
 {
-    struct blx_scheduler scheduler;
-    struct blx_pruner pruner = {0};
-    struct blx_rewriter rewriter = {0};
-    struct blx_control *control = NULL;
-    struct blx_metrics *metrics = NULL;
-    struct blx_events *events = NULL;
-    const struct blx_events_plan plan = {.command = config->on_event,
-                                         .timeout_ms = config->hook_timeout_ms,
-                                         .look_ms = BLX_EVENTS_LOOK_MS,
-                                         .settle_ms = BLX_EVENTS_SETTLE_MS,
-                                         .apart_ms = BLX_EVENTS_APART_MS};
+    struct dispatcher_scheduler scheduler;
+    struct dispatcher_pruner pruner = {0};
+    struct dispatcher_rewriter rewriter = {0};
+    struct dispatcher_control *control = NULL;
+    struct dispatcher_metrics *metrics = NULL;
+    struct dispatcher_events *events = NULL;
+    const struct dispatcher_events_plan plan = {.command = config->on_event,
+                                                .timeout_ms = config->hook_timeout_ms,
+                                                .look_ms = DISPATCHER_EVENTS_LOOK_MS,
+                                                .settle_ms = DISPATCHER_EVENTS_SETTLE_MS,
+                                                .apart_ms = DISPATCHER_EVENTS_APART_MS};
 
-    blx_watchdog_init(&dispatcher->watchdog, BLX_DISPATCHER_HANDS);
-    int rc = blx_metrics_start(dispatcher, config->metrics_listen, &metrics, err);
+    blx_watchdog_init(&dispatcher->watchdog, DISPATCHER_HANDS);
+    int rc = dispatcher_metrics_start(dispatcher, config->metrics_listen, &metrics, err);
     if (rc == 0)
-        rc = blx_control_start(dispatcher, &control, err);
+        rc = dispatcher_control_start(dispatcher, &control, err);
     if (rc == 0)
-        rc = blx_events_start(dispatcher, &plan, &events, err);
+        rc = dispatcher_events_start(dispatcher, &plan, &events, err);
     if (rc == 0)
-        rc = blx_scheduler_start(&scheduler, &dispatcher->registry, &dispatcher->watchdog,
-                                 BLX_HAND_SCHEDULER, err);
+        rc = dispatcher_scheduler_start(&scheduler, &dispatcher->registry, &dispatcher->watchdog,
+                                        DISPATCHER_HAND_SCHEDULER, err);
     if (rc < 0) {
-        blx_events_stop(events, UINT64_MAX);
+        dispatcher_events_stop(events, UINT64_MAX);
         if (control != NULL)
-            blx_control_stop(control, UINT64_MAX);
-        blx_metrics_stop(metrics);
+            dispatcher_control_stop(control, UINT64_MAX);
+        dispatcher_metrics_stop(metrics);
         return rc;
     }
-    rc = blx_pruner_start(&pruner, &dispatcher->registry, dispatcher->store, dispatcher->book, err);
+    rc = dispatcher_pruner_start(&pruner, &dispatcher->registry, dispatcher->store,
+                                 dispatcher->book, err);
     if (rc == 0 && config->rewrite_bytes_per_second != 0)
-        rc = blx_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
-                                config->rewrite_bytes_per_second, err);
+        rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
+                                       config->rewrite_bytes_per_second, err);
     if (rc == 0) {
         if (metrics != NULL)
-            blx_log_info("metrics are served at http://%s/metrics", blx_metrics_address(metrics));
+            blx_log_info("metrics are served at http://%s/metrics",
+                         dispatcher_metrics_address(metrics));
         log_listening(config, listen_fd);
         do
-            rc = blx_server_run(dispatcher, listen_fd, signal_fd, err);
+            rc = dispatcher_server_run(dispatcher, listen_fd, signal_fd, err);
         while (rc == 0 && follow_signal(dispatcher, signal_fd));
         blx_log_info("stopping");
     }
-    blx_metrics_stop(metrics);
+    dispatcher_metrics_stop(metrics);
     stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, control, events);
     return rc;
 }
 
-static int serve_with_shared_state(struct blx_dispatcher *dispatcher,
-                                   const struct blx_config *config, int listen_fd, int signal_fd,
-                                   struct blx_error *err)
+static int serve_with_shared_state(struct dispatcher *dispatcher, const struct blx_config *config,
+                                   int listen_fd, int signal_fd, struct blx_error *err)
 {
-    int rc = blx_registry_init(&dispatcher->registry, BLX_DISPATCHER_MAX_PENDING);
+    int rc = dispatcher_registry_init(&dispatcher->registry, DISPATCHER_MAX_PENDING);
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
-    blx_roster_init(&dispatcher->roster);
-    rc = blx_threads_init(&dispatcher->sessions, UINT_MAX);
+    dispatcher_roster_init(&dispatcher->roster);
+    rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
         rc = serve(dispatcher, config, listen_fd, signal_fd, err);
-        blx_threads_done(&dispatcher->sessions);
+        dispatcher_threads_done(&dispatcher->sessions);
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
-    blx_roster_done(&dispatcher->roster);
-    blx_registry_done(&dispatcher->registry);
+    dispatcher_roster_done(&dispatcher->roster);
+    dispatcher_registry_done(&dispatcher->registry);
     return rc;
 }
 
-int blx_daemon_run(const struct blx_config *config, struct blx_policies *policies, int signal_fd,
-                   struct blx_error *err)
+int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
+                          int signal_fd, struct blx_error *err)
 {
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
@@ -235,19 +236,19 @@ int blx_daemon_run(const struct blx_config *config, struct blx_policies *policie
     if (fd < 0)
         return fd;
     BLX_CLEANUP_FD int listen_fd = fd;
-    struct blx_policy_book book;
-    struct blx_dispatcher dispatcher = {
+    struct dispatcher_policy_book book;
+    struct dispatcher dispatcher = {
         .store = &store,
         .tls = tls,
         .data_dir = config->data_dir,
         .own_pki = config->tls.ca == NULL,
         .policy_dir = config->policy_dir,
         .book = &book,
-        .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
-        .refusals = BLX_RATE_INIT,
+        .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
+        .refusals = DISPATCHER_RATE_INIT,
     };
-    blx_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
+    dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
     rc = serve_with_shared_state(&dispatcher, config, listen_fd, signal_fd, err);
-    blx_policy_book_done(&book);
+    dispatcher_policy_book_done(&book);
     return rc;
 }

@@ -7,7 +7,7 @@
  * socket
  * -> READY.
  * Down: accepting ends, sessions are told, they sync what they have and say GOODBYE, all threads
- * are joined; those that sit in a disk call after BLX_DISPATCHER_STOP_MS are left to the process's
+ * are joined; those that sit in a disk call after DISPATCHER_STOP_MS are left to the process's
  * end, which is as safe for the store as a crash (I10).
  */
 #pragma once
@@ -21,5 +21,5 @@
  * blocked. SIGHUP has the policies read again; where one is wrong the old ones stay. `policies`,
  * those to begin with, are taken over.
  */
-int blx_daemon_run(const struct blx_config *config, struct blx_policies *policies, int signal_fd,
-                   struct blx_error *err);
+int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
+                          int signal_fd, struct blx_error *err);

@@ -24,32 +24,32 @@
 
 /* The hands on the watchdog. The scheduler's turn takes the registry's lock, which every session
  * takes as well: who holds it for ever is found, too. */
-enum blx_dispatcher_hand { BLX_HAND_ACCEPT, BLX_HAND_SCHEDULER, BLX_DISPATCHER_HANDS };
+enum dispatcher_hand { DISPATCHER_HAND_ACCEPT, DISPATCHER_HAND_SCHEDULER, DISPATCHER_HANDS };
 
 enum {
-    BLX_DISPATCHER_HEARTBEAT_MS = 10 * 1000,
-    BLX_DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
-    BLX_DISPATCHER_JOIN_MS = 5 * 1000,       /* for the one message of a server that joins */
-    BLX_DISPATCHER_MAX_PENDING = 64,         /* connections that have not said yet who they are */
-    BLX_DISPATCHER_SYNC_BYTES =
+    DISPATCHER_HEARTBEAT_MS = 10 * 1000,
+    DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
+    DISPATCHER_JOIN_MS = 5 * 1000,       /* for the one message of a server that joins */
+    DISPATCHER_MAX_PENDING = 64,         /* connections that have not said yet who they are */
+    DISPATCHER_SYNC_BYTES =
         8 * 1024 * 1024, /* received and not synced, at most, while more comes */
-    BLX_DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,
-    BLX_DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
+    DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,
+    DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
 };
 
-struct blx_policy_book;
+struct dispatcher_policy_book;
 
-struct blx_dispatcher {
+struct dispatcher {
     const struct blx_store *store;
     struct blx_tls_context *tls;
     const char *data_dir; /* with pki/ below it */
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     const char *policy_dir;
     uint64_t heartbeat_ms;
-    struct blx_policy_book *book;
-    struct blx_registry registry;
-    struct blx_roster roster;
-    struct blx_threads sessions;
-    struct blx_rate refusals; /* log lines about connections that never became a session */
+    struct dispatcher_policy_book *book;
+    struct dispatcher_registry registry;
+    struct dispatcher_roster roster;
+    struct dispatcher_threads sessions;
+    struct dispatcher_rate refusals; /* log lines about connections that never became a session */
     struct blx_watchdog watchdog;
 };

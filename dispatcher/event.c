@@ -9,70 +9,71 @@
 
 #include "base/units.h"
 
-const char *blx_event_name(enum blx_event_kind kind)
+const char *dispatcher_event_name(enum dispatcher_event_kind kind)
 {
     static const char *const names[] = {
-        [BLX_EVENT_AGENT_LOST] = "agent-lost",
-        [BLX_EVENT_DAMAGE_FOUND] = "damage-found",
-        [BLX_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
-        [BLX_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
-        [BLX_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
-        [BLX_EVENT_CHECKPOINT_DAMAGED] = "checkpoint-damaged",
-        [BLX_EVENT_AGENT_PROTECTED] = "agent-protected",
-        [BLX_EVENT_DISK_HAS_ROOM] = "disk-has-room",
+        [DISPATCHER_EVENT_AGENT_LOST] = "agent-lost",
+        [DISPATCHER_EVENT_DAMAGE_FOUND] = "damage-found",
+        [DISPATCHER_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
+        [DISPATCHER_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
+        [DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
+        [DISPATCHER_EVENT_CHECKPOINT_DAMAGED] = "checkpoint-damaged",
+        [DISPATCHER_EVENT_AGENT_PROTECTED] = "agent-protected",
+        [DISPATCHER_EVENT_DISK_HAS_ROOM] = "disk-has-room",
     };
     return names[kind];
 }
 
-bool blx_event_is_good(enum blx_event_kind kind)
+bool dispatcher_event_is_good(enum dispatcher_event_kind kind)
 {
-    return kind >= BLX_EVENT_AGENT_PROTECTED;
+    return kind >= DISPATCHER_EVENT_AGENT_PROTECTED;
 }
 
-void blx_event_list_done(struct blx_event_list *list)
+void dispatcher_event_list_done(struct dispatcher_event_list *list)
 {
     free(list->events);
-    *list = (struct blx_event_list){0};
+    *list = (struct dispatcher_event_list){0};
 }
 
-void blx_event_watch_done(struct blx_event_watch *watch)
+void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
 {
     free(watch->agents);
-    *watch = (struct blx_event_watch){0};
+    *watch = (struct dispatcher_event_watch){0};
 }
 
-static int add(struct blx_event_list *list, enum blx_event_kind kind, const char *agent_id,
-               const char *text)
+static int add(struct dispatcher_event_list *list, enum dispatcher_event_kind kind,
+               const char *agent_id, const char *text)
 {
-    if (list->count == BLX_EVENTS_KEPT) {
+    if (list->count == DISPATCHER_EVENTS_KEPT) {
         list->dropped++;
         return 0;
     }
-    struct blx_event *grown = reallocarray(list->events, list->count + 1, sizeof(*grown));
+    struct dispatcher_event *grown = reallocarray(list->events, list->count + 1, sizeof(*grown));
     if (grown == NULL)
         return -ENOMEM;
     list->events = grown;
-    struct blx_event *event = &grown[list->count++];
-    *event = (struct blx_event){.kind = kind};
+    struct dispatcher_event *event = &grown[list->count++];
+    *event = (struct dispatcher_event){.kind = kind};
     snprintf(event->agent_id, sizeof(event->agent_id), "%s", agent_id);
     snprintf(event->text, sizeof(event->text), "%s", text);
     return 0;
 }
 
 /* NULL: no memory. */
-static struct blx_event_memory *remember(struct blx_event_watch *watch, const char *agent_id)
+static struct dispatcher_event_memory *remember(struct dispatcher_event_watch *watch,
+                                                const char *agent_id)
 {
     for (size_t i = 0; i < watch->agent_count; i++) {
         if (strcmp(watch->agents[i].agent_id, agent_id) == 0)
             return &watch->agents[i];
     }
-    struct blx_event_memory *grown =
+    struct dispatcher_event_memory *grown =
         reallocarray(watch->agents, watch->agent_count + 1, sizeof(*grown));
     if (grown == NULL)
         return NULL;
     watch->agents = grown;
-    struct blx_event_memory *memory = &grown[watch->agent_count++];
-    *memory = (struct blx_event_memory){.told = BLX_PROTECTED};
+    struct dispatcher_event_memory *memory = &grown[watch->agent_count++];
+    *memory = (struct dispatcher_event_memory){.told = BLX_PROTECTED};
     snprintf(memory->agent_id, sizeof(memory->agent_id), "%s", agent_id);
     return memory;
 }
@@ -93,16 +94,16 @@ static void describe(const struct blx_control_agent *agent, uint64_t now_realtim
 
 /* A first sync is no news, neither when it begins nor when an agent that was lost begins it; nor is
  * a pause, as somebody has asked for it. */
-static int look_at_protection(struct blx_event_memory *memory,
+static int look_at_protection(struct dispatcher_event_memory *memory,
                               const struct blx_control_agent *agent, uint64_t now_realtime_ns,
-                              struct blx_event_list *list)
+                              struct dispatcher_event_list *list)
 {
-    static const enum blx_event_kind kinds[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = BLX_EVENT_AGENT_PROTECTED,
-        [BLX_PROTECTION_DAMAGED] = BLX_EVENT_CHECKPOINT_DAMAGED,
-        [BLX_PROTECTION_INCONSISTENT] = BLX_EVENT_CHECKPOINT_INCONSISTENT,
-        [BLX_PROTECTION_LATE] = BLX_EVENT_CHECKPOINT_LATE,
-        [BLX_PROTECTION_LOST] = BLX_EVENT_AGENT_LOST,
+    static const enum dispatcher_event_kind kinds[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = DISPATCHER_EVENT_AGENT_PROTECTED,
+        [BLX_PROTECTION_DAMAGED] = DISPATCHER_EVENT_CHECKPOINT_DAMAGED,
+        [BLX_PROTECTION_INCONSISTENT] = DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
+        [BLX_PROTECTION_LATE] = DISPATCHER_EVENT_CHECKPOINT_LATE,
+        [BLX_PROTECTION_LOST] = DISPATCHER_EVENT_AGENT_LOST,
     };
     char text[BLX_TEXT_BYTES];
     enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
@@ -116,22 +117,22 @@ static int look_at_protection(struct blx_event_memory *memory,
     return rc;
 }
 
-static int look_at_damage(struct blx_event_memory *memory, struct blx_roster *roster,
-                          const char *agent_id, struct blx_event_list *list)
+static int look_at_damage(struct dispatcher_event_memory *memory, struct dispatcher_roster *roster,
+                          const char *agent_id, struct dispatcher_event_list *list)
 {
     char text[BLX_TEXT_BYTES];
-    uint64_t damages = blx_roster_damages(roster, agent_id, text);
+    uint64_t damages = dispatcher_roster_damages(roster, agent_id, text);
     if (damages == memory->damages)
         return 0;
-    int rc = add(list, BLX_EVENT_DAMAGE_FOUND, agent_id, text);
+    int rc = add(list, DISPATCHER_EVENT_DAMAGE_FOUND, agent_id, text);
     if (rc == 0)
         memory->damages = damages;
     return rc;
 }
 
-static int look_at_disk(struct blx_event_watch *watch,
+static int look_at_disk(struct dispatcher_event_watch *watch,
                         const struct blx_control_dispatcher *dispatcher,
-                        struct blx_event_list *list)
+                        struct dispatcher_event_list *list)
 {
     char text[BLX_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES];
     bool nearly_full = blx_data_is_nearly_full(dispatcher);
@@ -141,20 +142,22 @@ static int look_at_disk(struct blx_event_watch *watch,
              blx_size_format(dispatcher->data_free_bytes, left),
              blx_size_format(dispatcher->data_bytes, size));
     int rc =
-        add(list, nearly_full ? BLX_EVENT_DISK_NEARLY_FULL : BLX_EVENT_DISK_HAS_ROOM, "", text);
+        add(list, nearly_full ? DISPATCHER_EVENT_DISK_NEARLY_FULL : DISPATCHER_EVENT_DISK_HAS_ROOM,
+            "", text);
     if (rc == 0)
         watch->nearly_full = nearly_full;
     return rc;
 }
 
-int blx_event_watch_look(struct blx_event_watch *watch, struct blx_roster *roster,
-                         const struct blx_overview *overview, uint64_t now_realtime_ns,
-                         struct blx_event_list *list)
+int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
+                                struct dispatcher_roster *roster,
+                                const struct dispatcher_overview *overview,
+                                uint64_t now_realtime_ns, struct dispatcher_event_list *list)
 {
     int rc = look_at_disk(watch, &overview->dispatcher, list);
     for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
         const struct blx_control_agent *agent = &overview->agents[i];
-        struct blx_event_memory *memory = remember(watch, agent->agent_id);
+        struct dispatcher_event_memory *memory = remember(watch, agent->agent_id);
         if (memory == NULL)
             return -ENOMEM;
         rc = look_at_protection(memory, agent, now_realtime_ns, list);
@@ -166,7 +169,7 @@ int blx_event_watch_look(struct blx_event_watch *watch, struct blx_roster *roste
 
 static int compare(const void *a_arg, const void *b_arg)
 {
-    const struct blx_event *a = a_arg, *b = b_arg;
+    const struct dispatcher_event *a = a_arg, *b = b_arg;
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
     return strcmp(a->agent_id, b->agent_id);
@@ -180,18 +183,18 @@ static char *join(const char *name, const char *value)
 }
 
 /* BLXREP_EVENTS=...; NULL: no memory. */
-static char *list_events(const struct blx_event_list *list)
+static char *list_events(const struct dispatcher_event_list *list)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
     if (out == NULL)
         return NULL;
-    size_t told = list->count < BLX_EVENTS_TOLD ? list->count : BLX_EVENTS_TOLD;
+    size_t told = list->count < DISPATCHER_EVENTS_TOLD ? list->count : DISPATCHER_EVENTS_TOLD;
     fputs("BLXREP_EVENTS=", out);
     for (size_t i = 0; i < told; i++) {
-        const struct blx_event *event = &list->events[i];
-        fprintf(out, "%s%s %s %s", i > 0 ? "\n" : "", blx_event_name(event->kind),
+        const struct dispatcher_event *event = &list->events[i];
+        fprintf(out, "%s%s %s %s", i > 0 ? "\n" : "", dispatcher_event_name(event->kind),
                 event->agent_id[0] != '\0' ? event->agent_id : "-", event->text);
     }
     bool failed = ferror(out) != 0;
@@ -202,30 +205,30 @@ static char *list_events(const struct blx_event_list *list)
     return text;
 }
 
-void blx_event_variables_free(char *variables[BLX_EVENT_VARIABLES])
+void dispatcher_event_variables_free(char *variables[DISPATCHER_EVENT_VARIABLES])
 {
-    for (size_t i = 0; i < BLX_EVENT_VARIABLES; i++) {
+    for (size_t i = 0; i < DISPATCHER_EVENT_VARIABLES; i++) {
         free(variables[i]);
         variables[i] = NULL;
     }
 }
 
-int blx_event_variables(struct blx_event_list *list, const char *data_dir,
-                        char *variables[BLX_EVENT_VARIABLES])
+int dispatcher_event_variables(struct dispatcher_event_list *list, const char *data_dir,
+                               char *variables[DISPATCHER_EVENT_VARIABLES])
 {
     qsort(list->events, list->count, sizeof(*list->events), compare);
-    const struct blx_event *first = &list->events[0];
+    const struct dispatcher_event *first = &list->events[0];
     char count[32];
     snprintf(count, sizeof(count), "%zu", list->count + list->dropped);
-    variables[0] = join("BLXREP_EVENT=", blx_event_name(first->kind));
+    variables[0] = join("BLXREP_EVENT=", dispatcher_event_name(first->kind));
     variables[1] = join("BLXREP_AGENT=", first->agent_id);
     variables[2] = join("BLXREP_TEXT=", first->text);
     variables[3] = join("BLXREP_COUNT=", count);
     variables[4] = join("BLXREP_DATA_DIR=", data_dir);
     variables[5] = list_events(list);
-    for (size_t i = 0; i < BLX_EVENT_VARIABLES; i++) {
+    for (size_t i = 0; i < DISPATCHER_EVENT_VARIABLES; i++) {
         if (variables[i] == NULL) {
-            blx_event_variables_free(variables);
+            dispatcher_event_variables_free(variables);
             return -ENOMEM;
         }
     }

@@ -15,38 +15,39 @@
 #include "base/units.h"
 #include "dispatcher/threads.h"
 
-struct blx_events {
-    struct blx_dispatcher *dispatcher;
-    struct blx_events_plan plan;
-    int stop_fd;                /* an eventfd that is written once and never read */
-    struct blx_threads threads; /* one */
+struct dispatcher_events {
+    struct dispatcher *dispatcher;
+    struct dispatcher_events_plan plan;
+    int stop_fd;                       /* an eventfd that is written once and never read */
+    struct dispatcher_threads threads; /* one */
 
     /* The thread's. */
-    struct blx_event_watch watch;
-    struct blx_event_list list; /* found, and the command was not told */
-    uint64_t found_ns;          /* when the first of them was */
-    uint64_t told_ns;           /* when the command ended last; 0: never ran */
-    bool failure_logged;        /* of the look, once a row */
+    struct dispatcher_event_watch watch;
+    struct dispatcher_event_list list; /* found, and the command was not told */
+    uint64_t found_ns;                 /* when the first of them was */
+    uint64_t told_ns;                  /* when the command ended last; 0: never ran */
+    bool failure_logged;               /* of the look, once a row */
 };
 
-static void log_event(const struct blx_event *event)
+static void log_event(const struct dispatcher_event *event)
 {
-    bool good = blx_event_is_good(event->kind);
+    bool good = dispatcher_event_is_good(event->kind);
     blx_log(good ? BLX_LOG_NOTICE : BLX_LOG_WARNING, "%s%s%s%s: %s",
             event->agent_id[0] != '\0' ? "agent '" : "", event->agent_id,
-            event->agent_id[0] != '\0' ? "': " : "", blx_event_name(event->kind), event->text);
+            event->agent_id[0] != '\0' ? "': " : "", dispatcher_event_name(event->kind),
+            event->text);
 }
 
-static void look(struct blx_events *events)
+static void look(struct dispatcher_events *events)
 {
-    struct blx_overview overview = {0};
+    struct dispatcher_overview overview = {0};
     struct blx_error err = {0};
     size_t before = events->list.count;
-    int rc = blx_overview_take(events->dispatcher, &overview, &err);
+    int rc = dispatcher_overview_take(events->dispatcher, &overview, &err);
     if (rc == 0) {
-        rc = blx_event_watch_look(&events->watch, &events->dispatcher->roster, &overview,
-                                  blx_clock_realtime_ns(), &events->list);
-        blx_overview_done(&overview);
+        rc = dispatcher_event_watch_look(&events->watch, &events->dispatcher->roster, &overview,
+                                         blx_clock_realtime_ns(), &events->list);
+        dispatcher_overview_done(&overview);
         if (rc < 0)
             blx_error_errno(&err, rc, "noticing events");
     }
@@ -60,32 +61,33 @@ static void look(struct blx_events *events)
 }
 
 /* Blocks until the command has ended. */
-static void tell(struct blx_events *events)
+static void tell(struct dispatcher_events *events)
 {
-    char *variables[BLX_EVENT_VARIABLES];
+    char *variables[DISPATCHER_EVENT_VARIABLES];
     struct blx_error err = {0};
-    int rc = blx_event_variables(&events->list, events->dispatcher->store->data_dir, variables);
+    int rc =
+        dispatcher_event_variables(&events->list, events->dispatcher->store->data_dir, variables);
     if (rc == 0) {
         const struct blx_command command = {.name = "on-event",
                                             .text = events->plan.command,
                                             .variables = (const char *const *)variables,
-                                            .variable_count = BLX_EVENT_VARIABLES,
+                                            .variable_count = DISPATCHER_EVENT_VARIABLES,
                                             .timeout_ms = events->plan.timeout_ms,
                                             .stop_fd = events->stop_fd};
         rc = blx_command_run(&command, &err);
-        blx_event_variables_free(variables);
+        dispatcher_event_variables_free(variables);
     } else {
         blx_error_errno(&err, rc, "telling of events");
     }
     if (rc < 0)
         blx_log_warning("%s; it was to tell of %zu events", err.message,
                         events->list.count + events->list.dropped);
-    blx_event_list_done(&events->list);
+    dispatcher_event_list_done(&events->list);
     events->told_ns = blx_clock_ns();
 }
 
 /* What is found may be told now: it has settled, and the last time is long enough ago. */
-static bool is_due(const struct blx_events *events)
+static bool is_due(const struct dispatcher_events *events)
 {
     uint64_t now_ns = blx_clock_ns();
     return events->list.count > 0 &&
@@ -93,7 +95,7 @@ static bool is_due(const struct blx_events *events)
            (events->told_ns == 0 || now_ns >= events->told_ns + events->plan.apart_ms * 1000000);
 }
 
-static bool shall_stop(const struct blx_events *events)
+static bool shall_stop(const struct dispatcher_events *events)
 {
     struct pollfd stop = {.fd = events->stop_fd, .events = POLLIN};
     return poll(&stop, 1, (int)events->plan.look_ms) > 0;
@@ -101,20 +103,21 @@ static bool shall_stop(const struct blx_events *events)
 
 static void events_main(void *arg)
 {
-    struct blx_events *events = arg;
+    struct dispatcher_events *events = arg;
     while (!shall_stop(events)) {
         look(events);
         if (events->plan.command == NULL)
-            blx_event_list_done(&events->list);
+            dispatcher_event_list_done(&events->list);
         else if (is_due(events))
             tell(events);
     }
 }
 
-int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_plan *plan,
-                     struct blx_events **events, struct blx_error *err)
+int dispatcher_events_start(struct dispatcher *dispatcher,
+                            const struct dispatcher_events_plan *plan,
+                            struct dispatcher_events **events, struct blx_error *err)
 {
-    BLX_CLEANUP_FREE struct blx_events *made = calloc(1, sizeof(*made));
+    BLX_CLEANUP_FREE struct dispatcher_events *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "watching for events");
     made->dispatcher = dispatcher;
@@ -122,13 +125,13 @@ int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_
     made->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (made->stop_fd < 0)
         return blx_error_errno(err, -errno, "watching for events");
-    int rc = blx_threads_init(&made->threads, 1);
+    int rc = dispatcher_threads_init(&made->threads, 1);
     if (rc < 0) {
         blx_error_errno(err, rc, "watching for events");
     } else {
-        rc = blx_threads_start(&made->threads, events_main, made, err);
+        rc = dispatcher_threads_start(&made->threads, events_main, made, err);
         if (rc < 0)
-            blx_threads_done(&made->threads);
+            dispatcher_threads_done(&made->threads);
     }
     if (rc < 0) {
         close(made->stop_fd);
@@ -138,17 +141,17 @@ int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_
     return 0;
 }
 
-int blx_events_stop(struct blx_events *events, uint64_t deadline_ns)
+int dispatcher_events_stop(struct dispatcher_events *events, uint64_t deadline_ns)
 {
     if (events == NULL)
         return 0;
     (void)eventfd_write(events->stop_fd, 1);
-    int rc = blx_threads_wait(&events->threads, deadline_ns);
+    int rc = dispatcher_threads_wait(&events->threads, deadline_ns);
     if (rc < 0)
         return rc;
-    blx_threads_done(&events->threads);
-    blx_event_watch_done(&events->watch);
-    blx_event_list_done(&events->list);
+    dispatcher_threads_done(&events->threads);
+    dispatcher_event_watch_done(&events->watch);
+    dispatcher_event_list_done(&events->list);
     close(events->stop_fd);
     free(events);
     return 0;

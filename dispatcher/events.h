@@ -4,8 +4,8 @@
  * does not: a line in the log, and the user's `on-event` command.
  *
  * A thread of its own looks at the overview every so often; no session knows of it or waits for it.
- * What it finds within BLX_EVENTS_SETTLE_MS goes to one run of the command, and one run follows
- * another BLX_EVENTS_APART_MS later at the earliest, with all that was found meanwhile: so a burst
+ * What it finds within DISPATCHER_EVENTS_SETTLE_MS goes to one run of the command, and one run follows
+ * another DISPATCHER_EVENTS_APART_MS later at the earliest, with all that was found meanwhile: so a burst
  * makes one call, and there is never more than one process. A run that fails or takes too long is
  * logged and not repeated.
  *
@@ -16,12 +16,12 @@
 #include "dispatcher/event.h"
 
 enum {
-    BLX_EVENTS_LOOK_MS = 2 * 1000,
-    BLX_EVENTS_SETTLE_MS = 5 * 1000,
-    BLX_EVENTS_APART_MS = 60 * 1000,
+    DISPATCHER_EVENTS_LOOK_MS = 2 * 1000,
+    DISPATCHER_EVENTS_SETTLE_MS = 5 * 1000,
+    DISPATCHER_EVENTS_APART_MS = 60 * 1000,
 };
 
-struct blx_events_plan {
+struct dispatcher_events_plan {
     const char *command; /* NULL: events are only logged */
     uint64_t timeout_ms;
     uint64_t look_ms;
@@ -29,12 +29,13 @@ struct blx_events_plan {
     uint64_t apart_ms;
 };
 
-struct blx_events;
+struct dispatcher_events;
 
 /* `plan` is copied, its command borrowed. */
-int blx_events_start(struct blx_dispatcher *dispatcher, const struct blx_events_plan *plan,
-                     struct blx_events **events, struct blx_error *err);
+int dispatcher_events_start(struct dispatcher *dispatcher,
+                            const struct dispatcher_events_plan *plan,
+                            struct dispatcher_events **events, struct blx_error *err);
 
 /* Kills a running command. -ETIMEDOUT where the thread still sits in a disk call at `deadline_ns`:
  * then nothing was freed. NULL is allowed. */
-int blx_events_stop(struct blx_events *events, uint64_t deadline_ns);
+int dispatcher_events_stop(struct dispatcher_events *events, uint64_t deadline_ns);

@@ -147,8 +147,8 @@ static double value_of(const struct agent_metric *metric, const struct blx_contr
     return (double)fact;
 }
 
-static void write_agents(const struct blx_overview *overview, const struct agent_metric *metric,
-                         uint64_t now_realtime_ns, FILE *out)
+static void write_agents(const struct dispatcher_overview *overview,
+                         const struct agent_metric *metric, uint64_t now_realtime_ns, FILE *out)
 {
     write_head(metric->name, metric->type, metric->help, out);
     for (size_t i = 0; i < overview->agent_count; i++) {
@@ -160,7 +160,7 @@ static void write_agents(const struct blx_overview *overview, const struct agent
 }
 
 /* Of several labels one is 1 and the others are 0: so a query can ask for each by its name. */
-static void write_protections(const struct blx_overview *overview, uint64_t now_realtime_ns,
+static void write_protections(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
                               FILE *out)
 {
     static const char name[] = "blxrep_agent_protection";
@@ -174,7 +174,7 @@ static void write_protections(const struct blx_overview *overview, uint64_t now_
     }
 }
 
-static void write_states(const struct blx_overview *overview, FILE *out)
+static void write_states(const struct dispatcher_overview *overview, FILE *out)
 {
     static const char name[] = "blxrep_agent_state";
     write_head(name, gauge, "1 for the state that the agent is in, 0 for the others.", out);
@@ -186,7 +186,7 @@ static void write_states(const struct blx_overview *overview, FILE *out)
     }
 }
 
-static void write_consistencies(const struct blx_overview *overview, FILE *out)
+static void write_consistencies(const struct dispatcher_overview *overview, FILE *out)
 {
     static const char name[] = "blxrep_agent_checkpoints_total";
     write_head(name, counter, "Checkpoints committed.", out);
@@ -198,7 +198,7 @@ static void write_consistencies(const struct blx_overview *overview, FILE *out)
     }
 }
 
-static void write_dispatcher(const struct blx_overview *overview, uint64_t now_realtime_ns,
+static void write_dispatcher(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
                              FILE *out)
 {
     const struct blx_control_dispatcher *self = &overview->dispatcher;
@@ -217,7 +217,8 @@ static void write_dispatcher(const struct blx_overview *overview, uint64_t now_r
               (double)self->data_free_bytes, out);
 }
 
-void blx_exposition_write(const struct blx_overview *overview, uint64_t now_realtime_ns, FILE *out)
+void dispatcher_exposition_write(const struct dispatcher_overview *overview,
+                                 uint64_t now_realtime_ns, FILE *out)
 {
     write_dispatcher(overview, now_realtime_ns, out);
     for (size_t i = 0; i < sizeof(agent_metrics) / sizeof(agent_metrics[0]); i++)

@@ -12,7 +12,8 @@
 
 #include "dispatcher/overview.h"
 
-#define BLX_EXPOSITION_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define DISPATCHER_EXPOSITION_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 /* `now_realtime_ns`: blx_clock_realtime_ns(). */
-void blx_exposition_write(const struct blx_overview *overview, uint64_t now_realtime_ns, FILE *out);
+void dispatcher_exposition_write(const struct dispatcher_overview *overview,
+                                 uint64_t now_realtime_ns, FILE *out);

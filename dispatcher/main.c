@@ -76,6 +76,7 @@ int main(int argc, char **argv)
     if (signals < 0)
         return fail(BLX_EXIT_FAILED, &err);
     BLX_CLEANUP_FD int signal_fd = signals;
-    return blx_daemon_run(&config, &policies, signal_fd, &err) < 0 ? fail(BLX_EXIT_FAILED, &err)
-                                                                   : BLX_EXIT_OK;
+    return dispatcher_daemon_run(&config, &policies, signal_fd, &err) < 0
+               ? fail(BLX_EXIT_FAILED, &err)
+               : BLX_EXIT_OK;
 }

@@ -16,32 +16,32 @@
 
 #define LOOPBACK "127.0.0.1"
 
-struct blx_metrics {
-    struct blx_dispatcher *dispatcher;
+struct dispatcher_metrics {
+    struct dispatcher *dispatcher;
     struct MHD_Daemon *http;
     char address[BLX_TEXT_BYTES];
 };
 
 /* The page; to be freed. NULL: it could not be made. */
-static char *make_page(struct blx_dispatcher *dispatcher, size_t *bytes)
+static char *make_page(struct dispatcher *dispatcher, size_t *bytes)
 {
-    struct blx_overview overview = {0};
+    struct dispatcher_overview overview = {0};
     struct blx_error err = {0};
     char *page = NULL;
-    if (blx_overview_take(dispatcher, &overview, &err) < 0) {
+    if (dispatcher_overview_take(dispatcher, &overview, &err) < 0) {
         blx_log_warning("the metrics are not served: %s", err.message);
         return NULL;
     }
     FILE *out = open_memstream(&page, bytes);
     if (out != NULL) {
-        blx_exposition_write(&overview, blx_clock_realtime_ns(), out);
+        dispatcher_exposition_write(&overview, blx_clock_realtime_ns(), out);
         bool failed = ferror(out) != 0;
         if (fclose(out) != 0 || failed) {
             free(page);
             page = NULL;
         }
     }
-    blx_overview_done(&overview);
+    dispatcher_overview_done(&overview);
     return page;
 }
 
@@ -76,7 +76,7 @@ static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const
                              const char *method, const char *version, const char *body,
                              size_t *body_bytes, void **request)
 {
-    struct blx_metrics *metrics = arg;
+    struct dispatcher_metrics *metrics = arg;
     size_t bytes = 0;
     (void)version;
     (void)body;
@@ -90,7 +90,8 @@ static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const
     if (page == NULL)
         return answer_plainly(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
                               "the metrics could not be made: see the dispatcher's log\n");
-    return answer(connection, MHD_HTTP_OK, BLX_EXPOSITION_TYPE, page, bytes, MHD_RESPMEM_MUST_FREE);
+    return answer(connection, MHD_HTTP_OK, DISPATCHER_EXPOSITION_TYPE, page, bytes,
+                  MHD_RESPMEM_MUST_FREE);
 }
 
 static int listen_on(const char *address, struct blx_error *err)
@@ -103,20 +104,20 @@ static int listen_on(const char *address, struct blx_error *err)
     return fd;
 }
 
-int blx_metrics_start(struct blx_dispatcher *dispatcher, const char *address,
-                      struct blx_metrics **metrics, struct blx_error *err)
+int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
+                             struct dispatcher_metrics **metrics, struct blx_error *err)
 {
     *metrics = NULL;
     if (address == NULL)
         return 0;
-    BLX_CLEANUP_FREE struct blx_metrics *made = calloc(1, sizeof(*made));
+    BLX_CLEANUP_FREE struct dispatcher_metrics *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "serving metrics");
     made->dispatcher = dispatcher;
     int fd = listen_on(address, err);
     if (fd < 0)
         return fd;
-    int rc = blx_server_address(fd, made->address, err);
+    int rc = dispatcher_server_address(fd, made->address, err);
     if (rc < 0) {
         close(fd);
         return rc;
@@ -124,8 +125,8 @@ int blx_metrics_start(struct blx_dispatcher *dispatcher, const char *address,
     made->http =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, serve, made,
                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)BLX_METRICS_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)BLX_METRICS_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (unsigned)DISPATCHER_METRICS_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)DISPATCHER_METRICS_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          (size_t)16 * 1024, MHD_OPTION_END);
     if (made->http == NULL) /* the socket is the library's, whatever happens */
         return blx_error_set(err, -EIO, "cannot serve metrics on '%s'", address);
@@ -133,12 +134,12 @@ int blx_metrics_start(struct blx_dispatcher *dispatcher, const char *address,
     return 0;
 }
 
-const char *blx_metrics_address(const struct blx_metrics *metrics)
+const char *dispatcher_metrics_address(const struct dispatcher_metrics *metrics)
 {
     return metrics->address;
 }
 
-void blx_metrics_stop(struct blx_metrics *metrics)
+void dispatcher_metrics_stop(struct dispatcher_metrics *metrics)
 {
     if (metrics == NULL)
         return;

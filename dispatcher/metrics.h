@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http://metrics-listen/metrics: one thread of libmicrohttpd's that answers GET and HEAD, nothing
- * else. It reads no body, holds at most BLX_METRICS_CONNECTIONS connections, and drops one that is
- * silent for BLX_METRICS_SILENCE_S; so a stranger who reaches it can make it slow, but nothing
+ * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, and drops one that is
+ * silent for DISPATCHER_METRICS_SILENCE_S; so a stranger who reaches it can make it slow, but nothing
  * else of the dispatcher. There is no access control: it listens on loopback unless a host is
  * given.
  *
@@ -12,16 +12,16 @@
 
 #include "dispatcher/dispatcher.h"
 
-enum { BLX_METRICS_CONNECTIONS = 32, BLX_METRICS_SILENCE_S = 10 };
+enum { DISPATCHER_METRICS_CONNECTIONS = 32, DISPATCHER_METRICS_SILENCE_S = 10 };
 
-struct blx_metrics;
+struct dispatcher_metrics;
 
 /* `address`: "HOST:PORT" or ":PORT". NULL: no metrics; `metrics` becomes NULL. */
-int blx_metrics_start(struct blx_dispatcher *dispatcher, const char *address,
-                      struct blx_metrics **metrics, struct blx_error *err);
+int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
+                             struct dispatcher_metrics **metrics, struct blx_error *err);
 
 /* Where it listens, as text. */
-const char *blx_metrics_address(const struct blx_metrics *metrics);
+const char *dispatcher_metrics_address(const struct dispatcher_metrics *metrics);
 
 /* Waits for an answer that is being made. NULL is allowed. */
-void blx_metrics_stop(struct blx_metrics *metrics);
+void dispatcher_metrics_stop(struct dispatcher_metrics *metrics);

@@ -12,7 +12,7 @@
 #include "store/pause.h"
 #include "tls/pki.h"
 
-static void describe_dispatcher(const struct blx_dispatcher *dispatcher,
+static void describe_dispatcher(const struct dispatcher *dispatcher,
                                 struct blx_control_dispatcher *out)
 {
     struct statvfs disk;
@@ -25,14 +25,15 @@ static void describe_dispatcher(const struct blx_dispatcher *dispatcher,
     out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
-static int describe_agent(struct blx_dispatcher *dispatcher, const char *agent_id,
+static int describe_agent(struct dispatcher *dispatcher, const char *agent_id,
                           struct blx_control_agent *agent, struct blx_error *err)
 {
-    int rc = blx_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
+    int rc =
+        dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
     if (rc < 0)
         return rc;
     struct blx_policy_verdict verdict;
-    blx_policy_book_look(dispatcher->book, agent_id, &verdict);
+    dispatcher_policy_book_look(dispatcher->book, agent_id, &verdict);
     agent->sync_freq_ms = verdict.sync_freq_ms;
     struct blx_error why = {0};
     /* Like a checkpoint that cannot be read, it costs the others nothing. */
@@ -40,14 +41,14 @@ static int describe_agent(struct blx_dispatcher *dispatcher, const char *agent_i
         blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
-    blx_registry_describe(&dispatcher->registry, agent_id, agent);
+    dispatcher_registry_describe(&dispatcher->registry, agent_id, agent);
     return 0;
 }
 
-int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *overview,
-                      struct blx_error *err)
+int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
+                             struct blx_error *err)
 {
-    struct blx_overview taken = {0};
+    struct dispatcher_overview taken = {0};
     char **agent_ids = NULL;
     size_t count = 0;
     int rc = blx_store_list_agents(dispatcher->store, &agent_ids, &count, err);
@@ -62,7 +63,7 @@ int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *ov
     }
     blx_store_free_agents(agent_ids, count);
     if (rc < 0) {
-        blx_overview_done(&taken);
+        dispatcher_overview_done(&taken);
         return rc;
     }
     describe_dispatcher(dispatcher, &taken.dispatcher);
@@ -70,8 +71,8 @@ int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *ov
     return 0;
 }
 
-void blx_overview_done(struct blx_overview *overview)
+void dispatcher_overview_done(struct dispatcher_overview *overview)
 {
     free(overview->agents);
-    *overview = (struct blx_overview){0};
+    *overview = (struct dispatcher_overview){0};
 }

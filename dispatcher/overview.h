@@ -11,13 +11,13 @@
 
 #include "dispatcher/dispatcher.h"
 
-struct blx_overview {
+struct dispatcher_overview {
     struct blx_control_dispatcher dispatcher;
     struct blx_control_agent *agents; /* owned; by ID */
     size_t agent_count;
 };
 
-int blx_overview_take(struct blx_dispatcher *dispatcher, struct blx_overview *overview,
-                      struct blx_error *err);
+int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
+                             struct blx_error *err);
 
-void blx_overview_done(struct blx_overview *overview);
+void dispatcher_overview_done(struct dispatcher_overview *overview);

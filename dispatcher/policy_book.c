@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dispatcher/policy_book.h"
 
-void blx_policy_book_init(struct blx_policy_book *book, struct blx_policies *policies,
-                          uint64_t sync_freq_ms, const struct blx_retention *retention)
+void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx_policies *policies,
+                                 uint64_t sync_freq_ms, const struct blx_retention *retention)
 {
-    *book = (struct blx_policy_book){
+    *book = (struct dispatcher_policy_book){
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .policies = *policies,
         .own = {.sync_freq_ms = sync_freq_ms, .retention = *retention},
@@ -12,13 +12,14 @@ void blx_policy_book_init(struct blx_policy_book *book, struct blx_policies *pol
     *policies = (struct blx_policies){0};
 }
 
-void blx_policy_book_done(struct blx_policy_book *book)
+void dispatcher_policy_book_done(struct dispatcher_policy_book *book)
 {
     blx_policies_done(&book->policies);
     pthread_mutex_destroy(&book->lock);
 }
 
-void blx_policy_book_replace(struct blx_policy_book *book, struct blx_policies *policies)
+void dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
+                                    struct blx_policies *policies)
 {
     pthread_mutex_lock(&book->lock);
     struct blx_policies old = book->policies;
@@ -28,8 +29,8 @@ void blx_policy_book_replace(struct blx_policy_book *book, struct blx_policies *
     blx_policies_done(&old);
 }
 
-void blx_policy_book_look(struct blx_policy_book *book, const char *agent_id,
-                          struct blx_policy_verdict *verdict)
+void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,
+                                 struct blx_policy_verdict *verdict)
 {
     pthread_mutex_lock(&book->lock);
     blx_policies_judge(&book->policies, &book->own, agent_id, verdict);

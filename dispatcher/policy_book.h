@@ -11,20 +11,21 @@
 
 #include "config/policy.h"
 
-struct blx_policy_book {
+struct dispatcher_policy_book {
     pthread_mutex_t lock;
     struct blx_policies policies;
     struct blx_policy_verdict own; /* constant */
 };
 
 /* `policies` is taken over. */
-void blx_policy_book_init(struct blx_policy_book *book, struct blx_policies *policies,
-                          uint64_t sync_freq_ms, const struct blx_retention *retention);
-void blx_policy_book_done(struct blx_policy_book *book);
+void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx_policies *policies,
+                                 uint64_t sync_freq_ms, const struct blx_retention *retention);
+void dispatcher_policy_book_done(struct dispatcher_policy_book *book);
 
 /* `policies` is taken over. */
-void blx_policy_book_replace(struct blx_policy_book *book, struct blx_policies *policies);
+void dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
+                                    struct blx_policies *policies);
 
 /* What holds for the agent now. */
-void blx_policy_book_look(struct blx_policy_book *book, const char *agent_id,
-                          struct blx_policy_verdict *verdict);
+void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,
+                                 struct blx_policy_verdict *verdict);

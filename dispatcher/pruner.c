@@ -22,20 +22,20 @@ static void log_outcome(const char *agent_id, int rc, const struct blx_prune_rep
         blx_log_warning("agent '%s': cannot prune its checkpoints: %s", agent_id, err->message);
 }
 
-static int prune(struct blx_pruner *pruner, const char *agent_id)
+static int prune(struct dispatcher_pruner *pruner, const char *agent_id)
 {
     BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
     struct blx_policy_verdict verdict;
     struct blx_prune_report report = {0};
     struct blx_error err = {0};
-    blx_policy_book_look(pruner->book, agent_id, &verdict);
+    dispatcher_policy_book_look(pruner->book, agent_id, &verdict);
     if (blx_retention_is_none(&verdict.retention))
         return 0;
     int rc = blx_retention_plan_make(pruner->store, agent_id, &verdict.retention, &plan, &err);
     if (rc == 0) {
         struct blx_prune_request request = {.checkpoints = plan.doomed,
                                             .count = plan.doomed_count,
-                                            .wait_ms = BLX_PRUNER_WAIT_MS,
+                                            .wait_ms = DISPATCHER_PRUNER_WAIT_MS,
                                             .stop = &pruner->chore.stop};
         rc = blx_prune(pruner->store, agent_id, &request, &report, &err);
     }
@@ -45,32 +45,32 @@ static int prune(struct blx_pruner *pruner, const char *agent_id)
 
 static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
 {
-    struct blx_pruner *pruner = arg;
+    struct dispatcher_pruner *pruner = arg;
     uint64_t began_ns = blx_clock_ns();
     int rc = prune(pruner, agent_id);
-    *rest_ns = rc < 0 ? BLX_PRUNER_RETRY_MS * UINT64_C(1000000)
-                      : (blx_clock_ns() - began_ns) * BLX_PRUNER_REST;
+    *rest_ns = rc < 0 ? DISPATCHER_PRUNER_RETRY_MS * UINT64_C(1000000)
+                      : (blx_clock_ns() - began_ns) * DISPATCHER_PRUNER_REST;
     return rc == 0;
 }
 
-static bool wanted(const struct blx_registry_entry *entry, blx_timestamp *behind)
+static bool wanted(const struct dispatcher_registry_entry *entry, blx_timestamp *behind)
 {
     *behind = entry->last_checkpoint;
     return *behind != entry->prune.behind;
 }
 
-static struct blx_registry_turn *turn(struct blx_registry_entry *entry)
+static struct dispatcher_registry_turn *turn(struct dispatcher_registry_entry *entry)
 {
     return &entry->prune;
 }
 
-static const struct blx_chore_kind kind = {
+static const struct dispatcher_chore_kind kind = {
     .name = "pruner", .wanted = wanted, .turn = turn, .work = work};
 
-int blx_pruner_start(struct blx_pruner *pruner, struct blx_registry *registry,
-                     const struct blx_store *store, struct blx_policy_book *book,
-                     struct blx_error *err)
+int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher_registry *registry,
+                            const struct blx_store *store, struct dispatcher_policy_book *book,
+                            struct blx_error *err)
 {
-    *pruner = (struct blx_pruner){.store = store, .book = book};
-    return blx_chore_start(&pruner->chore, &kind, registry, pruner, err);
+    *pruner = (struct dispatcher_pruner){.store = store, .book = book};
+    return dispatcher_chore_start(&pruner->chore, &kind, registry, pruner, err);
 }

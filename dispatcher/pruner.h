@@ -11,20 +11,20 @@
 #include "store/store.h"
 
 enum {
-    BLX_PRUNER_REST = 20, /* times as long as a turn took */
-    BLX_PRUNER_WAIT_MS =
+    DISPATCHER_PRUNER_REST = 20, /* times as long as a turn took */
+    DISPATCHER_PRUNER_WAIT_MS =
         10 * 1000, /* a rewrite gives way sooner, unless it is at a large segment */
-    BLX_PRUNER_RETRY_MS = 60 * 1000
+    DISPATCHER_PRUNER_RETRY_MS = 60 * 1000
 };
 
-struct blx_pruner {
-    struct blx_chore chore;
+struct dispatcher_pruner {
+    struct dispatcher_chore chore;
     const struct blx_store *store;
-    struct blx_policy_book *book;
+    struct dispatcher_policy_book *book;
 };
 
 /* The book says each agent's rules; where it has none, nothing of it is removed. Ended by
- * blx_chore_stop(). */
-int blx_pruner_start(struct blx_pruner *pruner, struct blx_registry *registry,
-                     const struct blx_store *store, struct blx_policy_book *book,
-                     struct blx_error *err);
+ * dispatcher_chore_stop(). */
+int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher_registry *registry,
+                            const struct blx_store *store, struct dispatcher_policy_book *book,
+                            struct blx_error *err);

@@ -9,7 +9,7 @@
 
 static void *pulse_main(void *arg)
 {
-    struct blx_pulse *pulse = arg;
+    struct dispatcher_pulse *pulse = arg;
     const struct blx_message ping = {.type = BLX_MESSAGE_PING};
     int rc = 0;
 
@@ -18,7 +18,7 @@ static void *pulse_main(void *arg)
         uint64_t deadline_ns = blx_clock_ns() + pulse->interval_ms * 1000000;
         int waited = 0;
         while (!pulse->stopping && waited != -ETIMEDOUT)
-            waited = blx_cond_wait_until(&pulse->changed, &pulse->lock, deadline_ns);
+            waited = dispatcher_cond_wait_until(&pulse->changed, &pulse->lock, deadline_ns);
         if (pulse->stopping)
             break;
         pthread_mutex_unlock(&pulse->lock);
@@ -30,13 +30,14 @@ static void *pulse_main(void *arg)
     return NULL;
 }
 
-void blx_pulse_start(struct blx_pulse *pulse, struct blx_conn *conn, uint64_t interval_ms)
+void dispatcher_pulse_start(struct dispatcher_pulse *pulse, struct blx_conn *conn,
+                            uint64_t interval_ms)
 {
-    *pulse = (struct blx_pulse){.conn = conn, .interval_ms = interval_ms};
-    if (blx_cond_init(&pulse->changed) < 0)
+    *pulse = (struct dispatcher_pulse){.conn = conn, .interval_ms = interval_ms};
+    if (dispatcher_cond_init(&pulse->changed) < 0)
         return;
     pthread_mutex_init(&pulse->lock, NULL); /* cannot fail on Linux for a plain mutex */
-    if (blx_thread_create(&pulse->thread, pulse_main, pulse) == 0) {
+    if (dispatcher_thread_create(&pulse->thread, pulse_main, pulse) == 0) {
         pulse->started = true;
         return;
     }
@@ -44,7 +45,7 @@ void blx_pulse_start(struct blx_pulse *pulse, struct blx_conn *conn, uint64_t in
     pthread_mutex_destroy(&pulse->lock);
 }
 
-void blx_pulse_stop(struct blx_pulse *pulse)
+void dispatcher_pulse_stop(struct dispatcher_pulse *pulse)
 {
     if (!pulse->started)
         return;

@@ -15,7 +15,7 @@
 
 #include "wire/conn.h"
 
-struct blx_pulse {
+struct dispatcher_pulse {
     pthread_mutex_t lock; /* guards `stopping` */
     pthread_cond_t changed;
     bool stopping;
@@ -29,5 +29,6 @@ struct blx_pulse {
  * The first PING comes after `interval_ms`. Where no thread can be made there are no PINGs: the
  * call itself does not fail, as the work that it is to accompany can go on without.
  */
-void blx_pulse_start(struct blx_pulse *pulse, struct blx_conn *conn, uint64_t interval_ms);
-void blx_pulse_stop(struct blx_pulse *pulse);
+void dispatcher_pulse_start(struct dispatcher_pulse *pulse, struct blx_conn *conn,
+                            uint64_t interval_ms);
+void dispatcher_pulse_stop(struct dispatcher_pulse *pulse);

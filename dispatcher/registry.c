@@ -13,13 +13,13 @@
 #include "base/units.h"
 #include "dispatcher/wait.h"
 
-int blx_registry_init(struct blx_registry *registry, unsigned pending_limit)
+int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit)
 {
-    *registry = (struct blx_registry){
+    *registry = (struct dispatcher_registry){
         .pending_limit = pending_limit,
-        .takeover_ms = BLX_REGISTRY_TAKEOVER_MS,
+        .takeover_ms = DISPATCHER_REGISTRY_TAKEOVER_MS,
     };
-    int rc = blx_cond_init(&registry->changed);
+    int rc = dispatcher_cond_init(&registry->changed);
     if (rc < 0)
         return rc;
     rc = -pthread_mutex_init(&registry->lock, NULL);
@@ -28,7 +28,7 @@ int blx_registry_init(struct blx_registry *registry, unsigned pending_limit)
     return rc;
 }
 
-void blx_registry_done(struct blx_registry *registry)
+void dispatcher_registry_done(struct dispatcher_registry *registry)
 {
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->changed);
@@ -45,32 +45,34 @@ static void wake(int event_fd)
     (void)eventfd_write(event_fd, 1);
 }
 
-static void give_orders(struct blx_registry_entry *entry)
+static void give_orders(struct dispatcher_registry_entry *entry)
 {
     atomic_store(&entry->has_orders, true);
     wake(entry->wake_fd);
 }
 
-static void tell_to_end(struct blx_registry_entry *entry, enum blx_registry_ending ending)
+static void tell_to_end(struct dispatcher_registry_entry *entry,
+                        enum dispatcher_registry_ending ending)
 {
-    if (entry->ending != BLX_ENDING_NONE)
+    if (entry->ending != DISPATCHER_ENDING_NONE)
         return;
     entry->ending = ending;
     give_orders(entry);
 }
 
-static struct blx_registry_entry *find_live(const struct blx_registry *registry,
-                                            const char *agent_id)
+static struct dispatcher_registry_entry *find_live(const struct dispatcher_registry *registry,
+                                                   const char *agent_id)
 {
-    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next) {
         if (entry->live && strcmp(entry->agent_id, agent_id) == 0)
             return entry;
     }
     return NULL;
 }
 
-int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         struct blx_error *err)
+int dispatcher_registry_connect(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry, struct blx_error *err)
 {
     int rc = 0;
     pthread_mutex_lock(&registry->lock);
@@ -94,11 +96,11 @@ static uint64_t ms_from_now(uint64_t ms)
     return blx_clock_ns() + ms * 1000000;
 }
 
-static bool was_refused(const struct blx_registry *registry, const struct blx_registry_entry *entry,
-                        const char *agent_id)
+static bool was_refused(const struct dispatcher_registry *registry,
+                        const struct dispatcher_registry_entry *entry, const char *agent_id)
 {
-    for (size_t i = 0; i < registry->refused_count && i < BLX_REGISTRY_REFUSED; i++) {
-        const struct blx_registry_double *refused = &registry->refused[i];
+    for (size_t i = 0; i < registry->refused_count && i < DISPATCHER_REGISTRY_REFUSED; i++) {
+        const struct dispatcher_registry_double *refused = &registry->refused[i];
         if (blx_generation_equal(&refused->instance, &entry->instance) &&
             strcmp(refused->agent_id, agent_id) == 0)
             return true;
@@ -106,11 +108,12 @@ static bool was_refused(const struct blx_registry *registry, const struct blx_re
     return false;
 }
 
-static int refuse(struct blx_registry *registry, const struct blx_registry_entry *entry,
-                  const char *agent_id, const char *other_peer, struct blx_error *err)
+static int refuse(struct dispatcher_registry *registry,
+                  const struct dispatcher_registry_entry *entry, const char *agent_id,
+                  const char *other_peer, struct blx_error *err)
 {
-    struct blx_registry_double *refused =
-        &registry->refused[registry->refused_count++ % BLX_REGISTRY_REFUSED];
+    struct dispatcher_registry_double *refused =
+        &registry->refused[registry->refused_count++ % DISPATCHER_REGISTRY_REFUSED];
     refused->instance = entry->instance;
     snprintf(refused->agent_id, sizeof(refused->agent_id), "%s", agent_id);
     return blx_error_set(err, -EEXIST,
@@ -124,7 +127,7 @@ static int refuse(struct blx_registry *registry, const struct blx_registry_entry
  * Whether the agent has sent something in the last `ms`. The kernel knows it also while the
  * session's thread is busy. Where it does not (no TCP) the agent counts as silent.
  */
-static bool was_heard(const struct blx_registry_entry *entry, uint64_t ms)
+static bool was_heard(const struct dispatcher_registry_entry *entry, uint64_t ms)
 {
     struct tcp_info info = {0};
     socklen_t bytes = sizeof(info);
@@ -136,8 +139,9 @@ static bool was_heard(const struct blx_registry_entry *entry, uint64_t ms)
  * With the lock held: is another process of the agent there, and does it live? What was on its way
  * when the entry came tells nothing of that: a part of the time must pass first. 0: no.
  */
-static int look_for_double(struct blx_registry *registry, const struct blx_registry_entry *entry,
-                           const char *agent_id, struct blx_error *err)
+static int look_for_double(struct dispatcher_registry *registry,
+                           const struct dispatcher_registry_entry *entry, const char *agent_id,
+                           struct blx_error *err)
 {
     uint64_t begun_ns = blx_clock_ns(), settle_ms = registry->takeover_ms / SETTLE_PART;
     bool asked = false, asked_again = false;
@@ -148,8 +152,8 @@ static int look_for_double(struct blx_registry *registry, const struct blx_regis
                              agent_id, entry->peer);
     for (;;) {
         uint64_t elapsed_ms = (blx_clock_ns() - begun_ns) / 1000000;
-        struct blx_registry_entry *other = find_live(registry, agent_id);
-        if (registry->stopping || other == NULL || other->ending != BLX_ENDING_NONE ||
+        struct dispatcher_registry_entry *other = find_live(registry, agent_id);
+        if (registry->stopping || other == NULL || other->ending != DISPATCHER_ENDING_NONE ||
             blx_generation_equal(&other->instance, &entry->instance) ||
             elapsed_ms >= registry->takeover_ms)
             return 0;
@@ -161,25 +165,26 @@ static int look_for_double(struct blx_registry *registry, const struct blx_regis
             other->ping = true;
             give_orders(other);
         }
-        blx_cond_wait_until(&registry->changed, &registry->lock,
-                            ms_from_now(registry->takeover_ms / LOOKS));
+        dispatcher_cond_wait_until(&registry->changed, &registry->lock,
+                                   ms_from_now(registry->takeover_ms / LOOKS));
     }
 }
 
 /* With the lock held: ends the agent's sessions and waits until none is left. */
-static int wait_for_place(struct blx_registry *registry, const char *agent_id,
-                          enum blx_registry_ending ending, struct blx_error *err)
+static int wait_for_place(struct dispatcher_registry *registry, const char *agent_id,
+                          enum dispatcher_registry_ending ending, struct blx_error *err)
 {
     uint64_t deadline_ns = ms_from_now(registry->takeover_ms);
     bool forced = false;
     for (;;) {
         if (registry->stopping)
             return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
-        struct blx_registry_entry *other = find_live(registry, agent_id);
+        struct dispatcher_registry_entry *other = find_live(registry, agent_id);
         if (other == NULL)
             return 0;
         tell_to_end(other, ending);
-        if (blx_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) != -ETIMEDOUT)
+        if (dispatcher_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) !=
+            -ETIMEDOUT)
             continue;
         if (forced)
             return blx_error_set(
@@ -194,13 +199,14 @@ static int wait_for_place(struct blx_registry *registry, const char *agent_id,
     }
 }
 
-int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       const char *agent_id, struct blx_error *err)
+int dispatcher_registry_enter(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, const char *agent_id,
+                              struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
     int rc = look_for_double(registry, entry, agent_id, err);
     if (rc == 0)
-        rc = wait_for_place(registry, agent_id, BLX_ENDING_TAKEN_OVER, err);
+        rc = wait_for_place(registry, agent_id, DISPATCHER_ENDING_TAKEN_OVER, err);
     if (rc == 0) {
         snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
         entry->live = true;
@@ -211,15 +217,16 @@ int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry 
     return rc;
 }
 
-int blx_registry_expel(struct blx_registry *registry, const char *agent_id, struct blx_error *err)
+int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
+                              struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
-    int rc = wait_for_place(registry, agent_id, BLX_ENDING_REVOKED, err);
+    int rc = wait_for_place(registry, agent_id, DISPATCHER_ENDING_REVOKED, err);
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }
 
-static void finish_waiter(struct blx_registry_waiter *waiter,
+static void finish_waiter(struct dispatcher_registry_waiter *waiter,
                           const struct blx_control_done *outcome)
 {
     waiter->entry = NULL;
@@ -228,12 +235,12 @@ static void finish_waiter(struct blx_registry_waiter *waiter,
 }
 
 /* Finishes the waiters of `request`; 0: all. */
-static void finish_waiters(struct blx_registry_entry *entry, uint64_t request,
+static void finish_waiters(struct dispatcher_registry_entry *entry, uint64_t request,
                            const struct blx_control_done *outcome)
 {
-    struct blx_registry_waiter **link = &entry->waiters;
+    struct dispatcher_registry_waiter **link = &entry->waiters;
     while (*link != NULL) {
-        struct blx_registry_waiter *waiter = *link;
+        struct dispatcher_registry_waiter *waiter = *link;
         if (request != 0 && waiter->request != request) {
             link = &waiter->next;
             continue;
@@ -243,18 +250,18 @@ static void finish_waiters(struct blx_registry_entry *entry, uint64_t request,
     }
 }
 
-static void fail_waiters(struct blx_registry_entry *entry, const char *reason)
+static void fail_waiters(struct dispatcher_registry_entry *entry, const char *reason)
 {
     struct blx_control_done outcome = {.ok = false};
     snprintf(outcome.text, sizeof(outcome.text), "%s", reason);
     finish_waiters(entry, 0, &outcome);
 }
 
-void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry *entry,
-                        const char *reason)
+void dispatcher_registry_leave(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_entry *entry, const char *reason)
 {
     pthread_mutex_lock(&registry->lock);
-    for (struct blx_registry_entry **link = &registry->entries; *link != NULL;
+    for (struct dispatcher_registry_entry **link = &registry->entries; *link != NULL;
          link = &(*link)->next) {
         if (*link == entry) {
             *link = entry->next;
@@ -269,8 +276,9 @@ void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         struct blx_registry_orders *orders)
+void dispatcher_registry_orders(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                struct dispatcher_registry_orders *orders)
 {
     uint64_t ignored;
 
@@ -278,10 +286,10 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     atomic_store(&entry->has_orders, false);
     if (read(entry->wake_fd, &ignored, sizeof(ignored)) < 0)
         ignored = 0; /* EAGAIN: nobody has woken us, which is fine */
-    *orders = (struct blx_registry_orders){.ending = entry->ending,
-                                           .rescan = entry->ready && entry->rescan,
-                                           .policy = entry->policy,
-                                           .ping = entry->ping};
+    *orders = (struct dispatcher_registry_orders){.ending = entry->ending,
+                                                  .rescan = entry->ready && entry->rescan,
+                                                  .policy = entry->policy,
+                                                  .ping = entry->ping};
     entry->ping = false;
     entry->policy = false;
     if (orders->rescan)
@@ -295,8 +303,8 @@ void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entr
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry *entry,
-                        bool full_pass)
+void dispatcher_registry_ready(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_entry *entry, bool full_pass)
 {
     pthread_mutex_lock(&registry->lock);
     entry->ready = true;
@@ -307,8 +315,9 @@ void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         const struct blx_status *status)
+void dispatcher_registry_status(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                const struct blx_status *status)
 {
     pthread_mutex_lock(&registry->lock);
     entry->status = *status;
@@ -319,16 +328,17 @@ void blx_registry_status(struct blx_registry *registry, struct blx_registry_entr
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       blx_timestamp timestamp)
+void dispatcher_registry_last(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, blx_timestamp timestamp)
 {
     pthread_mutex_lock(&registry->lock);
     entry->last_checkpoint = timestamp;
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_policy(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         uint64_t sync_freq_ms, bool paused)
+void dispatcher_registry_policy(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry, uint64_t sync_freq_ms,
+                                bool paused)
 {
     pthread_mutex_lock(&registry->lock);
     if (entry->beat.period_ns != sync_freq_ms * 1000000) {
@@ -345,10 +355,11 @@ void blx_registry_policy(struct blx_registry *registry, struct blx_registry_entr
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_policy_changed(struct blx_registry *registry, const char *agent_id)
+void dispatcher_registry_policy_changed(struct dispatcher_registry *registry, const char *agent_id)
 {
     pthread_mutex_lock(&registry->lock);
-    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next) {
         if (!entry->live || (agent_id != NULL && strcmp(entry->agent_id, agent_id) != 0))
             continue;
         entry->policy = true;
@@ -357,8 +368,9 @@ void blx_registry_policy_changed(struct blx_registry *registry, const char *agen
     pthread_mutex_unlock(&registry->lock);
 }
 
-bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,
-                          uint64_t request, uint64_t *asked_ns)
+bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
+                                 const struct dispatcher_registry_entry *entry, uint64_t request,
+                                 uint64_t *asked_ns)
 {
     pthread_mutex_lock(&registry->lock);
     bool is_sent = request != 0 && entry->sent_request == request;
@@ -368,8 +380,9 @@ bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_regist
     return is_sent;
 }
 
-void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         const struct blx_control_done *outcome)
+void dispatcher_registry_finish(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                const struct blx_control_done *outcome)
 {
     pthread_mutex_lock(&registry->lock);
     uint64_t request = entry->sent_request;
@@ -385,8 +398,8 @@ void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entr
     pthread_mutex_unlock(&registry->lock);
 }
 
-uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_registry_entry *entry,
-                                    uint64_t now_ns)
+uint64_t dispatcher_registry_queue_request(struct dispatcher_registry *registry,
+                                           struct dispatcher_registry_entry *entry, uint64_t now_ns)
 {
     if (entry->queued_request == 0) {
         entry->queued_request = ++registry->last_request;
@@ -398,13 +411,13 @@ uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_re
 }
 
 /* With the lock held: the agent's session that can be asked for something. */
-static int find_asked(struct blx_registry *registry, const char *agent_id,
-                      struct blx_registry_entry **entry, struct blx_error *err)
+static int find_asked(struct dispatcher_registry *registry, const char *agent_id,
+                      struct dispatcher_registry_entry **entry, struct blx_error *err)
 {
     *entry = find_live(registry, agent_id);
     if (registry->stopping)
         return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
-    if (*entry == NULL || (*entry)->ending != BLX_ENDING_NONE)
+    if (*entry == NULL || (*entry)->ending != DISPATCHER_ENDING_NONE)
         return blx_error_set(
             err, -ENOTCONN,
             "the agent '%s' is not connected: start blxrep-agent on its machine, or see its log",
@@ -412,9 +425,10 @@ static int find_asked(struct blx_registry *registry, const char *agent_id,
     return 0;
 }
 
-int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err)
+int dispatcher_registry_rescan(struct dispatcher_registry *registry, const char *agent_id,
+                               struct blx_error *err)
 {
-    struct blx_registry_entry *entry;
+    struct dispatcher_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);
     int rc = find_asked(registry, agent_id, &entry, err);
     if (rc == 0) {
@@ -425,10 +439,10 @@ int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, str
     return rc;
 }
 
-int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
-                     struct blx_registry_waiter *waiter, struct blx_error *err)
+int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *agent_id,
+                            struct dispatcher_registry_waiter *waiter, struct blx_error *err)
 {
-    struct blx_registry_entry *entry;
+    struct dispatcher_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);
     int rc = find_asked(registry, agent_id, &entry, err);
     if (rc == 0 && entry->paused)
@@ -436,7 +450,7 @@ int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
                            "the agent '%s' is paused: `blxrep dispatcher resume --agent=%s` first",
                            agent_id, agent_id);
     if (rc == 0) {
-        waiter->request = blx_registry_queue_request(registry, entry, blx_clock_ns());
+        waiter->request = dispatcher_registry_queue_request(registry, entry, blx_clock_ns());
         waiter->entry = entry;
         waiter->next = entry->waiters;
         entry->waiters = waiter;
@@ -445,12 +459,13 @@ int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
     return rc;
 }
 
-bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter)
+bool dispatcher_registry_unask(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_waiter *waiter)
 {
     pthread_mutex_lock(&registry->lock);
     bool finished = waiter->entry == NULL;
     if (!finished) {
-        struct blx_registry_waiter **link = &waiter->entry->waiters;
+        struct dispatcher_registry_waiter **link = &waiter->entry->waiters;
         while (*link != waiter)
             link = &(*link)->next;
         *link = waiter->next;
@@ -460,11 +475,11 @@ bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waite
     return finished;
 }
 
-bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
-                           struct blx_control_agent *agent)
+bool dispatcher_registry_describe(struct dispatcher_registry *registry, const char *agent_id,
+                                  struct blx_control_agent *agent)
 {
     pthread_mutex_lock(&registry->lock);
-    const struct blx_registry_entry *entry = find_live(registry, agent_id);
+    const struct dispatcher_registry_entry *entry = find_live(registry, agent_id);
     if (entry != NULL) {
         memcpy(agent->agent_id, entry->agent_id, sizeof(agent->agent_id));
         memcpy(agent->peer, entry->peer, sizeof(agent->peer));
@@ -481,24 +496,26 @@ bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
     return entry != NULL;
 }
 
-void blx_registry_stop(struct blx_registry *registry)
+void dispatcher_registry_stop(struct dispatcher_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
     registry->stopping = true;
-    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next) {
         if (!entry->live)
             shutdown(entry->socket_fd, SHUT_RDWR);
-        tell_to_end(entry, BLX_ENDING_STOPPING);
+        tell_to_end(entry, DISPATCHER_ENDING_STOPPING);
         fail_waiters(entry, "the dispatcher is stopping");
     }
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
 }
 
-void blx_registry_cut(struct blx_registry *registry)
+void dispatcher_registry_cut(struct dispatcher_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
-    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next)
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next)
         shutdown(entry->socket_fd, SHUT_RDWR);
     pthread_mutex_unlock(&registry->lock);
 }

@@ -4,8 +4,8 @@
  * checkpoint requests with the clients that wait for one. It is the only changing state that the
  * dispatcher's threads share.
  *
- * An entry is a part of its session's struct; the registry links it from blx_registry_connect() (by
- * the accepting thread) to blx_registry_leave() (by the session's own). All sending to an agent is
+ * An entry is a part of its session's struct; the registry links it from dispatcher_registry_connect() (by
+ * the accepting thread) to dispatcher_registry_leave() (by the session's own). All sending to an agent is
  * done by that thread too: other threads leave it an order (send a request, end) and wake it
  * through `wake_fd`, so that one agent that reads nothing holds up nobody else.
  *
@@ -34,36 +34,36 @@
 #include "wire/message.h"
 
 enum {
-    BLX_REGISTRY_TAKEOVER_MS = 5 * 1000,
-    BLX_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest gives way */
+    DISPATCHER_REGISTRY_TAKEOVER_MS = 5 * 1000,
+    DISPATCHER_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest gives way */
 };
 
 /* Why a session is told to end. */
-enum blx_registry_ending {
-    BLX_ENDING_NONE = 0,
-    BLX_ENDING_TAKEN_OVER, /* another session of the agent is there */
-    BLX_ENDING_STOPPING,   /* the dispatcher ends */
-    BLX_ENDING_REVOKED,    /* the agent's certificate is not good any more */
+enum dispatcher_registry_ending {
+    DISPATCHER_ENDING_NONE = 0,
+    DISPATCHER_ENDING_TAKEN_OVER, /* another session of the agent is there */
+    DISPATCHER_ENDING_STOPPING,   /* the dispatcher ends */
+    DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is not good any more */
 };
 
 /* When the scheduler asks this agent next: the scheduler's own fields, but the first. */
-struct blx_registry_beat {
+struct dispatcher_registry_beat {
     uint64_t period_ns; /* the agent's sync-freq, from its session; 0: not known yet */
     uint64_t due_ns;    /* 0: not worked out yet */
     bool skipping;      /* a beat was skipped since the last request ended */
 };
 
 /* What a chore has done for this agent: the chore's own fields. */
-struct blx_registry_turn {
+struct dispatcher_registry_turn {
     bool done;            /* the last turn left nothing over */
     blx_timestamp behind; /* the checkpoint that was the reason of the last one that did; 0: none */
     uint64_t next_ns;     /* not before */
 };
 
-struct blx_registry_waiter;
+struct dispatcher_registry_waiter;
 
-struct blx_registry_entry {
-    /* Constant while linked; filled by the session before blx_registry_connect(). */
+struct dispatcher_registry_entry {
+    /* Constant while linked; filled by the session before dispatcher_registry_connect(). */
     int socket_fd; /* for shutdown() only */
     int wake_fd;   /* an eventfd, non-blocking */
     uint64_t connected_ns;
@@ -72,69 +72,69 @@ struct blx_registry_entry {
     /* Constant once the session is live. */
     char agent_id[BLX_NAME_BYTES];
     uint32_t volume_count;
-    struct blx_generation instance; /* set before blx_registry_enter() */
+    struct blx_generation instance; /* set before dispatcher_registry_enter() */
 
-    atomic_bool has_orders;            /* look with blx_registry_orders() */
+    atomic_bool has_orders;            /* look with dispatcher_registry_orders() */
     atomic_uint_least64_t frame_bytes; /* frames received in this session */
 
     /* Guarded by the registry's lock. */
-    struct blx_registry_entry *next;
-    bool live;      /* past blx_registry_enter() */
+    struct dispatcher_registry_entry *next;
+    bool live;      /* past dispatcher_registry_enter() */
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
     bool rescan;    /* was asked for, and the agent has not been told */
     bool policy;    /* its policy or its pause may have changed, and it has not been told */
     bool paused;    /* nothing is asked of it */
     bool ping;      /* somebody wants to know whether the agent lives */
-    enum blx_registry_ending ending;
+    enum dispatcher_registry_ending ending;
     struct blx_status status;
     blx_timestamp last_checkpoint;
     uint64_t queued_request; /* 0: none */
     uint64_t sent_request;   /* 0: none */
     uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
-    struct blx_registry_beat beat;
-    struct blx_registry_turn prune;
-    struct blx_registry_turn rewrite;
-    struct blx_registry_waiter *waiters;
+    struct dispatcher_registry_beat beat;
+    struct dispatcher_registry_turn prune;
+    struct dispatcher_registry_turn rewrite;
+    struct dispatcher_registry_waiter *waiters;
 };
 
 /* Somebody who waits for a checkpoint. The memory is the waiting thread's; `event_fd` becomes
  * readable when it is over. */
-struct blx_registry_waiter {
+struct dispatcher_registry_waiter {
     int event_fd;
     uint64_t request; /* constant while linked */
-    struct blx_registry_waiter *next;
-    struct blx_registry_entry *entry; /* NULL: finished, not linked */
-    struct blx_control_done outcome;  /* valid once it is finished */
+    struct dispatcher_registry_waiter *next;
+    struct dispatcher_registry_entry *entry; /* NULL: finished, not linked */
+    struct blx_control_done outcome;         /* valid once it is finished */
 };
 
 /* An agent's process that came while another one with the same credentials lived. */
-struct blx_registry_double {
+struct dispatcher_registry_double {
     char agent_id[BLX_NAME_BYTES];
     struct blx_generation instance;
 };
 
-struct blx_registry {
+struct dispatcher_registry {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned pending_limit;
     uint64_t takeover_ms; /* constant: how long an older session may take to show that it lives, to
                              end by itself, and then by force */
-    struct blx_registry_entry *entries;
+    struct dispatcher_registry_entry *entries;
     unsigned pending;
     bool stopping;
     uint64_t last_request;
-    struct blx_registry_double refused[BLX_REGISTRY_REFUSED];
+    struct dispatcher_registry_double refused[DISPATCHER_REGISTRY_REFUSED];
     size_t refused_count; /* ever */
 };
 
-int blx_registry_init(struct blx_registry *registry, unsigned pending_limit);
-void blx_registry_done(struct blx_registry *registry);
+int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit);
+void dispatcher_registry_done(struct dispatcher_registry *registry);
 
 /* Links the entry as a connection that has not said who it is. -EAGAIN at the limit of those;
  * -ESHUTDOWN. */
-int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         struct blx_error *err);
+int dispatcher_registry_connect(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry, struct blx_error *err);
 
 /*
  * The session: makes the entry the live session of `agent_id`. Another one of that agent is told to
@@ -145,16 +145,17 @@ int blx_registry_connect(struct blx_registry *registry, struct blx_registry_entr
  * If it does these are two agents with one set of credentials: -EEXIST, and the same for this
  * process of the agent from then on, lest it gets in while the other one is away.
  */
-int blx_registry_enter(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       const char *agent_id, struct blx_error *err);
+int dispatcher_registry_enter(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, const char *agent_id,
+                              struct blx_error *err);
 
 /* The session: unlinks the entry, after it has left the store. Whoever waits for its requests fails
  * with `reason`. */
-void blx_registry_leave(struct blx_registry *registry, struct blx_registry_entry *entry,
-                        const char *reason);
+void dispatcher_registry_leave(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_entry *entry, const char *reason);
 
-struct blx_registry_orders {
-    enum blx_registry_ending ending;
+struct dispatcher_registry_orders {
+    enum dispatcher_registry_ending ending;
     uint64_t request; /* to be sent now; 0: none */
     bool rescan;      /* the agent is to be told to compare everything */
     bool policy;      /* it is to be told what holds for it */
@@ -162,76 +163,85 @@ struct blx_registry_orders {
 };
 
 /* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */
-void blx_registry_orders(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         struct blx_registry_orders *orders);
+void dispatcher_registry_orders(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                struct dispatcher_registry_orders *orders);
 
 /* The session: every volume has begun. `full_pass`: at least one with a full pass. */
-void blx_registry_ready(struct blx_registry *registry, struct blx_registry_entry *entry,
-                        bool full_pass);
+void dispatcher_registry_ready(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_entry *entry, bool full_pass);
 
 /* The session: what the agent says of itself. */
-void blx_registry_status(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         const struct blx_status *status);
+void dispatcher_registry_status(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                const struct blx_status *status);
 
 /* The session: the last committed checkpoint, as found in the store. */
-void blx_registry_last(struct blx_registry *registry, struct blx_registry_entry *entry,
-                       blx_timestamp timestamp);
+void dispatcher_registry_last(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, blx_timestamp timestamp);
 
 /*
  * The session: what holds for its agent from now on. `paused`: no request is handed out any more,
  * and those who wait for one fail.
  */
-void blx_registry_policy(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         uint64_t sync_freq_ms, bool paused);
+void dispatcher_registry_policy(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry, uint64_t sync_freq_ms,
+                                bool paused);
 
 /* The session: whether `request` is the one in the agent's hands; since when goes to `asked_ns`. */
-bool blx_registry_is_sent(struct blx_registry *registry, const struct blx_registry_entry *entry,
-                          uint64_t request, uint64_t *asked_ns);
+bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
+                                 const struct dispatcher_registry_entry *entry, uint64_t request,
+                                 uint64_t *asked_ns);
 
 /*
  * The session: the request in the agent's hands is over; its waiters get `outcome`. Where it is ok
  * the full pass, if there was one, is over too.
  */
-void blx_registry_finish(struct blx_registry *registry, struct blx_registry_entry *entry,
-                         const struct blx_control_done *outcome);
+void dispatcher_registry_finish(struct dispatcher_registry *registry,
+                                struct dispatcher_registry_entry *entry,
+                                const struct blx_control_done *outcome);
 
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
- * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call blx_registry_unask()
+ * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call dispatcher_registry_unask()
  * before the waiter's memory goes, whether it is finished or not.
  */
-int blx_registry_ask(struct blx_registry *registry, const char *agent_id,
-                     struct blx_registry_waiter *waiter, struct blx_error *err);
+int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *agent_id,
+                            struct dispatcher_registry_waiter *waiter, struct blx_error *err);
 
 /* Has the session of `agent_id` look at its policy and its pause again; NULL: every session. */
-void blx_registry_policy_changed(struct blx_registry *registry, const char *agent_id);
+void dispatcher_registry_policy_changed(struct dispatcher_registry *registry, const char *agent_id);
 
 /* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
  * session will look by itself; -ESHUTDOWN. */
-int blx_registry_rescan(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
+int dispatcher_registry_rescan(struct dispatcher_registry *registry, const char *agent_id,
+                               struct blx_error *err);
 
 /*
  * Ends the agent's session, if there is one, and returns when it has left the store: at the latest
- * after twice `takeover_ms`, as in blx_registry_enter(). -EBUSY: it has not; -ESHUTDOWN.
+ * after twice `takeover_ms`, as in dispatcher_registry_enter(). -EBUSY: it has not; -ESHUTDOWN.
  */
-int blx_registry_expel(struct blx_registry *registry, const char *agent_id, struct blx_error *err);
+int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
+                              struct blx_error *err);
 
 /* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
-bool blx_registry_unask(struct blx_registry *registry, struct blx_registry_waiter *waiter);
+bool dispatcher_registry_unask(struct dispatcher_registry *registry,
+                               struct dispatcher_registry_waiter *waiter);
 
 /* Fills what only a live session of `agent_id` knows, and leaves the rest; false where there is
  * none. */
-bool blx_registry_describe(struct blx_registry *registry, const char *agent_id,
-                           struct blx_control_agent *agent);
+bool dispatcher_registry_describe(struct dispatcher_registry *registry, const char *agent_id,
+                                  struct blx_control_agent *agent);
 
 /* No new connections; sessions are told to end, those that have not said who they are are cut, and
  * all waiters fail. */
-void blx_registry_stop(struct blx_registry *registry);
+void dispatcher_registry_stop(struct dispatcher_registry *registry);
 
 /* Shuts down every socket, for sessions that did not end by themselves. */
-void blx_registry_cut(struct blx_registry *registry);
+void dispatcher_registry_cut(struct dispatcher_registry *registry);
 
 /* With `lock` held: queues a request unless one is queued already. Its number. For the scheduler.
  */
-uint64_t blx_registry_queue_request(struct blx_registry *registry, struct blx_registry_entry *entry,
-                                    uint64_t now_ns);
+uint64_t dispatcher_registry_queue_request(struct dispatcher_registry *registry,
+                                           struct dispatcher_registry_entry *entry,
+                                           uint64_t now_ns);

@@ -26,36 +26,36 @@ static void log_outcome(const char *agent_id, int rc, const struct blx_rewrite_r
 
 static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
 {
-    struct blx_rewriter *rewriter = arg;
+    struct dispatcher_rewriter *rewriter = arg;
     struct blx_rewrite_request request = {.bytes_per_second = rewriter->bytes_per_second,
                                           .stop = &rewriter->chore.stop};
     struct blx_rewrite_report report;
     struct blx_error err = {0};
     int rc = blx_rewrite(rewriter->store, agent_id, &request, &report, &err);
     log_outcome(agent_id, rc, &report, &err);
-    *rest_ns = BLX_REWRITER_REST_MS * UINT64_C(1000000);
+    *rest_ns = DISPATCHER_REWRITER_REST_MS * UINT64_C(1000000);
     return rc == 0 && report.put_off == 0;
 }
 
 /* The pruner's last turn is the reason; a session's beginning is one without a checkpoint. */
-static bool wanted(const struct blx_registry_entry *entry, blx_timestamp *behind)
+static bool wanted(const struct dispatcher_registry_entry *entry, blx_timestamp *behind)
 {
     *behind = entry->prune.behind;
     return !entry->rewrite.done || *behind != entry->rewrite.behind;
 }
 
-static struct blx_registry_turn *turn(struct blx_registry_entry *entry)
+static struct dispatcher_registry_turn *turn(struct dispatcher_registry_entry *entry)
 {
     return &entry->rewrite;
 }
 
-static const struct blx_chore_kind kind = {
+static const struct dispatcher_chore_kind kind = {
     .name = "rewriter", .wanted = wanted, .turn = turn, .work = work};
 
-int blx_rewriter_start(struct blx_rewriter *rewriter, struct blx_registry *registry,
-                       const struct blx_store *store, uint64_t bytes_per_second,
-                       struct blx_error *err)
+int dispatcher_rewriter_start(struct dispatcher_rewriter *rewriter,
+                              struct dispatcher_registry *registry, const struct blx_store *store,
+                              uint64_t bytes_per_second, struct blx_error *err)
 {
-    *rewriter = (struct blx_rewriter){.store = store, .bytes_per_second = bytes_per_second};
-    return blx_chore_start(&rewriter->chore, &kind, registry, rewriter, err);
+    *rewriter = (struct dispatcher_rewriter){.store = store, .bytes_per_second = bytes_per_second};
+    return dispatcher_chore_start(&rewriter->chore, &kind, registry, rewriter, err);
 }

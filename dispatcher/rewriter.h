@@ -10,15 +10,15 @@
 #include "dispatcher/chore.h"
 #include "store/store.h"
 
-enum { BLX_REWRITER_REST_MS = 10 * 1000 /* between two looks at an agent */ };
+enum { DISPATCHER_REWRITER_REST_MS = 10 * 1000 /* between two looks at an agent */ };
 
-struct blx_rewriter {
-    struct blx_chore chore;
+struct dispatcher_rewriter {
+    struct dispatcher_chore chore;
     const struct blx_store *store;
     uint64_t bytes_per_second;
 };
 
-/* `bytes_per_second` is not 0. Ended by blx_chore_stop(). */
-int blx_rewriter_start(struct blx_rewriter *rewriter, struct blx_registry *registry,
-                       const struct blx_store *store, uint64_t bytes_per_second,
-                       struct blx_error *err);
+/* `bytes_per_second` is not 0. Ended by dispatcher_chore_stop(). */
+int dispatcher_rewriter_start(struct dispatcher_rewriter *rewriter,
+                              struct dispatcher_registry *registry, const struct blx_store *store,
+                              uint64_t bytes_per_second, struct blx_error *err);

@@ -8,20 +8,20 @@
 
 #include "base/units.h"
 
-static const uint64_t window_ns = BLX_METER_WINDOW_MS * UINT64_C(1000000);
+static const uint64_t window_ns = DISPATCHER_METER_WINDOW_MS * UINT64_C(1000000);
 
-void blx_meter_add(struct blx_meter *meter, uint64_t bytes, uint64_t now_ns)
+void dispatcher_meter_add(struct dispatcher_meter *meter, uint64_t bytes, uint64_t now_ns)
 {
     uint64_t elapsed_ns = now_ns - meter->since_ns;
     if (meter->since_ns == 0 || elapsed_ns >= window_ns) {
-        meter->before_per_s = blx_meter_read(meter, now_ns);
+        meter->before_per_s = dispatcher_meter_read(meter, now_ns);
         meter->since_ns = now_ns;
         meter->bytes = 0;
     }
     meter->bytes += bytes;
 }
 
-uint64_t blx_meter_read(const struct blx_meter *meter, uint64_t now_ns)
+uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t now_ns)
 {
     if (meter->since_ns == 0)
         return 0;
@@ -33,15 +33,16 @@ uint64_t blx_meter_read(const struct blx_meter *meter, uint64_t now_ns)
     return (uint64_t)((bytes + (double)meter->before_per_s * (window_s - elapsed_s)) / window_s);
 }
 
-void blx_roster_init(struct blx_roster *roster)
+void dispatcher_roster_init(struct dispatcher_roster *roster)
 {
-    *roster = (struct blx_roster){.lock = PTHREAD_MUTEX_INITIALIZER, .started_ns = blx_clock_ns()};
+    *roster =
+        (struct dispatcher_roster){.lock = PTHREAD_MUTEX_INITIALIZER, .started_ns = blx_clock_ns()};
 }
 
-void blx_roster_done(struct blx_roster *roster)
+void dispatcher_roster_done(struct dispatcher_roster *roster)
 {
     while (roster->records != NULL) {
-        struct blx_roster_record *record = roster->records;
+        struct dispatcher_roster_record *record = roster->records;
         roster->records = record->next;
         free(record->tail);
         free(record);
@@ -50,18 +51,19 @@ void blx_roster_done(struct blx_roster *roster)
 }
 
 /* With the lock held: the agent's record, or NULL. */
-static struct blx_roster_record *find(struct blx_roster *roster, const char *agent_id)
+static struct dispatcher_roster_record *find(struct dispatcher_roster *roster, const char *agent_id)
 {
-    struct blx_roster_record *record = roster->records;
+    struct dispatcher_roster_record *record = roster->records;
     while (record != NULL && strcmp(record->facts.agent_id, agent_id) != 0)
         record = record->next;
     return record;
 }
 
 /* With the lock held: the agent's record, a new one where there is none; NULL: no memory. */
-static struct blx_roster_record *find_or_make(struct blx_roster *roster, const char *agent_id)
+static struct dispatcher_roster_record *find_or_make(struct dispatcher_roster *roster,
+                                                     const char *agent_id)
 {
-    struct blx_roster_record *record = find(roster, agent_id);
+    struct dispatcher_roster_record *record = find(roster, agent_id);
     if (record != NULL)
         return record;
     record = calloc(1, sizeof(*record));
@@ -75,8 +77,8 @@ static struct blx_roster_record *find_or_make(struct blx_roster *roster, const c
 
 /* Looks the last checkpoint up, without the lock, as the disk may take its time. What a session has
  * committed meanwhile is newer. */
-static void load(struct blx_roster *roster, const struct blx_store *store,
-                 struct blx_roster_record *record)
+static void load(struct dispatcher_roster *roster, const struct blx_store *store,
+                 struct dispatcher_roster_record *record)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     struct blx_error err = {0};
@@ -97,11 +99,12 @@ static void load(struct blx_roster *roster, const struct blx_store *store,
     pthread_mutex_unlock(&roster->lock);
 }
 
-static int look_up(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
-                   struct blx_roster_record **record, struct blx_error *err)
+static int look_up(struct dispatcher_roster *roster, const struct blx_store *store,
+                   const char *agent_id, struct dispatcher_roster_record **record,
+                   struct blx_error *err)
 {
     pthread_mutex_lock(&roster->lock);
-    struct blx_roster_record *found = find_or_make(roster, agent_id);
+    struct dispatcher_roster_record *found = find_or_make(roster, agent_id);
     bool loaded = found != NULL && found->loaded;
     pthread_mutex_unlock(&roster->lock);
     if (found == NULL)
@@ -112,17 +115,19 @@ static int look_up(struct blx_roster *roster, const struct blx_store *store, con
     return 0;
 }
 
-struct blx_agent_tail *blx_roster_take_tail(struct blx_roster *roster, const char *agent_id)
+struct blx_agent_tail *dispatcher_roster_take_tail(struct dispatcher_roster *roster,
+                                                   const char *agent_id)
 {
     pthread_mutex_lock(&roster->lock);
-    struct blx_roster_record *record = find(roster, agent_id);
+    struct dispatcher_roster_record *record = find(roster, agent_id);
     struct blx_agent_tail *tail = record != NULL ? blx_take_ptr(record->tail) : NULL;
     pthread_mutex_unlock(&roster->lock);
     return tail;
 }
 
-int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
-                     struct blx_roster_record **record, struct blx_error *err)
+int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_store *store,
+                            const char *agent_id, struct dispatcher_roster_record **record,
+                            struct blx_error *err)
 {
     int rc = look_up(roster, store, agent_id, record, err);
     if (rc < 0)
@@ -133,25 +138,27 @@ int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, c
     return 0;
 }
 
-void blx_roster_volume(struct blx_roster *roster, struct blx_roster_record *record, bool first,
-                       uint64_t size_bytes)
+void dispatcher_roster_volume(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record, bool first,
+                              uint64_t size_bytes)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.volume_bytes = (first ? 0 : record->facts.volume_bytes) + size_bytes;
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_received(struct blx_roster *roster, struct blx_roster_record *record,
-                         uint64_t frame_bytes)
+void dispatcher_roster_received(struct dispatcher_roster *roster,
+                                struct dispatcher_roster_record *record, uint64_t frame_bytes)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.total_received_bytes += frame_bytes;
-    blx_meter_add(&record->meter, frame_bytes, blx_clock_ns());
+    dispatcher_meter_add(&record->meter, frame_bytes, blx_clock_ns());
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *record,
-                          const struct blx_manifest *manifest)
+void dispatcher_roster_committed(struct dispatcher_roster *roster,
+                                 struct dispatcher_roster_record *record,
+                                 const struct blx_manifest *manifest)
 {
     pthread_mutex_lock(&roster->lock);
     struct blx_control_agent *facts = &record->facts;
@@ -163,8 +170,8 @@ void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *r
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *record,
-                       const char *reason)
+void dispatcher_roster_failed(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record, const char *reason)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.failed_checkpoints++;
@@ -172,15 +179,16 @@ void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *reco
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *record)
+void dispatcher_roster_rescan(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.rescans++;
     pthread_mutex_unlock(&roster->lock);
 }
 
-void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record,
-                     struct blx_agent_tail *tail)
+void dispatcher_roster_left(struct dispatcher_roster *roster,
+                            struct dispatcher_roster_record *record, struct blx_agent_tail *tail)
 {
     BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
     if (record == NULL)
@@ -192,10 +200,10 @@ void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record
     pthread_mutex_unlock(&roster->lock);
 }
 
-int blx_roster_damage(struct blx_roster *roster, const struct blx_store *store,
-                      const char *agent_id, const char *text, struct blx_error *err)
+int dispatcher_roster_damage(struct dispatcher_roster *roster, const struct blx_store *store,
+                             const char *agent_id, const char *text, struct blx_error *err)
 {
-    struct blx_roster_record *record;
+    struct dispatcher_roster_record *record;
     int rc = look_up(roster, store, agent_id, &record, err);
     if (rc < 0)
         return rc;
@@ -206,13 +214,13 @@ int blx_roster_damage(struct blx_roster *roster, const struct blx_store *store,
     return 0;
 }
 
-uint64_t blx_roster_damages(struct blx_roster *roster, const char *agent_id,
-                            char text[BLX_TEXT_BYTES])
+uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char *agent_id,
+                                   char text[BLX_TEXT_BYTES])
 {
     uint64_t damages = 0;
     text[0] = '\0';
     pthread_mutex_lock(&roster->lock);
-    const struct blx_roster_record *record = find(roster, agent_id);
+    const struct dispatcher_roster_record *record = find(roster, agent_id);
     if (record != NULL) {
         damages = record->damages;
         memcpy(text, record->damage, sizeof(record->damage));
@@ -221,18 +229,18 @@ uint64_t blx_roster_damages(struct blx_roster *roster, const char *agent_id,
     return damages;
 }
 
-int blx_roster_describe(struct blx_roster *roster, const struct blx_store *store,
-                        const char *agent_id, struct blx_control_agent *agent,
-                        struct blx_error *err)
+int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
+                               const char *agent_id, struct blx_control_agent *agent,
+                               struct blx_error *err)
 {
-    struct blx_roster_record *record;
+    struct dispatcher_roster_record *record;
     int rc = look_up(roster, store, agent_id, &record, err);
     if (rc < 0)
         return rc;
     uint64_t now_ns = blx_clock_ns();
     pthread_mutex_lock(&roster->lock);
     *agent = record->facts;
-    agent->rate_bytes_per_s = blx_meter_read(&record->meter, now_ns);
+    agent->rate_bytes_per_s = dispatcher_meter_read(&record->meter, now_ns);
     uint64_t since_ns = record->left_ns != 0 ? record->left_ns : roster->started_ns;
     agent->away_ms = (now_ns - since_ns) / 1000000 + 1;
     pthread_mutex_unlock(&roster->lock);

@@ -2,9 +2,9 @@
 /*
  * What is known of every agent for as long as the dispatcher runs, connected or not: its last
  * checkpoint, when its session ended, and the counts since the start. Who is connected, and what it
- * says of itself, the registry knows; blx_overview_take() puts both together.
+ * says of itself, the registry knows; dispatcher_overview_take() puts both together.
  *
- * A record is made when its agent is first seen and lives until blx_roster_done(), so that a
+ * A record is made when its agent is first seen and lives until dispatcher_roster_done(), so that a
  * session may keep a pointer to its own.
  *
  * Threads: any; `lock` guards the list and everything in a record but its ID. It is a leaf. Times
@@ -22,77 +22,82 @@
 #include "store/store.h"
 #include "wire/message.h"
 
-/* How many bytes came a second, over the last BLX_METER_WINDOW_MS. All zero: none yet. */
-struct blx_meter {
+/* How many bytes came a second, over the last DISPATCHER_METER_WINDOW_MS. All zero: none yet. */
+struct dispatcher_meter {
     uint64_t since_ns; /* the running window's start */
     uint64_t bytes;    /* in it */
     uint64_t before_per_s;
 };
 
-enum { BLX_METER_WINDOW_MS = 5 * 1000 };
+enum { DISPATCHER_METER_WINDOW_MS = 5 * 1000 };
 
-void blx_meter_add(struct blx_meter *meter, uint64_t bytes, uint64_t now_ns);
-uint64_t blx_meter_read(const struct blx_meter *meter, uint64_t now_ns);
+void dispatcher_meter_add(struct dispatcher_meter *meter, uint64_t bytes, uint64_t now_ns);
+uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t now_ns);
 
-struct blx_roster_record {
-    struct blx_roster_record *next;
+struct dispatcher_roster_record {
+    struct dispatcher_roster_record *next;
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
     bool loaded;      /* the last checkpoint was looked up in the store, or committed since */
     uint64_t left_ns; /* when the last session ended; 0: none has */
     uint64_t damages; /* found since the start */
     char damage[BLX_TEXT_BYTES]; /* the last one */
-    struct blx_meter meter;
+    struct dispatcher_meter meter;
     /* The ID is constant. What only a session knows is left empty. */
     struct blx_control_agent facts;
 };
 
-struct blx_roster {
+struct dispatcher_roster {
     pthread_mutex_t lock;
     uint64_t started_ns; /* constant */
-    struct blx_roster_record *records;
+    struct dispatcher_roster_record *records;
 };
 
-void blx_roster_init(struct blx_roster *roster);
+void dispatcher_roster_init(struct dispatcher_roster *roster);
 
 /* No session may be left. */
-void blx_roster_done(struct blx_roster *roster);
+void dispatcher_roster_done(struct dispatcher_roster *roster);
 
 /* What the agent's last session left for the next one's writer, which owns it; NULL: nothing. */
-struct blx_agent_tail *blx_roster_take_tail(struct blx_roster *roster, const char *agent_id);
+struct blx_agent_tail *dispatcher_roster_take_tail(struct dispatcher_roster *roster,
+                                                   const char *agent_id);
 
 /* A session of `agent_id` begins. Blocks on the disk. -ENOMEM. */
-int blx_roster_enter(struct blx_roster *roster, const struct blx_store *store, const char *agent_id,
-                     struct blx_roster_record **record, struct blx_error *err);
+int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_store *store,
+                            const char *agent_id, struct dispatcher_roster_record **record,
+                            struct blx_error *err);
 
 /* A session learns something. */
-void blx_roster_volume(struct blx_roster *roster, struct blx_roster_record *record, bool first,
-                       uint64_t size_bytes);
-void blx_roster_received(struct blx_roster *roster, struct blx_roster_record *record,
-                         uint64_t frame_bytes);
-void blx_roster_committed(struct blx_roster *roster, struct blx_roster_record *record,
-                          const struct blx_manifest *manifest);
-void blx_roster_failed(struct blx_roster *roster, struct blx_roster_record *record,
-                       const char *reason);
-void blx_roster_rescan(struct blx_roster *roster, struct blx_roster_record *record);
+void dispatcher_roster_volume(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record, bool first,
+                              uint64_t size_bytes);
+void dispatcher_roster_received(struct dispatcher_roster *roster,
+                                struct dispatcher_roster_record *record, uint64_t frame_bytes);
+void dispatcher_roster_committed(struct dispatcher_roster *roster,
+                                 struct dispatcher_roster_record *record,
+                                 const struct blx_manifest *manifest);
+void dispatcher_roster_failed(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record, const char *reason);
+void dispatcher_roster_rescan(struct dispatcher_roster *roster,
+                              struct dispatcher_roster_record *record);
 
 /* The session ends and leaves `tail`, which is taken in any case. NULL `record`: it had not begun.
  */
-void blx_roster_left(struct blx_roster *roster, struct blx_roster_record *record,
-                     struct blx_agent_tail *tail);
+void dispatcher_roster_left(struct dispatcher_roster *roster,
+                            struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
 
 /* Something stored of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
-int blx_roster_damage(struct blx_roster *roster, const struct blx_store *store,
-                      const char *agent_id, const char *text, struct blx_error *err);
+int dispatcher_roster_damage(struct dispatcher_roster *roster, const struct blx_store *store,
+                             const char *agent_id, const char *text, struct blx_error *err);
 
 /* What was found last, and how often something was, since the start. */
-uint64_t blx_roster_damages(struct blx_roster *roster, const char *agent_id,
-                            char text[BLX_TEXT_BYTES]);
+uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char *agent_id,
+                                   char text[BLX_TEXT_BYTES]);
 
 /*
  * Fills `agent` with everything but what a live session adds (the registry's
- * blx_registry_describe()): as it is offline. Blocks on the disk the first time. A last checkpoint
+ * dispatcher_registry_describe()): as it is offline. Blocks on the disk the first time. A last checkpoint
  * that cannot be read becomes the reason in its status.
  */
-int blx_roster_describe(struct blx_roster *roster, const struct blx_store *store,
-                        const char *agent_id, struct blx_control_agent *agent,
-                        struct blx_error *err);
+int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
+                               const char *agent_id, struct blx_control_agent *agent,
+                               struct blx_error *err);

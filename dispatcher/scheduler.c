@@ -10,14 +10,14 @@
 #include "dispatcher/threads.h"
 #include "dispatcher/wait.h"
 
-static const uint64_t slot_ns = BLX_SCHEDULER_SLOT_MS * UINT64_C(1000000);
+static const uint64_t slot_ns = DISPATCHER_SCHEDULER_SLOT_MS * UINT64_C(1000000);
 
-static bool is_busy(const struct blx_registry_entry *entry)
+static bool is_busy(const struct dispatcher_registry_entry *entry)
 {
     return entry->sent_request != 0 || entry->queued_request != 0;
 }
 
-static bool holds_slot(const struct blx_registry_entry *entry, uint64_t now_ns)
+static bool holds_slot(const struct dispatcher_registry_entry *entry, uint64_t now_ns)
 {
     return is_busy(entry) && !entry->full_pass && now_ns < entry->asked_ns + slot_ns;
 }
@@ -29,18 +29,19 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /* Moves the beat of a busy agent on. True where this is the first one of a row, which is worth
  * telling. */
-static bool skip_beat(struct blx_registry_entry *entry, uint64_t now_ns)
+static bool skip_beat(struct dispatcher_registry_entry *entry, uint64_t now_ns)
 {
     uint64_t period_ns = entry->beat.period_ns;
-    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+    entry->beat.due_ns = dispatcher_beat_next_ns(entry->agent_id, period_ns, now_ns);
     if (entry->beat.skipping || now_ns - entry->asked_ns < period_ns / 2)
         return false;
     entry->beat.skipping = true;
     return true;
 }
 
-static void describe(struct blx_scheduler_step *step, enum blx_scheduler_action action,
-                     const struct blx_registry_entry *entry, uint64_t now_ns)
+static void describe(struct dispatcher_scheduler_step *step,
+                     enum dispatcher_scheduler_action action,
+                     const struct dispatcher_registry_entry *entry, uint64_t now_ns)
 {
     step->action = action;
     memcpy(step->agent_id, entry->agent_id, sizeof(step->agent_id));
@@ -48,45 +49,49 @@ static void describe(struct blx_scheduler_step *step, enum blx_scheduler_action 
     step->full_pass = entry->full_pass;
 }
 
-static void work_out_beat(struct blx_registry_entry *entry, uint64_t now_ns,
+static void work_out_beat(struct dispatcher_registry_entry *entry, uint64_t now_ns,
                           uint64_t now_realtime_ns)
 {
     uint64_t period_ns = entry->beat.period_ns;
     if (entry->beat.due_ns != 0)
         return;
-    bool overdue = blx_beat_overdue(entry->last_checkpoint, period_ns, now_realtime_ns);
-    entry->beat.due_ns = overdue ? now_ns : blx_beat_next_ns(entry->agent_id, period_ns, now_ns);
+    bool overdue = dispatcher_beat_overdue(entry->last_checkpoint, period_ns, now_realtime_ns);
+    entry->beat.due_ns =
+        overdue ? now_ns : dispatcher_beat_next_ns(entry->agent_id, period_ns, now_ns);
 }
 
-static bool is_longer_due(const struct blx_registry_entry *entry,
-                          const struct blx_registry_entry *than)
+static bool is_longer_due(const struct dispatcher_registry_entry *entry,
+                          const struct dispatcher_registry_entry *than)
 {
     return than == NULL || entry->beat.due_ns < than->beat.due_ns;
 }
 
-static void ask(struct blx_registry *registry, struct blx_registry_entry *entry, uint64_t now_ns,
-                struct blx_scheduler_step *step)
+static void ask(struct dispatcher_registry *registry, struct dispatcher_registry_entry *entry,
+                uint64_t now_ns, struct dispatcher_scheduler_step *step)
 {
-    blx_registry_queue_request(registry, entry, now_ns);
-    entry->beat.due_ns = blx_beat_next_ns(entry->agent_id, entry->beat.period_ns, now_ns);
-    describe(step, BLX_SCHEDULER_ASKED, entry, now_ns);
+    dispatcher_registry_queue_request(registry, entry, now_ns);
+    entry->beat.due_ns = dispatcher_beat_next_ns(entry->agent_id, entry->beat.period_ns, now_ns);
+    describe(step, DISPATCHER_SCHEDULER_ASKED, entry, now_ns);
 }
 
-static bool may_be_asked(const struct blx_registry_entry *entry)
+static bool may_be_asked(const struct dispatcher_registry_entry *entry)
 {
     return entry->live && entry->ready && !entry->paused && entry->beat.period_ns != 0 &&
-           entry->ending == BLX_ENDING_NONE;
+           entry->ending == DISPATCHER_ENDING_NONE;
 }
 
-void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64_t now_realtime_ns,
-                          struct blx_scheduler_step *step)
+void dispatcher_scheduler_decide(struct dispatcher_registry *registry, uint64_t now_ns,
+                                 uint64_t now_realtime_ns, struct dispatcher_scheduler_step *step)
 {
-    struct blx_registry_entry *longest_due[2] = {NULL, NULL}; /* without and with a full pass */
+    struct dispatcher_registry_entry *longest_due[2] = {NULL,
+                                                        NULL}; /* without and with a full pass */
     uint64_t slot_free_ns = UINT64_MAX;
     unsigned outstanding = 0;
 
-    *step = (struct blx_scheduler_step){.action = BLX_SCHEDULER_WAIT, .wake_ns = UINT64_MAX};
-    for (struct blx_registry_entry *entry = registry->entries; entry != NULL; entry = entry->next) {
+    *step = (struct dispatcher_scheduler_step){.action = DISPATCHER_SCHEDULER_WAIT,
+                                               .wake_ns = UINT64_MAX};
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next) {
         if (!may_be_asked(entry))
             continue;
         work_out_beat(entry, now_ns, now_realtime_ns);
@@ -95,7 +100,7 @@ void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64
             slot_free_ns = smaller(slot_free_ns, entry->asked_ns + slot_ns);
         }
         if (entry->beat.due_ns <= now_ns && is_busy(entry) && skip_beat(entry, now_ns)) {
-            describe(step, BLX_SCHEDULER_SKIPPED, entry, now_ns);
+            describe(step, DISPATCHER_SCHEDULER_SKIPPED, entry, now_ns);
             return;
         }
         if (entry->beat.due_ns > now_ns)
@@ -104,8 +109,8 @@ void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64
             longest_due[entry->full_pass] = entry;
     }
     /* A full pass takes no slot, so it need not wait for one. */
-    struct blx_registry_entry *chosen = longest_due[1];
-    if (chosen == NULL && outstanding < BLX_SCHEDULER_OUTSTANDING)
+    struct dispatcher_registry_entry *chosen = longest_due[1];
+    if (chosen == NULL && outstanding < DISPATCHER_SCHEDULER_OUTSTANDING)
         chosen = longest_due[0];
     if (chosen != NULL)
         ask(registry, chosen, now_ns, step);
@@ -113,13 +118,13 @@ void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64
         step->wake_ns = smaller(step->wake_ns, slot_free_ns);
 }
 
-static void log_step(const struct blx_scheduler_step *step)
+static void log_step(const struct dispatcher_scheduler_step *step)
 {
     char busy[BLX_UNIT_TEXT_BYTES];
 
-    if (step->action == BLX_SCHEDULER_ASKED)
+    if (step->action == DISPATCHER_SCHEDULER_ASKED)
         blx_log_debug("agent '%s': asked for a checkpoint", step->agent_id);
-    else if (step->action == BLX_SCHEDULER_SKIPPED)
+    else if (step->action == DISPATCHER_SCHEDULER_SKIPPED)
         blx_log_notice("agent '%s' is still busy with its checkpoint, asked for %s ago%s: skips "
                        "its beats until then",
                        step->agent_id, blx_duration_format(step->busy_ms, busy),
@@ -128,20 +133,20 @@ static void log_step(const struct blx_scheduler_step *step)
 
 static void *scheduler_main(void *arg)
 {
-    struct blx_scheduler *scheduler = arg;
-    struct blx_registry *registry = scheduler->registry;
-    struct blx_scheduler_step step;
+    struct dispatcher_scheduler *scheduler = arg;
+    struct dispatcher_registry *registry = scheduler->registry;
+    struct dispatcher_scheduler_step step;
 
     uint64_t turn_ns = blx_watchdog_wait_ns(scheduler->watchdog);
     pthread_mutex_lock(&registry->lock);
     while (!registry->stopping) {
         uint64_t now_ns = blx_clock_ns();
         blx_watchdog_turn(scheduler->watchdog, scheduler->hand);
-        blx_scheduler_decide(registry, now_ns, blx_clock_realtime_ns(), &step);
-        if (step.action == BLX_SCHEDULER_WAIT) {
+        dispatcher_scheduler_decide(registry, now_ns, blx_clock_realtime_ns(), &step);
+        if (step.action == DISPATCHER_SCHEDULER_WAIT) {
             uint64_t latest_ns = turn_ns == UINT64_MAX ? UINT64_MAX : now_ns + turn_ns;
-            blx_cond_wait_until(&registry->changed, &registry->lock,
-                                smaller(step.wake_ns, latest_ns));
+            dispatcher_cond_wait_until(&registry->changed, &registry->lock,
+                                       smaller(step.wake_ns, latest_ns));
             continue;
         }
         pthread_mutex_unlock(&registry->lock);
@@ -152,15 +157,17 @@ static void *scheduler_main(void *arg)
     return NULL;
 }
 
-int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        struct blx_watchdog *watchdog, unsigned hand, struct blx_error *err)
+int dispatcher_scheduler_start(struct dispatcher_scheduler *scheduler,
+                               struct dispatcher_registry *registry, struct blx_watchdog *watchdog,
+                               unsigned hand, struct blx_error *err)
 {
-    *scheduler = (struct blx_scheduler){.registry = registry, .watchdog = watchdog, .hand = hand};
-    int rc = blx_thread_create(&scheduler->thread, scheduler_main, scheduler);
+    *scheduler =
+        (struct dispatcher_scheduler){.registry = registry, .watchdog = watchdog, .hand = hand};
+    int rc = dispatcher_thread_create(&scheduler->thread, scheduler_main, scheduler);
     return rc < 0 ? blx_error_errno(err, rc, "starting the scheduler's thread") : 0;
 }
 
-void blx_scheduler_stop(struct blx_scheduler *scheduler)
+void dispatcher_scheduler_stop(struct dispatcher_scheduler *scheduler)
 {
     pthread_join(scheduler->thread, NULL);
 }

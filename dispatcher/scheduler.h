@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sync-freq: asks every agent that is not paused for a checkpoint once in each of its periods, at
- * its beat (beat.h), with at most BLX_SCHEDULER_OUTSTANDING requests in agents' hands at once; the
+ * its beat (beat.h), with at most DISPATCHER_SCHEDULER_OUTSTANDING requests in agents' hands at once; the
  * others wait their turn, longest overdue first. An agent still busy with its last request skips
  * the beat.
  *
  * A request stops to count against that limit while its agent sends a full pass (which may take
- * days, and sends its data with or without a request) and after BLX_SCHEDULER_SLOT_MS, so that slow
+ * days, and sends its data with or without a request) and after DISPATCHER_SCHEDULER_SLOT_MS, so that slow
  * agents cannot stop the beat of the others.
  *
  * Threads: one of its own; start and stop are main()'s. It holds the registry's lock while it looks
@@ -22,30 +22,31 @@
 #include "base/watchdog.h"
 #include "dispatcher/registry.h"
 
-enum { BLX_SCHEDULER_OUTSTANDING = 8, BLX_SCHEDULER_SLOT_MS = 5 * 60 * 1000 };
+enum { DISPATCHER_SCHEDULER_OUTSTANDING = 8, DISPATCHER_SCHEDULER_SLOT_MS = 5 * 60 * 1000 };
 
-struct blx_scheduler {
-    struct blx_registry *registry;
+struct dispatcher_scheduler {
+    struct dispatcher_registry *registry;
     struct blx_watchdog *watchdog; /* borrowed */
     unsigned hand;                 /* the scheduler's hand on it */
     pthread_t thread;
 };
 
 /* Each look at the registry turns `hand` of `watchdog`. */
-int blx_scheduler_start(struct blx_scheduler *scheduler, struct blx_registry *registry,
-                        struct blx_watchdog *watchdog, unsigned hand, struct blx_error *err);
+int dispatcher_scheduler_start(struct dispatcher_scheduler *scheduler,
+                               struct dispatcher_registry *registry, struct blx_watchdog *watchdog,
+                               unsigned hand, struct blx_error *err);
 
-/* Joins the thread; blx_registry_stop() must have been called. */
-void blx_scheduler_stop(struct blx_scheduler *scheduler);
+/* Joins the thread; dispatcher_registry_stop() must have been called. */
+void dispatcher_scheduler_stop(struct dispatcher_scheduler *scheduler);
 
-enum blx_scheduler_action {
-    BLX_SCHEDULER_WAIT = 0, /* nothing is due before `wake_ns` */
-    BLX_SCHEDULER_ASKED,    /* `agent_id` was asked */
-    BLX_SCHEDULER_SKIPPED,  /* `agent_id` skips a beat, the first of a row */
+enum dispatcher_scheduler_action {
+    DISPATCHER_SCHEDULER_WAIT = 0, /* nothing is due before `wake_ns` */
+    DISPATCHER_SCHEDULER_ASKED,    /* `agent_id` was asked */
+    DISPATCHER_SCHEDULER_SKIPPED,  /* `agent_id` skips a beat, the first of a row */
 };
 
-struct blx_scheduler_step {
-    enum blx_scheduler_action action;
+struct dispatcher_scheduler_step {
+    enum dispatcher_scheduler_action action;
     uint64_t wake_ns; /* UINT64_MAX: not before the registry changes */
     char agent_id[BLX_NAME_BYTES];
     uint64_t busy_ms; /* skipped: how long it has been busy with its request */
@@ -56,5 +57,5 @@ struct blx_scheduler_step {
  * One decision, with the registry's lock held: everything that the thread does but wait and log. To
  * be repeated until it says WAIT.
  */
-void blx_scheduler_decide(struct blx_registry *registry, uint64_t now_ns, uint64_t now_realtime_ns,
-                          struct blx_scheduler_step *step);
+void dispatcher_scheduler_decide(struct dispatcher_registry *registry, uint64_t now_ns,
+                                 uint64_t now_realtime_ns, struct dispatcher_scheduler_step *step);

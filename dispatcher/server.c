@@ -40,7 +40,7 @@ static int format_address(const struct sockaddr_storage *address, socklen_t leng
     return 0;
 }
 
-int blx_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err)
+int dispatcher_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
@@ -50,22 +50,22 @@ int blx_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_erro
     return rc < 0 ? blx_error_errno(err, rc, "writing the address of the listening socket") : 0;
 }
 
-static void log_refusal(struct blx_dispatcher *dispatcher, const char *peer, const char *reason)
+static void log_refusal(struct dispatcher *dispatcher, const char *peer, const char *reason)
 {
     unsigned held_back = 0;
-    if (blx_rate_allow(&dispatcher->refusals, blx_clock_ns(), &held_back))
+    if (dispatcher_rate_allow(&dispatcher->refusals, blx_clock_ns(), &held_back))
         blx_log_warning("refused the connection from %s: %s (%u more were refused unmentioned)",
                         peer, reason, held_back);
 }
 
-static void start_session(struct blx_dispatcher *dispatcher, int fd,
+static void start_session(struct dispatcher *dispatcher, int fd,
                           const struct sockaddr_storage *address, socklen_t length)
 {
     char peer[BLX_TEXT_BYTES] = "an unknown address";
     struct blx_error err = {0};
 
     format_address(address, length, peer);
-    if (blx_session_start(dispatcher, fd, peer, &err) < 0)
+    if (dispatcher_session_start(dispatcher, fd, peer, &err) < 0)
         log_refusal(dispatcher, peer, err.message);
 }
 
@@ -78,7 +78,7 @@ static bool is_peers_fault(int code)
 }
 
 /* False where the machine is out of something, so that the caller pauses instead of spinning. */
-static bool accept_one(struct blx_dispatcher *dispatcher, int listen_fd)
+static bool accept_one(struct dispatcher *dispatcher, int listen_fd)
 {
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
@@ -96,7 +96,7 @@ static bool accept_one(struct blx_dispatcher *dispatcher, int listen_fd)
 }
 
 /* For poll(): the pause after an exhaustion, the watchdog's turn, or for ever. */
-static int patience_ms(const struct blx_dispatcher *dispatcher, bool exhausted)
+static int patience_ms(const struct dispatcher *dispatcher, bool exhausted)
 {
     if (exhausted)
         return EXHAUSTED_PAUSE_MS;
@@ -113,8 +113,8 @@ static int make_non_blocking(int fd, struct blx_error *err)
     return 0;
 }
 
-int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd,
-                   struct blx_error *err)
+int dispatcher_server_run(struct dispatcher *dispatcher, int listen_fd, int stop_fd,
+                          struct blx_error *err)
 {
     int rc = make_non_blocking(listen_fd, err);
     bool exhausted = false;
@@ -123,7 +123,7 @@ int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd
             {.fd = stop_fd, .events = POLLIN},
             {.fd = exhausted ? -1 : listen_fd, .events = POLLIN},
         };
-        blx_watchdog_turn(&dispatcher->watchdog, BLX_HAND_ACCEPT);
+        blx_watchdog_turn(&dispatcher->watchdog, DISPATCHER_HAND_ACCEPT);
         int ready = poll(fds, 2, patience_ms(dispatcher, exhausted));
         if (ready < 0 && errno != EINTR)
             rc = blx_error_errno(err, -errno, "waiting for connections");

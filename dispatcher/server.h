@@ -13,9 +13,9 @@
  * Accepts from `listen_fd` until `stop_fd` (a signalfd, or anything else) is readable. Returns 0
  * then; a negative errno where poll() itself fails. Neither descriptor is closed.
  */
-int blx_server_run(struct blx_dispatcher *dispatcher, int listen_fd, int stop_fd,
-                   struct blx_error *err);
+int dispatcher_server_run(struct dispatcher *dispatcher, int listen_fd, int stop_fd,
+                          struct blx_error *err);
 
 /* "192.0.2.1:8080" or "[2001:db8::1]:8080" of the socket itself, for the log; port 0 has become a
  * real one here. */
-int blx_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err);
+int dispatcher_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err);

@@ -14,18 +14,18 @@ enum { STACK_BYTES = 512 * 1024 };
 enum { STACK_BYTES = 256 * 1024 };
 #endif
 
-struct blx_thread {
-    struct blx_threads *group;
-    struct blx_thread *next; /* in group->finished */
+struct dispatcher_thread {
+    struct dispatcher_threads *group;
+    struct dispatcher_thread *next; /* in group->finished */
     pthread_t id;
     void (*run)(void *arg);
     void *arg;
 };
 
-int blx_threads_init(struct blx_threads *threads, unsigned limit)
+int dispatcher_threads_init(struct dispatcher_threads *threads, unsigned limit)
 {
-    *threads = (struct blx_threads){.limit = limit};
-    int rc = blx_cond_init(&threads->ended);
+    *threads = (struct dispatcher_threads){.limit = limit};
+    int rc = dispatcher_cond_init(&threads->ended);
     if (rc < 0)
         return rc;
     rc = -pthread_mutex_init(&threads->lock, NULL);
@@ -35,17 +35,17 @@ int blx_threads_init(struct blx_threads *threads, unsigned limit)
 }
 
 /* Joins what has ended. The lock is held, but a finished thread is past its last use of it. */
-static void join_finished(struct blx_threads *threads)
+static void join_finished(struct dispatcher_threads *threads)
 {
     while (threads->finished != NULL) {
-        struct blx_thread *thread = threads->finished;
+        struct dispatcher_thread *thread = threads->finished;
         threads->finished = thread->next;
         pthread_join(thread->id, NULL);
         free(thread);
     }
 }
 
-void blx_threads_done(struct blx_threads *threads)
+void dispatcher_threads_done(struct dispatcher_threads *threads)
 {
     join_finished(threads);
     pthread_mutex_destroy(&threads->lock);
@@ -54,8 +54,8 @@ void blx_threads_done(struct blx_threads *threads)
 
 static void *thread_main(void *arg)
 {
-    struct blx_thread *thread = arg;
-    struct blx_threads *group = thread->group;
+    struct dispatcher_thread *thread = arg;
+    struct dispatcher_threads *group = thread->group;
 
     thread->run(thread->arg);
 
@@ -68,7 +68,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
+int dispatcher_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
 {
     pthread_attr_t attributes;
     int rc = pthread_attr_init(&attributes);
@@ -81,13 +81,13 @@ int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
     return -rc;
 }
 
-int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void *arg,
-                      struct blx_error *err)
+int dispatcher_threads_start(struct dispatcher_threads *threads, void (*run)(void *arg), void *arg,
+                             struct blx_error *err)
 {
-    struct blx_thread *thread = malloc(sizeof(*thread));
+    struct dispatcher_thread *thread = malloc(sizeof(*thread));
     if (thread == NULL)
         return blx_error_set(err, -ENOMEM, "starting a thread: out of memory");
-    *thread = (struct blx_thread){.group = threads, .run = run, .arg = arg};
+    *thread = (struct dispatcher_thread){.group = threads, .run = run, .arg = arg};
 
     int rc;
     pthread_mutex_lock(&threads->lock);
@@ -95,7 +95,7 @@ int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void 
     if (threads->running >= threads->limit)
         rc = blx_error_set(err, -EAGAIN, "%u threads are running already, which is the limit",
                            threads->limit);
-    else if ((rc = blx_thread_create(&thread->id, thread_main, thread)) < 0)
+    else if ((rc = dispatcher_thread_create(&thread->id, thread_main, thread)) < 0)
         blx_error_errno(err, rc, "starting a thread beside %u others", threads->running);
     else
         threads->running++;
@@ -105,12 +105,12 @@ int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void 
     return rc;
 }
 
-int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns)
+int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadline_ns)
 {
     int rc = 0;
     pthread_mutex_lock(&threads->lock);
     while (threads->running > 0 && rc == 0)
-        rc = blx_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
+        rc = dispatcher_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
     if (threads->running == 0)
         rc = 0;
     join_finished(threads);
@@ -119,7 +119,7 @@ int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns)
 }
 
 /* Not inlined: all that lies a page below its own frame is nobody's. */
-__attribute__((noinline)) void blx_thread_trim(void)
+__attribute__((noinline)) void dispatcher_thread_trim(void)
 {
     pthread_attr_t attributes;
     void *lowest = NULL;

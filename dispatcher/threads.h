@@ -13,32 +13,32 @@
 
 #include "base/error.h"
 
-struct blx_thread;
+struct dispatcher_thread;
 
-struct blx_threads {
+struct dispatcher_threads {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     unsigned limit;
     unsigned running;
-    struct blx_thread *finished; /* to be joined */
+    struct dispatcher_thread *finished; /* to be joined */
 };
 
-int blx_threads_init(struct blx_threads *threads, unsigned limit);
+int dispatcher_threads_init(struct dispatcher_threads *threads, unsigned limit);
 
 /* No thread may be running any more. */
-void blx_threads_done(struct blx_threads *threads);
+void dispatcher_threads_done(struct dispatcher_threads *threads);
 
 /* Runs `run(arg)` in a new thread; signals that the process handles are blocked in it when they are
  * in the caller. -EAGAIN at the limit. */
-int blx_threads_start(struct blx_threads *threads, void (*run)(void *arg), void *arg,
-                      struct blx_error *err);
+int dispatcher_threads_start(struct dispatcher_threads *threads, void (*run)(void *arg), void *arg,
+                             struct blx_error *err);
 
 /* Waits until all have ended, at most until `deadline_ns` (blx_clock_ns()): -ETIMEDOUT. */
-int blx_threads_wait(struct blx_threads *threads, uint64_t deadline_ns);
+int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadline_ns);
 
 /* pthread_create() with the stack that all threads of the dispatcher have. */
-int blx_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
+int dispatcher_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
 /* Gives the pages of this thread's stack back that lie below its caller: what a commit once took
  * would be held by each of a thousand idle sessions. */
-void blx_thread_trim(void);
+void dispatcher_thread_trim(void);

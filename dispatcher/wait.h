@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <time.h>
 
-static inline int blx_cond_init(pthread_cond_t *cond)
+static inline int dispatcher_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attributes;
     int rc = pthread_condattr_init(&attributes);
@@ -26,8 +26,8 @@ static inline int blx_cond_init(pthread_cond_t *cond)
 }
 
 /* 0 when woken, perhaps without reason; -ETIMEDOUT at the deadline. The caller holds `lock`. */
-static inline int blx_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
-                                      uint64_t deadline_ns)
+static inline int dispatcher_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
+                                             uint64_t deadline_ns)
 {
     if (deadline_ns == UINT64_MAX)
         return -pthread_cond_wait(cond, lock);

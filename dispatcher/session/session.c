@@ -19,7 +19,7 @@
 
 enum { LINGER_MS = 1000 };
 
-static void session_free(struct blx_session *session)
+static void session_free(struct dispatcher_session *session)
 {
     blx_conn_free(session->conn);
     if (session->accepted_fd >= 0)
@@ -32,40 +32,42 @@ static void session_free(struct blx_session *session)
     free(session);
 }
 
-static int check_hello(const struct blx_session *session, const struct blx_message *message,
+static int check_hello(const struct dispatcher_session *session, const struct blx_message *message,
                        struct blx_error *err)
 {
     const struct blx_hello *hello = &message->hello;
     if (message->type != BLX_MESSAGE_HELLO)
-        return blx_session_protest(err, "expected HELLO, got %s", blx_message_name(message->type));
+        return dispatcher_session_protest(err, "expected HELLO, got %s",
+                                          blx_message_name(message->type));
     if (strcmp(hello->agent_id, session->agent_id) != 0)
         return blx_error_set(err, -EACCES, "the certificate is for '%s', not for '%s'",
                              session->agent_id, hello->agent_id);
     if (hello->version_min > BLX_PROTOCOL_VERSION || hello->version_max < BLX_PROTOCOL_VERSION)
-        return blx_session_protest(err,
-                                   "the agent speaks the protocol's versions %" PRIu32
-                                   " to %" PRIu32
-                                   ", the dispatcher version %d: install the same release on both",
-                                   hello->version_min, hello->version_max, BLX_PROTOCOL_VERSION);
+        return dispatcher_session_protest(
+            err,
+            "the agent speaks the protocol's versions %" PRIu32 " to %" PRIu32
+            ", the dispatcher version %d: install the same release on both",
+            hello->version_min, hello->version_max, BLX_PROTOCOL_VERSION);
     if (hello->volume_count < 1 || hello->volume_count > BLX_MAX_VOLUMES)
-        return blx_session_protest(err, "the agent has %" PRIu32 " volumes: 1 to %d are allowed",
-                                   hello->volume_count, BLX_MAX_VOLUMES);
+        return dispatcher_session_protest(err,
+                                          "the agent has %" PRIu32 " volumes: 1 to %d are allowed",
+                                          hello->volume_count, BLX_MAX_VOLUMES);
     return 0;
 }
 
 /* A revocation is written first; then the sessions that are entered are ended. So one that has
  * entered and looks afterwards cannot slip through between the two. */
-static int check_revoked(const struct blx_session *session, struct blx_error *err)
+static int check_revoked(const struct dispatcher_session *session, struct blx_error *err)
 {
     return blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
                                  session->peer.serial, err);
 }
 
 /* Who is it? Until this is known, nothing of the store is touched. */
-static int identify(struct blx_session *session, struct blx_error *err)
+static int identify(struct dispatcher_session *session, struct blx_error *err)
 {
     int rc = blx_tls_accept(session->dispatcher->tls, blx_take_fd(&session->accepted_fd),
-                            BLX_DISPATCHER_HANDSHAKE_MS, &session->conn, &session->peer, err);
+                            DISPATCHER_HANDSHAKE_MS, &session->conn, &session->peer, err);
     if (rc < 0 || session->peer.joins)
         return rc;
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
@@ -74,13 +76,13 @@ static int identify(struct blx_session *session, struct blx_error *err)
     return rc < 0 ? rc : check_revoked(session, err);
 }
 
-static int greet(struct blx_session *session, struct blx_error *err)
+static int greet(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message;
     session->last_received_ns = blx_clock_ns();
-    int rc = blx_session_receive(
-        session, session->last_received_ns + BLX_DISPATCHER_HANDSHAKE_MS * UINT64_C(1000000),
-        &message, err);
+    int rc = dispatcher_session_receive(
+        session, session->last_received_ns + DISPATCHER_HANDSHAKE_MS * UINT64_C(1000000), &message,
+        err);
     if (rc == 0)
         rc = check_hello(session, &message, err);
     if (rc < 0)
@@ -97,30 +99,30 @@ static int greet(struct blx_session *session, struct blx_error *err)
 }
 
 /* Takes the agent's place in the registry, and with it the right to its store. */
-static int enter(struct blx_session *session, struct blx_error *err)
+static int enter(struct dispatcher_session *session, struct blx_error *err)
 {
-    struct blx_registry *registry = &session->dispatcher->registry;
-    int rc = blx_registry_enter(registry, &session->entry, session->agent_id, err);
+    struct dispatcher_registry *registry = &session->dispatcher->registry;
+    int rc = dispatcher_registry_enter(registry, &session->entry, session->agent_id, err);
     if (rc < 0)
         return rc;
     session->live = true;
     rc = check_revoked(session, err);
     if (rc < 0)
         return rc;
-    struct blx_roster *roster = &session->dispatcher->roster;
+    struct dispatcher_roster *roster = &session->dispatcher->roster;
     rc = blx_agent_writer_open(session->dispatcher->store, session->agent_id,
-                               blx_roster_take_tail(roster, session->agent_id), &session->writer,
-                               err);
+                               dispatcher_roster_take_tail(roster, session->agent_id),
+                               &session->writer, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
-    rc = blx_roster_enter(roster, session->dispatcher->store, session->agent_id, &session->record,
-                          err);
+        return dispatcher_session_store_result(session, rc);
+    rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
+                                 &session->record, err);
     if (rc < 0)
         return rc;
     const struct blx_manifest *last = blx_agent_writer_last(session->writer);
-    blx_registry_last(registry, &session->entry, last->timestamp);
+    dispatcher_registry_last(registry, &session->entry, last->timestamp);
     struct blx_policy_verdict verdict;
-    blx_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
     const struct blx_message welcome = {
         .type = BLX_MESSAGE_WELCOME,
@@ -130,25 +132,25 @@ static int enter(struct blx_session *session, struct blx_error *err)
                 .features = session->features,
                 .sync_freq_ms = verdict.sync_freq_ms,
                 .heartbeat_ms = session->dispatcher->heartbeat_ms,
-                .window_bytes = BLX_DISPATCHER_WINDOW_BYTES,
+                .window_bytes = DISPATCHER_WINDOW_BYTES,
                 .last_checkpoint = last->timestamp,
             },
     };
-    rc = blx_session_send(session, &welcome, err);
+    rc = dispatcher_session_send(session, &welcome, err);
     session->last_received_ns = blx_clock_ns(); /* the take-over may have taken a while */
     session->welcomed = rc == 0;
-    return rc == 0 ? blx_session_tell_policy(session, err) : rc;
+    return rc == 0 ? dispatcher_session_tell_policy(session, err) : rc;
 }
 
-static int open_session(struct blx_session *session, struct blx_error *err)
+static int open_session(struct dispatcher_session *session, struct blx_error *err)
 {
     int rc = greet(session, err);
     if (rc == 0)
         rc = enter(session, err);
-    return rc == 0 ? blx_session_volumes(session, err) : rc;
+    return rc == 0 ? dispatcher_session_volumes(session, err) : rc;
 }
 
-static void log_end(const struct blx_session *session, int rc, const struct blx_error *err)
+static void log_end(const struct dispatcher_session *session, int rc, const struct blx_error *err)
 {
     char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
     unsigned held_back = 0;
@@ -163,8 +165,8 @@ static void log_end(const struct blx_session *session, int rc, const struct blx_
         blx_log(level, "agent '%s' from %s: session ended after %s, %s received: %s",
                 session->agent_id, session->entry.peer, lasted, received,
                 rc == 0 ? "the agent said goodbye" : err->message);
-    } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != BLX_ENDING_STOPPING &&
-               blx_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
+    } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != DISPATCHER_ENDING_STOPPING &&
+               dispatcher_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
         blx_log_warning(
             "refused the connection from %s%s%s%s: %s (%u more were refused unmentioned)",
             session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "", session->agent_id,
@@ -173,41 +175,41 @@ static void log_end(const struct blx_session *session, int rc, const struct blx_
 }
 
 /* The last word: why it ends. Nothing where the agent is gone, or ended it by itself. */
-static bool send_end(struct blx_session *session, int rc, const struct blx_error *err)
+static bool send_end(struct dispatcher_session *session, int rc, const struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_ERROR};
     if (session->conn == NULL || session->lost || rc == 0)
         return false;
-    if (session->ending == BLX_ENDING_STOPPING || rc == -ESHUTDOWN)
+    if (session->ending == DISPATCHER_ENDING_STOPPING || rc == -ESHUTDOWN)
         message.type = BLX_MESSAGE_GOODBYE;
     else
         snprintf(message.error.text, sizeof(message.error.text), "%.*s",
                  (int)sizeof(message.error.text) - 1, err->message);
-    return blx_session_send(session, &message, NULL) == 0;
+    return dispatcher_session_send(session, &message, NULL) == 0;
 }
 
-static void end_session(struct blx_session *session, int rc, struct blx_error *err)
+static void end_session(struct dispatcher_session *session, int rc, struct blx_error *err)
 {
-    struct blx_registry *registry = &session->dispatcher->registry;
+    struct dispatcher_registry *registry = &session->dispatcher->registry;
 
     if (!session->live) {
-        struct blx_registry_orders orders; /* was it cut because the dispatcher stops? */
-        blx_registry_orders(registry, &session->entry, &orders);
+        struct dispatcher_registry_orders orders; /* was it cut because the dispatcher stops? */
+        dispatcher_registry_orders(registry, &session->entry, &orders);
         session->ending = orders.ending;
     }
     /* What came in before the end is worth keeping: the next session resumes behind it. */
     if (rc < 0 && session->writer != NULL && !session->store_failed)
-        blx_session_sync(session, NULL);
+        dispatcher_session_sync(session, NULL);
     bool said = send_end(session, rc, err);
-    blx_session_close_image(session);
+    dispatcher_session_close_image(session);
     struct blx_agent_tail *tail =
         session->writer != NULL ? blx_agent_tail_make(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
     log_end(session, rc, err);
-    blx_roster_left(&session->dispatcher->roster, session->record, tail);
-    blx_registry_leave(registry, &session->entry,
-                       rc == 0 ? "the agent ended its session before the checkpoint was done"
-                               : err->message);
+    dispatcher_roster_left(&session->dispatcher->roster, session->record, tail);
+    dispatcher_registry_leave(registry, &session->entry,
+                              rc == 0 ? "the agent ended its session before the checkpoint was done"
+                                      : err->message);
     if (said)
         blx_conn_linger(session->conn, LINGER_MS); /* lest the last word is lost to a reset */
     session_free(session);
@@ -216,7 +218,7 @@ static void end_session(struct blx_session *session, int rc, struct blx_error *e
 static void follow_main(void *arg)
 {
     struct blx_error err = {0};
-    int rc = blx_session_follow(arg, &err);
+    int rc = dispatcher_session_follow(arg, &err);
     end_session(arg, rc, &err);
 }
 
@@ -225,19 +227,21 @@ static void follow_main(void *arg)
  * and what the allocator and OpenSSL keep for the thread, is as much again as the session itself
  * needs: it ends with their thread, and a fresh one follows.
  */
-static bool hand_on(struct blx_session *session)
+static bool hand_on(struct dispatcher_session *session)
 {
-    return blx_threads_start(&session->dispatcher->sessions, follow_main, session, NULL) == 0;
+    return dispatcher_threads_start(&session->dispatcher->sessions, follow_main, session, NULL) ==
+           0;
 }
 
-void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err)
+void dispatcher_session_serve(struct dispatcher_session *session, int rc, struct blx_error *err)
 {
     if (rc == 0)
-        rc = session->peer.joins ? blx_session_join(session, err) : open_session(session, err);
+        rc = session->peer.joins ? dispatcher_session_join(session, err)
+                                 : open_session(session, err);
     if (rc == 0 && !session->peer.joins) {
         if (hand_on(session))
             return;
-        rc = blx_session_follow(session, err);
+        rc = dispatcher_session_follow(session, err);
     }
     end_session(session, rc, err);
 }
@@ -246,12 +250,13 @@ static void session_main(void *arg)
 {
     struct blx_error err = {0};
     int rc = identify(arg, &err);
-    blx_session_serve(arg, rc, &err);
+    dispatcher_session_serve(arg, rc, &err);
 }
 
-struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer)
+struct dispatcher_session *dispatcher_session_new(struct dispatcher *dispatcher, int fd,
+                                                  const char *peer)
 {
-    struct blx_session *session = calloc(1, sizeof(*session));
+    struct dispatcher_session *session = calloc(1, sizeof(*session));
     if (session == NULL)
         return NULL;
     session->dispatcher = dispatcher;
@@ -263,10 +268,10 @@ struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, c
     return session;
 }
 
-int blx_session_start(struct blx_dispatcher *dispatcher, int fd, const char *peer,
-                      struct blx_error *err)
+int dispatcher_session_start(struct dispatcher *dispatcher, int fd, const char *peer,
+                             struct blx_error *err)
 {
-    struct blx_session *session = blx_session_new(dispatcher, fd, peer);
+    struct dispatcher_session *session = dispatcher_session_new(dispatcher, fd, peer);
     if (session == NULL) {
         close(fd);
         return blx_error_set(err, -ENOMEM, "out of memory");
@@ -275,14 +280,14 @@ int blx_session_start(struct blx_dispatcher *dispatcher, int fd, const char *pee
     if (session->entry.socket_fd < 0 || session->entry.wake_fd < 0)
         rc = blx_error_errno(err, -errno, "no descriptor for a session: raise LimitNOFILE");
     if (rc == 0)
-        rc = blx_registry_connect(&dispatcher->registry, &session->entry, err);
+        rc = dispatcher_registry_connect(&dispatcher->registry, &session->entry, err);
     if (rc < 0) {
         session_free(session);
         return rc;
     }
-    rc = blx_threads_start(&dispatcher->sessions, session_main, session, err);
+    rc = dispatcher_threads_start(&dispatcher->sessions, session_main, session, err);
     if (rc < 0) {
-        blx_registry_leave(&dispatcher->registry, &session->entry, "");
+        dispatcher_registry_leave(&dispatcher->registry, &session->entry, "");
         session_free(session);
     }
     return rc;

@@ -18,5 +18,5 @@
  * its address, for people. Does not block. -EAGAIN where too many connections have not said yet who
  * they are; -ESHUTDOWN.
  */
-int blx_session_start(struct blx_dispatcher *dispatcher, int fd, const char *peer,
-                      struct blx_error *err);
+int dispatcher_session_start(struct dispatcher *dispatcher, int fd, const char *peer,
+                             struct blx_error *err);

@@ -19,33 +19,34 @@
 
 enum { READ_BYTES = 256 * 1024 };
 
-void blx_session_close_image(struct blx_session *session)
+void dispatcher_session_close_image(struct dispatcher_session *session)
 {
     blx_image_close(session->image.image);
     session->image.image = NULL;
 }
 
 /* What cannot be read at all can only be replaced: the next session is told to send everything. */
-static int open_failed(struct blx_session *session, uint32_t volume, int rc, struct blx_error *err)
+static int open_failed(struct dispatcher_session *session, uint32_t volume, int rc,
+                       struct blx_error *err)
 {
     if (rc != -EBADMSG)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     blx_log_error("agent '%s': the image of %s cannot be read: %s: a full pass follows",
                   session->agent_id, session->volumes[volume].name, err->message);
     rc = blx_agent_writer_distrust(session->writer, volume, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     return blx_error_set(err, -EIO, "what is stored of %s is damaged: connect again",
                          session->volumes[volume].name);
 }
 
-static int open_image(struct blx_session *session, const struct blx_digest_request *request,
+static int open_image(struct dispatcher_session *session, const struct blx_digest_request *request,
                       struct blx_error *err)
 {
-    struct blx_session_image *held = &session->image;
+    struct dispatcher_session_image *held = &session->image;
     if (held->image != NULL && held->volume == request->volume && !request->fresh)
         return 0;
-    blx_session_close_image(session);
+    dispatcher_session_close_image(session);
     int rc = blx_agent_writer_image(session->writer, request->volume, &held->image, err);
     if (rc < 0)
         return open_failed(session, request->volume, rc, err);
@@ -56,10 +57,10 @@ static int open_image(struct blx_session *session, const struct blx_digest_reque
 
 /* One run of blocks (of an encrypted image: of their digests), as much of it as the buffer holds at
  * once. */
-static int digest_run(struct blx_session *session, struct blx_digester *digester, uint64_t block,
-                      uint32_t count, uint8_t *buffer, struct blx_error *err)
+static int digest_run(struct dispatcher_session *session, struct blx_digester *digester,
+                      uint64_t block, uint32_t count, uint8_t *buffer, struct blx_error *err)
 {
-    struct blx_session_image *held = &session->image;
+    struct dispatcher_session_image *held = &session->image;
     struct blx_error damage = {0};
     int rc = blx_image_read(held->image, block, count, buffer, &damage);
     if (rc == -EBADMSG && count > 1) {
@@ -71,12 +72,13 @@ static int digest_run(struct blx_session *session, struct blx_digester *digester
         return rc;
     }
     if (rc == -EBADMSG && !held->damage_logged) {
-        struct blx_dispatcher *dispatcher = session->dispatcher;
+        struct dispatcher *dispatcher = session->dispatcher;
         char text[BLX_TEXT_BYTES];
         blx_log_error("agent '%s': %s: %s: what is damaged is fetched again", session->agent_id,
                       session->volumes[held->volume].name, damage.message);
         snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
-        blx_roster_damage(&dispatcher->roster, dispatcher->store, session->agent_id, text, NULL);
+        dispatcher_roster_damage(&dispatcher->roster, dispatcher->store, session->agent_id, text,
+                                 NULL);
     }
     if (rc == -EBADMSG)
         held->damage_logged = true;
@@ -85,7 +87,7 @@ static int digest_run(struct blx_session *session, struct blx_digester *digester
     return blx_digester_add(digester, rc == 0 ? buffer : NULL, count, err);
 }
 
-static int digest_all(struct blx_session *session, const struct blx_digest_request *request,
+static int digest_all(struct dispatcher_session *session, const struct blx_digest_request *request,
                       struct blx_digester *digester, struct blx_digests *digests,
                       struct blx_error *err)
 {
@@ -109,15 +111,16 @@ static int digest_all(struct blx_session *session, const struct blx_digest_reque
     return rc < 0 ? rc : blx_digester_end(digester, err);
 }
 
-static int answer(struct blx_session *session, const struct blx_digest_request *request,
+static int answer(struct dispatcher_session *session, const struct blx_digest_request *request,
                   struct blx_message *message, struct blx_error *err)
 {
     uint64_t size = blx_image_size_bytes(session->image.image);
     unsigned shift = blx_image_block_shift(session->image.image);
     uint64_t blocks = (size >> shift) + ((size & ((UINT64_C(1) << shift) - 1)) != 0);
     if (blx_digest_request_end(request) > blocks)
-        return blx_session_protest(err, "DIGEST_REQUEST asks for blocks behind the end of %s",
-                                   session->volumes[request->volume].name);
+        return dispatcher_session_protest(err,
+                                          "DIGEST_REQUEST asks for blocks behind the end of %s",
+                                          session->volumes[request->volume].name);
     struct blx_digester *digester = NULL;
     int rc = blx_digester_new(&digester, err);
     if (rc == 0)
@@ -126,28 +129,28 @@ static int answer(struct blx_session *session, const struct blx_digest_request *
     return rc;
 }
 
-int blx_session_digest(struct blx_session *session, const struct blx_digest_request *request,
-                       struct blx_error *err)
+int dispatcher_session_digest(struct dispatcher_session *session,
+                              const struct blx_digest_request *request, struct blx_error *err)
 {
     if (request->volume >= session->volume_count || session->volumes[request->volume].pass == 0)
-        return blx_session_protest(
+        return dispatcher_session_protest(
             err, "DIGEST_REQUEST for volume number %" PRIu32 ", which has not begun",
             request->volume);
     struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
-    struct blx_pulse pulse;
+    struct dispatcher_pulse pulse;
     /* A long chain's indexes, or many scattered blocks of an old disk, take their time. */
-    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     int rc = open_image(session, request, err);
     if (rc == 0)
         rc = answer(session, request, &message, err);
-    blx_pulse_stop(&pulse);
+    dispatcher_pulse_stop(&pulse);
     if (rc == 0 && request->fresh && session->rescan_told) {
         session->rescan_told = false;
         rc = blx_rescan_order_done(session->dispatcher->store, session->agent_id, err);
         if (rc < 0)
-            return blx_session_store_result(session, rc);
+            return dispatcher_session_store_result(session, rc);
     }
     if (rc == 0) /* opening has sealed, and so synced, what had arrived: this acknowledges it */
-        rc = blx_session_sync(session, err);
-    return rc < 0 ? rc : blx_session_send(session, &message, err);
+        rc = dispatcher_session_sync(session, err);
+    return rc < 0 ? rc : dispatcher_session_send(session, &message, err);
 }

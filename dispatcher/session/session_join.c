@@ -18,18 +18,19 @@
 
 enum { JOIN_MAX_BYTES = sizeof(struct blx_join_message) }; /* a little more than its body */
 
-static int take_join(struct blx_session *session, struct blx_message *message,
+static int take_join(struct dispatcher_session *session, struct blx_message *message,
                      struct blx_error *err)
 {
-    uint64_t deadline_ns = blx_clock_ns() + BLX_DISPATCHER_JOIN_MS * UINT64_C(1000000);
-    blx_conn_restrict(session->conn, JOIN_MAX_BYTES, BLX_DISPATCHER_JOIN_MS);
-    int rc = blx_session_receive(session, deadline_ns, message, err);
+    uint64_t deadline_ns = blx_clock_ns() + DISPATCHER_JOIN_MS * UINT64_C(1000000);
+    blx_conn_restrict(session->conn, JOIN_MAX_BYTES, DISPATCHER_JOIN_MS);
+    int rc = dispatcher_session_receive(session, deadline_ns, message, err);
     if (rc == 0 && message->type != BLX_MESSAGE_JOIN)
-        rc = blx_session_protest(err, "expected JOIN, got %s", blx_message_name(message->type));
+        rc = dispatcher_session_protest(err, "expected JOIN, got %s",
+                                        blx_message_name(message->type));
     return rc;
 }
 
-int blx_session_join(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_join(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message;
     struct blx_message answer = {.type = BLX_MESSAGE_CERTIFICATE};
@@ -43,26 +44,26 @@ int blx_session_join(struct blx_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     blx_log_notice("a server at %s has joined as agent '%s'", session->entry.peer, agent_id);
-    return blx_session_send(session, &answer, err);
+    return dispatcher_session_send(session, &answer, err);
 }
 
-int blx_session_renew(struct blx_session *session, const struct blx_request_message *request,
-                      struct blx_error *err)
+int dispatcher_session_renew(struct dispatcher_session *session,
+                             const struct blx_request_message *request, struct blx_error *err)
 {
     struct blx_message answer = {.type = BLX_MESSAGE_CERTIFICATE};
     struct blx_error why = {0};
     if ((session->features & BLX_FEATURE_RENEWAL) == 0)
-        return blx_session_protest(err, "RENEW, which was not agreed on");
+        return dispatcher_session_protest(err, "RENEW, which was not agreed on");
     int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
                            request, &answer.certificate, &why);
     if (rc == 0) {
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
-        return blx_session_send(session, &answer, err);
+        return dispatcher_session_send(session, &answer, err);
     }
     blx_log_warning("agent '%s': its certificate is not renewed: %s", session->agent_id,
                     why.message);
     answer = (struct blx_message){.type = BLX_MESSAGE_RENEW_FAILED};
     snprintf(answer.renew_failed.text, sizeof(answer.renew_failed.text), "%.*s",
              (int)sizeof(answer.renew_failed.text) - 1, why.message);
-    return blx_session_send(session, &answer, err);
+    return dispatcher_session_send(session, &answer, err);
 }

@@ -9,7 +9,7 @@
 #include "dispatcher/threads.h"
 #include "store/rescan_order.h"
 
-int blx_session_protest(struct blx_error *err, const char *format, ...)
+int dispatcher_session_protest(struct blx_error *err, const char *format, ...)
 {
     char reason[BLX_TEXT_BYTES];
     va_list args;
@@ -19,15 +19,15 @@ int blx_session_protest(struct blx_error *err, const char *format, ...)
     return blx_error_set(err, -EPROTO, "%s", reason);
 }
 
-int blx_session_store_result(struct blx_session *session, int rc)
+int dispatcher_session_store_result(struct dispatcher_session *session, int rc)
 {
     if (rc < 0 && rc != -EBADMSG && rc != -EPROTO && rc != -EEXIST)
         session->store_failed = true;
     return rc;
 }
 
-int blx_session_send(struct blx_session *session, const struct blx_message *message,
-                     struct blx_error *err)
+int dispatcher_session_send(struct dispatcher_session *session, const struct blx_message *message,
+                            struct blx_error *err)
 {
     int rc = blx_conn_send(session->conn, message, err);
     if (rc < 0)
@@ -37,64 +37,64 @@ int blx_session_send(struct blx_session *session, const struct blx_message *mess
 
 static void send_ack(void *arg, uint32_t volume, uint64_t durable_seq)
 {
-    struct blx_session *session = arg;
+    struct dispatcher_session *session = arg;
     const struct blx_message ack = {
         .type = BLX_MESSAGE_ACK,
         .ack = {.volume = volume, .durable_seq = durable_seq},
     };
     if (session->ack_rc == 0 && !session->lost)
-        session->ack_rc = blx_session_send(session, &ack, NULL);
+        session->ack_rc = dispatcher_session_send(session, &ack, NULL);
 }
 
-int blx_session_sync(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_sync(struct dispatcher_session *session, struct blx_error *err)
 {
     session->ack_rc = 0;
     int rc = blx_agent_writer_sync(session->writer, send_ack, session, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     if (session->ack_rc < 0)
         return blx_error_errno(err, session->ack_rc, "sending an acknowledgement to the agent '%s'",
                                session->agent_id);
     return 0;
 }
 
-int blx_session_order_rescan(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_order_rescan(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_RESCAN_REQUEST};
     int rc = blx_rescan_order_look(session->dispatcher->store, session->agent_id,
                                    message.rescan_request.text, err);
     if (rc <= 0)
-        return rc < 0 ? blx_session_store_result(session, rc) : 0;
-    rc = blx_session_send(session, &message, err);
+        return rc < 0 ? dispatcher_session_store_result(session, rc) : 0;
+    rc = dispatcher_session_send(session, &message, err);
     session->rescan_told = rc == 0;
     return rc;
 }
 
-static const char *ending_text(enum blx_registry_ending ending)
+static const char *ending_text(enum dispatcher_registry_ending ending)
 {
     switch (ending) {
-    case BLX_ENDING_STOPPING:
+    case DISPATCHER_ENDING_STOPPING:
         return "the dispatcher is stopping";
-    case BLX_ENDING_REVOKED:
+    case DISPATCHER_ENDING_REVOKED:
         return "this agent's certificate was revoked";
     default:
         return "another session of this agent took over";
     }
 }
 
-static int follow_orders(struct blx_session *session, struct blx_error *err)
+static int follow_orders(struct dispatcher_session *session, struct blx_error *err)
 {
-    struct blx_registry_orders orders;
-    blx_registry_orders(&session->dispatcher->registry, &session->entry, &orders);
-    if (orders.ending != BLX_ENDING_NONE) {
+    struct dispatcher_registry_orders orders;
+    dispatcher_registry_orders(&session->dispatcher->registry, &session->entry, &orders);
+    if (orders.ending != DISPATCHER_ENDING_NONE) {
         session->ending = orders.ending;
         return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
     }
-    int rc = orders.policy ? blx_session_tell_policy(session, err) : 0;
+    int rc = orders.policy ? dispatcher_session_tell_policy(session, err) : 0;
     if (rc == 0 && orders.rescan)
-        rc = blx_session_order_rescan(session, err);
+        rc = dispatcher_session_order_rescan(session, err);
     if (rc == 0 && orders.ping)
-        rc = blx_session_send(session, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
+        rc = dispatcher_session_send(session, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
     if (rc < 0)
         return rc;
     if (orders.request == 0)
@@ -103,26 +103,27 @@ static int follow_orders(struct blx_session *session, struct blx_error *err)
         .type = BLX_MESSAGE_CHECKPOINT_REQUEST,
         .checkpoint_request = {.request = orders.request},
     };
-    return blx_session_send(session, &request, err);
+    return dispatcher_session_send(session, &request, err);
 }
 
 /* When the agent counts as dead: three heartbeats without a word. Before the WELCOME it does not
  * know how often to speak. */
-static uint64_t dead_ns(const struct blx_session *session)
+static uint64_t dead_ns(const struct dispatcher_session *session)
 {
     if (!session->welcomed)
         return UINT64_MAX;
     return session->last_received_ns + 3 * session->dispatcher->heartbeat_ms * 1000000;
 }
 
-static uint64_t ping_due_ns(const struct blx_session *session)
+static uint64_t ping_due_ns(const struct dispatcher_session *session)
 {
     if (!session->welcomed)
         return UINT64_MAX;
     return blx_conn_last_sent_ns(session->conn) + session->dispatcher->heartbeat_ms * 1000000 / 2;
 }
 
-static int check_clock(struct blx_session *session, uint64_t deadline_ns, struct blx_error *err)
+static int check_clock(struct dispatcher_session *session, uint64_t deadline_ns,
+                       struct blx_error *err)
 {
     char silence[BLX_UNIT_TEXT_BYTES];
     uint64_t now_ns = blx_clock_ns();
@@ -138,7 +139,7 @@ static int check_clock(struct blx_session *session, uint64_t deadline_ns, struct
     }
     if (now_ns >= ping_due_ns(session)) {
         const struct blx_message ping = {.type = BLX_MESSAGE_PING};
-        return blx_session_send(session, &ping, err);
+        return dispatcher_session_send(session, &ping, err);
     }
     return 0;
 }
@@ -155,7 +156,7 @@ static int poll_timeout_ms(uint64_t until_ns)
 }
 
 /* Sleeps until the socket, an order or the clock wants something. */
-static void sleep_until_news(const struct blx_session *session, uint64_t deadline_ns)
+static void sleep_until_news(const struct dispatcher_session *session, uint64_t deadline_ns)
 {
     struct pollfd fds[] = {
         {.fd = session->entry.socket_fd, .events = POLLIN},
@@ -170,26 +171,26 @@ static void sleep_until_news(const struct blx_session *session, uint64_t deadlin
     if (idle_ns < until_ns)
         until_ns = idle_ns;
     if (idle_ns == UINT64_MAX)
-        blx_thread_trim();
+        dispatcher_thread_trim();
     poll(fds, 2,
          poll_timeout_ms(until_ns)); /* whatever it says, the caller looks at everything again */
 }
 
 /* Nothing waits to be received: the time to do everything else. */
-static int idle(struct blx_session *session, uint64_t deadline_ns, struct blx_error *err)
+static int idle(struct dispatcher_session *session, uint64_t deadline_ns, struct blx_error *err)
 {
     /* What arrives during the sync is taken first: it may be the sign of life that the clock is
      * about to miss. */
     if (session->writer != NULL && blx_agent_writer_unsynced_bytes(session->writer) > 0)
-        return blx_session_sync(session, err);
+        return dispatcher_session_sync(session, err);
     int rc = check_clock(session, deadline_ns, err);
     if (rc == 0)
         sleep_until_news(session, deadline_ns);
     return rc;
 }
 
-int blx_session_receive(struct blx_session *session, uint64_t deadline_ns,
-                        struct blx_message *message, struct blx_error *err)
+int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
+                               struct blx_message *message, struct blx_error *err)
 {
     for (;;) {
         int rc = 0;

@@ -9,7 +9,7 @@
 #include "store/pause.h"
 
 /* An older release cannot be told to be silent; its session ends, and its tracking goes on. */
-static int check_old_agent(const struct blx_session *session,
+static int check_old_agent(const struct dispatcher_session *session,
                            const struct blx_policy_message *policy, struct blx_error *err)
 {
     if (policy->paused)
@@ -23,15 +23,15 @@ static int check_old_agent(const struct blx_session *session,
     return 0;
 }
 
-static int find_policy(struct blx_session *session, struct blx_policy_message *policy,
+static int find_policy(struct dispatcher_session *session, struct blx_policy_message *policy,
                        struct blx_error *err)
 {
     struct blx_policy_verdict verdict;
     blx_timestamp since;
     int rc = blx_pause_look(session->dispatcher->store, session->agent_id, &since, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
-    blx_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+        return dispatcher_session_store_result(session, rc);
+    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
     *policy = (struct blx_policy_message){.sync_freq_ms = verdict.sync_freq_ms,
                                           .paused = rc == 1,
                                           .exclude_bytes = (uint32_t)verdict.exclude_bytes};
@@ -40,16 +40,16 @@ static int find_policy(struct blx_session *session, struct blx_policy_message *p
     return 0;
 }
 
-int blx_session_tell_policy(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_tell_policy(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_POLICY};
     const struct blx_policy_message *policy = &message.policy;
     int rc = find_policy(session, &message.policy, err);
     if (rc < 0)
         return rc;
-    blx_registry_policy(&session->dispatcher->registry, &session->entry, policy->sync_freq_ms,
-                        policy->paused);
+    dispatcher_registry_policy(&session->dispatcher->registry, &session->entry,
+                               policy->sync_freq_ms, policy->paused);
     if ((session->features & BLX_FEATURE_POLICY) == 0)
         return check_old_agent(session, policy, err);
-    return blx_session_send(session, &message, err);
+    return dispatcher_session_send(session, &message, err);
 }

@@ -24,7 +24,7 @@
 #include "wire/conn.h"
 #include "wire/message.h"
 
-struct blx_session_volume {
+struct dispatcher_session_volume {
     char name[BLX_NAME_BYTES];
     enum blx_pass pass; /* 0: it has not begun */
     uint64_t full_bytes;
@@ -32,30 +32,32 @@ struct blx_session_volume {
 };
 
 /* The image that a rescan compares with. */
-struct blx_session_image {
+struct dispatcher_session_image {
     struct blx_image *image; /* owned; NULL: none is open */
     uint32_t volume;
     bool damage_logged; /* once an image is enough */
 };
 
-struct blx_session {
-    struct blx_dispatcher *dispatcher;
-    struct blx_registry_entry entry; /* entry.socket_fd is a duplicate, for poll() and shutdown() */
-    int accepted_fd;                 /* -1 once the connection owns it */
+struct dispatcher_session {
+    struct dispatcher *dispatcher;
+    struct dispatcher_registry_entry
+        entry;       /* entry.socket_fd is a duplicate, for poll() and shutdown() */
+    int accepted_fd; /* -1 once the connection owns it */
     struct blx_conn *conn;
     struct blx_agent_writer *writer;
-    struct blx_roster_record *record; /* the roster's, of this agent; NULL before it is live */
-    char agent_id[BLX_NAME_BYTES];    /* by the certificate */
-    struct blx_tls_peer peer;         /* what TLS has found out */
-    uint64_t features;                /* that WELCOME has confirmed */
+    struct dispatcher_roster_record
+        *record;                   /* the roster's, of this agent; NULL before it is live */
+    char agent_id[BLX_NAME_BYTES]; /* by the certificate */
+    struct blx_tls_peer peer;      /* what TLS has found out */
+    uint64_t features;             /* that WELCOME has confirmed */
     uint32_t volume_count;
     uint32_t begun_count;
-    struct blx_session_volume *volumes; /* owned, volume_count of them */
-    struct blx_session_image image;
+    struct dispatcher_session_volume *volumes; /* owned, volume_count of them */
+    struct dispatcher_session_image image;
     bool rescan_told; /* the standing order; the next FRESH request says that it is followed */
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
-    enum blx_registry_ending ending;
+    enum dispatcher_registry_ending ending;
     bool rescanning;   /* by its last STATUS */
     bool live;         /* entered in the registry */
     bool welcomed;     /* PINGs are due */
@@ -66,7 +68,8 @@ struct blx_session {
 
 /* A session of the accepted socket `fd`, which belongs to it from now on. It is in no registry yet.
  * NULL where memory is short; where a descriptor is, one of entry's is -1. */
-struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, const char *peer);
+struct dispatcher_session *dispatcher_session_new(struct dispatcher *dispatcher, int fd,
+                                                  const char *peer);
 
 /*
  * Everything behind the handshake, whose outcome is `rc` (and `err`): from HELLO to the end, the
@@ -75,24 +78,24 @@ struct blx_session *blx_session_new(struct blx_dispatcher *dispatcher, int fd, c
  * started, so the session may outlive this call. It is a function of its own so that a session can
  * be had without TLS, by the fuzz target.
  */
-void blx_session_serve(struct blx_session *session, int rc, struct blx_error *err);
+void dispatcher_session_serve(struct dispatcher_session *session, int rc, struct blx_error *err);
 
 /* -EPROTO with the message, for what the agent must not do. */
-int blx_session_protest(struct blx_error *err, const char *format, ...)
+int dispatcher_session_protest(struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Tells the agent of the order to rescan, if one stands. */
-int blx_session_order_rescan(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_order_rescan(struct dispatcher_session *session, struct blx_error *err);
 
 /*
  * Looks up what holds for the agent, its pause included: the registry gets it, and the agent where
  * it can be told. -ENOTSUP where it is paused and cannot.
  */
-int blx_session_tell_policy(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_tell_policy(struct dispatcher_session *session, struct blx_error *err);
 
 /* Sends; a failure means that the connection is lost. */
-int blx_session_send(struct blx_session *session, const struct blx_message *message,
-                     struct blx_error *err);
+int dispatcher_session_send(struct dispatcher_session *session, const struct blx_message *message,
+                            struct blx_error *err);
 
 /*
  * The next message but PING, at the latest at `deadline_ns` (-ETIMEDOUT). Meanwhile syncs and
@@ -101,31 +104,31 @@ int blx_session_send(struct blx_session *session, const struct blx_message *mess
  * (-ETIMEDOUT too, and the connection counts as lost) or that the session is to end (-ECANCELED,
  * see session->ending).
  */
-int blx_session_receive(struct blx_session *session, uint64_t deadline_ns,
-                        struct blx_message *message, struct blx_error *err);
+int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
+                               struct blx_message *message, struct blx_error *err);
 
 /* Makes what was appended durable and acknowledges it. */
-int blx_session_sync(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_sync(struct dispatcher_session *session, struct blx_error *err);
 
 /* Remembers what a failed call of the writer means, and returns `rc`. */
-int blx_session_store_result(struct blx_session *session, int rc);
+int dispatcher_session_store_result(struct dispatcher_session *session, int rc);
 
 /* JOIN -> CERTIFICATE, for a peer without a certificate: all there is to its connection. */
-int blx_session_join(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_join(struct dispatcher_session *session, struct blx_error *err);
 
 /* RENEW -> CERTIFICATE or RENEW_FAILED. */
-int blx_session_renew(struct blx_session *session, const struct blx_request_message *request,
-                      struct blx_error *err);
+int dispatcher_session_renew(struct dispatcher_session *session,
+                             const struct blx_request_message *request, struct blx_error *err);
 
 /* VOLUME -> VOLUME_STATE for each volume. */
-int blx_session_volumes(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_volumes(struct dispatcher_session *session, struct blx_error *err);
 
 /* DIGEST_REQUEST -> DIGESTS. */
-int blx_session_digest(struct blx_session *session, const struct blx_digest_request *request,
-                       struct blx_error *err);
+int dispatcher_session_digest(struct dispatcher_session *session,
+                              const struct blx_digest_request *request, struct blx_error *err);
 
 /* The rescan is over; or there was none. */
-void blx_session_close_image(struct blx_session *session);
+void dispatcher_session_close_image(struct dispatcher_session *session);
 
 /* Everything after: 0 when the agent has said GOODBYE. */
-int blx_session_follow(struct blx_session *session, struct blx_error *err);
+int dispatcher_session_follow(struct dispatcher_session *session, struct blx_error *err);

@@ -10,23 +10,23 @@
 #include "dispatcher/session/session_private.h"
 
 /* The key comes before the volumes, so that what is stored of them is compared with it. */
-static int take_key(struct blx_session *session, const struct blx_key_message *key,
+static int take_key(struct dispatcher_session *session, const struct blx_key_message *key,
                     struct blx_error *err)
 {
     if ((session->features & BLX_FEATURE_ENCRYPTION) == 0)
-        return blx_session_protest(err, "KEY came, though encryption was not agreed on");
+        return dispatcher_session_protest(err, "KEY came, though encryption was not agreed on");
     blx_agent_writer_key(session->writer, &key->key_id);
     return 0;
 }
 
-static int receive_volume(struct blx_session *session, uint32_t index, struct blx_error *err)
+static int receive_volume(struct dispatcher_session *session, uint32_t index, struct blx_error *err)
 {
     struct blx_message message;
-    int rc = blx_session_receive(session, UINT64_MAX, &message, err);
+    int rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
     if (rc == 0 && index == 0 && message.type == BLX_MESSAGE_KEY) {
         rc = take_key(session, &message.key, err);
         if (rc == 0)
-            rc = blx_session_receive(session, UINT64_MAX, &message, err);
+            rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
     }
     if (rc < 0)
         return rc;
@@ -35,34 +35,35 @@ static int receive_volume(struct blx_session *session, uint32_t index, struct bl
         return blx_error_set(err, -ECANCELED, "the agent said goodbye");
     }
     if (message.type != BLX_MESSAGE_VOLUME)
-        return blx_session_protest(err, "expected VOLUME number %" PRIu32 ", got %s", index,
-                                   blx_message_name(message.type));
+        return dispatcher_session_protest(err, "expected VOLUME number %" PRIu32 ", got %s", index,
+                                          blx_message_name(message.type));
     if (message.volume.volume != index)
-        return blx_session_protest(err, "expected VOLUME number %" PRIu32 ", got number %" PRIu32,
-                                   index, message.volume.volume);
+        return dispatcher_session_protest(err,
+                                          "expected VOLUME number %" PRIu32 ", got number %" PRIu32,
+                                          index, message.volume.volume);
 
     struct blx_message answer = {.type = BLX_MESSAGE_VOLUME_STATE};
-    struct blx_pulse pulse;
+    struct dispatcher_pulse pulse;
     /* A large open segment is scanned here, which can take minutes. */
-    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     rc = blx_agent_writer_volume(session->writer, &message.volume, &answer.volume_state, err);
-    blx_pulse_stop(&pulse);
+    dispatcher_pulse_stop(&pulse);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     answer.volume_state.volume = index;
     const char *cut = blx_agent_writer_cut(session->writer, index);
     if (cut[0] != '\0')
         blx_log_warning("agent '%s': %s", session->agent_id, cut);
-    struct blx_session_volume *volume = &session->volumes[index];
+    struct dispatcher_session_volume *volume = &session->volumes[index];
     memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
-    blx_roster_volume(&session->dispatcher->roster, session->record, index == 0,
-                      message.volume.size_bytes);
+    dispatcher_roster_volume(&session->dispatcher->roster, session->record, index == 0,
+                             message.volume.size_bytes);
     snprintf(volume->reason, sizeof(volume->reason), "%.*s", (int)sizeof(volume->reason) - 1,
              blx_agent_writer_reason(session->writer, index));
-    return blx_session_send(session, &answer, err);
+    return dispatcher_session_send(session, &answer, err);
 }
 
-int blx_session_volumes(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_volumes(struct dispatcher_session *session, struct blx_error *err)
 {
     for (uint32_t index = 0; index < session->volume_count; index++) {
         int rc = receive_volume(session, index, err);
@@ -73,7 +74,7 @@ int blx_session_volumes(struct blx_session *session, struct blx_error *err)
 }
 
 /* A rescan may take as long as a full pass. */
-static bool has_full_pass(const struct blx_session *session)
+static bool has_full_pass(const struct dispatcher_session *session)
 {
     for (uint32_t i = 0; i < session->volume_count; i++) {
         if (session->volumes[i].pass != BLX_PASS_RESUME)
@@ -82,7 +83,7 @@ static bool has_full_pass(const struct blx_session *session)
     return false;
 }
 
-static int format_volume(const struct blx_session_volume *volume, char *text, size_t bytes)
+static int format_volume(const struct dispatcher_session_volume *volume, char *text, size_t bytes)
 {
     char size[BLX_UNIT_TEXT_BYTES];
     bool has_reason = volume->reason[0] != '\0';
@@ -96,7 +97,7 @@ static int format_volume(const struct blx_session_volume *volume, char *text, si
                     volume->reason, has_reason ? ")" : "");
 }
 
-static void log_connected(const struct blx_session *session)
+static void log_connected(const struct dispatcher_session *session)
 {
     char list[768] = "";
     size_t used = 0;
@@ -108,17 +109,17 @@ static void log_connected(const struct blx_session *session)
     blx_log_info("agent '%s' connected from %s: %s", session->agent_id, session->entry.peer, list);
 }
 
-static int begin(struct blx_session *session, const struct blx_begin *message,
+static int begin(struct dispatcher_session *session, const struct blx_begin *message,
                  struct blx_error *err)
 {
     if (message->volume >= session->volume_count)
-        return blx_session_protest(err,
-                                   "BEGIN of volume number %" PRIu32 ", but there are %" PRIu32,
-                                   message->volume, session->volume_count);
-    struct blx_session_volume *volume = &session->volumes[message->volume];
+        return dispatcher_session_protest(
+            err, "BEGIN of volume number %" PRIu32 ", but there are %" PRIu32, message->volume,
+            session->volume_count);
+    struct dispatcher_session_volume *volume = &session->volumes[message->volume];
     int rc = blx_agent_writer_begin(session->writer, message->volume, message->pass, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     bool first = volume->pass == 0;
     volume->pass = message->pass;
     volume->full_bytes = message->full_bytes;
@@ -126,40 +127,41 @@ static int begin(struct blx_session *session, const struct blx_begin *message,
         log_connected(session);
     if (session->begun_count < session->volume_count)
         return 0;
-    blx_registry_ready(&session->dispatcher->registry, &session->entry, has_full_pass(session));
-    return first ? blx_session_order_rescan(session, err) : 0;
+    dispatcher_registry_ready(&session->dispatcher->registry, &session->entry,
+                              has_full_pass(session));
+    return first ? dispatcher_session_order_rescan(session, err) : 0;
 }
 
-static int take_frame(struct blx_session *session, const struct blx_frame_message *frame,
+static int take_frame(struct dispatcher_session *session, const struct blx_frame_message *frame,
                       struct blx_error *err)
 {
     if (frame->volume >= session->volume_count || session->volumes[frame->volume].pass == 0)
-        return blx_session_protest(err, "a frame of volume number %" PRIu32 ", which has not begun",
-                                   frame->volume);
+        return dispatcher_session_protest(
+            err, "a frame of volume number %" PRIu32 ", which has not begun", frame->volume);
     int rc = blx_agent_writer_append(session->writer, frame->volume, frame->bytes,
                                      frame->frame_bytes, err);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
+        return dispatcher_session_store_result(session, rc);
     atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);
-    blx_roster_received(&session->dispatcher->roster, session->record, frame->frame_bytes);
-    if (blx_agent_writer_unsynced_bytes(session->writer) >= BLX_DISPATCHER_SYNC_BYTES)
-        return blx_session_sync(session, err);
+    dispatcher_roster_received(&session->dispatcher->roster, session->record, frame->frame_bytes);
+    if (blx_agent_writer_unsynced_bytes(session->writer) >= DISPATCHER_SYNC_BYTES)
+        return dispatcher_session_sync(session, err);
     return 0;
 }
 
-static int note_unreadable(struct blx_session *session, const struct blx_unreadable *unreadable,
-                           struct blx_error *err)
+static int note_unreadable(struct dispatcher_session *session,
+                           const struct blx_unreadable *unreadable, struct blx_error *err)
 {
     if (unreadable->volume >= session->volume_count)
-        return blx_session_protest(
+        return dispatcher_session_protest(
             err, "UNREADABLE of volume number %" PRIu32 ", but there are %" PRIu32,
             unreadable->volume, session->volume_count);
-    return blx_session_store_result(session,
-                                    blx_agent_writer_unreadable(session->writer, unreadable, err));
+    return dispatcher_session_store_result(
+        session, blx_agent_writer_unreadable(session->writer, unreadable, err));
 }
 
-static void log_committed(struct blx_session *session, const struct blx_checkpoint_message *cut,
-                          uint64_t asked_ns)
+static void log_committed(struct dispatcher_session *session,
+                          const struct blx_checkpoint_message *cut, uint64_t asked_ns)
 {
     const struct blx_manifest *last = blx_agent_writer_last(session->writer);
     uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
@@ -184,11 +186,11 @@ static void log_committed(struct blx_session *session, const struct blx_checkpoi
 
 /* Everything the registry should know of a commit, before anything can fail that no longer matters
  * to those who wait. */
-static void publish(struct blx_session *session)
+static void publish(struct dispatcher_session *session)
 {
     const struct blx_manifest *last = blx_agent_writer_last(session->writer);
     uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
-    struct blx_registry *registry = &session->dispatcher->registry;
+    struct dispatcher_registry *registry = &session->dispatcher->registry;
     struct blx_control_done outcome = {.ok = true, .timestamp = last->timestamp};
     char lacks[BLX_UNIT_TEXT_BYTES];
 
@@ -198,71 +200,71 @@ static void publish(struct blx_session *session)
                  blx_size_format(unreadable_bytes, lacks));
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
-    blx_roster_committed(&session->dispatcher->roster, session->record, last);
-    blx_registry_last(registry, &session->entry, last->timestamp);
-    blx_registry_finish(registry, &session->entry, &outcome);
+    dispatcher_roster_committed(&session->dispatcher->roster, session->record, last);
+    dispatcher_registry_last(registry, &session->entry, last->timestamp);
+    dispatcher_registry_finish(registry, &session->entry, &outcome);
 }
 
-static int commit(struct blx_session *session, const struct blx_checkpoint_message *cut,
+static int commit(struct dispatcher_session *session, const struct blx_checkpoint_message *cut,
                   struct blx_error *err)
 {
     uint64_t asked_ns = 0;
-    if (!blx_registry_is_sent(&session->dispatcher->registry, &session->entry, cut->request,
-                              &asked_ns))
-        return blx_session_protest(
+    if (!dispatcher_registry_is_sent(&session->dispatcher->registry, &session->entry, cut->request,
+                                     &asked_ns))
+        return dispatcher_session_protest(
             err, "CHECKPOINT answers the request %" PRIu64 ", which was not asked for",
             cut->request);
     blx_timestamp timestamp = 0;
-    struct blx_pulse pulse;
-    blx_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    struct dispatcher_pulse pulse;
+    dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     int rc = blx_agent_writer_commit(session->writer, cut, &timestamp, err);
-    blx_pulse_stop(&pulse);
+    dispatcher_pulse_stop(&pulse);
     if (rc < 0)
-        return blx_session_store_result(session, rc);
-    blx_session_close_image(session);
+        return dispatcher_session_store_result(session, rc);
+    dispatcher_session_close_image(session);
     log_committed(session, cut, asked_ns);
     publish(session);
 
-    rc = blx_session_sync(session, err); /* the commit has synced: this only acknowledges */
+    rc = dispatcher_session_sync(session, err); /* the commit has synced: this only acknowledges */
     if (rc < 0)
         return rc;
     const struct blx_message done = {
         .type = BLX_MESSAGE_CHECKPOINT_DONE,
         .checkpoint_done = {.request = cut->request, .timestamp = timestamp},
     };
-    return blx_session_send(session, &done, err);
+    return dispatcher_session_send(session, &done, err);
 }
 
-static int fail_checkpoint(struct blx_session *session, const struct blx_checkpoint_failed *failed,
-                           struct blx_error *err)
+static int fail_checkpoint(struct dispatcher_session *session,
+                           const struct blx_checkpoint_failed *failed, struct blx_error *err)
 {
     uint64_t asked_ns = 0;
-    if (!blx_registry_is_sent(&session->dispatcher->registry, &session->entry, failed->request,
-                              &asked_ns))
-        return blx_session_protest(
+    if (!dispatcher_registry_is_sent(&session->dispatcher->registry, &session->entry,
+                                     failed->request, &asked_ns))
+        return dispatcher_session_protest(
             err, "CHECKPOINT_FAILED answers the request %" PRIu64 ", which was not asked for",
             failed->request);
     blx_log_warning("agent '%s' could not take a checkpoint: %s", session->agent_id,
                     failed->reason);
     struct blx_control_done outcome = {.ok = false};
     memcpy(outcome.text, failed->reason, sizeof(outcome.text));
-    blx_roster_failed(&session->dispatcher->roster, session->record, failed->reason);
-    blx_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
+    dispatcher_roster_failed(&session->dispatcher->roster, session->record, failed->reason);
+    dispatcher_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
     return 0;
 }
 
-static void take_status(struct blx_session *session, const struct blx_status *status)
+static void take_status(struct dispatcher_session *session, const struct blx_status *status)
 {
     bool rescanning = status->state == BLX_AGENT_RESCAN;
     if (!rescanning)
-        blx_session_close_image(session);
+        dispatcher_session_close_image(session);
     if (rescanning && !session->rescanning)
-        blx_roster_rescan(&session->dispatcher->roster, session->record);
+        dispatcher_roster_rescan(&session->dispatcher->roster, session->record);
     session->rescanning = rescanning;
-    blx_registry_status(&session->dispatcher->registry, &session->entry, status);
+    dispatcher_registry_status(&session->dispatcher->registry, &session->entry, status);
 }
 
-static int handle(struct blx_session *session, const struct blx_message *message,
+static int handle(struct dispatcher_session *session, const struct blx_message *message,
                   struct blx_error *err)
 {
     switch (message->type) {
@@ -277,9 +279,9 @@ static int handle(struct blx_session *session, const struct blx_message *message
     case BLX_MESSAGE_CHECKPOINT_FAILED:
         return fail_checkpoint(session, &message->checkpoint_failed, err);
     case BLX_MESSAGE_DIGEST_REQUEST:
-        return blx_session_digest(session, &message->digest_request, err);
+        return dispatcher_session_digest(session, &message->digest_request, err);
     case BLX_MESSAGE_RENEW:
-        return blx_session_renew(session, &message->renew, err);
+        return dispatcher_session_renew(session, &message->renew, err);
     case BLX_MESSAGE_STATUS:
         take_status(session, &message->status);
         return 0;
@@ -287,19 +289,20 @@ static int handle(struct blx_session *session, const struct blx_message *message
         session->lost = true; /* it has closed, or will without reading on */
         return blx_error_set(err, -ECONNABORTED, "the agent says: %s", message->error.text);
     default:
-        return blx_session_protest(err, "%s is not expected here", blx_message_name(message->type));
+        return dispatcher_session_protest(err, "%s is not expected here",
+                                          blx_message_name(message->type));
     }
 }
 
-int blx_session_follow(struct blx_session *session, struct blx_error *err)
+int dispatcher_session_follow(struct dispatcher_session *session, struct blx_error *err)
 {
     for (;;) {
         struct blx_message message;
-        int rc = blx_session_receive(session, UINT64_MAX, &message, err);
+        int rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
         if (rc < 0)
             return rc;
         if (message.type == BLX_MESSAGE_GOODBYE)
-            return blx_session_sync(session, err);
+            return dispatcher_session_sync(session, err);
         rc = handle(session, &message, err);
         if (rc < 0)
             return rc;

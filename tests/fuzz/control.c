@@ -21,10 +21,10 @@
 enum { TIMEOUT_MS = 1000, MAX_BYTES = 64 * 1024 };
 
 static struct blx_store store = {.lock_fd = -1};
-static struct blx_policy_book book;
-static struct blx_dispatcher dispatcher = {
-    .store = &store, .book = &book, .refusals = BLX_RATE_INIT};
-static struct blx_registry_entry entry; /* of web1 */
+static struct dispatcher_policy_book book;
+static struct dispatcher dispatcher = {
+    .store = &store, .book = &book, .refusals = DISPATCHER_RATE_INIT};
+static struct dispatcher_registry_entry entry; /* of web1 */
 
 static void make_dispatcher(void)
 {
@@ -38,16 +38,16 @@ static void make_dispatcher(void)
         FUZZ_ASSERT(blx_agent_writer_open(&store, agent_ids[i], NULL, &writer, NULL) == 0);
         blx_agent_writer_close(writer);
     }
-    FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, 16) == 0);
-    blx_roster_init(&dispatcher.roster);
-    blx_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
-                         &(const struct blx_retention){0});
+    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, 16) == 0);
+    dispatcher_roster_init(&dispatcher.roster);
+    dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
+                                &(const struct blx_retention){0});
     entry.socket_fd = -1;
     entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     FUZZ_ASSERT(entry.wake_fd >= 0);
-    FUZZ_ASSERT(blx_registry_connect(&dispatcher.registry, &entry, NULL) == 0);
-    FUZZ_ASSERT(blx_registry_enter(&dispatcher.registry, &entry, "web1", NULL) == 0);
-    blx_registry_ready(&dispatcher.registry, &entry, false);
+    FUZZ_ASSERT(dispatcher_registry_connect(&dispatcher.registry, &entry, NULL) == 0);
+    FUZZ_ASSERT(dispatcher_registry_enter(&dispatcher.registry, &entry, "web1", NULL) == 0);
+    dispatcher_registry_ready(&dispatcher.registry, &entry, false);
 }
 
 /* The client has hung up already, so that a checkpoint is not waited for. */
@@ -73,11 +73,12 @@ static void check_orders(void)
 {
     static const char *const agent_ids[] = {"web1", "web2"};
     char reason[BLX_TEXT_BYTES];
-    struct blx_registry_orders orders;
-    blx_registry_orders(&dispatcher.registry, &entry, &orders);
+    struct dispatcher_registry_orders orders;
+    dispatcher_registry_orders(&dispatcher.registry, &entry, &orders);
     /* A revocation of web1 ends its session; here that goes on. */
-    FUZZ_ASSERT(orders.ending == BLX_ENDING_NONE || orders.ending == BLX_ENDING_REVOKED);
-    entry.ending = BLX_ENDING_NONE;
+    FUZZ_ASSERT(orders.ending == DISPATCHER_ENDING_NONE ||
+                orders.ending == DISPATCHER_ENDING_REVOKED);
+    entry.ending = DISPATCHER_ENDING_NONE;
     for (unsigned i = 0; i < 2; i++) {
         int stands = blx_rescan_order_look(&store, agent_ids[i], reason, NULL);
         FUZZ_ASSERT(stands >= 0);
@@ -99,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     FUZZ_ASSERT(send(fds[1], data, size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size);
     FUZZ_ASSERT(shutdown(fds[1], SHUT_WR) == 0);
-    blx_control_serve(&dispatcher, fds[0], stop_fd);
+    dispatcher_control_serve(&dispatcher, fds[0], stop_fd);
     check_answers(fds[1]);
     check_orders();
     close(stop_fd);

@@ -129,7 +129,7 @@ static void check_answers(int peer_fd, struct told *told)
     blx_conn_free(conn);
 }
 
-static void run_session(struct blx_dispatcher *dispatcher, const uint8_t *script, size_t size,
+static void run_session(struct dispatcher *dispatcher, const uint8_t *script, size_t size,
                         unsigned options, struct told *told)
 {
     int fds[2];
@@ -137,9 +137,10 @@ static void run_session(struct blx_dispatcher *dispatcher, const uint8_t *script
     FUZZ_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     FUZZ_ASSERT(send(fds[1], script, size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size);
     FUZZ_ASSERT(shutdown(fds[1], SHUT_WR) == 0);
-    struct blx_session *session = blx_session_new(dispatcher, fds[0], "192.0.2.1:4711");
+    struct dispatcher_session *session =
+        dispatcher_session_new(dispatcher, fds[0], "192.0.2.1:4711");
     FUZZ_ASSERT(session != NULL && session->entry.socket_fd >= 0 && session->entry.wake_fd >= 0);
-    FUZZ_ASSERT(blx_registry_connect(&dispatcher->registry, &session->entry, NULL) == 0);
+    FUZZ_ASSERT(dispatcher_registry_connect(&dispatcher->registry, &session->entry, NULL) == 0);
     FUZZ_ASSERT(blx_conn_new(session->accepted_fd, NULL, SEND_TIMEOUT_MS, &session->conn, NULL) ==
                 0);
     session->accepted_fd = -1;
@@ -147,12 +148,12 @@ static void run_session(struct blx_dispatcher *dispatcher, const uint8_t *script
     session->peer.serial[0] = '1';
     pthread_mutex_lock(&dispatcher->registry.lock);
     if ((options & OPTION_REQUEST) != 0)
-        blx_registry_queue_request(&dispatcher->registry, &session->entry, blx_clock_ns());
+        dispatcher_registry_queue_request(&dispatcher->registry, &session->entry, blx_clock_ns());
     if ((options & OPTION_SECOND) != 0)
         session->entry.sent_request = ++dispatcher->registry.last_request;
     pthread_mutex_unlock(&dispatcher->registry.lock);
 
-    blx_session_serve(session, 0, &err);
+    dispatcher_session_serve(session, 0, &err);
     FUZZ_ASSERT(dispatcher->registry.entries == NULL && dispatcher->registry.pending == 0);
     check_answers(fds[1], told);
 }
@@ -217,18 +218,18 @@ static void make_store(void)
 
 static void run_script(uint8_t *script, size_t size, unsigned options)
 {
-    struct blx_policy_book book;
-    struct blx_dispatcher dispatcher = {
+    struct dispatcher_policy_book book;
+    struct dispatcher dispatcher = {
         .book = &book,
         .store = &store,
         .data_dir = fuzz_folder(),
-        .heartbeat_ms = BLX_DISPATCHER_HEARTBEAT_MS,
-        .refusals = BLX_RATE_INIT,
+        .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
+        .refusals = DISPATCHER_RATE_INIT,
     };
-    FUZZ_ASSERT(blx_registry_init(&dispatcher.registry, BLX_DISPATCHER_MAX_PENDING) == 0);
-    blx_roster_init(&dispatcher.roster);
-    blx_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
-                         &(const struct blx_retention){0});
+    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING) == 0);
+    dispatcher_roster_init(&dispatcher.roster);
+    dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
+                                &(const struct blx_retention){0});
     for (size_t at = 0; at < size;) {
         struct told told = {0};
         size_t bytes = prepare(script + at, size - at, options, &told);
@@ -238,9 +239,9 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         check_acknowledged(&told);
         at += bytes;
     }
-    blx_policy_book_done(&book);
-    blx_roster_done(&dispatcher.roster);
-    blx_registry_done(&dispatcher.registry);
+    dispatcher_policy_book_done(&book);
+    dispatcher_roster_done(&dispatcher.roster);
+    dispatcher_registry_done(&dispatcher.registry);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -13,8 +13,8 @@ static const uint64_t second_ns = UINT64_C(1000000000);
 static void beats_lie_one_period_apart(void **state)
 {
     (void)state;
-    uint64_t first = blx_beat_next_ns("web1", 60 * second_ns, 1000 * second_ns);
-    uint64_t second = blx_beat_next_ns("web1", 60 * second_ns, first);
+    uint64_t first = dispatcher_beat_next_ns("web1", 60 * second_ns, 1000 * second_ns);
+    uint64_t second = dispatcher_beat_next_ns("web1", 60 * second_ns, first);
     assert_int_equal(second - first, 60 * second_ns);
     assert_true(first > 1000 * second_ns && first <= 1060 * second_ns);
 }
@@ -23,7 +23,7 @@ static void beat_is_always_later_than_now(void **state)
 {
     (void)state;
     for (uint64_t now = 0; now < 300; now++) {
-        uint64_t next = blx_beat_next_ns("db", 7, now);
+        uint64_t next = dispatcher_beat_next_ns("db", 7, now);
         assert_true(next > now && next <= now + 7);
     }
 }
@@ -31,17 +31,17 @@ static void beat_is_always_later_than_now(void **state)
 static void beat_keeps_its_phase_over_reconnects(void **state)
 {
     (void)state;
-    uint64_t a = blx_beat_next_ns("web1", 60 * second_ns, 3 * second_ns);
-    uint64_t b = blx_beat_next_ns("web1", 60 * second_ns, 100007 * second_ns);
+    uint64_t a = dispatcher_beat_next_ns("web1", 60 * second_ns, 3 * second_ns);
+    uint64_t b = dispatcher_beat_next_ns("web1", 60 * second_ns, 100007 * second_ns);
     assert_int_equal((b - a) % (60 * second_ns), 0);
 }
 
 static void beat_works_with_the_shortest_and_the_longest_period(void **state)
 {
     (void)state;
-    assert_int_equal(blx_beat_next_ns("web1", 1, 5), 6);
+    assert_int_equal(dispatcher_beat_next_ns("web1", 1, 5), 6);
     uint64_t year = 366 * 24 * 3600 * second_ns;
-    uint64_t next = blx_beat_next_ns("web1", year, 5 * year + 17);
+    uint64_t next = dispatcher_beat_next_ns("web1", year, 5 * year + 17);
     assert_true(next > 5 * year + 17 && next <= 6 * year + 17);
 }
 
@@ -53,7 +53,7 @@ static void beats_of_many_agents_are_spread_over_the_period(void **state)
     for (unsigned i = 0; i < AGENTS; i++) {
         char id[16];
         snprintf(id, sizeof(id), "web%u", i);
-        uint64_t next = blx_beat_next_ns(id, PARTS * second_ns, 0);
+        uint64_t next = dispatcher_beat_next_ns(id, PARTS * second_ns, 0);
         in_part[next % (PARTS * second_ns) / second_ns]++;
     }
     for (unsigned i = 0; i < PARTS; i++)
@@ -63,7 +63,7 @@ static void beats_of_many_agents_are_spread_over_the_period(void **state)
 static void agent_without_a_checkpoint_is_overdue(void **state)
 {
     (void)state;
-    assert_true(blx_beat_overdue(0, 60 * second_ns, 5));
+    assert_true(dispatcher_beat_overdue(0, 60 * second_ns, 5));
 }
 
 static void agent_is_overdue_when_its_checkpoint_is_older_than_the_period(void **state)
@@ -71,8 +71,8 @@ static void agent_is_overdue_when_its_checkpoint_is_older_than_the_period(void *
     (void)state;
     blx_timestamp last = 20261122203600;
     uint64_t last_ns = (uint64_t)blx_timestamp_to_unix(last) * second_ns;
-    assert_false(blx_beat_overdue(last, 60 * second_ns, last_ns + 59 * second_ns));
-    assert_true(blx_beat_overdue(last, 60 * second_ns, last_ns + 60 * second_ns));
+    assert_false(dispatcher_beat_overdue(last, 60 * second_ns, last_ns + 59 * second_ns));
+    assert_true(dispatcher_beat_overdue(last, 60 * second_ns, last_ns + 60 * second_ns));
 }
 
 static void checkpoint_in_the_future_is_not_overdue(void **state)
@@ -80,7 +80,7 @@ static void checkpoint_in_the_future_is_not_overdue(void **state)
     (void)state;
     blx_timestamp last = 20261122203600;
     uint64_t last_ns = (uint64_t)blx_timestamp_to_unix(last) * second_ns;
-    assert_false(blx_beat_overdue(last, 60 * second_ns, last_ns - 3600 * second_ns));
+    assert_false(dispatcher_beat_overdue(last, 60 * second_ns, last_ns - 3600 * second_ns));
 }
 
 int main(void)

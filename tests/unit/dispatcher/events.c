@@ -20,16 +20,16 @@ static const uint64_t cut_s = 1795380960;
 struct scene {
     struct fake_site *site;
     struct blx_control_agent agents[AGENTS];
-    struct blx_overview overview;
-    struct blx_event_watch watch;
-    struct blx_event_list list;
+    struct dispatcher_overview overview;
+    struct dispatcher_event_watch watch;
+    struct dispatcher_event_list list;
 };
 
 static int setup(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
     assert_non_null(scene);
-    scene->site = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    scene->site = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     for (size_t i = 0; i < AGENTS; i++) {
         struct blx_control_agent *agent = &scene->agents[i];
         snprintf(agent->agent_id, sizeof(agent->agent_id), "web%zu", i + 1);
@@ -38,7 +38,7 @@ static int setup(void **state)
         agent->last_consistency = BLX_CONSISTENCY_FILESYSTEM;
         agent->sync_freq_ms = 180000;
     }
-    scene->overview = (struct blx_overview){
+    scene->overview = (struct dispatcher_overview){
         .dispatcher = {.data_bytes = 1000, .data_free_bytes = 500},
         .agents = scene->agents,
         .agent_count = AGENTS,
@@ -50,8 +50,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct scene *scene = *state;
-    blx_event_watch_done(&scene->watch);
-    blx_event_list_done(&scene->list);
+    dispatcher_event_watch_done(&scene->watch);
+    dispatcher_event_list_done(&scene->list);
     fake_site_stop(scene->site);
     free(scene);
     return 0;
@@ -60,18 +60,18 @@ static int teardown(void **state)
 /* A new list of what a look finds. */
 static size_t look_after(struct scene *scene, uint64_t seconds)
 {
-    blx_event_list_done(&scene->list);
-    assert_int_equal(blx_event_watch_look(&scene->watch, &scene->site->dispatcher.roster,
-                                          &scene->overview, (cut_s + seconds) * SECOND_NS,
-                                          &scene->list),
+    dispatcher_event_list_done(&scene->list);
+    assert_int_equal(dispatcher_event_watch_look(&scene->watch, &scene->site->dispatcher.roster,
+                                                 &scene->overview, (cut_s + seconds) * SECOND_NS,
+                                                 &scene->list),
                      0);
     return scene->list.count;
 }
 
-static void assert_event(const struct scene *scene, size_t index, enum blx_event_kind kind,
+static void assert_event(const struct scene *scene, size_t index, enum dispatcher_event_kind kind,
                          const char *agent_id, const char *part)
 {
-    const struct blx_event *event = &scene->list.events[index];
+    const struct dispatcher_event *event = &scene->list.events[index];
     assert_int_equal(event->kind, kind);
     assert_string_equal(event->agent_id, agent_id);
     if (strstr(event->text, part) == NULL)
@@ -85,11 +85,12 @@ static void trouble_is_told_once_and_its_end_too(void **state)
     scene->agents[1].status.state = BLX_AGENT_OFFLINE;
     scene->agents[1].away_ms = 61000;
     assert_int_equal(look_after(scene, 61), 1);
-    assert_event(scene, 0, BLX_EVENT_AGENT_LOST, "web2", "not connected for 1 m 1 s");
+    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_LOST, "web2", "not connected for 1 m 1 s");
     assert_int_equal(look_after(scene, 62), 0);
     scene->agents[1].status.state = BLX_AGENT_LIVE;
     assert_int_equal(look_after(scene, 70), 1);
-    assert_event(scene, 0, BLX_EVENT_AGENT_PROTECTED, "web2", "the last checkpoint is 1 m 10 s");
+    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_PROTECTED, "web2",
+                 "the last checkpoint is 1 m 10 s");
     assert_int_equal(look_after(scene, 71), 0);
 }
 
@@ -98,13 +99,14 @@ static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
     struct scene *scene = *state;
     scene->agents[1].last_unreadable_bytes = 4096;
     assert_int_equal(look_after(scene, 9), 1);
-    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_DAMAGED, "web2", "could not be read");
+    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_DAMAGED, "web2", "could not be read");
     scene->agents[2].last_consistency = BLX_CONSISTENCY_NONE;
     snprintf(scene->agents[2].note, sizeof(scene->agents[2].note), "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 10), 1);
-    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_INCONSISTENT, "web3", "somebody wrote meanwhile");
+    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT, "web3",
+                 "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 421), AGENTS);
-    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_LATE, "web1", "one is due each 3 m");
+    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_LATE, "web1", "one is due each 3 m");
 }
 
 static void first_sync_is_no_news(void **state)
@@ -121,27 +123,27 @@ static void disk_and_damage_are_told(void **state)
     struct scene *scene = *state;
     struct fake_site *site = scene->site;
     scene->overview.dispatcher.data_free_bytes = 49;
-    assert_int_equal(blx_roster_damage(&site->dispatcher.roster, &site->store, "web1",
-                                       "a frame's checksum is wrong", NULL),
+    assert_int_equal(dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1",
+                                              "a frame's checksum is wrong", NULL),
                      0);
     assert_int_equal(look_after(scene, 10), 2);
-    assert_event(scene, 0, BLX_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B are free");
-    assert_event(scene, 1, BLX_EVENT_DAMAGE_FOUND, "web1", "checksum is wrong");
+    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B are free");
+    assert_event(scene, 1, DISPATCHER_EVENT_DAMAGE_FOUND, "web1", "checksum is wrong");
     assert_int_equal(look_after(scene, 11), 0);
     scene->overview.dispatcher.data_free_bytes = 500;
     assert_int_equal(look_after(scene, 12), 1);
-    assert_event(scene, 0, BLX_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
+    assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
 }
 
 static void most_pressing_event_comes_first(void **state)
 {
     struct scene *scene = *state;
-    char *variables[BLX_EVENT_VARIABLES];
+    char *variables[DISPATCHER_EVENT_VARIABLES];
     scene->overview.dispatcher.data_free_bytes = 49;
     scene->agents[2].status.state = BLX_AGENT_OFFLINE;
     scene->agents[2].away_ms = 3600000;
     assert_int_equal(look_after(scene, 10), 2);
-    assert_int_equal(blx_event_variables(&scene->list, "/srv", variables), 0);
+    assert_int_equal(dispatcher_event_variables(&scene->list, "/srv", variables), 0);
     assert_string_equal(variables[0], "BLXREP_EVENT=agent-lost");
     assert_string_equal(variables[1], "BLXREP_AGENT=web3");
     assert_non_null(strstr(variables[2], "BLXREP_TEXT=the last checkpoint is 10.0 s old"));
@@ -149,7 +151,7 @@ static void most_pressing_event_comes_first(void **state)
     assert_string_equal(variables[4], "BLXREP_DATA_DIR=/srv");
     assert_non_null(strstr(variables[5], "BLXREP_EVENTS=agent-lost web3 "));
     assert_non_null(strstr(variables[5], "\ndisk-nearly-full - 49 B of"));
-    blx_event_variables_free(variables);
+    dispatcher_event_variables_free(variables);
 }
 
 /* The lines of the file that commands append to; 0 where there is none yet. */
@@ -176,7 +178,7 @@ static void burst_makes_one_call(void **state)
 {
     struct scene *scene = *state;
     struct fake_site *site = scene->site;
-    struct blx_events *events = NULL;
+    struct dispatcher_events *events = NULL;
     char path[64], command[256], line[256] = "";
     static const char *const ids[] = {"web1", "web10"};
     for (size_t i = 0; i < 2; i++) {
@@ -187,14 +189,14 @@ static void burst_makes_one_call(void **state)
     snprintf(path, sizeof(path), "%s/told", site->dir);
     snprintf(command, sizeof(command),
              "echo \"$BLXREP_EVENT $BLXREP_COUNT $(echo \"$BLXREP_EVENTS\" | wc -l)\" >> %s", path);
-    const struct blx_events_plan plan = {.command = command,
-                                         .timeout_ms = 20000,
-                                         .look_ms = 10,
-                                         .settle_ms = 600,
-                                         .apart_ms = 60000};
-    assert_int_equal(blx_events_start(&site->dispatcher, &plan, &events, NULL), 0);
+    const struct dispatcher_events_plan plan = {.command = command,
+                                                .timeout_ms = 20000,
+                                                .look_ms = 10,
+                                                .settle_ms = 600,
+                                                .apart_ms = 60000};
+    assert_int_equal(dispatcher_events_start(&site->dispatcher, &plan, &events, NULL), 0);
     for (int i = 0; i < 10; i++) {
-        blx_roster_damage(&site->dispatcher.roster, &site->store, ids[i % 2], "hurt", NULL);
+        dispatcher_roster_damage(&site->dispatcher.roster, &site->store, ids[i % 2], "hurt", NULL);
         usleep(20000);
     }
     wait_for_line(path, line);
@@ -202,7 +204,7 @@ static void burst_makes_one_call(void **state)
     assert_int_equal(sscanf(line, "damage-found %d %d", &count, &listed), 2);
     assert_in_range(count, 2, 10);
     assert_int_equal(listed, count);
-    assert_int_equal(blx_events_stop(events, blx_clock_ns() + UINT64_C(20) * SECOND_NS), 0);
+    assert_int_equal(dispatcher_events_stop(events, blx_clock_ns() + UINT64_C(20) * SECOND_NS), 0);
     assert_int_equal(lines_of(path, line), 1);
 }
 
@@ -210,21 +212,21 @@ static void stopping_kills_a_command_that_hangs(void **state)
 {
     struct scene *scene = *state;
     struct fake_site *site = scene->site;
-    struct blx_events *events = NULL;
+    struct dispatcher_events *events = NULL;
     char path[64], command[256], line[256] = "";
     snprintf(command, sizeof(command), "mkdir -p %s/agents/web1", site->data_dir);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof(path), "%s/told", site->dir);
     snprintf(command, sizeof(command), "echo begun >> %s; sleep 600; echo done >> %s", path, path);
-    const struct blx_events_plan plan = {
+    const struct dispatcher_events_plan plan = {
         .command = command, .timeout_ms = 600000, .look_ms = 10, .settle_ms = 10, .apart_ms = 10};
-    assert_int_equal(blx_events_start(&site->dispatcher, &plan, &events, NULL), 0);
-    blx_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt", NULL);
+    assert_int_equal(dispatcher_events_start(&site->dispatcher, &plan, &events, NULL), 0);
+    dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt", NULL);
     wait_for_line(path, line);
     /* It looks no more while the command runs, and nobody waits for it. */
-    blx_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt again", NULL);
+    dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt again", NULL);
     uint64_t before_ns = blx_clock_ns();
-    assert_int_equal(blx_events_stop(events, before_ns + UINT64_C(20) * SECOND_NS), 0);
+    assert_int_equal(dispatcher_events_stop(events, before_ns + UINT64_C(20) * SECOND_NS), 0);
     assert_true(blx_clock_ns() - before_ns < UINT64_C(10) * SECOND_NS);
     assert_int_equal(lines_of(path, line), 1);
 }

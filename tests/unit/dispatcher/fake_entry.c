@@ -14,7 +14,7 @@
 #include "base/units.h"
 #include "fake_entry.h"
 
-struct fake_entry *fake_entry_connect(struct blx_registry *registry)
+struct fake_entry *fake_entry_connect(struct dispatcher_registry *registry)
 {
     struct fake_entry *fake = calloc(1, sizeof(*fake));
     int fds[2];
@@ -25,24 +25,25 @@ struct fake_entry *fake_entry_connect(struct blx_registry *registry)
     fake->entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     fake->entry.connected_ns = blx_clock_ns();
     snprintf(fake->entry.peer, sizeof(fake->entry.peer), "192.0.2.1:4711");
-    assert_int_equal(blx_registry_connect(registry, &fake->entry, NULL), 0);
+    assert_int_equal(dispatcher_registry_connect(registry, &fake->entry, NULL), 0);
     return fake;
 }
 
-struct fake_entry *fake_entry_ready(struct blx_registry *registry, const char *agent_id,
+struct fake_entry *fake_entry_ready(struct dispatcher_registry *registry, const char *agent_id,
                                     blx_timestamp last_checkpoint)
 {
     struct fake_entry *fake = fake_entry_connect(registry);
-    assert_int_equal(blx_registry_enter(registry, &fake->entry, agent_id, NULL), 0);
-    blx_registry_last(registry, &fake->entry, last_checkpoint);
-    blx_registry_policy(registry, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
-    blx_registry_ready(registry, &fake->entry, false);
+    assert_int_equal(dispatcher_registry_enter(registry, &fake->entry, agent_id, NULL), 0);
+    dispatcher_registry_last(registry, &fake->entry, last_checkpoint);
+    dispatcher_registry_policy(registry, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
+    dispatcher_registry_ready(registry, &fake->entry, false);
     return fake;
 }
 
-void fake_entry_leave(struct blx_registry *registry, struct fake_entry *fake, const char *reason)
+void fake_entry_leave(struct dispatcher_registry *registry, struct fake_entry *fake,
+                      const char *reason)
 {
-    blx_registry_leave(registry, &fake->entry, reason);
+    dispatcher_registry_leave(registry, &fake->entry, reason);
     close(fake->entry.socket_fd);
     close(fake->entry.wake_fd);
     close(fake->agent_fd);

@@ -24,7 +24,7 @@ static void *server_main(void *arg)
 {
     struct fake_site *site = arg;
     struct blx_error err = {0};
-    if (blx_server_run(&site->dispatcher, site->listen_fd, site->stop_fd, &err) < 0)
+    if (dispatcher_server_run(&site->dispatcher, site->listen_fd, site->stop_fd, &err) < 0)
         fprintf(stderr, "server: %s\n", err.message);
     return NULL;
 }
@@ -50,23 +50,24 @@ void fake_site_resume(struct fake_site *site)
     make_tls(site);
     site->listen_fd = blx_address_listen("127.0.0.1:0", &err);
     assert_true(site->listen_fd >= 0);
-    assert_int_equal(blx_server_address(site->listen_fd, site->address, NULL), 0);
+    assert_int_equal(dispatcher_server_address(site->listen_fd, site->address, NULL), 0);
     site->stop_fd = eventfd(0, EFD_CLOEXEC);
-    site->dispatcher = (struct blx_dispatcher){
+    site->dispatcher = (struct dispatcher){
         .store = &site->store,
         .tls = site->tls,
         .data_dir = site->data_dir,
         .own_pki = true,
         .heartbeat_ms = site->heartbeat_ms,
-        .refusals = BLX_RATE_INIT,
+        .refusals = DISPATCHER_RATE_INIT,
     };
-    assert_int_equal(blx_registry_init(&site->dispatcher.registry, BLX_DISPATCHER_MAX_PENDING), 0);
-    blx_roster_init(&site->dispatcher.roster);
+    assert_int_equal(dispatcher_registry_init(&site->dispatcher.registry, DISPATCHER_MAX_PENDING),
+                     0);
+    dispatcher_roster_init(&site->dispatcher.roster);
     site->dispatcher.book = &site->book;
-    blx_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
-                         &(const struct blx_retention){0});
-    assert_int_equal(blx_threads_init(&site->dispatcher.sessions, UINT_MAX), 0);
-    assert_int_equal(blx_control_start(&site->dispatcher, &site->control, NULL), 0);
+    dispatcher_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
+                                &(const struct blx_retention){0});
+    assert_int_equal(dispatcher_threads_init(&site->dispatcher.sessions, UINT_MAX), 0);
+    assert_int_equal(dispatcher_control_start(&site->dispatcher, &site->control, NULL), 0);
     assert_int_equal(pthread_create(&site->server, NULL, server_main, site), 0);
 }
 
@@ -94,13 +95,13 @@ void fake_site_halt(struct fake_site *site)
     uint64_t deadline_ns = blx_clock_ns() + UINT64_C(20) * 1000000000;
     assert_int_equal(eventfd_write(site->stop_fd, 1), 0);
     pthread_join(site->server, NULL);
-    blx_registry_stop(&site->dispatcher.registry);
-    assert_int_equal(blx_control_stop(site->control, deadline_ns), 0);
-    assert_int_equal(blx_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
-    blx_threads_done(&site->dispatcher.sessions);
-    blx_policy_book_done(&site->book);
-    blx_roster_done(&site->dispatcher.roster);
-    blx_registry_done(&site->dispatcher.registry);
+    dispatcher_registry_stop(&site->dispatcher.registry);
+    assert_int_equal(dispatcher_control_stop(site->control, deadline_ns), 0);
+    assert_int_equal(dispatcher_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
+    dispatcher_threads_done(&site->dispatcher.sessions);
+    dispatcher_policy_book_done(&site->book);
+    dispatcher_roster_done(&site->dispatcher.roster);
+    dispatcher_registry_done(&site->dispatcher.registry);
     blx_tls_context_free(site->tls);
     blx_store_close(&site->store);
     close(site->listen_fd);
@@ -127,27 +128,28 @@ struct blx_conn *fake_site_control(const struct fake_site *site)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct blx_conn *conn = NULL;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", site->data_dir,
-             BLX_CONTROL_SOCKET_NAME);
+             DISPATCHER_CONTROL_SOCKET_NAME);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(blx_conn_new(fd, NULL, 10000, &conn, NULL), 0);
     return conn;
 }
 
-void fake_site_ask(struct fake_site *site, const char *agent_id, struct blx_registry_waiter *waiter)
+void fake_site_ask(struct fake_site *site, const char *agent_id,
+                   struct dispatcher_registry_waiter *waiter)
 {
-    *waiter = (struct blx_registry_waiter){.event_fd = eventfd(0, EFD_CLOEXEC)};
+    *waiter = (struct dispatcher_registry_waiter){.event_fd = eventfd(0, EFD_CLOEXEC)};
     struct blx_error err = {0};
-    if (blx_registry_ask(&site->dispatcher.registry, agent_id, waiter, &err) < 0)
+    if (dispatcher_registry_ask(&site->dispatcher.registry, agent_id, waiter, &err) < 0)
         fail_msg("%s", err.message);
 }
 
 struct blx_control_done fake_site_outcome(struct fake_site *site,
-                                          struct blx_registry_waiter *waiter)
+                                          struct dispatcher_registry_waiter *waiter)
 {
     eventfd_t ignored;
     assert_int_equal(eventfd_read(waiter->event_fd, &ignored), 0);
-    assert_true(blx_registry_unask(&site->dispatcher.registry, waiter));
+    assert_true(dispatcher_registry_unask(&site->dispatcher.registry, waiter));
     close(waiter->event_fd);
     return waiter->outcome;
 }

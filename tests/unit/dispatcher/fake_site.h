@@ -17,9 +17,9 @@ struct fake_site {
     char address[BLX_TEXT_BYTES];
     struct blx_store store;
     struct blx_tls_context *tls;
-    struct blx_dispatcher dispatcher;
-    struct blx_policy_book book;
-    struct blx_control *control;
+    struct dispatcher dispatcher;
+    struct dispatcher_policy_book book;
+    struct dispatcher_control *control;
     uint64_t heartbeat_ms;
     int listen_fd;
     int stop_fd;
@@ -44,6 +44,6 @@ struct blx_conn *fake_site_control(const struct fake_site *site);
 /* Asks for a checkpoint as a client of the control socket does; then fake_site_outcome() waits for
  * what comes of it. */
 void fake_site_ask(struct fake_site *site, const char *agent_id,
-                   struct blx_registry_waiter *waiter);
+                   struct dispatcher_registry_waiter *waiter);
 struct blx_control_done fake_site_outcome(struct fake_site *site,
-                                          struct blx_registry_waiter *waiter);
+                                          struct dispatcher_registry_waiter *waiter);

@@ -36,14 +36,14 @@ static int teardown(void **state)
 static void pulse_sends_pings_until_it_is_stopped(void **state)
 {
     struct pair *pair = *state;
-    struct blx_pulse pulse;
+    struct dispatcher_pulse pulse;
     struct blx_message message = {0};
-    blx_pulse_start(&pulse, pair->here, 5);
+    dispatcher_pulse_start(&pulse, pair->here, 5);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(blx_conn_recv(pair->there, RECV_MS, &message, NULL), 0);
         assert_int_equal(message.type, BLX_MESSAGE_PING);
     }
-    blx_pulse_stop(&pulse);
+    dispatcher_pulse_stop(&pulse);
     int rc = 0;
     while (rc == 0)
         rc = blx_conn_recv(pair->there, 0, &message, NULL);
@@ -54,21 +54,21 @@ static void pulse_sends_pings_until_it_is_stopped(void **state)
 static void pulse_of_a_short_call_sends_nothing(void **state)
 {
     struct pair *pair = *state;
-    struct blx_pulse pulse;
+    struct dispatcher_pulse pulse;
     struct blx_message message;
-    blx_pulse_start(&pulse, pair->here, NEVER_MS);
-    blx_pulse_stop(&pulse);
+    dispatcher_pulse_start(&pulse, pair->here, NEVER_MS);
+    dispatcher_pulse_stop(&pulse);
     assert_int_equal(blx_conn_recv(pair->there, 0, &message, NULL), -ETIMEDOUT);
 }
 
 static void pulse_on_a_lost_connection_ends_quietly(void **state)
 {
     struct pair *pair = *state;
-    struct blx_pulse pulse;
+    struct dispatcher_pulse pulse;
     blx_conn_shutdown(pair->here);
-    blx_pulse_start(&pulse, pair->here, 1);
-    blx_pulse_stop(&pulse);
-    blx_pulse_stop(&pulse); /* a second stop finds nothing to do */
+    dispatcher_pulse_start(&pulse, pair->here, 1);
+    dispatcher_pulse_stop(&pulse);
+    dispatcher_pulse_stop(&pulse); /* a second stop finds nothing to do */
 }
 
 int main(void)

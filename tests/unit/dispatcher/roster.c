@@ -12,7 +12,7 @@ enum { SECOND = 1000000000 };
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -25,21 +25,21 @@ static int teardown(void **state)
 static void meter_knows_the_rate_of_late(void **state)
 {
     (void)state;
-    struct blx_meter meter = {0};
+    struct dispatcher_meter meter = {0};
     uint64_t now_ns = UINT64_C(1000) * SECOND;
-    assert_int_equal(blx_meter_read(&meter, now_ns), 0);
+    assert_int_equal(dispatcher_meter_read(&meter, now_ns), 0);
     for (int tenth = 0; tenth < 200; tenth++, now_ns += SECOND / 10)
-        blx_meter_add(&meter, 100, now_ns);
-    uint64_t rate = blx_meter_read(&meter, now_ns);
+        dispatcher_meter_add(&meter, 100, now_ns);
+    uint64_t rate = dispatcher_meter_read(&meter, now_ns);
     assert_in_range(rate, 950, 1050);
-    assert_in_range(blx_meter_read(&meter, now_ns + UINT64_C(500) * SECOND), 0, 20);
-    blx_meter_add(&meter, 5000, now_ns + UINT64_C(500) * SECOND);
-    assert_in_range(blx_meter_read(&meter, now_ns + UINT64_C(501) * SECOND), 990, 1020);
+    assert_in_range(dispatcher_meter_read(&meter, now_ns + UINT64_C(500) * SECOND), 0, 20);
+    dispatcher_meter_add(&meter, 5000, now_ns + UINT64_C(500) * SECOND);
+    assert_in_range(dispatcher_meter_read(&meter, now_ns + UINT64_C(501) * SECOND), 990, 1020);
 }
 
 static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent)
 {
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     blx_timestamp timestamp = fake_agent_checkpoint(agent);
     assert_true(fake_site_outcome(site, &waiter).ok);
@@ -48,7 +48,7 @@ static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent
 
 static void fail_checkpoint(struct fake_site *site, struct fake_agent *agent)
 {
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     struct blx_message message = fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST);
     message = (struct blx_message){
@@ -60,11 +60,11 @@ static void fail_checkpoint(struct fake_site *site, struct fake_agent *agent)
 
 static struct blx_control_agent only_agent(struct fake_site *site)
 {
-    struct blx_overview overview = {0};
-    assert_int_equal(blx_overview_take(&site->dispatcher, &overview, NULL), 0);
+    struct dispatcher_overview overview = {0};
+    assert_int_equal(dispatcher_overview_take(&site->dispatcher, &overview, NULL), 0);
     assert_int_equal(overview.agent_count, 1);
     struct blx_control_agent agent = overview.agents[0];
-    blx_overview_done(&overview);
+    dispatcher_overview_done(&overview);
     return agent;
 }
 

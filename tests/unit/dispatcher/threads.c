@@ -31,55 +31,55 @@ static void open_gate(unsigned times)
 
 static int setup(void **state)
 {
-    static struct blx_threads threads;
+    static struct dispatcher_threads threads;
     atomic_store(&runs, 0);
     *state = &threads;
-    return sem_init(&gate, 0, 0) != 0 || blx_threads_init(&threads, 3) < 0;
+    return sem_init(&gate, 0, 0) != 0 || dispatcher_threads_init(&threads, 3) < 0;
 }
 
 static int teardown(void **state)
 {
-    blx_threads_done(*state);
+    dispatcher_threads_done(*state);
     return sem_destroy(&gate);
 }
 
 static void threads_run_and_are_waited_for(void **state)
 {
-    struct blx_threads *threads = *state;
+    struct dispatcher_threads *threads = *state;
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(blx_threads_start(threads, wait_at_gate, NULL, NULL), 0);
+        assert_int_equal(dispatcher_threads_start(threads, wait_at_gate, NULL, NULL), 0);
     open_gate(3);
-    assert_int_equal(blx_threads_wait(threads, UINT64_MAX), 0);
+    assert_int_equal(dispatcher_threads_wait(threads, UINT64_MAX), 0);
     assert_int_equal(atomic_load(&runs), 3);
 }
 
 static void threads_are_refused_beyond_the_limit(void **state)
 {
-    struct blx_threads *threads = *state;
+    struct dispatcher_threads *threads = *state;
     struct blx_error err = {0};
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(blx_threads_start(threads, wait_at_gate, NULL, NULL), 0);
-    assert_int_equal(blx_threads_start(threads, wait_at_gate, NULL, &err), -EAGAIN);
+        assert_int_equal(dispatcher_threads_start(threads, wait_at_gate, NULL, NULL), 0);
+    assert_int_equal(dispatcher_threads_start(threads, wait_at_gate, NULL, &err), -EAGAIN);
     assert_string_equal(err.message, "3 threads are running already, which is the limit");
     open_gate(3);
-    assert_int_equal(blx_threads_wait(threads, UINT64_MAX), 0);
-    assert_int_equal(blx_threads_start(threads, wait_at_gate, NULL, &err), 0);
+    assert_int_equal(dispatcher_threads_wait(threads, UINT64_MAX), 0);
+    assert_int_equal(dispatcher_threads_start(threads, wait_at_gate, NULL, &err), 0);
     open_gate(1);
-    assert_int_equal(blx_threads_wait(threads, UINT64_MAX), 0);
+    assert_int_equal(dispatcher_threads_wait(threads, UINT64_MAX), 0);
 }
 
 static void threads_that_do_not_end_are_waited_for_until_the_deadline(void **state)
 {
-    struct blx_threads *threads = *state;
-    assert_int_equal(blx_threads_start(threads, wait_at_gate, NULL, NULL), 0);
-    assert_int_equal(blx_threads_wait(threads, blx_clock_ns() + 20 * 1000000), -ETIMEDOUT);
+    struct dispatcher_threads *threads = *state;
+    assert_int_equal(dispatcher_threads_start(threads, wait_at_gate, NULL, NULL), 0);
+    assert_int_equal(dispatcher_threads_wait(threads, blx_clock_ns() + 20 * 1000000), -ETIMEDOUT);
     open_gate(1);
-    assert_int_equal(blx_threads_wait(threads, UINT64_MAX), 0);
+    assert_int_equal(dispatcher_threads_wait(threads, UINT64_MAX), 0);
 }
 
 static void threads_without_any_are_waited_for_at_once(void **state)
 {
-    assert_int_equal(blx_threads_wait(*state, 0), 0);
+    assert_int_equal(dispatcher_threads_wait(*state, 0), 0);
 }
 
 enum { PAGE = 4096, DEEP = 16 };
@@ -98,7 +98,7 @@ static void trim_itself(void *arg)
     unsigned char *resident = arg;
     uint8_t *page = go_deep();
     mincore(page, PAGE, &resident[0]);
-    blx_thread_trim();
+    dispatcher_thread_trim();
     mincore(page, PAGE, &resident[1]);
     go_deep(); /* it can be used again */
     mincore(page, PAGE, &resident[2]);
@@ -108,8 +108,8 @@ static void threads_give_back_what_their_stack_once_took(void **state)
 {
     unsigned char resident[3] = {9, 9, 9};
     assert_int_equal(sysconf(_SC_PAGESIZE), PAGE);
-    assert_int_equal(blx_threads_start(*state, trim_itself, resident, NULL), 0);
-    assert_int_equal(blx_threads_wait(*state, UINT64_MAX), 0);
+    assert_int_equal(dispatcher_threads_start(*state, trim_itself, resident, NULL), 0);
+    assert_int_equal(dispatcher_threads_wait(*state, UINT64_MAX), 0);
     assert_int_equal(resident[0] & 1, 1);
     assert_int_equal(resident[1] & 1, 0);
     assert_int_equal(resident[2] & 1, 1);

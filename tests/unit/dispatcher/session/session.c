@@ -23,7 +23,7 @@
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -36,7 +36,7 @@ static int teardown(void **state)
 static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent,
                                 const char *agent_id)
 {
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, agent_id, &waiter);
     blx_timestamp timestamp = fake_agent_checkpoint(agent);
     struct blx_control_done done = fake_site_outcome(site, &waiter);
@@ -69,7 +69,7 @@ static void session_welcomes_and_says_that_nothing_is_stored(void **state)
     fake_agent_greet(agent, "web1");
     assert_int_equal(agent->welcome.version, BLX_PROTOCOL_VERSION);
     assert_int_equal(agent->welcome.sync_freq_ms, 60 * 1000);
-    assert_int_equal(agent->welcome.heartbeat_ms, BLX_DISPATCHER_HEARTBEAT_MS);
+    assert_int_equal(agent->welcome.heartbeat_ms, DISPATCHER_HEARTBEAT_MS);
     assert_int_equal(agent->welcome.last_checkpoint, 0);
     assert_true(blx_generation_is_none(&agent->state.generation));
     fake_agent_close(agent);
@@ -98,7 +98,7 @@ static void session_acknowledges_before_it_confirms_the_checkpoint(void **state)
 {
     struct fake_site *site = *state;
     struct fake_agent *agent = fake_agent_online(site, "web1");
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     uint64_t request =
         fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;
@@ -113,17 +113,18 @@ static void session_acknowledges_before_it_confirms_the_checkpoint(void **state)
 static void scheduler_asks_a_new_agent_for_its_first_checkpoint(void **state)
 {
     struct fake_site *site = *state;
-    struct blx_scheduler scheduler;
-    assert_int_equal(blx_scheduler_start(&scheduler, &site->dispatcher.registry,
-                                         &site->dispatcher.watchdog, BLX_HAND_SCHEDULER, NULL),
+    struct dispatcher_scheduler scheduler;
+    assert_int_equal(dispatcher_scheduler_start(&scheduler, &site->dispatcher.registry,
+                                                &site->dispatcher.watchdog,
+                                                DISPATCHER_HAND_SCHEDULER, NULL),
                      0);
     struct fake_agent *agent = fake_agent_online(site, "web1");
     fake_agent_write(agent, 0, 1, 0x11);
     blx_timestamp timestamp = fake_agent_checkpoint(agent);
     assert_restores(site, "web1", timestamp, agent->disk);
     fake_agent_close(agent);
-    blx_registry_stop(&site->dispatcher.registry);
-    blx_scheduler_stop(&scheduler);
+    dispatcher_registry_stop(&site->dispatcher.registry);
+    dispatcher_scheduler_stop(&scheduler);
 }
 
 static void bad_input_of_one_agent_leaves_the_other_alone(void **state)
@@ -177,11 +178,11 @@ static void garbage_instead_of_tls_costs_its_connection_only(void **state)
 
 static void connections_beyond_the_limit_are_closed_at_once(void **state)
 {
-    int fds[BLX_DISPATCHER_MAX_PENDING];
-    for (unsigned i = 0; i < BLX_DISPATCHER_MAX_PENDING; i++)
+    int fds[DISPATCHER_MAX_PENDING];
+    for (unsigned i = 0; i < DISPATCHER_MAX_PENDING; i++)
         fds[i] = connect_plain(*state);
     drain_until_closed(connect_plain(*state)); /* long before any handshake's time is over */
-    for (unsigned i = 0; i < BLX_DISPATCHER_MAX_PENDING; i++)
+    for (unsigned i = 0; i < DISPATCHER_MAX_PENDING; i++)
         close(fds[i]);
 }
 
@@ -259,7 +260,7 @@ static void stopping_says_goodbye_and_loses_nothing(void **state)
     fake_agent_wait_durable(agent, 2);
     /* The session lingers until the agent has closed its end, so read its GOODBYE while the site
      * halts. */
-    blx_registry_stop(&site->dispatcher.registry);
+    dispatcher_registry_stop(&site->dispatcher.registry);
     fake_agent_expect(agent, BLX_MESSAGE_GOODBYE);
     fake_agent_close(agent);
     fake_site_halt(site);
@@ -276,7 +277,7 @@ static void failed_checkpoint_is_told_to_who_asked(void **state)
 {
     struct fake_site *site = *state;
     struct fake_agent *agent = fake_agent_online(site, "web1");
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     const struct blx_message failed = {
         .type = BLX_MESSAGE_CHECKPOINT_FAILED,
@@ -298,7 +299,7 @@ static void lost_session_is_told_to_who_asked(void **state)
 {
     struct fake_site *site = *state;
     struct fake_agent *agent = fake_agent_online(site, "web1");
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST);
     fake_agent_close(agent);

@@ -18,7 +18,7 @@
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -30,7 +30,7 @@ static int teardown(void **state)
 
 static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent)
 {
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     blx_timestamp timestamp = fake_agent_checkpoint(agent);
     assert_true(fake_site_outcome(site, &waiter).ok);
@@ -306,7 +306,8 @@ static void a_rescan_by_hand_reaches_the_agent(void **state)
 {
     struct fake_site *site = *state;
     struct blx_error err = {0};
-    assert_int_equal(blx_registry_rescan(&site->dispatcher.registry, "web1", &err), -ENOTCONN);
+    assert_int_equal(dispatcher_registry_rescan(&site->dispatcher.registry, "web1", &err),
+                     -ENOTCONN);
     struct fake_agent *agent = fake_agent_online(site, "web1");
     fake_agent_write(agent, 0, 4, 0xaa);
     fake_agent_wait_durable(agent, 1);

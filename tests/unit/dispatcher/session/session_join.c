@@ -20,7 +20,7 @@
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -91,7 +91,7 @@ static void join_leaves_an_existing_file_and_the_token_alone(void **state)
 static void join_trusts_no_dispatcher_but_the_tokens(void **state)
 {
     struct fake_site *site = *state;
-    struct fake_site *other = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    struct fake_site *other = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     char token[BLX_TOKEN_TEXT_BYTES];
     struct blx_error err = {0};
     make_token(other, "web2", token);
@@ -120,7 +120,7 @@ static void free_port(char port[8], char address[32])
     char text[BLX_TEXT_BYTES];
     int listener = blx_address_listen("127.0.0.1:0", NULL);
     assert_true(listener >= 0);
-    assert_int_equal(blx_server_address(listener, text, NULL), 0);
+    assert_int_equal(dispatcher_server_address(listener, text, NULL), 0);
     close(listener);
     snprintf(port, 8, "%s", strrchr(text, ':') + 1);
     snprintf(address, 32, "127.0.0.1:%s", port);
@@ -229,7 +229,7 @@ static void join_that_says_nothing_is_ended_soon(void **state)
     uint64_t begun_ns = blx_clock_ns();
     expect_error(conn, "did not say in time");
     uint64_t waited_ms = (blx_clock_ns() - begun_ns) / 1000000;
-    assert_in_range(waited_ms, BLX_DISPATCHER_JOIN_MS - 1000, BLX_DISPATCHER_JOIN_MS + 5000);
+    assert_in_range(waited_ms, DISPATCHER_JOIN_MS - 1000, DISPATCHER_JOIN_MS + 5000);
 }
 
 static void hello_with_renewal(struct fake_agent *agent)
@@ -312,7 +312,7 @@ static void revocation_ends_the_session_and_keeps_what_is_durable(void **state)
     fake_agent_write(agent, 0, 4, 0x55);
     fake_agent_wait_durable(agent, 1);
     shut_out(site, "web1");
-    assert_false(blx_registry_describe(&site->dispatcher.registry, "web1", &described));
+    assert_false(dispatcher_registry_describe(&site->dispatcher.registry, "web1", &described));
     fake_agent_expect_error(agent, "was revoked");
     /* It is refused from now on, before it can do anything; another agent is not. */
     struct fake_agent *again = fake_agent_connect(site, "web1", agent);

@@ -18,7 +18,7 @@ static const blx_timestamp noon = 20261122120000;
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -43,8 +43,8 @@ static void put_policy(struct fake_site *site, const char *text)
         unlink(path);
     if (blx_policies_read(dir, &policies, &err) < 0)
         fail_msg("%s", err.message);
-    blx_policy_book_replace(&site->book, &policies);
-    blx_registry_policy_changed(&site->dispatcher.registry, NULL);
+    dispatcher_policy_book_replace(&site->book, &policies);
+    dispatcher_registry_policy_changed(&site->dispatcher.registry, NULL);
 }
 
 static void pause_agent(struct fake_site *site, const char *agent_id, bool paused)
@@ -54,7 +54,7 @@ static void pause_agent(struct fake_site *site, const char *agent_id, bool pause
                     : blx_pause_end(&site->store, agent_id, &err);
     if (rc < 0)
         fail_msg("%s", err.message);
-    blx_registry_policy_changed(&site->dispatcher.registry, agent_id);
+    dispatcher_registry_policy_changed(&site->dispatcher.registry, agent_id);
 }
 
 /* An agent that knows POLICY, up to and with the first one. */
@@ -101,7 +101,7 @@ static void paused_agent_is_asked_for_nothing(void **state)
 {
     struct fake_site *site = *state;
     struct blx_policy_message policy;
-    struct blx_registry_waiter waiter, late = {.event_fd = -1};
+    struct dispatcher_registry_waiter waiter, late = {.event_fd = -1};
     struct fake_agent *agent = greet(site, "web1", &policy);
     fake_agent_announce(agent);
     fake_site_ask(site, "web1", &waiter); /* its volumes have not begun: it waits */
@@ -111,7 +111,8 @@ static void paused_agent_is_asked_for_nothing(void **state)
     assert_false(done.ok);
     assert_non_null(strstr(done.text, "paused"));
     fake_agent_begin(agent, BLX_PASS_FULL);
-    assert_int_equal(blx_registry_ask(&site->dispatcher.registry, "web1", &late, NULL), -EBUSY);
+    assert_int_equal(dispatcher_registry_ask(&site->dispatcher.registry, "web1", &late, NULL),
+                     -EBUSY);
     pause_agent(site, "web1", false);
     assert_false(fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy.paused);
     fake_site_ask(site, "web1", &waiter);

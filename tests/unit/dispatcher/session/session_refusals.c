@@ -9,7 +9,7 @@
 
 static int setup(void **state)
 {
-    *state = fake_site_start(BLX_DISPATCHER_HEARTBEAT_MS);
+    *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
     return 0;
 }
 
@@ -123,7 +123,7 @@ static void session_refuses_a_checkpoint_of_frames_that_never_came(void **state)
 {
     struct fake_site *site = *state;
     struct fake_agent *agent = fake_agent_online(site, "web1");
-    struct blx_registry_waiter waiter;
+    struct dispatcher_registry_waiter waiter;
     fake_site_ask(site, "web1", &waiter);
     uint64_t request =
         fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;
