@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a clone to a restored disk, on a machine of one's own: builds blxrep, follows a small disk (a file behind a loop device), takes
+# From a clone to a restored disk, on a machine of one's own: builds blxrep, follows a small disk (a loop device on a file), takes
 # two checkpoints, restores the first and proves it. Run as root on Debian 12 or Ubuntu; it leaves nothing but the build folder.
 #
 #   etc/quickstart.sh                      BUILD_DIR=DIR etc/quickstart.sh builds elsewhere than in build-quickstart
@@ -42,6 +42,7 @@ clean_up() {
     status=$?
     trap - EXIT INT TERM
     set +e
+    cd /
     stop "$agent"
     stop "$dispatcher"
     if [ "$status" -ne 0 ] && [ -n "$work" ]; then
@@ -79,16 +80,17 @@ wait_for() {
     return 1
 }
 
-first_checkpoint() { blxrep show --agent=server1 --data-dir="$work/backup" --json | grep -q '"checkpoint"'; }
-listening() { [ -S "$work/backup/control.sock" ]; }
+first_checkpoint() { blxrep show --agent=server1 --data-dir=backup --json | grep -q '"checkpoint"'; }
+is_live() { blxrep status --data-dir=backup --json | grep -q '"state": *"LIVE"'; }
+listening() { [ -S backup/control.sock ]; }
 free_port() { for port in $(seq $((20000 + RANDOM % 10000)) 32000); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
 done; }
 
 # Takes one and prints its timestamp, once it is durable.
 checkpoint() {
-    printf '   $ blxrep dispatcher checkpoint --agent=server1 --data-dir=%s\n' "$work/backup" >&3
-    blxrep dispatcher checkpoint --agent=server1 --data-dir="$work/backup"
+    echo '   $ blxrep dispatcher checkpoint --agent=server1 --data-dir=backup' >&3
+    blxrep dispatcher checkpoint --agent=server1 --data-dir=backup
 }
 
 step "Build blxrep (into $build)"
@@ -104,61 +106,65 @@ try blxrep --version
 
 step "A disk to protect: a 256 MiB loop device with ext4 (on a server this is your /dev/sda)"
 work=$(mktemp -d /tmp/blxrep-quickstart.XXXXXX)
-mkdir "$work/disk" "$work/restored"
-truncate -s 256M "$work/disk.file"
+printf '   $ cd %s\n' "$work"
+cd "$work"
+mkdir disk restored
+truncate -s 256M disk.file
 loop=$(losetup --find --show "$work/disk.file")
 try mkfs.ext4 -q "$loop"
-try mount "$loop" "$work/disk"
+try mount "$loop" disk
 
 step "Enroll the agent: its key, its certificate and the dispatcher's authority, in one file"
-try blxrep dispatcher enroll --agent=server1 --data-dir="$work/backup" --output="$work/server1.pem"
+try blxrep dispatcher enroll --agent=server1 --data-dir=backup --output=server1.pem
 
 step "Start the dispatcher, which keeps the checkpoints, and the agent, which follows the disk"
 port=$(free_port)
-echo "   \$ blxrep start --mode=dispatcher --data-dir=$work/backup --sync-freq=60 --listen=127.0.0.1:$port &"
-blxrep start --mode=dispatcher --data-dir="$work/backup" --sync-freq=60 --listen="127.0.0.1:$port" 2>"$work/dispatcher.log" &
+echo "   \$ blxrep start --mode=dispatcher --data-dir=backup --sync-freq=60 --listen=127.0.0.1:$port &"
+blxrep start --mode=dispatcher --data-dir=backup --sync-freq=60 --listen="127.0.0.1:$port" 2>dispatcher.log &
 dispatcher=$!
 wait_for listening
 echo "   \$ blxrep start --mode=agent --id=server1 --dispatcher-addr=127.0.0.1:$port --device=$loop \\"
-echo "         --credentials=$work/server1.pem --run-dir=$work/run --skip-free-space=no &"
+echo "         --credentials=server1.pem --run-dir=run --skip-free-space=no &"
 blxrep start --mode=agent --id=server1 --dispatcher-addr="127.0.0.1:$port" --device="$loop" \
-    --credentials="$work/server1.pem" --run-dir="$work/run" --skip-free-space=no 2>"$work/agent.log" &
+    --credentials=server1.pem --run-dir=run --skip-free-space=no 2>agent.log &
 agent=$!
 wait_for first_checkpoint
-try blxrep dispatcher status --data-dir="$work/backup"
+wait_for is_live # the status that follows the first pass comes a moment later
+echo '   $ blxrep dispatcher status --data-dir=backup'
+blxrep dispatcher status --data-dir=backup # straight to the terminal, whose width it fits
 
-step "Write some files, unmount so that the disk is at rest and every byte can be compared, and take checkpoint 1"
-try cp -rL /usr/share/common-licenses /etc/os-release "$work/disk"
-printf '   $ head -c 20M /dev/urandom >%s\n' "$work/disk/precious.bin"
-head -c 20M /dev/urandom >"$work/disk/precious.bin"
-(cd "$work/disk" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$work/then.sha256"
-printf '   $ umount %s\n' "$work/disk"
-wait_for umount "$work/disk" # a checkpoint that is just being taken keeps it busy for a moment
+step "Write some files, unmount, so that every byte of the disk can be compared, and take checkpoint 1"
+try cp -rL /usr/share/common-licenses /etc/os-release disk
+echo '   $ head -c 20M /dev/urandom >disk/precious.bin'
+head -c 20M /dev/urandom >disk/precious.bin
+(cd disk && find . -type f -print0 | sort -z | xargs -0 sha256sum) >then.sha256
+echo '   $ umount disk'
+wait_for umount disk # a checkpoint that is just being taken keeps it busy for a moment
 first=$(checkpoint)
 echo "     $first"
 echo "   and keep a copy of the raw disk, to compare with later"
-try dd if="$loop" of="$work/then.img" iflag=direct bs=1M status=none
+try dd if="$loop" of=then.img iflag=direct bs=1M status=none
 
-step "Disaster: precious.bin is overwritten and the licenses are gone; checkpoint 2, of the mounted disk, has it so"
-try mount "$loop" "$work/disk"
-try rm -r "$work/disk/common-licenses"
-printf '   $ echo gone >%s\n' "$work/disk/precious.bin"
-echo gone >"$work/disk/precious.bin"
+step "Disaster: precious.bin is overwritten, the licenses are gone, and checkpoint 2 has it so"
+try mount "$loop" disk
+try rm -r disk/common-licenses
+echo '   $ echo gone >disk/precious.bin'
+echo gone >disk/precious.bin
 echo "     $(checkpoint)"
 
-step "The checkpoints: one that the dispatcher took by itself at the start, and ours, which store what changed and nothing else"
-try blxrep show --agent=server1 --data-dir="$work/backup"
-echo "   (filesystem: frozen for the moment of the cut, so it is clean; crash: not frozen, here because nothing was mounted)"
+step "The checkpoints: the dispatcher took the first one by itself; ours store what changed, nothing else"
+try blxrep show --agent=server1 --data-dir=backup
+echo "   (filesystem: frozen for the cut, so it is clean; crash: not frozen, here because nothing was mounted)"
 
-step "Restore the first"
-try blxrep restore --agent=server1 --checkpoint="$first" --data-dir="$work/backup" --output="$work/restored.img"
+step "Restore the first of ours"
+try blxrep restore --agent=server1 --checkpoint="$first" --data-dir=backup --output=restored.img
 
 step "Is it what the disk held then? Every byte of the disk, used or not, and each file by its checksum"
 echo "   (--skip-free-space=no made the agent send free space too, so even that is equal)"
-try cmp "$work/restored.img" "$work/then.img"
-image_loop=$(losetup --find --show --read-only "$work/restored.img")
-try mount -o ro "$image_loop" "$work/restored"
-try ls -l "$work/restored"
-(cd "$work/restored" && sha256sum --quiet --check "$work/then.sha256")
+try cmp restored.img then.img
+image_loop=$(losetup --find --show --read-only restored.img)
+try mount -o ro "$image_loop" restored
+try ls -l restored
+(cd restored && sha256sum --quiet --check ../then.sha256)
 
 printf '\nDone: checkpoint %s is byte for byte what the disk held when it was taken.\n' "$first"
