@@ -68,7 +68,7 @@ class Policy(Case):
         return sorted(volume["device"] for volume in self.show(agent_id)[-1]["volumes"])
 
     def assert_no_rescan(self, log):
-        """But for one that the kernel is to blame for, see ARCHITECTURE.md: "A witness beside the tracker"."""
+        """Except one that the kernel is to blame for, see "A witness beside the tracker" in docs/decisions/tracking.md."""
         if "without a run of the tracker" not in log:
             self.assertNotIn("rescan", log)
 

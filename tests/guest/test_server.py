@@ -125,7 +125,7 @@ class ServerLost(Case):
         return acknowledged, stamp
 
     def rescue(self, folder, disk, stamp):
-        """As README.md says: a rescue system on the new machine, the image over ssh onto its disk."""
+        """As docs/restore.md says: a rescue system on the new machine, the image over ssh onto its disk."""
         image = self.restore("web1", stamp, os.path.join(folder, "web1.img"))
         new = guest.make_disk(os.path.join(folder, "new.disk"), os.path.getsize(image) // guest.MIB)
         rescue = Server(folder, "rescue", [("virtio", disk), ("virtio", new)])
