@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/assert.h"
 
 /* What a user or a file put into a message must neither break its line nor speak to the terminal. */
 static void make_printable(char *text)
@@ -18,7 +19,7 @@ __attribute__((format(printf, 4, 0))) static int error_set(struct blx_error *err
                                                            const char *cause, const char *format,
                                                            va_list args)
 {
-    assert(code < 0);
+    blx_assert(code < 0);
     if (err == NULL || err->code != 0)
         return code;
     err->code = code;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/queue.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/assert.h"
 #include "base/units.h"
 
 struct blx_queue {
@@ -22,7 +22,7 @@ struct blx_queue {
 
 struct blx_queue *blx_queue_new(size_t limit)
 {
-    assert(limit > 0);
+    blx_assert(limit > 0);
     struct blx_queue *queue = calloc(1, sizeof(*queue) + limit * sizeof(queue->ring[0]));
     if (queue == NULL)
         return NULL;
