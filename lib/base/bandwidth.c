@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/units.h"
 
 enum {
@@ -52,7 +53,7 @@ static bool parse_two_digits(const char *text, unsigned *value)
     return true;
 }
 
-/* "08:30"; the five bytes are there. */
+/* "08:30". The caller has made sure that there are five bytes. */
 static bool parse_minute(const char *text, uint16_t *minute)
 {
     unsigned hours, minutes;
@@ -73,8 +74,8 @@ static int parse_rate(const char *word, uint64_t *bytes_per_second, struct blx_e
 {
     uint64_t rate = 0;
     if (strcmp(word, "none") != 0 && blx_size_parse(word, &rate, NULL) < 0)
-        return blx_error_set(err, -EINVAL,
-                             "'%.40s' is no rate: give bytes a second, such as 10M, or none", word);
+        return blx_error_set(
+            err, -EINVAL, "'%.40s' is not a rate: give bytes a second, such as 10M, or none", word);
     if (rate > 0 && rate < BLX_BANDWIDTH_MIN_BYTES)
         return blx_error_set(err, -EINVAL,
                              "'%.40s' bytes a second are too few: give at least 1K, or none", word);
@@ -82,13 +83,13 @@ static int parse_rate(const char *word, uint64_t *bytes_per_second, struct blx_e
     return 0;
 }
 
-/* One rule, without the comma. */
+/* One rule, without its comma. */
 static int parse_rule(char *text, struct blx_bandwidth_rule *rule, struct blx_error *err)
 {
     char *words[4], *rest;
     size_t count = 0;
     char whole[RULE_MAX_BYTES];
-    snprintf(whole, sizeof(whole), "%s", text);
+    blx_text_set(whole, text);
     for (char *word = strtok_r(text, " ", &rest); word != NULL && count < 4;
          word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
@@ -115,7 +116,7 @@ int blx_bandwidth_parse(const char *text, struct blx_bandwidth *limit, struct bl
         size_t length = strcspn(from, ",");
         char rule[RULE_MAX_BYTES];
         if (length >= sizeof(rule))
-            return blx_error_set(err, -EINVAL, "'%.40s...' is no rule: %s", from, example);
+            return blx_error_set(err, -EINVAL, "'%.40s...' is not a rule: %s", from, example);
         if (parsed.rule_count == BLX_BANDWIDTH_MAX_RULES)
             return blx_error_set(err, -EINVAL, "more than %d rules", BLX_BANDWIDTH_MAX_RULES);
         memcpy(rule, from, length);
@@ -131,7 +132,7 @@ int blx_bandwidth_parse(const char *text, struct blx_bandwidth *limit, struct bl
     return 0;
 }
 
-/* `minute` is that of the week, from Sunday on. */
+/* `minute` counts from the beginning of Sunday. */
 static bool rule_matches(const struct blx_bandwidth_rule *rule, unsigned minute)
 {
     unsigned day = minute / DAY_MINUTES, of_day = minute % DAY_MINUTES;

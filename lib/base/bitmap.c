@@ -18,7 +18,7 @@ static uint64_t word_mask(uint64_t index, uint64_t start, uint64_t end)
 
 void blx_bitmap_set(uint64_t *words, struct blx_extent extent)
 {
-    uint64_t end = extent.start_block + extent.block_count;
+    uint64_t end = blx_extent_end(extent);
     for (uint64_t index = extent.start_block / 64; index * 64 < end; index++)
         __atomic_fetch_or(&words[index], word_mask(index, extent.start_block, end),
                           __ATOMIC_SEQ_CST);
@@ -26,7 +26,7 @@ void blx_bitmap_set(uint64_t *words, struct blx_extent extent)
 
 void blx_bitmap_clear(uint64_t *words, struct blx_extent extent)
 {
-    uint64_t end = extent.start_block + extent.block_count;
+    uint64_t end = blx_extent_end(extent);
     for (uint64_t index = extent.start_block / 64; index * 64 < end; index++)
         __atomic_fetch_and(&words[index], ~word_mask(index, extent.start_block, end),
                            __ATOMIC_SEQ_CST);
@@ -37,7 +37,7 @@ uint64_t blx_bitmap_count(const uint64_t *words, uint64_t blocks)
     uint64_t count = 0;
     for (uint64_t index = 0; index * 64 < blocks; index++) {
         uint64_t bits = load(&words[index]);
-        if (bits != 0) /* nearly always none, and counting takes longer than looking */
+        if (bits != 0) /* a word is nearly always empty, and counting takes longer than looking */
             count += (uint64_t)__builtin_popcountll(bits & word_mask(index, 0, blocks));
     }
     return count;

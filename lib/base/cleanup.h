@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ownership that can be checked without leaving the function: a local marked BLX_CLEANUP_... is released when its scope ends,
- * unless it was given away with blx_take_fd() or blx_take_ptr().
+ * Ownership that can be checked without leaving the function: a local marked BLX_CLEANUP_... is
+ * released when its scope ends, unless it was given away with blx_take_fd() or blx_take_ptr().
  */
 #pragma once
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
 
 extern char **environ;
 
@@ -30,7 +31,7 @@ static bool is_replaced(const struct blx_command *command, const char *inherited
     return false;
 }
 
-/* Our environment and the command's variables; the array is to be freed, the texts are borrowed. */
+/* Our environment and the command's variables. Free the array; its texts are borrowed. */
 static char **make_environment(const struct blx_command *command)
 {
     size_t count = 0, kept = 0;
@@ -48,8 +49,8 @@ static char **make_environment(const struct blx_command *command)
     return copy;
 }
 
-/* In a group of its own, so that the limit reaches what the command has started; with no signal
- * blocked or ignored. */
+/* The command gets a group of its own, so that the limit also reaches the processes it has started,
+ * and no signal is blocked or ignored. */
 static int set_up(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions)
 {
     sigset_t none, all;
@@ -95,10 +96,9 @@ static int wait_for_end(pid_t pid, const struct blx_command *command)
     BLX_CLEANUP_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
         return -errno;
-    uint64_t deadline_ns = blx_clock_ns() + command->timeout_ms * 1000000;
+    uint64_t deadline_ns = blx_deadline_in_ms(command->timeout_ms);
     for (;;) {
-        uint64_t now_ns = blx_clock_ns();
-        uint64_t left_ms = now_ns >= deadline_ns ? 0 : (deadline_ns - now_ns + 999999) / 1000000;
+        uint64_t left_ms = blx_deadline_left_ms(deadline_ns);
         struct pollfd pollers[] = {{.fd = pidfd, .events = POLLIN},
                                    {.fd = command->stop_fd, .events = POLLIN}};
         if (command->watchdog != NULL)
@@ -130,8 +130,8 @@ static int judge_wait(const struct blx_command *command, int waited, int status,
 {
     if (waited == -ETIMEDOUT)
         return blx_error_set(err, waited,
-                             "the %s command '%s' was killed after its limit of %llu ms",
-                             command->name, command->text, (unsigned long long)command->timeout_ms);
+                             "the %s command '%s' was killed after its limit of %" PRIu64 " ms",
+                             command->name, command->text, command->timeout_ms);
     if (waited == -ECANCELED)
         return blx_error_set(err, waited, "the %s command '%s' was killed, as we are stopping",
                              command->name, command->text);

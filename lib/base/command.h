@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A command of the user's: /bin/sh -c COMMAND with a time limit, in a process group of its own,
- * stdin from /dev/null, stdout and stderr to our stderr, and some variables more in the
- * environment. At the limit the group is killed.
+ * A command of the user's: /bin/sh -c COMMAND with a time limit, in a process group of its own. Its
+ * stdin is /dev/null, its stdout and stderr are our stderr, and its environment has some variables
+ * more than ours. At the limit the group is killed.
  *
  * Threads: any; blocks until the command has ended.
  */
@@ -20,10 +20,10 @@ struct blx_command {
     const char *const *variables; /* "NAME=value"; they replace inherited ones */
     size_t variable_count;
     uint64_t timeout_ms;
-    struct blx_watchdog *watchdog; /* its hand 0 turns meanwhile; NULL: none */
-    int stop_fd;                   /* readable: it is killed; -1: none */
+    struct blx_watchdog *watchdog; /* its hand 0 turns while the command runs; NULL: none */
+    int stop_fd;                   /* once it is readable the command is killed; -1: none */
 };
 
-/* -ECHILD where it ended with another status than 0 (the message says which), -ETIMEDOUT at the
- * limit, -ECANCELED by stop_fd. */
+/* -ECHILD if it ended with another status than 0 (the message says which), -ETIMEDOUT at the limit,
+ * -ECANCELED if stop_fd ended it. */
 int blx_command_run(const struct blx_command *command, struct blx_error *err);

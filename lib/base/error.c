@@ -6,7 +6,8 @@
 
 #include "base/assert.h"
 
-/* What a user or a file put into a message must neither break its line nor speak to the terminal. */
+/* A text of a user's or a file's inside the message must neither break its line nor command the
+ * terminal. */
 static void make_printable(char *text)
 {
     for (; *text != '\0'; text++) {
@@ -51,6 +52,14 @@ int blx_error_errno(struct blx_error *err, int code, const char *format, ...)
     return code;
 }
 
+int blx_error_copy(struct blx_error *err, int code, const struct blx_error *cause)
+{
+    char buffer[128];
+    if (cause->code != 0)
+        return blx_error_set(err, code, "%s", cause->message);
+    return blx_error_set(err, code, "%s", strerror_r(-code, buffer, sizeof(buffer)));
+}
+
 void blx_error_prefix(struct blx_error *err, const char *format, ...)
 {
     if (err == NULL || err->code == 0)
@@ -62,7 +71,7 @@ void blx_error_prefix(struct blx_error *err, const char *format, ...)
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof(message))
         return;
-    /* One that gets too long loses its end. */
+    /* A message that gets too long loses its end. */
     if (snprintf(message + used, sizeof(message) - (size_t)used, ": %s", err->message) < 0)
         return;
     make_printable(message);

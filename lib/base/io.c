@@ -98,7 +98,7 @@ int blx_mkdir_parents(const char *path, mode_t mode, struct blx_error *err)
     }
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return blx_error_set(err, -ENOTDIR, "'%s' exists and is no directory", path);
+        return blx_error_set(err, -ENOTDIR, "'%s' exists and is not a directory", path);
     return 0;
 }
 
@@ -143,7 +143,7 @@ int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *
     if (fstat(fd, &st) != 0)
         return blx_error_errno(err, -errno, "cannot read '%s'", path);
     if (!S_ISREG(st.st_mode))
-        return blx_error_set(err, -EINVAL, "'%s' is no regular file", path);
+        return blx_error_set(err, -EINVAL, "'%s' is not a regular file", path);
     if ((uint64_t)st.st_size > limit_bytes)
         return blx_error_set(err, -EFBIG, "'%s' has %lld bytes, more than the %zu that are allowed",
                              path, (long long)st.st_size, limit_bytes);

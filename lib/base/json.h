@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes JSON for --json: objects and arrays in order, commas and escapes done here. It only writes, so a small writer of our
- * own is less than a library would cost every user of libblxrep.
+ * Writes JSON for --json: the caller gives objects, arrays and members in order, and commas, indents
+ * and escapes are made here. It only writes, so a small writer of our own costs less than a library
+ * would cost every user of libblxrep.
  *
  *     struct blx_json json = {.out = stdout};
  *     blx_json_open(&json, NULL, '[');

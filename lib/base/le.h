@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Little-endian fields of wire and disk structs. A struct of these types has the same bytes on every machine; a field is
- * read and written only through these functions.
+ * Little-endian fields of wire and disk structs. A struct of these types has the same bytes on
+ * every machine. A field is read and written only through these functions.
  */
 #pragma once
 

@@ -23,8 +23,8 @@ static struct {
     char held[HELD_BYTES];
 } log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = BLX_LOG_INFO};
 
-/* $JOURNAL_STREAM is DEVICE:INODE of the stream to the journal. It is inherited, too, by a program
- * whose stderr was sent elsewhere. */
+/* $JOURNAL_STREAM is DEVICE:INODE of the stream to the journal. A program whose stderr was sent
+ * elsewhere inherits it too, so it has to be compared. */
 static bool is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -51,7 +51,7 @@ static void write_out(const char *bytes, size_t count)
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
-            return; /* nobody is left to tell */
+            return; /* there is nowhere to report it */
         bytes += written;
         count -= (size_t)written;
     }

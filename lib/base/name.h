@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names that become file names: an agent's ID and a volume's name. Both come from outside, so they are checked here before
- * anything is made of them: 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first one a letter or a digit.
+ * Names that become file names: an agent's ID and a volume's name. Both come from outside, so they
+ * are checked here before they are used: 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first one
+ * a letter or a digit.
  *
  * Threads: all functions are pure.
  */
@@ -17,7 +18,8 @@ enum { BLX_NAME_BYTES = 65 }; /* 64 characters and the NUL */
 int blx_name_check(const char *what, const char *name, struct blx_error *err);
 
 /*
- * A volume's name from the path by which the user named its device: without "/dev/", what is not allowed in a name becomes
- * '-'. "/dev/sda" -> "sda", "/dev/disk/by-id/ata-X:1" -> "disk-by-id-ata-X-1". A longer one keeps its end.
+ * A volume's name from the path by which the user named its device: "/dev/" is left out, and a
+ * character that is not allowed in a name becomes '-'. "/dev/sda" -> "sda",
+ * "/dev/disk/by-id/ata-X:1" -> "disk-by-id-ata-X-1". If it is too long it keeps its end.
  */
 void blx_name_from_device(const char *device_path, char name[BLX_NAME_BYTES]);

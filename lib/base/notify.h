@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells the service manager how the daemon does, as sd_notify(3) does: a datagram to the socket
- * that $NOTIFY_SOCKET names. The protocol is three lines of code and stable, so libsystemd is not
- * needed for it.
+ * Tells the service manager the daemon's state, as sd_notify(3) does: a datagram to the socket that
+ * $NOTIFY_SOCKET names. The protocol is three lines of code and stable, so libsystemd is not needed
+ * for it.
  *
  * Threads: any; the environment must not change meanwhile. Never blocks for long: the service
  * manager reads its socket.
@@ -10,13 +10,13 @@
 #pragma once
 
 /*
- * Sends `state`: "READY=1", "STOPPING=1", "STATUS=...", several divided by newlines. 0 also where
- * no service manager asks for it ($NOTIFY_SOCKET is unset or empty). -EINVAL where the variable
- * names no UNIX socket (a path, or "@name" for an abstract one), otherwise what socket() or
- * sendto() said: worth a line in the log, never a reason to stop.
+ * Sends `state`: "READY=1", "STOPPING=1", "STATUS=...", several of them divided by newlines. 0 also
+ * if no service manager asks for it ($NOTIFY_SOCKET is unset or empty). -EINVAL if the variable
+ * does not name a UNIX socket (a path, or "@name" for an abstract one), otherwise the error of
+ * socket() or sendto(). An error is worth a line in the log, and never a reason to stop.
  */
 int blx_notify(const char *state);
 
-/* The same without waiting for a service manager that does not read: -EAGAIN. For what is repeated
- * anyway, and from where nothing may wait. */
+/* The same, but -EAGAIN instead of waiting for a service manager that does not read. For messages
+ * that are repeated anyway, and for threads that must not wait. */
 int blx_notify_at_once(const char *state);

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 
-enum { REDRAW_NS = 200 * 1000000, FIRST_NS = 1000 * 1000000 };
+static const uint64_t redraw_ns = 200 * BLX_NS_PER_MS;
+static const uint64_t first_ns = 1000 * BLX_NS_PER_MS;
 
 void blx_progress_init(struct blx_progress *progress, const char *what, uint64_t total_bytes)
 {
@@ -19,12 +21,12 @@ void blx_progress_update(struct blx_progress *progress, uint64_t done_bytes)
 {
     uint64_t now = blx_clock_ns();
     uint64_t elapsed = now - progress->started_ns;
-    if (elapsed < FIRST_NS || now - progress->drawn_ns < REDRAW_NS || !isatty(STDERR_FILENO))
+    if (elapsed < first_ns || now - progress->drawn_ns < redraw_ns || !isatty(STDERR_FILENO))
         return;
     progress->drawn_ns = now;
     progress->shown = true;
 
-    double rate = (double)done_bytes / ((double)elapsed / 1e9);
+    double rate = (double)done_bytes / blx_ns_to_seconds(elapsed);
     uint64_t left = progress->total_bytes > done_bytes ? progress->total_bytes - done_bytes : 0;
     uint64_t percent = progress->total_bytes > 0 ? done_bytes * 100 / progress->total_bytes : 100;
     char done[BLX_UNIT_TEXT_BYTES], total[BLX_UNIT_TEXT_BYTES], speed[BLX_UNIT_TEXT_BYTES],

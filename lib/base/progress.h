@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Progress on a terminal: "restoring sda: 41 %, 3.2 GiB of 7.8 GiB, 410.0 MiB/s, ETA 11 s", redrawn in place a few times a
- * second on stderr, and nothing at all where stderr is no terminal.
+ * Progress on a terminal: "restoring sda: 41 %, 3.2 GiB of 7.8 GiB, 410.0 MiB/s, ETA 11 s", redrawn
+ * in place on stderr a few times a second. If stderr is not a terminal nothing is drawn.
  *
  * Threads: one thread at a time; the struct is the caller's. Nothing fails.
  */
@@ -20,7 +20,7 @@ struct blx_progress {
 
 void blx_progress_init(struct blx_progress *progress, const char *what, uint64_t total_bytes);
 
-/* Draws where 200 ms have passed since the last drawing; nothing is drawn in the first second. */
+/* Draws, unless the last drawing is less than 200 ms ago. Nothing is drawn in the first second. */
 void blx_progress_update(struct blx_progress *progress, uint64_t done_bytes);
 
 /* Removes the line. */

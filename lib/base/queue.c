@@ -4,17 +4,17 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/assert.h"
-#include "base/units.h"
+#include "base/clock.h"
+#include "base/cond.h"
 
 struct blx_queue {
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t not_empty;
     pthread_cond_t not_full;
     bool closed;
-    size_t limit;
+    size_t limit; /* constant */
     size_t head;
     size_t length;
     void *ring[];
@@ -28,12 +28,8 @@ struct blx_queue *blx_queue_new(size_t limit)
         return NULL;
     queue->limit = limit;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->not_empty, &monotonic);
-    pthread_cond_init(&queue->not_full, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    blx_cond_init(&queue->not_empty);
+    blx_cond_init(&queue->not_full);
     return queue;
 }
 
@@ -64,17 +60,14 @@ int blx_queue_push(struct blx_queue *queue, void *entry)
     return rc;
 }
 
-/* Waits for an entry or the close; the lock is held. */
-static int wait_for_entry(struct blx_queue *queue, uint64_t timeout_ms)
+/* Waits for an entry or the close. */
+static int wait_for_entry_locked(struct blx_queue *queue, uint64_t timeout_ms)
 {
-    uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
-    struct timespec deadline = {(time_t)(deadline_ns / 1000000000),
-                                (long)(deadline_ns % 1000000000)};
+    blx_assert_held(&queue->lock);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     while (queue->length == 0 && !queue->closed) {
-        if (timeout_ms == UINT64_MAX)
-            pthread_cond_wait(&queue->not_empty, &queue->lock);
-        else if (pthread_cond_timedwait(&queue->not_empty, &queue->lock, &deadline) == ETIMEDOUT &&
-                 queue->length == 0)
+        if (blx_cond_wait_until(&queue->not_empty, &queue->lock, deadline_ns) == -ETIMEDOUT &&
+            queue->length == 0)
             return -ETIMEDOUT;
     }
     return queue->length > 0 ? 0 : -EPIPE;
@@ -83,7 +76,7 @@ static int wait_for_entry(struct blx_queue *queue, uint64_t timeout_ms)
 int blx_queue_pop(struct blx_queue *queue, uint64_t timeout_ms, void **entry)
 {
     pthread_mutex_lock(&queue->lock);
-    int rc = wait_for_entry(queue, timeout_ms);
+    int rc = wait_for_entry_locked(queue, timeout_ms);
     if (rc == 0) {
         *entry = queue->ring[queue->head];
         queue->head = (queue->head + 1) % queue->limit;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 enum { SECRET_MODE = 0600 };
 
@@ -29,7 +31,7 @@ static int check_folder(const char *path, struct blx_error *err)
         return rc;
     char *slash = strrchr(folder, '/');
     if (slash == NULL)
-        snprintf(folder, sizeof(folder), ".");
+        blx_text_set(folder, ".");
     else
         slash[slash == folder ? 1 : 0] = '\0';
     if (access(folder, W_OK | X_OK) < 0)
@@ -46,7 +48,7 @@ int blx_secret_file_check(const char *path, const char *way_out, struct blx_erro
     if (exists && way_out != NULL)
         return taken(path, way_out, err);
     if (exists && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-        return blx_error_set(err, -EINVAL, "'%s' is no regular file", path);
+        return blx_error_set(err, -EINVAL, "'%s' is not a regular file", path);
     return check_folder(path, err);
 }
 
@@ -56,7 +58,7 @@ static int rename_noreplace(const char *from, const char *to)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -errno;
-    /* A filesystem without that flag. */
+    /* The filesystem does not know that flag. */
     if (link(from, to) < 0)
         return -errno;
     return blx_sys->unlink(from) < 0 ? -errno : 0;
@@ -82,10 +84,10 @@ static int write_temporary(const char *path, const void *content, size_t bytes,
 /* The temporary name is random: the folder is a user's, and several may write into it at once. */
 static int temporary_name(const char *path, char temporary[PATH_MAX], struct blx_error *err)
 {
-    unsigned long long random;
+    uint64_t random;
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return blx_error_errno(err, -errno, "cannot get random numbers");
-    return blx_path_format(temporary, PATH_MAX, err, "%s.%016llx.tmp", path, random);
+    return blx_path_format(temporary, PATH_MAX, err, "%s.%016" PRIx64 ".tmp", path, random);
 }
 
 int blx_secret_file_write(const char *path, const void *content, size_t bytes, const char *way_out,

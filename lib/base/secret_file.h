@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file that its owner alone may read, and that is there whole or not at all: credentials, keys.
+ * A file that its owner alone may read, and that exists whole or not at all: credentials, keys.
  *
- * It is written under a random name beside `path` and renamed, so that after a crash `path` is what
- * it was or the whole new file. `way_out` says what a person can do where the file exists; NULL:
- * it is replaced.
+ * It is written under a random name beside `path` and renamed, so that after a crash `path` is the
+ * old file or the whole new one. `way_out` says what a person can do if the file exists already;
+ * NULL: it is replaced.
  *
  * Threads: no shared state. Blocks on the disk.
  */
@@ -14,8 +14,8 @@
 
 #include "base/error.h"
 
-/* Whether blx_secret_file_write() has a chance, before something is spent on it: -EEXIST, or why
- * the folder cannot be written to. */
+/* Whether blx_secret_file_write() can succeed, for a caller about to spend something on it: 0,
+ * -EEXIST, or the reason why the folder cannot be written to. */
 int blx_secret_file_check(const char *path, const char *way_out, struct blx_error *err);
 
 /* Mode 0600; durable when it returns. -EEXIST. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fault seam: every disk call of lib goes through this one table. Tests put another table in its place, whose calls fail
- * at the Nth use, to prove that an error at any point leaks nothing and leaves the store good.
+ * The fault seam: every disk call of lib goes through this one table. A test puts another table in
+ * its place, whose calls fail at the Nth use, to prove that an error at any point leaks nothing and
+ * leaves the store good.
  *
- * Threads: the pointer is changed only by tests, before threads start.
+ * Threads: only tests change the pointer, before threads start.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 
 struct blx_sys {
     int (*openat)(int dir_fd, const char *path, int flags,
-                  mode_t mode); /* O_CLOEXEC is the caller's business */
+                  mode_t mode); /* the caller adds O_CLOEXEC */
     ssize_t (*pread)(int fd, void *buffer, size_t bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t bytes, off_t offset);
     int (*fsync)(int fd);

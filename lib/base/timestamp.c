@@ -51,7 +51,7 @@ static bool read_digits(const char *text, size_t wanted, blx_timestamp *value)
     return true;
 }
 
-/* A date such as February 30 does not survive the way there and back. */
+/* A date such as February 30 comes back from seconds as another date. */
 static bool is_real(blx_timestamp value)
 {
     return value >= UINT64_C(19700101000000) &&
@@ -62,8 +62,8 @@ int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_e
 {
     blx_timestamp value;
     if (!read_digits(text, BLX_TIMESTAMP_DIGITS, &value) || !is_real(value))
-        return blx_error_set(err, -EINVAL, "'%.40s' is no timestamp: write YYYYMMDDHHMMSS in UTC",
-                             text);
+        return blx_error_set(err, -EINVAL,
+                             "'%.40s' is not a timestamp: write YYYYMMDDHHMMSS in UTC", text);
     *timestamp = value;
     return 0;
 }
@@ -79,14 +79,15 @@ int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timest
         value = 0;
     if (!is_real(value))
         return blx_error_set(err, -EINVAL,
-                             "'%.40s' is no timestamp: write YYYYMMDDHHMM or YYYYMMDDHHMMSS in UTC",
+                             "'%.40s' is not a timestamp: write YYYYMMDDHHMM or YYYYMMDDHHMMSS in "
+                             "UTC",
                              text);
     *first = value;
     *last = whole ? value : value + 59;
     return 0;
 }
 
-/* By hand: a listing of ten thousand checkpoints formats each of them twice. */
+/* Without snprintf(): a listing of ten thousand checkpoints formats each of them twice. */
 void blx_timestamp_format(blx_timestamp timestamp, char text[BLX_TIMESTAMP_TEXT_BYTES])
 {
     for (size_t i = BLX_TIMESTAMP_DIGITS; i > 0; i--) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A checkpoint's name: the UTC instant of its cut, YYYYMMDDHHMMSS, as a number that sorts as time does.
+ * A checkpoint's name: the UTC instant of its cut, YYYYMMDDHHMMSS, as a number that sorts as time
+ * does.
  *
  * Threads: all functions are pure.
  */
@@ -16,22 +17,21 @@ typedef uint64_t blx_timestamp;
 
 enum { BLX_TIMESTAMP_DIGITS = 14, BLX_TIMESTAMP_TEXT_BYTES = 15, BLX_RFC3339_TEXT_BYTES = 32 };
 
-/* No timestamp is behind it. */
+/* No timestamp is after it. */
 #define BLX_TIMESTAMP_MAX UINT64_C(99991231235959)
 
-/* From seconds since 1970 (years 1970 to 9999); 0 outside of them. */
+/* From seconds since 1970. 0 if that is not in the years 1970 to 9999. */
 blx_timestamp blx_timestamp_from_unix(int64_t seconds);
 
 /* Seconds since 1970. `timestamp` must be valid. */
 int64_t blx_timestamp_to_unix(blx_timestamp timestamp);
 
-/*
- * Reads 14 digits that are a real date and time; -EINVAL otherwise, with a message that names the text.
- */
+/* Reads 14 digits that are a real date and time. -EINVAL otherwise; the message names the text. */
 int blx_timestamp_parse(const char *text, blx_timestamp *timestamp, struct blx_error *err);
 
 /*
- * Reads YYYYMMDDHHMM or YYYYMMDDHHMMSS as a range of seconds, both ends included: with 12 digits the whole minute.
+ * Reads YYYYMMDDHHMM or YYYYMMDDHHMMSS as a range of seconds, both ends included: 12 digits mean
+ * the whole minute.
  */
 int blx_timestamp_parse_range(const char *text, blx_timestamp *first, blx_timestamp *last,
                               struct blx_error *err);

@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct unit {
     const char *suffix;
     double factor;
 };
 
-/* The number at the head of `text`; *suffix points behind it. -EINVAL where there is none or it is no plain decimal. */
+/* The number at the start of `text`; *suffix points at the text after it. -EINVAL if there is none,
+ * or it is not a plain decimal. */
 static int parse_number(const char *text, double *number, const char **suffix)
 {
     size_t digits = strspn(text, "0123456789.");
@@ -56,7 +56,7 @@ int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
     if (parse_with_units(text, units, 366.0 * 86400e3, &value) < 0)
         return blx_error_set(
             err, -EINVAL,
-            "'%.40s' is no duration: write a number with s, m or h, such as 30s or 1.5h", text);
+            "'%.40s' is not a duration: write a number with s, m or h, such as 30s or 1.5h", text);
     *ms = (uint64_t)llround(value);
     return 0;
 }
@@ -71,7 +71,7 @@ int blx_size_parse(const char *text, uint64_t *bytes, struct blx_error *err)
     double value;
     if (parse_with_units(text, units, 0x1p62, &value) < 0)
         return blx_error_set(err, -EINVAL,
-                             "'%.40s' is no size: write a number with K, M, G or T, such as 64M",
+                             "'%.40s' is not a size: write a number with K, M, G or T, such as 64M",
                              text);
     *bytes = (uint64_t)value;
     return 0;
@@ -105,21 +105,4 @@ const char *blx_duration_format(uint64_t ms, char text[BLX_UNIT_TEXT_BYTES])
         snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " d %" PRIu64 " h", s / 86400,
                  s / 3600 % 24);
     return text;
-}
-
-static uint64_t clock_read(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-uint64_t blx_clock_ns(void)
-{
-    return clock_read(CLOCK_MONOTONIC);
-}
-
-uint64_t blx_clock_realtime_ns(void)
-{
-    return clock_read(CLOCK_REALTIME);
 }

@@ -7,13 +7,13 @@
 #include <unistd.h>
 
 #include "base/notify.h"
-#include "base/units.h"
+#include "base/clock.h"
 
-/* A loop may take a quarter of the period for a turn: two hands that turn at the worst times still
- * make a ping in half of it. */
+/* A loop may take a quarter of the period for a turn. So even if two hands turn at the worst times
+ * a ping comes within half of the period. */
 enum { TURNS_PER_PERIOD = 4 };
 
-/* 0 where the variable is unset or no positive number. */
+/* 0 if the variable is unset or not a positive number. */
 static uint64_t number_from_environment(const char *name)
 {
     const char *text = getenv(name);
@@ -46,7 +46,7 @@ void blx_watchdog_turn(struct blx_watchdog *watchdog, unsigned hand)
     uint64_t now_ns = blx_clock_ns();
     if (turned != all || now_ns - atomic_load(&watchdog->last_attempt_ns) < watchdog->wait_ns)
         return;
-    /* Two hands that come here at once may both ping; that is no lie. */
+    /* If two hands come here at once both may ping, and both pings are true. */
     atomic_store(&watchdog->turned, 0);
     atomic_store(&watchdog->last_attempt_ns, now_ns);
     blx_notify_at_once("WATCHDOG=1");

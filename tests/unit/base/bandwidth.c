@@ -138,7 +138,8 @@ static void what_is_no_limit_is_refused_with_what_it_is(void **state)
         {"mon 08:00-18:00 1M 2M", "'1M'"},
         {"mon 08:00-18:00 00:00-01:00 1M 2M", "'00:00-01:00'"},
         {"1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K,1K", "16 rules"},
-        {"1M                                                                       ", "no rule"},
+        {"1M                                                                       ",
+         "is not a rule"},
     };
     struct blx_bandwidth limit = {.rule_count = 7};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

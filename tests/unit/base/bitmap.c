@@ -70,12 +70,24 @@ static void a_run_stops_at_the_limit_of_the_search(void **state)
     assert_false(blx_bitmap_next_run(words, 100, 100, UINT64_MAX, &run));
 }
 
+static void a_size_has_a_block_for_each_part_of_one(void **state)
+{
+    (void)state;
+    assert_int_equal(blx_blocks_of_bytes(0, 12), 0);
+    assert_int_equal(blx_blocks_of_bytes(1, 12), 1);
+    assert_int_equal(blx_blocks_of_bytes(4096, 12), 1);
+    assert_int_equal(blx_blocks_of_bytes(4097, 12), 2);
+    assert_true(blx_blocks_of_bytes(UINT64_MAX, 12) == UINT64_C(1) << 52);
+    assert_int_equal(blx_extent_end((struct blx_extent){5, 7}), 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(set_and_clear_touch_just_their_extent),
         cmocka_unit_test(runs_cover_every_set_bit_in_order_and_keep_to_the_limit),
         cmocka_unit_test(a_run_stops_at_the_limit_of_the_search),
+        cmocka_unit_test(a_size_has_a_block_for_each_part_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static ssize_t fail_pwrite(int fd, const void *buffer, size_t bytes, off_t offse
 {
     return fails() ? -1
                    : blx_sys_real.pwrite(fd, buffer, bytes > 3 ? 3 : bytes,
-                                         offset); /* short writes, too */
+                                         offset); /* short writes too */
 }
 static int fail_fsync(int fd)
 {

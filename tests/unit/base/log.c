@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 
-/* What a warning looks like while $JOURNAL_STREAM names `inode` of our stderr's device. */
+/* A warning as it is written while $JOURNAL_STREAM names `inode` of our stderr's device. */
 static void log_with_stream(int inode_offset, char line[256])
 {
     char stream[64];

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 blx_unit_test(base/assert SOURCES base/assert_off.c)
+blx_unit_test(base/array)
+blx_unit_test(base/clock)
 blx_unit_test(base/notify)
 blx_unit_test(base/watchdog)
 blx_unit_test(base/bandwidth)

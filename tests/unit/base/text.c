@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* timestamp.c, name.c, units.c, error.c and json.c: what people write and read. */
+/* Texts that people write and read: timestamp.c, name.c, units.c, error.c, text.c and json.c. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/name.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "base/units.h"
 
@@ -149,6 +150,37 @@ static void the_first_error_stands_and_takes_prefixes(void **state)
     assert_int_equal(blx_error_set(NULL, -EIO, "nobody listens"), -EIO);
 }
 
+static void an_error_that_was_looked_at_is_passed_on_with_its_message(void **state)
+{
+    (void)state;
+    struct blx_error cause = {0}, error = {0}, silent = {0}, other = {0};
+    blx_error_set(&cause, -EBADMSG, "'x' is damaged: 100%%");
+    assert_int_equal(blx_error_copy(&error, -EIO, &cause), -EIO);
+    assert_int_equal(error.code, -EIO);
+    assert_string_equal(error.message, "'x' is damaged: 100%");
+    assert_int_equal(blx_error_copy(&error, -ENOENT, &silent), -ENOENT);
+    assert_string_equal(error.message, "'x' is damaged: 100%");
+    assert_int_equal(blx_error_copy(&other, -ENOENT, &silent), -ENOENT);
+    assert_string_equal(other.message, "No such file or directory");
+    assert_int_equal(blx_error_copy(NULL, -EIO, &cause), -EIO);
+}
+
+static void a_text_is_cut_to_its_field(void **state)
+{
+    (void)state;
+    char field[4] = "xyz", one[1] = {'x'};
+    blx_text_set(field, "ab");
+    assert_string_equal(field, "ab");
+    blx_text_set(field, "abc");
+    assert_string_equal(field, "abc");
+    blx_text_set(field, "abcdefgh");
+    assert_string_equal(field, "abc");
+    blx_text_copy(field, sizeof(field), field + 1);
+    assert_string_equal(field, "bc");
+    blx_text_set(one, "ab");
+    assert_string_equal(one, "");
+}
+
 static void an_error_is_one_line_whatever_it_names(void **state)
 {
     (void)state;
@@ -193,6 +225,8 @@ int main(void)
         cmocka_unit_test(durations_and_sizes_are_read_with_their_units),
         cmocka_unit_test(sizes_and_durations_are_written_for_people),
         cmocka_unit_test(the_first_error_stands_and_takes_prefixes),
+        cmocka_unit_test(an_error_that_was_looked_at_is_passed_on_with_its_message),
+        cmocka_unit_test(a_text_is_cut_to_its_field),
         cmocka_unit_test(an_error_is_one_line_whatever_it_names),
         cmocka_unit_test(json_is_nested_escaped_and_separated),
     };

@@ -18,7 +18,7 @@ enum { PERIOD_US = 40 * 1000 };
 
 static int manager_fd = -1;
 
-/* A service manager that wants a ping in each PERIOD_US. */
+/* A service manager that wants a ping every PERIOD_US. */
 static int setup(void **state)
 {
     (void)state;
@@ -72,7 +72,7 @@ static void watchdog_is_pinged_while_all_hands_turn(void **state)
     assert_int_equal(blx_watchdog_wait_ns(&watchdog), PERIOD_US * 1000 / 4);
     turn_for(&watchdog, 2, 3 * PERIOD_US);
     unsigned count = pings();
-    /* At least the two without which the service manager would have killed us, and no flood. */
+    /* At least the two that keep the service manager from killing us, and no flood. */
     assert_true(count >= 2);
     assert_true(count <= 12);
 }
@@ -110,7 +110,7 @@ static void watchdog_that_nobody_asked_for_is_silent(void **state)
     assert_int_equal(pings(), 0);
 }
 
-/* A child inherits the variables of a daemon that is watched. */
+/* A child inherits the variables of the daemon that is watched. */
 static void watchdog_of_another_process_is_not_pinged(void **state)
 {
     (void)state;
@@ -127,7 +127,7 @@ static void watchdog_does_not_wait_for_a_manager_that_does_not_read(void **state
     struct blx_watchdog watchdog;
     blx_watchdog_init(&watchdog, 1);
     watchdog.wait_ns = 1;
-    /* More than any queue of datagrams is long. */
+    /* More than any queue of datagrams holds. */
     for (unsigned i = 0; i < 5000; i++)
         blx_watchdog_turn(&watchdog, 0);
     assert_true(pings() > 0);
