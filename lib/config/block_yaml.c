@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "config/option.h"
-#include "config/source.h"
+#include "config/option_private.h"
+#include "config/source_private.h"
 
 /* A line taken apart: "- item", "key: value" or neither. */
 struct parts {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "config/option.h"
+#include "config/option_private.h"
 
 void blx_config_done(struct blx_config *config)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "config/document.h"
+#include "config/document_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "config/source.h"
+#include "config/source_private.h"
 
 enum { FILE_LIMIT_BYTES = 1 << 20 };
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "config/document.h"
+#include "config/document_private.h"
 
 static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "config/option.h"
+#include "config/option_private.h"
 
 struct cursor {
     const struct blx_flags *flags;

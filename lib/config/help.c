@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "config/option.h"
+#include "config/option_private.h"
 
 enum { HELP_COLUMN = 30, HELP_WIDTH = 98 };
 

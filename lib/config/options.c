@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "config/option.h"
+#include "config/option_private.h"
 
 #include <string.h>
 

@@ -13,27 +13,6 @@
 
 static const char suffix[] = ".yaml";
 
-const char *blx_policy_key_name(enum blx_policy_key key)
-{
-    static const char *const names[BLX_POLICY_KEYS] = {
-        [BLX_POLICY_SYNC_FREQ] = "sync-freq",
-        [BLX_POLICY_RETENTION] = "retention",
-        [BLX_POLICY_BANDWIDTH_LIMIT] = "bandwidth-limit",
-        [BLX_POLICY_EXCLUDE] = "exclude",
-    };
-    return names[key];
-}
-
-void blx_policy_done(struct blx_policy *policy)
-{
-    free(policy->path);
-    for (size_t i = 0; i < policy->agent_count; i++)
-        free(policy->agents[i]);
-    free(policy->agents);
-    blx_config_done(&policy->settings);
-    *policy = (struct blx_policy){0};
-}
-
 void blx_policies_done(struct blx_policies *policies)
 {
     for (size_t i = 0; i < policies->count; i++)

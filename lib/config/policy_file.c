@@ -5,10 +5,31 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "config/document.h"
+#include "config/document_private.h"
 #include "config/policy.h"
 
 static const char agents_example[] = "[\"web*\", \"db[1-3]\"]";
+
+const char *blx_policy_key_name(enum blx_policy_key key)
+{
+    static const char *const names[BLX_POLICY_KEYS] = {
+        [BLX_POLICY_SYNC_FREQ] = "sync-freq",
+        [BLX_POLICY_RETENTION] = "retention",
+        [BLX_POLICY_BANDWIDTH_LIMIT] = "bandwidth-limit",
+        [BLX_POLICY_EXCLUDE] = "exclude",
+    };
+    return names[key];
+}
+
+void blx_policy_done(struct blx_policy *policy)
+{
+    free(policy->path);
+    for (size_t i = 0; i < policy->agent_count; i++)
+        free(policy->agents[i]);
+    free(policy->agents);
+    blx_config_done(&policy->settings);
+    *policy = (struct blx_policy){0};
+}
 
 static int refuse(const struct blx_place *place, struct blx_error *err)
 {

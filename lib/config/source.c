@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "config/source.h"
+#include "config/source_private.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -9,7 +9,7 @@
 #include "base/name.h"
 #include "base/timestamp.h"
 #include "base/units.h"
-#include "config/option.h"
+#include "config/option_private.h"
 #include "tls/tls.h"
 #include "wire/frame.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/address.h"
+#include "tls/address_private.h"
 
 #include <errno.h>
 #include <netdb.h>

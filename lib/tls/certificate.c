@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/certificate.h"
+#include "tls/certificate_private.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -7,7 +7,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/context.h"
+#include "tls/context_private.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/credentials.h"
+#include "tls/credentials_private.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "base/secret_file.h"
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 
 int blx_credentials_write(const char *path, EVP_PKEY *key, X509 *cert, X509 *ca,
                           const char *way_out, struct blx_error *err)

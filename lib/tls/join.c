@@ -13,11 +13,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/secret_file.h"
-#include "tls/certificate.h"
-#include "tls/context.h"
-#include "tls/credentials.h"
-#include "tls/pem.h"
-#include "tls/request.h"
+#include "tls/certificate_private.h"
+#include "tls/context_private.h"
+#include "tls/credentials_private.h"
+#include "tls/pem_private.h"
+#include "tls/request_private.h"
 #include "tls/token.h"
 
 enum {

@@ -27,7 +27,7 @@ struct blx_join {
 };
 
 /*
- * Joins, and writes the credentials (credentials.h); its folder is made where it is missing. What
+ * Joins, and writes the credentials (credentials_private.h); its folder is made where it is missing. What
  * can be checked is checked before the token is used up: -EINVAL for a token that is not whole,
  * -EEXIST, an unwritable folder, -EACCES where the dispatcher is another one than the token's. Once
  * the dispatcher has answered the token is used up, whatever happens afterwards. `agent_id`: as

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 
 #include <errno.h>
 #include <openssl/err.h>

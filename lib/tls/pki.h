@@ -5,8 +5,8 @@
  *     ca.pem          ca.key           the CA, made by the first of enroll and the daemon
  *     dispatcher.pem  dispatcher.key   the dispatcher's certificate (server only), signed by the CA
  *     lock                             held by flock() while one of them is made: first users agree
- *     tokens/HASH                      permission to join, once (pki_token.h)
- *     revoked/ID                       an agent whose older certificates are refused (revocation.h)
+ *     tokens/HASH                      permission to join, once (pki_token_private.h)
+ *     revoked/ID                       an agent whose older certificates are refused (revocation_private.h)
  *
  * Keys are P-256, files of keys have mode 0600 and, like the folder (0700), the owner of DIR, also
  * where root enrolls. Each file comes into place by rename, key before certificate, so that a crash
@@ -14,7 +14,7 @@
  * be kept elsewhere: only enroll needs it then, and the daemon for those who join or renew.
  *
  * The CA lasts 20 years, a bundle of enroll and the dispatcher's certificate 10, what an agent gets
- * by joining or renewing one (certificate.h says why); nothing outlives the CA. notBefore lies an
+ * by joining or renewing one (certificate_private.h says why); nothing outlives the CA. notBefore lies an
  * hour back, since clocks differ.
  *
  * Threads and processes: safe to call from several at once; blocks on the lock and the disk.

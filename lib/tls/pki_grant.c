@@ -5,12 +5,13 @@
 #include <openssl/err.h>
 #include <string.h>
 
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
-#include "tls/pki_token.h"
-#include "tls/request.h"
-#include "tls/revocation.h"
+#include "tls/pki_private.h"
+#include "tls/pki_token_private.h"
+#include "tls/request_private.h"
+#include "tls/revocation_private.h"
 
 static int put_der(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx_error *err)
 {
@@ -103,5 +104,27 @@ int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error 
     if (rc == 0)
         rc = blx_pki_token_sweep(&pki, agent_id, err);
     blx_pki_close(&pki);
+    return rc;
+}
+
+int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
+                         struct blx_error *err)
+{
+    int rc = blx_revocation_look(data_dir, agent_id, NULL, err);
+    if (rc < 0)
+        return rc;
+    *revoked = rc > 0;
+    return 0;
+}
+
+int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
+                          struct blx_error *err)
+{
+    int rc = blx_revocation_look(data_dir, agent_id, serial, err);
+    if (rc > 0)
+        return blx_error_set(err, -EACCES,
+                             "the certificate of the agent '%s' is revoked: have it join again "
+                             "(`blxrep dispatcher enroll --agent=%s --token`)",
+                             agent_id, agent_id);
     return rc;
 }

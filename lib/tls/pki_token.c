@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/pki_token.h"
+#include "tls/pki_token_private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,9 +15,10 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
+#include "tls/pki_private.h"
 #include "wire/ssl_error.h"
 
 enum {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/request.h"
+#include "tls/request_private.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 #include "wire/ssl_error.h"
 
 static void cleanup_request(X509_REQ **request)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/revocation.h"
+#include "tls/revocation_private.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/name.h"
-#include "tls/pem.h"
-#include "tls/pki.h"
+#include "tls/pem_private.h"
+#include "tls/tls.h"
 
 static const char first_line[] = "blxrep revoked 1\n";
 
@@ -90,9 +90,8 @@ int blx_revocation_except(const struct blx_pki *pki, const char *agent_id, const
     return rc < 0 || text == NULL ? rc : write_file(pki, name, text, serial, err);
 }
 
-/* blx_revocation_parse() of the agent's file, and 0 where there is none. */
-static int look(const char *data_dir, const char *agent_id, const char *serial,
-                struct blx_error *err)
+int blx_revocation_look(const char *data_dir, const char *agent_id, const char *serial,
+                        struct blx_error *err)
 {
     char name[BLX_NAME_BYTES + 16], path[PATH_MAX];
     BLX_CLEANUP_FREE char *text = NULL;
@@ -109,27 +108,5 @@ static int look(const char *data_dir, const char *agent_id, const char *serial,
                              "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
                              "revoke` writes it anew",
                              path, agent_id);
-    return rc;
-}
-
-int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
-                         struct blx_error *err)
-{
-    int rc = look(data_dir, agent_id, NULL, err);
-    if (rc < 0)
-        return rc;
-    *revoked = rc > 0;
-    return 0;
-}
-
-int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
-                          struct blx_error *err)
-{
-    int rc = look(data_dir, agent_id, serial, err);
-    if (rc > 0)
-        return blx_error_set(err, -EACCES,
-                             "the certificate of the agent '%s' is revoked: have it join again "
-                             "(`blxrep dispatcher enroll --agent=%s --token`)",
-                             agent_id, agent_id);
     return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "wire/codec.h"
+#include "wire/codec_private.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "wire/codec.h"
-#include "wire/frame_encryption.h"
+#include "wire/codec_private.h"
+#include "wire/frame_encryption_private.h"
 
 enum {
     HEADER_BYTES = sizeof(struct blx_frame_header_disk),

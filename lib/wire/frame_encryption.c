@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "wire/frame_encryption.h"
+#include "wire/frame_encryption_private.h"
 
 #include <errno.h>
 #include <openssl/rand.h>

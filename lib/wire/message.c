@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire/message_disk.h"
+#include "wire/message_disk_private.h"
 
 struct message_kind {
     const char *name;

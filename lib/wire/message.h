@@ -200,7 +200,7 @@ struct blx_digests {
     uint8_t bytes[BLX_DIGESTS_MAX_BYTES];
 };
 
-/* PKCS#10 in DER form. What it is worth says tls/request.h. */
+/* PKCS#10 in DER form. What it is worth says tls/request_private.h. */
 struct blx_request_message {
     uint32_t request_bytes; /* 1 to BLX_REQUEST_MAX_BYTES */
     uint8_t bytes[BLX_REQUEST_MAX_BYTES];

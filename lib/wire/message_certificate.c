@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire/message_disk.h"
-#include "wire/text.h"
+#include "wire/message_disk_private.h"
+#include "wire/text_private.h"
 
 static int bad(struct blx_error *err, const char *reason)
 {

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire/message_disk.h"
-#include "wire/text.h"
+#include "wire/message_disk_private.h"
+#include "wire/text_private.h"
 
 size_t blx_message_put_control_checkpoint(const struct blx_message *message, uint8_t *body)
 {

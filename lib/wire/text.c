@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "wire/text.h"
+#include "wire/text_private.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -9,11 +9,12 @@
 
 #include "folder.h"
 #include "loop.h"
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
-#include "tls/pki_token.h"
-#include "tls/revocation.h"
+#include "tls/pki_private.h"
+#include "tls/pki_token_private.h"
+#include "tls/revocation_private.h"
 
 static char site_dir[FOLDER_BYTES]; /* with a CA, made once */
 static struct blx_pki site;
@@ -303,6 +304,21 @@ static void check_look_revoked(void *arg, int rc)
     assert_true(((struct using *)arg)->revoked);
 }
 
+static int run_look_refused(void *arg, struct blx_error *err)
+{
+    (void)arg;
+    int rc = blx_revocation_look(site_dir, "web1", "99", err);
+    return rc == 1 ? 0 : rc == 0 ? -EINVAL : rc;
+}
+
+static void check_look_refused(void *arg, int rc)
+{
+    (void)arg;
+    (void)rc;
+    assert_true(is_refused("99"));
+    assert_false(is_refused("77"));
+}
+
 static int run_sign(void *arg, struct blx_error *err)
 {
     return blx_pki_sign_agent(&site, &site_ca, "web1", site_ca.key, 7, &((struct using *)arg)->cert,
@@ -329,6 +345,9 @@ static void a_revocation_refuses_whom_it_should(void **state)
     fault_loop(&(struct fault_case){setup_excepted, run_except, check_except, teardown, 0}, &use);
     fault_loop(
         &(struct fault_case){setup_look_revoked, run_look_revoked, check_look_revoked, teardown, 0},
+        &use);
+    fault_loop(
+        &(struct fault_case){setup_excepted, run_look_refused, check_look_refused, teardown, 0},
         &use);
     fault_loop(&(struct fault_case){setup_excepted, run_sign, check_sign, teardown, 0}, &use);
 }

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "loop.h"
-#include "tls/certificate.h"
-#include "tls/pem.h"
-#include "tls/request.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
+#include "tls/request_private.h"
 
 /* Made once. */
 static EVP_PKEY *ca_key, *agent_key;

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "loop.h"
-#include "wire/codec.h"
+#include "wire/codec_private.h"
 #include "wire/digest.h"
-#include "wire/frame_encryption.h"
+#include "wire/frame_encryption_private.h"
 
 enum { SHIFT = 12, BLOCKS = 3, DATA_BYTES = BLOCKS << SHIFT };
 

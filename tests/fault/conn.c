@@ -15,7 +15,7 @@
 
 #include "folder.h"
 #include "loop.h"
-#include "tls/address.h"
+#include "tls/address_private.h"
 #include "tls/pki.h"
 #include "tls/tls.h"
 #include "wire/conn.h"

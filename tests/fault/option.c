@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "../unit/config/fixture.h"
-#include "config/document.h"
-#include "config/option.h"
+#include "config/document_private.h"
+#include "config/option_private.h"
 #include "config/policy.h"
 #include "loop.h"
 

@@ -9,9 +9,9 @@
 
 #include "folder.h"
 #include "loop.h"
-#include "tls/certificate.h"
-#include "tls/credentials.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/credentials_private.h"
+#include "tls/pem_private.h"
 
 static EVP_PKEY *key;
 static X509 *cert; /* its own CA */

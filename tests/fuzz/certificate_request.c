@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "tls/pem.h"
-#include "tls/request.h"
+#include "tls/pem_private.h"
+#include "tls/request_private.h"
 
 static void check_request(const struct blx_request_message *request)
 {

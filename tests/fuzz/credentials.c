@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/tls.h"
 
 static bool check_certs(const char *path)

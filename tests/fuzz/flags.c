@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/option.h"
+#include "config/option_private.h"
 #include "fuzz.h"
 
 enum { MAX_WORDS = 64 };

@@ -11,7 +11,7 @@
 #include "base/units.h"
 #include "fuzz.h"
 #include "wire/frame.h"
-#include "wire/text.h"
+#include "wire/text_private.h"
 
 static void check_timestamp(const char *text)
 {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "tls/pki_token.h"
-#include "tls/revocation.h"
+#include "tls/pki_token_private.h"
+#include "tls/revocation_private.h"
 #include "tls/token.h"
 
 static void check_token(const char *text)

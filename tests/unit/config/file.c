@@ -201,7 +201,8 @@ static void values_out_of_range_are_refused(void **state)
     fixture_refused(f, start, "sync-freq: -3\n", "key 'sync-freq'", "'-3'", NULL);
     fixture_refused(f, start, "sync-freq: 0.001\n", "key 'sync-freq'", "out of range", NULL);
     fixture_refused(f, start, "sync-freq: 1e99\n", "key 'sync-freq'", NULL);
-    fixture_refused(f, start, "sync-freq: \"3 weeks\"\n", "key 'sync-freq'", "no duration", NULL);
+    fixture_refused(f, start, "sync-freq: \"3 weeks\"\n", "key 'sync-freq'", "not a duration",
+                    NULL);
     fixture_refused(f, start, "freeze-buffer: 5\n", "key 'freeze-buffer'", "out of range", NULL);
     fixture_refused(f, start, "mode: \"server\"\n", "key 'mode'", "agent or dispatcher", NULL);
     fixture_refused(f, start, "compression: \"lz4\"\n", "key 'compression'", "'lz4'", NULL);

@@ -17,11 +17,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "fixture.h"
-#include "tls/certificate.h"
+#include "tls/certificate_private.h"
 #include "tls/join.h"
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
-#include "tls/request.h"
+#include "tls/request_private.h"
 
 struct asker {
     EVP_PKEY *key;

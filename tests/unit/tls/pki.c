@@ -17,7 +17,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "fixture.h"
-#include "tls/pem.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
 
 static mode_t mode_of(const char *path)

@@ -16,8 +16,8 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "fixture.h"
-#include "tls/certificate.h"
-#include "tls/pem.h"
+#include "tls/certificate_private.h"
+#include "tls/pem_private.h"
 #include "tls/pki.h"
 
 static void tls_connects_an_enrolled_agent(void **state)

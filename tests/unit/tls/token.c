@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "tls/pki_token.h"
-#include "tls/revocation.h"
+#include "tls/pki_token_private.h"
+#include "tls/revocation_private.h"
 #include "tls/token.h"
 
 /* Bytes 0 to 19 and 32 to 63; the text was made with another implementation of base32 and SHA-256.

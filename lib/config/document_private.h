@@ -10,7 +10,7 @@
 
 #include <libconfig.h>
 
-#include "config/option.h"
+#include "config/option_private.h"
 
 /* Where a setting stands, for messages. */
 struct blx_place {

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/name.h"
-#include "tls/pki_private.h"
+#include "tls/pki_folder_private.h"
 #include "tls/token.h"
 
 enum { BLX_TOKEN_RECORD_BYTES = 128 }; /* at most, with a NUL */
