@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes JSON for --json: the caller gives objects, arrays and members in order, and commas, indents
- * and escapes are made here. It only writes, so a small writer of our own costs less than a library
- * would cost every user of libblxrep.
+ * Writes JSON for --json: the caller gives objects, arrays and members in order, and commas,
+ * indents and escapes are made here. It only writes, so a small writer of our own costs less than a
+ * library would cost every user of libblxrep.
  *
  *     struct blx_json json = {.out = stdout};
  *     blx_json_open(&json, NULL, '[');
@@ -11,7 +11,8 @@
  *     blx_json_close(&json, '}');
  *     blx_json_close(&json, ']');
  *
- * `key` is NULL inside an array and at the top. Threads: one at a time. Errors are the stream's: check ferror(out).
+ * `key` is NULL inside an array and at the top. Threads: one at a time. Errors are the stream's:
+ * check ferror(out).
  */
 #pragma once
 

@@ -4,7 +4,8 @@
  * makes blx_queue_push() wait; so the pipeline's stages hold each other back. The queue never owns
  * what its entries point at.
  *
- * Threads: any number may push and pop. One mutex guards the ring; blx_queue_close() wakes everybody.
+ * Threads: any number may push and pop. One mutex guards the ring; blx_queue_close() wakes
+ * everybody.
  */
 #pragma once
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keyed digests of blocks: by them a rescan compares a disk with frames that only the agent can
+ * Keyed digests of blocks. A rescan uses them to compare a disk with frames that only the agent can
  * read. Equal blocks at different places have different digests, and nobody without the key can
- * tell whether a block has some content. A block of zeros, which is stored as such in any case, has
- * a digest that everybody knows.
+ * test a block for a known content. A block of zeros, which is stored as such in any case, has a
+ * digest that everybody knows.
  *
- * A universal hash that is encrypted (Carter and Wegman): the tag that AES-256-GCM makes of the
- * block's data as additional data, with the block's number as nonce, encrypted with AES-256 under a
- * second key. GCM must not use a nonce twice, because two tags of one nonce betray the key of the
- * hash; nobody ever sees these tags. Two contents of a block have one digest with a chance of
- * 2^-114 at most. It takes a quarter of what HMAC-SHA-256 takes, and a tenth where a processor has
- * no instructions for that.
+ * A digest is an encrypted universal hash (Carter and Wegman): AES-256-GCM makes a tag with the
+ * block's data as additional data and the block's number as nonce, and AES-256 encrypts the tag
+ * under a second key. GCM must not use a nonce twice, because two tags of one nonce betray the key
+ * of the hash; but nobody ever sees these tags. The chance that two contents of a block have the
+ * same digest is 2^-114 at most. It takes a quarter of the time of HMAC-SHA-256, and a tenth on a
+ * processor without instructions for SHA.
  *
  * Threads: a digester belongs to one thread at a time. Nothing here blocks.
  */
@@ -24,7 +24,7 @@
 
 enum { BLX_BLOCK_DIGEST_SHIFT = 4, BLX_BLOCK_DIGEST_BYTES = 1 << BLX_BLOCK_DIGEST_SHIFT };
 
-/* Of a block of zeros. */
+/* The digest of a block of zeros. */
 extern const uint8_t blx_block_digest_zero[BLX_BLOCK_DIGEST_BYTES];
 
 struct blx_block_digester;

@@ -99,9 +99,9 @@ static void write_digits(const uint8_t *bytes, size_t count, char *text)
     text[2 * count] = '\0';
 }
 
-/* What has been read of a file. */
+/* The part of a key file that has been read so far. */
 struct reading {
-    struct blx_key key; /* the id is the file's word */
+    struct blx_key key; /* the id is the one that the file claims */
     bool has_first, has_id, has_key;
 };
 
@@ -110,7 +110,7 @@ static bool begins_with(const char *line, size_t length, const char *label)
     return length > strlen(label) && memcmp(line, label, strlen(label)) == 0;
 }
 
-/* Why the line is not one of a key file's; NULL where it is. */
+/* Why the line cannot stand in a key file; NULL if it can. */
 static const char *read_line(struct reading *reading, const char *line, size_t length)
 {
     const size_t id_skip = sizeof(id_label) - 1, key_skip = sizeof(key_label) - 1;
@@ -133,7 +133,7 @@ static const char *read_line(struct reading *reading, const char *line, size_t l
                                        sizeof(reading->key.secret));
         return reading->has_key ? NULL : "its key is not 64 hexadecimal digits";
     }
-    return "it has a line that is not known, or one twice";
+    return "it has a line that is not known or stands twice";
 }
 
 static const char *read_lines(struct reading *reading, const char *text, size_t bytes)
@@ -143,7 +143,7 @@ static const char *read_lines(struct reading *reading, const char *text, size_t 
         const char *end = memchr(text + at, '\n', bytes - at);
         size_t length = end != NULL ? (size_t)(end - text) - at : bytes - at;
         size_t next = at + length + (end != NULL);
-        if (length > 0 && text[at + length - 1] == '\r') /* it went through a mail, say */
+        if (length > 0 && text[at + length - 1] == '\r') /* mail programs add it */
             length--;
         fault = read_line(reading, text + at, length);
         at = next;
@@ -164,7 +164,7 @@ int blx_key_parse(const char *text, size_t bytes, struct blx_key *key, struct bl
     const char *fault =
         bytes > BLX_KEY_FILE_MAX_BYTES ? "it is too long" : read_lines(&reading, text, bytes);
     if (fault != NULL)
-        return blx_error_set(err, -EINVAL, "it is no encryption key: %s", fault);
+        return blx_error_set(err, -EINVAL, "it is not an encryption key: %s", fault);
     const struct blx_key_id told = reading.key.id;
     int rc = derive_id(&reading.key, err);
     if (rc < 0)

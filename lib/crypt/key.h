@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An encryption key and its file. 256 random bits; what encrypts and digests a volume's blocks is
- * derived from it (volume_key.h). Its id is derived from it, too, and is no secret: frames and
- * manifests name by it the key that they need.
+ * An encryption key and its file. The key is 256 random bits; the keys that encrypt and digest a
+ * volume's blocks are derived from it (volume_key.h). Its id is derived from it too, and is not
+ * secret: with it frames and manifests name the key that they need.
  *
  * The file is text, so that it can be printed and typed in again:
  *
@@ -11,8 +11,8 @@
  *     id: 16 hexadecimal digits
  *     key: 64 hexadecimal digits
  *
- * Secrets: who owns a struct blx_key wipes it with blx_key_wipe(); what these functions need of it
- * meanwhile they wipe themselves.
+ * Secrets: the owner of a struct blx_key wipes it with blx_key_wipe(). These functions wipe their
+ * own copies.
  *
  * Threads: no shared state.
  */
@@ -48,11 +48,11 @@ int blx_key_create(struct blx_key *key, struct blx_error *err);
 void blx_key_wipe(struct blx_key *key);
 #define BLX_CLEANUP_SECRET_KEY BLX_CLEANUP(blx_key_wipe)
 
-/* Reads the file's text, `bytes` long. -EINVAL with the reason: no such file, or one that was
- * changed (the id does not fit); -EIO where the cryptographic library fails. */
+/* Reads a file's text, `bytes` long. -EINVAL with the reason if it is not a key file, or was
+ * changed (the id does not fit); -EIO if the cryptographic library fails. */
 int blx_key_parse(const char *text, size_t bytes, struct blx_key *key, struct blx_error *err);
 
-/* The same of the file at `path`, which the error names. Blocks on the disk. */
+/* The same for the file at `path`, which the error names. Blocks on the disk. */
 int blx_key_read(const char *path, struct blx_key *key, struct blx_error *err);
 
 /* Writes a file (base/secret_file.h) that did not exist before: -EEXIST. Durable when it returns.

@@ -5,7 +5,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 
-/* "purpose NUL agent NUL volume": names have no NUL in them. */
+/* "purpose NUL agent NUL volume", which is unambiguous because names have no NUL. */
 static int expand(const struct blx_key *key, const char *purpose, const char *agent_id,
                   const char *volume, uint8_t *out, size_t out_bytes, struct blx_error *err)
 {

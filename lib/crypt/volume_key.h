@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the blocks of one volume are encrypted and digested with: keys derived from the agent's
- * (HKDF), for this agent's volume of this name alone. So a frame, or a digest, that is put in
- * another volume's place, or another agent's, is found to be wrong though both have one key.
+ * The keys that encrypt and digest the blocks of one volume. They are derived (HKDF) from the
+ * agent's key, for this agent's volume of this name alone. So if a frame or a digest is put in the
+ * place of another volume's, or of another agent's with the same key, the fraud is found.
  *
- * Threads: filled by one thread, then only read.
+ * Threads: one thread fills it, then it is only read.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 struct blx_volume_key {
     uint8_t encryption[BLX_XAES_KEY_BYTES];
     uint8_t digest[2 * BLX_KEY_BYTES];
-    struct blx_key_id id; /* of the key that it was derived from */
+    struct blx_key_id id; /* of the key that the others were derived from */
 };
 
 /* -EIO. */

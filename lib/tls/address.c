@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
+#include "base/text.h"
 #include "tls/tls.h"
 #include "wire/wait.h"
 
@@ -23,11 +24,13 @@ static void cleanup_addrinfo(struct addrinfo **list)
 
 static int bad_address(const char *address, const char *why, struct blx_error *err)
 {
-    return blx_error_set(err, -EINVAL, "'%.80s' is no address: %s; write HOST:PORT or [IPV6]:PORT",
-                         address, why);
+    return blx_error_set(err, -EINVAL,
+                         "'%.80s' is not an address: %s; write HOST:PORT or [IPV6]:PORT", address,
+                         why);
 }
 
-/* Finds where the host and the port stand; `port` is NULL where there is none. */
+/* Finds the host and the port in the address; `port` becomes NULL if there is none. NULL, or why it
+ * is not an address. */
 static const char *find_parts(const char *address, const char **host, size_t *host_bytes,
                               const char **port)
 {
@@ -54,7 +57,7 @@ static const char *check_port(const char *port)
 {
     size_t digits = strspn(port, "0123456789");
     if (digits == 0 || port[digits] != '\0' || digits > 5 || strtol(port, NULL, 10) > 65535)
-        return "its port is no number from 0 to 65535";
+        return "its port is not a number from 0 to 65535";
     return NULL;
 }
 
@@ -70,7 +73,7 @@ int blx_address_split(const char *address, char host[256], char port[8], struct 
         why = "its host is too long";
     for (size_t i = 0; why == NULL && i < host_bytes; i++) {
         if (host_at[i] <= ' ' || host_at[i] >= 0x7f || host_at[i] == '/')
-            why = "its host has a character that no host has";
+            why = "its host has a character that is not allowed there";
     }
     if (why != NULL)
         return bad_address(address, why, err);
@@ -79,7 +82,7 @@ int blx_address_split(const char *address, char host[256], char port[8], struct 
     if (port_at == NULL)
         snprintf(port, BLX_PORT_BYTES, "%d", BLX_DEFAULT_PORT);
     else
-        snprintf(port, BLX_PORT_BYTES, "%s", port_at);
+        blx_text_copy(port, BLX_PORT_BYTES, port_at);
     return 0;
 }
 
@@ -103,7 +106,7 @@ static int listen_on(const struct addrinfo *at)
     const int on = 1;
     const int off = 0;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    /* "All addresses" means IPv4's too, whatever net.ipv6.bindv6only says. */
+    /* "All addresses" includes those of IPv4, even if net.ipv6.bindv6only is set. */
     if (at->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
@@ -111,7 +114,8 @@ static int listen_on(const struct addrinfo *at)
     return blx_take_fd(&fd);
 }
 
-/* The first address of the list that can be had; one whose port is taken is not passed over. */
+/* Listens on the first address of the list that works. An address whose port is taken is an error:
+ * it is not skipped. */
 static int listen_first(const struct addrinfo *list)
 {
     int rc = -EADDRNOTAVAIL;
@@ -155,7 +159,7 @@ int blx_address_listen(const char *address, struct blx_error *err)
                                       .ai_addr = (struct sockaddr *)(uintptr_t)&all6,
                                       .ai_addrlen = sizeof(all6)};
         rc = listen_first(&both);
-        /* A machine without IPv6. */
+        /* The machine has no IPv6. */
         if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL) {
             rc = resolve(host, port, AF_INET, AI_PASSIVE, &list, err);
             if (rc == 0)
@@ -186,8 +190,8 @@ static int dial_one(const struct addrinfo *to, uint64_t deadline_ns)
     return blx_take_fd(&fd);
 }
 
-/* Each address gets its share of what is left, so that a silent first one does not use up the
- * others' time. */
+/* Each address gets its share of the time that is left, so that a silent first address does not use
+ * up the others' time. */
 static int dial_all(const struct addrinfo *list, uint64_t deadline_ns)
 {
     uint64_t left = 0;
@@ -197,7 +201,7 @@ static int dial_all(const struct addrinfo *list, uint64_t deadline_ns)
     for (const struct addrinfo *at = list; at != NULL; at = at->ai_next, left--) {
         uint64_t now = blx_clock_ns();
         uint64_t until = deadline_ns;
-        if (deadline_ns != BLX_WAIT_FOR_EVER && deadline_ns > now)
+        if (deadline_ns != BLX_FOR_EVER && deadline_ns > now)
             until = now + (deadline_ns - now) / left;
         rc = dial_one(at, until);
         if (rc >= 0)
@@ -223,7 +227,7 @@ int blx_address_dial(const char *address, uint64_t deadline_ns, char host[BLX_HO
     if (rc == -ECONNREFUSED)
         return blx_error_set(err, rc,
                              "cannot connect to '%s': nothing listens there; is the dispatcher "
-                             "running, and is it that port?",
+                             "running, and is the port right?",
                              address);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot connect to '%s'", address);

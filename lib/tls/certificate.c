@@ -129,9 +129,9 @@ int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx
     struct blx_error reason = {0};
     int rc = -EACCES;
     if (length < 0 || strlen((const char *)text) != (size_t)length)
-        blx_error_set(err, rc, "the certificate's common name is no text");
+        blx_error_set(err, rc, "the certificate's common name is not a text");
     else if (blx_name_check("certificate's common name", (const char *)text, &reason) < 0)
-        blx_error_set(err, rc, "%s", reason.message);
+        blx_error_copy(err, rc, &reason);
     else
         rc = 0;
     if (rc == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making certificates and reading what they say. Private to lib/tls. No shared state; nothing here
- * touches the disk.
+ * Makes certificates, and reads their names, numbers and times. Private to lib/tls.
+ *
+ * Threads: no shared state. Nothing here touches the disk.
  */
 #pragma once
 
@@ -22,10 +23,11 @@ enum blx_certificate_kind {
 
 enum {
     BLX_CERTIFICATE_CA_DAYS = 20 * 365 + 5,
-    BLX_CERTIFICATE_DAYS = 10 * 365 + 2, /* at most: never longer than its CA */
+    BLX_CERTIFICATE_DAYS = 10 * 365 + 2, /* at most: it never outlives its CA */
     /*
-     * Of an agent that renews by itself. It asks when a third is left: one that was switched off
-     * for four months still gets in, and a stolen key that nobody has noticed dies within the year.
+     * For an agent that renews by itself. It asks when a third is left: an agent that was switched
+     * off for four months still gets in, and a stolen key that nobody has noticed dies within the
+     * year.
      */
     BLX_CERTIFICATE_JOINED_DAYS = 365,
 };
@@ -34,27 +36,28 @@ enum {
 int blx_certificate_new_key(EVP_PKEY **key, struct blx_error *err);
 
 /*
- * A certificate for `key` with the common name `name`, signed by `ca_key` in the name of `ca`; for
- * a CA `ca` is NULL and `ca_key` its own key. `days` from now, with notBefore an hour back since
- * clocks differ.
+ * A certificate for `key` with the common name `name`, signed by `ca_key` in the name of `ca`. For
+ * a CA `ca` is NULL and `ca_key` is its own key. It is valid for `days` from now, and since an hour
+ * ago, because clocks differ.
  */
 int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_PKEY *key,
                          const X509 *ca, EVP_PKEY *ca_key, int days, X509 **cert,
                          struct blx_error *err);
 
-/* The one common name, checked as an ID is; -EACCES where there is none or another text. */
+/* The certificate's one common name. -EACCES if there is not just one, or it is not valid as an
+ * ID. */
 int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err);
 
-/* The serial number in hexadecimal; -EACCES where it is longer than the standard allows. */
+/* The serial number in hexadecimal; -EACCES if it is longer than the standard allows. */
 int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
                            struct blx_error *err);
 
-/* Whether less than a third of the time for which it is valid is left. */
+/* Whether less than a third of its validity is left. */
 bool blx_certificate_is_ageing(const X509 *cert);
 
 /* SHA-256 of the whole certificate. */
 int blx_certificate_fingerprint(const X509 *cert, uint8_t fingerprint[BLX_FINGERPRINT_BYTES],
                                 struct blx_error *err);
 
-/* What an X509_V_ERR_ number means, as the end of the sentence "the certificate ...". */
+/* The meaning of an X509_V_ERR_ number, as the end of the sentence "the certificate ...". */
 const char *blx_certificate_verdict(int verify_result);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "tls/certificate_private.h"
 #include "tls/pem_private.h"
 #include "tls/tls.h"
@@ -31,8 +32,8 @@ void blx_tls_context_free(struct blx_tls_context *context)
     free(context);
 }
 
-/* Without this a client that offers no ALPN at all would get through: OpenSSL asks alpn_select()
- * only about an offer. */
+/* Without this a client that offers no ALPN at all would get through, because OpenSSL calls
+ * alpn_select() only if there is an offer. */
 static int hello_needs_alpn(SSL *ssl, int *alert, void *arg)
 {
     (void)arg;
@@ -57,7 +58,7 @@ static int alpn_select(SSL *ssl, const unsigned char **chosen, unsigned char *ch
     *chosen = found;
     if (*chosen_bytes == sizeof(BLX_TLS_ALPN) - 1)
         return SSL_TLSEXT_ERR_OK;
-    /* A join: it has no certificate, and knows nothing of the CA but its fingerprint. */
+    /* A join: the client has no certificate, and knows only the CA's fingerprint. */
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     return SSL_add1_chain_cert(ssl, context->join_ca) == 1 ? SSL_TLSEXT_ERR_OK
                                                            : SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -79,9 +80,9 @@ int blx_tls_verify_dispatcher(int ok, X509_STORE_CTX *store)
     const char *host = SSL_get_app_data(ssl);
     X509 *cert = X509_STORE_CTX_get_current_cert(store);
     /*
-     * The fixed name is accepted next to the dialled one, for dispatchers whose address changes.
-     * Only a CA that somebody chose to trust can have signed it, and a public one never signs a
-     * name under .internal.
+     * The fixed name is accepted besides the dialled one, for dispatchers whose address changes.
+     * Only a CA that somebody chose to trust can have signed it, and a public CA never signs a name
+     * under .internal.
      */
     if (host != NULL && (names(cert, host) || names(cert, BLX_TLS_DISPATCHER_NAME)))
         return 1;
@@ -127,8 +128,8 @@ static int verify_by(X509 *ca, X509 *leaf)
     return verdict;
 }
 
-/* A joining client's: the CA that the dispatcher shows must be the token's, and must have signed
- * the dispatcher's certificate; that CA makes just one. */
+/* A joining client's check: the CA that the dispatcher shows must be the token's, and must have
+ * signed the dispatcher's certificate; that CA makes only one. */
 static int verify_pinned(X509_STORE_CTX *store, void *arg)
 {
     const struct blx_tls_context *context = arg;
@@ -187,16 +188,16 @@ static int load_ca(SSL_CTX *ssl, const char *path, struct blx_error *err)
             return no_memory(err);
         trusted++;
     }
-    /* A certificate whose extensions make no sense is no CA; OpenSSL notes why, and a later failure
-     * would be told with that reason. */
+    /* A certificate whose extensions make no sense does not count as a CA. OpenSSL keeps the reason
+     * in its queue, where a later failure would be reported with it. */
     ERR_clear_error();
     if (trusted == 0)
         return blx_error_set(err, -EINVAL, "'%s' has no certificate of an authority (CA)", path);
     return 0;
 }
 
-/* The first certificate is our own; the others that are no roots help the other side to find its
- * root. */
+/* The first certificate is our own. Those of the others that are not roots help the other side to
+ * find its root. */
 static int load_cert(SSL_CTX *ssl, const char *path, struct blx_error *err)
 {
     BLX_CLEANUP_X509_STACK struct stack_st_X509 *certs = NULL;
@@ -228,7 +229,7 @@ static int load_key(SSL_CTX *ssl, const struct blx_tls_files *files, struct blx_
                          files->key, files->cert);
 }
 
-/* The same check that the other side will make, while a person still looks. */
+/* The check that the other side will make, made here while a person still watches. */
 static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *files,
                      struct blx_error *err)
 {
@@ -253,7 +254,7 @@ static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *file
     }
 }
 
-/* `base` says what it is for; it owns nothing yet. */
+/* `base` says what the context is for, and owns nothing. */
 static int context_begin(const struct blx_tls_context *base, struct blx_tls_context **context,
                          struct blx_error *err)
 {
@@ -273,7 +274,7 @@ static int context_new(const struct blx_tls_files *files, bool server,
 {
     struct blx_tls_context base = {.server = server, .alpn = BLX_TLS_ALPN};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
-    snprintf(base.cert_path, sizeof(base.cert_path), "%s", files->cert);
+    blx_text_set(base.cert_path, files->cert);
     int rc = context_begin(&base, &made, err);
     if (rc == 0)
         rc = load_ca(made->ssl, files->ca, err);
@@ -305,7 +306,7 @@ int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NA
 {
     int rc = blx_certificate_name(SSL_CTX_get0_certificate(context->ssl), name, err);
     if (rc < 0)
-        blx_error_prefix(err, "'%s' names no agent", context->cert_path);
+        blx_error_prefix(err, "'%s' does not name an agent", context->cert_path);
     return rc;
 }
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An agent's credentials: one PEM file of mode 0600 with its key, its certificate and the
- * dispatcher's CA. Private to lib/tls.
- *
- * base/secret_file.h says how it is written, and what `way_out` is.
+ * dispatcher's CA. base/secret_file.h says how it is written and what `way_out` means. Private to
+ * lib/tls.
  *
  * Threads: no shared state. Blocks on the disk.
  */
@@ -13,6 +12,6 @@
 
 #include "base/error.h"
 
-/* Durable when it returns. -EEXIST. What was in memory of the key's PEM form is wiped. */
+/* Durable when it returns. -EEXIST. The key's PEM form is wiped from memory. */
 int blx_credentials_write(const char *path, EVP_PKEY *key, X509 *cert, X509 *ca,
                           const char *way_out, struct blx_error *err);

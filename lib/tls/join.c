@@ -23,7 +23,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 10 * 1000,
     ANSWER_TIMEOUT_MS = 30 * 1000,
-    BUSY_TRIES = 10, /* where many join at once */
+    BUSY_TRIES = 10, /* if many join at once */
     BUSY_PAUSE_MS = 500,
     FOLDER_MODE = 0755,
 };
@@ -43,7 +43,7 @@ static const char *way_out(const struct blx_join *join)
     return join->replace ? NULL : "give --force, or another --credentials=FILE";
 }
 
-/* What the dispatcher has answered, read. */
+/* The dispatcher's answer, parsed. */
 struct granted {
     X509 *cert, *ca;
     char name[BLX_NAME_BYTES];
@@ -74,8 +74,8 @@ static int read_granted(const struct blx_certificate_message *certificate, const
     ERR_clear_error();
     if (!good)
         return blx_error_set(err, -EBADMSG,
-                             "the dispatcher answered with a certificate that is not the one that "
-                             "was asked for");
+                             "the dispatcher answered with another certificate than it was asked "
+                             "for");
     return blx_certificate_name(granted->cert, granted->name, err);
 }
 
@@ -90,12 +90,12 @@ static int make_folder(const char *path, struct blx_error *err)
     return blx_mkdir_parents(folder, FOLDER_MODE, err);
 }
 
-/* Sends JOIN and takes what comes back: a CERTIFICATE, or an ERROR. */
+/* Sends JOIN and takes the answer: a CERTIFICATE, or an ERROR. */
 static int exchange(struct blx_conn *conn, const struct blx_message *ask,
                     struct blx_message *answer, struct blx_error *err)
 {
     int sent = blx_conn_send(conn, ask, NULL);
-    /* Where it could not be sent there may be an ERROR that says why. */
+    /* If it could not be sent an ERROR may have arrived that says why. */
     int rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, answer, err);
     if (rc < 0) {
         blx_error_prefix(err, "the dispatcher gave no answer%s",
@@ -115,12 +115,12 @@ static int explain(int rc, struct blx_error *err)
     if (rc == -EACCES)
         blx_error_prefix(err, "this is not the dispatcher that made the token");
     else if (rc == -EPROTO)
-        blx_error_prefix(err, "no join there (a dispatcher whose configuration has `tls`, the "
-                              "site's own certificates, takes none)");
+        blx_error_prefix(err, "this address takes no joins (a dispatcher whose configuration has "
+                              "`tls`, the site's own certificates, never does)");
     return rc;
 }
 
-/* The answer's CA must be the token's, too: it is what this agent will trust from now on. */
+/* The answer's CA must be the token's too, because this agent will trust it from now on. */
 static int accept_joined(const struct blx_join *join, const struct blx_token *token, EVP_PKEY *key,
                          const struct blx_certificate_message *certificate,
                          char agent_id[BLX_NAME_BYTES], struct blx_error *err)
@@ -140,7 +140,7 @@ static int accept_joined(const struct blx_join *join, const struct blx_token *to
     return rc;
 }
 
-/* A dispatcher with its hands full of newcomers hangs up; the token has not been shown by then. */
+/* A dispatcher that is busy with other newcomers hangs up before the token is shown. */
 static int dial(struct blx_tls_context *tls, const char *address, struct blx_conn **conn,
                 struct blx_error *err)
 {
@@ -216,7 +216,7 @@ int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certif
     if (rc == 0 &&
         (strcmp(granted.name, own_name) != 0 || !blx_tls_context_trusts(tls, granted.cert)))
         rc = blx_error_set(err, -EBADMSG,
-                           "the dispatcher answered with a certificate in another name, or by an "
+                           "the dispatcher answered with a certificate in another name, or of an "
                            "authority that '%s' does not trust",
                            credentials);
     if (rc == 0)

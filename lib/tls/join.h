@@ -2,9 +2,9 @@
 /*
  * An agent's way to a certificate.
  *
- * Joining: how a server that has nothing but a token gets its credentials. The key is born here and
- * never leaves the machine; what crosses the wire is a request signed with it, to the dispatcher
- * whose CA the token names and to nobody else.
+ * Joining: a server that has nothing but a token gets its credentials. The key is made here and
+ * never leaves the machine. Only a request that is signed with it crosses the wire, and only to the
+ * dispatcher whose CA the token names.
  *
  * Renewing: the same with a new key, over the session that an agent has.
  *
@@ -23,25 +23,25 @@ struct blx_join {
     const char *address;     /* HOST:PORT of the dispatcher */
     const char *token;       /* as it was pasted */
     const char *credentials; /* the file to be written */
-    bool replace;            /* even where it exists */
+    bool replace;            /* also if it exists */
 };
 
 /*
- * Joins, and writes the credentials (credentials_private.h); its folder is made where it is missing. What
- * can be checked is checked before the token is used up: -EINVAL for a token that is not whole,
- * -EEXIST, an unwritable folder, -EACCES where the dispatcher is another one than the token's. Once
- * the dispatcher has answered the token is used up, whatever happens afterwards. `agent_id`: as
- * whom it has joined.
+ * Joins, and writes the credentials (credentials_private.h), whose folder is made if it is missing.
+ * As much as possible is checked before the token is used up: -EINVAL for a token that is not
+ * whole, -EEXIST, an unwritable folder, -EACCES if the dispatcher is not the token's. Once the
+ * dispatcher has answered the token is used up, whatever happens afterwards. `agent_id` becomes the
+ * ID with which it has joined.
  */
 int blx_join(const struct blx_join *join, char agent_id[BLX_NAME_BYTES], struct blx_error *err);
 
-/* The beginning of a renewal: a new key and the request with it. Free the key with EVP_PKEY_free().
- */
+/* Begins a renewal: makes a new key and the request with it. Free the key with EVP_PKEY_free(). */
 int blx_renew_request(EVP_PKEY **key, struct blx_request_message *request, struct blx_error *err);
 
 /*
- * Its end: replaces the credentials by `key` and what the dispatcher has answered. -EBADMSG unless
- * the certificate is for that key, in the name that `tls` has, and by a CA that `tls` trusts.
+ * Ends a renewal: replaces the credentials by `key` and the dispatcher's answer. -EBADMSG unless
+ * the certificate is for that key, in the name that `tls` has, and signed by a CA that `tls`
+ * trusts.
  */
 int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certificate,
                      const struct blx_tls_context *tls, const char *credentials,

@@ -10,7 +10,7 @@
 
 enum { FILE_LIMIT_BYTES = 1024 * 1024 };
 
-/* OpenSSL would ask at the terminal. */
+/* Without this OpenSSL would ask at the terminal. */
 static int refuse_password(char *buffer, int bytes, int writing, void *asked)
 {
     (void)buffer;
@@ -25,8 +25,8 @@ static int key_missing(const char *path, int encrypted, struct blx_error *err)
     ERR_clear_error();
     if (encrypted)
         return blx_error_set(err, -EINVAL,
-                             "the private key in '%s' is encrypted: a daemon has nobody to ask, so "
-                             "store it decrypted, readable by its user only",
+                             "the private key in '%s' is encrypted: a daemon cannot ask for its "
+                             "password, so store it decrypted, readable by its user only",
                              path);
     return blx_error_set(err, -EINVAL, "'%s' has no private key in PEM form that can be read",
                          path);
@@ -53,7 +53,7 @@ int blx_pem_read_key(const char *path, EVP_PKEY **key, struct blx_error *err)
     return 0;
 }
 
-/* Reads on until there is no further certificate; a damaged one is an error, not an end. */
+/* Reads until there is no further certificate. A damaged certificate is an error, not the end. */
 static int read_stack(BIO *bio, struct stack_st_X509 *certs)
 {
     for (;;) {
@@ -81,7 +81,7 @@ int blx_pem_read_certs(const char *path, struct stack_st_X509 **certs, struct bl
     BLX_CLEANUP_X509_STACK struct stack_st_X509 *read = sk_X509_new_null();
     rc = bio == NULL || read == NULL ? -ENOMEM : read_stack(bio, read);
     BIO_free(bio);
-    /* A bundle has the key too. */
+    /* A bundle also has the key. */
     OPENSSL_cleanse(content, bytes);
     free(content);
     ERR_clear_error();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys and certificates in PEM files. Private to lib/tls. Blocks on the disk; no shared state.
- * Errors name the file.
+ * Keys and certificates in PEM files. Errors name the file. Private to lib/tls.
+ *
+ * Threads: no shared state. Blocks on the disk.
  */
 #pragma once
 
@@ -31,8 +32,8 @@ static inline void blx_cleanup_x509_stack(struct stack_st_X509 **certs)
 #define BLX_CLEANUP_BIO        BLX_CLEANUP(blx_cleanup_bio)
 #define BLX_CLEANUP_X509_STACK BLX_CLEANUP(blx_cleanup_x509_stack)
 
-/* The first private key of the file; what was read of it is wiped. -EINVAL where there is none or
- * it is encrypted. */
+/* The first private key of the file; its PEM form is wiped from memory. -EINVAL if there is none,
+ * or it is encrypted. */
 int blx_pem_read_key(const char *path, EVP_PKEY **key, struct blx_error *err);
 
 /* All certificates of the file in order, at least one; free with sk_X509_pop_free(). */

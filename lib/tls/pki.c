@@ -65,8 +65,8 @@ static int pki_write_cert(const struct blx_pki *pki, const char *name, X509 *cer
     return blx_pki_write(pki, name, content, CERT_MODE, err);
 }
 
-/* Loads the key, or makes it where neither it nor its certificate exists. Leaves NULL where only
- * the certificate does. */
+/* Loads the key, or makes it if neither it nor its certificate exists. Leaves NULL if only the
+ * certificate does. */
 static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, EVP_PKEY **key,
                    struct blx_error *err)
 {
@@ -97,7 +97,7 @@ static int authority_make_cert(const struct blx_pki *pki, struct blx_pki_authori
     char name[32];
     if (RAND_bytes(random, sizeof(random)) != 1)
         return blx_error_set(err, -EIO, "cannot get random numbers: %s", blx_ssl_reason());
-    /* Two CAs must not share a name, or their certificates are mistaken for each other's. */
+    /* If two CAs shared a name their certificates would be taken for each other's. */
     snprintf(name, sizeof(name), "blxrep CA %02x%02x%02x%02x", random[0], random[1], random[2],
              random[3]);
     int rc = blx_certificate_make(BLX_CERTIFICATE_CA, name, ca->key, NULL, ca->key,
@@ -122,8 +122,8 @@ static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *c
     rc = blx_pem_read_cert(path, &ca->cert, err);
     if (rc == 0 && ca->key != NULL && X509_check_private_key(ca->cert, ca->key) != 1) {
         ERR_clear_error();
-        rc =
-            blx_error_set(err, -EINVAL, "'%s' and 'ca.key' beside it do not belong together", path);
+        rc = blx_error_set(err, -EINVAL, "'%s' and 'ca.key' next to it do not belong together",
+                           path);
     }
     return rc;
 }
@@ -135,7 +135,7 @@ int blx_pki_need_key(const struct blx_pki *pki, const struct blx_pki_authority *
         return 0;
     return blx_error_set(err, -ENOENT,
                          "the CA's key '%s/ca.key' is missing, so nothing new can be signed: put "
-                         "it back from where it is kept",
+                         "it back from the place where it is kept",
                          pki->dir);
 }
 

@@ -5,19 +5,20 @@
  *     ca.pem          ca.key           the CA, made by the first of enroll and the daemon
  *     dispatcher.pem  dispatcher.key   the dispatcher's certificate (server only), signed by the CA
  *     lock                             held by flock() while one of them is made: first users agree
- *     tokens/HASH                      permission to join, once (pki_token_private.h)
- *     revoked/ID                       an agent whose older certificates are refused (revocation_private.h)
+ *     tokens/HASH                      permission to join, once: pki_token_private.h
+ *     revoked/ID                       older certificates are refused: revocation_private.h
  *
- * Keys are P-256, files of keys have mode 0600 and, like the folder (0700), the owner of DIR, also
- * where root enrolls. Each file comes into place by rename, key before certificate, so that a crash
- * leaves either nothing or what the next start completes. Once both certificates exist ca.key may
- * be kept elsewhere: only enroll needs it then, and the daemon for those who join or renew.
+ * Keys are P-256. Files of keys have mode 0600 and, like the folder (0700), belong to the owner of
+ * DIR, also if root enrolls. Each file comes into place by rename, the key before its certificate,
+ * so that a crash leaves either nothing or what the next start completes. Once both certificates
+ * exist ca.key may be kept elsewhere: then only enroll needs it, and the daemon for agents that
+ * join or renew.
  *
- * The CA lasts 20 years, a bundle of enroll and the dispatcher's certificate 10, what an agent gets
- * by joining or renewing one (certificate_private.h says why); nothing outlives the CA. notBefore lies an
- * hour back, since clocks differ.
+ * The CA lasts 20 years, a bundle of enroll's and the dispatcher's certificate 10, and a
+ * certificate from joining or renewing one (certificate_private.h says why); none outlives the CA.
+ * notBefore lies an hour back, because clocks differ.
  *
- * Threads and processes: safe to call from several at once; blocks on the lock and the disk.
+ * Threads and processes: safe to call from several at once. Blocks on the lock and the disk.
  */
 #pragma once
 
@@ -32,8 +33,8 @@ int blx_pki_ensure(const char *data_dir, struct blx_error *err);
 /*
  * Makes a key and a client certificate for the agent, signed by the CA, and writes one PEM bundle
  * (key, certificate, CA) to `output_path`, mode 0600, by rename. Never replaces an existing file:
- * -EEXIST. -EINVAL for what is no ID. The private key is wiped from memory. An ID may be enrolled
- * again, for a machine that is installed anew: the older bundle stays valid.
+ * -EEXIST. -EINVAL if `agent_id` is not an ID. The private key is wiped from memory. An ID may be
+ * enrolled again, for a machine that is installed again: the older bundle stays valid.
  */
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,
                    struct blx_error *err);
@@ -43,37 +44,37 @@ enum { BLX_PKI_TOKEN_SECONDS = 3600 };
 
 /*
  * Makes a token with which one machine can join as `agent_id`, once, within `valid_s` seconds. Only
- * the newest token of an agent works. -ENOENT where the CA's key is kept elsewhere.
+ * the newest token of an agent works. -ENOENT if the CA's key is kept elsewhere.
  */
 int blx_pki_make_token(const char *data_dir, const char *agent_id, uint64_t valid_s,
                        char text[BLX_TOKEN_TEXT_BYTES], struct blx_error *err);
 
 /*
- * Uses up a token: the certificate for the request's key, in the name of the agent that the token
- * was made for. -EACCES where the token is used, expired or not known; -EBADMSG for a request that
- * is none, which costs no token. Of two at once with one token just one wins. Durable when it
- * returns.
+ * Uses up a token: makes the certificate for the request's key, in the name of the agent that the
+ * token was made for. -EACCES if the token is used, expired or not known; -EBADMSG if the request
+ * is not valid, which costs no token. If two use one token at once only one of them wins. Durable
+ * when it returns.
  */
 int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
                  char agent_id[BLX_NAME_BYTES], struct blx_certificate_message *certificate,
                  struct blx_error *err);
 
 /* A newer certificate for an agent that has shown the one with `serial`, which stays valid. -EACCES
- * where that one is revoked, -EBADMSG as above. */
+ * if the old one is revoked, -EBADMSG as above. */
 int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
                   const struct blx_request_message *request,
                   struct blx_certificate_message *certificate, struct blx_error *err);
 
-/* From now on no certificate and no token that was made for the agent so far is taken. Durable when
- * it returns. Needs neither the CA nor that the agent is known. */
+/* From now on no certificate and no token that was made for the agent so far is accepted. Durable
+ * when it returns. Works without the CA, and for an agent that is not known. */
 int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
-/* Whether the agent is revoked, and nothing has been signed for it since. -EBADMSG where the file
- * that tells is damaged. Takes no lock. */
+/* Whether the agent is revoked, and nothing has been signed for it since. -EBADMSG if the file that
+ * tells is damaged. Takes no lock. */
 int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
                          struct blx_error *err);
 
-/* -EACCES where the agent's certificate with this serial number is revoked; any other error, too,
- * means that nobody can know. Takes no lock. */
+/* -EACCES if the agent's certificate with this serial number is revoked. After any other error it
+ * is not known whether it is. Takes no lock. */
 int blx_pki_check_revoked(const char *data_dir, const char *agent_id, const char *serial,
                           struct blx_error *err);

@@ -18,8 +18,8 @@ void blx_pki_close(struct blx_pki *pki)
     blx_cleanup_fd(&pki->lock_fd);
 }
 
-/* What root makes must stay usable for the daemon's user, DIR's owner. Only what root owns is given
- * away. */
+/* A file that root makes must stay usable for the daemon's user, DIR's owner. Only files of root's
+ * are given away. */
 static int give_to_owner(int fd, const struct blx_pki *pki)
 {
     struct stat st;
@@ -73,7 +73,7 @@ int blx_pki_lock(const char *data_dir, struct blx_pki *pki, struct blx_error *er
     if (stat(data_dir, &st) < 0)
         return blx_error_errno(err, -errno, "cannot use the data directory '%s'", data_dir);
     if (!S_ISDIR(st.st_mode))
-        return blx_error_set(err, -ENOTDIR, "the data directory '%s' is no directory", data_dir);
+        return blx_error_set(err, -ENOTDIR, "the data directory '%s' is not a directory", data_dir);
     pki->uid = st.st_uid;
     pki->gid = st.st_gid;
     int rc = blx_path_format(pki->dir, sizeof(pki->dir), err, "%s/pki", data_dir);
@@ -109,7 +109,7 @@ static int write_new(const char *path, BIO *content, mode_t mode, const struct b
     return 0;
 }
 
-/* Under the lock, so a .tmp file that lies there is one that a crash has left. */
+/* Under the lock, so a .tmp file that exists was left by a crash. */
 int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mode_t mode,
                   struct blx_error *err)
 {

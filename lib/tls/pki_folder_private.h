@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The folder DIR/pki: its lock, its paths, and files that come into place whole. pki.h lists the
- * files; what they say is the business of pki.c, pki_token.c and revocation.c. Private to lib/tls.
+ * files; pki.c, pki_token.c and revocation.c know their contents. Private to lib/tls.
  *
  * Every function here except blx_pki_lock() is called with the lock held: a struct blx_pki exists
  * only while it is.
@@ -23,7 +23,7 @@ struct blx_pki {
     char dir[PATH_MAX - 64];
     uid_t uid; /* DIR's owner */
     gid_t gid;
-    int lock_fd; /* -1 before */
+    int lock_fd; /* -1: not locked */
 };
 
 /* Makes DIR/pki if it is missing, and locks it. Close it in any case. */

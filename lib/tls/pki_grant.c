@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a running dispatcher does with its PKI: certificates for those who come with a token or with
- * an older certificate, and their revocation. */
+/* What a running dispatcher does with its PKI: it gives certificates to agents that come with a
+ * token or an older certificate, and revokes them. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
@@ -59,8 +59,8 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
         rc = blx_pki_token_look(&pki, join->secret, &token, err);
     if (rc == 0)
         rc = sign(&pki, &ca, token.agent_id, &join->request, &made, err);
-    /* Used before the certificate leaves this function: a crash may cost a token, and never lets
-     * one work twice. */
+    /* The token is used up before the certificate leaves this function: a crash may cost a token,
+     * and never lets one work twice. */
     if (rc == 0)
         rc = blx_pki_token_use(&pki, join->secret, &token, err);
     blx_pki_authority_done(&ca);
@@ -80,7 +80,7 @@ int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial
     struct blx_pki_authority ca = {NULL, NULL};
     struct blx_certificate_message made = {.cert_bytes = 0};
     int rc = blx_pki_open(data_dir, &pki, &ca, err);
-    /* Under the lock: what a revocation has ended must not come back as something newer. */
+    /* Under the lock: a certificate that is being revoked must not come back as a newer one. */
     if (rc == 0)
         rc = blx_pki_check_revoked(data_dir, agent_id, serial, err);
     if (rc == 0)

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "tls/certificate_private.h"
 #include "tls/pem_private.h"
 #include "tls/pki.h"
@@ -103,7 +104,7 @@ int blx_pki_token_look(const struct blx_pki *pki, const uint8_t secret[BLX_TOKEN
                              "newer one of the agent replaced it, or it expired long ago; make a "
                              "new one");
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", why.message);
+        return blx_error_copy(err, rc, &why);
     if (read.used)
         return blx_error_set(err, -EACCES,
                              "the token of '%s' has been used already: make a new one, and if it "
@@ -126,7 +127,8 @@ int blx_pki_token_use(const struct blx_pki *pki, const uint8_t secret[BLX_TOKEN_
     return rc < 0 ? rc : write_record(pki, name, &used, err);
 }
 
-/* What is no token is nobody's; what cannot be read may be the one that must not stay. */
+/* A file that is not a token belongs to no agent. A file that cannot be read may be the token that
+ * must not stay, so that is an error. */
 static int remove_if_over(const char *path, const char *agent_id, struct blx_error *err)
 {
     struct blx_token_record record = {.expires_s = 0};
@@ -135,7 +137,7 @@ static int remove_if_over(const char *path, const char *agent_id, struct blx_err
     if (rc == -ENOENT)
         return 0;
     if (rc < 0 && rc != -EBADMSG && rc != -EFBIG)
-        return blx_error_set(err, rc, "%s", why.message);
+        return blx_error_copy(err, rc, &why);
     if (rc == 0 && strcmp(record.agent_id, agent_id) != 0 &&
         record.expires_s + DAY_SECONDS > time(NULL))
         return 0;
@@ -173,7 +175,7 @@ static int make_token(const struct blx_pki *pki, const X509 *ca, const char *age
 {
     char name[NAME_BYTES], folder[PATH_MAX];
     struct blx_token_record record = {.expires_s = (int64_t)time(NULL) + (int64_t)valid_s};
-    snprintf(record.agent_id, sizeof(record.agent_id), "%s", agent_id);
+    blx_text_set(record.agent_id, agent_id);
     if (RAND_bytes(token->secret, sizeof(token->secret)) != 1)
         return blx_error_set(err, -EIO, "cannot get random numbers: %s", blx_ssl_reason());
     int rc = blx_certificate_fingerprint(ca, token->ca_fingerprint, err);

@@ -52,10 +52,10 @@ int blx_request_key(const struct blx_request_message *request, EVP_PKEY **key,
     const unsigned char *at = request->bytes;
     CLEANUP_REQUEST X509_REQ *read = d2i_X509_REQ(NULL, &at, (long)request->request_bytes);
     if (read == NULL || at != request->bytes + request->request_bytes)
-        return bad(err, "is none (PKCS#10, DER)");
+        return bad(err, "is not one (PKCS#10, DER)");
     BLX_CLEANUP_KEY EVP_PKEY *own = X509_REQ_get_pubkey(read);
     if (own == NULL || !is_p256(own))
-        return bad(err, "has another key than one of P-256");
+        return bad(err, "has a key that is not on P-256");
     if (X509_REQ_verify(read, own) != 1)
         return bad(err, "is not signed with its own key");
     ERR_clear_error();

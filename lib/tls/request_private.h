@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request for a certificate: PKCS#10, in DER form. All that is taken from one is the public key;
- * the name comes from elsewhere. Private to lib/tls.
+ * A request for a certificate: PKCS#10, in DER form. Only the public key is taken from it; the name
+ * comes from elsewhere. Private to lib/tls.
  *
- * Threads: no shared state; nothing here touches the disk.
+ * Threads: no shared state. Nothing here touches the disk.
  */
 #pragma once
 
@@ -12,12 +12,12 @@
 #include "base/error.h"
 #include "wire/message.h"
 
-/* Signs one with `key`. */
+/* Makes a request and signs it with `key`. */
 int blx_request_make(EVP_PKEY *key, struct blx_request_message *request, struct blx_error *err);
 
 /*
- * The public key, a P-256 one as blxrep makes them, for which the sender has shown to hold the
- * private one. -EBADMSG for anything else.
+ * The public key, on P-256 as blxrep makes them. The request's signature shows that the sender
+ * holds the private key. -EBADMSG for anything else.
  */
 int blx_request_key(const struct blx_request_message *request, EVP_PKEY **key,
                     struct blx_error *err);

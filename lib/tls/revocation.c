@@ -41,7 +41,7 @@ static int file_name(const char *agent_id, char name[BLX_NAME_BYTES + 16], struc
     return rc < 0 ? rc : blx_path_format(name, BLX_NAME_BYTES + 16, err, "revoked/%s", agent_id);
 }
 
-/* The file's text, to be freed; NULL where there is none. */
+/* The file's text, to be freed; NULL if there is no file. */
 static int read_file(const char *path, char **text, struct blx_error *err)
 {
     void *content = NULL;
@@ -51,7 +51,7 @@ static int read_file(const char *path, char **text, struct blx_error *err)
     if (rc == -ENOENT)
         return 0;
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", why.message);
+        return blx_error_copy(err, rc, &why);
     *text = content;
     return 0;
 }
@@ -106,7 +106,7 @@ int blx_revocation_look(const char *data_dir, const char *agent_id, const char *
     if (rc < 0)
         return blx_error_set(err, rc,
                              "'%s' is damaged, so the agent '%s' is refused: `blxrep dispatcher "
-                             "revoke` writes it anew",
+                             "revoke` writes it again",
                              path, agent_id);
     return rc;
 }

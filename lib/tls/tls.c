@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
 #include "tls/address_private.h"
 #include "tls/certificate_private.h"
 #include "tls/context_private.h"
@@ -48,8 +48,8 @@ static int prepare_socket(int fd, struct blx_error *err)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return blx_error_errno(err, -errno, "cannot use a connection's socket");
-    /* An acknowledgement must not wait for a companion. What fails here (no TCP in a test) costs
-     * speed only. */
+    /* An acknowledgement must not wait for a second packet. If this fails (a test's socket is not
+     * TCP) it only costs speed. */
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS);
@@ -94,7 +94,7 @@ static int handshake(SSL *ssl, int fd, uint64_t deadline_ns, struct blx_error *e
         int ssl_error = SSL_get_error(ssl, rc);
         if (ssl_error != SSL_ERROR_WANT_READ && ssl_error != SSL_ERROR_WANT_WRITE)
             return handshake_error(ssl, ssl_error, saved_errno, err);
-        /* A peer that dribbles bytes must not outlive the deadline either. */
+        /* A peer that sends byte by byte must not outlive the deadline either. */
         rc = blx_clock_ns() >= deadline_ns ? -ETIMEDOUT : 0;
         if (rc == 0)
             rc = blx_wait_fd(fd, ssl_error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline_ns);
@@ -106,13 +106,13 @@ static int handshake(SSL *ssl, int fd, uint64_t deadline_ns, struct blx_error *e
     }
 }
 
-/* A close with unread bytes in the socket would reset the connection and destroy the alert that
- * says why. */
+/* A close with unread bytes in the socket would reset the connection, and the peer would lose the
+ * alert that says why. */
 static void linger(int fd, uint64_t deadline_ns)
 {
     char thrown_away[4096];
     size_t total = 0;
-    uint64_t until_ns = blx_wait_deadline(LINGER_MS);
+    uint64_t until_ns = blx_deadline_in_ms(LINGER_MS);
     if (deadline_ns < until_ns)
         until_ns = deadline_ns;
     if (shutdown(fd, SHUT_WR) < 0)
@@ -163,7 +163,7 @@ int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
                    struct blx_conn **conn, struct blx_tls_peer *peer, struct blx_error *err)
 {
     BLX_CLEANUP_FD int owned = fd;
-    uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     int rc = prepare_socket(owned, err);
     if (rc < 0)
         return rc;
@@ -204,7 +204,7 @@ static int client_handshake(const struct blx_tls_context *context, SSL *ssl, int
 int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64_t timeout_ms,
                     struct blx_conn **conn, struct blx_error *err)
 {
-    uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     char host[BLX_HOST_BYTES];
     BLX_CLEANUP_FD int fd = blx_address_dial(address, deadline_ns, host, err);
     if (fd < 0)

@@ -6,15 +6,15 @@
  * The dispatcher learns the agent's ID from the verified certificate's common name and nowhere
  * else. The agent accepts a dispatcher whose certificate chains to its CA, is meant for servers,
  * and names either the host it dialled or, for the CA that blxrep makes itself,
- * BLX_TLS_DISPATCHER_NAME (the address may change; the CA signs one dispatcher only). With a site's
- * own CA, which signs other servers too, accepting that fixed name does no harm: a public CA never
- * signs a name under .internal, and who runs a private one decides about it.
+ * BLX_TLS_DISPATCHER_NAME (the address may change; that CA signs only one dispatcher). A site's own
+ * CA also signs other servers, but accepting the fixed name does no harm there: a public CA never
+ * signs a name under .internal, and whoever runs a private CA decides what it signs.
  *
- * One kind of peer comes without a certificate, since it wants to get one: a server that joins. It
- * says so with another ALPN name, which only a context that admits joins knows, and it trusts just
- * the CA whose fingerprint stands in its token (token.h).
+ * One kind of peer comes without a certificate, because it wants to get one: a server that joins.
+ * It says so with another ALPN name, which only a context that admits joins knows, and it trusts
+ * only the CA whose fingerprint is in its token (token.h).
  *
- * Threads: a context may be used by many threads at once once it is made. Handshakes block up to
+ * Threads: once it is made a context may be used by many threads at once. Handshakes block up to
  * their deadline.
  */
 #pragma once
@@ -66,7 +66,7 @@ int64_t blx_tls_context_days_left(const struct blx_tls_context *context);
 /* Whether the context's certificate has less than a third of its time left. */
 bool blx_tls_context_is_ageing(const struct blx_tls_context *context);
 
-/* Has a server's context take joins, too, and show them the CA in `ca_path`, which must be the one
+/* Makes a server's context take joins too, and show them the CA in `ca_path`, which must be the CA
  * that signed its certificate. */
 int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_path,
                                 struct blx_error *err);
@@ -84,7 +84,7 @@ struct blx_tls_peer {
 };
 
 /*
- * Server side of an accepted socket `fd`, which is taken over whatever happens. Fails with the
+ * Server side of an accepted socket `fd`, which is taken over, also on failure. The error says the
  * reason ("no certificate", "signed by another CA", "plaintext?", "expired", "time-out").
  */
 int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
@@ -92,19 +92,19 @@ int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
 
 /*
  * Resolves and dials "HOST:PORT" ("[v6]:port"; default port 8080), tries each address, and does the
- * client's handshake, all within `timeout_ms`; only the resolver keeps to its own time-outs. In
- * TLS 1.3 the server's refusal of our certificate arrives only with the first message read
- * afterwards: blx_conn_recv() then fails with -EACCES and says so.
+ * client's handshake, all within `timeout_ms`; only the resolver has time-outs of its own. In TLS
+ * 1.3 the server's refusal of our certificate arrives only with the first message read afterwards:
+ * blx_conn_recv() then fails with -EACCES and says so.
  */
 int blx_tls_connect(struct blx_tls_context *context, const char *address, uint64_t timeout_ms,
                     struct blx_conn **conn, struct blx_error *err);
 
 enum { BLX_DEFAULT_PORT = 8080 };
 
-/* Splits "HOST:PORT", "HOST", "[v6]:PORT", ":PORT" (empty host: all addresses). -EINVAL with the
- * text. */
+/* Splits "HOST:PORT", "HOST", "[v6]:PORT", ":PORT" (empty host: all addresses). -EINVAL; the
+ * message names the text. */
 int blx_address_split(const char *address, char host[256], char port[8], struct blx_error *err);
 
-/* A listening socket on `address`, close-on-exec; the error says when the port is taken. The
- * descriptor or -errno. */
+/* A listening socket on `address`, close-on-exec. The descriptor or -errno; the error says if the
+ * port is taken. */
 int blx_address_listen(const char *address, struct blx_error *err);

@@ -61,12 +61,12 @@ int blx_token_format(const struct blx_token *token, char text[BLX_TOKEN_TEXT_BYT
 static int bad(struct blx_error *err, const char *why)
 {
     return blx_error_set(err, -EINVAL,
-                         "the token is not whole: %s; copy all of what `blxrep dispatcher enroll "
+                         "the token is not whole: %s; copy all that `blxrep dispatcher enroll "
                          "--token` has printed",
                          why);
 }
 
-/* Whether all of them are of the alphabet. */
+/* Whether each of them is in the alphabet. */
 static bool unpack(const char letters[LETTERS], uint8_t bytes[ALL_BYTES])
 {
     unsigned held = 0, held_bits = 0;
@@ -95,10 +95,10 @@ int blx_token_parse(const char *text, struct blx_token *token, struct blx_error 
         return bad(err, length < PREFIX_LENGTH + LETTERS ? "letters are missing"
                                                          : "there are too many letters");
     if (!unpack(text + PREFIX_LENGTH, bytes))
-        return bad(err, "it has a character that no token has");
+        return bad(err, "it has a character that a token never has");
     int rc = digest_of(bytes, digest, err);
     if (rc == 0 && memcmp(digest, bytes + CHECKED_BYTES, CHECKSUM_BYTES) != 0)
-        rc = bad(err, "a letter of it was changed");
+        rc = bad(err, "one of its letters was changed");
     if (rc == 0) {
         memcpy(token->secret, bytes, BLX_TOKEN_SECRET_BYTES);
         memcpy(token->ca_fingerprint, bytes + BLX_TOKEN_SECRET_BYTES, BLX_FINGERPRINT_BYTES);

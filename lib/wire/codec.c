@@ -9,7 +9,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-/* The fastest of each: what the agent's server pays counts more than the last percent of size. */
+/* The fastest level of each: the load on the agent's server counts more than the last percent of
+ * size. */
 enum { ZSTD_LEVEL = 1, ZLIB_LEVEL = 1 };
 
 struct contexts {
@@ -34,7 +35,7 @@ static void contexts_make_key(void)
     contexts_rc = -pthread_key_create(&contexts_key, contexts_free);
 }
 
-/* The calling thread's contexts; NULL where memory is short. */
+/* The calling thread's contexts; NULL if memory is short. */
 static struct contexts *contexts_get(void)
 {
     pthread_once(&contexts_once, contexts_make_key);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -14,14 +15,14 @@
 #include <sys/uio.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
 #include "wire/socket_bio.h"
 #include "wire/ssl_error.h"
 #include "wire/wait.h"
 
 enum {
     GAP_TIMEOUT_MS = 30000,        /* between two bytes of a message */
-    IDLE_MS = 1000,                /* without a byte; then the receive buffer is given back */
+    IDLE_MS = 1000,                /* without a byte until the receive buffer is freed */
     BUFFER_MIN_BYTES = 128 * 1024, /* a mapping, which goes back to the kernel when it is freed */
 };
 
@@ -36,11 +37,11 @@ struct blx_conn {
 
     /* Lock order: send_lock, then ssl_lock. */
     pthread_mutex_t send_lock; /* one message at a time; guards send_rc */
-    int send_rc; /* a send failed, perhaps in the middle of a message: no more may follow */
+    int send_rc; /* not 0: a send failed, perhaps in the middle of a message, so none may follow */
     pthread_mutex_t ssl_lock; /* around each call on ssl, never while waiting */
 
-    /* The receiving thread's own. */
-    int recv_rc; /* a receive failed in the middle of a message */
+    /* Only the receiving thread uses these. */
+    int recv_rc; /* not 0: a receive failed in the middle of a message */
     uint8_t *buffer;
     size_t buffer_bytes;
     uint64_t last_received_ns;
@@ -62,7 +63,7 @@ int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **c
     made->send_timeout_ms = send_timeout_ms;
     made->last_received_ns = blx_clock_ns();
     made->max_body_bytes = BLX_MESSAGE_MAX_BYTES;
-    made->recv_deadline_ns = BLX_WAIT_FOR_EVER;
+    made->recv_deadline_ns = BLX_FOR_EVER;
     atomic_store(&made->last_sent_ns, made->last_received_ns);
     pthread_mutex_init(&made->send_lock, NULL);
     pthread_mutex_init(&made->ssl_lock, NULL);
@@ -73,7 +74,7 @@ int blx_conn_new(int fd, SSL *ssl, uint64_t send_timeout_ms, struct blx_conn **c
     return 0;
 }
 
-/* Tells the other side that nothing follows, as far as that goes without waiting. */
+/* Tells the other side that nothing follows, if that is possible without waiting. */
 static void say_end(struct blx_conn *conn)
 {
     if (conn->ssl == NULL || conn->send_rc != 0 || conn->recv_rc != 0 || atomic_load(&conn->ended))
@@ -98,10 +99,8 @@ void blx_conn_free(struct blx_conn *conn)
     free(conn);
 }
 
-/*
- * One call on the SSL object. Bytes moved (at least 1), 0 where it must wait for `events`, or
- * -errno.
- */
+/* One call on the SSL object. Bytes moved (at least 1), 0 if it must wait for `events`, or
+ * -errno. */
 static ssize_t ssl_move(struct blx_conn *conn, bool write, void *data, size_t bytes, short *events,
                         struct blx_error *err)
 {
@@ -144,7 +143,7 @@ static ssize_t plain_result(ssize_t moved, struct blx_error *err)
     return blx_error_errno(err, -errno, "the connection failed");
 }
 
-/* Bytes read (at least 1), 0 where it must wait for `events`, or -errno. */
+/* Bytes read (at least 1), 0 if it must wait for `events`, or -errno. */
 static ssize_t read_some(struct blx_conn *conn, void *data, size_t bytes, short *events,
                          struct blx_error *err)
 {
@@ -157,8 +156,7 @@ static ssize_t read_some(struct blx_conn *conn, void *data, size_t bytes, short 
     return plain_result(got, err);
 }
 
-/* The same for writing; `parts` has at least one byte left, and `part` is the first part that has.
- */
+/* The same for writing; `part` is the first part that has a byte left. */
 static ssize_t write_some(struct blx_conn *conn, struct iovec *part, size_t part_count,
                           short *events, struct blx_error *err)
 {
@@ -194,7 +192,7 @@ static size_t parts_advance(struct iovec *parts, size_t count, size_t bytes)
 static int write_all(struct blx_conn *conn, struct iovec *parts, size_t count,
                      struct blx_error *err)
 {
-    uint64_t deadline_ns = blx_wait_deadline(conn->send_timeout_ms);
+    uint64_t deadline_ns = blx_deadline_in_ms(conn->send_timeout_ms);
     for (size_t done = 0; done < count;) {
         short events = 0;
         ssize_t moved = check_ended(conn, err);
@@ -205,12 +203,12 @@ static int write_all(struct blx_conn *conn, struct iovec *parts, size_t count,
         if (moved > 0) {
             atomic_fetch_add(&conn->sent_bytes, (uint64_t)moved);
             done += parts_advance(&parts[done], count - done, (size_t)moved);
-            deadline_ns = blx_wait_deadline(conn->send_timeout_ms);
+            deadline_ns = blx_deadline_in_ms(conn->send_timeout_ms);
             continue;
         }
         int rc = blx_wait_fd(conn->fd, events, deadline_ns);
         if (rc < 0)
-            return blx_error_errno(err, rc, "the other side takes nothing more");
+            return blx_error_errno(err, rc, "the other side has stopped reading");
     }
     atomic_store(&conn->last_sent_ns, blx_clock_ns());
     return 0;
@@ -223,8 +221,7 @@ int blx_conn_send(struct blx_conn *conn, const struct blx_message *message, stru
     const char *name = blx_message_name(message->type);
     int rc = blx_message_encode(message, encoded, sizeof(encoded), &length);
     if (rc < 0)
-        return blx_error_set(err, rc, "cannot send a %s message: what it says is not allowed",
-                             name);
+        return blx_error_set(err, rc, "cannot send a %s message: its content is not valid", name);
     struct iovec parts[2] = {{encoded, length}};
     size_t count = 1;
     if (message->type == BLX_MESSAGE_FRAME)
@@ -250,7 +247,7 @@ static int read_wait(struct blx_conn *conn, void *data, size_t bytes, uint64_t d
         ssize_t moved = check_ended(conn, err);
         if (moved == 0)
             moved = read_some(conn, data, bytes, &events, err);
-        /* A shutdown of this side looks like an end of the other one. */
+        /* A shutdown of this side looks like an end of the other side. */
         if (moved < 0 && atomic_load(&conn->ended)) {
             blx_error_clear(err);
             return check_ended(conn, err);
@@ -275,7 +272,7 @@ static int read_rest(struct blx_conn *conn, uint8_t *data, size_t bytes, struct 
 {
     while (bytes > 0) {
         size_t got = 0;
-        uint64_t deadline_ns = blx_wait_deadline(GAP_TIMEOUT_MS);
+        uint64_t deadline_ns = blx_deadline_in_ms(GAP_TIMEOUT_MS);
         if (conn->recv_deadline_ns < deadline_ns)
             deadline_ns = conn->recv_deadline_ns;
         int rc = blx_clock_ns() >= conn->recv_deadline_ns
@@ -303,12 +300,11 @@ static void buffers_release(struct blx_conn *conn)
     pthread_mutex_unlock(&conn->ssl_lock);
 }
 
-/* Waits for a message's first bytes; gives the buffers back where they let themselves be waited for.
- */
+/* Waits for a message's first bytes. If they are long in coming it frees the buffers meanwhile. */
 static int read_first(struct blx_conn *conn, uint8_t *header, uint64_t timeout_ms, size_t *got,
                       struct blx_error *err)
 {
-    uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     uint64_t idle_ns = blx_conn_idle_ns(conn);
     int rc = -ETIMEDOUT;
     if (idle_ns != UINT64_MAX) {
@@ -361,13 +357,13 @@ int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message
                   struct blx_error *err)
 {
     if (conn->recv_rc != 0)
-        return blx_error_set(err, -EPIPE, "the connection is dead since an earlier error");
+        return blx_error_set(err, -EPIPE, "the connection has been dead since an earlier error");
     uint8_t header[BLX_MESSAGE_HEADER_BYTES];
     size_t got = 0;
     int rc = read_first(conn, header, timeout_ms, &got, err);
     if (rc == -ETIMEDOUT)
-        return blx_error_set(err, rc, "the other side said nothing within %llu ms",
-                             (unsigned long long)timeout_ms);
+        return blx_error_set(err, rc, "the other side said nothing within %" PRIu64 " ms",
+                             timeout_ms);
     if (rc == 0)
         rc = recv_begun(conn, header, got, message, err);
     if (rc < 0)
@@ -378,7 +374,7 @@ int blx_conn_recv(struct blx_conn *conn, uint64_t timeout_ms, struct blx_message
 void blx_conn_restrict(struct blx_conn *conn, size_t max_body_bytes, uint64_t timeout_ms)
 {
     conn->max_body_bytes = max_body_bytes;
-    conn->recv_deadline_ns = blx_wait_deadline(timeout_ms);
+    conn->recv_deadline_ns = blx_deadline_in_ms(timeout_ms);
 }
 
 void blx_conn_shutdown(struct blx_conn *conn)
@@ -392,7 +388,7 @@ void blx_conn_linger(struct blx_conn *conn, uint64_t timeout_ms)
     say_end(conn);
     if (shutdown(conn->fd, SHUT_WR) < 0)
         return;
-    uint64_t deadline_ns = blx_wait_deadline(timeout_ms);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     char thrown_away[4096];
     while (!atomic_load(&conn->ended) && blx_clock_ns() < deadline_ns) {
         ssize_t got = recv(conn->fd, thrown_away, sizeof(thrown_away), 0);
@@ -420,6 +416,5 @@ uint64_t blx_conn_last_sent_ns(const struct blx_conn *conn)
 
 uint64_t blx_conn_idle_ns(const struct blx_conn *conn)
 {
-    return conn->buffer == NULL ? UINT64_MAX
-                                : conn->last_received_ns + (uint64_t)IDLE_MS * BLX_WAIT_NS_PER_MS;
+    return conn->buffer == NULL ? UINT64_MAX : conn->last_received_ns + IDLE_MS * BLX_NS_PER_MS;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What agent and dispatcher compare in a rescan: SHA-256 digests over a sequence of blocks that is
- * cut into pieces. Both sides feed the same blocks in the same order into a digester; what comes
- * out is what crosses the wire.
+ * cut into pieces. Both sides feed the same blocks in the same order into a digester, and its
+ * digests cross the wire.
  *
- * A coarse digest is whole (32 bytes); the digest of a single block, of which very many may be
- * needed, is its first 16 bytes: a chance of 2^-128 to take two blocks for equal is none.
+ * A coarse digest is whole (32 bytes). Of a single block's digest, which may be needed very often,
+ * only the first 16 bytes are sent: a chance of 2^-128 to take two blocks for equal is none.
  *
  * In a session with a key (KEY) the keyed digests of the blocks (crypt/block_digest.h) take the
  * place of the blocks' data, since the dispatcher has nothing else to compare with.
  *
- * A piece that cannot be read is spoiled: its digest is all zeros, which no data is known to have
- * and which equals nothing, so that it counts as different.
+ * A piece that cannot be read is spoiled: its digest is all zeros. No known data has that digest,
+ * and it equals nothing, so the piece counts as different.
  *
  * Threads: a digester belongs to one thread at a time. Nothing here blocks.
  */
@@ -33,7 +33,7 @@ uint32_t blx_digest_bytes(uint32_t blocks_per_digest);
 uint64_t blx_digest_request_blocks(const struct blx_digest_request *request);
 uint64_t blx_digest_request_pieces(const struct blx_digest_request *request);
 
-/* The block behind the last one that the request names. */
+/* The block after the last one that the request names. */
 uint64_t blx_digest_request_end(const struct blx_digest_request *request);
 
 struct blx_digester;
@@ -47,8 +47,8 @@ void blx_digester_free(struct blx_digester *digester);
 void blx_digester_begin(struct blx_digester *digester, const struct blx_digest_request *request,
                         unsigned unit_shift, struct blx_digests *digests);
 
-/* The next `count` blocks of the sequence; `data` NULL: they cannot be read. -EIO where the library
- * fails, or where more comes than was asked for. */
+/* The next `count` blocks of the sequence; `data` NULL: they cannot be read. -EIO if the library
+ * fails, or if there are more blocks than the request has. */
 int blx_digester_add(struct blx_digester *digester, const void *data, uint32_t count,
                      struct blx_error *err);
 

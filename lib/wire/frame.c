@@ -2,6 +2,7 @@
 #include "wire/frame.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -19,7 +20,7 @@ static int bad(struct blx_error *err, const char *reason)
     return blx_error_set(err, -EBADMSG, "not a valid frame: %s", reason);
 }
 
-/* Compares the checksum, which was made with its own field as zero, without writing to the bytes.
+/* Compares the checksum, which was made while its own field was zero, without writing to the bytes.
  */
 static int check_checksum(const uint8_t *bytes, size_t frame_bytes, uint64_t expected,
                           struct blx_error *err)
@@ -185,24 +186,24 @@ int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks
     uint64_t end = last.start_block + last.block_count;
     if (end > volume_blocks)
         return blx_error_set(err, -EBADMSG,
-                             "frame %llu reaches up to block %llu, but its volume has %llu blocks",
-                             (unsigned long long)frame->seq, (unsigned long long)end,
-                             (unsigned long long)volume_blocks);
+                             "frame %" PRIu64 " reaches up to block %" PRIu64
+                             ", but its volume has %" PRIu64 " blocks",
+                             frame->seq, end, volume_blocks);
     return 0;
 }
 
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err)
 {
     if (frame->is_ciphertext)
-        return blx_error_set(err, -EBADMSG, "the data of frame %llu are encrypted",
-                             (unsigned long long)frame->seq);
+        return blx_error_set(err, -EBADMSG, "the data of frame %" PRIu64 " are encrypted",
+                             frame->seq);
     int rc = blx_codec_unpack(frame->codec, frame->payload, frame->payload_bytes, data,
                               frame->data_bytes);
     if (rc == -EBADMSG)
-        return blx_error_set(err, rc, "the data of frame %llu does not unpack (%s)",
-                             (unsigned long long)frame->seq, blx_codec_name(frame->codec));
+        return blx_error_set(err, rc, "the data of frame %" PRIu64 " does not unpack (%s)",
+                             frame->seq, blx_codec_name(frame->codec));
     if (rc < 0)
-        return blx_error_errno(err, rc, "cannot unpack frame %llu", (unsigned long long)frame->seq);
+        return blx_error_errno(err, rc, "cannot unpack frame %" PRIu64, frame->seq);
     return 0;
 }
 
@@ -234,8 +235,9 @@ static int put_extents(const struct blx_frame_content *content, uint8_t *at, str
     for (uint32_t i = 0; i < content->extent_count; i++) {
         const struct blx_frame_extent *from = &content->extents[i];
         if (from->extent.block_count > UINT32_MAX)
-            return blx_error_set(err, -EINVAL, "an extent of %llu blocks does not fit a frame",
-                                 (unsigned long long)from->extent.block_count);
+            return blx_error_set(err, -EINVAL,
+                                 "an extent of %" PRIu64 " blocks does not fit a frame",
+                                 from->extent.block_count);
         struct blx_extent_disk disk = {
             .start_block = blx_le64_of(from->extent.start_block),
             .block_count = blx_le32_of((uint32_t)from->extent.block_count),
@@ -246,8 +248,7 @@ static int put_extents(const struct blx_frame_content *content, uint8_t *at, str
     return 0;
 }
 
-/* Packs the data, or copies it where the codec does not make it smaller; says which codec it
- * became. */
+/* Packs the data, or copies it if the codec does not make it smaller. Returns the codec it used. */
 static int put_payload(const struct blx_frame_content *content, uint8_t *at, enum blx_codec *codec,
                        uint32_t *payload_bytes)
 {

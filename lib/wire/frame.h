@@ -2,7 +2,7 @@
 /*
  * A frame: a batch of extents of one volume with their data, compressed and checksummed once, by
  * the agent. The same bytes cross the wire, lie in the segment and are checked at restore and by
- * verify; nobody re-encodes them.
+ * verify; they are never encoded again.
  *
  *     +-----------------+--------------------------------+------------------------------------+
  *     | header          | extent_count extents           | payload: the extents' data in      |
@@ -21,9 +21,9 @@
  * covers extents, key id, digests and the header, except seq and checksum, which are set later.
  *
  * Zero extents have no data. Everything is little-endian. The checksum (XXH3, 64 bits) covers the
- * whole frame with the checksum field as zero. (volume generation, seq) names a frame: seq counts
- * from 1 within a generation, in the order of sending, and a later frame's block replaces an
- * earlier one's.
+ * whole frame with the checksum field as zero. A frame's name is (volume generation, seq): seq
+ * counts from 1 within a generation, in the order of sending, and a later frame's block replaces an
+ * earlier frame's.
  *
  * Threads: no shared state. Nothing here blocks or prints.
  */
@@ -86,7 +86,7 @@ struct blx_extent_disk {
     blx_le32 flags;
 } __attribute__((packed));
 
-/* Of an encrypted frame, behind the extents; the digests follow. */
+/* Follows the extents of an encrypted frame; the digests follow it. */
 struct blx_frame_encryption_disk {
     uint8_t key_id[BLX_KEY_ID_BYTES];
     uint8_t nonce[BLX_XAES_NONCE_BYTES];
@@ -130,14 +130,14 @@ struct blx_frame {
     uint32_t data_bytes;
     const uint8_t *payload;
     uint32_t payload_bytes;
-    struct blx_key_id key_id; /* that it is encrypted with; none: it is not */
+    struct blx_key_id key_id; /* of the key it is encrypted with; none: it is not encrypted */
     const uint8_t *digests;   /* BLX_BLOCK_DIGEST_BYTES for each block with data; NULL: none */
-    bool is_ciphertext;       /* the payload, until blx_frame_decrypt() */
+    bool is_ciphertext;       /* the payload is, until blx_frame_decrypt() */
 };
 
 /*
  * Reads only the header at `bytes` (at least 64 bytes) and checks its sizes, so that a scanner
- * learns how much to read. -EBADMSG where it cannot be a frame.
+ * learns how much to read. -EBADMSG if it cannot be a frame.
  */
 int blx_frame_peek(const void *bytes, size_t *frame_bytes, struct blx_error *err);
 
@@ -157,43 +157,43 @@ int blx_frame_check_bounds(const struct blx_frame *frame, uint64_t volume_blocks
                            struct blx_error *err);
 
 /*
- * Makes the payload plain, in place: `bytes` is what `frame` was parsed from. With a key the frame
- * must be encrypted with it, without one (NULL) it must not be encrypted: -EBADMSG otherwise, and
- * where anything that the tag covers was changed. -EIO where the cryptographic library fails.
+ * Makes the payload plain, in place: `bytes` are those that `frame` was parsed from. With a key the
+ * frame must be encrypted with it, without one (NULL) it must not be encrypted. -EBADMSG otherwise,
+ * or if anything that the tag covers was changed. -EIO if the cryptographic library fails.
  */
 int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_volume_key *key,
                       struct blx_error *err);
 
-/* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG where it does not unpack
- * to just that, or is ciphertext. */
+/* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG if it unpacks to more or
+ * less than that, or is ciphertext. */
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err);
 
-/* What a frame is made of. `extents` ascending and disjoint; `data` is that of the non-zero extents
- * in order. */
+/* The parts of a frame. `extents` are ascending and disjoint; `data` is that of the non-zero
+ * extents in order. */
 struct blx_frame_content {
     enum blx_codec codec;
-    int level; /* of zstd, from -5 (fastest) to 9; 0: the one for which nobody asked, 1 */
+    int level; /* of zstd, from -5 (fastest) to 9; 0: the default, 1 */
     unsigned block_shift;
     struct blx_generation generation;
     const struct blx_frame_extent *extents;
     uint32_t extent_count;
     const void *data;
     uint32_t data_bytes;
-    const struct blx_volume_key *key; /* NULL: it is not encrypted */
+    const struct blx_volume_key *key; /* NULL: do not encrypt */
 };
 
 /*
- * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and says the frame's
- * size. Data that the codec does not make smaller is stored as BLX_CODEC_NONE. The frame is not
- * complete until blx_frame_seal(). -EINVAL for content that blx_frame_parse() would refuse;
- * -ENOMEM; -EIO where encryption fails.
+ * Packs `content` into `buffer` (of at least blx_frame_bound(content) bytes) and returns the
+ * frame's size in `frame_bytes`. Data that the codec does not make smaller is stored as
+ * BLX_CODEC_NONE. The frame is not complete until blx_frame_seal(). -EINVAL for content that
+ * blx_frame_parse() would refuse; -ENOMEM; -EIO if encryption fails.
  */
 size_t blx_frame_bound(const struct blx_frame_content *content);
 int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t *frame_bytes,
                    struct blx_error *err);
 
-/* Gives the packed frame its number and its checksum: nothing of it changes any more. (It is no
- * encryption; a segment is sealed, too.) Done by the sender, in the order of sending. */
+/* Gives the packed frame its number and its checksum; after that it never changes. (This seal is
+ * not encryption; a segment is sealed too.) The sender calls it, in the order of sending. */
 void blx_frame_seal(void *buffer, uint64_t seq);
 
 /* "none", "zlib", "zstd" and back; -EINVAL for another text. */

@@ -2,6 +2,7 @@
 #include "wire/frame_encryption_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/rand.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ static int put_digests(const struct blx_frame_content *content, uint8_t *to, str
     return rc;
 }
 
-/* What the tag covers beside the payload. `header` is the frame's, with seq and checksum zero. */
+/* What the tag covers besides the payload. `header` is the frame's, with seq and checksum zero. */
 struct cover {
     struct blx_frame_header_disk header;
     struct blx_xaes_piece pieces[4];
@@ -106,7 +107,7 @@ int blx_frame_encrypt(const struct blx_frame_content *content, uint8_t *bytes,
 
 static int refuse(const struct blx_frame *frame, const char *why, struct blx_error *err)
 {
-    return blx_error_set(err, -EBADMSG, "frame %llu %s", (unsigned long long)frame->seq, why);
+    return blx_error_set(err, -EBADMSG, "frame %" PRIu64 " %s", frame->seq, why);
 }
 
 int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_volume_key *key,
@@ -133,7 +134,7 @@ int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_vol
         return refuse(frame,
                       "is not what the agent encrypted: it was changed, or put in this place", err);
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     frame->is_ciphertext = false;
     return 0;
 }

@@ -18,7 +18,7 @@ int blx_generation_create(struct blx_generation *generation)
             return -errno;
         filled += (size_t)got;
     }
-    /* RFC 4122: version 4, variant 1. So it is never all zero, which means "none". */
+    /* RFC 4122: version 4, variant 1. So it is never all zero, which would mean "none". */
     created.bytes[6] = (uint8_t)((created.bytes[6] & 0x0f) | 0x40);
     created.bytes[8] = (uint8_t)((created.bytes[8] & 0x3f) | 0x80);
     *generation = created;

@@ -17,7 +17,7 @@ struct message_kind {
 
 enum { KIND_COUNT = BLX_MESSAGE_CONTROL_PAUSE + 1 };
 
-/* By number; a row without a name is a number that is not used. */
+/* By number. A row without a name is a number that no type uses. */
 static const struct message_kind kinds[KIND_COUNT] = {
 #define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \
     [number] = {#NAME, least, most, blx_message_put_##name, blx_message_get_##name},
@@ -107,7 +107,7 @@ int blx_message_decode_header(const uint8_t header[BLX_MESSAGE_HEADER_BYTES],
     const struct message_kind *kind = kind_of(number);
     if (kind == NULL)
         return blx_error_set(err, -EBADMSG,
-                             "what came is no message of blxrep/1: type %u is unknown", number);
+                             "this is not a message of blxrep/1: its type %u is unknown", number);
     if (blx_le16_get(disk.flags) != 0)
         return blx_error_set(err, -EBADMSG, "a %s message has flags that are unknown: 0x%x",
                              kind->name, blx_le16_get(disk.flags));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages of blxrep/1, as the programs see them. proto/PROTOCOL.md draws the conversations;
- * proto/messages.def is the table of types. Encoding and decoding are here and nowhere else: a
- * message from outside is validated whole (sizes, texts NUL-terminated and printable, enums in
+ * proto/messages.def is the table of types. Messages are encoded and decoded here and nowhere else:
+ * a message from outside is validated whole (sizes, texts NUL-terminated and printable, enums in
  * range) before a caller sees any of it.
  *
  * On the wire a message is an 8-byte header (le32 body_bytes, le16 type, le16 flags = 0) and the
@@ -29,12 +29,12 @@ enum {
     BLX_MAX_VOLUMES = 64,                             /* of an agent */
     BLX_TEXT_BYTES = 256,                             /* any text in a message, with its NUL */
 
-    BLX_HEARTBEAT_MAX_MS = 10 * 60 * 1000, /* a dead connection must be noticed some time */
+    BLX_HEARTBEAT_MAX_MS = 10 * 60 * 1000, /* so that a dead connection is noticed */
 
     BLX_TOKEN_SECRET_BYTES = 20,
     BLX_REQUEST_MAX_BYTES = 1024,     /* of a request for a certificate */
     BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
-    BLX_POLICY_TEXT_BYTES = 1024,     /* of each text of a POLICY */
+    BLX_POLICY_TEXT_BYTES = 1024,     /* of each of a POLICY's texts */
 };
 
 /* Features: bits of HELLO and WELCOME. */
@@ -43,7 +43,7 @@ enum {
 #define BLX_FEATURE_POLICY     (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
 
 enum blx_message_type {
-    BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: who, which versions */
+    BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
     BLX_MESSAGE_WELCOME = 2,      /* dispatcher -> agent: the version, the beat, the window */
     BLX_MESSAGE_VOLUME = 3,       /* agent -> dispatcher: a volume and its generation */
     BLX_MESSAGE_VOLUME_STATE = 4, /* dispatcher -> agent: what is durable of that volume */
@@ -53,24 +53,24 @@ enum blx_message_type {
     BLX_MESSAGE_CHECKPOINT_REQUEST = 8, /* dispatcher -> agent: take one now */
     BLX_MESSAGE_CHECKPOINT = 9, /* agent -> dispatcher: all frames of the cut are sent; commit */
     BLX_MESSAGE_CHECKPOINT_DONE = 10,   /* dispatcher -> agent: committed, durable */
-    BLX_MESSAGE_CHECKPOINT_FAILED = 11, /* agent -> dispatcher: it could not, and why */
+    BLX_MESSAGE_CHECKPOINT_FAILED = 11, /* agent -> dispatcher: there is none, and why */
     BLX_MESSAGE_STATUS = 12,            /* agent -> dispatcher: state and progress */
     BLX_MESSAGE_PING = 13,              /* both ways, when nothing else was sent */
     BLX_MESSAGE_ERROR = 14,             /* both ways: why the session ends; then close */
     BLX_MESSAGE_GOODBYE = 15,           /* both ways: an orderly end */
     BLX_MESSAGE_DIGEST_REQUEST = 16,    /* agent -> dispatcher: digests of these blocks */
-    BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: of its image */
-    BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare all of it with the image */
+    BLX_MESSAGE_DIGESTS = 17,           /* dispatcher -> agent: those of its image */
+    BLX_MESSAGE_RESCAN_REQUEST = 18,    /* dispatcher -> agent: compare the disks with the images */
     BLX_MESSAGE_UNREADABLE = 19,        /* agent -> dispatcher: the next CHECKPOINT lacks these */
     BLX_MESSAGE_KEY = 20, /* agent -> dispatcher, before VOLUME: frames and digests need this key */
-    BLX_MESSAGE_POLICY = 24, /* dispatcher -> agent: what holds for it, from now on */
+    BLX_MESSAGE_POLICY = 24, /* dispatcher -> agent: the settings it has from now on */
 
     BLX_MESSAGE_JOIN = 32,         /* a server that joins -> dispatcher: its only message */
     BLX_MESSAGE_CERTIFICATE = 33,  /* dispatcher -> agent: the answer to JOIN and RENEW */
-    BLX_MESSAGE_RENEW = 34,        /* agent -> dispatcher: a newer certificate, please */
+    BLX_MESSAGE_RENEW = 34,        /* agent -> dispatcher: asks for a newer certificate */
     BLX_MESSAGE_RENEW_FAILED = 35, /* dispatcher -> agent: why there is none; the session goes on */
 
-    BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: take one of `agent` now */
+    BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
         65, /* dispatcher -> cli: durable, its timestamp; also ends a status list */
     BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents */
@@ -101,20 +101,21 @@ enum blx_consistency {
 struct blx_hello {
     uint32_t version_min;
     uint32_t version_max;
-    uint64_t features;     /* bits that this side can; blxrep/1 as it is has none */
+    uint64_t features;     /* bits of what this side can do; plain blxrep/1 has none */
     uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
     char agent_id[BLX_NAME_BYTES];
     char software[BLX_TEXT_BYTES];  /* "blxrep-agent 0.1.0" */
-    struct blx_generation instance; /* of the agent's process; zero: not known */
+    struct blx_generation instance; /* random, one for each agent process; zero: not known */
 };
 
 struct blx_welcome {
     uint32_t version;  /* the highest that both know */
-    uint64_t features; /* those of HELLO that this side can too: in use from here on */
+    uint64_t features; /* those of HELLO that this side can do too; in use from here on */
     uint64_t sync_freq_ms;
     uint64_t
         heartbeat_ms; /* each side sends something at least this often; 1 to BLX_HEARTBEAT_MAX_MS */
-    uint64_t window_bytes; /* frames sent and not acknowledged, at most, but always one; not 0 */
+    uint64_t
+        window_bytes; /* of unacknowledged frames, at most, though one is always allowed; not 0 */
     blx_timestamp last_checkpoint; /* 0: none yet */
 };
 
@@ -134,18 +135,16 @@ struct blx_volume_info {
 
 struct blx_volume_state {
     uint32_t volume;
-    struct blx_generation
-        generation;       /* that the stored frames belong to; none: nothing is stored */
-    uint64_t durable_seq; /* last durable frame of that generation */
+    struct blx_generation generation; /* of the stored frames; none: nothing is stored */
+    uint64_t durable_seq;             /* last durable frame of that generation */
     uint64_t image_bytes; /* size of the image that a rescan can compare with; 0: there is none */
-    char reason[BLX_TEXT_BYTES]; /* why frames cannot simply go on, for people; may be empty */
+    char reason[BLX_TEXT_BYTES]; /* why frames cannot just continue, for people; may be empty */
 };
 
 enum blx_pass {
-    BLX_PASS_RESUME =
-        1, /* same generation: everything that is not marked on the agent is durable here */
-    BLX_PASS_FULL = 2,   /* every block that is in use will be sent; the rest counts as zero */
-    BLX_PASS_RESCAN = 3, /* another generation: what differs from the image will be sent */
+    BLX_PASS_RESUME = 1, /* same generation: each block not marked on the agent is durable here */
+    BLX_PASS_FULL = 2,   /* each block in use will be sent; the rest counts as zero */
+    BLX_PASS_RESCAN = 3, /* another generation: blocks that differ from the image will be sent */
 };
 
 struct blx_begin {
@@ -178,14 +177,14 @@ enum {
 };
 
 struct blx_digest_extent {
-    uint16_t gap_blocks;  /* behind the end of the extent before; 0 for the first one */
+    uint16_t gap_blocks;  /* after the end of the extent before; 0 for the first one */
     uint16_t block_count; /* not 0 */
 };
 
 struct blx_digest_request {
     uint32_t volume;
     uint64_t request; /* repeated in the answer */
-    bool fresh;       /* the image is to hold everything sent so far; else it may be an older one */
+    bool fresh;       /* the image must hold everything sent so far; else it may be an older one */
     uint32_t blocks_per_digest; /* 1 to BLX_DIGEST_MAX_PIECE_BLOCKS */
     uint64_t first_block;
     uint32_t extent_count;
@@ -200,7 +199,7 @@ struct blx_digests {
     uint8_t bytes[BLX_DIGESTS_MAX_BYTES];
 };
 
-/* PKCS#10 in DER form. What it is worth says tls/request_private.h. */
+/* PKCS#10 in DER form. tls/request_private.h says what is taken from it. */
 struct blx_request_message {
     uint32_t request_bytes; /* 1 to BLX_REQUEST_MAX_BYTES */
     uint8_t bytes[BLX_REQUEST_MAX_BYTES];
@@ -219,13 +218,13 @@ struct blx_certificate_message {
     uint8_t ca[BLX_CERTIFICATE_MAX_BYTES];
 };
 
-/* What the dispatcher has decided for the agent. All zero: nothing but the sync-freq of WELCOME. */
+/* What the dispatcher has decided for the agent. All zero: only WELCOME's sync-freq. */
 struct blx_policy_message {
     uint64_t sync_freq_ms; /* not 0 */
     bool paused;           /* no data and no checkpoints, until a further POLICY */
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* base/bandwidth.h; "": none */
     uint32_t exclude_bytes;
-    char exclude[BLX_POLICY_TEXT_BYTES]; /* patterns of devices, each with a NUL behind it */
+    char exclude[BLX_POLICY_TEXT_BYTES]; /* patterns of devices, each with its NUL */
 };
 
 struct blx_checkpoint_request {
@@ -239,7 +238,7 @@ struct blx_checkpoint_message {
     uint32_t volume_count;
     uint64_t
         freeze_ns; /* from the first filesystem frozen to the last thawed; 0 without a freeze */
-    char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem", and what it lacks, for people;
+    char note[BLX_TEXT_BYTES]; /* for people: why it is less than "filesystem", and what it lacks;
                                   may be empty */
     /* For each volume, by index: the last frame that belongs to the checkpoint (0: none was ever
      * sent). */
@@ -248,7 +247,7 @@ struct blx_checkpoint_message {
 
 /*
  * Blocks of a volume that could not be read, and so are not in the frames of the checkpoint that
- * follows. Extents ascend and do not overlap; where there are more than fit, near ones are joined.
+ * follows. Extents ascend and do not overlap. If there are more than fit, near ones are joined.
  */
 enum { BLX_UNREADABLE_MAX_EXTENTS = 128 };
 
@@ -271,16 +270,16 @@ struct blx_checkpoint_failed {
 struct blx_status {
     enum blx_agent_state state;
     uint64_t dirty_bytes;          /* marked, not yet durable at the dispatcher, and readable */
-    uint64_t unreadable_bytes;     /* the last try to read them failed; all of a disk that cannot be
-                                      protected now included */
-    uint64_t done_bytes;           /* of the running pass: a full one, or a rescan */
+    uint64_t unreadable_bytes;     /* the last try to read them failed; a disk that cannot be
+                                      protected now counts whole */
+    uint64_t done_bytes;           /* of the running pass, which is a full one or a rescan */
     uint64_t total_bytes;          /* of the running pass; 0: none runs */
     uint64_t missed_events;        /* counted by the kernel since the start of tracking */
     uint64_t tracked_events;       /* completed writes that the tracker has seen */
-    uint64_t passthrough_commands; /* that may have written, and name no sector */
-    uint64_t unseen_sectors;     /* written without a run of the tracker (agent/track/witness.h) */
-    uint32_t eta_seconds;        /* until the running pass is done; 0: not known */
-    char reason[BLX_TEXT_BYTES]; /* why a full pass or a rescan runs, which disk cannot be
+    uint64_t passthrough_commands; /* commands that may have written, but name no sector */
+    uint64_t unseen_sectors;       /* written without a run of the tracker, as the witness counts */
+    uint32_t eta_seconds;          /* until the running pass is done; 0: not known */
+    char reason[BLX_TEXT_BYTES];   /* why a full pass or a rescan runs, which disk cannot be
                                       protected; may be empty */
 };
 
@@ -307,7 +306,7 @@ struct blx_control_pause {
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
-    char text[BLX_TEXT_BYTES]; /* why not ok; or what is to be known of the checkpoint */
+    char text[BLX_TEXT_BYTES]; /* why not ok; or a remark about the checkpoint */
 };
 
 enum { BLX_CONSISTENCIES = BLX_CONSISTENCY_FILESYSTEM + 1 };
@@ -321,19 +320,19 @@ struct blx_control_agent {
     blx_timestamp last_checkpoint;
     enum blx_consistency last_consistency;
     uint64_t last_unreadable_bytes; /* of the last checkpoint; not 0: it is damaged */
-    uint64_t connected_ms;          /* how long the session lasts; 0 offline */
+    uint64_t connected_ms;          /* how long the session has lasted; 0 offline */
     uint64_t received_bytes;        /* frames in this session */
     uint32_t volume_count;
-    uint64_t sync_freq_ms; /* how often a checkpoint is due; 0: not known */
-    uint64_t away_ms; /* since its session ended, or since the dispatcher began; 0 while connected;
-                         BLX_AWAY_UNKNOWN: no dispatcher runs */
-    uint64_t rate_bytes_per_s;    /* frames, of late */
-    uint64_t volume_bytes;        /* size of all volumes */
-    uint64_t freeze_ns;           /* of the last checkpoint */
-    char note[BLX_TEXT_BYTES];    /* of the last checkpoint: why it is less than "filesystem" */
+    uint64_t sync_freq_ms;     /* how often a checkpoint is due; 0: not known */
+    uint64_t away_ms;          /* since its session ended, or since the dispatcher started; 0 while
+                         connected; BLX_AWAY_UNKNOWN: no dispatcher runs */
+    uint64_t rate_bytes_per_s; /* frames, over the last seconds */
+    uint64_t volume_bytes;     /* size of all volumes */
+    uint64_t freeze_ns;        /* of the last checkpoint */
+    char note[BLX_TEXT_BYTES]; /* of the last checkpoint: why it is less than "filesystem" */
     char failure[BLX_TEXT_BYTES]; /* why the last try for a checkpoint failed; "": it did not */
 
-    /* Since the dispatcher began. */
+    /* Since the dispatcher started. */
     uint64_t checkpoints[BLX_CONSISTENCIES]; /* committed */
     uint64_t failed_checkpoints;
     uint64_t sessions;
@@ -342,7 +341,7 @@ struct blx_control_agent {
     uint64_t total_freeze_ns;
 
     blx_timestamp paused_since; /* 0: it is not paused */
-    bool revoked;               /* and nothing has been signed for it since */
+    bool revoked;               /* and no certificate has been signed for it since */
 
     /* Of the last checkpoint. */
     uint64_t changed_bytes; /* distinct blocks */
@@ -399,14 +398,14 @@ struct blx_message {
     };
 };
 
-/* "HELLO" and so on, for logs; "type 77" is never returned: unknown types give "unknown". */
+/* "HELLO" and so on, for logs; "unknown" if there is no such type. */
 const char *blx_message_name(enum blx_message_type type);
 
 /*
  * Encodes header and body into `buffer` of `capacity` bytes. For FRAME only header and volume index
- * are encoded (16 bytes in all); the caller sends the frame's bytes right behind them, so that they
- * are never copied. -EMSGSIZE where it does not fit, -EINVAL for what blx_message_decode() would
- * refuse. Texts that are too long are cut; what is not printable in them becomes '?'.
+ * are encoded (16 bytes in all); the caller sends the frame's bytes right after them, so that they
+ * are never copied. -EMSGSIZE if it does not fit, -EINVAL for a message that blx_message_decode()
+ * would refuse. Texts that are too long are cut; their unprintable characters become '?'.
  */
 enum { BLX_MESSAGE_ENCODED_BYTES = 4096, BLX_FRAME_MESSAGE_PREFIX_BYTES = 16 };
 int blx_message_encode(const struct blx_message *message, uint8_t *buffer, size_t capacity,

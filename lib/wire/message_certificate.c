@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bodies of the messages of joining and of renewing a certificate. */
+/* The bodies of the messages that join, and that renew a certificate. */
 #include <errno.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ static int bad(struct blx_error *err, const char *reason)
     return blx_error_set(err, -EBADMSG, "%s", reason);
 }
 
-/* What does not fit is left out, which its decoder refuses. */
+/* If it does not fit it is left out; the decoder refuses that. */
 static size_t put_bytes(uint8_t *at, const uint8_t *bytes, uint32_t count, uint32_t most)
 {
     if (count > most)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bodies of what `blxrep` and the dispatcher say to each other over DIR/control.sock. */
+/* The bodies of the messages between `blxrep` and the dispatcher, over DIR/control.sock. */
 #include <errno.h>
 #include <string.h>
 
@@ -234,7 +234,7 @@ int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
     if (dispatcher->uptime_ms == 0)
         return blx_error_set(err, -EBADMSG, "the time since the start is zero");
     if (dispatcher->data_free_bytes > dispatcher->data_bytes)
-        return blx_error_set(err, -EBADMSG, "more is free than there is");
+        return blx_error_set(err, -EBADMSG, "more bytes are free than the filesystem has");
     return blx_field_get_text(disk.software, dispatcher->software, "the software", err);
 }
 

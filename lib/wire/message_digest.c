@@ -94,7 +94,7 @@ size_t blx_message_put_digests(const struct blx_message *message, uint8_t *body)
     memcpy(body, &disk, sizeof(disk));
     size_t bytes = (size_t)digests->count * digests->digest_bytes;
     if (bytes > BLX_DIGESTS_MAX_BYTES)
-        return sizeof(disk); /* which its decoder refuses */
+        return sizeof(disk); /* the decoder refuses that */
     memcpy(body + sizeof(disk), digests->bytes, bytes);
     return sizeof(disk) + bytes;
 }

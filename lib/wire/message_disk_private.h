@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bodies of messages, byte for byte as proto/PROTOCOL.md gives them, and the functions that
- * fill and read them. Private to lib/wire.
+ * The bodies of messages, byte for byte as proto/PROTOCOL.md has them, and the functions that fill
+ * and read them. Private to lib/wire.
  *
  * put_NAME writes the body of a message and returns its size. get_NAME reads and validates a body
  * whose size lies within the limits of messages.def: 0, or -EBADMSG with the reason in `err`.
@@ -323,7 +323,7 @@ int blx_field_get_consistency(blx_le32 field, enum blx_consistency *consistency,
 int blx_field_check_reserved(blx_le32 field, struct blx_error *err);
 void blx_field_put_name(char *field, const char *name);
 
-/* STATUS's body is also part of CONTROL_AGENT. `least` is the lowest state that may stand there. */
+/* STATUS's body is also part of CONTROL_AGENT. `least` is the lowest state that is valid there. */
 struct blx_status_disk blx_status_put(const struct blx_status *status);
 int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state least,
                    struct blx_status *status, struct blx_error *err);

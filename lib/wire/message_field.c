@@ -22,7 +22,7 @@ int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char 
 int blx_field_get_name(const char *field, char name[BLX_NAME_BYTES], const char *what,
                        struct blx_error *err)
 {
-    /* Printable first, because blx_name_check() quotes the name in its message. */
+    /* First whether it is printable, because blx_name_check() quotes the name in its message. */
     if (!blx_text_is_valid(field, BLX_NAME_FIELD_BYTES))
         return bad(err, what, "is no printable text");
     if (blx_name_check(what, field, err) < 0)
@@ -53,7 +53,7 @@ int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx
         char text[BLX_TIMESTAMP_TEXT_BYTES];
         blx_timestamp_format(value, text);
         if (blx_timestamp_parse(text, &same, NULL) < 0 || same != value)
-            return bad(err, "the timestamp", "is no real date and time");
+            return bad(err, "the timestamp", "is not a real date and time");
     }
     *timestamp = value;
     return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POLICY: what the dispatcher has decided for an agent. */
+/* The body of POLICY: what the dispatcher has decided for an agent. */
 #include <errno.h>
 #include <string.h>
 
@@ -36,15 +36,14 @@ static int get_head(const struct blx_policy_disk *disk, size_t texts_bytes,
     policy->paused = blx_le32_get(disk->flags) == FLAG_PAUSED;
     if (policy->sync_freq_ms == 0 || blx_le32_get(disk->flags) > FLAG_PAUSED)
         return blx_error_set(err, -EBADMSG,
-                             "the time between checkpoints or the flags are out of "
-                             "range");
+                             "the time between checkpoints or the flags are out of range");
     if (bandwidth_bytes >= BLX_POLICY_TEXT_BYTES || policy->exclude_bytes > BLX_POLICY_TEXT_BYTES ||
         texts_bytes != (size_t)bandwidth_bytes + policy->exclude_bytes)
-        return blx_error_set(err, -EBADMSG, "its texts have another size than it says");
+        return blx_error_set(err, -EBADMSG, "its texts have another size than its header says");
     return blx_field_check_reserved(disk->reserved, err);
 }
 
-/* Patterns, none of them empty, each with a NUL behind it. */
+/* Patterns, none of them empty, each with its NUL. */
 static bool are_patterns(const char *texts, size_t bytes)
 {
     for (size_t at = 0; at < bytes;) {
@@ -72,6 +71,6 @@ int blx_message_get_policy(const uint8_t *body, size_t body_bytes, struct blx_me
     if (strlen(policy->bandwidth_limit) != bandwidth_bytes ||
         !blx_text_is_valid(policy->bandwidth_limit, sizeof(policy->bandwidth_limit)) ||
         !are_patterns(policy->exclude, policy->exclude_bytes))
-        return blx_error_set(err, -EBADMSG, "a text of it is none");
+        return blx_error_set(err, -EBADMSG, "one of its texts is not printable text");
     return 0;
 }

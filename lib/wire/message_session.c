@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bodies of what agent and dispatcher say to each other. */
+/* The bodies of the messages of a session, between agent and dispatcher. */
 #include <errno.h>
 #include <string.h>
 
@@ -139,7 +139,7 @@ int blx_message_get_volume(const uint8_t *body, size_t body_bytes, struct blx_me
     if (volume->block_shift < BLX_BLOCK_SHIFT_MIN || volume->block_shift > BLX_BLOCK_SHIFT_MAX)
         return bad(err, "the block size is out of range");
     if (volume->size_bytes == 0 || volume->size_bytes > INT64_MAX || volume->size_bytes % 512 != 0)
-        return bad(err, "the volume's size is no size of a disk");
+        return bad(err, "the volume's size is not the size of a disk");
     if (blx_generation_is_none(&volume->generation))
         return bad(err, "the volume has no generation");
     int rc = blx_field_get_volume(disk.volume, &volume->volume, err);
@@ -180,7 +180,7 @@ int blx_message_get_volume_state(const uint8_t *body, size_t body_bytes,
     if (state->durable_seq > INT64_MAX)
         return bad(err, "so many frames were never sent");
     if (state->image_bytes > INT64_MAX || state->image_bytes % 512 != 0)
-        return bad(err, "the image's size is no size of a disk");
+        return bad(err, "the image's size is not the size of a disk");
     int rc = blx_field_check_reserved(disk.reserved, err);
     if (rc == 0)
         rc = blx_field_get_volume(disk.volume, &state->volume, err);
@@ -217,7 +217,7 @@ int blx_message_get_begin(const uint8_t *body, size_t body_bytes, struct blx_mes
     return blx_field_get_volume(disk.volume, &begin->volume, err);
 }
 
-/* Only what stands before the frame. */
+/* Only the part before the frame. */
 size_t blx_message_put_frame(const struct blx_message *message, uint8_t *body)
 {
     struct blx_frame_prefix_disk disk = {.volume = blx_le32_of(message->frame.volume)};

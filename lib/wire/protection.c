@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/text.h"
 #include "base/units.h"
 
 enum { LATE_SLACK_S = 60, NEARLY_FULL_PART = 20 };
@@ -15,7 +17,7 @@ uint64_t blx_protection_limit_s(uint64_t sync_freq_ms)
 
 uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
-    int64_t now = (int64_t)(now_realtime_ns / 1000000000);
+    int64_t now = (int64_t)(now_realtime_ns / BLX_NS_PER_S);
     int64_t then = blx_timestamp_to_unix(agent->last_checkpoint);
     return now > then ? (uint64_t)(now - then) : 0;
 }
@@ -69,7 +71,7 @@ const char *blx_protection_name(enum blx_protection protection)
     return "unknown";
 }
 
-/* Why it does not get on, as far as that is known. */
+/* Why it makes no progress, as far as that is known. */
 static const char *hindrance(const struct blx_control_agent *agent)
 {
     return agent->failure[0] != '\0' ? agent->failure : agent->status.reason;
@@ -79,7 +81,7 @@ static void explain_absence(const struct blx_control_agent *agent, char text[BLX
 {
     char away[BLX_UNIT_TEXT_BYTES];
     if (agent->away_ms == BLX_AWAY_UNKNOWN)
-        snprintf(text, BLX_TEXT_BYTES, "no dispatcher runs");
+        blx_text_copy(text, BLX_TEXT_BYTES, "no dispatcher runs");
     else
         snprintf(text, BLX_TEXT_BYTES, "not connected for %s%s",
                  blx_duration_format(agent->away_ms, away),
@@ -93,7 +95,7 @@ static void explain_lateness(const struct blx_control_agent *agent, char text[BL
     if (!is_connected(agent))
         explain_absence(agent, text);
     else
-        snprintf(text, BLX_TEXT_BYTES, "one is due each %s%s%.180s",
+        snprintf(text, BLX_TEXT_BYTES, "one is due every %s%s%.180s",
                  blx_duration_format(agent->sync_freq_ms, period), why[0] != '\0' ? ": " : "", why);
 }
 
@@ -107,7 +109,7 @@ static void explain_pause(const struct blx_control_agent *agent, char text[BLX_T
              absence);
 }
 
-/* What is damaged; or what does not hurt, but should not surprise anybody later. */
+/* What is damaged, or a fact that does no harm now and should not surprise anybody later. */
 static void explain_detail(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
 {
     const struct blx_status *status = &agent->status;
@@ -118,12 +120,12 @@ static void explain_detail(const struct blx_control_agent *agent, char text[BLX_
         snprintf(text, BLX_TEXT_BYTES, "%s of its disks could not be read for the last checkpoint",
                  blx_size_format(agent->last_unreadable_bytes, lacks));
     else if (hindrance(agent)[0] != '\0')
-        snprintf(text, BLX_TEXT_BYTES, "%s", hindrance(agent));
+        blx_text_copy(text, BLX_TEXT_BYTES, hindrance(agent));
     else if (status->unreadable_bytes > 0)
         snprintf(text, BLX_TEXT_BYTES, "%s of its disks cannot be read",
                  blx_size_format(status->unreadable_bytes, lacks));
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM)
-        snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);
+        blx_text_copy(text, BLX_TEXT_BYTES, agent->note);
     else if (status->missed_events > 0)
         snprintf(text, BLX_TEXT_BYTES, "%" PRIu64 " missed events led to rescans",
                  status->missed_events);
@@ -144,11 +146,11 @@ const char *blx_protection_explain(const struct blx_control_agent *agent, uint64
         explain_pause(agent, text);
         break;
     case BLX_PROTECTION_REVOKED:
-        snprintf(text, BLX_TEXT_BYTES,
-                 "its certificate is revoked; `blxrep dispatcher enroll` lets it in again");
+        blx_text_copy(text, BLX_TEXT_BYTES,
+                      "its certificate is revoked; `blxrep dispatcher enroll` lets it in again");
         break;
     case BLX_PROTECTION_INCONSISTENT:
-        snprintf(text, BLX_TEXT_BYTES, "%s", agent->note);
+        blx_text_copy(text, BLX_TEXT_BYTES, agent->note);
         break;
     case BLX_PROTECTION_FIRST_SYNC:
     case BLX_PROTECTION_DAMAGED:

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* As much as malloc() makes a mapping of, which goes back to the kernel when it is freed. */
+/* From this size on malloc() makes a mapping, which goes back to the kernel when it is freed. */
 enum { READ_AHEAD_BYTES = 128 * 1024 };
 
 struct socket_bio {
     int fd;
     uint8_t *buffer; /* READ_AHEAD_BYTES; NULL: none is needed now */
-    size_t begin;    /* of what is read and not handed on; the end is the same where nothing is */
+    size_t begin;    /* of what is read but not handed on; equal if there is nothing */
     size_t end;
 };
 
@@ -30,7 +30,7 @@ static int is_retry(ssize_t result)
     return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
-/* Where memory is short it goes on, slowly. */
+/* If memory is short it goes on, slowly. */
 static ssize_t read_through(struct socket_bio *socket, char *data, size_t bytes)
 {
     bool idle = socket->buffer == NULL;
@@ -108,7 +108,7 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 static BIO_METHOD *method;
 static pthread_once_t method_once = PTHREAD_ONCE_INIT;
 
-/* Lives as long as the process. */
+/* It lives as long as the process. */
 static void method_make(void)
 {
     BIO_METHOD *made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "blxrep socket");

@@ -11,7 +11,7 @@ struct reason_text {
     const char *text;
 };
 
-/* An alert is what the other side told before it closed: what it thinks of this side. */
+/* With an alert the other side tells, before it closes, what it found wrong with this side. */
 static const struct reason_text reasons[] = {
     {SSL_R_TLSV1_ALERT_UNKNOWN_CA, -EACCES,
      "the other side refused this side's certificate: another authority signed it; "
@@ -26,14 +26,14 @@ static const struct reason_text reasons[] = {
      "the other side refused this side's certificate: it has expired, or a clock is wrong"},
     {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, -EACCES,
      "the other side refused this side's certificate"},
-    {SSL_R_TLSV1_ALERT_ACCESS_DENIED, -EACCES, "the other side denied this side the access"},
+    {SSL_R_TLSV1_ALERT_ACCESS_DENIED, -EACCES, "the other side denied this side access"},
     {SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, -EACCES,
      "the other side wants a certificate, and this side has sent none"},
     {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, -EPROTO, "the other side does not speak TLS 1.3"},
     {SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL, -EPROTO,
      "the other side speaks TLS, but not blxrep/1"},
     {SSL_R_NO_APPLICATION_PROTOCOL, -EPROTO, "the other side speaks TLS, but not blxrep/1"},
-    /* The server's callback for the ClientHello refuses one that offers no ALPN. */
+    /* The server's callback for the ClientHello refuses a client that offers no ALPN. */
     {SSL_R_CALLBACK_FAILED, -EPROTO, "the other side speaks TLS, but not blxrep/1"},
     {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, -EPROTO,
      "the other side found no common way to speak TLS"},

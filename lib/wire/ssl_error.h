@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What OpenSSL says, in words that a person can act on. Private to lib/wire and lib/tls.
+ * OpenSSL's errors, in words that a person can act on. For lib/wire and lib/tls only.
  *
- * Threads: OpenSSL's error queue belongs to the thread; call this in the thread whose call failed,
+ * Threads: OpenSSL's error queue belongs to the thread. Call this in the thread whose call failed,
  * right after it.
  */
 #pragma once
@@ -17,10 +17,10 @@
  * right after the call.
  *
  * -EPIPE: the other side closed. -EACCES: it refused this side's certificate. -EPROTO: it does not
- * speak this TLS. Others are the socket's.
+ * speak this TLS. Other errors are the socket's.
  */
 int blx_ssl_error(int ssl_error, int saved_errno, struct blx_error *err);
 
-/* The oldest entry of OpenSSL's queue as text, "unknown error" where there is none; empties the
+/* The oldest entry of OpenSSL's queue as text, "unknown error" if there is none. Empties the
  * queue. */
 const char *blx_ssl_reason(void);

@@ -9,7 +9,7 @@ static bool is_tail(uint8_t byte)
     return (byte & 0xc0) == 0x80;
 }
 
-/* Bytes of the printable character at the start of `text`, 0 where there is none: RFC 3629, without
+/* Bytes of the printable character at the start of `text`, 0 if there is none: RFC 3629, without
  * C0, DEL and C1. */
 static size_t character_bytes(const uint8_t *text, size_t left)
 {

@@ -11,11 +11,11 @@
 #include <stddef.h>
 
 /*
- * Copies `text` into the field, cut where it is too long. What is no printable UTF-8 becomes '?',
- * so that a text of whatever origin (a hook's output, a path) never makes a message that the other
+ * Copies `text` into the field, cut if it is too long. A byte that is not printable UTF-8 becomes
+ * '?', so that a text from anywhere (a hook's output, a path) never makes a message that the other
  * side refuses.
  */
 void blx_text_put(char *field, size_t field_bytes, const char *text);
 
-/* Whether the field holds what blx_text_put() could have written. */
+/* Whether blx_text_put() could have written this field. */
 bool blx_text_is_valid(const char *field, size_t field_bytes);

@@ -162,7 +162,7 @@ class Join(Case):
         self.cli.fails(1, "site's own certificates", *words, f"--config={config}")
         self.dispatcher.stop()
         self.restart_dispatcher(f"--config={config}")
-        self.join_fails("takes none", words)
+        self.join_fails("takes no joins", words)
 
     def test_the_dispatcher_dies_in_the_middle(self):
         """Whenever it dies: the token works once or never, and the server has whole credentials or none."""

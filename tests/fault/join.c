@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "folder.h"
 #include "loop.h"
 #include "sys.h"
@@ -122,7 +123,7 @@ static void a_join_gives_credentials_that_work_or_none(void **state)
 static int run_dial(void *arg, struct blx_error *err)
 {
     struct joining *joining = arg;
-    joining->fd = blx_address_dial(address, blx_wait_deadline(PATIENCE_MS), joining->host, err);
+    joining->fd = blx_address_dial(address, blx_deadline_in_ms(PATIENCE_MS), joining->host, err);
     return joining->fd < 0 ? joining->fd : 0;
 }
 
@@ -139,7 +140,7 @@ static int wait_fd(void *arg, struct blx_error *err)
 {
     struct joining *joining = arg;
     (void)err;
-    return blx_wait_fd(joining->fd, POLLOUT, blx_wait_deadline(PATIENCE_MS));
+    return blx_wait_fd(joining->fd, POLLOUT, blx_deadline_in_ms(PATIENCE_MS));
 }
 
 static void setup_wait(void *arg)

@@ -225,7 +225,7 @@ static void status_shows_what_the_dispatcher_tells(void **state)
                                           "\"last_checkpoint\": \"20261122203600\"",
                                           "\"protected\": false",
                                           "\"protection\": \"late\"",
-                                          "\"why\": \"one is due each 3 m 0 s: no room\"",
+                                          "\"why\": \"one is due every 3 m 0 s: no room\"",
                                           "\"checkpoints\": {",
                                           "\"none\": 1",
                                           "\"crash\": 2",

@@ -25,7 +25,7 @@ static void texts_without_quotes_are_shown_with_them(void **state)
                     "write  id: \"it's \\\"me\\\"\"", NULL);
 }
 
-/* "30s" is a number and the next key to libconfig, which stumbles only over the line behind it. */
+/* libconfig reads "30s" as a number and the next key, and fails only at the line after it. */
 static void error_is_told_of_the_line_before_the_one_that_libconfig_names(void **state)
 {
     struct fixture *f = *state;
@@ -94,7 +94,7 @@ static void other_syntax_errors_say_what_a_line_looks_like(void **state)
                     NULL);
 }
 
-/* Every cut of a file is taken or refused with a line, and nothing else happens. */
+/* A file that is cut anywhere is accepted, or refused with a line number; nothing else happens. */
 static void cut_files_never_do_worse_than_an_error(void **state)
 {
     static const char text[] =

@@ -17,7 +17,7 @@ struct fixture {
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
-/* Writes the file; `bytes` of `content`. */
+/* Writes the file: `bytes` of `content`. */
 void fixture_write(struct fixture *fixture, const char *content, size_t bytes);
 
 /* blx_config_load() with argv = {"program", "--config=PATH" (only with a file), words..., }; the

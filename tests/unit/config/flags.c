@@ -209,7 +209,7 @@ static void token_is_a_switch_for_enroll_and_has_a_value_for_join(void **state)
     assert_non_null(strstr(f->err.message, "--token=TOKEN"));
 }
 
-/* A name may stand twice only where no command takes both, and the file knows neither. */
+/* Two options may share a name only if no command takes both and the file knows neither. */
 static void every_option_has_a_help_text_and_a_name_of_its_own(void **state)
 {
     (void)state;

@@ -86,7 +86,7 @@ static void patterns_match_whole_ids(void **state)
 static void last_file_wins_for_each_key_by_itself(void **state)
 {
     (void)state;
-    /* Written in another order than that of their names. */
+    /* Not written in the order of their names. */
     write_policy("20.yaml", "agents: \"web1\"\nsync-freq: 2\nexclude: [ ]\n");
     write_policy("10.yaml",
                  "agents: \"*\"\nsync-freq: 1\nretention: { keep-daily: 7, keep-last: 1 }"

@@ -33,7 +33,7 @@ static void digest(struct digests *digests, uint64_t block, uint8_t out[BLX_BLOC
                      0);
 }
 
-/* By another implementation of GHASH. */
+/* Made by another implementation of GHASH. */
 static void block_digest_is_the_known_one_each_time(void **state)
 {
     (void)state;

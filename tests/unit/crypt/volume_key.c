@@ -17,7 +17,7 @@ static struct blx_key example_key(void)
     return key;
 }
 
-/* By another implementation of HKDF. */
+/* Made by another implementation of HKDF. */
 static void volume_key_is_the_known_one(void **state)
 {
     (void)state;

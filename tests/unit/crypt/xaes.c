@@ -11,7 +11,8 @@
 
 static const uint8_t nonce[] = "ABCDEFGHIJKLMNOPQRSTUVWX";
 
-/* The specification's vectors: with key bytes 1 the doubled block has no carry, with 3 it has. */
+/* The specification's vectors: with key bytes of 1 the doubled block has no carry, with 3 it has
+ * one. */
 static void check_vector(uint8_t key_byte, const char *aad, const uint8_t expected[28])
 {
     uint8_t key[BLX_XAES_KEY_BYTES], data[] = "XAES-256-GCM", tag[BLX_XAES_TAG_BYTES];
@@ -62,7 +63,7 @@ static void flip(uint8_t *bytes, size_t bit)
 static void xaes_finds_every_flipped_bit(void **state)
 {
     (void)state;
-    /* key, nonce, aad, ciphertext, tag: one behind the other, so that one loop flips them all. */
+    /* Key, nonce, aad, ciphertext and tag in one buffer, so that one loop flips all their bits. */
     struct {
         uint8_t key[BLX_XAES_KEY_BYTES], nonce[BLX_XAES_NONCE_BYTES], aad[9], data[9],
             tag[BLX_XAES_TAG_BYTES];

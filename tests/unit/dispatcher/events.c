@@ -106,7 +106,7 @@ static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
     assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT, "web3",
                  "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 421), AGENTS);
-    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_LATE, "web1", "one is due each 3 m");
+    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_LATE, "web1", "one is due every 3 m");
 }
 
 static void first_sync_is_no_news(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connection over TLS, where two threads share one SSL object. */
+/* The connection over TLS: two threads share one SSL object. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -40,8 +40,8 @@ static int teardown(void **state)
 
 /*
  * One side of the busiest conversation: big frames out, while the other's frames and
- * acknowledgements come in. Who receives must not wait to send here, since both sides fill each
- * other's sockets; so a third thread acknowledges.
+ * acknowledgements come in. The receiving thread must not wait to send here, because both sides
+ * fill each other's sockets; so a third thread acknowledges.
  */
 struct side {
     struct blx_conn *conn;
@@ -132,7 +132,7 @@ static void conn_carries_frames_and_acks_both_ways_at_once(void **state)
 
 static const struct blx_message ping = {.type = BLX_MESSAGE_PING};
 
-/* What SSL has read already does not show in poll(). */
+/* poll() does not show bytes that SSL has read already. */
 static void conn_finds_messages_that_came_in_one_record(void **state)
 {
     struct pair *pair = *state;
@@ -204,7 +204,7 @@ static void conn_of_a_closed_peer_gives_epipe(void **state)
     struct blx_error err = {0};
     assert_int_equal(blx_conn_recv(pair->client, 10000, &got, &err), -EPIPE);
     assert_non_null(strstr(err.message, "closed"));
-    /* The first may still find room in the socket; then the reset is known. */
+    /* The first send may still find room in the socket; after it the reset is known. */
     int rc = 0;
     for (int i = 0; i < 1000 && rc == 0; i++) {
         rc = blx_conn_send(pair->client, &ping, NULL);
@@ -223,7 +223,7 @@ static void *say_why_and_linger(void *arg)
     return NULL;
 }
 
-/* The agent sends without end; the dispatcher's last word must reach it nevertheless. */
+/* The agent sends without end; the dispatcher's last message must reach it nevertheless. */
 static void conn_last_word_is_read_by_a_peer_that_sends(void **state)
 {
     struct pair *pair = *state;
@@ -245,8 +245,8 @@ static void conn_last_word_is_read_by_a_peer_that_sends(void **state)
     pthread_join(ender, NULL);
 }
 
-/* What was read ahead is not waited for at the socket; the memory for it is held until the
- * connection is idle. */
+/* Bytes that were read ahead are received without waiting for the socket; the memory for them is
+ * held until the connection is idle. */
 static void conn_reads_ahead_and_gives_the_memory_back(void **state)
 {
     enum { MESSAGES = 100 };

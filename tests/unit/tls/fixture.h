@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of TLS share: a folder with a PKI of its own, contexts made from it, and a pair of
- * connections over loopback. Every function fails the test where it fails.
+ * Shared by the tests of TLS: a folder with a PKI of its own, contexts made from it, and a pair of
+ * connections over loopback. If one of these functions fails the test fails.
  */
 #pragma once
 
@@ -20,14 +20,14 @@ struct fixture {
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
-/* DIR/name; the text lives until the next call but three. */
+/* DIR/name. The text lives until the fourth call after this one. */
 const char *fixture_path(const struct fixture *fixture, const char *name);
 
 /* Enrolls `id` and makes its client context; the bundle is DIR/ID.pem. */
 struct blx_tls_context *fixture_client(const struct fixture *fixture, const char *id);
 struct blx_tls_context *fixture_server(const struct fixture *fixture);
 
-/* blx_tls_accept() in a thread of its own, for what the test does as the client meanwhile. */
+/* Runs blx_tls_accept() in a thread of its own, while the test acts as the client. */
 struct acceptor {
     struct blx_tls_context *context;
     int listener;

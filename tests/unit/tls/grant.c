@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who gets a certificate, and whose is not taken any more: tokens, renewals, revocations. */
+/* Which agents get a certificate, and whose is no longer accepted: tokens, renewals, revocations.
+ * */
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -156,7 +157,7 @@ static void token_that_is_newer_replaces_the_agents_older_one(void **state)
     assert_string_equal(agent_id, "web10");
 }
 
-/* What the request says of a name is not read. */
+/* The name in the request is not read. */
 static void request_is_taken_for_its_key_alone(void **state)
 {
     const struct fixture *fixture = *state;
@@ -204,10 +205,10 @@ static void request_that_is_not_right_is_refused_and_costs_no_token(void **state
     set_request(&asker, rsa, rsa);
     refuse(join(fixture, &asker, &got, &err[2]), -EBADMSG, &err[2], "P-256");
     asker.join.request = good;
-    asker.join.request.request_bytes++; /* a byte too many behind it */
-    refuse(join(fixture, &asker, &got, &err[3]), -EBADMSG, &err[3], "is none");
+    asker.join.request.request_bytes++; /* a byte too many after it */
+    refuse(join(fixture, &asker, &got, &err[3]), -EBADMSG, &err[3], "is not one");
     asker.join.request.request_bytes = 3;
-    refuse(join(fixture, &asker, &got, &err[4]), -EBADMSG, &err[4], "is none");
+    refuse(join(fixture, &asker, &got, &err[4]), -EBADMSG, &err[4], "is not one");
     asker.join.request = good;
     assert_int_equal(join(fixture, &asker, &got, NULL), 0);
     assert_int_equal(ERR_peek_error(), 0);
@@ -272,7 +273,7 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web10", old_serial, NULL), 0);
     assert_true(looks_revoked(fixture, "web1"));
     assert_false(looks_revoked(fixture, "web10"));
-    /* Neither the token that was open nor a renewal leads around it. */
+    /* Neither the token that was open nor a renewal gets around the revocation. */
     assert_int_equal(join(fixture, &open_token, &new, NULL), -EACCES);
     refuse(blx_pki_renew(fixture->dir, "web1", old_serial, &asker.join.request, &renewed, &err[1]),
            -EACCES, &err[1], "is revoked");
@@ -357,9 +358,9 @@ static void renewal_takes_no_certificate_of_another_name_key_or_ca(void **state)
     refuse(blx_renew_accept(key, &got, own, bundle, &err[1]), -EBADMSG, &err[1], "does not trust");
     assert_int_equal(blx_pki_renew(fixture->dir, "web1", "77", &request, &got, NULL), 0);
     refuse(blx_renew_accept(other_key, &got, own, bundle, &err[2]), -EBADMSG, &err[2],
-           "not the one");
+           "another certificate");
     got.cert[got.cert_bytes / 2] ^= 1;
-    refuse(blx_renew_accept(key, &got, own, bundle, &err[3]), -EBADMSG, &err[3], "not the one");
+    refuse(blx_renew_accept(key, &got, own, bundle, &err[3]), -EBADMSG, &err[3], "another certificate");
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *still = NULL;
     const struct blx_tls_files files = {bundle, bundle, bundle};
     assert_int_equal(blx_tls_context_new_client(&files, &still, NULL), 0);

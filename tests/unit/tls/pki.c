@@ -52,7 +52,7 @@ static void ensure(const struct fixture *fixture)
         fail_msg("%s", err.message);
 }
 
-/* What the tool of the trade says about the certificate. */
+/* What the openssl tool says about the certificate. */
 static int openssl_verify(const struct fixture *fixture, const char *purpose, const char *file)
 {
     char command[512];
@@ -174,7 +174,7 @@ static void pki_errors_name_what_is_wrong(void **state)
     assert_non_null(strstr(err.message, "ca.pem"));
 }
 
-/* Root enrolls, the daemon runs as the user who owns DIR. */
+/* Root enrolls; the daemon runs as the user that owns DIR. */
 static void pki_files_belong_to_the_owner_of_the_data_directory(void **state)
 {
     const struct fixture *fixture = *state;
@@ -190,7 +190,7 @@ static void pki_files_belong_to_the_owner_of_the_data_directory(void **state)
     }
 }
 
-/* What DIR's owner could plant to have root give away another file. */
+/* Files that DIR's owner could plant to make root give away another file. */
 static void pki_lock_that_is_a_link_is_refused(void **state)
 {
     const struct fixture *fixture = *state;
@@ -229,7 +229,7 @@ static void pki_first_users_at_once_agree(void **state)
     blx_tls_context_free(fixture_server(fixture));
 }
 
-/* The fault seam: every call fails once, as at a crash in that place; the next start completes what
+/* The fault seam: every call fails once, as in a crash at that point; the next start completes what
  * is there. */
 static int calls_until_failure;
 

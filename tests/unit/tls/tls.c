@@ -44,7 +44,7 @@ static void tls_context_knows_its_name_and_its_days(void **state)
     assert_in_range(blx_tls_context_days_left(client), 3650, 3652);
 }
 
-/* A context of the other role, or another CA's: what the two sides say when it is used. */
+/* What the two sides say if a context of the other role, or of another CA, is used. */
 struct attempt {
     int client_rc;
     int server_rc;
@@ -149,8 +149,8 @@ static struct blx_tls_context *context_to_order(const struct fixture *fixture, c
     return context;
 }
 
-/* A stolen agent's bundle must not let anybody play dispatcher: as a bare server, since our own
- * context refuses it already. */
+/* With an agent's stolen bundle nobody must be able to act as dispatcher. The server here is the
+ * openssl tool, because our own context already refuses the bundle. */
 static void tls_agent_certificate_cannot_act_as_dispatcher(void **state)
 {
     const struct fixture *fixture = *state;
@@ -198,8 +198,8 @@ static void tls_refuses_an_expired_certificate(void **state)
     assert_null(context_to_order(fixture, "web1", BLX_CERTIFICATE_AGENT, -1, false, &err));
     assert_non_null(strstr(err.message, "expired"));
     assert_non_null(strstr(err.message, "order.pem"));
-    /* One that expires after it was loaded is refused by the other side; the tool has no qualms
-     * about sending it. */
+    /* A certificate that expires after it was loaded is refused by the other side; the openssl tool
+     * sends it. */
     struct acceptor acceptor = {0};
     acceptor_start(&acceptor, fixture, server);
     char command[512];
@@ -214,7 +214,7 @@ static void tls_refuses_an_expired_certificate(void **state)
     assert_non_null(strstr(acceptor.err.message, "expired"));
 }
 
-/* What the openssl tool, as a client with a right certificate, gets for its `options`. */
+/* What the openssl tool, as a client with a valid certificate, gets with these `options`. */
 static void refuse_tool(const struct fixture *fixture, const char *options, int rc, const char *why)
 {
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *server = fixture_server(fixture);

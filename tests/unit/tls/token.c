@@ -13,8 +13,7 @@
 #include "tls/revocation_private.h"
 #include "tls/token.h"
 
-/* Bytes 0 to 19 and 32 to 63; the text was made with another implementation of base32 and SHA-256.
- */
+/* Bytes 0 to 19 and 32 to 63. Another implementation of base32 and SHA-256 made the text. */
 static const char golden[] = "blxrep1aaaqeayeaudaocajbifqydiob4ibceqteaqseizeeutcokbjfivsyljof4y"
                              "dcmrtgq2tmnzyhe5dwpb5hy7w7obh";
 
@@ -76,7 +75,7 @@ static void token_that_was_copied_badly_is_refused_with_the_reason(void **state)
     refuse(text, "missing");
     strcpy(text, golden);
     text[20] = '0';
-    refuse(text, "no token has");
+    refuse(text, "a token never has");
 }
 
 /* Every single letter is under the checksum. */

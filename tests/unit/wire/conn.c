@@ -20,7 +20,7 @@
 struct ends {
     struct blx_conn *a;
     struct blx_conn *b;
-    int raw; /* the other end of `a`, where there is no `b` */
+    int raw; /* the other end of `a`, if there is no `b` */
 };
 
 static int make_ends(struct ends *ends, bool both)
@@ -178,8 +178,8 @@ static void conn_recv_times_out_and_goes_on(void **state)
     assert_int_equal(blx_conn_recv(ends->b, 0, &got, NULL), 0);
 }
 
-/* The buffer that a frame needed is given back while the connection waits; ASan would see a use of
- * it. */
+/* The buffer that a frame needed is freed while the connection waits; ASan would see a later use.
+ * */
 static void conn_goes_on_after_its_buffer_was_given_back(void **state)
 {
     struct ends *ends = *state;
@@ -232,7 +232,7 @@ static void conn_shutdown_wakes_who_sends(void **state)
     pthread_t threads[2];
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, send_until_error, ends), 0);
-    /* Until the socket is full: a message that is half out counts already. */
+    /* Until the socket is full. A message that is half out counts too. */
     for (uint64_t before = 1; before != blx_conn_sent_bytes(ends->a);) {
         before = blx_conn_sent_bytes(ends->a);
         sched_yield();
@@ -253,7 +253,7 @@ static void conn_send_gives_up_where_nobody_reads(void **state)
     struct ends ends = {.raw = fds[1]};
     assert_int_equal(blx_conn_new(fds[0], NULL, 100, &ends.a, NULL), 0);
     assert_int_equal((intptr_t)send_until_error(&ends), -ETIMEDOUT);
-    /* A message may be half out: no other may follow. */
+    /* A message may be half out, so no other may follow. */
     struct blx_error err = {0};
     assert_int_equal(blx_conn_send(ends.a, &ping, &err), -EPIPE);
     assert_non_null(strstr(err.message, "PING"));

@@ -49,7 +49,8 @@ static void request_counts_blocks_pieces_and_its_end(void **state)
     assert_int_equal(blx_digest_request_end(&request), 1013);
 }
 
-/* However the blocks come, the digests are those of the pieces, the last of which is short. */
+/* In whatever portions the blocks come, the digests are those of the pieces; the last one is
+ * short. */
 static void digests_are_sha256_of_the_pieces(void **state)
 {
     (void)state;

@@ -186,7 +186,7 @@ static void frame_cut_short_anywhere_is_refused(void **state)
     }
 }
 
-/* A mistake that its maker checksummed too: only the rules can find it. */
+/* A mistake that is under the checksum as well, so that only the rules can find it. */
 static void refuse_forged(size_t offset, const void *field, size_t field_bytes, const char *reason)
 {
     uint8_t data[DATA_BLOCKS * BLOCK];
@@ -224,7 +224,8 @@ static void frame_with_a_forged_header_is_refused(void **state)
     refuse_forged(6, "\x0b", 1, "block size");
     refuse_forged(6, "\x13", 1, "block size");
     refuse_forged(7, "\x02", 1, "reserved");
-    refuse_forged(7, "\x01", 1, "add up"); /* encrypted, but there is nothing of it */
+    refuse_forged(7, "\x01", 1,
+                  "add up"); /* encrypted, but without the parts of an encrypted frame */
     refuse_forged64(48, 1, "reserved");
     refuse_forged64(16, 0, "no number");
     refuse_forged(32, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16, "generation");

@@ -160,8 +160,8 @@ static void frame_opens_with_its_own_key_alone(void **state)
     check_refused(NULL, &key, "is not encrypted, though its checkpoint is");
 }
 
-/* Whoever can write the store can make the checksum right; number and checksum themselves are free.
- */
+/* Whoever can write the store can make the checksum right. The tag covers neither the number nor
+ * the checksum. */
 static void frame_changed_anywhere_does_not_open(void **state)
 {
     (void)state;
@@ -173,7 +173,7 @@ static void frame_changed_anywhere_does_not_open(void **state)
     for (size_t bit = 0; bit < length * 8; bit++) {
         struct blx_frame frame;
         bool is_number = bit / 8 >= 16 && bit / 8 < 24, is_checksum = bit / 8 >= 56 && bit / 8 < 64;
-        bool is_size = bit / 8 >= 8 && bit / 8 < 12; /* sealing goes by it */
+        bool is_size = bit / 8 >= 8 && bit / 8 < 12; /* sealing reads it */
         if (is_number || is_checksum || is_size)
             continue;
         memcpy(copy, bytes, length);

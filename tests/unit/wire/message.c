@@ -25,8 +25,7 @@ static bool write_vectors;
         }                                                                                          \
     }
 
-/* One example of each type; each field has a value of its own, so that two swapped ones are found.
- */
+/* One example of each type. Each field has a value of its own, so that a swap of two is found. */
 static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_HELLO,
      .hello = {.version_min = 1,
@@ -216,7 +215,7 @@ static void message_of_every_type_has_an_example(void **state)
     assert_string_equal(blx_message_name((enum blx_message_type)0), "unknown");
 }
 
-/* Natives are compared through their encoding, since padding between their fields is undefined. */
+/* Native structs are compared by their encoding, because padding between fields is undefined. */
 static void message_of_every_type_round_trips(void **state)
 {
     (void)state;
@@ -276,7 +275,7 @@ static void message_cut_short_or_too_long_is_refused(void **state)
         for (size_t length = 0; length <= body_bytes + 9; length++) {
             if (length == body_bytes)
                 continue;
-            /* Memory of just that length, so that a read past it is found. */
+            /* Memory of exactly that length, so that a read past it is found. */
             BLX_CLEANUP_FREE uint8_t *body = calloc(1, length + 1);
             assert_non_null(body);
             memcpy(body, buffer + BLX_MESSAGE_HEADER_BYTES,
@@ -425,9 +424,9 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_POLICY, 12, 26, "another size");
     refuse(BLX_MESSAGE_POLICY, 17, 4, "another size");
     refuse(BLX_MESSAGE_POLICY, 20, 1, "reserved");
-    refuse(BLX_MESSAGE_POLICY, 25, 7, "a text");
-    refuse(BLX_MESSAGE_POLICY, 51, 0, "a text");   /* a pattern is empty */
-    refuse(BLX_MESSAGE_POLICY, 70, 'x', "a text"); /* the last one does not end */
+    refuse(BLX_MESSAGE_POLICY, 25, 7, "not printable text");
+    refuse(BLX_MESSAGE_POLICY, 51, 0, "not printable text");   /* a pattern is empty */
+    refuse(BLX_MESSAGE_POLICY, 70, 'x', "not printable text"); /* the last one does not end */
     refuse(BLX_MESSAGE_CONTROL_PAUSE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_REVOKE, 0, '.', "agent ID");
@@ -469,7 +468,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1317, 1, "timestamp");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1320, 2, "revocation");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "reserved");
-    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more is free");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more bytes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 73, 7, "damage");
@@ -509,7 +508,7 @@ static void message_of_unreadable_extents_in_disorder_is_refused(void **state)
     refuse(BLX_MESSAGE_UNREADABLE, 4, 1, "does not fit");
     refuse(BLX_MESSAGE_UNREADABLE, 4, 0, "number of extents");
     refuse(BLX_MESSAGE_UNREADABLE, 4, 129, "number of extents");
-    refuse(BLX_MESSAGE_UNREADABLE, 12, 0x42, "in order"); /* it begins behind the next one */
+    refuse(BLX_MESSAGE_UNREADABLE, 12, 0x42, "in order"); /* it begins after the next one */
     refuse(BLX_MESSAGE_UNREADABLE, 16, 0, "in order");    /* it is empty */
     refuse(BLX_MESSAGE_UNREADABLE, 23, 0xff, "in order"); /* it reaches into the next one */
 }
@@ -644,7 +643,7 @@ static void fill_blocks(uint8_t data[2 * 4096])
         data[i] = (uint8_t)(i / 64);
 }
 
-/* Of the key whose bytes are 0 to 31, for the volume vda of web1; PROTOCOL.md says so. */
+/* From the key whose bytes are 0 to 31, for the volume vda of web1, as PROTOCOL.md says. */
 static struct blx_volume_key example_key(void)
 {
     struct blx_key key = {.id = {{0x11, 0x9b, 0x56, 0x7c, 0xd2, 0x19, 0x20, 0x0f}}};
@@ -676,8 +675,8 @@ static size_t pack_example(enum blx_codec codec, const struct blx_volume_key *ke
     return bytes;
 }
 
-/* Another version of a codec may pack the same data otherwise: its frames are only read, the
- * unpacked one is compared too. */
+/* Another version of a codec may pack the same data differently. So packed frames are only read;
+ * the one without a codec is also compared. */
 static void frame_vectors_are_read_and_the_plain_one_is_what_is_packed(void **state)
 {
     (void)state;
@@ -708,7 +707,7 @@ static void frame_vectors_are_read_and_the_plain_one_is_what_is_packed(void **st
     }
 }
 
-/* The nonce is random, so that it is only read. */
+/* The nonce is random, so the frame is only read. */
 static void encrypted_frame_vector_is_read(void **state)
 {
     (void)state;

@@ -43,9 +43,9 @@ static void checkpoint_may_be_two_periods_and_a_minute_old(void **state)
     assert_int_equal(judge_after(&agent, 420), BLX_PROTECTED);
     assert_string_equal(explain_after(&agent, 420), "");
     assert_int_equal(judge_after(&agent, 421), BLX_PROTECTION_LATE);
-    assert_string_equal(explain_after(&agent, 421), "one is due each 3 m 0 s");
+    assert_string_equal(explain_after(&agent, 421), "one is due every 3 m 0 s");
     snprintf(agent.failure, sizeof(agent.failure), "no room");
-    assert_string_equal(explain_after(&agent, 421), "one is due each 3 m 0 s: no room");
+    assert_string_equal(explain_after(&agent, 421), "one is due every 3 m 0 s: no room");
     agent.sync_freq_ms = 0;
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTED);
 }
@@ -99,7 +99,7 @@ static void revocation_is_no_loss(void **state)
     agent.status.state = BLX_AGENT_OFFLINE;
     agent.away_ms = 3600000;
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_REVOKED);
-    agent.paused_since = 20261122203559; /* what no resume would end */
+    agent.paused_since = 20261122203559; /* a resume would not end it */
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_REVOKED);
     assert_non_null(strstr(explain_after(&agent, 0), "enroll"));
     assert_string_equal(blx_protection_name(BLX_PROTECTION_REVOKED), "revoked");
