@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "cli/control.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/pause.h"
 #include "tls/pki.h"
 

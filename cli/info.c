@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/extents.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 
 /* A checkpoint; `infos` are its volumes'. */

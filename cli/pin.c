@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 
 static enum blx_exit write_pin(const struct blx_config *config, bool pinned, struct blx_error *err)
 {

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/restore/restore.h"
 
 struct job {
@@ -192,11 +193,11 @@ static void report(void *arg, uint64_t done_bytes, uint64_t total_bytes)
     blx_progress_update(progress, done_bytes);
 }
 
-static void list_losses(const char *path, const struct blx_restore_losses *losses)
+static void list_losses(const char *path, const struct blx_losses *losses)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < losses->count; i++) {
-        const struct blx_restore_loss *loss = &losses->list[i];
+        const struct blx_loss *loss = &losses->list[i];
         if (loss->bytes == 0)
             cli_note("%s", loss->cause);
         else
@@ -217,7 +218,7 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     struct blx_progress bar;
     blx_progress_init(&bar, what, 0);
     struct blx_restore_progress progress = {.report = report, .arg = &bar};
-    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses losses = {0};
+    BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     uint64_t written_bytes = 0;
     struct blx_restore_target target = {.path = target_path(job, volume),
                                         .delta = job->config->delta,

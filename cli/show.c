@@ -10,7 +10,7 @@
 #include "cli/command.h"
 #include "cli/extents.h"
 #include "cli/table.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 
 /* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "store/checkpoint/manifest_file.h"
 
 static const uint64_t window_ns = DISPATCHER_METER_WINDOW_MS * UINT64_C(1000000);
 

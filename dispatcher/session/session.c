@@ -203,7 +203,7 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
     bool said = send_end(session, rc, err);
     dispatcher_session_close_image(session);
     struct blx_agent_tail *tail =
-        session->writer != NULL ? blx_agent_tail_make(session->writer) : NULL;
+        session->writer != NULL ? blx_agent_writer_make_tail(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
     log_end(session, rc, err);
     dispatcher_roster_left(&session->dispatcher->roster, session->record, tail);

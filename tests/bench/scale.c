@@ -20,7 +20,7 @@
 #include "base/units.h"
 #include "simulation.h"
 #include "store/prune/prune.h"
-#include "store/view/restore_plan_private.h"
+#include "store/view/plan_private.h"
 #include "store/prune/rewrite.h"
 
 enum { KEPT_PERCENT = 10, RUN_BYTES = 64 << 10 };
@@ -109,7 +109,7 @@ static int write_store(struct point *point, const struct blx_store *store, struc
         uint64_t began_ns = blx_clock_ns();
         rc = blx_simulation_connect(&disk, store, agent, tail, &writer, err);
         point->open_ns[i] = blx_clock_ns() - began_ns;
-        tail = rc == 0 && i == 0 ? blx_agent_tail_make(writer) : NULL;
+        tail = rc == 0 && i == 0 ? blx_agent_writer_make_tail(writer) : NULL;
         blx_agent_writer_close(blx_take_ptr(writer));
     }
     return rc;
@@ -117,9 +117,9 @@ static int write_store(struct point *point, const struct blx_store *store, struc
 
 static int plan(struct point *point, const struct blx_store *store, int at, struct blx_error *err)
 {
-    BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan made = {0};
+    BLX_CLEANUP(blx_plan_done) struct blx_plan made = {0};
     uint64_t began_ns = blx_clock_ns();
-    int rc = blx_restore_plan_make(store, agent, point->timestamps[point->checkpoints - 1], "sda",
+    int rc = blx_plan_make(store, agent, point->timestamps[point->checkpoints - 1], "sda",
                                    &made, err);
     point->plan_ns[at] = blx_clock_ns() - began_ns;
     point->entries[at] = made.index.count;

@@ -8,6 +8,7 @@
 
 #include "loop.h"
 #include "store/checkpoint/manifest_codec_private.h"
+#include "store/checkpoint/manifest_file_private.h"
 #include "store_state.h"
 #include "sys.h"
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "store/segment/segment_check_private.h"
 #include "store/segment/segment_walk_private.h"
 #include "store_state.h"
 #include "sys.h"
@@ -21,7 +22,7 @@ struct checking {
     bool damaged; /* as it is made */
     uint32_t number;
     struct blx_segment_request request;
-    struct blx_segment_check check;
+    struct blx_segment_findings findings;
     struct blx_segment_walk walk;
     uint64_t frames_end, behind;
 };
@@ -59,14 +60,14 @@ static void setup_check(void *arg)
 static int run_check(void *arg, struct blx_error *err)
 {
     struct checking *checking = arg;
-    return blx_segment_check(&checking->request, &checking->check, err);
+    return blx_segment_check(&checking->request, &checking->findings, err);
 }
 
-static bool has_fault_in_frame(const struct blx_segment_check *check)
+static bool has_fault_in_frame(const struct blx_segment_findings *findings)
 {
-    for (size_t i = 0; i < check->fault_count; i++)
-        if (check->faults[i].offset_bytes <= 200 &&
-            check->faults[i].offset_bytes + check->faults[i].bytes > 200)
+    for (size_t i = 0; i < findings->fault_count; i++)
+        if (findings->faults[i].offset_bytes <= 200 &&
+            findings->faults[i].offset_bytes + findings->faults[i].bytes > 200)
             return true;
     return false;
 }
@@ -76,21 +77,21 @@ static void check_check(void *arg, int rc)
 {
     struct checking *checking = arg;
     struct blx_error err = {0};
-    const struct blx_segment_check *check = &checking->check;
-    for (size_t i = 0; i < check->fault_count; i++)
-        assert_null(strstr(check->faults[i].what, "memory"));
+    const struct blx_segment_findings *findings = &checking->findings;
+    for (size_t i = 0; i < findings->fault_count; i++)
+        assert_null(strstr(findings->faults[i].what, "memory"));
     if (rc == 0 && checking->damaged)
-        assert_true(has_fault_in_frame(check) || check->faults[0].whole);
-    blx_segment_check_done(&checking->check);
+        assert_true(has_fault_in_frame(findings) || findings->faults[0].whole);
+    blx_segment_findings_done(&checking->findings);
     test_ok(run_check(arg, &err), &err);
-    assert_int_equal(check->fault_count > 0, checking->damaged);
-    assert_int_equal(check->torn_bytes, 0);
+    assert_int_equal(findings->fault_count > 0, checking->damaged);
+    assert_int_equal(findings->torn_bytes, 0);
 }
 
 static void teardown_check(void *arg)
 {
     struct checking *checking = arg;
-    blx_segment_check_done(&checking->check);
+    blx_segment_findings_done(&checking->findings);
     if (checking->damaged)
         flip();
 }
@@ -113,12 +114,12 @@ static void a_segment_is_judged_right_or_not_at_all(void **state)
 
 /* What a check is filled with. */
 
-static __attribute__((format(printf, 2, 3))) int note(struct blx_segment_check *check,
+static __attribute__((format(printf, 2, 3))) int note(struct blx_segment_findings *findings,
                                                       const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_check_fault(check, 32, 64, false, format, args);
+    int rc = blx_segment_findings_add_fault(findings, 32, 64, false, format, args);
     va_end(args);
     return rc;
 }
@@ -127,23 +128,23 @@ static int run_notes(void *arg, struct blx_error *err)
 {
     (void)err;
     struct checking *checking = arg;
-    int rc = note(&checking->check, "fault %d", 1);
+    int rc = note(&checking->findings, "fault %d", 1);
     for (uint64_t i = 0; rc == 0 && i < 3; i++)
-        rc = blx_segment_check_extent(&checking->check, (struct blx_extent){i * 4, 2});
+        rc = blx_segment_findings_add_extent(&checking->findings, (struct blx_extent){i * 4, 2});
     return rc;
 }
 
 static void check_notes(void *arg, int rc)
 {
-    const struct blx_segment_check *check = &((struct checking *)arg)->check;
+    const struct blx_segment_findings *findings = &((struct checking *)arg)->findings;
     assert_true(rc == 0 || rc == -ENOMEM);
-    assert_int_equal(check->fault_count == 1 && check->extent_count == 3, rc == 0);
-    for (size_t i = 0; i < check->fault_count; i++) {
-        assert_string_equal(check->faults[i].what, "fault 1");
-        assert_int_equal(check->faults[i].extent_count, check->extent_count);
+    assert_int_equal(findings->fault_count == 1 && findings->extent_count == 3, rc == 0);
+    for (size_t i = 0; i < findings->fault_count; i++) {
+        assert_string_equal(findings->faults[i].what, "fault 1");
+        assert_int_equal(findings->faults[i].extent_count, findings->extent_count);
     }
-    for (size_t i = 0; i < check->extent_count; i++)
-        assert_int_equal(check->extents[i].start_block, i * 4);
+    for (size_t i = 0; i < findings->extent_count; i++)
+        assert_int_equal(findings->extents[i].start_block, i * 4);
 }
 
 /* A walk, step by step. */
@@ -156,14 +157,14 @@ static void setup_walk(void *arg)
     struct stat st;
     setup_check(arg);
     *walk = (struct blx_segment_walk){.request = &checking->request,
-                                      .check = &checking->check,
+                                      .findings = &checking->findings,
                                       .reader = {.summary.number = checking->number},
                                       .rebuilt = {.fd = -1}};
     assert_int_equal(blx_segment_reader_name(&walk->reader, volume_dir, checking->number, NULL), 0);
     walk->reader.fd = open(walk->reader.path, O_RDONLY | O_CLOEXEC);
     assert_true(walk->reader.fd >= 0);
     assert_int_equal(fstat(walk->reader.fd, &st), 0);
-    checking->check.file_bytes = (uint64_t)st.st_size;
+    checking->findings.file_bytes = (uint64_t)st.st_size;
     assert_int_equal(blx_segment_reader_footer(&walk->reader, (uint64_t)st.st_size, &footer, NULL),
                      0);
     assert_int_equal(blx_segment_reader_entries(&walk->reader, &footer, NULL), 0);
@@ -229,7 +230,7 @@ static void check_frames(void *arg, int rc)
         return;
     assert_int_equal(checking->behind, checking->walk.reader.frames_end_bytes);
     /* Each frame is good, or there is a fault in its place. */
-    assert_int_equal(checking->check.frame_count + checking->check.fault_count,
+    assert_int_equal(checking->findings.frame_count + checking->findings.fault_count,
                      checking->walk.reader.summary.frame_count);
 }
 
@@ -237,15 +238,15 @@ static void check_judge(void *arg, int rc)
 {
     const struct checking *checking = arg;
     assert_true(rc == 0 || rc == -ENOMEM);
-    assert_true(rc < 0 || checking->check.fault_count == 1);
-    assert_true(rc < 0 || checking->check.extent_count > 0);
+    assert_true(rc < 0 || checking->findings.fault_count == 1);
+    assert_true(rc < 0 || checking->findings.extent_count > 0);
 }
 
 static void check_fault(void *arg, int rc)
 {
-    const struct blx_segment_check *check = &((struct checking *)arg)->check;
+    const struct blx_segment_findings *findings = &((struct checking *)arg)->findings;
     assert_true(rc == 0 || rc == -ENOMEM);
-    assert_int_equal(check->fault_count, rc == 0 ? 1 : 0);
+    assert_int_equal(findings->fault_count, rc == 0 ? 1 : 0);
 }
 
 static void teardown_walk(void *arg)

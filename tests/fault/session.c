@@ -44,7 +44,7 @@ static void setup_tail(void *arg)
 {
     struct call *call = arg;
     setup_volume(call);
-    call->tail = blx_agent_tail_make(call->state.writer);
+    call->tail = blx_agent_writer_make_tail(call->state.writer);
     assert_non_null(call->tail);
     blx_agent_writer_close(blx_take_ptr(call->state.writer));
 }

@@ -22,7 +22,7 @@ struct judged {
     struct store_state state;
     bool damaged;
     struct blx_verify_report report;
-    struct blx_restore_losses losses;
+    struct blx_losses losses;
     struct blx_image *image;
     uint8_t content[STATE_BYTES];
     char path[PATH_MAX];
@@ -62,7 +62,7 @@ static void teardown(void *arg)
 {
     struct judged *judge = arg;
     blx_verify_report_done(&judge->report);
-    blx_restore_losses_done(&judge->losses);
+    blx_losses_done(&judge->losses);
     blx_image_close(judge->image);
     store_state_done(&judge->state);
 }

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "store/segment/segment_check_private.h"
 #include "store/verify/verify_agent_private.h"
+#include "store/verify/verify_report_private.h"
 #include "store_state.h"
 #include "sys.h"
 
@@ -66,7 +68,7 @@ static void setup_checked(void *arg)
                                                     .number = segment->number,
                                                     .block_shift = segment->block_shift,
                                                     .blocks = segment->blocks};
-        assert_int_equal(blx_segment_check(&request, &segment->check, NULL), 0);
+        assert_int_equal(blx_segment_check(&request, &segment->findings, NULL), 0);
     }
 }
 
@@ -136,7 +138,8 @@ static int run_add(void *arg, struct blx_error *err)
     (void)err;
     test_path(&store_state.test, path, "agents/web1/a file");
     for (int i = 0; i < 3; i++)
-        if (blx_verify_report_add(&verifying->report, &verifying->agent, "vda", path) == NULL)
+        if (blx_verify_report_add(&verifying->report, verifying->agent.store, verifying->agent.id,
+                                  "vda", path) == NULL)
             return -ENOMEM;
     return 0;
 }

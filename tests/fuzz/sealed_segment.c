@@ -11,7 +11,7 @@
 #include "fuzz.h"
 #include "repair.h"
 #include "store/layout_private.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/restore/restore.h"
 #include "store/segment/segment.h"
 

@@ -22,6 +22,7 @@
 #include "dispatcher/session/session_private.h"
 #include "fuzz.h"
 #include "repair.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/segment/segment.h"
 
 static const char agent_id[] = "web1";

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "store/checkpoint/manifest_codec_private.h"
+#include "store/checkpoint/manifest_file_private.h"
 
 /* Few checkpoints are read by the caller's thread alone. More readers gain little on a cold disk, and
  * get into each other's way where the files are in memory. */

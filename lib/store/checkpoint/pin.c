@@ -12,7 +12,7 @@
 #include "base/sys.h"
 #include "store/agent_lock.h"
 #include "store/directory_private.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 
 #define SUFFIX ".pinned"
 

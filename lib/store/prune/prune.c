@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 #include "store/prune/prune_agent_private.h"
 

@@ -14,12 +14,11 @@
 #pragma once
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/error.h"
-#include "store/checkpoint/manifest.h"
+#include "base/timestamp.h"
+#include "store/prune/prune_report.h"
 #include "store/store.h"
 
 struct blx_prune_request {
@@ -28,14 +27,6 @@ struct blx_prune_request {
     size_t count;
     unsigned wait_ms;        /* how long to wait for a verification, a rewrite or another prune */
     const atomic_bool *stop; /* true: ends with -ECANCELED at the next whole step; NULL: never */
-};
-
-struct blx_prune_report {
-    size_t removed;
-    size_t in_use; /* stay, because a restore reads them */
-    size_t pinned; /* stay, because they were pinned meanwhile */
-    uint64_t freed_bytes;
-    bool no_holes; /* the filesystem cannot make them: dead frames go with their segments only */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "store/checkpoint/manifest_file.h"
 
 void blx_prune_agent_forget(struct blx_prune_agent *agent)
 {

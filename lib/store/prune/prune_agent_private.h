@@ -7,7 +7,8 @@
 #pragma once
 
 #include "store/agent_lock.h"
-#include "store/prune/prune.h"
+#include "store/checkpoint/manifest.h"
+#include "store/prune/prune_report.h"
 
 struct blx_prune_checkpoint {
     blx_timestamp timestamp;

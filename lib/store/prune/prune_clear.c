@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
 #include "store/layout_private.h"
 #include "store/checkpoint/needed_private.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 
 bool blx_retention_is_none(const struct blx_retention *retention)

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "base/units.h"
 #include "store/checkpoint/manifest_codec_private.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/prune/prune_agent_private.h"
 #include "store/prune/rewrite_group_private.h"
 

@@ -17,8 +17,6 @@
 #include "base/name.h"
 #include "base/timestamp.h"
 
-struct blx_agent_writer;
-
 struct blx_volume_tail {
     char name[BLX_NAME_BYTES];
     uint32_t highest_segment; /* no sealed segment has a higher number; 0: there is none */
@@ -29,10 +27,6 @@ struct blx_agent_tail {
     uint32_t volume_count;
     struct blx_volume_tail volumes[]; /* of the session */
 };
-
-/* What the writer, which is to be closed next, leaves behind. NULL: the disk failed, or there is no
- * memory, so the next writer has to look. Free with free(). */
-struct blx_agent_tail *blx_agent_tail_make(const struct blx_agent_writer *writer);
 
 /* The volume's, or NULL. `tail` may be NULL. */
 const struct blx_volume_tail *blx_agent_tail_find(const struct blx_agent_tail *tail,

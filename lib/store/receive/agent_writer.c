@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
 #include "store/layout_private.h"
 #include "store/segment/segment_writer_private.h"
@@ -128,6 +129,24 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
     blx_manifest_done(&writer->last);
     free(writer->tail);
     free(writer);
+}
+
+struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer *writer)
+{
+    if (writer->broken != 0)
+        return NULL;
+    struct blx_agent_tail *tail =
+        calloc(1, sizeof(*tail) + writer->volume_count * sizeof(tail->volumes[0]));
+    if (tail == NULL)
+        return NULL;
+    tail->last_timestamp = writer->last_timestamp;
+    tail->volume_count = writer->volume_count;
+    for (uint32_t i = 0; i < writer->volume_count; i++) {
+        const struct blx_volume *volume = writer->volumes[i];
+        memcpy(tail->volumes[i].name, volume->info.name, sizeof(tail->volumes[i].name));
+        tail->volumes[i].highest_segment = volume->next_number - 1;
+    }
+    return tail;
 }
 
 const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer)

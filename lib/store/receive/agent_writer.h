@@ -41,6 +41,10 @@ int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
                           struct blx_agent_tail *tail, struct blx_agent_writer **writer,
                           struct blx_error *err);
 
+/* What the writer leaves for the agent's next one; it is to be closed next. NULL if the disk failed
+ * or memory is short: the next writer then has to look. Free with free(). */
+struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer *writer);
+
 /* What was appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);
 

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/layout_private.h"
 
 static int check_cut(const struct blx_agent_writer *writer,

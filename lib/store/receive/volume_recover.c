@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
 
 /* The newest checkpoint that has the volume. */

@@ -10,10 +10,11 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/crew_private.h"
 #include "store/directory_private.h"
 #include "store/restore/restore_output_private.h"
-#include "store/view/restore_plan_private.h"
+#include "store/view/plan_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
  * write to a device, or read what they compare with, most wait for one of the two disks. */
@@ -22,7 +23,7 @@ enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
 struct work {
-    const struct blx_restore_plan *plan;
+    const struct blx_plan *plan;
     struct blx_restore_output *output;
     const struct blx_restore_progress *progress; /* or NULL */
     pthread_mutex_t turn;                        /* of who writes to a file */
@@ -105,16 +106,16 @@ static int lose_entry(struct work *work, const struct blx_index_entry *entry, co
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&work->lock);
-    rc = blx_restore_losses_add(work->plan->losses, offset, bytes, cause);
+    rc = blx_losses_add(work->plan->losses, offset, bytes, cause);
     pthread_mutex_unlock(&work->lock);
     return rc < 0 ? blx_error_errno(err, rc, "cannot restore") : 0;
 }
 
-static int write_entries(struct work *work, const struct blx_restore_frame *job,
+static int write_entries(struct work *work, const struct blx_plan_frame *job,
                          const struct blx_frame *frame, const uint8_t *data,
                          uint64_t *written_bytes, struct blx_error *err)
 {
-    const struct blx_restore_plan *plan = work->plan;
+    const struct blx_plan *plan = work->plan;
     struct cursor cursor = {.frame = frame};
     for (size_t i = 0; i < job->count; i++) {
         const struct blx_index_entry *entry = &plan->index.entries[job->first + i];
@@ -149,7 +150,7 @@ static bool takes_turns(const struct work *work)
     return !work->output->device && !work->output->compares;
 }
 
-static int write_frame(struct work *work, const struct blx_restore_frame *job,
+static int write_frame(struct work *work, const struct blx_plan_frame *job,
                        const struct blx_frame *frame, const uint8_t *data, uint64_t *written_bytes,
                        struct blx_error *err)
 {
@@ -161,7 +162,7 @@ static int write_frame(struct work *work, const struct blx_restore_frame *job,
     return rc;
 }
 
-static int read_frame(const struct blx_restore_plan *plan, const struct blx_index_entry *entry,
+static int read_frame(const struct blx_plan *plan, const struct blx_index_entry *entry,
                       struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
 {
     const struct blx_segment_reader *reader = plan->segments[entry->segment];
@@ -183,10 +184,10 @@ static int read_frame(const struct blx_restore_plan *plan, const struct blx_inde
 }
 
 /* Which blocks of which file are lost: without --force that is all that is said. */
-static void describe_loss(const struct work *work, const struct blx_restore_frame *job,
+static void describe_loss(const struct work *work, const struct blx_plan_frame *job,
                           struct blx_error *err)
 {
-    const struct blx_restore_plan *plan = work->plan;
+    const struct blx_plan *plan = work->plan;
     char text[512];
     size_t used = 0, told = 0;
     for (; told < job->count && used < sizeof(text) - 128; told++) {
@@ -206,8 +207,8 @@ static void describe_loss(const struct work *work, const struct blx_restore_fram
     *err = whole;
 }
 
-static int lose_frame(struct work *work, const struct blx_restore_frame *job,
-                      uint64_t *written_bytes, const char *cause, struct blx_error *err)
+static int lose_frame(struct work *work, const struct blx_plan_frame *job, uint64_t *written_bytes,
+                      const char *cause, struct blx_error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < job->count; i++) {
@@ -218,7 +219,7 @@ static int lose_frame(struct work *work, const struct blx_restore_frame *job,
     return rc;
 }
 
-static int restore_frame(struct work *work, const struct blx_restore_frame *job,
+static int restore_frame(struct work *work, const struct blx_plan_frame *job,
                          struct scratch *scratch, uint64_t *written_bytes, struct blx_error *err)
 {
     const struct blx_index_entry *entry = &work->plan->index.entries[job->first];
@@ -236,9 +237,9 @@ static int restore_frame(struct work *work, const struct blx_restore_frame *job,
 }
 
 /* The next frame that is to be done, NULL where there is none or somebody failed. */
-static const struct blx_restore_frame *take_frame(struct work *work)
+static const struct blx_plan_frame *take_frame(struct work *work)
 {
-    const struct blx_restore_frame *job = NULL;
+    const struct blx_plan_frame *job = NULL;
     pthread_mutex_lock(&work->lock);
     if (work->failure.code == 0 && work->next_frame < work->plan->frame_count)
         job = &work->plan->frames[work->next_frame++];
@@ -263,7 +264,7 @@ static void restore_frames(void *arg)
     BLX_CLEANUP(scratch_done)
     struct scratch scratch = {0};
     struct blx_error err = {0};
-    const struct blx_restore_frame *job;
+    const struct blx_plan_frame *job;
     while ((job = take_frame(work)) != NULL) {
         uint64_t bytes = 0;
         int rc = restore_frame(work, job, &scratch, &bytes, &err);
@@ -306,7 +307,7 @@ static int run_workers(struct work *work, struct blx_error *err)
 }
 
 /* The restore's data, as far as the windows up to this one tell. */
-static uint64_t estimate_total(const struct blx_restore_plan *plan, uint64_t done_bytes)
+static uint64_t estimate_total(const struct blx_plan *plan, uint64_t done_bytes)
 {
     uint64_t known_bytes = done_bytes + plan->data_bytes;
     uint64_t covered_bytes = plan->end_block << plan->block_shift;
@@ -316,7 +317,7 @@ static uint64_t estimate_total(const struct blx_restore_plan *plan, uint64_t don
     return known_bytes + (uint64_t)((double)known_bytes * left);
 }
 
-static int write_data(const struct blx_restore_plan *plan, struct blx_restore_output *output,
+static int write_data(const struct blx_plan *plan, struct blx_restore_output *output,
                       const struct blx_restore_progress *progress, uint64_t *done_bytes,
                       struct blx_error *err)
 {
@@ -334,7 +335,7 @@ static int write_data(const struct blx_restore_plan *plan, struct blx_restore_ou
     return rc;
 }
 
-static int write_holes(const struct blx_restore_plan *plan, struct blx_restore_output *output,
+static int write_holes(const struct blx_plan *plan, struct blx_restore_output *output,
                        struct blx_error *err)
 {
     int rc = 0;
@@ -409,16 +410,15 @@ static size_t files_to_keep(void)
 static int restore_window(struct job *job, uint64_t *start_block, struct blx_error *err)
 {
     size_t max_entries = job->target->max_entries;
-    BLX_CLEANUP(blx_restore_plan_done)
-    struct blx_restore_plan plan = {
+    BLX_CLEANUP(blx_plan_done)
+    struct blx_plan plan = {
         .max_entries = max_entries != 0 ? max_entries : MAX_ENTRIES,
         .max_files = files_to_keep(),
         .start_block = *start_block,
         .losses = job->target->losses,
         .key = job->is_encrypted ? &job->key : NULL,
     };
-    int rc =
-        blx_restore_plan_make(job->store, job->agent_id, job->checkpoint, job->volume, &plan, err);
+    int rc = blx_plan_make(job->store, job->agent_id, job->checkpoint, job->volume, &plan, err);
     if (rc == 0 && !job->opened) {
         job->opened = true;
         rc = blx_restore_output_open(job->target, plan.size_bytes, &job->output, err);
@@ -457,7 +457,7 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
     if (rc == 0 && target->written_bytes != NULL)
         *target->written_bytes = job.output.written_bytes;
     if (target->losses != NULL)
-        blx_restore_losses_sort(target->losses);
+        blx_losses_sort(target->losses);
     if (rc < 0)
         mention_kept(&job, err);
     if (rc < 0)

@@ -17,36 +17,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "crypt/keyring.h"
 #include "store/checkpoint/manifest.h"
+#include "store/restore/restore_target.h"
 #include "store/store.h"
-
-/* What an image lacks. */
-struct blx_restore_loss {
-    uint64_t offset_bytes, bytes; /* zeros in the image; 0 bytes: a remark about all of it */
-    char cause[384];
-};
-
-struct blx_restore_losses {
-    struct blx_restore_loss *list; /* owned; remarks first, then by offset */
-    size_t count, capacity;
-};
-
-void blx_restore_losses_done(struct blx_restore_losses *losses);
-
-struct blx_restore_target {
-    const char *path; /* an image file to be made, or a block device */
-    bool delta;       /* the target has an image, of any state, which is brought up to date */
-    bool resume;      /* go on with what another run left of the file */
-    bool force;       /* replace an existing file; write a device that is in use */
-    struct blx_restore_losses
-        *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
-                    the rest stays zero and is listed here; the caller empties the list before */
-    const struct blx_keyring
-        *keys;               /* borrowed; what an encrypted checkpoint may need; may be NULL */
-    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
-    size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
-};
 
 /* Called a few times a second from the thread that restores. */
 struct blx_restore_progress {

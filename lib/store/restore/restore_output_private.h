@@ -19,7 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/restore/restore.h"
+#include "base/error.h"
+#include "store/restore/restore_target.h"
 
 enum { BLX_RESTORE_ALIGNMENT = 4096 }; /* of the data that is written */
 

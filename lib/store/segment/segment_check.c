@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment/segment_walk_private.h"
+#include "store/segment/segment_check_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/segment/segment_scan_private.h"
+#include "store/segment/segment_walk_private.h"
 
 enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk), OPEN_TRIES = 5 };
 
@@ -27,51 +28,6 @@ static void walk_done(struct blx_segment_walk *walk)
     blx_index_done(&walk->rebuilt.index);
     free(walk->frame);
     free(walk->data);
-}
-
-void blx_segment_check_done(struct blx_segment_check *check)
-{
-    free(check->faults);
-    free(check->extents);
-    free(check->holes);
-    blx_index_done(&check->index);
-    *check = (struct blx_segment_check){0};
-}
-
-int blx_segment_check_fault(struct blx_segment_check *check, uint64_t offset, uint64_t bytes,
-                            bool whole, const char *format, va_list args)
-{
-    struct blx_segment_fault *grown =
-        reallocarray(check->faults, check->fault_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return -ENOMEM;
-    check->faults = grown;
-    struct blx_segment_fault *fault = &grown[check->fault_count++];
-    *fault = (struct blx_segment_fault){.offset_bytes = offset,
-                                        .bytes = bytes,
-                                        .whole = whole,
-                                        .first_extent = check->extent_count};
-    vsnprintf(fault->what, sizeof(fault->what), format, args);
-    return 0;
-}
-
-int blx_segment_check_extent(struct blx_segment_check *check, struct blx_extent extent)
-{
-    struct blx_segment_fault *fault = &check->faults[check->fault_count - 1];
-    struct blx_extent *last =
-        fault->extent_count == 0 ? NULL : &check->extents[check->extent_count - 1];
-    if (last != NULL && last->start_block + last->block_count == extent.start_block) {
-        last->block_count += extent.block_count;
-        return 0;
-    }
-    struct blx_extent *grown =
-        reallocarray(check->extents, check->extent_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return -ENOMEM;
-    check->extents = grown;
-    grown[check->extent_count++] = extent;
-    fault->extent_count++;
-    return 0;
 }
 
 static int no_memory(const struct blx_segment_walk *walk, struct blx_error *err)
@@ -106,7 +62,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
 {
     struct blx_segment_footer_disk footer;
     struct blx_error cause = {0};
-    uint64_t file_bytes = walk->check->file_bytes;
+    uint64_t file_bytes = walk->findings->file_bytes;
     int rc = blx_segment_reader_footer(&walk->reader, file_bytes, &footer, &cause);
     if (blx_segment_is_damage(rc))
         return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer), true, "%s",
@@ -135,7 +91,7 @@ static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t behind
     const struct blx_index *index = &walk->rebuilt.index;
     uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
     if (behind + footer_bytes + index->count * sizeof(struct blx_index_entry_disk) !=
-        walk->check->file_bytes)
+        walk->findings->file_bytes)
         return false;
     for (size_t i = 0; i < index->count; i++) {
         struct blx_index_entry_disk stored, wanted = blx_segment_entry_encode(&index->entries[i]);
@@ -149,18 +105,18 @@ static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t behind
 
 static void keep_index(struct blx_segment_walk *walk, uint64_t behind)
 {
-    struct blx_segment_check *check = walk->check;
+    struct blx_segment_findings *findings = walk->findings;
     struct blx_index *from = walk->index_good ? &walk->reader.index : &walk->rebuilt.index;
     if (walk->index_good)
-        check->index_complete = true;
+        findings->index_complete = true;
     else if (walk->footer_good)
-        check->index_complete =
+        findings->index_complete =
             walk->rebuilt.summary.frame_count == walk->reader.summary.frame_count &&
-            check->frame_count == walk->rebuilt.summary.frame_count;
+            findings->frame_count == walk->rebuilt.summary.frame_count;
     else
-        check->index_complete = is_stored_index(walk, behind);
-    check->block_shift = walk->rebuilt.summary.block_shift;
-    check->index = *from;
+        findings->index_complete = is_stored_index(walk, behind);
+    findings->block_shift = walk->rebuilt.summary.block_shift;
+    findings->index = *from;
     *from = (struct blx_index){0};
 }
 
@@ -168,27 +124,27 @@ static void keep_index(struct blx_segment_walk *walk, uint64_t behind)
 static int check_fit(struct blx_segment_walk *walk)
 {
     const struct blx_segment_request *request = walk->request;
-    const struct blx_segment_check *check = walk->check;
-    const struct blx_index *index = &check->index;
+    const struct blx_segment_findings *findings = walk->findings;
+    const struct blx_index *index = &findings->index;
     if (request->block_shift == 0 || index->count == 0)
         return 0;
     const struct blx_extent *last = &index->entries[index->count - 1].extent;
-    if (check->block_shift != request->block_shift)
-        return blx_segment_walk_fault(walk, 0, check->file_bytes, true,
+    if (findings->block_shift != request->block_shift)
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true,
                                       "it has another block size than its volume");
     if (last->start_block + last->block_count > request->blocks)
-        return blx_segment_walk_fault(walk, 0, check->file_bytes, true,
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true,
                                       "it holds blocks behind the end of its volume");
     return 0;
 }
 
 static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
 {
-    struct blx_segment_check *check = walk->check;
+    struct blx_segment_findings *findings = walk->findings;
     uint64_t behind, tail = sizeof(struct blx_segment_footer_disk);
-    if (check->file_bytes < HEADER_BYTES + tail) {
-        blx_segment_walk_count(walk, check->file_bytes);
-        return blx_segment_walk_fault(walk, 0, check->file_bytes, true, "it is too short") < 0
+    if (findings->file_bytes < HEADER_BYTES + tail) {
+        blx_segment_walk_count(walk, findings->file_bytes);
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true, "it is too short") < 0
                    ? no_memory(walk, err)
                    : 0;
     }
@@ -199,20 +155,20 @@ static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
         rc = blx_segment_walk_prepare(walk);
     if (rc < 0)
         return rc == -ENOMEM ? no_memory(walk, err) : rc;
-    uint64_t end = walk->footer_good ? walk->reader.frames_end_bytes : check->file_bytes - tail;
+    uint64_t end = walk->footer_good ? walk->reader.frames_end_bytes : findings->file_bytes - tail;
     if (blx_segment_walk_frames(walk, end, &behind) < 0 || blx_segment_walk_judge(walk) < 0)
         return no_memory(walk, err);
     keep_index(walk, behind);
     if (check_fit(walk) < 0)
         return no_memory(walk, err);
-    blx_segment_walk_count(walk, check->file_bytes - behind);
+    blx_segment_walk_count(walk, findings->file_bytes - behind);
     return 0;
 }
 
 /* Any number will do in open.seg. */
 static int read_open_header(struct blx_segment_walk *walk, struct blx_segment_header_disk *header)
 {
-    if (walk->check->file_bytes < HEADER_BYTES)
+    if (walk->findings->file_bytes < HEADER_BYTES)
         return -EBADMSG;
     int rc = blx_pread_full(walk->reader.fd, header, sizeof(*header), 0);
     if (rc < 0)
@@ -223,19 +179,19 @@ static int read_open_header(struct blx_segment_walk *walk, struct blx_segment_he
 
 static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
 {
-    struct blx_segment_check *check = walk->check;
+    struct blx_segment_findings *findings = walk->findings;
     struct blx_segment_header_disk header;
     uint64_t behind, found;
     int rc = read_open_header(walk, &header);
     if (rc < 0 && !blx_segment_is_damage(rc))
         return blx_error_errno(err, rc, "cannot read '%s'", walk->reader.path);
     if (rc < 0) {
-        rc = blx_segment_find_frame(walk->reader.fd, walk->reader.path, 0, check->file_bytes,
+        rc = blx_segment_find_frame(walk->reader.fd, walk->reader.path, 0, findings->file_bytes,
                                     &found, err);
         if (rc < 0)
             return rc;
-        check->torn_bytes = rc == 1 ? 0 : check->file_bytes;
-        blx_segment_walk_count(walk, rc == 1 ? 0 : check->file_bytes);
+        findings->torn_bytes = rc == 1 ? 0 : findings->file_bytes;
+        blx_segment_walk_count(walk, rc == 1 ? 0 : findings->file_bytes);
         if (rc == 0)
             return 0;
         if (blx_segment_walk_fault(walk, 0, HEADER_BYTES, true,
@@ -244,11 +200,11 @@ static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
     } else {
         walk->rebuilt.summary.block_shift = header.block_shift;
     }
-    if (blx_segment_walk_frames(walk, check->file_bytes, &behind) < 0)
+    if (blx_segment_walk_frames(walk, findings->file_bytes, &behind) < 0)
         return no_memory(walk, err);
-    if (behind < check->file_bytes) {
-        check->torn_bytes = check->file_bytes - behind;
-        blx_segment_walk_count(walk, check->torn_bytes);
+    if (behind < findings->file_bytes) {
+        findings->torn_bytes = findings->file_bytes - behind;
+        blx_segment_walk_count(walk, findings->torn_bytes);
     }
     return 0;
 }
@@ -265,19 +221,19 @@ static int open_file(struct blx_segment_walk *walk, struct blx_error *err)
         return walk->reader.fd;
     if (fstat(walk->reader.fd, &st) != 0)
         return blx_error_errno(err, -errno, "cannot read '%s'", walk->reader.path);
-    walk->check->file_bytes = (uint64_t)st.st_size;
+    walk->findings->file_bytes = (uint64_t)st.st_size;
     posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_DONTNEED);
     posix_fadvise(walk->reader.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     return 0;
 }
 
-static int check_once(const struct blx_segment_request *request, struct blx_segment_check *check,
-                      struct blx_error *err)
+static int check_once(const struct blx_segment_request *request,
+                      struct blx_segment_findings *findings, struct blx_error *err)
 {
     BLX_CLEANUP(walk_done)
     struct blx_segment_walk walk = {
         .request = request,
-        .check = check,
+        .findings = findings,
         .reader = {.fd = -1, .summary.number = request->number},
         .rebuilt = {.fd = -1, .summary.block_shift = request->block_shift},
     };
@@ -290,7 +246,7 @@ static int check_once(const struct blx_segment_request *request, struct blx_segm
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);
     size_t most = BLX_FRAME_MAX_BYTES;
-    walk.frame = malloc(check->file_bytes < most ? (size_t)check->file_bytes + 1 : most);
+    walk.frame = malloc(findings->file_bytes < most ? (size_t)findings->file_bytes + 1 : most);
     if (walk.frame == NULL)
         return no_memory(&walk, err);
     return request->number == 0 ? check_open(&walk, err) : check_sealed(&walk, err);
@@ -310,24 +266,24 @@ static bool is_unchanged(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-int blx_segment_check(const struct blx_segment_request *request, struct blx_segment_check *check,
-                      struct blx_error *err)
+int blx_segment_check(const struct blx_segment_request *request,
+                      struct blx_segment_findings *findings, struct blx_error *err)
 {
-    *check = (struct blx_segment_check){0};
+    *findings = (struct blx_segment_findings){0};
     if (request->number != 0)
-        return check_once(request, check, err);
+        return check_once(request, findings, err);
     /* A session may cut a torn tail off and write on while we read: what looks like damage then is
      * none. */
     for (int tries = 1;; tries++) {
         struct stat before, after;
         if (!look(request, &before))
             return -ENOENT;
-        int rc = check_once(request, check, err);
-        if (rc < 0 || check->fault_count == 0 || tries == OPEN_TRIES)
+        int rc = check_once(request, findings, err);
+        if (rc < 0 || findings->fault_count == 0 || tries == OPEN_TRIES)
             return rc;
         if (look(request, &after) && is_unchanged(&before, &after))
             return 0;
-        blx_segment_check_done(check);
+        blx_segment_findings_done(findings);
     }
 }
 
@@ -335,28 +291,28 @@ int blx_segment_reader_salvage(const char *volume_dir, uint32_t number, unsigned
                                struct blx_segment_reader **reader, bool *complete,
                                struct blx_error *err)
 {
-    BLX_CLEANUP(blx_segment_check_done) struct blx_segment_check check = {0};
+    BLX_CLEANUP(blx_segment_findings_done) struct blx_segment_findings findings = {0};
     struct blx_segment_request request = {
         .volume_dir = volume_dir, .number = number, .block_shift = block_shift};
-    int rc = blx_segment_check(&request, &check, err);
+    int rc = blx_segment_check(&request, &findings, err);
     if (rc < 0)
         return rc;
-    if (check.index.count == 0)
+    if (findings.index.count == 0)
         return blx_error_set(err, -EBADMSG, "no frame can be found in it");
     struct blx_segment_reader *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
     made->fd = -1;
     made->summary =
-        (struct blx_segment_summary){.number = number, .block_shift = check.block_shift};
+        (struct blx_segment_summary){.number = number, .block_shift = findings.block_shift};
     rc = blx_segment_reader_name(made, volume_dir, number, err);
     if (rc < 0) {
         blx_segment_reader_close(made);
         return rc;
     }
-    made->index = check.index;
-    check.index = (struct blx_index){0};
-    *complete = check.index_complete;
+    made->index = findings.index;
+    findings.index = (struct blx_index){0};
+    *complete = findings.index_complete;
     *reader = made;
     return 0;
 }

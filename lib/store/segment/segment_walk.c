@@ -17,31 +17,9 @@ int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint6
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_check_fault(walk->check, offset, bytes, whole, format, args);
+    int rc = blx_segment_findings_add_fault(walk->findings, offset, bytes, whole, format, args);
     va_end(args);
     return rc;
-}
-
-/* Holes that follow each other are one. */
-static int add_hole(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes)
-{
-    struct blx_segment_check *check = walk->check;
-    size_t count = check->hole_count;
-    struct blx_segment_hole *last = count == 0 ? NULL : &check->holes[count - 1];
-    if (last != NULL && last->offset_bytes + last->bytes == offset) {
-        last->bytes += bytes;
-        return 0;
-    }
-    if ((count & (count - 1)) == 0) { /* a power of two, or the first: double it */
-        struct blx_segment_hole *grown =
-            reallocarray(check->holes, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        check->holes = grown;
-    }
-    check->holes[check->hole_count++] =
-        (struct blx_segment_hole){.offset_bytes = offset, .bytes = bytes};
-    return 0;
 }
 
 void blx_segment_walk_count(const struct blx_segment_walk *walk, uint64_t bytes)
@@ -131,7 +109,7 @@ static int keep_lost(struct blx_segment_walk *walk, uint64_t offset, bool fault)
         entry.rank = (uint32_t)summary->frame_count;
         rc = blx_index_add(&walk->rebuilt.index, &entry);
         if (rc == 0 && fault && !entry.zero)
-            rc = blx_segment_check_extent(walk->check, entry.extent);
+            rc = blx_segment_findings_add_extent(walk->findings, entry.extent);
         if (rc < 0)
             return rc;
     }
@@ -162,8 +140,8 @@ static int resync(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, 
 static bool is_zero(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes)
 {
     size_t most = BLX_FRAME_MAX_BYTES;
-    if (walk->check->file_bytes < most)
-        most = (size_t)walk->check->file_bytes;
+    if (walk->findings->file_bytes < most)
+        most = (size_t)walk->findings->file_bytes;
     while (bytes > 0) {
         size_t part = bytes < most ? (size_t)bytes : most;
         if (blx_pread_full(walk->reader.fd, walk->frame, part, offset) < 0 || walk->frame[0] != 0 ||
@@ -189,7 +167,7 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     if (rc == 0)
         rc = blx_segment_writer_note(&walk->rebuilt, &frame, offset, &cause);
     if (rc == 0) {
-        walk->check->frame_count++;
+        walk->findings->frame_count++;
         *next = offset + frame.frame_bytes;
         return 0;
     }
@@ -203,7 +181,7 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     if (rc < 0 || *next == 0)
         return rc;
     bool hole = is_zero(walk, offset, *next - offset);
-    rc = hole ? add_hole(walk, offset, *next - offset)
+    rc = hole ? blx_segment_findings_add_hole(walk->findings, offset, *next - offset)
               : blx_segment_walk_fault(walk, offset, *next - offset, false, "%s", cause.message);
     return rc < 0 ? rc : keep_lost(walk, offset, !hole);
 }
@@ -274,7 +252,8 @@ static int compare_indexes(struct blx_segment_walk *walk, uint64_t index_bytes)
             rc = blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, false,
                                         "its index does not agree with its frames");
         if (!same && rc == 0)
-            rc = blx_segment_check_extent(walk->check, (struct blx_extent){block, edge - block});
+            rc = blx_segment_findings_add_extent(walk->findings,
+                                                 (struct blx_extent){block, edge - block});
         if (rc < 0)
             return rc;
         found = found || !same;
@@ -296,21 +275,21 @@ static bool footer_agrees(const struct blx_segment_walk *walk)
 
 int blx_segment_walk_judge(struct blx_segment_walk *walk)
 {
-    struct blx_segment_check *check = walk->check;
+    struct blx_segment_findings *findings = walk->findings;
     uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
-    size_t frame_faults = check->hole_count;
-    for (size_t i = 0; i < check->fault_count; i++)
-        frame_faults += !check->faults[i].whole;
+    size_t frame_faults = findings->hole_count;
+    for (size_t i = 0; i < findings->fault_count; i++)
+        frame_faults += !findings->faults[i].whole;
     if (blx_index_flatten(&walk->rebuilt.index) < 0)
         return -ENOMEM;
     if (walk->index_good) {
-        int rc =
-            compare_indexes(walk, check->file_bytes - footer_bytes - walk->reader.frames_end_bytes);
+        int rc = compare_indexes(walk, findings->file_bytes - footer_bytes -
+                                           walk->reader.frames_end_bytes);
         if (rc < 0)
             return rc;
     }
     if (walk->footer_good && frame_faults == 0 && !footer_agrees(walk))
-        return blx_segment_walk_fault(walk, check->file_bytes - footer_bytes, footer_bytes, false,
-                                      "its footer does not agree with its frames");
+        return blx_segment_walk_fault(walk, findings->file_bytes - footer_bytes, footer_bytes,
+                                      false, "its footer does not agree with its frames");
     return 0;
 }

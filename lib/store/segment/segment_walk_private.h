@@ -7,14 +7,14 @@
  */
 #pragma once
 
-#include "store/segment/segment_check_private.h"
+#include "store/segment/segment_findings_private.h"
 #include "store/segment/segment_reader_private.h"
 #include "store/segment/segment_writer_private.h"
 
 /* A check under way. */
 struct blx_segment_walk {
     const struct blx_segment_request *request;
-    struct blx_segment_check *check;
+    struct blx_segment_findings *findings;
     struct blx_segment_reader reader; /* what could be read of header, footer and index */
     bool footer_good, index_good;
     struct blx_index named;            /* a copy of the index in order of the frames */

@@ -14,6 +14,7 @@
 #include "store/agent_lock.h"
 #include "store/crew_private.h"
 #include "store/directory_private.h"
+#include "store/segment/segment_check_private.h"
 #include "store/verify/verify_agent_private.h"
 
 enum { MAX_WORKERS = 8 };
@@ -61,8 +62,8 @@ static int check_job(const struct work *work, const struct job *job, struct blx_
         .checked_bytes = &work->view->checked_bytes,
     };
     struct blx_error cause = {0};
-    int rc = blx_segment_check(&request, &segment->check, &cause);
-    blx_index_done(&segment->check.index);
+    int rc = blx_segment_check(&request, &segment->findings, &cause);
+    blx_index_done(&segment->findings.index);
     if (rc == -ENOENT) {
         segment->gone = true;
         return 0;

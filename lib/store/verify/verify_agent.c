@@ -9,8 +9,11 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
 #include "store/receive/volume_file_private.h"
+#include "store/segment/segment.h"
+#include "store/verify/verify_report_private.h"
 
 void blx_verify_agent_done(struct blx_verify_agent *agent)
 {
@@ -18,7 +21,7 @@ void blx_verify_agent_done(struct blx_verify_agent *agent)
         blx_manifest_done(&agent->checkpoints[i].manifest);
     for (size_t i = 0; i < agent->volume_count; i++) {
         for (size_t j = 0; j < agent->volumes[i].segment_count; j++)
-            blx_segment_check_done(&agent->volumes[i].segments[j].check);
+            blx_segment_findings_done(&agent->volumes[i].segments[j].findings);
         free(agent->volumes[i].segments);
     }
     free(agent->checkpoints);
@@ -42,7 +45,8 @@ static int add_damage(struct blx_verify_report *report, const struct blx_verify_
                       struct blx_error *err)
 {
     struct stat st;
-    struct blx_damage *damage = blx_verify_report_add(report, agent, volume, path);
+    struct blx_damage *damage =
+        blx_verify_report_add(report, agent->store, agent->id, volume, path);
     if (damage == NULL)
         return no_memory(agent->id, err);
     damage->bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_size : 0;

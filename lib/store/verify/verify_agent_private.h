@@ -8,8 +8,10 @@
  */
 #pragma once
 
-#include "store/segment/segment_check_private.h"
-#include "store/verify/verify.h"
+#include "store/checkpoint/manifest.h"
+#include "store/segment/segment_findings_private.h"
+#include "store/store.h"
+#include "store/verify/verify_report.h"
 
 struct blx_verify_segment {
     uint32_t number; /* 0: open.seg */
@@ -17,7 +19,7 @@ struct blx_verify_segment {
     bool gone;       /* no such file */
     uint64_t blocks; /* of the volume, as the manifest says; 0: not named */
     unsigned block_shift;
-    struct blx_segment_check check; /* without its index */
+    struct blx_segment_findings findings; /* without its index */
     size_t first_damage; /* the report's number of its first fault; they follow each other */
     size_t damage_count;
 };
@@ -64,11 +66,3 @@ struct blx_verify_segment *blx_verify_volume_segment(const struct blx_verify_vol
  * that it hurts. */
 int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_report *report,
                            struct blx_error *err);
-
-/* A new damage of the report in `file` (an absolute path); NULL where memory is short. */
-struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
-                                         const struct blx_verify_agent *agent, const char *volume,
-                                         const char *file);
-
-/* Notes that the damage number `damage` hurts the checkpoint. -ENOMEM. */
-int blx_damage_hurts(struct blx_damage *damage, blx_timestamp checkpoint);

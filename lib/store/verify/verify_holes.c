@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "store/checkpoint/needed_private.h"
+#include "store/segment/segment.h"
 #include "store/verify/verify_agent_private.h"
 
 static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err)
@@ -18,12 +19,12 @@ static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err
 }
 
 /* Whether something in the segment waits for a judgement. */
-static bool is_open(const struct blx_segment_check *check)
+static bool is_open(const struct blx_segment_findings *findings)
 {
-    for (size_t i = 0; i < check->fault_count; i++)
-        if (check->faults[i].excused)
+    for (size_t i = 0; i < findings->fault_count; i++)
+        if (findings->faults[i].excused)
             return true;
-    return check->hole_count > 0;
+    return findings->hole_count > 0;
 }
 
 static struct blx_verify_segment *segment_of(const struct blx_verify_volume *volume,
@@ -38,9 +39,9 @@ static void excuse(const struct blx_verify_volume *volume, const struct blx_mani
 {
     for (uint32_t s = 0; s < found->segment_count; s++) {
         struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
-        struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
-        for (size_t i = 0; check != NULL && i < check->fault_count; i++)
-            check->faults[i].excused = !check->faults[i].whole;
+        struct blx_segment_findings *findings = segment == NULL ? NULL : &segment->findings;
+        for (size_t i = 0; findings != NULL && i < findings->fault_count; i++)
+            findings->faults[i].excused = !findings->faults[i].whole;
     }
 }
 
@@ -48,13 +49,13 @@ static int judge_segment(void *arg, const struct blx_needed_segment *needed, str
 {
     const struct blx_verify_volume *volume = arg;
     struct blx_verify_segment *segment = segment_of(volume, needed->number);
-    struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
+    struct blx_segment_findings *findings = segment == NULL ? NULL : &segment->findings;
     (void)err;
-    for (size_t i = 0; check != NULL && i < check->hole_count; i++)
-        if (blx_needed_within(needed, check->holes[i].offset_bytes, check->holes[i].bytes))
-            check->holes[i].needed = true;
-    for (size_t i = 0; check != NULL && i < check->fault_count; i++) {
-        struct blx_segment_fault *fault = &check->faults[i];
+    for (size_t i = 0; findings != NULL && i < findings->hole_count; i++)
+        if (blx_needed_within(needed, findings->holes[i].offset_bytes, findings->holes[i].bytes))
+            findings->holes[i].needed = true;
+    for (size_t i = 0; findings != NULL && i < findings->fault_count; i++) {
+        struct blx_segment_fault *fault = &findings->faults[i];
         /* What lies behind the frames is no frame, so that nothing excuses it. */
         if (fault->offset_bytes >= needed->frames_end_bytes ||
             blx_needed_within(needed, fault->offset_bytes, fault->bytes))
@@ -69,11 +70,11 @@ static void need_all(const struct blx_verify_volume *volume,
 {
     for (uint32_t s = 0; s < found->segment_count; s++) {
         struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
-        struct blx_segment_check *check = segment == NULL ? NULL : &segment->check;
-        for (size_t i = 0; check != NULL && i < check->hole_count; i++)
-            check->holes[i].needed = true;
-        for (size_t i = 0; check != NULL && i < check->fault_count; i++)
-            check->faults[i].excused = false;
+        struct blx_segment_findings *findings = segment == NULL ? NULL : &segment->findings;
+        for (size_t i = 0; findings != NULL && i < findings->hole_count; i++)
+            findings->holes[i].needed = true;
+        for (size_t i = 0; findings != NULL && i < findings->fault_count; i++)
+            findings->faults[i].excused = false;
     }
 }
 
@@ -83,7 +84,7 @@ static int judge_checkpoint(struct blx_verify_volume *volume,
     bool open = false;
     for (uint32_t s = 0; s < found->segment_count && !open; s++) {
         const struct blx_verify_segment *segment = segment_of(volume, found->segments[s]);
-        open = segment != NULL && is_open(&segment->check);
+        open = segment != NULL && is_open(&segment->findings);
     }
     if (!open)
         return 0;
@@ -96,15 +97,16 @@ static int judge_checkpoint(struct blx_verify_volume *volume,
     return 0;
 }
 
-static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
+static int hole_fault(struct blx_segment_findings *findings, const struct blx_segment_hole *hole,
                       bool whole, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static int hole_fault(struct blx_segment_check *check, const struct blx_segment_hole *hole,
+static int hole_fault(struct blx_segment_findings *findings, const struct blx_segment_hole *hole,
                       bool whole, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_check_fault(check, hole->offset_bytes, hole->bytes, whole, format, args);
+    int rc = blx_segment_findings_add_fault(findings, hole->offset_bytes, hole->bytes, whole,
+                                            format, args);
     va_end(args);
     return rc;
 }
@@ -114,14 +116,14 @@ static int hole_fault(struct blx_segment_check *check, const struct blx_segment_
 static int convict(const struct blx_verify_volume *volume, struct blx_verify_segment *segment,
                    const struct blx_segment_hole *hole)
 {
-    struct blx_segment_check *check = &segment->check;
+    struct blx_segment_findings *findings = &segment->findings;
     struct blx_segment_reader *reader = NULL;
     int opened = 0;
     if (segment->number != 0)
         opened = blx_segment_reader_open(volume->dir, segment->number, &reader, NULL);
     if (opened == -ENOMEM)
         return opened;
-    int rc = hole_fault(check, hole, opened < 0, "not a valid frame: it is all zeros");
+    int rc = hole_fault(findings, hole, opened < 0, "not a valid frame: it is all zeros");
     if (rc < 0 || reader == NULL) {
         blx_segment_reader_close(reader);
         return rc;
@@ -131,7 +133,7 @@ static int convict(const struct blx_verify_volume *volume, struct blx_verify_seg
         const struct blx_index_entry *entry = &index->entries[i];
         if (!entry->zero && entry->frame_offset >= hole->offset_bytes &&
             entry->frame_offset < hole->offset_bytes + hole->bytes)
-            rc = blx_segment_check_extent(check, entry->extent);
+            rc = blx_segment_findings_add_extent(findings, entry->extent);
     }
     blx_segment_reader_close(reader);
     return rc;
@@ -154,16 +156,16 @@ static uint32_t uncommitted_from(const struct blx_verify_agent *agent, const cha
 static int settle_segment(const struct blx_verify_volume *volume,
                           struct blx_verify_segment *segment, bool committed)
 {
-    struct blx_segment_check *check = &segment->check;
+    struct blx_segment_findings *findings = &segment->findings;
     size_t kept = 0;
     int rc = 0;
-    for (size_t i = 0; i < check->fault_count; i++)
-        if (!check->faults[i].excused)
-            check->faults[kept++] = check->faults[i];
-    check->fault_count = kept;
-    for (size_t i = 0; rc == 0 && i < check->hole_count; i++)
-        if (check->holes[i].needed || !committed)
-            rc = convict(volume, segment, &check->holes[i]);
+    for (size_t i = 0; i < findings->fault_count; i++)
+        if (!findings->faults[i].excused)
+            findings->faults[kept++] = findings->faults[i];
+    findings->fault_count = kept;
+    for (size_t i = 0; rc == 0 && i < findings->hole_count; i++)
+        if (findings->holes[i].needed || !committed)
+            rc = convict(volume, segment, &findings->holes[i]);
     return rc;
 }
 

@@ -12,7 +12,10 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/checkpoint/manifest_file.h"
+#include "store/segment/segment_check_private.h"
 #include "store/verify/verify_agent_private.h"
+#include "store/verify/verify_report_private.h"
 
 /* Blocks whose newest state is damaged, as of the checkpoint `at`. */
 struct live {
@@ -128,7 +131,7 @@ static int take_segment(struct chain *chain, uint32_t number, unsigned block_shi
     for (size_t i = 0; rc == 0 && segment != NULL && i < segment->damage_count; i++) {
         size_t number_of = segment->first_damage + i;
         const struct blx_damage *damage = &chain->report->damages[number_of];
-        if (segment->gone || segment->check.faults[i].whole)
+        if (segment->gone || segment->findings.faults[i].whole)
             rc = add_broken(chain, number_of);
         for (size_t e = 0; rc == 0 && e < damage->extent_count; e++)
             rc = add_live(chain, (struct live){damage->extents[e], number_of});
@@ -164,7 +167,8 @@ static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
         rc = blx_path_format(path, sizeof(path), NULL, "%s/%s", dir, text);
     if (rc < 0)
         return rc;
-    struct blx_damage *damage = blx_verify_report_add(report, chain->agent, "", path);
+    struct blx_damage *damage =
+        blx_verify_report_add(report, chain->agent->store, chain->agent->id, "", path);
     if (damage == NULL)
         return -ENOMEM;
     snprintf(damage->cause, sizeof(damage->cause), "%s", cause);
@@ -270,13 +274,14 @@ static int add_fault(const struct blx_verify_agent *agent, const struct blx_veri
                      const struct blx_segment_fault *fault, const char *path,
                      struct blx_verify_report *report)
 {
-    struct blx_damage *damage = blx_verify_report_add(report, agent, volume->name, path);
+    struct blx_damage *damage =
+        blx_verify_report_add(report, agent->store, agent->id, volume->name, path);
     if (damage == NULL)
         return -ENOMEM;
     damage->offset_bytes = fault->offset_bytes;
     damage->bytes = fault->bytes;
     damage->scope = segment->named ? BLX_DAMAGE_COMMITTED : BLX_DAMAGE_UNCOMMITTED;
-    damage->block_shift = segment->check.block_shift;
+    damage->block_shift = segment->findings.block_shift;
     memcpy(damage->cause, fault->what, sizeof(fault->what));
     if (fault->extent_count == 0)
         return 0;
@@ -284,7 +289,7 @@ static int add_fault(const struct blx_verify_agent *agent, const struct blx_veri
     if (damage->extents == NULL)
         return -ENOMEM;
     damage->extent_count = fault->extent_count;
-    memcpy(damage->extents, &segment->check.extents[fault->first_extent],
+    memcpy(damage->extents, &segment->findings.extents[fault->first_extent],
            fault->extent_count * sizeof(damage->extents[0]));
     return 0;
 }
@@ -296,7 +301,7 @@ static int report_segment(const struct blx_verify_agent *agent,
                           struct blx_error *err)
 {
     static const struct blx_segment_fault missing = {.whole = true, .what = "it is missing"};
-    const struct blx_segment_check *check = &segment->check;
+    const struct blx_segment_findings *findings = &segment->findings;
     char path[PATH_MAX];
     int rc = segment->number == 0
                  ? blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir)
@@ -304,15 +309,15 @@ static int report_segment(const struct blx_verify_agent *agent,
     segment->first_damage = report->damage_count;
     if (rc == 0 && segment->gone && segment->named)
         rc = add_fault(agent, volume, segment, &missing, path, report);
-    for (size_t i = 0; rc == 0 && i < check->fault_count; i++)
-        rc = add_fault(agent, volume, segment, &check->faults[i], path, report);
+    for (size_t i = 0; rc == 0 && i < findings->fault_count; i++)
+        rc = add_fault(agent, volume, segment, &findings->faults[i], path, report);
     if (rc == -ENOMEM)
         return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->id);
     segment->damage_count = report->damage_count - segment->first_damage;
     report->segments += !segment->gone;
-    report->frames += check->frame_count;
-    report->checked_bytes += check->file_bytes;
-    report->torn_bytes += check->torn_bytes;
+    report->frames += findings->frame_count;
+    report->checked_bytes += findings->file_bytes;
+    report->torn_bytes += findings->torn_bytes;
     return rc;
 }
 

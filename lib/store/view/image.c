@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/view/image.h"
+#include "store/view/image_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "store/receive/agent_writer_private.h"
-
-/* Not a segment: the blocks that the last checkpoint lacks. */
-static const uint32_t no_segment = UINT32_MAX;
+#include "crypt/block_digest.h"
+#include "store/segment/segment.h"
 
 /* An unpacked frame, or the digests of an encrypted one. */
 struct cached_frame {
@@ -21,7 +19,7 @@ struct cached_frame {
 };
 
 struct blx_image {
-    struct blx_restore_plan plan; /* the index is sorted by block, the zero entries are in it */
+    struct blx_plan plan; /* the index is sorted by block, the zero entries are in it */
     struct cached_frame frames[BLX_IMAGE_FRAMES];
     uint64_t uses;
     uint8_t *packed; /* owned; BLX_FRAME_MAX_BYTES */
@@ -29,8 +27,8 @@ struct blx_image {
     unsigned unit_shift;
 };
 
-int blx_image_new(struct blx_restore_plan *plan, const struct blx_key_id *key_id,
-                  struct blx_image **image, struct blx_error *err)
+int blx_image_new(struct blx_plan *plan, const struct blx_key_id *key_id, struct blx_image **image,
+                  struct blx_error *err)
 {
     struct blx_image *made = calloc(1, sizeof(*made));
     uint8_t *packed = malloc(BLX_FRAME_MAX_BYTES);
@@ -43,7 +41,7 @@ int blx_image_new(struct blx_restore_plan *plan, const struct blx_key_id *key_id
     made->plan = *plan;
     made->key_id = *key_id;
     made->unit_shift = blx_key_id_is_none(key_id) ? plan->block_shift : BLX_BLOCK_DIGEST_SHIFT;
-    *plan = (struct blx_restore_plan){0};
+    *plan = (struct blx_plan){0};
     *image = made;
     return 0;
 }
@@ -54,7 +52,7 @@ void blx_image_close(struct blx_image *image)
         return;
     for (size_t i = 0; i < BLX_IMAGE_FRAMES; i++)
         free(image->frames[i].data);
-    blx_restore_plan_done(&image->plan);
+    blx_plan_done(&image->plan);
     free(image->packed);
     free(image);
 }
@@ -152,7 +150,7 @@ static int read_entry(struct blx_image *image, const struct blx_index_entry *ent
 {
     unsigned shift = image->unit_shift;
     const struct cached_frame *frame;
-    if (entry->segment == no_segment)
+    if (entry->segment == BLX_IMAGE_UNKNOWN)
         return blx_error_set(err, -EBADMSG,
                              "the last checkpoint lacks blocks that the agent could not read");
     if (entry->zero) {
@@ -193,74 +191,5 @@ int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void
         to += (part_end - block) << image->unit_shift;
         block = part_end;
     }
-    return 0;
-}
-
-/*
- * What the last checkpoint lacks is not known, whatever older frames hold: below the frames behind
- * the checkpoint, above its chain, of whose newest segment it has the rank (of equal ones the later
- * wins).
- */
-static int add_unreadable(struct blx_restore_plan *plan, size_t newer_segments,
-                          struct blx_error *err)
-{
-    for (uint32_t i = 0; i < plan->unreadable_count; i++) {
-        struct blx_index_entry unknown = {.extent = plan->unreadable[i],
-                                          .segment = no_segment,
-                                          .rank = UINT32_MAX - 1 - (uint32_t)newer_segments};
-        if (blx_index_add(&plan->index, &unknown) < 0)
-            return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
-    }
-    return 0;
-}
-
-static int add_all(struct blx_agent_writer *writer, const struct blx_volume *volume,
-                   struct blx_restore_plan *plan, struct blx_error *err)
-{
-    plan->size_bytes = volume->info.size_bytes;
-    plan->block_shift = volume->info.block_shift;
-    for (size_t i = volume->pending_count; i > 0; i--) {
-        int rc = blx_restore_plan_add_segment(plan, volume->dir, volume->pending[i - 1].number,
-                                              plan->size_bytes, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (volume->file.full_since != 0)
-        return 0;
-    int rc = blx_restore_plan_add_chain(writer->store, writer->agent_id, writer->last_timestamp,
-                                        volume->info.name, plan, err);
-    return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
-}
-
-int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,
-                           struct blx_image **image, struct blx_error *err)
-{
-    int rc = blx_agent_writer_check(writer, err);
-    if (rc < 0)
-        return rc;
-    if (number >= writer->volume_count || !writer->volumes[number]->begun)
-        return blx_error_set(err, -EPROTO, "there is no image of the volume number %u", number);
-    struct blx_volume *volume = writer->volumes[number];
-    rc = blx_volume_seal_frames(volume, err);
-    if (rc < 0)
-        return blx_agent_writer_fail(writer, rc);
-    BLX_CLEANUP(blx_restore_plan_done) struct blx_restore_plan plan = {0};
-    rc = add_all(writer, volume, &plan, err);
-    return rc < 0 ? rc : blx_image_new(&plan, &writer->key_id, image, err);
-}
-
-int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
-                              struct blx_error *err)
-{
-    int rc = blx_agent_writer_check(writer, err);
-    if (rc < 0)
-        return rc;
-    struct blx_volume *volume = writer->volumes[number];
-    struct blx_volume_file file = volume->file;
-    file.distrusted = true;
-    rc = blx_volume_file_write(volume->dir, &file, err);
-    if (rc < 0)
-        return blx_agent_writer_fail(writer, rc);
-    volume->file = file;
     return 0;
 }

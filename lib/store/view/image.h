@@ -17,16 +17,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/view/restore_plan_private.h"
 
 enum { BLX_IMAGE_FRAMES = 8 };
 
 struct blx_image;
-
-/* Takes the plan over (which is zeroed), flattens its index. All its frames should be encrypted
- * with `key_id`; none: they should not be. After an error the plan is the caller's. */
-int blx_image_new(struct blx_restore_plan *plan, const struct blx_key_id *key_id,
-                  struct blx_image **image, struct blx_error *err);
 
 /* NULL is allowed. */
 void blx_image_close(struct blx_image *image);

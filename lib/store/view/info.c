@@ -8,24 +8,25 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/needed_private.h"
-#include "store/view/restore_plan_private.h"
+#include "store/view/plan_private.h"
 
 enum { MAX_ENTRIES = 1 << 20 }; /* of the chain's index at a time */
 
 /* Window by window, as a restore does it. `losses` takes what the checkpoint lacks; NULL: that is
  * nothing. */
 static int count_used(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                      const char *volume, struct blx_restore_losses *losses, uint64_t *used_bytes,
+                      const char *volume, struct blx_losses *losses, uint64_t *used_bytes,
                       struct blx_error *err)
 {
     uint64_t start_block = 0, used = 0;
     int rc = 0;
     do {
-        BLX_CLEANUP(blx_restore_plan_done)
-        struct blx_restore_plan plan = {
+        BLX_CLEANUP(blx_plan_done)
+        struct blx_plan plan = {
             .max_entries = MAX_ENTRIES, .start_block = start_block, .losses = losses};
-        rc = blx_restore_plan_make(store, agent_id, checkpoint, volume, &plan, err);
+        rc = blx_plan_make(store, agent_id, checkpoint, volume, &plan, err);
         used += plan.data_bytes;
         start_block = plan.end_block;
     } while (rc == 0 && start_block != 0);
@@ -134,7 +135,7 @@ int blx_info_read(const struct blx_store *store, const char *agent_id,
     char dir[PATH_MAX];
     struct blx_info made = {0};
     BLX_CLEANUP_MANIFEST struct blx_manifest successor = {0};
-    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses losses = {0};
+    BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     /* As a reader does: no prune takes the chain or its segments away meanwhile. */
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
     int rc = blx_agent_lock_begin(store, agent_id, manifest->timestamp, &lock, err);

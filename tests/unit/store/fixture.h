@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/restore/restore.h"
 #include "store/segment/segment.h"
 #include "store/store.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/checkpoint/manifest.h"
+#include "store/checkpoint/manifest_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

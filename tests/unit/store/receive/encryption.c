@@ -78,7 +78,7 @@ static blx_timestamp take_base(struct fixture *f, const struct blx_volume_key *k
 }
 
 static int restore(const struct fixture *f, blx_timestamp timestamp, const struct blx_keyring *keys,
-                   struct blx_restore_losses *losses, struct blx_error *err)
+                   struct blx_losses *losses, struct blx_error *err)
 {
     char path[PATH_MAX];
     test_path(&f->test, path, "out.img");
@@ -275,7 +275,7 @@ static void what_was_tampered_with_is_named_as_damage(void **state)
 {
     struct fixture *f = *state;
     struct blx_error err = {0};
-    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses losses = {0};
+    BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     blx_timestamp base = take_base(f, &f->keys[0], 1);
     uint8_t expected[SIZE_BYTES];
     memcpy(expected, f->sda.image, SIZE_BYTES);

@@ -14,7 +14,7 @@
 
 static struct blx_agent_tail *end_session(struct history *history)
 {
-    struct blx_agent_tail *tail = blx_agent_tail_make(history->writer);
+    struct blx_agent_tail *tail = blx_agent_writer_make_tail(history->writer);
     assert_non_null(tail);
     blx_agent_writer_close(history->writer);
     history->writer = NULL;
@@ -190,7 +190,7 @@ static void a_session_whose_disk_failed_leaves_nothing(void **state)
     struct blx_error err = {0};
     assert_int_equal(blx_agent_writer_sync(history.writer, NULL, NULL, &err), -EIO);
     assert_true(test_fault_disarm());
-    assert_null(blx_agent_tail_make(history.writer));
+    assert_null(blx_agent_writer_make_tail(history.writer));
     history_done(&history);
 }
 

@@ -68,7 +68,7 @@ static blx_timestamp commit_damaged(struct fixture *f)
 }
 
 static int restore(struct fixture *f, blx_timestamp timestamp, const char *path,
-                   struct blx_restore_losses *losses, struct blx_error *err)
+                   struct blx_losses *losses, struct blx_error *err)
 {
     struct blx_restore_target target = {.path = path, .losses = losses};
     return blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, err);
@@ -93,7 +93,7 @@ static void a_forced_restore_gives_all_but_the_extents(void **state)
     struct fixture *f = *state;
     struct blx_error err = {0};
     char path[PATH_MAX];
-    struct blx_restore_losses losses = {0};
+    struct blx_losses losses = {0};
     blx_timestamp timestamp = commit_damaged(f);
     test_path(&f->test, path, "image");
     test_ok(restore(f, timestamp, path, &losses, &err), &err);
@@ -102,7 +102,7 @@ static void a_forced_restore_gives_all_but_the_extents(void **state)
     assert_int_equal(losses.list[0].bytes, 2 * TEST_BLOCK_BYTES);
     assert_int_equal(losses.list[1].offset_bytes, 30 * TEST_BLOCK_BYTES);
     assert_non_null(strstr(losses.list[1].cause, "could not read"));
-    blx_restore_losses_done(&losses);
+    blx_losses_done(&losses);
 
     BLX_CLEANUP_FREE void *image = NULL;
     size_t bytes = 0;

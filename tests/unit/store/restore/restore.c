@@ -259,8 +259,8 @@ static void what_is_lost_is_told_once_whatever_the_windows(void **state)
     char path[PATH_MAX];
     test_path(&f->test, path, "agents/web1/volumes/sda/00000001.seg");
     assert_int_equal(unlink(path), 0);
-    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses whole = {0};
-    BLX_CLEANUP(blx_restore_losses_done) struct blx_restore_losses parts = {0};
+    BLX_CLEANUP(blx_losses_done) struct blx_losses whole = {0};
+    BLX_CLEANUP(blx_losses_done) struct blx_losses parts = {0};
     struct blx_restore_target target = {.path = f->path, .force = true, .losses = &whole};
     struct blx_error err = {0};
     test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);

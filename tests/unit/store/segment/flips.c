@@ -23,7 +23,7 @@
 #include "checksum_flips.h"
 #include "fixture.h"
 #include "store/layout_private.h"
-#include "store/checkpoint/manifest_codec_private.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/segment/segment.h"
 #include "store/verify/verify.h"
 #include "store/receive/volume_file_private.h"

@@ -210,7 +210,7 @@ static bool names(const struct blx_verify_report *report, blx_timestamp checkpoi
 
 /* The volume's bytes as restored, or NULL where it cannot be; the caller frees. */
 static uint8_t *restored(const struct fixture *f, size_t checkpoint, size_t volume,
-                         struct blx_restore_losses *losses)
+                         struct blx_losses *losses)
 {
     char path[PATH_MAX];
     test_path(&f->test, path, "restored.img");
@@ -247,7 +247,7 @@ static void names_what_does_not_restore(const struct fixture *f,
                                                      : "not named and does not restore");
 }
 
-static bool is_lost(const struct blx_restore_losses *losses, size_t offset)
+static bool is_lost(const struct blx_losses *losses, size_t offset)
 {
     for (size_t i = 0; i < losses->count; i++)
         if (offset >= losses->list[i].offset_bytes &&
@@ -262,7 +262,7 @@ static void force_gives_the_rest(const struct fixture *f, const struct file *fil
                                  size_t checkpoint)
 {
     for (size_t v = 0; v < VOLUMES; v++) {
-        struct blx_restore_losses losses = {0};
+        struct blx_losses losses = {0};
         BLX_CLEANUP_FREE uint8_t *got = restored(f, checkpoint, v, &losses);
         char own[32];
         snprintf(own, sizeof(own), "/%llu", (unsigned long long)f->timestamps[checkpoint]);
@@ -273,7 +273,7 @@ static void force_gives_the_rest(const struct fixture *f, const struct file *fil
             if (got[i] != (is_lost(&losses, i) ? 0 : f->images[checkpoint][v][i]))
                 fail_msg("%s, byte %zu: checkpoint %zu: byte %zu of the image is wrong", file->path,
                          offset, checkpoint, i);
-        blx_restore_losses_done(&losses);
+        blx_losses_done(&losses);
     }
 }
 

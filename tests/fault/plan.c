@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "loop.h"
-#include "store/view/image.h"
-#include "store/view/restore_plan_private.h"
+#include "store/view/image_private.h"
+#include "store/view/plan_private.h"
 #include "store_state.h"
 #include "sys.h"
 
 struct planning {
     bool lossy; /* as it is made */
-    struct blx_restore_plan plan;
-    struct blx_restore_losses losses;
+    struct blx_plan plan;
+    struct blx_losses losses;
     struct blx_image *image;
     uint8_t content[STATE_BYTES];
 };
@@ -32,8 +32,8 @@ static void teardown(void *arg)
 {
     struct planning *planning = arg;
     blx_image_close(planning->image);
-    blx_restore_plan_done(&planning->plan);
-    blx_restore_losses_done(&planning->losses);
+    blx_plan_done(&planning->plan);
+    blx_losses_done(&planning->losses);
     struct blx_agent_lock lock = {.fd = -1};
     assert_int_equal(blx_agent_lock_open(&store_state.test.store, "web1", &lock, NULL), 0);
     int rc = blx_agent_lock_alone(&lock, BLX_LOCK_CHAINS, 0, NULL);
@@ -46,15 +46,15 @@ static void teardown(void *arg)
 static int run_chain(void *arg, struct blx_error *err)
 {
     struct planning *planning = arg;
-    return blx_restore_plan_add_chain(&store_state.test.store, "web1", store_state.checkpoints[1],
-                                      "vda", &planning->plan, err);
+    return blx_plan_add_chain(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
+                              &planning->plan, err);
 }
 
 static int run_make(void *arg, struct blx_error *err)
 {
     struct planning *planning = arg;
-    return blx_restore_plan_make(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
-                                 &planning->plan, err);
+    return blx_plan_make(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
+                         &planning->plan, err);
 }
 
 static int run_segment(void *arg, struct blx_error *err)
@@ -63,7 +63,7 @@ static int run_segment(void *arg, struct blx_error *err)
     char dir[PATH_MAX];
     planning->plan.block_shift = TEST_BLOCK_SHIFT;
     test_path(&store_state.test, dir, "agents/web1/volumes/vda");
-    return blx_restore_plan_add_segment(&planning->plan, dir, 1, STATE_BYTES, err);
+    return blx_plan_add_segment(&planning->plan, dir, 1, STATE_BYTES, err);
 }
 
 static uint64_t data_blocks(const uint8_t *image)
@@ -90,7 +90,7 @@ static void check_make(void *arg, int rc)
 
 static void check_chain(void *arg, int rc)
 {
-    const struct blx_restore_plan *plan = &((struct planning *)arg)->plan;
+    const struct blx_plan *plan = &((struct planning *)arg)->plan;
     if (rc == 0)
         assert_true(plan->segment_count == 2 || plan->losses != NULL);
     assert_true(rc < 0 || plan->size_bytes == STATE_BYTES);
@@ -180,13 +180,13 @@ static int run_losses(void *arg, struct blx_error *err)
     int rc = 0;
     (void)err;
     for (uint64_t i = 0; rc == 0 && i < LOSSES; i++)
-        rc = blx_restore_losses_add(&planning->losses, i * 8192, 4096, "a test");
+        rc = blx_losses_add(&planning->losses, i * 8192, 4096, "a test");
     return rc;
 }
 
 static void check_losses(void *arg, int rc)
 {
-    const struct blx_restore_losses *losses = &((struct planning *)arg)->losses;
+    const struct blx_losses *losses = &((struct planning *)arg)->losses;
     assert_true(rc == 0 || rc == -ENOMEM);
     assert_int_equal(losses->count == LOSSES, rc == 0);
     for (size_t i = 0; i < losses->count; i++)

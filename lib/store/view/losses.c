@@ -1,38 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a restore of a damaged store could not give. */
+#include "store/view/losses.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/view/restore_plan_private.h"
-
-void blx_restore_losses_done(struct blx_restore_losses *losses)
+void blx_losses_done(struct blx_losses *losses)
 {
     free(losses->list);
-    *losses = (struct blx_restore_losses){0};
+    *losses = (struct blx_losses){0};
 }
 
-int blx_restore_losses_add(struct blx_restore_losses *losses, uint64_t offset_bytes, uint64_t bytes,
-                           const char *cause)
+int blx_losses_add(struct blx_losses *losses, uint64_t offset_bytes, uint64_t bytes,
+                   const char *cause)
 {
     if (losses->count == losses->capacity) {
         size_t capacity = losses->capacity == 0 ? 16 : losses->capacity * 2;
-        struct blx_restore_loss *grown = reallocarray(losses->list, capacity, sizeof(grown[0]));
+        struct blx_loss *grown = reallocarray(losses->list, capacity, sizeof(grown[0]));
         if (grown == NULL)
             return -ENOMEM;
         losses->list = grown;
         losses->capacity = capacity;
     }
-    struct blx_restore_loss *loss = &losses->list[losses->count++];
-    *loss = (struct blx_restore_loss){.offset_bytes = offset_bytes, .bytes = bytes};
+    struct blx_loss *loss = &losses->list[losses->count++];
+    *loss = (struct blx_loss){.offset_bytes = offset_bytes, .bytes = bytes};
     snprintf(loss->cause, sizeof(loss->cause), "%s", cause);
     return 0;
 }
 
 static int compare_losses(const void *a, const void *b)
 {
-    const struct blx_restore_loss *x = a, *y = b;
+    const struct blx_loss *x = a, *y = b;
     if ((x->bytes == 0) != (y->bytes == 0))
         return x->bytes == 0 ? -1 : 1;
     if (x->offset_bytes != y->offset_bytes)
@@ -40,14 +39,14 @@ static int compare_losses(const void *a, const void *b)
     return strcmp(x->cause, y->cause);
 }
 
-void blx_restore_losses_sort(struct blx_restore_losses *losses)
+void blx_losses_sort(struct blx_losses *losses)
 {
     size_t kept = 0;
     if (losses->count > 0)
         qsort(losses->list, losses->count, sizeof(losses->list[0]), compare_losses);
     for (size_t i = 0; i < losses->count; i++) {
-        const struct blx_restore_loss *loss = &losses->list[i];
-        struct blx_restore_loss *last = kept == 0 ? NULL : &losses->list[kept - 1];
+        const struct blx_loss *loss = &losses->list[i];
+        struct blx_loss *last = kept == 0 ? NULL : &losses->list[kept - 1];
         if (last != NULL && last->bytes == 0 && loss->bytes == 0 &&
             strcmp(last->cause, loss->cause) == 0)
             continue;

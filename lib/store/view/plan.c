@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/view/restore_plan_private.h"
+#include "store/view/plan_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "store/checkpoint/manifest_codec_private.h"
+#include "store/checkpoint/manifest_file_private.h"
 #include "store/segment/segment_check_private.h"
 
-void blx_restore_plan_done(struct blx_restore_plan *plan)
+void blx_plan_done(struct blx_plan *plan)
 {
     for (size_t i = 0; i < plan->segment_count; i++)
         blx_segment_reader_close(plan->segments[i]);
@@ -23,7 +23,7 @@ void blx_restore_plan_done(struct blx_restore_plan *plan)
         blx_agent_lock_close(plan->lock);
     free(plan->lock);
     blx_index_done(&plan->index);
-    *plan = (struct blx_restore_plan){0};
+    *plan = (struct blx_plan){0};
 }
 
 static int no_memory(struct blx_error *err)
@@ -38,7 +38,7 @@ static uint64_t blocks_of(uint64_t size_bytes, unsigned block_shift)
 }
 
 /* The first block behind the window. */
-static uint64_t window_end(const struct blx_restore_plan *plan)
+static uint64_t window_end(const struct blx_plan *plan)
 {
     uint64_t blocks = blocks_of(plan->size_bytes, plan->block_shift);
     return plan->end_block != 0 && plan->end_block < blocks ? plan->end_block : blocks;
@@ -51,15 +51,15 @@ static bool is_damage(int rc)
 }
 
 /* A remark about the whole image. */
-static int remark(struct blx_restore_plan *plan, const char *cause, const char *consequence,
+static int remark(struct blx_plan *plan, const char *cause, const char *consequence,
                   struct blx_error *err)
 {
     char text[384];
     snprintf(text, sizeof(text), "%.250s: %s", cause, consequence);
-    return blx_restore_losses_add(plan->losses, 0, 0, text) < 0 ? no_memory(err) : 0;
+    return blx_losses_add(plan->losses, 0, 0, text) < 0 ? no_memory(err) : 0;
 }
 
-static int add_entry(struct blx_restore_plan *plan, const struct blx_index_entry *entry)
+static int add_entry(struct blx_plan *plan, const struct blx_index_entry *entry)
 {
     uint64_t start = entry->extent.start_block, end = start + entry->extent.block_count;
     start = start > plan->start_block ? start : plan->start_block;
@@ -72,7 +72,7 @@ static int add_entry(struct blx_restore_plan *plan, const struct blx_index_entry
 
 /* Where there are too many entries, those that are hidden go; if that is not enough the window
  * becomes smaller. */
-static int narrow(struct blx_restore_plan *plan, struct blx_error *err)
+static int narrow(struct blx_plan *plan, struct blx_error *err)
 {
     if (plan->max_entries == 0 || plan->index.count <= plan->max_entries)
         return 0;
@@ -86,7 +86,7 @@ static int narrow(struct blx_restore_plan *plan, struct blx_error *err)
     return 0;
 }
 
-static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
+static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
                        uint64_t blocks, struct blx_error *err)
 {
     const struct blx_index *index = blx_segment_reader_index(reader);
@@ -108,7 +108,7 @@ static int add_entries(struct blx_restore_plan *plan, const struct blx_segment_r
 
 /* The segment by its index; where that fails and losses are taken, by its frames. `reader` stays
  * NULL where nothing of it can be had. */
-static int open_segment(struct blx_restore_plan *plan, const char *volume_dir, uint32_t number,
+static int open_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                         struct blx_segment_reader **reader, struct blx_error *err)
 {
     static const char *const complete_text =
@@ -132,7 +132,7 @@ static int open_segment(struct blx_restore_plan *plan, const char *volume_dir, u
     return remark(plan, cause.message, rc == 0 && complete ? complete_text : lost_text, err);
 }
 
-static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_reader *reader,
+static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
                         uint32_t number, uint64_t size_bytes, struct blx_error *err)
 {
     size_t count = plan->index.count;
@@ -150,7 +150,7 @@ static int take_entries(struct blx_restore_plan *plan, const struct blx_segment_
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
-static int add_room(struct blx_restore_plan *plan)
+static int add_room(struct blx_plan *plan)
 {
     size_t capacity = plan->segment_capacity == 0 ? 64 : plan->segment_capacity * 2;
     struct blx_segment_reader **grown = reallocarray(plan->segments, capacity, sizeof(grown[0]));
@@ -161,8 +161,8 @@ static int add_room(struct blx_restore_plan *plan)
     return 0;
 }
 
-int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
-                                 uint32_t number, uint64_t size_bytes, struct blx_error *err)
+int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
+                         uint64_t size_bytes, struct blx_error *err)
 {
     if (plan->segment_count == plan->segment_capacity && add_room(plan) < 0)
         return no_memory(err);
@@ -177,7 +177,7 @@ int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volu
 }
 
 /* One checkpoint of the chain: its segments, newest first. The volume may have grown behind it. */
-static int add_volume(struct blx_restore_plan *plan, const char *volume_dir,
+static int add_volume(struct blx_plan *plan, const char *volume_dir,
                       const struct blx_manifest_volume *volume, struct blx_error *err)
 {
     if (plan->size_bytes == 0) {
@@ -187,8 +187,8 @@ static int add_volume(struct blx_restore_plan *plan, const char *volume_dir,
     if (volume->size_bytes > plan->size_bytes || volume->block_shift != plan->block_shift)
         return blx_error_set(err, -EBADMSG, "the volume has another size there");
     for (uint32_t i = volume->segment_count; i > 0; i--) {
-        int rc = blx_restore_plan_add_segment(plan, volume_dir, volume->segments[i - 1],
-                                              volume->size_bytes, err);
+        int rc = blx_plan_add_segment(plan, volume_dir, volume->segments[i - 1], volume->size_bytes,
+                                      err);
         if (rc < 0)
             return rc;
     }
@@ -208,7 +208,7 @@ static int unknown_volume(const struct blx_manifest *manifest, const char *volum
 }
 
 /* What the checkpoint that the chain begins with lacks. */
-static int note_unreadable(struct blx_restore_plan *plan, const struct blx_manifest_volume *volume,
+static int note_unreadable(struct blx_plan *plan, const struct blx_manifest_volume *volume,
                            struct blx_error *err)
 {
     size_t bytes = volume->unreadable_count * sizeof(volume->unreadable[0]);
@@ -233,8 +233,7 @@ struct descent {
     bool base;                         /* it has ended */
 };
 
-static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent,
-                          struct blx_error *err)
+static int add_checkpoint(struct blx_plan *plan, struct descent *descent, struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     bool first = descent->at == descent->checkpoint;
@@ -264,7 +263,7 @@ static int add_checkpoint(struct blx_restore_plan *plan, struct descent *descent
 
 /* Adds the chain's entries, from the newest checkpoint to the one with the volume's base. Where
  * losses are taken a chain that breaks off is used as far as it goes. */
-static int walk_chain(struct blx_restore_plan *plan, struct descent *descent, struct blx_error *err)
+static int walk_chain(struct blx_plan *plan, struct descent *descent, struct blx_error *err)
 {
     while (!descent->base) {
         struct blx_error cause = {0};
@@ -281,7 +280,7 @@ static int walk_chain(struct blx_restore_plan *plan, struct descent *descent, st
 }
 
 /* What no index covers is a hole in a whole chain, and unknown in one that breaks off. */
-static int note_gaps(struct blx_restore_plan *plan, struct blx_error *err)
+static int note_gaps(struct blx_plan *plan, struct blx_error *err)
 {
     uint64_t covered = plan->start_block, blocks = window_end(plan);
     int rc = 0;
@@ -290,14 +289,14 @@ static int note_gaps(struct blx_restore_plan *plan, struct blx_error *err)
             i < plan->index.count ? &plan->index.entries[i].extent : NULL;
         uint64_t start = extent != NULL ? extent->start_block : blocks;
         if (start > covered)
-            rc = blx_restore_losses_add(plan->losses, covered << plan->block_shift,
-                                        (start - covered) << plan->block_shift, plan->cut);
+            rc = blx_losses_add(plan->losses, covered << plan->block_shift,
+                                (start - covered) << plan->block_shift, plan->cut);
         covered = extent != NULL ? start + extent->block_count : blocks;
     }
     return rc < 0 ? no_memory(err) : 0;
 }
 
-static int add_hole(struct blx_restore_plan *plan, uint64_t start, uint64_t end, size_t *capacity,
+static int add_hole(struct blx_plan *plan, uint64_t start, uint64_t end, size_t *capacity,
                     struct blx_error *err)
 {
     if (start == end)
@@ -316,7 +315,7 @@ static int add_hole(struct blx_restore_plan *plan, uint64_t start, uint64_t end,
 }
 
 /* Turns the zero entries and the gaps into holes; the index keeps the data. */
-static int split_off_holes(struct blx_restore_plan *plan, struct blx_error *err)
+static int split_off_holes(struct blx_plan *plan, struct blx_error *err)
 {
     uint64_t covered =
         plan->start_block; /* up to here everything is a hole already noted, or data */
@@ -357,7 +356,7 @@ static int compare_entries(const void *a, const void *b)
 
 static int compare_starts(const void *a, const void *b)
 {
-    const struct blx_restore_frame *x = a, *y = b;
+    const struct blx_plan_frame *x = a, *y = b;
     if (x->start_block == y->start_block)
         return 0;
     return x->start_block < y->start_block ? -1 : 1;
@@ -368,7 +367,7 @@ static int compare_starts(const void *a, const void *b)
  * once however long the chain is; ordered among each other by their first block, they are written
  * nearly in order all the same.
  */
-static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
+static int group_frames(struct blx_plan *plan, struct blx_error *err)
 {
     struct blx_index *index = &plan->index;
     if (index->count == 0)
@@ -381,7 +380,7 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
         const struct blx_index_entry *entry = &index->entries[i];
         if (i == 0 || compare_frames(entry, entry - 1) != 0)
             plan->frames[plan->frame_count++] =
-                (struct blx_restore_frame){.first = i, .start_block = entry->extent.start_block};
+                (struct blx_plan_frame){.first = i, .start_block = entry->extent.start_block};
         plan->frames[plan->frame_count - 1].count++;
     }
     qsort(plan->frames, plan->frame_count, sizeof(plan->frames[0]), compare_starts);
@@ -389,7 +388,7 @@ static int group_frames(struct blx_restore_plan *plan, struct blx_error *err)
 }
 
 /* Shares the chains and holds the checkpoint. */
-static int hold(const struct descent *descent, struct blx_restore_plan *plan, struct blx_error *err)
+static int hold(const struct descent *descent, struct blx_plan *plan, struct blx_error *err)
 {
     plan->lock = malloc(sizeof(*plan->lock));
     if (plan->lock == NULL)
@@ -399,9 +398,9 @@ static int hold(const struct descent *descent, struct blx_restore_plan *plan, st
                                 err);
 }
 
-int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
-                               blx_timestamp checkpoint, const char *volume,
-                               struct blx_restore_plan *plan, struct blx_error *err)
+int blx_plan_add_chain(const struct blx_store *store, const char *agent_id,
+                       blx_timestamp checkpoint, const char *volume, struct blx_plan *plan,
+                       struct blx_error *err)
 {
     struct descent descent = {.store = store,
                               .agent_id = agent_id,
@@ -422,7 +421,7 @@ int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_
     return rc;
 }
 
-static int refuse_unreadable(const struct blx_restore_plan *plan, struct blx_error *err)
+static int refuse_unreadable(const struct blx_plan *plan, struct blx_error *err)
 {
     char text[512];
     size_t used = 0;
@@ -444,7 +443,7 @@ static int refuse_unreadable(const struct blx_restore_plan *plan, struct blx_err
 
 /* The checkpoint's own lack is a loss like any other: what older frames have there is not what the
  * disk held. */
-static int lose_unreadable(struct blx_restore_plan *plan, struct blx_error *err)
+static int lose_unreadable(struct blx_plan *plan, struct blx_error *err)
 {
     if (plan->unreadable_count > 0 && plan->losses == NULL)
         return refuse_unreadable(plan, err);
@@ -460,20 +459,19 @@ static int lose_unreadable(struct blx_restore_plan *plan, struct blx_error *err)
                                        .rank = UINT32_MAX,
                                        .zero = true};
         if (blx_index_add(&plan->index, &hole) < 0 ||
-            blx_restore_losses_add(plan->losses, start << plan->block_shift,
-                                   (end - start) << plan->block_shift,
-                                   "the agent could not read its disk there when the checkpoint "
-                                   "was taken") < 0)
+            blx_losses_add(plan->losses, start << plan->block_shift,
+                           (end - start) << plan->block_shift,
+                           "the agent could not read its disk there when the checkpoint "
+                           "was taken") < 0)
             return no_memory(err);
     }
     return 0;
 }
 
-int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
-                          blx_timestamp checkpoint, const char *volume,
-                          struct blx_restore_plan *plan, struct blx_error *err)
+int blx_plan_make(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                  const char *volume, struct blx_plan *plan, struct blx_error *err)
 {
-    int rc = blx_restore_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
+    int rc = blx_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
     if (rc == 0)
         rc = lose_unreadable(plan, err);
     if (rc < 0)

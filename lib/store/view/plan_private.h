@@ -15,20 +15,21 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "crypt/keyring.h"
 #include "store/agent_lock.h"
-#include "store/segment/index.h"
 #include "store/checkpoint/manifest.h"
-#include "store/restore/restore.h"
+#include "store/segment/index.h"
 #include "store/segment/segment.h"
+#include "store/view/losses.h"
 
 /* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */
-struct blx_restore_frame {
+struct blx_plan_frame {
     size_t first;
     size_t count;
     uint64_t start_block; /* the lowest of them */
 };
 
-struct blx_restore_plan {
+struct blx_plan {
     size_t max_entries;   /* 0: no limit; at least 2 */
     size_t max_files;     /* so many segments stay open; the others are opened for each frame */
     uint64_t start_block; /* of the window */
@@ -37,18 +38,18 @@ struct blx_restore_plan {
     unsigned block_shift;
     struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
     size_t segment_count, segment_capacity;
-    struct blx_index index;           /* the data entries, by frame; the zero ones are gone */
-    struct blx_restore_frame *frames; /* owned; by start_block */
+    struct blx_index index;        /* the data entries, by frame; the zero ones are gone */
+    struct blx_plan_frame *frames; /* owned; by start_block */
     size_t frame_count;
     struct blx_extent *holes; /* owned; what no data entry covers, ascending */
     size_t hole_count;
-    uint64_t data_bytes;               /* that will be written */
-    struct blx_restore_losses *losses; /* borrowed; NULL: damage is an error */
-    const struct blx_volume_key *key;  /* borrowed; NULL: its frames are not encrypted */
-    struct blx_agent_lock *lock;       /* owned; holds the checkpoint, so that no prune removes it;
+    uint64_t data_bytes;              /* that will be written */
+    struct blx_losses *losses;        /* borrowed; NULL: damage is an error */
+    const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
+    struct blx_agent_lock *lock;      /* owned; holds the checkpoint, so that no prune removes it;
                                           NULL: nothing is held */
-    char cut[256];                     /* why the chain ends before its base; empty: it does not */
-    struct blx_extent *unreadable;     /* owned; what the chain's newest checkpoint itself lacks */
+    char cut[256];                    /* why the chain ends before its base; empty: it does not */
+    struct blx_extent *unreadable;    /* owned; what the chain's newest checkpoint itself lacks */
     uint32_t unreadable_count;
 };
 
@@ -56,28 +57,20 @@ struct blx_restore_plan {
  * The parts of it, also for other readers (image.h). Each adds segments to a plan that begins as
  * zero: the newest first. size_bytes and block_shift are those of what is added first, unless they
  * are set before. The index must be flattened at the end. A chain is held from then on: no prune
- * takes away what it needs before blx_restore_plan_done().
+ * takes away what it needs before blx_plan_done().
  */
-int blx_restore_plan_add_chain(const struct blx_store *store, const char *agent_id,
-                               blx_timestamp checkpoint, const char *volume,
-                               struct blx_restore_plan *plan, struct blx_error *err);
+int blx_plan_add_chain(const struct blx_store *store, const char *agent_id,
+                       blx_timestamp checkpoint, const char *volume, struct blx_plan *plan,
+                       struct blx_error *err);
 
 /* A sealed segment whose volume then had `size_bytes`. */
-int blx_restore_plan_add_segment(struct blx_restore_plan *plan, const char *volume_dir,
-                                 uint32_t number, uint64_t size_bytes, struct blx_error *err);
+int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
+                         uint64_t size_bytes, struct blx_error *err);
 
 /* The plan begins as zero but for max_entries, max_files, start_block, losses and key. -ENOENT for
  * an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the
  * checkpoint lacks what the agent could not read, unless `losses` takes what is missing. Free with
  * _done(), also after an error. */
-int blx_restore_plan_make(const struct blx_store *store, const char *agent_id,
-                          blx_timestamp checkpoint, const char *volume,
-                          struct blx_restore_plan *plan, struct blx_error *err);
-void blx_restore_plan_done(struct blx_restore_plan *plan);
-
-/* Notes what the image lacks. -ENOMEM. */
-int blx_restore_losses_add(struct blx_restore_losses *losses, uint64_t offset_bytes, uint64_t bytes,
-                           const char *cause);
-
-/* Puts them in order and joins neighbours with one cause; a remark is kept once. */
-void blx_restore_losses_sort(struct blx_restore_losses *losses);
+int blx_plan_make(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
+                  const char *volume, struct blx_plan *plan, struct blx_error *err);
+void blx_plan_done(struct blx_plan *plan);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a restore writes to, and how (restore.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypt/keyring.h"
+#include "store/view/losses.h"
+
+struct blx_restore_target {
+    const char *path; /* an image file to be made, or a block device */
+    bool delta;       /* the target has an image, of any state, which is brought up to date */
+    bool resume;      /* go on with what another run left of the file */
+    bool force;       /* replace an existing file; write a device that is in use */
+    struct blx_losses
+        *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
+                    the rest stays zero and is listed here; the caller empties the list before */
+    const struct blx_keyring
+        *keys;               /* borrowed; what an encrypted checkpoint may need; may be NULL */
+    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
+    size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
+};
