@@ -67,13 +67,13 @@ static void read_stored(const struct blx_store *store, const char *id,
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     struct blx_error err = {0};
     snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", id);
-    int rc = blx_manifest_latest(store, id, &agent->last_checkpoint, &err);
+    int rc = blx_manifest_latest(blx_store_agent(store, id), &agent->last_checkpoint, &err);
     if (rc == 0 && agent->last_checkpoint != 0)
-        rc = blx_manifest_read(store, id, agent->last_checkpoint, &manifest, &err);
+        rc = blx_manifest_read(blx_store_agent(store, id), agent->last_checkpoint, &manifest, &err);
     if (rc < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, err.message);
-    if (blx_pause_look(store, id, &agent->paused_since, &err) < 0)
+    if (blx_pause_look(blx_store_agent(store, id), &agent->paused_since, &err) < 0)
         agent->paused_since = 0; /* the reason above says what is wrong with the store */
     struct blx_error why = {0};
     if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)

@@ -197,13 +197,14 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
     struct picture picture = {.agent = config->agent, .manifest = &manifest};
     int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &store, err);
     if (rc == 0)
-        rc = blx_manifest_resolve(&store, config->agent, config->checkpoint, &timestamp, err);
+        rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
+                                  &timestamp, err);
     if (rc == 0)
-        rc = blx_manifest_read(&store, config->agent, timestamp, &manifest, err);
+        rc = blx_manifest_read(blx_store_agent(&store, config->agent), timestamp, &manifest, err);
     if (rc == 0)
-        rc = blx_pin_read(&store, config->agent, timestamp, &picture.pinned, err);
+        rc = blx_pin_read(blx_store_agent(&store, config->agent), timestamp, &picture.pinned, err);
     for (uint32_t i = 0; rc == 0 && i < manifest.volume_count; i++)
-        rc = blx_info_read(&store, config->agent, &manifest, &manifest.volumes[i],
+        rc = blx_info_read(blx_store_agent(&store, config->agent), &manifest, &manifest.volumes[i],
                            &picture.infos[i], err);
     if (rc < 0)
         return BLX_EXIT_FAILED;

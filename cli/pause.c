@@ -11,15 +11,15 @@
 static int write_pause(const struct blx_store *store, const struct blx_config *config, bool paused,
                        struct blx_error *err)
 {
-    if (!blx_store_has_agent(store, config->agent))
+    if (!blx_agent_store_exists(blx_store_agent(store, config->agent)))
         return blx_error_set(err, -ENOENT,
                              "the agent '%s' is not known in '%s': `blxrep dispatcher status` "
                              "lists those that are",
                              config->agent, config->data_dir);
     if (!paused)
-        return blx_pause_end(store, config->agent, err);
+        return blx_pause_end(blx_store_agent(store, config->agent), err);
     blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / 1000000000));
-    return blx_pause_begin(store, config->agent, now, err);
+    return blx_pause_begin(blx_store_agent(store, config->agent), now, err);
 }
 
 /* Written first, told second: what stands on the disk holds for every dispatcher that starts. */

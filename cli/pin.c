@@ -13,9 +13,10 @@ static enum blx_exit write_pin(const struct blx_config *config, bool pinned, str
     blx_timestamp timestamp;
     int rc = cli_open_for_writing(config->data_dir, &store, err);
     if (rc == 0)
-        rc = blx_manifest_resolve(&store, config->agent, config->checkpoint, &timestamp, err);
+        rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
+                                  &timestamp, err);
     if (rc == 0)
-        rc = blx_pin_write(&store, config->agent, timestamp, pinned, err);
+        rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pinned, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     printf("%" PRIu64 "\n", timestamp);

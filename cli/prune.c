@@ -149,7 +149,7 @@ static int rewrite(const struct blx_store *store, const char *agent_id,
     struct blx_rewrite_request request = {
         .wait_ms = WAIT_MS, .progress = show_progress, .arg = &progress};
     blx_progress_init(&progress, "rewriting segments", 0);
-    int rc = blx_rewrite(store, agent_id, &request, report, err);
+    int rc = blx_rewrite(blx_store_agent(store, agent_id), &request, report, err);
     blx_progress_done(&progress);
     return rc;
 }
@@ -164,7 +164,7 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
         cli_note("%s: no rule is for it, all its checkpoints stay", agent_id);
         return 0;
     }
-    int rc = blx_retention_plan_make(run->store, agent_id, &rules, &plan, err);
+    int rc = blx_retention_plan_make(blx_store_agent(run->store, agent_id), &rules, &plan, err);
     if (rc < 0)
         return rc;
     if (run->json == NULL && print_table(&plan, agent_id) < 0)
@@ -172,7 +172,7 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
     struct blx_prune_request request = {
         .checkpoints = plan.doomed, .count = plan.doomed_count, .wait_ms = WAIT_MS};
     if (!run->config->dry_run) {
-        rc = blx_prune(run->store, agent_id, &request, &report, err);
+        rc = blx_prune(blx_store_agent(run->store, agent_id), &request, &report, err);
         if (rc == 0)
             rc = rewrite(run->store, agent_id, &rewritten, err);
         note_outcome(agent_id, &report, &rewritten);

@@ -149,9 +149,11 @@ static int open_job(struct job *job, struct blx_error *err)
     blx_timestamp timestamp;
     int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
     if (rc == 0)
-        rc = blx_manifest_resolve(&job->store, config->agent, config->checkpoint, &timestamp, err);
+        rc = blx_manifest_resolve(blx_store_agent(&job->store, config->agent), config->checkpoint,
+                                  &timestamp, err);
     if (rc == 0)
-        rc = blx_manifest_read(&job->store, config->agent, timestamp, &job->manifest, err);
+        rc = blx_manifest_read(blx_store_agent(&job->store, config->agent), timestamp,
+                               &job->manifest, err);
     if (rc < 0)
         return rc;
     job->paths = calloc(job->manifest.volume_count + 1, PATH_MAX);
@@ -227,8 +229,8 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
                                         .keys = &job->keys,
                                         .written_bytes = &written_bytes,
                                         .losses = job->config->force ? &losses : NULL};
-    int rc = blx_restore(&job->store, job->config->agent, job->manifest.timestamp, name, &target,
-                         &progress, err);
+    int rc = blx_restore(blx_store_agent(&job->store, job->config->agent), job->manifest.timestamp,
+                         name, &target, &progress, err);
     blx_progress_done(&bar);
     if (rc == 0) {
         if (target.delta || target.resume)

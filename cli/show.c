@@ -165,7 +165,7 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
     struct sink sink = {.table = &table, .status = BLX_EXIT_OK};
-    if (blx_pin_list(store, config->agent, &pins, &sink.pin_count, &err) < 0) {
+    if (blx_pin_list(blx_store_agent(store, config->agent), &pins, &sink.pin_count, &err) < 0) {
         cli_note("%s", err.message);
         return BLX_EXIT_FAILED;
     }
@@ -177,7 +177,8 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         cli_note("out of memory");
         return BLX_EXIT_FAILED;
     }
-    if (blx_manifest_each(store, config->agent, timestamps, count, show_one, &sink, &err) < 0) {
+    if (blx_manifest_each(blx_store_agent(store, config->agent), timestamps, count, show_one, &sink,
+                          &err) < 0) {
         cli_note("%s", err.message);
         sink.status = BLX_EXIT_FAILED;
     }
@@ -209,7 +210,8 @@ static int read_range(const struct blx_config *config, blx_timestamp *first, blx
 static void note_empty(const struct blx_store *store, const struct blx_config *config)
 {
     blx_timestamp latest = 0;
-    if (blx_manifest_latest(store, config->agent, &latest, NULL) == 0 && latest == 0)
+    if (blx_manifest_latest(blx_store_agent(store, config->agent), &latest, NULL) == 0 &&
+        latest == 0)
         cli_note("the agent '%s' has no checkpoint yet", config->agent);
     else
         cli_note("the agent '%s' has no checkpoint between --start and --end", config->agent);
@@ -225,7 +227,8 @@ enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err)
     BLX_CLEANUP_FREE blx_timestamp *timestamps = NULL;
     size_t count = 0;
     if (blx_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0 ||
-        blx_manifest_list(&store, config->agent, first, last, &timestamps, &count, err) < 0)
+        blx_manifest_list(blx_store_agent(&store, config->agent), first, last, &timestamps, &count,
+                          err) < 0)
         return BLX_EXIT_FAILED;
     if (count == 0)
         note_empty(&store, config);

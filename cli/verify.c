@@ -162,7 +162,8 @@ static void heal(const struct blx_store *store, const char *agent_id)
     struct blx_error error = {0};
     struct blx_control_done outcome = {0};
     const char *when = " as soon as the dispatcher runs";
-    if (blx_rescan_order_give(store, agent_id, "what is stored is damaged", &error) < 0) {
+    if (blx_rescan_order_give(blx_store_agent(store, agent_id), "what is stored is damaged",
+                              &error) < 0) {
         blx_log_warning("the next checkpoint of '%s' would be hurt, too, and the agent could not "
                         "be ordered to rescan: %s",
                         agent_id, error.message);

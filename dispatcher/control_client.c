@@ -63,7 +63,7 @@ static int wait_for_outcome(const struct client *client,
 static int check_agent(const struct client *client, const char *agent_id, struct blx_error *err)
 {
     int rc = blx_name_check("agent ID", agent_id, err);
-    if (rc == 0 && !blx_store_has_agent(client->dispatcher->store, agent_id))
+    if (rc == 0 && !blx_agent_store_exists(blx_store_agent(client->dispatcher->store, agent_id)))
         rc = blx_error_set(err, -ENOENT,
                            "the agent '%s' is not known here: it has never been connected",
                            agent_id);
@@ -98,9 +98,9 @@ static int serve_rescan(struct client *client, const char *agent_id)
     struct blx_error err = {0};
     int rc = check_agent(client, agent_id, &err);
     if (rc == 0)
-        rc = blx_rescan_order_give(store, agent_id, "asked for by hand", &err);
+        rc = blx_rescan_order_give(blx_store_agent(store, agent_id), "asked for by hand", &err);
     if (rc == 0)
-        rc = blx_rescan_order_look(store, agent_id, done.text, &err);
+        rc = blx_rescan_order_look(blx_store_agent(store, agent_id), done.text, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_info("agent '%s': a rescan is ordered: %s", agent_id, done.text);
@@ -129,7 +129,7 @@ static int serve_pause(struct client *client, const char *agent_id)
     blx_timestamp since;
     int rc = check_agent(client, agent_id, &err);
     if (rc == 0)
-        rc = blx_pause_look(client->dispatcher->store, agent_id, &since, &err);
+        rc = blx_pause_look(blx_store_agent(client->dispatcher->store, agent_id), &since, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_notice("agent '%s' is %s", agent_id, since != 0 ? "paused" : "resumed");

@@ -37,7 +37,8 @@ static int describe_agent(struct dispatcher *dispatcher, const char *agent_id,
     agent->sync_freq_ms = verdict.sync_freq_ms;
     struct blx_error why = {0};
     /* Like a checkpoint that cannot be read, it costs the others nothing. */
-    if (blx_pause_look(dispatcher->store, agent_id, &agent->paused_since, &why) < 0 ||
+    if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
+            0 ||
         blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);

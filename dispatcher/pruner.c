@@ -31,13 +31,14 @@ static int prune(struct dispatcher_pruner *pruner, const char *agent_id)
     dispatcher_policy_book_look(pruner->book, agent_id, &verdict);
     if (blx_retention_is_none(&verdict.retention))
         return 0;
-    int rc = blx_retention_plan_make(pruner->store, agent_id, &verdict.retention, &plan, &err);
+    int rc = blx_retention_plan_make(blx_store_agent(pruner->store, agent_id), &verdict.retention,
+                                     &plan, &err);
     if (rc == 0) {
         struct blx_prune_request request = {.checkpoints = plan.doomed,
                                             .count = plan.doomed_count,
                                             .wait_ms = DISPATCHER_PRUNER_WAIT_MS,
                                             .stop = &pruner->chore.stop};
-        rc = blx_prune(pruner->store, agent_id, &request, &report, &err);
+        rc = blx_prune(blx_store_agent(pruner->store, agent_id), &request, &report, &err);
     }
     log_outcome(agent_id, rc, &report, &err);
     return rc;

@@ -31,7 +31,7 @@ static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
                                           .stop = &rewriter->chore.stop};
     struct blx_rewrite_report report;
     struct blx_error err = {0};
-    int rc = blx_rewrite(rewriter->store, agent_id, &request, &report, &err);
+    int rc = blx_rewrite(blx_store_agent(rewriter->store, agent_id), &request, &report, &err);
     log_outcome(agent_id, rc, &report, &err);
     *rest_ns = DISPATCHER_REWRITER_REST_MS * UINT64_C(1000000);
     return rc == 0 && report.put_off == 0;

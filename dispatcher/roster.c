@@ -84,9 +84,10 @@ static void load(struct dispatcher_roster *roster, const struct blx_store *store
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     struct blx_error err = {0};
     blx_timestamp last = 0;
-    int rc = blx_manifest_latest(store, record->facts.agent_id, &last, &err);
+    int rc = blx_manifest_latest(blx_store_agent(store, record->facts.agent_id), &last, &err);
     if (rc == 0 && last != 0)
-        rc = blx_manifest_read(store, record->facts.agent_id, last, &manifest, &err);
+        rc = blx_manifest_read(blx_store_agent(store, record->facts.agent_id), last, &manifest,
+                               &err);
 
     pthread_mutex_lock(&roster->lock);
     struct blx_control_agent *facts = &record->facts;

@@ -110,7 +110,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     struct dispatcher_roster *roster = &session->dispatcher->roster;
-    rc = blx_agent_writer_open(session->dispatcher->store, session->agent_id,
+    rc = blx_agent_writer_open(blx_store_agent(session->dispatcher->store, session->agent_id),
                                dispatcher_roster_take_tail(roster, session->agent_id),
                                &session->writer, err);
     if (rc < 0)

@@ -146,7 +146,8 @@ int dispatcher_session_digest(struct dispatcher_session *session,
     dispatcher_pulse_stop(&pulse);
     if (rc == 0 && request->fresh && session->rescan_told) {
         session->rescan_told = false;
-        rc = blx_rescan_order_done(session->dispatcher->store, session->agent_id, err);
+        rc = blx_rescan_order_done(blx_store_agent(session->dispatcher->store, session->agent_id),
+                                   err);
         if (rc < 0)
             return dispatcher_session_store_result(session, rc);
     }

@@ -61,7 +61,7 @@ int dispatcher_session_sync(struct dispatcher_session *session, struct blx_error
 int dispatcher_session_order_rescan(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_RESCAN_REQUEST};
-    int rc = blx_rescan_order_look(session->dispatcher->store, session->agent_id,
+    int rc = blx_rescan_order_look(blx_store_agent(session->dispatcher->store, session->agent_id),
                                    message.rescan_request.text, err);
     if (rc <= 0)
         return rc < 0 ? dispatcher_session_store_result(session, rc) : 0;

@@ -28,7 +28,8 @@ static int find_policy(struct dispatcher_session *session, struct blx_policy_mes
 {
     struct blx_policy_verdict verdict;
     blx_timestamp since;
-    int rc = blx_pause_look(session->dispatcher->store, session->agent_id, &since, err);
+    int rc =
+        blx_pause_look(blx_store_agent(session->dispatcher->store, session->agent_id), &since, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);

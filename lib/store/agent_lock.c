@@ -24,11 +24,11 @@ static int give_to_owner(int fd, const char *agent_dir)
     return fchown(fd, st.st_uid, st.st_gid) != 0 ? -errno : 0;
 }
 
-int blx_agent_lock_open(const struct blx_store *store, const char *agent_id,
-                        struct blx_agent_lock *lock, struct blx_error *err)
+int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                        struct blx_error *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
-    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    int rc = blx_agent_store_path(agent, dir, err);
     if (rc == 0)
         rc = blx_path_format(path, sizeof(path), err, "%s/lock", dir);
     if (rc < 0)
@@ -109,13 +109,12 @@ int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
     return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, checkpoint), err);
 }
 
-int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
-                         blx_timestamp checkpoint, struct blx_agent_lock *lock,
-                         struct blx_error *err)
+int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
+                         struct blx_agent_lock *lock, struct blx_error *err)
 {
-    if (!blx_store_has_agent(store, agent_id))
-        return blx_error_set(err, -ENOENT, "unknown agent '%s'", agent_id);
-    int rc = blx_agent_lock_open(store, agent_id, lock, err);
+    if (!blx_agent_store_exists(agent))
+        return blx_error_set(err, -ENOENT, "unknown agent '%s'", agent.id);
+    int rc = blx_agent_lock_open(agent, lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(lock, BLX_LOCK_CHAINS, err);
     return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;

@@ -36,8 +36,8 @@ enum blx_lock_part { BLX_LOCK_CHAINS = 0, BLX_LOCK_CONTENTS = 1, BLX_LOCK_REWRIT
 
 /* Opens the file, which is made where it is missing. On a read-only filesystem, where nobody can
  * remove anything, the lock stays empty and every call below succeeds. */
-int blx_agent_lock_open(const struct blx_store *store, const char *agent_id,
-                        struct blx_agent_lock *lock, struct blx_error *err);
+int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                        struct blx_error *err);
 
 /* Gives up everything. A lock that was never opened must have fd = -1. */
 void blx_agent_lock_close(struct blx_agent_lock *lock);
@@ -58,9 +58,8 @@ int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
 
 /* Opens the lock and shares the chains, and holds the checkpoint: how a reader begins. -ENOENT for
  * an unknown agent. After an error too the lock must be closed. */
-int blx_agent_lock_begin(const struct blx_store *store, const char *agent_id,
-                         blx_timestamp checkpoint, struct blx_agent_lock *lock,
-                         struct blx_error *err);
+int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
+                         struct blx_agent_lock *lock, struct blx_error *err);
 
 /* Whether anybody else holds one of the checkpoints [first, last]: 1, 0, or -errno. The caller has
  * BLX_LOCK_CHAINS alone. */

@@ -11,23 +11,21 @@
 
 static const blx_timestamp unknown_time = 19700101000000;
 
-static int pause_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                      struct blx_error *err)
+static int pause_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    int rc = blx_agent_store_path(agent, dir, err);
     return rc < 0 ? rc : blx_path_format(path, PATH_MAX, err, "%s/paused", dir);
 }
 
-int blx_pause_begin(const struct blx_store *store, const char *agent_id, blx_timestamp since,
-                    struct blx_error *err)
+int blx_pause_begin(struct blx_agent_store agent, blx_timestamp since, struct blx_error *err)
 {
     char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES + 1];
     blx_timestamp standing;
-    int rc = blx_pause_look(store, agent_id, &standing, err);
+    int rc = blx_pause_look(agent, &standing, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    rc = pause_path(store, agent_id, path, err);
+    rc = pause_path(agent, path, err);
     if (rc < 0)
         return rc;
     blx_timestamp_format(since, text);
@@ -36,10 +34,10 @@ int blx_pause_begin(const struct blx_store *store, const char *agent_id, blx_tim
     return blx_file_replace(path, text, strlen(text), 0644, err);
 }
 
-int blx_pause_end(const struct blx_store *store, const char *agent_id, struct blx_error *err)
+int blx_pause_end(struct blx_agent_store agent, struct blx_error *err)
 {
     char path[PATH_MAX];
-    int rc = pause_path(store, agent_id, path, err);
+    int rc = pause_path(agent, path, err);
     if (rc < 0)
         return rc;
     if (blx_sys->unlink(path) < 0 && errno != ENOENT)
@@ -47,15 +45,14 @@ int blx_pause_end(const struct blx_store *store, const char *agent_id, struct bl
     return blx_fsync_parent(path, err);
 }
 
-int blx_pause_look(const struct blx_store *store, const char *agent_id, blx_timestamp *since,
-                   struct blx_error *err)
+int blx_pause_look(struct blx_agent_store agent, blx_timestamp *since, struct blx_error *err)
 {
     char path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES] = "";
     BLX_CLEANUP_FREE void *content = NULL;
     size_t bytes = 0;
     struct blx_error why = {0};
     blx_timestamp found = unknown_time;
-    int rc = pause_path(store, agent_id, path, err);
+    int rc = pause_path(agent, path, err);
     if (rc < 0)
         return rc;
     rc = blx_file_read(path, BLX_TIMESTAMP_TEXT_BYTES, &content, &bytes, &why);

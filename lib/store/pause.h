@@ -12,13 +12,11 @@
 #include "store/store.h"
 
 /* Durable when it returns. A pause that stands already stays, with its time. */
-int blx_pause_begin(const struct blx_store *store, const char *agent_id, blx_timestamp since,
-                    struct blx_error *err);
+int blx_pause_begin(struct blx_agent_store agent, blx_timestamp since, struct blx_error *err);
 
 /* Durable when it returns; nothing where there is no pause. */
-int blx_pause_end(const struct blx_store *store, const char *agent_id, struct blx_error *err);
+int blx_pause_end(struct blx_agent_store agent, struct blx_error *err);
 
 /* Whether one stands: 1, with its time, or 0 (then `since` is 0). A file that says nothing of use
  * is a pause, since 1970. */
-int blx_pause_look(const struct blx_store *store, const char *agent_id, blx_timestamp *since,
-                   struct blx_error *err);
+int blx_pause_look(struct blx_agent_store agent, blx_timestamp *since, struct blx_error *err);

@@ -9,36 +9,34 @@
 #include "base/sys.h"
 #include "store/layout_private.h"
 
-static int order_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                      struct blx_error *err)
+static int order_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_store_agent_path(store, agent_id, dir, err);
+    int rc = blx_agent_store_path(agent, dir, err);
     return rc < 0 ? rc : blx_path_format(path, PATH_MAX, err, "%s/rescan", dir);
 }
 
-int blx_rescan_order_give(const struct blx_store *store, const char *agent_id, const char *reason,
-                          struct blx_error *err)
+int blx_rescan_order_give(struct blx_agent_store agent, const char *reason, struct blx_error *err)
 {
     char path[PATH_MAX], standing[BLX_TEXT_BYTES];
-    int rc = blx_rescan_order_look(store, agent_id, standing, err);
+    int rc = blx_rescan_order_look(agent, standing, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    rc = order_path(store, agent_id, path, err);
+    rc = order_path(agent, path, err);
     if (rc < 0)
         return rc;
     /* Readable for a dispatcher of another user than who gives the order; the folder is private. */
     return blx_file_replace(path, reason, strnlen(reason, BLX_TEXT_BYTES - 1), 0644, err);
 }
 
-int blx_rescan_order_look(const struct blx_store *store, const char *agent_id,
-                          char reason[BLX_TEXT_BYTES], struct blx_error *err)
+int blx_rescan_order_look(struct blx_agent_store agent, char reason[BLX_TEXT_BYTES],
+                          struct blx_error *err)
 {
     char path[PATH_MAX];
     BLX_CLEANUP_FREE void *content = NULL;
     size_t bytes = 0;
     struct blx_error why = {0};
-    int rc = order_path(store, agent_id, path, err);
+    int rc = order_path(agent, path, err);
     if (rc < 0)
         return rc;
     rc = blx_file_read(path, BLX_TEXT_BYTES - 1, &content, &bytes, &why);
@@ -56,11 +54,10 @@ int blx_rescan_order_look(const struct blx_store *store, const char *agent_id,
     return 1;
 }
 
-int blx_rescan_order_done(const struct blx_store *store, const char *agent_id,
-                          struct blx_error *err)
+int blx_rescan_order_done(struct blx_agent_store agent, struct blx_error *err)
 {
     char path[PATH_MAX];
-    int rc = order_path(store, agent_id, path, err);
+    int rc = order_path(agent, path, err);
     if (rc < 0)
         return rc;
     if (blx_sys->unlink(path) < 0 && errno != ENOENT)

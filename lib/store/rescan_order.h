@@ -13,13 +13,11 @@
 #include "wire/message.h"
 
 /* Durable when it returns. An order that stands already stays, with its reason. */
-int blx_rescan_order_give(const struct blx_store *store, const char *agent_id, const char *reason,
-                          struct blx_error *err);
+int blx_rescan_order_give(struct blx_agent_store agent, const char *reason, struct blx_error *err);
 
 /* Whether one stands: 1, with its reason, or 0. */
-int blx_rescan_order_look(const struct blx_store *store, const char *agent_id,
-                          char reason[BLX_TEXT_BYTES], struct blx_error *err);
+int blx_rescan_order_look(struct blx_agent_store agent, char reason[BLX_TEXT_BYTES],
+                          struct blx_error *err);
 
 /* The agent has begun. Need not be durable: told twice, it compares twice. */
-int blx_rescan_order_done(const struct blx_store *store, const char *agent_id,
-                          struct blx_error *err);
+int blx_rescan_order_done(struct blx_agent_store agent, struct blx_error *err);

@@ -189,25 +189,24 @@ void blx_store_close(struct blx_store *store)
     store->lock_fd = -1;
 }
 
-int blx_store_agent_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                         struct blx_error *err)
+int blx_agent_store_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err)
 {
-    int rc = blx_name_check("agent ID", agent_id, err);
+    int rc = blx_name_check("agent ID", agent.id, err);
     if (rc < 0)
         return rc;
-    return blx_path_format(path, PATH_MAX, err, "%s/agents/%s", store->data_dir, agent_id);
+    return blx_path_format(path, PATH_MAX, err, "%s/agents/%s", agent.store->data_dir, agent.id);
 }
 
-int blx_store_volume_path(const struct blx_store *store, const char *agent_id, const char *volume,
-                          char path[PATH_MAX], struct blx_error *err)
+int blx_agent_store_volume_path(struct blx_agent_store agent, const char *volume,
+                                char path[PATH_MAX], struct blx_error *err)
 {
-    int rc = blx_name_check("agent ID", agent_id, err);
+    int rc = blx_name_check("agent ID", agent.id, err);
     if (rc == 0 && volume != NULL)
         rc = blx_name_check("volume name", volume, err);
     if (rc < 0)
         return rc;
-    return blx_path_format(path, PATH_MAX, err, "%s/agents/%s/volumes%s%s", store->data_dir,
-                           agent_id, volume == NULL ? "" : "/", volume == NULL ? "" : volume);
+    return blx_path_format(path, PATH_MAX, err, "%s/agents/%s/volumes%s%s", agent.store->data_dir,
+                           agent.id, volume == NULL ? "" : "/", volume == NULL ? "" : volume);
 }
 
 static bool is_directory(const char *path)
@@ -216,10 +215,10 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-bool blx_store_has_agent(const struct blx_store *store, const char *agent_id)
+bool blx_agent_store_exists(struct blx_agent_store agent)
 {
     char path[PATH_MAX];
-    return blx_store_agent_path(store, agent_id, path, NULL) == 0 && is_directory(path);
+    return blx_agent_store_path(agent, path, NULL) == 0 && is_directory(path);
 }
 
 struct agent_list {
@@ -231,7 +230,7 @@ struct agent_list {
 static int add_agent(void *arg, const char *name, struct blx_error *err)
 {
     struct agent_list *list = arg;
-    if (!blx_store_has_agent(list->store, name))
+    if (!blx_agent_store_exists(blx_store_agent(list->store, name)))
         return 0;
     char **grown = reallocarray(list->ids, list->count + 1, sizeof(list->ids[0]));
     if (grown != NULL)

@@ -49,14 +49,26 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
 /* Gives up the lock. A store that was never opened must have lock_fd = -1. */
 void blx_store_close(struct blx_store *store);
 
-/* DIR/agents/ID and below; `volume` may be NULL. The ID must have passed blx_name_check(). */
-int blx_store_agent_path(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                         struct blx_error *err);
-int blx_store_volume_path(const struct blx_store *store, const char *agent_id, const char *volume,
-                          char path[PATH_MAX], struct blx_error *err);
+/* One of the store's agents, known or not: a value, which borrows the store and the ID. The ID is
+ * checked wherever it becomes a path: blx_name_check()'s error then is the call's. */
+struct blx_agent_store {
+    const struct blx_store *store;
+    const char *id;
+};
+
+static inline struct blx_agent_store blx_store_agent(const struct blx_store *store,
+                                                     const char *agent_id)
+{
+    return (struct blx_agent_store){.store = store, .id = agent_id};
+}
+
+/* DIR/agents/ID and below; `volume` may be NULL. */
+int blx_agent_store_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err);
+int blx_agent_store_volume_path(struct blx_agent_store agent, const char *volume,
+                                char path[PATH_MAX], struct blx_error *err);
 
 /* Whether the store knows the agent. */
-bool blx_store_has_agent(const struct blx_store *store, const char *agent_id);
+bool blx_agent_store_exists(struct blx_agent_store agent);
 
 /* The IDs of all agents, sorted; free each and the array with blx_store_free_agents(). */
 int blx_store_list_agents(const struct blx_store *store, char ***agent_ids, size_t *count,

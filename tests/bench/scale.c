@@ -119,8 +119,8 @@ static int plan(struct point *point, const struct blx_store *store, int at, stru
 {
     BLX_CLEANUP(blx_plan_done) struct blx_plan made = {0};
     uint64_t began_ns = blx_clock_ns();
-    int rc = blx_plan_make(store, agent, point->timestamps[point->checkpoints - 1], "sda",
-                                   &made, err);
+    int rc = blx_plan_make(blx_store_agent(store, agent), point->timestamps[point->checkpoints - 1],
+                           "sda", &made, err);
     point->plan_ns[at] = blx_clock_ns() - began_ns;
     point->entries[at] = made.index.count;
     return rc;
@@ -139,10 +139,11 @@ static int prune(struct point *point, const struct blx_store *store, struct blx_
         if (i % (100 / KEPT_PERCENT) != 0)
             doomed[request.count++] = point->timestamps[i];
     uint64_t began_ns = blx_clock_ns();
-    int rc = blx_prune(store, agent, &request, &report, err);
+    int rc = blx_prune(blx_store_agent(store, agent), &request, &report, err);
     uint64_t pruned_ns = blx_clock_ns();
     if (rc == 0)
-        rc = blx_rewrite(store, agent, &(struct blx_rewrite_request){0}, &rewritten, err);
+        rc = blx_rewrite(blx_store_agent(store, agent), &(struct blx_rewrite_request){0},
+                         &rewritten, err);
     point->prune_ns = pruned_ns - began_ns;
     point->rewrite_ns = blx_clock_ns() - pruned_ns;
     return rc;

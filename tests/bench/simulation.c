@@ -152,7 +152,7 @@ int blx_simulation_connect(struct blx_simulation *simulation, const struct blx_s
 {
     struct blx_volume_state state;
     struct blx_agent_writer *opened = NULL;
-    int rc = blx_agent_writer_open(store, agent_id, tail, &opened, err);
+    int rc = blx_agent_writer_open(blx_store_agent(store, agent_id), tail, &opened, err);
     if (rc == 0)
         rc = blx_agent_writer_volume(opened, &simulation->volume, &state, err);
     if (rc == 0) {

@@ -37,14 +37,14 @@ static void teardown(void *arg)
 
 static int run_open(void *arg, struct blx_error *err)
 {
-    return blx_agent_lock_open(&store_state.test.store, "web1", &((struct locking *)arg)->lock,
-                               err);
+    return blx_agent_lock_open(blx_store_agent(&store_state.test.store, "web1"),
+                               &((struct locking *)arg)->lock, err);
 }
 
 static int run_begin(void *arg, struct blx_error *err)
 {
-    return blx_agent_lock_begin(&store_state.test.store, "web1", store_state.checkpoints[0],
-                                &((struct locking *)arg)->lock, err);
+    return blx_agent_lock_begin(blx_store_agent(&store_state.test.store, "web1"),
+                                store_state.checkpoints[0], &((struct locking *)arg)->lock, err);
 }
 
 /* As somebody else sees it. */
@@ -66,7 +66,8 @@ static bool is_held(const struct locking *locking)
 
 static void open_other(struct locking *locking)
 {
-    assert_int_equal(blx_agent_lock_open(&store_state.test.store, "web1", &locking->other, NULL),
+    assert_int_equal(blx_agent_lock_open(blx_store_agent(&store_state.test.store, "web1"),
+                                         &locking->other, NULL),
                      0);
 }
 

@@ -27,8 +27,8 @@ static void setup(void *arg)
     memset(handling, 0, sizeof(*handling));
     fault_poison(&handling->made, sizeof(handling->made));
     handling->folder.fd = -1;
-    assert_int_equal(blx_manifest_read(&store_state.test.store, "web1", store_state.checkpoints[1],
-                                       &handling->manifest, NULL),
+    assert_int_equal(blx_manifest_read(blx_store_agent(&store_state.test.store, "web1"),
+                                       store_state.checkpoints[1], &handling->manifest, NULL),
                      0);
     struct blx_manifest_volume *volume = &handling->manifest.volumes[0];
     free(volume->unreadable);
@@ -116,7 +116,7 @@ static void check_decode(void *arg, int rc)
 
 static int run_folder(void *arg, struct blx_error *err)
 {
-    return blx_manifest_folder_open(&store_state.test.store, "web1",
+    return blx_manifest_folder_open(blx_store_agent(&store_state.test.store, "web1"),
                                     &((struct handling *)arg)->folder, err);
 }
 
@@ -155,7 +155,8 @@ static void a_manifest_is_made_whole_or_not_at_all(void **state)
 static int run_replace(void *arg, struct blx_error *err)
 {
     struct handling *handling = arg;
-    return blx_manifest_replace(&store_state.test.store, "web1", &handling->manifest, err);
+    return blx_manifest_replace(blx_store_agent(&store_state.test.store, "web1"),
+                                &handling->manifest, err);
 }
 
 static uint32_t lacking(struct handling *handling)

@@ -35,7 +35,8 @@ static void teardown(void *arg)
     blx_plan_done(&planning->plan);
     blx_losses_done(&planning->losses);
     struct blx_agent_lock lock = {.fd = -1};
-    assert_int_equal(blx_agent_lock_open(&store_state.test.store, "web1", &lock, NULL), 0);
+    assert_int_equal(
+        blx_agent_lock_open(blx_store_agent(&store_state.test.store, "web1"), &lock, NULL), 0);
     int rc = blx_agent_lock_alone(&lock, BLX_LOCK_CHAINS, 0, NULL);
     int held = blx_agent_lock_is_held(&lock, 1, UINT64_MAX >> 1, NULL);
     blx_agent_lock_close(&lock); /* first, or a test that fails makes the next one wait */
@@ -46,15 +47,15 @@ static void teardown(void *arg)
 static int run_chain(void *arg, struct blx_error *err)
 {
     struct planning *planning = arg;
-    return blx_plan_add_chain(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
-                              &planning->plan, err);
+    return blx_plan_add_chain(blx_store_agent(&store_state.test.store, "web1"),
+                              store_state.checkpoints[1], "vda", &planning->plan, err);
 }
 
 static int run_make(void *arg, struct blx_error *err)
 {
     struct planning *planning = arg;
-    return blx_plan_make(&store_state.test.store, "web1", store_state.checkpoints[1], "vda",
-                         &planning->plan, err);
+    return blx_plan_make(blx_store_agent(&store_state.test.store, "web1"),
+                         store_state.checkpoints[1], "vda", &planning->plan, err);
 }
 
 static int run_segment(void *arg, struct blx_error *err)

@@ -40,7 +40,7 @@ static int run_prune(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     struct blx_prune_request request = {.checkpoints = out->state.checkpoints, .count = 1};
-    return blx_prune(&out->state.test.store, "web1", &request, &out->report, err);
+    return blx_prune(blx_store_agent(&out->state.test.store, "web1"), &request, &out->report, err);
 }
 
 static void check_prune(void *arg, int rc)
@@ -51,7 +51,8 @@ static void check_prune(void *arg, int rc)
     size_t count = 0;
     if (rc < 0)
         test_ok(run_prune(arg, &err), &err);
-    test_ok(blx_manifest_list(&out->state.test.store, "web1", 0, UINT64_MAX, &all, &count, &err),
+    test_ok(blx_manifest_list(blx_store_agent(&out->state.test.store, "web1"), 0, UINT64_MAX, &all,
+                              &count, &err),
             &err);
     assert_int_equal(count, 1);
     assert_int_equal(all[0], out->state.checkpoints[1]);
@@ -71,7 +72,8 @@ static int run_rewrite(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     const struct blx_rewrite_request request = {0};
-    return blx_rewrite(&out->state.test.store, "web1", &request, &out->rewritten, err);
+    return blx_rewrite(blx_store_agent(&out->state.test.store, "web1"), &request, &out->rewritten,
+                       err);
 }
 
 static void check_rewrite(void *arg, int rc)
@@ -89,7 +91,8 @@ static int run_plan(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     const struct blx_retention rules = {.keep[BLX_KEEP_LAST] = 1};
-    int rc = blx_retention_plan_make(&out->state.test.store, "web1", &rules, &out->plan, err);
+    int rc = blx_retention_plan_make(blx_store_agent(&out->state.test.store, "web1"), &rules,
+                                     &out->plan, err);
     if (rc < 0)
         blx_retention_plan_done(&out->plan);
     return rc;
@@ -107,13 +110,15 @@ static void check_plan(void *arg, int rc)
 static int run_pin(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_pin_write(&out->state.test.store, "web1", out->state.checkpoints[0], true, err);
+    return blx_pin_write(blx_store_agent(&out->state.test.store, "web1"), out->state.checkpoints[0],
+                         true, err);
 }
 
 static int run_unpin(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_pin_write(&out->state.test.store, "web1", out->state.checkpoints[0], false, err);
+    return blx_pin_write(blx_store_agent(&out->state.test.store, "web1"), out->state.checkpoints[0],
+                         false, err);
 }
 
 static void make_pinned(void *arg)
@@ -126,9 +131,9 @@ static void check_pinned(void *arg, bool wanted)
 {
     struct outputs *out = arg;
     struct blx_error err = {0};
-    test_ok(
-        blx_pin_read(&out->state.test.store, "web1", out->state.checkpoints[0], &out->pinned, &err),
-        &err);
+    test_ok(blx_pin_read(blx_store_agent(&out->state.test.store, "web1"), out->state.checkpoints[0],
+                         &out->pinned, &err),
+            &err);
     assert_int_equal(out->pinned, wanted);
 }
 
@@ -151,7 +156,8 @@ static void check_unpin(void *arg, int rc)
 static int run_list(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_pin_list(&out->state.test.store, "web1", &out->pins, &out->pin_count, err);
+    return blx_pin_list(blx_store_agent(&out->state.test.store, "web1"), &out->pins,
+                        &out->pin_count, err);
 }
 
 static void check_list(void *arg, int rc)
@@ -167,11 +173,11 @@ static int run_info(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    int rc = blx_manifest_read(&out->state.test.store, "web1", out->state.checkpoints[0], &manifest,
-                               err);
+    int rc = blx_manifest_read(blx_store_agent(&out->state.test.store, "web1"),
+                               out->state.checkpoints[0], &manifest, err);
     return rc < 0 ? rc
-                  : blx_info_read(&out->state.test.store, "web1", &manifest, &manifest.volumes[0],
-                                  &out->info, err);
+                  : blx_info_read(blx_store_agent(&out->state.test.store, "web1"), &manifest,
+                                  &manifest.volumes[0], &out->info, err);
 }
 
 static void check_info(void *arg, int rc)

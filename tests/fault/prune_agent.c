@@ -33,7 +33,8 @@ static struct pruning pruning;
 static int run_open(void *arg, struct blx_error *err)
 {
     struct pruning *prune = arg;
-    return blx_prune_agent_open(&prune->state.test.store, "web1", &prune->agent, err);
+    return blx_prune_agent_open(blx_store_agent(&prune->state.test.store, "web1"), &prune->agent,
+                                err);
 }
 
 static int run_merge(void *arg, struct blx_error *err)
@@ -70,11 +71,13 @@ static void setup_merged(void *arg)
     char first[PATH_MAX];
     setup_agent(arg);
     assert_int_equal(run_merge(arg, NULL), 0);
-    assert_int_equal(blx_manifest_replace(store, "web1", &prune->merged, NULL), 0);
+    assert_int_equal(blx_manifest_replace(blx_store_agent(store, "web1"), &prune->merged, NULL), 0);
     blx_manifest_done(&prune->agent.checkpoints[1].manifest);
     prune->agent.checkpoints[1].manifest = prune->merged;
     prune->agent.checkpoints[0].gone = true;
-    assert_int_equal(blx_manifest_path(store, "web1", prune->state.checkpoints[0], first, NULL), 0);
+    assert_int_equal(
+        blx_manifest_path(blx_store_agent(store, "web1"), prune->state.checkpoints[0], first, NULL),
+        0);
     assert_int_equal(unlink(first), 0);
     int fd = open(prune->left, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
@@ -134,8 +137,8 @@ static void check_clear(void *arg, int rc)
         test_ok(run_open(arg, &err), &err);
         test_ok(blx_prune_clear(&prune->agent, 0, &err), &err);
     }
-    test_ok(blx_manifest_read(&prune->state.test.store, "web1", prune->state.checkpoints[1], &found,
-                              &err),
+    test_ok(blx_manifest_read(blx_store_agent(&prune->state.test.store, "web1"),
+                              prune->state.checkpoints[1], &found, &err),
             &err);
     assert_false(found.volumes[0].clearing);
     blx_manifest_done(&found);
@@ -279,7 +282,8 @@ static void check_copy(void *arg, int rc)
     assert_int_equal(rename(prune->left, path), 0);
     manifest->volumes[0].segments[0] = prune->group.pieces[0].number;
     manifest->volumes[0].segment_count = 1;
-    test_ok(blx_manifest_replace(&prune->state.test.store, "web1", manifest, &err), &err);
+    test_ok(blx_manifest_replace(blx_store_agent(&prune->state.test.store, "web1"), manifest, &err),
+            &err);
     check_restores(prune);
 }
 

@@ -28,8 +28,9 @@ static void setup_writer(void *arg)
 {
     struct call *call = arg;
     setup_store(call);
-    assert_int_equal(
-        blx_agent_writer_open(&call->state.test.store, "web1", NULL, &call->state.writer, NULL), 0);
+    assert_int_equal(blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"), NULL,
+                                           &call->state.writer, NULL),
+                     0);
 }
 
 static void setup_volume(void *arg)
@@ -108,15 +109,16 @@ static int run_volume(void *arg, struct blx_error *err)
 static int run_open(void *arg, struct blx_error *err)
 {
     struct call *call = arg;
-    return blx_agent_writer_open(&call->state.test.store, "web1", NULL, &call->state.writer, err);
+    return blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"), NULL,
+                                 &call->state.writer, err);
 }
 
 /* The volume, too, is recovered with the tail's help. */
 static int run_reopen(void *arg, struct blx_error *err)
 {
     struct call *call = arg;
-    int rc = blx_agent_writer_open(&call->state.test.store, "web1", blx_take_ptr(call->tail),
-                                   &call->state.writer, err);
+    int rc = blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"),
+                                   blx_take_ptr(call->tail), &call->state.writer, err);
     return rc < 0 ? rc : run_volume(arg, err);
 }
 
@@ -218,8 +220,10 @@ static void check_damaged_commit(void *arg, int rc)
     struct call *call = arg;
     blx_timestamp latest = 0;
     struct blx_manifest manifest;
-    assert_int_equal(blx_manifest_latest(&call->state.test.store, "web1", &latest, NULL), 0);
-    assert_int_equal(blx_manifest_read(&call->state.test.store, "web1", latest, &manifest, NULL),
+    assert_int_equal(
+        blx_manifest_latest(blx_store_agent(&call->state.test.store, "web1"), &latest, NULL), 0);
+    assert_int_equal(blx_manifest_read(blx_store_agent(&call->state.test.store, "web1"), latest,
+                                       &manifest, NULL),
                      0);
     assert_int_equal(blx_manifest_unreadable_bytes(&manifest) > 0,
                      latest != call->state.checkpoints[1]);
@@ -234,7 +238,8 @@ static void check_commit(void *arg, int rc)
     struct call *call = arg;
     blx_timestamp latest = 0;
     assert_int_equal(call->timestamp != 0, rc == 0);
-    assert_int_equal(blx_manifest_latest(&call->state.test.store, "web1", &latest, NULL), 0);
+    assert_int_equal(
+        blx_manifest_latest(blx_store_agent(&call->state.test.store, "web1"), &latest, NULL), 0);
     if (rc == 0)
         assert_int_equal(latest, call->timestamp);
     if (latest != call->state.checkpoints[1])

@@ -140,8 +140,8 @@ static void a_store_is_read_and_its_agents_are_listed(void **state)
 static int run_list(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_manifest_list(&out->state->test.store, "web1", 0, UINT64_MAX, &out->timestamps,
-                             &out->count, err);
+    return blx_manifest_list(blx_store_agent(&out->state->test.store, "web1"), 0, UINT64_MAX,
+                             &out->timestamps, &out->count, err);
 }
 
 static void check_list(void *arg, int rc)
@@ -159,13 +159,15 @@ static void check_list(void *arg, int rc)
 static int run_latest(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_manifest_latest(&out->state->test.store, "web1", &out->timestamp, err);
+    return blx_manifest_latest(blx_store_agent(&out->state->test.store, "web1"), &out->timestamp,
+                               err);
 }
 
 static int run_resolve(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_manifest_resolve(&out->state->test.store, "web1", "latest", &out->timestamp, err);
+    return blx_manifest_resolve(blx_store_agent(&out->state->test.store, "web1"), "latest",
+                                &out->timestamp, err);
 }
 
 static void check_latest(void *arg, int rc)
@@ -177,8 +179,8 @@ static void check_latest(void *arg, int rc)
 static int run_read(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_manifest_read(&out->state->test.store, "web1", out->state->checkpoints[1],
-                             &out->manifest, err);
+    return blx_manifest_read(blx_store_agent(&out->state->test.store, "web1"),
+                             out->state->checkpoints[1], &out->manifest, err);
 }
 
 static void check_read(void *arg, int rc)
@@ -211,8 +213,8 @@ static void reset_visits(void *arg)
 static int run_each(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_manifest_each(&out->state->test.store, "web1", out->state->checkpoints, 2,
-                             note_visit, out, err);
+    return blx_manifest_each(blx_store_agent(&out->state->test.store, "web1"),
+                             out->state->checkpoints, 2, note_visit, out, err);
 }
 
 static void check_each(void *arg, int rc)
@@ -227,7 +229,7 @@ static int run_write(void *arg, struct blx_error *err)
     struct outputs *out = arg;
     struct blx_manifest later = out->manifest;
     later.timestamp += 1000000;
-    return blx_manifest_write(&out->state->test.store, "web1", &later, err);
+    return blx_manifest_write(blx_store_agent(&out->state->test.store, "web1"), &later, err);
 }
 
 static void prepare_write(void *arg)
@@ -243,7 +245,8 @@ static void check_write(void *arg, int rc)
     struct blx_manifest found = {0};
     blx_timestamp timestamp = out->manifest.timestamp + 1000000;
     char path[PATH_MAX];
-    int found_rc = blx_manifest_read(&out->state->test.store, "web1", timestamp, &found, NULL);
+    int found_rc = blx_manifest_read(blx_store_agent(&out->state->test.store, "web1"), timestamp,
+                                     &found, NULL);
     assert_true(found_rc == 0 || (rc < 0 && found_rc == -ENOENT));
     if (found_rc == -ENOENT)
         assert_int_equal(run_write(arg, NULL), 0);
@@ -271,7 +274,9 @@ static void manifests_are_read_and_written_whole_or_not_at_all(void **state)
 
 static void volume_dir(const struct outputs *out, char path[PATH_MAX])
 {
-    assert_int_equal(blx_store_volume_path(&out->state->test.store, "web1", "vda", path, NULL), 0);
+    assert_int_equal(blx_agent_store_volume_path(blx_store_agent(&out->state->test.store, "web1"),
+                                                 "vda", path, NULL),
+                     0);
 }
 
 static int run_segment(void *arg, struct blx_error *err)
@@ -383,8 +388,8 @@ static int run_restore(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     const struct blx_restore_target target = {.path = out->path};
-    return blx_restore(&out->state->test.store, "web1", out->state->checkpoints[1], "vda", &target,
-                       NULL, err);
+    return blx_restore(blx_store_agent(&out->state->test.store, "web1"), out->state->checkpoints[1],
+                       "vda", &target, NULL, err);
 }
 
 /* A restore that failed leaves nothing under the final name, unless only the folder's fsync failed;
@@ -409,8 +414,8 @@ static void check_restore(void *arg, int rc)
 static int run_default_path(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
-    return blx_restore_default_path(&out->state->test.store, "web1", &out->manifest, "vda",
-                                    out->path, err);
+    return blx_restore_default_path(blx_store_agent(&out->state->test.store, "web1"),
+                                    &out->manifest, "vda", out->path, err);
 }
 
 static void check_default_path(void *arg, int rc)

@@ -101,8 +101,8 @@ static int run_restore(void *arg, struct blx_error *err)
 {
     struct judged *judge = arg;
     const struct blx_restore_target target = {.path = judge->path, .losses = &judge->losses};
-    return blx_restore(&judge->state.test.store, "web1", judge->state.checkpoints[1], "vda",
-                       &target, NULL, err);
+    return blx_restore(blx_store_agent(&judge->state.test.store, "web1"),
+                       judge->state.checkpoints[1], "vda", &target, NULL, err);
 }
 
 static uint64_t block_differences(const struct judged *judge)
@@ -177,12 +177,14 @@ static void an_image_is_right_or_not_there(void **state)
 
 static int run_give(void *arg, struct blx_error *err)
 {
-    return blx_rescan_order_give(&((struct judged *)arg)->state.test.store, "web1", "a test", err);
+    return blx_rescan_order_give(blx_store_agent(&((struct judged *)arg)->state.test.store, "web1"),
+                                 "a test", err);
 }
 
 static int look(struct judged *judge, struct blx_error *err)
 {
-    return blx_rescan_order_look(&judge->state.test.store, "web1", judge->reason, err);
+    return blx_rescan_order_look(blx_store_agent(&judge->state.test.store, "web1"), judge->reason,
+                                 err);
 }
 
 static void check_give(void *arg, int rc)
@@ -213,7 +215,8 @@ static void check_look(void *arg, int rc)
 
 static int run_done(void *arg, struct blx_error *err)
 {
-    return blx_rescan_order_done(&((struct judged *)arg)->state.test.store, "web1", err);
+    return blx_rescan_order_done(blx_store_agent(&((struct judged *)arg)->state.test.store, "web1"),
+                                 err);
 }
 
 static void check_done(void *arg, int rc)
@@ -234,13 +237,15 @@ static const blx_timestamp noon = 20261122120000;
 
 static int run_pause(void *arg, struct blx_error *err)
 {
-    return blx_pause_begin(&((struct judged *)arg)->state.test.store, "web1", noon, err);
+    return blx_pause_begin(blx_store_agent(&((struct judged *)arg)->state.test.store, "web1"), noon,
+                           err);
 }
 
 static void check_pause(void *arg, int rc)
 {
     struct judged *judge = arg;
-    int stands = blx_pause_look(&judge->state.test.store, "web1", &judge->since, NULL);
+    int stands =
+        blx_pause_look(blx_store_agent(&judge->state.test.store, "web1"), &judge->since, NULL);
     assert_true(stands == 1 || (stands == 0 && rc < 0));
     assert_int_equal(judge->since, stands == 1 ? noon : 0);
 }
@@ -254,7 +259,7 @@ static void setup_pause(void *arg)
 static int run_look_at_pause(void *arg, struct blx_error *err)
 {
     struct judged *judge = arg;
-    int rc = blx_pause_look(&judge->state.test.store, "web1", &judge->since, err);
+    int rc = blx_pause_look(blx_store_agent(&judge->state.test.store, "web1"), &judge->since, err);
     return rc < 0 ? rc : 0;
 }
 
@@ -265,13 +270,14 @@ static void check_look_at_pause(void *arg, int rc)
 
 static int run_resume(void *arg, struct blx_error *err)
 {
-    return blx_pause_end(&((struct judged *)arg)->state.test.store, "web1", err);
+    return blx_pause_end(blx_store_agent(&((struct judged *)arg)->state.test.store, "web1"), err);
 }
 
 static void check_resume(void *arg, int rc)
 {
     struct judged *judge = arg;
-    int stands = blx_pause_look(&judge->state.test.store, "web1", &judge->since, NULL);
+    int stands =
+        blx_pause_look(blx_store_agent(&judge->state.test.store, "web1"), &judge->since, NULL);
     assert_true(stands == 0 || (stands == 1 && rc < 0));
 }
 

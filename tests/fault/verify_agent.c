@@ -38,8 +38,8 @@ static void teardown(void *arg)
 static int run_open(void *arg, struct blx_error *err)
 {
     struct verifying *verifying = arg;
-    return blx_verify_agent_open(&store_state.test.store, "web1", &verifying->agent,
-                                 &verifying->report, err);
+    return blx_verify_agent_open(blx_store_agent(&store_state.test.store, "web1"),
+                                 &verifying->agent, &verifying->report, err);
 }
 
 /* A disk error is a damage of the report; memory is none. */
@@ -127,8 +127,7 @@ static void setup_report(void *arg)
 {
     struct verifying *verifying = arg;
     setup(arg);
-    verifying->agent.store = &store_state.test.store;
-    verifying->agent.id = "web1";
+    verifying->agent.store = blx_store_agent(&store_state.test.store, "web1");
 }
 
 static int run_add(void *arg, struct blx_error *err)
@@ -138,8 +137,7 @@ static int run_add(void *arg, struct blx_error *err)
     (void)err;
     test_path(&store_state.test, path, "agents/web1/a file");
     for (int i = 0; i < 3; i++)
-        if (blx_verify_report_add(&verifying->report, verifying->agent.store, verifying->agent.id,
-                                  "vda", path) == NULL)
+        if (blx_verify_report_add(&verifying->report, verifying->agent.store, "vda", path) == NULL)
             return -ENOMEM;
     return 0;
 }

@@ -246,7 +246,8 @@ static void setup_found(void *arg)
     blx_agent_writer_close(state->writer);
     handle->volume = NULL;
     state->writer = NULL;
-    assert_int_equal(blx_agent_writer_open(&state->test.store, "web1", NULL, &state->writer, NULL),
+    assert_int_equal(blx_agent_writer_open(blx_store_agent(&state->test.store, "web1"), NULL,
+                                           &state->writer, NULL),
                      0);
     handle->fresh.info = state->volume.info;
     test_path(&state->test, handle->dir, "agents/web1/volumes/vda");

@@ -35,7 +35,8 @@ static void make_dispatcher(void)
     FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_WRITE, &store, NULL) == 0);
     for (unsigned i = 0; i < 2; i++) {
         struct blx_agent_writer *writer = NULL;
-        FUZZ_ASSERT(blx_agent_writer_open(&store, agent_ids[i], NULL, &writer, NULL) == 0);
+        FUZZ_ASSERT(
+            blx_agent_writer_open(blx_store_agent(&store, agent_ids[i]), NULL, &writer, NULL) == 0);
         blx_agent_writer_close(writer);
     }
     FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, 16) == 0);
@@ -80,12 +81,12 @@ static void check_orders(void)
                 orders.ending == DISPATCHER_ENDING_REVOKED);
     entry.ending = DISPATCHER_ENDING_NONE;
     for (unsigned i = 0; i < 2; i++) {
-        int stands = blx_rescan_order_look(&store, agent_ids[i], reason, NULL);
+        int stands = blx_rescan_order_look(blx_store_agent(&store, agent_ids[i]), reason, NULL);
         FUZZ_ASSERT(stands >= 0);
         if (stands > 0)
-            FUZZ_ASSERT(blx_rescan_order_done(&store, agent_ids[i], NULL) == 0);
+            FUZZ_ASSERT(blx_rescan_order_done(blx_store_agent(&store, agent_ids[i]), NULL) == 0);
     }
-    FUZZ_ASSERT(!blx_store_has_agent(&store, "nobody"));
+    FUZZ_ASSERT(!blx_agent_store_exists(blx_store_agent(&store, "nobody")));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

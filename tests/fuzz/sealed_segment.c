@@ -48,7 +48,7 @@ static void make_store(void)
         fuzz_path(path, folders[i]);
         FUZZ_ASSERT(mkdir(path, 0700) == 0 || errno == EEXIST);
     }
-    FUZZ_ASSERT(blx_manifest_write(&store, "web1", &manifest, NULL) == 0);
+    FUZZ_ASSERT(blx_manifest_write(blx_store_agent(&store, "web1"), &manifest, NULL) == 0);
     fuzz_path(volume_dir, "data/agents/web1/volumes/vda");
     fuzz_path(segment_path, "data/agents/web1/volumes/vda/00000001.seg");
     fuzz_path(image_path, "image");
@@ -94,7 +94,7 @@ static void check_restore(bool opens)
     struct stat st;
     char partial[PATH_MAX + 16];
     const struct blx_restore_target target = {.path = image_path};
-    int rc = blx_restore(&store, "web1", CHECKPOINT, "vda", &target, NULL, &err);
+    int rc = blx_restore(blx_store_agent(&store, "web1"), CHECKPOINT, "vda", &target, NULL, &err);
     FUZZ_ASSERT(rc < 0 || opens);
     if (rc < 0) {
         fuzz_assert_refusal(rc, &err);

@@ -180,10 +180,12 @@ static void check_checkpoint(blx_timestamp timestamp)
 {
     char dir[PATH_MAX];
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    FUZZ_ASSERT(blx_manifest_read(&store, agent_id, timestamp, &manifest, NULL) == 0);
+    FUZZ_ASSERT(blx_manifest_read(blx_store_agent(&store, agent_id), timestamp, &manifest, NULL) ==
+                0);
     for (uint32_t i = 0; i < manifest.volume_count; i++) {
         const struct blx_manifest_volume *volume = &manifest.volumes[i];
-        FUZZ_ASSERT(blx_store_volume_path(&store, agent_id, volume->name, dir, NULL) == 0);
+        FUZZ_ASSERT(blx_agent_store_volume_path(blx_store_agent(&store, agent_id), volume->name,
+                                                dir, NULL) == 0);
         for (uint32_t j = 0; j < volume->segment_count; j++)
             check_segment(dir, volume->segments[j]);
     }
@@ -194,7 +196,7 @@ static void check_checkpoint(blx_timestamp timestamp)
 static void check_acknowledged(const struct told *told)
 {
     struct blx_agent_writer *writer = NULL;
-    FUZZ_ASSERT(blx_agent_writer_open(&store, agent_id, NULL, &writer, NULL) == 0);
+    FUZZ_ASSERT(blx_agent_writer_open(blx_store_agent(&store, agent_id), NULL, &writer, NULL) == 0);
     blx_agent_writer_key(writer, &told->key_id);
     for (uint32_t i = 0; i < told->volume_count; i++) {
         struct blx_volume_state state;

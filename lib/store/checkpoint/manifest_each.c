@@ -81,8 +81,7 @@ static int batch_visit(struct batch *batch, int rc,
 }
 
 /* While one batch is visited, the next one is read. */
-int blx_manifest_each(const struct blx_store *store, const char *agent_id,
-                      const blx_timestamp *timestamps, size_t count,
+int blx_manifest_each(struct blx_agent_store agent, const blx_timestamp *timestamps, size_t count,
                       int (*visit)(void *arg, const struct blx_manifest *manifest,
                                    const struct blx_error *damage, struct blx_error *err),
                       void *arg, struct blx_error *err)
@@ -90,9 +89,9 @@ int blx_manifest_each(const struct blx_store *store, const char *agent_id,
     size_t size = count < BATCH ? count + 1 : BATCH;
     BLX_CLEANUP_FREE struct slot *slots = calloc(2 * size, sizeof(slots[0]));
     if (slots == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot read the checkpoints of '%s'", agent_id);
+        return blx_error_errno(err, -ENOMEM, "cannot read the checkpoints of '%s'", agent.id);
     struct blx_manifest_folder folder;
-    int rc = blx_manifest_folder_open(store, agent_id, &folder, err);
+    int rc = blx_manifest_folder_open(agent, &folder, err);
     if (rc < 0)
         return rc;
     struct batch batches[2] = {{.folder = &folder, .slots = slots},

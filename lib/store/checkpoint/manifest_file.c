@@ -10,33 +10,32 @@
 #include "base/io.h"
 #include "store/checkpoint/manifest_codec_private.h"
 
-int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                     struct blx_error *err)
+int blx_manifest_dir(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err)
 {
-    char agent[PATH_MAX];
-    int rc = blx_store_agent_path(store, agent_id, agent, err);
+    char dir[PATH_MAX];
+    int rc = blx_agent_store_path(agent, dir, err);
     if (rc < 0)
         return rc;
-    return blx_path_format(path, PATH_MAX, err, "%s/checkpoints", agent);
+    return blx_path_format(path, PATH_MAX, err, "%s/checkpoints", dir);
 }
 
-int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
-                      char path[PATH_MAX], struct blx_error *err)
+int blx_manifest_path(struct blx_agent_store agent, blx_timestamp timestamp, char path[PATH_MAX],
+                      struct blx_error *err)
 {
     char dir[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
-    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    int rc = blx_manifest_dir(agent, dir, err);
     if (rc < 0)
         return rc;
     blx_timestamp_format(timestamp, text);
     return blx_path_format(path, PATH_MAX, err, "%s/%s", dir, text);
 }
 
-static int write_manifest(const struct blx_store *store, const char *agent_id,
-                          const struct blx_manifest *manifest, bool replace, struct blx_error *err)
+static int write_manifest(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                          bool replace, struct blx_error *err)
 {
     char path[PATH_MAX];
     struct stat st;
-    int rc = blx_manifest_path(store, agent_id, manifest->timestamp, path, err);
+    int rc = blx_manifest_path(agent, manifest->timestamp, path, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE void *content = NULL;
@@ -49,30 +48,30 @@ static int write_manifest(const struct blx_store *store, const char *agent_id,
     return blx_file_replace(path, content, bytes, 0600, err);
 }
 
-int blx_manifest_write(const struct blx_store *store, const char *agent_id,
-                       const struct blx_manifest *manifest, struct blx_error *err)
+int blx_manifest_write(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                       struct blx_error *err)
 {
-    return write_manifest(store, agent_id, manifest, false, err);
+    return write_manifest(agent, manifest, false, err);
 }
 
-int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
-                         const struct blx_manifest *manifest, struct blx_error *err)
+int blx_manifest_replace(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                         struct blx_error *err)
 {
-    return write_manifest(store, agent_id, manifest, true, err);
+    return write_manifest(agent, manifest, true, err);
 }
 
-int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
+int blx_manifest_read(struct blx_agent_store agent, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err)
 {
     struct blx_manifest_folder folder;
     struct blx_error cause = {0};
-    int rc = blx_manifest_folder_open(store, agent_id, &folder, &cause);
+    int rc = blx_manifest_folder_open(agent, &folder, &cause);
     if (rc == 0) {
         rc = blx_manifest_read_in(&folder, timestamp, manifest, &cause);
         close(folder.fd);
     }
     if (rc == -ENOENT)
-        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent_id,
+        return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent.id,
                              (unsigned long long)timestamp);
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
@@ -114,10 +113,10 @@ int blx_manifest_read_in(const struct blx_manifest_folder *folder, blx_timestamp
     return rc < 0 ? rc : decode_as(content, bytes, folder, timestamp, manifest, err);
 }
 
-int blx_manifest_folder_open(const struct blx_store *store, const char *agent_id,
-                             struct blx_manifest_folder *folder, struct blx_error *err)
+int blx_manifest_folder_open(struct blx_agent_store agent, struct blx_manifest_folder *folder,
+                             struct blx_error *err)
 {
-    int rc = blx_manifest_dir(store, agent_id, folder->path, err);
+    int rc = blx_manifest_dir(agent, folder->path, err);
     if (rc < 0)
         return rc;
     folder->fd = blx_open(folder->path, O_PATH | O_DIRECTORY, 0, err);

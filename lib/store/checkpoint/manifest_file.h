@@ -20,35 +20,33 @@
 #include "store/store.h"
 
 /* DIR/agents/ID/checkpoints; the ID is checked. */
-int blx_manifest_dir(const struct blx_store *store, const char *agent_id, char path[PATH_MAX],
-                     struct blx_error *err);
+int blx_manifest_dir(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err);
 
 /* DIR/agents/ID/checkpoints/TIMESTAMP */
-int blx_manifest_path(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
-                      char path[PATH_MAX], struct blx_error *err);
+int blx_manifest_path(struct blx_agent_store agent, blx_timestamp timestamp, char path[PATH_MAX],
+                      struct blx_error *err);
 
 /*
  * Durable first, visible second. -EEXIST where the timestamp is taken; -EINVAL for a manifest that
  * blx_manifest_read() would refuse. An error in the very last step (the directory's fsync) leaves
  * open whether the checkpoint exists; the next reader sees.
  */
-int blx_manifest_write(const struct blx_store *store, const char *agent_id,
-                       const struct blx_manifest *manifest, struct blx_error *err);
+int blx_manifest_write(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                       struct blx_error *err);
 
 /* The same in place of the one that is there. After an error it is the old one or the new one. */
-int blx_manifest_replace(const struct blx_store *store, const char *agent_id,
-                         const struct blx_manifest *manifest, struct blx_error *err);
+int blx_manifest_replace(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                         struct blx_error *err);
 
 /* -ENOENT where there is no such checkpoint; -EBADMSG where the file is damaged. Free with
  * blx_manifest_done(). */
-int blx_manifest_read(const struct blx_store *store, const char *agent_id, blx_timestamp timestamp,
+int blx_manifest_read(struct blx_agent_store agent, blx_timestamp timestamp,
                       struct blx_manifest *manifest, struct blx_error *err);
 
 /* The timestamps of an agent's checkpoints within [first, last], oldest first; the caller frees the
  * array. Unknown agent: -ENOENT, named. */
-int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_timestamp first,
-                      blx_timestamp last, blx_timestamp **timestamps, size_t *count,
-                      struct blx_error *err);
+int blx_manifest_list(struct blx_agent_store agent, blx_timestamp first, blx_timestamp last,
+                      blx_timestamp **timestamps, size_t *count, struct blx_error *err);
 
 /*
  * Reads these checkpoints, many at once, and calls visit() for each in the given order and in the
@@ -56,19 +54,18 @@ int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_t
  * read. One that was deleted meanwhile is passed over. Ends early with what visit() returns below
  * zero, which then fills `err`. Threads of the call's own read; -ENOMEM.
  */
-int blx_manifest_each(const struct blx_store *store, const char *agent_id,
-                      const blx_timestamp *timestamps, size_t count,
+int blx_manifest_each(struct blx_agent_store agent, const blx_timestamp *timestamps, size_t count,
                       int (*visit)(void *arg, const struct blx_manifest *manifest,
                                    const struct blx_error *damage, struct blx_error *err),
                       void *arg, struct blx_error *err);
 
 /* The newest checkpoint, 0 where there is none yet. */
-int blx_manifest_latest(const struct blx_store *store, const char *agent_id,
-                        blx_timestamp *timestamp, struct blx_error *err);
+int blx_manifest_latest(struct blx_agent_store agent, blx_timestamp *timestamp,
+                        struct blx_error *err);
 
 /*
  * "latest", 14 digits, or 12 digits where only one checkpoint has that minute. Errors: unknown
  * agent, no checkpoint yet, unknown timestamp (with the nearest ones), ambiguous (lists them).
  */
-int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, const char *text,
-                         blx_timestamp *timestamp, struct blx_error *err);
+int blx_manifest_resolve(struct blx_agent_store agent, const char *text, blx_timestamp *timestamp,
+                         struct blx_error *err);

@@ -14,8 +14,8 @@ struct blx_manifest_folder {
     char path[PATH_MAX];
 };
 
-int blx_manifest_folder_open(const struct blx_store *store, const char *agent_id,
-                             struct blx_manifest_folder *folder, struct blx_error *err);
+int blx_manifest_folder_open(struct blx_agent_store agent, struct blx_manifest_folder *folder,
+                             struct blx_error *err);
 
 /* blx_manifest_read() for who reads many. Most manifests are small: those take three system calls
  * and no search for the folder, which with ten thousand of them is half of all work. */

@@ -36,12 +36,12 @@ static int add_timestamp(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-static int unknown_agent(const struct blx_store *store, const char *agent_id, struct blx_error *err)
+static int unknown_agent(struct blx_agent_store agent, struct blx_error *err)
 {
     char **ids = NULL;
     size_t count = 0, used = 0;
     char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
-    blx_store_list_agents(store, &ids, &count, NULL);
+    blx_store_list_agents(agent.store, &ids, &count, NULL);
     for (size_t i = 0; i < count && i < LISTED_AGENTS; i++)
         used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%.40s'",
                                  i == 0 ? "" : ", ", ids[i]);
@@ -50,22 +50,21 @@ static int unknown_agent(const struct blx_store *store, const char *agent_id, st
     blx_store_free_agents(ids, count);
     if (count == 0)
         return blx_error_set(err, -ENOENT, "unknown agent '%s': the store '%s' has no agent yet",
-                             agent_id, store->data_dir);
+                             agent.id, agent.store->data_dir);
     return blx_error_set(err, -ENOENT, "unknown agent '%s' in the store '%s'; it knows %s",
-                         agent_id, store->data_dir, known);
+                         agent.id, agent.store->data_dir, known);
 }
 
-int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_timestamp first,
-                      blx_timestamp last, blx_timestamp **timestamps, size_t *count,
-                      struct blx_error *err)
+int blx_manifest_list(struct blx_agent_store agent, blx_timestamp first, blx_timestamp last,
+                      blx_timestamp **timestamps, size_t *count, struct blx_error *err)
 {
     char dir[PATH_MAX];
     struct timestamps list = {.first = first, .last = last};
-    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    int rc = blx_manifest_dir(agent, dir, err);
     if (rc < 0)
         return rc;
-    if (!blx_store_has_agent(store, agent_id))
-        return unknown_agent(store, agent_id, err);
+    if (!blx_agent_store_exists(agent))
+        return unknown_agent(agent, err);
     rc = blx_directory_each(dir, add_timestamp, &list, err);
     if (rc < 0) {
         free(list.values);
@@ -78,12 +77,12 @@ int blx_manifest_list(const struct blx_store *store, const char *agent_id, blx_t
     return 0;
 }
 
-int blx_manifest_latest(const struct blx_store *store, const char *agent_id,
-                        blx_timestamp *timestamp, struct blx_error *err)
+int blx_manifest_latest(struct blx_agent_store agent, blx_timestamp *timestamp,
+                        struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    int rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    int rc = blx_manifest_list(agent, 0, UINT64_MAX, &all, &count, err);
     if (rc < 0)
         return rc;
     *timestamp = count == 0 ? 0 : all[count - 1];
@@ -123,8 +122,8 @@ static int not_found(const char *agent_id, const char *text, const blx_timestamp
                          agent_id, text, nearest);
 }
 
-int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, const char *text,
-                         blx_timestamp *timestamp, struct blx_error *err)
+int blx_manifest_resolve(struct blx_agent_store agent, const char *text, blx_timestamp *timestamp,
+                         struct blx_error *err)
 {
     bool latest = strcmp(text, "latest") == 0;
     blx_timestamp first = 0, last = UINT64_MAX;
@@ -133,11 +132,11 @@ int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, co
         return rc;
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    rc = blx_manifest_list(agent, 0, UINT64_MAX, &all, &count, err);
     if (rc < 0)
         return rc;
     if (count == 0)
-        return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint yet", agent_id);
+        return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint yet", agent.id);
     size_t from = latest ? count - 1 : 0;
     while (from < count && all[from] < first)
         from++;
@@ -145,9 +144,9 @@ int blx_manifest_resolve(const struct blx_store *store, const char *agent_id, co
     while (from + fitting < count && all[from + fitting] <= last)
         fitting++;
     if (fitting == 0)
-        return not_found(agent_id, text, all, count, first, err);
+        return not_found(agent.id, text, all, count, first, err);
     if (fitting > 1)
-        return ambiguous(agent_id, text, all + from, fitting, err);
+        return ambiguous(agent.id, text, all + from, fitting, err);
     *timestamp = all[from];
     return 0;
 }

@@ -16,20 +16,20 @@
 
 #define SUFFIX ".pinned"
 
-static int pin_path(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                    char path[PATH_MAX], struct blx_error *err)
+static int pin_path(struct blx_agent_store agent, blx_timestamp checkpoint, char path[PATH_MAX],
+                    struct blx_error *err)
 {
     char manifest[PATH_MAX];
-    int rc = blx_manifest_path(store, agent_id, checkpoint, manifest, err);
+    int rc = blx_manifest_path(agent, checkpoint, manifest, err);
     return rc == 0 ? blx_path_format(path, PATH_MAX, err, "%s" SUFFIX, manifest) : rc;
 }
 
-int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                 bool *pinned, struct blx_error *err)
+int blx_pin_read(struct blx_agent_store agent, blx_timestamp checkpoint, bool *pinned,
+                 struct blx_error *err)
 {
     char path[PATH_MAX];
     struct stat st;
-    int rc = pin_path(store, agent_id, checkpoint, path, err);
+    int rc = pin_path(agent, checkpoint, path, err);
     if (rc < 0)
         return rc;
     bool found = lstat(path, &st) == 0;
@@ -63,12 +63,12 @@ static int add_pin(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-int blx_pin_list(const struct blx_store *store, const char *agent_id, blx_timestamp **timestamps,
-                 size_t *count, struct blx_error *err)
+int blx_pin_list(struct blx_agent_store agent, blx_timestamp **timestamps, size_t *count,
+                 struct blx_error *err)
 {
     char dir[PATH_MAX];
     struct pins pins = {0};
-    int rc = blx_manifest_dir(store, agent_id, dir, err);
+    int rc = blx_manifest_dir(agent, dir, err);
     if (rc == 0)
         rc = blx_directory_each(dir, add_pin, &pins, err);
     if (rc < 0) {
@@ -94,29 +94,29 @@ static int write_pin(const char *path, bool pinned, struct blx_error *err)
 }
 
 /* Under the chains' lock a prune either sees the pin or has removed the checkpoint. */
-static int write_locked(const struct blx_store *store, const char *agent_id,
-                        blx_timestamp checkpoint, bool pinned, struct blx_error *err)
+static int write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+                        struct blx_error *err)
 {
     char path[PATH_MAX], manifest[PATH_MAX];
     struct stat st;
-    int rc = pin_path(store, agent_id, checkpoint, path, err);
+    int rc = pin_path(agent, checkpoint, path, err);
     if (rc == 0)
-        rc = blx_manifest_path(store, agent_id, checkpoint, manifest, err);
+        rc = blx_manifest_path(agent, checkpoint, manifest, err);
     if (rc < 0)
         return rc;
     if (lstat(manifest, &st) != 0)
-        return blx_error_errno(err, -errno, "the agent '%s' has no checkpoint %llu", agent_id,
+        return blx_error_errno(err, -errno, "the agent '%s' has no checkpoint %llu", agent.id,
                                (unsigned long long)checkpoint);
     rc = write_pin(path, pinned, err);
     return rc == 0 ? blx_fsync_parent(path, err) : rc;
 }
 
-int blx_pin_write(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                  bool pinned, struct blx_error *err)
+int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+                  struct blx_error *err)
 {
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
-    int rc = blx_agent_lock_open(store, agent_id, &lock, err);
+    int rc = blx_agent_lock_open(agent, &lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(&lock, BLX_LOCK_CHAINS, err);
-    return rc == 0 ? write_locked(store, agent_id, checkpoint, pinned, err) : rc;
+    return rc == 0 ? write_locked(agent, checkpoint, pinned, err) : rc;
 }

@@ -15,12 +15,12 @@
 
 /* Pins the checkpoint or takes the pin off, durably; what is so already is fine. -ENOENT where
  * there is no such checkpoint. */
-int blx_pin_write(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                  bool pinned, struct blx_error *err);
+int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+                  struct blx_error *err);
 
-int blx_pin_read(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                 bool *pinned, struct blx_error *err);
+int blx_pin_read(struct blx_agent_store agent, blx_timestamp checkpoint, bool *pinned,
+                 struct blx_error *err);
 
 /* All pinned ones, ascending; the caller frees the array. For who asks about many. */
-int blx_pin_list(const struct blx_store *store, const char *agent_id, blx_timestamp **timestamps,
-                 size_t *count, struct blx_error *err);
+int blx_pin_list(struct blx_agent_store agent, blx_timestamp **timestamps, size_t *count,
+                 struct blx_error *err);

@@ -31,7 +31,7 @@ static int mark_doomed(struct blx_prune_agent *agent, const struct blx_prune_req
             return blx_error_set(err, -EINVAL,
                                  "the checkpoint %llu cannot be removed: it is the newest one of a "
                                  "volume of '%s'",
-                                 (unsigned long long)request->checkpoints[i], agent->id);
+                                 (unsigned long long)request->checkpoints[i], agent->store.id);
         agent->checkpoints[at].doomed = true;
     }
     return 0;
@@ -42,7 +42,7 @@ static int check_free(struct blx_prune_agent *agent, size_t at, struct blx_error
 {
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[at];
     bool pinned = false;
-    int rc = blx_pin_read(agent->store, agent->id, checkpoint->timestamp, &pinned, err);
+    int rc = blx_pin_read(agent->store, checkpoint->timestamp, &pinned, err);
     int held = rc == 0 ? blx_agent_lock_is_held(&agent->lock, checkpoint->timestamp,
                                                 checkpoint->timestamp, err)
                        : 0;
@@ -79,7 +79,7 @@ static int unlink_manifest(struct blx_prune_agent *agent, size_t at, struct blx_
 {
     char path[PATH_MAX];
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[at];
-    int rc = blx_manifest_path(agent->store, agent->id, checkpoint->timestamp, path, err);
+    int rc = blx_manifest_path(agent->store, checkpoint->timestamp, path, err);
     if (rc < 0)
         return rc;
     if (blx_sys->unlink(path) != 0)
@@ -96,7 +96,7 @@ static int unlink_manifest(struct blx_prune_agent *agent, size_t at, struct blx_
 static int unlink_run(struct blx_prune_agent *agent, size_t at, size_t count, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_manifest_dir(agent->store, agent->id, dir, err);
+    int rc = blx_manifest_dir(agent->store, dir, err);
     for (size_t i = 0; rc == 0 && i < count && agent->checkpoints[at].children == 0; i++) {
         rc = unlink_manifest(agent, at, err);
         at = agent->checkpoints[at].parent;
@@ -128,7 +128,7 @@ static int replace_run(struct blx_prune_agent *agent, size_t keeper, size_t coun
         return rc;
     rc = check_run(agent, keeper, count, err);
     if (rc == 0)
-        rc = blx_manifest_replace(agent->store, agent->id, merged, err);
+        rc = blx_manifest_replace(agent->store, merged, err);
     if (rc == 0) {
         adopt(agent, keeper, merged);
         rc = unlink_run(agent, first, count, err);
@@ -216,18 +216,17 @@ static int lock_contents(struct blx_prune_agent *agent, const struct blx_prune_r
     }
 }
 
-int blx_prune(const struct blx_store *store, const char *agent_id,
-              const struct blx_prune_request *request, struct blx_prune_report *report,
-              struct blx_error *err)
+int blx_prune(struct blx_agent_store agent_store, const struct blx_prune_request *request,
+              struct blx_prune_report *report, struct blx_error *err)
 {
     BLX_CLEANUP(blx_prune_agent_done)
     struct blx_prune_agent agent = {.lock = {.fd = -1}, .report = report};
     *report = (struct blx_prune_report){0};
-    int rc = blx_agent_lock_open(store, agent_id, &agent.lock, err);
+    int rc = blx_agent_lock_open(agent_store, &agent.lock, err);
     if (rc == 0)
         rc = lock_contents(&agent, request, err);
     if (rc == 0)
-        rc = blx_prune_agent_open(store, agent_id, &agent, err);
+        rc = blx_prune_agent_open(agent_store, &agent, err);
     if (rc == 0)
         rc = mark_doomed(&agent, request, err);
     if (rc == 0)

@@ -36,6 +36,5 @@ struct blx_prune_request {
  * -EBUSY as said above; -EBADMSG where a manifest is damaged (nobody knows then which segments it
  * needs) or a chain that would be merged is broken.
  */
-int blx_prune(const struct blx_store *store, const char *agent_id,
-              const struct blx_prune_request *request, struct blx_prune_report *report,
-              struct blx_error *err);
+int blx_prune(struct blx_agent_store agent, const struct blx_prune_request *request,
+              struct blx_prune_report *report, struct blx_error *err);

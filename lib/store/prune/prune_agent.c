@@ -42,7 +42,7 @@ static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestam
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[agent->count];
     struct blx_error cause = {0};
     *checkpoint = (struct blx_prune_checkpoint){.timestamp = timestamp, .parent = SIZE_MAX};
-    int rc = blx_manifest_read(agent->store, agent->id, timestamp, &checkpoint->manifest, &cause);
+    int rc = blx_manifest_read(agent->store, timestamp, &checkpoint->manifest, &cause);
     if (rc == -EBADMSG)
         return blx_error_set(err, rc,
                              "%s; nobody knows which segments it needs, so that nothing is removed "
@@ -81,19 +81,18 @@ static void link_all(struct blx_prune_agent *agent)
     }
 }
 
-int blx_prune_agent_open(const struct blx_store *store, const char *agent_id,
-                         struct blx_prune_agent *agent, struct blx_error *err)
+int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_agent *agent,
+                         struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    agent->store = store;
-    agent->id = agent_id;
-    int rc = blx_manifest_list(store, agent_id, 0, UINT64_MAX, &all, &count, err);
+    agent->store = agent_store;
+    int rc = blx_manifest_list(agent_store, 0, UINT64_MAX, &all, &count, err);
     if (rc < 0)
         return rc;
     agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));
     if (agent->checkpoints == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent_id);
+        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent_store.id);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = read_checkpoint(agent, all[i], err);
     if (rc == 0)

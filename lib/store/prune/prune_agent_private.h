@@ -21,8 +21,7 @@ struct blx_prune_checkpoint {
 };
 
 struct blx_prune_agent {
-    const struct blx_store *store;
-    const char *id; /* borrowed */
+    struct blx_agent_store store;
     struct blx_agent_lock lock;
     struct blx_prune_checkpoint *checkpoints; /* owned; oldest first */
     size_t count;
@@ -30,8 +29,8 @@ struct blx_prune_agent {
 };
 
 /* Reads all manifests. -EBADMSG where one is damaged. Free with _done() in any case. */
-int blx_prune_agent_open(const struct blx_store *store, const char *agent_id,
-                         struct blx_prune_agent *agent, struct blx_error *err);
+int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_agent *agent,
+                         struct blx_error *err);
 void blx_prune_agent_done(struct blx_prune_agent *agent);
 
 /* Frees what was read, so that it can be read anew; the locks stay. */

@@ -147,7 +147,7 @@ int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_err
         struct clearing clearing = {.agent = agent, .dir = dir};
         if (!volume->clearing || blx_prune_is_shared(agent, keeper, volume->name))
             continue;
-        int rc = blx_store_volume_path(agent->store, agent->id, volume->name, dir, err);
+        int rc = blx_agent_store_volume_path(agent->store, volume->name, dir, err);
         if (rc == 0)
             rc = blx_needed_find(dir, volume, clear_segment, &clearing, NULL, err);
         if (rc < 0)
@@ -155,7 +155,7 @@ int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_err
         volume->clearing = false;
         cleared = true;
     }
-    return cleared ? blx_manifest_replace(agent->store, agent->id, manifest, err) : 0;
+    return cleared ? blx_manifest_replace(agent->store, manifest, err) : 0;
 }
 
 /* A volume's folder on the way to be rid of what no manifest names. */
@@ -233,11 +233,11 @@ static int visit_file(void *arg, const char *name, struct blx_error *err)
 static int sweep_volume(struct blx_prune_agent *agent, const char *volume, struct blx_error *err)
 {
     BLX_CLEANUP(sweep_done) struct sweep sweep = {.agent = agent};
-    int rc = blx_store_volume_path(agent->store, agent->id, volume, sweep.dir, err);
+    int rc = blx_agent_store_volume_path(agent->store, volume, sweep.dir, err);
     if (rc < 0)
         return rc;
     if (name_all(&sweep, volume) < 0)
-        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->id);
+        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->store.id);
     rc = blx_directory_each(sweep.dir, visit_file, &sweep, err);
     return rc == 0 && sweep.changed ? blx_fsync_dir(sweep.dir, err) : rc;
 }

@@ -10,7 +10,7 @@
 
 static int no_memory(const struct blx_prune_agent *agent, struct blx_error *err)
 {
-    return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->id);
+    return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->store.id);
 }
 
 /* The older segments come first. */
@@ -88,7 +88,7 @@ static int settle_volume(const struct blx_prune_agent *agent, struct blx_manifes
     char dir[PATH_MAX];
     uint64_t blocks;
     struct selection selection = {0};
-    int rc = blx_store_volume_path(agent->store, agent->id, volume->name, dir, err);
+    int rc = blx_agent_store_volume_path(agent->store, volume->name, dir, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_FREE uint32_t *numbers =

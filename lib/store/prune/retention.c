@@ -117,44 +117,42 @@ static int no_memory(const char *agent_id, struct blx_error *err)
 }
 
 /* What stays whatever the rules say. */
-static int judge_others(const struct blx_store *store, const char *agent_id,
-                        struct blx_retention_plan *plan, struct blx_error *err)
+static int judge_others(struct blx_agent_store agent, struct blx_retention_plan *plan,
+                        struct blx_error *err)
 {
     BLX_CLEANUP(volumes_done) struct volumes volumes = {0};
     for (size_t i = plan->count; i > 0; i--) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         bool pinned = false;
-        int rc = blx_manifest_read(store, agent_id, plan->timestamps[i - 1], &manifest, err);
+        int rc = blx_manifest_read(agent, plan->timestamps[i - 1], &manifest, err);
         if (rc == -ENOENT) /* another prune was faster */
             continue;
         if (rc == 0)
-            rc = blx_pin_read(store, agent_id, plan->timestamps[i - 1], &pinned, err);
+            rc = blx_pin_read(agent, plan->timestamps[i - 1], &pinned, err);
         if (rc < 0)
             return rc;
         rc = note_volumes(&volumes, &manifest);
         if (rc < 0)
-            return no_memory(agent_id, err);
+            return no_memory(agent.id, err);
         plan->verdicts[i - 1] |= rc == 1 ? blx_retention_bit(BLX_KEEP_NEWEST) : 0;
         plan->verdicts[i - 1] |= pinned ? blx_retention_bit(BLX_KEEP_PINNED) : 0;
     }
     return 0;
 }
 
-int blx_retention_plan_make(const struct blx_store *store, const char *agent_id,
-                            const struct blx_retention *retention, struct blx_retention_plan *plan,
-                            struct blx_error *err)
+int blx_retention_plan_make(struct blx_agent_store agent, const struct blx_retention *retention,
+                            struct blx_retention_plan *plan, struct blx_error *err)
 {
     *plan = (struct blx_retention_plan){0};
-    int rc =
-        blx_manifest_list(store, agent_id, 0, UINT64_MAX, &plan->timestamps, &plan->count, err);
+    int rc = blx_manifest_list(agent, 0, UINT64_MAX, &plan->timestamps, &plan->count, err);
     if (rc < 0)
         return rc;
     plan->verdicts = calloc(plan->count + 1, sizeof(plan->verdicts[0]));
     plan->doomed = calloc(plan->count + 1, sizeof(plan->doomed[0]));
     if (plan->verdicts == NULL || plan->doomed == NULL)
-        return no_memory(agent_id, err);
+        return no_memory(agent.id, err);
     blx_retention_judge(retention, plan->timestamps, plan->count, plan->verdicts);
-    rc = judge_others(store, agent_id, plan, err);
+    rc = judge_others(agent, plan, err);
     for (size_t i = 0; rc == 0 && i < plan->count; i++)
         if (plan->verdicts[i] == 0)
             plan->doomed[plan->doomed_count++] = plan->timestamps[i];

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/timestamp.h"
+#include "store/store.h"
 
 enum blx_retention_rule {
     BLX_KEEP_LAST,
@@ -65,7 +66,6 @@ struct blx_retention_plan {
  * What blx_prune() is to be asked for. Reads every manifest of the agent; -EBADMSG where one is
  * damaged, -ENOENT for an unknown agent. Free with _done() in any case.
  */
-int blx_retention_plan_make(const struct blx_store *store, const char *agent_id,
-                            const struct blx_retention *retention, struct blx_retention_plan *plan,
-                            struct blx_error *err);
+int blx_retention_plan_make(struct blx_agent_store agent, const struct blx_retention *retention,
+                            struct blx_retention_plan *plan, struct blx_error *err);
 void blx_retention_plan_done(struct blx_retention_plan *plan);

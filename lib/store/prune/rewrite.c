@@ -161,7 +161,7 @@ static int replace_locked(struct work *work, const struct blx_rewrite_group *gro
         return rc;
     edit_manifest(work, group);
     work->changed = true;
-    return blx_manifest_replace(agent->store, agent->id, work->manifest, err);
+    return blx_manifest_replace(agent->store, work->manifest, err);
 }
 
 /* 1 where that must wait; then nothing was done. */
@@ -273,7 +273,7 @@ static int begin(struct pass *pass, struct blx_error *err)
     int rc = blx_agent_lock_share(&agent->lock, BLX_LOCK_CONTENTS, err);
     pass->shared_ns = blx_clock_ns();
     blx_prune_agent_forget(agent);
-    return rc == 0 ? blx_prune_agent_open(agent->store, agent->id, agent, err) : rc;
+    return rc == 0 ? blx_prune_agent_open(agent->store, agent, err) : rc;
 }
 
 /* A prune that waits gets its turn. 1 where the checkpoint is another one then. */
@@ -371,7 +371,7 @@ static int settle(const struct work *work, struct blx_error *err)
     if (!work->changed || volume->stored_bytes == work->needed_bytes)
         return 0;
     volume->stored_bytes = work->needed_bytes;
-    return blx_manifest_replace(work->pass->agent.store, work->pass->agent.id, work->manifest, err);
+    return blx_manifest_replace(work->pass->agent.store, work->manifest, err);
 }
 
 /* `volume` stays as it was when the work began. */
@@ -383,7 +383,7 @@ static int rewrite_volume(struct pass *pass, struct blx_manifest *manifest,
                         .checkpoint = manifest->timestamp,
                         .name = volume->name,
                         .manifest = manifest};
-    int rc = blx_store_volume_path(pass->agent.store, pass->agent.id, volume->name, work.dir, err);
+    int rc = blx_agent_store_volume_path(pass->agent.store, volume->name, work.dir, err);
     if (rc < 0 || !is_suspect(&work, volume))
         return rc;
     rc = blx_needed_find(work.dir, volume, consider, &work, NULL, err);
@@ -442,18 +442,16 @@ static int rewrite_all(struct pass *pass, struct blx_error *err)
     return rc < 0 ? rc : 0;
 }
 
-int blx_rewrite(const struct blx_store *store, const char *agent_id,
-                const struct blx_rewrite_request *request, struct blx_rewrite_report *report,
-                struct blx_error *err)
+int blx_rewrite(struct blx_agent_store agent, const struct blx_rewrite_request *request,
+                struct blx_rewrite_report *report, struct blx_error *err)
 {
     struct blx_prune_report unused = {0};
     BLX_CLEANUP(pass_done)
-    struct pass pass = {
-        .request = request,
-        .report = report,
-        .agent = {.store = store, .id = agent_id, .lock = {.fd = -1}, .report = &unused}};
+    struct pass pass = {.request = request,
+                        .report = report,
+                        .agent = {.store = agent, .lock = {.fd = -1}, .report = &unused}};
     *report = (struct blx_rewrite_report){0};
-    int rc = blx_agent_lock_open(store, agent_id, &pass.agent.lock, err);
+    int rc = blx_agent_lock_open(agent, &pass.agent.lock, err);
     if (rc == 0)
         rc = blx_agent_lock_alone(&pass.agent.lock, BLX_LOCK_REWRITES, request->wait_ms, err);
     if (rc == 0)

@@ -49,6 +49,5 @@ struct blx_rewrite_report {
  * checkpoint restores as before; `report` says what was done in any case. -EBUSY as said above,
  * -EBADMSG where a manifest or an index is damaged.
  */
-int blx_rewrite(const struct blx_store *store, const char *agent_id,
-                const struct blx_rewrite_request *request, struct blx_rewrite_report *report,
-                struct blx_error *err);
+int blx_rewrite(struct blx_agent_store agent, const struct blx_rewrite_request *request,
+                struct blx_rewrite_report *report, struct blx_error *err);

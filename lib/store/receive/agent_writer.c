@@ -26,7 +26,7 @@ int blx_agent_writer_check(const struct blx_agent_writer *writer, struct blx_err
     if (writer->broken == 0)
         return 0;
     return blx_error_errno(err, -EIO, "the store of the agent '%s' failed before (%s)",
-                           writer->agent_id, strerrorname_np(-writer->broken));
+                           writer->agent.id, strerrorname_np(-writer->broken));
 }
 
 /* The agent's folders. Each name is made durable, from the top down. */
@@ -34,12 +34,12 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 {
     char path[PATH_MAX];
     static const char *const below[] = {"", "/volumes", "/checkpoints"};
-    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->store->data_dir);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->agent.store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(path, err);
     for (size_t i = 0; rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
-        rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s", writer->store->data_dir,
-                             writer->agent_id, below[i]);
+        rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s",
+                             writer->agent.store->data_dir, writer->agent.id, below[i]);
         if (rc == 0)
             rc = blx_directory_make(path, err);
     }
@@ -50,7 +50,7 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     if (writer->tail == NULL)
-        return blx_manifest_latest(writer->store, writer->agent_id, &writer->last_timestamp, err);
+        return blx_manifest_latest(writer->agent, &writer->last_timestamp, err);
     writer->last_timestamp = writer->tail->last_timestamp;
     return 0;
 }
@@ -60,7 +60,7 @@ static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
 static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_manifest_dir(writer->store, writer->agent_id, dir, err);
+    int rc = blx_manifest_dir(writer->agent, dir, err);
     if (rc == 0)
         rc = blx_fsync_dir(dir, err);
     if (rc == 0)
@@ -68,8 +68,7 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     if (rc < 0 || writer->last_timestamp == 0)
         return rc;
     struct blx_error cause = {0};
-    rc = blx_manifest_read(writer->store, writer->agent_id, writer->last_timestamp, &writer->last,
-                           &cause);
+    rc = blx_manifest_read(writer->agent, writer->last_timestamp, &writer->last, &cause);
     if (rc == -ENOENT && writer->tail != NULL) { /* somebody removed it by hand */
         free(blx_take_ptr(writer->tail));
         return read_last(writer, err);
@@ -84,20 +83,19 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     return 0;
 }
 
-int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_agent_tail *tail, struct blx_agent_writer **writer,
-                          struct blx_error *err)
+int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
+                          struct blx_agent_writer **writer, struct blx_error *err)
 {
     BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
-    int rc = blx_name_check("agent ID", agent_id, err);
+    int rc = blx_name_check("agent ID", agent.id, err);
     if (rc < 0)
         return rc;
     struct blx_agent_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent_id);
-    opened->store = store;
+        return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent.id);
     opened->tail = blx_take_ptr(owned_tail);
-    strcpy(opened->agent_id, agent_id);
+    strcpy(opened->agent_id, agent.id);
+    opened->agent = blx_store_agent(agent.store, opened->agent_id);
     rc = make_folders(opened, err);
     if (rc == 0)
         rc = read_last(opened, err);
@@ -193,7 +191,7 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
     if (rc == 0)
         rc = check_info(writer, info, err);
     if (rc == 0)
-        rc = blx_store_volume_path(writer->store, writer->agent_id, info->name, dir, err);
+        rc = blx_agent_store_volume_path(writer->agent, info->name, dir, err);
     if (rc < 0)
         return rc;
     struct blx_volume *volume = calloc(1, sizeof(*volume));

@@ -37,9 +37,8 @@ struct blx_agent_writer;
 
 /* Makes the agent's folders where they are missing. `store` is borrowed; `tail` is what the agent's
  * writer before left, and is taken in any case; NULL: the folders are listed. */
-int blx_agent_writer_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_agent_tail *tail, struct blx_agent_writer **writer,
-                          struct blx_error *err);
+int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
+                          struct blx_agent_writer **writer, struct blx_error *err);
 
 /* What the writer leaves for the agent's next one; it is to be closed next. NULL if the disk failed
  * or memory is short: the next writer then has to look. Free with free(). */

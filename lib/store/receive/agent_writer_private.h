@@ -43,8 +43,8 @@ struct blx_volume {
 };
 
 struct blx_agent_writer {
-    const struct blx_store *store; /* borrowed */
     char agent_id[BLX_NAME_BYTES];
+    struct blx_agent_store agent; /* with this ID */
     struct blx_agent_tail *tail;  /* owned; what the writer before left, or NULL */
     blx_timestamp last_timestamp; /* of the newest checkpoint, 0: none */
     struct blx_manifest

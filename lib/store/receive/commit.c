@@ -203,7 +203,7 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     if (rc == 0)
         rc = describe(writer, cut, &manifest, err);
     if (rc == 0)
-        rc = blx_manifest_write(writer->store, writer->agent_id, &manifest, err);
+        rc = blx_manifest_write(writer->agent, &manifest, err);
     if (rc < 0)
         return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
     settle(writer);

@@ -36,8 +36,8 @@ static int add_all(struct blx_agent_writer *writer, const struct blx_volume *vol
     }
     if (volume->file.full_since != 0)
         return 0;
-    int rc = blx_plan_add_chain(writer->store, writer->agent_id, writer->last_timestamp,
-                                volume->info.name, plan, err);
+    int rc =
+        blx_plan_add_chain(writer->agent, writer->last_timestamp, volume->info.name, plan, err);
     return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
 }
 

@@ -110,11 +110,11 @@ static int find_committed(const struct blx_agent_writer *writer, struct blx_volu
         return 0;
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    int rc = blx_manifest_list(writer->store, writer->agent_id, 0, UINT64_MAX, &all, &count, err);
+    int rc = blx_manifest_list(writer->agent, 0, UINT64_MAX, &all, &count, err);
     while (rc == 0 && count > 0) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         struct blx_error cause = {0};
-        rc = blx_manifest_read(writer->store, writer->agent_id, all[--count], &manifest, &cause);
+        rc = blx_manifest_read(writer->agent, all[--count], &manifest, &cause);
         if (rc == -EBADMSG) {
             suspect_all(writer, volume, listing, cause.message, committed);
             return 0;

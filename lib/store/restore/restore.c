@@ -347,8 +347,8 @@ static int write_holes(const struct blx_plan *plan, struct blx_restore_output *o
 
 /* What is restored, and how far it has come. */
 struct job {
-    const struct blx_store *store;
-    const char *agent_id, *volume;
+    struct blx_agent_store agent;
+    const char *volume;
     blx_timestamp checkpoint;
     const struct blx_restore_target *target;
     const struct blx_restore_progress *progress;
@@ -386,7 +386,7 @@ static int find_key(struct job *job, struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     const struct blx_key *key = NULL;
-    int rc = blx_manifest_read(job->store, job->agent_id, job->checkpoint, &manifest, err);
+    int rc = blx_manifest_read(job->agent, job->checkpoint, &manifest, err);
     if (rc < 0)
         return rc;
     const struct blx_manifest_volume *volume = blx_manifest_find(&manifest, job->volume);
@@ -396,7 +396,7 @@ static int find_key(struct job *job, struct blx_error *err)
     if (rc < 0 || key == NULL)
         return rc;
     job->is_encrypted = true;
-    return blx_volume_key_derive(key, job->agent_id, job->volume, &job->key, err);
+    return blx_volume_key_derive(key, job->agent.id, job->volume, &job->key, err);
 }
 
 /* The other half is the rest of the process's. */
@@ -418,7 +418,7 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
         .losses = job->target->losses,
         .key = job->is_encrypted ? &job->key : NULL,
     };
-    int rc = blx_plan_make(job->store, job->agent_id, job->checkpoint, job->volume, &plan, err);
+    int rc = blx_plan_make(job->agent, job->checkpoint, job->volume, &plan, err);
     if (rc == 0 && !job->opened) {
         job->opened = true;
         rc = blx_restore_output_open(job->target, plan.size_bytes, &job->output, err);
@@ -431,13 +431,12 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
     return rc;
 }
 
-int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                const char *volume, const struct blx_restore_target *target,
+int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                const struct blx_restore_target *target,
                 const struct blx_restore_progress *progress, struct blx_error *err)
 {
     BLX_CLEANUP(job_done)
-    struct job job = {.store = store,
-                      .agent_id = agent_id,
+    struct job job = {.agent = agent,
                       .volume = volume,
                       .checkpoint = checkpoint,
                       .target = target,
@@ -445,7 +444,7 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
     /* Each plan holds the checkpoint, too; this is for the time between two. */
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
     uint64_t start_block = 0;
-    int rc = blx_agent_lock_begin(store, agent_id, checkpoint, &lock, err);
+    int rc = blx_agent_lock_begin(agent, checkpoint, &lock, err);
     if (rc == 0)
         rc = find_key(&job, err);
     bool more = rc == 0;
@@ -462,26 +461,25 @@ int blx_restore(const struct blx_store *store, const char *agent_id, blx_timesta
         mention_kept(&job, err);
     if (rc < 0)
         blx_error_prefix(err, "cannot restore the checkpoint %llu of '%s'",
-                         (unsigned long long)checkpoint, agent_id);
+                         (unsigned long long)checkpoint, agent.id);
     return rc;
 }
 
-int blx_restore_default_path(const struct blx_store *store, const char *agent_id,
-                             const struct blx_manifest *manifest, const char *volume,
-                             char path[PATH_MAX], struct blx_error *err)
+int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                             const char *volume, char path[PATH_MAX], struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_name_check("agent ID", agent_id, err);
+    int rc = blx_name_check("agent ID", agent.id, err);
     if (rc == 0)
         rc = blx_name_check("volume name", volume, err);
     if (rc == 0)
-        rc = blx_path_format(dir, sizeof(dir), err, "%s/restore", store->data_dir);
+        rc = blx_path_format(dir, sizeof(dir), err, "%s/restore", agent.store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(dir, err);
     if (rc < 0)
         return rc;
     bool several = manifest->volume_count > 1;
-    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.img", dir, agent_id,
+    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.img", dir, agent.id,
                            (unsigned long long)manifest->timestamp, several ? "-" : "",
                            several ? volume : "");
 }

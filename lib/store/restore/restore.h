@@ -55,14 +55,13 @@ struct blx_restore_progress {
  * stands in the image and a remark says so. A chain that ends in a damaged manifest gives what lies
  * above it. The checkpoint's own manifest must be good in any case.
  */
-int blx_restore(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                const char *volume, const struct blx_restore_target *target,
+int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                const struct blx_restore_target *target,
                 const struct blx_restore_progress *progress, struct blx_error *err);
 
 /*
  * Where a restore without --output goes: DIR/restore/ID-TIMESTAMP.img, or ID-TIMESTAMP-VOLUME.img
  * where the manifest has several volumes. Makes DIR/restore.
  */
-int blx_restore_default_path(const struct blx_store *store, const char *agent_id,
-                             const struct blx_manifest *manifest, const char *volume,
-                             char path[PATH_MAX], struct blx_error *err);
+int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                             const char *volume, char path[PATH_MAX], struct blx_error *err);

@@ -141,7 +141,7 @@ static int check_agent(const struct blx_verify_agent *agent, struct view *view,
         count += agent->volumes[v].segment_count;
     BLX_CLEANUP_FREE struct job *jobs = calloc(count + 1, sizeof(jobs[0]));
     if (jobs == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->id);
+        return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->store.id);
     count = 0;
     for (size_t v = 0; v < agent->volume_count; v++)
         for (size_t s = 0; s < agent->volumes[v].segment_count; s++)
@@ -150,23 +150,23 @@ static int check_agent(const struct blx_verify_agent *agent, struct view *view,
 }
 
 /* No prune takes anything away meanwhile. */
-static int share_contents(const struct blx_store *store, const char *agent_id,
-                          struct blx_agent_lock *lock, struct blx_error *err)
+static int share_contents(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                          struct blx_error *err)
 {
-    if (!blx_store_has_agent(store, agent_id))
+    if (!blx_agent_store_exists(agent))
         return 0; /* listing its checkpoints says it */
-    int rc = blx_agent_lock_open(store, agent_id, lock, err);
+    int rc = blx_agent_lock_open(agent, lock, err);
     return rc == 0 ? blx_agent_lock_share(lock, BLX_LOCK_CONTENTS, err) : rc;
 }
 
-static int verify_agent(const struct blx_store *store, const char *agent_id, struct view *view,
+static int verify_agent(struct blx_agent_store agent_store, struct view *view,
                         struct blx_verify_report *report, struct blx_error *err)
 {
     BLX_CLEANUP(blx_verify_agent_done) struct blx_verify_agent agent = {0};
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
-    int rc = share_contents(store, agent_id, &lock, err);
+    int rc = share_contents(agent_store, &lock, err);
     if (rc == 0)
-        rc = blx_verify_agent_open(store, agent_id, &agent, report, err);
+        rc = blx_verify_agent_open(agent_store, &agent, report, err);
     if (rc == 0)
         rc = check_agent(&agent, view, err);
     if (rc == 0)
@@ -210,11 +210,11 @@ static int add_volume_size(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-static uint64_t agent_size(const struct blx_store *store, const char *agent_id)
+static uint64_t agent_size(struct blx_agent_store agent)
 {
     char dir[PATH_MAX];
     struct sizing sizing = {.dir = dir};
-    if (blx_store_volume_path(store, agent_id, NULL, dir, NULL) == 0)
+    if (blx_agent_store_volume_path(agent, NULL, dir, NULL) == 0)
         blx_directory_each(dir, add_volume_size, &sizing, NULL);
     return sizing.bytes;
 }
@@ -228,14 +228,14 @@ int blx_verify(const struct blx_store *store, const char *agent_id,
     struct view view = {.progress = progress};
     *report = (struct blx_verify_report){0};
     if (agent_id != NULL) {
-        view.total_bytes = agent_size(store, agent_id);
-        return verify_agent(store, agent_id, &view, report, err);
+        view.total_bytes = agent_size(blx_store_agent(store, agent_id));
+        return verify_agent(blx_store_agent(store, agent_id), &view, report, err);
     }
     int rc = blx_store_list_agents(store, &ids, &count, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
-        view.total_bytes += agent_size(store, ids[i]);
+        view.total_bytes += agent_size(blx_store_agent(store, ids[i]));
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = verify_agent(store, ids[i], &view, report, err);
+        rc = verify_agent(blx_store_agent(store, ids[i]), &view, report, err);
     blx_store_free_agents(ids, count);
     return rc;
 }

@@ -45,10 +45,9 @@ static int add_damage(struct blx_verify_report *report, const struct blx_verify_
                       struct blx_error *err)
 {
     struct stat st;
-    struct blx_damage *damage =
-        blx_verify_report_add(report, agent->store, agent->id, volume, path);
+    struct blx_damage *damage = blx_verify_report_add(report, agent->store, volume, path);
     if (damage == NULL)
-        return no_memory(agent->id, err);
+        return no_memory(agent->store.id, err);
     damage->bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
     damage->scope = volume[0] == '\0' ? BLX_DAMAGE_COMMITTED : BLX_DAMAGE_STATE;
     snprintf(damage->cause, sizeof(damage->cause), "%.*s", BLX_DAMAGE_CAUSE_BYTES - 1, cause);
@@ -79,13 +78,13 @@ static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timesta
     struct blx_error cause = {0};
     char dir[PATH_MAX], path[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp_format(timestamp, text);
-    int rc = blx_manifest_dir(agent->store, agent->id, dir, err);
+    int rc = blx_manifest_dir(agent->store, dir, err);
     if (rc == 0)
         rc = blx_path_format(path, sizeof(path), err, "%s/%s", dir, text);
     if (rc < 0)
         return rc;
     *checkpoint = (struct blx_verify_checkpoint){.timestamp = timestamp};
-    rc = blx_manifest_read(agent->store, agent->id, timestamp, &checkpoint->manifest, &cause);
+    rc = blx_manifest_read(agent->store, timestamp, &checkpoint->manifest, &cause);
     if (rc == -ENOENT) /* it was deleted after it was listed */
         return 0;
     agent->checkpoint_count++;
@@ -105,12 +104,12 @@ static int read_checkpoints(struct blx_verify_agent *agent, struct blx_verify_re
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    int rc = blx_manifest_list(agent->store, agent->id, 0, UINT64_MAX, &all, &count, err);
+    int rc = blx_manifest_list(agent->store, 0, UINT64_MAX, &all, &count, err);
     if (rc < 0)
         return rc;
     agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));
     if (agent->checkpoints == NULL)
-        return no_memory(agent->id, err);
+        return no_memory(agent->store.id, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = read_checkpoint(agent, all[i], report, err);
     return rc;
@@ -124,12 +123,12 @@ static int add_volume(struct blx_verify_agent *agent, const char *name, struct b
     struct blx_verify_volume *grown =
         reallocarray(agent->volumes, agent->volume_count + 1, sizeof(grown[0]));
     if (grown == NULL)
-        return no_memory(agent->id, err);
+        return no_memory(agent->store.id, err);
     agent->volumes = grown;
     struct blx_verify_volume *volume = &grown[agent->volume_count++];
     *volume = (struct blx_verify_volume){0};
     memcpy(volume->name, name, strlen(name) + 1);
-    return blx_store_volume_path(agent->store, agent->id, name, volume->dir, err);
+    return blx_agent_store_volume_path(agent->store, name, volume->dir, err);
 }
 
 static int visit_volume(void *arg, const char *name, struct blx_error *err)
@@ -137,8 +136,8 @@ static int visit_volume(void *arg, const char *name, struct blx_error *err)
     const struct blx_verify_agent *agent = arg;
     char path[PATH_MAX];
     struct stat st;
-    if (blx_store_volume_path(agent->store, agent->id, name, path, NULL) < 0 ||
-        stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+    if (blx_agent_store_volume_path(agent->store, name, path, NULL) < 0 || stat(path, &st) != 0 ||
+        !S_ISDIR(st.st_mode))
         return 0;
     return add_volume(arg, name, err);
 }
@@ -153,7 +152,7 @@ static int compare_volumes(const void *a, const void *b)
 static int find_volumes(struct blx_verify_agent *agent, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_store_volume_path(agent->store, agent->id, NULL, dir, err);
+    int rc = blx_agent_store_volume_path(agent->store, NULL, dir, err);
     if (rc == 0)
         rc = blx_directory_each(dir, visit_volume, agent, err);
     for (size_t i = 0; i < agent->checkpoint_count; i++) {
@@ -231,7 +230,7 @@ static int find_segments(const struct blx_verify_agent *agent, struct blx_verify
     if (rc < 0)
         return rc;
     if (name_segments(agent, volume) < 0)
-        return no_memory(agent->id, err);
+        return no_memory(agent->store.id, err);
     size_t kept = 0;
     if (volume->segment_count > 0)
         qsort(volume->segments, volume->segment_count, sizeof(volume->segments[0]),
@@ -278,11 +277,10 @@ static int read_state(const struct blx_verify_agent *agent, const struct blx_ver
                       rc == -ENOENT ? "it is missing" : "it is not a valid state file", err);
 }
 
-int blx_verify_agent_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_verify_agent *agent, struct blx_verify_report *report,
-                          struct blx_error *err)
+int blx_verify_agent_open(struct blx_agent_store agent_store, struct blx_verify_agent *agent,
+                          struct blx_verify_report *report, struct blx_error *err)
 {
-    *agent = (struct blx_verify_agent){.store = store, .id = agent_id};
+    *agent = (struct blx_verify_agent){.store = agent_store};
     int rc = read_checkpoints(agent, report, err);
     if (rc == 0)
         rc = find_volumes(agent, err);

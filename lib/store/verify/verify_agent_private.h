@@ -40,8 +40,7 @@ struct blx_verify_checkpoint {
 };
 
 struct blx_verify_agent {
-    const struct blx_store *store;
-    const char *id;                            /* borrowed */
+    struct blx_agent_store store;
     struct blx_verify_checkpoint *checkpoints; /* owned; oldest first */
     size_t checkpoint_count;
     struct blx_verify_volume *volumes; /* owned; by name */
@@ -50,9 +49,8 @@ struct blx_verify_agent {
 
 /* Reads manifests and state files, lists the segments. Their damages go into the report. Free with
  * _done() in any case. */
-int blx_verify_agent_open(const struct blx_store *store, const char *agent_id,
-                          struct blx_verify_agent *agent, struct blx_verify_report *report,
-                          struct blx_error *err);
+int blx_verify_agent_open(struct blx_agent_store agent_store, struct blx_verify_agent *agent,
+                          struct blx_verify_report *report, struct blx_error *err);
 void blx_verify_agent_done(struct blx_verify_agent *agent);
 
 /* Which zeros in the segments are holes that a prune made, and which are damage. */

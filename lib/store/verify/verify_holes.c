@@ -15,7 +15,7 @@
 
 static int no_memory(const struct blx_verify_agent *agent, struct blx_error *err)
 {
-    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->id);
+    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", agent->store.id);
 }
 
 /* Whether something in the segment waits for a judgement. */

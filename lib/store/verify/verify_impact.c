@@ -43,7 +43,7 @@ static void chain_done(struct chain *chain)
 
 static int no_memory(const struct chain *chain, struct blx_error *err)
 {
-    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", chain->agent->id);
+    return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", chain->agent->store.id);
 }
 
 static int add_live(struct chain *chain, struct live live)
@@ -162,13 +162,12 @@ static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
     struct blx_verify_report *report = chain->report;
     char path[PATH_MAX], dir[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp_format(at, text);
-    int rc = blx_manifest_dir(chain->agent->store, chain->agent->id, dir, NULL);
+    int rc = blx_manifest_dir(chain->agent->store, dir, NULL);
     if (rc == 0)
         rc = blx_path_format(path, sizeof(path), NULL, "%s/%s", dir, text);
     if (rc < 0)
         return rc;
-    struct blx_damage *damage =
-        blx_verify_report_add(report, chain->agent->store, chain->agent->id, "", path);
+    struct blx_damage *damage = blx_verify_report_add(report, chain->agent->store, "", path);
     if (damage == NULL)
         return -ENOMEM;
     snprintf(damage->cause, sizeof(damage->cause), "%s", cause);
@@ -274,8 +273,7 @@ static int add_fault(const struct blx_verify_agent *agent, const struct blx_veri
                      const struct blx_segment_fault *fault, const char *path,
                      struct blx_verify_report *report)
 {
-    struct blx_damage *damage =
-        blx_verify_report_add(report, agent->store, agent->id, volume->name, path);
+    struct blx_damage *damage = blx_verify_report_add(report, agent->store, volume->name, path);
     if (damage == NULL)
         return -ENOMEM;
     damage->offset_bytes = fault->offset_bytes;
@@ -312,7 +310,7 @@ static int report_segment(const struct blx_verify_agent *agent,
     for (size_t i = 0; rc == 0 && i < findings->fault_count; i++)
         rc = add_fault(agent, volume, segment, &findings->faults[i], path, report);
     if (rc == -ENOMEM)
-        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->id);
+        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->store.id);
     segment->damage_count = report->damage_count - segment->first_damage;
     report->segments += !segment->gone;
     report->frames += findings->frame_count;
@@ -364,7 +362,7 @@ static void list_checkpoint(struct blx_hurt *list, size_t *count,
 {
     struct blx_hurt *entry = &list[(*count)++];
     *entry = (struct blx_hurt){.checkpoint = timestamp, .newest = newest};
-    memcpy(entry->agent_id, agent->id, strlen(agent->id) + 1);
+    memcpy(entry->agent_id, agent->store.id, strlen(agent->store.id) + 1);
 }
 
 static int sum_up(const struct blx_verify_agent *agent, size_t first_damage,
@@ -392,7 +390,8 @@ int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_rep
                            struct blx_error *err)
 {
     size_t first_damage = report->damage_count;
-    while (first_damage > 0 && strcmp(report->damages[first_damage - 1].agent_id, agent->id) == 0)
+    while (first_damage > 0 &&
+           strcmp(report->damages[first_damage - 1].agent_id, agent->store.id) == 0)
         first_damage--; /* what opening the agent found */
     int rc = 0;
     for (size_t v = 0; v < agent->volume_count; v++)
@@ -410,6 +409,6 @@ int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_rep
     if (rc == 0)
         rc = sum_up(agent, first_damage, report);
     if (rc == -ENOMEM)
-        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->id);
+        return blx_error_errno(err, rc, "cannot verify the agent '%s'", agent->store.id);
     return rc;
 }

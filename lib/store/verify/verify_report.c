@@ -19,20 +19,20 @@ void blx_verify_report_done(struct blx_verify_report *report)
 }
 
 struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
-                                         const struct blx_store *store, const char *agent_id,
-                                         const char *volume, const char *file)
+                                         struct blx_agent_store agent, const char *volume,
+                                         const char *file)
 {
-    size_t skip = strlen(store->data_dir);
+    size_t skip = strlen(agent.store->data_dir);
     struct blx_damage *grown =
         reallocarray(report->damages, report->damage_count + 1, sizeof(grown[0]));
     if (grown == NULL)
         return NULL;
     report->damages = grown;
-    const char *below = strncmp(file, store->data_dir, skip) == 0 ? file + skip : file;
+    const char *below = strncmp(file, agent.store->data_dir, skip) == 0 ? file + skip : file;
     struct blx_damage damage = {.file = strdup(below + (below != file && *below == '/'))};
     if (damage.file == NULL)
         return NULL;
-    memcpy(damage.agent_id, agent_id, strlen(agent_id) + 1);
+    memcpy(damage.agent_id, agent.id, strlen(agent.id) + 1);
     memcpy(damage.volume, volume, strlen(volume) + 1);
     grown[report->damage_count] = damage;
     return &grown[report->damage_count++];

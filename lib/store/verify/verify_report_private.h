@@ -11,8 +11,8 @@
 
 /* A new damage of the report in `file` (an absolute path); NULL where memory is short. */
 struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
-                                         const struct blx_store *store, const char *agent_id,
-                                         const char *volume, const char *file);
+                                         struct blx_agent_store agent, const char *volume,
+                                         const char *file);
 
 /* Notes that the damage number `damage` hurts the checkpoint. -ENOMEM. */
 int blx_damage_hurts(struct blx_damage *damage, blx_timestamp checkpoint);

@@ -16,9 +16,8 @@ enum { MAX_ENTRIES = 1 << 20 }; /* of the chain's index at a time */
 
 /* Window by window, as a restore does it. `losses` takes what the checkpoint lacks; NULL: that is
  * nothing. */
-static int count_used(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                      const char *volume, struct blx_losses *losses, uint64_t *used_bytes,
-                      struct blx_error *err)
+static int count_used(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                      struct blx_losses *losses, uint64_t *used_bytes, struct blx_error *err)
 {
     uint64_t start_block = 0, used = 0;
     int rc = 0;
@@ -26,7 +25,7 @@ static int count_used(const struct blx_store *store, const char *agent_id, blx_t
         BLX_CLEANUP(blx_plan_done)
         struct blx_plan plan = {
             .max_entries = MAX_ENTRIES, .start_block = start_block, .losses = losses};
-        rc = blx_plan_make(store, agent_id, checkpoint, volume, &plan, err);
+        rc = blx_plan_make(agent, checkpoint, volume, &plan, err);
         used += plan.data_bytes;
         start_block = plan.end_block;
     } while (rc == 0 && start_block != 0);
@@ -35,9 +34,8 @@ static int count_used(const struct blx_store *store, const char *agent_id, blx_t
     return rc;
 }
 
-static int count_chain(const struct blx_store *store, const char *agent_id,
-                       const struct blx_manifest *manifest, const char *volume, size_t *length,
-                       struct blx_error *err)
+static int count_chain(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                       const char *volume, size_t *length, struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest at = {0};
     const struct blx_manifest *current = manifest;
@@ -51,7 +49,7 @@ static int count_chain(const struct blx_store *store, const char *agent_id,
             return 0;
         blx_manifest_done(&at);
         at = (struct blx_manifest){0};
-        int rc = blx_manifest_read(store, agent_id, parent, &at, err);
+        int rc = blx_manifest_read(agent, parent, &at, err);
         if (rc < 0)
             return rc == -ENOENT ? -EBADMSG : rc;
         current = &at;
@@ -71,15 +69,14 @@ static uint64_t count_disk(const char *dir, const struct blx_manifest_volume *vo
 }
 
 /* The next checkpoint that has the volume; no volumes where there is none. */
-static int find_successor(const struct blx_store *store, const char *agent_id,
-                          blx_timestamp checkpoint, const char *volume,
-                          struct blx_manifest *successor, struct blx_error *err)
+static int find_successor(struct blx_agent_store agent, blx_timestamp checkpoint,
+                          const char *volume, struct blx_manifest *successor, struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count = 0;
-    int rc = blx_manifest_list(store, agent_id, checkpoint + 1, UINT64_MAX, &all, &count, err);
+    int rc = blx_manifest_list(agent, checkpoint + 1, UINT64_MAX, &all, &count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = blx_manifest_read(store, agent_id, all[i], successor, err);
+        rc = blx_manifest_read(agent, all[i], successor, err);
         if (rc < 0 || blx_manifest_find(successor, volume) != NULL)
             return rc;
         blx_manifest_done(successor);
@@ -128,9 +125,9 @@ static int count_frees(const char *dir, const struct blx_manifest_volume *volume
     return 0;
 }
 
-int blx_info_read(const struct blx_store *store, const char *agent_id,
-                  const struct blx_manifest *manifest, const struct blx_manifest_volume *volume,
-                  struct blx_info *info, struct blx_error *err)
+int blx_info_read(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                  const struct blx_manifest_volume *volume, struct blx_info *info,
+                  struct blx_error *err)
 {
     char dir[PATH_MAX];
     struct blx_info made = {0};
@@ -138,16 +135,16 @@ int blx_info_read(const struct blx_store *store, const char *agent_id,
     BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     /* As a reader does: no prune takes the chain or its segments away meanwhile. */
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
-    int rc = blx_agent_lock_begin(store, agent_id, manifest->timestamp, &lock, err);
+    int rc = blx_agent_lock_begin(agent, manifest->timestamp, &lock, err);
     if (rc == 0)
-        rc = blx_store_volume_path(store, agent_id, volume->name, dir, err);
+        rc = blx_agent_store_volume_path(agent, volume->name, dir, err);
     if (rc == 0)
-        rc = count_chain(store, agent_id, manifest, volume->name, &made.chain_length, err);
+        rc = count_chain(agent, manifest, volume->name, &made.chain_length, err);
     if (rc == 0)
-        rc = count_used(store, agent_id, manifest->timestamp, volume->name,
+        rc = count_used(agent, manifest->timestamp, volume->name,
                         volume->unreadable_count > 0 ? &losses : NULL, &made.used_bytes, err);
     if (rc == 0)
-        rc = find_successor(store, agent_id, manifest->timestamp, volume->name, &successor, err);
+        rc = find_successor(agent, manifest->timestamp, volume->name, &successor, err);
     if (rc < 0)
         return rc;
     const struct blx_manifest_volume *next = blx_manifest_find(&successor, volume->name);

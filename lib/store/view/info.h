@@ -28,6 +28,6 @@ struct blx_info {
  * `manifest` is the checkpoint's, `volume` one of its volumes. -EBADMSG where the chain or the
  * successor is damaged; -ENOENT where it was removed meanwhile.
  */
-int blx_info_read(const struct blx_store *store, const char *agent_id,
-                  const struct blx_manifest *manifest, const struct blx_manifest_volume *volume,
-                  struct blx_info *info, struct blx_error *err);
+int blx_info_read(struct blx_agent_store agent, const struct blx_manifest *manifest,
+                  const struct blx_manifest_volume *volume, struct blx_info *info,
+                  struct blx_error *err);

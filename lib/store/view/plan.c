@@ -224,8 +224,8 @@ static int note_unreadable(struct blx_plan *plan, const struct blx_manifest_volu
 
 /* A walk down the chain. */
 struct descent {
-    const struct blx_store *store;
-    const char *agent_id, *volume;
+    struct blx_agent_store agent;
+    const char *volume;
     char volume_dir[PATH_MAX];
     struct blx_manifest_folder folder; /* of the manifests */
     blx_timestamp checkpoint;          /* where it began */
@@ -394,25 +394,20 @@ static int hold(const struct descent *descent, struct blx_plan *plan, struct blx
     if (plan->lock == NULL)
         return no_memory(err);
     plan->lock->fd = -1;
-    return blx_agent_lock_begin(descent->store, descent->agent_id, descent->checkpoint, plan->lock,
-                                err);
+    return blx_agent_lock_begin(descent->agent, descent->checkpoint, plan->lock, err);
 }
 
-int blx_plan_add_chain(const struct blx_store *store, const char *agent_id,
-                       blx_timestamp checkpoint, const char *volume, struct blx_plan *plan,
-                       struct blx_error *err)
+int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                       struct blx_plan *plan, struct blx_error *err)
 {
-    struct descent descent = {.store = store,
-                              .agent_id = agent_id,
-                              .volume = volume,
-                              .checkpoint = checkpoint,
-                              .at = checkpoint};
+    struct descent descent = {
+        .agent = agent, .volume = volume, .checkpoint = checkpoint, .at = checkpoint};
     int rc = hold(&descent, plan, err);
     if (rc < 0)
         return rc;
-    rc = blx_store_volume_path(store, agent_id, volume, descent.volume_dir, err);
+    rc = blx_agent_store_volume_path(agent, volume, descent.volume_dir, err);
     if (rc == 0)
-        rc = blx_manifest_folder_open(store, agent_id, &descent.folder, err);
+        rc = blx_manifest_folder_open(agent, &descent.folder, err);
     if (rc == 0) {
         rc = walk_chain(plan, &descent, err);
         close(descent.folder.fd);
@@ -468,10 +463,10 @@ static int lose_unreadable(struct blx_plan *plan, struct blx_error *err)
     return 0;
 }
 
-int blx_plan_make(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                  const char *volume, struct blx_plan *plan, struct blx_error *err)
+int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                  struct blx_plan *plan, struct blx_error *err)
 {
-    int rc = blx_plan_add_chain(store, agent_id, checkpoint, volume, plan, err);
+    int rc = blx_plan_add_chain(agent, checkpoint, volume, plan, err);
     if (rc == 0)
         rc = lose_unreadable(plan, err);
     if (rc < 0)

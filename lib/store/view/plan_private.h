@@ -59,9 +59,8 @@ struct blx_plan {
  * are set before. The index must be flattened at the end. A chain is held from then on: no prune
  * takes away what it needs before blx_plan_done().
  */
-int blx_plan_add_chain(const struct blx_store *store, const char *agent_id,
-                       blx_timestamp checkpoint, const char *volume, struct blx_plan *plan,
-                       struct blx_error *err);
+int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                       struct blx_plan *plan, struct blx_error *err);
 
 /* A sealed segment whose volume then had `size_bytes`. */
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
@@ -71,6 +70,6 @@ int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t
  * an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the
  * checkpoint lacks what the agent could not read, unless `losses` takes what is missing. Free with
  * _done(), also after an error. */
-int blx_plan_make(const struct blx_store *store, const char *agent_id, blx_timestamp checkpoint,
-                  const char *volume, struct blx_plan *plan, struct blx_error *err);
+int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                  struct blx_plan *plan, struct blx_error *err);
 void blx_plan_done(struct blx_plan *plan);

@@ -126,7 +126,9 @@ static void unknown_agent_fails_and_one_without_checkpoint_does_not(void **state
     struct blx_agent_writer *writer;
     run_blxrep(&site->run, "show", "--agent=web10", site->data_dir, NULL);
     run_ended(&site->run, 1, "'web10'");
-    assert_int_equal(blx_agent_writer_open(&site->store.store, "web10", NULL, &writer, NULL), 0);
+    assert_int_equal(
+        blx_agent_writer_open(blx_store_agent(&site->store.store, "web10"), NULL, &writer, NULL),
+        0);
     blx_agent_writer_close(writer);
     run_blxrep(&site->run, "show", "--agent=web10", site->data_dir, NULL);
     run_ended(&site->run, 0, "no checkpoint yet");

@@ -175,7 +175,8 @@ struct blx_agent_writer *test_writer_open(const struct test_store *test,
     struct blx_error err = {0};
     struct blx_agent_writer *writer = NULL;
     struct blx_volume_state ignored;
-    test_ok(blx_agent_writer_open(&test->store, "web1", NULL, &writer, &err), &err);
+    test_ok(blx_agent_writer_open(blx_store_agent(&test->store, "web1"), NULL, &writer, &err),
+            &err);
     if (count > 0 && volumes[0]->key != NULL)
         blx_agent_writer_key(writer, &volumes[0]->key->id);
     for (size_t i = 0; i < count; i++) {
@@ -213,7 +214,9 @@ void test_restores_to(const struct test_store *test, blx_timestamp timestamp, co
     struct stat st;
     test_path(test, path, "restored.img");
     struct blx_restore_target target = {.path = path};
-    test_ok(blx_restore(&test->store, "web1", timestamp, volume, &target, NULL, &err), &err);
+    test_ok(
+        blx_restore(blx_store_agent(&test->store, "web1"), timestamp, volume, &target, NULL, &err),
+        &err);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(fstat(fd, &st), 0);

@@ -108,7 +108,8 @@ void history_check(const struct history *history)
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count, at = 0;
-    test_ok(blx_manifest_list(&history->test.store, "web1", 0, UINT64_MAX, &all, &count, &err),
+    test_ok(blx_manifest_list(blx_store_agent(&history->test.store, "web1"), 0, UINT64_MAX, &all,
+                              &count, &err),
             &err);
     for (size_t i = 0; i < history->count; i++) {
         if (history->images[i] == NULL)
@@ -126,14 +127,14 @@ int test_prune(const struct test_store *test, const blx_timestamp *doomed, size_
                struct blx_prune_report *report, struct blx_error *err)
 {
     struct blx_prune_request request = {.checkpoints = doomed, .count = count};
-    return blx_prune(&test->store, "web1", &request, report, err);
+    return blx_prune(blx_store_agent(&test->store, "web1"), &request, report, err);
 }
 
 int test_rewrite(const struct test_store *test, struct blx_rewrite_report *report,
                  struct blx_error *err)
 {
     const struct blx_rewrite_request request = {0};
-    return blx_rewrite(&test->store, "web1", &request, report, err);
+    return blx_rewrite(blx_store_agent(&test->store, "web1"), &request, report, err);
 }
 
 void history_forget(struct history *history, size_t at)

@@ -33,7 +33,7 @@ static blx_timestamp look(void)
 {
     struct blx_error err = {0};
     blx_timestamp since = 4711;
-    int rc = blx_pause_look(&test.store, "web1", &since, &err);
+    int rc = blx_pause_look(blx_store_agent(&test.store, "web1"), &since, &err);
     test_ok(rc, &err);
     assert_int_equal(rc, since != 0);
     return since;
@@ -44,11 +44,11 @@ static void pause_stands_with_its_first_time_until_it_ends(void **state)
     (void)state;
     struct blx_error err = {0};
     assert_int_equal(look(), 0);
-    test_ok(blx_pause_begin(&test.store, "web1", noon, &err), &err);
-    test_ok(blx_pause_begin(&test.store, "web1", later, &err), &err);
+    test_ok(blx_pause_begin(blx_store_agent(&test.store, "web1"), noon, &err), &err);
+    test_ok(blx_pause_begin(blx_store_agent(&test.store, "web1"), later, &err), &err);
     assert_int_equal(look(), noon);
     for (int i = 0; i < 2; i++)
-        test_ok(blx_pause_end(&test.store, "web1", &err), &err);
+        test_ok(blx_pause_end(blx_store_agent(&test.store, "web1"), &err), &err);
     assert_int_equal(look(), 0);
 }
 

@@ -35,7 +35,7 @@ static void expect_order(const char *reason)
 {
     char found[BLX_TEXT_BYTES] = "";
     struct blx_error err = {0};
-    int rc = blx_rescan_order_look(&test.store, "web1", found, &err);
+    int rc = blx_rescan_order_look(blx_store_agent(&test.store, "web1"), found, &err);
     test_ok(rc, &err);
     assert_int_equal(rc, reason != NULL);
     if (reason != NULL)
@@ -45,7 +45,7 @@ static void expect_order(const char *reason)
 static void give(const char *reason)
 {
     struct blx_error err = {0};
-    test_ok(blx_rescan_order_give(&test.store, "web1", reason, &err), &err);
+    test_ok(blx_rescan_order_give(blx_store_agent(&test.store, "web1"), reason, &err), &err);
 }
 
 static void order_stands_with_its_first_reason_until_it_is_done(void **state)
@@ -57,7 +57,7 @@ static void order_stands_with_its_first_reason_until_it_is_done(void **state)
     give("asked for by hand");
     expect_order("it is damaged");
     for (int i = 0; i < 2; i++)
-        test_ok(blx_rescan_order_done(&test.store, "web1", &err), &err);
+        test_ok(blx_rescan_order_done(blx_store_agent(&test.store, "web1"), &err), &err);
     expect_order(NULL);
     give("asked for by hand");
     expect_order("asked for by hand");
@@ -71,8 +71,9 @@ static void order_is_of_one_agent(void **state)
     test_path(&test, path, "agents/web10");
     assert_int_equal(mkdir(path, 0700), 0);
     give("it is damaged");
-    assert_int_equal(blx_rescan_order_look(&test.store, "web10", found, &err), 0);
-    assert_true(blx_rescan_order_give(&test.store, "web2", "why", &err) < 0); /* never heard of */
+    assert_int_equal(blx_rescan_order_look(blx_store_agent(&test.store, "web10"), found, &err), 0);
+    assert_true(blx_rescan_order_give(blx_store_agent(&test.store, "web2"), "why", &err) <
+                0); /* never heard of */
     assert_non_null(strstr(err.message, "web2"));
 }
 

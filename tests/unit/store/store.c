@@ -123,10 +123,12 @@ static void agents_are_listed_sorted_and_only_by_good_names(void **state)
     assert_string_equal(ids[1], "web10");
     assert_string_equal(ids[2], "web2");
     blx_store_free_agents(ids, count);
-    assert_true(blx_store_has_agent(&test.store, "web1"));
-    assert_false(blx_store_has_agent(&test.store, "web"));
-    assert_false(blx_store_has_agent(&test.store, "../agents/web1"));
-    assert_int_equal(blx_store_volume_path(&test.store, "web1", "..", path, NULL), -EINVAL);
+    assert_true(blx_agent_store_exists(blx_store_agent(&test.store, "web1")));
+    assert_false(blx_agent_store_exists(blx_store_agent(&test.store, "web")));
+    assert_false(blx_agent_store_exists(blx_store_agent(&test.store, "../agents/web1")));
+    assert_int_equal(
+        blx_agent_store_volume_path(blx_store_agent(&test.store, "web1"), "..", path, NULL),
+        -EINVAL);
     test_store_done(&test);
 }
 

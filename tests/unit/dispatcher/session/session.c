@@ -54,7 +54,8 @@ static void assert_restores(const struct fake_site *site, const char *agent_id,
     size_t bytes = 0;
     snprintf(path, sizeof(path), "%s/restored.img", site->dir);
     const struct blx_restore_target target = {.path = path};
-    if (blx_restore(&site->store, agent_id, timestamp, "vda", &target, NULL, &err) < 0)
+    if (blx_restore(blx_store_agent(&site->store, agent_id), timestamp, "vda", &target, NULL,
+                    &err) < 0)
         fail_msg("%s", err.message);
     assert_int_equal(blx_file_read(path, 2 * FAKE_VOLUME_BYTES, &content, &bytes, NULL), 0);
     assert_int_equal(bytes, FAKE_VOLUME_BYTES);

@@ -334,7 +334,8 @@ static void an_order_stands_until_it_is_followed(void **state)
     fake_agent_write(agent, 0, 4, 0xaa);
     fake_agent_wait_durable(agent, 1);
     fake_agent_close(agent);
-    assert_int_equal(blx_rescan_order_give(site->dispatcher.store, "web1", "it is damaged", &err),
+    assert_int_equal(blx_rescan_order_give(blx_store_agent(site->dispatcher.store, "web1"),
+                                           "it is damaged", &err),
                      0);
     for (int session = 0; session < 2; session++) {
         agent = fake_agent_online(site, "web1");
@@ -343,13 +344,15 @@ static void an_order_stands_until_it_is_followed(void **state)
         fake_agent_write(agent, 0, FAKE_VOLUME_BLOCKS, 0xbb);
         if (session == 1) {
             count_different(agent, 1, false); /* of a rescan that began before */
-            assert_int_equal(blx_rescan_order_look(site->dispatcher.store, "web1", reason, &err),
+            assert_int_equal(blx_rescan_order_look(blx_store_agent(site->dispatcher.store, "web1"),
+                                                   reason, &err),
                              1);
             count_different(agent, 1, true);
         }
         fake_agent_close(agent);
-        assert_int_equal(blx_rescan_order_look(site->dispatcher.store, "web1", reason, &err),
-                         session == 0);
+        assert_int_equal(
+            blx_rescan_order_look(blx_store_agent(site->dispatcher.store, "web1"), reason, &err),
+            session == 0);
     }
 }
 

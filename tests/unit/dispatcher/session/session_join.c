@@ -74,7 +74,7 @@ static void join_gives_credentials_that_work(void **state)
     struct fake_agent *agent = fake_agent_online(site, "web2");
     fake_agent_close(agent);
     /* The join itself has made nothing in the store. */
-    assert_false(blx_store_has_agent(&site->store, "web10"));
+    assert_false(blx_agent_store_exists(blx_store_agent(&site->store, "web10")));
 }
 
 static void join_leaves_an_existing_file_and_the_token_alone(void **state)
@@ -208,7 +208,7 @@ static void join_connection_takes_nothing_but_a_join(void **state)
                                                 .software = "a stranger"}};
     assert_int_equal(blx_conn_send(conn, &hello, NULL), 0);
     expect_error(conn, "expected JOIN, got HELLO");
-    assert_false(blx_store_has_agent(&site->store, "web1"));
+    assert_false(blx_agent_store_exists(blx_store_agent(&site->store, "web1")));
 }
 
 /* A frame's header alone must not have the dispatcher make room for a megabyte. */

@@ -50,8 +50,8 @@ static void put_policy(struct fake_site *site, const char *text)
 static void pause_agent(struct fake_site *site, const char *agent_id, bool paused)
 {
     struct blx_error err = {0};
-    int rc = paused ? blx_pause_begin(&site->store, agent_id, noon, &err)
-                    : blx_pause_end(&site->store, agent_id, &err);
+    int rc = paused ? blx_pause_begin(blx_store_agent(&site->store, agent_id), noon, &err)
+                    : blx_pause_end(blx_store_agent(&site->store, agent_id), &err);
     if (rc < 0)
         fail_msg("%s", err.message);
     dispatcher_registry_policy_changed(&site->dispatcher.registry, agent_id);

@@ -26,8 +26,8 @@ static void session_refuses_another_agents_certificate(void **state)
     fake_agent_hello(agent, "web10");
     fake_agent_expect_error(agent, "the certificate is for 'web1', not for 'web10'");
     fake_agent_close(agent);
-    assert_false(blx_store_has_agent(&site->store, "web10"));
-    assert_false(blx_store_has_agent(&site->store, "web1"));
+    assert_false(blx_agent_store_exists(blx_store_agent(&site->store, "web10")));
+    assert_false(blx_agent_store_exists(blx_store_agent(&site->store, "web1")));
 }
 
 static void session_refuses_a_protocol_that_it_does_not_know(void **state)

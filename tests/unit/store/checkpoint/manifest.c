@@ -83,7 +83,7 @@ static void write_sample(const struct test_store *test, blx_timestamp timestamp)
     struct blx_error err = {0};
     struct blx_manifest_volume volumes[2];
     struct blx_manifest manifest = sample(timestamp, 0, volumes);
-    test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
+    test_ok(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, &err), &err);
 }
 
 static void a_manifest_reads_back_as_it_was_written(void **state)
@@ -93,8 +93,8 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     struct blx_manifest_volume volumes[2];
     struct blx_manifest manifest = sample(second, first, volumes);
     BLX_CLEANUP_MANIFEST struct blx_manifest read = {0};
-    test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
-    test_ok(blx_manifest_read(&test->store, "web1", second, &read, &err), &err);
+    test_ok(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, &err), &err);
+    test_ok(blx_manifest_read(blx_store_agent(&test->store, "web1"), second, &read, &err), &err);
     assert_int_equal(read.timestamp, second);
     assert_int_equal(read.parent, first);
     assert_int_equal(read.consistency, BLX_CONSISTENCY_CRASH);
@@ -144,8 +144,9 @@ static void a_manifest_of_any_length_is_read(void **state)
         volumes[0].segment_count = count;
         volumes[0].segments = segments;
         volumes[0].next_segment = MOST + 1;
-        test_ok(blx_manifest_write(&test->store, "web1", &manifest, &err), &err);
-        test_ok(blx_manifest_read(&test->store, "web1", timestamp, &read, &err), &err);
+        test_ok(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, &err), &err);
+        test_ok(blx_manifest_read(blx_store_agent(&test->store, "web1"), timestamp, &read, &err),
+                &err);
         assert_int_equal(read.volumes[0].segment_count, count);
         assert_int_equal(read.volumes[0].segments[count - 1], count);
         timestamp = blx_timestamp_from_unix(blx_timestamp_to_unix(timestamp) + 1);
@@ -167,7 +168,8 @@ static void a_taken_timestamp_is_refused(void **state)
     struct blx_manifest_volume volumes[2];
     struct blx_manifest manifest = sample(first, 0, volumes);
     write_sample(test, first);
-    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, &err), -EEXIST);
+    assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, &err),
+                     -EEXIST);
 }
 
 static void a_manifest_that_could_not_be_read_is_not_written(void **state)
@@ -177,12 +179,15 @@ static void a_manifest_that_could_not_be_read_is_not_written(void **state)
     uint32_t unordered[] = {4, 3, 7};
     struct blx_manifest manifest = sample(first, 0, volumes);
     volumes[0].segments = unordered;
-    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, NULL),
+                     -EINVAL);
     manifest = sample(first, first, volumes);
-    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, NULL),
+                     -EINVAL);
     manifest = sample(first, 0, volumes);
     strcpy(volumes[1].name, "sda");
-    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, NULL),
+                     -EINVAL);
     static const struct blx_extent wrong[][2] = {
         {{7, 20}, {26, 1}}, {{7, 0}, {8, 1}}, {{9, 1}, {7, 1}}, {{0, 1}, {30140, 2}}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -190,10 +195,12 @@ static void a_manifest_that_could_not_be_read_is_not_written(void **state)
         manifest = sample(first, 0, volumes);
         volumes[0].unreadable = extents;
         volumes[0].unreadable_count = 2;
-        assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+        assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, NULL),
+                         -EINVAL);
     }
     manifest = sample(20261322203600, 0, volumes);
-    assert_int_equal(blx_manifest_write(&test->store, "web1", &manifest, NULL), -EINVAL);
+    assert_int_equal(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, NULL),
+                     -EINVAL);
 }
 
 static void any_flipped_byte_and_any_cut_of_a_manifest_is_found(void **state)
@@ -213,13 +220,17 @@ static void any_flipped_byte_and_any_cut_of_a_manifest_is_found(void **state)
         assert_int_equal(pread(fd, &byte, 1, offset), 1);
         flipped = byte ^ 1;
         assert_int_equal(pwrite(fd, &flipped, 1, offset), 1);
-        assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, &err), -EBADMSG);
+        assert_int_equal(
+            blx_manifest_read(blx_store_agent(&test->store, "web1"), first, &manifest, &err),
+            -EBADMSG);
         assert_non_null(strstr(err.message, path));
         assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
     }
     for (off_t bytes = st.st_size - 1; bytes >= 0; bytes--) {
         assert_int_equal(ftruncate(fd, bytes), 0);
-        assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, NULL), -EBADMSG);
+        assert_int_equal(
+            blx_manifest_read(blx_store_agent(&test->store, "web1"), first, &manifest, NULL),
+            -EBADMSG);
     }
     close(fd);
 }
@@ -233,8 +244,11 @@ static void a_manifest_under_another_name_is_refused(void **state)
     test_path(test, from, "agents/web1/checkpoints/20261122203600");
     test_path(test, to, "agents/web1/checkpoints/20261122203630");
     assert_int_equal(rename(from, to), 0);
-    assert_int_equal(blx_manifest_read(&test->store, "web1", second, &manifest, NULL), -EBADMSG);
-    assert_int_equal(blx_manifest_read(&test->store, "web1", first, &manifest, NULL), -ENOENT);
+    assert_int_equal(
+        blx_manifest_read(blx_store_agent(&test->store, "web1"), second, &manifest, NULL),
+        -EBADMSG);
+    assert_int_equal(
+        blx_manifest_read(blx_store_agent(&test->store, "web1"), first, &manifest, NULL), -ENOENT);
 }
 
 static void list_is_sorted_keeps_both_ends_and_ignores_other_names(void **state)
@@ -252,11 +266,15 @@ static void list_is_sorted_keeps_both_ends_and_ignores_other_names(void **state)
         test_path(test, path, "agents/web1/checkpoints/%s", others[i]);
         close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     }
-    test_ok(blx_manifest_list(&test->store, "web1", 0, UINT64_MAX, &all, &count, &err), &err);
+    test_ok(
+        blx_manifest_list(blx_store_agent(&test->store, "web1"), 0, UINT64_MAX, &all, &count, &err),
+        &err);
     assert_int_equal(count, 3);
     assert_true(all[0] == first && all[1] == second && all[2] == third);
     free(all);
-    test_ok(blx_manifest_list(&test->store, "web1", second, third, &all, &count, &err), &err);
+    test_ok(
+        blx_manifest_list(blx_store_agent(&test->store, "web1"), second, third, &all, &count, &err),
+        &err);
     assert_int_equal(count, 2);
     free(all);
 }
@@ -269,11 +287,16 @@ static void resolve_takes_latest_whole_and_minute(void **state)
     write_sample(test, first);
     write_sample(test, second);
     write_sample(test, third);
-    test_ok(blx_manifest_resolve(&test->store, "web1", "latest", &found, &err), &err);
+    test_ok(blx_manifest_resolve(blx_store_agent(&test->store, "web1"), "latest", &found, &err),
+            &err);
     assert_int_equal(found, third);
-    test_ok(blx_manifest_resolve(&test->store, "web1", "20261122203630", &found, &err), &err);
+    test_ok(
+        blx_manifest_resolve(blx_store_agent(&test->store, "web1"), "20261122203630", &found, &err),
+        &err);
     assert_int_equal(found, second);
-    test_ok(blx_manifest_resolve(&test->store, "web1", "202611222040", &found, &err), &err);
+    test_ok(
+        blx_manifest_resolve(blx_store_agent(&test->store, "web1"), "202611222040", &found, &err),
+        &err);
     assert_int_equal(found, third);
 }
 
@@ -317,13 +340,17 @@ static void each_visits_many_in_order_and_passes_over_what_was_deleted(void **st
     test_path(test, path, "agents/web1/checkpoints/%llu", (unsigned long long)timestamps[DAMAGED]);
     assert_int_equal(truncate(path, 100), 0);
     struct visits all = {.timestamps = timestamps, .stop_at = MANY};
-    test_ok(blx_manifest_each(&test->store, "web1", timestamps, MANY, visit, &all, &err), &err);
+    test_ok(blx_manifest_each(blx_store_agent(&test->store, "web1"), timestamps, MANY, visit, &all,
+                              &err),
+            &err);
     assert_int_equal(all.count, MANY);
     struct visits some = {.timestamps = timestamps, .stop_at = 20};
-    assert_int_equal(blx_manifest_each(&test->store, "web1", timestamps, MANY, visit, &some, &err),
+    assert_int_equal(blx_manifest_each(blx_store_agent(&test->store, "web1"), timestamps, MANY,
+                                       visit, &some, &err),
                      -ECANCELED);
     assert_string_equal(err.message, "enough");
-    test_ok(blx_manifest_each(&test->store, "web1", NULL, 0, visit, &some, NULL), NULL);
+    test_ok(blx_manifest_each(blx_store_agent(&test->store, "web1"), NULL, 0, visit, &some, NULL),
+            NULL);
 }
 
 static void resolve_expect(const struct test_store *test, const char *agent, const char *text,
@@ -331,7 +358,8 @@ static void resolve_expect(const struct test_store *test, const char *agent, con
 {
     struct blx_error err = {0};
     blx_timestamp found;
-    assert_int_equal(blx_manifest_resolve(&test->store, agent, text, &found, &err), code);
+    assert_int_equal(blx_manifest_resolve(blx_store_agent(&test->store, agent), text, &found, &err),
+                     code);
     if (strstr(err.message, part) == NULL)
         fail_msg("'%s' is not in: %s", part, err.message);
 }

@@ -70,7 +70,8 @@ static void a_base_is_not_merged_with_what_lies_before(void **state)
     test_ok(test_prune(&history.test, history.timestamps + 4, 5, &report, &err), &err);
     assert_int_equal(report.removed, 5);
     history_check(&history);
-    test_ok(blx_manifest_read(&history.test.store, "web1", history.timestamps[9], &manifest, &err),
+    test_ok(blx_manifest_read(blx_store_agent(&history.test.store, "web1"), history.timestamps[9],
+                              &manifest, &err),
             &err);
     assert_true(manifest.volumes[0].base);
     assert_false(manifest.volumes[0].clearing);
@@ -101,10 +102,15 @@ static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
     struct history history;
     history_init(&history, 5);
     history_grow(&history, 6);
-    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], true, &err), &err);
-    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], true, &err), &err);
-    assert_int_equal(blx_pin_write(&history.test.store, "web1", 20200101000000, true, &err),
-                     -ENOENT);
+    test_ok(blx_pin_write(blx_store_agent(&history.test.store, "web1"), history.timestamps[2], true,
+                          &err),
+            &err);
+    test_ok(blx_pin_write(blx_store_agent(&history.test.store, "web1"), history.timestamps[2], true,
+                          &err),
+            &err);
+    assert_int_equal(
+        blx_pin_write(blx_store_agent(&history.test.store, "web1"), 20200101000000, true, &err),
+        -ENOENT);
     test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
     assert_int_equal(report.removed, 4);
     assert_int_equal(report.pinned, 1);
@@ -112,7 +118,9 @@ static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
         if (i != 2)
             history_forget(&history, i);
     history_check(&history);
-    test_ok(blx_pin_write(&history.test.store, "web1", history.timestamps[2], false, &err), &err);
+    test_ok(blx_pin_write(blx_store_agent(&history.test.store, "web1"), history.timestamps[2],
+                          false, &err),
+            &err);
     test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
     assert_int_equal(report.removed, 1);
     history_forget(&history, 2);
@@ -129,7 +137,7 @@ static void a_checkpoint_that_is_read_stays_until_it_is_not(void **state)
     struct history history;
     history_init(&history, 6);
     history_grow(&history, 8);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_hold(&lock, history.timestamps[3], &err), &err);
     test_ok(test_prune(&history.test, history.timestamps, 7, &report, &err), &err);
     assert_int_equal(report.removed, 6);
@@ -155,7 +163,7 @@ static void a_verification_keeps_a_prune_waiting(void **state)
     struct history history;
     history_init(&history, 7);
     history_grow(&history, 3);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_share(&lock, BLX_LOCK_CONTENTS, &err), &err);
     assert_int_equal(test_prune(&history.test, history.timestamps, 2, &report, &err), -EBUSY);
     history_check(&history);
@@ -183,7 +191,8 @@ static void nothing_is_removed_while_a_manifest_is_damaged(void **state)
     struct history history;
     history_init(&history, 8);
     history_grow(&history, 6);
-    test_ok(blx_manifest_path(&history.test.store, "web1", history.timestamps[3], path, &err),
+    test_ok(blx_manifest_path(blx_store_agent(&history.test.store, "web1"), history.timestamps[3],
+                              path, &err),
             &err);
     flip(path, 100);
     assert_int_equal(test_prune(&history.test, history.timestamps, 2, &report, &err), -EBADMSG);
@@ -256,8 +265,8 @@ static void space_of_dead_frames_is_given_back(void **state)
         history_forget(&history, i);
     history_check(&history);
     struct blx_manifest manifest;
-    test_ok(blx_manifest_read(&history.test.store, "web1", history.timestamps[history.count - 1],
-                              &manifest, &err),
+    test_ok(blx_manifest_read(blx_store_agent(&history.test.store, "web1"),
+                              history.timestamps[history.count - 1], &manifest, &err),
             &err);
     uint64_t used_bytes = 0;
     for (uint32_t i = 0; i < manifest.volumes[0].segment_count; i++) {

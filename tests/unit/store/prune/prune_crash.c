@@ -73,7 +73,9 @@ static size_t check(const struct history *history, const struct test_store *test
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count, at = 0;
-    test_ok(blx_manifest_list(&test->store, "web1", 0, UINT64_MAX, &all, &count, &err), &err);
+    test_ok(
+        blx_manifest_list(blx_store_agent(&test->store, "web1"), 0, UINT64_MAX, &all, &count, &err),
+        &err);
     for (size_t i = 0; i < CHECKPOINTS; i++) {
         bool there = at < count && all[at] == history->timestamps[i];
         assert_true(there || is_doomed(i));
@@ -92,7 +94,8 @@ static void check_session(const struct history *history, const struct test_store
     struct blx_error err = {0};
     struct blx_agent_writer *writer;
     struct blx_volume_state state;
-    test_ok(blx_agent_writer_open(&test->store, "web1", NULL, &writer, &err), &err);
+    test_ok(blx_agent_writer_open(blx_store_agent(&test->store, "web1"), NULL, &writer, &err),
+            &err);
     test_ok(blx_agent_writer_volume(writer, &history->volume.info, &state, &err), &err);
     assert_int_equal(state.durable_seq, history->volume.seq);
     blx_agent_writer_close(writer);

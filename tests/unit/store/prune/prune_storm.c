@@ -28,8 +28,8 @@ static int restore_one(const struct history *history, size_t at, unsigned reader
     static uint8_t got[HISTORY_BYTES];
     test_path(&history->test, path, "restored-%u.img", reader);
     struct blx_restore_target target = {.path = path};
-    int rc = blx_restore(&history->test.store, "web1", history->timestamps[at], "sda", &target,
-                         NULL, &err);
+    int rc = blx_restore(blx_store_agent(&history->test.store, "web1"), history->timestamps[at],
+                         "sda", &target, NULL, &err);
     if (rc == -ENOENT)
         return 1;
     if (rc < 0)
@@ -82,7 +82,7 @@ static void prune_on(const struct history *history, uint64_t random)
                 doomed[count++] = history->timestamps[at];
         struct blx_prune_request request = {
             .checkpoints = doomed, .count = count, .wait_ms = 60000};
-        int rc = blx_prune(&history->test.store, "web1", &request, &report, &err);
+        int rc = blx_prune(blx_store_agent(&history->test.store, "web1"), &request, &report, &err);
         if (rc < 0)
             fail_child("prune", &err);
     }
@@ -97,7 +97,8 @@ static void rewrite_on(const struct history *history)
         struct blx_error err = {0};
         struct blx_rewrite_report report;
         const struct blx_rewrite_request request = {.wait_ms = 200};
-        int rc = blx_rewrite(&history->test.store, "web1", &request, &report, &err);
+        int rc =
+            blx_rewrite(blx_store_agent(&history->test.store, "web1"), &request, &report, &err);
         if (rc < 0)
             fail_child("rewrite", &err);
         if (report.damaged > 0)

@@ -81,7 +81,9 @@ static void measure(const struct history *history, uint64_t *used, uint64_t *nee
     char dir[PATH_MAX], path[PATH_MAX + 256];
     struct blx_error err = {0};
     *used = *needed = 0;
-    test_ok(blx_store_volume_path(&history->test.store, "web1", "sda", dir, &err), &err);
+    test_ok(blx_agent_store_volume_path(blx_store_agent(&history->test.store, "web1"), "sda", dir,
+                                        &err),
+            &err);
     DIR *folder = opendir(dir);
     assert_non_null(folder);
     const struct dirent *entry;
@@ -98,8 +100,8 @@ static void measure(const struct history *history, uint64_t *used, uint64_t *nee
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         if (history->images[i] == NULL)
             continue;
-        test_ok(blx_manifest_read(&history->test.store, "web1", history->timestamps[i], &manifest,
-                                  &err),
+        test_ok(blx_manifest_read(blx_store_agent(&history->test.store, "web1"),
+                                  history->timestamps[i], &manifest, &err),
                 &err);
         *needed += manifest.volumes[0].stored_bytes;
     }
@@ -168,7 +170,7 @@ static void what_a_restore_reads_is_put_off(void **state)
     struct blx_rewrite_report report;
     struct history history;
     make_two_halves(&history);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_hold(&lock, history.timestamps[39], &err), &err);
     rewrite(&history, &report);
     /* Another base hides the first half from that restore. */
@@ -194,7 +196,7 @@ static void what_a_later_restore_reads_is_put_off(void **state)
     struct history history;
     make_noise(&history, 26, 20);
     test_ok(test_prune(&history.test, history.timestamps, 10, &pruned, &err), &err);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_hold(&lock, history.timestamps[15], &err), &err);
     rewrite(&history, &report);
     assert_int_equal(report.replaced, 0);
@@ -213,7 +215,7 @@ static void a_verification_puts_it_off(void **state)
     struct blx_rewrite_report report;
     struct history history;
     make_two_halves(&history);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_share(&lock, BLX_LOCK_CONTENTS, &err), &err);
     rewrite(&history, &report);
     assert_int_equal(report.replaced, 0);
@@ -231,7 +233,7 @@ static void there_is_one_at_a_time(void **state)
     struct blx_rewrite_report report;
     struct history history;
     make_two_halves(&history);
-    test_ok(blx_agent_lock_open(&history.test.store, "web1", &lock, &err), &err);
+    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
     test_ok(blx_agent_lock_alone(&lock, BLX_LOCK_REWRITES, 0, &err), &err);
     assert_int_equal(test_rewrite(&history.test, &report, &err), -EBUSY);
     assert_non_null(strstr(err.message, "being rewritten"));
@@ -246,11 +248,13 @@ static void damage_needed_frame(const struct history *history)
     char path[PATH_MAX];
     struct blx_segment_reader *reader;
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    test_ok(blx_manifest_read(&history->test.store, "web1", history->timestamps[history->count - 1],
-                              &manifest, &err),
+    test_ok(blx_manifest_read(blx_store_agent(&history->test.store, "web1"),
+                              history->timestamps[history->count - 1], &manifest, &err),
             &err);
     char dir[PATH_MAX];
-    test_ok(blx_store_volume_path(&history->test.store, "web1", "sda", dir, &err), &err);
+    test_ok(blx_agent_store_volume_path(blx_store_agent(&history->test.store, "web1"), "sda", dir,
+                                        &err),
+            &err);
     uint32_t number = manifest.volumes[0].segments[manifest.volumes[0].segment_count - 1];
     test_ok(blx_segment_reader_open(dir, number, &reader, &err), &err);
     off_t offset = (off_t)blx_segment_reader_index(reader)->entries[0].frame_offset + 100;
@@ -296,7 +300,8 @@ static void it_is_no_faster_than_it_may_be(void **state)
     make_two_halves(&history);
     struct blx_rewrite_request request = {.bytes_per_second = 1 << 20};
     uint64_t began_ns = blx_clock_ns();
-    test_ok(blx_rewrite(&history.test.store, "web1", &request, &report, &err), &err);
+    test_ok(blx_rewrite(blx_store_agent(&history.test.store, "web1"), &request, &report, &err),
+            &err);
     double seconds = (double)(blx_clock_ns() - began_ns) / 1e9;
     assert_true(report.copied_bytes > 200000);
     assert_true((double)report.copied_bytes / seconds <= 1.1 * (1 << 20));
@@ -313,7 +318,9 @@ static void it_stops_when_it_is_told(void **state)
     atomic_bool stop = true;
     make_two_halves(&history);
     struct blx_rewrite_request request = {.stop = &stop};
-    assert_int_equal(blx_rewrite(&history.test.store, "web1", &request, &report, &err), -ECANCELED);
+    assert_int_equal(
+        blx_rewrite(blx_store_agent(&history.test.store, "web1"), &request, &report, &err),
+        -ECANCELED);
     assert_int_equal(report.replaced, 0);
     history_check(&history);
     history_done(&history);
@@ -340,7 +347,8 @@ static void progress_ends_where_it_said(void **state)
     struct told told = {0};
     make_two_halves(&history);
     struct blx_rewrite_request request = {.progress = note_progress, .arg = &told};
-    test_ok(blx_rewrite(&history.test.store, "web1", &request, &report, &err), &err);
+    test_ok(blx_rewrite(blx_store_agent(&history.test.store, "web1"), &request, &report, &err),
+            &err);
     assert_true(told.total_bytes > 0);
     assert_int_equal(told.done_bytes, told.total_bytes);
     assert_int_equal(told.done_bytes, report.copied_bytes);
@@ -356,7 +364,9 @@ static void the_next_prune_removes_what_a_crash_left(void **state)
     struct history history;
     history_init(&history, 27);
     history_grow(&history, 3);
-    test_ok(blx_store_volume_path(&history.test.store, "web1", "sda", dir, &err), &err);
+    test_ok(
+        blx_agent_store_volume_path(blx_store_agent(&history.test.store, "web1"), "sda", dir, &err),
+        &err);
     snprintf(path, sizeof(path), "%s/rewrite.tmp", dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);

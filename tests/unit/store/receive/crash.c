@@ -92,7 +92,8 @@ static int commit(struct session *session)
 
 static int announce(struct session *session, struct blx_volume_state *state)
 {
-    int rc = blx_agent_writer_open(&session->test->store, "web1", NULL, &session->writer, NULL);
+    int rc = blx_agent_writer_open(blx_store_agent(&session->test->store, "web1"), NULL,
+                                   &session->writer, NULL);
     if (rc == 0)
         rc = blx_agent_writer_volume(session->writer, &session->volume.info, state, NULL);
     return rc;
@@ -168,14 +169,18 @@ static void check_checkpoints(struct session *session)
     struct blx_error err = {0};
     blx_timestamp *all = NULL;
     size_t count = 0;
-    if (session->told->committed > 0 || blx_store_has_agent(&session->test->store, "web1"))
-        test_ok(blx_manifest_list(&session->test->store, "web1", 0, UINT64_MAX, &all, &count, &err),
+    if (session->told->committed > 0 ||
+        blx_agent_store_exists(blx_store_agent(&session->test->store, "web1")))
+        test_ok(blx_manifest_list(blx_store_agent(&session->test->store, "web1"), 0, UINT64_MAX,
+                                  &all, &count, &err),
                 &err);
     /* One more where the fault came between the manifest's rename and the answer. */
     assert_in_range(count, session->told->committed, session->told->committed + 1);
     for (size_t i = 0; i < count; i++) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-        test_ok(blx_manifest_read(&session->test->store, "web1", all[i], &manifest, &err), &err);
+        test_ok(blx_manifest_read(blx_store_agent(&session->test->store, "web1"), all[i], &manifest,
+                                  &err),
+                &err);
         uint64_t seq = manifest.volumes[0].last_seq;
         if (i < session->told->committed)
             assert_int_equal(seq, session->told->commit_seq[i]);
@@ -247,10 +252,12 @@ static void walk(enum test_fault fault)
         /* A checkpoint that nobody was told of counts from here on. */
         blx_timestamp *all = NULL;
         size_t count = 0;
-        blx_manifest_list(&test.store, "web1", 0, UINT64_MAX, &all, &count, NULL);
+        blx_manifest_list(blx_store_agent(&test.store, "web1"), 0, UINT64_MAX, &all, &count, NULL);
         for (size_t i = session.told->committed; i < count; i++) {
             BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-            assert_int_equal(blx_manifest_read(&test.store, "web1", all[i], &manifest, NULL), 0);
+            assert_int_equal(
+                blx_manifest_read(blx_store_agent(&test.store, "web1"), all[i], &manifest, NULL),
+                0);
             session.told->commit_seq[session.told->committed++] = manifest.volumes[0].last_seq;
         }
         free(all);

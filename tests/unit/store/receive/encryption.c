@@ -84,7 +84,8 @@ static int restore(const struct fixture *f, blx_timestamp timestamp, const struc
     test_path(&f->test, path, "out.img");
     const struct blx_restore_target target = {
         .path = path, .keys = keys, .losses = losses, .force = losses != NULL};
-    return blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, err);
+    return blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL,
+                       err);
 }
 
 static void check_image(const struct fixture *f, const uint8_t *expected)
@@ -174,7 +175,8 @@ static void another_key_begins_a_chain_of_its_own(void **state)
     test_ok(restore(f, second, &f->rings[1], NULL, &err), &err);
     check_image(f, f->sda.image);
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    test_ok(blx_manifest_read(&f->test.store, "web1", second, &manifest, &err), &err);
+    test_ok(blx_manifest_read(blx_store_agent(&f->test.store, "web1"), second, &manifest, &err),
+            &err);
     assert_true(manifest.volumes[0].base);
     assert_true(blx_key_id_equal(&manifest.volumes[0].key_id, &f->keys[1].id));
 }

@@ -43,7 +43,9 @@ static unsigned count_opening(struct history *history)
     counting.fsync = count_fsync;
     blx_sys = &counting;
     calls = 0;
-    test_ok(blx_agent_writer_open(&history->test.store, "web1", NULL, &writer, &err), &err);
+    test_ok(
+        blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), NULL, &writer, &err),
+        &err);
     test_ok(blx_agent_writer_volume(writer, &history->volume.info, &state, &err), &err);
     test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_RESUME, &err), &err);
     blx_sys = below;

@@ -25,7 +25,8 @@ static void open_session(struct history *history, struct blx_agent_tail *tail,
                          struct blx_volume_state *state)
 {
     struct blx_error err = {0};
-    test_ok(blx_agent_writer_open(&history->test.store, "web1", tail, &history->writer, &err),
+    test_ok(blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), tail,
+                                  &history->writer, &err),
             &err);
     test_ok(blx_agent_writer_volume(history->writer, &history->volume.info, state, &err), &err);
 }

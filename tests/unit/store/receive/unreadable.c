@@ -71,7 +71,8 @@ static int restore(struct fixture *f, blx_timestamp timestamp, const char *path,
                    struct blx_losses *losses, struct blx_error *err)
 {
     struct blx_restore_target target = {.path = path, .losses = losses};
-    return blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, err);
+    return blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL,
+                       err);
 }
 
 static void a_damaged_checkpoint_is_refused_with_its_extents(void **state)

@@ -88,7 +88,8 @@ static struct blx_manifest read_manifest(const struct fixture *f, blx_timestamp 
 {
     struct blx_error err = {0};
     struct blx_manifest manifest = {0};
-    test_ok(blx_manifest_read(&f->test.store, "web1", timestamp, &manifest, &err), &err);
+    test_ok(blx_manifest_read(blx_store_agent(&f->test.store, "web1"), timestamp, &manifest, &err),
+            &err);
     return manifest;
 }
 

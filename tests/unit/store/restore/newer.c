@@ -53,15 +53,18 @@ static void every_file_says_that_it_is_newer(void **state)
     history.writer = NULL;
 
     struct blx_error err = {0};
-    test_ok(blx_manifest_path(&history.test.store, "web1", history.timestamps[0], path, &err),
+    test_ok(blx_manifest_path(blx_store_agent(&history.test.store, "web1"), history.timestamps[0],
+                              path, &err),
             &err);
     make_newer(path, 0, offsetof(struct blx_manifest_disk, checksum));
-    expect_newer(
-        blx_manifest_read(&history.test.store, "web1", history.timestamps[0], &manifest, &err),
-        &err);
+    expect_newer(blx_manifest_read(blx_store_agent(&history.test.store, "web1"),
+                                   history.timestamps[0], &manifest, &err),
+                 &err);
 
     err = (struct blx_error){0};
-    test_ok(blx_store_volume_path(&history.test.store, "web1", "sda", dir, &err), &err);
+    test_ok(
+        blx_agent_store_volume_path(blx_store_agent(&history.test.store, "web1"), "sda", dir, &err),
+        &err);
     test_ok(blx_segment_path(dir, 1, path, &err), &err);
     make_newer(path, sizeof(struct blx_segment_header_disk),
                offsetof(struct blx_segment_header_disk, checksum));

@@ -75,7 +75,8 @@ static int restore(const struct fixture *f, blx_timestamp timestamp, const char 
                    struct blx_error *err)
 {
     struct blx_restore_target target = {.path = path, .force = force};
-    return blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, err);
+    return blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL,
+                       err);
 }
 
 static void refuse(const struct fixture *f, const char *path, bool force, int code,
@@ -180,8 +181,9 @@ static void unknown_checkpoints_and_volumes_are_named(void **state)
     struct fixture *f = *state;
     struct blx_error err = {0};
     struct blx_restore_target target = {.path = f->path};
-    assert_int_equal(blx_restore(&f->test.store, "web1", f->two, "sdz", &target, NULL, &err),
-                     -ENOENT);
+    assert_int_equal(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sdz", &target, NULL, &err),
+        -ENOENT);
     assert_non_null(strstr(err.message, "it has 'sda'"));
     blx_error_clear(&err);
     assert_int_equal(restore(f, 20200101000000, f->path, false, &err), -ENOENT);
@@ -247,7 +249,9 @@ static void a_volume_is_restored_in_windows_where_its_index_is_large(void **stat
         struct blx_error err = {0};
         struct blx_restore_target target = {
             .path = f->path, .force = true, .max_entries = max_entries};
-        test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+        test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL,
+                            &err),
+                &err);
         check_content(f->path, f->volume.image);
     }
 }
@@ -263,10 +267,14 @@ static void what_is_lost_is_told_once_whatever_the_windows(void **state)
     BLX_CLEANUP(blx_losses_done) struct blx_losses parts = {0};
     struct blx_restore_target target = {.path = f->path, .force = true, .losses = &whole};
     struct blx_error err = {0};
-    test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+    test_ok(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL, &err),
+        &err);
     target.losses = &parts;
     target.max_entries = 4;
-    test_ok(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err), &err);
+    test_ok(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL, &err),
+        &err);
     assert_true(whole.count > 1);
     assert_int_equal(parts.count, whole.count);
     for (size_t i = 0; i < whole.count; i++)
@@ -318,7 +326,9 @@ static uint64_t bring_up_to_date(const struct fixture *f, blx_timestamp timestam
     uint64_t written_bytes = UINT64_MAX;
     struct blx_restore_target target = {
         .path = path, .delta = true, .written_bytes = &written_bytes};
-    test_ok(blx_restore(&f->test.store, "web1", timestamp, "sda", &target, NULL, &err), &err);
+    test_ok(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL, &err),
+        &err);
     return written_bytes;
 }
 
@@ -351,7 +361,9 @@ static void delta_takes_any_content_and_resume_any_leftover(void **state)
         struct blx_restore_target target = {.path = f->path, .resume = true};
         put(f->partial, "the beginning of something else");
         assert_int_equal(truncate(f->partial, sizes[i]), 0);
-        test_ok(blx_restore(&f->test.store, "web1", f->one, "sda", &target, NULL, &err), &err);
+        test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, NULL,
+                            &err),
+                &err);
         check_content(f->path, f->first_image);
         assert_int_equal(truncate(f->path, sizes[i]), 0);
         bring_up_to_date(f, f->two, f->path);
@@ -367,7 +379,8 @@ static void a_device_is_brought_up_to_date_and_not_resumed(void **state)
     char device[64];
     struct blx_restore_target resume = {.path = device, .resume = true};
     int fd = attach(f, BLOCKS * TEST_BLOCK_BYTES, device);
-    int refused = blx_restore(&f->test.store, "web1", f->two, "sda", &resume, NULL, &err);
+    int refused =
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &resume, NULL, &err);
     bring_up_to_date(f, f->one, device);
     uint64_t written_bytes = bring_up_to_date(f, f->two, device);
     check_content(device, f->volume.image);
@@ -387,7 +400,8 @@ static void any_failing_call_of_a_delta_leaves_an_image_to_go_on_with(void **sta
         struct blx_error err = {0};
         struct blx_restore_target target = {.path = f->path, .delta = true};
         test_fault_arm(TEST_FAULT_FOR_EVER, after);
-        int rc = blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err);
+        int rc = blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL,
+                             &err);
         fired = test_fault_disarm();
         assert_true(exists(f->path) != exists(f->partial));
         if (rc == 0)
@@ -409,8 +423,9 @@ static void an_image_in_use_by_another_restore_is_not_touched(void **state)
     assert_true(fd >= 0);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     struct blx_restore_target target = {.path = f->path, .delta = true};
-    assert_int_equal(blx_restore(&f->test.store, "web1", f->two, "sda", &target, NULL, &err),
-                     -EBUSY);
+    assert_int_equal(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL, &err),
+        -EBUSY);
     close(fd);
     check_content(f->path, f->first_image);
     assert_false(exists(f->partial));
@@ -434,7 +449,9 @@ static void progress_ends_at_the_total(void **state)
     struct seen seen = {0};
     struct blx_restore_target target = {.path = f->path};
     struct blx_restore_progress progress = {.report = note_progress, .arg = &seen};
-    test_ok(blx_restore(&f->test.store, "web1", f->one, "sda", &target, &progress, &err), &err);
+    test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, &progress,
+                        &err),
+            &err);
     assert_true(seen.calls > 0);
     assert_int_equal(seen.done_bytes, seen.total_bytes);
     assert_int_equal(seen.total_bytes, (BLOCKS / 4 + 1) * TEST_BLOCK_BYTES);
@@ -446,11 +463,15 @@ static void the_default_path_names_the_volume_only_among_several(void **state)
     struct blx_error err = {0};
     char path[PATH_MAX], expected[PATH_MAX];
     struct blx_manifest manifest = {.timestamp = f->two, .volume_count = 1};
-    test_ok(blx_restore_default_path(&f->test.store, "web1", &manifest, "sda", path, &err), &err);
+    test_ok(blx_restore_default_path(blx_store_agent(&f->test.store, "web1"), &manifest, "sda",
+                                     path, &err),
+            &err);
     test_path(&f->test, expected, "restore/web1-20010909014820.img");
     assert_string_equal(path, expected);
     manifest.volume_count = 2;
-    test_ok(blx_restore_default_path(&f->test.store, "web1", &manifest, "sda", path, &err), &err);
+    test_ok(blx_restore_default_path(blx_store_agent(&f->test.store, "web1"), &manifest, "sda",
+                                     path, &err),
+            &err);
     test_path(&f->test, expected, "restore/web1-20010909014820-sda.img");
     assert_string_equal(path, expected);
     test_ok(restore(f, f->two, path, false, &err), &err);

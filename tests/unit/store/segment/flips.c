@@ -246,7 +246,8 @@ static void state_is_refused(unsigned number)
 static void manifest_is_refused(unsigned number)
 {
     struct blx_manifest manifest = {0};
-    int rc = blx_manifest_read(&test.store, "web1", timestamps[number], &manifest, NULL);
+    int rc = blx_manifest_read(blx_store_agent(&test.store, "web1"), timestamps[number], &manifest,
+                               NULL);
     if (rc != -EBADMSG && rc != -ENOTSUP)
         missed("manifest", number);
 }

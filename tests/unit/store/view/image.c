@@ -166,7 +166,8 @@ static void a_rescan_goes_on_from_what_is_there(void **state)
     check_image(f);
     blx_timestamp timestamp = commit(f);
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    assert_int_equal(blx_manifest_read(&f->test.store, "web1", timestamp, &manifest, NULL), 0);
+    assert_int_equal(
+        blx_manifest_read(blx_store_agent(&f->test.store, "web1"), timestamp, &manifest, NULL), 0);
     assert_false(manifest.volumes[0].base);
     assert_int_equal(manifest.volumes[0].changed_bytes, 2 * TEST_BLOCK_BYTES);
     test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
@@ -186,7 +187,8 @@ static void a_first_sync_that_a_reboot_cut_off_still_becomes_the_base(void **sta
         test_volume_send(&f->sda, f->writer, block, 200 + block);
     blx_timestamp timestamp = commit(f);
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    assert_int_equal(blx_manifest_read(&f->test.store, "web1", timestamp, &manifest, NULL), 0);
+    assert_int_equal(
+        blx_manifest_read(blx_store_agent(&f->test.store, "web1"), timestamp, &manifest, NULL), 0);
     assert_true(manifest.volumes[0].base);
     assert_int_equal(manifest.volumes[0].segment_count, 2);
     test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
@@ -350,7 +352,7 @@ static void run_rescan(struct fixture *f, enum test_fault fault, unsigned after,
     test_fault_arm(fault, after);
     struct blx_agent_writer *writer = NULL;
     struct blx_volume_state state;
-    int rc = blx_agent_writer_open(&f->test.store, "web1", NULL, &writer, NULL);
+    int rc = blx_agent_writer_open(blx_store_agent(&f->test.store, "web1"), NULL, &writer, NULL);
     if (rc == 0)
         rc = blx_agent_writer_volume(writer, &f->sda.info, &state, NULL);
     if (rc == 0)

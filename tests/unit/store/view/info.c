@@ -11,12 +11,12 @@ static struct blx_info read_info(const struct history *history, size_t at,
 {
     struct blx_error err = {0};
     struct blx_info info;
-    test_ok(
-        blx_manifest_read(&history->test.store, "web1", history->timestamps[at], manifest, &err),
-        &err);
-    test_ok(
-        blx_info_read(&history->test.store, "web1", manifest, &manifest->volumes[0], &info, &err),
-        &err);
+    test_ok(blx_manifest_read(blx_store_agent(&history->test.store, "web1"),
+                              history->timestamps[at], manifest, &err),
+            &err);
+    test_ok(blx_info_read(blx_store_agent(&history->test.store, "web1"), manifest,
+                          &manifest->volumes[0], &info, &err),
+            &err);
     return info;
 }
 
@@ -55,8 +55,8 @@ static uint64_t stored_bytes(const struct history *history)
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         if (history->images[i] == NULL)
             continue;
-        test_ok(blx_manifest_read(&history->test.store, "web1", history->timestamps[i], &manifest,
-                                  &err),
+        test_ok(blx_manifest_read(blx_store_agent(&history->test.store, "web1"),
+                                  history->timestamps[i], &manifest, &err),
                 &err);
         bytes += manifest.volumes[0].stored_bytes;
     }
