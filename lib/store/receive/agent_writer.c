@@ -26,7 +26,7 @@ int blx_agent_writer_check(const struct blx_agent_writer *writer, struct blx_err
     if (writer->broken == 0)
         return 0;
     return blx_error_errno(err, -EIO, "the store of the agent '%s' failed before (%s)",
-                           writer->agent.id, strerrorname_np(-writer->broken));
+                           writer->agent_id, strerrorname_np(-writer->broken));
 }
 
 /* The agent's folders. Each name is made durable, from the top down. */
@@ -34,12 +34,13 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 {
     char path[PATH_MAX];
     static const char *const below[] = {"", "/volumes", "/checkpoints"};
-    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", writer->agent.store->data_dir);
+    int rc =
+        blx_path_format(path, sizeof(path), err, "%s/agents", writer->agent.store.store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(path, err);
     for (size_t i = 0; rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
         rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s",
-                             writer->agent.store->data_dir, writer->agent.id, below[i]);
+                             writer->agent.store.store->data_dir, writer->agent_id, below[i]);
         if (rc == 0)
             rc = blx_directory_make(path, err);
     }
@@ -49,9 +50,9 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
 /* The tail's, or what the folder says. */
 static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
-    if (writer->tail == NULL)
-        return blx_manifest_latest(writer->agent, &writer->last_timestamp, err);
-    writer->last_timestamp = writer->tail->last_timestamp;
+    if (writer->agent.tail == NULL)
+        return blx_manifest_latest(writer->agent.store, &writer->agent.last_timestamp, err);
+    writer->agent.last_timestamp = writer->agent.tail->last_timestamp;
     return 0;
 }
 
@@ -60,22 +61,24 @@ static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
 static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_manifest_dir(writer->agent, dir, err);
+    int rc = blx_manifest_dir(writer->agent.store, dir, err);
     if (rc == 0)
         rc = blx_fsync_dir(dir, err);
     if (rc == 0)
         rc = find_last(writer, err);
-    if (rc < 0 || writer->last_timestamp == 0)
+    if (rc < 0 || writer->agent.last_timestamp == 0)
         return rc;
     struct blx_error cause = {0};
-    rc = blx_manifest_read(writer->agent, writer->last_timestamp, &writer->last, &cause);
-    if (rc == -ENOENT && writer->tail != NULL) { /* somebody removed it by hand */
-        free(blx_take_ptr(writer->tail));
+    rc = blx_manifest_read(writer->agent.store, writer->agent.last_timestamp, &writer->agent.last,
+                           &cause);
+    if (rc == -ENOENT && writer->agent.tail != NULL) { /* somebody removed it by hand */
+        free(blx_take_ptr(writer->agent.tail));
         return read_last(writer, err);
     }
     if (rc == -EBADMSG) {
-        writer->last.timestamp = writer->last_timestamp;
-        snprintf(writer->last_damage, sizeof(writer->last_damage), "%.500s", cause.message);
+        writer->agent.last.timestamp = writer->agent.last_timestamp;
+        snprintf(writer->agent.last_damage, sizeof(writer->agent.last_damage), "%.500s",
+                 cause.message);
         return 0;
     }
     if (rc < 0)
@@ -93,9 +96,9 @@ int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *t
     struct blx_agent_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent.id);
-    opened->tail = blx_take_ptr(owned_tail);
+    opened->agent.tail = blx_take_ptr(owned_tail);
     strcpy(opened->agent_id, agent.id);
-    opened->agent = blx_store_agent(agent.store, opened->agent_id);
+    opened->agent.store = blx_store_agent(agent.store, opened->agent_id);
     rc = make_folders(opened, err);
     if (rc == 0)
         rc = read_last(opened, err);
@@ -107,25 +110,14 @@ int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *t
     return 0;
 }
 
-void blx_volume_free(struct blx_volume *volume)
-{
-    if (volume == NULL)
-        return;
-    blx_segment_writer_close(volume->open);
-    free(volume->pending);
-    free(volume->unreadable);
-    free(volume->dir);
-    free(volume);
-}
-
 void blx_agent_writer_close(struct blx_agent_writer *writer)
 {
     if (writer == NULL)
         return;
     for (uint32_t i = 0; i < writer->volume_count; i++)
-        blx_volume_free(writer->volumes[i]);
-    blx_manifest_done(&writer->last);
-    free(writer->tail);
+        blx_received_volume_free(writer->volumes[i]);
+    blx_manifest_done(&writer->agent.last);
+    free(writer->agent.tail);
     free(writer);
 }
 
@@ -137,10 +129,10 @@ struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer 
         calloc(1, sizeof(*tail) + writer->volume_count * sizeof(tail->volumes[0]));
     if (tail == NULL)
         return NULL;
-    tail->last_timestamp = writer->last_timestamp;
+    tail->last_timestamp = writer->agent.last_timestamp;
     tail->volume_count = writer->volume_count;
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        const struct blx_volume *volume = writer->volumes[i];
+        const struct blx_received_volume *volume = writer->volumes[i];
         memcpy(tail->volumes[i].name, volume->info.name, sizeof(tail->volumes[i].name));
         tail->volumes[i].highest_segment = volume->next_number - 1;
     }
@@ -149,7 +141,7 @@ struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer 
 
 const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer)
 {
-    return &writer->last;
+    return &writer->agent.last;
 }
 
 static int check_info(const struct blx_agent_writer *writer, const struct blx_volume_info *info,
@@ -180,7 +172,7 @@ static int check_info(const struct blx_agent_writer *writer, const struct blx_vo
 
 void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id)
 {
-    writer->key_id = *key_id;
+    writer->agent.key_id = *key_id;
 }
 
 int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
@@ -191,10 +183,10 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
     if (rc == 0)
         rc = check_info(writer, info, err);
     if (rc == 0)
-        rc = blx_agent_store_volume_path(writer->agent, info->name, dir, err);
+        rc = blx_agent_store_volume_path(writer->agent.store, info->name, dir, err);
     if (rc < 0)
         return rc;
-    struct blx_volume *volume = calloc(1, sizeof(*volume));
+    struct blx_received_volume *volume = calloc(1, sizeof(*volume));
     if (volume == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
     volume->info = *info;
@@ -203,9 +195,9 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
              ? blx_directory_make(dir, err)
              : blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
     if (rc == 0)
-        rc = blx_volume_recover(writer, volume, err);
+        rc = blx_received_volume_recover(&writer->agent, volume, err);
     if (rc < 0) {
-        blx_volume_free(volume);
+        blx_received_volume_free(volume);
         return rc;
     }
     volume->acked_seq = volume->seq;
@@ -232,8 +224,8 @@ const char *blx_agent_writer_cut(const struct blx_agent_writer *writer, uint32_t
     return volume < writer->volume_count ? writer->volumes[volume]->cut : "";
 }
 
-static int find_volume(struct blx_agent_writer *writer, uint32_t number, struct blx_volume **volume,
-                       struct blx_error *err)
+static int find_volume(struct blx_agent_writer *writer, uint32_t number,
+                       struct blx_received_volume **volume, struct blx_error *err)
 {
     int rc = blx_agent_writer_check(writer, err);
     if (rc < 0)
@@ -246,7 +238,7 @@ static int find_volume(struct blx_agent_writer *writer, uint32_t number, struct 
 
 /* The volume file first: from then on the old frames are useless and may go, whenever that happens.
  */
-static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *volume,
+static int begin_full(const struct blx_agent_writer *writer, struct blx_received_volume *volume,
                       struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
@@ -259,7 +251,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
         .block_shift = info->block_shift,
         .full_since = full_since,
         .seq_before = same ? volume->seq : 0,
-        .full_behind = writer->last_timestamp,
+        .full_behind = writer->agent.last_timestamp,
     };
     memcpy(file.device, info->device, sizeof(file.device));
     memcpy(file.identity, info->identity, sizeof(file.identity));
@@ -273,7 +265,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
         volume->acked_seq = 0;
     volume->reason[0] = '\0';
     volume->comparable = true;
-    return blx_volume_discard(volume, err);
+    return blx_received_volume_discard(volume, err);
 }
 
 /*
@@ -281,7 +273,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_volume *
  * first, so that every segment is of one generation; then the volume file says from which segment
  * on the new one counts. A crash in between leaves sealed segments of the old generation.
  */
-static int begin_rescan(struct blx_volume *volume, struct blx_error *err)
+static int begin_rescan(struct blx_received_volume *volume, struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
     if (!volume->comparable)
@@ -291,7 +283,7 @@ static int begin_rescan(struct blx_volume *volume, struct blx_error *err)
         return blx_error_set(err, -EPROTO,
                              "a rescan of the volume '%s' needs a generation that is new here",
                              info->name);
-    int rc = blx_volume_seal_frames(volume, err);
+    int rc = blx_received_volume_seal_frames(volume, err);
     if (rc < 0)
         return rc;
     struct blx_volume_file file = volume->file;
@@ -312,7 +304,7 @@ static int begin_rescan(struct blx_volume *volume, struct blx_error *err)
     return 0;
 }
 
-static int check_resume(const struct blx_volume *volume, struct blx_error *err)
+static int check_resume(const struct blx_received_volume *volume, struct blx_error *err)
 {
     const char *name = volume->info.name;
     if (volume->reason[0] != '\0')
@@ -328,7 +320,7 @@ static int check_resume(const struct blx_volume *volume, struct blx_error *err)
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enum blx_pass pass,
                            struct blx_error *err)
 {
-    struct blx_volume *volume = NULL;
+    struct blx_received_volume *volume = NULL;
     int rc = find_volume(writer, number, &volume, err);
     if (rc < 0)
         return rc;
@@ -346,71 +338,10 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enu
     return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
 }
 
-int blx_volume_add_pending(struct blx_volume *volume, const struct blx_segment_summary *summary,
-                           struct blx_error *err)
-{
-    struct blx_pending_segment *grown =
-        reallocarray(volume->pending, volume->pending_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot note a segment of '%s'", volume->dir);
-    volume->pending = grown;
-    volume->pending[volume->pending_count++] = (struct blx_pending_segment){
-        .number = summary->number,
-        .key_id = summary->key_id,
-        .changed_blocks = summary->changed_blocks,
-        .stored_bytes = summary->stored_bytes,
-    };
-    return 0;
-}
-
-int blx_volume_seal(struct blx_volume *volume, struct blx_error *err)
-{
-    struct blx_segment_summary summary;
-    int rc = blx_segment_writer_seal(blx_take_ptr(volume->open), &summary, err);
-    if (rc < 0)
-        return rc;
-    volume->unsynced_bytes = 0;
-    volume->next_number = summary.number + 1;
-    return blx_volume_add_pending(volume, &summary, err);
-}
-
-int blx_volume_seal_frames(struct blx_volume *volume, struct blx_error *err)
-{
-    struct blx_segment_summary summary = {0};
-    if (volume->open != NULL)
-        blx_segment_writer_summary(volume->open, &summary);
-    return summary.frame_count > 0 ? blx_volume_seal(volume, err) : 0;
-}
-
-static int remove_file(const char *path, struct blx_error *err)
-{
-    if (blx_sys->unlink(path) != 0 && errno != ENOENT)
-        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
-    return 0;
-}
-
-int blx_volume_discard(struct blx_volume *volume, struct blx_error *err)
-{
-    char path[PATH_MAX];
-    blx_segment_writer_close(blx_take_ptr(volume->open));
-    volume->unsynced_bytes = 0;
-    int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
-    if (rc == 0)
-        rc = remove_file(path, err);
-    while (rc == 0 && volume->pending_count > 0) {
-        rc = blx_segment_path(volume->dir, volume->pending[volume->pending_count - 1].number, path,
-                              err);
-        if (rc == 0)
-            rc = remove_file(path, err);
-        if (rc == 0)
-            volume->pending_count--;
-    }
-    return rc < 0 ? rc : blx_fsync_dir(volume->dir, err);
-}
-
 /* Everything about the frame that is the agent's to get right. */
-static int check_frame(const struct blx_agent_writer *writer, const struct blx_volume *volume,
-                       const struct blx_frame *frame, struct blx_error *err)
+static int check_frame(const struct blx_agent_writer *writer,
+                       const struct blx_received_volume *volume, const struct blx_frame *frame,
+                       struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
     uint64_t block_bytes = 1ULL << info->block_shift;
@@ -420,7 +351,7 @@ static int check_frame(const struct blx_agent_writer *writer, const struct blx_v
     if (!blx_generation_equal(&frame->generation, &info->generation))
         return blx_error_set(err, -EPROTO, "a frame of another generation came for the volume '%s'",
                              info->name);
-    if (!blx_key_id_equal(&frame->key_id, &writer->key_id))
+    if (!blx_key_id_equal(&frame->key_id, &writer->agent.key_id))
         return blx_error_set(err, -EPROTO,
                              "a frame for the volume '%s' is not encrypted with the key that the "
                              "session named (or is, though it named none)",
@@ -437,7 +368,7 @@ static int check_frame(const struct blx_agent_writer *writer, const struct blx_v
 }
 
 /* Makes `volume->open` ready to take a frame. */
-static int make_room(struct blx_volume *volume, struct blx_error *err)
+static int make_room(struct blx_received_volume *volume, struct blx_error *err)
 {
     if (volume->open != NULL) {
         struct blx_segment_summary summary;
@@ -445,7 +376,7 @@ static int make_room(struct blx_volume *volume, struct blx_error *err)
         if (summary.stored_bytes < BLX_SEGMENT_MAX_BYTES &&
             blx_segment_writer_entries(volume->open) < BLX_SEGMENT_MAX_ENTRIES)
             return 0;
-        int rc = blx_volume_seal(volume, err);
+        int rc = blx_received_volume_seal(volume, err);
         if (rc < 0)
             return rc;
     }
@@ -456,7 +387,7 @@ static int make_room(struct blx_volume *volume, struct blx_error *err)
 int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,
                             size_t length, struct blx_error *err)
 {
-    struct blx_volume *volume = NULL;
+    struct blx_received_volume *volume = NULL;
     struct blx_frame frame;
     int rc = find_volume(writer, number, &volume, err);
     if (rc == 0)
@@ -478,7 +409,7 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
 int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
                                 const struct blx_unreadable *unreadable, struct blx_error *err)
 {
-    struct blx_volume *volume = NULL;
+    struct blx_received_volume *volume = NULL;
     int rc = find_volume(writer, unreadable->volume, &volume, err);
     if (rc < 0)
         return rc;
@@ -519,7 +450,7 @@ int blx_agent_writer_sync(struct blx_agent_writer *writer,
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        struct blx_volume *volume = writer->volumes[i];
+        struct blx_received_volume *volume = writer->volumes[i];
         if (volume->unsynced_bytes > 0) {
             rc = blx_segment_writer_sync(volume->open, err);
             if (rc < 0)

@@ -22,7 +22,7 @@ static int check_cut(const struct blx_agent_writer *writer,
         !blx_layout_text_ok(cut->note, sizeof(cut->note)))
         return blx_error_set(err, -EPROTO, "the checkpoint has no valid consistency or note");
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        const struct blx_volume *volume = writer->volumes[i];
+        const struct blx_received_volume *volume = writer->volumes[i];
         if (!volume->begun)
             return blx_error_set(err, -EPROTO,
                                  "a checkpoint came before the volume '%s' began a pass",
@@ -42,12 +42,13 @@ static blx_timestamp choose_timestamp(const struct blx_agent_writer *writer,
                                       const struct blx_checkpoint_message *cut)
 {
     blx_timestamp timestamp = blx_timestamp_from_unix((int64_t)(cut->cut_realtime_ns / 1000000000));
-    if (writer->last_timestamp == 0 || timestamp == 0 || timestamp > writer->last_timestamp)
+    if (writer->agent.last_timestamp == 0 || timestamp == 0 ||
+        timestamp > writer->agent.last_timestamp)
         return timestamp;
-    return blx_timestamp_from_unix(blx_timestamp_to_unix(writer->last_timestamp) + 1);
+    return blx_timestamp_from_unix(blx_timestamp_to_unix(writer->agent.last_timestamp) + 1);
 }
 
-static int mark_changed(const struct blx_volume *volume, uint32_t number, uint64_t *words,
+static int mark_changed(const struct blx_received_volume *volume, uint32_t number, uint64_t *words,
                         uint64_t blocks, struct blx_error *err)
 {
     struct blx_segment_reader *reader;
@@ -66,7 +67,7 @@ static int mark_changed(const struct blx_volume *volume, uint32_t number, uint64
 
 /* Distinct blocks over several segments: a bitmap of the volume, whose untouched pages cost
  * nothing. */
-static int count_changed(const struct blx_volume *volume, uint64_t *changed_blocks,
+static int count_changed(const struct blx_received_volume *volume, uint64_t *changed_blocks,
                          struct blx_error *err)
 {
     *changed_blocks = volume->pending_count == 1 ? volume->pending[0].changed_blocks : 0;
@@ -88,7 +89,8 @@ static int count_changed(const struct blx_volume *volume, uint64_t *changed_bloc
 }
 
 /* Copied, because the commit may fail and be tried again. */
-static int copy_unreadable(const struct blx_volume *volume, struct blx_manifest_volume *out)
+static int copy_unreadable(const struct blx_received_volume *volume,
+                           struct blx_manifest_volume *out)
 {
     size_t bytes = volume->unreadable_count * sizeof(volume->unreadable[0]);
     if (bytes == 0)
@@ -101,7 +103,8 @@ static int copy_unreadable(const struct blx_volume *volume, struct blx_manifest_
     return 0;
 }
 
-static int describe_volume(const struct blx_agent_writer *writer, const struct blx_volume *volume,
+static int describe_volume(const struct blx_agent_writer *writer,
+                           const struct blx_received_volume *volume,
                            struct blx_manifest_volume *out, struct blx_error *err)
 {
     uint64_t changed_blocks;
@@ -115,7 +118,7 @@ static int describe_volume(const struct blx_agent_writer *writer, const struct b
     out->size_bytes = info->size_bytes;
     out->block_shift = info->block_shift;
     out->generation = info->generation;
-    out->key_id = writer->key_id;
+    out->key_id = writer->agent.key_id;
     out->last_seq = volume->seq;
     out->base = volume->file.full_since != 0;
     out->changed_bytes = changed_blocks << info->block_shift;
@@ -134,7 +137,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
                     struct blx_manifest *manifest, struct blx_error *err)
 {
     manifest->timestamp = choose_timestamp(writer, cut);
-    manifest->parent = writer->last_timestamp;
+    manifest->parent = writer->agent.last_timestamp;
     manifest->cut_realtime_ns = cut->cut_realtime_ns;
     manifest->committed_realtime_ns = blx_clock_realtime_ns();
     manifest->consistency = cut->consistency;
@@ -151,7 +154,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
         if (rc < 0)
             return rc;
         if (!manifest->volumes[i].base &&
-            blx_manifest_find(&writer->last, manifest->volumes[i].name) == NULL)
+            blx_manifest_find(&writer->agent.last, manifest->volumes[i].name) == NULL)
             return blx_error_set(err, -EPROTO,
                                  "the first checkpoint of the volume '%s' needs a full pass",
                                  manifest->volumes[i].name);
@@ -162,7 +165,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
 static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
 {
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        int rc = blx_volume_seal_frames(writer->volumes[i], err);
+        int rc = blx_received_volume_seal_frames(writer->volumes[i], err);
         if (rc < 0)
             return rc;
     }
@@ -177,7 +180,7 @@ static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
 static void settle(struct blx_agent_writer *writer)
 {
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        struct blx_volume *volume = writer->volumes[i];
+        struct blx_received_volume *volume = writer->volumes[i];
         volume->pending_count = 0;
         volume->unreadable_count = 0;
         free(volume->unreadable);
@@ -203,15 +206,15 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     if (rc == 0)
         rc = describe(writer, cut, &manifest, err);
     if (rc == 0)
-        rc = blx_manifest_write(writer->agent, &manifest, err);
+        rc = blx_manifest_write(writer->agent.store, &manifest, err);
     if (rc < 0)
         return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
     settle(writer);
-    blx_manifest_done(&writer->last);
-    writer->last = manifest;
+    blx_manifest_done(&writer->agent.last);
+    writer->agent.last = manifest;
     manifest = (struct blx_manifest){0};
-    writer->last_timestamp = writer->last.timestamp;
-    writer->last_damage[0] = '\0';
-    *timestamp = writer->last_timestamp;
+    writer->agent.last_timestamp = writer->agent.last.timestamp;
+    writer->agent.last_damage[0] = '\0';
+    *timestamp = writer->agent.last_timestamp;
     return 0;
 }

@@ -23,7 +23,7 @@ static int add_unreadable(struct blx_plan *plan, size_t newer_segments, struct b
     return 0;
 }
 
-static int add_all(struct blx_agent_writer *writer, const struct blx_volume *volume,
+static int add_all(struct blx_agent_writer *writer, const struct blx_received_volume *volume,
                    struct blx_plan *plan, struct blx_error *err)
 {
     plan->size_bytes = volume->info.size_bytes;
@@ -36,8 +36,8 @@ static int add_all(struct blx_agent_writer *writer, const struct blx_volume *vol
     }
     if (volume->file.full_since != 0)
         return 0;
-    int rc =
-        blx_plan_add_chain(writer->agent, writer->last_timestamp, volume->info.name, plan, err);
+    int rc = blx_plan_add_chain(writer->agent.store, writer->agent.last_timestamp,
+                                volume->info.name, plan, err);
     return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
 }
 
@@ -49,13 +49,13 @@ int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,
         return rc;
     if (number >= writer->volume_count || !writer->volumes[number]->begun)
         return blx_error_set(err, -EPROTO, "there is no image of the volume number %u", number);
-    struct blx_volume *volume = writer->volumes[number];
-    rc = blx_volume_seal_frames(volume, err);
+    struct blx_received_volume *volume = writer->volumes[number];
+    rc = blx_received_volume_seal_frames(volume, err);
     if (rc < 0)
         return blx_agent_writer_fail(writer, rc);
     BLX_CLEANUP(blx_plan_done) struct blx_plan plan = {0};
     rc = add_all(writer, volume, &plan, err);
-    return rc < 0 ? rc : blx_image_new(&plan, &writer->key_id, image, err);
+    return rc < 0 ? rc : blx_image_new(&plan, &writer->agent.key_id, image, err);
 }
 
 int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
@@ -64,7 +64,7 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
     int rc = blx_agent_writer_check(writer, err);
     if (rc < 0)
         return rc;
-    struct blx_volume *volume = writer->volumes[number];
+    struct blx_received_volume *volume = writer->volumes[number];
     struct blx_volume_file file = volume->file;
     file.distrusted = true;
     rc = blx_volume_file_write(volume->dir, &file, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/receive/volume_segments_private.h"
+#include "store/receive/received_segments_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +12,12 @@
 #include "base/sys.h"
 #include "store/directory_private.h"
 
-void blx_segment_listing_done(struct blx_segment_listing *listing)
+void blx_received_listing_done(struct blx_received_listing *listing)
 {
     free(listing->sealed);
 }
 
-static int add_sealed(struct blx_segment_listing *listing, uint32_t number, struct blx_error *err)
+static int add_sealed(struct blx_received_listing *listing, uint32_t number, struct blx_error *err)
 {
     if (number > listing->highest)
         listing->highest = number;
@@ -35,7 +35,7 @@ static int add_sealed(struct blx_segment_listing *listing, uint32_t number, stru
 
 static int add_name(void *arg, const char *name, struct blx_error *err)
 {
-    struct blx_segment_listing *listing = arg;
+    struct blx_received_listing *listing = arg;
     uint32_t sealed = blx_segment_number(name);
     if (strcmp(name, "open.seg") == 0)
         listing->has_open = true;
@@ -48,8 +48,8 @@ static int compare_numbers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int blx_segment_listing_read(const struct blx_volume *volume, struct blx_segment_listing *listing,
-                             struct blx_error *err)
+int blx_received_listing_read(const struct blx_received_volume *volume,
+                              struct blx_received_listing *listing, struct blx_error *err)
 {
     int rc = blx_directory_each(volume->dir, add_name, listing, err);
     if (rc == 0 && listing->count > 0)
@@ -64,8 +64,9 @@ static int look(const char *path, bool *exists, struct blx_error *err)
                                       : blx_error_errno(err, -errno, "cannot look at '%s'", path);
 }
 
-int blx_segment_listing_probe(const struct blx_volume *volume, uint32_t first, uint32_t last,
-                              struct blx_segment_listing *listing, struct blx_error *err)
+int blx_received_listing_probe(const struct blx_received_volume *volume, uint32_t first,
+                               uint32_t last, struct blx_received_listing *listing,
+                               struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
@@ -82,23 +83,17 @@ int blx_segment_listing_probe(const struct blx_volume *volume, uint32_t first, u
     return rc;
 }
 
-void blx_volume_set_reason(struct blx_volume *volume, const char *format, va_list args)
-{
-    if (volume->reason[0] == '\0')
-        vsnprintf(volume->reason, sizeof(volume->reason), format, args);
-}
-
 /*
  * Frames were lost. What is left is an image still, with which a rescan begins, also after a crash:
  * so the generation goes before anything else is done about it.
  */
-__attribute__((format(printf, 3, 4))) static int lose(struct blx_volume *volume,
+__attribute__((format(printf, 3, 4))) static int lose(struct blx_received_volume *volume,
                                                       struct blx_error *err, const char *format,
                                                       ...)
 {
     va_list args;
     va_start(args, format);
-    blx_volume_set_reason(volume, format, args);
+    blx_received_volume_set_reason(volume, format, args);
     va_end(args);
     if (blx_generation_is_none(&volume->file.generation))
         return 0;
@@ -115,13 +110,13 @@ __attribute__((format(printf, 3, 4))) static int lose(struct blx_volume *volume,
  * not tell whether some are missing before it; the segments' own numbers do, which follow each
  * other.
  */
-static bool is_kept(const struct blx_volume *volume, uint32_t number)
+static bool is_kept(const struct blx_received_volume *volume, uint32_t number)
 {
     return number < volume->file.rescan_since || blx_generation_is_none(&volume->file.generation);
 }
 
 /* Takes the segment's frames as the next ones. */
-static int chain(struct blx_volume *volume, const struct blx_segment_summary *summary,
+static int chain(struct blx_received_volume *volume, const struct blx_segment_summary *summary,
                  struct blx_error *err)
 {
     if (summary->last_seq == 0 || is_kept(volume, summary->number))
@@ -134,18 +129,20 @@ static int chain(struct blx_volume *volume, const struct blx_segment_summary *su
 }
 
 /* An empty segment in place of one that was lost. */
-static int put_empty(struct blx_volume *volume, uint32_t number, struct blx_error *err)
+static int put_empty(struct blx_received_volume *volume, uint32_t number, struct blx_error *err)
 {
     int rc = blx_segment_write_empty(volume->dir, number, volume->file.block_shift, err);
     if (rc < 0)
         return rc;
     if (volume->next_number <= number)
         volume->next_number = number + 1;
-    return blx_volume_add_pending(volume, &(struct blx_segment_summary){.number = number}, err);
+    return blx_received_volume_add_pending(volume, &(struct blx_segment_summary){.number = number},
+                                           err);
 }
 
 /* Fills what is missing between the last uncommitted segment that was taken and number `until`. */
-static int fill_gap(struct blx_volume *volume, uint32_t from, uint32_t until, struct blx_error *err)
+static int fill_gap(struct blx_received_volume *volume, uint32_t from, uint32_t until,
+                    struct blx_error *err)
 {
     int rc = 0;
     for (;;) {
@@ -169,7 +166,7 @@ static int set_aside(const char *from, const char *to, struct blx_error *err)
     return 0;
 }
 
-static int replace_damaged(struct blx_volume *volume, uint32_t number, const char *damage,
+static int replace_damaged(struct blx_received_volume *volume, uint32_t number, const char *damage,
                            struct blx_error *err)
 {
     char path[PATH_MAX], aside[PATH_MAX];
@@ -183,7 +180,7 @@ static int replace_damaged(struct blx_volume *volume, uint32_t number, const cha
     return rc < 0 ? rc : put_empty(volume, number, err);
 }
 
-static int take_sealed(struct blx_volume *volume, uint32_t number, uint32_t from,
+static int take_sealed(struct blx_received_volume *volume, uint32_t number, uint32_t from,
                        struct blx_error *err)
 {
     struct blx_segment_reader *reader;
@@ -198,11 +195,12 @@ static int take_sealed(struct blx_volume *volume, uint32_t number, uint32_t from
         return blx_error_set(err, rc, "%s", cause.message);
     struct blx_segment_summary summary = *blx_segment_reader_summary(reader);
     blx_segment_reader_close(reader);
-    rc = blx_volume_add_pending(volume, &summary, err);
+    rc = blx_received_volume_add_pending(volume, &summary, err);
     return rc < 0 ? rc : chain(volume, &summary, err);
 }
 
-static int set_open_aside(struct blx_volume *volume, const char *damage, struct blx_error *err)
+static int set_open_aside(struct blx_received_volume *volume, const char *damage,
+                          struct blx_error *err)
 {
     char path[PATH_MAX], aside[PATH_MAX];
     int rc = lose(volume, err, "%s", damage);
@@ -216,7 +214,7 @@ static int set_open_aside(struct blx_volume *volume, const char *damage, struct 
     return rc < 0 ? rc : blx_fsync_dir(volume->dir, err);
 }
 
-static int take_open(struct blx_volume *volume, uint32_t from, struct blx_error *err)
+static int take_open(struct blx_received_volume *volume, uint32_t from, struct blx_error *err)
 {
     struct blx_segment_recovery recovery = {0};
     struct blx_error cause = {0};
@@ -236,24 +234,24 @@ static int take_open(struct blx_volume *volume, uint32_t from, struct blx_error 
     return rc < 0 ? rc : chain(volume, &summary, err);
 }
 
-int blx_volume_list_uncommitted(struct blx_volume *volume,
-                                const struct blx_segment_listing *listing, uint32_t from,
-                                struct blx_error *err)
+int blx_received_volume_list_uncommitted(struct blx_received_volume *volume,
+                                         const struct blx_received_listing *listing, uint32_t from,
+                                         struct blx_error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < listing->count; i++) {
         struct blx_segment_summary summary = {.number = listing->sealed[i]};
         if (summary.number >= from)
-            rc = blx_volume_add_pending(volume, &summary, err);
+            rc = blx_received_volume_add_pending(volume, &summary, err);
     }
     if (listing->has_open)
         volume->next_number++;
     return rc;
 }
 
-int blx_volume_take_uncommitted(struct blx_volume *volume,
-                                const struct blx_segment_listing *listing, uint32_t from,
-                                struct blx_error *err)
+int blx_received_volume_take_uncommitted(struct blx_received_volume *volume,
+                                         const struct blx_received_listing *listing, uint32_t from,
+                                         struct blx_error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < listing->count; i++)

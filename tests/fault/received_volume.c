@@ -10,18 +10,18 @@
 
 #include "loop.h"
 #include "store/receive/agent_writer_private.h"
-#include "store/receive/volume_segments_private.h"
+#include "store/receive/received_segments_private.h"
 #include "store_state.h"
 #include "sys.h"
 
 struct handling {
     bool damaged; /* as it is made: the first uncommitted segment is */
     struct store_state state;
-    struct blx_volume *volume; /* of the state's writer */
+    struct blx_received_volume *volume; /* of the state's writer */
     char dir[PATH_MAX];
-    struct blx_volume fresh; /* one that is to be recovered; borrows `dir` */
+    struct blx_received_volume fresh; /* one that is to be recovered; borrows `dir` */
     struct blx_volume_file file;
-    struct blx_segment_listing listing;
+    struct blx_received_listing listing;
 };
 
 static struct handling handling;
@@ -56,7 +56,7 @@ static void free_fresh(struct handling *handle)
 static void teardown(void *arg)
 {
     struct handling *handle = arg;
-    blx_segment_listing_done(&handle->listing);
+    blx_received_listing_done(&handle->listing);
     free_fresh(handle);
     store_state_done(&handle->state);
 }
@@ -72,12 +72,12 @@ static void check(void *arg, int rc)
 
 static int run_seal(void *arg, struct blx_error *err)
 {
-    return blx_volume_seal(((struct handling *)arg)->volume, err);
+    return blx_received_volume_seal(((struct handling *)arg)->volume, err);
 }
 
 static int run_seal_frames(void *arg, struct blx_error *err)
 {
-    return blx_volume_seal_frames(((struct handling *)arg)->volume, err);
+    return blx_received_volume_seal_frames(((struct handling *)arg)->volume, err);
 }
 
 static void check_seal(void *arg, int rc)
@@ -93,7 +93,7 @@ static void check_seal(void *arg, int rc)
 static int run_add_pending(void *arg, struct blx_error *err)
 {
     const struct blx_segment_summary summary = {.number = 9};
-    return blx_volume_add_pending(((struct handling *)arg)->volume, &summary, err);
+    return blx_received_volume_add_pending(((struct handling *)arg)->volume, &summary, err);
 }
 
 static void check_add_pending(void *arg, int rc)
@@ -128,7 +128,7 @@ static void setup_discard(void *arg)
 
 static int run_discard(void *arg, struct blx_error *err)
 {
-    return blx_volume_discard(((struct handling *)arg)->volume, err);
+    return blx_received_volume_discard(((struct handling *)arg)->volume, err);
 }
 
 static void check_discard(void *arg, int rc)
@@ -263,7 +263,7 @@ static void setup_damaged(void *arg)
 static int run_recover(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
-    return blx_volume_recover(handle->state.writer, &handle->fresh, err);
+    return blx_received_volume_recover(&handle->state.writer->agent, &handle->fresh, err);
 }
 
 static void check_recover(void *arg, int rc)
@@ -299,13 +299,13 @@ static void check_damaged(void *arg, int rc)
 static int run_listing(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
-    return blx_segment_listing_read(&handle->fresh, &handle->listing, err);
+    return blx_received_listing_read(&handle->fresh, &handle->listing, err);
 }
 
 static int run_probe(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
-    return blx_segment_listing_probe(&handle->fresh, 1, 9, &handle->listing, err);
+    return blx_received_listing_probe(&handle->fresh, 1, 9, &handle->listing, err);
 }
 
 static void check_listing(void *arg, int rc)
@@ -318,7 +318,7 @@ static void check_listing(void *arg, int rc)
     check(arg, rc);
 }
 
-/* What blx_volume_recover() has found by then. */
+/* What blx_received_volume_recover() has found by then. */
 static void setup_listed(void *arg)
 {
     struct handling *handle = arg;
@@ -333,15 +333,15 @@ static void setup_listed(void *arg)
 static int run_take(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
-    return blx_volume_take_uncommitted(&handle->fresh, &handle->listing, handle->listing.highest,
-                                       err);
+    return blx_received_volume_take_uncommitted(&handle->fresh, &handle->listing,
+                                                handle->listing.highest, err);
 }
 
 static int run_list(void *arg, struct blx_error *err)
 {
     struct handling *handle = arg;
-    return blx_volume_list_uncommitted(&handle->fresh, &handle->listing, handle->listing.highest,
-                                       err);
+    return blx_received_volume_list_uncommitted(&handle->fresh, &handle->listing,
+                                                handle->listing.highest, err);
 }
 
 static void check_take(void *arg, int rc)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a volume has: its state file, the last checkpoint, the segments behind it. After a crash,
- * and at the start of any session. */
-#include "store/receive/volume_segments_private.h"
+#include "store/receive/received_recover_private.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -14,6 +12,7 @@
 #include "base/sys.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
+#include "store/receive/received_segments_private.h"
 
 /* The newest checkpoint that has the volume. */
 struct committed {
@@ -35,7 +34,7 @@ static uint32_t highest_of(uint32_t a, uint32_t b)
 
 /* What is stored is not, or not surely, an image of the volume. Counts more than what was found
  * before. */
-__attribute__((format(printf, 2, 3))) static void need_full(struct blx_volume *volume,
+__attribute__((format(printf, 2, 3))) static void need_full(struct blx_received_volume *volume,
                                                             const char *format, ...)
 {
     va_list args;
@@ -44,17 +43,17 @@ __attribute__((format(printf, 2, 3))) static void need_full(struct blx_volume *v
     volume->comparable = false;
     volume->reason[0] = '\0';
     va_start(args, format);
-    blx_volume_set_reason(volume, format, args);
+    blx_received_volume_set_reason(volume, format, args);
     va_end(args);
 }
 
 /* What is stored is an image, but frames cannot go on before it has been compared with the disk. */
-__attribute__((format(printf, 2, 3))) static void need_rescan(struct blx_volume *volume,
+__attribute__((format(printf, 2, 3))) static void need_rescan(struct blx_received_volume *volume,
                                                               const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    blx_volume_set_reason(volume, format, args);
+    blx_received_volume_set_reason(volume, format, args);
     va_end(args);
 }
 
@@ -80,12 +79,12 @@ static bool take_committed(const struct blx_manifest *manifest, const char *name
  * uncommitted (and dropped by a full pass), whatever older checkpoints say. Only a full pass that
  * began behind it is surely not in it.
  */
-static void suspect_all(const struct blx_agent_writer *writer, struct blx_volume *volume,
-                        const struct blx_segment_listing *listing, const char *damage,
+static void suspect_all(const struct blx_received_agent *agent, struct blx_received_volume *volume,
+                        const struct blx_received_listing *listing, const char *damage,
                         struct committed *committed)
 {
     const struct blx_volume_file *file = &volume->file;
-    if (file->full_since != 0 && file->full_behind == writer->last_timestamp) {
+    if (file->full_since != 0 && file->full_behind == agent->last_timestamp) {
         committed->next_segment = file->full_since;
         return;
     }
@@ -93,16 +92,17 @@ static void suspect_all(const struct blx_agent_writer *writer, struct blx_volume
     committed->next_segment = listing->highest + 1;
 }
 
-static int find_committed(const struct blx_agent_writer *writer, struct blx_volume *volume,
-                          const struct blx_segment_listing *listing, struct committed *committed,
+static int find_committed(const struct blx_received_agent *agent,
+                          struct blx_received_volume *volume,
+                          const struct blx_received_listing *listing, struct committed *committed,
                           struct blx_error *err)
 {
     *committed = (struct committed){.next_segment = 1};
-    if (writer->last_damage[0] != '\0') {
-        suspect_all(writer, volume, listing, writer->last_damage, committed);
+    if (agent->last_damage[0] != '\0') {
+        suspect_all(agent, volume, listing, agent->last_damage, committed);
         return 0;
     }
-    if (take_committed(&writer->last, volume->info.name, committed)) {
+    if (take_committed(&agent->last, volume->info.name, committed)) {
         committed->in_last = true;
         return 0;
     }
@@ -110,13 +110,13 @@ static int find_committed(const struct blx_agent_writer *writer, struct blx_volu
         return 0;
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
-    int rc = blx_manifest_list(writer->agent, 0, UINT64_MAX, &all, &count, err);
+    int rc = blx_manifest_list(agent->store, 0, UINT64_MAX, &all, &count, err);
     while (rc == 0 && count > 0) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         struct blx_error cause = {0};
-        rc = blx_manifest_read(writer->agent, all[--count], &manifest, &cause);
+        rc = blx_manifest_read(agent->store, all[--count], &manifest, &cause);
         if (rc == -EBADMSG) {
-            suspect_all(writer, volume, listing, cause.message, committed);
+            suspect_all(agent, volume, listing, cause.message, committed);
             return 0;
         }
         if (rc == -ENOENT) { /* it was removed after it was listed */
@@ -132,7 +132,8 @@ static int find_committed(const struct blx_agent_writer *writer, struct blx_volu
 }
 
 /* `lost` says why there is no state file that can be believed; empty: there is one. */
-static int read_state(struct blx_volume *volume, struct blx_error *lost, struct blx_error *err)
+static int read_state(struct blx_received_volume *volume, struct blx_error *lost,
+                      struct blx_error *err)
 {
     int rc = blx_volume_file_read(volume->dir, &volume->file, lost);
     if (rc == -ENOENT || rc == -EBADMSG)
@@ -150,8 +151,8 @@ static int read_state(struct blx_volume *volume, struct blx_error *lost, struct 
  * The last checkpoint says what the volume was, and a rescan finds out the rest: whatever the
  * uncommitted segments are, on top of its chain or without one they are an image to compare with.
  */
-static void assume_state(const struct blx_agent_writer *writer, struct blx_volume *volume,
-                         const struct blx_segment_listing *listing,
+static void assume_state(const struct blx_received_agent *agent, struct blx_received_volume *volume,
+                         const struct blx_received_listing *listing,
                          const struct committed *committed, const char *cause)
 {
     struct blx_volume_file *file = &volume->file;
@@ -162,7 +163,7 @@ static void assume_state(const struct blx_agent_writer *writer, struct blx_volum
     *file = (struct blx_volume_file){.size_bytes = volume->info.size_bytes,
                                      .block_shift = volume->info.block_shift,
                                      .full_since = committed->next_segment,
-                                     .full_behind = writer->last_timestamp};
+                                     .full_behind = agent->last_timestamp};
     if (committed->in_last) {
         file->size_bytes = committed->size_bytes;
         file->block_shift = committed->block_shift;
@@ -174,7 +175,7 @@ static void assume_state(const struct blx_agent_writer *writer, struct blx_volum
 }
 
 /* An empty identity is not known, on either side; the generation vouches for the disk, too. */
-static void compare_info(struct blx_volume *volume)
+static void compare_info(struct blx_received_volume *volume)
 {
     const struct blx_volume_file *file = &volume->file;
     const struct blx_volume_info *info = &volume->info;
@@ -193,7 +194,7 @@ static void compare_info(struct blx_volume *volume)
         need_rescan(volume, "it grew from %llu to %llu bytes", before, now);
 }
 
-static void compare_committed(struct blx_volume *volume, const struct committed *committed)
+static void compare_committed(struct blx_received_volume *volume, const struct committed *committed)
 {
     if (volume->file.full_since != 0)
         return;
@@ -205,7 +206,7 @@ static void compare_committed(struct blx_volume *volume, const struct committed 
 }
 
 /* Frames whose full pass began anew: a crash came before they were removed. */
-static int drop_orphans(struct blx_volume *volume, struct blx_segment_listing *listing,
+static int drop_orphans(struct blx_received_volume *volume, struct blx_received_listing *listing,
                         uint32_t from, struct blx_error *err)
 {
     size_t kept = 0;
@@ -228,7 +229,7 @@ static int drop_orphans(struct blx_volume *volume, struct blx_segment_listing *l
 
 /* An open segment that a full pass replaced while a crash kept it from being removed has a number
  * below the pass's first one. */
-static int drop_old_open(struct blx_volume *volume, struct blx_segment_listing *listing,
+static int drop_old_open(struct blx_received_volume *volume, struct blx_received_listing *listing,
                          struct blx_error *err)
 {
     char path[PATH_MAX];
@@ -252,10 +253,10 @@ static int drop_old_open(struct blx_volume *volume, struct blx_segment_listing *
 }
 
 /* Notes the key of stored frames where it is not the session's. */
-static void note_other(const struct blx_agent_writer *writer, const struct blx_key_id *stored,
+static void note_other(const struct blx_received_agent *agent, const struct blx_key_id *stored,
                        const struct blx_key_id **other)
 {
-    if (!blx_key_id_equal(stored, &writer->key_id))
+    if (!blx_key_id_equal(stored, &agent->key_id))
         *other = stored;
 }
 
@@ -264,7 +265,7 @@ static void note_other(const struct blx_agent_writer *writer, const struct blx_k
  * rescan compares (free space) below the new ones for ever: an image that needs both keys, or that
  * is still readable without one.
  */
-static void compare_keys(const struct blx_agent_writer *writer, struct blx_volume *volume,
+static void compare_keys(const struct blx_received_agent *agent, struct blx_received_volume *volume,
                          const struct committed *committed)
 {
     struct blx_segment_summary open = {0};
@@ -273,55 +274,55 @@ static void compare_keys(const struct blx_agent_writer *writer, struct blx_volum
     if (volume->open != NULL)
         blx_segment_writer_summary(volume->open, &open);
     if (open.frame_count > 0)
-        note_other(writer, &open.key_id, &other);
+        note_other(agent, &open.key_id, &other);
     for (size_t i = 0; i < volume->pending_count; i++)
         if (volume->pending[i].stored_bytes > 0)
-            note_other(writer, &volume->pending[i].key_id, &other);
+            note_other(agent, &volume->pending[i].key_id, &other);
     if (volume->file.full_since == 0 && committed->in_last)
-        note_other(writer, &committed->key_id, &other);
+        note_other(agent, &committed->key_id, &other);
     if (other == NULL)
         return;
     blx_key_id_format(other, before);
-    blx_key_id_format(&writer->key_id, now);
+    blx_key_id_format(&agent->key_id, now);
     if (blx_key_id_is_none(other))
         need_full(volume, "it is encrypted from now on, with the key %s", now);
-    else if (blx_key_id_is_none(&writer->key_id))
+    else if (blx_key_id_is_none(&agent->key_id))
         need_full(volume, "it is not encrypted any more; its key was %s", before);
     else
         need_full(volume, "its encryption key changed from %s to %s", before, now);
 }
 
 /* What the last checkpoint has need not be looked at, where it is known how far the rest goes. */
-static int list(const struct blx_agent_writer *writer, const struct blx_volume *volume,
-                struct blx_segment_listing *listing, struct blx_error *err)
+static int list(const struct blx_received_agent *agent, const struct blx_received_volume *volume,
+                struct blx_received_listing *listing, struct blx_error *err)
 {
     const char *name = volume->info.name;
-    const struct blx_volume_tail *tail = blx_agent_tail_find(writer->tail, name);
-    const struct blx_manifest_volume *last = blx_manifest_find(&writer->last, name);
+    const struct blx_volume_tail *tail = blx_agent_tail_find(agent->tail, name);
+    const struct blx_manifest_volume *last = blx_manifest_find(&agent->last, name);
     if (tail == NULL || last == NULL)
-        return blx_segment_listing_read(volume, listing, err);
-    return blx_segment_listing_probe(volume, last->next_segment, tail->highest_segment, listing,
-                                     err);
+        return blx_received_listing_read(volume, listing, err);
+    return blx_received_listing_probe(volume, last->next_segment, tail->highest_segment, listing,
+                                      err);
 }
 
-int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume *volume,
-                       struct blx_error *err)
+int blx_received_volume_recover(const struct blx_received_agent *agent,
+                                struct blx_received_volume *volume, struct blx_error *err)
 {
-    BLX_CLEANUP(blx_segment_listing_done) struct blx_segment_listing listing = {0};
+    BLX_CLEANUP(blx_received_listing_done) struct blx_received_listing listing = {0};
     struct committed committed;
     struct blx_error lost = {0};
     volume->comparable = true;
     int rc = blx_fsync_dir(volume->dir, err);
     if (rc == 0)
-        rc = list(writer, volume, &listing, err);
+        rc = list(agent, volume, &listing, err);
     if (rc == 0)
         rc = read_state(volume, &lost, err);
     if (rc == 0)
-        rc = find_committed(writer, volume, &listing, &committed, err);
+        rc = find_committed(agent, volume, &listing, &committed, err);
     if (rc < 0)
         return rc;
     if (lost.message[0] != '\0')
-        assume_state(writer, volume, &listing, &committed, lost.message);
+        assume_state(agent, volume, &listing, &committed, lost.message);
     /* A pass that was committed; the crash came before the state file was told. */
     if (volume->file.full_since < committed.next_segment)
         volume->file.full_since = 0;
@@ -340,9 +341,9 @@ int blx_volume_recover(const struct blx_agent_writer *writer, struct blx_volume 
         volume->seq = committed.last_seq;
     compare_info(volume);
     compare_committed(volume, &committed);
-    rc = volume->comparable ? blx_volume_take_uncommitted(volume, &listing, from, err)
-                            : blx_volume_list_uncommitted(volume, &listing, from, err);
+    rc = volume->comparable ? blx_received_volume_take_uncommitted(volume, &listing, from, err)
+                            : blx_received_volume_list_uncommitted(volume, &listing, from, err);
     if (rc == 0)
-        compare_keys(writer, volume, &committed);
+        compare_keys(agent, volume, &committed);
     return rc;
 }

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds what is stored of a volume, after a crash and at the start of any session. Private to
+ * lib/store.
+ *
+ * Threads: one thread (the session). Blocks on the disk.
+ */
+#pragma once
+
+#include "store/checkpoint/manifest.h"
+#include "store/receive/agent_tail.h"
+#include "store/receive/received_volume_private.h"
+#include "store/store.h"
+
+/* What is known of the agent whose volumes are received. */
+struct blx_received_agent {
+    struct blx_agent_store store;
+    struct blx_agent_tail *tail;  /* owned; what the writer before left, or NULL */
+    blx_timestamp last_timestamp; /* of the newest checkpoint, 0: none */
+    struct blx_manifest last;     /* the newest checkpoint; without volumes if there is none or it
+                                     is damaged */
+    char last_damage[BLX_REASON_BYTES]; /* empty: the newest checkpoint is good */
+    struct blx_key_id key_id;           /* of the session's frames; none: they are not encrypted */
+};
+
+/* Fills file, next_number, open, pending, seq and reason from what lies in the folder.
+ * `volume->info` and `dir` are set. */
+int blx_received_volume_recover(const struct blx_received_agent *agent,
+                                struct blx_received_volume *volume, struct blx_error *err);

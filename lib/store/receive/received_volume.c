@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/receive/received_volume_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/sys.h"
+#include "store/directory_private.h"
+
+void blx_received_volume_free(struct blx_received_volume *volume)
+{
+    if (volume == NULL)
+        return;
+    blx_segment_writer_close(volume->open);
+    free(volume->pending);
+    free(volume->unreadable);
+    free(volume->dir);
+    free(volume);
+}
+
+void blx_received_volume_set_reason(struct blx_received_volume *volume, const char *format,
+                                    va_list args)
+{
+    if (volume->reason[0] == '\0')
+        vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+}
+
+int blx_received_volume_add_pending(struct blx_received_volume *volume,
+                                    const struct blx_segment_summary *summary,
+                                    struct blx_error *err)
+{
+    struct blx_pending_segment *grown =
+        reallocarray(volume->pending, volume->pending_count + 1, sizeof(grown[0]));
+    if (grown == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot note a segment of '%s'", volume->dir);
+    volume->pending = grown;
+    volume->pending[volume->pending_count++] = (struct blx_pending_segment){
+        .number = summary->number,
+        .key_id = summary->key_id,
+        .changed_blocks = summary->changed_blocks,
+        .stored_bytes = summary->stored_bytes,
+    };
+    return 0;
+}
+
+int blx_received_volume_seal(struct blx_received_volume *volume, struct blx_error *err)
+{
+    struct blx_segment_summary summary;
+    int rc = blx_segment_writer_seal(blx_take_ptr(volume->open), &summary, err);
+    if (rc < 0)
+        return rc;
+    volume->unsynced_bytes = 0;
+    volume->next_number = summary.number + 1;
+    return blx_received_volume_add_pending(volume, &summary, err);
+}
+
+int blx_received_volume_seal_frames(struct blx_received_volume *volume, struct blx_error *err)
+{
+    struct blx_segment_summary summary = {0};
+    if (volume->open != NULL)
+        blx_segment_writer_summary(volume->open, &summary);
+    return summary.frame_count > 0 ? blx_received_volume_seal(volume, err) : 0;
+}
+
+static int remove_file(const char *path, struct blx_error *err)
+{
+    if (blx_sys->unlink(path) != 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "cannot remove '%s'", path);
+    return 0;
+}
+
+int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    blx_segment_writer_close(blx_take_ptr(volume->open));
+    volume->unsynced_bytes = 0;
+    int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
+    if (rc == 0)
+        rc = remove_file(path, err);
+    while (rc == 0 && volume->pending_count > 0) {
+        rc = blx_segment_path(volume->dir, volume->pending[volume->pending_count - 1].number, path,
+                              err);
+        if (rc == 0)
+            rc = remove_file(path, err);
+        if (rc == 0)
+            volume->pending_count--;
+    }
+    return rc < 0 ? rc : blx_fsync_dir(volume->dir, err);
+}

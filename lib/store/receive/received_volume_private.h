@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A volume as a session receives it: its state file, the open segment, and the sealed segments that
+ * no checkpoint has yet ("pending"). agent_writer.c holds one for each volume of its session;
+ * received_recover.c finds one on the disk. Private to lib/store.
+ *
+ * Threads: one thread (the session). Blocks on the disk.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+
+#include "store/receive/volume_file_private.h"
+#include "store/segment/segment.h"
+
+enum { BLX_REASON_BYTES = 512 };
+
+/* A sealed segment that no manifest names yet. */
+struct blx_pending_segment {
+    uint32_t number;
+    struct blx_key_id key_id;
+    uint64_t changed_blocks;
+    uint64_t stored_bytes;
+};
+
+struct blx_received_volume {
+    struct blx_volume_info info;   /* as the session announced it */
+    struct blx_volume_file file;   /* as it is on the disk */
+    char *dir;                     /* owned */
+    char reason[BLX_REASON_BYTES]; /* why the stored frames cannot go on; empty: they can */
+    char cut[BLX_REASON_BYTES]; /* what was cut off the open segment, though it was no torn end */
+    bool comparable;            /* they are an image that a rescan can begin with */
+    bool begun;                 /* the session began a pass */
+    uint32_t next_number;       /* of the open segment, or of the next one that is opened */
+    struct blx_segment_writer *open;     /* NULL: no open.seg */
+    struct blx_pending_segment *pending; /* owned; ascending */
+    size_t pending_count;
+    uint64_t seq;                  /* the last frame that was appended */
+    uint64_t acked_seq;            /* the last one that was reported durable */
+    uint64_t unsynced_bytes;       /* appended to `open` since its last sync */
+    uint32_t unreadable_count;     /* what the next checkpoint lacks */
+    struct blx_extent *unreadable; /* owned */
+};
+
+/* The open segment becomes a pending one. It must have a frame. */
+int blx_received_volume_seal(struct blx_received_volume *volume, struct blx_error *err);
+
+/* Appends to the pending segments. */
+int blx_received_volume_add_pending(struct blx_received_volume *volume,
+                                    const struct blx_segment_summary *summary,
+                                    struct blx_error *err);
+
+/* Seals the open segment where it has a frame. */
+int blx_received_volume_seal_frames(struct blx_received_volume *volume, struct blx_error *err);
+
+/* Removes every uncommitted frame: a full pass makes them useless. The volume file must already say
+ * so. */
+int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_error *err);
+
+/* NULL is allowed. */
+void blx_received_volume_free(struct blx_received_volume *volume);
+
+/* Why the stored frames cannot go on; the first reason stays. */
+__attribute__((format(printf, 2, 0))) void blx_received_volume_set_reason(
+    struct blx_received_volume *volume, const char *format, va_list args);
