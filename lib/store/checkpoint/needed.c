@@ -6,6 +6,7 @@
 
 #include "base/bitmap.h"
 #include "base/cleanup.h"
+#include "store/damage_private.h"
 #include "store/segment/segment_reader_private.h"
 
 /* What newer segments hold already. */
@@ -125,7 +126,7 @@ int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *vo
         struct blx_segment_reader *reader;
         int rc = blx_segment_reader_open(volume_dir, volume->segments[i - 1], &reader, err);
         if (rc < 0)
-            return rc == -ENOENT ? -EBADMSG : rc;
+            return blx_missing_is_damage(rc);
         rc = visit_segment(volume_dir, reader, &covered, visit, arg, err);
         blx_segment_reader_close(reader);
         if (rc != 0)

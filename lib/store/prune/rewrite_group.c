@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/damage_private.h"
 
 enum {
     PAGE_BYTES = 4096,
@@ -112,8 +113,7 @@ static int copy_frame(const struct copying *copying, int fd, const char *path,
                              path);
     int rc = blx_pread_full(fd, copying->buffer, needed->bytes, needed->offset_bytes);
     if (rc < 0) /* what the disk does not give is lost as what is damaged */
-        return blx_error_errno(err, rc == -EIO || rc == -ENODATA ? -EBADMSG : rc,
-                               "cannot read '%s'", path);
+        return blx_error_errno(err, blx_is_damage(rc) ? -EBADMSG : rc, "cannot read '%s'", path);
     rc = blx_frame_parse(copying->buffer, needed->bytes, &frame, &cause);
     if (rc == -ENOMEM)
         return blx_error_errno(err, rc, "cannot read '%s'", path);

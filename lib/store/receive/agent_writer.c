@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/layout_private.h"
 #include "store/segment/segment_writer_private.h"
@@ -75,7 +76,7 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
         free(blx_take_ptr(writer->agent.tail));
         return read_last(writer, err);
     }
-    if (rc == -EBADMSG) {
+    if (blx_is_bad_content(rc)) {
         writer->agent.last.timestamp = writer->agent.last_timestamp;
         snprintf(writer->agent.last_damage, sizeof(writer->agent.last_damage), "%.500s",
                  cause.message);

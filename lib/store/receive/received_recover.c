@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/receive/received_segments_private.h"
 
@@ -115,7 +116,7 @@ static int find_committed(const struct blx_received_agent *agent,
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         struct blx_error cause = {0};
         rc = blx_manifest_read(agent->store, all[--count], &manifest, &cause);
-        if (rc == -EBADMSG) {
+        if (blx_is_bad_content(rc)) {
             suspect_all(agent, volume, listing, cause.message, committed);
             return 0;
         }
@@ -136,7 +137,7 @@ static int read_state(struct blx_received_volume *volume, struct blx_error *lost
                       struct blx_error *err)
 {
     int rc = blx_volume_file_read(volume->dir, &volume->file, lost);
-    if (rc == -ENOENT || rc == -EBADMSG)
+    if (rc == -ENOENT || blx_is_bad_content(rc))
         return 0;
     if (rc < 0)
         return blx_error_set(err, rc, "%s", lost->message);
@@ -240,7 +241,7 @@ static int drop_old_open(struct blx_received_volume *volume, struct blx_received
     int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
     if (rc == 0)
         rc = blx_segment_peek_number(path, &number, &cause);
-    if (rc == -EBADMSG) /* take_open() will say more about it */
+    if (blx_is_bad_content(rc)) /* take_open() will say more about it */
         return 0;
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);

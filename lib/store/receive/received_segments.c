@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/damage_private.h"
 #include "store/directory_private.h"
 
 void blx_received_listing_done(struct blx_received_listing *listing)
@@ -189,7 +190,7 @@ static int take_sealed(struct blx_received_volume *volume, uint32_t number, uint
     if (rc < 0)
         return rc;
     rc = blx_segment_reader_open(volume->dir, number, &reader, &cause);
-    if (rc == -EBADMSG)
+    if (blx_is_bad_content(rc))
         return replace_damaged(volume, number, cause.message, err);
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);
@@ -220,7 +221,7 @@ static int take_open(struct blx_received_volume *volume, uint32_t from, struct b
     struct blx_error cause = {0};
     int rc = blx_segment_writer_open(volume->dir, volume->next_number, volume->file.block_shift,
                                      &volume->open, &recovery, &cause);
-    if (rc == -EBADMSG)
+    if (blx_is_bad_content(rc))
         return set_open_aside(volume, cause.message, err);
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/crew_private.h"
+#include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/restore/restore_output_private.h"
 #include "store/view/plan_private.h"
@@ -228,7 +229,7 @@ static int restore_frame(struct work *work, const struct blx_plan_frame *job,
     int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
     if (rc == 0)
         return write_frame(work, job, &frame, scratch->data.bytes, written_bytes, err);
-    bool damage = rc == -EBADMSG || rc == -EIO;
+    bool damage = blx_is_damage(rc);
     if (damage && work->plan->losses != NULL)
         return lose_frame(work, job, written_bytes, cause.message, err);
     if (damage)

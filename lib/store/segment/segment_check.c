@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/damage_private.h"
 #include "store/segment/segment_scan_private.h"
 #include "store/segment/segment_walk_private.h"
 
@@ -53,7 +54,7 @@ static int read_header(struct blx_segment_walk *walk, struct blx_error *err)
         walk->rebuilt.summary.rewritten = (header.flags & BLX_SEGMENT_REWRITTEN) != 0;
         return 0;
     }
-    if (!blx_segment_is_damage(rc))
+    if (!blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     return blx_segment_walk_fault(walk, 0, HEADER_BYTES, true, "%s", cause_of(&cause));
 }
@@ -64,7 +65,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
     struct blx_error cause = {0};
     uint64_t file_bytes = walk->findings->file_bytes;
     int rc = blx_segment_reader_footer(&walk->reader, file_bytes, &footer, &cause);
-    if (blx_segment_is_damage(rc))
+    if (blx_is_damage(rc))
         return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer), true, "%s",
                                       cause_of(&cause));
     if (rc < 0)
@@ -77,7 +78,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
     if (rc == 0)
         return 0;
     blx_index_done(&walk->reader.index);
-    if (!blx_segment_is_damage(rc))
+    if (!blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.frames_end_bytes;
     return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, true, "%s",
@@ -183,7 +184,7 @@ static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
     struct blx_segment_header_disk header;
     uint64_t behind, found;
     int rc = read_open_header(walk, &header);
-    if (rc < 0 && !blx_segment_is_damage(rc))
+    if (rc < 0 && !blx_is_damage(rc))
         return blx_error_errno(err, rc, "cannot read '%s'", walk->reader.path);
     if (rc < 0) {
         rc = blx_segment_find_frame(walk->reader.fd, walk->reader.path, 0, findings->file_bytes,
@@ -239,7 +240,7 @@ static int check_once(const struct blx_segment_request *request,
     };
     struct blx_error cause = {0};
     int rc = open_file(&walk, &cause);
-    if (blx_segment_is_damage(rc))
+    if (blx_is_damage(rc))
         return blx_segment_walk_fault(&walk, 0, 0, true, "%s", cause.message) < 0
                    ? no_memory(&walk, err)
                    : 0;

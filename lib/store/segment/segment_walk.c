@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "store/damage_private.h"
 #include "store/segment/segment_scan_private.h"
 
 enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk) };
@@ -26,11 +27,6 @@ void blx_segment_walk_count(const struct blx_segment_walk *walk, uint64_t bytes)
 {
     if (walk->request->checked_bytes != NULL)
         atomic_fetch_add(walk->request->checked_bytes, bytes);
-}
-
-bool blx_segment_is_damage(int rc)
-{
-    return rc == -EBADMSG || rc == -EIO || rc == -ENODATA || rc == -ELOOP;
 }
 
 static int compare_places(const void *a, const void *b)
@@ -171,7 +167,7 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
         *next = offset + frame.frame_bytes;
         return 0;
     }
-    if (!blx_segment_is_damage(rc))
+    if (!blx_is_damage(rc))
         return rc;
     bool unreadable = rc == -EIO;
     rc = resync(walk, offset, end, next);

@@ -24,9 +24,6 @@ struct blx_segment_walk {
     size_t data_bytes;
 };
 
-/* Whether the disk or the file is at fault, rather than this process. */
-bool blx_segment_is_damage(int rc);
-
 /* Notes a fault of the file. -ENOMEM. */
 int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes,
                            bool whole, const char *format, ...)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/receive/volume_file_private.h"
 #include "store/segment/segment.h"
@@ -32,12 +33,6 @@ void blx_verify_agent_done(struct blx_verify_agent *agent)
 static int no_memory(const char *id, struct blx_error *err)
 {
     return blx_error_errno(err, -ENOMEM, "cannot verify the agent '%s'", id);
-}
-
-/* Whether the disk or the file is at fault, rather than this process. */
-static bool is_damage(int rc)
-{
-    return rc == -EBADMSG || rc == -EIO || rc == -ENODATA || rc == -ELOOP || rc == -EFBIG;
 }
 
 static int add_damage(struct blx_verify_report *report, const struct blx_verify_agent *agent,
@@ -92,7 +87,7 @@ static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timesta
     count_file(report, path);
     if (rc == 0)
         return 0;
-    if (!is_damage(rc))
+    if (!blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     checkpoint->damaged = true;
     checkpoint->damage = report->damage_count;
@@ -270,7 +265,7 @@ static int read_state(const struct blx_verify_agent *agent, const struct blx_ver
         count_file(report, path);
     if (rc == 0 || (rc == -ENOENT && volume->segment_count == 0))
         return 0;
-    if (rc != -ENOENT && !is_damage(rc))
+    if (rc != -ENOENT && !blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     count_file(report, path);
     return add_damage(report, agent, volume->name, path,

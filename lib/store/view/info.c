@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/needed_private.h"
+#include "store/damage_private.h"
 #include "store/view/plan_private.h"
 
 enum { MAX_ENTRIES = 1 << 20 }; /* of the chain's index at a time */
@@ -51,7 +52,7 @@ static int count_chain(struct blx_agent_store agent, const struct blx_manifest *
         at = (struct blx_manifest){0};
         int rc = blx_manifest_read(agent, parent, &at, err);
         if (rc < 0)
-            return rc == -ENOENT ? -EBADMSG : rc;
+            return blx_missing_is_damage(rc);
         current = &at;
     }
 }

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file_private.h"
+#include "store/damage_private.h"
 #include "store/segment/segment_check_private.h"
 
 void blx_plan_done(struct blx_plan *plan)
@@ -42,12 +43,6 @@ static uint64_t window_end(const struct blx_plan *plan)
 {
     uint64_t blocks = blocks_of(plan->size_bytes, plan->block_shift);
     return plan->end_block != 0 && plan->end_block < blocks ? plan->end_block : blocks;
-}
-
-/* Damage, rather than a failure of this process. */
-static bool is_damage(int rc)
-{
-    return rc == -EBADMSG || rc == -EIO || rc == -ENODATA || rc == -ELOOP;
 }
 
 /* A remark about the whole image. */
@@ -117,12 +112,10 @@ static int open_segment(struct blx_plan *plan, const char *volume_dir, uint32_t 
         "where it held changes, older content may stand in the image";
     struct blx_error cause = {0};
     bool complete = false;
-    int rc = blx_segment_reader_open(volume_dir, number, reader, &cause);
-    if (rc == -ENOENT)
-        rc = -EBADMSG; /* a checkpoint's segment must be there: its chain is damaged */
+    int rc = blx_missing_is_damage(blx_segment_reader_open(volume_dir, number, reader, &cause));
     if (rc == 0)
         return 0;
-    if (plan->losses == NULL || !is_damage(rc))
+    if (plan->losses == NULL || !blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     struct blx_error ignored = {0};
     rc = blx_segment_reader_salvage(volume_dir, number, plan->block_shift, reader, &complete,
@@ -239,7 +232,7 @@ static int add_checkpoint(struct blx_plan *plan, struct descent *descent, struct
     bool first = descent->at == descent->checkpoint;
     int rc = blx_manifest_read_in(&descent->folder, descent->at, &manifest, err);
     if (rc < 0)
-        return rc == -ENOENT && !first ? -EBADMSG : rc;
+        return first ? rc : blx_missing_is_damage(rc);
     const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
     if (found == NULL && first)
         return unknown_volume(&manifest, descent->volume, err);
@@ -269,7 +262,7 @@ static int walk_chain(struct blx_plan *plan, struct descent *descent, struct blx
         struct blx_error cause = {0};
         bool first = descent->at == descent->checkpoint;
         int rc = add_checkpoint(plan, descent, &cause);
-        if (is_damage(rc) && plan->losses != NULL && (!first || plan->size_bytes > 0)) {
+        if (blx_is_damage(rc) && plan->losses != NULL && (!first || plan->size_bytes > 0)) {
             snprintf(plan->cut, sizeof(plan->cut), "%.250s", cause.message);
             return 0;
         }

@@ -10,4 +10,5 @@ set_tests_properties(unit/store/restore/restore PROPERTIES LABELS "unit;root" RE
 foreach(noun IN ITEMS view/info restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail)
     blx_unit_test(store/${noun} SOURCES store/fixture.c store/history.c)
 endforeach()
+blx_unit_test(store/damage)
 blx_unit_test(store/prune/retention)
