@@ -7,7 +7,8 @@
 #include "cli/command.h"
 #include "store/checkpoint/manifest_file.h"
 
-static enum blx_exit write_pin(const struct blx_config *config, bool pinned, struct blx_error *err)
+static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin,
+                               struct blx_error *err)
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     blx_timestamp timestamp;
@@ -16,7 +17,7 @@ static enum blx_exit write_pin(const struct blx_config *config, bool pinned, str
         rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
                                   &timestamp, err);
     if (rc == 0)
-        rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pinned, err);
+        rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pin, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     printf("%" PRIu64 "\n", timestamp);
@@ -25,10 +26,10 @@ static enum blx_exit write_pin(const struct blx_config *config, bool pinned, str
 
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err)
 {
-    return write_pin(request->config, true, err);
+    return write_pin(request->config, BLX_PIN_ON, err);
 }
 
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err)
 {
-    return write_pin(request->config, false, err);
+    return write_pin(request->config, BLX_PIN_OFF, err);
 }

@@ -212,6 +212,12 @@ static void list_losses(const char *path, const struct blx_losses *losses)
 }
 
 /* 1: restored, but something is damaged. */
+static unsigned restore_flags(const struct blx_config *config)
+{
+    return (config->delta ? BLX_RESTORE_DELTA : 0U) | (config->resume ? BLX_RESTORE_RESUME : 0U) |
+           (config->force ? BLX_RESTORE_FORCE : 0U);
+}
+
 static int restore_volume(const struct job *job, uint32_t volume, struct blx_error *err)
 {
     const char *name = job->manifest.volumes[volume].name;
@@ -223,9 +229,7 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     uint64_t written_bytes = 0;
     struct blx_restore_target target = {.path = target_path(job, volume),
-                                        .delta = job->config->delta,
-                                        .resume = job->config->resume,
-                                        .force = job->config->force,
+                                        .flags = restore_flags(job->config),
                                         .keys = &job->keys,
                                         .written_bytes = &written_bytes,
                                         .losses = job->config->force ? &losses : NULL};
@@ -233,7 +237,7 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
                          name, &target, &progress, err);
     blx_progress_done(&bar);
     if (rc == 0) {
-        if (target.delta || target.resume)
+        if (target.flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME))
             cli_note("%" PRIu64 " bytes of '%s' were written anew", written_bytes, target.path);
         printf("%s\n", target.path);
         fflush(stdout);

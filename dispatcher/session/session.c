@@ -119,7 +119,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
                                  &session->record, err);
     if (rc < 0)
         return rc;
-    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
     dispatcher_registry_last(registry, &session->entry, last->timestamp);
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);

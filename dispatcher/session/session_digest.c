@@ -47,7 +47,7 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
     if (held->image != NULL && held->volume == request->volume && !request->fresh)
         return 0;
     dispatcher_session_close_image(session);
-    int rc = blx_agent_writer_image(session->writer, request->volume, &held->image, err);
+    int rc = blx_agent_writer_open_image(session->writer, request->volume, &held->image, err);
     if (rc < 0)
         return open_failed(session, request->volume, rc, err);
     held->volume = request->volume;

@@ -181,7 +181,7 @@ static int idle(struct dispatcher_session *session, uint64_t deadline_ns, struct
 {
     /* What arrives during the sync is taken first: it may be the sign of life that the clock is
      * about to miss. */
-    if (session->writer != NULL && blx_agent_writer_unsynced_bytes(session->writer) > 0)
+    if (session->writer != NULL && blx_agent_writer_count_unsynced(session->writer) > 0)
         return dispatcher_session_sync(session, err);
     int rc = check_clock(session, deadline_ns, err);
     if (rc == 0)

@@ -15,7 +15,7 @@ static int take_key(struct dispatcher_session *session, const struct blx_key_mes
 {
     if ((session->features & BLX_FEATURE_ENCRYPTION) == 0)
         return dispatcher_session_protest(err, "KEY came, though encryption was not agreed on");
-    blx_agent_writer_key(session->writer, &key->key_id);
+    blx_agent_writer_set_key(session->writer, &key->key_id);
     return 0;
 }
 
@@ -46,12 +46,12 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
     struct dispatcher_pulse pulse;
     /* A large open segment is scanned here, which can take minutes. */
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
-    rc = blx_agent_writer_volume(session->writer, &message.volume, &answer.volume_state, err);
+    rc = blx_agent_writer_add_volume(session->writer, &message.volume, &answer.volume_state, err);
     dispatcher_pulse_stop(&pulse);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     answer.volume_state.volume = index;
-    const char *cut = blx_agent_writer_cut(session->writer, index);
+    const char *cut = blx_agent_writer_get_cut(session->writer, index);
     if (cut[0] != '\0')
         blx_log_warning("agent '%s': %s", session->agent_id, cut);
     struct dispatcher_session_volume *volume = &session->volumes[index];
@@ -59,7 +59,7 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
     dispatcher_roster_volume(&session->dispatcher->roster, session->record, index == 0,
                              message.volume.size_bytes);
     snprintf(volume->reason, sizeof(volume->reason), "%.*s", (int)sizeof(volume->reason) - 1,
-             blx_agent_writer_reason(session->writer, index));
+             blx_agent_writer_get_reason(session->writer, index));
     return dispatcher_session_send(session, &answer, err);
 }
 
@@ -144,7 +144,7 @@ static int take_frame(struct dispatcher_session *session, const struct blx_frame
         return dispatcher_session_store_result(session, rc);
     atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);
     dispatcher_roster_received(&session->dispatcher->roster, session->record, frame->frame_bytes);
-    if (blx_agent_writer_unsynced_bytes(session->writer) >= DISPATCHER_SYNC_BYTES)
+    if (blx_agent_writer_count_unsynced(session->writer) >= DISPATCHER_SYNC_BYTES)
         return dispatcher_session_sync(session, err);
     return 0;
 }
@@ -157,13 +157,13 @@ static int note_unreadable(struct dispatcher_session *session,
             err, "UNREADABLE of volume number %" PRIu32 ", but there are %" PRIu32,
             unreadable->volume, session->volume_count);
     return dispatcher_session_store_result(
-        session, blx_agent_writer_unreadable(session->writer, unreadable, err));
+        session, blx_agent_writer_note_unreadable(session->writer, unreadable, err));
 }
 
 static void log_committed(struct dispatcher_session *session,
                           const struct blx_checkpoint_message *cut, uint64_t asked_ns)
 {
-    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
     uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
     char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], lacks[BLX_UNIT_TEXT_BYTES];
     uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
@@ -188,7 +188,7 @@ static void log_committed(struct dispatcher_session *session,
  * to those who wait. */
 static void publish(struct dispatcher_session *session)
 {
-    const struct blx_manifest *last = blx_agent_writer_last(session->writer);
+    const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
     uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
     struct dispatcher_registry *registry = &session->dispatcher->registry;
     struct blx_control_done outcome = {.ok = true, .timestamp = last->timestamp};

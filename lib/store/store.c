@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -232,10 +233,7 @@ static int add_agent(void *arg, const char *name, struct blx_error *err)
     struct agent_list *list = arg;
     if (!blx_agent_store_exists(blx_store_agent(list->store, name)))
         return 0;
-    char **grown = reallocarray(list->ids, list->count + 1, sizeof(list->ids[0]));
-    if (grown != NULL)
-        list->ids = grown;
-    char *id = grown == NULL ? NULL : strdup(name);
+    char *id = blx_array_make_room(list->ids, list->count) < 0 ? NULL : strdup(name);
     if (id == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot list the agents of '%s'",
                                list->store->data_dir);

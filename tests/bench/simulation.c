@@ -154,7 +154,7 @@ int blx_simulation_connect(struct blx_simulation *simulation, const struct blx_s
     struct blx_agent_writer *opened = NULL;
     int rc = blx_agent_writer_open(blx_store_agent(store, agent_id), tail, &opened, err);
     if (rc == 0)
-        rc = blx_agent_writer_volume(opened, &simulation->volume, &state, err);
+        rc = blx_agent_writer_add_volume(opened, &simulation->volume, &state, err);
     if (rc == 0) {
         bool goes_on = blx_generation_equal(&state.generation, &simulation->volume.generation);
         simulation->seq = goes_on ? state.durable_seq : 0;

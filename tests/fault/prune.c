@@ -111,14 +111,14 @@ static int run_pin(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     return blx_pin_write(blx_store_agent(&out->state.test.store, "web1"), out->state.checkpoints[0],
-                         true, err);
+                         BLX_PIN_ON, err);
 }
 
 static int run_unpin(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     return blx_pin_write(blx_store_agent(&out->state.test.store, "web1"), out->state.checkpoints[0],
-                         false, err);
+                         BLX_PIN_OFF, err);
 }
 
 static void make_pinned(void *arg)

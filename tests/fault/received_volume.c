@@ -228,7 +228,7 @@ static void damage(const char *path)
     close(fd);
 }
 
-/* `fresh` is as blx_agent_writer_volume() makes it. */
+/* `fresh` is as blx_agent_writer_add_volume() makes it. */
 static void setup_found(void *arg)
 {
     struct handling *handle = arg;

@@ -46,10 +46,12 @@ static void setup(void *arg)
     folder_make(writing->dir);
     snprintf(writing->path, sizeof(writing->path), "%s/image", writing->dir);
     snprintf(writing->partial, sizeof(writing->partial), "%s.partial", writing->path);
-    writing->target = (struct blx_restore_target){.path = writing->path,
-                                                  .force = is(writing, "force"),
-                                                  .delta = is(writing, "delta"),
-                                                  .resume = is(writing, "resume")};
+    writing->target =
+        (struct blx_restore_target){.path = writing->path,
+                                    .flags = is(writing, "force")    ? BLX_RESTORE_FORCE
+                                             : is(writing, "delta")  ? BLX_RESTORE_DELTA
+                                             : is(writing, "resume") ? BLX_RESTORE_RESUME
+                                                                     : 0};
     if (is(writing, "force") || is(writing, "delta"))
         put_old(writing->path);
     if (is(writing, "stale") || is(writing, "resume"))
@@ -128,7 +130,7 @@ static void check(void *arg, int rc)
     if (is(writing, "delta") || is(writing, "resume"))
         assert_true(image || partial);
     if (image && !is(writing, "delta"))
-        writing->target.force = true;
+        writing->target.flags |= BLX_RESTORE_FORCE;
     if (run_open(arg, &err) < 0 || run_write(arg, &err) < 0 || run_zero(arg, &err) < 0 ||
         run_finish(arg, &err) < 0)
         fail_msg("%s, the next one: %s", writing->kind, err.message);

@@ -119,7 +119,7 @@ static __attribute__((format(printf, 2, 3))) int note(struct blx_segment_finding
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_findings_add_fault(findings, 32, 64, false, format, args);
+    int rc = blx_segment_findings_add_fault(findings, 32, 64, BLX_HARM_FRAMES, format, args);
     va_end(args);
     return rc;
 }
@@ -197,7 +197,8 @@ static int run_judge(void *arg, struct blx_error *err)
 static int run_fault(void *arg, struct blx_error *err)
 {
     (void)err;
-    return blx_segment_walk_fault(&((struct checking *)arg)->walk, 32, 64, true, "fault %d", 2);
+    return blx_segment_walk_fault(&((struct checking *)arg)->walk, 32, 64, BLX_HARM_WHOLE,
+                                  "fault %d", 2);
 }
 
 static void setup_frames(void *arg)

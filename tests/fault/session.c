@@ -103,7 +103,8 @@ static void check(void *arg, int rc)
 static int run_volume(void *arg, struct blx_error *err)
 {
     struct call *call = arg;
-    return blx_agent_writer_volume(call->state.writer, &call->state.volume.info, &call->found, err);
+    return blx_agent_writer_add_volume(call->state.writer, &call->state.volume.info, &call->found,
+                                       err);
 }
 
 static int run_open(void *arg, struct blx_error *err)
@@ -195,7 +196,7 @@ static int run_commit(void *arg, struct blx_error *err)
 static int run_unreadable(void *arg, struct blx_error *err)
 {
     static const struct blx_unreadable unreadable = {.extent_count = 1, .extents = {{1, 1}}};
-    return blx_agent_writer_unreadable(((struct call *)arg)->state.writer, &unreadable, err);
+    return blx_agent_writer_note_unreadable(((struct call *)arg)->state.writer, &unreadable, err);
 }
 
 /* A checkpoint that lacks something never comes without saying so. */
@@ -204,7 +205,8 @@ static void check_unreadable(void *arg, int rc)
     struct call *call = arg;
     if (rc == 0) {
         assert_int_equal(run_commit(arg, NULL), 0);
-        assert_true(blx_manifest_unreadable_bytes(blx_agent_writer_last(call->state.writer)) > 0);
+        assert_true(blx_manifest_unreadable_bytes(blx_agent_writer_get_last(call->state.writer)) >
+                    0);
     }
     check(arg, rc);
 }

@@ -305,7 +305,7 @@ static void prepare_frame(void *arg)
     assert_int_equal(run_segment(out, NULL), 0);
     assert_int_equal(blx_index_add(&out->index, &blx_segment_reader_index(out->reader)->entries[0]),
                      0);
-    blx_segment_reader_shrink(out->reader, false);
+    blx_segment_reader_shrink(out->reader, BLX_SEGMENT_CLOSE_FILE);
 }
 
 static int run_frame(void *arg, struct blx_error *err)

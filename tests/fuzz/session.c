@@ -197,10 +197,10 @@ static void check_acknowledged(const struct told *told)
 {
     struct blx_agent_writer *writer = NULL;
     FUZZ_ASSERT(blx_agent_writer_open(blx_store_agent(&store, agent_id), NULL, &writer, NULL) == 0);
-    blx_agent_writer_key(writer, &told->key_id);
+    blx_agent_writer_set_key(writer, &told->key_id);
     for (uint32_t i = 0; i < told->volume_count; i++) {
         struct blx_volume_state state;
-        if (blx_agent_writer_volume(writer, &told->volumes[i], &state, NULL) < 0)
+        if (blx_agent_writer_add_volume(writer, &told->volumes[i], &state, NULL) < 0)
             break;
         if (!told->has_ack[i] || told->begins[i] != 1)
             continue;

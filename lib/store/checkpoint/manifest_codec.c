@@ -11,8 +11,7 @@ _Static_assert(sizeof(((struct blx_manifest_volume *)NULL)->device) == BLX_TEXT_
 
 static const char *unreadable_fault(const struct blx_manifest_volume *volume)
 {
-    uint64_t block_bytes = 1ULL << volume->block_shift;
-    uint64_t blocks = volume->size_bytes / block_bytes + (volume->size_bytes % block_bytes != 0);
+    uint64_t blocks = blx_blocks_of_bytes(volume->size_bytes, volume->block_shift);
     uint64_t end = 0;
     if (volume->unreadable_count > BLX_UNREADABLE_MAX_EXTENTS)
         return "a volume's number of unreadable extents is out of range";

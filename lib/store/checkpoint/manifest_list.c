@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 #include "store/directory_private.h"
 
 enum { LISTED_AGENTS = 8, LISTED_TIMESTAMPS = 8 };
@@ -13,7 +15,7 @@ enum { LISTED_AGENTS = 8, LISTED_TIMESTAMPS = 8 };
 struct timestamps {
     blx_timestamp first, last;
     blx_timestamp *values;
-    size_t count, capacity;
+    size_t count;
 };
 
 static int add_timestamp(void *arg, const char *name, struct blx_error *err)
@@ -24,14 +26,8 @@ static int add_timestamp(void *arg, const char *name, struct blx_error *err)
         return 0;
     if (timestamp < list->first || timestamp > list->last)
         return 0;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-        blx_timestamp *grown = reallocarray(list->values, capacity, sizeof(grown[0]));
-        if (grown == NULL)
-            return blx_error_errno(err, -ENOMEM, "cannot list the checkpoints");
-        list->values = grown;
-        list->capacity = capacity;
-    }
+    if (blx_array_make_room(list->values, list->count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the checkpoints");
     list->values[list->count++] = timestamp;
     return 0;
 }

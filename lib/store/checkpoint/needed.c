@@ -115,10 +115,9 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
 int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *volume,
                     blx_needed_visit *visit, void *arg, uint64_t *blocks, struct blx_error *err)
 {
-    uint64_t block_bytes = 1ULL << volume->block_shift;
     BLX_CLEANUP(covered_done)
-    struct covered covered = {.blocks = volume->size_bytes / block_bytes +
-                                        (volume->size_bytes % block_bytes != 0)};
+    struct covered covered = {.blocks =
+                                  blx_blocks_of_bytes(volume->size_bytes, volume->block_shift)};
     covered.words = calloc(blx_bitmap_words(covered.blocks), sizeof(covered.words[0]));
     if (covered.words == NULL)
         return no_memory(volume_dir, err);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -55,11 +56,9 @@ static int add_pin(void *arg, const char *name, struct blx_error *err)
     memcpy(digits, name, BLX_TIMESTAMP_DIGITS);
     if (blx_timestamp_parse(digits, &timestamp, NULL) < 0)
         return 0;
-    blx_timestamp *grown = reallocarray(pins->list, pins->count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(pins->list, pins->count) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot list the pinned checkpoints");
-    grown[pins->count++] = timestamp;
-    pins->list = grown;
+    pins->list[pins->count++] = timestamp;
     return 0;
 }
 
@@ -82,9 +81,9 @@ int blx_pin_list(struct blx_agent_store agent, blx_timestamp **timestamps, size_
     return 0;
 }
 
-static int write_pin(const char *path, bool pinned, struct blx_error *err)
+static int write_pin(const char *path, enum blx_pin pin, struct blx_error *err)
 {
-    if (!pinned) {
+    if (pin == BLX_PIN_OFF) {
         if (blx_sys->unlink(path) != 0 && errno != ENOENT)
             return blx_error_errno(err, -errno, "cannot remove '%s'", path);
         return 0;
@@ -94,7 +93,7 @@ static int write_pin(const char *path, bool pinned, struct blx_error *err)
 }
 
 /* Under the chains' lock a prune either sees the pin or has removed the checkpoint. */
-static int write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+static int write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
                         struct blx_error *err)
 {
     char path[PATH_MAX], manifest[PATH_MAX];
@@ -107,16 +106,16 @@ static int write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, 
     if (lstat(manifest, &st) != 0)
         return blx_error_errno(err, -errno, "the agent '%s' has no checkpoint %llu", agent.id,
                                (unsigned long long)checkpoint);
-    rc = write_pin(path, pinned, err);
+    rc = write_pin(path, pin, err);
     return rc == 0 ? blx_fsync_parent(path, err) : rc;
 }
 
-int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
                   struct blx_error *err)
 {
     BLX_CLEANUP(blx_agent_lock_close) struct blx_agent_lock lock = {.fd = -1};
     int rc = blx_agent_lock_open(agent, &lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(&lock, BLX_LOCK_CHAINS, err);
-    return rc == 0 ? write_locked(agent, checkpoint, pinned, err) : rc;
+    return rc == 0 ? write_locked(agent, checkpoint, pin, err) : rc;
 }

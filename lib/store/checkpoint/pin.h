@@ -13,9 +13,11 @@
 #include "base/timestamp.h"
 #include "store/store.h"
 
+enum blx_pin { BLX_PIN_OFF, BLX_PIN_ON };
+
 /* Pins the checkpoint or takes the pin off, durably; what is so already is fine. -ENOENT where
  * there is no such checkpoint. */
-int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, bool pinned,
+int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
                   struct blx_error *err);
 
 int blx_pin_read(struct blx_agent_store agent, blx_timestamp checkpoint, bool *pinned,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
@@ -100,12 +101,9 @@ static int note_volumes(struct volumes *volumes, const struct blx_manifest *mani
             i++;
         if (i < volumes->count)
             continue;
-        char(*grown)[BLX_NAME_BYTES] =
-            reallocarray(volumes->names, volumes->count + 1, sizeof(grown[0]));
-        if (grown == NULL)
+        if (blx_array_make_room(volumes->names, volumes->count) < 0)
             return -ENOMEM;
-        volumes->names = grown;
-        memcpy(grown[volumes->count++], manifest->volumes[v].name, BLX_NAME_BYTES);
+        memcpy(volumes->names[volumes->count++], manifest->volumes[v].name, BLX_NAME_BYTES);
         newest = 1;
     }
     return newest;

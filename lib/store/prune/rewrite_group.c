@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/damage_private.h"
@@ -60,12 +61,9 @@ bool blx_rewrite_group_fits(const struct blx_rewrite_group *group,
 
 int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_piece *piece)
 {
-    struct blx_rewrite_piece *grown =
-        reallocarray(group->pieces, group->count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(group->pieces, group->count) < 0)
         return -ENOMEM;
-    group->pieces = grown;
-    grown[group->count++] = *piece;
+    group->pieces[group->count++] = *piece;
     group->used_bytes += piece->used_bytes;
     group->needed_bytes += piece->needed_bytes;
     group->entries += piece->entries;

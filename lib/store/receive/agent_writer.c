@@ -140,7 +140,7 @@ struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer 
     return tail;
 }
 
-const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer)
+const struct blx_manifest *blx_agent_writer_get_last(const struct blx_agent_writer *writer)
 {
     return &writer->agent.last;
 }
@@ -171,13 +171,13 @@ static int check_info(const struct blx_agent_writer *writer, const struct blx_vo
     return 0;
 }
 
-void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id)
+void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id)
 {
     writer->agent.key_id = *key_id;
 }
 
-int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
-                            struct blx_volume_state *state, struct blx_error *err)
+int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
+                                struct blx_volume_state *state, struct blx_error *err)
 {
     char dir[PATH_MAX];
     int rc = blx_agent_writer_check(writer, err);
@@ -215,12 +215,12 @@ int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_vo
     return 0;
 }
 
-const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume)
+const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t volume)
 {
     return volume < writer->volume_count ? writer->volumes[volume]->reason : "";
 }
 
-const char *blx_agent_writer_cut(const struct blx_agent_writer *writer, uint32_t volume)
+const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t volume)
 {
     return volume < writer->volume_count ? writer->volumes[volume]->cut : "";
 }
@@ -345,7 +345,6 @@ static int check_frame(const struct blx_agent_writer *writer,
                        struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
-    uint64_t block_bytes = 1ULL << info->block_shift;
     if (!volume->begun)
         return blx_error_set(err, -EPROTO, "a frame came before the volume '%s' began a pass",
                              info->name);
@@ -364,7 +363,7 @@ static int check_frame(const struct blx_agent_writer *writer,
         return blx_error_set(err, -EPROTO, "frame %llu came for the volume '%s'; %llu was expected",
                              (unsigned long long)frame->seq, info->name,
                              (unsigned long long)(volume->seq + 1));
-    uint64_t blocks = info->size_bytes / block_bytes + (info->size_bytes % block_bytes != 0);
+    uint64_t blocks = blx_blocks_of_bytes(info->size_bytes, info->block_shift);
     return blx_frame_check_bounds(frame, blocks, err);
 }
 
@@ -407,17 +406,15 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
     return 0;
 }
 
-int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
-                                const struct blx_unreadable *unreadable, struct blx_error *err)
+int blx_agent_writer_note_unreadable(struct blx_agent_writer *writer,
+                                     const struct blx_unreadable *unreadable, struct blx_error *err)
 {
     struct blx_received_volume *volume = NULL;
     int rc = find_volume(writer, unreadable->volume, &volume, err);
     if (rc < 0)
         return rc;
     const struct blx_extent *last = &unreadable->extents[unreadable->extent_count - 1];
-    uint64_t block_bytes = 1ULL << volume->info.block_shift;
-    uint64_t blocks =
-        volume->info.size_bytes / block_bytes + (volume->info.size_bytes % block_bytes != 0);
+    uint64_t blocks = blx_blocks_of_bytes(volume->info.size_bytes, volume->info.block_shift);
     if (last->start_block + last->block_count > blocks)
         return blx_error_set(err, -EPROTO,
                              "unreadable blocks lie behind the end of the volume '%s'",
@@ -435,7 +432,7 @@ int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
     return 0;
 }
 
-uint64_t blx_agent_writer_unsynced_bytes(const struct blx_agent_writer *writer)
+uint64_t blx_agent_writer_count_unsynced(const struct blx_agent_writer *writer)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < writer->volume_count; i++)

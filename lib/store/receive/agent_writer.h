@@ -8,7 +8,7 @@
  * only then may frames be acknowledged (I2). blx_agent_writer_commit() seals (fsync, rename, fsync
  * of the directory), then writes the manifest likewise. A crash before the manifest's rename leaves
  * sealed segments that no manifest names: they belong to the next checkpoint.
- * blx_agent_writer_volume() finds them.
+ * blx_agent_writer_add_volume() finds them.
  *
  * A full pass sends all that counts, so what was received before it began and is in no checkpoint
  * is dropped: the base begins with the segment that was opened for the pass, and nothing of another
@@ -49,14 +49,14 @@ void blx_agent_writer_close(struct blx_agent_writer *writer);
 
 /* The newest committed checkpoint, with timestamp 0 where there is none. Borrowed until the next
  * commit. One that is damaged has but its timestamp. */
-const struct blx_manifest *blx_agent_writer_last(const struct blx_agent_writer *writer);
+const struct blx_manifest *blx_agent_writer_get_last(const struct blx_agent_writer *writer);
 
 /*
  * The session's frames are encrypted with this key; none (as it is without a call): they are not.
  * Before the first volume. A chain has one key: what is stored with another one, or without, is no
  * image that frames can go on from, so that a full pass follows.
  */
-void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id);
+void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id);
 
 /*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
@@ -70,19 +70,19 @@ void blx_agent_writer_key(struct blx_agent_writer *writer, const struct blx_key_
  * frames were lost by that, rather than some that a power cut tore before they were acknowledged,
  * only the agent knows.
  */
-int blx_agent_writer_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
-                            struct blx_volume_state *state, struct blx_error *err);
+int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
+                                struct blx_volume_state *state, struct blx_error *err);
 
 /* Why the frames stored of that volume cannot go on, for the log and `status`; "" where it need
  * not. Borrowed from the writer. */
-const char *blx_agent_writer_reason(const struct blx_agent_writer *writer, uint32_t volume);
+const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t volume);
 
 /*
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
  * FULL records the new generation, size and identity durably and drops the frames that no
  * checkpoint has. RESCAN (-EPROTO unless there was an image, and the generation is another one)
  * records them too, and keeps what is stored: the frames of the new generation go on top of it. The
- * next frame is the one after the durable_seq that blx_agent_writer_volume() told for this
+ * next frame is the one after the durable_seq that blx_agent_writer_add_volume() told for this
  * generation, and 1 in any other.
  */
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
@@ -90,7 +90,7 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enu
 
 /* What was cut off the volume's open segment when it was announced, though it was more than a torn
  * end, for the log; "" mostly. Borrowed from the writer. */
-const char *blx_agent_writer_cut(const struct blx_agent_writer *writer, uint32_t volume);
+const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t volume);
 
 struct blx_image;
 
@@ -100,8 +100,8 @@ struct blx_image;
  * segment, so that the image reads files that do not change. -EBADMSG where the chain cannot be
  * read: only a full pass helps, blx_agent_writer_distrust(). Free with blx_image_close().
  */
-int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t volume,
-                           struct blx_image **image, struct blx_error *err);
+int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t volume,
+                                struct blx_image **image, struct blx_error *err);
 
 /* Nothing can go on with what is stored of the volume: the next session is told to begin with a
  * full pass. Durable. */
@@ -117,7 +117,7 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t volume, co
                             size_t length, struct blx_error *err);
 
 /* Bytes appended since the last sync, over all volumes. */
-uint64_t blx_agent_writer_unsynced_bytes(const struct blx_agent_writer *writer);
+uint64_t blx_agent_writer_count_unsynced(const struct blx_agent_writer *writer);
 
 /*
  * Makes everything appended durable. For each volume that has news since the last call, acked(arg,
@@ -132,8 +132,9 @@ int blx_agent_writer_sync(struct blx_agent_writer *writer,
  * it up. -EPROTO where the volume has not begun, or extents lie behind its end, or were noted
  * before.
  */
-int blx_agent_writer_unreadable(struct blx_agent_writer *writer,
-                                const struct blx_unreadable *unreadable, struct blx_error *err);
+int blx_agent_writer_note_unreadable(struct blx_agent_writer *writer,
+                                     const struct blx_unreadable *unreadable,
+                                     struct blx_error *err);
 
 /*
  * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended

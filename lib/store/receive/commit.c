@@ -73,8 +73,7 @@ static int count_changed(const struct blx_received_volume *volume, uint64_t *cha
     *changed_blocks = volume->pending_count == 1 ? volume->pending[0].changed_blocks : 0;
     if (volume->pending_count <= 1)
         return 0;
-    uint64_t size = volume->info.size_bytes, block_bytes = 1ULL << volume->info.block_shift;
-    uint64_t blocks = size / block_bytes + (size % block_bytes != 0);
+    uint64_t blocks = blx_blocks_of_bytes(volume->info.size_bytes, volume->info.block_shift);
     BLX_CLEANUP_FREE uint64_t *words = calloc(blx_bitmap_words(blocks), sizeof(uint64_t));
     if (words == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot count the changes of the volume '%s'",

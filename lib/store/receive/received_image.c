@@ -41,8 +41,8 @@ static int add_all(struct blx_agent_writer *writer, const struct blx_received_vo
     return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
 }
 
-int blx_agent_writer_image(struct blx_agent_writer *writer, uint32_t number,
-                           struct blx_image **image, struct blx_error *err)
+int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,
+                                struct blx_image **image, struct blx_error *err)
 {
     int rc = blx_agent_writer_check(writer, err);
     if (rc < 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/damage_private.h"
@@ -22,14 +23,8 @@ static int add_sealed(struct blx_received_listing *listing, uint32_t number, str
 {
     if (number > listing->highest)
         listing->highest = number;
-    if (listing->count == listing->capacity) {
-        size_t capacity = listing->capacity == 0 ? 64 : listing->capacity * 2;
-        uint32_t *grown = reallocarray(listing->sealed, capacity, sizeof(grown[0]));
-        if (grown == NULL)
-            return blx_error_errno(err, -ENOMEM, "cannot list the segments");
-        listing->sealed = grown;
-        listing->capacity = capacity;
-    }
+    if (blx_array_make_room(listing->sealed, listing->count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the segments");
     listing->sealed[listing->count++] = number;
     return 0;
 }

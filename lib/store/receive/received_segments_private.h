@@ -12,7 +12,7 @@
 /* The segments in a volume's folder. */
 struct blx_received_listing {
     uint32_t *sealed; /* ascending */
-    size_t count, capacity;
+    size_t count;
     uint32_t highest; /* sealed number */
     bool has_open;
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -33,11 +34,8 @@ int blx_received_volume_add_pending(struct blx_received_volume *volume,
                                     const struct blx_segment_summary *summary,
                                     struct blx_error *err)
 {
-    struct blx_pending_segment *grown =
-        reallocarray(volume->pending, volume->pending_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(volume->pending, volume->pending_count) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot note a segment of '%s'", volume->dir);
-    volume->pending = grown;
     volume->pending[volume->pending_count++] = (struct blx_pending_segment){
         .number = summary->number,
         .key_id = summary->key_id,

@@ -112,14 +112,14 @@ static int lose_entry(struct work *work, const struct blx_index_entry *entry, co
     return rc < 0 ? blx_error_errno(err, rc, "cannot restore") : 0;
 }
 
-static int write_entries(struct work *work, const struct blx_plan_frame *job,
+static int write_entries(struct work *work, const struct blx_plan_frame *planned,
                          const struct blx_frame *frame, const uint8_t *data,
                          uint64_t *written_bytes, struct blx_error *err)
 {
     const struct blx_plan *plan = work->plan;
     struct cursor cursor = {.frame = frame};
-    for (size_t i = 0; i < job->count; i++) {
-        const struct blx_index_entry *entry = &plan->index.entries[job->first + i];
+    for (size_t i = 0; i < planned->count; i++) {
+        const struct blx_index_entry *entry = &plan->index.entries[planned->first + i];
         uint64_t bytes = entry->extent.block_count << plan->block_shift;
         int rc;
         if (is_there(&cursor, entry)) {
@@ -151,14 +151,14 @@ static bool takes_turns(const struct work *work)
     return !work->output->device && !work->output->compares;
 }
 
-static int write_frame(struct work *work, const struct blx_plan_frame *job,
+static int write_frame(struct work *work, const struct blx_plan_frame *planned,
                        const struct blx_frame *frame, const uint8_t *data, uint64_t *written_bytes,
                        struct blx_error *err)
 {
     if (!takes_turns(work))
-        return write_entries(work, job, frame, data, written_bytes, err);
+        return write_entries(work, planned, frame, data, written_bytes, err);
     pthread_mutex_lock(&work->turn);
-    int rc = write_entries(work, job, frame, data, written_bytes, err);
+    int rc = write_entries(work, planned, frame, data, written_bytes, err);
     pthread_mutex_unlock(&work->turn);
     return rc;
 }
@@ -185,22 +185,22 @@ static int read_frame(const struct blx_plan *plan, const struct blx_index_entry 
 }
 
 /* Which blocks of which file are lost: without --force that is all that is said. */
-static void describe_loss(const struct work *work, const struct blx_plan_frame *job,
+static void describe_loss(const struct work *work, const struct blx_plan_frame *planned,
                           struct blx_error *err)
 {
     const struct blx_plan *plan = work->plan;
     char text[512];
     size_t used = 0, told = 0;
-    for (; told < job->count && used < sizeof(text) - 128; told++) {
-        const struct blx_extent *extent = &plan->index.entries[job->first + told].extent;
+    for (; told < planned->count && used < sizeof(text) - 128; told++) {
+        const struct blx_extent *extent = &plan->index.entries[planned->first + told].extent;
         uint64_t offset = extent->start_block << plan->block_shift;
         used += (size_t)snprintf(
             text + used, sizeof(text) - used, "%s%llu-%llu", told == 0 ? "" : ", ",
             (unsigned long long)offset,
             (unsigned long long)(offset + (extent->block_count << plan->block_shift) - 1));
     }
-    if (told < job->count)
-        snprintf(text + used, sizeof(text) - used, " and %zu more", job->count - told);
+    if (told < planned->count)
+        snprintf(text + used, sizeof(text) - used, " and %zu more", planned->count - told);
     struct blx_error whole = {0};
     blx_error_set(&whole, err->code,
                   "%s; bytes %s of the image cannot be had (--force writes the rest)", err->message,
@@ -208,44 +208,44 @@ static void describe_loss(const struct work *work, const struct blx_plan_frame *
     *err = whole;
 }
 
-static int lose_frame(struct work *work, const struct blx_plan_frame *job, uint64_t *written_bytes,
-                      const char *cause, struct blx_error *err)
+static int lose_frame(struct work *work, const struct blx_plan_frame *planned,
+                      uint64_t *written_bytes, const char *cause, struct blx_error *err)
 {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < job->count; i++) {
-        const struct blx_index_entry *entry = &work->plan->index.entries[job->first + i];
+    for (size_t i = 0; rc == 0 && i < planned->count; i++) {
+        const struct blx_index_entry *entry = &work->plan->index.entries[planned->first + i];
         rc = lose_entry(work, entry, cause, err);
         *written_bytes += entry->extent.block_count << work->plan->block_shift;
     }
     return rc;
 }
 
-static int restore_frame(struct work *work, const struct blx_plan_frame *job,
+static int restore_frame(struct work *work, const struct blx_plan_frame *planned,
                          struct scratch *scratch, uint64_t *written_bytes, struct blx_error *err)
 {
-    const struct blx_index_entry *entry = &work->plan->index.entries[job->first];
+    const struct blx_index_entry *entry = &work->plan->index.entries[planned->first];
     struct blx_frame frame;
     struct blx_error cause = {0};
     int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
     if (rc == 0)
-        return write_frame(work, job, &frame, scratch->data.bytes, written_bytes, err);
+        return write_frame(work, planned, &frame, scratch->data.bytes, written_bytes, err);
     bool damage = blx_is_damage(rc);
     if (damage && work->plan->losses != NULL)
-        return lose_frame(work, job, written_bytes, cause.message, err);
+        return lose_frame(work, planned, written_bytes, cause.message, err);
     if (damage)
-        describe_loss(work, job, &cause);
+        describe_loss(work, planned, &cause);
     return blx_error_set(err, rc, "%s", cause.message);
 }
 
 /* The next frame that is to be done, NULL where there is none or somebody failed. */
 static const struct blx_plan_frame *take_frame(struct work *work)
 {
-    const struct blx_plan_frame *job = NULL;
+    const struct blx_plan_frame *planned = NULL;
     pthread_mutex_lock(&work->lock);
     if (work->failure.code == 0 && work->next_frame < work->plan->frame_count)
-        job = &work->plan->frames[work->next_frame++];
+        planned = &work->plan->frames[work->next_frame++];
     pthread_mutex_unlock(&work->lock);
-    return job;
+    return planned;
 }
 
 static void report_done(struct work *work, uint64_t bytes, int rc, const struct blx_error *err)
@@ -265,10 +265,10 @@ static void restore_frames(void *arg)
     BLX_CLEANUP(scratch_done)
     struct scratch scratch = {0};
     struct blx_error err = {0};
-    const struct blx_plan_frame *job;
-    while ((job = take_frame(work)) != NULL) {
+    const struct blx_plan_frame *planned;
+    while ((planned = take_frame(work)) != NULL) {
         uint64_t bytes = 0;
-        int rc = restore_frame(work, job, &scratch, &bytes, &err);
+        int rc = restore_frame(work, planned, &scratch, &bytes, &err);
         report_done(work, bytes, rc, &err);
     }
 }

@@ -118,12 +118,12 @@ static int take_image(struct blx_restore_output *output, struct blx_error *err)
     return 0;
 }
 
-static int check_path(const struct blx_restore_output *output, bool delta, bool *exists,
-                      struct blx_error *err)
+static int check_path(const struct blx_restore_output *output, bool *exists, struct blx_error *err)
 {
     struct stat st;
+    bool delta = (output->flags & BLX_RESTORE_DELTA) != 0;
     *exists = lstat(output->path, &st) == 0;
-    if (*exists && !output->force && !delta)
+    if (*exists && !(output->flags & BLX_RESTORE_FORCE) && !delta)
         return blx_error_set(err, -EEXIST,
                              "'%s' exists already; remove it, or replace it with --force",
                              output->path);
@@ -133,19 +133,18 @@ static int check_path(const struct blx_restore_output *output, bool delta, bool 
     return 0;
 }
 
-static int open_file(struct blx_restore_output *output, const struct blx_restore_target *target,
-                     struct blx_error *err)
+static int open_file(struct blx_restore_output *output, struct blx_error *err)
 {
     struct stat st;
     bool exists;
-    int rc = check_path(output, target->delta, &exists, err);
+    int rc = check_path(output, &exists, err);
     if (rc == 0)
         rc = blx_path_format(output->partial, sizeof(output->partial), err, "%s.partial",
                              output->path);
     if (rc < 0)
         return rc;
-    output->keeps = target->delta || target->resume;
-    if (target->delta && exists)
+    output->keeps = (output->flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME)) != 0;
+    if ((output->flags & BLX_RESTORE_DELTA) && exists)
         rc = take_image(output, err);
     else if (output->keeps && lstat(output->partial, &st) == 0)
         rc = adopt_partial(output, err);
@@ -181,11 +180,12 @@ static int open_device(struct blx_restore_output *output, struct blx_error *err)
 {
     struct blx_error cause = {0};
     uint64_t bytes;
-    int fd = blx_open(output->path, O_RDWR | (output->force ? 0 : O_EXCL), 0, &cause);
+    int fd = blx_open(output->path, O_RDWR | ((output->flags & BLX_RESTORE_FORCE) ? 0 : O_EXCL), 0,
+                      &cause);
     if (fd == -EBUSY)
-        return blx_error_set(err, fd, "the device '%s' is mounted or in use; free it%s",
-                             output->path,
-                             output->force ? "" : ", or write it nevertheless with --force");
+        return blx_error_set(
+            err, fd, "the device '%s' is mounted or in use; free it%s", output->path,
+            (output->flags & BLX_RESTORE_FORCE) ? "" : ", or write it nevertheless with --force");
     if (fd < 0)
         return blx_error_set(err, fd, "%s", cause.message);
     output->fd = fd;
@@ -203,19 +203,19 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
                             struct blx_restore_output *output, struct blx_error *err)
 {
     *output = (struct blx_restore_output){
-        .fd = -1, .direct_fd = -1, .force = target->force, .size_bytes = size_bytes};
+        .fd = -1, .direct_fd = -1, .flags = target->flags, .size_bytes = size_bytes};
     int rc = blx_path_format(output->path, sizeof(output->path), err, "%s", target->path);
     if (rc < 0)
         return rc;
     struct stat st;
     output->device = stat(output->path, &st) == 0 && S_ISBLK(st.st_mode);
-    if (output->device && target->resume)
+    if (output->device && (output->flags & BLX_RESTORE_RESUME))
         return blx_error_set(err, -EINVAL,
                              "'%s' is a device: --resume is for image files; --delta writes what "
                              "is still missing on a device",
                              output->path);
-    output->compares = output->device && target->delta;
-    return output->device ? open_device(output, err) : open_file(output, target, err);
+    output->compares = output->device && (output->flags & BLX_RESTORE_DELTA);
+    return output->device ? open_device(output, err) : open_file(output, err);
 }
 
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
@@ -225,7 +225,7 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
     if (output->device)
         return 0;
     int rc;
-    if (output->force)
+    if (output->flags & BLX_RESTORE_FORCE)
         rc = blx_sys->rename(output->partial, output->path) != 0 ? -errno : 0;
     else
         rc = rename_new(output->partial, output->path);

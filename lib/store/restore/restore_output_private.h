@@ -28,10 +28,10 @@ struct blx_restore_output {
     int fd;
     int direct_fd; /* the device once more, with O_DIRECT; -1: there is none */
     bool device;
-    bool force;
-    bool compares; /* it has content of its own */
-    bool keeps;    /* after a failure there stays what there is */
-    bool renamed;  /* `partial` was `path` before */
+    unsigned flags; /* the target's */
+    bool compares;  /* it has content of its own */
+    bool keeps;     /* after a failure there stays what there is */
+    bool renamed;   /* `partial` was `path` before */
     atomic_bool touched;
     uint64_t size_bytes;
     atomic_uint_fast64_t written_bytes;

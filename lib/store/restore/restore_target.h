@@ -4,18 +4,21 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "crypt/keyring.h"
 #include "store/view/losses.h"
 
+enum blx_restore_flag {
+    BLX_RESTORE_DELTA = 1,  /* the target has an image, of any state, which is brought up to date */
+    BLX_RESTORE_RESUME = 2, /* go on with what another run left of the file */
+    BLX_RESTORE_FORCE = 4   /* replace an existing file; write a device that is in use */
+};
+
 struct blx_restore_target {
     const char *path; /* an image file to be made, or a block device */
-    bool delta;       /* the target has an image, of any state, which is brought up to date */
-    bool resume;      /* go on with what another run left of the file */
-    bool force;       /* replace an existing file; write a device that is in use */
+    unsigned flags;   /* of enum blx_restore_flag */
     struct blx_losses
         *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
                     the rest stays zero and is listed here; the caller empties the list before */

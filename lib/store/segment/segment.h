@@ -102,11 +102,13 @@ const struct blx_index *blx_segment_reader_index(const struct blx_segment_reader
 const struct blx_segment_summary *blx_segment_reader_summary(
     const struct blx_segment_reader *reader);
 
+enum blx_segment_file { BLX_SEGMENT_KEEP_FILE, BLX_SEGMENT_CLOSE_FILE };
+
 /*
  * Gives up the index, and the file unless it is to be kept; without it blx_segment_reader_frame()
  * opens the file for each frame. For a chain of more segments than a process may have files open.
  */
-void blx_segment_reader_shrink(struct blx_segment_reader *reader, bool keep_file);
+void blx_segment_reader_shrink(struct blx_segment_reader *reader, enum blx_segment_file file);
 
 /*
  * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows

@@ -56,7 +56,7 @@ static int read_header(struct blx_segment_walk *walk, struct blx_error *err)
     }
     if (!blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
-    return blx_segment_walk_fault(walk, 0, HEADER_BYTES, true, "%s", cause_of(&cause));
+    return blx_segment_walk_fault(walk, 0, HEADER_BYTES, BLX_HARM_WHOLE, "%s", cause_of(&cause));
 }
 
 static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
@@ -66,8 +66,8 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
     uint64_t file_bytes = walk->findings->file_bytes;
     int rc = blx_segment_reader_footer(&walk->reader, file_bytes, &footer, &cause);
     if (blx_is_damage(rc))
-        return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer), true, "%s",
-                                      cause_of(&cause));
+        return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer),
+                                      BLX_HARM_WHOLE, "%s", cause_of(&cause));
     if (rc < 0)
         return blx_error_set(err, rc, "%s", cause.message);
     walk->footer_good = true;
@@ -81,8 +81,8 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
     if (!blx_is_damage(rc))
         return blx_error_set(err, rc, "%s", cause.message);
     uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.frames_end_bytes;
-    return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, true, "%s",
-                                  cause_of(&cause));
+    return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, BLX_HARM_WHOLE,
+                                  "%s", cause_of(&cause));
 }
 
 /* Whether the index that lies between `behind` and the footer is byte for byte what the frames
@@ -131,10 +131,10 @@ static int check_fit(struct blx_segment_walk *walk)
         return 0;
     const struct blx_extent *last = &index->entries[index->count - 1].extent;
     if (findings->block_shift != request->block_shift)
-        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true,
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, BLX_HARM_WHOLE,
                                       "it has another block size than its volume");
     if (last->start_block + last->block_count > request->blocks)
-        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true,
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, BLX_HARM_WHOLE,
                                       "it holds blocks behind the end of its volume");
     return 0;
 }
@@ -145,7 +145,8 @@ static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
     uint64_t behind, tail = sizeof(struct blx_segment_footer_disk);
     if (findings->file_bytes < HEADER_BYTES + tail) {
         blx_segment_walk_count(walk, findings->file_bytes);
-        return blx_segment_walk_fault(walk, 0, findings->file_bytes, true, "it is too short") < 0
+        return blx_segment_walk_fault(walk, 0, findings->file_bytes, BLX_HARM_WHOLE,
+                                      "it is too short") < 0
                    ? no_memory(walk, err)
                    : 0;
     }
@@ -195,7 +196,7 @@ static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
         blx_segment_walk_count(walk, rc == 1 ? 0 : findings->file_bytes);
         if (rc == 0)
             return 0;
-        if (blx_segment_walk_fault(walk, 0, HEADER_BYTES, true,
+        if (blx_segment_walk_fault(walk, 0, HEADER_BYTES, BLX_HARM_WHOLE,
                                    "its header is not valid, but frames follow") < 0)
             return no_memory(walk, err);
     } else {
@@ -241,7 +242,7 @@ static int check_once(const struct blx_segment_request *request,
     struct blx_error cause = {0};
     int rc = open_file(&walk, &cause);
     if (blx_is_damage(rc))
-        return blx_segment_walk_fault(&walk, 0, 0, true, "%s", cause.message) < 0
+        return blx_segment_walk_fault(&walk, 0, 0, BLX_HARM_WHOLE, "%s", cause.message) < 0
                    ? no_memory(&walk, err)
                    : 0;
     if (rc < 0)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
+
 void blx_segment_findings_done(struct blx_segment_findings *findings)
 {
     free(findings->faults);
@@ -15,17 +17,15 @@ void blx_segment_findings_done(struct blx_segment_findings *findings)
 }
 
 int blx_segment_findings_add_fault(struct blx_segment_findings *findings, uint64_t offset,
-                                   uint64_t bytes, bool whole, const char *format, va_list args)
+                                   uint64_t bytes, enum blx_segment_harm harm, const char *format,
+                                   va_list args)
 {
-    struct blx_segment_fault *grown =
-        reallocarray(findings->faults, findings->fault_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(findings->faults, findings->fault_count) < 0)
         return -ENOMEM;
-    findings->faults = grown;
-    struct blx_segment_fault *fault = &grown[findings->fault_count++];
+    struct blx_segment_fault *fault = &findings->faults[findings->fault_count++];
     *fault = (struct blx_segment_fault){.offset_bytes = offset,
                                         .bytes = bytes,
-                                        .whole = whole,
+                                        .whole = harm == BLX_HARM_WHOLE,
                                         .first_extent = findings->extent_count};
     vsnprintf(fault->what, sizeof(fault->what), format, args);
     return 0;
@@ -40,12 +40,9 @@ int blx_segment_findings_add_extent(struct blx_segment_findings *findings, struc
         last->block_count += extent.block_count;
         return 0;
     }
-    struct blx_extent *grown =
-        reallocarray(findings->extents, findings->extent_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(findings->extents, findings->extent_count) < 0)
         return -ENOMEM;
-    findings->extents = grown;
-    grown[findings->extent_count++] = extent;
+    findings->extents[findings->extent_count++] = extent;
     fault->extent_count++;
     return 0;
 }
@@ -59,13 +56,8 @@ int blx_segment_findings_add_hole(struct blx_segment_findings *findings, uint64_
         last->bytes += bytes;
         return 0;
     }
-    if ((count & (count - 1)) == 0) { /* a power of two, or the first: double it */
-        struct blx_segment_hole *grown =
-            reallocarray(findings->holes, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        findings->holes = grown;
-    }
+    if (blx_array_make_room(findings->holes, count) < 0)
+        return -ENOMEM;
     findings->holes[findings->hole_count++] =
         (struct blx_segment_hole){.offset_bytes = offset_bytes, .bytes = bytes};
     return 0;

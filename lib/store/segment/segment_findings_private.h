@@ -27,6 +27,12 @@ struct blx_segment_request {
 
 enum { BLX_SEGMENT_FAULT_BYTES = 256 };
 
+/* What damage costs a restore. */
+enum blx_segment_harm {
+    BLX_HARM_FRAMES, /* the blocks for which the index names the damaged frames */
+    BLX_HARM_WHOLE   /* the segment: a restore refuses it */
+};
+
 /* A damaged range of the file. */
 struct blx_segment_fault {
     uint64_t offset_bytes, bytes;
@@ -69,8 +75,8 @@ int blx_segment_findings_add_hole(struct blx_segment_findings *findings, uint64_
 
 /* Notes a fault, without extents. -ENOMEM. */
 int blx_segment_findings_add_fault(struct blx_segment_findings *findings, uint64_t offset,
-                                   uint64_t bytes, bool whole, const char *format, va_list args)
-    __attribute__((format(printf, 5, 0)));
+                                   uint64_t bytes, enum blx_segment_harm harm, const char *format,
+                                   va_list args) __attribute__((format(printf, 5, 0)));
 
 /* Adds blocks to the last fault; neighbours are joined. -ENOMEM. */
 int blx_segment_findings_add_extent(struct blx_segment_findings *findings,

@@ -218,14 +218,14 @@ void blx_segment_reader_close(struct blx_segment_reader *reader)
 {
     if (reader == NULL)
         return;
-    blx_segment_reader_shrink(reader, false);
+    blx_segment_reader_shrink(reader, BLX_SEGMENT_CLOSE_FILE);
     free(reader->path);
     free(reader);
 }
 
-void blx_segment_reader_shrink(struct blx_segment_reader *reader, bool keep_file)
+void blx_segment_reader_shrink(struct blx_segment_reader *reader, enum blx_segment_file file)
 {
-    if (reader->fd >= 0 && !keep_file) {
+    if (reader->fd >= 0 && file == BLX_SEGMENT_CLOSE_FILE) {
         close(reader->fd);
         reader->fd = -1;
     }

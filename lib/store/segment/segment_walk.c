@@ -14,11 +14,11 @@
 enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk) };
 
 int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes,
-                           bool whole, const char *format, ...)
+                           enum blx_segment_harm harm, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_findings_add_fault(walk->findings, offset, bytes, whole, format, args);
+    int rc = blx_segment_findings_add_fault(walk->findings, offset, bytes, harm, format, args);
     va_end(args);
     return rc;
 }
@@ -178,7 +178,8 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
         return rc;
     bool hole = is_zero(walk, offset, *next - offset);
     rc = hole ? blx_segment_findings_add_hole(walk->findings, offset, *next - offset)
-              : blx_segment_walk_fault(walk, offset, *next - offset, false, "%s", cause.message);
+              : blx_segment_walk_fault(walk, offset, *next - offset, BLX_HARM_FRAMES, "%s",
+                                       cause.message);
     return rc < 0 ? rc : keep_lost(walk, offset, !hole);
 }
 
@@ -245,8 +246,9 @@ static int compare_indexes(struct blx_segment_walk *walk, uint64_t index_bytes)
         bool same = one == NULL || two == NULL ? one == two : same_place(one, two);
         int rc = 0;
         if (!same && !found)
-            rc = blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, false,
-                                        "its index does not agree with its frames");
+            rc =
+                blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes,
+                                       BLX_HARM_FRAMES, "its index does not agree with its frames");
         if (!same && rc == 0)
             rc = blx_segment_findings_add_extent(walk->findings,
                                                  (struct blx_extent){block, edge - block});
@@ -286,6 +288,6 @@ int blx_segment_walk_judge(struct blx_segment_walk *walk)
     }
     if (walk->footer_good && frame_faults == 0 && !footer_agrees(walk))
         return blx_segment_walk_fault(walk, findings->file_bytes - footer_bytes, footer_bytes,
-                                      false, "its footer does not agree with its frames");
+                                      BLX_HARM_FRAMES, "its footer does not agree with its frames");
     return 0;
 }

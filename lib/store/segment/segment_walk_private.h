@@ -26,7 +26,7 @@ struct blx_segment_walk {
 
 /* Notes a fault of the file. -ENOMEM. */
 int blx_segment_walk_fault(struct blx_segment_walk *walk, uint64_t offset, uint64_t bytes,
-                           bool whole, const char *format, ...)
+                           enum blx_segment_harm harm, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
 /* Counts for the progress. */

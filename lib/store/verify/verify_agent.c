@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
@@ -115,12 +116,9 @@ static int add_volume(struct blx_verify_agent *agent, const char *name, struct b
     for (size_t i = 0; i < agent->volume_count; i++)
         if (strcmp(agent->volumes[i].name, name) == 0)
             return 0;
-    struct blx_verify_volume *grown =
-        reallocarray(agent->volumes, agent->volume_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(agent->volumes, agent->volume_count) < 0)
         return no_memory(agent->store.id, err);
-    agent->volumes = grown;
-    struct blx_verify_volume *volume = &grown[agent->volume_count++];
+    struct blx_verify_volume *volume = &agent->volumes[agent->volume_count++];
     *volume = (struct blx_verify_volume){0};
     memcpy(volume->name, name, strlen(name) + 1);
     return blx_agent_store_volume_path(agent->store, name, volume->dir, err);
@@ -162,14 +160,8 @@ static int find_volumes(struct blx_verify_agent *agent, struct blx_error *err)
 
 static int add_segment(struct blx_verify_volume *volume, struct blx_verify_segment segment)
 {
-    size_t count = volume->segment_count;
-    if ((count & (count - 1)) == 0) {
-        struct blx_verify_segment *grown =
-            reallocarray(volume->segments, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        volume->segments = grown;
-    }
+    if (blx_array_make_room(volume->segments, volume->segment_count) < 0)
+        return -ENOMEM;
     volume->segments[volume->segment_count++] = segment;
     return 0;
 }
@@ -196,12 +188,11 @@ static int name_segments(const struct blx_verify_agent *agent, struct blx_verify
         const struct blx_manifest_volume *found =
             blx_manifest_find(&agent->checkpoints[i].manifest, volume->name);
         for (uint32_t s = 0; found != NULL && s < found->segment_count; s++) {
-            uint64_t block_bytes = 1ULL << found->block_shift;
             struct blx_verify_segment segment = {
                 .number = found->segments[s],
                 .named = true,
                 .block_shift = found->block_shift,
-                .blocks = found->size_bytes / block_bytes + (found->size_bytes % block_bytes != 0),
+                .blocks = blx_blocks_of_bytes(found->size_bytes, found->block_shift),
             };
             if (add_segment(volume, segment) < 0)
                 return -ENOMEM;

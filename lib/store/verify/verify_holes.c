@@ -105,8 +105,8 @@ static int hole_fault(struct blx_segment_findings *findings, const struct blx_se
 {
     va_list args;
     va_start(args, format);
-    int rc = blx_segment_findings_add_fault(findings, hole->offset_bytes, hole->bytes, whole,
-                                            format, args);
+    int rc = blx_segment_findings_add_fault(findings, hole->offset_bytes, hole->bytes,
+                                            whole ? BLX_HARM_WHOLE : BLX_HARM_FRAMES, format, args);
     va_end(args);
     return rc;
 }

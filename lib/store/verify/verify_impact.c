@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
@@ -30,9 +31,9 @@ struct chain {
     struct blx_verify_report *report;
     blx_timestamp at; /* 0: nowhere yet */
     struct live *live;
-    size_t live_count, live_capacity;
+    size_t live_count;
     size_t *broken; /* damages without which no checkpoint of the chain can be read */
-    size_t broken_count, broken_capacity;
+    size_t broken_count;
 };
 
 static void chain_done(struct chain *chain)
@@ -48,28 +49,16 @@ static int no_memory(const struct chain *chain, struct blx_error *err)
 
 static int add_live(struct chain *chain, struct live live)
 {
-    if (chain->live_count == chain->live_capacity) {
-        size_t capacity = chain->live_capacity == 0 ? 64 : chain->live_capacity * 2;
-        struct live *grown = reallocarray(chain->live, capacity, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        chain->live = grown;
-        chain->live_capacity = capacity;
-    }
+    if (blx_array_make_room(chain->live, chain->live_count) < 0)
+        return -ENOMEM;
     chain->live[chain->live_count++] = live;
     return 0;
 }
 
 static int add_broken(struct chain *chain, size_t damage)
 {
-    if (chain->broken_count == chain->broken_capacity) {
-        size_t capacity = chain->broken_capacity == 0 ? 16 : chain->broken_capacity * 2;
-        size_t *grown = reallocarray(chain->broken, capacity, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        chain->broken = grown;
-        chain->broken_capacity = capacity;
-    }
+    if (blx_array_make_room(chain->broken, chain->broken_count) < 0)
+        return -ENOMEM;
     chain->broken[chain->broken_count++] = damage;
     return 0;
 }
@@ -99,7 +88,7 @@ static int overwrite(struct chain *chain, const struct blx_index *index)
     BLX_CLEANUP_FREE struct live *before = chain->live;
     size_t count = chain->live_count;
     chain->live = NULL;
-    chain->live_count = chain->live_capacity = 0;
+    chain->live_count = 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = keep_rest(chain, &before[i], index);

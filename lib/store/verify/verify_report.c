@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 void blx_verify_report_done(struct blx_verify_report *report)
 {
     for (size_t i = 0; i < report->damage_count; i++) {
@@ -23,19 +25,16 @@ struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
                                          const char *file)
 {
     size_t skip = strlen(agent.store->data_dir);
-    struct blx_damage *grown =
-        reallocarray(report->damages, report->damage_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
+    if (blx_array_make_room(report->damages, report->damage_count) < 0)
         return NULL;
-    report->damages = grown;
     const char *below = strncmp(file, agent.store->data_dir, skip) == 0 ? file + skip : file;
     struct blx_damage damage = {.file = strdup(below + (below != file && *below == '/'))};
     if (damage.file == NULL)
         return NULL;
     memcpy(damage.agent_id, agent.id, strlen(agent.id) + 1);
     memcpy(damage.volume, volume, strlen(volume) + 1);
-    grown[report->damage_count] = damage;
-    return &grown[report->damage_count++];
+    report->damages[report->damage_count] = damage;
+    return &report->damages[report->damage_count++];
 }
 
 int blx_damage_hurts(struct blx_damage *damage, blx_timestamp checkpoint)
@@ -43,13 +42,8 @@ int blx_damage_hurts(struct blx_damage *damage, blx_timestamp checkpoint)
     size_t count = damage->checkpoint_count;
     if (count > 0 && damage->checkpoints[count - 1] == checkpoint)
         return 0;
-    if ((count & (count - 1)) == 0) { /* a power of two, or the first: double it */
-        blx_timestamp *grown =
-            reallocarray(damage->checkpoints, count == 0 ? 1 : 2 * count, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        damage->checkpoints = grown;
-    }
+    if (blx_array_make_room(damage->checkpoints, count) < 0)
+        return -ENOMEM;
     damage->checkpoints[damage->checkpoint_count++] = checkpoint;
     return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * What is stored of a volume, as one image that can be read block by block: the chain of its last
  * checkpoint and the segments behind it, flattened into one index. What no frame holds is zero.
- * Made by blx_agent_writer_image(); later frames are not in it.
+ * Made by blx_agent_writer_open_image(); later frames are not in it.
  *
  * Encrypted frames cannot be read here. The image of a session with a key has in place of a block's
  * data its keyed digest, which the frame carries (crypt/block_digest.h).

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 void blx_losses_done(struct blx_losses *losses)
 {
     free(losses->list);
@@ -15,14 +17,8 @@ void blx_losses_done(struct blx_losses *losses)
 int blx_losses_add(struct blx_losses *losses, uint64_t offset_bytes, uint64_t bytes,
                    const char *cause)
 {
-    if (losses->count == losses->capacity) {
-        size_t capacity = losses->capacity == 0 ? 16 : losses->capacity * 2;
-        struct blx_loss *grown = reallocarray(losses->list, capacity, sizeof(grown[0]));
-        if (grown == NULL)
-            return -ENOMEM;
-        losses->list = grown;
-        losses->capacity = capacity;
-    }
+    if (blx_array_make_room(losses->list, losses->count) < 0)
+        return -ENOMEM;
     struct blx_loss *loss = &losses->list[losses->count++];
     *loss = (struct blx_loss){.offset_bytes = offset_bytes, .bytes = bytes};
     snprintf(loss->cause, sizeof(loss->cause), "%s", cause);

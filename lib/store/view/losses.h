@@ -18,7 +18,7 @@ struct blx_loss {
 /* Begins as zero. */
 struct blx_losses {
     struct blx_loss *list; /* owned; once sorted: remarks first, then by offset */
-    size_t count, capacity;
+    size_t count;
 };
 
 /* -ENOMEM. */

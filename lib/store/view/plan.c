@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file_private.h"
 #include "store/damage_private.h"
@@ -32,16 +33,10 @@ static int no_memory(struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot plan the restore");
 }
 
-static uint64_t blocks_of(uint64_t size_bytes, unsigned block_shift)
-{
-    uint64_t block_bytes = 1ULL << block_shift;
-    return size_bytes / block_bytes + (size_bytes % block_bytes != 0);
-}
-
 /* The first block behind the window. */
 static uint64_t window_end(const struct blx_plan *plan)
 {
-    uint64_t blocks = blocks_of(plan->size_bytes, plan->block_shift);
+    uint64_t blocks = blx_blocks_of_bytes(plan->size_bytes, plan->block_shift);
     return plan->end_block != 0 && plan->end_block < blocks ? plan->end_block : blocks;
 }
 
@@ -135,7 +130,7 @@ static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *
         rc = blx_error_set(&cause, -EBADMSG, "segment %u has another block size than its volume",
                            number);
     if (rc == 0)
-        rc = add_entries(plan, reader, blocks_of(size_bytes, plan->block_shift), &cause);
+        rc = add_entries(plan, reader, blx_blocks_of_bytes(size_bytes, plan->block_shift), &cause);
     if (rc == -EBADMSG && plan->losses != NULL) {
         plan->index.count = count;
         return remark(plan, cause.message, "it was left out", err);
@@ -143,21 +138,10 @@ static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *
     return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
 }
 
-static int add_room(struct blx_plan *plan)
-{
-    size_t capacity = plan->segment_capacity == 0 ? 64 : plan->segment_capacity * 2;
-    struct blx_segment_reader **grown = reallocarray(plan->segments, capacity, sizeof(grown[0]));
-    if (grown == NULL)
-        return -ENOMEM;
-    plan->segments = grown;
-    plan->segment_capacity = capacity;
-    return 0;
-}
-
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                          uint64_t size_bytes, struct blx_error *err)
 {
-    if (plan->segment_count == plan->segment_capacity && add_room(plan) < 0)
+    if (blx_array_make_room(plan->segments, plan->segment_count) < 0)
         return no_memory(err);
     struct blx_segment_reader *reader = NULL;
     int rc = open_segment(plan, volume_dir, number, &reader, err);
@@ -165,7 +149,9 @@ int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t
         return rc;
     plan->segments[plan->segment_count++] = reader;
     rc = take_entries(plan, reader, number, size_bytes, err);
-    blx_segment_reader_shrink(reader, plan->segment_count <= plan->max_files);
+    blx_segment_reader_shrink(reader, plan->segment_count <= plan->max_files
+                                          ? BLX_SEGMENT_KEEP_FILE
+                                          : BLX_SEGMENT_CLOSE_FILE);
     return rc < 0 ? rc : narrow(plan, err);
 }
 
@@ -289,19 +275,12 @@ static int note_gaps(struct blx_plan *plan, struct blx_error *err)
     return rc < 0 ? no_memory(err) : 0;
 }
 
-static int add_hole(struct blx_plan *plan, uint64_t start, uint64_t end, size_t *capacity,
-                    struct blx_error *err)
+static int add_hole(struct blx_plan *plan, uint64_t start, uint64_t end, struct blx_error *err)
 {
     if (start == end)
         return 0;
-    if (plan->hole_count == *capacity) {
-        size_t more = *capacity == 0 ? 64 : *capacity * 2;
-        struct blx_extent *grown = reallocarray(plan->holes, more, sizeof(grown[0]));
-        if (grown == NULL)
-            return no_memory(err);
-        plan->holes = grown;
-        *capacity = more;
-    }
+    if (blx_array_make_room(plan->holes, plan->hole_count) < 0)
+        return no_memory(err);
     plan->holes[plan->hole_count++] =
         (struct blx_extent){.start_block = start, .block_count = end - start};
     return 0;
@@ -312,19 +291,19 @@ static int split_off_holes(struct blx_plan *plan, struct blx_error *err)
 {
     uint64_t covered =
         plan->start_block; /* up to here everything is a hole already noted, or data */
-    size_t kept = 0, capacity = 0;
+    size_t kept = 0;
     for (size_t i = 0; i < plan->index.count; i++) {
         struct blx_index_entry entry = plan->index.entries[i];
         if (entry.zero)
             continue;
-        int rc = add_hole(plan, covered, entry.extent.start_block, &capacity, err);
+        int rc = add_hole(plan, covered, entry.extent.start_block, err);
         if (rc < 0)
             return rc;
         covered = entry.extent.start_block + entry.extent.block_count;
         plan->index.entries[kept++] = entry;
     }
     plan->index.count = kept;
-    return add_hole(plan, covered, window_end(plan), &capacity, err);
+    return add_hole(plan, covered, window_end(plan), err);
 }
 
 static int compare_frames(const struct blx_index_entry *x, const struct blx_index_entry *y)

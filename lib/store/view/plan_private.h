@@ -37,7 +37,7 @@ struct blx_plan {
     uint64_t size_bytes;
     unsigned block_shift;
     struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
-    size_t segment_count, segment_capacity;
+    size_t segment_count;
     struct blx_index index;        /* the data entries, by frame; the zero ones are gone */
     struct blx_plan_frame *frames; /* owned; by start_block */
     size_t frame_count;

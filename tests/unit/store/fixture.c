@@ -178,11 +178,11 @@ struct blx_agent_writer *test_writer_open(const struct test_store *test,
     test_ok(blx_agent_writer_open(blx_store_agent(&test->store, "web1"), NULL, &writer, &err),
             &err);
     if (count > 0 && volumes[0]->key != NULL)
-        blx_agent_writer_key(writer, &volumes[0]->key->id);
+        blx_agent_writer_set_key(writer, &volumes[0]->key->id);
     for (size_t i = 0; i < count; i++) {
         volumes[i]->info.volume = (uint32_t)i;
-        test_ok(blx_agent_writer_volume(writer, &volumes[i]->info,
-                                        states == NULL ? &ignored : &states[i], &err),
+        test_ok(blx_agent_writer_add_volume(writer, &volumes[i]->info,
+                                            states == NULL ? &ignored : &states[i], &err),
                 &err);
     }
     return writer;

@@ -108,9 +108,9 @@ static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
     test_ok(blx_pin_write(blx_store_agent(&history.test.store, "web1"), history.timestamps[2], true,
                           &err),
             &err);
-    assert_int_equal(
-        blx_pin_write(blx_store_agent(&history.test.store, "web1"), 20200101000000, true, &err),
-        -ENOENT);
+    assert_int_equal(blx_pin_write(blx_store_agent(&history.test.store, "web1"), 20200101000000,
+                                   BLX_PIN_ON, &err),
+                     -ENOENT);
     test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
     assert_int_equal(report.removed, 4);
     assert_int_equal(report.pinned, 1);
@@ -119,7 +119,7 @@ static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
             history_forget(&history, i);
     history_check(&history);
     test_ok(blx_pin_write(blx_store_agent(&history.test.store, "web1"), history.timestamps[2],
-                          false, &err),
+                          BLX_PIN_OFF, &err),
             &err);
     test_ok(test_prune(&history.test, history.timestamps, 5, &report, &err), &err);
     assert_int_equal(report.removed, 1);

@@ -96,7 +96,7 @@ static void check_session(const struct history *history, const struct test_store
     struct blx_volume_state state;
     test_ok(blx_agent_writer_open(blx_store_agent(&test->store, "web1"), NULL, &writer, &err),
             &err);
-    test_ok(blx_agent_writer_volume(writer, &history->volume.info, &state, &err), &err);
+    test_ok(blx_agent_writer_add_volume(writer, &history->volume.info, &state, &err), &err);
     assert_int_equal(state.durable_seq, history->volume.seq);
     blx_agent_writer_close(writer);
 }

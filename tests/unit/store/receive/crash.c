@@ -95,7 +95,7 @@ static int announce(struct session *session, struct blx_volume_state *state)
     int rc = blx_agent_writer_open(blx_store_agent(&session->test->store, "web1"), NULL,
                                    &session->writer, NULL);
     if (rc == 0)
-        rc = blx_agent_writer_volume(session->writer, &session->volume.info, state, NULL);
+        rc = blx_agent_writer_add_volume(session->writer, &session->volume.info, state, NULL);
     return rc;
 }
 

@@ -230,7 +230,7 @@ static void begin_session(struct model *model, const uint64_t acked[VOLUMES])
             assert_true(states[i].durable_seq >= acked[place]);
         if (!known)
             assert_true(acked[place] == 0 || rebooted[place] ||
-                        blx_agent_writer_reason(model->writer, (uint32_t)i)[0] != '\0');
+                        blx_agent_writer_get_reason(model->writer, (uint32_t)i)[0] != '\0');
         if (known && any(model, 8) != 0)
             begin_resume(model, volume, &states[i]);
         else

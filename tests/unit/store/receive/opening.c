@@ -46,7 +46,7 @@ static unsigned count_opening(struct history *history)
     test_ok(
         blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), NULL, &writer, &err),
         &err);
-    test_ok(blx_agent_writer_volume(writer, &history->volume.info, &state, &err), &err);
+    test_ok(blx_agent_writer_add_volume(writer, &history->volume.info, &state, &err), &err);
     test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_RESUME, &err), &err);
     blx_sys = below;
     assert_true(blx_generation_equal(&state.generation, &history->volume.info.generation));

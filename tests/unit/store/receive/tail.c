@@ -28,7 +28,7 @@ static void open_session(struct history *history, struct blx_agent_tail *tail,
     test_ok(blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), tail,
                                   &history->writer, &err),
             &err);
-    test_ok(blx_agent_writer_volume(history->writer, &history->volume.info, state, &err), &err);
+    test_ok(blx_agent_writer_add_volume(history->writer, &history->volume.info, state, &err), &err);
 }
 
 static void begin(struct history *history, enum blx_pass pass)
@@ -65,7 +65,7 @@ static void seal(struct history *history)
 {
     struct blx_error err = {0};
     struct blx_image *image = NULL;
-    test_ok(blx_agent_writer_image(history->writer, 0, &image, &err), &err);
+    test_ok(blx_agent_writer_open_image(history->writer, 0, &image, &err), &err);
     blx_image_close(image);
 }
 
@@ -141,7 +141,7 @@ static void a_checkpoint_that_is_gone_makes_it_list(void **state)
               (unsigned long long)history.timestamps[2]);
     assert_int_equal(unlink(path), 0);
     open_session(&history, tail, &found);
-    assert_int_equal(blx_agent_writer_last(history.writer)->timestamp, history.timestamps[1]);
+    assert_int_equal(blx_agent_writer_get_last(history.writer)->timestamp, history.timestamps[1]);
     history_done(&history);
 }
 
@@ -158,7 +158,7 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     other.info.volume = 1;
     open_session(&history, tail, &found);
     struct blx_error err = {0};
-    test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
+    test_ok(blx_agent_writer_add_volume(history.writer, &other.info, &found, &err), &err);
     begin(&history, BLX_PASS_RESUME);
     test_ok(blx_agent_writer_begin(history.writer, 1, BLX_PASS_FULL, &err), &err);
     test_writer_commit(history.writer, volumes, 2, 2000000000);
@@ -168,7 +168,7 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     assert_null(blx_agent_tail_find(tail, "sdc"));
     /* A frame that no checkpoint has, and a session in between that knows nothing of its volume. */
     open_session(&history, tail, &found);
-    test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
+    test_ok(blx_agent_writer_add_volume(history.writer, &other.info, &found, &err), &err);
     test_ok(blx_agent_writer_begin(history.writer, 1, BLX_PASS_RESUME, &err), &err);
     test_volume_frame(&other, &(uint64_t){3}, 1);
     test_ok(blx_agent_writer_append(history.writer, 1, other.frame, other.frame_bytes, &err), &err);
@@ -176,7 +176,7 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     tail = end_session(&history);
     assert_null(blx_agent_tail_find(tail, "sdb"));
     open_session(&history, tail, &found);
-    test_ok(blx_agent_writer_volume(history.writer, &other.info, &found, &err), &err);
+    test_ok(blx_agent_writer_add_volume(history.writer, &other.info, &found, &err), &err);
     assert_int_equal(found.durable_seq, other.seq);
     test_volume_done(&other);
     history_done(&history);

@@ -55,7 +55,7 @@ static int lack(struct fixture *f, struct blx_extent first, struct blx_extent se
 {
     struct blx_unreadable unreadable = {.extent_count = second.block_count > 0 ? 2 : 1,
                                         .extents = {first, second}};
-    return blx_agent_writer_unreadable(f->writer, &unreadable, NULL);
+    return blx_agent_writer_note_unreadable(f->writer, &unreadable, NULL);
 }
 
 /* A checkpoint without blocks 3, 4 and 30, one of which has changed; block 5 has, too. */
@@ -117,7 +117,7 @@ static void a_forced_restore_gives_all_but_the_extents(void **state)
 /* What the last checkpoint lacks. */
 static uint64_t lacking(const struct fixture *f)
 {
-    return blx_manifest_unreadable_bytes(blx_agent_writer_last(f->writer));
+    return blx_manifest_unreadable_bytes(blx_agent_writer_get_last(f->writer));
 }
 
 static void only_its_own_checkpoint_is_damaged(void **state)
@@ -150,7 +150,7 @@ static void nonsense_is_the_agents_fault_and_changes_nothing(void **state)
     assert_int_equal(lack(f, (struct blx_extent){BLOCKS - 1, 2}, none), -EPROTO);
     assert_int_equal(lack(f, (struct blx_extent){BLOCKS, 1}, none), -EPROTO);
     struct blx_unreadable other = {.volume = 1, .extent_count = 1, .extents = {{1, 1}}};
-    assert_int_equal(blx_agent_writer_unreadable(f->writer, &other, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_note_unreadable(f->writer, &other, NULL), -EPROTO);
     blx_timestamp whole = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
     test_restores_to(&f->test, whole, "sda", f->sda.image, SIZE_BYTES);
     assert_int_equal(lack(f, (struct blx_extent){BLOCKS - 1, 1}, none), 0);
@@ -176,7 +176,7 @@ static void a_rescans_image_does_not_know_what_the_checkpoint_lacks(void **state
         struct blx_image *image = NULL;
         if (round == 1)
             test_volume_send(&f->sda, f->writer, 4, 3004);
-        test_ok(blx_agent_writer_image(f->writer, 0, &image, &err), &err);
+        test_ok(blx_agent_writer_open_image(f->writer, 0, &image, &err), &err);
         for (uint64_t block = 0; block < BLOCKS; block++)
             assert_int_equal(is_known(image, block),
                              block != 3 && (block != 4 || round == 1) && block != 30);

@@ -97,7 +97,7 @@ static void check_reason(const struct fixture *f, const char *part)
 {
     assert_true(blx_generation_is_none(&f->states[0].generation));
     assert_int_equal(f->states[0].durable_seq, 0);
-    const char *reason = blx_agent_writer_reason(f->writer, 0);
+    const char *reason = blx_agent_writer_get_reason(f->writer, 0);
     if (strstr(reason, part) == NULL)
         fail_msg("'%s' is not in: %s", part, reason);
     assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_RESUME, NULL), -EPROTO);
@@ -171,7 +171,7 @@ static void a_resumed_session_goes_on_where_the_disk_ends(void **state)
     open_session(f, 2);
     assert_int_equal(f->states[0].durable_seq, f->sda.seq);
     assert_true(blx_generation_equal(&f->states[0].generation, &f->sda.info.generation));
-    assert_int_equal(blx_agent_writer_last(f->writer)->timestamp, 20010909014640);
+    assert_int_equal(blx_agent_writer_get_last(f->writer)->timestamp, 20010909014640);
     begin(f, 0, BLX_PASS_RESUME);
     begin(f, 1, BLX_PASS_RESUME);
     test_volume_send(&f->sda, f->writer, 3, 500);
@@ -195,11 +195,11 @@ static void a_resumed_session_goes_on_where_the_disk_ends(void **state)
 static void refuse(struct fixture *f, int code, const char *part)
 {
     struct blx_error err = {0};
-    uint64_t before = blx_agent_writer_unsynced_bytes(f->writer);
+    uint64_t before = blx_agent_writer_count_unsynced(f->writer);
     assert_int_equal(append(f, 0, &err), code);
     if (strstr(err.message, part) == NULL)
         fail_msg("'%s' is not in: %s", part, err.message);
-    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), before);
+    assert_int_equal(blx_agent_writer_count_unsynced(f->writer), before);
     f->sda.seq = 0;
 }
 
@@ -250,9 +250,9 @@ static void sync_reports_each_volume_that_has_news_once(void **state)
     begin(f, 0, BLX_PASS_FULL);
     begin(f, 1, BLX_PASS_FULL);
     test_volume_send(&f->sdb, f->writer, 1, 5);
-    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), f->sdb.frame_bytes);
+    assert_int_equal(blx_agent_writer_count_unsynced(f->writer), f->sdb.frame_bytes);
     test_ok(blx_agent_writer_sync(f->writer, count_ack, acked, &err), &err);
-    assert_int_equal(blx_agent_writer_unsynced_bytes(f->writer), 0);
+    assert_int_equal(blx_agent_writer_count_unsynced(f->writer), 0);
     test_ok(blx_agent_writer_sync(f->writer, count_ack, acked, &err), &err);
     assert_int_equal(acked[0], 0);
     assert_int_equal(acked[1], 1);
@@ -296,11 +296,11 @@ static void two_volumes_of_one_name_are_refused(void **state)
     open_session(f, 1);
     struct blx_volume_info again = f->sda.info;
     again.volume = 1;
-    assert_int_equal(blx_agent_writer_volume(f->writer, &again, &ignored, &err), -EEXIST);
+    assert_int_equal(blx_agent_writer_add_volume(f->writer, &again, &ignored, &err), -EEXIST);
     assert_non_null(strstr(err.message, "/dev/sda"));
     again.volume = 5;
     strcpy(again.name, "sdx");
-    assert_int_equal(blx_agent_writer_volume(f->writer, &again, &ignored, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_add_volume(f->writer, &again, &ignored, NULL), -EPROTO);
 }
 
 static void a_volume_that_joins_is_a_base_next_to_increments(void **state)
@@ -335,7 +335,7 @@ static void a_volume_that_was_away_needs_a_full_pass(void **state)
     test_writer_commit(f->writer, f->volumes, 1, 1000000100);
     open_session(f, 2);
     assert_true(blx_generation_is_none(&f->states[1].generation));
-    assert_non_null(strstr(blx_agent_writer_reason(f->writer, 1), "last checkpoint"));
+    assert_non_null(strstr(blx_agent_writer_get_reason(f->writer, 1), "last checkpoint"));
     f->sdb.seq = 0;
     begin(f, 0, BLX_PASS_RESUME);
     begin(f, 1, BLX_PASS_FULL);
@@ -418,11 +418,11 @@ static void damage_in_the_open_segment_costs_what_lies_behind_it(void **state)
     sync_all(f);
     flip(f, "volumes/sda/open.seg", 60);
     open_session(f, 1);
-    assert_non_null(strstr(blx_agent_writer_cut(f->writer, 0), "damaged at byte 32"));
-    assert_string_equal(blx_agent_writer_reason(f->writer, 0), "");
+    assert_non_null(strstr(blx_agent_writer_get_cut(f->writer, 0), "damaged at byte 32"));
+    assert_string_equal(blx_agent_writer_get_reason(f->writer, 0), "");
     assert_int_equal(f->states[0].durable_seq, committed);
     open_session(f, 1);
-    assert_string_equal(blx_agent_writer_cut(f->writer, 0), "");
+    assert_string_equal(blx_agent_writer_get_cut(f->writer, 0), "");
     begin(f, 0, BLX_PASS_RESUME);
     f->sda.seq = committed;
     test_volume_send(&f->sda, f->writer, 2, 800);
@@ -646,7 +646,7 @@ static void a_damaged_last_checkpoint_hurts_no_other(void **state)
     flip(f, "checkpoints/20010909014820", 100);
     open_session(f, 1);
     check_reason(f, "20010909014820");
-    assert_int_equal(blx_agent_writer_last(f->writer)->timestamp, 20010909014820);
+    assert_int_equal(blx_agent_writer_get_last(f->writer)->timestamp, 20010909014820);
     f->sda.seq = 0;
     begin(f, 0, BLX_PASS_FULL);
     test_volume_send(&f->sda, f->writer, 4, 810);

@@ -74,7 +74,7 @@ static int teardown(void **state)
 static int restore(const struct fixture *f, blx_timestamp timestamp, const char *path, bool force,
                    struct blx_error *err)
 {
-    struct blx_restore_target target = {.path = path, .force = force};
+    struct blx_restore_target target = {.path = path, .flags = force ? BLX_RESTORE_FORCE : 0};
     return blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL,
                        err);
 }
@@ -248,7 +248,7 @@ static void a_volume_is_restored_in_windows_where_its_index_is_large(void **stat
     for (size_t max_entries = 2; max_entries < 40; max_entries += 3) {
         struct blx_error err = {0};
         struct blx_restore_target target = {
-            .path = f->path, .force = true, .max_entries = max_entries};
+            .path = f->path, .flags = BLX_RESTORE_FORCE, .max_entries = max_entries};
         test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL,
                             &err),
                 &err);
@@ -265,7 +265,8 @@ static void what_is_lost_is_told_once_whatever_the_windows(void **state)
     assert_int_equal(unlink(path), 0);
     BLX_CLEANUP(blx_losses_done) struct blx_losses whole = {0};
     BLX_CLEANUP(blx_losses_done) struct blx_losses parts = {0};
-    struct blx_restore_target target = {.path = f->path, .force = true, .losses = &whole};
+    struct blx_restore_target target = {
+        .path = f->path, .flags = BLX_RESTORE_FORCE, .losses = &whole};
     struct blx_error err = {0};
     test_ok(
         blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL, &err),
@@ -325,7 +326,7 @@ static uint64_t bring_up_to_date(const struct fixture *f, blx_timestamp timestam
     struct blx_error err = {0};
     uint64_t written_bytes = UINT64_MAX;
     struct blx_restore_target target = {
-        .path = path, .delta = true, .written_bytes = &written_bytes};
+        .path = path, .flags = BLX_RESTORE_DELTA, .written_bytes = &written_bytes};
     test_ok(
         blx_restore(blx_store_agent(&f->test.store, "web1"), timestamp, "sda", &target, NULL, &err),
         &err);
@@ -358,7 +359,7 @@ static void delta_takes_any_content_and_resume_any_leftover(void **state)
     static const off_t sizes[] = {0, 1, 100000, SIZE_BYTES, SIZE_BYTES + 70000};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct blx_error err = {0};
-        struct blx_restore_target target = {.path = f->path, .resume = true};
+        struct blx_restore_target target = {.path = f->path, .flags = BLX_RESTORE_RESUME};
         put(f->partial, "the beginning of something else");
         assert_int_equal(truncate(f->partial, sizes[i]), 0);
         test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, NULL,
@@ -377,7 +378,7 @@ static void a_device_is_brought_up_to_date_and_not_resumed(void **state)
     struct fixture *f = *state;
     struct blx_error err = {0};
     char device[64];
-    struct blx_restore_target resume = {.path = device, .resume = true};
+    struct blx_restore_target resume = {.path = device, .flags = BLX_RESTORE_RESUME};
     int fd = attach(f, BLOCKS * TEST_BLOCK_BYTES, device);
     int refused =
         blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &resume, NULL, &err);
@@ -398,7 +399,7 @@ static void any_failing_call_of_a_delta_leaves_an_image_to_go_on_with(void **sta
     bring_up_to_date(f, f->one, f->path);
     for (unsigned after = 0; fired; after++) {
         struct blx_error err = {0};
-        struct blx_restore_target target = {.path = f->path, .delta = true};
+        struct blx_restore_target target = {.path = f->path, .flags = BLX_RESTORE_DELTA};
         test_fault_arm(TEST_FAULT_FOR_EVER, after);
         int rc = blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL,
                              &err);
@@ -422,7 +423,7 @@ static void an_image_in_use_by_another_restore_is_not_touched(void **state)
     int fd = open(f->path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    struct blx_restore_target target = {.path = f->path, .delta = true};
+    struct blx_restore_target target = {.path = f->path, .flags = BLX_RESTORE_DELTA};
     assert_int_equal(
         blx_restore(blx_store_agent(&f->test.store, "web1"), f->two, "sda", &target, NULL, &err),
         -EBUSY);

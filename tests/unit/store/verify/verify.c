@@ -214,7 +214,7 @@ static uint8_t *restored(const struct fixture *f, size_t checkpoint, size_t volu
 {
     char path[PATH_MAX];
     test_path(&f->test, path, "restored.img");
-    struct blx_restore_target target = {.path = path, .force = true, .losses = losses};
+    struct blx_restore_target target = {.path = path, .flags = BLX_RESTORE_FORCE, .losses = losses};
     int rc = blx_restore(blx_store_agent(&f->test.store, "web1"), f->timestamps[checkpoint],
                          f->volumes[volume].info.name, &target, NULL, NULL);
     if (rc < 0)
