@@ -325,7 +325,6 @@ static void setup_listed(void *arg)
     setup_found(arg);
     assert_int_equal(run_listing(arg, NULL), 0);
     assert_int_equal(blx_volume_file_read(handle->fresh.dir, &handle->fresh.file, NULL), 0);
-    handle->fresh.comparable = true;
     handle->fresh.next_number = handle->listing.highest + 1;
     handle->fresh.seq = handle->state.synced_seq - 3;
 }

@@ -206,9 +206,9 @@ int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct bl
     *state = (struct blx_volume_state){.volume = info->volume};
     snprintf(state->reason, sizeof(state->reason), "%.*s", (int)sizeof(state->reason) - 1,
              volume->reason);
-    if (volume->comparable)
+    if (volume->state != BLX_RECEIVED_NEEDS_FULL)
         state->image_bytes = volume->file.size_bytes;
-    if (volume->reason[0] == '\0') {
+    if (volume->state == BLX_RECEIVED_GOES_ON) {
         state->generation = volume->file.generation;
         state->durable_seq = volume->seq;
     }
@@ -243,7 +243,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
                       struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
-    bool same = volume->reason[0] == '\0' &&
+    bool same = volume->state == BLX_RECEIVED_GOES_ON &&
                 blx_generation_equal(&volume->file.generation, &info->generation);
     uint32_t full_since = volume->next_number + (volume->open != NULL);
     struct blx_volume_file file = {
@@ -264,8 +264,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
     volume->seq = file.seq_before;
     if (!same)
         volume->acked_seq = 0;
-    volume->reason[0] = '\0';
-    volume->comparable = true;
+    blx_received_volume_go_on(volume);
     return blx_received_volume_discard(volume, err);
 }
 
@@ -277,7 +276,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
 static int begin_rescan(struct blx_received_volume *volume, struct blx_error *err)
 {
     const struct blx_volume_info *info = &volume->info;
-    if (!volume->comparable)
+    if (volume->state == BLX_RECEIVED_NEEDS_FULL)
         return blx_error_set(err, -EPROTO, "the volume '%s' cannot be rescanned: %s", info->name,
                              volume->reason);
     if (blx_generation_equal(&volume->file.generation, &info->generation))
@@ -301,14 +300,14 @@ static int begin_rescan(struct blx_received_volume *volume, struct blx_error *er
     volume->file = file;
     volume->seq = 0;
     volume->acked_seq = 0;
-    volume->reason[0] = '\0';
+    blx_received_volume_go_on(volume);
     return 0;
 }
 
 static int check_resume(const struct blx_received_volume *volume, struct blx_error *err)
 {
     const char *name = volume->info.name;
-    if (volume->reason[0] != '\0')
+    if (volume->state != BLX_RECEIVED_GOES_ON)
         return blx_error_set(err, -EPROTO, "the volume '%s' cannot resume: %s", name,
                              volume->reason);
     if (!blx_generation_equal(&volume->file.generation, &volume->info.generation))

@@ -2,7 +2,6 @@
 #include "store/receive/received_recover_private.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,25 @@
 #include "store/directory_private.h"
 #include "store/receive/received_segments_private.h"
 
+/* The volume's state file, as it was found. */
+enum file_state {
+    FILE_GOOD,
+    FILE_GONE,        /* missing, or damaged */
+    FILE_FRAMES_LOST, /* it has no generation: frames were lost, and that was noted */
+    FILE_DISTRUSTED   /* a rescan found that what is stored cannot be read */
+};
+
+/* Which checkpoint has the volume. */
+enum checkpoint_state {
+    CHECKPOINT_NONE,      /* none, or an older one: the volume was away meanwhile */
+    CHECKPOINT_NEWEST,    /* the agent's newest one */
+    CHECKPOINT_UNREADABLE /* one that would have to be read first is damaged */
+};
+
 /* The newest checkpoint that has the volume. */
 struct committed {
-    bool in_last; /* it is the agent's newest one */
+    enum checkpoint_state state;
+    char damage[BLX_REASON_BYTES]; /* if it is unreadable */
     uint32_t next_segment;
     struct blx_generation generation;
     uint64_t last_seq;
@@ -31,31 +46,6 @@ struct committed {
 static uint32_t highest_of(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
-}
-
-/* What is stored is not, or not surely, an image of the volume. Counts more than what was found
- * before. */
-__attribute__((format(printf, 2, 3))) static void need_full(struct blx_received_volume *volume,
-                                                            const char *format, ...)
-{
-    va_list args;
-    if (!volume->comparable)
-        return;
-    volume->comparable = false;
-    volume->reason[0] = '\0';
-    va_start(args, format);
-    blx_received_volume_set_reason(volume, format, args);
-    va_end(args);
-}
-
-/* What is stored is an image, but frames cannot go on before it has been compared with the disk. */
-__attribute__((format(printf, 2, 3))) static void need_rescan(struct blx_received_volume *volume,
-                                                              const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    blx_received_volume_set_reason(volume, format, args);
-    va_end(args);
 }
 
 static bool take_committed(const struct blx_manifest *manifest, const char *name,
@@ -78,9 +68,10 @@ static bool take_committed(const struct blx_manifest *manifest, const char *name
 /*
  * A damaged checkpoint could name any segment: then none of those that exist may be taken for
  * uncommitted (and dropped by a full pass), whatever older checkpoints say. Only a full pass that
- * began behind it is surely not in it.
+ * began after it is surely not in it.
  */
-static void suspect_all(const struct blx_received_agent *agent, struct blx_received_volume *volume,
+static void suspect_all(const struct blx_received_agent *agent,
+                        const struct blx_received_volume *volume,
                         const struct blx_received_listing *listing, const char *damage,
                         struct committed *committed)
 {
@@ -89,12 +80,13 @@ static void suspect_all(const struct blx_received_agent *agent, struct blx_recei
         committed->next_segment = file->full_since;
         return;
     }
-    need_full(volume, "%s", damage);
+    committed->state = CHECKPOINT_UNREADABLE;
+    snprintf(committed->damage, sizeof(committed->damage), "%.*s", BLX_REASON_BYTES - 1, damage);
     committed->next_segment = listing->highest + 1;
 }
 
 static int find_committed(const struct blx_received_agent *agent,
-                          struct blx_received_volume *volume,
+                          const struct blx_received_volume *volume,
                           const struct blx_received_listing *listing, struct committed *committed,
                           struct blx_error *err)
 {
@@ -104,7 +96,7 @@ static int find_committed(const struct blx_received_agent *agent,
         return 0;
     }
     if (take_committed(&agent->last, volume->info.name, committed)) {
-        committed->in_last = true;
+        committed->state = CHECKPOINT_NEWEST;
         return 0;
     }
     if (listing->count == 0)
@@ -132,19 +124,22 @@ static int find_committed(const struct blx_received_agent *agent,
     return rc;
 }
 
-/* `lost` says why there is no state file that can be believed; empty: there is one. */
-static int read_state(struct blx_received_volume *volume, struct blx_error *lost,
-                      struct blx_error *err)
+/* `lost` says why the file is gone. */
+static int read_file(struct blx_received_volume *volume, enum file_state *state,
+                     struct blx_error *lost, struct blx_error *err)
 {
     int rc = blx_volume_file_read(volume->dir, &volume->file, lost);
+    *state = FILE_GONE;
     if (rc == -ENOENT || blx_is_bad_content(rc))
         return 0;
     if (rc < 0)
         return blx_error_set(err, rc, "%s", lost->message);
     if (volume->file.distrusted)
-        need_full(volume, "what is stored of it cannot be read");
+        *state = FILE_DISTRUSTED;
     else if (blx_generation_is_none(&volume->file.generation))
-        need_rescan(volume, "what was received of it was found damaged");
+        *state = FILE_FRAMES_LOST;
+    else
+        *state = FILE_GOOD;
     return 0;
 }
 
@@ -157,22 +152,46 @@ static void assume_state(const struct blx_received_agent *agent, struct blx_rece
                          const struct committed *committed, const char *cause)
 {
     struct blx_volume_file *file = &volume->file;
-    if (!committed->in_last && listing->count == 0 && !listing->has_open) {
-        need_full(volume, "nothing of it is stored yet");
+    if (committed->state != CHECKPOINT_NEWEST && listing->count == 0 && !listing->has_open) {
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL, "nothing of it is stored yet");
         return;
     }
     *file = (struct blx_volume_file){.size_bytes = volume->info.size_bytes,
                                      .block_shift = volume->info.block_shift,
                                      .full_since = committed->next_segment,
                                      .full_behind = agent->last_timestamp};
-    if (committed->in_last) {
+    if (committed->state == CHECKPOINT_NEWEST) {
         file->size_bytes = committed->size_bytes;
         file->block_shift = committed->block_shift;
         file->full_since = 0;
         memcpy(file->device, committed->device, sizeof(file->device));
         memcpy(file->identity, committed->identity, sizeof(file->identity));
     }
-    need_rescan(volume, "%s", cause);
+    blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN, "%s", cause);
+}
+
+/* The table in received_recover_private.h, but for its last rows: compare_info() and so on. */
+static void decide(const struct blx_received_agent *agent, struct blx_received_volume *volume,
+                   const struct blx_received_listing *listing, enum file_state file,
+                   const struct committed *committed, const char *lost)
+{
+    if (committed->state == CHECKPOINT_UNREADABLE && file != FILE_DISTRUSTED)
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL, "%s", committed->damage);
+    switch (file) {
+    case FILE_GOOD:
+        break;
+    case FILE_GONE:
+        assume_state(agent, volume, listing, committed, lost);
+        break;
+    case FILE_FRAMES_LOST:
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN,
+                                   "what was received of it was found damaged");
+        break;
+    case FILE_DISTRUSTED:
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "what is stored of it cannot be read");
+        break;
+    }
 }
 
 /* An empty identity is not known, on either side; the generation vouches for the disk, too. */
@@ -181,29 +200,34 @@ static void compare_info(struct blx_received_volume *volume)
     const struct blx_volume_file *file = &volume->file;
     const struct blx_volume_info *info = &volume->info;
     unsigned long long before = file->size_bytes, now = info->size_bytes;
-    if (!volume->comparable)
+    if (volume->state == BLX_RECEIVED_NEEDS_FULL)
         return;
     if (file->identity[0] != '\0' && info->identity[0] != '\0' &&
         strcmp(file->identity, info->identity) != 0)
-        need_full(volume, "the disk '%.100s' was replaced by '%.100s'", file->identity,
-                  info->identity);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "the disk '%.100s' was replaced by '%.100s'", file->identity,
+                                   info->identity);
     else if (now < before)
-        need_full(volume, "it shrank from %llu to %llu bytes", before, now);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "it shrank from %llu to %llu bytes", before, now);
     else if (file->block_shift != info->block_shift)
-        need_full(volume, "its block size changed");
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL, "its block size changed");
     else if (now > before)
-        need_rescan(volume, "it grew from %llu to %llu bytes", before, now);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN,
+                                   "it grew from %llu to %llu bytes", before, now);
 }
 
 static void compare_committed(struct blx_received_volume *volume, const struct committed *committed)
 {
     if (volume->file.full_since != 0)
         return;
-    if (!committed->in_last)
-        need_full(volume, "the last checkpoint does not have it");
+    if (committed->state != CHECKPOINT_NEWEST)
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "the last checkpoint does not have it");
     else if (committed->size_bytes > volume->info.size_bytes ||
              committed->block_shift != volume->info.block_shift)
-        need_full(volume, "the last checkpoint has it with another size");
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "the last checkpoint has it with another size");
 }
 
 /* Frames whose full pass began anew: a crash came before they were removed. */
@@ -279,18 +303,21 @@ static void compare_keys(const struct blx_received_agent *agent, struct blx_rece
     for (size_t i = 0; i < volume->pending_count; i++)
         if (volume->pending[i].stored_bytes > 0)
             note_other(agent, &volume->pending[i].key_id, &other);
-    if (volume->file.full_since == 0 && committed->in_last)
+    if (volume->file.full_since == 0 && committed->state == CHECKPOINT_NEWEST)
         note_other(agent, &committed->key_id, &other);
     if (other == NULL)
         return;
     blx_key_id_format(other, before);
     blx_key_id_format(&agent->key_id, now);
     if (blx_key_id_is_none(other))
-        need_full(volume, "it is encrypted from now on, with the key %s", now);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "it is encrypted from now on, with the key %s", now);
     else if (blx_key_id_is_none(&agent->key_id))
-        need_full(volume, "it is not encrypted any more; its key was %s", before);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "it is not encrypted any more; its key was %s", before);
     else
-        need_full(volume, "its encryption key changed from %s to %s", before, now);
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "its encryption key changed from %s to %s", before, now);
 }
 
 /* What the last checkpoint has need not be looked at, where it is known how far the rest goes. */
@@ -312,18 +339,17 @@ int blx_received_volume_recover(const struct blx_received_agent *agent,
     BLX_CLEANUP(blx_received_listing_done) struct blx_received_listing listing = {0};
     struct committed committed;
     struct blx_error lost = {0};
-    volume->comparable = true;
+    enum file_state file = FILE_GONE;
     int rc = blx_fsync_dir(volume->dir, err);
     if (rc == 0)
         rc = list(agent, volume, &listing, err);
     if (rc == 0)
-        rc = read_state(volume, &lost, err);
+        rc = read_file(volume, &file, &lost, err);
     if (rc == 0)
         rc = find_committed(agent, volume, &listing, &committed, err);
     if (rc < 0)
         return rc;
-    if (lost.message[0] != '\0')
-        assume_state(agent, volume, &listing, &committed, lost.message);
+    decide(agent, volume, &listing, file, &committed, lost.message);
     /* A pass that was committed; the crash came before the state file was told. */
     if (volume->file.full_since < committed.next_segment)
         volume->file.full_since = 0;
@@ -342,8 +368,9 @@ int blx_received_volume_recover(const struct blx_received_agent *agent,
         volume->seq = committed.last_seq;
     compare_info(volume);
     compare_committed(volume, &committed);
-    rc = volume->comparable ? blx_received_volume_take_uncommitted(volume, &listing, from, err)
-                            : blx_received_volume_list_uncommitted(volume, &listing, from, err);
+    rc = volume->state != BLX_RECEIVED_NEEDS_FULL
+             ? blx_received_volume_take_uncommitted(volume, &listing, from, err)
+             : blx_received_volume_list_uncommitted(volume, &listing, from, err);
     if (rc == 0)
         compare_keys(agent, volume, &committed);
     return rc;

@@ -23,7 +23,26 @@ struct blx_received_agent {
     struct blx_key_id key_id;           /* of the session's frames; none: they are not encrypted */
 };
 
-/* Fills file, next_number, open, pending, seq and reason from what lies in the folder.
- * `volume->info` and `dir` are set. */
+/*
+ * Fills file, next_number, open, pending, seq, state and reason from what lies in the folder.
+ * `volume->info` and `dir` are set, the rest is zero. The worst row that applies counts:
+ *
+ *     state file          checkpoint          segments after it    state
+ *     good                newest has it       follow each other    GOES_ON
+ *     good, pass begun    any                 follow each other    GOES_ON, with the pass's frames
+ *     good                newest has it       missing, damaged     NEEDS_RESCAN; first, durably, the
+ *                                                                  file loses its generation
+ *     no generation       newest has it       any                  NEEDS_RESCAN
+ *     missing, damaged    newest has it       any                  NEEDS_RESCAN, on top of its chain
+ *     missing, damaged    none                some                 NEEDS_RESCAN, as a begun pass
+ *     missing, damaged    none                none                 NEEDS_FULL
+ *     good, no pass       none                any                  NEEDS_FULL
+ *     distrusted          any                 any                  NEEDS_FULL
+ *     any, no pass since  damaged             any                  NEEDS_FULL; no segment is dropped
+ *
+ *     the disk has grown                                           NEEDS_RESCAN
+ *     the disk is another one, smaller, or has another block size  NEEDS_FULL
+ *     frames are stored with another key than the session's        NEEDS_FULL
+ */
 int blx_received_volume_recover(const struct blx_received_agent *agent,
                                 struct blx_received_volume *volume, struct blx_error *err);

@@ -83,14 +83,9 @@ int blx_received_listing_probe(const struct blx_received_volume *volume, uint32_
  * Frames were lost. What is left is an image still, with which a rescan begins, also after a crash:
  * so the generation goes before anything else is done about it.
  */
-__attribute__((format(printf, 3, 4))) static int lose(struct blx_received_volume *volume,
-                                                      struct blx_error *err, const char *format,
-                                                      ...)
+static int lose(struct blx_received_volume *volume, const char *reason, struct blx_error *err)
 {
-    va_list args;
-    va_start(args, format);
-    blx_received_volume_set_reason(volume, format, args);
-    va_end(args);
+    blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN, "%s", reason);
     if (blx_generation_is_none(&volume->file.generation))
         return 0;
     struct blx_volume_file file = volume->file;
@@ -99,6 +94,20 @@ __attribute__((format(printf, 3, 4))) static int lose(struct blx_received_volume
     if (rc == 0)
         volume->file = file;
     return rc;
+}
+
+static int lose_segment(struct blx_received_volume *volume, uint32_t number, struct blx_error *err)
+{
+    char reason[64];
+    snprintf(reason, sizeof(reason), "segment %u is missing", number);
+    return lose(volume, reason, err);
+}
+
+static int lose_before(struct blx_received_volume *volume, uint32_t number, struct blx_error *err)
+{
+    char reason[64];
+    snprintf(reason, sizeof(reason), "the frames before segment %u are missing", number);
+    return lose(volume, reason, err);
 }
 
 /*
@@ -119,7 +128,7 @@ static int chain(struct blx_received_volume *volume, const struct blx_segment_su
         return 0;
     if (!blx_generation_equal(&summary->last_generation, &volume->file.generation) ||
         summary->first_seq != volume->seq + 1)
-        return lose(volume, err, "the frames before segment %u are missing", summary->number);
+        return lose_before(volume, summary->number, err);
     volume->seq = summary->last_seq;
     return 0;
 }
@@ -146,7 +155,7 @@ static int fill_gap(struct blx_received_volume *volume, uint32_t from, uint32_t 
         if (number >= until)
             return 0;
         if (is_kept(volume, number))
-            rc = lose(volume, err, "segment %u is missing", number);
+            rc = lose_segment(volume, number, err);
         if (rc == 0)
             rc = put_empty(volume, number, err);
         if (rc < 0)
@@ -166,7 +175,7 @@ static int replace_damaged(struct blx_received_volume *volume, uint32_t number, 
                            struct blx_error *err)
 {
     char path[PATH_MAX], aside[PATH_MAX];
-    int rc = lose(volume, err, "%s", damage);
+    int rc = lose(volume, damage, err);
     if (rc == 0)
         rc = blx_segment_path(volume->dir, number, path, err);
     if (rc == 0)
@@ -199,7 +208,7 @@ static int set_open_aside(struct blx_received_volume *volume, const char *damage
                           struct blx_error *err)
 {
     char path[PATH_MAX], aside[PATH_MAX];
-    int rc = lose(volume, err, "%s", damage);
+    int rc = lose(volume, damage, err);
     if (rc == 0)
         rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
     if (rc == 0)

@@ -2,6 +2,7 @@
 #include "store/receive/received_volume_private.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,11 +24,22 @@ void blx_received_volume_free(struct blx_received_volume *volume)
     free(volume);
 }
 
-void blx_received_volume_set_reason(struct blx_received_volume *volume, const char *format,
-                                    va_list args)
+void blx_received_volume_demand(struct blx_received_volume *volume, enum blx_received_state state,
+                                const char *format, ...)
 {
-    if (volume->reason[0] == '\0')
-        vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+    va_list args;
+    if (state <= volume->state)
+        return;
+    volume->state = state;
+    va_start(args, format);
+    vsnprintf(volume->reason, sizeof(volume->reason), format, args);
+    va_end(args);
+}
+
+void blx_received_volume_go_on(struct blx_received_volume *volume)
+{
+    volume->state = BLX_RECEIVED_GOES_ON;
+    volume->reason[0] = '\0';
 }
 
 int blx_received_volume_add_pending(struct blx_received_volume *volume,

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <limits.h>
-#include <stdarg.h>
 #include <stdbool.h>
 
 #include "store/receive/volume_file_private.h"
@@ -25,13 +24,31 @@ struct blx_pending_segment {
     uint64_t stored_bytes;
 };
 
+/*
+ * Whether frames can go on from what is stored. It only gets worse while a volume is recovered; a
+ * pass that begins makes it good.
+ *
+ *     GOES_ON -----+-- frames lost, no state file, the disk grew --------> NEEDS_RESCAN
+ *        ^         |                                                         |   |
+ *        |         +-- another disk or key, no image, a checkpoint           |   |
+ *        |             that cannot be read --------> NEEDS_FULL <------------+   |
+ *        |                                               |                       |
+ *        +------------- a full pass begins --------------+                       |
+ *        +------------- a rescan or a full pass begins --------------------------+
+ */
+enum blx_received_state {
+    BLX_RECEIVED_GOES_ON,
+    BLX_RECEIVED_NEEDS_RESCAN, /* it is an image, which must be compared with the disk first */
+    BLX_RECEIVED_NEEDS_FULL    /* it is not, or not surely, an image of the volume */
+};
+
 struct blx_received_volume {
-    struct blx_volume_info info;   /* as the session announced it */
-    struct blx_volume_file file;   /* as it is on the disk */
-    char *dir;                     /* owned */
+    struct blx_volume_info info; /* as the session announced it */
+    struct blx_volume_file file; /* as it is on the disk */
+    char *dir;                   /* owned */
+    enum blx_received_state state;
     char reason[BLX_REASON_BYTES]; /* why the stored frames cannot go on; empty: they can */
     char cut[BLX_REASON_BYTES]; /* what was cut off the open segment, though it was no torn end */
-    bool comparable;            /* they are an image that a rescan can begin with */
     bool begun;                 /* the session began a pass */
     uint32_t next_number;       /* of the open segment, or of the next one that is opened */
     struct blx_segment_writer *open;     /* NULL: no open.seg */
@@ -62,6 +79,9 @@ int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_e
 /* NULL is allowed. */
 void blx_received_volume_free(struct blx_received_volume *volume);
 
-/* Why the stored frames cannot go on; the first reason stays. */
-__attribute__((format(printf, 2, 0))) void blx_received_volume_set_reason(
-    struct blx_received_volume *volume, const char *format, va_list args);
+/* Worsens the state, with the reason; a state that is as bad already keeps its own. */
+__attribute__((format(printf, 3, 4))) void blx_received_volume_demand(
+    struct blx_received_volume *volume, enum blx_received_state state, const char *format, ...);
+
+/* A pass began: frames go on. */
+void blx_received_volume_go_on(struct blx_received_volume *volume);
