@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -36,7 +37,7 @@ int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *loc
     struct blx_error cause = {0};
     BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &cause);
     if (fd == -EROFS) {
-        lock->fd = -1;
+        *lock = (struct blx_agent_lock){.fd = -1};
         return 0;
     }
     if (fd < 0)
@@ -44,7 +45,7 @@ int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *loc
     rc = give_to_owner(fd, dir);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot give '%s' to the owner of its folder", path);
-    lock->fd = blx_take_fd(&fd);
+    *lock = (struct blx_agent_lock){.fd = blx_take_fd(&fd)};
     return 0;
 }
 
@@ -52,7 +53,7 @@ void blx_agent_lock_close(struct blx_agent_lock *lock)
 {
     if (lock->fd >= 0)
         close(lock->fd);
-    lock->fd = -1;
+    *lock = (struct blx_agent_lock){.fd = -1};
 }
 
 static int apply(const struct blx_agent_lock *lock, int command, short type, uint64_t byte)
@@ -67,6 +68,15 @@ static int apply(const struct blx_agent_lock *lock, int command, short type, uin
     return rc != 0 ? -errno : 0;
 }
 
+static int take(struct blx_agent_lock *lock, int command, enum blx_lock_part part,
+                enum blx_lock_mode mode)
+{
+    int rc = apply(lock, command, mode == BLX_LOCK_ALONE ? F_WRLCK : F_RDLCK, part);
+    if (rc == 0)
+        lock->parts[part] = mode;
+    return rc;
+}
+
 static int failed(int rc, struct blx_error *err)
 {
     return rc < 0 ? blx_error_errno(err, rc, "cannot lock the agent's checkpoints") : 0;
@@ -75,7 +85,7 @@ static int failed(int rc, struct blx_error *err)
 int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
                          struct blx_error *err)
 {
-    return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, part), err);
+    return failed(take(lock, F_OFD_SETLKW, part, BLX_LOCK_SHARED), err);
 }
 
 static const char *const busy_text[] = {
@@ -89,7 +99,7 @@ int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, u
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
     for (unsigned waited_ms = 0;; waited_ms += POLL_MS) {
-        int rc = apply(lock, F_OFD_SETLK, F_WRLCK, part);
+        int rc = take(lock, F_OFD_SETLK, part, BLX_LOCK_ALONE);
         if (rc != -EAGAIN && rc != -EACCES)
             return failed(rc, err);
         if (waited_ms >= wait_ms)
@@ -101,11 +111,13 @@ int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, u
 void blx_agent_lock_release(struct blx_agent_lock *lock, enum blx_lock_part part)
 {
     apply(lock, F_OFD_SETLK, F_UNLCK, part);
+    lock->parts[part] = BLX_LOCK_FREE;
 }
 
 int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
                         struct blx_error *err)
 {
+    blx_assert(lock->parts[BLX_LOCK_CHAINS] != BLX_LOCK_FREE);
     return failed(apply(lock, F_OFD_SETLKW, F_RDLCK, checkpoint), err);
 }
 
@@ -127,6 +139,7 @@ int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp firs
                           .l_whence = SEEK_SET,
                           .l_start = (off_t)first,
                           .l_len = (off_t)(last - first) + 1};
+    blx_assert(lock->parts[BLX_LOCK_CHAINS] == BLX_LOCK_ALONE);
     if (lock->fd < 0)
         return 0;
     if (fcntl(lock->fd, F_OFD_GETLK, &range) != 0)

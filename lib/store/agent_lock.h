@@ -28,11 +28,19 @@
 #include "base/timestamp.h"
 #include "store/store.h"
 
-struct blx_agent_lock {
-    int fd; /* -1: none */
+enum blx_lock_part {
+    BLX_LOCK_CHAINS = 0,
+    BLX_LOCK_CONTENTS = 1,
+    BLX_LOCK_REWRITES = 2,
+    BLX_LOCK_PARTS
 };
 
-enum blx_lock_part { BLX_LOCK_CHAINS = 0, BLX_LOCK_CONTENTS = 1, BLX_LOCK_REWRITES = 2 };
+enum blx_lock_mode { BLX_LOCK_FREE, BLX_LOCK_SHARED, BLX_LOCK_ALONE };
+
+struct blx_agent_lock {
+    int fd;                                   /* -1: none */
+    enum blx_lock_mode parts[BLX_LOCK_PARTS]; /* as this lock has them, for asserts */
+};
 
 /* Opens the file, which is made where it is missing. On a read-only filesystem, where nobody can
  * remove anything, the lock stays empty and every call below succeeds. */

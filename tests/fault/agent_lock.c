@@ -56,10 +56,14 @@ static bool is_shared(struct locking *locking, enum blx_lock_part part)
     return rc == -EBUSY;
 }
 
-static bool is_held(const struct locking *locking)
+/* As a prune sees it, once the reader has let go of the chains. */
+static bool is_held(struct locking *locking)
 {
+    blx_agent_lock_release(&locking->lock, BLX_LOCK_CHAINS);
+    assert_int_equal(blx_agent_lock_alone(&locking->other, BLX_LOCK_CHAINS, 0, NULL), 0);
     int held = blx_agent_lock_is_held(&locking->other, store_state.checkpoints[0],
                                       store_state.checkpoints[0], NULL);
+    blx_agent_lock_release(&locking->other, BLX_LOCK_CHAINS);
     assert_true(held >= 0);
     return held == 1;
 }
@@ -81,6 +85,7 @@ static void check_open(void *arg, int rc)
     open_other(locking);
     test_ok(blx_agent_lock_share(&locking->lock, BLX_LOCK_CONTENTS, &err), &err);
     assert_true(is_shared(locking, BLX_LOCK_CONTENTS));
+    test_ok(blx_agent_lock_share(&locking->lock, BLX_LOCK_CHAINS, &err), &err);
     test_ok(blx_agent_lock_hold(&locking->lock, store_state.checkpoints[0], &err), &err);
     assert_true(is_held(locking));
     blx_agent_lock_release(&locking->lock, BLX_LOCK_CONTENTS);
@@ -148,10 +153,20 @@ static void check_hold(void *arg, int rc)
     assert_int_equal(is_held(arg), rc == 0);
 }
 
-static void setup_held(void *arg)
+static void setup_chains(void *arg)
 {
     setup_open(arg);
+    assert_int_equal(blx_agent_lock_share(&((struct locking *)arg)->lock, BLX_LOCK_CHAINS, NULL),
+                     0);
+}
+
+static void setup_held(void *arg)
+{
+    struct locking *locking = arg;
+    setup_chains(arg);
     assert_int_equal(run_hold(arg, NULL), 0);
+    blx_agent_lock_release(&locking->lock, BLX_LOCK_CHAINS);
+    assert_int_equal(blx_agent_lock_alone(&locking->other, BLX_LOCK_CHAINS, 0, NULL), 0);
 }
 
 /* A checkpoint of which nobody knows is not taken for one that nobody holds. */
@@ -166,7 +181,7 @@ static void a_lock_that_failed_is_not_had(void **state)
     struct locking locking;
     fault_loop(&(struct fault_case){setup_open, run_share, check_shared, teardown, 0}, &locking);
     fault_loop(&(struct fault_case){setup_open, run_alone, check_shared, teardown, 0}, &locking);
-    fault_loop(&(struct fault_case){setup_open, run_hold, check_hold, teardown, 0}, &locking);
+    fault_loop(&(struct fault_case){setup_chains, run_hold, check_hold, teardown, 0}, &locking);
     fault_loop(&(struct fault_case){setup_held, run_is_held, check_is_held, teardown, 0}, &locking);
 }
 

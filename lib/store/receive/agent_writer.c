@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -383,6 +384,15 @@ static int make_room(struct blx_received_volume *volume, struct blx_error *err)
                                    &volume->open, NULL, err);
 }
 
+/* Whether the frame is the next one in the open segment, too: a pass of another generation begins
+ * with a segment of its own. For an assert. */
+static bool ends_before(const struct blx_received_volume *volume, uint64_t seq)
+{
+    struct blx_segment_summary summary;
+    blx_segment_writer_summary(volume->open, &summary);
+    return summary.frame_count == 0 || summary.last_seq + 1 == seq;
+}
+
 int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,
                             size_t length, struct blx_error *err)
 {
@@ -396,6 +406,7 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
     if (rc < 0)
         return rc;
     rc = make_room(volume, err);
+    blx_assert(rc < 0 || ends_before(volume, frame.seq));
     if (rc == 0)
         rc = blx_segment_writer_append(volume->open, &frame, err);
     if (rc < 0)

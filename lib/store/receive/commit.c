@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "store/checkpoint/manifest_file.h"
@@ -204,6 +205,7 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     rc = seal_all(writer, err);
     if (rc == 0)
         rc = describe(writer, cut, &manifest, err);
+    blx_assert(rc < 0 || manifest.timestamp > manifest.parent);
     if (rc == 0)
         rc = blx_manifest_write(writer->agent.store, &manifest, err);
     if (rc < 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -48,6 +49,8 @@ int blx_received_volume_add_pending(struct blx_received_volume *volume,
 {
     if (blx_array_make_room(volume->pending, volume->pending_count) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot note a segment of '%s'", volume->dir);
+    blx_assert(volume->pending_count == 0 ||
+               volume->pending[volume->pending_count - 1].number < summary->number);
     volume->pending[volume->pending_count++] = (struct blx_pending_segment){
         .number = summary->number,
         .key_id = summary->key_id,

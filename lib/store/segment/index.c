@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 
 void blx_index_done(struct blx_index *index)
@@ -140,6 +141,14 @@ static int sweep(const struct blx_index_entry **sorted, size_t count, struct hea
     return 0;
 }
 
+static bool is_flat(const struct blx_index *index)
+{
+    for (size_t i = 1; i < index->count; i++)
+        if (index->entries[i].extent.start_block < end_of(&index->entries[i - 1]))
+            return false;
+    return true;
+}
+
 int blx_index_flatten(struct blx_index *index)
 {
     if (index->count == 0)
@@ -159,6 +168,7 @@ int blx_index_flatten(struct blx_index *index)
         blx_index_done(&flat);
         return rc;
     }
+    blx_assert(is_flat(&flat));
     free(index->entries);
     *index = flat;
     return 0;

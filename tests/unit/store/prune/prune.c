@@ -137,8 +137,10 @@ static void a_checkpoint_that_is_read_stays_until_it_is_not(void **state)
     struct history history;
     history_init(&history, 6);
     history_grow(&history, 8);
-    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
-    test_ok(blx_agent_lock_hold(&lock, history.timestamps[3], &err), &err);
+    test_ok(blx_agent_lock_begin(blx_store_agent(&history.test.store, "web1"),
+                                 history.timestamps[3], &lock, &err),
+            &err);
+    blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     test_ok(test_prune(&history.test, history.timestamps, 7, &report, &err), &err);
     assert_int_equal(report.removed, 6);
     assert_int_equal(report.in_use, 1);

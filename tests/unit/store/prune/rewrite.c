@@ -170,8 +170,10 @@ static void what_a_restore_reads_is_put_off(void **state)
     struct blx_rewrite_report report;
     struct history history;
     make_two_halves(&history);
-    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
-    test_ok(blx_agent_lock_hold(&lock, history.timestamps[39], &err), &err);
+    test_ok(blx_agent_lock_begin(blx_store_agent(&history.test.store, "web1"),
+                                 history.timestamps[39], &lock, &err),
+            &err);
+    blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     rewrite(&history, &report);
     /* Another base hides the first half from that restore. */
     assert_true(report.replaced > 0);
@@ -196,8 +198,10 @@ static void what_a_later_restore_reads_is_put_off(void **state)
     struct history history;
     make_noise(&history, 26, 20);
     test_ok(test_prune(&history.test, history.timestamps, 10, &pruned, &err), &err);
-    test_ok(blx_agent_lock_open(blx_store_agent(&history.test.store, "web1"), &lock, &err), &err);
-    test_ok(blx_agent_lock_hold(&lock, history.timestamps[15], &err), &err);
+    test_ok(blx_agent_lock_begin(blx_store_agent(&history.test.store, "web1"),
+                                 history.timestamps[15], &lock, &err),
+            &err);
+    blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     rewrite(&history, &report);
     assert_int_equal(report.replaced, 0);
     assert_true(report.put_off > 0);
