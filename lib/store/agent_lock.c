@@ -14,7 +14,7 @@
 
 enum { POLL_MS = 10 };
 
-/* Whoever makes the file first: the dispatcher must be able to open it, also where root did. */
+/* The dispatcher must be able to open the file, also if root made it. */
 static int give_to_owner(int fd, const char *agent_dir)
 {
     struct stat st;

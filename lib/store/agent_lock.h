@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who reads an agent's checkpoints and who takes some away: DIR/agents/ID/lock, an empty file of
- * which single bytes are locked, so that a process that dies leaves none.
+ * Keeps the readers of an agent's checkpoints and those that remove some apart: DIR/agents/ID/lock,
+ * an empty file. Single bytes of it are locked, so that a process that dies leaves no lock.
  *
  *     byte 0          chains: shared while a chain's manifests are read and its segments opened;
  *                     exclusive while manifests are replaced and removed, which takes milliseconds
  *     byte 1          contents: shared by a verification, exclusive by a prune; a rewrite shares it
  *                     while it copies, and has it alone while it puts a segment in another's place
  *     byte 2          rewrites: exclusive by a rewrite
- *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is not removed
+ *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is then not removed
  *
  * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
  * takes byte 0 first and the checkpoint's byte under it, so that it either keeps the checkpoint or
- * does not find it. What a kept checkpoint needs no prune touches: so a reader that has its plan
- * needs no lock but that of its checkpoint.
+ * does not find it. No prune touches what a kept checkpoint needs. So a reader that has its plan
+ * needs its checkpoint's lock alone.
  *
  * The locks belong to the open file (F_OFD_SETLK), not to the process: two threads that opened it
  * exclude each other like two processes. Private to lib/store.
@@ -42,7 +42,7 @@ struct blx_agent_lock {
     enum blx_lock_mode parts[BLX_LOCK_PARTS]; /* as this lock has them, for asserts */
 };
 
-/* Opens the file, which is made where it is missing. On a read-only filesystem, where nobody can
+/* Opens the file, which is made if it is missing. On a read-only filesystem, where nobody can
  * remove anything, the lock stays empty and every call below succeeds. */
 int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
                         struct blx_error *err);
@@ -50,11 +50,12 @@ int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *loc
 /* Gives up everything. A lock that was never opened must have fd = -1. */
 void blx_agent_lock_close(struct blx_agent_lock *lock);
 
-/* Shared; waits for the one who has it alone. */
+/* Shared; waits while another one has it alone. */
 int blx_agent_lock_share(struct blx_agent_lock *lock, enum blx_lock_part part,
                          struct blx_error *err);
 
-/* Exclusive, also of what is shared already; -EBUSY where somebody has it after `wait_ms`. */
+/* Exclusive, also if it is shared by this lock already; -EBUSY if somebody has it after `wait_ms`.
+ */
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
                          struct blx_error *err);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers for a list of jobs: each in a thread of its own, while the caller reports; or, where
- * one is enough, in the caller's thread. Who takes which job, and what becomes of a failure, is
- * the workers' own affair. Private to lib/store.
+ * Workers for a list of jobs: each in a thread of its own, while the caller reports; or, if one is
+ * enough, in the caller's thread. The workers themselves share out the jobs and deal with failures.
+ * Private to lib/store.
  *
  * Threads: blx_crew_run() belongs to its caller, and blocks until all workers have ended.
  */
@@ -24,5 +24,5 @@ struct blx_crew {
  * jobs. */
 unsigned blx_crew_size(size_t most, uint64_t bytes, size_t jobs);
 
-/* 0 where at least one worker could be started, which then did it all; -errno otherwise. */
+/* 0 if at least one worker could be started, which then did it all; -errno otherwise. */
 int blx_crew_run(const struct blx_crew *crew);

@@ -14,7 +14,7 @@
  *                         is for a file that a manifest names while the chains are shared
  *     ENOTSUP    no       a newer blxrep wrote it
  *     ENOKEY     no       the key is missing, not the data
- *     EISDIR     no       somebody is at work in the folder by hand; nothing is known of the content
+ *     EISDIR     no       somebody is at work in the folder by hand; the content is unknown
  *     ENOMEM, EMFILE, ENFILE, EACCES, EPERM, EINTR, EAGAIN, EBUSY, ENOSPC, ECANCELED
  *                no       this process or this machine: the same read may succeed later
  *

@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 /*
- * Makes `path` (its parent exists) where it is missing, and its name durable in any case: a crash
+ * Makes `path` (its parent exists) if it is missing, and its name durable in any case: a crash
  * between an earlier mkdir and its fsync would otherwise leave a folder that holds durable files
  * and may itself vanish.
  */

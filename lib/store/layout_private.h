@@ -135,7 +135,7 @@ struct blx_manifest_volume_disk {
     blx_le32 segment_count;
     blx_le32 unreadable_count;
     /* segment_count times blx_le32 and unreadable_count times blx_manifest_extent_disk follow, and
-     * the key's id where it is encrypted */
+     * the key's id if it is encrypted */
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_manifest_volume_disk) == 648, "manifest volume");
 _Static_assert(offsetof(struct blx_manifest_volume_disk, unreadable_count) == 644,

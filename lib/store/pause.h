@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether an agent is paused: no checkpoints and no data of it, until it is resumed. The pause
- * stands in DIR/agents/ID/paused, with the time since when, so that it outlives the dispatcher and
- * can be given while none runs.
+ * Whether an agent is paused: it gives no checkpoints and no data until it is resumed. The pause
+ * stands in DIR/agents/ID/paused, with the time of its beginning, so that it outlives the
+ * dispatcher and can be given while none runs.
  *
  * Threads: no shared state. All functions block on the disk.
  */
@@ -14,7 +14,7 @@
 /* Durable when it returns. A pause that stands already stays, with its time. */
 int blx_pause_begin(struct blx_agent_store agent, blx_timestamp since, struct blx_error *err);
 
-/* Durable when it returns; nothing where there is no pause. */
+/* Durable when it returns. Does nothing if there is no pause. */
 int blx_pause_end(struct blx_agent_store agent, struct blx_error *err);
 
 /* Whether one stands: 1, with its time, or 0 (then `since` is 0). A file that says nothing of use

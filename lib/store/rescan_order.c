@@ -25,7 +25,7 @@ int blx_rescan_order_give(struct blx_agent_store agent, const char *reason, stru
     rc = order_path(agent, path, err);
     if (rc < 0)
         return rc;
-    /* Readable for a dispatcher of another user than who gives the order; the folder is private. */
+    /* Readable for a dispatcher that runs as another user; the folder is private. */
     return blx_file_replace(path, reason, strnlen(reason, BLX_TEXT_BYTES - 1), 0644, err);
 }
 

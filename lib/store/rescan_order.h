@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A standing order to an agent: compare all volumes with what is stored of them. It stands in
- * DIR/agents/ID/rescan, with its reason, until the agent has begun to compare; so it outlives the
- * dispatcher, and waits for an agent that is away. People give it, and `verify` where what is
- * damaged would hurt the next checkpoint, too.
+ * A standing order to an agent: compare all volumes with their stored content. It stands in
+ * DIR/agents/ID/rescan, with its reason, until the agent has begun to compare. So it outlives the
+ * dispatcher, and waits for an agent that is away. People give it, and so does `verify` if the
+ * damage that it found would hurt the next checkpoint, too.
  *
  * Threads: no shared state. All functions block on the disk.
  */

@@ -29,7 +29,7 @@ static int keep_path(const char *data_dir, struct blx_store *store, struct blx_e
                            data_dir);
 }
 
-/* 0 for a store of our format; -ENOENT where there is no DIR/format. */
+/* 0 for a store of our format; -ENOENT if there is no DIR/format. */
 static int check_format(const struct blx_store *store, struct blx_error *err)
 {
     char path[PATH_MAX];

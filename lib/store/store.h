@@ -4,15 +4,19 @@
  * dispatcher out. STORE.md beside this file specifies the layout and every byte of its files. The
  * filesystem is the database (I11): there is no catalogue.
  *
- *     store.h     the data directory and its agents
- *     segment.h   a file of frames with an index
- *     index.h     which frame holds which block
- *     agent_writer.h    receiving: append, sync, seal
- *     manifest.h  a checkpoint's file: read, write, list, resolve
- *     restore.h   a checkpoint back into an image
- *     info.h      what a checkpoint takes
- *     retention.h which checkpoints to keep; prune.h removes the others, pin.h keeps one
- *     rewrite.h   what is left of segments, put together anew
+ * The rooms, each of which includes only those above it:
+ *
+ *     .            store.h: the data directory; agent_lock.h: readers and prunes;
+ *                  pause.h, rescan_order.h: standing orders
+ *     segment/     segment.h: a file of frames with an index; index.h: which frame holds a block
+ *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
+ *     view/        plan_private.h: a chain as one index, for every reader; image.h: read at random;
+ *                  info.h: what a checkpoint takes; losses.h
+ *     receive/     agent_writer.h: append, sync, commit
+ *     restore/     restore.h: a checkpoint back into an image
+ *     prune/       retention.h: which checkpoints to keep; prune.h removes the others; rewrite.h
+ *                  makes the rest compact
+ *     verify/      verify.h: every byte read and checked
  *
  * Threads: a struct blx_store is immutable once it is open.
  */
@@ -34,8 +38,8 @@ struct blx_store {
 
 enum blx_store_mode {
     BLX_STORE_READ,   /* show, restore: DIR must be a store already; no lock */
-    BLX_STORE_ENROLL, /* makes DIR a store where it is empty or missing; no lock */
-    BLX_STORE_WRITE,  /* the dispatcher: makes it, and holds the lock; -EBUSY where another
+    BLX_STORE_ENROLL, /* makes DIR a store if it is empty or missing; no lock */
+    BLX_STORE_WRITE,  /* the dispatcher: makes it, and holds the lock; -EBUSY if another
                          dispatcher does */
 };
 

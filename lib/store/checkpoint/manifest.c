@@ -95,7 +95,7 @@ int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
     made.volumes = calloc(from->volume_count + 1UL, sizeof(made.volumes[0]));
     int rc = made.volumes == NULL ? -ENOMEM : 0;
     for (uint32_t i = 0; rc == 0 && i < from->volume_count; i++) {
-        made.volume_count++; /* what it has by now is freed with the copy */
+        made.volume_count++; /* from now on it is freed with the copy */
         rc = copy_volume(&from->volumes[i], &made.volumes[i]);
     }
     if (rc < 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A checkpoint's manifest in memory (manifest_file.h reads and writes it). It names, per volume, the
- * segments that this checkpoint added. The content of a volume is the newest block of the chain:
- * these segments, then its parent's, and so on until a manifest whose volume has `base` set.
+ * A checkpoint's manifest in memory (manifest_file.h reads and writes it). It names, per volume,
+ * the segments that this checkpoint added. The content of a volume is the newest block of the
+ * chain: these segments, then its parent's, and so on until a manifest whose volume has `base` set.
  *
  * Threads: a manifest belongs to one thread, or does not change.
  */
@@ -27,13 +27,13 @@ struct blx_manifest_volume {
     uint64_t last_seq; /* last frame of that generation in it */
     bool base; /* a full pass ended here: the chain needs no older checkpoint for this volume */
     struct blx_key_id key_id; /* of every frame of its chain; none: it is not encrypted */
-    bool clearing; /* frames that nobody needs are being taken out of its segments (prune.h) */
-    uint64_t changed_bytes; /* distinct blocks that this checkpoint's segments hold */
-    uint64_t stored_bytes;  /* their frames' bytes, without those that nobody needs any more */
-    uint32_t next_segment;  /* segments from this number on belong to later checkpoints */
+    bool clearing;            /* dead frames are being taken out of its segments (prune.h) */
+    uint64_t changed_bytes;   /* distinct blocks that this checkpoint's segments hold */
+    uint64_t stored_bytes;    /* their frames' bytes, without dead frames */
+    uint32_t next_segment;    /* segments from this number on belong to later checkpoints */
     uint32_t segment_count;
     uint32_t *segments; /* owned; ascending = oldest first; all below next_segment */
-    /* What the agent could not read, and the checkpoint therefore lacks: the image has older
+    /* Blocks that the agent could not read, so that the checkpoint lacks them: the image has older
      * content there, or zero. Ascending, disjoint, inside the volume. Not 0: it is damaged. */
     uint32_t unreadable_count;     /* at most BLX_UNREADABLE_MAX_EXTENTS */
     struct blx_extent *unreadable; /* owned */
@@ -58,7 +58,7 @@ void blx_manifest_done(struct blx_manifest *manifest);
 int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
                       struct blx_error *err);
 
-/* The volume of that name, NULL where the manifest has none. */
+/* The volume of that name, NULL if the manifest has none. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume);
 
@@ -66,11 +66,11 @@ const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *m
 uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);
 uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);
 
-/* What compression saved: changed bytes that are not stored bytes. */
+/* The bytes that compression saved: changed ones that are not stored ones. */
 uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volume);
 
-/* Fills in what `status` shows of an agent's last checkpoint: this one. */
+/* Fills in this checkpoint as the agent's last one, for `status`. */
 void blx_manifest_tell(const struct blx_manifest *manifest, struct blx_control_agent *agent);
 
-/* True where every volume is a base: `kind` is then "full", otherwise "incremental". */
+/* True if every volume is a base: `kind` is then "full", otherwise "incremental". */
 bool blx_manifest_is_full(const struct blx_manifest *manifest);

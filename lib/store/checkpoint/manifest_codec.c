@@ -45,7 +45,7 @@ static const char *volume_fault(const struct blx_manifest_volume *volume)
     return unreadable_fault(volume);
 }
 
-/* Why it is not sound; NULL where it is. */
+/* Why it is not sound; NULL if it is. */
 static const char *fault_of(const struct blx_manifest *manifest)
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES];
@@ -159,7 +159,7 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
     return 0;
 }
 
-/* 0, -EBADMSG where the bytes end too early, -ENOMEM. */
+/* 0, -EBADMSG if the bytes end too early, -ENOMEM. */
 static int decode_unreadable(const uint8_t **at, const uint8_t *end, uint32_t count,
                              struct blx_manifest_volume *volume)
 {
@@ -180,7 +180,7 @@ static int decode_unreadable(const uint8_t **at, const uint8_t *end, uint32_t co
     return 0;
 }
 
-/* 0, -EBADMSG where it ends too early or is none. */
+/* 0, -EBADMSG if it ends too early or is none. */
 static int decode_key_id(const uint8_t **at, const uint8_t *end, struct blx_key_id *key_id)
 {
     if ((size_t)(end - *at) < sizeof(key_id->bytes))
@@ -190,7 +190,7 @@ static int decode_key_id(const uint8_t **at, const uint8_t *end, struct blx_key_
     return blx_key_id_is_none(key_id) ? -EBADMSG : 0;
 }
 
-/* 0, -EBADMSG where the bytes end too early, -ENOMEM. */
+/* 0, -EBADMSG if the bytes end too early, -ENOMEM. */
 static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_manifest_volume *volume)
 {
     struct blx_manifest_volume_disk disk;

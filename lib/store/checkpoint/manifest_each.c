@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many manifests: what costs is to open so many small files, on a cold disk above all. */
+/* Reads many manifests: opening so many small files is what costs, above all on a cold disk. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file_private.h"
 
-/* Few checkpoints are read by the caller's thread alone. More readers gain little on a cold disk, and
- * get into each other's way where the files are in memory. */
+/* Few checkpoints are read by the caller's thread alone. More readers gain little on a cold disk,
+ * and get into each other's way if the files are in memory. */
 enum { BATCH = 256, MAX_READERS = 2, MANIFESTS_PER_READER = 32 };
 
 struct slot {
@@ -22,7 +22,7 @@ struct slot {
 struct batch {
     const struct blx_manifest_folder *folder;
     const blx_timestamp *timestamps;
-    struct slot *slots; /* BATCH of them, or `count` where there are never more */
+    struct slot *slots; /* BATCH of them, or `count` if there are never more */
     size_t count;
     atomic_size_t next;
     pthread_t readers[MAX_READERS];
@@ -64,7 +64,7 @@ static void batch_finish(struct batch *batch)
         pthread_join(batch->readers[i], NULL);
 }
 
-/* Visits none where `rc` says that something failed before; all is freed. */
+/* Visits none if `rc` says that something failed before. Frees all. */
 static int batch_visit(struct batch *batch, int rc,
                        int (*visit)(void *arg, const struct blx_manifest *manifest,
                                     const struct blx_error *damage, struct blx_error *err),

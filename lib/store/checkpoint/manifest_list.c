@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Lists the checkpoints of an agent, and finds the one that somebody means. */
 #include "store/checkpoint/manifest_file.h"
 
 #include <errno.h>

@@ -97,7 +97,7 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
         const struct blx_index_entry *entry = &index->entries[i];
         if (entry->extent.start_block + entry->extent.block_count > covered->blocks)
             return blx_error_set(err, -EBADMSG,
-                                 "the segment '%s' holds blocks behind the end of its volume",
+                                 "the segment '%s' holds blocks beyond the end of its volume",
                                  reader->path);
         if (!any_open(covered, entry->extent))
             continue;

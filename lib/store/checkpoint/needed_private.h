@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which frames of its own segments a checkpoint needs. A block that a newer segment of the same
- * manifest has again is needed of the older one by nobody: every checkpoint whose chain passes
- * through the older segment passes through the newer one, too. So this is known from one manifest
- * and the indexes that it names, whatever stands before and behind it in the chain.
+ * Which frames of its own segments a checkpoint needs. If a newer segment of the same manifest also
+ * holds a block, nobody needs the older copy: every checkpoint whose chain passes through the older
+ * segment passes through the newer one, too. So one manifest and the indexes that it names tell
+ * this, whatever comes before and after it in the chain.
  *
- * A frame of which any block is needed, or a zero extent, is needed whole. Private to lib/store.
+ * If any block of a frame is needed, or a zero extent, the whole frame is. Private to lib/store.
  *
  * Threads: no shared state. Blocks on the disk. Memory: a bit for each block of the volume (pages
  * that nothing touches cost nothing) and one segment's index.
@@ -38,7 +38,7 @@ struct blx_needed_segment {
 typedef int blx_needed_visit(void *arg, const struct blx_needed_segment *segment,
                              struct blx_error *err);
 
-/* `blocks` is how many distinct blocks the segments hold; may be NULL. -EBADMSG where an index
+/* `blocks` is how many distinct blocks the segments hold; may be NULL. -EBADMSG if an index
  * cannot be read or does not fit the volume. */
 int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *volume,
                     blx_needed_visit *visit, void *arg, uint64_t *blocks, struct blx_error *err);

@@ -37,8 +37,8 @@ static int mark_doomed(struct blx_prune_agent *agent, const struct blx_prune_req
     return 0;
 }
 
-/* Keeps what must not go: 1 where the checkpoint is held or pinned. The chains are locked. */
-static int check_free(struct blx_prune_agent *agent, size_t at, struct blx_error *err)
+/* 1 if the checkpoint must stay, because it is held or pinned. The chains are locked. */
+static int check_free_locked(struct blx_prune_agent *agent, size_t at, struct blx_error *err)
 {
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[at];
     bool pinned = false;
@@ -64,14 +64,14 @@ static size_t count_run(const struct blx_prune_agent *agent, size_t keeper)
     return count;
 }
 
-/* 1 where one of them must stay. */
-static int check_run(struct blx_prune_agent *agent, size_t keeper, size_t count,
-                     struct blx_error *err)
+/* 1 if one of them must stay. */
+static int check_run_locked(struct blx_prune_agent *agent, size_t keeper, size_t count,
+                            struct blx_error *err)
 {
     size_t at = agent->checkpoints[keeper].parent;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++, at = agent->checkpoints[at].parent)
-        rc = check_free(agent, at, err);
+        rc = check_free_locked(agent, at, err);
     return rc;
 }
 
@@ -91,8 +91,8 @@ static int unlink_manifest(struct blx_prune_agent *agent, size_t at, struct blx_
     return 0;
 }
 
-/* From `at` upward: what is to go and has no successor any more, the newest first, so that a crash
- * leaves whole chains. */
+/* Removes, from `at` upward, the doomed ones that have no successor any more; the newest first, so
+ * that a crash leaves whole chains. */
 static int unlink_run(struct blx_prune_agent *agent, size_t at, size_t count, struct blx_error *err)
 {
     char dir[PATH_MAX];
@@ -117,7 +117,7 @@ static void adopt(struct blx_prune_agent *agent, size_t keeper, struct blx_manif
         agent->checkpoints[checkpoint->parent].children++;
 }
 
-/* The chains are locked from the look at who holds what to the removal. 1 where one of the run must
+/* The chains stay locked from the look at the holders until the removal. 1 if one of the run must
  * stay: then nothing was done. */
 static int replace_run(struct blx_prune_agent *agent, size_t keeper, size_t count,
                        struct blx_manifest *merged, struct blx_error *err)
@@ -126,7 +126,7 @@ static int replace_run(struct blx_prune_agent *agent, size_t keeper, size_t coun
     int rc = blx_agent_lock_alone(&agent->lock, BLX_LOCK_CHAINS, CHAINS_WAIT_MS, err);
     if (rc < 0)
         return rc;
-    rc = check_run(agent, keeper, count, err);
+    rc = check_run_locked(agent, keeper, count, err);
     if (rc == 0)
         rc = blx_manifest_replace(agent->store, merged, err);
     if (rc == 0) {
@@ -137,7 +137,7 @@ static int replace_run(struct blx_prune_agent *agent, size_t keeper, size_t coun
     return rc;
 }
 
-/* The checkpoint takes over what is to go directly above it, which then goes. */
+/* The checkpoint takes over from the doomed ones directly above it, which are then removed. */
 static int take_run(struct blx_prune_agent *agent, size_t keeper, struct blx_error *err)
 {
     int rc = 1;
@@ -151,13 +151,13 @@ static int take_run(struct blx_prune_agent *agent, size_t keeper, struct blx_err
     return rc < 0 ? rc : 0;
 }
 
-/* What is to go and nobody builds upon, as a prune that was cut off leaves it. */
+/* Removes a doomed checkpoint that nobody builds upon, as a prune that was cut off leaves it. */
 static int remove_leaf(struct blx_prune_agent *agent, size_t at, struct blx_error *err)
 {
     int rc = blx_agent_lock_alone(&agent->lock, BLX_LOCK_CHAINS, CHAINS_WAIT_MS, err);
     if (rc < 0)
         return rc;
-    rc = check_free(agent, at, err);
+    rc = check_free_locked(agent, at, err);
     if (rc == 0)
         rc = unlink_run(agent, at, 1, err);
     blx_agent_lock_release(&agent->lock, BLX_LOCK_CHAINS);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Removing checkpoints (which ones, retention.h says). The successor's manifest takes over the
- * segments of what is removed, and its base and parent; no data is copied. Segments that nobody
- * needs any more are unlinked, and in the others the dead frames become holes (STORE.md, "Removing
- * checkpoints", with what a crash leaves at each step).
+ * Removes checkpoints; retention.h says which ones. The successor's manifest takes over the
+ * segments of the removed checkpoint, and its base and parent; no data is copied. Segments that
+ * nobody needs any more are unlinked, and in the others the dead frames become holes. STORE.md,
+ * "Removing checkpoints", says what a crash leaves at each step.
  *
  * Safe beside a running dispatcher, restores and verifications: agent_lock.h. A checkpoint that a
  * restore reads stays, as does a pinned one.
@@ -30,10 +30,10 @@ struct blx_prune_request {
 };
 
 /*
- * Removes the checkpoints, as many as nobody holds, and takes up what an earlier prune that was cut
- * off left. After an error every checkpoint that still has a manifest restores as before; `report`
- * says what was done in any case. -EINVAL for a checkpoint that is the newest one of a volume;
- * -EBUSY as said above; -EBADMSG where a manifest is damaged (nobody knows then which segments it
+ * Removes those of the checkpoints that nobody holds, and completes an earlier prune that was cut
+ * off. After an error every checkpoint that still has a manifest restores as before; `report` says
+ * what was done in any case. -EINVAL for a checkpoint that is the newest one of a volume;
+ * -EBUSY as said above; -EBADMSG if a manifest is damaged (nobody knows then which segments it
  * needs) or a chain that would be merged is broken.
  */
 int blx_prune(struct blx_agent_store agent, const struct blx_prune_request *request,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of a prune and a rewrite share: prune_agent.c reads the agent's manifests,
+ * Shared by the parts of a prune and a rewrite: prune_agent.c reads the agent's manifests,
  * prune_merge.c puts manifests together, prune_clear.c frees the space, prune.c does it in order;
- * rewrite.c makes what is left compact. Private to lib/store.
+ * rewrite.c makes the remaining segments compact. Private to lib/store.
  */
 #pragma once
 
@@ -28,21 +28,21 @@ struct blx_prune_agent {
     struct blx_prune_report *report;
 };
 
-/* Reads all manifests. -EBADMSG where one is damaged. Free with _done() in any case. */
+/* Reads all manifests. -EBADMSG if one is damaged. Free with _done() in any case. */
 int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_agent *agent,
                          struct blx_error *err);
 void blx_prune_agent_done(struct blx_prune_agent *agent);
 
-/* Frees what was read, so that it can be read anew; the locks stay. */
+/* Frees the manifests, so that they can be read again; the locks stay. */
 void blx_prune_agent_forget(struct blx_prune_agent *agent);
 
-/* The place of a checkpoint; SIZE_MAX where there is none. */
+/* The place of a checkpoint; SIZE_MAX if there is none. */
 size_t blx_prune_agent_find(const struct blx_prune_agent *agent, blx_timestamp timestamp);
 
 /*
  * The manifest of checkpoint `keeper` as it must be without the `count` ancestors directly above it
  * (its parent, the parent's parent, ...). Volumes that took something over are marked as clearing.
- * -EBADMSG where the chain is broken.
+ * -EBADMSG if the chain is broken.
  */
 int blx_prune_merge(const struct blx_prune_agent *agent, size_t keeper, size_t count,
                     struct blx_manifest *merged, struct blx_error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The space of frames that nobody needs: holes in segments that stay, and segments that go. */
+/* Frees the space of dead frames: makes holes in segments that stay, and unlinks the others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -158,7 +158,7 @@ int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_err
     return cleared ? blx_manifest_replace(agent->store, manifest, err) : 0;
 }
 
-/* A volume's folder on the way to be rid of what no manifest names. */
+/* A volume's folder, from which segments that no manifest names are unlinked. */
 struct sweep {
     struct blx_prune_agent *agent;
     char dir[PATH_MAX];
@@ -247,7 +247,7 @@ int blx_prune_unlink(struct blx_prune_agent *agent, struct blx_error *err)
     int rc = 0;
     for (size_t i = 0; i < agent->count; i++) {
         const struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[i];
-        /* Each volume once: where it stands in its newest checkpoint. */
+        /* Each volume once: with its newest checkpoint. */
         for (uint32_t v = 0; rc == 0 && checkpoint->newest && v < checkpoint->manifest.volume_count;
              v++)
             rc = sweep_volume(agent, checkpoint->manifest.volumes[v].name, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A manifest that takes over what it needs of the checkpoints before it. */
+/* Makes a manifest that takes over the segments it needs from the checkpoints before it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static int take_over(const struct blx_prune_agent *agent, struct blx_manifest *m
     return 0;
 }
 
-/* The needed segments, newest first, and what their needed frames come to. */
+/* The needed segments, newest first, and the bytes of their needed frames. */
 struct selection {
     uint32_t *numbers;
     uint32_t count;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a prune did (prune.h).
+ * The outcome of a prune (prune.h).
  */
 #pragma once
 

@@ -91,7 +91,7 @@ static void volumes_done(struct volumes *volumes)
     free(volumes->names);
 }
 
-/* 1 where the manifest has one that no newer checkpoint has. */
+/* 1 if the manifest has a volume that no newer checkpoint has. */
 static int note_volumes(struct volumes *volumes, const struct blx_manifest *manifest)
 {
     int newest = 0;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which checkpoints to keep. Each rule by itself says which ones it keeps; what any of them keeps
- * stays (their union). keep-last=N keeps the N newest. keep-hourly=N looks at the last N hours that
+ * Which checkpoints to keep. Each rule by itself says which ones it keeps; a checkpoint stays if
+ * any rule keeps it. keep-last=N keeps the N newest. keep-hourly=N looks at the last N hours that
  * have a checkpoint, however long ago, and keeps the newest one of each; so do days, ISO weeks,
- * months and years. All times are UTC. Whatever the rules say, pinned checkpoints stay, and the
- * newest one of each volume, which the next checkpoint builds upon or which is all that is left of
- * a disk.
+ * months and years. All times are UTC. Pinned checkpoints stay in any case, and so does the newest
+ * one of each volume: the next checkpoint builds upon it, or it is all that is left of a disk.
  *
  * Threads: no shared state.
  */
@@ -48,7 +47,7 @@ static inline uint32_t blx_retention_bit(unsigned reason)
     return UINT32_C(1) << reason;
 }
 
-/* What the rules say: `timestamps` ascending, a verdict for each. Pure. */
+/* A verdict for each of `timestamps`, which ascend. Pure. */
 void blx_retention_judge(const struct blx_retention *retention, const blx_timestamp *timestamps,
                          size_t count, uint32_t *verdicts);
 
@@ -63,8 +62,8 @@ struct blx_retention_plan {
 };
 
 /*
- * What blx_prune() is to be asked for. Reads every manifest of the agent; -EBADMSG where one is
- * damaged, -ENOENT for an unknown agent. Free with _done() in any case.
+ * Says which checkpoints blx_prune() is to remove. Reads every manifest of the agent; -EBADMSG if
+ * one is damaged, -ENOENT for an unknown agent. Free with _done() in any case.
  */
 int blx_retention_plan_make(struct blx_agent_store agent, const struct blx_retention *retention,
                             struct blx_retention_plan *plan, struct blx_error *err);

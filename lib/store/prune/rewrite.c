@@ -74,7 +74,7 @@ static void nap(uint64_t ns)
     nanosleep(&pause, NULL);
 }
 
-/* Behind each frame: says how far it has come, and waits where that was too fast. */
+/* After each frame: reports how far it has come, and waits if that was too fast. */
 static int note_copied(void *arg, uint64_t bytes, struct blx_error *err)
 {
     struct pass *pass = arg;
@@ -104,7 +104,7 @@ static struct blx_manifest_volume *find_volume(const struct work *work)
     return &work->manifest->volumes[i];
 }
 
-/* The last checkpoint whose chain passes through this one: behind it comes another base, or
+/* The last checkpoint whose chain passes through this one: after it comes another base, or
  * nothing. */
 static blx_timestamp last_of_chain(const struct work *work)
 {
@@ -149,7 +149,7 @@ static int rename_made(const struct work *work, uint32_t number, struct blx_erro
     return rc == 0 ? blx_fsync_dir(work->dir, err) : rc;
 }
 
-/* Both are locked. 1 where somebody reads what would be replaced. */
+/* Chains and contents are locked. 1 if somebody reads a segment that would be replaced. */
 static int replace_locked(struct work *work, const struct blx_rewrite_group *group,
                           struct blx_error *err)
 {
@@ -164,7 +164,7 @@ static int replace_locked(struct work *work, const struct blx_rewrite_group *gro
     return blx_manifest_replace(agent->store, work->manifest, err);
 }
 
-/* 1 where that must wait; then nothing was done. */
+/* 1 if that must wait; then nothing was done. */
 static int put_in_place(struct work *work, const struct blx_rewrite_group *group,
                         struct blx_error *err)
 {
@@ -248,7 +248,7 @@ static int rewrite_group(struct work *work, const struct blx_rewrite_group *grou
     return rc == 1 || damaged ? 0 : blx_error_set(err, rc, "%s", cause.message);
 }
 
-/* Whether the checkpoint is still what it was before others had a turn. */
+/* Whether the checkpoint is still the same after others had a turn. */
 static int is_unchanged(const struct work *work, struct blx_error *err)
 {
     const struct blx_prune_agent *agent = &work->pass->agent;
@@ -266,7 +266,7 @@ static int is_unchanged(const struct work *work, struct blx_error *err)
     return before_bytes == now_bytes && memcmp(before, now, now_bytes) == 0;
 }
 
-/* Shares the contents with verifications, and reads what is there. */
+/* Shares the contents with verifications, and reads the manifests. */
 static int begin(struct pass *pass, struct blx_error *err)
 {
     struct blx_prune_agent *agent = &pass->agent;
@@ -276,7 +276,7 @@ static int begin(struct pass *pass, struct blx_error *err)
     return rc == 0 ? blx_prune_agent_open(agent->store, agent, err) : rc;
 }
 
-/* A prune that waits gets its turn. 1 where the checkpoint is another one then. */
+/* A prune that waits gets its turn. 1 if the checkpoint is another one afterwards. */
 static int give_way(struct work *work, struct blx_error *err)
 {
     struct pass *pass = work->pass;
@@ -290,7 +290,7 @@ static int give_way(struct work *work, struct blx_error *err)
     return rc < 0 ? rc : rc == 0;
 }
 
-/* No older segment belongs to the group. 1 where the checkpoint is another one now. */
+/* No older segment belongs to the group. 1 if the checkpoint is another one now. */
 static int end_group(struct work *work, struct blx_error *err)
 {
     int rc = 0;
@@ -396,7 +396,7 @@ static int rewrite_volume(struct pass *pass, struct blx_manifest *manifest,
     return rc;
 }
 
-/* Others may have had a turn behind each volume: 1 where the checkpoint is another one now. */
+/* Others may have had a turn after each volume: 1 if the checkpoint is another one now. */
 static int rewrite_checkpoint(struct pass *pass, size_t at, struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest before = {0};
@@ -414,8 +414,8 @@ static int rewrite_checkpoint(struct pass *pass, size_t at, struct blx_error *er
     return rc;
 }
 
-/* The place of the first checkpoint behind that one. */
-static size_t first_behind(const struct blx_prune_agent *agent, blx_timestamp timestamp)
+/* The place of the first checkpoint after that one. */
+static size_t first_after(const struct blx_prune_agent *agent, blx_timestamp timestamp)
 {
     size_t low = 0, high = agent->count;
     while (low < high) {
@@ -430,14 +430,14 @@ static size_t first_behind(const struct blx_prune_agent *agent, blx_timestamp ti
 
 static int rewrite_all(struct pass *pass, struct blx_error *err)
 {
-    const struct blx_prune_agent *agent = &pass->agent; /* which may be read anew on the way */
+    const struct blx_prune_agent *agent = &pass->agent; /* which may be read again on the way */
     int rc = 0;
     for (size_t at = 0; rc >= 0 && at < agent->count;) {
         blx_timestamp timestamp = agent->checkpoints[at].timestamp;
         rc = check_stop(pass, err);
         if (rc == 0)
             rc = rewrite_checkpoint(pass, at, err);
-        at = first_behind(agent, timestamp);
+        at = first_after(agent, timestamp);
     }
     return rc < 0 ? rc : 0;
 }

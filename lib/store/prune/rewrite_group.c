@@ -13,7 +13,7 @@
 
 enum {
     PAGE_BYTES = 4096,
-    GAIN = 10,         /* it is worth it where a tenth comes free */
+    GAIN = 10,         /* it is worth it if a tenth comes free */
     SMALL_PAGES = 256, /* segments up to here are put together */
 };
 
@@ -71,7 +71,7 @@ int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_pi
     return 0;
 }
 
-/* A file's length decides along with the space that it takes: so what was rewritten is not
+/* A file's length decides along with the space that it takes: so a rewritten segment is not
  * rewritten again, whatever the filesystem makes of it. */
 bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group)
 {
@@ -110,7 +110,7 @@ static int copy_frame(const struct copying *copying, int fd, const char *path,
         return blx_error_set(err, -EBADMSG, "the segment '%s' is damaged: a frame is too large",
                              path);
     int rc = blx_pread_full(fd, copying->buffer, needed->bytes, needed->offset_bytes);
-    if (rc < 0) /* what the disk does not give is lost as what is damaged */
+    if (rc < 0) /* bytes that the disk does not give are lost like damaged ones */
         return blx_error_errno(err, blx_is_damage(rc) ? -EBADMSG : rc, "cannot read '%s'", path);
     rc = blx_frame_parse(copying->buffer, needed->bytes, &frame, &cause);
     if (rc == -ENOMEM)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments of a checkpoint that follow each other and become one: what they take, what they would
- * take, and the file that takes their place. Private to lib/store; rewrite.c uses it.
+ * Segments of a checkpoint that follow each other and become one: the space that they take and
+ * would take, and the file that replaces them. Private to lib/store; rewrite.c uses it.
  *
  * Threads: a group belongs to one thread. Blocks on the disk.
  */
@@ -18,7 +18,7 @@
 /* A segment. */
 struct blx_rewrite_piece {
     uint32_t number;
-    uint64_t file_bytes, used_bytes; /* its length, and what it takes of the disk */
+    uint64_t file_bytes, used_bytes; /* its length, and the space it takes on the disk */
     uint64_t needed_bytes, entries;  /* of its needed frames */
     struct blx_needed_frame *frames; /* owned; these */
     size_t frame_count;
@@ -48,15 +48,16 @@ bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group);
 
 /*
  * Writes DIR/rewrite.tmp, a segment with the number of the group's newest and all its needed
- * frames, each checked; durable but for its name. copied() is called behind each frame and ends it
- * with what it returns below zero. `made` is closed with blx_segment_writer_close(). -EBADMSG where
- * a frame is damaged.
+ * frames, each checked; durable except for its name. copied() is called after each frame; if it
+ * returns less than 0 the call ends with that. `made` is closed with blx_segment_writer_close().
+ * -EBADMSG if a frame is damaged.
  */
 int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
                            unsigned block_shift,
                            int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
                            void *arg, struct blx_segment_writer **made, struct blx_error *err);
 
-/* Where a rewrite writes; one that a crash left is overwritten, or removed by the next prune. */
+/* The file that a rewrite writes. If a crash left one it is overwritten, or removed by the next
+ * prune. */
 #define BLX_REWRITE_NAME "rewrite.tmp"
 int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where an agent's store ends: its newest checkpoint, and each volume's highest segment. A writer
- * leaves it behind for the agent's next one, which then looks at what lies behind the checkpoint
- * alone and lists no folder: the cost of a session's opening does not grow with the history.
+ * The end of an agent's store: its newest checkpoint, and each volume's highest segment. A writer
+ * leaves it for the agent's next one, which then looks only at the segments after the checkpoint
+ * and lists no folder: the cost of a session's opening does not grow with the history.
  *
- * It is memory and nothing but that. The store is the only truth: a tail is good as long as the
- * process that made it holds the store's lock and nobody else has written checkpoints of the agent,
- * and whoever has none lists.
+ * It is only a memory; the store is the truth. A tail is good as long as the process that made it
+ * holds the store's lock and nobody else has written checkpoints of the agent. A writer without one
+ * lists the folders.
  *
  * Threads: one at a time. Does not block.
  */

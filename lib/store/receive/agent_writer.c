@@ -49,7 +49,7 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
     return rc;
 }
 
-/* The tail's, or what the folder says. */
+/* From the tail, or from the folder. */
 static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     if (writer->agent.tail == NULL)
@@ -58,8 +58,8 @@ static int find_last(struct blx_agent_writer *writer, struct blx_error *err)
     return 0;
 }
 
-/* A commit may have renamed its manifest and died before the fsync: what is built upon must be
- * durable first. */
+/* A commit may have renamed its manifest and died before the fsync: it must be durable before
+ * anything is built upon it. */
 static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
 {
     char dir[PATH_MAX];
@@ -270,9 +270,9 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
 }
 
 /*
- * Another generation goes on with what is stored. The frames that no checkpoint has are sealed off
- * first, so that every segment is of one generation; then the volume file says from which segment
- * on the new one counts. A crash in between leaves sealed segments of the old generation.
+ * Another generation goes on with the stored image. The frames that no checkpoint has are sealed
+ * off first, so that every segment is of one generation; then the volume file says from which
+ * segment on the new one counts. A crash in between leaves sealed segments of the old generation.
  */
 static int begin_rescan(struct blx_received_volume *volume, struct blx_error *err)
 {
@@ -427,7 +427,7 @@ int blx_agent_writer_note_unreadable(struct blx_agent_writer *writer,
     uint64_t blocks = blx_blocks_of_bytes(volume->info.size_bytes, volume->info.block_shift);
     if (last->start_block + last->block_count > blocks)
         return blx_error_set(err, -EPROTO,
-                             "unreadable blocks lie behind the end of the volume '%s'",
+                             "unreadable blocks lie beyond the end of the volume '%s'",
                              volume->info.name);
     if (volume->unreadable_count > 0)
         return blx_error_set(err, -EPROTO,

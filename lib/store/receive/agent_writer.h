@@ -4,15 +4,15 @@
  * appended, synced and acknowledged; a checkpoint seals every volume's open segment and writes the
  * manifest.
  *
- * What is durable when: blx_agent_writer_sync() returns after fdatasync of the open segments, and
- * only then may frames be acknowledged (I2). blx_agent_writer_commit() seals (fsync, rename, fsync
- * of the directory), then writes the manifest likewise. A crash before the manifest's rename leaves
- * sealed segments that no manifest names: they belong to the next checkpoint.
+ * When something is durable: blx_agent_writer_sync() returns after fdatasync of the open segments,
+ * and only then may frames be acknowledged (I2). blx_agent_writer_commit() seals (fsync, rename,
+ * fsync of the directory), then writes the manifest likewise. A crash before the manifest's rename
+ * leaves sealed segments that no manifest names: they belong to the next checkpoint.
  * blx_agent_writer_add_volume() finds them.
  *
- * A full pass sends all that counts, so what was received before it began and is in no checkpoint
- * is dropped: the base begins with the segment that was opened for the pass, and nothing of another
- * size or disk gets into it.
+ * A full pass sends all that counts. So frames that were received before it began and are in no
+ * checkpoint are dropped: the base begins with the segment that was opened for the pass, and
+ * nothing of another size or disk gets into it.
  *
  * After an error of the disk (ENOSPC, EIO) a writer refuses everything with -EIO: nothing more is
  * acknowledged, the session ends, and the next writer recovers.
@@ -35,8 +35,8 @@
 
 struct blx_agent_writer;
 
-/* Makes the agent's folders where they are missing. `store` is borrowed; `tail` is what the agent's
- * writer before left, and is taken in any case; NULL: the folders are listed. */
+/* Makes the agent's folders if they are missing. The store is borrowed. `tail` was left by the
+ * agent's writer before, and is taken in any case; NULL: the folders are listed. */
 int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
                           struct blx_agent_writer **writer, struct blx_error *err);
 
@@ -44,37 +44,36 @@ int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *t
  * or memory is short: the next writer then has to look. Free with free(). */
 struct blx_agent_tail *blx_agent_writer_make_tail(const struct blx_agent_writer *writer);
 
-/* What was appended and not synced may be lost. NULL is allowed. */
+/* Frames that were appended and not synced may be lost. NULL is allowed. */
 void blx_agent_writer_close(struct blx_agent_writer *writer);
 
-/* The newest committed checkpoint, with timestamp 0 where there is none. Borrowed until the next
- * commit. One that is damaged has but its timestamp. */
+/* The newest committed checkpoint, with timestamp 0 if there is none. Borrowed until the next
+ * commit. A damaged one has only its timestamp. */
 const struct blx_manifest *blx_agent_writer_get_last(const struct blx_agent_writer *writer);
 
 /*
  * The session's frames are encrypted with this key; none (as it is without a call): they are not.
- * Before the first volume. A chain has one key: what is stored with another one, or without, is no
- * image that frames can go on from, so that a full pass follows.
+ * To be called before the first volume. A chain has one key: if the stored frames have another one,
+ * or none, new frames cannot go on from them, and a full pass follows.
  */
 void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id);
 
 /*
  * Announces the session's volume number info->volume (in order, from 0): makes its folder or
- * recovers what is there, and says what is durable. An `info` whose size, block size or identity
- * differs from what is stored, or frames that were lost, give state->generation = none.
- * state->image_bytes says how much of what is stored a rescan may compare with: nothing of another
- * disk, a larger one, or what cannot be read; then a full pass follows. -EEXIST where two volumes
- * of the session have one name.
+ * recovers it, and tells the last durable frame. If the size, block size or identity in `info`
+ * differs from the stored one, or if frames were lost, state->generation is none. A rescan may
+ * compare with state->image_bytes of what is stored; 0 for another disk, a larger one, or one that
+ * cannot be read: then a full pass follows. -EEXIST if two volumes of the session have one name.
  *
- * What lies behind damage in the open segment is cut off, and durable_seq is before it: whether
- * frames were lost by that, rather than some that a power cut tore before they were acknowledged,
- * only the agent knows.
+ * If the open segment is damaged it is cut off there, and durable_seq is before the damage. Only
+ * the agent knows whether acknowledged frames were lost by that, or some that a power cut tore
+ * before they were acknowledged.
  */
 int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
                                 struct blx_volume_state *state, struct blx_error *err);
 
-/* Why the frames stored of that volume cannot go on, for the log and `status`; "" where it need
- * not. Borrowed from the writer. */
+/* Why the frames stored of that volume cannot go on, for the log and `status`; "" if they can.
+ * Borrowed from the writer. */
 const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t volume);
 
 /*
@@ -88,23 +87,23 @@ const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, u
 int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
                            struct blx_error *err);
 
-/* What was cut off the volume's open segment when it was announced, though it was more than a torn
- * end, for the log; "" mostly. Borrowed from the writer. */
+/* For the log: says what was cut off the volume's open segment when it was announced, if that was
+ * more than a torn end; "" mostly. Borrowed from the writer. */
 const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t volume);
 
 struct blx_image;
 
 /*
- * What is stored of the volume now, as an image to read (image.h): its last checkpoint and every
- * frame appended behind it, or, where a full pass has begun, just the pass's frames. Seals the open
- * segment, so that the image reads files that do not change. -EBADMSG where the chain cannot be
+ * The volume's stored content as an image to read (image.h): its last checkpoint and every frame
+ * appended after it, or, if a full pass has begun, just the pass's frames. Seals the open
+ * segment, so that the image reads files that do not change. -EBADMSG if the chain cannot be
  * read: only a full pass helps, blx_agent_writer_distrust(). Free with blx_image_close().
  */
 int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t volume,
                                 struct blx_image **image, struct blx_error *err);
 
-/* Nothing can go on with what is stored of the volume: the next session is told to begin with a
- * full pass. Durable. */
+/* The volume's stored frames are useless from now on: the next session is told to begin with a full
+ * pass. Durable. */
 int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t volume,
                               struct blx_error *err);
 
@@ -128,20 +127,20 @@ int blx_agent_writer_sync(struct blx_agent_writer *writer,
                           void *arg, struct blx_error *err);
 
 /*
- * Notes what the next checkpoint lacks, because the agent could not read it; the next commit uses
- * it up. -EPROTO where the volume has not begun, or extents lie behind its end, or were noted
- * before.
+ * Notes the blocks that the next checkpoint lacks, because the agent could not read them; the next
+ * commit uses them up. -EPROTO if the volume has not begun, or extents lie beyond its end, or were
+ * noted before.
  */
 int blx_agent_writer_note_unreadable(struct blx_agent_writer *writer,
                                      const struct blx_unreadable *unreadable,
                                      struct blx_error *err);
 
 /*
- * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended
+ * Commits a checkpoint of all announced volumes. cut->last_seq must be the last appended frames
  * (-EPROTO otherwise); cut->volume_count all the session's volumes. A full pass that was begun
  * becomes the chain's base here. The timestamp is the cut's UTC second, or the next free one after
  * the agent's last checkpoint. After an error of the disk the checkpoint may exist nevertheless:
- * the next writer sees.
+ * the next writer finds out.
  */
 int blx_agent_writer_commit(struct blx_agent_writer *writer,
                             const struct blx_checkpoint_message *cut, blx_timestamp *timestamp,

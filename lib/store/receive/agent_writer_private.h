@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of a writer share (agent_writer.h is the public side): agent_writer.c opens,
- * appends and syncs; commit.c makes a checkpoint; received_image.c reads what was received. Private
- * to lib/store.
+ * Shared by the parts of a writer (agent_writer.h is the public side): agent_writer.c opens,
+ * appends and syncs; commit.c makes a checkpoint; received_image.c makes an image of the received
+ * frames. Private to lib/store.
  */
 #pragma once
 

@@ -38,7 +38,7 @@ static int check_cut(const struct blx_agent_writer *writer,
     return 0;
 }
 
-/* The cut's second, or the next free one; 0 where the clock is beyond all dates. */
+/* The cut's second, or the next free one; 0 if the clock is beyond all dates. */
 static blx_timestamp choose_timestamp(const struct blx_agent_writer *writer,
                                       const struct blx_checkpoint_message *cut)
 {
@@ -173,9 +173,9 @@ static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
 }
 
 /*
- * What the next checkpoint starts from. The volume files say once more that no pass is pending;
- * where the disk fails here, the checkpoint is there nevertheless, so that only the next call
- * learns of it.
+ * The next checkpoint starts from here. The volume files say once more that no pass is pending. If
+ * the disk fails here the checkpoint is there nevertheless, so that only the next call learns of
+ * it.
  */
 static void settle(struct blx_agent_writer *writer)
 {

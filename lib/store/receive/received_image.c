@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What was received of a volume, as an image that a rescan reads (agent_writer.h). */
+/* Makes the image of a volume's received frames that a rescan reads (agent_writer.h). */
 #include <errno.h>
 
 #include "base/cleanup.h"
@@ -7,9 +7,9 @@
 #include "store/view/image_private.h"
 
 /*
- * What the last checkpoint lacks is not known, whatever older frames hold: below the frames behind
- * the checkpoint, above its chain, of whose newest segment it has the rank (of equal ones the later
- * wins).
+ * Nobody knows the blocks that the last checkpoint lacks, whatever older frames hold. Their entries
+ * come below the frames after the checkpoint and above its chain: they have the rank of its newest
+ * segment, and of equal ranks the later entry wins.
  */
 static int add_unreadable(struct blx_plan *plan, size_t newer_segments, struct blx_error *err)
 {

@@ -19,7 +19,7 @@ enum file_state {
     FILE_GOOD,
     FILE_GONE,        /* missing, or damaged */
     FILE_FRAMES_LOST, /* it has no generation: frames were lost, and that was noted */
-    FILE_DISTRUSTED   /* a rescan found that what is stored cannot be read */
+    FILE_DISTRUSTED   /* a rescan found that the stored frames cannot be read */
 };
 
 /* Which checkpoint has the volume. */
@@ -144,7 +144,7 @@ static int read_file(struct blx_received_volume *volume, enum file_state *state,
 }
 
 /*
- * The last checkpoint says what the volume was, and a rescan finds out the rest: whatever the
+ * The last checkpoint describes the volume, and a rescan finds out the rest: whatever the
  * uncommitted segments are, on top of its chain or without one they are an image to compare with.
  */
 static void assume_state(const struct blx_received_agent *agent, struct blx_received_volume *volume,
@@ -170,7 +170,7 @@ static void assume_state(const struct blx_received_agent *agent, struct blx_rece
     blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN, "%s", cause);
 }
 
-/* The table in received_recover_private.h, but for its last rows: compare_info() and so on. */
+/* The table in received_recover_private.h. Its last rows are compare_info() and so on. */
 static void decide(const struct blx_received_agent *agent, struct blx_received_volume *volume,
                    const struct blx_received_listing *listing, enum file_state file,
                    const struct committed *committed, const char *lost)
@@ -230,7 +230,7 @@ static void compare_committed(struct blx_received_volume *volume, const struct c
                                    "the last checkpoint has it with another size");
 }
 
-/* Frames whose full pass began anew: a crash came before they were removed. */
+/* Removes frames of a full pass that began again: a crash came before they were removed. */
 static int drop_orphans(struct blx_received_volume *volume, struct blx_received_listing *listing,
                         uint32_t from, struct blx_error *err)
 {
@@ -277,7 +277,7 @@ static int drop_old_open(struct blx_received_volume *volume, struct blx_received
     return 0;
 }
 
-/* Notes the key of stored frames where it is not the session's. */
+/* Notes the key of stored frames if it is not the session's. */
 static void note_other(const struct blx_received_agent *agent, const struct blx_key_id *stored,
                        const struct blx_key_id **other)
 {
@@ -320,7 +320,7 @@ static void compare_keys(const struct blx_received_agent *agent, struct blx_rece
                                    "its encryption key changed from %s to %s", before, now);
 }
 
-/* What the last checkpoint has need not be looked at, where it is known how far the rest goes. */
+/* If it is known how far the rest goes, the last checkpoint's segments need not be looked at. */
 static int list(const struct blx_received_agent *agent, const struct blx_received_volume *volume,
                 struct blx_received_listing *listing, struct blx_error *err)
 {

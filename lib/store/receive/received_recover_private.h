@@ -30,15 +30,15 @@ struct blx_received_agent {
  *     state file          checkpoint          segments after it    state
  *     good                newest has it       follow each other    GOES_ON
  *     good, pass begun    any                 follow each other    GOES_ON, with the pass's frames
- *     good                newest has it       missing, damaged     NEEDS_RESCAN; first, durably, the
- *                                                                  file loses its generation
+ *     good                newest has it       missing, damaged     NEEDS_RESCAN, after the file has
+ *                                                                  durably lost its generation
  *     no generation       newest has it       any                  NEEDS_RESCAN
- *     missing, damaged    newest has it       any                  NEEDS_RESCAN, on top of its chain
+ *     missing, damaged    newest has it       any                  NEEDS_RESCAN, on top of chain
  *     missing, damaged    none                some                 NEEDS_RESCAN, as a begun pass
  *     missing, damaged    none                none                 NEEDS_FULL
  *     good, no pass       none                any                  NEEDS_FULL
  *     distrusted          any                 any                  NEEDS_FULL
- *     any, no pass since  damaged             any                  NEEDS_FULL; no segment is dropped
+ *     any, no pass since  damaged             any                  NEEDS_FULL; no segment goes
  *
  *     the disk has grown                                           NEEDS_RESCAN
  *     the disk is another one, smaller, or has another block size  NEEDS_FULL

@@ -145,7 +145,7 @@ static int put_empty(struct blx_received_volume *volume, uint32_t number, struct
                                            err);
 }
 
-/* Fills what is missing between the last uncommitted segment that was taken and number `until`. */
+/* Puts empty segments between the last uncommitted segment that was taken and number `until`. */
 static int fill_gap(struct blx_received_volume *volume, uint32_t from, uint32_t until,
                     struct blx_error *err)
 {

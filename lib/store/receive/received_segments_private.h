@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The segments in a volume's folder that no checkpoint has yet: which there are, and what they
- * hold. Private to lib/store; received_recover.c uses it.
+ * The segments in a volume's folder that no checkpoint has yet, and their frames. Private to
+ * lib/store; received_recover.c uses it.
  *
  * Threads: one thread per volume (the session). Blocks on the disk.
  */
@@ -30,9 +30,9 @@ void blx_received_listing_done(struct blx_received_listing *listing);
 
 /*
  * Reads the segments from number `from` on, oldest first: fills volume->pending, open and seq.
- * Where frames were lost (a segment is damaged or missing, or one's frames do not follow) the
- * volume's generation goes, durably and first, so that a rescan compares what is left; an empty
- * segment takes the lost one's place. What was cut off the open segment stands in volume->cut.
+ * If frames were lost (a segment is damaged or missing, or one's frames do not follow) the
+ * volume's generation goes, durably and first, so that a rescan compares the rest; an empty segment
+ * takes the lost one's place. If the open segment was cut off, volume->cut says so.
  */
 int blx_received_volume_take_uncommitted(struct blx_received_volume *volume,
                                          const struct blx_received_listing *listing, uint32_t from,

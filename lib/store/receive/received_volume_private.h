@@ -47,11 +47,11 @@ struct blx_received_volume {
     struct blx_volume_file file; /* as it is on the disk */
     char *dir;                   /* owned */
     enum blx_received_state state;
-    char reason[BLX_REASON_BYTES]; /* why the stored frames cannot go on; empty: they can */
-    char cut[BLX_REASON_BYTES]; /* what was cut off the open segment, though it was no torn end */
-    bool begun;                 /* the session began a pass */
-    uint32_t next_number;       /* of the open segment, or of the next one that is opened */
-    struct blx_segment_writer *open;     /* NULL: no open.seg */
+    char reason[BLX_REASON_BYTES];   /* why the stored frames cannot go on; empty: they can */
+    char cut[BLX_REASON_BYTES];      /* how the open segment was cut off, if not at a torn end */
+    bool begun;                      /* the session began a pass */
+    uint32_t next_number;            /* of the open segment, or of the next one that is opened */
+    struct blx_segment_writer *open; /* NULL: no open.seg */
     struct blx_pending_segment *pending; /* owned; ascending */
     size_t pending_count;
     uint64_t seq;                  /* the last frame that was appended */
@@ -69,10 +69,10 @@ int blx_received_volume_add_pending(struct blx_received_volume *volume,
                                     const struct blx_segment_summary *summary,
                                     struct blx_error *err);
 
-/* Seals the open segment where it has a frame. */
+/* Seals the open segment if it has a frame. */
 int blx_received_volume_seal_frames(struct blx_received_volume *volume, struct blx_error *err);
 
-/* Removes every uncommitted frame: a full pass makes them useless. The volume file must already say
+/* Removes every uncommitted frame: a full pass makes them useless. The state file must already say
  * so. */
 int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_error *err);
 

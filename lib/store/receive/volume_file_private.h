@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A volume's state file, DIR/agents/ID/volumes/VOL/volume: what its uncommitted segments are.
+ * A volume's state file, DIR/agents/ID/volumes/VOL/volume: it says what the uncommitted segments
+ * are.
  * Replaced atomically. Private to lib/store.
  *
  * Threads: one thread per volume (the session). Blocks on the disk.
@@ -25,7 +26,7 @@ struct blx_volume_file {
     char identity[BLX_TEXT_BYTES];
 };
 
-/* -ENOENT where there is none; -EBADMSG where it is damaged. */
+/* -ENOENT if there is none; -EBADMSG if it is damaged. */
 int blx_volume_file_read(const char *volume_dir, struct blx_volume_file *file,
                          struct blx_error *err);
 

@@ -18,16 +18,16 @@
 #include "store/view/plan_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
- * write to a device, or read what they compare with, most wait for one of the two disks. */
+ * write to a device, or read from it to compare, most wait for one of the two disks. */
 enum { MIN_WORKERS = 3, MIN_WAITING_WORKERS = 4, WAITING_WORKERS_PER_CPU = 2 };
 enum { MAX_ENTRIES = 1 << 20 };
 
-/* Shared by the workers. `lock` guards what follows it; the plan is constant meanwhile. */
+/* Shared by the workers. `lock` guards the fields after it; the plan is constant meanwhile. */
 struct work {
     const struct blx_plan *plan;
     struct blx_restore_output *output;
     const struct blx_restore_progress *progress; /* or NULL */
-    pthread_mutex_t turn;                        /* of who writes to a file */
+    pthread_mutex_t turn;                        /* of the worker that writes to a file */
     pthread_mutex_t lock;
     size_t next_frame;
     uint64_t done_bytes;
@@ -36,7 +36,7 @@ struct work {
     /* and the plan's losses */
 };
 
-/* A worker's memory, which grows to what its frames need. */
+/* A worker's memory, which grows to the size that its frames need. */
 struct buffer {
     uint8_t *bytes;
     size_t size;
@@ -145,7 +145,7 @@ static int write_entries(struct work *work, const struct blx_plan_frame *planned
 
 /* A file has one lock for its writers, and the kernel lets them spin for it, on processors that
  * others want for unpacking. So they take turns, frame by frame. To a device they write all at
- * once, and where the target is compared first they read it so. */
+ * once, and if the target is compared first they read it all at once, too. */
 static bool takes_turns(const struct work *work)
 {
     return !work->output->device && !work->output->compares;
@@ -237,7 +237,7 @@ static int restore_frame(struct work *work, const struct blx_plan_frame *planned
     return blx_error_set(err, rc, "%s", cause.message);
 }
 
-/* The next frame that is to be done, NULL where there is none or somebody failed. */
+/* The next frame that is to be done, NULL if there is none or somebody failed. */
 static const struct blx_plan_frame *take_frame(struct work *work)
 {
     const struct blx_plan_frame *planned = NULL;

@@ -72,11 +72,11 @@ static int rename_new(const char *from, const char *to)
         return -errno;
     if (link(from, to) != 0)
         return -errno;
-    blx_sys->unlink(from); /* where it fails a second name is left, no second file */
+    blx_sys->unlink(from); /* if it fails a second name is left, no second file */
     return 0;
 }
 
-/* Locked, and still what its name means. */
+/* Locks the file, which must still have its name. */
 static int lock_partial(const struct blx_restore_output *output, struct blx_error *err)
 {
     if (flock(output->fd, LOCK_EX | LOCK_NB) != 0 || !is_same_file(output->fd, output->partial))
@@ -242,7 +242,7 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
 void blx_restore_output_done(struct blx_restore_output *output)
 {
     if (output->partial[0] != '\0' && output->renamed && !output->touched)
-        rename_new(output->partial, output->path); /* it is what it was */
+        rename_new(output->partial, output->path); /* its content is unchanged */
     else if (output->partial[0] != '\0' && !output->keeps)
         blx_sys->unlink(output->partial);
     if (output->fd >= 0)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a restore writes: an image file that gets its name at the end, or a block device. Private
+ * The target of a restore: an image file that gets its name at the end, or a block device. Private
  * to lib/store.
  *
  * Onto a device large pieces go past the page cache, which would copy each byte once more and
  * write it back with one thread; small ones go through it, which sorts and joins them.
  *
  * A target with content of its own (--delta, --resume) is read and compared in units of 4 KiB, and
- * what differs is written: what it held, and how much of that ever became durable, does not matter.
+ * units that differ are written. So it does not matter what it held, nor how much of that ever
+ * became durable.
  *
  * Threads: blx_restore_output_write() and _zero() may be called from several at once for different
  * ranges; the rest is the caller's.
@@ -30,7 +31,7 @@ struct blx_restore_output {
     bool device;
     unsigned flags; /* the target's */
     bool compares;  /* it has content of its own */
-    bool keeps;     /* after a failure there stays what there is */
+    bool keeps;     /* the file stays after a failure */
     bool renamed;   /* `partial` was `path` before */
     atomic_bool touched;
     uint64_t size_bytes;
@@ -43,7 +44,7 @@ struct blx_restore_output {
 int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
                             struct blx_restore_output *output, struct blx_error *err);
 
-/* `offset_bytes` + `bytes` may pass the end; what does is left out. `data` should be aligned. */
+/* `offset_bytes` + `bytes` may pass the end; the rest is left out. `data` should be aligned. */
 int blx_restore_output_write(struct blx_restore_output *output, const void *data, uint64_t bytes,
                              uint64_t offset_bytes, struct blx_error *err);
 
@@ -51,8 +52,7 @@ int blx_restore_output_write(struct blx_restore_output *output, const void *data
 int blx_restore_output_zero(struct blx_restore_output *output, uint64_t offset_bytes,
                             uint64_t bytes, struct blx_error *err);
 
-/* Lets the disk begin with what was written so far, so that little is left to wait for at the end.
- */
+/* Lets the disk begin with the writes so far, so that little is left to wait for at the end. */
 void blx_restore_output_flush(const struct blx_restore_output *output);
 
 /* Durable, and under its final name. */

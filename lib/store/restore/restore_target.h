@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a restore writes to, and how (restore.h).
+ * The target of a restore, and how it is written (restore.h).
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 enum blx_restore_flag {
     BLX_RESTORE_DELTA = 1,  /* the target has an image, of any state, which is brought up to date */
-    BLX_RESTORE_RESUME = 2, /* go on with what another run left of the file */
+    BLX_RESTORE_RESUME = 2, /* go on with the file that another run left */
     BLX_RESTORE_FORCE = 4   /* replace an existing file; write a device that is in use */
 };
 
@@ -20,10 +20,9 @@ struct blx_restore_target {
     const char *path; /* an image file to be made, or a block device */
     unsigned flags;   /* of enum blx_restore_flag */
     struct blx_losses
-        *losses; /* NULL: damage in the store fails the restore. Otherwise what is good is written,
-                    the rest stays zero and is listed here; the caller empties the list before */
-    const struct blx_keyring
-        *keys;               /* borrowed; what an encrypted checkpoint may need; may be NULL */
-    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
-    size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
+        *losses; /* NULL: damage in the store fails the restore. Otherwise the good blocks are
+                    written, the rest stays zero and is listed here; begins as an empty list */
+    const struct blx_keyring *keys; /* borrowed; for encrypted checkpoints; may be NULL */
+    uint64_t *written_bytes;        /* NULL, or filled on success: data that went to the target */
+    size_t max_entries;             /* of an index in memory, 150 bytes each; 0: a million */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a restore's bytes go: past the page cache or through it, and only where they differ. */
+/* Writes a restore's bytes: past the page cache or through it, and only those that differ. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -59,7 +59,7 @@ static int write_piece(struct blx_restore_output *output, const uint8_t *data, s
     return 0;
 }
 
-/* For what cannot be zeroed otherwise, such as a tail that is no multiple of a device's sectors. */
+/* For ranges that cannot be zeroed otherwise, such as a tail that is no multiple of a sector. */
 static int write_zeros(struct blx_restore_output *output, uint64_t offset, uint64_t bytes,
                        struct blx_error *err)
 {
@@ -73,7 +73,7 @@ static int write_zeros(struct blx_restore_output *output, uint64_t offset, uint6
     return rc;
 }
 
-/* Without writing it, where the device or the filesystem can. */
+/* Without writing it, if the device or the filesystem can. */
 static int zero_piece(struct blx_restore_output *output, uint64_t offset, uint64_t bytes,
                       struct blx_error *err)
 {
@@ -103,7 +103,7 @@ static int read_old(const struct blx_restore_output *output, uint8_t *old, size_
                   : 0;
 }
 
-/* Writes the units of at most COMPARE_BYTES that differ from what the target holds; `data` NULL
+/* Writes the units of at most COMPARE_BYTES that differ from the target's; `data` NULL
  * means zeros. */
 static int update_piece(struct blx_restore_output *output, const uint8_t *data, size_t bytes,
                         uint64_t offset, struct blx_error *err)
@@ -149,8 +149,8 @@ int blx_restore_output_write(struct blx_restore_output *output, const void *data
     return write_piece(output, data, (size_t)bytes, offset_bytes, err);
 }
 
-/* The next place from `at` on where the file has data, so that holes are not read; `end` where
- * there is none. */
+/* The next place from `at` on where the file has data, so that holes are not read; `end` if there
+ * is none. */
 static uint64_t next_data(const struct blx_restore_output *output, uint64_t at, uint64_t end)
 {
     off_t found = output->device ? (off_t)at : lseek(output->fd, (off_t)at, SEEK_DATA);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An index says for each block which frame holds it: sorted, disjoint entries. It is built by
- * throwing entries of any order and overlap together, each with a rank, and flattening them once:
- * where several cover a block, the highest rank wins. A segment is flattened when it is sealed
- * (rank: order of arrival), a chain of segments when it is restored (rank: age). One algorithm, O(n
- * log n), serves both.
+ * An index maps each block to the frame with its newest content: sorted, disjoint entries. Entries
+ * of any order and overlap are added, each with a rank, and flattened once: if several cover a
+ * block, the highest rank wins. A segment is flattened when it is sealed (rank: order of arrival),
+ * a chain of segments when it is restored (rank: age). One algorithm, O(n log n), serves both.
  *
  * Threads: none of its own; an index belongs to one thread at a time.
  */
@@ -36,7 +35,7 @@ struct blx_index {
 
 void blx_index_done(struct blx_index *index);
 
-/* Appends; joins with the last entry where it simply goes on in the same frame. -ENOMEM. */
+/* Appends; joins with the last entry if it simply goes on in the same frame. -ENOMEM. */
 int blx_index_add(struct blx_index *index, const struct blx_index_entry *entry);
 
 /* The part of `entry` within [start, end), which must lie in it. */
@@ -47,7 +46,7 @@ struct blx_index_entry blx_index_part(const struct blx_index_entry *entry, uint6
  * unchanged. */
 int blx_index_flatten(struct blx_index *index);
 
-/* The first entry of a flattened index that covers `block` or lies behind it; NULL behind the last.
+/* The first entry of a flattened index that covers `block` or comes after it; NULL after the last.
  */
 const struct blx_index_entry *blx_index_find(const struct blx_index *index, uint64_t block);
 

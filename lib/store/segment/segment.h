@@ -5,11 +5,11 @@
  *     open.seg          header | frame | frame | ...                      append-only
  *     NNNNNNNN.seg      header | frame | frame | ... | index | footer     sealed: immutable
  *
- * I10: a sealed segment changes in two ways only. What no checkpoint needs becomes holes (prune.h),
- * or is left out of a file that takes its place (rewrite.h). Sealing writes index and footer,
- * fsyncs, renames, and fsyncs the directory. After a crash open.seg is scanned up to the first
- * place that holds no whole frame, and the rest is cut off. An index and footer that were written
- * but not renamed are no frame either, so they are cut off too.
+ * I10: a sealed segment changes in two ways only. Frames that no checkpoint needs become holes
+ * (prune.h), or are left out of a file that takes its place (rewrite.h). Sealing writes index and
+ * footer, fsyncs, renames, and fsyncs the directory. After a crash open.seg is scanned up to the
+ * first place that holds no whole frame, and the rest is cut off. An index and footer that were
+ * written but not renamed are no frame either, so they are cut off too.
  *
  * Threads: one writer per volume (the session). Readers open sealed segments only and need no lock.
  */
@@ -24,19 +24,19 @@
 #include "store/segment/index.h"
 #include "wire/frame.h"
 
-/* "DIR/NNNNNNNN.seg", where the segment `number` lies once it is sealed. */
+/* "DIR/NNNNNNNN.seg": the place of segment `number` once it is sealed. */
 int blx_segment_path(const char *volume_dir, uint32_t number, char path[PATH_MAX],
                      struct blx_error *err);
 
-/* The number in a sealed segment's name; 0 where the name is none. */
+/* The number in a sealed segment's name; 0 if the name is none. */
 uint32_t blx_segment_number(const char *name);
 
-/* The number in a segment file's header. -EBADMSG where the header is damaged or torn. */
+/* The number in a segment file's header. -EBADMSG if the header is damaged or torn. */
 int blx_segment_peek_number(const char *path, uint32_t *number, struct blx_error *err);
 
 struct blx_segment_writer; /* an open.seg */
 
-/* What opening an existing open.seg has cut off it. */
+/* How an existing open.seg was cut off when it was opened. */
 struct blx_segment_recovery {
     uint64_t cut_bytes;
     char damage[256]; /* whole frames were among them: why they cannot stay; empty: a torn end */
@@ -44,9 +44,9 @@ struct blx_segment_recovery {
 
 /*
  * Opens or makes DIR/open.seg in `volume_dir`; a new one will be `number` when it is sealed. An
- * existing one keeps its number, which must not be lower, and is recovered: scanned, what lies
- * behind the last frame that follows the one before cut off, and fsynced. `recovery` may be NULL.
- * -EBADMSG where its header is damaged or it is of another block size; it is then left as it was.
+ * existing one keeps its number, which must not be lower, and is recovered: it is scanned, cut off
+ * after the last frame that follows the one before, and fsynced. `recovery` may be NULL.
+ * -EBADMSG if its header is damaged or it is of another block size; it is then left as it was.
  */
 int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned block_shift,
                             struct blx_segment_writer **writer,
@@ -62,7 +62,7 @@ int blx_segment_writer_sync(struct blx_segment_writer *writer, struct blx_error 
 struct blx_segment_summary {
     uint32_t number;
     unsigned block_shift;
-    bool rewritten; /* its frames are what was needed of one or more older segments (rewrite.h): of
+    bool rewritten; /* its frames are the needed ones of one or more older segments (rewrite.h): of
                        several generations, and with gaps between their seqs */
     uint64_t frame_count;
     uint64_t changed_blocks;      /* distinct blocks; 0 as long as it is open */
@@ -74,8 +74,8 @@ struct blx_segment_summary {
 void blx_segment_writer_summary(const struct blx_segment_writer *writer,
                                 struct blx_segment_summary *summary);
 
-/* How many index entries it holds in memory (about 50 bytes each); whoever appends seals in time.
- */
+/* How many index entries it holds in memory (about 50 bytes each), so that the caller seals in
+ * time. */
 size_t blx_segment_writer_entries(const struct blx_segment_writer *writer);
 
 /*
@@ -87,7 +87,8 @@ int blx_segment_writer_seal(struct blx_segment_writer *writer, struct blx_segmen
 
 /*
  * Writes a sealed segment without a frame as DIR/NNNNNNNN.seg, in place of one that was lost, so
- * that the numbers go on following each other. Durable when it returns 0. Replaces what is there.
+ * that the numbers go on following each other. Durable when it returns 0. Replaces an existing
+ * file.
  */
 int blx_segment_write_empty(const char *volume_dir, uint32_t number, unsigned block_shift,
                             struct blx_error *err);

@@ -36,7 +36,7 @@ static int no_memory(const struct blx_segment_walk *walk, struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot check '%s'", walk->reader.path);
 }
 
-/* The cause without "the segment 'PATH' is damaged: ", which whoever shows the fault says anyway.
+/* The cause without "the segment 'PATH' is damaged: ", which is shown with the fault anyway.
  */
 static const char *cause_of(const struct blx_error *cause)
 {
@@ -85,8 +85,8 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
                                   "%s", cause_of(&cause));
 }
 
-/* Whether the index that lies between `behind` and the footer is byte for byte what the frames
- * give: then they are all of them, even where the footer cannot say it. */
+/* Whether the index that lies between `behind` and the footer is byte for byte the one that the
+ * frames give: then they are all of them, even if the footer cannot say it. */
 static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t behind)
 {
     const struct blx_index *index = &walk->rebuilt.index;
@@ -135,7 +135,7 @@ static int check_fit(struct blx_segment_walk *walk)
                                       "it has another block size than its volume");
     if (last->start_block + last->block_count > request->blocks)
         return blx_segment_walk_fault(walk, 0, findings->file_bytes, BLX_HARM_WHOLE,
-                                      "it holds blocks behind the end of its volume");
+                                      "it holds blocks beyond the end of its volume");
     return 0;
 }
 
@@ -274,7 +274,7 @@ int blx_segment_check(const struct blx_segment_request *request,
     *findings = (struct blx_segment_findings){0};
     if (request->number != 0)
         return check_once(request, findings, err);
-    /* A session may cut a torn tail off and write on while we read: what looks like damage then is
+    /* A session may cut a torn tail off and write on while we read: then apparent damage is
      * none. */
     for (int tries = 1;; tries++) {
         struct stat before, after;

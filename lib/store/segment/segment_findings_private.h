@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a check of a segment is asked, and what it finds: faults, holes, and the index that remains.
+ * The request and the result of a check of a segment: faults, holes, and the index that remains.
  * Private to lib/store.
  *
  * Threads: the findings belong to one thread.
@@ -16,18 +16,18 @@
 #include "base/bitmap.h"
 #include "store/segment/index.h"
 
-/* What is known from elsewhere. */
+/* The segment, and what a checkpoint says about it. */
 struct blx_segment_request {
     const char *volume_dir;
     uint32_t number;                      /* 0: open.seg */
-    unsigned block_shift;                 /* of the volume, 0 where no checkpoint says it */
+    unsigned block_shift;                 /* of the volume, 0 if no checkpoint says it */
     uint64_t blocks;                      /* of the volume, as above */
-    atomic_uint_least64_t *checked_bytes; /* counts up meanwhile; NULL: nobody wants to know */
+    atomic_uint_least64_t *checked_bytes; /* counts up meanwhile; may be NULL */
 };
 
 enum { BLX_SEGMENT_FAULT_BYTES = 256 };
 
-/* What damage costs a restore. */
+/* The price of damage for a restore. */
 enum blx_segment_harm {
     BLX_HARM_FRAMES, /* the blocks for which the index names the damaged frames */
     BLX_HARM_WHOLE   /* the segment: a restore refuses it */
@@ -43,8 +43,8 @@ struct blx_segment_fault {
     char what[BLX_SEGMENT_FAULT_BYTES];
 };
 
-/* Zeros in place of frames. A prune makes them where no checkpoint needs the frames any more; what
- * they are, the checkpoints must tell (verify_holes.c). */
+/* Zeros in place of frames. A prune makes them if no checkpoint needs the frames any more; whether
+ * they are holes or damage only the checkpoints tell (verify_holes.c). */
 struct blx_segment_hole {
     uint64_t offset_bytes, bytes;
     bool needed;
@@ -60,10 +60,10 @@ struct blx_segment_findings {
     unsigned block_shift;
     uint64_t frame_count;   /* good ones */
     uint64_t file_bytes;    /* that were read */
-    uint64_t torn_bytes;    /* open.seg: what follows the last whole frame, as a crash or a running
+    uint64_t torn_bytes;    /* open.seg: after the last whole frame, as a crash or a running
                                append leaves it */
-    struct blx_index index; /* which frame holds which block: the stored one, or what the frames say
-                               where it is damaged */
+    struct blx_index index; /* which frame holds which block: the stored one, or the frames' own
+                               if it is damaged */
     bool index_complete;    /* `index` surely has every frame that was stored */
 };
 

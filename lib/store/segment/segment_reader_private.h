@@ -19,11 +19,11 @@ struct blx_segment_reader {
 };
 
 /* The file of segment `number` in that folder; 0: of the open one. There are as many readers as a
- * chain has segments, so each holds what its path needs. */
+ * chain has segments, so each has only as much memory as its path needs. */
 int blx_segment_reader_name(struct blx_segment_reader *reader, const char *volume_dir,
                             uint32_t number, struct blx_error *err);
 
-/* -EBADMSG where the part is damaged; each needs `fd`, `path` and the number. */
+/* -EBADMSG if the part is damaged; each needs `fd`, `path` and the number. */
 int blx_segment_reader_header(const struct blx_segment_reader *reader,
                               struct blx_segment_header_disk *header, struct blx_error *err);
 

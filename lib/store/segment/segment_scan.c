@@ -60,7 +60,7 @@ static int window_get(struct window *window, uint64_t offset, size_t bytes, cons
     return 0;
 }
 
-/* 1 and the frame, which borrows the window; 0 where no whole frame lies at `offset`; -errno where
+/* 1 and the frame, which borrows the window; 0 if no whole frame lies at `offset`; -errno if
  * reading failed, or there is no memory to tell: what is not known to be none must not be cut off.
  */
 static int frame_at(struct window *window, uint64_t offset, struct blx_frame *frame,

@@ -13,7 +13,7 @@
 
 /*
  * Reads the frames of `fd` from `offset` to `file_bytes` and calls visit() for each whole one, up
- * to the first place where none lies, or to visit()'s first error, which is returned. `path` is for
+ * to the first place without one, or to visit()'s first error, which is returned. `path` is for
  * messages.
  */
 int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
@@ -21,7 +21,7 @@ int blx_segment_scan(int fd, const char *path, uint64_t offset, uint64_t file_by
                                   struct blx_error *err),
                      void *arg, struct blx_error *err);
 
-/* Whether a whole, valid frame begins at or behind `offset` and ends before `file_bytes`: 1 and
- * where, 0, or -errno. */
+/* Whether a whole, valid frame begins at or after `offset` and ends before `file_bytes`: 1 and its
+ * place, 0, or -errno. */
 int blx_segment_find_frame(int fd, const char *path, uint64_t offset, uint64_t file_bytes,
                            uint64_t *found, struct blx_error *err);

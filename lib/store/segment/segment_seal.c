@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Seals a segment: index, footer, fsync, rename, fsync of the folder. */
 #include "store/segment/segment_writer_private.h"
 
 #include <errno.h>
@@ -48,7 +49,7 @@ static struct blx_segment_footer_disk encode_footer(const struct blx_segment_wri
     return footer;
 }
 
-/* Index and footer in one buffer, to be written behind the frames. */
+/* Index and footer in one buffer, to be written after the frames. */
 static int write_tail(const struct blx_segment_writer *writer)
 {
     size_t index_bytes = writer->index.count * sizeof(struct blx_index_entry_disk);

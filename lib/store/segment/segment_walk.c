@@ -53,7 +53,7 @@ int blx_segment_walk_prepare(struct blx_segment_walk *walk)
     return 0;
 }
 
-/* The first frame at or behind `offset` that the index names; NULL: none. */
+/* The first frame at or after `offset` that the index names; NULL: none. */
 static const struct blx_index_entry *next_named(struct blx_segment_walk *walk, uint64_t offset)
 {
     while (walk->next_named < walk->named.count &&
@@ -83,7 +83,7 @@ static int frame_at(struct blx_segment_walk *walk, uint64_t offset, uint64_t end
         return blx_error_errno(cause, rc, "it cannot be read");
     rc = blx_frame_parse(walk->frame, bytes, frame, cause);
     if (rc == 0 && frame->is_ciphertext)
-        return 0; /* nobody here can unpack it; its checksum covers the ciphertext */
+        return 0; /* it cannot be unpacked here; its checksum covers the ciphertext */
     if (rc == 0 && (walk->data == NULL || frame->data_bytes > walk->data_bytes)) {
         free(walk->data);
         walk->data_bytes = frame->data_bytes;
@@ -93,8 +93,8 @@ static int frame_at(struct blx_segment_walk *walk, uint64_t offset, uint64_t end
     return rc < 0 ? rc : blx_frame_unpack(frame, walk->data, cause);
 }
 
-/* A frame that is lost keeps its place among the others: what the index has of it takes part in the
- * comparison, and is noted with the last fault where it is one. */
+/* A frame that is lost keeps its place among the others: its entries in the index take part in the
+ * comparison. If it is a fault they are noted with it. */
 static int keep_lost(struct blx_segment_walk *walk, uint64_t offset, bool fault)
 {
     struct blx_segment_summary *summary = &walk->rebuilt.summary;
@@ -114,7 +114,7 @@ static int keep_lost(struct blx_segment_walk *walk, uint64_t offset, bool fault)
     return 0;
 }
 
-/* Where the walk goes on behind a place that holds no good frame; 0: nowhere. */
+/* Where the walk goes on after a place that holds no good frame; 0: nowhere. */
 static int resync(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, uint64_t *next)
 {
     const struct blx_index_entry *named = next_named(walk, offset);
@@ -149,7 +149,7 @@ static bool is_zero(struct blx_segment_walk *walk, uint64_t offset, uint64_t byt
     return true;
 }
 
-/* Takes the frame at `offset` in, or a fault in its place. `next` is where the next one begins; 0:
+/* Takes in the frame at `offset`, or a fault in its place. `next` is where the next one begins; 0:
  * nothing more is to be found. */
 static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, uint64_t *next)
 {
@@ -172,7 +172,7 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     bool unreadable = rc == -EIO;
     rc = resync(walk, offset, end, next);
     if (rc == 0 && *next == 0 &&
-        unreadable) /* no tail that a crash left, but what the disk keeps back */
+        unreadable) /* no tail that a crash left, but frames that the disk keeps back */
         *next = end;
     if (rc < 0 || *next == 0)
         return rc;
@@ -183,7 +183,6 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     return rc < 0 ? rc : keep_lost(walk, offset, !hole);
 }
 
-/* Where the last whole frame ends is `behind`. */
 int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *behind)
 {
     uint64_t offset = HEADER_BYTES;
@@ -216,7 +215,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* The first block at or behind `block` where an entry of the index begins or ends. */
+/* The first block at or after `block` where an entry of the index begins or ends. */
 static uint64_t next_edge(const struct blx_index_entry *entry, uint64_t block)
 {
     if (entry == NULL)
@@ -259,7 +258,7 @@ static int compare_indexes(struct blx_segment_walk *walk, uint64_t index_bytes)
     }
 }
 
-/* What the footer says beside the index. Only where every frame was good can it be compared. */
+/* Compares the rest of the footer, which can be done only if every frame was good. */
 static bool footer_agrees(const struct blx_segment_walk *walk)
 {
     const struct blx_segment_summary *stored = &walk->reader.summary;

@@ -129,7 +129,7 @@ static int visit_frame(void *arg, const struct blx_frame *frame, uint64_t offset
     return rc;
 }
 
-/* 1: the header is good; 0: it is torn and nothing lies behind it. */
+/* 1: the header is good; 0: it is torn and nothing follows. */
 static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
                         struct blx_error *err)
 {
@@ -166,7 +166,7 @@ static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
     return 1;
 }
 
-/* Takes the frames up to the first place where none lies that follows the one before. */
+/* Takes the frames up to the first place without a frame that follows the one before. */
 static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
                        struct blx_segment_recovery *recovery, struct blx_error *err)
 {
@@ -185,7 +185,7 @@ static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
                                     &behind, err);
     if (rc == 1)
         snprintf(recovery->damage, sizeof(recovery->damage),
-                 "'%.100s' is damaged at byte %llu: whole frames follow behind it", writer->path,
+                 "'%.100s' is damaged at byte %llu: whole frames follow after it", writer->path,
                  (unsigned long long)writer->end_bytes);
     return rc < 0 && rc != -EBADMSG ? rc : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the segment writer share: making it, recovering it, sealing it.
- * rewrite_segment.c writes a file of another name with it. Private to lib/store.
+ * Shared by the parts of the segment writer: making it, recovering it, sealing it. rewrite_group.c
+ * writes a file of another name with it. Private to lib/store.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct blx_segment_writer {
     struct blx_segment_summary summary;
 };
 
-/* Takes a frame that lies at `offset` into index and summary. -EBADMSG where it does not follow the
+/* Takes a frame that lies at `offset` into index and summary. -EBADMSG if it does not follow the
  * one before. */
 int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
                             uint64_t offset, struct blx_error *err);
@@ -33,7 +33,7 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
 /* Empties the file and writes the header; not durable. */
 int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error *err);
 
-/* Writes index and footer behind the frames; durable, but for the file's name. */
+/* Writes index and footer after the frames; durable, except for the file's name. */
 int blx_segment_writer_finish(struct blx_segment_writer *writer, struct blx_error *err);
 
 /* The header of a new segment. */

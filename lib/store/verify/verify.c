@@ -32,7 +32,7 @@ struct view {
     uint64_t total_bytes;
 };
 
-/* Shared by the workers. `lock` guards what follows it; the list is constant meanwhile. */
+/* Shared by the workers. `lock` guards the fields after it; the list is constant meanwhile. */
 struct work {
     const struct job *jobs;
     size_t job_count;

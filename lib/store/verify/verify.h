@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store proves itself: every byte below DIR/agents is read and checked, and each damage names
- * just the checkpoints whose restore needs what is damaged (I12).
+ * just the checkpoints whose restore needs the damaged bytes (I12).
  *
  * A damaged frame hurts a checkpoint while one of its data blocks is the newest state of that
  * block: from the first checkpoint with the frame to the last before the block is overwritten, or
  * before a new base. A segment that cannot be opened (header, index, footer, gone), and a manifest,
  * hurt every checkpoint whose chain passes through them.
  *
- * Works while a dispatcher receives on the store: what is committed stays as it is (a prune waits
- * until the verification has ended), and what is being received is judged as a recovery would judge
- * it. Nothing is written; the healing of what is damaged is ordered by the caller (rescan_order.h).
+ * Works while a dispatcher receives on the store: committed segments stay as they are (a prune
+ * waits until the verification has ended), and an open segment is judged as a recovery would judge
+ * it. Nothing is written; the caller orders a rescan that heals the damage (rescan_order.h).
  *
  * Threads: the calling thread plans, reports and draws the conclusions; workers of the call's own
  * (one a CPU, 8 at most) read. Blocks until done. Memory: the manifests of one agent, and for each
@@ -31,7 +31,7 @@ struct blx_verify_progress {
 };
 
 /*
- * Checks the agent `agent_id`, or all where it is NULL. 0 where all was checked, whatever was
+ * Checks the agent `agent_id`, or all if it is NULL. 0 if all was checked, even if damage was
  * found: see report->damage_count. -ENOENT for an unknown agent; others where the check could not
  * be made (permissions, memory). `progress` may be NULL. Free `report` with _done() in any case.
  */

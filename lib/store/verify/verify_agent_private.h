@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One agent under verification: verify_agent.c finds what is there, verify.c has it read,
+ * One agent under verification: verify_agent.c finds its files, verify.c has them read,
  * verify_impact.c says which checkpoints a damage hurts. Private to lib/store.
  *
  * Threads: made and judged by the calling thread; meanwhile each worker owns the segment that it
@@ -34,9 +34,9 @@ struct blx_verify_volume {
 
 struct blx_verify_checkpoint {
     blx_timestamp timestamp;
-    struct blx_manifest manifest; /* no volumes where it is damaged */
+    struct blx_manifest manifest; /* no volumes if it is damaged */
     bool damaged;
-    size_t damage; /* the report's number, where it is damaged */
+    size_t damage; /* the report's number, if it is damaged */
 };
 
 struct blx_verify_agent {
@@ -56,7 +56,7 @@ void blx_verify_agent_done(struct blx_verify_agent *agent);
 /* Which zeros in the segments are holes that a prune made, and which are damage. */
 int blx_verify_agent_holes(struct blx_verify_agent *agent, struct blx_error *err);
 
-/* The segment of that number, or the next one; NULL behind the last. */
+/* The segment of that number, or the next one; NULL after the last. */
 struct blx_verify_segment *blx_verify_volume_segment(const struct blx_verify_volume *volume,
                                                      uint32_t number);
 

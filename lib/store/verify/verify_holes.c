@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Zeros where a frame should be: a hole that a prune made, or damage? A hole is where no checkpoint
+ * Zeros where a frame should be: a hole that a prune made, or damage? It is a hole if no checkpoint
  * that names the segment needs the frames. While a manifest says that holes are being made
  * (clearing), a power cut may leave one half made: there any damage of frames that nobody needs is
  * excused. Everywhere else a frame that nobody needs is all there or all zeros, so that a bit that
@@ -56,7 +56,7 @@ static int judge_segment(void *arg, const struct blx_needed_segment *needed, str
             findings->holes[i].needed = true;
     for (size_t i = 0; findings != NULL && i < findings->fault_count; i++) {
         struct blx_segment_fault *fault = &findings->faults[i];
-        /* What lies behind the frames is no frame, so that nothing excuses it. */
+        /* After the frames' end there are no frames, so that nothing excuses a fault there. */
         if (fault->offset_bytes >= needed->frames_end_bytes ||
             blx_needed_within(needed, fault->offset_bytes, fault->bytes))
             fault->excused = false;
@@ -64,7 +64,7 @@ static int judge_segment(void *arg, const struct blx_needed_segment *needed, str
     return 0;
 }
 
-/* Nobody can tell what is needed where an index is lost: then all of it is. */
+/* If an index is lost nobody can tell which frames are needed: then all of them are. */
 static void need_all(const struct blx_verify_volume *volume,
                      const struct blx_manifest_volume *found)
 {

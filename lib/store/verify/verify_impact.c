@@ -2,7 +2,7 @@
 /*
  * Which checkpoints a damage hurts: one pass from the oldest checkpoint to the newest for each
  * volume, which carries along the blocks whose newest state lies in a damaged frame, and takes off
- * what each checkpoint overwrites. So the cost is that of reading each index once, however many
+ * the blocks that each checkpoint overwrites. So the cost is that of reading each index once, however many
  * damages there are.
  */
 #include <errno.h>
@@ -95,7 +95,7 @@ static int overwrite(struct chain *chain, const struct blx_index *index)
     return rc;
 }
 
-/* Its stored index, or what its frames say. One that has neither overwrites nothing that is known.
+/* By its stored index, or by its frames. One that has neither overwrites nothing that is known.
  */
 static int overwrite_by(struct chain *chain, uint32_t number, unsigned block_shift)
 {
@@ -381,7 +381,7 @@ int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_rep
     size_t first_damage = report->damage_count;
     while (first_damage > 0 &&
            strcmp(report->damages[first_damage - 1].agent_id, agent->store.id) == 0)
-        first_damage--; /* what opening the agent found */
+        first_damage--; /* found when the agent was opened */
     int rc = 0;
     for (size_t v = 0; v < agent->volume_count; v++)
         for (size_t s = 0; rc == 0 && s < agent->volumes[v].segment_count; s++)

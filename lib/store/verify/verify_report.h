@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a verification found (verify.h): damaged files, and the checkpoints that each damage hurts.
+ * The result of a verification (verify.h): damaged files, and the checkpoints that each damage
+ * hurts.
  */
 #pragma once
 
@@ -46,15 +47,15 @@ struct blx_hurt {
 struct blx_verify_report {
     uint64_t agents, checkpoints, segments, frames;
     uint64_t checked_bytes;
-    uint64_t torn_bytes; /* behind the last whole frame of open segments: of running sessions, or of
+    uint64_t torn_bytes; /* after the last whole frame of open segments: of running sessions, or of
                             a crash */
     struct blx_damage
         *damages; /* owned; by agent, manifests first, then by volume, file and offset */
     size_t damage_count;
     struct blx_hurt *hurt; /* owned; every checkpoint that some damage hurts, once, in order */
     size_t hurt_count;
-    struct blx_hurt *unreadable; /* owned; the checkpoints that lack what their agents could not
-                                    read: no damage of the store, and not in `hurt` for it */
+    struct blx_hurt *unreadable; /* owned; the checkpoints that lack blocks which their agents could
+                                    not read: no damage of the store, and not in `hurt` for it */
     size_t unreadable_count;
 };
 

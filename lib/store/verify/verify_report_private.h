@@ -9,7 +9,7 @@
 #include "store/store.h"
 #include "store/verify/verify_report.h"
 
-/* A new damage of the report in `file` (an absolute path); NULL where memory is short. */
+/* A new damage of the report in `file` (an absolute path); NULL if memory is short. */
 struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
                                          struct blx_agent_store agent, const char *volume,
                                          const char *file);

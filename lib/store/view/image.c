@@ -95,7 +95,7 @@ static int unpack(struct blx_image *image, const struct blx_index_entry *entry,
     struct blx_error cause = {0};
     int rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
                                       image->packed, &frame, &cause);
-    if (rc < 0) /* what cannot be read is lost as what is damaged */
+    if (rc < 0) /* a frame that cannot be read is lost like a damaged one */
         return blx_error_set(err, rc == -ENOMEM ? rc : -EBADMSG, "%s", cause.message);
     size_t bytes = (size_t)(frame.data_bytes >> frame.block_shift) << image->unit_shift;
     BLX_CLEANUP_FREE uint8_t *data = malloc(bytes + 1);
@@ -163,7 +163,7 @@ static int read_entry(struct blx_image *image, const struct blx_index_entry *ent
     uint64_t from = (entry->data_block + skip) << shift, bytes = count << shift;
     if (from > frame->data_bytes || bytes > frame->data_bytes - from)
         return blx_error_set(err, -EBADMSG,
-                             "a segment is damaged: its index points behind a frame's data");
+                             "a segment is damaged: its index points beyond a frame's data");
     memcpy(to, frame->data + from, bytes);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How an image is made (image.h is the public side). Private to lib/store: received_image.c plans
- * what was received, and makes one.
+ * Makes an image of a plan (image.h is the public side). Private to lib/store: received_image.c
+ * plans the received frames, and makes one.
  */
 #pragma once
 
@@ -13,6 +13,6 @@
 int blx_image_new(struct blx_plan *plan, const struct blx_key_id *key_id, struct blx_image **image,
                   struct blx_error *err);
 
-/* An entry of the plan's index with this segment number stands for blocks that nobody knows: reading
- * them is an error. */
+/* An entry of the plan's index with this segment number stands for blocks that nobody knows:
+ * reading them is an error. */
 #define BLX_IMAGE_UNKNOWN UINT32_MAX

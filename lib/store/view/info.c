@@ -69,7 +69,7 @@ static uint64_t count_disk(const char *dir, const struct blx_manifest_volume *vo
     return bytes;
 }
 
-/* The next checkpoint that has the volume; no volumes where there is none. */
+/* The next checkpoint that has the volume; without volumes if there is none. */
 static int find_successor(struct blx_agent_store agent, blx_timestamp checkpoint,
                           const char *volume, struct blx_manifest *successor, struct blx_error *err)
 {

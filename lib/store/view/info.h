@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store knows of a volume of a checkpoint beyond its manifest: what a restore would read
- * and write, and what removing the checkpoint would give back. Reads the indexes of its chain, no
- * frame.
+ * The space that a volume of a checkpoint takes: how much a restore would read and write, and how
+ * much would come free if the checkpoint were removed. Reads the indexes of its chain, no frame.
  *
  * Threads: no shared state. Blocks on the disk. Memory: that of a restore's plan.
  */
@@ -17,7 +16,7 @@
 #include "store/store.h"
 
 struct blx_info {
-    uint64_t used_bytes;  /* of the volume: data, not zeros; without what could not be read */
+    uint64_t used_bytes;  /* of the volume: data, not zeros; without unreadable blocks */
     size_t chain_length;  /* checkpoints that a restore of the volume reads, this one included */
     uint64_t disk_bytes;  /* that the checkpoint's own segments take */
     bool removable;       /* it is not the newest one of the volume */
@@ -25,8 +24,8 @@ struct blx_info {
 };
 
 /*
- * `manifest` is the checkpoint's, `volume` one of its volumes. -EBADMSG where the chain or the
- * successor is damaged; -ENOENT where it was removed meanwhile.
+ * `manifest` is the checkpoint's, `volume` one of its volumes. -EBADMSG if the chain or the
+ * successor is damaged; -ENOENT if it was removed meanwhile.
  */
 int blx_info_read(struct blx_agent_store agent, const struct blx_manifest *manifest,
                   const struct blx_manifest_volume *volume, struct blx_info *info,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an image lacks when a damaged chain is read all the same: ranges that read as zeros, and
- * remarks about the whole image.
+ * The gaps of an image that was read from a damaged chain all the same: ranges that read as zeros,
+ * and remarks about the whole image.
  *
  * Threads: one at a time; several workers need a lock of their own around it.
  */

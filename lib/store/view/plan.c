@@ -33,7 +33,7 @@ static int no_memory(struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot plan the restore");
 }
 
-/* The first block behind the window. */
+/* The first block after the window. */
 static uint64_t window_end(const struct blx_plan *plan)
 {
     uint64_t blocks = blx_blocks_of_bytes(plan->size_bytes, plan->block_shift);
@@ -85,7 +85,7 @@ static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *r
         struct blx_index_entry entry = index->entries[i];
         if (entry.extent.start_block + entry.extent.block_count > blocks)
             return blx_error_set(err, -EBADMSG,
-                                 "segment %u holds blocks behind the end of its volume",
+                                 "segment %u holds blocks beyond the end of its volume",
                                  blx_segment_reader_summary(reader)->number);
         entry.segment = number;
         /* The chain is walked from the newest segment on; UINT32_MAX is lose_unreadable()'s. */
@@ -96,15 +96,14 @@ static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *r
     return 0;
 }
 
-/* The segment by its index; where that fails and losses are taken, by its frames. `reader` stays
- * NULL where nothing of it can be had. */
+/* Opens the segment by its index; if that fails and losses are taken, by its frames. `reader` stays
+ * NULL if nothing can be had from it. */
 static int open_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                         struct blx_segment_reader **reader, struct blx_error *err)
 {
     static const char *const complete_text =
         "it was read by its frames, and nothing of it is missing";
-    static const char *const lost_text =
-        "where it held changes, older content may stand in the image";
+    static const char *const lost_text = "the image may have older content in place of its changes";
     struct blx_error cause = {0};
     bool complete = false;
     int rc = blx_missing_is_damage(blx_segment_reader_open(volume_dir, number, reader, &cause));
@@ -155,7 +154,7 @@ int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t
     return rc < 0 ? rc : narrow(plan, err);
 }
 
-/* One checkpoint of the chain: its segments, newest first. The volume may have grown behind it. */
+/* One checkpoint of the chain: its segments, newest first. The volume may have grown after it. */
 static int add_volume(struct blx_plan *plan, const char *volume_dir,
                       const struct blx_manifest_volume *volume, struct blx_error *err)
 {
@@ -208,7 +207,7 @@ struct descent {
     char volume_dir[PATH_MAX];
     struct blx_manifest_folder folder; /* of the manifests */
     blx_timestamp checkpoint;          /* where it began */
-    blx_timestamp at;                  /* the next one; its parent behind it */
+    blx_timestamp at;                  /* the next one; then its parent */
     bool base;                         /* it has ended */
 };
 
@@ -408,8 +407,8 @@ static int refuse_unreadable(const struct blx_plan *plan, struct blx_error *err)
                          text);
 }
 
-/* The checkpoint's own lack is a loss like any other: what older frames have there is not what the
- * disk held. */
+/* The blocks that the checkpoint itself lacks are a loss like any other: older frames do not have
+ * the disk's content there. */
 static int lose_unreadable(struct blx_plan *plan, struct blx_error *err)
 {
     if (plan->unreadable_count > 0 && plan->losses == NULL)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a restore reads: the chain of a volume's checkpoint, flattened, and ordered into frames.
- * Private to lib/store.
+ * A chain, ready to be read: the segments of a volume's checkpoint and of its ancestors down to the
+ * base, flattened into one index and ordered into frames. Every reader of a chain begins with a
+ * plan. Private to lib/store.
  *
- * Memory: about 150 bytes an entry while it is made, 100 then. Where the chain has more entries
- * than the plan may hold it covers a window of the volume: it ends where the entries end that it
- * can hold, and the next plan begins there.
+ * Memory: about 150 bytes an entry while it is made, 100 then. If the chain has more entries than
+ * the plan may hold it covers a window of the volume: it ends where the entries end that it can
+ * hold, and the next plan begins there.
  *
  * Threads: immutable once it is made.
  */
@@ -41,7 +42,7 @@ struct blx_plan {
     struct blx_index index;        /* the data entries, by frame; the zero ones are gone */
     struct blx_plan_frame *frames; /* owned; by start_block */
     size_t frame_count;
-    struct blx_extent *holes; /* owned; what no data entry covers, ascending */
+    struct blx_extent *holes; /* owned; the blocks that no data entry covers, ascending */
     size_t hole_count;
     uint64_t data_bytes;              /* that will be written */
     struct blx_losses *losses;        /* borrowed; NULL: damage is an error */
@@ -49,15 +50,15 @@ struct blx_plan {
     struct blx_agent_lock *lock;      /* owned; holds the checkpoint, so that no prune removes it;
                                           NULL: nothing is held */
     char cut[256];                    /* why the chain ends before its base; empty: it does not */
-    struct blx_extent *unreadable;    /* owned; what the chain's newest checkpoint itself lacks */
+    struct blx_extent *unreadable;    /* owned; blocks that the newest checkpoint lacks */
     uint32_t unreadable_count;
 };
 
 /*
- * The parts of it, also for other readers (image.h). Each adds segments to a plan that begins as
- * zero: the newest first. size_bytes and block_shift are those of what is added first, unless they
- * are set before. The index must be flattened at the end. A chain is held from then on: no prune
- * takes away what it needs before blx_plan_done().
+ * The parts of a plan, also for other readers (image.h). Each adds segments to a plan that begins
+ * as zero: the newest first. size_bytes and block_shift are those of the first checkpoint or
+ * segment that is added, unless they are set before. The index must be flattened at the end. A
+ * chain is held from then on: no prune takes anything from it before blx_plan_done().
  */
 int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
                        struct blx_plan *plan, struct blx_error *err);
@@ -66,9 +67,9 @@ int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, c
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                          uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero but for max_entries, max_files, start_block, losses and key. -ENOENT for
- * an unknown checkpoint or volume; -EBADMSG where the chain or an index is damaged, or the
- * checkpoint lacks what the agent could not read, unless `losses` takes what is missing. Free with
+/* The plan begins as zero, except for max_entries, max_files, start_block, losses and key. -ENOENT
+ * for an unknown checkpoint or volume; -EBADMSG if the chain or an index is damaged, or the
+ * checkpoint lacks blocks that the agent could not read, unless `losses` takes the gaps. Free with
  * _done(), also after an error. */
 int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
                   struct blx_plan *plan, struct blx_error *err);
