@@ -237,7 +237,7 @@ static void a_seal_is_whole_or_the_segment_still_open(void **state)
     fault_loop(&(struct fault_case){setup_frames, run_seal, check_seal, teardown, 0}, &written);
 }
 
-/* What rewrite_segment.c uses: a file of another name, begun and finished. */
+/* What rewrite_group.c uses: a file of another name, begun and finished. */
 
 static void setup_bare(void *arg)
 {
