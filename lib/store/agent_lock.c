@@ -41,7 +41,7 @@ int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *loc
         return 0;
     }
     if (fd < 0)
-        return blx_error_set(err, fd, "%s", cause.message);
+        return blx_error_copy(err, fd, &cause);
     rc = give_to_owner(fd, dir);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot give '%s' to the owner of its folder", path);

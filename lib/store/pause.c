@@ -61,7 +61,7 @@ int blx_pause_look(struct blx_agent_store agent, blx_timestamp *since, struct bl
         return 0;
     }
     if (rc < 0 && rc != -EFBIG)
-        return blx_error_set(err, rc, "%s", why.message);
+        return blx_error_copy(err, rc, &why);
     if (rc == 0)
         snprintf(text, sizeof(text), "%.*s", (int)bytes, (const char *)content);
     if (blx_timestamp_parse(text, &found, NULL) < 0)

@@ -43,7 +43,7 @@ int blx_rescan_order_look(struct blx_agent_store agent, char reason[BLX_TEXT_BYT
     if (rc == -ENOENT)
         return 0;
     if (rc < 0 && rc != -EFBIG)
-        return blx_error_set(err, rc, "%s", why.message);
+        return blx_error_copy(err, rc, &why);
     /* Whatever it says, it is an order. */
     memset(reason, 0, BLX_TEXT_BYTES);
     if (rc == 0)

@@ -174,7 +174,7 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
             err, rc, "'%s' is no store of blxrep (it has no file 'format'); check --data-dir",
             opened.data_dir);
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     if (mode == BLX_STORE_WRITE)
         rc = take_lock(&opened, err);
     if (rc < 0)

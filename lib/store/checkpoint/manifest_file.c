@@ -73,7 +73,7 @@ int blx_manifest_read(struct blx_agent_store agent, blx_timestamp timestamp,
     if (rc == -ENOENT)
         return blx_error_set(err, rc, "the agent '%s' has no checkpoint %llu", agent.id,
                              (unsigned long long)timestamp);
-    return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
 static int decode_as(void *content, size_t bytes, const struct blx_manifest_folder *folder,

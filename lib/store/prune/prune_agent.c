@@ -49,7 +49,7 @@ static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestam
                              "as long as it is there",
                              cause.message);
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     agent->count++;
     return 0;
 }

@@ -182,7 +182,7 @@ static int put_in_place(struct work *work, const struct blx_rewrite_group *group
         if (shared < 0)
             return shared;
     }
-    return rc == -EBUSY ? 1 : rc < 0 ? blx_error_set(err, rc, "%s", busy.message) : rc;
+    return rc == -EBUSY ? 1 : rc < 0 ? blx_error_copy(err, rc, &busy) : rc;
 }
 
 /* No manifest names them any more. */
@@ -245,7 +245,7 @@ static int rewrite_group(struct work *work, const struct blx_rewrite_group *grou
     unlink_made(work->dir);
     pass->report->damaged += damaged ? group->count : 0;
     pass->report->put_off += rc == 1 ? group->count : 0;
-    return rc == 1 || damaged ? 0 : blx_error_set(err, rc, "%s", cause.message);
+    return rc == 1 || damaged ? 0 : blx_error_copy(err, rc, &cause);
 }
 
 /* Whether the checkpoint is still the same after others had a turn. */

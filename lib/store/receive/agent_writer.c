@@ -2,7 +2,6 @@
 #include "store/receive/agent_writer_private.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/damage_private.h"
 #include "store/directory_private.h"
@@ -79,12 +79,11 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     }
     if (blx_is_bad_content(rc)) {
         writer->agent.last.timestamp = writer->agent.last_timestamp;
-        snprintf(writer->agent.last_damage, sizeof(writer->agent.last_damage), "%.500s",
-                 cause.message);
+        blx_text_set(writer->agent.last_damage, cause.message);
         return 0;
     }
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     return 0;
 }
 
@@ -205,8 +204,7 @@ int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct bl
     volume->acked_seq = volume->seq;
     writer->volumes[writer->volume_count++] = volume;
     *state = (struct blx_volume_state){.volume = info->volume};
-    snprintf(state->reason, sizeof(state->reason), "%.*s", (int)sizeof(state->reason) - 1,
-             volume->reason);
+    blx_text_set(state->reason, volume->reason);
     if (volume->state != BLX_RECEIVED_NEEDS_FULL)
         state->image_bytes = volume->file.size_bytes;
     if (volume->state == BLX_RECEIVED_GOES_ON) {

@@ -2,13 +2,13 @@
 #include "store/receive/received_recover_private.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/damage_private.h"
 #include "store/directory_private.h"
@@ -81,7 +81,7 @@ static void suspect_all(const struct blx_received_agent *agent,
         return;
     }
     committed->state = CHECKPOINT_UNREADABLE;
-    snprintf(committed->damage, sizeof(committed->damage), "%.*s", BLX_REASON_BYTES - 1, damage);
+    blx_text_set(committed->damage, damage);
     committed->next_segment = listing->highest + 1;
 }
 
@@ -117,7 +117,7 @@ static int find_committed(const struct blx_received_agent *agent,
             continue;
         }
         if (rc < 0)
-            return blx_error_set(err, rc, "%s", cause.message);
+            return blx_error_copy(err, rc, &cause);
         if (take_committed(&manifest, volume->info.name, committed))
             return 0;
     }
@@ -133,7 +133,7 @@ static int read_file(struct blx_received_volume *volume, enum file_state *state,
     if (rc == -ENOENT || blx_is_bad_content(rc))
         return 0;
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", lost->message);
+        return blx_error_copy(err, rc, lost);
     if (volume->file.distrusted)
         *state = FILE_DISTRUSTED;
     else if (blx_generation_is_none(&volume->file.generation))
@@ -268,7 +268,7 @@ static int drop_old_open(struct blx_received_volume *volume, struct blx_received
     if (blx_is_bad_content(rc)) /* take_open() will say more about it */
         return 0;
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     if (number >= volume->file.full_since)
         return 0;
     if (blx_sys->unlink(path) != 0)

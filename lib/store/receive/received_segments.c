@@ -197,7 +197,7 @@ static int take_sealed(struct blx_received_volume *volume, uint32_t number, uint
     if (blx_is_bad_content(rc))
         return replace_damaged(volume, number, cause.message, err);
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     struct blx_segment_summary summary = *blx_segment_reader_summary(reader);
     blx_segment_reader_close(reader);
     rc = blx_received_volume_add_pending(volume, &summary, err);
@@ -228,7 +228,7 @@ static int take_open(struct blx_received_volume *volume, uint32_t from, struct b
     if (blx_is_bad_content(rc))
         return set_open_aside(volume, cause.message, err);
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     if (recovery.damage[0] != '\0')
         snprintf(volume->cut, sizeof(volume->cut), "%s; %llu bytes were cut off", recovery.damage,
                  (unsigned long long)recovery.cut_bytes);

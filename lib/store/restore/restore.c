@@ -134,7 +134,7 @@ static int write_entries(struct work *work, const struct blx_plan_frame *planned
                                blx_segment_reader_summary(plan->segments[entry->segment])->number,
                                (unsigned long long)frame->seq);
             rc = plan->losses != NULL ? lose_entry(work, entry, cause.message, err)
-                                      : blx_error_set(err, rc, "%s", cause.message);
+                                      : blx_error_copy(err, rc, &cause);
         }
         if (rc < 0)
             return rc;
@@ -234,7 +234,7 @@ static int restore_frame(struct work *work, const struct blx_plan_frame *planned
         return lose_frame(work, planned, written_bytes, cause.message, err);
     if (damage)
         describe_loss(work, planned, &cause);
-    return blx_error_set(err, rc, "%s", cause.message);
+    return blx_error_copy(err, rc, &cause);
 }
 
 /* The next frame that is to be done, NULL if there is none or somebody failed. */

@@ -58,7 +58,7 @@ static int create_partial(struct blx_restore_output *output, struct blx_error *e
         fd = blx_open(output->partial, flags, 0600, &cause);
     }
     if (fd < 0)
-        return blx_error_set(err, fd, "%s", cause.message);
+        return blx_error_copy(err, fd, &cause);
     output->fd = fd;
     return 0;
 }
@@ -104,7 +104,7 @@ static int take_image(struct blx_restore_output *output, struct blx_error *err)
     struct blx_error cause = {0};
     int rc = remove_stale(output->partial, &cause);
     if (rc < 0 && rc != -ENOENT)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     output->fd = blx_open(output->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, err);
     if (output->fd < 0)
         return output->fd;
@@ -187,7 +187,7 @@ static int open_device(struct blx_restore_output *output, struct blx_error *err)
             err, fd, "the device '%s' is mounted or in use; free it%s", output->path,
             (output->flags & BLX_RESTORE_FORCE) ? "" : ", or write it nevertheless with --force");
     if (fd < 0)
-        return blx_error_set(err, fd, "%s", cause.message);
+        return blx_error_copy(err, fd, &cause);
     output->fd = fd;
     if (ioctl(fd, BLKGETSIZE64, &bytes) != 0)
         return blx_error_errno(err, -errno, "cannot get the size of the device '%s'", output->path);

@@ -55,7 +55,7 @@ static int read_header(struct blx_segment_walk *walk, struct blx_error *err)
         return 0;
     }
     if (!blx_is_damage(rc))
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     return blx_segment_walk_fault(walk, 0, HEADER_BYTES, BLX_HARM_WHOLE, "%s", cause_of(&cause));
 }
 
@@ -69,7 +69,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
         return blx_segment_walk_fault(walk, file_bytes - sizeof(footer), sizeof(footer),
                                       BLX_HARM_WHOLE, "%s", cause_of(&cause));
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     walk->footer_good = true;
     walk->rebuilt.summary.block_shift = footer.block_shift;
     walk->rebuilt.summary.rewritten = walk->reader.summary.rewritten;
@@ -79,7 +79,7 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
         return 0;
     blx_index_done(&walk->reader.index);
     if (!blx_is_damage(rc))
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.frames_end_bytes;
     return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, BLX_HARM_WHOLE,
                                   "%s", cause_of(&cause));
@@ -246,7 +246,7 @@ static int check_once(const struct blx_segment_request *request,
                    ? no_memory(&walk, err)
                    : 0;
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     size_t most = BLX_FRAME_MAX_BYTES;
     walk.frame = malloc(findings->file_bytes < most ? (size_t)findings->file_bytes + 1 : most);
     if (walk.frame == NULL)

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "store/layout_private.h"
 #include "store/segment/segment_scan_private.h"
 
@@ -176,10 +177,9 @@ static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
     int rc = blx_segment_scan(writer->fd, writer->path, writer->end_bytes, file_bytes, visit_frame,
                               writer, &cause);
     if (rc < 0 && rc != -EBADMSG)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     if (rc == -EBADMSG)
-        snprintf(recovery->damage, sizeof(recovery->damage), "%.*s",
-                 (int)sizeof(recovery->damage) - 1, cause.message);
+        blx_text_set(recovery->damage, cause.message);
     else if (writer->end_bytes < file_bytes)
         rc = blx_segment_find_frame(writer->fd, writer->path, writer->end_bytes + 1, file_bytes,
                                     &behind, err);

@@ -69,7 +69,7 @@ static int check_job(const struct work *work, const struct job *job, struct blx_
         return 0;
     }
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     return 0;
 }
 

@@ -2,7 +2,6 @@
 #include "store/verify/verify_agent_private.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/damage_private.h"
 #include "store/directory_private.h"
@@ -46,7 +46,7 @@ static int add_damage(struct blx_verify_report *report, const struct blx_verify_
         return no_memory(agent->store.id, err);
     damage->bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
     damage->scope = volume[0] == '\0' ? BLX_DAMAGE_COMMITTED : BLX_DAMAGE_STATE;
-    snprintf(damage->cause, sizeof(damage->cause), "%.*s", BLX_DAMAGE_CAUSE_BYTES - 1, cause);
+    blx_text_set(damage->cause, cause);
     return 0;
 }
 
@@ -89,7 +89,7 @@ static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timesta
     if (rc == 0)
         return 0;
     if (!blx_is_damage(rc))
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     checkpoint->damaged = true;
     checkpoint->damage = report->damage_count;
     return add_damage(report, agent, "", path, behind_path(cause.message, path), err);
@@ -257,7 +257,7 @@ static int read_state(const struct blx_verify_agent *agent, const struct blx_ver
     if (rc == 0 || (rc == -ENOENT && volume->segment_count == 0))
         return 0;
     if (rc != -ENOENT && !blx_is_damage(rc))
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     count_file(report, path);
     return add_damage(report, agent, volume->name, path,
                       rc == -ENOENT ? "it is missing" : "it is not a valid state file", err);

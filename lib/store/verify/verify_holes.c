@@ -91,7 +91,7 @@ static int judge_checkpoint(struct blx_verify_volume *volume,
     struct blx_error cause = {0};
     int rc = blx_needed_find(volume->dir, found, judge_segment, volume, NULL, &cause);
     if (rc == -ENOMEM)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     if (rc < 0)
         need_all(volume, found);
     return 0;

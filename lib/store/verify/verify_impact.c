@@ -6,13 +6,13 @@
  * damages there are.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/segment/segment_check_private.h"
 #include "store/verify/verify_agent_private.h"
@@ -159,7 +159,7 @@ static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
     struct blx_damage *damage = blx_verify_report_add(report, chain->agent->store, "", path);
     if (damage == NULL)
         return -ENOMEM;
-    snprintf(damage->cause, sizeof(damage->cause), "%s", cause);
+    blx_text_set(damage->cause, cause);
     for (size_t i = 0; i + 1 < report->damage_count; i++) {
         const struct blx_damage *other = &report->damages[i];
         if (strcmp(other->file, damage->file) == 0 && strcmp(other->cause, cause) == 0) {

@@ -2,11 +2,11 @@
 #include "store/view/losses.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
+#include "base/text.h"
 
 void blx_losses_done(struct blx_losses *losses)
 {
@@ -21,7 +21,7 @@ int blx_losses_add(struct blx_losses *losses, uint64_t offset_bytes, uint64_t by
         return -ENOMEM;
     struct blx_loss *loss = &losses->list[losses->count++];
     *loss = (struct blx_loss){.offset_bytes = offset_bytes, .bytes = bytes};
-    snprintf(loss->cause, sizeof(loss->cause), "%s", cause);
+    blx_text_set(loss->cause, cause);
     return 0;
 }
 

@@ -110,7 +110,7 @@ static int open_segment(struct blx_plan *plan, const char *volume_dir, uint32_t 
     if (rc == 0)
         return 0;
     if (plan->losses == NULL || !blx_is_damage(rc))
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     struct blx_error ignored = {0};
     rc = blx_segment_reader_salvage(volume_dir, number, plan->block_shift, reader, &complete,
                                     &ignored);
@@ -134,7 +134,7 @@ static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *
         plan->index.count = count;
         return remark(plan, cause.message, "it was left out", err);
     }
-    return rc < 0 ? blx_error_set(err, rc, "%s", cause.message) : 0;
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
@@ -252,7 +252,7 @@ static int walk_chain(struct blx_plan *plan, struct descent *descent, struct blx
             return 0;
         }
         if (rc < 0)
-            return blx_error_set(err, rc, "%s", cause.message);
+            return blx_error_copy(err, rc, &cause);
     }
     return 0;
 }
