@@ -125,7 +125,7 @@ void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit)
 }
 
 /* What this release does not understand, of a newer one, limits nothing. */
-static void take_bandwidth_limit(struct agent *agent, const char *text)
+static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
 {
     struct blx_bandwidth limit = {0};
     struct blx_error err = {0};
@@ -135,8 +135,8 @@ static void take_bandwidth_limit(struct agent *agent, const char *text)
     agent_limiter_set_policy(&agent->limiter, &limit);
 }
 
-void agent_take_policy(struct agent *agent, const struct blx_policy_message *policy,
-                       bool in_session)
+void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
+                              bool in_session)
 {
     const struct blx_policy_message *before = &agent->policy;
     bool other_disks = before->exclude_bytes != policy->exclude_bytes ||
@@ -147,7 +147,7 @@ void agent_take_policy(struct agent *agent, const struct blx_policy_message *pol
                                       : "resumed by the dispatcher");
     agent->rejoin = agent->rejoin || other_disks || (in_session && begins_pause);
     agent->policy = *policy;
-    take_bandwidth_limit(agent, policy->bandwidth_limit);
+    take_bandwidth_limit_locked(agent, policy->bandwidth_limit);
     pthread_cond_broadcast(&agent->changed);
 }
 

@@ -5,8 +5,12 @@
  *
  * Threads of the agent: the main thread, which is a session's control thread while one runs; the
  * sender and the receiver of the session; the workers of the pipeline; the signal thread; one that
- * watches for disks. `lock` guards what says so, here and in struct agent_session; `changed` is
- * broadcast on every change of it. No other lock is taken while it is held.
+ * watches for disks. Each block of fields below, and in struct agent_session, says which lock guards
+ * it, who writes it, and who may read it without the lock. Functions that end in _locked expect
+ * `lock` to be held.
+ *
+ * Order of locks: `lock` is the outer one. Only that of the log is ever taken under it, and nothing
+ * waits for a disk or the network while holding it.
  */
 #pragma once
 
@@ -27,32 +31,42 @@
 #include "config/config.h"
 
 struct agent {
+    /* Written by the main thread before any other runs, then constant: any may read them. */
     const struct blx_config *config;
     struct blx_generation instance; /* of this process: tells it from a clone's */
-    struct agent_identity identity;
-    struct blx_key key;                                 /* id none: nothing is encrypted */
-    struct blx_volume_key volume_keys[BLX_MAX_VOLUMES]; /* derived from it */
-    struct agent_volume volumes[BLX_MAX_VOLUMES];
-    struct agent_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, for those who
-                                                   want them in a row */
-    size_t volume_count;
-    struct agent_refusals refusals; /* disks that are wanted, and are no volumes now; the main
-                                     thread's */
-    bool lined_up;                  /* once: what cannot be had does not end the agent any more */
+    struct blx_key key;             /* id none: nothing is encrypted */
     struct agent_pipeline *pipeline;
+
+    /*
+     * Written by the main thread while no session runs. A session's threads, and the workers while
+     * they have a job of it, read them without a lock. What changes inside a volume during a
+     * session is in volume.h.
+     */
+    struct agent_volume volumes[BLX_MAX_VOLUMES];
+    struct blx_volume_key volume_keys[BLX_MAX_VOLUMES]; /* derived from `key` */
+    struct agent_device devices[BLX_MAX_VOLUMES]; /* copies of the volumes' devices, in a row */
+    size_t volume_count;
+
+    /* The main thread's alone. */
+    struct agent_identity identity;
+    struct agent_refusals refusals; /* disks that are wanted, and are no volumes now */
+    bool lined_up;                  /* once: what cannot be had does not end the agent any more */
     struct agent_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
-    struct blx_watchdog watchdog;   /* one hand: the control thread's, in each of its loops */
+
+    struct blx_watchdog watchdog; /* atomic; its one hand is turned by the control thread */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    pthread_cond_t changed; /* broadcast on each change of what `lock` guards; CLOCK_MONOTONIC */
 
-    /* Guarded by lock. */
-    bool stopping; /* SIGTERM came */
-    bool rejoin;   /* the session is to end, and another one to begin, with what has changed */
-    struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet */
-    struct agent_limiter limiter;     /* of what is sent, by both limits */
-    struct agent_disks disks;         /* what the last agent_lineup_refresh() has found */
+    /* Guarded by `lock`. In brackets: the threads that write it. */
+    bool stopping; /* SIGTERM came [signal thread] */
+    bool rejoin; /* the session is to end, and another one to begin, with what has changed [any] */
+    struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet
+                                       * [handshake, receiver] */
+    struct agent_limiter limiter;     /* of what is sent, by both limits [main, sender, receiver] */
+    struct agent_disks disks; /* what the last agent_lineup_refresh() has found [main thread, which
+                               * reads it without the lock] */
 };
 
 /* Reads the key that the configuration names, if it does. Logs its id, and that others may read it.
@@ -83,17 +97,15 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
  * thread. */
 void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit);
 
-/*
- * With the lock held: what the dispatcher says counts from now on. Where that means other volumes,
- * or silence in the middle of a session, another session is to begin.
- */
-void agent_take_policy(struct agent *agent, const struct blx_policy_message *policy,
-                       bool in_session);
+/* What the dispatcher says counts from now on. If that means other volumes, or silence in the middle
+ * of a session, another session is to begin. */
+void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
+                              bool in_session);
 
 /* Whether nothing is to be sent until the dispatcher says otherwise. */
 bool agent_paused(struct agent *agent);
 
 bool agent_stopping(struct agent *agent);
 
-/* Waits up to `timeout_ms` for `changed`; the lock is held by the caller. */
+/* Waits up to `timeout_ms` for `changed`. */
 void agent_wait_locked(struct agent *agent, uint64_t timeout_ms);

@@ -16,20 +16,28 @@
 enum { STACK_BYTES = 512 * 1024, WORK_QUEUE_LIMIT = 1024, DATA_ALIGNMENT = 4096 };
 
 struct agent_pipeline {
+    /* Written before the first job, then constant. */
     enum blx_codec codec;
     bool adapts;
+    pthread_t workers[AGENT_PIPELINE_WORKERS_MAX];
+    unsigned worker_count;
+
+    /* Atomic: the sender writes the level, which the workers read; both change the other. */
     atomic_int level;            /* of compression */
     _Atomic uint64_t packing_ns; /* processor time spent so, since the last report */
-    struct agent_effort effort;  /* the sender's */
+
+    struct agent_effort effort; /* the sender's alone */
+
+    /* The queues have locks of their own. A job belongs to the thread that popped it. */
     struct blx_queue *idle;
     struct blx_queue *work;
     struct blx_queue *packed;
     struct agent_job jobs[AGENT_PIPELINE_JOBS];
-    pthread_t workers[AGENT_PIPELINE_WORKERS_MAX];
-    unsigned worker_count;
-    pthread_mutex_t lock; /* guards `unread` */
+
+    pthread_mutex_t lock; /* an inner one: no other is taken while it is held */
     pthread_cond_t all_read;
-    size_t unread; /* jobs of the cut that are still to be read */
+    /* Guarded by `lock`. In brackets: the threads that write it. */
+    size_t unread; /* jobs of the cut that are still to be read [control, workers] */
 };
 
 static void count_read(struct agent_pipeline *pipeline)

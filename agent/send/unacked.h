@@ -3,7 +3,8 @@
  * The frames that were sent and are not yet durable, per volume, in the order of sending. What they
  * hold is in flight in the ledger; here stands which frame holds it.
  *
- * Threads: the caller guards it (struct agent.lock).
+ * Threads: no lock of its own, the agent's guards it. The sender adds, the receiver settles; after
+ * both have ended the control thread forgets what is left.
  */
 #pragma once
 

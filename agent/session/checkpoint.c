@@ -86,7 +86,7 @@ static void back_off(struct agent_session *session, uint64_t ms)
     struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
+    while (agent_session_end_locked(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
         agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
@@ -133,7 +133,7 @@ static int send_failed(struct agent_session *session, uint64_t request, const ch
 static int end_of(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
-    int end = agent_session_end(session, NULL);
+    int end = agent_session_end_locked(session, NULL);
     pthread_mutex_unlock(&session->agent->lock);
     return end;
 }

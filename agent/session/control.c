@@ -21,9 +21,11 @@ enum {
     QUIET_MAX_MS = 5000,
 };
 
-static uint64_t quiet_ms(const struct agent_session *session)
+static uint64_t quiet_ms(struct agent_session *session)
 {
-    uint64_t ms = session->welcome.sync_freq_ms / 8;
+    pthread_mutex_lock(&session->agent->lock);
+    uint64_t ms = session->sync_freq_ms / 8;
+    pthread_mutex_unlock(&session->agent->lock);
     return ms < QUIET_MIN_MS ? QUIET_MIN_MS : ms > QUIET_MAX_MS ? QUIET_MAX_MS : ms;
 }
 
@@ -34,7 +36,7 @@ static uint64_t wait_for_request(struct agent_session *session, uint64_t timeout
     struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end(session, NULL) == 0 &&
+    while (agent_session_end_locked(session, NULL) == 0 &&
            (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
            blx_clock_ns() < deadline_ns)
         agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
@@ -134,7 +136,7 @@ static int reason_of_end(struct agent_session *session, int rc, struct blx_error
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    int end = agent_session_end(session, err);
+    int end = agent_session_end_locked(session, err);
     if (agent->stopping)
         rc = 0;
     else if (end < 0)

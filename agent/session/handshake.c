@@ -69,6 +69,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
                              " and features %#" PRIx64 ", which this agent did not offer",
                              welcome->version, welcome->features);
     session->welcome = *welcome;
+    session->sync_freq_ms = welcome->sync_freq_ms;
     if (encrypts && (welcome->features & BLX_FEATURE_ENCRYPTION) == 0)
         return blx_error_set(err, -EPROTONOSUPPORT,
                              "the dispatcher is too old for encrypted frames, and nothing is sent "
@@ -89,8 +90,8 @@ static int take_policy(struct agent_session *session, struct blx_error *err)
         return rc;
     pthread_mutex_lock(&agent->lock);
     if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
-        agent_take_policy(agent, &message.policy, false);
-    rc = agent_session_end(session, err);
+        agent_take_policy_locked(agent, &message.policy, false);
+    rc = agent_session_end_locked(session, err);
     pthread_mutex_unlock(&agent->lock);
     if (rc < 0) {
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);

@@ -11,7 +11,8 @@
 #include "agent/session/rescan.h"
 #include "base/log.h"
 
-static int on_ack(struct agent_session *session, const struct blx_ack *ack, struct blx_error *err)
+static int on_ack_locked(struct agent_session *session, const struct blx_ack *ack,
+                         struct blx_error *err)
 {
     struct agent *agent = session->agent;
     if (ack->volume >= agent->volume_count ||
@@ -24,8 +25,8 @@ static int on_ack(struct agent_session *session, const struct blx_ack *ack, stru
     return 0;
 }
 
-static void on_checkpoint_done(struct agent_session *session,
-                               const struct blx_checkpoint_done *done)
+static void on_checkpoint_done_locked(struct agent_session *session,
+                                      const struct blx_checkpoint_done *done)
 {
     struct agent *agent = session->agent;
     if (session->committing != done->request)
@@ -36,15 +37,14 @@ static void on_checkpoint_done(struct agent_session *session,
     blx_log_info("checkpoint %" PRIu64 " is durable", done->timestamp);
 }
 
-/* The agent's lock is held. */
-static int act(struct agent_session *session, const struct blx_message *message,
-               struct blx_error *err)
+static int act_locked(struct agent_session *session, const struct blx_message *message,
+                      struct blx_error *err)
 {
     switch (message->type) {
     case BLX_MESSAGE_ACK:
-        return on_ack(session, &message->ack, err);
+        return on_ack_locked(session, &message->ack, err);
     case BLX_MESSAGE_DIGESTS:
-        return agent_rescan_answer(session, &message->digests, err);
+        return agent_rescan_answer_locked(session, &message->digests, err);
     case BLX_MESSAGE_RESCAN_REQUEST:
         session->rescan_asked = true;
         memcpy(session->rescan_reason, message->rescan_request.text,
@@ -54,7 +54,7 @@ static int act(struct agent_session *session, const struct blx_message *message,
         session->request = message->checkpoint_request.request;
         return 0;
     case BLX_MESSAGE_CHECKPOINT_DONE:
-        on_checkpoint_done(session, &message->checkpoint_done);
+        on_checkpoint_done_locked(session, &message->checkpoint_done);
         return 0;
     case BLX_MESSAGE_CERTIFICATE:
         session->certificate = message->certificate;
@@ -66,8 +66,8 @@ static int act(struct agent_session *session, const struct blx_message *message,
         session->renewal_answered = true;
         return 0;
     case BLX_MESSAGE_POLICY:
-        session->welcome.sync_freq_ms = message->policy.sync_freq_ms;
-        agent_take_policy(session->agent, &message->policy, true);
+        session->sync_freq_ms = message->policy.sync_freq_ms;
+        agent_take_policy_locked(session->agent, &message->policy, true);
         return 0;
     case BLX_MESSAGE_PING:
         session->ping_asked = true;
@@ -99,7 +99,7 @@ void *agent_session_receiver(void *arg)
         }
         if (rc == 0) {
             pthread_mutex_lock(&session->agent->lock);
-            rc = act(session, &message, &error);
+            rc = act_locked(session, &message, &error);
             pthread_cond_broadcast(&session->agent->changed);
             pthread_mutex_unlock(&session->agent->lock);
         }

@@ -41,8 +41,8 @@ bool agent_rescan_is_active(const struct agent *agent)
     return false;
 }
 
-int agent_rescan_answer(struct agent_session *session, const struct blx_digests *digests,
-                        struct blx_error *err)
+int agent_rescan_answer_locked(struct agent_session *session, const struct blx_digests *digests,
+                               struct blx_error *err)
 {
     for (size_t i = 0; i < AGENT_SESSION_QUESTIONS; i++) {
         struct agent_session_answer *answer = &session->answers[i];
@@ -70,7 +70,7 @@ static int ask(struct rescan *rescan, struct agent_question *question, struct bl
     question->answer = place;
     place->request = question->request.request;
     place->is_here = false;
-    int rc = agent_session_end(session, err);
+    int rc = agent_session_end_locked(session, err);
     pthread_mutex_unlock(&session->agent->lock);
     if (rc < 0)
         return rc;
@@ -86,12 +86,12 @@ static int take_answer(struct rescan *rescan, struct agent_question *question,
     struct agent_session *session = rescan->session;
     struct agent_session_answer *place = question->answer;
     pthread_mutex_lock(&session->agent->lock);
-    int rc = agent_session_end(session, err);
+    int rc = agent_session_end_locked(session, err);
     blx_watchdog_turn(&session->agent->watchdog, 0);
     while (rc == 0 && !place->is_here) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         agent_wait_locked(session->agent, 1000);
-        rc = agent_session_end(session, err);
+        rc = agent_session_end_locked(session, err);
     }
     if (rc == 0) {
         *theirs = place->digests;

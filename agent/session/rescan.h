@@ -14,7 +14,7 @@
  * back, unseen, to what the older image holds would look equal while the later frame overrides it.
  * For the same reason nothing is claimed while a rescan runs.
  *
- * Threads: the session's control thread; agent_rescan_answer() is the receiver's.
+ * Threads: the session's control thread; agent_rescan_answer_locked() is the receiver's.
  */
 #pragma once
 
@@ -28,6 +28,6 @@ bool agent_rescan_is_active(const struct agent *agent);
 /* Runs every volume's rescan to its end. 0, or the session's end (-ECANCELED: the agent stops). */
 int agent_rescan_run(struct agent_session *session, struct blx_error *err);
 
-/* With the agent's lock held: DIGESTS came. -EPROTO where they answer nothing that was asked. */
-int agent_rescan_answer(struct agent_session *session, const struct blx_digests *digests,
-                        struct blx_error *err);
+/* DIGESTS came. -EPROTO if they answer nothing that was asked. */
+int agent_rescan_answer_locked(struct agent_session *session, const struct blx_digests *digests,
+                               struct blx_error *err);

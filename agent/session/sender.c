@@ -53,8 +53,8 @@ static void tick(struct agent_session *session)
 }
 
 /* How long a frame of that size must still wait, at most until the next tick: for room in the
- * window, or for the limiter. A frame larger than the window goes alone. The lock is held. */
-static uint64_t turn_in_ms(struct agent_session *session, size_t frame_bytes)
+ * window, or for the limiter. A frame larger than the window goes alone. */
+static uint64_t turn_in_ms_locked(struct agent_session *session, size_t frame_bytes)
 {
     if (session->unacked.frames > 0 &&
         session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
@@ -75,7 +75,7 @@ static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
     uint64_t wait_ms;
     pthread_mutex_lock(&agent->lock);
     while (session->rc == 0 && !session->closing &&
-           (wait_ms = turn_in_ms(session, frame_bytes)) > 0) {
+           (wait_ms = turn_in_ms_locked(session, frame_bytes)) > 0) {
         agent_wait_locked(agent, wait_ms);
         pthread_mutex_unlock(&agent->lock);
         tick(session);

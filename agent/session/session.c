@@ -28,7 +28,7 @@ void agent_session_fail(struct agent_session *session, int rc, const struct blx_
     blx_conn_shutdown(session->conn);
 }
 
-int agent_session_end(const struct agent_session *session, struct blx_error *err)
+int agent_session_end_locked(const struct agent_session *session, struct blx_error *err)
 {
     const struct agent *agent = session->agent;
     if (session->rc < 0) {
@@ -47,7 +47,7 @@ bool agent_session_alive(struct agent_session *session)
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    bool alive = agent_session_end(session, NULL) == 0;
+    bool alive = agent_session_end_locked(session, NULL) == 0;
     pthread_mutex_unlock(&agent->lock);
     return alive;
 }
@@ -56,13 +56,13 @@ int agent_session_drain(struct agent_session *session, bool durable, struct blx_
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end(session, NULL) == 0 &&
+    while (agent_session_end_locked(session, NULL) == 0 &&
            (session->jobs_handled < session->jobs_submitted ||
             (durable && session->unacked.frames > 0))) {
         blx_watchdog_turn(&agent->watchdog, 0);
         agent_wait_locked(agent, 1000);
     }
-    int rc = agent_session_end(session, err);
+    int rc = agent_session_end_locked(session, err);
     pthread_mutex_unlock(&agent->lock);
     return rc;
 }

@@ -10,7 +10,9 @@
  * When a session ends, for whatever reason, what was in flight becomes pending again; the marks
  * live in the ledger and the kernel.
  *
- * Threads: fields say who uses them; `agent->lock` guards the block that says so.
+ * Threads: agent->lock (agent.h) guards what the receiver, the sender and the control thread share.
+ * Each block of fields names its lock, the threads that write it, and those that may read it
+ * without the lock. Functions that end in _locked expect the lock to be held.
  */
 #pragma once
 
@@ -40,35 +42,50 @@ struct agent_session_pace {
 };
 
 struct agent_session {
+    /* Written by the control thread before the other two run; constant while they do. */
     struct agent *agent;
-    struct blx_conn *conn;
-    struct blx_welcome welcome;
+    struct blx_conn *conn;      /* owned; has locks of its own */
+    struct blx_welcome welcome; /* as it came: a policy changes `sync_freq_ms` below */
     pthread_t sender, receiver;
-    uint64_t seen_events;           /* the control thread's: completions counted at its last look */
-    struct agent_session_pace pace; /* the control thread's */
-    struct evp_pkey_st *new_key;    /* of the RENEW under way, or NULL; the control thread's */
-    uint64_t last_question;         /* number of the last digest request; the control thread's */
-    uint64_t told_status_ns;        /* when the last STATUS was due; the sender's */
 
-    /* Guarded by agent->lock. */
-    int rc; /* 0 while it lives, otherwise why it ended */
-    struct blx_error error;
-    bool closing;     /* no more jobs will come: the sender may end */
-    bool sender_done; /* and has said GOODBYE where it could */
-    struct agent_unacked unacked;
-    uint64_t jobs_submitted, jobs_handled;
-    uint64_t read_failures; /* jobs that failed as a whole; their blocks are pending */
-    uint64_t request;       /* a checkpoint that was asked for and not begun; 0: none */
-    uint64_t committing;    /* CHECKPOINT was sent, DONE has not come; 0: none */
-    bool ping_asked;        /* by the dispatcher: is anybody there? */
-    bool rescan_asked;      /* by the dispatcher, and not begun */
-    char rescan_reason[BLX_TEXT_BYTES];
-    bool renewal_answered;
-    struct blx_certificate_message certificate; /* the answer; empty where it is why not */
-    char renewal_reason[BLX_TEXT_BYTES];
-    struct agent_session_answer answers[AGENT_SESSION_QUESTIONS];
-    struct blx_status status; /* what the sender tells the dispatcher */
-    bool status_news;
+    /* The control thread's alone. */
+    uint64_t seen_events; /* completions counted at its last look */
+    struct agent_session_pace pace;
+    struct evp_pkey_st *new_key; /* of the RENEW under way, or NULL; owned */
+    uint64_t last_question;      /* number of the last digest request */
+
+    /* The sender's alone. */
+    uint64_t told_status_ns; /* when the last STATUS was due */
+
+    /* Guarded by agent->lock, and so are the volumes' next_seq, acked_seq and last_checkpoint
+     * (volume.h). In brackets: the threads that write it. No field is read without the lock unless
+     * its comment says by whom. */
+    int rc;                 /* 0 while it lives, otherwise why it ended [all] */
+    struct blx_error error; /* [all] */
+    bool closing;           /* no more jobs will come: the sender may end [control] */
+    bool sender_done;       /* and has said GOODBYE where it could [sender] */
+    struct agent_unacked
+        unacked;             /* [sender adds, receiver settles; control when both have ended] */
+    uint64_t jobs_submitted; /* [control] */
+    uint64_t jobs_handled;   /* [sender] */
+    uint64_t read_failures;  /* jobs that failed as a whole; their blocks are pending [sender] */
+    uint64_t sync_freq_ms;   /* how often checkpoints are asked for [handshake, receiver] */
+    uint64_t request;        /* a checkpoint that was asked for and not begun; 0: none [receiver,
+                             * control] */
+    uint64_t committing;     /* CHECKPOINT was sent, DONE has not come; 0: none [control,
+                             * receiver] */
+    bool ping_asked;         /* by the dispatcher: is anybody there? [receiver, sender] */
+    bool rescan_asked;       /* by the dispatcher, and not begun [receiver, control] */
+    char rescan_reason[BLX_TEXT_BYTES];         /* [receiver] */
+    bool renewal_answered;                      /* [receiver, control] */
+    struct blx_certificate_message certificate; /* the answer; empty where it is why not
+                                                 * [receiver] */
+    char renewal_reason[BLX_TEXT_BYTES];        /* [receiver] */
+    struct agent_session_answer answers[AGENT_SESSION_QUESTIONS]; /* [control takes and frees a
+                                                                   * place, receiver fills it] */
+    struct blx_status status; /* what the sender tells the dispatcher [control, which reads it
+                               * without the lock] */
+    bool status_news;         /* [control, sender] */
 };
 
 /* Starts the sender and the receiver, after the handshake. On failure neither runs. */
@@ -84,8 +101,8 @@ void agent_session_fail(struct agent_session *session, int rc, const struct blx_
 /* True until the session has failed, the agent stops or another session is to begin. */
 bool agent_session_alive(struct agent_session *session);
 
-/* The same as an errno, with the agent's lock held: 0, the session's own, -ECANCELED, -ERESTART. */
-int agent_session_end(const struct agent_session *session, struct blx_error *err);
+/* The same as an errno: 0, the session's own, -ECANCELED, -ERESTART. */
+int agent_session_end_locked(const struct agent_session *session, struct blx_error *err);
 
 /* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
  * acknowledged. The session's rc. */

@@ -7,7 +7,7 @@
  *
  * Kept in memory only: an agent that starts finds them again, since all of them are pending.
  *
- * Threads: blocks are added and removed by any; the rest is the session's control thread's.
+ * Threads: any thread adds and removes blocks; each field says whose it is.
  */
 #pragma once
 
@@ -20,11 +20,15 @@
 #include "wire/message.h"
 
 struct agent_bad_blocks {
+    /* Atomic (the words each by itself): any thread. */
     uint64_t *words; /* owned; a page of it that was never touched takes no memory */
-    uint64_t blocks;
     atomic_uint_least64_t count;
-    atomic_uint_least64_t found;  /* how often a block that was not in the set came into it */
-    atomic_int error;             /* of the last failure, -errno */
+    atomic_uint_least64_t found; /* how often a block that was not in the set came into it */
+    atomic_int error;            /* of the last failure, -errno */
+
+    uint64_t blocks; /* constant */
+
+    /* The control thread's alone. */
     uint64_t told_found, told_ns; /* of the last log line; 0: all that was told is healed */
     uint64_t cursor;              /* where the next retry goes on */
     uint64_t retry_begun_ns, retry_ended_ns;

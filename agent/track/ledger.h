@@ -14,8 +14,10 @@
  * means that nobody knows what was in flight: the tracker must then be born anew. Never fsynced: it
  * need not survive more than the process.
  *
- * Threads: bits by atomic operations from any; the head's fields by the thread that runs the
- * session, acked_seq by the receiver.
+ * Threads: bits by atomic operations from any. The head's fields are the control thread's alone, but
+ * for the two that the receiver writes under the agent's lock: acked_seq and last_checkpoint. Only
+ * the handshake reads these two, before the receiver runs. Workers read `stream` without a lock: it
+ * changes only in a handshake, when no job is under way.
  */
 #pragma once
 

@@ -65,7 +65,7 @@ static const char *lockdown_hint(void)
 }
 
 /* Why the programs did not come up, with the way out. */
-static int explain_failure(int r, const struct agent_device *device, struct blx_error *err)
+static int explain_failure_locked(int r, const struct agent_device *device, struct blx_error *err)
 {
     struct utsname kernel = {0};
     uname(&kernel);
@@ -190,7 +190,7 @@ int agent_programs_create(const struct agent_device *device,
     tracker_bpf__destroy(skeleton);
     libbpf_set_print(before);
     if (r < 0)
-        r = explain_failure(r, device, err);
+        r = explain_failure_locked(r, device, err);
     pthread_mutex_unlock(&libbpf_says.lock);
     return r;
 }

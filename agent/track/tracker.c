@@ -20,13 +20,15 @@ enum {
 
 static const uint64_t bitmap_max_bytes = UINT64_C(128) << 20;
 
+/* Constant once it is open, but for `counts`, which each look at the counters overwrites: so only one
+ * thread at a time may look, the session's control thread. */
 struct agent_tracker {
     struct agent_pins pins;
     struct blx_tracker_identity identity;
     struct blx_generation generation;
     bool adopted;
     uint64_t blocks;
-    uint64_t *dirty;
+    uint64_t *dirty;    /* the words atomic: shared with the kernel and any thread */
     size_t dirty_bytes; /* of the mapping; 0: not mapped */
     int dirty_fd;
     int counts_fd;

@@ -15,8 +15,9 @@
  * A block that could not be read is pending and bad (bad_blocks.h): only a claim for such blocks
  * takes it, or a write to it makes it an ordinary one again.
  *
- * Threads: one thread ages and claims (the session's control thread); acked() is the receiver's;
- * requeue() and unreadable() are anybody's who holds the claim.
+ * Threads: one thread ages and claims (the session's control thread); the receiver calls acked();
+ * whoever holds a claim may call requeue() and unreadable() for it. The bitmaps need no lock: each
+ * move is an atomic operation on a word.
  */
 #pragma once
 
@@ -31,18 +32,26 @@
 #include "wire/frame.h"
 
 struct agent_volume {
+    /* Constant while a session runs. */
     struct agent_device device;
-    struct agent_tracker *tracker; /* owned */
-    struct agent_ledger ledger;
-    uint64_t *dirty; /* the tracker's */
+    struct agent_tracker *tracker; /* owned; only the control thread calls it */
     uint64_t blocks;
-    struct agent_bad_blocks bad;
     unsigned block_shift;
     const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
     uint32_t index;                   /* within the agent */
-    uint64_t next_seq;                /* of the next frame in this session; the sender's */
-    uint64_t rescan_done_blocks;      /* of the rescan under way, as far as it has counted */
-    uint64_t rescan_total_blocks;     /* 0: not counted yet */
+
+    /* Atomic by word: the kernel, and any thread. */
+    uint64_t *dirty; /* the tracker's */
+
+    struct agent_ledger ledger;  /* ledger.h says it by field */
+    struct agent_bad_blocks bad; /* bad_blocks.h says it by field */
+
+    /* Guarded by the agent's lock while a session's threads run. The handshake sets it before. */
+    uint64_t next_seq; /* of the next frame in this session [sender] */
+
+    /* The control thread's alone. */
+    uint64_t rescan_done_blocks;  /* of the rescan under way, as far as it has counted */
+    uint64_t rescan_total_blocks; /* 0: not counted yet */
 };
 
 /*
