@@ -2,7 +2,7 @@
 /*
  * The agent's side of a session against a dispatcher that says anything: the handshake, the
  * receiver and what a rescan makes of the answers, without TLS and without a disk. The input is a
- * byte of options, then messages; behind each GOODBYE the agent connects anew. Its ledgers stay as
+ * byte of options, then messages; after each GOODBYE the agent connects again. Its ledgers stay as
  * they are over these sessions.
  *
  * Whatever the dispatcher says: the session ends, and leaves no descriptor; the agent speaks whole
@@ -38,6 +38,10 @@ enum {
     OPTION_COMMITTING = 2,
     ACKED_SEQ = 7,
 };
+
+/* What an agent without a key, and with a bundle of blxrep's own for its credentials, says that it
+ * understands. */
+static const uint64_t offered_features = BLX_FEATURE_POLICY | BLX_FEATURE_RENEWAL;
 
 static const struct blx_config config = {.id = "web1"};
 static struct agent agent = {.config = &config,
@@ -98,7 +102,7 @@ static void make_agent(void)
     }
 }
 
-/* As before the agent's first session, or as behind one that went well. */
+/* As before the agent's first session, or as after one that went well. */
 static void reset_agent(unsigned options)
 {
     agent.policy = (struct blx_policy_message){0};
@@ -193,7 +197,7 @@ static void check_speech(int peer_fd)
 static void check_begun(const struct agent_session *session)
 {
     FUZZ_ASSERT(session->welcome.version == BLX_PROTOCOL_VERSION &&
-                (session->welcome.features & ~BLX_FEATURE_POLICY) == 0);
+                (session->welcome.features & ~offered_features) == 0);
     for (unsigned i = 0; i < VOLUMES; i++) {
         const struct agent_volume *volume = &agent.volumes[i];
         const struct agent_ledger_head *head = volume->ledger.head;
