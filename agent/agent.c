@@ -9,6 +9,7 @@
 
 #include "agent/disk/freespace.h"
 #include "agent/disk/mounts.h"
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -127,6 +128,7 @@ void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit)
 /* What this release does not understand, of a newer one, limits nothing. */
 static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
 {
+    blx_assert_held(&agent->lock);
     struct blx_bandwidth limit = {0};
     struct blx_error err = {0};
     if (text[0] != '\0' && blx_bandwidth_parse(text, &limit, &err) < 0)
@@ -138,6 +140,7 @@ static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
 void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
                               bool in_session)
 {
+    blx_assert_held(&agent->lock);
     const struct blx_policy_message *before = &agent->policy;
     bool other_disks = before->exclude_bytes != policy->exclude_bytes ||
                        memcmp(before->exclude, policy->exclude, policy->exclude_bytes) != 0;
@@ -169,6 +172,7 @@ bool agent_stopping(struct agent *agent)
 
 void agent_wait_locked(struct agent *agent, uint64_t timeout_ms)
 {
+    blx_assert_held(&agent->lock);
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     struct timespec deadline = {(time_t)(deadline_ns / 1000000000),
                                 (long)(deadline_ns % 1000000000)};

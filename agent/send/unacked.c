@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+
 struct agent_unacked_frame {
     struct agent_unacked_frame *next;
     uint64_t seq;
@@ -17,6 +19,9 @@ int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *b
                       size_t frame_bytes)
 {
     size_t extents_bytes = batch->extent_count * sizeof(batch->extents[0]);
+    uint32_t volume = batch->volume->index;
+    blx_assert(seq > batch->volume->ledger.head->acked_seq);
+    blx_assert(unacked->last[volume] == NULL || seq > unacked->last[volume]->seq);
     struct agent_unacked_frame *frame = malloc(sizeof(*frame) + extents_bytes);
     if (frame == NULL)
         return -ENOMEM;
@@ -24,7 +29,6 @@ int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *b
         .seq = seq, .frame_bytes = frame_bytes, .extent_count = batch->extent_count};
     memcpy(frame->extents, batch->extents, extents_bytes);
 
-    uint32_t volume = batch->volume->index;
     if (unacked->last[volume] != NULL)
         unacked->last[volume]->next = frame;
     else
@@ -46,12 +50,17 @@ static struct agent_unacked_frame *take_first(struct agent_unacked *unacked, uin
     return frame;
 }
 
+/* I2: frames leave in the order in which they were sent, and only such as were sent. */
 void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
                           uint64_t durable_seq)
 {
+    uint64_t settled_seq = volume->ledger.head->acked_seq;
+    blx_assert(durable_seq < volume->next_seq);
     while (unacked->first[volume->index] != NULL &&
            unacked->first[volume->index]->seq <= durable_seq) {
         struct agent_unacked_frame *frame = take_first(unacked, volume->index);
+        blx_assert(frame->seq > settled_seq && frame->seq <= durable_seq);
+        settled_seq = frame->seq;
         agent_volume_acked(volume, frame->extents, frame->extent_count);
         free(frame);
     }

@@ -21,12 +21,13 @@ struct agent_unacked {
     uint64_t frames;
 };
 
-/* Remembers that frame `seq` of `frame_bytes` holds the batch's extents. -ENOMEM. */
+/* Remembers that frame `seq` of `frame_bytes` holds the batch's extents. `seq` is larger than that of
+ * any frame of the volume before it. -ENOMEM. */
 int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *batch, uint64_t seq,
                       size_t frame_bytes);
 
 /* Every frame of the volume up to `durable_seq` is durable: its marks are cleared, and it is
- * forgotten. */
+ * forgotten. The caller has checked that `durable_seq` was sent (below volume->next_seq). */
 void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
                           uint64_t durable_seq);
 

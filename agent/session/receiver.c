@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "agent/session/rescan.h"
+#include "base/assert.h"
 #include "base/log.h"
 
 static int on_ack_locked(struct agent_session *session, const struct blx_ack *ack,
                          struct blx_error *err)
 {
+    blx_assert_held(&session->agent->lock);
     struct agent *agent = session->agent;
     if (ack->volume >= agent->volume_count ||
         ack->durable_seq >= agent->volumes[ack->volume].next_seq)
@@ -28,6 +30,7 @@ static int on_ack_locked(struct agent_session *session, const struct blx_ack *ac
 static void on_checkpoint_done_locked(struct agent_session *session,
                                       const struct blx_checkpoint_done *done)
 {
+    blx_assert_held(&session->agent->lock);
     struct agent *agent = session->agent;
     if (session->committing != done->request)
         return;
@@ -40,6 +43,7 @@ static void on_checkpoint_done_locked(struct agent_session *session,
 static int act_locked(struct agent_session *session, const struct blx_message *message,
                       struct blx_error *err)
 {
+    blx_assert_held(&session->agent->lock);
     switch (message->type) {
     case BLX_MESSAGE_ACK:
         return on_ack_locked(session, &message->ack, err);

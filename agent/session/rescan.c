@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/session/rescan_question.h"
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -44,6 +45,7 @@ bool agent_rescan_is_active(const struct agent *agent)
 int agent_rescan_answer_locked(struct agent_session *session, const struct blx_digests *digests,
                                struct blx_error *err)
 {
+    blx_assert_held(&session->agent->lock);
     for (size_t i = 0; i < AGENT_SESSION_QUESTIONS; i++) {
         struct agent_session_answer *answer = &session->answers[i];
         if (answer->request != digests->request || answer->request == 0 || answer->is_here)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "agent/session/session.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -56,6 +57,7 @@ static void tick(struct agent_session *session)
  * window, or for the limiter. A frame larger than the window goes alone. */
 static uint64_t turn_in_ms_locked(struct agent_session *session, size_t frame_bytes)
 {
+    blx_assert_held(&session->agent->lock);
     if (session->unacked.frames > 0 &&
         session->unacked.bytes + frame_bytes > session->welcome.window_bytes)
         return TICK_MS;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -30,6 +31,7 @@ void agent_session_fail(struct agent_session *session, int rc, const struct blx_
 
 int agent_session_end_locked(const struct agent_session *session, struct blx_error *err)
 {
+    blx_assert_held(&session->agent->lock);
     const struct agent *agent = session->agent;
     if (session->rc < 0) {
         if (err != NULL)

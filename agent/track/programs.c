@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/disk/sysfs.h"
+#include "base/assert.h"
 #include "tracker_bpf.skel.h"
 
 static const char btf_path[] = "/sys/kernel/btf/vmlinux";
@@ -67,6 +68,7 @@ static const char *lockdown_hint(void)
 /* Why the programs did not come up, with the way out. */
 static int explain_failure_locked(int r, const struct agent_device *device, struct blx_error *err)
 {
+    blx_assert_held(&libbpf_says.lock);
     struct utsname kernel = {0};
     uname(&kernel);
     /* What libbpf says to this is long, and guesses at the wrong things. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/bitmap.h"
 #include "base/log.h"
 
@@ -119,12 +120,25 @@ static uint64_t claimable(const struct agent_volume *volume, enum agent_claim ki
     return bits == 0 ? 0 : bits & ~load(&volume->ledger.in_flight[index]);
 }
 
+static void mark_in_flight(struct agent_volume *volume, uint64_t index, uint64_t bits)
+{
+    blx_assert((load(&volume->ledger.in_flight[index]) & bits) == 0); /* never there twice */
+    set_bits(&volume->ledger.in_flight[index], bits);
+}
+
+/* Nobody can have cleared the bits in flight meanwhile: nothing of them was sent yet. */
+static void clear_marks(struct agent_volume *volume, uint64_t index, uint64_t bits)
+{
+    blx_assert((load(&volume->ledger.in_flight[index]) & bits) == bits);
+    clear_bits(&volume->ledger.pending[index], bits);
+    clear_bits(&volume->dirty[index], bits);
+}
+
 /* I1: in flight first; then the marks go; the read comes after. */
 static void claim_bits(struct agent_volume *volume, uint64_t index, uint64_t bits)
 {
-    set_bits(&volume->ledger.in_flight[index], bits);
-    clear_bits(&volume->ledger.pending[index], bits);
-    clear_bits(&volume->dirty[index], bits);
+    mark_in_flight(volume, index, bits);
+    clear_marks(volume, index, bits);
 }
 
 struct claim {
@@ -184,10 +198,22 @@ uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, 
     return claim.count;
 }
 
+/* For asserts: whether the caller holds a claim on all of the extent's blocks. */
+static bool is_in_flight(const struct agent_volume *volume, struct blx_extent extent)
+{
+    uint64_t end = extent.start_block + extent.block_count;
+    for (uint64_t block = extent.start_block; block < end; block++) {
+        if (!blx_bitmap_test(volume->ledger.in_flight, block))
+            return false;
+    }
+    return true;
+}
+
 void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *extents,
                           uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
+        blx_assert(is_in_flight(volume, extents[i]));
         blx_bitmap_set(volume->ledger.pending, extents[i]);
         blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
     }
@@ -222,8 +248,10 @@ void agent_volume_age(struct agent_volume *volume)
 void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *extents,
                         uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        blx_assert(is_in_flight(volume, extents[i]));
         blx_bitmap_clear(volume->ledger.in_flight, extents[i]);
+    }
 }
 
 /* The marks of a word, but for what is bad. */

@@ -137,6 +137,7 @@ static void acknowledgement_clears_all_frames_up_to_it_and_no_later_one(void **s
     struct fake_volume fake;
     struct agent_unacked unacked = {0};
     fake_volume_make(&fake, 0);
+    fake.volume.next_seq = 4;
     for (uint64_t seq = 1; seq <= 3; seq++) {
         struct agent_batch batch = {0};
         uint64_t cursor = 0;
