@@ -148,13 +148,14 @@ void agent_take_policy_locked(struct agent *agent, const struct blx_policy_messa
     if (policy->paused != before->paused)
         blx_log_notice(policy->paused ? "paused by the dispatcher: changes are tracked, not sent"
                                       : "resumed by the dispatcher");
-    agent->rejoin = agent->rejoin || other_disks || (in_session && begins_pause);
+    if (other_disks || (in_session && begins_pause))
+        agent_rejoin_locked(agent);
     agent->policy = *policy;
     take_bandwidth_limit_locked(agent, policy->bandwidth_limit);
     pthread_cond_broadcast(&agent->changed);
 }
 
-bool agent_paused(struct agent *agent)
+bool agent_is_paused(struct agent *agent)
 {
     pthread_mutex_lock(&agent->lock);
     bool paused = agent->policy.paused;
@@ -162,10 +163,26 @@ bool agent_paused(struct agent *agent)
     return paused;
 }
 
-bool agent_stopping(struct agent *agent)
+void agent_rejoin_locked(struct agent *agent)
+{
+    blx_assert_held(&agent->lock);
+    if (agent->order == AGENT_RUN)
+        agent->order = AGENT_REJOIN;
+    pthread_cond_broadcast(&agent->changed);
+}
+
+void agent_stop(struct agent *agent)
 {
     pthread_mutex_lock(&agent->lock);
-    bool stopping = agent->stopping;
+    agent->order = AGENT_STOP;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+}
+
+bool agent_is_stopping(struct agent *agent)
+{
+    pthread_mutex_lock(&agent->lock);
+    bool stopping = agent->order == AGENT_STOP;
     pthread_mutex_unlock(&agent->lock);
     return stopping;
 }

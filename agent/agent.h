@@ -30,6 +30,15 @@
 #include "base/watchdog.h"
 #include "config/config.h"
 
+/*
+ * What the agent is to do when its session ends. A session ends as soon as it is not RUN.
+ *
+ *     RUN --agent_rejoin_locked()--> REJOIN        something has changed: the disks, the policy
+ *     REJOIN --agent_lineup_refresh()--> RUN       the next session begins with it
+ *     RUN, REJOIN --agent_stop()--> STOP           SIGTERM came; nothing leads out of it
+ */
+enum agent_order { AGENT_RUN, AGENT_REJOIN, AGENT_STOP };
+
 struct agent {
     /* Written by the main thread before any other runs, then constant: any may read them. */
     const struct blx_config *config;
@@ -60,8 +69,7 @@ struct agent {
     pthread_cond_t changed; /* broadcast on each change of what `lock` guards; CLOCK_MONOTONIC */
 
     /* Guarded by `lock`. In brackets: the threads that write it. */
-    bool stopping; /* SIGTERM came [signal thread] */
-    bool rejoin; /* the session is to end, and another one to begin, with what has changed [any] */
+    enum agent_order order;           /* [any] */
     struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet
                                        * [handshake, receiver] */
     struct agent_limiter limiter;     /* of what is sent, by both limits [main, sender, receiver] */
@@ -103,9 +111,13 @@ void agent_take_policy_locked(struct agent *agent, const struct blx_policy_messa
                               bool in_session);
 
 /* Whether nothing is to be sent until the dispatcher says otherwise. */
-bool agent_paused(struct agent *agent);
+bool agent_is_paused(struct agent *agent);
 
-bool agent_stopping(struct agent *agent);
+/* The transitions of `order`. From any thread; they wake everybody. */
+void agent_rejoin_locked(struct agent *agent);
+void agent_stop(struct agent *agent);
+
+bool agent_is_stopping(struct agent *agent);
 
 /* Waits up to `timeout_ms` for `changed`. */
 void agent_wait_locked(struct agent *agent, uint64_t timeout_ms);

@@ -96,10 +96,8 @@ static void look(struct agent *agent)
     bool others = !agent_disks_equal(&disks, &before) || has_recovered(&before);
     pthread_mutex_lock(&agent->lock);
     /* A lineup that came in between has seen what we have. */
-    if (others && agent->disks.number == before.number) {
-        agent->rejoin = true;
-        pthread_cond_broadcast(&agent->changed);
-    }
+    if (others && agent->disks.number == before.number)
+        agent_rejoin_locked(agent);
     pthread_mutex_unlock(&agent->lock);
 }
 

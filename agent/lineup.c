@@ -214,7 +214,8 @@ int agent_lineup_refresh(struct agent *agent, struct blx_error *err)
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&agent->lock);
-    agent->rejoin = false; /* before the look: what changes behind it counts again */
+    if (agent->order == AGENT_REJOIN)
+        agent->order = AGENT_RUN; /* before the look: a change that comes after it counts again */
     policy = agent->policy;
     pthread_mutex_unlock(&agent->lock);
     rc = agent_disks_find(agent->config, &policy, &disks, err);

@@ -45,10 +45,7 @@ static void *wait_for_signal(void *arg)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigwait(&signals, &number);
-    pthread_mutex_lock(&agent->lock);
-    agent->stopping = true;
-    pthread_cond_broadcast(&agent->changed);
-    pthread_mutex_unlock(&agent->lock);
+    agent_stop(agent);
     return NULL;
 }
 
@@ -78,7 +75,7 @@ static void back_off(struct agent *agent, uint64_t *backoff_ms)
     uint64_t jittered = *backoff_ms * 3 / 4 + (uint64_t)random() % (*backoff_ms / 2 + 1);
     uint64_t deadline_ns = blx_clock_ns() + jittered * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (!agent->stopping && !agent->rejoin && blx_clock_ns() < deadline_ns) {
+    while (agent->order == AGENT_RUN && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
         agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
@@ -90,7 +87,7 @@ static void back_off(struct agent *agent, uint64_t *backoff_ms)
 static void replicate(struct agent *agent)
 {
     uint64_t backoff_ms = BACKOFF_FIRST_MS;
-    while (!agent_stopping(agent)) {
+    while (!agent_is_stopping(agent)) {
         struct blx_error error = {0};
         bool lived = false;
         blx_watchdog_turn(&agent->watchdog, 0);

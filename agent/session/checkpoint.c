@@ -47,8 +47,8 @@ static int pre_copy(struct agent_session *session, struct blx_error *err)
         /* A round counts when it has crossed the network: only then is it known how much was
          * written during it. */
         if (rc == 0)
-            rc = agent_session_drain(session, false, err);
-        agent_session_set_state(session, BLX_AGENT_CHECKPOINT);
+            rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
+        agent_session_update_status(session, BLX_AGENT_CHECKPOINT);
     }
     return rc;
 }
@@ -77,7 +77,7 @@ static int prepare(struct agent_session *session, bool freeze, struct blx_error 
             blx_log_warning("before the freeze: %s", sync_error.message);
         rc = pre_copy(session, err);
     }
-    return rc == 0 ? agent_session_drain(session, true, err) : rc;
+    return rc == 0 ? agent_session_drain(session, AGENT_DRAIN_DURABLE, err) : rc;
 }
 
 /* Sleeps, but not through the end of the session. */
@@ -86,7 +86,7 @@ static void back_off(struct agent_session *session, uint64_t ms)
     struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end_locked(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
+    while (agent_session_check_locked(session, NULL) == 0 && blx_clock_ns() < deadline_ns) {
         blx_watchdog_turn(&agent->watchdog, 0);
         agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     }
@@ -133,7 +133,7 @@ static int send_failed(struct agent_session *session, uint64_t request, const ch
 static int end_of(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
-    int end = agent_session_end_locked(session, NULL);
+    int end = agent_session_check_locked(session, NULL);
     pthread_mutex_unlock(&session->agent->lock);
     return end;
 }
@@ -257,7 +257,7 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
         left_bytes += agent_batch_blocks(&cut->jobs[i].batch)
                       << cut->jobs[i].batch.volume->block_shift;
     agent_cut_send(session, cut);
-    rc = agent_session_drain(session, false, err);
+    rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
     if (rc < 0)
         return rc;
     if (read_failures(session) != failures)
@@ -275,9 +275,9 @@ int agent_checkpoint_take(struct agent_session *session, uint64_t request, struc
 {
     if (agent_device_changed(session->agent, err))
         return -ESTALE;
-    agent_session_set_state(session, BLX_AGENT_CHECKPOINT);
+    agent_session_update_status(session, BLX_AGENT_CHECKPOINT);
     AGENT_CLEANUP_CUT struct agent_cut cut = {0};
     int rc = take(session, request, &cut, err);
-    agent_session_set_state(session, BLX_AGENT_LIVE);
+    agent_session_update_status(session, BLX_AGENT_LIVE);
     return rc;
 }

@@ -36,8 +36,8 @@ static uint64_t wait_for_request(struct agent_session *session, uint64_t timeout
     struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + timeout_ms * 1000000;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end_locked(session, NULL) == 0 &&
-           (session->request == 0 || session->committing != 0) && !session->rescan_asked &&
+    while (agent_session_check_locked(session, NULL) == 0 &&
+           (session->request == 0 || session->committing != 0) && !session->wants_rescan &&
            blx_clock_ns() < deadline_ns)
         agent_wait_locked(agent, (deadline_ns - blx_clock_ns()) / 1000000 + 1);
     uint64_t request = session->committing == 0 ? session->request : 0;
@@ -71,8 +71,8 @@ static void take_rescan_order(struct agent_session *session)
     struct agent *agent = session->agent;
     char reason[BLX_TEXT_BYTES];
     pthread_mutex_lock(&agent->lock);
-    bool asked = session->rescan_asked;
-    session->rescan_asked = false;
+    bool asked = session->wants_rescan;
+    session->wants_rescan = false;
     memcpy(reason, session->rescan_reason, sizeof(reason));
     pthread_mutex_unlock(&agent->lock);
     for (size_t i = 0; asked && i < agent->volume_count; i++)
@@ -96,7 +96,7 @@ static int work_in_background(struct agent_session *session, struct blx_error *e
         rc = agent_round_send(session, AGENT_CLAIM_QUIET, true, err);
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
         agent_volume_age(&session->agent->volumes[i]);
-    agent_session_set_state(session, BLX_AGENT_LIVE);
+    agent_session_update_status(session, BLX_AGENT_LIVE);
     return rc;
 }
 
@@ -105,7 +105,7 @@ static int wait_while_paused(struct agent_session *session, struct blx_error *er
 {
     int rc = agent_check_trackers(session->agent, NULL, err);
     if (rc == 0 && !is_idle(session))
-        agent_session_set_state(session, BLX_AGENT_LIVE);
+        agent_session_update_status(session, BLX_AGENT_LIVE);
     return rc;
 }
 
@@ -113,13 +113,13 @@ static int follow(struct agent_session *session, struct blx_error *err)
 {
     int rc = 0;
     uint64_t request = wait_for_request(session, 0);
-    while (rc == 0 && agent_session_alive(session)) {
+    while (rc == 0 && agent_session_is_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         take_rescan_order(session);
         rc = agent_renewal_step(session, err);
         if (rc < 0)
             break;
-        if (agent_paused(session->agent))
+        if (agent_is_paused(session->agent))
             rc = wait_while_paused(session, err);
         else if (request != 0)
             rc = agent_checkpoint_take(session, request, err);
@@ -136,8 +136,8 @@ static int reason_of_end(struct agent_session *session, int rc, struct blx_error
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    int end = agent_session_end_locked(session, err);
-    if (agent->stopping)
+    int end = agent_session_check_locked(session, err);
+    if (agent->order == AGENT_STOP)
         rc = 0;
     else if (end < 0)
         rc = end;

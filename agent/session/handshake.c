@@ -91,7 +91,7 @@ static int take_policy(struct agent_session *session, struct blx_error *err)
     pthread_mutex_lock(&agent->lock);
     if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
         agent_take_policy_locked(agent, &message.policy, false);
-    rc = agent_session_end_locked(session, err);
+    rc = agent_session_check_locked(session, err);
     pthread_mutex_unlock(&agent->lock);
     if (rc < 0) {
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);

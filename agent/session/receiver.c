@@ -40,6 +40,25 @@ static void on_checkpoint_done_locked(struct agent_session *session,
     blx_log_info("checkpoint %" PRIu64 " is durable", done->timestamp);
 }
 
+static void take_certificate_locked(struct agent_session *session,
+                                    const struct blx_certificate_message *certificate)
+{
+    blx_assert_held(&session->agent->lock);
+    if (session->renewal != AGENT_RENEWAL_ASKED)
+        return;
+    session->certificate = *certificate;
+    session->renewal = AGENT_RENEWAL_GRANTED;
+}
+
+static void take_refusal_locked(struct agent_session *session, const char reason[BLX_TEXT_BYTES])
+{
+    blx_assert_held(&session->agent->lock);
+    if (session->renewal != AGENT_RENEWAL_ASKED)
+        return;
+    memcpy(session->renewal_reason, reason, sizeof(session->renewal_reason));
+    session->renewal = AGENT_RENEWAL_REFUSED;
+}
+
 static int act_locked(struct agent_session *session, const struct blx_message *message,
                       struct blx_error *err)
 {
@@ -50,7 +69,7 @@ static int act_locked(struct agent_session *session, const struct blx_message *m
     case BLX_MESSAGE_DIGESTS:
         return agent_rescan_answer_locked(session, &message->digests, err);
     case BLX_MESSAGE_RESCAN_REQUEST:
-        session->rescan_asked = true;
+        session->wants_rescan = true;
         memcpy(session->rescan_reason, message->rescan_request.text,
                sizeof(session->rescan_reason));
         return 0;
@@ -61,20 +80,17 @@ static int act_locked(struct agent_session *session, const struct blx_message *m
         on_checkpoint_done_locked(session, &message->checkpoint_done);
         return 0;
     case BLX_MESSAGE_CERTIFICATE:
-        session->certificate = message->certificate;
-        session->renewal_answered = true;
+        take_certificate_locked(session, &message->certificate);
         return 0;
     case BLX_MESSAGE_RENEW_FAILED:
-        memcpy(session->renewal_reason, message->renew_failed.text,
-               sizeof(session->renewal_reason));
-        session->renewal_answered = true;
+        take_refusal_locked(session, message->renew_failed.text);
         return 0;
     case BLX_MESSAGE_POLICY:
         session->sync_freq_ms = message->policy.sync_freq_ms;
         agent_take_policy_locked(session->agent, &message->policy, true);
         return 0;
     case BLX_MESSAGE_PING:
-        session->ping_asked = true;
+        session->wants_ping = true;
         return 0;
     case BLX_MESSAGE_GOODBYE:
         return blx_error_set(err, -EPIPE, "the dispatcher said goodbye");

@@ -18,6 +18,13 @@ static bool is_due(const struct agent_session *session)
            blx_clock_ns() >= identity->renew_after_ns && blx_tls_context_is_ageing(identity->tls);
 }
 
+static void set_renewal(struct agent_session *session, enum agent_renewal renewal)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    session->renewal = renewal;
+    pthread_mutex_unlock(&session->agent->lock);
+}
+
 static int ask(struct agent_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_RENEW};
@@ -27,31 +34,33 @@ static int ask(struct agent_session *session, struct blx_error *err)
         blx_log_warning("the certificate is not renewed: %s", why.message);
         return 0;
     }
+    set_renewal(session, AGENT_RENEWAL_ASKED);
     return blx_conn_send(session->conn, &message, err);
 }
 
-static bool take_answer(struct agent_session *session, struct blx_certificate_message *certificate,
-                        char reason[BLX_TEXT_BYTES])
+static enum agent_renewal copy_answer(struct agent_session *session,
+                                      struct blx_certificate_message *certificate,
+                                      char reason[BLX_TEXT_BYTES])
 {
     pthread_mutex_lock(&session->agent->lock);
-    bool answered = session->renewal_answered && session->new_key != NULL;
-    session->renewal_answered = false;
-    if (answered) {
+    enum agent_renewal renewal = session->renewal;
+    if (renewal == AGENT_RENEWAL_GRANTED)
         *certificate = session->certificate;
+    if (renewal == AGENT_RENEWAL_REFUSED)
         memcpy(reason, session->renewal_reason, BLX_TEXT_BYTES);
-    }
     pthread_mutex_unlock(&session->agent->lock);
-    return answered;
+    return renewal;
 }
 
+/* `refusal` is NULL if the certificate was granted. */
 static void settle(struct agent_session *session, const struct blx_certificate_message *certificate,
-                   const char *reason)
+                   const char *refusal)
 {
     struct agent *agent = session->agent;
     struct blx_error err = {0};
     int rc = 0;
-    if (certificate->cert_bytes == 0)
-        rc = blx_error_set(&err, -EACCES, "the dispatcher says: %s", reason);
+    if (refusal != NULL)
+        rc = blx_error_set(&err, -EACCES, "the dispatcher says: %s", refusal);
     else
         rc = blx_renew_accept(session->new_key, certificate, agent->identity.tls,
                               agent->config->credentials, &err);
@@ -72,13 +81,19 @@ int agent_renewal_step(struct agent_session *session, struct blx_error *err)
     char reason[BLX_TEXT_BYTES];
     if (is_due(session))
         return ask(session, err);
-    if (session->new_key != NULL && take_answer(session, &certificate, reason))
+    if (session->new_key == NULL)
+        return 0;
+    enum agent_renewal renewal = copy_answer(session, &certificate, reason);
+    if (renewal == AGENT_RENEWAL_GRANTED)
+        settle(session, &certificate, NULL);
+    else if (renewal == AGENT_RENEWAL_REFUSED)
         settle(session, &certificate, reason);
     return 0;
 }
 
 void agent_renewal_done(struct agent_session *session)
 {
+    set_renewal(session, AGENT_RENEWAL_NONE);
     EVP_PKEY_free(session->new_key);
     session->new_key = NULL;
 }

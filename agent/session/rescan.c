@@ -72,7 +72,7 @@ static int ask(struct rescan *rescan, struct agent_question *question, struct bl
     question->answer = place;
     place->request = question->request.request;
     place->is_here = false;
-    int rc = agent_session_end_locked(session, err);
+    int rc = agent_session_check_locked(session, err);
     pthread_mutex_unlock(&session->agent->lock);
     if (rc < 0)
         return rc;
@@ -88,12 +88,12 @@ static int take_answer(struct rescan *rescan, struct agent_question *question,
     struct agent_session *session = rescan->session;
     struct agent_session_answer *place = question->answer;
     pthread_mutex_lock(&session->agent->lock);
-    int rc = agent_session_end_locked(session, err);
+    int rc = agent_session_check_locked(session, err);
     blx_watchdog_turn(&session->agent->watchdog, 0);
     while (rc == 0 && !place->is_here) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         agent_wait_locked(session->agent, 1000);
-        rc = agent_session_end_locked(session, err);
+        rc = agent_session_check_locked(session, err);
     }
     if (rc == 0) {
         *theirs = place->digests;
@@ -147,7 +147,7 @@ static void report(struct rescan *rescan)
     if (now - rescan->told_ns < STATE_NS)
         return;
     rescan->told_ns = now;
-    agent_session_set_state(rescan->session, BLX_AGENT_RESCAN);
+    agent_session_update_status(rescan->session, BLX_AGENT_RESCAN);
     blx_progress_update(&rescan->progress, rescan->compared_blocks << rescan->volume->block_shift);
 }
 
@@ -207,8 +207,8 @@ static int prepare(struct rescan *rescan, struct blx_error *err)
     struct agent_session *session = rescan->session;
     struct agent_volume *volume = rescan->volume;
     struct agent_ledger_head *head = volume->ledger.head;
-    agent_session_set_state(session, BLX_AGENT_RESCAN);
-    int rc = agent_session_drain(session, false, err);
+    agent_session_update_status(session, BLX_AGENT_RESCAN);
+    int rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
     if (rc == 0)
         rc = agent_wanted(session->agent, volume, &rescan->wanted, err);
     if (rc == 0)

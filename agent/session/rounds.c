@@ -32,7 +32,7 @@ static void report_update(struct report *report)
         return;
     report->told_ns = now;
     struct agent_session *session = report->session;
-    agent_session_set_state(session, session->status.state);
+    agent_session_update_status(session, session->status.state);
     uint64_t left = agent_round_marked_bytes(session->agent);
     uint64_t total = report->progress.total_bytes;
     blx_progress_update(&report->progress, total > left ? total - left : 0);
@@ -51,7 +51,7 @@ static void send_volume(struct agent_session *session, struct agent_volume *volu
 {
     struct agent_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
-    while (agent_session_alive(session) && !(yield && is_wanted_elsewhere(session))) {
+    while (agent_session_is_alive(session) && !(yield && is_wanted_elsewhere(session))) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
@@ -130,7 +130,7 @@ static int retry_volume(struct agent_session *session, struct agent_volume *volu
             break;
         }
         agent_session_submit(session, job);
-        rc = agent_session_drain(session, false, err);
+        rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
         max_blocks = most;
     } while (rc == 0 && atomic_load(&bad->count) < before);
     bad->retry_ended_ns = blx_clock_ns();

@@ -19,9 +19,9 @@ static int send_status(struct agent_session *session, struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_STATUS};
     pthread_mutex_lock(&session->agent->lock);
-    bool news = session->status_news;
+    bool news = session->status_is_new;
     message.status = session->status;
-    session->status_news = false;
+    session->status_is_new = false;
     pthread_mutex_unlock(&session->agent->lock);
     return news ? blx_conn_send(session->conn, &message, err) : 0;
 }
@@ -29,8 +29,8 @@ static int send_status(struct agent_session *session, struct blx_error *err)
 static bool take_ping_order(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
-    bool asked = session->ping_asked;
-    session->ping_asked = false;
+    bool asked = session->wants_ping;
+    session->wants_ping = false;
     pthread_mutex_unlock(&session->agent->lock);
     return asked;
 }
@@ -76,14 +76,14 @@ static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
     struct agent *agent = session->agent;
     uint64_t wait_ms;
     pthread_mutex_lock(&agent->lock);
-    while (session->rc == 0 && !session->closing &&
+    while (session->state == AGENT_SESSION_LIVE &&
            (wait_ms = turn_in_ms_locked(session, frame_bytes)) > 0) {
         agent_wait_locked(agent, wait_ms);
         pthread_mutex_unlock(&agent->lock);
         tick(session);
         pthread_mutex_lock(&agent->lock);
     }
-    bool open = session->rc == 0 && !session->closing;
+    bool open = session->state == AGENT_SESSION_LIVE;
     if (open)
         agent_limiter_take(&agent->limiter, frame_bytes);
     pthread_mutex_unlock(&agent->lock);
@@ -129,8 +129,7 @@ static bool ends_session(struct agent_session *session, const struct agent_devic
     if (agent_device_change(device) == NULL)
         return false;
     pthread_mutex_lock(&agent->lock);
-    agent->rejoin = true;
-    pthread_cond_broadcast(&agent->changed);
+    agent_rejoin_locked(agent);
     pthread_mutex_unlock(&agent->lock);
     return true;
 }
@@ -174,11 +173,11 @@ static void handle_job(struct agent_session *session, struct agent_job *job)
 static bool goes_on(struct agent_session *session, bool *alive, bool *work)
 {
     pthread_mutex_lock(&session->agent->lock);
+    enum agent_session_state state = session->state;
     *work = session->jobs_handled < session->jobs_submitted;
-    bool on = !session->closing || *work;
-    *alive = session->rc == 0;
     pthread_mutex_unlock(&session->agent->lock);
-    return on;
+    *alive = state == AGENT_SESSION_LIVE || state == AGENT_SESSION_CLOSING;
+    return state == AGENT_SESSION_LIVE || state == AGENT_SESSION_FAILED || *work;
 }
 
 void *agent_session_sender(void *arg)
@@ -200,9 +199,6 @@ void *agent_session_sender(void *arg)
     }
     if (alive)
         blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE}, NULL);
-    pthread_mutex_lock(&session->agent->lock);
-    session->sender_done = true;
-    pthread_cond_broadcast(&session->agent->changed);
-    pthread_mutex_unlock(&session->agent->lock);
+    agent_session_leave(session);
     return NULL;
 }

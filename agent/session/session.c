@@ -16,20 +16,62 @@ enum {
     PATIENCE_MS = 200, /* how long a wait takes to notice the session's end */
 };
 
+/* The drawing in session.h, backwards. */
+static bool may_enter(enum agent_session_state from, enum agent_session_state to)
+{
+    switch (to) {
+    case AGENT_SESSION_GREETING:
+        return false;
+    case AGENT_SESSION_LIVE:
+        return from == AGENT_SESSION_GREETING;
+    case AGENT_SESSION_FAILED:
+    case AGENT_SESSION_CLOSING:
+        return from == AGENT_SESSION_LIVE;
+    case AGENT_SESSION_CLOSING_FAILED:
+        return from == AGENT_SESSION_FAILED || from == AGENT_SESSION_CLOSING;
+    case AGENT_SESSION_ENDED:
+        return from == AGENT_SESSION_CLOSING || from == AGENT_SESSION_CLOSING_FAILED;
+    }
+    return false;
+}
+
+static void enter_locked(struct agent_session *session, enum agent_session_state state)
+{
+    blx_assert_held(&session->agent->lock);
+    blx_assert(may_enter(session->state, state));
+    session->state = state;
+    pthread_cond_broadcast(&session->agent->changed);
+}
+
 void agent_session_fail(struct agent_session *session, int rc, const struct blx_error *error)
 {
     struct agent *agent = session->agent;
+    blx_assert(rc < 0);
     pthread_mutex_lock(&agent->lock);
-    if (session->rc == 0) {
+    if (session->state == AGENT_SESSION_LIVE || session->state == AGENT_SESSION_CLOSING) {
         session->rc = rc;
         session->error = *error;
+        enter_locked(session, session->state == AGENT_SESSION_LIVE ? AGENT_SESSION_FAILED
+                                                                   : AGENT_SESSION_CLOSING_FAILED);
     }
-    pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
     blx_conn_shutdown(session->conn);
 }
 
-int agent_session_end_locked(const struct agent_session *session, struct blx_error *err)
+static void close_locked(struct agent_session *session)
+{
+    enter_locked(session, session->state == AGENT_SESSION_LIVE ? AGENT_SESSION_CLOSING
+                                                               : AGENT_SESSION_CLOSING_FAILED);
+}
+
+void agent_session_leave(struct agent_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    enter_locked(session, AGENT_SESSION_ENDED);
+    pthread_mutex_unlock(&session->agent->lock);
+}
+
+int agent_session_check_locked(const struct agent_session *session, struct blx_error *err)
 {
     blx_assert_held(&session->agent->lock);
     const struct agent *agent = session->agent;
@@ -38,33 +80,34 @@ int agent_session_end_locked(const struct agent_session *session, struct blx_err
             *err = session->error;
         return session->rc;
     }
-    if (agent->stopping)
+    if (agent->order == AGENT_STOP)
         return blx_error_set(err, -ECANCELED, "the agent is stopping");
-    if (agent->rejoin)
+    if (agent->order == AGENT_REJOIN)
         return blx_error_set(err, -ERESTART, "another session begins with what has changed");
     return 0;
 }
 
-bool agent_session_alive(struct agent_session *session)
+bool agent_session_is_alive(struct agent_session *session)
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    bool alive = agent_session_end_locked(session, NULL) == 0;
+    bool alive = agent_session_check_locked(session, NULL) == 0;
     pthread_mutex_unlock(&agent->lock);
     return alive;
 }
 
-int agent_session_drain(struct agent_session *session, bool durable, struct blx_error *err)
+int agent_session_drain(struct agent_session *session, enum agent_drain until,
+                        struct blx_error *err)
 {
     struct agent *agent = session->agent;
     pthread_mutex_lock(&agent->lock);
-    while (agent_session_end_locked(session, NULL) == 0 &&
+    while (agent_session_check_locked(session, NULL) == 0 &&
            (session->jobs_handled < session->jobs_submitted ||
-            (durable && session->unacked.frames > 0))) {
+            (until == AGENT_DRAIN_DURABLE && session->unacked.frames > 0))) {
         blx_watchdog_turn(&agent->watchdog, 0);
         agent_wait_locked(agent, 1000);
     }
-    int rc = agent_session_end_locked(session, err);
+    int rc = agent_session_check_locked(session, err);
     pthread_mutex_unlock(&agent->lock);
     return rc;
 }
@@ -72,7 +115,7 @@ int agent_session_drain(struct agent_session *session, bool durable, struct blx_
 struct agent_job *agent_session_take_job(struct agent_session *session)
 {
     struct agent_job *job = NULL;
-    while (job == NULL && agent_session_alive(session)) {
+    while (job == NULL && agent_session_is_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         job = agent_pipeline_take(session->agent->pipeline, PATIENCE_MS);
     }
@@ -153,13 +196,13 @@ static uint32_t estimate_seconds(struct agent_session_pace *pace, const struct b
     return left >= UINT32_MAX ? UINT32_MAX : (uint32_t)left + 1;
 }
 
-void agent_session_set_state(struct agent_session *session, enum blx_agent_state state)
+void agent_session_update_status(struct agent_session *session, enum blx_agent_state state)
 {
     struct blx_status status = {.state = state};
     measure(session->agent, &status);
     status.eta_seconds = estimate_seconds(&session->pace, &status);
     pthread_mutex_lock(&session->agent->lock);
-    session->status_news |= memcmp(&session->status, &status, sizeof(status)) != 0;
+    session->status_is_new |= memcmp(&session->status, &status, sizeof(status)) != 0;
     session->status = status;
     pthread_mutex_unlock(&session->agent->lock);
 }
@@ -167,19 +210,23 @@ void agent_session_set_state(struct agent_session *session, enum blx_agent_state
 int agent_session_start(struct agent_session *session, struct blx_error *err)
 {
     pthread_attr_t attributes;
+    pthread_mutex_lock(&session->agent->lock);
+    enter_locked(session, AGENT_SESSION_LIVE);
+    pthread_mutex_unlock(&session->agent->lock);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int rc = -pthread_create(&session->sender, &attributes, agent_session_sender, session);
+    bool has_sender = rc == 0;
     if (rc == 0)
         rc = -pthread_create(&session->receiver, &attributes, agent_session_receiver, session);
     pthread_attr_destroy(&attributes);
     if (rc == 0)
         return 0;
     rc = blx_error_errno(err, rc, "cannot start the session's threads");
-    if (session->sender != 0) {
+    if (has_sender) {
         agent_session_fail(session, rc, err);
         pthread_mutex_lock(&session->agent->lock);
-        session->closing = true;
+        close_locked(session);
         pthread_mutex_unlock(&session->agent->lock);
         pthread_join(session->sender, NULL);
     }
@@ -191,9 +238,8 @@ void agent_session_stop(struct agent_session *session)
     struct agent *agent = session->agent;
     uint64_t deadline_ns = blx_clock_ns() + GOODBYE_MS * UINT64_C(1000000);
     pthread_mutex_lock(&agent->lock);
-    session->closing = true;
-    pthread_cond_broadcast(&agent->changed);
-    while (!session->sender_done && blx_clock_ns() < deadline_ns)
+    close_locked(session);
+    while (session->state != AGENT_SESSION_ENDED && blx_clock_ns() < deadline_ns)
         agent_wait_locked(agent, GOODBYE_MS);
     pthread_mutex_unlock(&agent->lock);
     blx_conn_shutdown(session->conn);

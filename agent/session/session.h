@@ -3,11 +3,11 @@
  * A session: one connection to the dispatcher, and what its threads share.
  *
  * - The control thread (control.h) marks, claims and cuts, and pushes jobs into the pipeline.
- * - The sender numbers and sends packed frames and keeps within the window; PING and STATUS in
- *   between.
+ * - The sender numbers packed frames, sends them and keeps within the window. Between frames it
+ *   sends PING and STATUS.
  * - The receiver takes acknowledgements, requests, digests and errors.
  *
- * When a session ends, for whatever reason, what was in flight becomes pending again; the marks
+ * When a session ends, for whatever reason, the blocks in flight become pending again. The marks
  * live in the ledger and the kernel.
  *
  * Threads: agent->lock (agent.h) guards what the receiver, the sender and the control thread share.
@@ -23,6 +23,46 @@
 #include "agent/agent.h"
 #include "agent/send/unacked.h"
 #include "wire/conn.h"
+
+/*
+ * The states of a session. Asserts see to it that there are no other transitions:
+ *
+ *     GREETING --start--> LIVE ------stop----> CLOSING ---------left---> ENDED
+ *                          |                      |                       ^
+ *                         fail                   fail                     |
+ *                          v                      v                       |
+ *                       FAILED -----stop--> CLOSING_FAILED -----left------+
+ *
+ *     start   the control thread, before it starts the other two
+ *     fail    whichever thread notices first; later failures change nothing
+ *     stop    the control thread, when it submits no more jobs
+ *     left    the sender, as the last thing that it does
+ */
+enum agent_session_state {
+    AGENT_SESSION_GREETING, /* HELLO to BEGIN; the control thread is alone */
+    AGENT_SESSION_LIVE,     /* frames are sent */
+    AGENT_SESSION_FAILED,   /* the connection is cut; `rc` and `error` say why. The sender takes the
+                             * jobs out of the pipeline and sends none of them */
+    AGENT_SESSION_CLOSING,  /* the sender drops the jobs that are left, then says GOODBYE */
+    AGENT_SESSION_CLOSING_FAILED, /* as CLOSING, but nobody listens to a GOODBYE */
+    AGENT_SESSION_ENDED,          /* the sender has left the session */
+};
+
+/*
+ * The renewal of the certificate (renewal.h):
+ *
+ *     NONE --RENEW is sent--> ASKED --CERTIFICATE----> GRANTED --settled--> NONE
+ *                             ASKED --RENEW_FAILED---> REFUSED --settled--> NONE
+ *
+ * The control thread asks and settles, the receiver takes the answer. One that nobody has asked for
+ * is ignored.
+ */
+enum agent_renewal {
+    AGENT_RENEWAL_NONE,
+    AGENT_RENEWAL_ASKED,
+    AGENT_RENEWAL_GRANTED, /* `certificate` is there */
+    AGENT_RENEWAL_REFUSED, /* `renewal_reason` is there */
+};
 
 enum { AGENT_SESSION_QUESTIONS = 8 }; /* digest requests without an answer, at most */
 
@@ -42,7 +82,8 @@ struct agent_session_pace {
 };
 
 struct agent_session {
-    /* Written by the control thread before the other two run; constant while they do. */
+    /* Written by the control thread before the other two run, constant while they do. Any of them
+     * may read it. */
     struct agent *agent;
     struct blx_conn *conn;      /* owned; has locks of its own */
     struct blx_welcome welcome; /* as it came: a policy changes `sync_freq_ms` below */
@@ -57,65 +98,93 @@ struct agent_session {
     /* The sender's alone. */
     uint64_t told_status_ns; /* when the last STATUS was due */
 
-    /* Guarded by agent->lock, and so are the volumes' next_seq, acked_seq and last_checkpoint
-     * (volume.h). In brackets: the threads that write it. No field is read without the lock unless
-     * its comment says by whom. */
-    int rc;                 /* 0 while it lives, otherwise why it ended [all] */
-    struct blx_error error; /* [all] */
-    bool closing;           /* no more jobs will come: the sender may end [control] */
-    bool sender_done;       /* and has said GOODBYE where it could [sender] */
-    struct agent_unacked
-        unacked;             /* [sender adds, receiver settles; control when both have ended] */
-    uint64_t jobs_submitted; /* [control] */
-    uint64_t jobs_handled;   /* [sender] */
-    uint64_t read_failures;  /* jobs that failed as a whole; their blocks are pending [sender] */
-    uint64_t sync_freq_ms;   /* how often checkpoints are asked for [handshake, receiver] */
-    uint64_t request;        /* a checkpoint that was asked for and not begun; 0: none [receiver,
-                             * control] */
-    uint64_t committing;     /* CHECKPOINT was sent, DONE has not come; 0: none [control,
-                             * receiver] */
-    bool ping_asked;         /* by the dispatcher: is anybody there? [receiver, sender] */
-    bool rescan_asked;       /* by the dispatcher, and not begun [receiver, control] */
-    char rescan_reason[BLX_TEXT_BYTES];         /* [receiver] */
-    bool renewal_answered;                      /* [receiver, control] */
-    struct blx_certificate_message certificate; /* the answer; empty where it is why not
-                                                 * [receiver] */
-    char renewal_reason[BLX_TEXT_BYTES];        /* [receiver] */
-    struct agent_session_answer answers[AGENT_SESSION_QUESTIONS]; /* [control takes and frees a
-                                                                   * place, receiver fills it] */
-    struct blx_status status; /* what the sender tells the dispatcher [control, which reads it
-                               * without the lock] */
-    bool status_news;         /* [control, sender] */
+    /*
+     * All fields from here on are guarded by agent->lock, and so are the volumes' next_seq,
+     * acked_seq and last_checkpoint (track/volume.h, track/ledger.h). Nobody reads them without it,
+     * except `status`.
+     */
+
+    /* Written by any of the threads. */
+    enum agent_session_state state;
+    int rc;                 /* of the failure; 0: none yet */
+    struct blx_error error; /* of the failure */
+
+    /* The sender adds, the receiver settles. The control thread forgets the rest after both ended. */
+    struct agent_unacked unacked;
+
+    /* Written by the sender. */
+    uint64_t jobs_handled;
+    uint64_t read_failures; /* jobs that failed as a whole; their blocks are pending */
+
+    /* Written by the control thread. */
+    uint64_t jobs_submitted;
+    struct blx_status status; /* for the dispatcher; the control thread reads it without the lock */
+
+    /* Set by the control thread, cleared by the sender. */
+    bool status_is_new;
+
+    /* Set by the receiver, cleared by the sender. */
+    bool wants_ping; /* the dispatcher asks whether anybody is there */
+
+    /* Written by the handshake, then by the receiver. */
+    uint64_t sync_freq_ms; /* how often checkpoints are asked for */
+
+    /* Set by the receiver, cleared by the control thread. */
+    uint64_t request;  /* of a checkpoint that has not begun; 0: none */
+    bool wants_rescan; /* the dispatcher asks for one, and it has not begun */
+    char rescan_reason[BLX_TEXT_BYTES];
+
+    /* Set by the control thread, cleared by the receiver. */
+    uint64_t committing; /* CHECKPOINT was sent for this request, DONE has not come; 0: none */
+
+    /* The control thread takes a place and frees it, the receiver fills it. */
+    struct agent_session_answer answers[AGENT_SESSION_QUESTIONS];
+
+    /* As the drawing says. */
+    enum agent_renewal renewal;
+    struct blx_certificate_message certificate;
+    char renewal_reason[BLX_TEXT_BYTES];
 };
 
-/* Starts the sender and the receiver, after the handshake. On failure neither runs. */
+/* GREETING to LIVE, after the handshake: starts the sender and the receiver. On failure neither
+ * runs. */
 int agent_session_start(struct agent_session *session, struct blx_error *err);
 
-/* Ends both. The sender hands the jobs that are still under way back, and says GOODBYE on a
- * connection that lives; one that does not take it in time is cut. */
+/* Ends both. The sender gives the jobs that are still under way back, and says GOODBYE if the
+ * connection lives. One that does not take it in time is cut. */
 void agent_session_stop(struct agent_session *session);
 
-/* Ends the session with the reason: the first one counts. Wakes everybody. */
+/* Ends the session with this reason, if it has none yet. Wakes everybody. */
 void agent_session_fail(struct agent_session *session, int rc, const struct blx_error *error);
 
+/* The sender's last word: ENDED. */
+void agent_session_leave(struct agent_session *session);
+
 /* True until the session has failed, the agent stops or another session is to begin. */
-bool agent_session_alive(struct agent_session *session);
+bool agent_session_is_alive(struct agent_session *session);
 
-/* The same as an errno: 0, the session's own, -ECANCELED, -ERESTART. */
-int agent_session_end_locked(const struct agent_session *session, struct blx_error *err);
+/* The same as an errno: 0, the failure's, -ECANCELED (the agent stops), -ERESTART (another session
+ * is to begin). */
+int agent_session_check_locked(const struct agent_session *session, struct blx_error *err);
 
-/* Waits until every submitted job was handed to the socket; with `durable` also until all of it was
- * acknowledged. The session's rc. */
-int agent_session_drain(struct agent_session *session, bool durable, struct blx_error *err);
+enum agent_drain {
+    AGENT_DRAIN_SENT,    /* until every submitted job was handed to the socket */
+    AGENT_DRAIN_DURABLE, /* and until all of it was acknowledged */
+};
 
-/* A free job of the pipeline; NULL where the session ends while all of them are under way. */
+/* Waits. 0, or why the session ended. */
+int agent_session_drain(struct agent_session *session, enum agent_drain until,
+                        struct blx_error *err);
+
+/* A free job of the pipeline. NULL if the session ends while all of them are under way. */
 struct agent_job *agent_session_take_job(struct agent_session *session);
 
 /* Hands a filled job to the pipeline. */
 void agent_session_submit(struct agent_session *session, struct agent_job *job);
 
-/* For the status line of the dispatcher. */
-void agent_session_set_state(struct agent_session *session, enum blx_agent_state state);
+/* Measures what the dispatcher's status shows of this agent; `state` is what it is doing. The sender
+ * sends it when it is due. */
+void agent_session_update_status(struct agent_session *session, enum blx_agent_state state);
 
 /* handshake.c: HELLO to BEGIN. */
 int agent_session_handshake(struct agent_session *session, struct blx_error *err);

@@ -106,7 +106,7 @@ static void make_agent(void)
 static void reset_agent(unsigned options)
 {
     agent.policy = (struct blx_policy_message){0};
-    agent.rejoin = false;
+    agent.order = AGENT_RUN;
     for (unsigned i = 0; i < VOLUMES; i++) {
         struct agent_volume *volume = &agent.volumes[i];
         *volume->ledger.head = newborn[i];
@@ -245,7 +245,9 @@ static void converse(struct agent_session *session, unsigned options)
     }
     ask_questions(session);
     session->committing = (options & OPTION_COMMITTING) != 0 ? 1 : 0;
+    session->state = AGENT_SESSION_LIVE;
     FUZZ_ASSERT(agent_session_receiver(session) == NULL);
+    FUZZ_ASSERT(session->state == AGENT_SESSION_FAILED);
     fuzz_assert_refusal(session->rc, &session->error);
     check_in_flight(session, sent);
     for (unsigned i = 0; i < VOLUMES * QUESTIONS; i++)
