@@ -3,86 +3,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "agent/disk/freespace.h"
-#include "agent/disk/mounts.h"
 #include "base/assert.h"
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
 
-int agent_read_key(struct agent *agent, struct blx_error *err)
-{
-    const char *path = agent->config->encryption_key;
-    if (path == NULL)
-        return 0;
-    int rc = blx_key_read(path, &agent->key, err);
-    if (rc < 0)
-        return rc;
-    char id[BLX_KEY_ID_TEXT_BYTES];
-    struct stat st;
-    blx_key_id_format(&agent->key.id, id);
-    blx_log_info("all that is sent is encrypted with the key %s: keep copies of '%s' elsewhere, "
-                 "nothing can be restored without it",
-                 id, path);
-    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-        blx_log_warning("others may read the key '%s': chmod 600 it", path);
-    return 0;
-}
-
-static int exclude_free_space(struct agent *agent, struct agent_volume *volume, uint64_t *wanted,
-                              struct blx_error *err)
-{
-    struct agent_mounts mounts = {0};
-    int rc = agent_mounts_find(agent->devices, agent->volume_count, &mounts, err);
-    if (rc < 0)
-        return rc;
-    uint64_t skipped = 0;
-    rc = agent_freespace_exclude(&volume->device, &mounts, volume->block_shift, wanted, &skipped,
-                                 err);
-    agent_mounts_done(&mounts);
-    char size[BLX_UNIT_TEXT_BYTES];
-    if (rc == 0 && skipped > 0)
-        blx_log_info("'%s': %s of free space are skipped", volume->device.path,
-                     blx_size_format(skipped << volume->block_shift, size));
-    return rc;
-}
-
-int agent_wanted(struct agent *agent, struct agent_volume *volume, uint64_t **wanted,
-                 struct blx_error *err)
-{
-    size_t bytes = blx_bitmap_words(volume->blocks) * sizeof(uint64_t);
-    uint64_t *words = malloc(bytes);
-    if (words == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot begin a pass over '%s'", volume->device.path);
-    memset(words, 0xff, bytes);
-    struct blx_error why = {0};
-    /* Not being able to skip free space makes the pass longer, never wrong. */
-    if (agent->config->skip_free_space && exclude_free_space(agent, volume, words, &why) < 0) {
-        blx_log_warning("'%s': free space is not skipped: %s", volume->device.path, why.message);
-        memset(words, 0xff, bytes);
-    }
-    *wanted = words;
-    return 0;
-}
-
-int agent_mark_all(struct agent *agent, struct agent_volume *volume, const char *reason,
-                   struct blx_error *err)
-{
-    BLX_CLEANUP_FREE uint64_t *wanted = NULL;
-    int rc = agent_wanted(agent, volume, &wanted, err);
-    if (rc == 0)
-        agent_volume_mark_all(volume, wanted, reason);
-    return rc;
-}
-
-bool agent_device_changed(const struct agent *agent, struct blx_error *err)
+bool agent_has_changed_device(const struct agent *agent, struct blx_error *err)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        const char *change = agent_device_change(&agent->devices[i]);
+        const char *change = agent_device_find_change(&agent->devices[i]);
         if (change == NULL)
             continue;
         blx_error_set(err, -ESTALE, "'%s' %s", agent->devices[i].path, change);
@@ -99,18 +30,18 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
         struct agent_volume *volume = &agent->volumes[i];
         struct agent_tracker_counters counters;
         char reason[BLX_TEXT_BYTES];
-        int rc = agent_tracker_counters(volume->tracker, &counters, err);
+        int rc = agent_tracker_read_counters(volume->tracker, &counters, err);
         if (rc == 0)
             rc = agent_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device,
                                    err);
         if (rc < 0)
             return rc;
-        if (!agent_volume_doubtful(volume, &counters, reason))
+        if (!agent_volume_is_doubtful(volume, &counters, reason))
             continue;
         blx_log_warning("'%s': tracking is doubtful (%s): all of it is compared again",
                         volume->device.path, reason);
         agent_volume_begin_rescan(volume, volume->blocks, reason);
-        agent_volume_settle(volume, &counters);
+        agent_volume_settle_doubt(volume, &counters);
         if (doubtful != NULL)
             *doubtful = true;
     }
@@ -138,7 +69,7 @@ static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
 }
 
 void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
-                              bool in_session)
+                              enum agent_policy_time time)
 {
     blx_assert_held(&agent->lock);
     const struct blx_policy_message *before = &agent->policy;
@@ -148,7 +79,7 @@ void agent_take_policy_locked(struct agent *agent, const struct blx_policy_messa
     if (policy->paused != before->paused)
         blx_log_notice(policy->paused ? "paused by the dispatcher: changes are tracked, not sent"
                                       : "resumed by the dispatcher");
-    if (other_disks || (in_session && begins_pause))
+    if (other_disks || (time == AGENT_POLICY_LATER && begins_pause))
         agent_rejoin_locked(agent);
     agent->policy = *policy;
     take_bandwidth_limit_locked(agent, policy->bandwidth_limit);

@@ -77,23 +77,9 @@ struct agent {
                                * reads it without the lock] */
 };
 
-/* Reads the key that the configuration names, if it does. Logs its id, and that others may read it.
- */
-int agent_read_key(struct agent *agent, struct blx_error *err);
-
-/* What counts of the volume, as a new bitmap, which the caller frees: every block, less the free
- * space where the user lets the agent skip it. */
-int agent_wanted(struct agent *agent, struct agent_volume *volume, uint64_t **wanted,
-                 struct blx_error *err);
-
-/* Marks what a full pass must send: every block, less the free space where the user lets the agent
- * skip it. */
-int agent_mark_all(struct agent *agent, struct agent_volume *volume, const char *reason,
-                   struct blx_error *err);
-
 /* Whether some device is not what was opened any more (gone, resized, swapped). Names it in `err`.
  */
-bool agent_device_changed(const struct agent *agent, struct blx_error *err);
+bool agent_has_changed_device(const struct agent *agent, struct blx_error *err);
 
 /*
  * I4: reads the trackers' counters; where tracking of a volume has become doubtful, says so and
@@ -105,10 +91,15 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
  * thread. */
 void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit);
 
+enum agent_policy_time {
+    AGENT_POLICY_FIRST, /* in the handshake: no volume was announced yet */
+    AGENT_POLICY_LATER, /* in the middle of a session */
+};
+
 /* What the dispatcher says counts from now on. If that means other volumes, or silence in the middle
  * of a session, another session is to begin. */
 void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
-                              bool in_session);
+                              enum agent_policy_time time);
 
 /* Whether nothing is to be sent until the dispatcher says otherwise. */
 bool agent_is_paused(struct agent *agent);

@@ -13,9 +13,8 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "config/config.h"
 #include "tls/tls.h"
-
-struct agent;
 
 struct agent_identity {
     struct blx_tls_context *tls; /* owned */
@@ -23,12 +22,14 @@ struct agent_identity {
     uint64_t renew_after_ns;     /* no renewal is tried before; blx_clock_ns() */
 };
 
-/* Loads what there is, which must be this agent's; says where a certificate expires soon. */
-int agent_identity_load(struct agent *agent, struct blx_error *err);
+/* Loads the certificate and key, which must be this agent's. Warns of a certificate that expires
+ * soon. */
+int agent_identity_load(struct agent_identity *identity, const struct blx_config *config,
+                        struct blx_error *err);
 
-/* Loads it again where the file has changed. Where that fails the log says why, and what was loaded
+/* Loads them again if the file has changed. If that fails the log says why, and what was loaded
  * before stays in use. */
-void agent_identity_refresh(struct agent *agent);
+void agent_identity_refresh(struct agent_identity *identity, const struct blx_config *config);
 
 /* Whether the credentials are a bundle of blxrep's, which the agent may replace. */
-bool agent_identity_can_renew(const struct agent *agent);
+bool agent_identity_can_renew(const struct blx_config *config);

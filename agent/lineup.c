@@ -63,7 +63,7 @@ static void drop_volumes(struct agent *agent)
         struct agent_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
         bool wanted = find_disk(&agent->disks, path) != NULL;
-        const char *change = agent_device_change(&volume->device);
+        const char *change = agent_device_find_change(&volume->device);
         if (wanted && change == NULL)
             continue;
         if (wanted) {
@@ -133,7 +133,7 @@ static void settle_refusal(struct agent *agent, struct agent_volume *volume)
     const char *path = volume->device.path;
     const struct agent_refusal *refusal = agent_refusals_find(&agent->refusals, path);
     struct agent_ledger_head *head = volume->ledger.head;
-    if (refusal != NULL && refusal->was_protected && !agent_tracker_adopted(volume->tracker))
+    if (refusal != NULL && refusal->was_protected && !agent_tracker_is_adopted(volume->tracker))
         snprintf(head->anew_reason, sizeof(head->anew_reason),
                  "it was gone, resized or replaced, and what was written meanwhile is not known");
     agent_refusals_remove(&agent->refusals, path);
@@ -158,8 +158,8 @@ static int open_volume(struct agent *agent, const char *path, struct blx_error *
     agent->devices[agent->volume_count++] = volume->device;
     settle_refusal(agent, volume);
     blx_log_info("'%s' is tracked%s", path,
-                 agent_tracker_adopted(volume->tracker) ? " (as before: no change was missed)"
-                                                        : "");
+                 agent_tracker_is_adopted(volume->tracker) ? " (as before: no change was missed)"
+                                                           : "");
     return 0;
 }
 

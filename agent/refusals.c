@@ -54,7 +54,7 @@ void agent_refusals_tell(struct agent_refusals *refusals)
     }
 }
 
-uint64_t agent_refusals_bytes(const struct agent_refusals *refusals)
+uint64_t agent_refusals_count_bytes(const struct agent_refusals *refusals)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < refusals->count; i++) {

@@ -41,7 +41,7 @@ void agent_refusals_remove(struct agent_refusals *refusals, const char *path);
 void agent_refusals_tell(struct agent_refusals *refusals);
 
 /* What cannot be read for them: their sizes, and a block of one whose size is not known. */
-uint64_t agent_refusals_bytes(const struct agent_refusals *refusals);
+uint64_t agent_refusals_count_bytes(const struct agent_refusals *refusals);
 
 /* Appends to what is there, behind "; ": how many there are, and the first one's cause. Nothing
  * where there are none. */

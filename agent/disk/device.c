@@ -74,16 +74,16 @@ static int partition_of(uint32_t major, uint32_t minor, uint32_t *disk_major, ui
                         uint64_t *start_sector)
 {
     uint64_t number = 0;
-    int r = agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", major,
-                               minor);
+    int r = agent_sysfs_read_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition",
+                                    major, minor);
     if (r < 0)
         return r;
-    r = agent_sysfs_number(start_sector, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/start", major,
-                           minor);
+    r = agent_sysfs_read_number(start_sector, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/start", major,
+                                minor);
     if (r < 0)
         return r;
-    return agent_sysfs_devno(disk_major, disk_minor,
-                             "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../dev", major, minor);
+    return agent_sysfs_read_devno(disk_major, disk_minor,
+                                  "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../dev", major, minor);
 }
 
 static int find_disk(struct agent_device *device, struct blx_error *err)
@@ -148,7 +148,7 @@ static int read_geometry(struct agent_device *device, struct blx_error *err)
 static uint64_t disk_sequence(const char *disk_name)
 {
     uint64_t sequence = 0;
-    if (agent_sysfs_number(&sequence, "/sys/block/%s/diskseq", disk_name) < 0)
+    if (agent_sysfs_read_number(&sequence, "/sys/block/%s/diskseq", disk_name) < 0)
         return 0;
     return sequence;
 }
@@ -184,8 +184,8 @@ static void read_identity(struct agent_device *device)
                                         "md/uuid", "serial",      "device/serial"};
     char disk[160] = "";
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && disk[0] == '\0'; i++) {
-        if (agent_sysfs_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name, files[i]) <
-            0)
+        if (agent_sysfs_read_text(disk, sizeof(disk), "/sys/block/%s/%s", device->disk_name,
+                                  files[i]) < 0)
             disk[0] = '\0';
         make_printable(disk);
     }
@@ -194,8 +194,8 @@ static void read_identity(struct agent_device *device)
         make_printable(disk);
     }
     uint64_t number = 0;
-    bool partition = agent_sysfs_number(&number, "/sys/block/%s/%s/partition", device->disk_name,
-                                        device->kernel_name) == 0;
+    bool partition = agent_sysfs_read_number(&number, "/sys/block/%s/%s/partition",
+                                             device->disk_name, device->kernel_name) == 0;
     device->identity[0] = '\0';
     if (disk[0] != '\0' && partition)
         snprintf(device->identity, sizeof(device->identity), "%s-part%" PRIu64, disk, number);
@@ -260,7 +260,7 @@ static bool is_gone(const struct agent_device *device, uint64_t *size_bytes, cha
            sysfs_names(device->major, device->minor, name, parent) < 0;
 }
 
-const char *agent_device_change(const struct agent_device *device)
+const char *agent_device_find_change(const struct agent_device *device)
 {
     uint64_t size_bytes = 0, start_sector = 0;
     uint32_t disk_major = device->major, disk_minor = device->minor;
@@ -293,7 +293,8 @@ static bool carries_slaves(const struct agent_device *device, uint32_t major, ui
         uint32_t slave_major = 0, slave_minor = 0;
         uint64_t start = 0;
         if (entry->d_name[0] != '.' &&
-            agent_sysfs_devno(&slave_major, &slave_minor, "%s/%s/dev", path, entry->d_name) == 0 &&
+            agent_sysfs_read_devno(&slave_major, &slave_minor, "%s/%s/dev", path, entry->d_name) ==
+                0 &&
             carries(device, slave_major, slave_minor, &start, depth + 1))
             return true;
     }
@@ -330,10 +331,10 @@ bool agent_device_carries(const struct agent_device *device, uint32_t major, uin
     return true;
 }
 
-int64_t agent_device_writes_in_flight(const struct agent_device *device)
+int64_t agent_device_count_writes(const struct agent_device *device)
 {
     char text[64];
-    int r = agent_sysfs_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
+    int r = agent_sysfs_read_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
     if (r < 0)
         return r;
     int64_t reads = 0, writes = 0;
@@ -342,11 +343,11 @@ int64_t agent_device_writes_in_flight(const struct agent_device *device)
     return writes;
 }
 
-int agent_device_written_sectors(const struct agent_device *device, uint64_t *sectors)
+int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors)
 {
     enum { WRITTEN = 6, DISCARDED = 13, FIELDS }; /* Documentation/block/stat.rst */
     char text[512];
-    int r = agent_sysfs_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
+    int r = agent_sysfs_read_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
     if (r < 0)
         return r;
     uint64_t fields[FIELDS];

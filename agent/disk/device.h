@@ -47,7 +47,7 @@ void agent_device_close(struct agent_device *device);
  * as the rest of a sentence that begins with its name ("is gone ...", "is not the device any more
  * ..."). Does not read from the device, so that it never waits for one that is failing.
  */
-const char *agent_device_change(const struct agent_device *device);
+const char *agent_device_find_change(const struct agent_device *device);
 
 /*
  * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or
@@ -60,11 +60,11 @@ bool agent_device_carries(const struct agent_device *device, uint32_t major, uin
 
 /* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read.
  */
-int64_t agent_device_writes_in_flight(const struct agent_device *device);
+int64_t agent_device_count_writes(const struct agent_device *device);
 
 /*
  * Sectors of writes and discards that the whole disk's requests have completed, by the kernel's own
  * count in /sys/block/DISK/stat; -errno where it cannot be read. It stands still while the disk's
  * queue/iostats is 0.
  */
-int agent_device_written_sectors(const struct agent_device *device, uint64_t *sectors);
+int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors);

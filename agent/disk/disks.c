@@ -122,12 +122,12 @@ static bool look_at(const char *path, struct agent_disk *disk)
         return false;
     *disk = (struct agent_disk){.major = major(st.st_rdev), .minor = minor(st.st_rdev)};
     strcpy(disk->path, path);
-    if (agent_sysfs_number(&sectors, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/size", disk->major,
-                           disk->minor) < 0)
+    if (agent_sysfs_read_number(&sectors, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/size",
+                                disk->major, disk->minor) < 0)
         return false;
     disk->size_bytes = sectors * SECTOR_BYTES;
-    if (agent_sysfs_number(&disk->disk_seq, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/diskseq",
-                           disk->major, disk->minor) < 0)
+    if (agent_sysfs_read_number(&disk->disk_seq, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/diskseq",
+                                disk->major, disk->minor) < 0)
         disk->disk_seq = 0;
     return sectors > 0;
 }
@@ -136,11 +136,11 @@ static bool is_whole_and_writable(const struct agent_disk *disk)
 {
     uint64_t number = 0;
     bool is_partition =
-        agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition", disk->major,
-                           disk->minor) == 0;
+        agent_sysfs_read_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/partition",
+                                disk->major, disk->minor) == 0;
     return !is_partition &&
-           agent_sysfs_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro", disk->major,
-                              disk->minor) == 0 &&
+           agent_sysfs_read_number(&number, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/ro",
+                                   disk->major, disk->minor) == 0 &&
            number == 0;
 }
 
@@ -195,7 +195,7 @@ static bool lies_on_others(const char *name)
 static bool is_hidden(const char *name)
 {
     uint64_t hidden = 0;
-    return agent_sysfs_number(&hidden, "/sys/block/%.64s/hidden", name) == 0 && hidden != 0;
+    return agent_sysfs_read_number(&hidden, "/sys/block/%.64s/hidden", name) == 0 && hidden != 0;
 }
 
 static void take_if_disk(struct look *look, const char *name)

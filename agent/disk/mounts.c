@@ -98,7 +98,7 @@ static bool btrfs_carried(const struct agent_device *devices, size_t count, int 
     for (struct dirent *entry; (entry = readdir(members)) != NULL;) {
         uint32_t major = 0, minor = 0;
         if (entry->d_name[0] != '.' &&
-            agent_sysfs_devno(&major, &minor, "%s/%s/dev", path, entry->d_name) == 0 &&
+            agent_sysfs_read_devno(&major, &minor, "%s/%s/dev", path, entry->d_name) == 0 &&
             devices_carry(devices, count, major, minor, depth))
             return true;
     }
@@ -120,12 +120,12 @@ static bool loop_file_carried(const struct agent_device *devices, size_t count, 
                               uint32_t minor, unsigned depth)
 {
     char file[PATH_MAX];
-    if (agent_sysfs_text(file, sizeof(file),
-                         "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/loop/backing_file", major,
-                         minor) < 0 &&
-        agent_sysfs_text(file, sizeof(file),
-                         "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
-                         minor) < 0)
+    if (agent_sysfs_read_text(file, sizeof(file),
+                              "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/loop/backing_file", major,
+                              minor) < 0 &&
+        agent_sysfs_read_text(file, sizeof(file),
+                              "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
+                              minor) < 0)
         return false;
     /* O_PATH would do for stat(), but not for the btrfs question. The file may be gone: then it
      * lies nowhere that we know. */

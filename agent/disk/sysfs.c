@@ -31,7 +31,7 @@ __attribute__((format(printf, 3, 0))) static int read_line(char *text, size_t by
     return 0;
 }
 
-int agent_sysfs_text(char *text, size_t bytes, const char *format, ...)
+int agent_sysfs_read_text(char *text, size_t bytes, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -40,7 +40,7 @@ int agent_sysfs_text(char *text, size_t bytes, const char *format, ...)
     return r;
 }
 
-int agent_sysfs_number(uint64_t *number, const char *format, ...)
+int agent_sysfs_read_number(uint64_t *number, const char *format, ...)
 {
     char text[64];
     va_list args;
@@ -58,7 +58,7 @@ int agent_sysfs_number(uint64_t *number, const char *format, ...)
     return 0;
 }
 
-int agent_sysfs_devno(uint32_t *major, uint32_t *minor, const char *format, ...)
+int agent_sysfs_read_devno(uint32_t *major, uint32_t *minor, const char *format, ...)
 {
     char text[64];
     va_list args;

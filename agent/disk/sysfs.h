@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 /* The first line of the file that `format` names, without the newline, cut to `bytes`. */
-int agent_sysfs_text(char *text, size_t bytes, const char *format, ...)
+int agent_sysfs_read_text(char *text, size_t bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* A decimal number; -EINVAL where it is none. */
-int agent_sysfs_number(uint64_t *number, const char *format, ...)
+int agent_sysfs_read_number(uint64_t *number, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* A device number, "259:3". */
-int agent_sysfs_devno(uint32_t *major, uint32_t *minor, const char *format, ...)
+int agent_sysfs_read_devno(uint32_t *major, uint32_t *minor, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

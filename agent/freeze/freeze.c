@@ -14,14 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/freeze/guard.h"
+#include "agent/freeze/guard_private.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
 static const uint64_t answer_timeout_ns = UINT64_C(5000000000);
 
 /* All of it is the calling thread's alone, one at a time; only `shared` is the guard process's, too,
- * and all of that is atomic (guard.h). */
+ * and all of that is atomic (guard_private.h). */
 struct agent_freezer {
     pid_t guard;
     int socket_fd; /* its closing is what tells the guard that we are gone */

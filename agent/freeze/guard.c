@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/freeze/guard.h"
+#include "agent/freeze/guard_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

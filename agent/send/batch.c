@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/send/reader.h"
+#include "agent/send/reader_private.h"
 #include "base/bitmap.h"
 
 /*
@@ -26,7 +26,7 @@ bool agent_batch_claim(struct agent_batch *batch, struct agent_volume *volume,
     return batch->extent_count > 0;
 }
 
-uint64_t agent_batch_blocks(const struct agent_batch *batch)
+uint64_t agent_batch_count_blocks(const struct agent_batch *batch)
 {
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < batch->extent_count; i++)
@@ -151,7 +151,7 @@ void agent_batch_leave_out_bad(struct agent_batch *batch)
     for (uint32_t i = 0; i < count; i++) {
         struct blx_extent block = {blocks[i], 1};
         if ((batch->bad >> i & 1) != 0) {
-            agent_volume_unreadable(volume, block, batch->bad_error);
+            agent_volume_mark_unreadable(volume, block, batch->bad_error);
             continue;
         }
         agent_bad_blocks_remove(&volume->bad, block);

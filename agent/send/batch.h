@@ -37,7 +37,7 @@ _Static_assert((int)AGENT_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each
 bool agent_batch_claim(struct agent_batch *batch, struct agent_volume *volume,
                        enum agent_claim kind, uint64_t *cursor);
 
-uint64_t agent_batch_blocks(const struct agent_batch *batch);
+uint64_t agent_batch_count_blocks(const struct agent_batch *batch);
 
 /*
  * Reads the blocks (O_DIRECT, I5), near ones in one go. Where the disk reports an error the blocks
@@ -49,7 +49,7 @@ int agent_batch_read(struct agent_batch *batch);
 
 /*
  * For a claimed batch that was read: gives the bad blocks back to the volume
- * (agent_volume_unreadable()) and takes them out of extents and data, so that the rest can be sent;
+ * (agent_volume_mark_unreadable()) and takes them out of extents and data, so that the rest can be sent;
  * perhaps nothing is left. What could be read is not bad any more.
  */
 void agent_batch_leave_out_bad(struct agent_batch *batch);

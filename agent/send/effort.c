@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/send/effort.h"
+#include "agent/send/effort_private.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -31,8 +31,8 @@ static void fill(struct agent_limiter *limiter, uint64_t now_ns)
     limiter->filled_ns = now_ns;
 }
 
-uint64_t agent_limiter_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
-                               const struct tm *when)
+uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
+                                   const struct tm *when)
 {
     fill(limiter, now_ns);
     limiter->bytes_per_second = rate_at(limiter, when);

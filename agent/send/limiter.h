@@ -36,8 +36,8 @@ void agent_limiter_set_policy(struct agent_limiter *limiter, const struct blx_ba
  * How long the next frame has to wait at `now_ns` (CLOCK_MONOTONIC), when a wall clock says `when`;
  * 0: it may go.
  */
-uint64_t agent_limiter_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
-                               const struct tm *when);
+uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
+                                   const struct tm *when);
 
 /* A frame went. */
 void agent_limiter_take(struct agent_limiter *limiter, uint64_t bytes);

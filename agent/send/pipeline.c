@@ -8,8 +8,8 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
-#include "agent/send/effort.h"
-#include "agent/send/reader.h"
+#include "agent/send/effort_private.h"
+#include "agent/send/reader_private.h"
 #include "base/log.h"
 #include "base/queue.h"
 

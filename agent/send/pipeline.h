@@ -40,7 +40,7 @@ struct agent_pipeline;
 int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
                          struct blx_error *err);
 
-/* From now on the level of compression follows what holds the sender back (effort.h). Before the
+/* From now on the level of compression follows what holds the sender back (effort.c). Before the
  * first job. */
 void agent_pipeline_adapt(struct agent_pipeline *pipeline);
 

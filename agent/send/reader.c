@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/send/reader.h"
+#include "agent/send/reader_private.h"
 
 #include <errno.h>
 #include <linux/aio_abi.h>

@@ -61,7 +61,7 @@ void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *vo
         struct agent_unacked_frame *frame = take_first(unacked, volume->index);
         blx_assert(frame->seq > settled_seq && frame->seq <= durable_seq);
         settled_seq = frame->seq;
-        agent_volume_acked(volume, frame->extents, frame->extent_count);
+        agent_volume_clear_acked(volume, frame->extents, frame->extent_count);
         free(frame);
     }
     if (volume->ledger.head->acked_seq < durable_seq)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/checkpoint.h"
+#include "agent/session/checkpoint_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/session/cut.h"
+#include "agent/session/cut_private.h"
 #include "agent/disk/mounts.h"
-#include "agent/session/rescan.h"
-#include "agent/session/rounds.h"
+#include "agent/session/rescan_private.h"
+#include "agent/session/rounds_private.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -35,15 +35,15 @@ static int pre_copy(struct agent_session *session, struct blx_error *err)
     struct agent *agent = session->agent;
     uint64_t limit = remainder_limit(agent);
     uint64_t before = UINT64_MAX;
-    int rc = agent_round_send(session, AGENT_CLAIM_QUIET, false, err);
+    int rc = agent_round_send(session, AGENT_CLAIM_QUIET, AGENT_ROUND_COMPLETE, err);
     for (int round = 0; rc == 0 && round < ROUNDS_MAX; round++) {
-        uint64_t left = agent_round_marked_bytes(agent);
+        uint64_t left = agent_round_count_marked_bytes(agent);
         if (left <= limit || left > before / 4 * 3)
             break;
         before = left;
         for (size_t i = 0; i < agent->volume_count; i++)
             agent_volume_age(&agent->volumes[i]);
-        rc = agent_round_send(session, AGENT_CLAIM_QUIET, false, err);
+        rc = agent_round_send(session, AGENT_CLAIM_QUIET, AGENT_ROUND_COMPLETE, err);
         /* A round counts when it has crossed the network: only then is it known how much was
          * written during it. */
         if (rc == 0)
@@ -93,6 +93,13 @@ static void back_off(struct agent_session *session, uint64_t ms)
     pthread_mutex_unlock(&agent->lock);
 }
 
+static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt)
+{
+    if (attempt == FREEZE_ATTEMPTS + QUIET_ATTEMPTS)
+        return AGENT_CUT_ANYHOW;
+    return agent->config->freeze && attempt < FREEZE_ATTEMPTS ? AGENT_CUT_FROZEN : AGENT_CUT_QUIET;
+}
+
 /*
  * The attempts: first with the freeze, then waiting for a quiet moment, and at last whatever there
  * is, labelled as such. The blocks of an attempt that did not stand are sent: they are what
@@ -101,15 +108,14 @@ static void back_off(struct agent_session *session, uint64_t ms)
 static int cut_with_attempts(struct agent_session *session, struct agent_cut *cut,
                              struct blx_error *err)
 {
-    bool may_freeze = session->agent->config->freeze;
     for (int attempt = 0;; attempt++) {
-        bool freeze = may_freeze && attempt < FREEZE_ATTEMPTS;
-        bool last = attempt == FREEZE_ATTEMPTS + QUIET_ATTEMPTS;
+        enum agent_cut_kind kind = choose_kind(session->agent, attempt);
+        bool freeze = kind == AGENT_CUT_FROZEN;
         int rc = prepare(session, freeze, err);
         if (rc < 0)
             return rc;
-        rc = agent_cut_attempt(session, freeze, last, cut, err);
-        if (rc != -EAGAIN || last)
+        rc = agent_cut_attempt(session, kind, cut, err);
+        if (rc != -EAGAIN || kind == AGENT_CUT_ANYHOW)
             return rc;
         if (freeze)
             blx_log_notice("attempt %d at a checkpoint did not stand: %s", attempt + 1, cut->note);
@@ -143,7 +149,7 @@ static void send_overtaken(struct agent_session *session, uint64_t request)
 {
     struct blx_error why = {0};
     const char *reason = "the disks to protect are others now, or a pause began: try again";
-    if (agent_device_changed(session->agent, &why))
+    if (agent_has_changed_device(session->agent, &why))
         reason = why.message;
     send_failed(session, request, reason, NULL);
 }
@@ -235,7 +241,7 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
 {
     uint64_t started_ns = blx_clock_ns();
     uint64_t failures = read_failures(session);
-    int rc = agent_round_retry(session, false, NULL, err);
+    int rc = agent_round_retry(session, AGENT_RETRY_FOR_CUT, NULL, err);
     if (rc == 0)
         rc = cut_with_attempts(session, cut, err);
     int end = rc < 0 ? end_of(session) : 0;
@@ -254,7 +260,7 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
         return rc;
     uint64_t left_bytes = 0;
     for (size_t i = 0; i < cut->count; i++)
-        left_bytes += agent_batch_blocks(&cut->jobs[i].batch)
+        left_bytes += agent_batch_count_blocks(&cut->jobs[i].batch)
                       << cut->jobs[i].batch.volume->block_shift;
     agent_cut_send(session, cut);
     rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
@@ -273,7 +279,7 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
 
 int agent_checkpoint_take(struct agent_session *session, uint64_t request, struct blx_error *err)
 {
-    if (agent_device_changed(session->agent, err))
+    if (agent_has_changed_device(session->agent, err))
         return -ESTALE;
     agent_session_update_status(session, BLX_AGENT_CHECKPOINT);
     AGENT_CLEANUP_CUT struct agent_cut cut = {0};

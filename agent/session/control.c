@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/session/checkpoint.h"
-#include "agent/session/renewal.h"
-#include "agent/session/rescan.h"
-#include "agent/session/rounds.h"
-#include "agent/session/session.h"
+#include "agent/session/checkpoint_private.h"
+#include "agent/session/renewal_private.h"
+#include "agent/session/rescan_private.h"
+#include "agent/session/rounds_private.h"
+#include "agent/session/session_private.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -54,7 +54,7 @@ static bool is_idle(struct agent_session *session)
     uint64_t events = 0;
     for (size_t i = 0; i < session->agent->volume_count; i++) {
         struct agent_tracker_counters counters = {0};
-        agent_tracker_counters(session->agent->volumes[i].tracker, &counters, NULL);
+        agent_tracker_read_counters(session->agent->volumes[i].tracker, &counters, NULL);
         events += counters.events;
     }
     /* A session's first look is never left out: what an earlier one left marked makes no event. */
@@ -88,12 +88,12 @@ static int work_in_background(struct agent_session *session, struct blx_error *e
     if (rc == 0 && agent_rescan_is_active(session->agent)) {
         rc = agent_rescan_run(session, err);
     } else if (rc == 0) {
-        rc = agent_round_retry(session, true, &tried, err);
+        rc = agent_round_retry(session, AGENT_RETRY_IN_BACKGROUND, &tried, err);
         if (rc == 0 && !tried && is_idle(session))
             return 0;
     }
     if (rc == 0)
-        rc = agent_round_send(session, AGENT_CLAIM_QUIET, true, err);
+        rc = agent_round_send(session, AGENT_CLAIM_QUIET, AGENT_ROUND_YIELDS, err);
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
         agent_volume_age(&session->agent->volumes[i]);
     agent_session_update_status(session, BLX_AGENT_LIVE);
@@ -159,7 +159,7 @@ int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err)
     if (session == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot make a session");
     session->agent = agent;
-    agent_identity_refresh(agent);
+    agent_identity_refresh(&agent->identity, agent->config);
     int rc = blx_tls_connect(agent->identity.tls, agent->config->dispatcher_addr,
                              CONNECT_TIMEOUT_MS, &session->conn, err);
     if (rc == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/cut.h"
+#include "agent/session/cut_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 
 #include "agent/freeze/hook.h"
 #include "agent/disk/mounts.h"
-#include "agent/session/rounds.h"
+#include "agent/session/rounds_private.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -41,7 +41,7 @@ void agent_cut_done(struct agent_cut *cut)
 static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_error *err)
 {
     uint64_t limit = agent->config->freeze_buffer_bytes;
-    uint64_t wanted = 2 * agent_round_marked_bytes(agent) + BUFFER_SPARE_BYTES;
+    uint64_t wanted = 2 * agent_round_count_marked_bytes(agent) + BUFFER_SPARE_BYTES;
     wanted = wanted < limit ? wanted : limit;
     size_t capacity = (size_t)(wanted / AGENT_BATCH_DATA_BYTES) + agent->volume_count;
     size_t bytes = capacity * AGENT_BATCH_DATA_BYTES;
@@ -82,11 +82,11 @@ static int watch_writers(struct scene *scene, struct blx_error *err)
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
         const struct agent_volume *volume = &scene->agent->volumes[v];
         struct agent_tracker_counters counters;
-        int rc = agent_tracker_counters(volume->tracker, &counters, err);
+        int rc = agent_tracker_read_counters(volume->tracker, &counters, err);
         if (rc < 0)
             return rc;
         scene->queued[v] = counters.queued;
-        scene->busy[v] = agent_device_writes_in_flight(&volume->device) != 0;
+        scene->busy[v] = agent_device_count_writes(&volume->device) != 0;
     }
     return 0;
 }
@@ -95,7 +95,7 @@ static int look_for_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
         struct agent_tracker_counters counters;
-        int rc = agent_tracker_counters(scene->agent->volumes[v].tracker, &counters, err);
+        int rc = agent_tracker_read_counters(scene->agent->volumes[v].tracker, &counters, err);
         if (rc < 0)
             return rc;
         scene->busy[v] |= counters.queued != scene->queued[v];
@@ -123,7 +123,8 @@ static void learn_read_rate(struct agent *agent, const struct agent_cut *cut, ui
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < cut->count; i++)
-        bytes += agent_batch_blocks(&cut->jobs[i].batch) << cut->jobs[i].batch.volume->block_shift;
+        bytes += agent_batch_count_blocks(&cut->jobs[i].batch)
+                 << cut->jobs[i].batch.volume->block_shift;
     if (bytes < 1024 * 1024 || elapsed_ns == 0)
         return;
     uint64_t rate = (uint64_t)((double)bytes / ((double)elapsed_ns / 1e9));
@@ -160,7 +161,7 @@ static bool is_quiet(const struct scene *scene, bool but_frozen)
 }
 
 /* I7: what was achieved, no more. -EAGAIN where it is not worth keeping. */
-static int judge(const struct scene *scene, bool accept_less, struct agent_cut *cut)
+static int judge(const struct scene *scene, enum agent_cut_kind kind, struct agent_cut *cut)
 {
     if (scene->overflow) {
         snprintf(cut->note, sizeof(cut->note), "more changed than the freeze buffer holds");
@@ -185,7 +186,7 @@ static int judge(const struct scene *scene, bool accept_less, struct agent_cut *
     }
     cut->consistency = BLX_CONSISTENCY_NONE;
     snprintf(cut->note, sizeof(cut->note), "something wrote to the devices while they were read");
-    return accept_less ? 0 : -EAGAIN;
+    return kind == AGENT_CUT_ANYHOW ? 0 : -EAGAIN;
 }
 
 /* Freeze, read, look whether it held, thaw. Nothing in here may allocate, log to a disk or wait for
@@ -256,7 +257,7 @@ static int attempt_frozen(struct scene *scene, struct agent_cut *cut, struct blx
     return rc;
 }
 
-static int attempt_in_scene(struct agent_session *session, bool try_freeze, bool accept_less,
+static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind kind,
                             struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
     struct agent *agent = session->agent;
@@ -264,11 +265,11 @@ static int attempt_in_scene(struct agent_session *session, bool try_freeze, bool
     if (rc < 0)
         return rc;
     find_filesystems(scene);
-    rc = try_freeze && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
-                                               : read_remainder(scene, cut, err);
+    rc = kind == AGENT_CUT_FROZEN && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
+                                                             : read_remainder(scene, cut, err);
     /* The last blocks of a disk that is pulled out fail as damaged ones do, and what its
      * filesystem could not write any more is in no block. */
-    if (agent_device_changed(agent, err))
+    if (agent_has_changed_device(agent, err))
         return -ESTALE;
     if (rc < 0)
         return rc;
@@ -280,7 +281,7 @@ static int attempt_in_scene(struct agent_session *session, bool try_freeze, bool
         snprintf(cut->note, sizeof(cut->note), "tracking became doubtful");
         rc = -EAGAIN;
     }
-    return rc == 0 ? judge(scene, accept_less, cut) : rc;
+    return rc == 0 ? judge(scene, kind, cut) : rc;
 }
 
 static void run_hook(struct agent *agent, const char *name, const char *command)
@@ -304,7 +305,7 @@ static void prepare_applications(struct scene *scene)
         blx_log_warning("%s", error.message);
 }
 
-int agent_cut_attempt(struct agent_session *session, bool try_freeze, bool accept_less,
+int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
                       struct agent_cut *cut, struct blx_error *err)
 {
     struct agent *agent = session->agent;
@@ -315,7 +316,7 @@ int agent_cut_attempt(struct agent_session *session, bool try_freeze, bool accep
     int rc = agent_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
     if (rc == 0) {
         prepare_applications(scene);
-        rc = attempt_in_scene(session, try_freeze, accept_less, scene, cut, err);
+        rc = attempt_in_scene(session, kind, scene, cut, err);
         run_hook(agent, "post-thaw", agent->config->post_thaw);
     }
     agent_mounts_done(&scene->mounts);
@@ -335,7 +336,7 @@ void agent_cut_send(struct agent_session *session, const struct agent_cut *cut)
         uint8_t *data = job->batch.data;
         job->batch = *batch;
         job->batch.data = data;
-        memcpy(data, batch->data, agent_batch_blocks(batch) << batch->volume->block_shift);
+        memcpy(data, batch->data, agent_batch_count_blocks(batch) << batch->volume->block_shift);
         job->is_read = cut->jobs[i].rc == 0;
         agent_session_submit(session, job);
     }

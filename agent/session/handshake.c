@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
+#include "agent/wanted.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -43,7 +44,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
     const struct agent *agent = session->agent;
     const bool encrypts = !blx_key_id_is_none(&agent->key.id);
     const uint64_t offered = BLX_FEATURE_POLICY |
-                             (agent_identity_can_renew(agent) ? BLX_FEATURE_RENEWAL : 0) |
+                             (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL : 0) |
                              (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
     /* Without a volume it asks for the policy alone, which may be why there is none. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
@@ -90,7 +91,7 @@ static int take_policy(struct agent_session *session, struct blx_error *err)
         return rc;
     pthread_mutex_lock(&agent->lock);
     if ((session->welcome.features & BLX_FEATURE_POLICY) != 0)
-        agent_take_policy_locked(agent, &message.policy, false);
+        agent_take_policy_locked(agent, &message.policy, AGENT_POLICY_FIRST);
     rc = agent_session_check_locked(session, err);
     pthread_mutex_unlock(&agent->lock);
     if (rc < 0) {
@@ -174,7 +175,7 @@ static int resume(struct agent_session *session, struct agent_volume *volume,
     volume->next_seq = state->durable_seq + 1;
     char size[BLX_UNIT_TEXT_BYTES];
     blx_log_info("'%s': resumed, %s are marked", volume->device.path,
-                 blx_size_format(agent_volume_marked(volume) << volume->block_shift, size));
+                 blx_size_format(agent_volume_count_marked(volume) << volume->block_shift, size));
     return begin(session, volume, BLX_PASS_RESUME, err);
 }
 
@@ -228,7 +229,7 @@ static int prepare_rescan(struct agent_session *session, struct agent_volume *vo
         end_block = state->image_bytes >> volume->block_shift;
     if (end_block < volume->blocks) {
         BLX_CLEANUP_FREE uint64_t *wanted = NULL;
-        int rc = agent_wanted(session->agent, volume, &wanted, err);
+        int rc = agent_find_wanted(session->agent, volume, &wanted, err);
         if (rc < 0)
             return rc;
         agent_volume_mark_from(volume, wanted, end_block);
@@ -248,7 +249,7 @@ static int begin_anew(struct agent_session *session, struct agent_volume *volume
     char reason[BLX_TEXT_BYTES];
     snprintf(reason, sizeof(reason), "%s", why_anew(session, volume, state));
     int rc = compare ? prepare_rescan(session, volume, state, reason, err)
-                     : agent_mark_all(session->agent, volume, reason, err);
+                     : agent_mark_wanted(session->agent, volume, reason, err);
     if (rc < 0)
         return rc;
     head->acked_seq = 0;

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "agent/session/rescan.h"
+#include "agent/session/rescan_private.h"
 #include "base/assert.h"
 #include "base/log.h"
 
@@ -87,7 +87,7 @@ static int act_locked(struct agent_session *session, const struct blx_message *m
         return 0;
     case BLX_MESSAGE_POLICY:
         session->sync_freq_ms = message->policy.sync_freq_ms;
-        agent_take_policy_locked(session->agent, &message->policy, true);
+        agent_take_policy_locked(session->agent, &message->policy, AGENT_POLICY_LATER);
         return 0;
     case BLX_MESSAGE_PING:
         session->wants_ping = true;

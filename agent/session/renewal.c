@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/renewal.h"
+#include "agent/session/renewal_private.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -65,7 +65,7 @@ static void settle(struct agent_session *session, const struct blx_certificate_m
         rc = blx_renew_accept(session->new_key, certificate, agent->identity.tls,
                               agent->config->credentials, &err);
     if (rc == 0)
-        rc = agent_identity_load(agent, &err);
+        rc = agent_identity_load(&agent->identity, agent->config, &err);
     if (rc < 0)
         blx_log_warning("the certificate is not renewed: %s", err.message);
     else

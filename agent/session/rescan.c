@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/rescan.h"
+#include "agent/session/rescan_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/session/rescan_question.h"
+#include "agent/session/rescan_question_private.h"
+#include "agent/wanted.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -175,7 +176,7 @@ static int ask_next(struct rescan *rescan, struct agent_question *question, bool
                     struct blx_error *err)
 {
     uint64_t end = rescan->volume->ledger.head->rescan_end_block;
-    *has = agent_question_next(rescan->volume, rescan->wanted, end, &rescan->cursor, question);
+    *has = agent_question_make_next(rescan->volume, rescan->wanted, end, &rescan->cursor, question);
     return *has ? ask(rescan, question, err) : 0;
 }
 
@@ -210,7 +211,7 @@ static int prepare(struct rescan *rescan, struct blx_error *err)
     agent_session_update_status(session, BLX_AGENT_RESCAN);
     int rc = agent_session_drain(session, AGENT_DRAIN_SENT, err);
     if (rc == 0)
-        rc = agent_wanted(session->agent, volume, &rescan->wanted, err);
+        rc = agent_find_wanted(session->agent, volume, &rescan->wanted, err);
     if (rc == 0)
         rc = agent_question_reader_new(session->agent->pipeline, &rescan->reader, err);
     if (rc < 0)
@@ -263,7 +264,7 @@ static int run_volume(struct agent_session *session, struct agent_volume *volume
 int agent_rescan_run(struct agent_session *session, struct blx_error *err)
 {
     struct agent *agent = session->agent;
-    if (agent_device_changed(agent, err))
+    if (agent_has_changed_device(agent, err))
         return -ESTALE;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {

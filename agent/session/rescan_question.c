@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/rescan_question.h"
+#include "agent/session/rescan_question_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct agent_question_reader {
     struct agent_job jobs[READER_BATCHES];
 };
 
-uint32_t agent_question_piece_blocks(unsigned block_shift)
+uint32_t agent_question_get_piece_blocks(unsigned block_shift)
 {
     return PIECE_BYTES >> block_shift;
 }
@@ -60,10 +60,10 @@ static bool question_add(struct blx_digest_request *request, struct blx_extent r
     return true;
 }
 
-bool agent_question_next(struct agent_volume *volume, const uint64_t *wanted, uint64_t end_block,
-                         uint64_t *cursor, struct agent_question *question)
+bool agent_question_make_next(struct agent_volume *volume, const uint64_t *wanted,
+                              uint64_t end_block, uint64_t *cursor, struct agent_question *question)
 {
-    uint32_t piece = agent_question_piece_blocks(volume->block_shift);
+    uint32_t piece = agent_question_get_piece_blocks(volume->block_shift);
     uint64_t left = (uint64_t)piece * MAX_PIECES;
     uint64_t end = 0;
     struct blx_extent run;
@@ -222,7 +222,7 @@ static int add_job(const struct agent_question_reader *reader, const struct agen
                    struct blx_error *err)
 {
     struct blx_digester *digester = reader->digester;
-    uint32_t count = (uint32_t)agent_batch_blocks(&job->batch);
+    uint32_t count = (uint32_t)agent_batch_count_blocks(&job->batch);
     if (job->rc < 0)
         return blx_digester_add(digester, NULL, count, err);
     uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/rounds.h"
+#include "agent/session/rounds_private.h"
 
 #include "base/progress.h"
 #include "base/units.h"
@@ -22,7 +22,7 @@ struct report {
 static void report_init(struct report *report, struct agent_session *session)
 {
     *report = (struct report){.session = session, .told_ns = blx_clock_ns()};
-    blx_progress_init(&report->progress, "sending", agent_round_marked_bytes(session->agent));
+    blx_progress_init(&report->progress, "sending", agent_round_count_marked_bytes(session->agent));
 }
 
 static void report_update(struct report *report)
@@ -33,7 +33,7 @@ static void report_update(struct report *report)
     report->told_ns = now;
     struct agent_session *session = report->session;
     agent_session_update_status(session, session->status.state);
-    uint64_t left = agent_round_marked_bytes(session->agent);
+    uint64_t left = agent_round_count_marked_bytes(session->agent);
     uint64_t total = report->progress.total_bytes;
     blx_progress_update(&report->progress, total > left ? total - left : 0);
 }
@@ -47,11 +47,12 @@ static bool is_wanted_elsewhere(struct agent_session *session)
 }
 
 static void send_volume(struct agent_session *session, struct agent_volume *volume,
-                        enum agent_claim kind, bool yield, struct report *report)
+                        enum agent_claim kind, enum agent_round_end end, struct report *report)
 {
     struct agent_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
-    while (agent_session_is_alive(session) && !(yield && is_wanted_elsewhere(session))) {
+    while (agent_session_is_alive(session) &&
+           !(end == AGENT_ROUND_YIELDS && is_wanted_elsewhere(session))) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
@@ -65,14 +66,14 @@ static void send_volume(struct agent_session *session, struct agent_volume *volu
     }
 }
 
-int agent_round_send(struct agent_session *session, enum agent_claim kind, bool yield,
+int agent_round_send(struct agent_session *session, enum agent_claim kind, enum agent_round_end end,
                      struct blx_error *err)
 {
     struct agent *agent = session->agent;
     struct report report;
     report_init(&report, session);
     for (size_t i = 0; i < agent->volume_count; i++)
-        send_volume(session, &agent->volumes[i], kind, yield, &report);
+        send_volume(session, &agent->volumes[i], kind, end, &report);
     blx_progress_done(&report.progress);
 
     pthread_mutex_lock(&agent->lock);
@@ -83,13 +84,13 @@ int agent_round_send(struct agent_session *session, enum agent_claim kind, bool 
     return rc;
 }
 
-static bool may_retry(const struct agent_bad_blocks *bad, bool in_background)
+static bool may_retry(const struct agent_bad_blocks *bad, enum agent_retry retry)
 {
     if (atomic_load(&bad->count) == 0)
         return false;
     uint64_t took_ns = bad->retry_ended_ns - bad->retry_begun_ns;
     uint64_t rest_ns = took_ns >= retry_slow_ns ? RETRY_REST * took_ns : 0;
-    if (in_background && rest_ns < retry_interval_ns)
+    if (retry == AGENT_RETRY_IN_BACKGROUND && rest_ns < retry_interval_ns)
         rest_ns = retry_interval_ns;
     return bad->retry_ended_ns == 0 || blx_clock_ns() - bad->retry_ended_ns >= rest_ns;
 }
@@ -137,7 +138,7 @@ static int retry_volume(struct agent_session *session, struct agent_volume *volu
     return rc;
 }
 
-int agent_round_retry(struct agent_session *session, bool in_background, bool *tried,
+int agent_round_retry(struct agent_session *session, enum agent_retry retry, bool *tried,
                       struct blx_error *err)
 {
     struct agent *agent = session->agent;
@@ -146,7 +147,7 @@ int agent_round_retry(struct agent_session *session, bool in_background, bool *t
         *tried = false;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
         struct agent_volume *volume = &agent->volumes[i];
-        if (may_retry(&volume->bad, in_background)) {
+        if (may_retry(&volume->bad, retry)) {
             rc = retry_volume(session, volume, err);
             if (tried != NULL)
                 *tried = true;
@@ -156,10 +157,10 @@ int agent_round_retry(struct agent_session *session, bool in_background, bool *t
     return rc;
 }
 
-uint64_t agent_round_marked_bytes(const struct agent *agent)
+uint64_t agent_round_count_marked_bytes(const struct agent *agent)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < agent->volume_count; i++)
-        bytes += agent_volume_marked(&agent->volumes[i]) << agent->volumes[i].block_shift;
+        bytes += agent_volume_count_marked(&agent->volumes[i]) << agent->volumes[i].block_shift;
     return bytes;
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -64,7 +64,7 @@ static uint64_t turn_in_ms_locked(struct agent_session *session, size_t frame_by
     time_t now = time(NULL);
     struct tm when;
     localtime_r(&now, &when);
-    uint64_t wait_ns = agent_limiter_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
+    uint64_t wait_ns = agent_limiter_get_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
     uint64_t wait_ms = (wait_ns + NS_PER_MS - 1) / NS_PER_MS;
     return wait_ms < TICK_MS ? wait_ms : TICK_MS;
 }
@@ -126,7 +126,7 @@ static int send_frame(struct agent_session *session, struct agent_job *job, stru
 static bool ends_session(struct agent_session *session, const struct agent_device *device)
 {
     struct agent *agent = session->agent;
-    if (agent_device_change(device) == NULL)
+    if (agent_device_find_change(device) == NULL)
         return false;
     pthread_mutex_lock(&agent->lock);
     agent_rejoin_locked(agent);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@ enum {
     PATIENCE_MS = 200, /* how long a wait takes to notice the session's end */
 };
 
-/* The drawing in session.h, backwards. */
+/* The drawing in session_private.h, backwards. */
 static bool may_enter(enum agent_session_state from, enum agent_session_state to)
 {
     switch (to) {
@@ -165,9 +165,9 @@ static void measure(struct agent *agent, struct blx_status *status)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct agent_volume *volume = &agent->volumes[i];
-        uint64_t marked = agent_volume_marked(volume) + agent_volume_in_flight(volume);
+        uint64_t marked = agent_volume_count_marked(volume) + agent_volume_count_in_flight(volume);
         struct agent_tracker_counters counters = {0};
-        agent_tracker_counters(volume->tracker, &counters, NULL);
+        agent_tracker_read_counters(volume->tracker, &counters, NULL);
         status->dirty_bytes += marked << volume->block_shift;
         status->unreadable_bytes += atomic_load(&volume->bad.count) << volume->block_shift;
         status->missed_events += counters.missed;
@@ -176,7 +176,7 @@ static void measure(struct agent *agent, struct blx_status *status)
         status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
         measure_pass(volume, marked, status);
     }
-    status->unreadable_bytes += agent_refusals_bytes(&agent->refusals);
+    status->unreadable_bytes += agent_refusals_count_bytes(&agent->refusals);
     agent_refusals_explain(&agent->refusals, status->reason);
 }
 

@@ -57,7 +57,7 @@ void agent_bad_blocks_remove(struct agent_bad_blocks *bad, struct blx_extent ext
     }
 }
 
-uint64_t agent_bad_blocks_word(const struct agent_bad_blocks *bad, uint64_t index)
+uint64_t agent_bad_blocks_get_word(const struct agent_bad_blocks *bad, uint64_t index)
 {
     return atomic_load(&bad->count) == 0 ? 0
                                          : __atomic_load_n(&bad->words[index], __ATOMIC_SEQ_CST);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The blocks of a volume whose last read failed. They stay pending in the ledger, and so are owed
- * to the dispatcher; here stands that trying again is for a round of its own (rounds.h): a read
+ * to the dispatcher; here stands that trying again is for a round of its own (session/rounds.c): a read
  * that fails takes a disk seconds, and must not hold up a cut, let alone a freeze. A block that is
  * written to leaves the set, because a write often heals it.
  *
@@ -43,7 +43,7 @@ void agent_bad_blocks_add(struct agent_bad_blocks *bad, struct blx_extent extent
 void agent_bad_blocks_remove(struct agent_bad_blocks *bad, struct blx_extent extent);
 
 /* The set's bits in one word of the volume's bitmaps; and takes some out. */
-uint64_t agent_bad_blocks_word(const struct agent_bad_blocks *bad, uint64_t index);
+uint64_t agent_bad_blocks_get_word(const struct agent_bad_blocks *bad, uint64_t index);
 void agent_bad_blocks_remove_word(struct agent_bad_blocks *bad, uint64_t index, uint64_t bits);
 
 /* All of them, as a message says it: where there are more extents than it holds those with the

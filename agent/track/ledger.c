@@ -95,15 +95,16 @@ static int make_fresh(const char *path, const struct blx_generation *generation,
 }
 
 int agent_ledger_open(const char *run_dir, const char *name,
-                      const struct blx_generation *generation, uint64_t blocks, bool create,
-                      struct agent_ledger *ledger, struct blx_error *err)
+                      const struct blx_generation *generation, uint64_t blocks,
+                      enum agent_ledger_kind kind, struct agent_ledger *ledger,
+                      struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = blx_path_format(path, sizeof(path), err, "%s/%s.ledger", run_dir, name);
     if (rc < 0)
         return rc;
-    return create ? make_fresh(path, generation, blocks, ledger, err)
-                  : open_existing(path, generation, blocks, ledger, err);
+    return kind == AGENT_LEDGER_FRESH ? make_fresh(path, generation, blocks, ledger, err)
+                                      : open_existing(path, generation, blocks, ledger, err);
 }
 
 void agent_ledger_close(struct agent_ledger *ledger)

@@ -67,13 +67,16 @@ struct agent_ledger {
     uint64_t map_bytes;
 };
 
-/*
- * Maps RUN_DIR/NAME.ledger. -ESTALE where it belongs to another generation, or is missing and
- * `create` is false; with `create` a fresh one is made.
- */
+enum agent_ledger_kind {
+    AGENT_LEDGER_EXISTING, /* -ESTALE if there is none, or one of another generation or size */
+    AGENT_LEDGER_FRESH,    /* empty; takes the place of one that is there */
+};
+
+/* Maps RUN_DIR/NAME.ledger. */
 int agent_ledger_open(const char *run_dir, const char *name,
-                      const struct blx_generation *generation, uint64_t blocks, bool create,
-                      struct agent_ledger *ledger, struct blx_error *err);
+                      const struct blx_generation *generation, uint64_t blocks,
+                      enum agent_ledger_kind kind, struct agent_ledger *ledger,
+                      struct blx_error *err);
 
 /* Unmaps; the file stays. A zeroed struct is allowed. */
 void agent_ledger_close(struct agent_ledger *ledger);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/track/pins.h"
+#include "agent/track/pins_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -174,8 +174,8 @@ void agent_pins_remove(struct agent_pins *pins)
     agent_pins_close(pins);
 }
 
-int agent_pins_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
-                    struct blx_error *err)
+int agent_pins_format_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
+                           struct blx_error *err)
 {
     return blx_path_format(path, PATH_MAX, err, "%s/%s", pins->path, name);
 }

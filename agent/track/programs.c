@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/track/programs.h"
+#include "agent/track/programs_private.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -22,7 +22,7 @@ static const char *const tracepoint_names[BLX_TRACEPOINT_COUNT] = {
     [BLX_TRACEPOINT_BIO_COMPLETE] = "bio_complete",
 };
 
-void agent_program_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES])
+void agent_program_format_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES])
 {
     snprintf(name, AGENT_PROGRAM_NAME_BYTES, "%s_%u",
              tracepoint_names[program / BLX_TRACKER_COPIES], program % BLX_TRACKER_COPIES);
@@ -32,9 +32,9 @@ void agent_program_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES])
  * A missed block_bio_queue costs the range of a bio-based device's bio. On other disks it only
  * feeds `queued`, where the completion of the same write counts, too: one copy is enough.
  */
-bool agent_program_needed(unsigned program, bool bio_based)
+bool agent_program_is_needed(unsigned program, const struct blx_tracker_identity *identity)
 {
-    return bio_based || program / BLX_TRACKER_COPIES != BLX_TRACEPOINT_QUEUE ||
+    return identity->bio_based != 0 || program / BLX_TRACKER_COPIES != BLX_TRACEPOINT_QUEUE ||
            program % BLX_TRACKER_COPIES == 0;
 }
 
@@ -59,7 +59,7 @@ __attribute__((format(printf, 2, 0))) static int keep_message(enum libbpf_print_
 static const char *lockdown_hint(void)
 {
     char text[128];
-    if (agent_sysfs_text(text, sizeof(text), "/sys/kernel/security/lockdown") == 0 &&
+    if (agent_sysfs_read_text(text, sizeof(text), "/sys/kernel/security/lockdown") == 0 &&
         strstr(text, "[confidentiality]") != NULL)
         return "; the kernel is locked down (lockdown=confidentiality), which forbids eBPF to read";
     return "; it needs the capabilities CAP_BPF and CAP_PERFMON, run the agent as root";
@@ -104,26 +104,27 @@ static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_ide
     }
     for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++) {
         char name[AGENT_PROGRAM_NAME_BYTES];
-        agent_program_name(i, name);
+        agent_program_format_name(i, name);
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
-        bpf_program__set_autoload(program, agent_program_needed(i, identity->bio_based != 0));
+        bpf_program__set_autoload(program, agent_program_is_needed(i, identity));
     }
 }
 
 /* In the order of the numbers: the last copy to run forgets the pending bio. */
-static int attach_and_pin(const struct tracker_bpf *skeleton, bool bio_based,
+static int attach_and_pin(const struct tracker_bpf *skeleton,
+                          const struct blx_tracker_identity *identity,
                           const struct agent_pins *pins)
 {
     for (unsigned i = 0; i < AGENT_PROGRAM_COUNT; i++) {
         char name[AGENT_PROGRAM_NAME_BYTES], path[PATH_MAX];
-        agent_program_name(i, name);
-        if (!agent_program_needed(i, bio_based))
+        agent_program_format_name(i, name);
+        if (!agent_program_is_needed(i, identity))
             continue;
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, name);
         struct bpf_link *link = bpf_program__attach(program);
         if (link == NULL)
             return -errno;
-        int r = agent_pins_path(pins, name, path, NULL);
+        int r = agent_pins_format_path(pins, name, path, NULL);
         if (r == 0)
             r = bpf_link__pin(link, path);
         bpf_link__destroy(link); /* the pin keeps it */
@@ -139,7 +140,7 @@ static int pin_maps(const struct tracker_bpf *skeleton, const struct agent_pins 
                                     skeleton->maps.identity};
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         char path[PATH_MAX];
-        int r = agent_pins_path(pins, bpf_map__name(maps[i]), path, NULL);
+        int r = agent_pins_format_path(pins, bpf_map__name(maps[i]), path, NULL);
         if (r == 0)
             r = bpf_map__pin(maps[i], path);
         if (r < 0)
@@ -157,7 +158,7 @@ static int pin_all(struct tracker_bpf *skeleton, const struct blx_tracker_identi
     if (r == 0)
         r = pin_maps(skeleton, pins);
     if (r == 0)
-        r = attach_and_pin(skeleton, identity->bio_based != 0, pins);
+        r = attach_and_pin(skeleton, identity, pins);
     if (r < 0)
         return r;
     struct blx_generation generation;

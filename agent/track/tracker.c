@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "agent/track/pins.h"
-#include "agent/track/programs.h"
+#include "agent/track/pins_private.h"
+#include "agent/track/programs_private.h"
 #include "base/bitmap.h"
 #include "base/cleanup.h"
 #include "bpf/tracker.h"
@@ -86,7 +86,7 @@ static bool identity_matches(const struct blx_tracker_identity *pinned,
 static int get_pin(const struct agent_tracker *tracker, const char *name)
 {
     char path[PATH_MAX];
-    int r = agent_pins_path(&tracker->pins, name, path, NULL);
+    int r = agent_pins_format_path(&tracker->pins, name, path, NULL);
     return r < 0 ? r : bpf_obj_get(path);
 }
 
@@ -94,7 +94,7 @@ static int get_pin(const struct agent_tracker *tracker, const char *name)
 static int get_program(struct agent_tracker *tracker, unsigned program)
 {
     char name[AGENT_PROGRAM_NAME_BYTES];
-    agent_program_name(program, name);
+    agent_program_format_name(program, name);
     tracker->links[program] = get_pin(tracker, name);
     if (tracker->links[program] < 0)
         return tracker->links[program];
@@ -178,7 +178,7 @@ static int adopt(struct agent_tracker *tracker)
         return -ESTALE;
     r = get_maps(tracker);
     for (unsigned i = 0; i < AGENT_PROGRAM_COUNT && r == 0; i++)
-        if (agent_program_needed(i, pinned.bio_based != 0))
+        if (agent_program_is_needed(i, &pinned))
             r = get_program(tracker, i);
     if (r == 0)
         r = map_bitmap(tracker);
@@ -297,27 +297,27 @@ void agent_tracker_destroy(struct agent_tracker *tracker)
     free_tracker(tracker);
 }
 
-bool agent_tracker_adopted(const struct agent_tracker *tracker)
+bool agent_tracker_is_adopted(const struct agent_tracker *tracker)
 {
     return tracker->adopted;
 }
 
-const struct blx_generation *agent_tracker_generation(const struct agent_tracker *tracker)
+const struct blx_generation *agent_tracker_get_generation(const struct agent_tracker *tracker)
 {
     return &tracker->generation;
 }
 
-unsigned agent_tracker_block_shift(const struct agent_tracker *tracker)
+unsigned agent_tracker_get_block_shift(const struct agent_tracker *tracker)
 {
     return tracker->identity.block_shift;
 }
 
-uint64_t agent_tracker_blocks(const struct agent_tracker *tracker)
+uint64_t agent_tracker_get_blocks(const struct agent_tracker *tracker)
 {
     return tracker->blocks;
 }
 
-uint64_t *agent_tracker_dirty(const struct agent_tracker *tracker)
+uint64_t *agent_tracker_get_dirty(const struct agent_tracker *tracker)
 {
     return tracker->dirty;
 }
@@ -381,8 +381,8 @@ static int read_counts(const struct agent_tracker *tracker, struct blx_tracker_c
     return 0;
 }
 
-int agent_tracker_counters(const struct agent_tracker *tracker,
-                           struct agent_tracker_counters *counters, struct blx_error *err)
+int agent_tracker_read_counters(const struct agent_tracker *tracker,
+                                struct agent_tracker_counters *counters, struct blx_error *err)
 {
     struct blx_tracker_counts sum;
     int r = read_counts(tracker, &sum, err);
@@ -410,8 +410,8 @@ int agent_tracker_counters(const struct agent_tracker *tracker,
     return 0;
 }
 
-int agent_tracker_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
-                          struct blx_error *err)
+int agent_tracker_read_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
+                               struct blx_error *err)
 {
     struct blx_tracker_counts sum;
     int r = read_counts(tracker, &sum, err);

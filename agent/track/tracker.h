@@ -40,20 +40,20 @@ void agent_tracker_close(struct agent_tracker *tracker);
 void agent_tracker_destroy(struct agent_tracker *tracker);
 
 /* True where pins of an earlier process were adopted: the generation goes on. */
-bool agent_tracker_adopted(const struct agent_tracker *tracker);
-const struct blx_generation *agent_tracker_generation(const struct agent_tracker *tracker);
-unsigned agent_tracker_block_shift(const struct agent_tracker *tracker);
-uint64_t agent_tracker_blocks(const struct agent_tracker *tracker);
+bool agent_tracker_is_adopted(const struct agent_tracker *tracker);
+const struct blx_generation *agent_tracker_get_generation(const struct agent_tracker *tracker);
+unsigned agent_tracker_get_block_shift(const struct agent_tracker *tracker);
+uint64_t agent_tracker_get_blocks(const struct agent_tracker *tracker);
 
 /* The dirty bitmap, shared with the kernel: clear bits by atomic operations only (I1). */
-uint64_t *agent_tracker_dirty(const struct agent_tracker *tracker);
+uint64_t *agent_tracker_get_dirty(const struct agent_tracker *tracker);
 
 struct agent_tracker_counters {
     uint64_t
         events; /* completions that changed data of the disk; for people, it may lag by a few */
     /*
      * Grows (by one or more) with each data-changing bio queued to the disk and each write
-     * completed by it: unchanged, and no writes in flight (agent_device_writes_in_flight()) before
+     * completed by it: unchanged, and no writes in flight (agent_device_count_writes()) before
      * and after = nothing was written in between.
      */
     uint64_t queued;
@@ -76,10 +76,10 @@ struct agent_tracker_counters {
 
 /* Reads them now; cheap enough for every cycle. Counters count from the tracker's birth, not from
  * adoption. */
-int agent_tracker_counters(const struct agent_tracker *tracker,
-                           struct agent_tracker_counters *counters, struct blx_error *err);
+int agent_tracker_read_counters(const struct agent_tracker *tracker,
+                                struct agent_tracker_counters *counters, struct blx_error *err);
 
 /* For witness.h: the sectors of the whole disk's requests that some copy of the program has seen
  * written or discarded. Of no use for a bio-based device. */
-int agent_tracker_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
-                          struct blx_error *err);
+int agent_tracker_read_sectors(const struct agent_tracker *tracker, uint64_t *sectors,
+                               struct blx_error *err);

@@ -33,17 +33,17 @@ static int open_tracker(struct agent_volume *volume, struct blx_error *err)
     int rc = agent_tracker_open(&volume->device, &volume->tracker, err);
     if (rc < 0)
         return rc;
-    volume->dirty = agent_tracker_dirty(volume->tracker);
-    volume->blocks = agent_tracker_blocks(volume->tracker);
-    volume->block_shift = agent_tracker_block_shift(volume->tracker);
+    volume->dirty = agent_tracker_get_dirty(volume->tracker);
+    volume->blocks = agent_tracker_get_blocks(volume->tracker);
+    volume->block_shift = agent_tracker_get_block_shift(volume->tracker);
     return 0;
 }
 
-static int open_ledger(struct agent_volume *volume, const char *run_dir, bool create,
-                       struct blx_error *err)
+static int open_ledger(struct agent_volume *volume, const char *run_dir,
+                       enum agent_ledger_kind kind, struct blx_error *err)
 {
     return agent_ledger_open(run_dir, volume->device.kernel_name,
-                             agent_tracker_generation(volume->tracker), volume->blocks, create,
+                             agent_tracker_get_generation(volume->tracker), volume->blocks, kind,
                              &volume->ledger, err);
 }
 
@@ -53,9 +53,9 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
     int rc = open_tracker(volume, err);
     if (rc < 0)
         return rc;
-    if (!agent_tracker_adopted(volume->tracker))
-        return open_ledger(volume, run_dir, true, err);
-    rc = open_ledger(volume, run_dir, false, err);
+    if (!agent_tracker_is_adopted(volume->tracker))
+        return open_ledger(volume, run_dir, AGENT_LEDGER_FRESH, err);
+    rc = open_ledger(volume, run_dir, AGENT_LEDGER_EXISTING, err);
     if (rc != -ESTALE)
         return rc;
     blx_log_warning(
@@ -65,7 +65,7 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
     agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
     rc = open_tracker(volume, err);
-    return rc < 0 ? rc : open_ledger(volume, run_dir, true, err);
+    return rc < 0 ? rc : open_ledger(volume, run_dir, AGENT_LEDGER_FRESH, err);
 }
 
 int agent_volume_open(const char *device_path, const char *run_dir, uint32_t index,
@@ -113,7 +113,7 @@ static uint64_t claimable(const struct agent_volume *volume, enum agent_claim ki
 {
     uint64_t pending = load(&volume->ledger.pending[index]);
     uint64_t dirty = load(&volume->dirty[index]);
-    uint64_t bad = agent_bad_blocks_word(&volume->bad, index) & ~dirty;
+    uint64_t bad = agent_bad_blocks_get_word(&volume->bad, index) & ~dirty;
     uint64_t bits = (kind == AGENT_CLAIM_QUIET ? pending & ~dirty : pending | dirty) & ~bad;
     if (kind == AGENT_CLAIM_BAD)
         bits = pending & bad;
@@ -219,7 +219,7 @@ void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *
     }
 }
 
-void agent_volume_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc)
+void agent_volume_mark_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc)
 {
     /* Bad before it is pending: otherwise a claim would take it at once, and again and again. */
     agent_bad_blocks_add(&volume->bad, extent, rc);
@@ -245,8 +245,8 @@ void agent_volume_age(struct agent_volume *volume)
     }
 }
 
-void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *extents,
-                        uint32_t count)
+void agent_volume_clear_acked(struct agent_volume *volume, const struct blx_extent *extents,
+                              uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         blx_assert(is_in_flight(volume, extents[i]));
@@ -257,7 +257,8 @@ void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *ex
 /* The marks of a word, but for what is bad. */
 static uint64_t marks(const struct agent_volume *volume, uint64_t index)
 {
-    return (load(&volume->ledger.pending[index]) & ~agent_bad_blocks_word(&volume->bad, index)) |
+    return (load(&volume->ledger.pending[index]) &
+            ~agent_bad_blocks_get_word(&volume->bad, index)) |
            load(&volume->dirty[index]);
 }
 
@@ -272,7 +273,7 @@ bool agent_volume_has_marked(const struct agent_volume *volume, uint64_t block)
     return false;
 }
 
-uint64_t agent_volume_marked(const struct agent_volume *volume)
+uint64_t agent_volume_count_marked(const struct agent_volume *volume)
 {
     uint64_t count = 0;
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
@@ -283,7 +284,7 @@ uint64_t agent_volume_marked(const struct agent_volume *volume)
     return count;
 }
 
-uint64_t agent_volume_in_flight(const struct agent_volume *volume)
+uint64_t agent_volume_count_in_flight(const struct agent_volume *volume)
 {
     return blx_bitmap_count(volume->ledger.in_flight, volume->blocks);
 }
@@ -330,7 +331,7 @@ void agent_volume_end_rescan(struct agent_volume *volume)
 {
     struct agent_ledger_head *head = volume->ledger.head;
     if (head->pass_total_blocks == 0) {
-        head->pass_total_blocks = agent_volume_marked(volume);
+        head->pass_total_blocks = agent_volume_count_marked(volume);
         head->pass_is_rescan = true;
         memcpy(head->pass_reason, head->rescan_reason, sizeof(head->pass_reason));
     }
@@ -345,9 +346,9 @@ void agent_volume_end_pass(struct agent_volume *volume)
     head->pass_reason[0] = '\0';
 }
 
-bool agent_volume_doubtful(const struct agent_volume *volume,
-                           const struct agent_tracker_counters *counters,
-                           char reason[BLX_TEXT_BYTES])
+bool agent_volume_is_doubtful(const struct agent_volume *volume,
+                              const struct agent_tracker_counters *counters,
+                              char reason[BLX_TEXT_BYTES])
 {
     const struct agent_ledger_head *head = volume->ledger.head;
     if (counters->missed > head->missed)
@@ -368,7 +369,8 @@ bool agent_volume_doubtful(const struct agent_volume *volume,
     return true;
 }
 
-void agent_volume_settle(struct agent_volume *volume, const struct agent_tracker_counters *counters)
+void agent_volume_settle_doubt(struct agent_volume *volume,
+                               const struct agent_tracker_counters *counters)
 {
     struct agent_ledger_head *head = volume->ledger.head;
     head->missed = counters->missed;

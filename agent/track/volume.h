@@ -87,7 +87,7 @@ void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *
                           uint32_t count);
 
 /* Claimed blocks whose reading gave `rc`: pending again, and bad. */
-void agent_volume_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc);
+void agent_volume_mark_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc);
 
 /* Everything in flight: pending again. After a session's end. */
 void agent_volume_requeue_all(struct agent_volume *volume);
@@ -97,15 +97,15 @@ void agent_volume_requeue_all(struct agent_volume *volume);
 void agent_volume_age(struct agent_volume *volume);
 
 /* The frame with these extents is durable. */
-void agent_volume_acked(struct agent_volume *volume, const struct blx_extent *extents,
-                        uint32_t count);
+void agent_volume_clear_acked(struct agent_volume *volume, const struct blx_extent *extents,
+                              uint32_t count);
 
 /* Whether a claim of AGENT_CLAIM_ALL would find something at or after `block`. */
 bool agent_volume_has_marked(const struct agent_volume *volume, uint64_t block);
 
 /* Blocks that are dirty or pending, without the bad ones, and blocks in flight. */
-uint64_t agent_volume_marked(const struct agent_volume *volume);
-uint64_t agent_volume_in_flight(const struct agent_volume *volume);
+uint64_t agent_volume_count_marked(const struct agent_volume *volume);
+uint64_t agent_volume_count_in_flight(const struct agent_volume *volume);
 
 /*
  * A full pass: marks every block that is set in the bitmap `wanted` (NULL: every block), and
@@ -118,7 +118,7 @@ void agent_volume_mark_from(struct agent_volume *volume, const uint64_t *wanted,
                             uint64_t first_block);
 
 /*
- * A rescan (rescan.h) of the blocks before `end_block` begins, also where one is under way. When it
+ * A rescan (session/rescan.c) of the blocks before `end_block` begins, also where one is under way. When it
  * has compared all of them it ends; what it has marked is then the pass that is being sent.
  */
 void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, const char *reason);
@@ -129,10 +129,10 @@ void agent_volume_end_pass(struct agent_volume *volume);
 
 /*
  * I4: has tracking become doubtful since the ledger was last squared with it? True fills `reason`.
- * The ledger is squared by agent_volume_settle(), called when a rescan has begun because of it.
+ * The ledger is squared by agent_volume_settle_doubt(), called when a rescan has begun because of it.
  */
-bool agent_volume_doubtful(const struct agent_volume *volume,
-                           const struct agent_tracker_counters *counters,
-                           char reason[BLX_TEXT_BYTES]);
-void agent_volume_settle(struct agent_volume *volume,
-                         const struct agent_tracker_counters *counters);
+bool agent_volume_is_doubtful(const struct agent_volume *volume,
+                              const struct agent_tracker_counters *counters,
+                              char reason[BLX_TEXT_BYTES]);
+void agent_volume_settle_doubt(struct agent_volume *volume,
+                               const struct agent_tracker_counters *counters);

@@ -26,14 +26,14 @@ int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker 
     uint64_t before_sectors, kernel_sectors, after_sectors;
     if (device->bio_based)
         return 0;
-    int rc = agent_tracker_sectors(tracker, &before_sectors, err);
+    int rc = agent_tracker_read_sectors(tracker, &before_sectors, err);
     if (rc < 0)
         return rc;
     nanosleep(&a_moment, NULL);
     /* Where it fails the device is being taken away, and its session ends for that. */
-    if (agent_device_written_sectors(device, &kernel_sectors) < 0)
+    if (agent_device_read_written_sectors(device, &kernel_sectors) < 0)
         return 0;
-    rc = agent_tracker_sectors(tracker, &after_sectors, err);
+    rc = agent_tracker_read_sectors(tracker, &after_sectors, err);
     if (rc == 0)
         agent_witness_compare(witness, before_sectors, kernel_sectors, after_sectors);
     return rc;

@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/session/rescan_question.h"
-#include "agent/session/session.h"
+#include "agent/session/rescan_question_private.h"
+#include "agent/session/session_private.h"
 #include "base/bitmap.h"
 #include "base/log.h"
 #include "fuzz.h"
@@ -72,8 +72,8 @@ static void make_questions(struct agent_volume *volume)
     memset(wanted, 0xff, sizeof(wanted));
     for (unsigned i = 0; i < QUESTIONS; i++) {
         struct agent_question *question = &questions[volume->index][i];
-        FUZZ_ASSERT(
-            agent_question_next(volume, wanted, (i + 1) * BLOCKS / QUESTIONS, &cursor, question));
+        FUZZ_ASSERT(agent_question_make_next(volume, wanted, (i + 1) * BLOCKS / QUESTIONS, &cursor,
+                                             question));
         question->request.request = volume->index * QUESTIONS + i + 1;
         read_question(question);
     }
@@ -94,7 +94,7 @@ static void make_agent(void)
         volume->device.size_bytes = (uint64_t)BLOCKS * BLOCK_BYTES - 512;
         memcpy(volume->device.name, name, sizeof(name));
         memcpy(volume->device.path, name, sizeof(name));
-        FUZZ_ASSERT(agent_ledger_open(fuzz_folder(), name, &generation, BLOCKS, true,
+        FUZZ_ASSERT(agent_ledger_open(fuzz_folder(), name, &generation, BLOCKS, AGENT_LEDGER_FRESH,
                                       &volume->ledger, NULL) == 0);
         newborn[i] = *volume->ledger.head;
         agent.devices[i] = volume->device;
@@ -219,8 +219,8 @@ static void check_in_flight(struct agent_session *session, uint64_t sent[VOLUMES
         frames += sent[i] - (volume->ledger.head->acked_seq - (volume->next_seq - 1 - sent[i]));
     }
     FUZZ_ASSERT(session->unacked.frames == frames);
-    FUZZ_ASSERT(frames > 0 || agent_volume_in_flight(&agent.volumes[0]) +
-                                      agent_volume_in_flight(&agent.volumes[1]) ==
+    FUZZ_ASSERT(frames > 0 || agent_volume_count_in_flight(&agent.volumes[0]) +
+                                      agent_volume_count_in_flight(&agent.volumes[1]) ==
                                   0);
 }
 

@@ -34,8 +34,8 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     volume->block_shift = 12;
     struct blx_generation generation = {{1, 2, 3}};
     must(agent_bad_blocks_init(&volume->bad, FAKE_BLOCKS, NULL) == 0);
-    must(agent_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, true, &volume->ledger,
-                           NULL) == 0);
+    must(agent_ledger_open(fake->folder, "fake", &generation, FAKE_BLOCKS, AGENT_LEDGER_FRESH,
+                           &volume->ledger, NULL) == 0);
 }
 
 void fake_volume_remove(struct fake_volume *fake)

@@ -47,10 +47,10 @@ static void what_cannot_be_read_is_their_size_or_at_least_a_block(void **state)
 {
     (void)state;
     struct agent_refusals refusals = {0};
-    assert_int_equal(agent_refusals_bytes(&refusals), 0);
+    assert_int_equal(agent_refusals_count_bytes(&refusals), 0);
     agent_refusals_add(&refusals, "/dev/vdb", 1 << 20, gone);
     agent_refusals_add(&refusals, "/dev/vdc", 0, gone);
-    assert_int_equal(agent_refusals_bytes(&refusals), (1 << 20) + 4096);
+    assert_int_equal(agent_refusals_count_bytes(&refusals), (1 << 20) + 4096);
 }
 
 static void texts_are_appended_and_cut(void **state)

@@ -70,8 +70,8 @@ static void device_of_a_loop_device_is_described(void **state)
     assert_int_equal(device.disk_start_bytes, 0);
     assert_int_equal(device.logical_block_bytes, 512);
     assert_false(device.bio_based);
-    assert_int_equal(agent_device_writes_in_flight(&device), 0);
-    assert_null(agent_device_change(&device));
+    assert_int_equal(agent_device_count_writes(&device), 0);
+    assert_null(agent_device_find_change(&device));
     agent_device_close(&device);
     assert_int_equal(device.fd, -1);
     disk_done(&disk);
@@ -86,7 +86,7 @@ static void device_of_zram_is_bio_based(void **state)
     ok(agent_device_open(disk.path, &device, &err));
     assert_true(device.bio_based);
     assert_int_equal(device.logical_block_bytes, 4096);
-    assert_int_equal(agent_device_writes_in_flight(&device), 0);
+    assert_int_equal(agent_device_count_writes(&device), 0);
     agent_device_close(&device);
     disk_done(&disk);
 }
@@ -119,7 +119,7 @@ static void device_that_got_another_medium_has_changed(void **state)
     close(fd);
     disk_loop_swap(&disk, MIB);
     device.fd = dup(disk.fd);
-    assert_non_null(strstr(agent_device_change(&device), "resized or replaced"));
+    assert_non_null(strstr(agent_device_find_change(&device), "resized or replaced"));
     agent_device_close(&device);
     disk_done(&disk);
 }
@@ -135,7 +135,7 @@ static void device_without_a_size_is_gone(void **state)
     assert_int_equal(ioctl(disk.fd, LOOP_GET_STATUS64, &info), 0);
     info.lo_offset = 2 * MIB; /* what is pulled out keeps its descriptors, and has no size */
     assert_int_equal(ioctl(disk.fd, LOOP_SET_STATUS64, &info), 0);
-    assert_non_null(strstr(agent_device_change(&device), "is gone"));
+    assert_non_null(strstr(agent_device_find_change(&device), "is gone"));
     agent_device_close(&device);
     disk_done(&disk);
 }
@@ -147,9 +147,9 @@ static void device_that_grew_has_changed(void **state)
     struct agent_device device;
     disk_loop(&disk, MIB, -1);
     ok(agent_device_open(disk.path, &device, &err));
-    assert_null(agent_device_change(&device));
+    assert_null(agent_device_find_change(&device));
     device.size_bytes -= 512;
-    assert_non_null(strstr(agent_device_change(&device), "resized or replaced"));
+    assert_non_null(strstr(agent_device_find_change(&device), "resized or replaced"));
     agent_device_close(&device);
     disk_done(&disk);
 }
@@ -170,7 +170,7 @@ static void device_of_a_partition_knows_its_disk(void **state)
     assert_int_equal(device.disk_start_bytes, 2049 * 512);
     assert_int_equal(device.size_bytes, MIB);
     assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
-    assert_null(agent_device_change(&device));
+    assert_null(agent_device_find_change(&device));
     /* The same name for another range. */
     agent_device_close(&device);
     disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
@@ -180,8 +180,8 @@ static void device_of_a_partition_knows_its_disk(void **state)
     ok(agent_device_open(path, &moved, &err));
     device.fd = moved.fd;
     /* Replaced, or gone where the kernel has not given the new one the old one's number. */
-    assert_non_null(agent_device_change(&device));
-    assert_null(agent_device_change(&moved));
+    assert_non_null(agent_device_find_change(&device));
+    assert_null(agent_device_find_change(&moved));
     agent_device_close(&moved);
     disk_shell("partx -d %s", disk.path);
     disk_done(&disk);

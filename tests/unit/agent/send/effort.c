@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/send/effort.h"
+#include "agent/send/effort_private.h"
 
 #define SECOND UINT64_C(1000000000)
 

@@ -28,7 +28,7 @@ static uint64_t send_for(struct agent_limiter *limiter, uint64_t from_ns, uint64
 {
     uint64_t bytes = 0;
     for (uint64_t now = from_ns; now < from_ns + ns;) {
-        uint64_t wait = agent_limiter_wait_ns(limiter, now, &eight);
+        uint64_t wait = agent_limiter_get_wait_ns(limiter, now, &eight);
         if (wait == 0) {
             agent_limiter_take(limiter, FRAME_BYTES);
             bytes += FRAME_BYTES;
@@ -44,7 +44,7 @@ static void without_a_limit_nothing_waits(void **state)
     (void)state;
     struct agent_limiter limiter = {0};
     for (uint64_t i = 0; i < 100000; i++) {
-        assert_int_equal(agent_limiter_wait_ns(&limiter, i, &eight), 0);
+        assert_int_equal(agent_limiter_get_wait_ns(&limiter, i, &eight), 0);
         agent_limiter_take(&limiter, FRAME_BYTES);
     }
 }
@@ -67,7 +67,7 @@ static void of_the_own_limit_and_the_policys_the_lower_counts(void **state)
         set(&limiter, cases[i].own);
         assert_int_equal(blx_bandwidth_parse(cases[i].policy, &policy, NULL), 0);
         agent_limiter_set_policy(&limiter, &policy);
-        agent_limiter_wait_ns(&limiter, 0, &eight);
+        agent_limiter_get_wait_ns(&limiter, 0, &eight);
         assert_int_equal(limiter.bytes_per_second, cases[i].bytes_per_second);
     }
 }
@@ -94,7 +94,7 @@ static void a_pause_saves_up_no_more_than_a_burst(void **state)
     send_for(&limiter, 1000 * MS, 1000 * MS);
     uint64_t hour = 3600 * 1000 * MS;
     uint64_t sent = 0;
-    while (agent_limiter_wait_ns(&limiter, hour, &eight) == 0) {
+    while (agent_limiter_get_wait_ns(&limiter, hour, &eight) == 0) {
         agent_limiter_take(&limiter, FRAME_BYTES);
         sent += FRAME_BYTES;
     }
@@ -106,15 +106,15 @@ static void another_limit_counts_at_once(void **state)
     (void)state;
     struct agent_limiter limiter = {0};
     set(&limiter, "1K");
-    assert_int_equal(agent_limiter_wait_ns(&limiter, MS, &eight), 0);
+    assert_int_equal(agent_limiter_get_wait_ns(&limiter, MS, &eight), 0);
     agent_limiter_take(&limiter, FRAME_BYTES);
-    assert_true(agent_limiter_wait_ns(&limiter, 2 * MS, &eight) > 200 * 1000 * MS);
+    assert_true(agent_limiter_get_wait_ns(&limiter, 2 * MS, &eight) > 200 * 1000 * MS);
     set(&limiter, "10M"); /* the debt is paid at the new rate */
-    assert_true(agent_limiter_wait_ns(&limiter, 3 * MS, &eight) < 26 * MS);
+    assert_true(agent_limiter_get_wait_ns(&limiter, 3 * MS, &eight) < 26 * MS);
     set(&limiter, "none");
-    assert_int_equal(agent_limiter_wait_ns(&limiter, 4 * MS, &eight), 0);
+    assert_int_equal(agent_limiter_get_wait_ns(&limiter, 4 * MS, &eight), 0);
     set(&limiter, "1K"); /* what went without a limit is no debt */
-    assert_int_equal(agent_limiter_wait_ns(&limiter, 5 * MS, &eight), 0);
+    assert_int_equal(agent_limiter_get_wait_ns(&limiter, 5 * MS, &eight), 0);
 }
 
 static void the_time_of_day_counts_at_once(void **state)
@@ -123,10 +123,10 @@ static void the_time_of_day_counts_at_once(void **state)
     struct agent_limiter limiter = {0};
     struct tm nine = {.tm_wday = 1, .tm_hour = 9};
     set(&limiter, "08:00-09:00 1K, none");
-    assert_int_equal(agent_limiter_wait_ns(&limiter, MS, &eight), 0);
+    assert_int_equal(agent_limiter_get_wait_ns(&limiter, MS, &eight), 0);
     agent_limiter_take(&limiter, FRAME_BYTES);
-    assert_true(agent_limiter_wait_ns(&limiter, 2 * MS, &eight) > 0);
-    assert_int_equal(agent_limiter_wait_ns(&limiter, 3 * MS, &nine), 0);
+    assert_true(agent_limiter_get_wait_ns(&limiter, 2 * MS, &eight) > 0);
+    assert_int_equal(agent_limiter_get_wait_ns(&limiter, 3 * MS, &nine), 0);
 }
 
 int main(void)

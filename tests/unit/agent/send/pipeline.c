@@ -149,11 +149,11 @@ static void acknowledgement_clears_all_frames_up_to_it_and_no_later_one(void **s
     agent_unacked_settle(&unacked, &fake.volume, 2);
     assert_int_equal(unacked.frames, 1);
     assert_int_equal(unacked.bytes, 1000);
-    assert_int_equal(agent_volume_in_flight(&fake.volume), 1);
+    assert_int_equal(agent_volume_count_in_flight(&fake.volume), 1);
     assert_int_equal(fake.volume.ledger.head->acked_seq, 2);
     agent_unacked_done(&unacked);
     assert_int_equal(unacked.frames, 0);
-    assert_int_equal(agent_volume_in_flight(&fake.volume), 1);
+    assert_int_equal(agent_volume_count_in_flight(&fake.volume), 1);
     fake_volume_remove(&fake);
 }
 

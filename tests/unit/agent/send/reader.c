@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scattered reads, with the kernel's asynchronous I/O and where a filter refuses it. */
-#include "agent/send/reader.h"
+#include "agent/send/reader_private.h"
 
 #include <errno.h>
 #include <linux/filter.h>

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "agent/session/rescan_question.h"
+#include "agent/session/rescan_question_private.h"
 #include "base/bitmap.h"
 #include "fake_volume.h"
 
@@ -109,7 +109,7 @@ static uint64_t rescan(struct fixture *f, uint64_t end_block, unsigned *question
     struct agent_question *fine = question + 1;
     uint64_t cursor = 0, marked = 0;
     *questions = 0;
-    while (agent_question_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
+    while (agent_question_make_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
         struct blx_digests theirs, fine_theirs;
         struct agent_question_cursor at = {0};
         check_encodes(question);
@@ -214,7 +214,7 @@ static void a_scattered_bitmap_is_asked_whole(void **state)
     blx_bitmap_set(wanted, (struct blx_extent){200000, 40000});
     blx_bitmap_set(wanted, (struct blx_extent){MANY - 1, 1});
     uint64_t expected = blx_bitmap_count(wanted, MANY), cursor = 0;
-    while (agent_question_next(&f->fake.volume, wanted, MANY, &cursor, question)) {
+    while (agent_question_make_next(&f->fake.volume, wanted, MANY, &cursor, question)) {
         uint64_t block = question->request.first_block;
         check_encodes(question);
         for (uint32_t i = 0; i < question->request.extent_count; i++) {

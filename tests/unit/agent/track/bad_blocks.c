@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "agent/send/pipeline.h"
-#include "agent/session/rescan_question.h"
+#include "agent/session/rescan_question_private.h"
 #include "base/bitmap.h"
 #include "fake_volume.h"
 
@@ -96,7 +96,7 @@ static void take_frame(struct fixture *f, struct agent_job *job, uint8_t *sent)
         }
     }
     free(data);
-    agent_volume_acked(&f->fake.volume, job->batch.extents, job->batch.extent_count);
+    agent_volume_clear_acked(&f->fake.volume, job->batch.extents, job->batch.extent_count);
 }
 
 /* What the control thread and the sender do in a round. */
@@ -148,8 +148,8 @@ static void only_the_blocks_that_fail_are_left_out(void **state)
             bad += failing[block];
         }
         assert_int_equal(atomic_load(&volume->bad.count), bad);
-        assert_int_equal(agent_volume_in_flight(volume), 0);
-        assert_int_equal(agent_volume_marked(volume), 0);
+        assert_int_equal(agent_volume_count_in_flight(volume), 0);
+        assert_int_equal(agent_volume_count_marked(volume), 0);
         assert_false(agent_volume_has_marked(volume, 0));
     }
 }
@@ -202,7 +202,7 @@ static void a_write_makes_a_bad_block_an_ordinary_one(void **state)
     send_round(f, AGENT_CLAIM_ALL, sent);
     fail_blocks(5, 2, false);
     write_block(f, 5);
-    assert_int_equal(agent_volume_marked(&f->fake.volume), 1);
+    assert_int_equal(agent_volume_count_marked(&f->fake.volume), 1);
     assert_true(agent_volume_has_marked(&f->fake.volume, 5));
     assert_false(agent_volume_has_marked(&f->fake.volume, 6));
     send_round(f, AGENT_CLAIM_ALL, sent);
@@ -228,7 +228,7 @@ static void a_cuts_batches_keep_what_could_be_read(void **state)
     assert_int_equal(agent_pipeline_read(f->pipeline, job, 1), 0);
     agent_batch_leave_out_bad(&job->batch);
     assert_int_equal(job->batch.extent_count, 2);
-    assert_int_equal(agent_batch_blocks(&job->batch), 7);
+    assert_int_equal(agent_batch_count_blocks(&job->batch), 7);
     assert_int_equal(job->batch.extents[1].start_block, 15);
     for (size_t i = 0; i < 7; i++)
         assert_int_equal(job->batch.data[i * FAKE_BLOCK_BYTES], i < 2 ? 11 + i : 14 + i);
@@ -263,7 +263,7 @@ static void a_rescan_marks_just_what_cannot_be_read(void **state)
     uint64_t wanted[(FAKE_BLOCKS + 63) / 64] = {0}, cursor = 0;
     assert_int_equal(agent_question_reader_new(f->pipeline, &reader, NULL), 0);
     blx_bitmap_set(wanted, (struct blx_extent){0, 100});
-    assert_true(agent_question_next(&f->fake.volume, wanted, FAKE_BLOCKS, &cursor, question));
+    assert_true(agent_question_make_next(&f->fake.volume, wanted, FAKE_BLOCKS, &cursor, question));
     question->request.blocks_per_digest = 1;
     assert_int_equal(agent_question_read(reader, question, NULL), 0);
     theirs = question->mine;

@@ -93,13 +93,14 @@ static int teardown(void **state)
 
 static uint64_t marked(const struct rig *rig)
 {
-    return blx_bitmap_count(agent_tracker_dirty(rig->tracker), agent_tracker_blocks(rig->tracker));
+    return blx_bitmap_count(agent_tracker_get_dirty(rig->tracker),
+                            agent_tracker_get_blocks(rig->tracker));
 }
 
 static void clear(const struct rig *rig)
 {
-    blx_bitmap_clear(agent_tracker_dirty(rig->tracker),
-                     (struct blx_extent){0, agent_tracker_blocks(rig->tracker)});
+    blx_bitmap_clear(agent_tracker_get_dirty(rig->tracker),
+                     (struct blx_extent){0, agent_tracker_get_blocks(rig->tracker)});
 }
 
 /* How much the kernel left out since it was last asked (agent/track/witness.h says how that comes). */
@@ -117,7 +118,7 @@ static bool expect_only(struct rig *rig, uint64_t offset, uint64_t bytes)
     uint64_t first = offset / BLOCK, end = (offset + bytes + BLOCK - 1) / BLOCK;
     uint64_t total = marked(rig), hit = 0;
     for (uint64_t b = first; b < end; b++)
-        hit += blx_bitmap_test(agent_tracker_dirty(rig->tracker), b);
+        hit += blx_bitmap_test(agent_tracker_get_dirty(rig->tracker), b);
     bool unseen = hit < end - first && newly_unseen(rig) > 0;
     if (hit < end - first && !unseen)
         fail_msg("%llu of %llu blocks are marked (%llu + %llu)", (unsigned long long)hit,
@@ -131,7 +132,7 @@ static bool expect_only(struct rig *rig, uint64_t offset, uint64_t bytes)
 static struct agent_tracker_counters counters(const struct rig *rig)
 {
     struct agent_tracker_counters c;
-    ok(agent_tracker_counters(rig->tracker, &c, &err));
+    ok(agent_tracker_read_counters(rig->tracker, &c, &err));
     return c;
 }
 
@@ -161,7 +162,7 @@ static void write_and_expect(struct rig *rig, uint64_t offset, uint64_t bytes)
 
 static void check_writes(struct rig *rig)
 {
-    assert_false(agent_tracker_adopted(rig->tracker));
+    assert_false(agent_tracker_is_adopted(rig->tracker));
     assert_int_equal(marked(rig), 0);
     uint64_t end = rig->disk.bytes;
     write_and_expect(rig, 0, BLOCK);
@@ -249,7 +250,7 @@ static void expect_changes_marked(struct rig *rig, const uint8_t *before)
         if (memcmp(before + b * BLOCK, after + b * BLOCK, BLOCK) == 0)
             continue;
         changed++;
-        missed += !blx_bitmap_test(agent_tracker_dirty(rig->tracker), b);
+        missed += !blx_bitmap_test(agent_tracker_get_dirty(rig->tracker), b);
     }
     free(after);
     uint64_t unseen = newly_unseen(rig);
@@ -271,7 +272,7 @@ static void check_command(struct rig *rig, const char *command)
     disk_shell("umount /mnt/fs");
     expect_changes_marked(rig, before);
     free(before);
-    assert_true(marked(rig) < agent_tracker_blocks(rig->tracker) / 2); /* not just everything */
+    assert_true(marked(rig) < agent_tracker_get_blocks(rig->tracker) / 2); /* not just everything */
 }
 
 static void check_filesystem(struct rig *rig)
@@ -314,7 +315,7 @@ static void tracker_follows_only_its_partition(void **state)
     disk_shell("partx -a %s", world.disk.path);
     snprintf(path, sizeof(path), "%sp2", world.disk.path);
     track(&world, path);
-    assert_int_equal(agent_tracker_blocks(world.tracker), 65536 / 8);
+    assert_int_equal(agent_tracker_get_blocks(world.tracker), 65536 / 8);
     disk_write(&world.disk, 2049 * 512, 32768 * 512); /* the first partition, whole */
     disk_write(&world.disk, 40000 * 512, 512);        /* the sector before */
     disk_write(&world.disk, (40001 + 65536) * 512, 512);
@@ -350,16 +351,16 @@ static void tracker_goes_on_while_no_agent_runs(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
-    struct blx_generation before = *agent_tracker_generation(world.tracker);
+    struct blx_generation before = *agent_tracker_get_generation(world.tracker);
     disk_write(&world.disk, 0, BLOCK);
     agent_tracker_close(world.tracker);
     disk_write(&world.disk, 20 * BLOCK, 3 * BLOCK);
     ok(agent_tracker_open(&world.device, &world.tracker, &err));
-    assert_true(agent_tracker_adopted(world.tracker));
-    assert_true(blx_generation_equal(&before, agent_tracker_generation(world.tracker)));
+    assert_true(agent_tracker_is_adopted(world.tracker));
+    assert_true(blx_generation_equal(&before, agent_tracker_get_generation(world.tracker)));
     assert_int_equal(marked(&world), 4);
-    assert_true(blx_bitmap_test(agent_tracker_dirty(world.tracker), 0));
-    assert_true(blx_bitmap_test(agent_tracker_dirty(world.tracker), 22));
+    assert_true(blx_bitmap_test(agent_tracker_get_dirty(world.tracker), 0));
+    assert_true(blx_bitmap_test(agent_tracker_get_dirty(world.tracker), 22));
     assert_int_equal(counters(&world).events, 2);
     rig_done(&world);
 }
@@ -400,8 +401,8 @@ static void tracker_destroy_leaves_no_pins(void **state)
 static void expect_new_generation(struct rig *rig, const struct blx_generation *before)
 {
     track(rig, rig->disk.path);
-    assert_false(agent_tracker_adopted(rig->tracker));
-    assert_false(blx_generation_equal(before, agent_tracker_generation(rig->tracker)));
+    assert_false(agent_tracker_is_adopted(rig->tracker));
+    assert_false(blx_generation_equal(before, agent_tracker_get_generation(rig->tracker)));
     assert_int_equal(marked(rig), 0);
     write_and_expect(rig, BLOCK, BLOCK);
     rig_done(rig);
@@ -411,7 +412,7 @@ static void tracker_of_another_medium_is_made_anew(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
-    struct blx_generation before = *agent_tracker_generation(world.tracker);
+    struct blx_generation before = *agent_tracker_get_generation(world.tracker);
     disk_write(&world.disk, 0, BLOCK);
     let_go(&world);
     disk_loop_swap(&world.disk, 16 * MIB); /* only the disk sequence differs */
@@ -422,7 +423,7 @@ static void tracker_with_a_missing_pin_is_made_anew(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
-    struct blx_generation before = *agent_tracker_generation(world.tracker);
+    struct blx_generation before = *agent_tracker_get_generation(world.tracker);
     disk_write(&world.disk, 0, BLOCK);
     let_go(&world);
     disk_shell("rm /sys/fs/bpf/blxrep/%s/rq_complete_1", world.disk.name);
@@ -433,7 +434,7 @@ static void tracker_whose_pins_were_removed_is_made_anew(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
-    struct blx_generation before = *agent_tracker_generation(world.tracker);
+    struct blx_generation before = *agent_tracker_get_generation(world.tracker);
     let_go(&world);
     disk_shell("rm -r /sys/fs/bpf/blxrep/%s", world.disk.name);
     expect_new_generation(&world, &before);
@@ -454,7 +455,7 @@ static void tracker_counts_what_is_written(void **state)
     struct agent_tracker_counters after = counters(&world);
     assert_int_equal(after.events, before.events + 10);
     assert_true(after.queued > before.queued);
-    assert_int_equal(agent_device_writes_in_flight(&world.device), 0);
+    assert_int_equal(agent_device_count_writes(&world.device), 0);
     expect_no_doubt(&world);
     rig_done(&world);
 }

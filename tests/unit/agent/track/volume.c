@@ -42,7 +42,7 @@ static void claim_moves_a_dirty_block_to_in_flight(void **state)
     assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 1);
     assert_int_equal(extents[0].start_block, 70);
     assert_int_equal(extents[0].block_count, 1);
-    assert_int_equal(agent_volume_marked(&fake->volume), 0);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), 0);
     assert_true(blx_bitmap_test(fake->volume.ledger.in_flight, 70));
 }
 
@@ -54,8 +54,8 @@ static void claim_leaves_out_what_is_in_flight_and_keeps_its_new_mark(void **sta
     claim_all(fake, AGENT_CLAIM_ALL, extents);
     fake_volume_write(fake, 5, 2);
     assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 0);
-    assert_int_equal(agent_volume_marked(&fake->volume), 1);
-    agent_volume_acked(&fake->volume, &(struct blx_extent){5, 1}, 1);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), 1);
+    agent_volume_clear_acked(&fake->volume, &(struct blx_extent){5, 1}, 1);
     assert_int_equal(claim_all(fake, AGENT_CLAIM_ALL, extents), 1);
 }
 
@@ -70,7 +70,7 @@ static void quiet_claim_waits_until_a_block_was_aged_and_left_alone(void **state
     fake_volume_write(fake, 2, 2); /* hot */
     assert_int_equal(claim_all(fake, AGENT_CLAIM_QUIET, extents), 1);
     assert_int_equal(extents[0].start_block, 1);
-    assert_int_equal(agent_volume_marked(&fake->volume), 1);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), 1);
 }
 
 static void claim_joins_neighbours_across_words_and_keeps_to_its_limits(void **state)
@@ -122,11 +122,11 @@ static void claims_of_any_size_find_each_written_block_once(void **state)
                 blocks += extents[i].block_count;
             }
             assert_true(blocks <= max_blocks && count <= max_extents);
-            agent_volume_acked(&fake->volume, extents, count);
+            agent_volume_clear_acked(&fake->volume, extents, count);
         }
         for (size_t block = 0; block < FAKE_BLOCKS; block++)
             assert_int_equal(wanted[block], 0);
-        assert_int_equal(agent_volume_in_flight(&fake->volume), 0);
+        assert_int_equal(agent_volume_count_in_flight(&fake->volume), 0);
     }
 }
 
@@ -139,17 +139,17 @@ static void requeued_blocks_are_marked_again(void **state)
     uint32_t count = claim_all(fake, AGENT_CLAIM_ALL, extents);
     assert_int_equal(count, 2);
     agent_volume_requeue(&fake->volume, extents, 1);
-    assert_int_equal(agent_volume_marked(&fake->volume), 1);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), 1);
     agent_volume_requeue_all(&fake->volume);
-    assert_int_equal(agent_volume_marked(&fake->volume), 2);
-    assert_int_equal(agent_volume_in_flight(&fake->volume), 0);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), 2);
+    assert_int_equal(agent_volume_count_in_flight(&fake->volume), 0);
 }
 
 static void full_pass_marks_every_wanted_block_and_none_behind_the_end(void **state)
 {
     struct fake_volume *fake = *state;
     agent_volume_mark_all(&fake->volume, NULL, "test");
-    assert_int_equal(agent_volume_marked(&fake->volume), FAKE_BLOCKS);
+    assert_int_equal(agent_volume_count_marked(&fake->volume), FAKE_BLOCKS);
     assert_int_equal(fake->volume.ledger.head->pass_total_blocks, FAKE_BLOCKS);
     assert_string_equal(fake->volume.ledger.head->pass_reason, "test");
 }
@@ -159,18 +159,18 @@ static void doubt_lasts_until_it_is_settled(void **state)
     struct fake_volume *fake = *state;
     char reason[BLX_TEXT_BYTES];
     struct agent_tracker_counters counters = {.events = 10};
-    assert_false(agent_volume_doubtful(&fake->volume, &counters, reason));
+    assert_false(agent_volume_is_doubtful(&fake->volume, &counters, reason));
     counters.passthrough = 2;
-    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_is_doubtful(&fake->volume, &counters, reason));
     assert_non_null(strstr(reason, "2 passthrough"));
-    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
-    agent_volume_settle(&fake->volume, &counters);
-    assert_false(agent_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_is_doubtful(&fake->volume, &counters, reason));
+    agent_volume_settle_doubt(&fake->volume, &counters);
+    assert_false(agent_volume_is_doubtful(&fake->volume, &counters, reason));
     counters.missed = 1;
-    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
-    agent_volume_settle(&fake->volume, &counters);
+    assert_true(agent_volume_is_doubtful(&fake->volume, &counters, reason));
+    agent_volume_settle_doubt(&fake->volume, &counters);
     counters.unmarked = 1;
-    assert_true(agent_volume_doubtful(&fake->volume, &counters, reason));
+    assert_true(agent_volume_is_doubtful(&fake->volume, &counters, reason));
 }
 
 static void ledger_keeps_marks_over_a_reopen_and_refuses_another_generation(void **state)
@@ -180,17 +180,17 @@ static void ledger_keeps_marks_over_a_reopen_and_refuses_another_generation(void
     blx_bitmap_set(fake->volume.ledger.in_flight, (struct blx_extent){42, 2});
     fake->volume.ledger.head->acked_seq = 17;
     agent_ledger_close(&fake->volume.ledger);
-    assert_int_equal(agent_ledger_open(fake->folder, "fake", &other, FAKE_BLOCKS, false,
-                                       &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &other, FAKE_BLOCKS,
+                                       AGENT_LEDGER_EXISTING, &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS + 64, false,
-                                       &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS + 64,
+                                       AGENT_LEDGER_EXISTING, &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(agent_ledger_open(fake->folder, "none", &same, FAKE_BLOCKS, false,
-                                       &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "none", &same, FAKE_BLOCKS,
+                                       AGENT_LEDGER_EXISTING, &fake->volume.ledger, NULL),
                      -ESTALE);
-    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS, false,
-                                       &fake->volume.ledger, NULL),
+    assert_int_equal(agent_ledger_open(fake->folder, "fake", &same, FAKE_BLOCKS,
+                                       AGENT_LEDGER_EXISTING, &fake->volume.ledger, NULL),
                      0);
     assert_true(blx_bitmap_test(fake->volume.ledger.in_flight, 43));
     assert_int_equal(fake->volume.ledger.head->acked_seq, 17);

@@ -25,14 +25,15 @@ struct agent_question {
 };
 
 /* The blocks of a piece that is compared first: 1 MiB. */
-uint32_t agent_question_piece_blocks(unsigned block_shift);
+uint32_t agent_question_get_piece_blocks(unsigned block_shift);
 
 /*
  * The next blocks of `wanted` at or after *cursor and before `end_block`, and moves *cursor behind
  * them. False where there are none. `question` may hold anything before.
  */
-bool agent_question_next(struct agent_volume *volume, const uint64_t *wanted, uint64_t end_block,
-                         uint64_t *cursor, struct agent_question *question);
+bool agent_question_make_next(struct agent_volume *volume, const uint64_t *wanted,
+                              uint64_t end_block, uint64_t *cursor,
+                              struct agent_question *question);
 
 /* Whether `theirs` are digests of what was asked for: -EPROTO where they are not. Only then may the
  * functions below see them. */

@@ -7,7 +7,7 @@
  *     pre-copy     rounds, until the rest can be read within the freeze budget or rounds stop helping
  *     syncfs       and rounds again: what syncfs wrote is dirty now
  *     drain        until nothing is in flight
- *     cut          (cut.h); if an attempt does not stand, its blocks are sent as pre-copy and the
+ *     cut          (cut_private.h); if an attempt does not stand, its blocks are sent as pre-copy and the
  *                  cut is tried again, with back-off
  *     send         the cut's frames, then CHECKPOINT; the receiver gets the dispatcher's DONE
  *
@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 
 /*
  * 0 also where no checkpoint could be made: the dispatcher then gets CHECKPOINT_FAILED with the

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "agent/disk/device.h"
-#include "agent/track/pins.h"
+#include "agent/track/pins_private.h"
 #include "base/error.h"
 #include "bpf/tracker.h"
 
@@ -23,11 +23,11 @@ enum {
 };
 
 /* The name of the program, and of the pin of its link. */
-void agent_program_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES]);
+void agent_program_format_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES]);
 
-/* Whether a device of this kind needs the program: copies that would only cost time are not loaded.
- */
-bool agent_program_needed(unsigned program, bool bio_based);
+/* Whether the tracker with this identity needs the program: copies that would only cost time are not
+ * loaded. */
+bool agent_program_is_needed(unsigned program, const struct blx_tracker_identity *identity);
 
 /*
  * Makes a tracker with a bitmap of `words` words and a new generation, which is put into the pinned

@@ -49,7 +49,7 @@ enum agent_session_state {
 };
 
 /*
- * The renewal of the certificate (renewal.h):
+ * The renewal of the certificate (renewal_private.h):
  *
  *     NONE --RENEW is sent--> ASKED --CERTIFICATE----> GRANTED --settled--> NONE
  *                             ASKED --RENEW_FAILED---> REFUSED --settled--> NONE

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 
 /*
  * Asks where it is time to, and takes the answer where there is one. Fails only where the

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 #include "base/cleanup.h"
 
 struct agent_cut {
@@ -33,16 +33,19 @@ struct agent_cut {
 void agent_cut_done(struct agent_cut *cut);
 #define AGENT_CLEANUP_CUT BLX_CLEANUP(agent_cut_done)
 
+enum agent_cut_kind {
+    AGENT_CUT_FROZEN, /* the filesystems are frozen, if there are any */
+    AGENT_CUT_QUIET,  /* without a freeze; stands if nobody writes meanwhile */
+    AGENT_CUT_ANYHOW, /* stands even if somebody does: consistency "none" */
+};
+
 /*
  * One attempt. Everything must have been drained durably before, so that no block is in flight. 0:
- * the cut stands, its jobs hold the remainder (and cut->consistency says what it is worth).
- * -EAGAIN: it does not (the limit passed, more was marked than fits, somebody wrote meanwhile);
- * what was read may be sent all the same, as pre-copy, and cut->note says why. Others: errors.
- *
- * With `accept_less` an attempt without freeze stands even where somebody wrote meanwhile: "none".
- * `try_freeze` false: never freeze.
+ * the cut stands, its jobs hold the remainder, and cut->consistency says how good it is. -EAGAIN:
+ * it does not stand (the limit passed, more was marked than fits, somebody wrote meanwhile).
+ * cut->note says why, and what was read may be sent all the same, as pre-copy. Others: errors.
  */
-int agent_cut_attempt(struct agent_session *session, bool try_freeze, bool accept_less,
+int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
                       struct agent_cut *cut, struct blx_error *err);
 
 /* Hands the cut's jobs to the pipeline, in copies. */

@@ -36,5 +36,5 @@ int agent_pins_clear(const struct agent_pins *pins, struct blx_error *err);
 void agent_pins_remove(struct agent_pins *pins);
 
 /* The path of a pin; -ENAMETOOLONG. */
-int agent_pins_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
-                    struct blx_error *err);
+int agent_pins_format_path(const struct agent_pins *pins, const char *name, char path[PATH_MAX],
+                           struct blx_error *err);

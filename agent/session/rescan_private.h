@@ -20,7 +20,7 @@
 
 #include <stdbool.h>
 
-#include "agent/session/session.h"
+#include "agent/session/session_private.h"
 
 /* Whether a volume's rescan is not done. */
 bool agent_rescan_is_active(const struct agent *agent);
