@@ -38,7 +38,7 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
             return rc;
         if (!agent_volume_is_doubtful(volume, &counters, reason))
             continue;
-        blx_log_warning("'%s': tracking is doubtful (%s): all of it is compared again",
+        blx_log_warning("'%s': tracking is doubtful (%s): the whole disk is compared again",
                         volume->device.path, reason);
         agent_volume_begin_rescan(volume, volume->blocks, reason);
         agent_volume_settle_doubt(volume, &counters);
@@ -56,14 +56,14 @@ void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit)
     pthread_mutex_unlock(&agent->lock);
 }
 
-/* What this release does not understand, of a newer one, limits nothing. */
+/* A limit of a newer release, which this one does not understand, limits nothing. */
 static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
 {
     blx_assert_held(&agent->lock);
     struct blx_bandwidth limit = {0};
     struct blx_error err = {0};
     if (text[0] != '\0' && blx_bandwidth_parse(text, &limit, &err) < 0)
-        blx_log_warning("the bandwidth-limit of the dispatcher's policy does not count: %s",
+        blx_log_warning("the bandwidth-limit of the dispatcher's policy is ignored: %s",
                         err.message);
     agent_limiter_set_policy(&agent->limiter, &limit);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent's parts share: its settings, volumes, workers and guard, and the one lock between
- * its threads.
+ * The state that all parts of the agent share: its settings, volumes, workers and guard, and the
+ * one lock between its threads.
  *
  * Threads of the agent: the main thread, which is a session's control thread while one runs; the
  * sender and the receiver of the session; the workers of the pipeline; the signal thread; one that
- * watches for disks. Each block of fields below, and in struct agent_session, says which lock guards
- * it, who writes it, and who may read it without the lock. Functions that end in _locked expect
- * `lock` to be held.
+ * watches for disks. Each block of fields below, and in struct agent_session, says which lock
+ * guards it, who writes it, and who may read it without the lock. Functions that end in _locked
+ * expect `lock` to be held.
  *
  * Order of locks: `lock` is the outer one. Only that of the log is ever taken under it, and nothing
  * waits for a disk or the network while holding it.
@@ -59,35 +59,35 @@ struct agent {
     /* The main thread's alone. */
     struct agent_identity identity;
     struct agent_refusals refusals; /* disks that are wanted, and are no volumes now */
-    bool lined_up;                  /* once: what cannot be had does not end the agent any more */
+    bool lined_up; /* once: from then on a disk that cannot be opened ends nothing */
     struct agent_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
 
     struct blx_watchdog watchdog; /* atomic; its one hand is turned by the control thread */
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* broadcast on each change of what `lock` guards; CLOCK_MONOTONIC */
+    pthread_cond_t changed; /* broadcast after each change under `lock`; CLOCK_MONOTONIC */
 
     /* Guarded by `lock`. In brackets: the threads that write it. */
     enum agent_order order;           /* [any] */
     struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet
                                        * [handshake, receiver] */
-    struct agent_limiter limiter;     /* of what is sent, by both limits [main, sender, receiver] */
+    struct agent_limiter limiter;     /* both bandwidth limits [main, sender, receiver] */
     struct agent_disks disks; /* what the last agent_lineup_refresh() has found [main thread, which
                                * reads it without the lock] */
 };
 
-/* Whether some device is not what was opened any more (gone, resized, swapped). Names it in `err`.
- */
+/* Whether some device is no longer the one that was opened (gone, resized, swapped). Names it in
+ * `err`. */
 bool agent_has_changed_device(const struct agent *agent, struct blx_error *err);
 
 /*
- * I4: reads the trackers' counters; where tracking of a volume has become doubtful, says so and
- * begins a rescan of it. `*doubtful` (may be NULL): whether it was so.
+ * I4: reads the trackers' counters. If tracking of a volume has become doubtful, logs it and begins
+ * a rescan of that volume. `*doubtful` (may be NULL): whether there was such a volume.
  */
 int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *err);
 
-/* How much may be sent from now on by the configuration, also in the middle of a session. From any
+/* Sets the configuration's limit of what may be sent, also in the middle of a session. From any
  * thread. */
 void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit);
 
@@ -96,12 +96,12 @@ enum agent_policy_time {
     AGENT_POLICY_LATER, /* in the middle of a session */
 };
 
-/* What the dispatcher says counts from now on. If that means other volumes, or silence in the middle
- * of a session, another session is to begin. */
+/* Adopts the dispatcher's policy. If it asks for other volumes, or for a pause in the middle of a
+ * session, another session is to begin. */
 void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,
                               enum agent_policy_time time);
 
-/* Whether nothing is to be sent until the dispatcher says otherwise. */
+/* Whether the dispatcher has told the agent to send nothing until further notice. */
 bool agent_is_paused(struct agent *agent);
 
 /* The transitions of `order`. From any thread; they wake everybody. */

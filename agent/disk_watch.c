@@ -16,7 +16,7 @@
 enum {
     STACK_BYTES = 256 * 1024,
     EVENT_BYTES = 8192,
-    SETTLE_MS = 500, /* nodes come in rows, and udev makes its links behind them */
+    SETTLE_MS = 500, /* nodes come several at a time, and udev makes its links after them */
     LOOK_MS = 10 * 1000,
 };
 
@@ -35,7 +35,7 @@ static int open_events(void)
     return blx_take_fd(&fd);
 }
 
-/* Takes all that has come: whatever it is, a look is cheap. */
+/* Takes every event that has come. Whatever it is, a look is cheap. */
 static bool drain_events(int fd)
 {
     char events[EVENT_BYTES];
@@ -51,7 +51,7 @@ static bool shall_stop(const struct agent_disk_watch *watch, int timeout_ms)
     return poll(&stop, 1, timeout_ms) > 0;
 }
 
-/* Until it is time for a look. False: to stop. */
+/* Returns when it is time for a look. False: the watch is to stop. */
 static bool wait_for_look(const struct agent_disk_watch *watch)
 {
     uint64_t deadline_ns = blx_clock_ns() + LOOK_MS * UINT64_C(1000000);
@@ -69,8 +69,8 @@ static bool wait_for_look(const struct agent_disk_watch *watch)
     return true;
 }
 
-/* Whether one that could not be opened, though it is there, can be now: a SCSI disk that the kernel
- * had given up, one whose driver was not ready. */
+/* Whether a disk that was there but could not be opened can be opened now: a SCSI disk that the
+ * kernel had given up, or one whose driver was not ready. */
 static bool has_recovered(const struct agent_disks *disks)
 {
     for (size_t i = 0; i < disks->count; i++) {
@@ -93,10 +93,10 @@ static void look(struct agent *agent)
     pthread_mutex_unlock(&agent->lock);
     if (agent_disks_find(agent->config, &policy, &disks, NULL) < 0)
         return; /* the next look may succeed */
-    bool others = !agent_disks_equal(&disks, &before) || has_recovered(&before);
+    bool has_changed = !agent_disks_equal(&disks, &before) || has_recovered(&before);
     pthread_mutex_lock(&agent->lock);
-    /* A lineup that came in between has seen what we have. */
-    if (others && agent->disks.number == before.number)
+    /* A lineup in between has seen the same disks. */
+    if (has_changed && agent->disks.number == before.number)
         agent_rejoin_locked(agent);
     pthread_mutex_unlock(&agent->lock);
 }
@@ -125,7 +125,7 @@ int agent_disk_watch_start(struct agent *agent, struct agent_disk_watch **watch,
     *made = (struct agent_disk_watch){
         .agent = agent, .event_fd = open_events(), .stop_fd = eventfd(0, EFD_CLOEXEC)};
     if (made->event_fd < 0)
-        blx_log_debug("no events of /dev: %s; disks are looked for each %d s",
+        blx_log_debug("no events of /dev: %s; disks are looked for every %d s",
                       strerror(-made->event_fd), LOOK_MS / 1000);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who this agent is: its certificate and key, as the configuration names their files. The files may
- * change while the agent runs: a renewal or a new `blxrep agent join` replaces the bundle, a site's
- * own tools its certificate. So they are looked at before each connection.
+ * The identity of this agent: its certificate and key, whose files the configuration names. The
+ * files may change while the agent runs: a renewal or a new `blxrep agent join` replaces the
+ * bundle, a site's own tools replace its certificate. So the agent checks them before each
+ * connection.
  *
  * Threads: the main thread's.
  */

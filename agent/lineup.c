@@ -29,14 +29,15 @@ static const struct agent_volume *find_volume(const struct agent *agent, const c
     return NULL;
 }
 
-/* The volumes are in the order in which they came; a session counts them anew. */
+/* The volumes stay in the order in which they came. Their numbers change, which the next session
+ * announces again. */
 static void remove_volume(struct agent *agent, size_t index)
 {
-    size_t behind = agent->volume_count - index - 1;
-    memmove(&agent->volumes[index], &agent->volumes[index + 1], behind * sizeof(*agent->volumes));
-    memmove(&agent->devices[index], &agent->devices[index + 1], behind * sizeof(*agent->devices));
+    size_t later = agent->volume_count - index - 1;
+    memmove(&agent->volumes[index], &agent->volumes[index + 1], later * sizeof(*agent->volumes));
+    memmove(&agent->devices[index], &agent->devices[index + 1], later * sizeof(*agent->devices));
     memmove(&agent->volume_keys[index], &agent->volume_keys[index + 1],
-            behind * sizeof(*agent->volume_keys));
+            later * sizeof(*agent->volume_keys));
     agent->volume_count--;
     for (size_t i = index; i < agent->volume_count; i++) {
         agent->volumes[i].index = (uint32_t)i;
@@ -45,7 +46,7 @@ static void remove_volume(struct agent *agent, size_t index)
     }
 }
 
-static void tell_dropped(const char *path)
+static void log_dropped(const char *path)
 {
     if (access(path, F_OK) < 0)
         blx_log_warning("'%s' has vanished: it is not protected any more; its checkpoints stay",
@@ -56,7 +57,7 @@ static void tell_dropped(const char *path)
                        path);
 }
 
-/* What is not wanted any more, or not what it was. */
+/* Drops the volumes that are no longer wanted, and those whose device was changed. */
 static void drop_volumes(struct agent *agent)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
@@ -71,14 +72,14 @@ static void drop_volumes(struct agent *agent)
             agent_refusals_add(&agent->refusals, path, volume->device.size_bytes, change);
             agent_refusals_find(&agent->refusals, path)->was_protected = true;
         } else {
-            tell_dropped(path);
+            log_dropped(path);
         }
         agent_volume_abandon(volume);
         remove_volume(agent, i);
     }
 }
 
-/* What nobody wants any more, and what a pattern no longer stands for. */
+/* Forgets disks that are no longer wanted, and those that no pattern matches any more. */
 static void forget_refusals(struct agent *agent)
 {
     struct agent_refusals *refusals = &agent->refusals;
@@ -127,7 +128,8 @@ static int derive_key(struct agent *agent, struct agent_volume *volume, struct b
     return rc;
 }
 
-/* It is a volume again: why its tracking begins anew, where this process knows. */
+/* The disk is a volume again. If this process knows why its tracking had to start again, it notes
+ * that. */
 static void settle_refusal(struct agent *agent, struct agent_volume *volume)
 {
     const char *path = volume->device.path;
@@ -135,7 +137,7 @@ static void settle_refusal(struct agent *agent, struct agent_volume *volume)
     struct agent_ledger_head *head = volume->ledger.head;
     if (refusal != NULL && refusal->was_protected && !agent_tracker_is_adopted(volume->tracker))
         snprintf(head->anew_reason, sizeof(head->anew_reason),
-                 "it was gone, resized or replaced, and what was written meanwhile is not known");
+                 "it was gone, resized or replaced, and nobody tracked it meanwhile");
     agent_refusals_remove(&agent->refusals, path);
 }
 
@@ -163,13 +165,13 @@ static int open_volume(struct agent *agent, const char *path, struct blx_error *
     return 0;
 }
 
-/* What is not there may come back; anything else is wrong. */
+/* A disk that is not there may come back. Any other failure needs somebody to act. */
 static bool is_absence(int rc)
 {
     return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM;
 }
 
-/* Where it is the opening that fails, the watch goes on trying. */
+/* If the opening is what fails, the disk watch goes on trying. */
 static void refuse(struct agent *agent, struct agent_disk *disk, const char *cause)
 {
     struct agent_device device;
@@ -182,8 +184,8 @@ static void refuse(struct agent *agent, struct agent_disk *disk, const char *cau
     pthread_mutex_unlock(&agent->lock);
 }
 
-/* One that is named and wrong from the start ends the start, so that somebody sees it. Later, and
- * where a disk is only not there, the others are protected without it. */
+/* A disk that is named and wrong ends the agent's start, so that somebody sees it. Later, or if the
+ * disk is merely absent, the others are protected without it. */
 static int open_volumes(struct agent *agent, struct blx_error *err)
 {
     struct blx_error first = {0};
@@ -202,7 +204,7 @@ static int open_volumes(struct agent *agent, struct blx_error *err)
     }
     if (agent->volume_count == 0 && first.code != 0)
         return blx_error_set(err, first.code, "%s", first.message);
-    agent_refusals_tell(&agent->refusals);
+    agent_refusals_log(&agent->refusals);
     return 0;
 }
 
@@ -226,7 +228,7 @@ int agent_lineup_refresh(struct agent *agent, struct blx_error *err)
     agent->disks = disks;
     pthread_mutex_unlock(&agent->lock);
     if (disks.left_over > 0)
-        blx_log_warning("%zu disks more than the %d that one agent can have are NOT protected: "
+        blx_log_warning("%zu more disks than the %d that one agent can have are NOT protected: "
                         "exclude some, or start a second agent for them",
                         disks.left_over, BLX_MAX_VOLUMES);
     forget_refusals(agent);

@@ -117,9 +117,10 @@ static int read_key(struct agent *agent, struct blx_error *err)
     char id[BLX_KEY_ID_TEXT_BYTES];
     struct stat st;
     blx_key_id_format(&agent->key.id, id);
-    blx_log_info("all that is sent is encrypted with the key %s: keep copies of '%s' elsewhere, "
-                 "nothing can be restored without it",
-                 id, path);
+    blx_log_info(
+        "everything is encrypted with the key %s before it is sent: keep copies of '%s' elsewhere, "
+        "nothing can be restored without it",
+        id, path);
     if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
         blx_log_warning("others may read the key '%s': chmod 600 it", path);
     return 0;

@@ -31,7 +31,7 @@ void agent_refusals_add(struct agent_refusals *refusals, const char *path, uint6
     char before[BLX_TEXT_BYTES];
     memcpy(before, refusal->cause, sizeof(before));
     snprintf(refusal->cause, sizeof(refusal->cause), "%s", cause);
-    refusal->told = refusal->told && strcmp(before, refusal->cause) == 0;
+    refusal->is_logged = refusal->is_logged && strcmp(before, refusal->cause) == 0;
     if (size_bytes > 0)
         refusal->size_bytes = size_bytes;
 }
@@ -43,14 +43,15 @@ void agent_refusals_remove(struct agent_refusals *refusals, const char *path)
         *refusal = refusals->list[--refusals->count];
 }
 
-void agent_refusals_tell(struct agent_refusals *refusals)
+void agent_refusals_log(struct agent_refusals *refusals)
 {
     for (size_t i = 0; i < refusals->count; i++) {
         struct agent_refusal *refusal = &refusals->list[i];
-        if (!refusal->told)
-            blx_log_error("%s: it is NOT protected until this has changed; the other disks are",
-                          refusal->cause);
-        refusal->told = true;
+        if (!refusal->is_logged)
+            blx_log_error(
+                "%s: this disk is NOT protected until that has changed; the other disks are",
+                refusal->cause);
+        refusal->is_logged = true;
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The blocks of a volume that a full pass or a rescan wants: every block. If the user lets the agent
- * skip free space, the blocks that a mounted filesystem calls free are left out
+ * The blocks of a volume that a full pass or a rescan wants: every block. If the user lets the
+ * agent skip free space, the blocks that a mounted filesystem calls free are left out
  * (disk/freespace.h).
  *
  * Threads: the main thread's, which is the control thread in a session. Blocks for a syncfs.

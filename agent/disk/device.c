@@ -17,13 +17,12 @@
 
 enum {
     SECTOR_BYTES = 512,
-    STACK_DEPTH_MAX =
-        16, /* device-mapper on md on partitions ... : deeper is a loop that we should not follow */
+    STACK_DEPTH_MAX = 16, /* device-mapper on md on partitions ...: anything deeper is a loop */
 };
 
 static int open_node(const char *path, struct stat *st, struct blx_error *err)
 {
-    /* Looked at first: opening a FIFO of that name would wait for a writer. */
+    /* stat() first: opening a FIFO of that name would wait for a writer. */
     if (stat(path, st) < 0) {
         int r = -errno;
         return blx_error_set(err, r, "cannot find device '%s': %s; check the name with lsblk", path,
@@ -68,8 +67,7 @@ static int sysfs_names(uint32_t major, uint32_t minor, char name[64], char paren
     return 0;
 }
 
-/* Where major:minor is a partition: its disk and its start there. -ENOENT where it is a whole disk.
- */
+/* If major:minor is a partition: its disk and its start there. -ENOENT if it is a whole disk. */
 static int partition_of(uint32_t major, uint32_t minor, uint32_t *disk_major, uint32_t *disk_minor,
                         uint64_t *start_sector)
 {
@@ -144,7 +142,7 @@ static int read_geometry(struct agent_device *device, struct blx_error *err)
     return 0;
 }
 
-/* Before Linux 5.15 there is none: 0. */
+/* 0 before Linux 5.15, which has none. */
 static uint64_t disk_sequence(const char *disk_name)
 {
     uint64_t sequence = 0;
@@ -153,7 +151,7 @@ static uint64_t disk_sequence(const char *disk_name)
     return sequence;
 }
 
-/* Serial numbers come padded with blanks, and anything goes in them. */
+/* Serial numbers come padded with blanks, and may contain any byte. */
 static void make_printable(char *text)
 {
     size_t length = 0;
@@ -164,7 +162,7 @@ static void make_printable(char *text)
     text[length] = '\0';
 }
 
-/* The unit serial number page as the SCSI disk gave it: for one whose WWID is not to be had. */
+/* The unit serial number page of a SCSI disk, for one that has no WWID. */
 static void read_vpd_serial(const char *disk_name, char *text, size_t bytes)
 {
     enum { LENGTH = 3, SERIAL = 4 };
@@ -251,8 +249,8 @@ void agent_device_close(struct agent_device *device)
     device->fd = -1;
 }
 
-/* A disk that was pulled out or has failed keeps its descriptor: without a size, or not in sysfs.
- */
+/* The descriptor of a disk that was pulled out or has failed stays open, but has no size or is not
+ * in sysfs. */
 static bool is_gone(const struct agent_device *device, uint64_t *size_bytes, char name[64])
 {
     char parent[64];
@@ -273,7 +271,7 @@ const char *agent_device_find_change(const struct agent_device *device)
         disk_minor != device->disk_minor ||
         start_sector * SECTOR_BYTES != device->disk_start_bytes ||
         disk_sequence(device->disk_name) != device->disk_seq)
-        return "is not the device any more that was opened: it was resized or replaced";
+        return "is no longer the device that was opened: it was resized or replaced";
     return NULL;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A protected device: what the user named, found in the kernel. A partition is read through its own
- * node and tracked on its whole disk, limited to its range, because tracepoints speak of whole
- * disks and absolute sectors (also for writes through a partition).
+ * A protected device: the path that the user named, found in the kernel. A partition is read
+ * through its own node. It is tracked on its whole disk, limited to its range, because tracepoints
+ * report whole disks and absolute sectors, also for writes through a partition.
  *
  * Threads: immutable once it is open.
  */
@@ -35,36 +35,36 @@ struct agent_device {
 };
 
 /*
- * Finds and opens the device. Follows by-id and mapper links. Errors, each named with its cause and
- * way out: missing, no block device, no rights, size zero, an NVMe multipath head (its requests
- * carry the hidden path's number: not trackable yet).
+ * Finds and opens the device. Follows by-id and mapper links. Errors, each with its cause and way
+ * out: missing, no block device, no rights, size zero, an NVMe multipath head (not trackable yet:
+ * its requests carry the hidden path's number).
  */
 int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err);
 void agent_device_close(struct agent_device *device);
 
 /*
- * Asks the kernel again: NULL while the device is what was opened; otherwise what has become of it,
- * as the rest of a sentence that begins with its name ("is gone ...", "is not the device any more
- * ..."). Does not read from the device, so that it never waits for one that is failing.
+ * Asks the kernel again. NULL if the device is still the one that was opened. Otherwise what has
+ * become of it, as the rest of a sentence that begins with its name ("is gone ...", "is no longer
+ * the device ..."). Does not read from the device, so that it never waits for one that is failing.
  */
 const char *agent_device_find_change(const struct agent_device *device);
 
 /*
- * Whether the block device major:minor lies on `device`: it is it, or a partition of it (or
- * `device` a partition that it is), or a device-mapper, md or bcache device with such a slave,
- * however deep. `start_bytes` (may be NULL) gets where it begins on `device`, or UINT64_MAX where
- * that is not one linear range (anything but the device itself and partitions).
+ * Whether the block device major:minor lies on `device`. It does if it is `device` itself, a
+ * partition of it, or a device-mapper, md or bcache device with such a slave, however deep.
+ * `start_bytes` (may be NULL) gets its start on `device`, or UINT64_MAX if it is not one linear
+ * range there (only the device itself and its partitions are).
  */
 bool agent_device_carries(const struct agent_device *device, uint32_t major, uint32_t minor,
                           uint64_t *start_bytes);
 
-/* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno where it cannot be read.
- */
+/* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno if that cannot be
+ * read. */
 int64_t agent_device_count_writes(const struct agent_device *device);
 
 /*
- * Sectors of writes and discards that the whole disk's requests have completed, by the kernel's own
- * count in /sys/block/DISK/stat; -errno where it cannot be read. It stands still while the disk's
- * queue/iostats is 0.
+ * Sectors of writes and discards that the whole disk's requests have completed. This is the
+ * kernel's own count in /sys/block/DISK/stat; -errno if that cannot be read. It stands still while
+ * the disk's queue/iostats is 0.
  */
 int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors);

@@ -19,7 +19,7 @@
 
 enum { SECTOR_BYTES = 512 };
 
-/* What a look needs. */
+/* The arguments of one look. */
 struct look {
     const struct blx_config *config;
     const struct blx_policy_message *policy; /* NULL: none */
@@ -31,7 +31,7 @@ static bool is_pattern(const char *device)
     return strpbrk(device, "*?[") != NULL;
 }
 
-/* By what the kernel calls it; "" where it has gone. */
+/* The kernel's name of the disk; "" if it has gone. */
 static void kernel_name(const struct agent_disk *disk, char name[64])
 {
     char link[64], target[PATH_MAX];
@@ -49,8 +49,8 @@ static bool is_node_of(const char *path, const struct agent_disk *disk)
            minor(st.st_rdev) == disk->minor;
 }
 
-/* A path may be one of the links that udev makes. A policy's pattern comes from outside, so that it
- * must not lead through the whole of the filesystems. */
+/* A path may be one of the links that udev makes. A policy's pattern comes from outside, so only
+ * those below /dev are looked up in the filesystem. */
 static bool path_matches(const char *pattern, const struct agent_disk *disk)
 {
     glob_t found = {0};
@@ -104,7 +104,7 @@ static bool is_taken(const struct agent_disks *disks, const struct agent_disk *d
 static void take(struct look *look, const struct agent_disk *disk)
 {
     struct agent_disks *disks = look->disks;
-    /* One that is named twice is an error, which opening it finds. */
+    /* A disk that is named twice is an error, which is found when it is opened. */
     if (is_excluded(look, disk) || (!disk->named && is_taken(disks, disk)))
         return;
     if (disks->count == BLX_MAX_VOLUMES)
@@ -113,7 +113,7 @@ static void take(struct look *look, const struct agent_disk *disk)
         disks->list[disks->count++] = *disk;
 }
 
-/* False where there is no block device of that path, or nothing in it. */
+/* False if the path is no block device, or one of size zero. */
 static bool look_at(const char *path, struct agent_disk *disk)
 {
     struct stat st;
@@ -168,7 +168,7 @@ static int take_pattern(struct look *look, const char *pattern, struct blx_error
     return rc == GLOB_NOSPACE ? blx_error_errno(err, -ENOMEM, "cannot look for '%s'", pattern) : 0;
 }
 
-/* Drives and memory that are no disk of a server's. */
+/* Drives and memory that are no disks of a server. */
 static bool is_no_disk(const char *name)
 {
     static const char *const kinds[] = {"loop", "ram", "zram", "sr", "fd"};

@@ -14,7 +14,7 @@
 
 enum { RECORDS = 1024 };
 
-/* What one filesystem's free extents are cleared in. */
+/* Where one filesystem's free extents are cleared. */
 struct target {
     uint64_t start_bytes; /* of the filesystem on the device */
     uint64_t limit_bytes; /* the device's size */
@@ -37,8 +37,8 @@ static void clear_extent(struct target *target, uint64_t start, uint64_t length)
     if (first > UINT64_MAX - block)
         return;
     uint64_t first_block = (first + block - 1) >> target->block_shift;
-    /* The device's last block may be a part of one; where the extent reaches its end that part is
-     * free, too. */
+    /* The device's last block may be cut short. If the extent reaches its end that part is free,
+     * too. */
     uint64_t end_block =
         (end == target->limit_bytes ? end + block - 1 : end) >> target->block_shift;
     for (uint64_t b = first_block; b < end_block; b++)
@@ -81,7 +81,7 @@ static int exclude_filesystem(int fd, struct target *target)
     }
 }
 
-/* "I cannot tell": kernels and filesystems without the call. */
+/* The errors of kernels and filesystems without the call. */
 static bool is_unsupported(int r)
 {
     return r == -ENOTTY || r == -EOPNOTSUPP || r == -EINVAL || r == -ENOSYS;
@@ -95,7 +95,7 @@ int agent_freespace_exclude(const struct agent_device *device, const struct agen
     for (size_t i = 0; i < mounts->count; i++) {
         const struct agent_mount *mount = &mounts->mounts[i];
         uint64_t start = UINT64_MAX;
-        /* Only these two are known to tell the truth of what lies on their one device. */
+        /* Only these two are known to report correctly, and they have one device. */
         if ((strcmp(mount->type, "ext4") != 0 && strcmp(mount->type, "xfs") != 0) ||
             !agent_device_carries(device, mount->major, mount->minor, &start) ||
             start == UINT64_MAX)
@@ -107,7 +107,8 @@ int agent_freespace_exclude(const struct agent_device *device, const struct agen
             .device_number = (uint32_t)makedev(mount->major, mount->minor),
             .wanted = wanted,
         };
-        /* What was just deleted counts as free only after the filesystem has committed it. */
+        /* Blocks that were just deleted count as free only after the filesystem has committed
+         * that. */
         syncfs(mount->fd);
         int r = exclude_filesystem(mount->fd, &target);
         skipped += target.skipped;

@@ -105,11 +105,11 @@ static bool btrfs_carried(const struct agent_device *devices, size_t count, int 
     return false;
 }
 
-/* The filesystem that `fd` lies on, which says to be on major:minor. */
+/* The filesystem that `fd` lies on, which claims to be on major:minor. */
 static bool filesystem_carried(const struct agent_device *devices, size_t count, int fd,
                                uint32_t major, uint32_t minor, unsigned depth)
 {
-    /* Numbers with the major 0 are made up, and nobody but btrfs says what is below. */
+    /* Numbers with the major 0 are made up, and only btrfs names the devices below. */
     if (major == 0)
         return btrfs_carried(devices, count, fd, depth);
     return devices_carry(devices, count, major, minor, depth);
@@ -127,8 +127,8 @@ static bool loop_file_carried(const struct agent_device *devices, size_t count, 
                               "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
                               minor) < 0)
         return false;
-    /* O_PATH would do for stat(), but not for the btrfs question. The file may be gone: then it
-     * lies nowhere that we know. */
+    /* O_PATH would do for stat(), but not for the btrfs question. If the file is gone nobody
+     * knows where it lies. */
     BLX_CLEANUP_FD int fd = blx_open(file, O_RDONLY | O_NONBLOCK | O_NOATIME, 0, NULL);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -152,11 +152,11 @@ static bool is_on_top(int fd, uint64_t mount_id)
 {
     struct statx stx = {0};
     if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0 || !(stx.stx_mask & STATX_MNT_ID))
-        return true; /* before Linux 5.8 nobody tells */
+        return true; /* before Linux 5.8 there is no such number */
     return stx.stx_mnt_id == mount_id;
 }
 
-/* The mount point, open, or -1 where it cannot be had. */
+/* The mount point, open, or -1 if it cannot be opened. */
 static int open_mount_point(const struct line *line)
 {
     struct stat st;

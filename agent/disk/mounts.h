@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mounted filesystems on the agent's volumes, in mount order, each once (bind mounts are one
- * filesystem), each with an open descriptor of its root, so that nothing has to be looked up while
- * it is frozen. Found through /proc/self/mountinfo; btrfs, whose numbers are anonymous, through its
- * devices in /sys/fs/btrfs. Mounts that another one covers, and read-only filesystems, are left out
- * (a read-only one changes nothing). Filesystems in a file on a loop device whose backing file lies
- * on a volume count as lying on the volume.
+ * The mounted filesystems on the agent's volumes, in mount order. Each is there once (bind mounts
+ * are one filesystem), with an open descriptor of its root, so that nothing has to be looked up
+ * while it is frozen. They are found through /proc/self/mountinfo; btrfs, whose numbers are
+ * anonymous, through its devices in /sys/fs/btrfs. Mounts that another one covers are left out, and
+ * so are read-only filesystems, which change nothing. A filesystem on a loop device whose backing
+ * file lies on a volume counts as lying on that volume.
  *
  * Threads: none of its own.
  */

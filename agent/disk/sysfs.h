@@ -3,7 +3,7 @@
  * Small values of sysfs: one line, read whole. A missing file is an ordinary answer there, so
  * nothing here writes an error message.
  *
- * Threads: all functions are pure but for the reading. Return 0 or -errno.
+ * Threads: any; there is no shared state. All return 0 or -errno.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 int agent_sysfs_read_text(char *text, size_t bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A decimal number; -EINVAL where it is none. */
+/* A decimal number; -EINVAL if it is none. */
 int agent_sysfs_read_number(uint64_t *number, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -20,15 +20,15 @@
 
 static const uint64_t answer_timeout_ns = UINT64_C(5000000000);
 
-/* All of it is the calling thread's alone, one at a time; only `shared` is the guard process's, too,
- * and all of that is atomic (guard_private.h). */
+/* Used by one thread at a time. Only `shared` is the guard process's, too, and all of it is atomic
+ * (guard_private.h). */
 struct agent_freezer {
     pid_t guard;
-    int socket_fd; /* its closing is what tells the guard that we are gone */
+    int socket_fd; /* the guard sees it close when the agent ends */
     uint64_t seq;  /* of the last command */
     struct agent_guard_shared *shared;
     bool armed;
-    /* What the guard is armed with; the descriptors are the caller's. */
+    /* The filesystems that the guard is armed with; the descriptors are the caller's. */
     const struct agent_mounts *mounts;
 };
 
@@ -46,7 +46,7 @@ static int guard_gone(struct blx_error *err)
         "without it");
 }
 
-/* Waits for the answer to `seq`; older ones, to commands that were given up, are thrown away. */
+/* Waits for the answer to `seq`. Older answers, to commands that were given up, are thrown away. */
 static int wait_for_answer(const struct agent_freezer *freezer, uint64_t seq, struct blx_error *err)
 {
     uint64_t deadline_ns = blx_clock_ns() + answer_timeout_ns;
@@ -84,11 +84,11 @@ static void attach_descriptors(struct msghdr *header, union control *control,
         memcpy(CMSG_DATA(c) + i * sizeof(int), &mounts->mounts[i].fd, sizeof(int));
 }
 
-/* Tells the guard and waits until it has done it. `mounts` only with AGENT_GUARD_ARM. */
-static int command(struct agent_freezer *freezer, enum agent_guard_command what,
-                   const struct agent_mounts *mounts, struct blx_error *err)
+/* Gives the guard a command and waits until it is done. `mounts` only with AGENT_GUARD_ARM. */
+static int send_command(struct agent_freezer *freezer, enum agent_guard_command command,
+                        const struct agent_mounts *mounts, struct blx_error *err)
 {
-    struct agent_guard_message message = {.command = what, .seq = ++freezer->seq};
+    struct agent_guard_message message = {.command = command, .seq = ++freezer->seq};
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
     union control control;
@@ -160,8 +160,8 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
                struct blx_error *err)
 {
     struct agent_guard_shared *shared = freezer->shared;
-    /* First disarmed, so that the guard looks at nothing of this while it changes. */
-    int r = freezer->armed ? command(freezer, AGENT_GUARD_DISARM, NULL, err) : 0;
+    /* Disarmed first, so that the guard looks at none of this while it changes. */
+    int r = freezer->armed ? send_command(freezer, AGENT_GUARD_DISARM, NULL, err) : 0;
     if (r < 0)
         return r;
     freezer->armed = false;
@@ -175,9 +175,9 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
     freezer->mounts = mounts;
     if (mounts->count == 0)
         return 0;
-    r = command(freezer, AGENT_GUARD_ARM, mounts, err);
-    /* It may have been armed and only not have told in time: nothing is frozen, so that is harmless
-     * until the next try. */
+    r = send_command(freezer, AGENT_GUARD_ARM, mounts, err);
+    /* It may be armed though its answer did not come in time. Nothing is frozen, so that is
+     * harmless until the next try. */
     freezer->armed = true;
     return r;
 }
@@ -207,7 +207,7 @@ static int freeze_one(struct agent_freezer *freezer, size_t index,
             result->first_frozen_at_ns = now_ns;
             atomic_store(&shared->first_frozen_ns, now_ns);
         }
-        /* Fails where the guard has thawed it already. */
+        /* Fails if the guard has thawed it already. */
         if (atomic_compare_exchange_strong(&shared->state[index], &expected, AGENT_GUARD_FROZEN))
             result->frozen++;
         return 0;
@@ -311,7 +311,7 @@ int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_erro
     *held_ns = since_ns == 0 || until_ns < since_ns ? 0 : until_ns - since_ns;
     freezer->mounts = NULL;
     /* A guard that is gone is found at the next freeze: now everything is thawed. */
-    if (freezer->armed && !stuck && command(freezer, AGENT_GUARD_DISARM, NULL, NULL) == 0)
+    if (freezer->armed && !stuck && send_command(freezer, AGENT_GUARD_DISARM, NULL, NULL) == 0)
         freezer->armed = false;
     return first;
 }

@@ -4,7 +4,7 @@
  * (I6).
  *
  * The guard is a small process, forked at the agent's start, memory-locked, in its own session,
- * oom_score_adj -1000 (each where it is permitted). Before each freeze it receives the filesystems'
+ * oom_score_adj -1000 (each if it is permitted). Before each freeze it receives the filesystems'
  * descriptors over a socket; shared memory says per filesystem: idle, attempt (FIFREEZE may be
  * running), frozen, foreign (EBUSY: somebody else froze it). It thaws everything in attempt or
  * frozen when the limit, counted from the first filesystem frozen, has passed, or when the agent's
@@ -39,7 +39,7 @@ enum { AGENT_FREEZE_MAX_FILESYSTEMS = 64 };
 
 struct agent_freezer;
 
-/* Forks the guard and waits until it is ready. -EPIPE where it did not get so far. */
+/* Forks the guard and waits until it is ready. -EPIPE if it does not get that far. */
 int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err);
 
 /* Ends the guard and waits for it; thaws what is still frozen. NULL is allowed. */
@@ -51,15 +51,14 @@ struct agent_freeze_result {
     size_t foreign;              /* frozen by somebody else already */
     uint64_t frozen_at_ns;       /* CLOCK_MONOTONIC when all were frozen */
     uint64_t first_frozen_at_ns; /* 0: none was */
-    char not_frozen[128]; /* the first mount point that was not frozen by us, and empty where all
-                             were */
+    char not_frozen[128]; /* the first mount point that we did not freeze; empty if there is none */
 };
 
 /*
- * Arms the guard and freezes in reverse mount order. 0 also where some could not be frozen (see
- * `result`), or where there are none. On an error nothing is left frozen, and agent_thaw() need not
- * be called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait
- * for it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than AGENT_FREEZE_MAX_FILESYSTEMS. -EPIPE
+ * Arms the guard and freezes in reverse mount order. 0 also if some could not be frozen (see
+ * `result`), or if there are none. On an error nothing is left frozen, and agent_thaw() need not be
+ * called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait for
+ * it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than AGENT_FREEZE_MAX_FILESYSTEMS. -EPIPE
  * the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
  * agent_freezer_stop() and _start().
  */
@@ -72,8 +71,8 @@ bool agent_freeze_expired(const struct agent_freezer *freezer);
 
 /*
  * Thaws in mount order and disarms the guard. The time from the first frozen to the last thawed
- * goes to `held_ns` (also on an error). -ECANCELED where somebody else had thawed one meanwhile:
- * what was read was not frozen all the time. Another error: a filesystem refuses to thaw; the guard
- * stays armed and goes on trying.
+ * goes to `held_ns` (also on an error). -ECANCELED if somebody else had thawed one meanwhile: it
+ * was not frozen all the time while it was read. Another error: a filesystem refuses to thaw; the
+ * guard stays armed and goes on trying.
  */
 int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_error *err);

@@ -21,7 +21,7 @@ enum {
     SOCKET_FD = 0, /* all others are free for the filesystems */
     FIRST_FREE_FD = 1,
     TICK_MS = 10,
-    LAST_TRIES = 3000, /* of TICK_MS, to thaw after the agent's death what refuses: half a minute */
+    LAST_TRIES = 3000, /* of TICK_MS, if thawing fails after the agent's death: half a minute */
     STACK_BYTES = 32 * 1024, /* more than the loop ever uses */
 };
 
@@ -45,7 +45,7 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* True where the filesystem is not frozen any more, or was not. */
+/* True if the filesystem is no longer frozen, or was not. */
 static bool thaw(const struct guard *guard, uint32_t index, enum agent_guard_state from)
 {
     bool thawed = ioctl(guard->fds[index], FITHAW, 0) == 0;
@@ -53,8 +53,8 @@ static bool thaw(const struct guard *guard, uint32_t index, enum agent_guard_sta
     if (thawed)
         atomic_store(&guard->shared->thawed_ns, now_ns());
     /*
-     * "Not frozen" ends what was frozen: somebody thawed it. It does not end an attempt, whose
-     * FIFREEZE may come to its end later.
+     * "Not frozen" ends the state FROZEN: somebody thawed it. It does not end an ATTEMPT, whose
+     * FIFREEZE may be through later.
      */
     uint32_t expected = from;
     if (thawed || (was_not_frozen && from == AGENT_GUARD_FROZEN))
@@ -92,7 +92,8 @@ static void forget(struct guard *guard)
 
 /*
  * The clock runs from the first filesystem frozen; until one is, from the start of the first
- * attempt, as FIFREEZE may hang, or the agent be stopped before it could tell that it was through.
+ * attempt, as FIFREEZE may hang, or the agent may be stopped before it could note that it was
+ * through.
  */
 static bool limit_passed(const struct agent_guard_shared *shared)
 {
@@ -104,15 +105,15 @@ static bool limit_passed(const struct agent_guard_shared *shared)
 
 static void watch(const struct guard *guard)
 {
-    /* Set before anything is thawed: who finds it unset has read what is frozen. */
+    /* Set before anything is thawed: a reader that finds it unset has read frozen data. */
     if (!atomic_load(&guard->shared->fired) && limit_passed(guard->shared))
         atomic_store(&guard->shared->fired, 1);
     if (atomic_load(&guard->shared->fired))
         thaw_all(guard);
 }
 
-/* The agent is dead, and with it everybody who could be inside FIFREEZE: one look at each is
- * enough, unless thawing fails. */
+/* The agent is dead, so nobody can be inside FIFREEZE: one attempt at each is enough, unless
+ * thawing fails. */
 static _Noreturn void end(struct guard *guard)
 {
     for (int i = 0; i < LAST_TRIES && !thaw_all(guard); i++)
@@ -139,7 +140,7 @@ static void take_descriptors(struct guard *guard, struct msghdr *header)
     }
 }
 
-/* False where the agent's end is closed. */
+/* False if the agent's end is closed. */
 static bool obey(struct guard *guard)
 {
     struct agent_guard_message message = {0};
@@ -191,8 +192,9 @@ static void write_text(const char *path, const char *text)
 }
 
 /*
- * What could make a guard fail in its hour: signals to the agent's group, the OOM killer, a page
- * that must be read from a frozen disk. None of these is sure to be granted, and each helps alone.
+ * Against everything that could stop the guard when it is needed: signals to the agent's group, the
+ * OOM killer, a page that must be read from a frozen disk. Each of these calls may be refused, and
+ * each helps without the others.
  */
 static void harden(void)
 {
@@ -203,12 +205,12 @@ static void harden(void)
     prctl(PR_SET_NAME, "blxrep-guard");
     write_text("/proc/self/oom_score_adj", "-1000");
     setpriority(PRIO_PROCESS, 0, -20);
-    /* On fault: what is mapped but was never used, such as all of a large agent's memory, is not
+    /* On fault: memory that is mapped but was never used, such as most of a large agent's, is not
      * pulled in. */
     mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }
 
-/* Goes once through what will be needed later, so that its pages are in memory, and locked. */
+/* Runs all code that is needed later once, so that its pages are in memory, and locked. */
 static void warm_up(struct guard *guard)
 {
     volatile char stack[STACK_BYTES];

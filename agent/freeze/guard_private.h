@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process that thaws whatever happens (I6), and what it shares with the agent. freeze.h tells
- * the whole story; this is its inside.
+ * The process that thaws whatever happens (I6), and the memory that it shares with the agent.
+ * freeze.h has the reasoning.
  *
  * The guard may be forked from a process with threads, so it runs on async-signal-safe calls alone:
- * no allocation, no stdio, no locks. It keeps its end of the socket and nothing else of what the
- * agent has open, so that it never keeps a lock or a pipe alive.
+ * no allocation, no stdio, no locks. Of the descriptors that the agent has open it keeps only its
+ * end of the socket, so that it never keeps a lock or a pipe alive.
  */
 #pragma once
 
@@ -18,10 +18,11 @@ enum agent_guard_state {
     AGENT_GUARD_IDLE = 0,
     AGENT_GUARD_ATTEMPT = 1, /* FIFREEZE may be running, or have ended */
     AGENT_GUARD_FROZEN = 2,  /* by us */
-    AGENT_GUARD_FOREIGN = 3, /* by somebody else: not to be thawed */
+    AGENT_GUARD_FOREIGN = 3, /* by somebody else: do not thaw it */
 };
 
-/* In memory that both processes map. The agent writes all but what is said to be the guard's. */
+/* In memory that both processes map. The agent writes every field that is not marked as the
+ * guard's. */
 struct agent_guard_shared {
     _Atomic uint64_t limit_ns;
     _Atomic uint64_t attempt_started_ns; /* the first one's; 0: none yet */

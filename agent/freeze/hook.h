@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/watchdog.h"
 
-/* NULL `command`: nothing, 0. -ECHILD where it ended with another status than 0 (the message says
- * which), -ETIMEDOUT at the limit. Hand 0 of `watchdog` turns meanwhile: the limit
- * may be longer than its period. */
+/* If `command` is NULL nothing runs. -ECHILD if it ended with another status than 0, which the
+ * message names; -ETIMEDOUT at the limit. Hand 0 of `watchdog` turns meanwhile, as the limit may be
+ * longer than its period. */
 int agent_hook_run(const char *hook_name, const char *command, const char *agent_id,
                    uint64_t timeout_ms, struct blx_watchdog *watchdog, struct blx_error *err);

@@ -34,21 +34,21 @@ uint64_t agent_batch_count_blocks(const struct agent_batch *batch)
     return blocks;
 }
 
-/* What the disk says of blocks; everything else is said of the request or of the whole device. */
+/* The errors that a disk reports for blocks. All others concern the request or the whole device. */
 static bool is_of_blocks(int rc)
 {
     return rc == -EIO || rc == -ENODATA || rc == -EILSEQ || rc == -EREMOTEIO || rc == -ETIMEDOUT;
 }
 
-/* A part of a batch: blocks number `first` to `first + count - 1`, which `blocks` gives. */
+/* A part of a batch: the blocks number `first` to `first + count - 1` in `blocks`. */
 struct part {
     struct agent_batch *batch;
     const uint64_t *blocks;
     uint32_t first, count;
 };
 
-/* Fills the run from block number `i` of the batch on, as far as gaps allow; the number of the
- * first block behind it. */
+/* Fills the run from block number `i` of the batch on, as far as gaps allow. Returns the number of
+ * the first block after it. */
 static uint32_t fill_run(const struct part *part, uint32_t i, struct agent_run *run)
 {
     static _Thread_local uint8_t gap[GAP_BYTES] __attribute__((aligned(4096)));
@@ -73,7 +73,7 @@ static uint32_t fill_run(const struct part *part, uint32_t i, struct agent_run *
     return i;
 }
 
-/* Reads in as few requests as gaps allow, all of them at once. */
+/* Reads in as few requests as gaps allow, all at once. */
 static int read_part(const struct part *part)
 {
     struct agent_reader *reader = agent_reader_prepare();
@@ -85,7 +85,7 @@ static int read_part(const struct part *part)
     return agent_reader_read(reader, &part->batch->volume->device, runs);
 }
 
-/* In halves, where it fails; the depth is that of 64 blocks. */
+/* If it fails, again in halves: 6 times at most, as a batch has 64 blocks. */
 static int read_or_split(const struct part *part)
 {
     int rc = read_part(part);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A batch: extents of one volume that were claimed together, their data, and the frame made of
- * them.
+ * A batch: extents of one volume that were claimed together, their data, and the frame made from
+ * both.
  *
  * Threads: a batch belongs to one thread at a time. Nothing here allocates, so that a batch can be
  * read while a filesystem is frozen.
@@ -33,24 +33,24 @@ struct agent_batch {
 
 _Static_assert((int)AGENT_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each block");
 
-/* Claims the next blocks behind *cursor. False where no more are marked. */
+/* Claims the next blocks at or after *cursor. False if no more are marked. */
 bool agent_batch_claim(struct agent_batch *batch, struct agent_volume *volume,
                        enum agent_claim kind, uint64_t *cursor);
 
 uint64_t agent_batch_count_blocks(const struct agent_batch *batch);
 
 /*
- * Reads the blocks (O_DIRECT, I5), near ones in one go. Where the disk reports an error the blocks
- * are read in ever smaller parts, so that only those that fail by themselves count as unreadable:
- * batch->bad, whose data are undefined. Blocks on the disk. -errno for what is no fault of single
- * blocks (no memory, the device is gone): `batch` may be half filled.
+ * Reads the blocks (O_DIRECT, I5), near ones in one go. If the disk reports an error the blocks are
+ * read in ever smaller parts, so that only those that fail by themselves count as unreadable:
+ * batch->bad, whose data are undefined. Waits for the disk. -errno if single blocks are not the
+ * cause (no memory, the device is gone): `batch` may be half filled.
  */
 int agent_batch_read(struct agent_batch *batch);
 
 /*
  * For a claimed batch that was read: gives the bad blocks back to the volume
- * (agent_volume_mark_unreadable()) and takes them out of extents and data, so that the rest can be sent;
- * perhaps nothing is left. What could be read is not bad any more.
+ * (agent_volume_mark_unreadable()) and takes them out of extents and data, so that the rest can be
+ * sent; perhaps nothing is left. Blocks that could be read are no longer bad.
  */
 void agent_batch_leave_out_bad(struct agent_batch *batch);
 

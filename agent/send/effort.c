@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Levels of zstd that are worth having on frames of 256 KiB: those left out are slower than the one
- * behind them, or no smaller. What one costs, relative to the first. */
+/* Levels of zstd that are worth having on frames of 256 KiB: those left out are slower than the
+ * next one here, or make frames no smaller. `cost` is relative to the first. */
 static const struct rung {
     int level;
     double cost;
@@ -22,9 +22,9 @@ enum {
 };
 
 static const double share = 0.25;   /* of all processors that packing may take */
-static const double blocked = 0.7;  /* of the time: the network is what holds us back */
-static const double starved = 0.5;  /* of the time: something before the sender is */
-static const double packing = 0.75; /* of a processor: and it is packing, not the disk */
+static const double blocked = 0.7;  /* of the time: the network holds us back */
+static const double starved = 0.5;  /* of the time: something before the sender holds us back, */
+static const double packing = 0.75; /* of a processor: and that is packing, not the disk */
 
 void agent_effort_init(struct agent_effort *effort, unsigned processors)
 {

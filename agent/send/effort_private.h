@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How hard frames are packed where `compression` is "auto": the level follows what holds the agent
- * back.
+ * How hard frames are packed if `compression` is "auto". The level depends on what holds the agent
+ * back:
  *
  * - The network (frames wait for the window, the bandwidth-limit or the socket): a higher level, as
  *   long as packing keeps to its share of this server's processors.
  * - The processors (the sender waits for frames that are being packed), or packing takes more than
  *   its share: a lower level.
- * - Anything else, such as a slow disk or nothing to send: as it is.
+ * - Anything else, such as a slow disk or nothing to send: the same level.
  *
- * One step at a time, and up only after several looks in a row have said so, and not soon after a
- * step down. The lowest rung is zstd at its fastest and not "none": what is not compressed today
- * lies in the store for as long as its checkpoint.
+ * It moves one step at a time. It goes up only after several looks in a row that called for it, and
+ * not soon after a step down. The lowest rung is zstd at its fastest and not "none": a frame that
+ * is not compressed today takes up the store's space as long as its checkpoint is kept.
  *
  * Threads: one at a time. Pure: times come from the caller.
  */
@@ -19,8 +19,8 @@
 
 #include <stdint.h>
 
-/* What happened since the last look, in ns. Time in which there was nothing to send is in neither
- * of the first two. */
+/* The times since the last look, in ns. Time in which there was nothing to send is in neither of
+ * the first two. */
 struct agent_effort_times {
     uint64_t blocked_ns; /* the sender waited for the network */
     uint64_t starved_ns; /* the sender waited for frames that were under way */
@@ -36,9 +36,9 @@ struct agent_effort {
     struct agent_effort_times sum;
 };
 
-/* Begins with the level that fixed zstd has. */
+/* Begins with the level of fixed zstd. */
 void agent_effort_init(struct agent_effort *effort, unsigned processors);
 
-/* Adds the times; now and then they are looked at as a whole. The level for the frames from now on,
- * as blx_frame_content has it. */
+/* Adds the times, and now and then looks at their sum. Returns the level for the frames from now on
+ * (blx_frame_content). */
 int agent_effort_add(struct agent_effort *effort, const struct agent_effort_times *times);

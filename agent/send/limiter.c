@@ -20,7 +20,7 @@ static uint64_t rate_at(const struct agent_limiter *limiter, const struct tm *wh
     return own < policy ? own : policy;
 }
 
-/* What the time since the last look has given, at the rate that held then. */
+/* Adds the tokens for the time since the last look, at the rate of that look. */
 static void fill(struct agent_limiter *limiter, uint64_t now_ns)
 {
     double rate = (double)limiter->bytes_per_second;

@@ -22,9 +22,9 @@ struct agent_pipeline {
     pthread_t workers[AGENT_PIPELINE_WORKERS_MAX];
     unsigned worker_count;
 
-    /* Atomic: the sender writes the level, which the workers read; both change the other. */
+    /* Atomic. The sender writes the level, the workers read it. Both change `packing_ns`. */
     atomic_int level;            /* of compression */
-    _Atomic uint64_t packing_ns; /* processor time spent so, since the last report */
+    _Atomic uint64_t packing_ns; /* processor time spent on packing since the last report */
 
     struct agent_effort effort; /* the sender's alone */
 
@@ -84,7 +84,7 @@ static void *worker(void *arg)
 {
     struct agent_pipeline *pipeline = arg;
     void *job;
-    agent_reader_prepare(); /* now, and not at a first read that is inside a freeze */
+    agent_reader_prepare(); /* now: the first read may be inside a freeze */
     while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
         read_and_pack(pipeline, job);
     return NULL;

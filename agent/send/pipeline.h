@@ -2,15 +2,15 @@
 /*
  * The bounded pipeline: control thread -> work queue -> workers (read, pack) -> packed queue ->
  * sender. Its jobs are a fixed number, made at the start: agent_pipeline_take() waits until one is
- * free, which is how a slow network holds back the reading of the disk.
+ * free. That is how a slow network slows down the reading of the disk.
  *
  *     limit                what happens when it is reached
  *     AGENT_PIPELINE_JOBS    take() waits
  *     work queue           holds every job there is and those of a cut: submit() never waits long
  *     packed queue         holds every job: workers never wait
  *
- * Jobs of different batches may overtake each other. That is allowed because no two jobs under way
- * hold the same block (volume.h).
+ * Jobs may overtake each other. That is allowed because no two jobs under way hold the same block
+ * (track/volume.h).
  *
  * Threads: one control thread takes and submits, one sender pops and releases.
  */
@@ -30,7 +30,7 @@ struct agent_job {
     struct agent_batch batch;
     uint8_t *frame; /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
     size_t frame_bytes;
-    bool is_read; /* the data are there already, without bad blocks: only pack */
+    bool is_read; /* the data are there, without bad blocks: only pack */
     int rc;       /* of reading or packing */
     struct blx_error error;
 };
@@ -40,12 +40,11 @@ struct agent_pipeline;
 int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
                          struct blx_error *err);
 
-/* From now on the level of compression follows what holds the sender back (effort.c). Before the
- * first job. */
+/* From now on the level of compression adapts (effort.c). Call it before the first job. */
 void agent_pipeline_adapt(struct agent_pipeline *pipeline);
 
 /* How the sender has spent its time since it popped the last job: waiting for the network, and
- * waiting for this job where some were under way. */
+ * waiting for this job while jobs were under way. */
 void agent_pipeline_report(struct agent_pipeline *pipeline, uint64_t blocked_ns,
                            uint64_t starved_ns);
 
@@ -56,13 +55,13 @@ void agent_pipeline_stop(struct agent_pipeline *pipeline);
 struct agent_job *agent_pipeline_take(struct agent_pipeline *pipeline, uint64_t timeout_ms);
 void agent_pipeline_submit(struct agent_pipeline *pipeline, struct agent_job *job);
 
-/* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. Where none of its blocks
- * could be read it has no extents, and no frame. */
+/* The next packed (or failed: job->rc) job, or NULL after `timeout_ms`. If none of its blocks could
+ * be read it has no extents, and no frame. */
 struct agent_job *agent_pipeline_pop(struct agent_pipeline *pipeline, uint64_t timeout_ms);
 void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *job);
 
 /*
  * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once and waits for the
- * last. Allocates nothing. The first failure, or 0. Bad blocks are left in the batches.
+ * last. Allocates nothing. 0, or the first failure. Bad blocks are left in the batches.
  */
 int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);

@@ -30,12 +30,12 @@ static void make_key(void)
 }
 
 /* Once, and not for each thread. */
-static void tell_refused(int cause)
+static void log_refused(int cause)
 {
-    static atomic_flag told = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&told))
+    static atomic_flag is_logged = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&is_logged))
         blx_log_notice("the kernel refuses asynchronous reads (io_setup: %s): scattered blocks are "
-                       "read one after the other; look at the unit's SystemCallFilter= and at the "
+                       "read one after the other; check the unit's SystemCallFilter= and the "
                        "sysctl fs.aio-max-nr",
                        strerror(cause));
 }
@@ -56,7 +56,7 @@ struct agent_reader *agent_reader_prepare(void)
         return NULL;
     }
     if (syscall(SYS_io_setup, AGENT_READER_MAX_RUNS, &reader->context) < 0) {
-        tell_refused(errno);
+        log_refused(errno);
         reader->context = 0;
     }
     return reader;
@@ -68,7 +68,7 @@ void agent_run_add(struct agent_run *run, void *to, uint64_t bytes)
     run->end += bytes;
 }
 
-/* Drops the first `bytes` of what is left to read. */
+/* `bytes` more of the run were read. */
 static void run_advance(struct agent_run *run, size_t bytes)
 {
     run->offset += bytes;
@@ -84,7 +84,7 @@ static void run_advance(struct agent_run *run, size_t bytes)
     }
 }
 
-/* The device may end within its last block: what lies behind its end reads as zero. */
+/* The device may end within its last block: the bytes beyond its end read as zero. */
 static void run_zero_rest(struct agent_run *run)
 {
     for (int i = 0; i < run->vector_count; i++)
@@ -92,7 +92,7 @@ static void run_zero_rest(struct agent_run *run)
     run->vector_count = 0;
 }
 
-/* What is left of the run. */
+/* Reads the rest of the run. */
 static int run_read(const struct agent_device *device, struct agent_run *run)
 {
     while (run->error == 0 && run->vector_count > 0) {
@@ -119,7 +119,7 @@ static void reap(struct agent_reader *reader, long submitted)
         long got = syscall(SYS_io_getevents, reader->context, submitted, submitted, events, NULL);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0) { /* cannot be; the end of the context waits for them, too */
+        if (got < 0) { /* cannot happen; destroying the context waits for them, too */
             syscall(SYS_io_destroy, reader->context);
             reader->context = 0;
             return;
@@ -135,7 +135,8 @@ static void reap(struct agent_reader *reader, long submitted)
     }
 }
 
-/* As much of the runs as can be had at once; the rest, and ends of the device, are run_read()'s. */
+/* One request for each run. A read that comes back short, or at the end of the device, is left to
+ * run_read(). */
 static void read_together(struct agent_reader *reader, const struct agent_device *device,
                           size_t count)
 {

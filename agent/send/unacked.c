@@ -50,7 +50,7 @@ static struct agent_unacked_frame *take_first(struct agent_unacked *unacked, uin
     return frame;
 }
 
-/* I2: frames leave in the order in which they were sent, and only such as were sent. */
+/* I2: frames leave in the order in which they were sent, and only those that are durable. */
 void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
                           uint64_t durable_seq)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The frames that were sent and are not yet durable, per volume, in the order of sending. What they
- * hold is in flight in the ledger; here stands which frame holds it.
+ * The frames that were sent and are not yet durable, per volume, in the order of sending. Their
+ * blocks are in flight in the ledger; this list knows which frame holds which block.
  *
  * Threads: no lock of its own, the agent's guards it. The sender adds, the receiver settles; after
  * both have ended the control thread forgets what is left.
@@ -21,8 +21,8 @@ struct agent_unacked {
     uint64_t frames;
 };
 
-/* Remembers that frame `seq` of `frame_bytes` holds the batch's extents. `seq` is larger than that of
- * any frame of the volume before it. -ENOMEM. */
+/* Remembers that frame `seq` of `frame_bytes` holds the batch's extents. `seq` is larger than that
+ * of any frame of the volume before it. -ENOMEM. */
 int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *batch, uint64_t seq,
                       size_t frame_bytes);
 
@@ -31,5 +31,5 @@ int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *b
 void agent_unacked_settle(struct agent_unacked *unacked, struct agent_volume *volume,
                           uint64_t durable_seq);
 
-/* Forgets everything; what was in flight stays so in the ledger. */
+/* Forgets everything; blocks in flight stay so in the ledger. */
 void agent_unacked_done(struct agent_unacked *unacked);

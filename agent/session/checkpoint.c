@@ -15,12 +15,13 @@
 
 enum {
     ROUNDS_MAX = 8,
-    FREEZE_ATTEMPTS = 4, /* with the freeze; after them one without it is accepted for what it is */
-    QUIET_ATTEMPTS = 10, /* without a freeze: to find a moment in which nobody writes */
+    FREEZE_ATTEMPTS = 4, /* with the freeze; then a cut without it is accepted, and labelled so */
+    QUIET_ATTEMPTS = 10, /* without a freeze, to find a moment in which nobody writes */
     BACKOFF_MS = 100,
 };
 
-/* What can be read within the freeze budget at the speed seen so far, and fits into the buffer. */
+/* How much can be read within the freeze budget at the speed measured so far, and fits the
+ * buffer. */
 static uint64_t remainder_limit(const struct agent *agent)
 {
     uint64_t readable = agent->read_bytes_per_second / 1000 * agent->config->freeze_budget_ms;
@@ -28,8 +29,8 @@ static uint64_t remainder_limit(const struct agent *agent)
     return readable < buffer ? readable : buffer;
 }
 
-/* Rounds while they help: each sends what was marked when it began, and finds what was marked
- * meanwhile. */
+/* Rounds while they help: each sends the blocks that were marked when it began, and finds those
+ * that were marked meanwhile. */
 static int pre_copy(struct agent_session *session, struct blx_error *err)
 {
     struct agent *agent = session->agent;
@@ -53,8 +54,8 @@ static int pre_copy(struct agent_session *session, struct blx_error *err)
     return rc;
 }
 
-/* What the page cache holds goes to the disk now: the freeze would do it, and take 5 to 13 times as
- * long. */
+/* The page cache goes to the disk now. The freeze would write it out, too, and take 5 to 13 times
+ * as long. */
 static int sync_filesystems(struct agent *agent, struct blx_error *err)
 {
     struct agent_mounts mounts = {0};
@@ -67,7 +68,7 @@ static int sync_filesystems(struct agent *agent, struct blx_error *err)
 
 static int prepare(struct agent_session *session, bool freeze, struct blx_error *err)
 {
-    /* Also where an attempt has shown that tracking is doubtful. */
+    /* Also if an attempt has shown that tracking is doubtful. */
     int rc = agent_rescan_is_active(session->agent) ? agent_rescan_run(session, err) : 0;
     if (rc == 0)
         rc = pre_copy(session, err);
@@ -101,9 +102,9 @@ static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt)
 }
 
 /*
- * The attempts: first with the freeze, then waiting for a quiet moment, and at last whatever there
- * is, labelled as such. The blocks of an attempt that did not stand are sent: they are what
- * pre-copy would have sent next.
+ * The attempts: first with the freeze, then waiting for a quiet moment. The last one counts in any
+ * case, and is labelled as it deserves. The blocks of an attempt that does not count are sent:
+ * pre-copy would have sent them next.
  */
 static int cut_with_attempts(struct agent_session *session, struct agent_cut *cut,
                              struct blx_error *err)
@@ -118,7 +119,7 @@ static int cut_with_attempts(struct agent_session *session, struct agent_cut *cu
         if (rc != -EAGAIN || kind == AGENT_CUT_ANYHOW)
             return rc;
         if (freeze)
-            blx_log_notice("attempt %d at a checkpoint did not stand: %s", attempt + 1, cut->note);
+            blx_log_notice("attempt %d at a checkpoint failed: %s", attempt + 1, cut->note);
         agent_cut_send(session, cut);
         agent_cut_done(cut);
         back_off(session, freeze ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
@@ -144,18 +145,19 @@ static int end_of(struct agent_session *session)
     return end;
 }
 
-/* The session ends because its volumes are not the right ones any more; who asked hears why. */
+/* The session ends because its volumes are no longer the right ones. Whoever asked for the
+ * checkpoint is told why. */
 static void send_overtaken(struct agent_session *session, uint64_t request)
 {
     struct blx_error why = {0};
-    const char *reason = "the disks to protect are others now, or a pause began: try again";
+    const char *reason = "the set of disks changed, or the agent was paused, meanwhile: try again";
     if (agent_has_changed_device(session->agent, &why))
         reason = why.message;
     send_failed(session, request, reason, NULL);
 }
 
-/* What the checkpoint lacks, in the note for people. */
-static void note_what_lacks(const struct agent *agent, char note[BLX_TEXT_BYTES])
+/* Adds the blocks and disks that the checkpoint lacks to its note. */
+static void note_missing_blocks(const struct agent *agent, char note[BLX_TEXT_BYTES])
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct agent_volume *volume = &agent->volumes[i];
@@ -170,8 +172,8 @@ static void note_what_lacks(const struct agent *agent, char note[BLX_TEXT_BYTES]
 }
 
 /*
- * Nothing is under way any more, so what is bad now is what the cut lacks: pre-copy and the cut
- * have read all else, and only this thread claims and ages.
+ * Nothing is under way any more, so the blocks that are bad now are those that the cut lacks.
+ * Pre-copy and the cut have read all others, and only this thread claims and ages.
  */
 static int send_bad_blocks(struct agent_session *session, struct blx_error *err)
 {
@@ -202,7 +204,7 @@ static void fill_message(struct agent_session *session, uint64_t request,
                        .freeze_ns = cut->freeze_ns},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
-    note_what_lacks(agent, message->checkpoint.note);
+    note_missing_blocks(agent, message->checkpoint.note);
     pthread_mutex_lock(&agent->lock);
     for (size_t i = 0; i < agent->volume_count; i++)
         message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;
@@ -221,7 +223,7 @@ static void report(const struct agent_cut *cut, const char *note, uint64_t left_
                  blx_duration_format(elapsed_ns / 1000000, elapsed));
 }
 
-/* A pass that was under way is over: whatever it marked has been sent before this cut. */
+/* A pass that was under way is over: all blocks that it marked were sent before this cut. */
 static void end_passes(struct agent *agent)
 {
     for (size_t i = 0; i < agent->volume_count; i++)
@@ -246,7 +248,8 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
         rc = cut_with_attempts(session, cut, err);
     int end = rc < 0 ? end_of(session) : 0;
     if (rc < 0 && end == 0) {
-        /* The cut failed, the session did not: what it had claimed is marked again. */
+        /* The cut failed, but the session lives: the blocks that the cut had claimed are marked
+         * again. */
         for (size_t i = 0; i < cut->count; i++)
             agent_volume_requeue(cut->jobs[i].batch.volume, cut->jobs[i].batch.extents,
                                  cut->jobs[i].batch.extent_count);

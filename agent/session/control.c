@@ -15,8 +15,8 @@
 
 enum {
     CONNECT_TIMEOUT_MS = 10 * 1000,
-    /* A block that was not written to for this long may be sent between checkpoints; the second
-     * one where checkpoints are far apart. */
+    /* A block that was not written to for this long may be sent between checkpoints. The second one
+     * counts if checkpoints are far apart. */
     QUIET_MIN_MS = 500,
     QUIET_MAX_MS = 5000,
 };
@@ -29,8 +29,8 @@ static uint64_t quiet_ms(struct agent_session *session)
     return ms < QUIET_MIN_MS ? QUIET_MIN_MS : ms > QUIET_MAX_MS ? QUIET_MAX_MS : ms;
 }
 
-/* Waits until a checkpoint is asked for, `timeout_ms` have passed or the session ends; takes the
- * request, 0 where there is none. */
+/* Waits until a checkpoint is asked for, `timeout_ms` have passed or the session ends. Takes the
+ * request; 0 if there is none. */
 static uint64_t wait_for_request(struct agent_session *session, uint64_t timeout_ms)
 {
     struct agent *agent = session->agent;
@@ -47,8 +47,8 @@ static uint64_t wait_for_request(struct agent_session *session, uint64_t timeout
     return request;
 }
 
-/* Whether a look at the bitmaps would find what the last one found: nothing. On a large disk a look
- * costs more than all else that an idle agent does. */
+/* Whether a look at the bitmaps would find nothing, as the last one did. On a large disk a look
+ * costs more than everything else that an idle agent does. */
 static bool is_idle(struct agent_session *session)
 {
     uint64_t events = 0;
@@ -57,15 +57,16 @@ static bool is_idle(struct agent_session *session)
         agent_tracker_read_counters(session->agent->volumes[i].tracker, &counters, NULL);
         events += counters.events;
     }
-    /* A session's first look is never left out: what an earlier one left marked makes no event. */
+    /* A session's first look is never left out: blocks that an earlier session left marked make no
+     * event. */
     bool idle = session->status.state != BLX_AGENT_OFFLINE && events == session->seen_events &&
                 session->status.dirty_bytes == 0;
     session->seen_events = events;
     return idle;
 }
 
-/* The dispatcher's wish for a rescan. One that is under way begins again: what is to be compared
- * may lie behind it. */
+/* The dispatcher asks for a rescan. One that is under way begins again: the blocks to be compared
+ * may be among those that it has done. */
 static void take_rescan_order(struct agent_session *session)
 {
     struct agent *agent = session->agent;
@@ -79,8 +80,8 @@ static void take_rescan_order(struct agent_session *session)
         agent_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
 }
 
-/* Between checkpoints: what has gone quiet is sent, what is written to all the time waits for the
- * next cut. */
+/* Between checkpoints: blocks that have gone quiet are sent. Those that are written to all the time
+ * wait for the next cut. */
 static int work_in_background(struct agent_session *session, struct blx_error *err)
 {
     bool tried = false;
@@ -100,7 +101,8 @@ static int work_in_background(struct agent_session *session, struct blx_error *e
     return rc;
 }
 
-/* Nothing is sent but how much there is to send. Tracking goes on, and doubts of it are noted. */
+/* Only the status is sent, with the amount of data that waits. Tracking goes on, and doubts about
+ * it are noted. */
 static int wait_while_paused(struct agent_session *session, struct blx_error *err)
 {
     int rc = agent_check_trackers(session->agent, NULL, err);
@@ -130,8 +132,8 @@ static int follow(struct agent_session *session, struct blx_error *err)
     return rc;
 }
 
-/* What ended the session: the connection's own reason before ours, which may only follow from it.
- */
+/* Why the session ended. The connection's own reason comes before `rc`, which may only be a
+ * consequence. */
 static int reason_of_end(struct agent_session *session, int rc, struct blx_error *err)
 {
     struct agent *agent = session->agent;

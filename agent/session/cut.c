@@ -16,13 +16,13 @@
 
 enum { BUFFER_SPARE_BYTES = 8 * 1024 * 1024 };
 
-/* What an attempt knows of the world around it. */
+/* The surroundings of an attempt. */
 struct scene {
     struct agent *agent;
     struct agent_mounts mounts;
     bool has_filesystem[BLX_MAX_VOLUMES];
     uint64_t queued[BLX_MAX_VOLUMES]; /* writes started, when the reading began */
-    bool busy[BLX_MAX_VOLUMES];       /* a write was in flight, or was started, while we read */
+    bool busy[BLX_MAX_VOLUMES];       /* a write was in flight, or began, while we read */
     struct agent_freeze_result frozen;
     bool froze;
     bool overflow; /* more was marked than the buffer holds */
@@ -36,8 +36,8 @@ void agent_cut_done(struct agent_cut *cut)
     *cut = (struct agent_cut){0};
 }
 
-/* Twice what is marked now and some, within the configured limit; touched, so that no page is
- * missing while frozen. */
+/* Twice as much as is marked now and a little more, within the configured limit. It is touched, so
+ * that no page is missing during the freeze. */
 static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_error *err)
 {
     uint64_t limit = agent->config->freeze_buffer_bytes;
@@ -76,7 +76,7 @@ static void find_filesystems(struct scene *scene)
     }
 }
 
-/* From here on somebody who starts to write is noticed. */
+/* From here on every write that begins is noticed. */
 static int watch_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
@@ -103,7 +103,7 @@ static int look_for_writers(struct scene *scene, struct blx_error *err)
     return 0;
 }
 
-/* Claims all that is marked, on all volumes, as far as the buffer goes. */
+/* Claims all marked blocks of all volumes, as far as the buffer goes. */
 static void claim_remainder(struct scene *scene, struct agent_cut *cut)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
@@ -117,8 +117,8 @@ static void claim_remainder(struct scene *scene, struct agent_cut *cut)
     }
 }
 
-/* Remembers how fast the remainder was read: what the next pre-copy may leave for the freeze
- * follows from it. */
+/* Remembers how fast the remainder was read. How much the next pre-copy may leave for the freeze
+ * depends on it. */
 static void learn_read_rate(struct agent *agent, const struct agent_cut *cut, uint64_t elapsed_ns)
 {
     uint64_t bytes = 0;
@@ -142,25 +142,25 @@ static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx
     claim_remainder(scene, cut);
     rc = agent_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
     if (rc < 0)
-        return blx_error_errno(err, rc, "cannot read what was left for the cut");
+        return blx_error_errno(err, rc, "cannot read the last blocks for the cut");
     for (size_t i = 0; i < cut->count; i++)
         agent_batch_leave_out_bad(&cut->jobs[i].batch);
     learn_read_rate(scene->agent, cut, blx_clock_ns() - started_ns);
     return look_for_writers(scene, err);
 }
 
-/* Whether everybody kept still; with `but_frozen`, volumes with a frozen filesystem count as still:
- * what writes there is no filesystem of theirs. */
-static bool is_quiet(const struct scene *scene, bool but_frozen)
+/* Whether nobody wrote. With `skip_frozen` volumes with a frozen filesystem count as quiet: a write
+ * there does not come from a filesystem. */
+static bool is_quiet(const struct scene *scene, bool skip_frozen)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
-        if (scene->busy[v] && !(but_frozen && scene->has_filesystem[v]))
+        if (scene->busy[v] && !(skip_frozen && scene->has_filesystem[v]))
             return false;
     }
     return true;
 }
 
-/* I7: what was achieved, no more. -EAGAIN where it is not worth keeping. */
+/* I7: the label claims no more than was achieved. -EAGAIN if the cut is not worth keeping. */
 static int judge(const struct scene *scene, enum agent_cut_kind kind, struct agent_cut *cut)
 {
     if (scene->overflow) {
@@ -189,8 +189,8 @@ static int judge(const struct scene *scene, enum agent_cut_kind kind, struct age
     return kind == AGENT_CUT_ANYHOW ? 0 : -EAGAIN;
 }
 
-/* Freeze, read, look whether it held, thaw. Nothing in here may allocate, log to a disk or wait for
- * the network. */
+/* Freezes, reads, checks that the freeze held, thaws. Nothing in here may allocate, log to a disk
+ * or wait for the network. */
 static int read_frozen(struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
     struct agent *agent = scene->agent;
@@ -214,7 +214,7 @@ static int read_frozen(struct scene *scene, struct agent_cut *cut, struct blx_er
     return rc;
 }
 
-/* The guard must outlive everything but the agent; one that was killed is replaced. */
+/* A guard that was killed is replaced. */
 static void replace_guard(struct agent *agent)
 {
     struct blx_error error = {0};
@@ -225,7 +225,7 @@ static void replace_guard(struct agent *agent)
         blx_log_error("%s", error.message);
 }
 
-/* What keeps an attempt from standing, but is worth another one; NULL where it is neither. */
+/* Why the attempt failed, if it is worth another one; NULL for other errors. */
 static const char *why_not(int rc)
 {
     switch (rc) {
@@ -267,14 +267,13 @@ static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind k
     find_filesystems(scene);
     rc = kind == AGENT_CUT_FROZEN && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
                                                              : read_remainder(scene, cut, err);
-    /* The last blocks of a disk that is pulled out fail as damaged ones do, and what its
-     * filesystem could not write any more is in no block. */
+    /* The last blocks of a disk that is pulled out fail as damaged ones do, and the data that its
+     * filesystem could no longer write are in no block. */
     if (agent_has_changed_device(agent, err))
         return -ESTALE;
     if (rc < 0)
         return rc;
-    /* I4, before the cut is believed: an event that was missed may be one of those that it should
-     * hold. */
+    /* I4, before the cut counts: an event that was missed may belong into it. */
     bool doubtful;
     rc = agent_check_trackers(agent, &doubtful, err);
     if (rc == 0 && doubtful) {
@@ -292,8 +291,8 @@ static void run_hook(struct agent *agent, const char *name, const char *command)
         blx_log_warning("%s", error.message);
 }
 
-/* What the hook made the applications write goes to the disk before the freeze, which would be
- * longer for it. */
+/* The data that the hook made the applications write go to the disk now; otherwise the freeze would
+ * take longer. */
 static void prepare_applications(struct scene *scene)
 {
     const struct blx_config *config = scene->agent->config;
@@ -332,7 +331,7 @@ void agent_cut_send(struct agent_session *session, const struct agent_cut *cut)
             continue;
         struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
-            return; /* the session ends: what is left stays in flight, and is marked again by it */
+            return; /* the session ends: the rest stays in flight, and is marked again then */
         uint8_t *data = job->batch.data;
         job->batch = *batch;
         job->batch.data = data;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cut: the instant that a checkpoint shows. Whatever is still marked on all volumes is read
- * into memory, inside a freeze of their filesystems where there is one to be had, otherwise while
- * nobody writes.
+ * The cut: the instant that a checkpoint shows. All blocks that are still marked, on all volumes,
+ * are read into memory. This happens inside a freeze of their filesystems if that is possible,
+ * otherwise at a moment in which nobody writes.
  *
  * Between freeze and thaw nothing here allocates, logs, opens a file of a disk or waits for the
- * network: the buffer is made and touched before, the log is held.
+ * network: the buffer is made and touched before, and the log is held.
  *
  * Threads: the session's control thread. Blocks for hooks, syncfs, freeze and reads.
  */
@@ -27,7 +27,7 @@ struct agent_cut {
     uint64_t realtime_ns;
     uint64_t freeze_ns;
     enum blx_consistency consistency;
-    char note[BLX_TEXT_BYTES]; /* why it is less than "filesystem" */
+    char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem" */
 };
 
 void agent_cut_done(struct agent_cut *cut);

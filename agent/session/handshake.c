@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HELLO to BEGIN: who we are, what holds for us, what we have, what the dispatcher has of it, and
- * so what each volume's pass is. A volume whose stream the dispatcher knows is resumed; of any
- * other one a new stream begins: with a rescan where the dispatcher has an image of it, otherwise
- * from nothing.
+ * HELLO to BEGIN. The agent introduces itself, gets its policy and announces its volumes. The
+ * dispatcher answers with the state that it has of each, and that decides on the volume's pass. If
+ * the dispatcher knows the volume's stream, the volume is resumed. Otherwise a new stream begins:
+ * with a rescan if the dispatcher has an image of the volume, else from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +23,7 @@ static int receive(struct agent_session *session, enum blx_message_type wanted,
                    struct blx_message *message, struct blx_error *err)
 {
     int rc = blx_conn_recv(session->conn, ANSWER_TIMEOUT_MS, message, err);
-    /* The answer may take long; somebody may want to know meanwhile whether we live. */
+    /* The answer may take long. Meanwhile the dispatcher may ask for a sign of life. */
     while (rc == 0 && message->type == BLX_MESSAGE_PING) {
         rc = blx_conn_send(session->conn, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
         if (rc == 0)
@@ -34,7 +34,7 @@ static int receive(struct agent_session *session, enum blx_message_type wanted,
     if (message->type == BLX_MESSAGE_ERROR)
         return blx_error_set(err, -ECONNREFUSED, "the dispatcher refuses: %s", message->error.text);
     if (message->type != wanted)
-        return blx_error_set(err, -EPROTO, "the dispatcher sent %s where %s was due",
+        return blx_error_set(err, -EPROTO, "the dispatcher sent %s instead of %s",
                              blx_message_name(message->type), blx_message_name(wanted));
     return 0;
 }
@@ -46,7 +46,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
     const uint64_t offered = BLX_FEATURE_POLICY |
                              (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL : 0) |
                              (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
-    /* Without a volume it asks for the policy alone, which may be why there is none. */
+    /* An agent without a volume asks for the policy alone, which may be the reason. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
     struct blx_message message = {
         .type = BLX_MESSAGE_HELLO,
@@ -79,7 +79,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
     return 0;
 }
 
-/* Before any volume is told of, as the policy may leave some out. */
+/* Before any volume is announced, as the policy may leave some out. */
 static int take_policy(struct agent_session *session, struct blx_error *err)
 {
     struct agent *agent = session->agent;
@@ -101,11 +101,11 @@ static int take_policy(struct agent_session *session, struct blx_error *err)
     if (agent->volume_count > 0)
         return 0;
     return blx_error_set(err, -ENODEV,
-                         "there is nothing to protect: no disk is there that 'device' stands for "
-                         "and that neither 'exclude' nor the dispatcher's policy leaves out");
+                         "there is nothing to protect: 'device' matches no disk, or 'exclude' and "
+                         "the dispatcher's policy leave all of them out");
 }
 
-/* Which key the frames are encrypted with, before the volumes. */
+/* The id of the key that encrypts the frames, before the volumes. */
 static int name_key(struct agent_session *session, struct blx_error *err)
 {
     const struct blx_message message = {.type = BLX_MESSAGE_KEY,
@@ -135,7 +135,7 @@ static int announce(struct agent_session *session, const struct agent_volume *vo
     if (rc < 0)
         return rc;
     if (message.volume_state.volume != volume->index)
-        return blx_error_set(err, -EPROTO, "the dispatcher answered for volume %u where %u was due",
+        return blx_error_set(err, -EPROTO, "the dispatcher answered for volume %u instead of %u",
                              message.volume_state.volume, volume->index);
     *state = message.volume_state;
     return 0;
@@ -152,9 +152,9 @@ static int begin(struct agent_session *session, const struct agent_volume *volum
     return blx_conn_send(session->conn, &message, err);
 }
 
-/* Why the dispatcher, though it knows the stream, has not all that it acknowledged, or cannot have
- * it; NULL where it has. */
-static const char *what_it_lost(const struct agent_session *session,
+/* The dispatcher knows the stream. Why it lacks frames that it acknowledged, or cannot have them;
+ * NULL if it has all. */
+static const char *explain_loss(const struct agent_session *session,
                                 const struct agent_volume *volume,
                                 const struct blx_volume_state *state)
 {
@@ -179,10 +179,11 @@ static int resume(struct agent_session *session, struct agent_volume *volume,
     return begin(session, volume, BLX_PASS_RESUME, err);
 }
 
-/* Why the stream ends here: as an earlier session has found, as the dispatcher says, or because
+/* Why a new stream begins: the dispatcher's reason, one that an earlier session has found, or that
  * nobody was tracking. */
-static const char *why_anew(const struct agent_session *session, const struct agent_volume *volume,
-                            const struct blx_volume_state *state)
+static const char *explain_new_stream(const struct agent_session *session,
+                                      const struct agent_volume *volume,
+                                      const struct blx_volume_state *state)
 {
     if (state->image_bytes == 0 && session->welcome.last_checkpoint == 0)
         return "first sync";
@@ -190,12 +191,12 @@ static const char *why_anew(const struct agent_session *session, const struct ag
         return state->reason;
     if (volume->ledger.head->anew_reason[0] != '\0')
         return volume->ledger.head->anew_reason;
-    return "what was written before tracking began is not known (a reboot, or lost pins)";
+    return "nobody tracked the writes before now (a reboot, or lost pins)";
 }
 
 /*
- * Another dispatcher, or another state of this one, knows the stream: ours must not be taken for
- * its continuation, nor any later one of it for ours. The new stream is announced in a new session.
+ * Another dispatcher, or another state of this one, knows the stream. Our frames must not be taken
+ * for its continuation, nor its later ones for ours. The new stream is announced in a new session.
  */
 static int make_stream(struct agent_volume *volume, const char *reason, struct blx_error *err)
 {
@@ -212,14 +213,14 @@ static void log_pass(const struct agent_volume *volume, const char *reason)
     const struct agent_ledger_head *head = volume->ledger.head;
     char size[BLX_UNIT_TEXT_BYTES];
     if (head->rescan_active)
-        blx_log_notice("'%s': rescan (%s): it is compared with what the dispatcher has",
+        blx_log_notice("'%s': rescan (%s): it is compared with the dispatcher's image",
                        volume->device.path, reason);
     else
         blx_log_notice("'%s': full pass (%s), %s to send", volume->device.path, reason,
                        blx_size_format(head->pass_total_blocks << volume->block_shift, size));
 }
 
-/* What lies behind the image's last whole block is new: it is sent as in a full pass. */
+/* The blocks after the image's last whole block are new: they are sent as in a full pass. */
 static int prepare_rescan(struct agent_session *session, struct agent_volume *volume,
                           const struct blx_volume_state *state, const char *reason,
                           struct blx_error *err)
@@ -241,13 +242,13 @@ static int prepare_rescan(struct agent_session *session, struct agent_volume *vo
 
 /* The marks are set before the dispatcher hears of the pass: if we die in between, they are there
  * when it is resumed. */
-static int begin_anew(struct agent_session *session, struct agent_volume *volume,
-                      const struct blx_volume_state *state, struct blx_error *err)
+static int begin_stream(struct agent_session *session, struct agent_volume *volume,
+                        const struct blx_volume_state *state, struct blx_error *err)
 {
     struct agent_ledger_head *head = volume->ledger.head;
     bool compare = state->image_bytes != 0;
     char reason[BLX_TEXT_BYTES];
-    snprintf(reason, sizeof(reason), "%s", why_anew(session, volume, state));
+    snprintf(reason, sizeof(reason), "%s", explain_new_stream(session, volume, state));
     int rc = compare ? prepare_rescan(session, volume, state, reason, err)
                      : agent_mark_wanted(session->agent, volume, reason, err);
     if (rc < 0)
@@ -266,7 +267,7 @@ static bool is_known(const struct agent_volume *volume, const struct blx_volume_
     return blx_generation_equal(&state->generation, &volume->ledger.head->stream);
 }
 
-/* -ERESTART where the volume needs a new stream before it can begin: it has one then. */
+/* -ERESTART if the volume needs a new stream before it can begin. It has one then. */
 static int check_stream(struct agent_session *session, struct agent_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
@@ -275,7 +276,7 @@ static int check_stream(struct agent_session *session, struct agent_volume *volu
             ? state->reason
             : "the dispatcher goes on from other frames than this agent's last ones";
     if (is_known(volume, state))
-        reason = what_it_lost(session, volume, state);
+        reason = explain_loss(session, volume, state);
     else if (!volume->ledger.head->stream_used)
         reason = NULL;
     if (reason == NULL)
@@ -284,7 +285,7 @@ static int check_stream(struct agent_session *session, struct agent_volume *volu
     return make_stream(volume, reason, err);
 }
 
-/* All of them before the first one begins: one further session is enough for all. */
+/* Checks all of them before the first begins: one further session is enough for all. */
 static int check_streams(struct agent_session *session, const struct blx_volume_state *states,
                          struct blx_error *err)
 {
@@ -312,7 +313,7 @@ int agent_session_handshake(struct agent_session *session, struct blx_error *err
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
         struct agent_volume *volume = &agent->volumes[i];
         rc = is_known(volume, &states[i]) ? resume(session, volume, &states[i], err)
-                                          : begin_anew(session, volume, &states[i], err);
+                                          : begin_stream(session, volume, &states[i], err);
     }
     return rc;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The receiver: what the dispatcher says while a session lives. It never sends, so that it can
- * always take acknowledgements.
+ * The receiver: takes the dispatcher's messages while a session lives. It never sends, so that it
+ * can always take acknowledgements.
  */
 #include <errno.h>
 #include <inttypes.h>
-
 #include <string.h>
 
 #include "agent/session/rescan_private.h"

@@ -21,8 +21,8 @@ _Static_assert((int)QUESTIONS + (int)FINE_QUESTIONS <= (int)AGENT_SESSION_QUESTI
 struct rescan {
     struct agent_session *session;
     struct agent_volume *volume;
-    uint64_t *wanted; /* owned; what is to be compared */
-    uint64_t cursor;  /* behind what has been asked for */
+    uint64_t *wanted; /* owned; the blocks that are to be compared */
+    uint64_t cursor;  /* after the last block that was asked for */
     bool asked;       /* the first request has gone out */
     uint64_t found_blocks;
     uint64_t compared_blocks; /* of `wanted`, below the ledger's cursor */
@@ -126,7 +126,7 @@ static int refine_batch(struct rescan *rescan, uint32_t count, struct blx_error 
     return 0;
 }
 
-/* Block by block, where a piece differs. */
+/* The pieces that differ, block by block. */
 static int refine(struct rescan *rescan, const struct agent_question *question,
                   const struct blx_digests *theirs, struct blx_error *err)
 {
@@ -195,7 +195,7 @@ static int compare_all(struct rescan *rescan, struct blx_error *err)
     return rc;
 }
 
-/* What is marked is sent whatever the dispatcher has: it need not be compared. */
+/* Blocks that are marked are sent whatever the dispatcher has: they need not be compared. */
 static void leave_out_marked(const struct agent_volume *volume, uint64_t *wanted)
 {
     for (uint64_t i = 0; i < blx_bitmap_words(volume->blocks); i++)
@@ -246,7 +246,7 @@ static int run_volume(struct agent_session *session, struct agent_volume *volume
     uint64_t started_ns = blx_clock_ns();
     rescan->session = session;
     rescan->volume = volume;
-    blx_log_info("'%s': rescan from block %" PRIu64 " on: %s", volume->device.path,
+    blx_log_info("'%s': rescan from block %" PRIu64 ": %s", volume->device.path,
                  volume->ledger.head->rescan_cursor_block, volume->ledger.head->rescan_reason);
     int rc = prepare(rescan, err);
     if (rc == 0)

@@ -39,7 +39,7 @@ static void question_init(struct agent_question *question, struct agent_volume *
     question->request.fresh = false;
 }
 
-/* False where the message has no place for the run: another question must begin with it. */
+/* False if the message has no room for the run: another question must begin with it. */
 static bool question_add(struct blx_digest_request *request, struct blx_extent run, uint64_t *end)
 {
     uint64_t gap = 0;
@@ -87,7 +87,7 @@ int agent_question_check(const struct agent_question *question, const struct blx
                          "the dispatcher answered a digest request with other digests");
 }
 
-/* The block under the cursor, which moves on; false behind the last. */
+/* The block under the cursor, which moves on. False after the last block. */
 static bool next_block(const struct blx_digest_request *request,
                        struct agent_question_cursor *cursor, uint64_t *block, uint32_t *index)
 {
@@ -175,7 +175,7 @@ void agent_question_reader_free(struct agent_question_reader *reader)
     free(reader);
 }
 
-/* The next blocks of the sequence as a batch; false where there are no more. */
+/* The next blocks of the sequence as a batch. False if there are no more. */
 static bool fill_batch(const struct agent_question *question, struct agent_question_cursor *cursor,
                        struct agent_batch *batch)
 {
@@ -196,7 +196,7 @@ static bool fill_batch(const struct agent_question *question, struct agent_quest
     return batch->extent_count > 0;
 }
 
-/* The keyed digests of what a job has read, which take the place of its data. */
+/* The keyed digests of the blocks that a job has read. They take the place of its data. */
 static int digest_blocks(const struct agent_question_reader *reader, const struct agent_job *job,
                          uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT],
                          struct blx_error *err)
@@ -217,7 +217,8 @@ static int digest_blocks(const struct agent_question_reader *reader, const struc
     return rc;
 }
 
-/* What a job has read; its bad blocks spoil the pieces that they are in, and no others. */
+/* Adds the blocks that a job has read. Bad blocks spoil the pieces that they are in, and no
+ * others. */
 static int add_job(const struct agent_question_reader *reader, const struct agent_job *job,
                    struct blx_error *err)
 {

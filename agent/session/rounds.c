@@ -7,12 +7,13 @@
 enum {
     STATE_NS = 1000 * 1000 * 1000,
     RETRY_BLOCKS = 8, /* at first: each may cost the disk seconds */
-    RETRY_REST = 9,   /* times as long as it took */
+    RETRY_REST = 9,   /* times as long as the retry took */
 };
-static const uint64_t retry_slow_ns = UINT64_C(1000000000); /* as long needs a rest */
+static const uint64_t retry_slow_ns =
+    UINT64_C(1000000000); /* a retry that takes this long needs a rest */
 static const uint64_t retry_interval_ns = 30 * UINT64_C(1000000000);
 
-/* What a long round says meanwhile: to the dispatcher's status, and to a terminal. */
+/* The progress of a long round, for the dispatcher's status and for a terminal. */
 struct report {
     struct agent_session *session;
     struct blx_progress progress;
@@ -95,7 +96,8 @@ static bool may_retry(const struct agent_bad_blocks *bad, enum agent_retry retry
     return bad->retry_ended_ns == 0 || blx_clock_ns() - bad->retry_ended_ns >= rest_ns;
 }
 
-/* Claims up to `max_blocks` from where the last retry stopped, and begins anew behind the end. */
+/* Claims up to `max_blocks` from where the last retry stopped; after the end from the first block
+ * again. */
 static bool claim_bad(struct agent_volume *volume, uint32_t max_blocks, struct agent_batch *batch)
 {
     uint64_t from = volume->bad.cursor;

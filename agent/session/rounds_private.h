@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A round: one pass over the bitmaps of all volumes that sends what a claim finds. Background work,
- * a full pass, and the pre-copy of a checkpoint are rounds.
+ * A round: one pass over the bitmaps of all volumes that sends the blocks that a claim finds.
+ * Background work, a full pass, and the pre-copy of a checkpoint are rounds.
  *
  * Threads: the session's control thread. Waits for the pipeline, and so for the network.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sender: numbers packed frames in the order of sending, remembers what is in them, and sends
- * them within the window and the bandwidth-limit. In between it says PING and STATUS, so that only
- * one thread ever waits for a full socket.
+ * The sender: numbers packed frames in the order of sending, remembers the blocks in them, and
+ * sends them within the window and the bandwidth-limit. Between frames it sends PING and STATUS, so
+ * that only one thread ever waits for a full socket.
  */
 #include <errno.h>
 #include <string.h>
@@ -69,8 +69,8 @@ static uint64_t turn_in_ms_locked(struct agent_session *session, size_t frame_by
     return wait_ms < TICK_MS ? wait_ms : TICK_MS;
 }
 
-/* Waits until a frame may be sent, and goes on showing that it lives. False where the session has
- * ended, or is being ended. */
+/* Waits until a frame may be sent; meanwhile it goes on sending signs of life. False if the session
+ * has failed or is closing. */
 static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
 {
     struct agent *agent = session->agent;
@@ -90,8 +90,8 @@ static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
     return open;
 }
 
-/* The frame's number, and what it holds, are known before it is sent: its acknowledgement may be
- * here before send() returns. */
+/* The frame's number and its blocks are noted before it is sent: the acknowledgement may be here
+ * before send() returns. */
 static int number_frame(struct agent_session *session, struct agent_job *job, struct blx_error *err)
 {
     struct agent_volume *volume = job->batch.volume;
@@ -121,8 +121,8 @@ static int send_frame(struct agent_session *session, struct agent_job *job, stru
     return blx_conn_send(session->conn, &message, err);
 }
 
-/* Of a device that is gone all fail, and nothing more is to be said of them: the next session does
- * without it. */
+/* If the device is gone all its jobs fail. Nothing more is logged about them: the next session
+ * leaves it out. */
 static bool ends_session(struct agent_session *session, const struct agent_device *device)
 {
     struct agent *agent = session->agent;

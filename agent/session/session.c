@@ -13,7 +13,7 @@
 enum {
     STACK_BYTES = 512 * 1024,
     GOODBYE_MS = 3000,
-    PATIENCE_MS = 200, /* how long a wait takes to notice the session's end */
+    PATIENCE_MS = 200, /* within this time a wait notices the session's end */
 };
 
 /* The drawing in session_private.h, backwards. */
@@ -83,7 +83,7 @@ int agent_session_check_locked(const struct agent_session *session, struct blx_e
     if (agent->order == AGENT_STOP)
         return blx_error_set(err, -ECANCELED, "the agent is stopping");
     if (agent->order == AGENT_REJOIN)
-        return blx_error_set(err, -ERESTART, "another session begins with what has changed");
+        return blx_error_set(err, -ERESTART, "another session begins with the changes");
     return 0;
 }
 
@@ -130,8 +130,8 @@ void agent_session_submit(struct agent_session *session, struct agent_job *job)
     agent_pipeline_submit(session->agent->pipeline, job);
 }
 
-/* What the volume's pass adds to the status: a rescan compares, then what it found is sent; or a
- * full pass is sent. */
+/* Adds the volume's pass to the status: a rescan that compares, the blocks that a rescan found
+ * while they are sent, or a full pass. */
 static void measure_pass(const struct agent_volume *volume, uint64_t marked_blocks,
                          struct blx_status *status)
 {

@@ -109,7 +109,8 @@ struct agent_session {
     int rc;                 /* of the failure; 0: none yet */
     struct blx_error error; /* of the failure */
 
-    /* The sender adds, the receiver settles. The control thread forgets the rest after both ended. */
+    /* The sender adds, the receiver settles. The control thread forgets the rest after both
+     * ended. */
     struct agent_unacked unacked;
 
     /* Written by the sender. */
@@ -182,8 +183,8 @@ struct agent_job *agent_session_take_job(struct agent_session *session);
 /* Hands a filled job to the pipeline. */
 void agent_session_submit(struct agent_session *session, struct agent_job *job);
 
-/* Measures what the dispatcher's status shows of this agent; `state` is what it is doing. The sender
- * sends it when it is due. */
+/* Measures what the dispatcher's status shows of this agent; `state` is what it is doing. The
+ * sender sends it when it is due. */
 void agent_session_update_status(struct agent_session *session, enum blx_agent_state state);
 
 /* handshake.c: HELLO to BEGIN. */

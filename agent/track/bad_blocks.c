@@ -26,7 +26,8 @@ void agent_bad_blocks_done(struct agent_bad_blocks *bad)
     *bad = (struct agent_bad_blocks){0};
 }
 
-/* By block, because the words' old content tells how many are new; failures are few. */
+/* Block by block, because the old content of a word shows whether a block is new. Failures are
+ * few. */
 void agent_bad_blocks_add(struct agent_bad_blocks *bad, struct blx_extent extent, int rc)
 {
     atomic_store(&bad->error, rc);
@@ -125,7 +126,7 @@ void agent_bad_blocks_report(struct agent_bad_blocks *bad, const char *device, u
     uint64_t found = atomic_load(&bad->found), now_ns = blx_clock_ns();
     if (atomic_load(&bad->count) == 0) {
         if (bad->told_ns != 0)
-            blx_log_notice("'%s': what could not be read is read again", device);
+            blx_log_notice("'%s': every block that could not be read can be read again", device);
         bad->told_ns = 0;
         bad->told_found = found;
     } else if (found != bad->told_found &&

@@ -17,7 +17,7 @@ static const uint64_t ledger_magic = UINT64_C(0x34726467656c7862); /* "bxledgr4"
 
 enum { HEAD_BYTES = 4096 };
 _Static_assert(sizeof(struct agent_ledger_head) <= HEAD_BYTES,
-               "the bitmaps begin behind the head's page");
+               "the bitmaps begin after the head's page");
 
 static int map_file(int fd, uint64_t blocks, struct agent_ledger *ledger)
 {
@@ -63,7 +63,7 @@ static int open_existing(const char *path, const struct blx_generation *generati
     return -ESTALE;
 }
 
-/* Under a temporary name first: a ledger that was half made when the agent died must not look like
+/* Under a temporary name first: a ledger that was half made when the agent died must not count as
  * one. */
 static int make_fresh(const char *path, const struct blx_generation *generation, uint64_t blocks,
                       struct agent_ledger *ledger, struct blx_error *err)

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent owes the dispatcher, beyond the kernel's dirty bits: two bitmaps in a file on
- * tmpfs under the run directory, mapped into memory, so that the death of the agent loses none of
- * it (I3). A reboot loses it together with the tracker's pins.
+ * The blocks that the agent owes the dispatcher, beyond the kernel's dirty bits: two bitmaps in a
+ * file on tmpfs under the run directory. The file is mapped into memory, so that the death of the
+ * agent loses no mark (I3). A reboot loses the file together with the tracker's pins.
  *
  *     pending     taken over from the dirty bitmap (or set by a pass), not yet being sent
  *     in flight   read, or about to be read, and not yet durable at the dispatcher
  *
  * A marked block is in dirty, pending or in flight at every instant; it moves by "set there, then
- * clear here". What moves them is in volume.h.
+ * clear here". volume.h has the functions that move it.
  *
- * The file says which generation it belongs to. Another generation, or a file that is missing,
- * means that nobody knows what was in flight: the tracker must then be born anew. Never fsynced: it
- * need not survive more than the process.
+ * The file names the generation that it belongs to. If that is another generation, or the file is
+ * missing, nobody knows which blocks were in flight: a new tracker must be made. The file is never
+ * fsynced: it need not survive more than the process.
  *
- * Threads: bits by atomic operations from any. The head's fields are the control thread's alone, but
- * for the two that the receiver writes under the agent's lock: acked_seq and last_checkpoint. Only
- * the handshake reads these two, before the receiver runs. Workers read `stream` without a lock: it
- * changes only in a handshake, when no job is under way.
+ * Threads: any thread changes bits, by atomic operations. The head's fields are the control
+ * thread's alone, with two exceptions. acked_seq and last_checkpoint are guarded by the agent's
+ * lock: the receiver writes them, and the handshake reads them before the receiver runs. Workers
+ * read `stream` without a lock: it changes only in a handshake, when no job is under way.
  */
 #pragma once
 
@@ -36,22 +36,22 @@ struct agent_ledger_head {
     struct blx_generation generation;
     uint64_t blocks;
     /*
-     * The generation as the dispatcher knows it: what the frames carry. It begins as the tracker's
-     * and is born anew with each further full pass from nothing, so that a dispatcher that stored
-     * an earlier stream can never take this one for its continuation.
+     * The generation that the frames carry and the dispatcher knows. It begins as the tracker's.
+     * Each further full pass from nothing gets a new one, so that a dispatcher that stored an
+     * earlier stream can never take this one for its continuation.
      */
     struct blx_generation stream;
-    bool stream_used;              /* a dispatcher was told to begin it */
+    bool stream_used;              /* a BEGIN for it was sent to a dispatcher */
     uint64_t acked_seq;            /* the stream's last frame that the dispatcher called durable */
     blx_timestamp last_checkpoint; /* the last one it committed with this volume */
     /* The tracker's counters, and the witness's, up to which a rescan has answered. */
     uint64_t missed, passthrough, unmarked, unseen_sectors;
     struct agent_witness witness;
     uint64_t pass_total_blocks; /* of the pass that is being sent; 0: none */
-    bool pass_is_rescan;        /* it is what a rescan found, otherwise a full pass */
+    bool pass_is_rescan;        /* its blocks were found by a rescan; otherwise it is a full pass */
     char pass_reason[BLX_TEXT_BYTES];
-    /* The rescan that is under way: what lies below the cursor has been compared, what lies behind
-     * the end need not be. */
+    /* The rescan that is under way: blocks below the cursor have been compared, blocks from the end
+     * on need not be. */
     bool rescan_active;
     uint64_t rescan_cursor_block;
     uint64_t rescan_end_block;

@@ -54,7 +54,8 @@ static int make_directory(const char *path, struct blx_error *err)
     return blx_error_errno(err, r, "cannot make '%s'", path);
 }
 
-/* Who has the flock on the file, from /proc/locks; 0 where unknown (another pid namespace). */
+/* The process that has the flock on the file, from /proc/locks; 0 if unknown (another pid
+ * namespace). */
 static int lock_holder(int fd)
 {
     struct stat st;

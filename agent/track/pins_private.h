@@ -4,7 +4,7 @@
  * while no agent runs, and the lock on it that makes one agent process per device.
  *
  * The lock is the flock() of the directory itself: it needs no file, does not depend on --run-dir,
- * and the kernel lets it go with the process. Names in bpffs must not have a dot.
+ * and the kernel releases it with the process. Names in bpffs must not have a dot.
  *
  * Threads: one at a time.
  */
@@ -20,13 +20,13 @@ struct agent_pins {
 };
 
 /*
- * Mounts bpffs on /sys/fs/bpf where it is missing, makes the directory and locks it. -EBUSY where
- * another process has the lock (its pid stands in the message where the kernel tells it), -EROFS
- * and -EPERM with the way out.
+ * Mounts bpffs on /sys/fs/bpf if it is missing, makes the directory and locks it. -EBUSY if another
+ * process has the lock (the message has its pid if the kernel reports it), -EROFS and -EPERM with
+ * the way out.
  */
 int agent_pins_open(const char *kernel_name, struct agent_pins *pins, struct blx_error *err);
 
-/* Lets go of the lock; the pins stay. */
+/* Releases the lock; the pins stay. */
 void agent_pins_close(struct agent_pins *pins);
 
 /* Removes every pin, the directory stays and stays locked. */

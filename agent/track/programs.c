@@ -38,7 +38,7 @@ bool agent_program_is_needed(unsigned program, const struct blx_tracker_identity
            program % BLX_TRACKER_COPIES == 0;
 }
 
-/* libbpf tells its reasons to a callback of the process: they are kept while `lock` is held. */
+/* libbpf passes its reasons to a callback of the process, which keeps them while `lock` is held. */
 static struct {
     pthread_mutex_t lock;
     char text[512]; /* guarded by lock */
@@ -71,7 +71,7 @@ static int explain_failure_locked(int r, const struct agent_device *device, stru
     blx_assert_held(&libbpf_says.lock);
     struct utsname kernel = {0};
     uname(&kernel);
-    /* What libbpf says to this is long, and guesses at the wrong things. */
+    /* libbpf's text for this is long, and guesses at the wrong things. */
     if (r == -EPERM)
         return blx_error_set(err, r, "cannot load the tracker of device '%s': %s%s", device->path,
                              strerror(-r), lockdown_hint());

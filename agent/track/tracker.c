@@ -20,8 +20,8 @@ enum {
 
 static const uint64_t bitmap_max_bytes = UINT64_C(128) << 20;
 
-/* Constant once it is open, but for `counts`, which each look at the counters overwrites: so only one
- * thread at a time may look, the session's control thread. */
+/* Constant once it is open, except `counts`: reading the counters overwrites it. So only one
+ * thread, the session's control thread, may read them. */
 struct agent_tracker {
     struct agent_pins pins;
     struct blx_tracker_identity identity;
@@ -36,7 +36,7 @@ struct agent_tracker {
     int cpus;
     /*
      * The links are held, so that tracking goes on when somebody removes the pins under a running
-     * agent. The programs are asked for their missed runs. -1 where a copy is not needed.
+     * agent. The programs are asked for their missed runs. -1 if a copy is not needed.
      */
     int links[AGENT_PROGRAM_COUNT];
     int programs[AGENT_PROGRAM_COUNT];
@@ -72,7 +72,7 @@ static uint64_t identity_blocks(const struct blx_tracker_identity *identity)
     return (bytes + (UINT64_C(1) << identity->block_shift) - 1) >> identity->block_shift;
 }
 
-/* The same but for the generation, which only the pinned one has. */
+/* The same except for the generation, which only the pinned one has. */
 static bool identity_matches(const struct blx_tracker_identity *pinned,
                              const struct blx_tracker_identity *wanted)
 {
@@ -155,8 +155,8 @@ static void let_go(struct agent_tracker *tracker)
 }
 
 /*
- * Takes what is pinned. -ENOENT and others where something is missing, -ESTALE where it is of
- * another disk or layout: then it has to be made anew.
+ * Takes the pinned tracker. -ENOENT and others if something is missing, -ESTALE if it belongs to
+ * another disk or layout: a new one has to be made then.
  */
 static int adopt(struct agent_tracker *tracker)
 {
@@ -190,8 +190,8 @@ static int adopt(struct agent_tracker *tracker)
 }
 
 /*
- * Whether adopt() found nothing or something that is not ours. Anything else says that we could not
- * look (memory, descriptors, rights): no reason to throw a good generation away.
+ * Whether adopt() found nothing, or something that is not ours. Any other error means that we could
+ * not look (memory, descriptors, rights), which is no reason to throw a good generation away.
  */
 static bool says_unusable(int r)
 {
@@ -199,7 +199,8 @@ static bool says_unusable(int r)
            r != -EINTR && r != -EAGAIN;
 }
 
-/* Adopts, or makes and then adopts: what a later process will find is what this one works with. */
+/* Adopts, or makes and then adopts: so this process works with the same pins that a later one
+ * finds. */
 static int adopt_or_create(struct agent_tracker *tracker, const struct agent_device *device,
                            struct blx_error *err)
 {
@@ -322,8 +323,8 @@ uint64_t *agent_tracker_get_dirty(const struct agent_tracker *tracker)
     return tracker->dirty;
 }
 
-/* The runs that every copy of a tracepoint's program left out at most: what the luckiest copy left
- * out. */
+/* At most so many runs were left out by every copy of a tracepoint's program: as many as the
+ * luckiest copy left out. */
 static int tracepoint_missed(const struct agent_tracker *tracker, unsigned tracepoint,
                              uint64_t *missed)
 {

@@ -6,9 +6,9 @@
  * Everything lives under /sys/fs/bpf/blxrep/KERNEL_NAME/: the bitmap, the small maps, one link per
  * program. The programs go on marking while no agent runs (I3). The pinned `identity` map says
  * which disk (number, diskseq, range, block size) and which generation the bitmap is of, and is
- * written last, so that a half-made set of pins is recognised, removed and made anew. The directory
- * is flock()ed while an agent uses it: one agent process per device, a second one is refused by
- * name.
+ * written last, so that a half-made set of pins is recognised, removed and made again. The
+ * directory is flock()ed while an agent uses it: one agent process per device, a second one is
+ * refused by name.
  *
  * Threads: the bitmap may be used by any; the other functions by one thread at a time.
  */
@@ -25,21 +25,21 @@ struct agent_tracker;
 
 /*
  * Blocks are 4 KiB up to 4 TiB, then larger so that the bitmap stays within 128 MiB. Mounts bpffs
- * on /sys/fs/bpf where it is missing. Errors, each with its way out: no rights (which capability),
- * no BTF, kernel too old, bpffs read-only, device tracked by another agent (pid where known),
+ * on /sys/fs/bpf if it is missing. Errors, each with its way out: no rights (which capability),
+ * no BTF, kernel too old, bpffs read-only, device tracked by another agent (pid if known),
  * memory. On failure nothing new stays pinned.
  */
 int agent_tracker_open(const struct agent_device *device, struct agent_tracker **tracker,
                        struct blx_error *err);
 
-/* Lets go; the programs and pins stay and go on marking. NULL is allowed. */
+/* Closes; the programs and pins stay and go on marking. NULL is allowed. */
 void agent_tracker_close(struct agent_tracker *tracker);
 
 /* Detaches and removes the pins: tracking ends, the generation dies. Closes. For a device that
  * changed under us. */
 void agent_tracker_destroy(struct agent_tracker *tracker);
 
-/* True where pins of an earlier process were adopted: the generation goes on. */
+/* True if pins of an earlier process were adopted: the generation goes on. */
 bool agent_tracker_is_adopted(const struct agent_tracker *tracker);
 const struct blx_generation *agent_tracker_get_generation(const struct agent_tracker *tracker);
 unsigned agent_tracker_get_block_shift(const struct agent_tracker *tracker);

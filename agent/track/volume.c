@@ -59,8 +59,8 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
     if (rc != -ESTALE)
         return rc;
     blx_log_warning(
-        "'%s': what was in flight is not known any more (no ledger of this generation in '%s'): "
-        "tracking begins anew",
+        "'%s': nobody knows which blocks were in flight (no ledger of this generation in '%s'): "
+        "tracking starts again",
         volume->device.path, run_dir);
     agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
@@ -77,7 +77,7 @@ int agent_volume_open(const char *device_path, const char *run_dir, uint32_t ind
         rc = open_tracker_and_ledger(volume, run_dir, err);
     if (rc == 0)
         rc = agent_bad_blocks_init(&volume->bad, volume->blocks, err);
-    /* Before anything is read, so that it knows where the counting begins. */
+    /* Before anything is read: the witness must know where the counting begins. */
     if (rc == 0)
         rc =
             agent_witness_ask(&volume->ledger.head->witness, volume->tracker, &volume->device, err);
@@ -126,7 +126,8 @@ static void mark_in_flight(struct agent_volume *volume, uint64_t index, uint64_t
     set_bits(&volume->ledger.in_flight[index], bits);
 }
 
-/* Nobody can have cleared the bits in flight meanwhile: nothing of them was sent yet. */
+/* The bits in flight are still set: only an acknowledgement clears them, and nothing was sent
+ * yet. */
 static void clear_marks(struct agent_volume *volume, uint64_t index, uint64_t bits)
 {
     blx_assert((load(&volume->ledger.in_flight[index]) & bits) == bits);
@@ -147,7 +148,7 @@ struct claim {
     uint32_t blocks, max_blocks;
 };
 
-/* Adds one block to the claim's extents; false where there is no room for it. */
+/* Adds one block to the claim's extents; false if there is no room for it. */
 static bool claim_block(struct claim *claim, uint64_t block)
 {
     if (claim->blocks == claim->max_blocks)
@@ -164,8 +165,8 @@ static bool claim_block(struct claim *claim, uint64_t block)
     return true;
 }
 
-/* Claims what fits of one word's bits; false where not all of them did, *cursor then points at the
- * first that did not. */
+/* Claims as many of one word's bits as fit. False if some did not; *cursor then points at the first
+ * of those. */
 static bool claim_word(struct agent_volume *volume, struct claim *claim, uint64_t index,
                        uint64_t bits, uint64_t *cursor)
 {
@@ -254,7 +255,7 @@ void agent_volume_clear_acked(struct agent_volume *volume, const struct blx_exte
     }
 }
 
-/* The marks of a word, but for what is bad. */
+/* The marks of a word, without the bad blocks. */
 static uint64_t marks(const struct agent_volume *volume, uint64_t index)
 {
     return (load(&volume->ledger.pending[index]) &
@@ -294,9 +295,9 @@ void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, 
     uint64_t total = 0;
     for (uint64_t index = 0; index < blx_bitmap_words(volume->blocks); index++) {
         uint64_t bits = wanted != NULL ? wanted[index] : ~UINT64_C(0);
-        uint64_t behind = (index + 1) * 64;
-        if (behind > volume->blocks)
-            bits &= ~UINT64_C(0) >> (behind - volume->blocks);
+        uint64_t end = (index + 1) * 64;
+        if (end > volume->blocks)
+            bits &= ~UINT64_C(0) >> (end - volume->blocks);
         set_bits(&volume->ledger.pending[index], bits);
         total += (uint64_t)__builtin_popcountll(bits);
     }

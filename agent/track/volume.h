@@ -5,15 +5,16 @@
  *     dirty (kernel) --age--> pending --claim--> in flight --acked--> durable
  *           \________________claim_______________/    \--requeue--> pending
  *
- * Full sync, resume, rescan and increment all use just these moves; they differ only in who set the
- * marks. A block is never in flight twice: a claim leaves out what is in flight, so an
+ * Full sync, resume, rescan and increment all use just these moves; they differ only in who sets
+ * the marks. A block is never in flight twice: a claim leaves out blocks in flight, so an
  * acknowledgement can clear its bits without asking whether a newer copy is under way.
  *
- * I1 is held in claim(): in flight is set, then pending and dirty are cleared (atomically, by
- * word), and only then does the caller read the block. A write that lands later sets dirty again.
+ * I1 is kept by agent_volume_claim(): in flight is set, then pending and dirty are cleared
+ * (atomically, by word), and only then does the caller read the block. A write that lands later
+ * sets dirty again.
  *
- * A block that could not be read is pending and bad (bad_blocks.h): only a claim for such blocks
- * takes it, or a write to it makes it an ordinary one again.
+ * A block that could not be read is pending and bad (bad_blocks.h). Only a claim for bad blocks
+ * takes it; a write to it makes it an ordinary block again.
  *
  * Threads: one thread ages and claims (the session's control thread); the receiver calls acked();
  * whoever holds a claim may call requeue() and unreadable() for it. The bitmaps need no lock: each
@@ -55,28 +56,29 @@ struct agent_volume {
 };
 
 /*
- * Opens device, tracker and ledger. Where the tracker was adopted but the ledger is not there or of
- * another generation, the tracker is destroyed and born anew. Marks that an earlier process had in
- * flight become pending (I3).
+ * Opens device, tracker and ledger. If the tracker was adopted but the ledger is missing or of
+ * another generation, the tracker is destroyed and a new one is made. Blocks that an earlier
+ * process had in flight become pending (I3).
  */
 int agent_volume_open(const char *device_path, const char *run_dir, uint32_t index,
                       struct agent_volume *volume, struct blx_error *err);
 
-/* Tracking goes on without us. */
+/* Closes all three; tracking goes on without the agent. */
 void agent_volume_close(struct agent_volume *volume);
 
-/* Tracking ends, the generation dies: for a device that is not what it was. */
+/* Closes all three and ends tracking and the generation: for a device that was resized or
+ * replaced. */
 void agent_volume_abandon(struct agent_volume *volume);
 
 enum agent_claim {
-    AGENT_CLAIM_QUIET, /* pending, and not written to again since it was aged */
-    AGENT_CLAIM_ALL, /* pending or dirty; both leave out what is bad and was not written to since */
-    AGENT_CLAIM_BAD, /* just that */
+    AGENT_CLAIM_QUIET, /* pending, not written to again since it was aged, and not bad */
+    AGENT_CLAIM_ALL,   /* pending or dirty, and not bad; a bad block that is dirty counts as good */
+    AGENT_CLAIM_BAD,   /* pending and bad */
 };
 
 /*
  * Claims marked blocks at or after *cursor into at most `max_extents` ascending extents of at most
- * `max_blocks` together, and moves *cursor behind them. Returns how many extents; 0: nothing was
+ * `max_blocks` together, and moves *cursor past them. Returns how many extents; 0: no block was
  * found up to the end.
  */
 uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, uint64_t *cursor,
@@ -86,14 +88,14 @@ uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, 
 void agent_volume_requeue(struct agent_volume *volume, const struct blx_extent *extents,
                           uint32_t count);
 
-/* Claimed blocks whose reading gave `rc`: pending again, and bad. */
+/* Claimed blocks that could not be read (`rc` is the error): pending again, and bad. */
 void agent_volume_mark_unreadable(struct agent_volume *volume, struct blx_extent extent, int rc);
 
 /* Everything in flight: pending again. After a session's end. */
 void agent_volume_requeue_all(struct agent_volume *volume);
 
-/* Moves dirty to pending, so that a later claim can tell the quiet blocks from those being written
- * to all the time. */
+/* Moves dirty to pending. A later claim can then tell quiet blocks from those that are written to
+ * all the time. */
 void agent_volume_age(struct agent_volume *volume);
 
 /* The frame with these extents is durable. */
@@ -113,23 +115,25 @@ uint64_t agent_volume_count_in_flight(const struct agent_volume *volume);
  */
 void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, const char *reason);
 
-/* Marks what is set in `wanted` from `first_block` on; the pass and its reason are others'. */
+/* Marks the blocks that are set in `wanted`, from `first_block` on. Pass and reason stay as they
+ * are. */
 void agent_volume_mark_from(struct agent_volume *volume, const uint64_t *wanted,
                             uint64_t first_block);
 
 /*
- * A rescan (session/rescan.c) of the blocks before `end_block` begins, also where one is under way. When it
- * has compared all of them it ends; what it has marked is then the pass that is being sent.
+ * A rescan (session/rescan.c) of the blocks before `end_block` begins, also if one is under way.
+ * When it has compared all of them it ends; the blocks that it has marked are then the pass that is
+ * sent.
  */
 void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, const char *reason);
 void agent_volume_end_rescan(struct agent_volume *volume);
 
-/* A checkpoint is cut: whatever a pass has marked has been sent. */
+/* A checkpoint is cut: every block that a pass has marked has been sent. */
 void agent_volume_end_pass(struct agent_volume *volume);
 
 /*
- * I4: has tracking become doubtful since the ledger was last squared with it? True fills `reason`.
- * The ledger is squared by agent_volume_settle_doubt(), called when a rescan has begun because of it.
+ * I4: has tracking become doubtful since the last agent_volume_settle_doubt()? True fills `reason`.
+ * That function is called when a rescan has begun because of the doubt.
  */
 bool agent_volume_is_doubtful(const struct agent_volume *volume,
                               const struct agent_tracker_counters *counters,

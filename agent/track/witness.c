@@ -30,7 +30,7 @@ int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker 
     if (rc < 0)
         return rc;
     nanosleep(&a_moment, NULL);
-    /* Where it fails the device is being taken away, and its session ends for that. */
+    /* If it fails the device is being taken away, and the session ends because of that. */
     if (agent_device_read_written_sectors(device, &kernel_sectors) < 0)
         return 0;
     rc = agent_tracker_read_sectors(tracker, &after_sectors, err);

@@ -43,6 +43,6 @@ int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker 
                       const struct agent_device *device, struct blx_error *err);
 
 /* The comparison itself: what the tracker had counted, what the kernel had a moment later, and the
- * tracker again behind that. */
+ * tracker again after that. */
 void agent_witness_compare(struct agent_witness *witness, uint64_t before_sectors,
                            uint64_t kernel_sectors, uint64_t after_sectors);

@@ -118,7 +118,7 @@ class Damaged(Case):
         row = self.whole_checkpoint()
         self.assertEqual(row["kind"], "incremental")
         self.assertLess(row["volumes"][0]["changed_bytes"], MIB)
-        agent.wait_line(rf"'{self.disk.path}': what could not be read is read again")
+        agent.wait_line(rf"'{self.disk.path}': every block that could not be read can be read again")
         self.whole_checkpoint()
         self.verify()
 

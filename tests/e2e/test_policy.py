@@ -167,7 +167,7 @@ class Policy(Case):
         self.assertEqual(self.volumes("web1"), [first.path, second.path])
         # The other disk's tracking went on: nothing of it was compared or sent anew.
         log = agent.log()
-        self.assertNotIn("tracking begins anew", log)
+        self.assertNotIn("tracking starts again", log)
         self.assertEqual(log.count("full pass"), 2)
         self.assert_no_rescan(log)
         load.stop()

@@ -277,7 +277,7 @@ class Rescan(Case):
         self.overwrite_raw(5)
         self.proxy.hold_after(24000)
         agent = self.start_agent("server1", self.disk, "--skip-free-space=no", address=self.proxy.address, online=False)
-        agent.wait_line("rescan from block 0 on")
+        agent.wait_line("rescan from block 0:")
         self.proxy.wait_held()
         agent.kill()
         self.proxy.cut()

@@ -36,11 +36,11 @@ static void each_cause_is_told_once(void **state)
     (void)state;
     struct agent_refusals refusals = {0};
     agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
-    agent_refusals_tell(&refusals);
+    agent_refusals_log(&refusals);
     agent_refusals_add(&refusals, "/dev/vdb", 0, gone);
-    assert_true(agent_refusals_find(&refusals, "/dev/vdb")->told);
+    assert_true(agent_refusals_find(&refusals, "/dev/vdb")->is_logged);
     agent_refusals_add(&refusals, "/dev/vdb", 0, "device '/dev/vdb' has size zero");
-    assert_false(agent_refusals_find(&refusals, "/dev/vdb")->told);
+    assert_false(agent_refusals_find(&refusals, "/dev/vdb")->is_logged);
 }
 
 static void what_cannot_be_read_is_their_size_or_at_least_a_block(void **state)
