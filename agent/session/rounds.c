@@ -9,8 +9,7 @@ enum {
     RETRY_BLOCKS = 8, /* at first: each may cost the disk seconds */
     RETRY_REST = 9,   /* times as long as the retry took */
 };
-static const uint64_t retry_slow_ns =
-    UINT64_C(1000000000); /* a retry that takes this long needs a rest */
+static const uint64_t retry_slow_ns = UINT64_C(1000000000); /* one that takes longer is slow */
 static const uint64_t retry_interval_ns = 30 * UINT64_C(1000000000);
 
 /* The progress of a long round, for the dispatcher's status and for a terminal. */

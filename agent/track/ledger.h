@@ -41,7 +41,7 @@ struct agent_ledger_head {
      * earlier stream can never take this one for its continuation.
      */
     struct blx_generation stream;
-    bool stream_used;              /* a BEGIN for it was sent to a dispatcher */
+    bool stream_used;              /* a dispatcher may have got a BEGIN for it */
     uint64_t acked_seq;            /* the stream's last frame that the dispatcher called durable */
     blx_timestamp last_checkpoint; /* the last one it committed with this volume */
     /* The tracker's counters, and the witness's, up to which a rescan has answered. */
