@@ -25,9 +25,7 @@
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_LAST_MS = 30 * 1000,
-    FIRST_READ_RATE =
-        64 * 1024 *
-        1024, /* bytes a second, until a cut has measured it: slow enough for a hard disk */
+    FIRST_READ_RATE = 64 * 1024 * 1024, /* bytes a second, until a cut has measured it */
 };
 
 static int fail(const struct blx_error *error)

@@ -27,8 +27,7 @@ struct agent_batch {
     uint32_t extent_count;
     uint64_t bad;  /* bit n: the batch's block number n could not be read */
     int bad_error; /* why, -errno */
-    uint8_t
-        *data; /* borrowed: AGENT_BATCH_DATA_BYTES, aligned to 4 KiB; the extents' data in order */
+    uint8_t *data; /* borrowed: AGENT_BATCH_DATA_BYTES, aligned to 4 KiB; in the extents' order */
 };
 
 _Static_assert((int)AGENT_BATCH_MAX_EXTENTS <= 64, "batch.bad has a bit for each block");

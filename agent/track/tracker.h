@@ -49,8 +49,7 @@ uint64_t agent_tracker_get_blocks(const struct agent_tracker *tracker);
 uint64_t *agent_tracker_get_dirty(const struct agent_tracker *tracker);
 
 struct agent_tracker_counters {
-    uint64_t
-        events; /* completions that changed data of the disk; for people, it may lag by a few */
+    uint64_t events; /* completions that changed data; for people only, it may lag by a few */
     /*
      * Grows (by one or more) with each data-changing bio queued to the disk and each write
      * completed by it: unchanged, and no writes in flight (agent_device_count_writes()) before

@@ -16,9 +16,9 @@
  * A block that could not be read is pending and bad (bad_blocks.h). Only a claim for bad blocks
  * takes it; a write to it makes it an ordinary block again.
  *
- * Threads: one thread ages and claims (the session's control thread); the receiver calls acked();
- * whoever holds a claim may call requeue() and unreadable() for it. The bitmaps need no lock: each
- * move is an atomic operation on a word.
+ * Threads: only the session's control thread ages and claims. The receiver calls
+ * agent_volume_clear_acked(). Whoever holds a claim may requeue its blocks or mark them unreadable.
+ * The bitmaps need no lock: each move is an atomic operation on a word.
  */
 #pragma once
 

@@ -73,7 +73,7 @@ static void open_disk(struct disk *disk)
         fail_msg("%s: %s", disk->path, strerror(errno));
 }
 
-/* Attaches a new piece of memory. False where the number is taken by somebody else. */
+/* Attaches a new piece of memory. False if somebody else took the number. */
 static bool attach(struct disk *disk, int number)
 {
     snprintf(disk->name, sizeof(disk->name), "loop%d", number);

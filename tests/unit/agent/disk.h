@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Real block devices for tests that need root: loop devices on memory, and zram. A loop device is
- * taken down by the kernel when the last user is gone (autoclear), and all mounts are in a mount
- * namespace of the test's own: so a test that crashes leaves nothing behind but, at worst, a zram
- * device.
+ * Real block devices for tests that need root: loop devices on memory, and zram. The kernel takes a
+ * loop device down when its last user is gone (autoclear), and all mounts are in a mount namespace
+ * of the test's own. So a test that crashes leaves at worst a zram device.
  *
  * Every function fails the test instead of returning an error. Threads: one.
  */

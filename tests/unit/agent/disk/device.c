@@ -46,7 +46,7 @@ static void device_that_cannot_be_used_is_refused_by_name(void **state)
     expect_refused("/mnt", -ENOTBLK, "block device");
     assert_int_equal(mkfifo("/mnt/fifo", 0600), 0);
     expect_refused("/mnt/fifo", -ENOTBLK, "block device");
-    /* A loop device without a file behind it. */
+    /* A loop device without a file. */
     disk_loop(&disk, MIB, 301);
     assert_int_equal(ioctl(disk.fd, LOOP_CLR_FD), 0);
     close(disk.fd);
@@ -179,7 +179,7 @@ static void device_of_a_partition_knows_its_disk(void **state)
     struct agent_device moved;
     ok(agent_device_open(path, &moved, &err));
     device.fd = moved.fd;
-    /* Replaced, or gone where the kernel has not given the new one the old one's number. */
+    /* Replaced, or gone if the kernel has given the new one another number. */
     assert_non_null(agent_device_find_change(&device));
     assert_null(agent_device_find_change(&moved));
     agent_device_close(&moved);

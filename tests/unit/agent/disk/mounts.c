@@ -42,7 +42,7 @@ static void rig_done(struct rig *rig)
     disk_done(&rig->disk);
 }
 
-/* The mount points that are found, with a blank behind each. */
+/* The mount points that are found, with a blank after each. */
 static void expect_found(const struct rig *rig, const char *expected)
 {
     struct agent_mounts mounts;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scattered reads, with the kernel's asynchronous I/O and where a filter refuses it. */
+/* Scattered reads, with the kernel's asynchronous I/O and with a filter that refuses it. */
 #include "agent/send/reader_private.h"
 
 #include <errno.h>
@@ -80,7 +80,7 @@ static void *read_in_thread(void *device)
     return well ? device : NULL;
 }
 
-/* In a process of its own: a filter stays. Ends with 0 where all was read. */
+/* In a process of its own: a filter stays. Ends with 0 if all was read. */
 static _Noreturn void read_without(struct fake_volume *fake, int log_fd)
 {
     pthread_t threads[2];

@@ -22,7 +22,7 @@ struct fixture {
     struct fake_volume fake;
     struct agent_pipeline *pipeline;
     struct agent_question_reader *reader;
-    struct blx_volume_key key; /* where the volume uses it */
+    struct blx_volume_key key; /* if the volume uses it */
     uint64_t wanted[WORDS];
     uint8_t theirs[FAKE_BLOCKS]; /* what the dispatcher has: each block is of one byte */
     uint8_t mine[FAKE_BLOCKS];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The states of a session, with its real threads, over a socket without TLS and without a volume. */
+/* The states of a session: its real threads, over a socket without TLS, without a volume. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks that the disk does not give: found one by one, kept, left out of ordinary claims, tried
- * again. preadv() is replaced by one that fails where it is told to. */
+ * again. preadv() is replaced by one that fails for chosen blocks. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

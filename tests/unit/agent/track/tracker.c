@@ -103,7 +103,7 @@ static void clear(const struct rig *rig)
                      (struct blx_extent){0, agent_tracker_get_blocks(rig->tracker)});
 }
 
-/* How much the kernel left out since it was last asked (agent/track/witness.h says how that comes). */
+/* How much the kernel left out since it was last asked (agent/track/witness.h explains it). */
 static uint64_t newly_unseen(struct rig *rig)
 {
     uint64_t known = rig->witness.unseen_sectors;
@@ -240,8 +240,8 @@ static void tracker_marks_discards_of_zram(void **state)
     rig_done(&world);
 }
 
-/* Compares what changed on the disk since `before` with what is marked. Only where the kernel left
- * the programs out may something be missing, and the witness must say so. */
+/* Compares the blocks that changed on the disk since `before` with those that are marked. Some may
+ * be missing only if the kernel left the programs out, and then the witness must report it. */
 static void expect_changes_marked(struct rig *rig, const uint8_t *before)
 {
     uint8_t *after = disk_read(&rig->disk);
