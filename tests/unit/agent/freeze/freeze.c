@@ -27,6 +27,7 @@
 enum { MIB = 1 << 20, FILESYSTEMS = 2 };
 
 static const uint64_t long_ms = 60000;
+static const uint64_t short_ms = 1000; /* longer than freezing takes on a busy machine */
 
 static struct disk disks[FILESYSTEMS];
 static struct agent_mounts mounts;
@@ -64,6 +65,15 @@ static int group_teardown(void **state)
         disk_shell("umount /mnt/%d", i);
         disk_done(&disks[i]);
     }
+    return 0;
+}
+
+/* After each test: one that failed must not leave the next one, or its own processes, hanging. */
+static int thaw_all(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < mounts.count; i++)
+        (void)ioctl(mounts.mounts[i].fd, FITHAW, 0); /* fails unless it is frozen */
     return 0;
 }
 
@@ -241,11 +251,11 @@ static void limit_thaws_under_an_agent_that_reads_too_long(void **state)
     struct agent_freezer *freezer = start();
     struct agent_freeze_result result;
     uint64_t held_ns = 0;
-    ok(agent_freeze(freezer, &mounts, 100, &result, &err));
+    ok(agent_freeze(freezer, &mounts, short_ms, &result, &err));
     assert_int_equal(result.frozen, FILESYSTEMS);
     expect_thawed();
     assert_true(agent_freeze_expired(freezer));
-    assert_true(blx_clock_ns() - result.first_frozen_at_ns >= 100 * UINT64_C(1000000));
+    assert_true(blx_clock_ns() - result.first_frozen_at_ns >= short_ms * 1000000);
     ok(agent_thaw(freezer, &held_ns, &err));
     /* The next one starts afresh. */
     ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
@@ -262,7 +272,7 @@ static void freeze_of_somebody_else_is_left_alone(void **state)
     struct agent_freeze_result result;
     uint64_t held_ns = 0;
     assert_int_equal(ioctl(mounts.mounts[0].fd, FIFREEZE, 0), 0);
-    ok(agent_freeze(freezer, &mounts, 50, &result, &err));
+    ok(agent_freeze(freezer, &mounts, short_ms, &result, &err));
     assert_int_equal(result.frozen, 1);
     assert_int_equal(result.foreign, 1);
     assert_string_equal(result.not_frozen, mounts.mounts[0].mount_point);
@@ -420,7 +430,8 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
         close(feed);
         if (agent_freezer_start(&freezer, NULL) < 0)
             _exit(2);
-        _exit(agent_freeze(freezer, &mounts, 100, &result, NULL) == -ETIMEDOUT && result.frozen == 0
+        _exit(agent_freeze(freezer, &mounts, short_ms, &result, NULL) == -ETIMEDOUT &&
+                      result.frozen == 0
                   ? 0
                   : 1);
     }
@@ -437,19 +448,20 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
 int main(void)
 {
     disk_world_enter();
+#define TEST(name) cmocka_unit_test_teardown(name, thaw_all)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(freeze_holds_all_until_it_is_told_to_thaw),
-        cmocka_unit_test(filesystems_of_a_killed_agent_are_thawed),
-        cmocka_unit_test(agent_killed_at_any_moment_leaves_nothing_frozen),
-        cmocka_unit_test(filesystems_of_an_agent_that_ended_are_thawed),
-        cmocka_unit_test(filesystems_of_a_stopped_agent_are_thawed_at_the_limit),
-        cmocka_unit_test(limit_thaws_under_an_agent_that_reads_too_long),
-        cmocka_unit_test(freeze_of_somebody_else_is_left_alone),
-        cmocka_unit_test(foreign_thaw_is_told),
-        cmocka_unit_test(filesystem_without_a_freeze_is_counted),
-        cmocka_unit_test(nothing_is_frozen_without_a_guard),
-        cmocka_unit_test(guard_does_not_end_by_signals_to_the_service),
-        cmocka_unit_test(freeze_that_hangs_is_thawed_when_it_is_through),
+        TEST(freeze_holds_all_until_it_is_told_to_thaw),
+        TEST(filesystems_of_a_killed_agent_are_thawed),
+        TEST(agent_killed_at_any_moment_leaves_nothing_frozen),
+        TEST(filesystems_of_an_agent_that_ended_are_thawed),
+        TEST(filesystems_of_a_stopped_agent_are_thawed_at_the_limit),
+        TEST(limit_thaws_under_an_agent_that_reads_too_long),
+        TEST(freeze_of_somebody_else_is_left_alone),
+        TEST(foreign_thaw_is_told),
+        TEST(filesystem_without_a_freeze_is_counted),
+        TEST(nothing_is_frozen_without_a_guard),
+        TEST(guard_does_not_end_by_signals_to_the_service),
+        TEST(freeze_that_hangs_is_thawed_when_it_is_through),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
