@@ -8,7 +8,7 @@
 #include "base/io.h"
 #include "base/json.h"
 
-/* A text in JSON is one for libconfig, and for YAML, too. */
+/* JSON, libconfig and YAML all read such a text in the same way. */
 static void print_text(FILE *out, const char *text)
 {
     struct blx_json json = {.out = out};
@@ -18,8 +18,7 @@ static void print_text(FILE *out, const char *text)
 static void print(FILE *out, const char *agent_id, const char *dispatcher_addr,
                   char *const *devices, size_t device_count)
 {
-    fputs("# Written by `blxrep agent join`; blxrep-config(5) lists what else there is.\nid: ",
-          out);
+    fputs("# Written by `blxrep agent join`; blxrep-config(5) lists the other keys.\nid: ", out);
     print_text(out, agent_id);
     fputs("\ndispatcher-addr: ", out);
     print_text(out, dispatcher_addr);

@@ -12,8 +12,8 @@
 #include "base/error.h"
 
 /*
- * Writes `path`, mode 0644, whole or not at all: the agent's ID, where its dispatcher listens, and
- * the devices. A file that is there is replaced. -ENOMEM, or why it cannot be written.
+ * Writes `path`, mode 0644, whole or not at all: the agent's ID, its dispatcher's address, and the
+ * devices. Replaces a file that exists. -ENOMEM, or why it cannot be written.
  */
 int blx_agent_file_write(const char *path, const char *agent_id, const char *dispatcher_addr,
                          char *const *devices, size_t device_count, struct blx_error *err);

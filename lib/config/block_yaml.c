@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Explains the block style of YAML, line by line: what was meant, and how to write it in flow
+ * style. source_private.h declares it. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "config/option_private.h"
 #include "config/source_private.h"
 
@@ -16,7 +19,7 @@ struct parts {
     char value[BLX_SOURCE_LINE_BYTES];
 };
 
-/* Text that grows up to its buffer's end; what does not fit is left out. */
+/* Text that grows up to its buffer's end and is cut there. */
 struct draft {
     char *text;
     size_t bytes;
@@ -59,10 +62,10 @@ static void split(const struct blx_source_line *line, struct parts *parts)
         at += colon + 1;
         at += strspn(at, " \t");
     }
-    snprintf(parts->value, sizeof(parts->value), "%s", at);
+    blx_text_set(parts->value, at);
 }
 
-/* The next line at or behind `line` that holds more than a comment; 0 where there is none. */
+/* The first line from `line` on that holds more than a comment; 0 if there is none. */
 static unsigned significant_after(const char *text, unsigned line, struct parts *parts)
 {
     for (unsigned count = blx_source_line_count(text); line <= count; line++) {
@@ -126,8 +129,8 @@ static void draft_quoted(struct draft *draft, const char *text, size_t length)
     draft_char(draft, '"');
 }
 
-/* A scalar as libconfig reads it: a number and a boolean as they are, everything else in double
- * quotes. */
+/* A scalar as libconfig reads it: numbers and booleans stay as they are, everything else gets
+ * double quotes. */
 static void draft_scalar(struct draft *draft, const char *key, const char *text, size_t length)
 {
     char word[8] = "";
@@ -152,8 +155,8 @@ static size_t string_length(const char *text)
     return text[at] == '"' ? at + 1 : at;
 }
 
-/* How long the scalar at `text` is: up to what ends it inside [ ] or { }, or the whole rest outside
- * of them. */
+/* The length of the scalar at `text`: inside of [ ] or { } up to the character that ends it,
+ * outside of them the whole rest. */
 static size_t scalar_length(const char *text, unsigned depth)
 {
     size_t length = depth == 0 ? strlen(text) : strcspn(text, ",]}");
@@ -164,7 +167,7 @@ static size_t scalar_length(const char *text, unsigned depth)
         if (end != NULL)
             return (size_t)(end - text) + 1;
     }
-    /* Outside of brackets these end a line of a group that began further up. */
+    /* Outside of brackets these can end a line of a group that began further up. */
     const char *enders = depth == 0 ? " \t;,]}" : " \t";
     while (length > 0 && strchr(enders, text[length - 1]) != NULL)
         length--;
@@ -251,7 +254,7 @@ static void explain_group(const char *text, unsigned line, size_t indent,
                           struct blx_source_hint *hint)
 {
     struct draft draft = hint_draft(hint);
-    hint->cause = "a group in the block style of YAML, told by its indentation";
+    hint->cause = "a group in the block style of YAML, marked by its indentation";
     draft_key(&draft, hint->key);
     draft_text(&draft, "{ ", 2);
     struct parts entry;
@@ -267,17 +270,17 @@ static void explain_group(const char *text, unsigned line, size_t indent,
     draft_text(&draft, " }", 2);
 }
 
-/* A key with nothing behind it. */
+/* A key with nothing after it on its line. */
 static bool explain_empty(const char *text, unsigned line, const struct parts *parts,
                           struct blx_source_hint *hint)
 {
     struct parts next;
-    unsigned behind = significant_after(text, line + 1, &next);
-    if (behind > 0 && next.item) {
-        explain_items(text, behind, hint);
-    } else if (behind > 0 && next.key[0] != '\0' && next.indent > parts->indent) {
-        explain_group(text, behind, parts->indent, hint);
-    } else if (behind > 0 && next.key[0] == '\0') {
+    unsigned after = significant_after(text, line + 1, &next);
+    if (after > 0 && next.item) {
+        explain_items(text, after, hint);
+    } else if (after > 0 && next.key[0] != '\0' && next.indent > parts->indent) {
+        explain_group(text, after, parts->indent, hint);
+    } else if (after > 0 && next.key[0] == '\0') {
         return false; /* libconfig lets a value begin on the next line */
     } else {
         const struct blx_option *option = blx_option_find(hint->key, strlen(hint->key));
@@ -296,7 +299,7 @@ static const char *value_cause(const struct parts *parts)
     if (parts->value[0] == '\'')
         return "a text in single quotes";
     if (parts->value[0] == '[' || parts->value[0] == '{')
-        return "texts inside it must stand in double quotes, and no comma before the bracket";
+        return "texts inside it need double quotes, and a comma must not stand before the bracket";
     if (is_bool_option(parts->key))
         return "a boolean is written true or false";
     if (strchr("|>", parts->value[0]) != NULL)
@@ -312,8 +315,8 @@ static bool explain_value(const struct parts *parts, struct blx_source_hint *hin
         draft_text(&draft, "\"...\"", 5);
     else
         draft_flow(&draft, parts->key, parts->value);
-    const char *behind_key = hint->corrected + strlen(parts->key) + 2;
-    if (strcmp(behind_key, parts->value) == 0)
+    const char *after_key = hint->corrected + strlen(parts->key) + 2;
+    if (strcmp(after_key, parts->value) == 0)
         return false;
     hint->cause = value_cause(parts);
     return true;
@@ -333,8 +336,7 @@ static bool explain_line(const char *text, unsigned line, struct blx_source_hint
     }
     if (parts.item) {
         hint->cause = "an entry in the block style of YAML";
-        snprintf(hint->corrected, sizeof(hint->corrected),
-                 "device: [\"/dev/xvda\", \"/dev/xvdb\"]");
+        blx_text_set(hint->corrected, "device: [\"/dev/xvda\", \"/dev/xvdb\"]");
         return true;
     }
     if (parts.key[0] == '\0')

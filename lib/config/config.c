@@ -37,7 +37,7 @@ static int apply_defaults(struct blx_config *config, struct blx_error *err)
     return 0;
 }
 
-/* The default file need not exist; one that was named must. */
+/* The default file need not exist; a file that was named must. */
 static int apply_file(const char *named, struct blx_config *config, struct blx_error *err)
 {
     const char *path = named != NULL ? named : BLX_DEFAULT_CONFIG_PATH;
@@ -46,7 +46,7 @@ static int apply_file(const char *named, struct blx_config *config, struct blx_e
     if (rc == -ENOENT && named == NULL)
         return 0;
     if (rc < 0)
-        return blx_error_set(err, rc, "%s", cause.message);
+        return blx_error_copy(err, rc, &cause);
     config->config_path = strdup(path);
     return config->config_path != NULL ? 0
                                        : blx_error_errno(err, -ENOMEM, "cannot keep '%s'", path);
@@ -60,7 +60,7 @@ static void drop_flag_only(enum blx_command command, struct blx_config *config)
     }
 }
 
-/* The flags are read twice: once to learn which file to read, once to win over it. */
+/* The flags are read twice: first to learn which file to read, then to override its values. */
 int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err)
 {
@@ -113,8 +113,8 @@ static int check_freeze(const struct blx_config *config, struct blx_error *err)
         return 0;
     char budget[BLX_UNIT_TEXT_BYTES], limit[BLX_UNIT_TEXT_BYTES];
     return blx_error_set(err, -EINVAL,
-                         "freeze-budget (%s) is not below freeze-limit (%s): no freeze could "
-                         "succeed; lower the one or raise the other",
+                         "freeze-budget (%s) is not below freeze-limit (%s), so no freeze could "
+                         "succeed: lower the first or raise the second",
                          blx_duration_format(config->freeze_budget_ms, budget),
                          blx_duration_format(config->freeze_limit_ms, limit));
 }

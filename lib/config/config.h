@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a program was told: flags over the file over defaults. One table (options.c) names every
- * option once: its flag, which is also its key in the file, its type, the programs that take it,
- * its default and its help. --help, the man pages, the completions and the example files are tested
- * against that table.
+ * A program's configuration: flags override the file, and the file overrides the defaults. One
+ * table (options.c) names every option once: its flag, which is also its key in the file, its type,
+ * the programs that take it, its default and its help. --help, the man pages, the completions and
+ * the example files are tested against that table.
  *
  * Threads: a config is filled once and then only read.
  */
@@ -48,25 +48,25 @@ struct blx_config {
     char *data_dir;
     char *listen; /* ":8080" by default */
     char *credentials;
-    char *encryption_key; /* the key's file; NULL: what the agent sends is not encrypted */
+    char *encryption_key; /* the key's file; NULL: the agent sends its frames unencrypted */
     char *run_dir;
     struct blx_config_tls tls;
     struct blx_retention retention; /* the file's group of that name */
     uint64_t sync_freq_ms;          /* 0: not given */
     enum blx_codec compression;
-    bool compression_adapts; /* "auto": its level follows what holds the agent back */
+    bool compression_adapts; /* "auto": the level adapts to what holds the agent back */
     struct blx_bandwidth bandwidth_limit;
-    bool skip_free_space; /* on by default: what is free counts as zero */
+    bool skip_free_space; /* on by default: free blocks count as zero */
     char *pre_freeze;     /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;
-    uint64_t freeze_budget_ms; /* what the remainder may take to read */
+    uint64_t freeze_budget_ms; /* the time to read the remainder */
     uint64_t freeze_limit_ms;  /* after which the guard thaws */
     uint64_t freeze_buffer_bytes;
     bool freeze;          /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;         /* debug lines in the log */
     char *metrics_listen; /* NULL: no metrics */
-    uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: never by itself */
+    uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: no rewriting by itself */
     char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
     char *policy_dir;
 
@@ -76,8 +76,7 @@ struct blx_config {
     char *output;
     char *start;
     char *end;
-    struct blx_retention
-        keep; /* the flags; where any is given the file's retention does not count */
+    struct blx_retention keep; /* the flags; if any is given the file's retention does not count */
     bool dry_run;
     bool json;
     bool watch;
@@ -91,7 +90,7 @@ struct blx_config {
     size_t key_count;
 };
 
-/* Frees what it owns; an all-zero or half-filled one is fine. */
+/* Frees what the config owns; it may be all-zero or half filled. */
 void blx_config_done(struct blx_config *config);
 #define BLX_CLEANUP_CONFIG BLX_CLEANUP(blx_config_done)
 
@@ -120,27 +119,27 @@ enum blx_command {
 };
 
 enum blx_config_result {
-    BLX_CONFIG_RUN = 0, /* go on */
+    BLX_CONFIG_RUN = 0, /* neither: run the command */
     BLX_CONFIG_HELP,    /* --help was given */
     BLX_CONFIG_VERSION, /* --version was given */
 };
 
 /*
- * Reads argv[1..] (all of it must be options: "--name=value" or "--name value"; the last of a
- * repeated one wins, --device adds up and then replaces the file's), then the file, then fills
- * defaults. The file is --config's, or the default path where that exists; every known key is
- * accepted in it whatever the command, so that one file serves all programs. Every value is checked
- * by itself here, IDs and addresses included. Does not check that required options are there:
- * blx_config_require(). Any error means wrong usage or a bad file (line, key, cause, hint) -> exit
- * 2: -EINVAL, or why a --config cannot be read. `config` is written only on success; with --help or
- * --version neither the file is read nor `config` written.
+ * Reads argv[1..], then the file, then fills the defaults. All of argv must be options, as
+ * "--name=value" or "--name value". If one is repeated the last one wins, except that --device adds
+ * up, and then replaces the file's. The file is --config's, or the default path if that exists.
+ * Every known key is accepted in it for every command, so that one file serves all programs. Every
+ * value is checked by itself here, IDs and addresses included; blx_config_require() checks whether
+ * the required ones are there. Any error means wrong usage or a bad file (line, key, cause, hint)
+ * -> exit 2: -EINVAL, or why a --config cannot be read. `config` is written only on success. With
+ * --help or --version the file is not read and `config` is not written.
  */
 int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);
 
 /*
- * -EINVAL unless everything that `command` needs is there and fits together. What is missing is
- * named with the flag, the line of the file that would hold it, and an example.
+ * -EINVAL unless everything that `command` needs is there and fits together. The message names what
+ * is missing, its flag, the line of the file that would hold it, and an example.
  */
 int blx_config_require(enum blx_command command, const struct blx_config *config,
                        struct blx_error *err);
@@ -158,5 +157,5 @@ struct blx_option_info {
     bool in_file;
 };
 
-/* The option number `index` of the table; NULL behind the last. */
+/* The option number `index` of the table; NULL after the last. */
 const struct blx_option_info *blx_config_option(size_t index);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
-/* gcc says it in one way, clang in the other. */
+/* clang says it with __has_feature, gcc with a macro. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define CHECKS_LEAKS
@@ -53,7 +53,7 @@ int blx_place_wrong_type(const struct blx_place *place, const config_setting_t *
                          const char *wanted, const char *example, struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
-    int rc = blx_error_set(err, -EINVAL, "%s where %s is wanted; write %s: %s",
+    int rc = blx_error_set(err, -EINVAL, "this is %s, but %s is wanted; write %s: %s",
                            type_name(config_setting_type(value)), wanted, name, example);
     blx_place_prefix(place, err);
     return rc;
@@ -110,7 +110,7 @@ static int apply_scalar(const struct blx_place *place, const struct blx_option *
     int rc = blx_option_set(option, text, config, &cause);
     if (rc < 0) {
         blx_place_prefix(place, &cause);
-        blx_error_set(err, rc, "%s", cause.message);
+        blx_error_copy(err, rc, &cause);
     }
     return rc;
 }
@@ -143,7 +143,7 @@ int blx_place_option(const struct blx_place *place, const struct blx_option *opt
     return apply_scalar(place, option, place->setting, config, err);
 }
 
-/* The keys are the flags of `prune`; the values are the file's own. */
+/* The keys are the flags of `prune`, but their values go into the file's own rules. */
 static int apply_retention_key(const struct blx_place *place, struct blx_config *config,
                                struct blx_error *err)
 {
@@ -180,7 +180,8 @@ int blx_place_retention(const struct blx_place *group, struct blx_config *config
     return 0;
 }
 
-/* libconfig says where and what; where it looks like YAML, the hint says how to write it. */
+/* libconfig gives the line and the cause. If the line looks like YAML the hint says how to write
+ * it. */
 static int syntax_error(const char *path, const char *text, const config_t *parsed,
                         struct blx_error *err)
 {
@@ -207,8 +208,7 @@ static int syntax_error(const char *path, const char *text, const config_t *pars
     return rc;
 }
 
-/* libconfig 1.5 leaks the text that it stumbles over; a leak checker must not take that for ours.
- */
+/* libconfig 1.5 leaks a text that it cannot parse. A leak checker must not take it for our leak. */
 static bool parse(config_t *parsed, const char *text)
 {
 #ifdef CHECKS_LEAKS

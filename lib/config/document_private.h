@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file in the house's format: libconfig's, in the part that is YAML in flow style at the same
- * time. Here a file becomes settings, and a setting the value of an option; which keys there are is
- * the caller's. Every refusal names the file, the line and the key, and says what to write.
+ * A file in blxrep's format: the part of libconfig's format that is also YAML in flow style. Here a
+ * file becomes settings, and a setting becomes the value of an option; the caller knows the keys.
+ * Every refusal names the file, the line and the key, and says what to write. Private to
+ * lib/config.
  *
  * Threads: no shared state. Reading a document blocks on the disk.
  */
@@ -12,7 +13,7 @@
 
 #include "config/option_private.h"
 
-/* Where a setting stands, for messages. */
+/* The place of a setting, for messages. */
 struct blx_place {
     const char *path;
     const char *group; /* "tls." or "" */
@@ -22,9 +23,9 @@ struct blx_place {
 typedef int blx_document_visit(void *arg, const struct blx_place *place, struct blx_error *err);
 
 /*
- * Calls visit() for every setting at the top of the file, in order, until one returns less than 0.
- * `hint` ends the message where the file cannot be read; `lines` gets how many it has. -ENOENT,
- * -EINVAL and what visit() returns.
+ * Calls visit() for every setting at the top of the file, in order, until it returns less than 0.
+ * `hint` ends the message if the file cannot be read; `lines` becomes the number of its lines.
+ * -ENOENT, -EINVAL, or visit()'s error.
  */
 int blx_document_read(const char *path, const char *hint, blx_document_visit *visit, void *arg,
                       unsigned *lines, struct blx_error *err);
@@ -36,14 +37,14 @@ void blx_place_prefix(const struct blx_place *place, struct blx_error *err);
 int blx_place_wrong_type(const struct blx_place *place, const config_setting_t *value,
                          const char *wanted, const char *example, struct blx_error *err);
 
-/* The value of `setting` as the text that a flag would have; NULL where its type does not fit. */
+/* The value of `setting` as the text that a flag would have; NULL if its type does not fit. */
 const char *blx_setting_text(const struct blx_option *option, const config_setting_t *setting,
                              char buffer[64]);
 
-/* The setting's value, or each entry of its list, becomes that of `option`. */
+/* Sets `option` to the setting's value, or to the entries of its list. */
 int blx_place_option(const struct blx_place *place, const struct blx_option *option,
                      struct blx_config *config, struct blx_error *err);
 
-/* The group `retention`: config->retention. */
+/* Reads the group `retention` into config->retention. */
 int blx_place_retention(const struct blx_place *place, struct blx_config *config,
                         struct blx_error *err);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration file: its keys, and its groups `tls` and `retention`. */
 #include <errno.h>
 #include <string.h>
 
@@ -11,8 +12,8 @@ static int unknown_key(const struct blx_place *place, struct blx_error *err)
     const struct blx_option *flag = blx_option_find(name, strlen(name));
     int rc;
     if (flag != NULL)
-        rc =
-            blx_error_set(err, -EINVAL, "a flag only, no key; remove the line and give --%s", name);
+        rc = blx_error_set(err, -EINVAL, "only a flag, not a key; remove the line and give --%s",
+                           name);
     else if (nearest != NULL)
         rc = blx_error_set(err, -EINVAL, "unknown key; did you mean '%s'?", nearest);
     else

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: its words become options of the table. */
 #include <errno.h>
 #include <string.h>
 
@@ -18,16 +19,16 @@ static int unknown_flag(const char *name, enum blx_command command, struct blx_e
 {
     const char *nearest = blx_option_nearest(name, command, false);
     if (blx_option_find(name, strlen(name)) != NULL)
-        return blx_error_set(
-            err, -EINVAL, "'--%s' is no option of this command: --help lists those that are", name);
+        return blx_error_set(err, -EINVAL,
+                             "'--%s' is not an option of this command: --help lists its options",
+                             name);
     if (nearest != NULL)
         return blx_error_set(err, -EINVAL, "unknown option '--%.80s': did you mean --%s?", name,
                              nearest);
     return blx_error_set(err, -EINVAL, "unknown option '--%.80s': --help lists the options", name);
 }
 
-/* A switch stands alone or has "=value"; one whose help names values also takes them as the next
- * word. */
+/* A switch stands alone or has "=value". If its help names values, the next word can be one too. */
 static const char *take_bool(const struct blx_option *option, struct cursor *at)
 {
     bool ignored;
@@ -46,7 +47,7 @@ static int take_value(const struct blx_option *option, struct cursor *at, const 
         *value = take_bool(option, at);
         return 0;
     }
-    /* So that a forgotten value never swallows the option behind it. */
+    /* So that a forgotten value never swallows the option after it. */
     if (word == NULL || strncmp(word, "--", 2) == 0)
         return blx_error_set(err, -EINVAL, "'--%s' needs a value: write --%s=%s", option->info.name,
                              option->info.name, option->info.argument);

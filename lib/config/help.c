@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* --help: the options of a command, out of the table. */
 #include <string.h>
 
 #include "config/option_private.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option table's private side: how an option's text becomes a value, shared by flags.c, file.c,
- * config.c and help.c.
+ * The option table, and how an option's text becomes a value. For flags.c, file.c, document.c,
+ * config.c and help.c. Private to lib/config.
  *
  * Threads: the table is constant; a config belongs to one thread while it is filled.
  */
@@ -39,27 +39,27 @@ struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
     size_t offset;        /* of the field in struct blx_config */
-    size_t count_offset;  /* of a list: of the number of its texts */
-    const char *too_many; /* of a list: what it has at most BLX_MAX_VOLUMES of, and the way out */
+    size_t count_offset;  /* for a list: of the field with the number of its texts */
+    const char *too_many; /* for a list, which has at most BLX_MAX_VOLUMES: of what, the way out */
     const char *fallback; /* the default as text; NULL: none */
-    const char *example;  /* a right value as the file writes it */
-    uint64_t unit_ms;     /* of a duration without a suffix */
+    const char *example;  /* a valid value as the file writes it */
+    uint64_t unit_ms;     /* the unit of a duration without a suffix */
     uint64_t low, high; /* bounds of a duration in ms, a size in bytes or a count, both included */
     unsigned flag_only_for; /* commands for which the file's value does not count */
 };
 
-/* NULL behind the last. */
+/* The option number `index`; NULL after the last. */
 const struct blx_option *blx_option_at(size_t index);
 
-/* By name; NULL where there is none. `length` bytes of `name` count. */
+/* By name, of which `length` bytes count; NULL if there is none. */
 const struct blx_option *blx_option_find(const char *name, size_t length);
 
-/* The same; of several with that name, which never share a command, the one that `commands` take.
- */
+/* The same. If several options have that name (they never share a command) the one that `commands`
+ * take. */
 const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands);
 
-/* The name among those that `commands` take (or, with `in_file`, that the file knows) nearest to
- * `name`; NULL: none is near. */
+/* The name nearest to `name`, among those that `commands` take (or, with `in_file`, that the file
+ * knows); NULL if none is near. */
 const char *blx_option_nearest(const char *name, unsigned commands, bool in_file);
 
 /* Sets the option's field from text; of a LIST, appends. -EINVAL with cause and hint, but without
@@ -73,7 +73,7 @@ bool blx_bool_parse(const char *text, bool *value);
 /* Frees a LIST's texts. */
 void blx_option_clear_list(const struct blx_option *option, struct blx_config *config);
 
-/* What is wanted of the flags before the file can be read. */
+/* A command line. */
 struct blx_flags {
     enum blx_command command;
     int argc;
@@ -82,11 +82,11 @@ struct blx_flags {
 
 /*
  * Lays the flags over `config`. `result` says whether --help or --version was among them. Every
- * flag is checked on the way, so that a second call with the same flags succeeds.
+ * flag is checked, so that a second call with the same flags succeeds.
  */
 int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);
 
-/* Lays the file over `config`. -ENOENT where there is none; `lines` gets how many it has. */
+/* Lays the file over `config`; `lines` becomes the number of its lines. -ENOENT if it is missing. */
 int blx_config_file_apply(const char *path, struct blx_config *config, unsigned *lines,
                           struct blx_error *err);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of options, and how one is found. */
 #include "config/option_private.h"
 
 #include <string.h>
@@ -81,8 +82,8 @@ static const struct blx_option options[] = {
      .count_offset = FIELD(device_count),
      .too_many = "devices: start a second agent for them",
      .example = "\"/dev/xvda\"",
-     /* A file for both daemons names the devices to protect, which says nothing about what to
-        restore; and where there is a file, joining has none to write. */
+     /* A file for both daemons names the devices to protect, not those to restore; and if there is
+        a file, a join has none to write. */
      .flag_only_for = RESTORE | JOIN},
     {.info = {"exclude", "PATTERN",
               "leave out the devices of this name or path; give it again for each further one",
@@ -340,7 +341,7 @@ static size_t smallest(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* How many letters must be put in, left out or changed to make `a` of `b`; both at most
+/* How many letters must be added, removed or changed to turn `b` into `a`; both at most
  * NAME_MAX_LENGTH long. */
 static size_t edit_distance(const char *a, const char *b)
 {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/text.h"
 
 static const char suffix[] = ".yaml";
 
@@ -23,12 +24,12 @@ void blx_policies_done(struct blx_policies *policies)
 
 static int is_policy(const struct dirent *entry)
 {
-    size_t length = strlen(entry->d_name), behind = sizeof(suffix) - 1;
-    return entry->d_name[0] != '.' && length > behind &&
-           strcmp(entry->d_name + length - behind, suffix) == 0;
+    size_t length = strlen(entry->d_name), end = sizeof(suffix) - 1;
+    return entry->d_name[0] != '.' && length > end &&
+           strcmp(entry->d_name + length - end, suffix) == 0;
 }
 
-/* By byte, whatever the locale says. */
+/* By bytes, so that the locale does not matter. */
 static int compare_names(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);
@@ -122,8 +123,7 @@ void blx_policies_judge(const struct blx_policies *policies, const struct blx_po
     if (by[BLX_POLICY_RETENTION] != NULL)
         verdict->retention = by[BLX_POLICY_RETENTION]->settings.retention;
     if (by[BLX_POLICY_BANDWIDTH_LIMIT] != NULL)
-        snprintf(verdict->bandwidth_limit, sizeof(verdict->bandwidth_limit), "%s",
-                 by[BLX_POLICY_BANDWIDTH_LIMIT]->bandwidth_limit);
+        blx_text_set(verdict->bandwidth_limit, by[BLX_POLICY_BANDWIDTH_LIMIT]->bandwidth_limit);
     if (by[BLX_POLICY_EXCLUDE] != NULL)
         take_excludes(&by[BLX_POLICY_EXCLUDE]->settings, verdict);
 }

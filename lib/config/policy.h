@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Policies: what a dispatcher does otherwise for some of its agents. Each file of the policy folder
- * is one: patterns of agents' IDs, and settings for those that match any of them.
+ * Policies: settings that a dispatcher has for some of its agents only. Each file of the policy
+ * folder is one policy: patterns of agents' IDs, and settings for the agents that match any of
+ * them.
  *
  *     agents: ["web*", "db[1-3]"]
  *     sync-freq: "30s"
@@ -9,10 +10,10 @@
  *     bandwidth-limit: "20M"
  *     exclude: ["sdb"]
  *
- * One rule says which counts where several match: the files are read in the order of their names,
- * as drop-ins are, and for each key the last one that has it wins. A key is replaced whole:
- * `retention` and `exclude` are never put together out of two files. What no policy says is the
- * dispatcher's own.
+ * One rule decides if several match: the files are read in the order of their names, as drop-ins
+ * are, and for each key the last file that has it wins. A key is replaced whole: `retention` and
+ * `exclude` are never combined from two files. For a key that no policy has the dispatcher's own
+ * setting counts.
  *
  * Threads: a set is filled by one thread and then only read. Reading files blocks on the disk.
  */
@@ -38,12 +39,12 @@ enum blx_policy_key {
 const char *blx_policy_key_name(enum blx_policy_key key);
 
 struct blx_policy {
-    char *path;    /* owned: of its file */
+    char *path;    /* owned: its file */
     char **agents; /* owned, agent_count of them: patterns, as fnmatch(3) knows them */
     size_t agent_count;
-    unsigned given;                              /* by key, 1 << key: what it sets */
-    struct blx_config settings;                  /* owned: where the values are */
-    char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* but for this one: as it is written */
+    unsigned given;                              /* a bit, 1 << key, for each key that it sets */
+    struct blx_config settings;                  /* owned: the values */
+    char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* this value as text, as it is written */
 };
 
 struct blx_policies {
@@ -58,32 +59,32 @@ int blx_policy_read(const char *path, struct blx_policy *policy, struct blx_erro
 void blx_policy_done(struct blx_policy *policy);
 
 /*
- * Reads every *.yaml of `dir`; what begins with a dot does not count. All or none: the first file
- * that is wrong is the error. The default folder may be missing: no policies. `policies` is written
- * only on success.
+ * Reads every *.yaml of `dir` whose name does not begin with a dot. All or none: the first file
+ * that is wrong is the error. The default folder may be missing: then there are no policies.
+ * `policies` is written only on success.
  */
 int blx_policies_read(const char *dir, struct blx_policies *policies, struct blx_error *err);
 
-/* An all-zero set is fine. */
+/* The set may be all-zero. */
 void blx_policies_done(struct blx_policies *policies);
 
-/* The policy that decides `key` for the agent, and by which of its patterns (may be NULL); NULL:
- * none does. */
+/* The policy that decides `key` for the agent; NULL if none does. `pattern` (may be NULL) becomes
+ * the one of its patterns that matches. */
 const struct blx_policy *blx_policies_find(const struct blx_policies *policies,
                                            enum blx_policy_key key, const char *agent_id,
                                            const char **pattern);
 
-/* What holds for an agent, in its own memory. */
+/* The settings of one agent, in memory of their own. */
 struct blx_policy_verdict {
     uint64_t sync_freq_ms;
     struct blx_retention retention;
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* "": none */
-    /* Patterns, each with a NUL behind it. */
+    /* Patterns, each with its NUL. */
     char exclude[BLX_POLICY_TEXT_BYTES];
     size_t exclude_bytes;
 };
 
-/* `own`: what holds where no policy says otherwise, of which the dispatcher has sync-freq and
+/* `own`: the settings that count if no policy has others; the dispatcher has sync-freq and
  * retention. */
 void blx_policies_judge(const struct blx_policies *policies, const struct blx_policy_verdict *own,
                         const char *agent_id, struct blx_policy_verdict *verdict);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of the policy folder. Its keys are options of the same names, but for `agents`. */
+/* One policy: a file of the policy folder. Its keys, except `agents`, are options of the same
+ * names. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "config/document_private.h"
 #include "config/policy.h"
@@ -47,13 +49,11 @@ static int add_agent(const struct blx_place *place, const config_setting_t *entr
         blx_error_set(err, -EINVAL, "a pattern is empty; write agents: %s", agents_example);
         return refuse(place, err);
     }
-    char **grown = reallocarray(policy->agents, policy->agent_count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
-    policy->agents = grown;
-    grown[policy->agent_count] = strdup(text);
-    if (grown[policy->agent_count] == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
+    int rc = blx_array_make_room(policy->agents, policy->agent_count);
+    if (rc == 0 && (policy->agents[policy->agent_count] = strdup(text)) == NULL)
+        rc = -ENOMEM;
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot keep '%.40s'", text);
     policy->agent_count++;
     return 0;
 }
@@ -75,13 +75,13 @@ static int apply_agents(const struct blx_place *place, struct blx_policy *policy
     return rc;
 }
 
-/* What no name of a device has would make a message that the agent refuses. */
+/* A character that the name of a device never has would make a message that the agent refuses. */
 static int check_pattern(const struct blx_place *place, const char *pattern, struct blx_error *err)
 {
     for (const char *at = pattern; *at != '\0'; at++) {
         if (*at < ' ' || *at > '~') {
             blx_error_set(err, -EINVAL,
-                          "a pattern has a character that is no printable ASCII; "
+                          "a pattern has a character that is not printable ASCII; "
                           "write a '?' for it");
             return refuse(place, err);
         }
@@ -89,7 +89,7 @@ static int check_pattern(const struct blx_place *place, const char *pattern, str
     return 0;
 }
 
-/* An empty list is one: nothing is left out, whatever an earlier file says. */
+/* An empty list is valid: no device is left out, even if an earlier file has patterns. */
 static int apply_exclude(const struct blx_place *place, const struct blx_option *option,
                          struct blx_policy *policy, struct blx_error *err)
 {
@@ -110,7 +110,7 @@ static int apply_exclude(const struct blx_place *place, const struct blx_option 
     return refuse(place, err);
 }
 
-/* It is checked here, and sent to the agent as it is written. */
+/* The limit is checked here, and sent to the agent as it is written. */
 static int apply_bandwidth_limit(const struct blx_place *place, const struct blx_option *option,
                                  struct blx_policy *policy, struct blx_error *err)
 {

@@ -31,7 +31,7 @@ static const char *line_at(const char *text, unsigned line)
     return text;
 }
 
-/* Where the comment begins; a '#' inside double quotes is none. */
+/* The place where the comment begins; a '#' inside double quotes does not begin one. */
 static size_t length_without_comment(const char *line)
 {
     bool quoted = false;
@@ -104,7 +104,7 @@ static int check_number(struct scan *scan, struct blx_error *err)
     int base = scan->at[0] == '0' && (scan->at[1] == 'x' || scan->at[1] == 'X') ? 16 : 10;
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(scan->at, &end, base);
+    uint64_t value = strtoull(scan->at, &end, base);
     bool fraction = *end == '.' || *end == 'e' || *end == 'E';
     if (!fraction && (errno != 0 || value > INT32_MAX))
         return blx_error_set(err, -EINVAL,

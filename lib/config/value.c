@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* How an option's text becomes a value: one function for each kind of option. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/name.h"
@@ -60,12 +63,12 @@ static int append_text(const struct blx_option *option, struct blx_config *confi
         if (strcmp((*list.texts)[i], text) == 0)
             return blx_error_set(err, -EINVAL, "'%s' is named twice: leave one out", text);
     }
-    char **grown = reallocarray(*list.texts, *list.count + 1, sizeof(grown[0]));
-    if (grown == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", text);
-    *list.texts = grown;
-    grown[*list.count] = NULL;
-    int rc = set_text(&grown[*list.count], text, err);
+    int rc = blx_array_make_room(*list.texts, *list.count);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot keep '%.40s'", text);
+    char **entry = &(*list.texts)[*list.count];
+    *entry = NULL;
+    rc = set_text(entry, text, err);
     if (rc == 0)
         ++*list.count;
     return rc;
@@ -90,7 +93,8 @@ static int set_mode(enum blx_mode *mode, const char *text, struct blx_error *err
     else if (strcmp(text, "dispatcher") == 0)
         *mode = BLX_MODE_DISPATCHER;
     else
-        return blx_error_set(err, -EINVAL, "'%.40s' is no mode: write agent or dispatcher", text);
+        return blx_error_set(err, -EINVAL, "'%.40s' is not a mode: write agent or dispatcher",
+                             text);
     return 0;
 }
 
@@ -129,11 +133,12 @@ static int set_count(const struct blx_option *option, uint64_t *field, const cha
 {
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
+    uint64_t value = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < option->low ||
         value > option->high)
-        return blx_error_set(err, -EINVAL, "'%.40s' is no whole number from %llu to %llu", text,
-                             (unsigned long long)option->low, (unsigned long long)option->high);
+        return blx_error_set(err, -EINVAL,
+                             "'%.40s' is not a whole number from %" PRIu64 " to %" PRIu64, text,
+                             option->low, option->high);
     *field = value;
     return 0;
 }
@@ -151,8 +156,8 @@ static int check_address(enum blx_option_kind kind, const char *text, struct blx
     if (rc < 0)
         return rc;
     if (kind == BLX_OPTION_DIAL && host[0] == '\0')
-        return blx_error_set(
-            err, -EINVAL, "'%.80s' names no host: write HOST:PORT, such as localhost:8080", text);
+        return blx_error_set(err, -EINVAL,
+                             "'%.80s' has no host: write HOST:PORT, such as localhost:8080", text);
     return 0;
 }
 
@@ -173,7 +178,7 @@ static int check_text(enum blx_option_kind kind, const char *text, struct blx_er
     }
 }
 
-/* "auto" is no codec: zstd, at a level that adapts. The only CODEC is `compression`. */
+/* "auto" means zstd at a level that adapts. The only option of the kind CODEC is `compression`. */
 static int set_codec(struct blx_config *config, const char *text, struct blx_error *err)
 {
     bool adapts = strcmp(text, "auto") == 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Generations of a volume: random UUIDs. frame.h declares them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -78,7 +78,7 @@ class Retention(Case):
         self.take(disk, 12)
         before = self.listed()
         self.cli.fails(2, "no rule says what to keep", *self.prune_words())
-        self.cli.fails(2, "no whole number", *self.prune_words("--keep-last=-1"))
+        self.cli.fails(2, "not a whole number", *self.prune_words("--keep-last=-1"))
         self.cli.fails(1, "unknown agent 'nobody'", *self.prune_words("--keep-last=1", "--agent=nobody"))
         pinned = before[2]
         words = ("--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={pinned}")

@@ -169,8 +169,8 @@ static void unknown_keys_are_refused_with_the_nearest_one(void **state)
                     "did you mean 'data-dir'", NULL);
     fixture_refused(f, start, "colour: \"red\"\n", "line 1", "key 'colour'", "remove the line",
                     NULL);
-    fixture_refused(f, start, "checkpoint: \"latest\"\n", "line 1", "key 'checkpoint'", "flag only",
-                    NULL);
+    fixture_refused(f, start, "checkpoint: \"latest\"\n", "line 1", "key 'checkpoint'",
+                    "only a flag", NULL);
     fixture_refused(f, start, "tls: { cat: \"x\" }", "line 1", "key 'tls.cat'", "unknown key",
                     NULL);
 }
@@ -220,13 +220,13 @@ static void values_out_of_range_are_refused(void **state)
                     "'cert' is missing", NULL);
     fixture_refused(f, start, "tls: { ca: \"\" }\n", "key 'tls.ca'", "empty", NULL);
     fixture_refused(f, start, "retention: { keep-last: -1 }\n", "line 1",
-                    "key 'retention.keep-last'", "no whole number", NULL);
+                    "key 'retention.keep-last'", "not a whole number", NULL);
     fixture_refused(f, start, "retention: { keep-daily: 2.5 }\n", "key 'retention.keep-daily'",
-                    "no whole number", NULL);
+                    "not a whole number", NULL);
     fixture_refused(f, start, "retention: { keep-ever: 1 }\n", "key 'retention.keep-ever'",
                     "keep-monthly", NULL);
     fixture_refused(f, start, "retention: 10\n", "key 'retention'", "a group is wanted", NULL);
-    fixture_refused(f, start, "keep-last: 10\n", "key 'keep-last'", "flag only", NULL);
+    fixture_refused(f, start, "keep-last: 10\n", "key 'keep-last'", "only a flag", NULL);
 }
 
 static void missing_values_are_named_with_the_line_that_would_hold_them(void **state)

@@ -97,8 +97,8 @@ static void unknown_flags_are_refused_with_the_nearest_one(void **state)
     REFUSED(f, show, "did you mean --agent?", "--agnet", "x");
     REFUSED(f, agent, "did you mean --skip-free-space?", "--skip-free");
     REFUSED(f, agent, "unknown option '--zzzzzzz'", "--zzzzzzz");
-    REFUSED(f, agent, "no option of this command", "--data-dir=/x");
-    REFUSED(f, show, "no option of this command", "--force");
+    REFUSED(f, agent, "not an option of this command", "--data-dir=/x");
+    REFUSED(f, show, "not an option of this command", "--force");
     REFUSED(f, agent, "unknown option", "--=x");
     char endless[5000];
     memset(endless, 'a', sizeof(endless) - 1);

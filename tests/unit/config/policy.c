@@ -137,7 +137,7 @@ static void a_wrong_file_is_named_with_line_key_and_hint(void **state)
         {"agents: \"a\"\ndata-dir: \"/x\"\n", "line 2, key 'data-dir'", "a policy has agents"},
         {"sync-freq: 3\n", "line 2, key 'agents'", "agents: [\"web*\""},
         {"agents: []\nsync-freq: 3\n", "key 'agents'", "which agents"},
-        {"agents: 3\nsync-freq: 3\n", "line 1, key 'agents'", "a number where"},
+        {"agents: 3\nsync-freq: 3\n", "line 1, key 'agents'", "this is a number, but"},
         {"agents: [\"a\", \"\"]\nsync-freq: 3\n", "line 1, key 'agents'", "empty"},
         {"agents: \"a\"\n", "sets nothing", "remove the file"},
         {"agents: \"a\"\nsync-freq: \"0s\"\n", "line 2, key 'sync-freq'", "out of range"},
