@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * The kernel's types that the tracker reads, cut down to the fields it reads. The whole file stands
- * under preserve_access_index: the loader moves every access to where the running kernel has the
- * field. (Without it the verifier accepts the program, which then reads the wrong bytes.) A name
- * with three underscores is the same type in another version of the kernel.
+ * The kernel's types that the tracker reads, cut down to the fields it reads. The whole file is
+ * under preserve_access_index: the loader moves every access to the place where the running kernel
+ * has the field. (Without it the verifier accepts the program, which then reads the wrong bytes.) A
+ * name with three underscores is the same type in another version of the kernel.
  *
- * This instead of a generated vmlinux.h: that one is 3 MB, of one kernel, and hides what we depend
- * on.
+ * A generated vmlinux.h would be 3 MB, would fit one kernel, and would hide what we depend on.
  */
 #pragma once
 
@@ -49,7 +48,7 @@ enum {
     REQ_OP_MASK = 0xff,
     REQ_OP_WRITE = 1,
     REQ_OP_DISCARD = 3,
-    REQ_OP_FIRST_PASSTHROUGH = 32, /* SCSI_IN; 34 and 35 are the drivers' own */
+    REQ_OP_FIRST_PASSTHROUGH = 32, /* SCSI_IN; 34 and 35 belong to the drivers */
 };
 
 struct gendisk {

@@ -4,27 +4,27 @@
  * completion.
  *
  * Why at completion: the agent clears a bit, then reads the block. A write that lands after the
- * read began is completed later still, so its mark comes after the clearing and stays (I1). A mark
+ * read began is completed even later, so its mark comes after the clearing and stays (I1). A mark
  * at queue time could be cleared before the write lands.
  *
  * What is marked:
  * - Request-based disks (virtio, nvme, scsi, loop) report block_rq_complete for each finished
  *   piece, bio-based ones (zram, dm, md) only block_bio_complete. Both are always attached: only
  *   speed depends on telling the two apart.
- * - A bio-based driver may have moved the bio's iterator on before it completes it, so there the
- *   range is remembered at block_bio_queue. That fires once for a bio, with the whole range, and
- *   the parts split off it are completed before it is.
- * - The range is remembered in a table: the address of the bio names a place, which is taken by one
- *   atomic. A hash takes two locks and two lists for each bio, more time than everything else here
- *   together, so it holds only the bios whose place another bio has.
+ * - A bio-based driver may have moved the bio's iterator on before it completes it, so for these
+ *   the range is remembered at block_bio_queue. That fires once for a bio, with the whole range,
+ *   and the parts that are split off it are completed before it is.
+ * - The range is remembered in a table: the address of the bio names a place, which is taken with
+ *   one atomic. A hash takes two locks and two lists for each bio, more time than everything else
+ *   here together, so it holds only the bios whose place is taken by another bio.
  * - Discards may be merged from bios that do not touch each other. Their request has no one range,
  *   so the bios are walked.
  * - Every operation with the lowest bit set changes data. Failed ones are marked too: what the disk
  *   holds then is unknown.
  *
- * What cannot be marked is counted, and the agent rescans: passthrough commands, zone resets and
- * everything else that changes data without a range. A passthrough command that changes data
- * without sending any (REQ_OP_DRV_IN) is not told from an inquiry.
+ * An event that cannot be marked is counted, and the agent rescans: passthrough commands, zone
+ * resets and everything else that changes data without a range. A passthrough command that changes
+ * data without sending any (REQ_OP_DRV_IN) cannot be told from an inquiry.
  */
 #include "kernel.h"
 
@@ -37,9 +37,9 @@
 enum {
     SECTOR_SHIFT = 9,
     WORD_BITS = 64,
-    INLINE_WORDS = 8,     /* 2 MiB of 4 KiB blocks: nearly every write */
-    BOUNDED_WORDS = 1024, /* what the verifier accepts as a loop where there is no bpf_loop() */
-    DISCARD_BIOS = 256,   /* of one request: the most that nvme and virtio take */
+    INLINE_WORDS = 8,     /* 2 MiB of 4 KiB blocks: nearly every write is smaller */
+    BOUNDED_WORDS = 1024, /* the longest loop that the verifier accepts without bpf_loop() */
+    DISCARD_BIOS = 256,   /* in one request: the most that nvme and virtio take */
 };
 
 char LICENSE[] SEC("license") = "GPL";
@@ -76,16 +76,16 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1); /* BLX_TRACKER_PLACES where the device is bio-based */
+    __uint(max_entries, 1); /* BLX_TRACKER_PLACES if the device is bio-based */
     __type(key, __u32);
     __type(value, struct blx_tracker_place);
 } places SEC(".maps");
 
-/* Preallocated (no BPF_F_NO_PREALLOC): an allocation at this place could fail, or recurse into the
- * block layer. */
+/* Preallocated (no BPF_F_NO_PREALLOC): an allocation in these programs could fail, or recurse into
+ * the block layer. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 1); /* BLX_TRACKER_PENDING_BIOS where the device is bio-based */
+    __uint(max_entries, 1); /* BLX_TRACKER_PENDING_BIOS if the device is bio-based */
     __type(key, __u64);
     __type(value, struct blx_tracker_range);
 } pending SEC(".maps");
@@ -105,9 +105,9 @@ static __noinline int count_unmarked(void)
 }
 
 /*
- * The plain test spares the CPUs a fight for the cache line of a word that is marked again and
- * again. It is safe because a full barrier (full_barrier()) stands between the landed write and
- * the test: if the test sees the bit, the agent's exchange that clears it comes later, and the read
+ * The plain test keeps the CPUs from fighting for the cache line of a word that is marked again and
+ * again. It is safe because a full barrier (full_barrier()) lies between the landed write and the
+ * test: if the test sees the bit, the agent's exchange that clears it comes later, and the read
  * after the exchange sees the write.
  */
 static __always_inline void mark_word(__u64 word, __u64 bits)
@@ -133,9 +133,9 @@ static int mark_nth_word(__u32 index, const __u64 *first_word)
 }
 
 /*
- * The body of the loops below. A call, because kernels up to 6.1 refuse a loop whose head is
- * reached from inside of it by falling through, which is what clang makes of an inlined body with
- * its many ways out: "back-edge from insn".
+ * The body of the loops below. It is a call because clang turns an inlined body with its many ways
+ * out into a loop whose head is reached from inside by falling through, and kernels up to 6.1
+ * refuse that: "back-edge from insn".
  */
 static __noinline int mark_whole_word(__u64 word)
 {
@@ -143,7 +143,7 @@ static __noinline int mark_whole_word(__u64 word)
     return 0;
 }
 
-/* Marks `count` words from `word` on, wholly. */
+/* Marks all bits of `count` words from `word` on. */
 static __always_inline void mark_words(__u64 word, __u64 count)
 {
     if (count <= INLINE_WORDS) {
@@ -161,8 +161,8 @@ static __always_inline void mark_words(__u64 word, __u64 count)
 }
 
 /*
- * Marks the blocks that the sectors touch, those outside of the volume left out. Global, so that
- * the verifier looks at it once and not at each call.
+ * Marks the blocks of the volume that the sectors touch. Global, so that the verifier checks it
+ * once and not at each call.
  */
 __noinline int mark(__u64 sector, __u64 sectors)
 {
@@ -223,7 +223,8 @@ static __always_inline struct gendisk *request_disk(struct request *rq)
     return ((struct request___with_disk *)rq)->rq_disk;
 }
 
-/* Around each run. Plain sums: a run that interrupts this one leaves them as it found them. */
+/* Around each run. The sums are plain: a run that interrupts this one leaves them as it found
+ * them. */
 static __always_inline struct blx_tracker_counts *enter(int tracepoint)
 {
     struct blx_tracker_counts *c = counts_get();
@@ -238,15 +239,15 @@ static __always_inline void leave(struct blx_tracker_counts *c, int tracepoint)
 }
 
 /*
- * Around the work on an event: the copies behind the one that did it need not do it again.
- * `handled` is the event of this CPU that was worked on last, `found` what the work found. The
- * first copy forgets it before it begins, the last one when it is done, so that an event whose
- * request (or bio) has the address of an earlier one is not taken for that one, although its first
- * copies were left out. An event that interrupts changes it, too; then the work is done twice,
- * which does no harm. (For work not done at all two interrupts would have to follow each other, one
- * within the last instructions of a last copy and one within the first ones of a first copy, with
- * the same address and no event in between. Where requests complete the witness would find it,
- * too.)
+ * Around the work on an event: the copies after the one that did it need not do it again. `handled`
+ * is the last event of this CPU that was worked on, `found` is what the work found. The first copy
+ * clears `handled` before it begins, the last copy when it is done. So an event whose request (or
+ * bio) has the address of an earlier one is not taken for that one, even if its first copies were
+ * left out. An event that interrupts changes `handled` too; then the work is done twice, which does
+ * no harm. (For the work not to be done at all two interrupts would have to follow each other, one
+ * within the last instructions of a last copy and one within the first instructions of a first
+ * copy, with the same address and no event in between. For completed requests the witness would
+ * also find it.)
  */
 static __always_inline bool work_begin(struct blx_tracker_counts *c, int tracepoint, int copy,
                                        const void *event)
@@ -258,8 +259,8 @@ static __always_inline bool work_begin(struct blx_tracker_counts *c, int tracepo
     return true;
 }
 
-/* Between a completion and the marking, for mark_word(). An atomic that fetches is one, on this
- * CPU's own cache line. */
+/* Between a completion and the marking, for mark_word(). An atomic that fetches is a full barrier;
+ * this one works on the CPU's own cache line. */
 static __always_inline bool full_barrier(struct blx_tracker_counts *c)
 {
     return __sync_fetch_and_add(&c->barriers, 1) != ~0ULL;
@@ -272,8 +273,8 @@ static __always_inline void work_end(struct blx_tracker_counts *c, int tracepoin
     *handled = copy == BLX_TRACKER_COPIES - 1 ? 0 : (__u64)event;
 }
 
-/* By the lower half of the address, because the verifier lets nobody calculate with a whole one. Its
- * upper bits count most, so that neighbours in memory have places of their own. */
+/* By the lower half of the address, because the verifier allows no arithmetic with a whole one. Its
+ * upper bits count most, so that neighbours in memory have different places. */
 static __always_inline struct blx_tracker_place *place_of(const struct bio *bio)
 {
     __u32 index = (__u32)(__u64)bio * 0x9e3779b1U >> (32 - BLX_TRACKER_PLACES_SHIFT);
@@ -282,8 +283,8 @@ static __always_inline struct blx_tracker_place *place_of(const struct bio *bio)
 
 /*
  * A place belongs to the bio whose address it has, from here to the end of that bio's completion. A
- * bio that is never completed (the driver that took it does not say so) keeps it until its memory
- * is a bio again. False where there is room for it nowhere.
+ * bio that is never completed (because the driver that took it does not report it) keeps its place
+ * until its memory is a bio again. False if there is no room for it anywhere.
  */
 static __always_inline bool remember(struct bio *bio, __u64 sectors)
 {
@@ -302,7 +303,7 @@ static __always_inline bool remember(struct bio *bio, __u64 sectors)
     return bpf_map_update_elem(&pending, &key, &range, BPF_ANY) == 0;
 }
 
-/* What is remembered of the bio, until it is forgotten; NULL: nothing. */
+/* The bio's range, valid until it is forgotten; NULL: none is remembered. */
 static __always_inline struct blx_tracker_range *recall(struct bio *bio)
 {
     struct blx_tracker_place *place = place_of(bio);
@@ -326,7 +327,7 @@ static __always_inline void queue(struct blx_tracker_counts *c, int copy, struct
 {
     __u32 op = bio->bi_opf & REQ_OP_MASK;
     __u64 sectors = bio->bi_iter.bi_size >> SECTOR_SHIFT;
-    /* A write of nothing is a flush. */
+    /* A write without data is a flush. */
     if (sectors != 0 || op != REQ_OP_WRITE)
         c->queued[copy]++;
     if (bio_based && !remember(bio, sectors))
@@ -343,7 +344,7 @@ static __always_inline void complete_request(struct blx_tracker_counts *c, int c
         return;
     }
     if (bytes == 0) {
-        /* A write of nothing is the end of a flush; anything else has a range that we do not know
+        /* A write without data is the end of a flush. Anything else has a range that we do not know
          * (zone reset). */
         if (op != REQ_OP_WRITE)
             c->unmarked++;
@@ -355,8 +356,8 @@ static __always_inline void complete_request(struct blx_tracker_counts *c, int c
         mark_bios(rq->bio);
 }
 
-/* True where the bio's range was remembered. It is looked for before the disk is compared, because
- * the driver may have sent the bio on to another disk. */
+/* True if the bio's range was remembered. It is looked up before the disk is compared, because the
+ * driver may have sent the bio on to another disk. */
 static __always_inline bool complete_bio(struct blx_tracker_counts *c, int copy, struct bio *bio)
 {
     bool known = false;
@@ -406,8 +407,8 @@ static __always_inline void on_bio_complete(struct blx_tracker_counts *c, int co
         return;
     if (work_begin(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio) && full_barrier(c))
         c->found = complete_bio(c, copy, bio);
-    /* Not before the last copy, which may be the only one that works. What an interrupt leaves
-     * behind, having changed `found`, is overwritten when the address comes again. */
+    /* Not before the last copy, which may be the only one that works. If an interrupt has changed
+     * `found` a range stays behind, which is overwritten when the address comes again. */
     if (copy == BLX_TRACKER_COPIES - 1 && c->found)
         forget(bio);
     work_end(c, BLX_TRACEPOINT_BIO_COMPLETE, copy, bio);

@@ -3,9 +3,9 @@
  * What the tracker's programs in the kernel and the agent agree on: the layout of the small maps
  * and the names of the programs. Native byte order and alignment, because both live on one machine.
  *
- * BLX_TRACKER_LAYOUT changes with everything that a tracker which an older agent left behind would
- * do differently: maps, meanings, and bug fixes of the programs. An agent never adopts another
- * layout; it makes a new tracker, and the volume is rescanned.
+ * BLX_TRACKER_LAYOUT changes whenever a tracker that an older agent has left running would act
+ * differently: with maps, with meanings, and with bug fixes of the programs. An agent never adopts
+ * another layout; it makes a new tracker, and the volume is rescanned.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ enum {
      */
     BLX_TRACKER_COPIES = 3,
 
-    /* Bios of a bio-based device in flight at once: each has a place, or where that is taken is one
-     * of the pending ones. */
+    /* Bios of a bio-based device in flight at once: each has a place, or is one of the pending ones
+     * if its place is taken. */
     BLX_TRACKER_PLACES_SHIFT = 14,
     BLX_TRACKER_PLACES = 1 << BLX_TRACKER_PLACES_SHIFT,
     BLX_TRACKER_PENDING_BIOS = 65536,
@@ -41,7 +41,8 @@ enum {
     BLX_TRACEPOINT_COUNT,
 };
 
-/* Map `identity`, one entry: what the bitmap is of. All zero until the tracker is complete. */
+/* Map `identity`, one entry: the volume that the bitmap is for. All zero until the tracker is
+ * complete. */
 struct blx_tracker_identity {
     __u32 magic;
     __u32 layout;
@@ -56,24 +57,25 @@ struct blx_tracker_identity {
 };
 
 /*
- * Map `counts`, one entry a CPU. The counters of one copy are written by that copy only, which
- * never interrupts itself; the others may lose an increment to a nested run but always grow, and
- * growth is all that is asked of them.
+ * Map `counts`, one entry for each CPU. The counters of one copy are written by that copy only,
+ * which never interrupts itself. The others may lose an increment to a nested run but always grow,
+ * and only their growth is used.
  *
- * An event is counted by the copy that worked on it: the sum over the copies is that of the events,
- * or some more, as an event that was interrupted between its copies may be worked on twice.
+ * An event is counted by the copy that worked on it. So the sum over the copies is the number of
+ * events, or slightly more, because an event that was interrupted between its copies may be worked
+ * on twice.
  */
 struct blx_tracker_counts {
     __u64 running[BLX_TRACEPOINT_COUNT];   /* copies that are active on this CPU now */
     __u64 saturated[BLX_TRACEPOINT_COUNT]; /* times that all copies were active at once: only then
                                               an event can pass all of them */
-    __u64 handled[BLX_TRACEPOINT_COUNT];   /* the event that was worked on last */
+    __u64 handled[BLX_TRACEPOINT_COUNT];   /* the last event that was worked on */
     __u64 found;                           /* whether that bio's range was known */
-    __u64 barriers;                        /* full ones so far */
+    __u64 barriers;                        /* full barriers so far */
     __u64 queued[BLX_TRACKER_COPIES];
     __u64 events[BLX_TRACKER_COPIES];
     __u64 sectors[BLX_TRACKER_COPIES]; /* of completed requests, as the disk's statistics count
-                                          them: the whole disk, passthrough and all */
+                                          them: on the whole disk, with passthrough */
     __u64 passthrough;
     __u64 unmarked;
 };
@@ -86,6 +88,6 @@ struct blx_tracker_range {
 
 /* Map `places`. */
 struct blx_tracker_place {
-    __u64 bio; /* whose range it is; 0: nobody's */
+    __u64 bio; /* the address of the bio whose range it is; 0: free */
     struct blx_tracker_range range;
 };

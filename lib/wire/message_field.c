@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The fields that several bodies share, and their checks. message_disk_private.h declares them. */
 #include <errno.h>
 #include <string.h>
 
