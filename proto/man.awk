@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Makes blxrep-protocol(7) of PROTOCOL.md, so that there is one text. Knows the Markdown that is used there and no other: headings,
+# Makes blxrep-protocol(7) from PROTOCOL.md, so that there is one text. It knows only the Markdown that is used there: headings,
 # paragraphs, lists with "-", tables, blocks indented by four or more, **bold**, *italic* and `code`.
 #
 #   awk -f man.awk PROTOCOL.md >blxrep-protocol.7
@@ -13,7 +13,7 @@ function escaped(text) {
     return text ~ /^\./ ? "\\&" text : text
 }
 
-# What stands between two marks gets the font; marks come in pairs, within a line or over several.
+# The text between two marks gets the font. Marks come in pairs, within a line or over several lines.
 function styled(text,    out, at) {
     text = escaped(text)
     while ((at = match(text, /\*\*|\*|`/)) > 0) {
@@ -67,7 +67,7 @@ function row(    cells, count, i, line) {
 }
 
 BEGIN {
-    print "'\\\" t\n.\\\" Made of proto/PROTOCOL.md by proto/man.awk."
+    print "'\\\" t\n.\\\" Made from proto/PROTOCOL.md by proto/man.awk."
     print ".TH BLXREP\\-PROTOCOL 7 \"\" \"blxrep\" \"Miscellaneous Information\""
     print ".SH NAME\nblxrep\\-protocol \\- what agents, dispatcher and blxrep say to each other"
     print ".SH DESCRIPTION"
