@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# blx_bpf_object(NAME SOURCE): clang -> bpftool gen object -> bpftool gen skeleton. Makes the interface target NAME whose users
-# get <build>/bpf on their include path and NAME.skel.h in it.
+# blx_bpf_object(NAME SOURCE): clang -> bpftool gen object -> bpftool gen skeleton. Makes the interface target NAME; its users get
+# <build>/bpf on their include path, with NAME.skel.h in it.
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 find_program(BPF_CLANG NAMES clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 REQUIRED)
 
@@ -21,7 +21,7 @@ function(blx_bpf_object name source)
                 -I${CMAKE_CURRENT_SOURCE_DIR} -isystem ${libbpf_include}
                 -MMD -MF ${object}.d -MT ${object} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
         DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "BPF ${source}")
-    # The skeleton comes into place by a rename, so that a failed run never leaves an empty one behind.
+    # The skeleton comes into place by a rename, so that a failed run never leaves an empty one.
     add_custom_command(OUTPUT ${skeleton}
         COMMAND ${BPFTOOL} gen object ${linked} ${object}
         COMMAND sh -c "'${BPFTOOL}' gen skeleton '${linked}' name '${name}' > '${skeleton}.tmp'"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# blx_install_gz(SOURCE DESTINATION COMPONENT [NAME]): installs a manual page or a changelog as NAME.gz, the same bytes at every build.
+# blx_install_gz(SOURCE DESTINATION COMPONENT [NAME]): installs a manual page or a changelog as NAME.gz, with the same bytes in every
+# build.
 find_program(GZIP NAMES gzip REQUIRED)
 
 function(blx_install_gz source destination component)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# What distributions build network daemons with. Left out under sanitizers, which bring their own checks.
+# The flags with which distributions build network daemons. Left out with sanitizers, which bring their own checks.
 if(NOT BLXREP_SANITIZE)
     add_compile_options(-fstack-protector-strong -fstack-clash-protection)
-    # Control flow: x86 and ARM each have their own.
+    # Protection of the control flow: x86 and ARM each have a flag of their own.
     include(CheckCCompilerFlag)
     foreach(flag IN ITEMS -fcf-protection -mbranch-protection=standard)
         string(MAKE_C_IDENTIFIER "BLXREP_HAS${flag}" has)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-# `cmake --build BUILD --target package`: four packages, as .deb where dpkg-deb is and as .rpm where rpmbuild is, into BUILD/packages.
+# `cmake --build BUILD --target package` makes four packages in BUILD/packages: as .deb if there is dpkg-deb, as .rpm if there is rpmbuild.
 #
-#   libblxrep0          what the three programs share. Its interface changes with every release and no header is installed, so there is
-#                       no -dev package, and the others ask for exactly their own version of it.
+#   libblxrep0          the library of the three programs. Its interface changes with every release and no header is installed, so there
+#                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep
 #
-# No package brings /etc/blxrep/config.yaml: there is no content that would be right on any machine, it is written whole by the operator or by
-# what sets machines up, often before the package comes, and a file of ours in its place would make dpkg ask questions. Examples lie in
-# the documentation. Nothing is started before it is enabled; an upgrade restarts what runs, and tracking goes on meanwhile.
+# No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management
+# writes it whole, often before the package comes, and a file of ours in its place would make dpkg ask questions. Examples are in the
+# documentation. No service starts until it is enabled. An upgrade restarts the services that run, and tracking goes on meanwhile.
+
 # 0.x, so that a distribution's own first package of this version, -1, is higher.
 set(BLXREP_PACKAGE_RELEASE 0.1 CACHE STRING "The packages' revision of this version")
 set(BLXREP_PACKAGE_CONTACT "blxrep maintainers <maintainers@blxrep.example>" CACHE STRING "Who answers for the packages")
@@ -51,22 +52,22 @@ macro(blx_package component name summary description)
     set(CPACK_RPM_${component}_PACKAGE_NAME ${name})
     set(CPACK_RPM_${component}_PACKAGE_SUMMARY "${summary}")
     set(CPACK_RPM_${component}_PACKAGE_DESCRIPTION "${description}")
-    # What only Debian has a use for.
+    # Only Debian uses this file.
     set(CPACK_RPM_${component}_USER_FILELIST "%exclude ${CMAKE_INSTALL_FULL_DATADIR}/doc/${name}/changelog.Debian.gz")
 endmacro()
 
 blx_package(LIBRARY libblxrep0 "live replication of servers' disks (shared library)"
-"What the programs of blxrep share: protocol, store, configuration. It is of no
-use alone, and its interface is private to them.")
+"The shared part of blxrep's programs: protocol, store, configuration. It is of
+no use alone, and its interface is private to them.")
 blx_package(CLI blxrep "live replication of servers' disks (command)"
 "Lists, checks and restores the checkpoints that blxrep-dispatcher keeps of
-other servers' disks, enrolls agents, and shows how they do. Any checkpoint
+other servers' disks, enrolls agents, and shows their state. Any checkpoint
 can be restored to an image file or to a disk.")
 blx_package(AGENT blxrep-agent "live replication of servers' disks (agent)"
-"Runs on every protected server. It follows with eBPF which blocks of the disks
+"Runs on every protected server. With eBPF it tracks which blocks of the disks
 change, without a kernel module, a reboot or LVM, and sends them over TLS to
-blxrep-dispatcher. Tracking outlives the agent: a restart or an upgrade sends
-what has changed meanwhile and nothing else.")
+blxrep-dispatcher. Tracking outlives the agent: after a restart or an upgrade
+it sends only the blocks that have changed meanwhile.")
 blx_package(DISPATCHER blxrep-dispatcher "live replication of servers' disks (dispatcher)"
 "Receives the changed blocks of every blxrep-agent and keeps restorable
 checkpoints of their disks, one every few seconds or minutes. It runs as a
@@ -103,7 +104,7 @@ set(CPACK_RPM_PACKAGE_RELEASE ${BLXREP_PACKAGE_RELEASE})
 set(CPACK_RPM_PACKAGE_LICENSE "Apache-2.0 AND GPL-2.0-only")
 set(CPACK_RPM_PACKAGE_AUTOREQ ON)
 list(APPEND CPACK_RPM_LIBRARY_USER_FILELIST "%exclude ${CMAKE_INSTALL_FULL_DATADIR}/lintian/overrides/libblxrep0")
-# The same bytes wherever it is built, given SOURCE_DATE_EPOCH; no links of the build IDs, which two releases would quarrel about.
+# With SOURCE_DATE_EPOCH set, the same bytes wherever it is built. No links of build IDs, because two releases would conflict over them.
 set(CPACK_RPM_SPEC_MORE_DEFINE "%define _buildhost blxrep
 %define use_source_date_epoch_as_buildtime 1
 %define clamp_mtime_to_source_date_epoch 1

@@ -2,12 +2,12 @@
 # BLXREP_SANITIZE: a list for -fsanitize=, such as "address,undefined" or "thread"; empty for none.
 set(BLXREP_SANITIZE "" CACHE STRING "Sanitizers to build with, comma-separated")
 if(BLXREP_SANITIZE)
-    # -O1: unoptimised, the instrumented tests take half as long again.
+    # -O1: without optimisation the instrumented tests take half as long again.
     add_compile_options(-O1 -fsanitize=${BLXREP_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${BLXREP_SANITIZE})
 endif()
 
-# BLXREP_FUZZ: libFuzzer drives the targets of tests/fuzz, and all code counts where it has been.
+# BLXREP_FUZZ: libFuzzer drives the targets of tests/fuzz, and all code counts which edges were reached.
 option(BLXREP_FUZZ "Build the fuzz targets with libFuzzer; needs clang" OFF)
 if(BLXREP_FUZZ)
     if(NOT CMAKE_C_COMPILER_ID MATCHES Clang)
