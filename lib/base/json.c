@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "base/assert.h"
+
 static void write_text(FILE *out, const char *text)
 {
     fputc('"', out);
@@ -41,6 +43,7 @@ void blx_json_open(struct blx_json *json, const char *key, char bracket)
 
 void blx_json_close(struct blx_json *json, char bracket)
 {
+    blx_assert(json->depth > 0);
     json->depth--;
     if (json->has_member)
         fprintf(json->out, "\n%*s", (int)json->depth * 2, "");

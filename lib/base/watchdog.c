@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/notify.h"
+#include "base/assert.h"
 #include "base/clock.h"
 
 /* A loop may take a quarter of the period for a turn. So even if two hands turn at the worst times
@@ -30,6 +31,7 @@ void blx_watchdog_init(struct blx_watchdog *watchdog, unsigned hands)
     uint64_t period_us = number_from_environment("WATCHDOG_USEC");
     uint64_t pid = number_from_environment("WATCHDOG_PID");
     bool is_for_us = getenv("WATCHDOG_PID") == NULL || pid == (uint64_t)getpid();
+    blx_assert(hands >= 1 && hands <= 32);
     watchdog->hands = hands;
     watchdog->wait_ns =
         is_for_us && period_us < UINT64_MAX / 1000 ? period_us * 1000 / TURNS_PER_PERIOD : 0;
@@ -41,6 +43,7 @@ void blx_watchdog_turn(struct blx_watchdog *watchdog, unsigned hand)
 {
     if (watchdog->wait_ns == 0)
         return;
+    blx_assert(hand < watchdog->hands);
     unsigned all = watchdog->hands == 32 ? UINT32_MAX : (1U << watchdog->hands) - 1;
     unsigned turned = atomic_fetch_or(&watchdog->turned, 1U << hand) | 1U << hand;
     uint64_t now_ns = blx_clock_ns();

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/assert.h"
 #include "base/name.h"
 #include "base/secret_file.h"
 #include "tls/certificate_private.h"
@@ -196,6 +197,7 @@ int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority
 {
     BLX_CLEANUP_X509 X509 *made = NULL;
     char serial[BLX_SERIAL_TEXT_BYTES];
+    blx_assert(pki->lock_fd >= 0);
     int rc = blx_pki_need_key(pki, ca, err);
     if (rc == 0)
         rc = blx_certificate_make(BLX_CERTIFICATE_AGENT, agent_id, key, ca->cert, ca->key, days,

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -115,6 +116,7 @@ int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mod
 {
     char path[PATH_MAX];
     char temporary[PATH_MAX];
+    blx_assert(pki->lock_fd >= 0);
     int rc = blx_pki_path(pki, name, path, err);
     if (rc == 0)
         rc = blx_path_format(temporary, sizeof(temporary), err, "%s/%s.tmp", pki->dir, name);
