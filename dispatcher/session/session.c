@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -21,6 +22,8 @@ enum { LINGER_MS = 1000 };
 
 static void session_free(struct dispatcher_session *session)
 {
+    blx_assert(session->state == DISPATCHER_SESSION_ACCEPTED ||
+               session->state == DISPATCHER_SESSION_ENDED);
     blx_conn_free(session->conn);
     if (session->accepted_fd >= 0)
         close(session->accepted_fd);
@@ -105,7 +108,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     int rc = dispatcher_registry_enter(registry, &session->entry, session->agent_id, err);
     if (rc < 0)
         return rc;
-    session->live = true;
+    dispatcher_session_move(session, DISPATCHER_SESSION_ENTERED);
     rc = check_revoked(session, err);
     if (rc < 0)
         return rc;
@@ -138,8 +141,10 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     };
     rc = dispatcher_session_send(session, &welcome, err);
     session->last_received_ns = blx_clock_ns(); /* the take-over may have taken a while */
-    session->welcomed = rc == 0;
-    return rc == 0 ? dispatcher_session_tell_policy(session, err) : rc;
+    if (rc < 0)
+        return rc;
+    dispatcher_session_move(session, DISPATCHER_SESSION_WELCOMED);
+    return dispatcher_session_tell_policy(session, err);
 }
 
 static int open_session(struct dispatcher_session *session, struct blx_error *err)
@@ -147,21 +152,81 @@ static int open_session(struct dispatcher_session *session, struct blx_error *er
     int rc = greet(session, err);
     if (rc == 0)
         rc = enter(session, err);
-    return rc == 0 ? dispatcher_session_volumes(session, err) : rc;
+    return rc == 0 ? dispatcher_session_take_volumes(session, err) : rc;
 }
 
-static void log_end(const struct dispatcher_session *session, int rc, const struct blx_error *err)
+static void take_status(struct dispatcher_session *session, const struct blx_status *status)
+{
+    if (status->state != BLX_AGENT_RESCAN)
+        dispatcher_session_close_image(session);
+    else if (session->reported != BLX_AGENT_RESCAN)
+        dispatcher_roster_rescan(&session->dispatcher->roster, session->record);
+    session->reported = status->state;
+    dispatcher_registry_status(&session->dispatcher->registry, &session->entry, status);
+}
+
+/* What each message of the agent does, once its volumes are announced. */
+static int handle(struct dispatcher_session *session, const struct blx_message *message,
+                  struct blx_error *err)
+{
+    switch (message->type) {
+    case BLX_MESSAGE_BEGIN:
+        return dispatcher_session_begin(session, &message->begin, err);
+    case BLX_MESSAGE_FRAME:
+        return dispatcher_session_take_frame(session, &message->frame, err);
+    case BLX_MESSAGE_CHECKPOINT:
+        return dispatcher_session_commit(session, &message->checkpoint, err);
+    case BLX_MESSAGE_UNREADABLE:
+        return dispatcher_session_note_unreadable(session, &message->unreadable, err);
+    case BLX_MESSAGE_CHECKPOINT_FAILED:
+        return dispatcher_session_fail_checkpoint(session, &message->checkpoint_failed, err);
+    case BLX_MESSAGE_DIGEST_REQUEST:
+        return dispatcher_session_digest(session, &message->digest_request, err);
+    case BLX_MESSAGE_RENEW:
+        return dispatcher_session_renew(session, &message->renew, err);
+    case BLX_MESSAGE_STATUS:
+        take_status(session, &message->status);
+        return 0;
+    case BLX_MESSAGE_ERROR:
+        session->failures |=
+            DISPATCHER_SESSION_LINK_LOST; /* it has closed, or will without reading on */
+        return blx_error_set(err, -ECONNABORTED, "the agent says: %s", message->error.text);
+    default:
+        return dispatcher_session_protest(err, "%s is not expected here",
+                                          blx_message_name(message->type));
+    }
+}
+
+/* Until the agent says GOODBYE, which is 0, or something ends the session. */
+static int follow(struct dispatcher_session *session, struct blx_error *err)
+{
+    for (;;) {
+        struct blx_message message;
+        int rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
+        if (rc < 0)
+            return rc;
+        if (message.type == BLX_MESSAGE_GOODBYE)
+            return dispatcher_session_sync(session, err);
+        rc = handle(session, &message, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* `reached`: how far it had come. */
+static void log_end(const struct dispatcher_session *session, enum dispatcher_session_state reached,
+                    int rc, const struct blx_error *err)
 {
     char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
     unsigned held_back = 0;
 
-    if (session->live) {
+    if (reached >= DISPATCHER_SESSION_ENTERED) {
         uint64_t now_ns = blx_clock_ns();
         blx_duration_format((now_ns - session->entry.connected_ns) / 1000000, lasted);
         blx_size_format(atomic_load(&session->entry.frame_bytes), received);
-        enum blx_log_level level = session->store_failed         ? BLX_LOG_ERROR
-                                   : rc == 0 || rc == -ECANCELED ? BLX_LOG_INFO
-                                                                 : BLX_LOG_WARNING;
+        enum blx_log_level level = dispatcher_session_store_failed(session) ? BLX_LOG_ERROR
+                                   : rc == 0 || rc == -ECANCELED            ? BLX_LOG_INFO
+                                                                            : BLX_LOG_WARNING;
         blx_log(level, "agent '%s' from %s: session ended after %s, %s received: %s",
                 session->agent_id, session->entry.peer, lasted, received,
                 rc == 0 ? "the agent said goodbye" : err->message);
@@ -178,7 +243,7 @@ static void log_end(const struct dispatcher_session *session, int rc, const stru
 static bool send_end(struct dispatcher_session *session, int rc, const struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_ERROR};
-    if (session->conn == NULL || session->lost || rc == 0)
+    if (session->conn == NULL || dispatcher_session_is_lost(session) || rc == 0)
         return false;
     if (session->ending == DISPATCHER_ENDING_STOPPING || rc == -ESHUTDOWN)
         message.type = BLX_MESSAGE_GOODBYE;
@@ -191,21 +256,23 @@ static bool send_end(struct dispatcher_session *session, int rc, const struct bl
 static void end_session(struct dispatcher_session *session, int rc, struct blx_error *err)
 {
     struct dispatcher_registry *registry = &session->dispatcher->registry;
+    enum dispatcher_session_state reached = session->state;
 
-    if (!session->live) {
+    if (reached == DISPATCHER_SESSION_ACCEPTED) {
         struct dispatcher_registry_orders orders; /* was it cut because the dispatcher stops? */
         dispatcher_registry_orders(registry, &session->entry, &orders);
         session->ending = orders.ending;
     }
+    dispatcher_session_move(session, DISPATCHER_SESSION_ENDED);
     /* What came in before the end is worth keeping: the next session resumes behind it. */
-    if (rc < 0 && session->writer != NULL && !session->store_failed)
+    if (rc < 0 && session->writer != NULL && !dispatcher_session_store_failed(session))
         dispatcher_session_sync(session, NULL);
     bool said = send_end(session, rc, err);
     dispatcher_session_close_image(session);
     struct blx_agent_tail *tail =
         session->writer != NULL ? blx_agent_writer_make_tail(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
-    log_end(session, rc, err);
+    log_end(session, reached, rc, err);
     dispatcher_roster_left(&session->dispatcher->roster, session->record, tail);
     dispatcher_registry_leave(registry, &session->entry,
                               rc == 0 ? "the agent ended its session before the checkpoint was done"
@@ -218,7 +285,7 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
 static void follow_main(void *arg)
 {
     struct blx_error err = {0};
-    int rc = dispatcher_session_follow(arg, &err);
+    int rc = follow(arg, &err);
     end_session(arg, rc, &err);
 }
 
@@ -241,7 +308,7 @@ void dispatcher_session_serve(struct dispatcher_session *session, int rc, struct
     if (rc == 0 && !session->peer.joins) {
         if (hand_on(session))
             return;
-        rc = dispatcher_session_follow(session, err);
+        rc = follow(session, err);
     }
     end_session(session, rc, err);
 }

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The session's inside, shared by its sources:
+ * The session's inside, shared by its sources. Each calls only those below it:
  *
- *     session.c             birth, greeting, end
- *     session_link.c        receiving and sending, with orders, heartbeats, the sync of what
- *                           arrived
- *     session_volumes.c     volumes, frames, checkpoints
- *     session_digest.c      the digests of a rescan
- *     session_policy.c      what holds for the agent
+ *     session.c             birth, greeting, the switch over the agent's messages, end
  *     session_join.c        joining, and renewal of certificates
+ *     session_volumes.c     volumes and frames
+ *     session_checkpoint.c  checkpoints
+ *     session_digest.c      the digests of a rescan
+ *     session_receive.c     the loop: orders, receiving, syncing, heartbeats
+ *     session_policy.c      the agent's policy and pause
+ *     session_link.c        sending, acknowledging, what a failure means
+ *     session_state.c       the session's state
  *
- * Threads: everything here belongs to the session's thread, but `entry`, whose header says what
- * others may do.
+ * Threads: the session's thread alone uses a session. The exception is `entry`, which the registry
+ * shares; registry.h says who may do what with it.
  */
 #pragma once
 
@@ -38,33 +40,83 @@ struct dispatcher_session_image {
     bool damage_logged; /* once an image is enough */
 };
 
+/*
+ * Where a session stands in its life. dispatcher_session_move() changes it, and nobody else does.
+ *
+ *     dispatcher_session_new()
+ *                |
+ *                v
+ *            ACCEPTED ------------------------------+
+ *                |  enter(): the registry lets it in  |
+ *                v                                    |
+ *             ENTERED ------------------------------->+
+ *                |  enter(): WELCOME is sent          |  end_session(): the agent said GOODBYE,
+ *                v                                    |  a JOIN is answered, an order to end
+ *            WELCOMED ------------------------------->+  came, or something failed
+ *                |  begin(): every volume has begun   |
+ *                v                                    |
+ *            FOLLOWING ------------------------------>+
+ *                                                     v
+ *                                                   ENDED
+ */
+enum dispatcher_session_state {
+    /*
+     * A connection: TLS, then HELLO or JOIN. The registry counts it as pending. It has no right to
+     * the store, and the agent does not know the heartbeat yet: there are no PINGs, and silence is
+     * bounded by the deadline of the first message.
+     */
+    DISPATCHER_SESSION_ACCEPTED = 0,
+
+    /* The one live session of its agent: the agent's store belongs to it until the end. */
+    DISPATCHER_SESSION_ENTERED,
+
+    /* The agent knows the heartbeat: PINGs are due, and an agent that is silent for three heartbeats
+     * is dead. Volumes are announced and begin one by one; frames come for those that have begun. */
+    DISPATCHER_SESSION_WELCOMED,
+
+    /* Every volume has begun: the registry may hand out requests. */
+    DISPATCHER_SESSION_FOLLOWING,
+
+    /* What was received is synced, the last word is said, the registry is left. */
+    DISPATCHER_SESSION_ENDED,
+};
+
+/* What failed. A failure ends the session; it also says what the end may still use. */
+enum dispatcher_session_failure {
+    DISPATCHER_SESSION_LINK_LOST = 1,    /* the agent is gone or reads no more: send nothing */
+    DISPATCHER_SESSION_STORE_FAILED = 2, /* the writer is not to be used, except to close it */
+};
+
 struct dispatcher_session {
     struct dispatcher *dispatcher;
     struct dispatcher_registry_entry
-        entry;       /* entry.socket_fd is a duplicate, for poll() and shutdown() */
-    int accepted_fd; /* -1 once the connection owns it */
+        entry; /* entry.socket_fd is a duplicate, for poll() and shutdown() */
+    enum dispatcher_session_state state;
+    unsigned failures;                      /* of enum dispatcher_session_failure */
+    enum dispatcher_registry_ending ending; /* the order that ends the session, if one does */
+    int accepted_fd;                        /* -1 once the connection owns it */
     struct blx_conn *conn;
-    struct blx_agent_writer *writer;
-    struct dispatcher_roster_record
-        *record;                   /* the roster's, of this agent; NULL before it is live */
-    char agent_id[BLX_NAME_BYTES]; /* by the certificate */
-    struct blx_tls_peer peer;      /* what TLS has found out */
-    uint64_t features;             /* that WELCOME has confirmed */
+    struct blx_agent_writer *writer;         /* from ENTERED on */
+    struct dispatcher_roster_record *record; /* the roster's, of this agent; NULL before ENTERED */
+    char agent_id[BLX_NAME_BYTES];           /* by the certificate */
+    struct blx_tls_peer peer;                /* what TLS has found out */
+    uint64_t features;                       /* that WELCOME has confirmed */
     uint32_t volume_count;
     uint32_t begun_count;
     struct dispatcher_session_volume *volumes; /* owned, volume_count of them */
     struct dispatcher_session_image image;
     bool rescan_told; /* the standing order; the next FRESH request says that it is followed */
+    enum blx_agent_state reported; /* by the last STATUS; OFFLINE before the first */
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
-    enum dispatcher_registry_ending ending;
-    bool rescanning;   /* by its last STATUS */
-    bool live;         /* entered in the registry */
-    bool welcomed;     /* PINGs are due */
-    bool store_failed; /* the writer must not be used any more */
-    bool lost;         /* nothing can be sent any more */
-    int ack_rc;        /* of the acknowledgements that the running sync sends */
+    int ack_rc;                         /* of the acknowledgements that the running sync sends */
 };
+
+/* See the drawing. */
+void dispatcher_session_move(struct dispatcher_session *session, enum dispatcher_session_state to);
+
+bool dispatcher_session_is_lost(const struct dispatcher_session *session);
+bool dispatcher_session_store_failed(const struct dispatcher_session *session);
 
 /* A session of the accepted socket `fd`, which belongs to it from now on. It is in no registry yet.
  * NULL where memory is short; where a descriptor is, one of entry's is -1. */
@@ -121,7 +173,29 @@ int dispatcher_session_renew(struct dispatcher_session *session,
                              const struct blx_request_message *request, struct blx_error *err);
 
 /* VOLUME -> VOLUME_STATE for each volume. */
-int dispatcher_session_volumes(struct dispatcher_session *session, struct blx_error *err);
+int dispatcher_session_take_volumes(struct dispatcher_session *session, struct blx_error *err);
+
+/* BEGIN. The last volume's brings the session to FOLLOWING. */
+int dispatcher_session_begin(struct dispatcher_session *session, const struct blx_begin *message,
+                             struct blx_error *err);
+
+/* FRAME: appends it, and syncs if too much is not synced. */
+int dispatcher_session_take_frame(struct dispatcher_session *session,
+                                  const struct blx_frame_message *frame, struct blx_error *err);
+
+/* UNREADABLE: the next checkpoint lacks these blocks. */
+int dispatcher_session_note_unreadable(struct dispatcher_session *session,
+                                       const struct blx_unreadable *unreadable,
+                                       struct blx_error *err);
+
+/* CHECKPOINT: commits the cut -> CHECKPOINT_DONE. */
+int dispatcher_session_commit(struct dispatcher_session *session,
+                              const struct blx_checkpoint_message *cut, struct blx_error *err);
+
+/* CHECKPOINT_FAILED: the request in the agent's hands is over. */
+int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
+                                       const struct blx_checkpoint_failed *failed,
+                                       struct blx_error *err);
 
 /* DIGEST_REQUEST -> DIGESTS. */
 int dispatcher_session_digest(struct dispatcher_session *session,
@@ -129,6 +203,3 @@ int dispatcher_session_digest(struct dispatcher_session *session,
 
 /* The rescan is over; or there was none. */
 void dispatcher_session_close_image(struct dispatcher_session *session);
-
-/* Everything after: 0 when the agent has said GOODBYE. */
-int dispatcher_session_follow(struct dispatcher_session *session, struct blx_error *err);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a request for a checkpoint ends: the agent's cut is committed, or the agent gave up. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "dispatcher/pulse.h"
+#include "dispatcher/session/session_private.h"
+
+static void log_committed(struct dispatcher_session *session,
+                          const struct blx_checkpoint_message *cut, uint64_t asked_ns)
+{
+    const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
+    uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
+    char received[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES], lacks[BLX_UNIT_TEXT_BYTES];
+    uint64_t frame_bytes = atomic_load(&session->entry.frame_bytes);
+
+    blx_log_info("agent '%s': committed checkpoint %" PRIu64
+                 ": consistency \"%s\"%s%s, %s received, took %s, frozen for %.1f ms",
+                 session->agent_id, last->timestamp, blx_consistency_name(cut->consistency),
+                 cut->note[0] != '\0' ? ": " : "", cut->note,
+                 blx_size_format(frame_bytes - session->frame_bytes_at_checkpoint, received),
+                 blx_duration_format((blx_clock_ns() - asked_ns) / 1000000, took),
+                 (double)cut->freeze_ns / 1e6);
+    session->frame_bytes_at_checkpoint = frame_bytes;
+    if (unreadable_bytes > 0)
+        blx_log_warning("agent '%s': checkpoint %" PRIu64
+                        " is damaged: %s could not be read on the agent's disks (`blxrep show "
+                        "--json` lists them)",
+                        session->agent_id, last->timestamp,
+                        blx_size_format(unreadable_bytes, lacks));
+}
+
+/* Everything the registry should know of a commit, before anything can fail that no longer matters
+ * to those who wait. */
+static void publish(struct dispatcher_session *session)
+{
+    const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
+    uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
+    struct dispatcher_registry *registry = &session->dispatcher->registry;
+    struct blx_control_done outcome = {.ok = true, .timestamp = last->timestamp};
+    char lacks[BLX_UNIT_TEXT_BYTES];
+
+    if (unreadable_bytes > 0)
+        snprintf(outcome.text, sizeof(outcome.text),
+                 "it is damaged: %s could not be read on the agent's disks",
+                 blx_size_format(unreadable_bytes, lacks));
+    for (uint32_t i = 0; i < session->volume_count; i++)
+        session->volumes[i].pass = BLX_PASS_RESUME;
+    dispatcher_roster_committed(&session->dispatcher->roster, session->record, last);
+    dispatcher_registry_last(registry, &session->entry, last->timestamp);
+    dispatcher_registry_finish(registry, &session->entry, &outcome);
+}
+
+int dispatcher_session_commit(struct dispatcher_session *session,
+                              const struct blx_checkpoint_message *cut, struct blx_error *err)
+{
+    uint64_t asked_ns = 0;
+    if (!dispatcher_registry_is_sent(&session->dispatcher->registry, &session->entry, cut->request,
+                                     &asked_ns))
+        return dispatcher_session_protest(
+            err, "CHECKPOINT answers the request %" PRIu64 ", which was not asked for",
+            cut->request);
+    blx_timestamp timestamp = 0;
+    struct dispatcher_pulse pulse;
+    dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    int rc = blx_agent_writer_commit(session->writer, cut, &timestamp, err);
+    dispatcher_pulse_stop(&pulse);
+    if (rc < 0)
+        return dispatcher_session_store_result(session, rc);
+    dispatcher_session_close_image(session);
+    log_committed(session, cut, asked_ns);
+    publish(session);
+
+    rc = dispatcher_session_sync(session, err); /* the commit has synced: this only acknowledges */
+    if (rc < 0)
+        return rc;
+    const struct blx_message done = {
+        .type = BLX_MESSAGE_CHECKPOINT_DONE,
+        .checkpoint_done = {.request = cut->request, .timestamp = timestamp},
+    };
+    return dispatcher_session_send(session, &done, err);
+}
+
+int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
+                                       const struct blx_checkpoint_failed *failed,
+                                       struct blx_error *err)
+{
+    uint64_t asked_ns = 0;
+    if (!dispatcher_registry_is_sent(&session->dispatcher->registry, &session->entry,
+                                     failed->request, &asked_ns))
+        return dispatcher_session_protest(
+            err, "CHECKPOINT_FAILED answers the request %" PRIu64 ", which was not asked for",
+            failed->request);
+    blx_log_warning("agent '%s' could not take a checkpoint: %s", session->agent_id,
+                    failed->reason);
+    struct blx_control_done outcome = {.ok = false};
+    memcpy(outcome.text, failed->reason, sizeof(outcome.text));
+    dispatcher_roster_failed(&session->dispatcher->roster, session->record, failed->reason);
+    dispatcher_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
+    return 0;
+}

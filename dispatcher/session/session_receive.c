@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop in which a session spends its life: it follows the registry's orders, receives, syncs
+ * and acknowledges when nothing more has arrived, sends PINGs, and notices an agent that is silent.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "base/assert.h"
+#include "base/units.h"
+#include "dispatcher/session/session_private.h"
+#include "dispatcher/threads.h"
+
+static const char *ending_text(enum dispatcher_registry_ending ending)
+{
+    switch (ending) {
+    case DISPATCHER_ENDING_STOPPING:
+        return "the dispatcher is stopping";
+    case DISPATCHER_ENDING_REVOKED:
+        return "this agent's certificate was revoked";
+    default:
+        return "another session of this agent took over";
+    }
+}
+
+static int follow_orders(struct dispatcher_session *session, struct blx_error *err)
+{
+    struct dispatcher_registry_orders orders;
+    dispatcher_registry_orders(&session->dispatcher->registry, &session->entry, &orders);
+    if (orders.ending != DISPATCHER_ENDING_NONE) {
+        session->ending = orders.ending;
+        return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
+    }
+    int rc = orders.policy ? dispatcher_session_tell_policy(session, err) : 0;
+    if (rc == 0 && orders.rescan)
+        rc = dispatcher_session_order_rescan(session, err);
+    if (rc == 0 && orders.ping)
+        rc = dispatcher_session_send(session, &(struct blx_message){.type = BLX_MESSAGE_PING}, err);
+    if (rc < 0)
+        return rc;
+    if (orders.request == 0)
+        return 0;
+    const struct blx_message request = {
+        .type = BLX_MESSAGE_CHECKPOINT_REQUEST,
+        .checkpoint_request = {.request = orders.request},
+    };
+    return dispatcher_session_send(session, &request, err);
+}
+
+/* When the agent counts as dead: three heartbeats without a word. Before the WELCOME it does not
+ * know how often to speak. */
+static uint64_t dead_ns(const struct dispatcher_session *session)
+{
+    if (session->state < DISPATCHER_SESSION_WELCOMED)
+        return UINT64_MAX;
+    return session->last_received_ns + 3 * session->dispatcher->heartbeat_ms * 1000000;
+}
+
+static uint64_t ping_due_ns(const struct dispatcher_session *session)
+{
+    if (session->state < DISPATCHER_SESSION_WELCOMED)
+        return UINT64_MAX;
+    return blx_conn_last_sent_ns(session->conn) + session->dispatcher->heartbeat_ms * 1000000 / 2;
+}
+
+static int check_clock(struct dispatcher_session *session, uint64_t deadline_ns,
+                       struct blx_error *err)
+{
+    char silence[BLX_UNIT_TEXT_BYTES];
+    uint64_t now_ns = blx_clock_ns();
+
+    if (now_ns >= deadline_ns)
+        return blx_error_set(err, -ETIMEDOUT,
+                             "the agent did not say in time what it was asked for");
+    if (now_ns >= dead_ns(session)) {
+        session->failures |= DISPATCHER_SESSION_LINK_LOST;
+        return blx_error_set(
+            err, -ETIMEDOUT, "nothing was heard of the agent for %s",
+            blx_duration_format((now_ns - session->last_received_ns) / 1000000, silence));
+    }
+    if (now_ns >= ping_due_ns(session)) {
+        const struct blx_message ping = {.type = BLX_MESSAGE_PING};
+        return dispatcher_session_send(session, &ping, err);
+    }
+    return 0;
+}
+
+static int poll_timeout_ms(uint64_t until_ns)
+{
+    if (until_ns == UINT64_MAX)
+        return -1;
+    uint64_t now_ns = blx_clock_ns();
+    if (until_ns <= now_ns)
+        return 0;
+    uint64_t ms = (until_ns - now_ns) / 1000000 + 1;
+    return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
+/* Sleeps until the socket, an order or the clock wants something. */
+static void sleep_until_news(const struct dispatcher_session *session, uint64_t deadline_ns)
+{
+    struct pollfd fds[] = {
+        {.fd = session->entry.socket_fd, .events = POLLIN},
+        {.fd = session->entry.wake_fd, .events = POLLIN},
+    };
+    uint64_t until_ns = deadline_ns;
+    if (dead_ns(session) < until_ns)
+        until_ns = dead_ns(session);
+    if (ping_due_ns(session) < until_ns)
+        until_ns = ping_due_ns(session);
+    uint64_t idle_ns = blx_conn_idle_ns(session->conn);
+    if (idle_ns < until_ns)
+        until_ns = idle_ns;
+    if (idle_ns == UINT64_MAX)
+        dispatcher_thread_trim();
+    poll(fds, 2,
+         poll_timeout_ms(until_ns)); /* whatever it says, the caller looks at everything again */
+}
+
+/* Nothing waits to be received: the time to do everything else. */
+static int idle(struct dispatcher_session *session, uint64_t deadline_ns, struct blx_error *err)
+{
+    /* What arrives during the sync is taken first: it may be the sign of life that the clock is
+     * about to miss. */
+    if (session->writer != NULL && blx_agent_writer_count_unsynced(session->writer) > 0)
+        return dispatcher_session_sync(session, err);
+    int rc = check_clock(session, deadline_ns, err);
+    if (rc == 0)
+        sleep_until_news(session, deadline_ns);
+    return rc;
+}
+
+int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
+                               struct blx_message *message, struct blx_error *err)
+{
+    blx_assert(session->state < DISPATCHER_SESSION_ENDED);
+    for (;;) {
+        int rc = 0;
+        if (atomic_load(&session->entry.has_orders))
+            rc = follow_orders(session, err);
+        if (rc < 0)
+            return rc;
+        struct blx_error receive_error = {0};
+        rc = blx_conn_recv(session->conn, 0, message, &receive_error);
+        if (rc == 0) {
+            session->last_received_ns = blx_clock_ns();
+            if (message->type != BLX_MESSAGE_PING)
+                return 0;
+        } else if (rc != -ETIMEDOUT) {
+            if (rc != -EBADMSG)
+                session->failures |= DISPATCHER_SESSION_LINK_LOST;
+            return blx_error_set(err, rc, "%s", receive_error.message);
+        } else if ((rc = idle(session, deadline_ns, err)) < 0) {
+            return rc;
+        }
+    }
+}
