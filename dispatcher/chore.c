@@ -3,26 +3,29 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/units.h"
 #include "dispatcher/wait.h"
 
 /* An agent whose turn it is. */
 struct due {
     char agent_id[BLX_NAME_BYTES];
-    blx_timestamp behind; /* the checkpoint that gave the reason */
+    blx_timestamp reason; /* the checkpoint that gave the reason */
 };
 
-/* With the registry's lock: the first agent that wants a turn and has rested. False: there is none,
- * and when to look again. */
-static bool find_due(const struct dispatcher_chore *chore, struct due *due, uint64_t *wake_ns)
+/* The first agent that wants a turn and has rested. False: there is none, and `wake_ns` is when to
+ * look again. */
+static bool find_due_locked(const struct dispatcher_chore *chore, struct due *due,
+                            uint64_t *wake_ns)
 {
+    blx_assert_held(&chore->registry->lock);
     uint64_t now_ns = blx_clock_ns();
     *wake_ns = UINT64_MAX;
     for (struct dispatcher_registry_entry *entry = chore->registry->entries; entry != NULL;
          entry = entry->next) {
-        if (!entry->live || !chore->kind->wanted(entry, &due->behind))
+        if (!entry->live || !chore->kind->is_wanted_locked(entry, &due->reason))
             continue;
-        uint64_t next_ns = chore->kind->turn(entry)->next_ns;
+        uint64_t next_ns = chore->kind->find_turn_locked(entry)->next_ns;
         if (next_ns <= now_ns) {
             memcpy(due->agent_id, entry->agent_id, sizeof(due->agent_id));
             return true;
@@ -33,21 +36,22 @@ static bool find_due(const struct dispatcher_chore *chore, struct due *due, uint
     return false;
 }
 
-/* The entry may have gone meanwhile; the agent's next one begins anew. */
-static void settle(const struct dispatcher_chore *chore, const struct due *due, bool done,
-                   uint64_t next_ns)
+/* Notes the turn. The entry may have gone meanwhile; the agent's next entry has had no turn. */
+static void settle_locked(const struct dispatcher_chore *chore, const struct due *due, bool done,
+                          uint64_t next_ns)
 {
+    blx_assert_held(&chore->registry->lock);
     for (struct dispatcher_registry_entry *entry = chore->registry->entries; entry != NULL;
          entry = entry->next) {
         if (!entry->live || strcmp(entry->agent_id, due->agent_id) != 0)
             continue;
-        struct dispatcher_registry_turn *turn = chore->kind->turn(entry);
+        struct dispatcher_registry_turn *turn = chore->kind->find_turn_locked(entry);
         turn->next_ns = next_ns;
         turn->done = done;
         if (done)
-            turn->behind = due->behind;
+            turn->reason = due->reason;
     }
-    pthread_cond_broadcast(&chore->registry->changed); /* another chore may come behind it */
+    pthread_cond_broadcast(&chore->registry->changed); /* another chore may follow this one */
 }
 
 static void chore_main(void *arg)
@@ -58,14 +62,14 @@ static void chore_main(void *arg)
     while (!registry->stopping) {
         struct due due;
         uint64_t wake_ns, rest_ns = 0;
-        if (!find_due(chore, &due, &wake_ns)) {
+        if (!find_due_locked(chore, &due, &wake_ns)) {
             dispatcher_cond_wait_until(&registry->changed, &registry->lock, wake_ns);
             continue;
         }
         pthread_mutex_unlock(&registry->lock);
         bool done = chore->kind->work(chore->arg, due.agent_id, &rest_ns);
         pthread_mutex_lock(&registry->lock);
-        settle(chore, &due, done, blx_clock_ns() + rest_ns);
+        settle_locked(chore, &due, done, blx_clock_ns() + rest_ns);
     }
     pthread_mutex_unlock(&registry->lock);
 }

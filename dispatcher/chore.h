@@ -18,30 +18,32 @@
 #include "dispatcher/threads.h"
 
 struct dispatcher_chore_kind {
-    const char *name; /* of who does it, for errors */
+    const char *name; /* of the chore, for errors */
     /* With the registry's lock: whether the agent wants a turn, apart from its rest, and the
      * checkpoint that is the reason. */
-    bool (*wanted)(const struct dispatcher_registry_entry *entry, blx_timestamp *behind);
-    /* Where an entry notes its turns. */
-    struct dispatcher_registry_turn *(*turn)(struct dispatcher_registry_entry *entry);
-    /* Without the lock. True where nothing is left over; the agent rests for `rest_ns` then or
-     * otherwise. */
+    bool (*is_wanted_locked)(const struct dispatcher_registry_entry *entry, blx_timestamp *reason);
+    /* With the registry's lock: the part of an entry that notes this chore's turns. */
+    struct dispatcher_registry_turn *(*find_turn_locked)(struct dispatcher_registry_entry *entry);
+    /* Without the lock. True if nothing is left over. In either case the agent rests for `rest_ns`
+     * afterwards. */
     bool (*work)(void *arg, const char *agent_id, uint64_t *rest_ns);
 };
 
 struct dispatcher_chore {
+    /* Constant while its thread runs; filled by dispatcher_chore_start(). */
     const struct dispatcher_chore_kind *kind; /* NULL: it was not started */
     struct dispatcher_registry *registry;
     void *arg;
-    atomic_bool stop; /* for `work` to look at */
-    struct dispatcher_threads threads;
+
+    atomic_bool stop;                  /* set by main(), read by `work` */
+    struct dispatcher_threads threads; /* one; main()'s */
 };
 
 /* `arg` is what `work` gets. */
 int dispatcher_chore_start(struct dispatcher_chore *chore, const struct dispatcher_chore_kind *kind,
                            struct dispatcher_registry *registry, void *arg, struct blx_error *err);
 
-/* Ends it at the next whole step of its work; dispatcher_registry_stop() must have been called. -ETIMEDOUT
- * where it is still at work at `deadline_ns`. One that is all zero, or was not started, is
- * ended. */
+/* Ends it after the current step of its work; dispatcher_registry_stop() must have been called.
+ * -ETIMEDOUT if it is still at work at `deadline_ns`. A chore that is all zero, or was not started,
+ * has ended. */
 int dispatcher_chore_stop(struct dispatcher_chore *chore, uint64_t deadline_ns);

@@ -25,12 +25,14 @@ enum { BACKLOG = 16, EXHAUSTED_PAUSE_MS = 100 };
 #define NEW_SOCKET_NAME DISPATCHER_CONTROL_SOCKET_NAME ".new"
 
 struct dispatcher_control {
+    /* Constant while the threads run. */
     struct dispatcher *dispatcher;
     int directory_fd;
     int listen_fd;
-    int stop_fd; /* an eventfd that is written once and never read: it wakes all */
-    pthread_t thread;
-    struct dispatcher_threads clients;
+    int stop_fd; /* an eventfd that main() writes once and nobody reads: it wakes all threads */
+
+    pthread_t thread;                  /* accepts; main() joins it */
+    struct dispatcher_threads clients; /* has a lock of its own */
 };
 
 struct control_client {

@@ -8,8 +8,8 @@
  * replaced; the store's lock sees to it that there is no other dispatcher. Paths are used relative
  * to a descriptor of DIR, as a socket's path may have 107 bytes only.
  *
- * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are closed
- * at once). Start and stop are main()'s.
+ * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are
+ * closed at once). Start and stop are main()'s.
  */
 #pragma once
 

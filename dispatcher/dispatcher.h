@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the threads of the dispatcher share: one accept loop (server.h), one thread per connection
- * (session.h), the scheduler (scheduler.h), and the control socket with a thread per client
- * (control.h). Everything here but the registry and the roster is made before the threads start and
- * only read afterwards; the registry (registry.h: who is connected), the roster (roster.h: what is
- * known of every agent) and the book of policies (policy_book.h) are the changing state, each with
- * its own lock.
+ * What the threads of the dispatcher share. The threads are:
+ *
+ *     main()          accepts connections (server.h), reloads policies, stops the others
+ *     session         one for each connection (session/session.h), now and then with a pulse
+ *                     (pulse.h)
+ *     scheduler       one (scheduler.h)
+ *     chores          the pruner and the rewriter, one each (chore.h)
+ *     events          one (events.h)
+ *     control         one that accepts, and one for each client (control.h)
+ *     metrics         one (metrics.h)
+ *
+ * The changing state is the registry (registry.h: which agents are connected), the roster
+ * (roster.h: the facts about every agent), the book of policies (policy_book.h), the sessions'
+ * threads and the rate of refusals. Each has a lock of its own, and each of these locks is a leaf.
+ * Everything else is made before the threads start and only read afterwards.
  *
  * Owner: main().
  */
@@ -22,17 +31,17 @@
 #include "store/store.h"
 #include "tls/tls.h"
 
-/* The hands on the watchdog. The scheduler's turn takes the registry's lock, which every session
- * takes as well: who holds it for ever is found, too. */
+/* The hands on the watchdog. The scheduler's turn takes the registry's lock, as every session does,
+ * so a thread that holds it for ever is found, too. */
 enum dispatcher_hand { DISPATCHER_HAND_ACCEPT, DISPATCHER_HAND_SCHEDULER, DISPATCHER_HANDS };
 
 enum {
     DISPATCHER_HEARTBEAT_MS = 10 * 1000,
     DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
     DISPATCHER_JOIN_MS = 5 * 1000,       /* for the one message of a server that joins */
-    DISPATCHER_MAX_PENDING = 64,         /* connections that have not said yet who they are */
+    DISPATCHER_MAX_PENDING = 64,         /* connections that have not said HELLO yet */
     DISPATCHER_SYNC_BYTES =
-        8 * 1024 * 1024, /* received and not synced, at most, while more comes */
+        8 * 1024 * 1024, /* at most this much is received and not synced while more arrives */
     DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,
     DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
 };
@@ -40,16 +49,20 @@ enum {
 struct dispatcher_policy_book;
 
 struct dispatcher {
+    /* Constant while threads run: main() fills them before, and any thread reads them. */
     const struct blx_store *store;
     struct blx_tls_context *tls;
     const char *data_dir; /* with pki/ below it */
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     const char *policy_dir;
     uint64_t heartbeat_ms;
+
+    /* Shared; each has a lock of its own. */
     struct dispatcher_policy_book *book;
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;
     struct dispatcher_threads sessions;
     struct dispatcher_rate refusals; /* log lines about connections that never became a session */
-    struct blx_watchdog watchdog;
+
+    struct blx_watchdog watchdog; /* atomic; main() and the scheduler turn their hands */
 };

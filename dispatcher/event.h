@@ -73,8 +73,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
 /*
  * The variables that tell a command of the events, the most pressing first, of which the list is
  * put in order: BLXREP_EVENT, BLXREP_AGENT and BLXREP_TEXT of the first, BLXREP_COUNT of all,
- * BLXREP_EVENTS with a line "NAME AGENT TEXT" for each ("-" for no agent; DISPATCHER_EVENTS_TOLD at most).
- * To be freed with dispatcher_event_variables_free(); -ENOMEM. The list is not empty.
+ * BLXREP_EVENTS with a line "NAME AGENT TEXT" for each ("-" for no agent; DISPATCHER_EVENTS_TOLD at
+ * most). To be freed with dispatcher_event_variables_free(); -ENOMEM. The list is not empty.
  */
 enum { DISPATCHER_EVENT_VARIABLES = 6 };
 int dispatcher_event_variables(struct dispatcher_event_list *list, const char *data_dir,

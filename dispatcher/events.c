@@ -16,12 +16,14 @@
 #include "dispatcher/threads.h"
 
 struct dispatcher_events {
+    /* Constant while the thread runs. */
     struct dispatcher *dispatcher;
     struct dispatcher_events_plan plan;
-    int stop_fd;                       /* an eventfd that is written once and never read */
-    struct dispatcher_threads threads; /* one */
+    int stop_fd; /* an eventfd that main() writes once and nobody reads */
 
-    /* The thread's. */
+    struct dispatcher_threads threads; /* one; main()'s */
+
+    /* The thread's alone; main() frees them after its end. */
     struct dispatcher_event_watch watch;
     struct dispatcher_event_list list; /* found, and the command was not told */
     uint64_t found_ns;                 /* when the first of them was */

@@ -4,10 +4,10 @@
  * does not: a line in the log, and the user's `on-event` command.
  *
  * A thread of its own looks at the overview every so often; no session knows of it or waits for it.
- * What it finds within DISPATCHER_EVENTS_SETTLE_MS goes to one run of the command, and one run follows
- * another DISPATCHER_EVENTS_APART_MS later at the earliest, with all that was found meanwhile: so a burst
- * makes one call, and there is never more than one process. A run that fails or takes too long is
- * logged and not repeated.
+ * What it finds within DISPATCHER_EVENTS_SETTLE_MS goes to one run of the command, and one run
+ * follows another DISPATCHER_EVENTS_APART_MS later at the earliest, with all that was found
+ * meanwhile: so a burst makes one call, and there is never more than one process. A run that fails
+ * or takes too long is logged and not repeated.
  *
  * Threads: start and stop are main()'s.
  */

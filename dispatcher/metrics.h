@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http://metrics-listen/metrics: one thread of libmicrohttpd's that answers GET and HEAD, nothing
- * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, and drops one that is
- * silent for DISPATCHER_METRICS_SILENCE_S; so a stranger who reaches it can make it slow, but nothing
- * else of the dispatcher. There is no access control: it listens on loopback unless a host is
- * given.
+ * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, and drops one
+ * that is silent for DISPATCHER_METRICS_SILENCE_S; so a stranger who reaches it can make it slow,
+ * but nothing else of the dispatcher. There is no access control: it listens on loopback unless a
+ * host is given.
  *
  * Threads: start and stop are main()'s.
  */

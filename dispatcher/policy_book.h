@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The policies that are in force (config/policy.h), and what holds where none says otherwise. A
- * reload replaces the whole set, or leaves the old one where a file is wrong.
+ * The policies that are in force (config/policy.h), and the dispatcher's own options, which hold if
+ * no policy says otherwise. A reload replaces the whole set, or keeps the old one if a file is
+ * wrong.
  *
- * Threads: any; `lock` guards the set. It is a leaf. What is looked up is the caller's copy.
+ * Threads: any. `lock` is a leaf. A verdict is the caller's copy.
  */
 #pragma once
 
@@ -13,8 +14,8 @@
 
 struct dispatcher_policy_book {
     pthread_mutex_t lock;
-    struct blx_policies policies;
-    struct blx_policy_verdict own; /* constant */
+    struct blx_policies policies;  /* guarded by `lock`; main() replaces them */
+    struct blx_policy_verdict own; /* constant; only judging reads it */
 };
 
 /* `policies` is taken over. */
@@ -26,6 +27,6 @@ void dispatcher_policy_book_done(struct dispatcher_policy_book *book);
 void dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
                                     struct blx_policies *policies);
 
-/* What holds for the agent now. */
+/* The rules that hold for the agent now. */
 void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,
                                  struct blx_policy_verdict *verdict);

@@ -54,19 +54,21 @@ static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
     return rc == 0;
 }
 
-static bool wanted(const struct dispatcher_registry_entry *entry, blx_timestamp *behind)
+static bool is_wanted_locked(const struct dispatcher_registry_entry *entry, blx_timestamp *reason)
 {
-    *behind = entry->last_checkpoint;
-    return *behind != entry->prune.behind;
+    *reason = entry->last_checkpoint;
+    return *reason != entry->prune.reason;
 }
 
-static struct dispatcher_registry_turn *turn(struct dispatcher_registry_entry *entry)
+static struct dispatcher_registry_turn *find_turn_locked(struct dispatcher_registry_entry *entry)
 {
     return &entry->prune;
 }
 
-static const struct dispatcher_chore_kind kind = {
-    .name = "pruner", .wanted = wanted, .turn = turn, .work = work};
+static const struct dispatcher_chore_kind kind = {.name = "pruner",
+                                                  .is_wanted_locked = is_wanted_locked,
+                                                  .find_turn_locked = find_turn_locked,
+                                                  .work = work};
 
 int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher_registry *registry,
                             const struct blx_store *store, struct dispatcher_policy_book *book,

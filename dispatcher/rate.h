@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds back log lines that strangers can cause at will: at most DISPATCHER_RATE_BURST in each period, the
- * rest is counted.
+ * Holds back log lines that strangers can cause at will: at most DISPATCHER_RATE_BURST lines in
+ * each period are written, the others are counted.
  *
- * Threads: any; `lock` guards all fields.
+ * Threads: any; each call takes `lock`, which guards all fields and is a leaf.
  */
 #pragma once
 
@@ -25,6 +25,6 @@ struct dispatcher_rate {
         .lock = PTHREAD_MUTEX_INITIALIZER                                                          \
     }
 
-/* Whether a line may be written now; `held_back` (only written then) is how many were not since the
- * last one. */
+/* Whether a line may be written now. If so, `held_back` becomes the number of lines that were held
+ * back since the last one. */
 bool dispatcher_rate_allow(struct dispatcher_rate *rate, uint64_t now_ns, unsigned *held_back);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/units.h"
 #include "dispatcher/wait.h"
 
@@ -45,30 +46,42 @@ static void wake(int event_fd)
     (void)eventfd_write(event_fd, 1);
 }
 
-static void give_orders(struct dispatcher_registry_entry *entry)
+static void give_orders_locked(struct dispatcher_registry_entry *entry)
 {
     atomic_store(&entry->has_orders, true);
     wake(entry->wake_fd);
 }
 
-static void tell_to_end(struct dispatcher_registry_entry *entry,
-                        enum dispatcher_registry_ending ending)
+static void tell_to_end_locked(struct dispatcher_registry_entry *entry,
+                               enum dispatcher_registry_ending ending)
 {
     if (entry->ending != DISPATCHER_ENDING_NONE)
         return;
     entry->ending = ending;
-    give_orders(entry);
+    give_orders_locked(entry);
 }
 
-static struct dispatcher_registry_entry *find_live(const struct dispatcher_registry *registry,
-                                                   const char *agent_id)
+static struct dispatcher_registry_entry *find_live_locked(struct dispatcher_registry *registry,
+                                                          const char *agent_id)
 {
+    blx_assert_held(&registry->lock);
     for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
          entry = entry->next) {
         if (entry->live && strcmp(entry->agent_id, agent_id) == 0)
             return entry;
     }
     return NULL;
+}
+
+/* For asserts: how often the entry is in the list. */
+static unsigned count_links_locked(struct dispatcher_registry *registry,
+                                   const struct dispatcher_registry_entry *entry)
+{
+    unsigned links = 0;
+    blx_assert_held(&registry->lock);
+    for (const struct dispatcher_registry_entry *at = registry->entries; at != NULL; at = at->next)
+        links += at == entry;
+    return links;
 }
 
 int dispatcher_registry_connect(struct dispatcher_registry *registry,
@@ -83,6 +96,8 @@ int dispatcher_registry_connect(struct dispatcher_registry *registry,
                            "%u connections that have not said who they are wait already",
                            registry->pending);
     } else {
+        blx_assert(count_links_locked(registry, entry) == 0);
+        blx_assert(!entry->live);
         entry->next = registry->entries;
         registry->entries = entry;
         registry->pending++;
@@ -96,9 +111,10 @@ static uint64_t ms_from_now(uint64_t ms)
     return blx_clock_ns() + ms * 1000000;
 }
 
-static bool was_refused(const struct dispatcher_registry *registry,
-                        const struct dispatcher_registry_entry *entry, const char *agent_id)
+static bool was_refused_locked(struct dispatcher_registry *registry,
+                               const struct dispatcher_registry_entry *entry, const char *agent_id)
 {
+    blx_assert_held(&registry->lock);
     for (size_t i = 0; i < registry->refused_count && i < DISPATCHER_REGISTRY_REFUSED; i++) {
         const struct dispatcher_registry_double *refused = &registry->refused[i];
         if (blx_generation_equal(&refused->instance, &entry->instance) &&
@@ -108,10 +124,11 @@ static bool was_refused(const struct dispatcher_registry *registry,
     return false;
 }
 
-static int refuse(struct dispatcher_registry *registry,
-                  const struct dispatcher_registry_entry *entry, const char *agent_id,
-                  const char *other_peer, struct blx_error *err)
+static int refuse_locked(struct dispatcher_registry *registry,
+                         const struct dispatcher_registry_entry *entry, const char *agent_id,
+                         const char *other_peer, struct blx_error *err)
 {
+    blx_assert_held(&registry->lock);
     struct dispatcher_registry_double *refused =
         &registry->refused[registry->refused_count++ % DISPATCHER_REGISTRY_REFUSED];
     refused->instance = entry->instance;
@@ -136,53 +153,55 @@ static bool was_heard(const struct dispatcher_registry_entry *entry, uint64_t ms
 }
 
 /*
- * With the lock held: is another process of the agent there, and does it live? What was on its way
- * when the entry came tells nothing of that: a part of the time must pass first. 0: no.
+ * Is another process of the agent there, and does it live? Data that was on its way when the entry
+ * came proves nothing, so a part of the time must pass first. 0: no. Waits, without the lock
+ * meanwhile.
  */
-static int look_for_double(struct dispatcher_registry *registry,
-                           const struct dispatcher_registry_entry *entry, const char *agent_id,
-                           struct blx_error *err)
+static int look_for_double_locked(struct dispatcher_registry *registry,
+                                  const struct dispatcher_registry_entry *entry,
+                                  const char *agent_id, struct blx_error *err)
 {
+    blx_assert_held(&registry->lock);
     uint64_t begun_ns = blx_clock_ns(), settle_ms = registry->takeover_ms / SETTLE_PART;
     bool asked = false, asked_again = false;
-    if (was_refused(registry, entry, agent_id))
+    if (was_refused_locked(registry, entry, agent_id))
         return blx_error_set(err, -EEXIST,
                              "another agent with the credentials of '%s' was connected when this "
                              "one came, from %s: restart this one if it is to replace the other",
                              agent_id, entry->peer);
     for (;;) {
         uint64_t elapsed_ms = (blx_clock_ns() - begun_ns) / 1000000;
-        struct dispatcher_registry_entry *other = find_live(registry, agent_id);
+        struct dispatcher_registry_entry *other = find_live_locked(registry, agent_id);
         if (registry->stopping || other == NULL || other->ending != DISPATCHER_ENDING_NONE ||
             blx_generation_equal(&other->instance, &entry->instance) ||
             elapsed_ms >= registry->takeover_ms)
             return 0;
         if (elapsed_ms > settle_ms && was_heard(other, elapsed_ms - settle_ms))
-            return refuse(registry, entry, agent_id, other->peer, err);
+            return refuse_locked(registry, entry, agent_id, other->peer, err);
         if (!asked || (!asked_again && elapsed_ms > settle_ms)) {
             asked_again = asked;
             asked = true;
             other->ping = true;
-            give_orders(other);
+            give_orders_locked(other);
         }
         dispatcher_cond_wait_until(&registry->changed, &registry->lock,
                                    ms_from_now(registry->takeover_ms / LOOKS));
     }
 }
 
-/* With the lock held: ends the agent's sessions and waits until none is left. */
-static int wait_for_place(struct dispatcher_registry *registry, const char *agent_id,
-                          enum dispatcher_registry_ending ending, struct blx_error *err)
+/* Ends the agent's sessions and waits, without the lock meanwhile, until none is left. */
+static int wait_for_place_locked(struct dispatcher_registry *registry, const char *agent_id,
+                                 enum dispatcher_registry_ending ending, struct blx_error *err)
 {
     uint64_t deadline_ns = ms_from_now(registry->takeover_ms);
     bool forced = false;
     for (;;) {
         if (registry->stopping)
             return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
-        struct dispatcher_registry_entry *other = find_live(registry, agent_id);
+        struct dispatcher_registry_entry *other = find_live_locked(registry, agent_id);
         if (other == NULL)
             return 0;
-        tell_to_end(other, ending);
+        tell_to_end_locked(other, ending);
         if (dispatcher_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) !=
             -ETIMEDOUT)
             continue;
@@ -191,7 +210,7 @@ static int wait_for_place(struct dispatcher_registry *registry, const char *agen
                 err, -EBUSY,
                 "an older session of the agent '%s' from %s has not ended yet: try again", agent_id,
                 other->peer);
-        other = find_live(registry, agent_id);
+        other = find_live_locked(registry, agent_id);
         if (other != NULL)
             shutdown(other->socket_fd, SHUT_RDWR);
         deadline_ns = ms_from_now(registry->takeover_ms);
@@ -204,10 +223,12 @@ int dispatcher_registry_enter(struct dispatcher_registry *registry,
                               struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
-    int rc = look_for_double(registry, entry, agent_id, err);
+    int rc = look_for_double_locked(registry, entry, agent_id, err);
     if (rc == 0)
-        rc = wait_for_place(registry, agent_id, DISPATCHER_ENDING_TAKEN_OVER, err);
+        rc = wait_for_place_locked(registry, agent_id, DISPATCHER_ENDING_TAKEN_OVER, err);
     if (rc == 0) {
+        blx_assert(count_links_locked(registry, entry) == 1);
+        blx_assert(!entry->live && find_live_locked(registry, agent_id) == NULL);
         snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
         entry->live = true;
         registry->pending--;
@@ -221,13 +242,13 @@ int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *
                               struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
-    int rc = wait_for_place(registry, agent_id, DISPATCHER_ENDING_REVOKED, err);
+    int rc = wait_for_place_locked(registry, agent_id, DISPATCHER_ENDING_REVOKED, err);
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }
 
-static void finish_waiter(struct dispatcher_registry_waiter *waiter,
-                          const struct blx_control_done *outcome)
+static void finish_waiter_locked(struct dispatcher_registry_waiter *waiter,
+                                 const struct blx_control_done *outcome)
 {
     waiter->entry = NULL;
     waiter->outcome = *outcome;
@@ -235,8 +256,8 @@ static void finish_waiter(struct dispatcher_registry_waiter *waiter,
 }
 
 /* Finishes the waiters of `request`; 0: all. */
-static void finish_waiters(struct dispatcher_registry_entry *entry, uint64_t request,
-                           const struct blx_control_done *outcome)
+static void finish_waiters_locked(struct dispatcher_registry_entry *entry, uint64_t request,
+                                  const struct blx_control_done *outcome)
 {
     struct dispatcher_registry_waiter **link = &entry->waiters;
     while (*link != NULL) {
@@ -246,21 +267,22 @@ static void finish_waiters(struct dispatcher_registry_entry *entry, uint64_t req
             continue;
         }
         *link = waiter->next;
-        finish_waiter(waiter, outcome);
+        finish_waiter_locked(waiter, outcome);
     }
 }
 
-static void fail_waiters(struct dispatcher_registry_entry *entry, const char *reason)
+static void fail_waiters_locked(struct dispatcher_registry_entry *entry, const char *reason)
 {
     struct blx_control_done outcome = {.ok = false};
     snprintf(outcome.text, sizeof(outcome.text), "%s", reason);
-    finish_waiters(entry, 0, &outcome);
+    finish_waiters_locked(entry, 0, &outcome);
 }
 
 void dispatcher_registry_leave(struct dispatcher_registry *registry,
                                struct dispatcher_registry_entry *entry, const char *reason)
 {
     pthread_mutex_lock(&registry->lock);
+    blx_assert(count_links_locked(registry, entry) == 1);
     for (struct dispatcher_registry_entry **link = &registry->entries; *link != NULL;
          link = &(*link)->next) {
         if (*link == entry) {
@@ -271,7 +293,7 @@ void dispatcher_registry_leave(struct dispatcher_registry *registry,
     if (!entry->live)
         registry->pending--;
     entry->live = false;
-    fail_waiters(entry, reason);
+    fail_waiters_locked(entry, reason);
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
 }
@@ -295,6 +317,7 @@ void dispatcher_registry_orders(struct dispatcher_registry *registry,
     if (orders->rescan)
         entry->rescan = false;
     if (entry->ready && !entry->paused && entry->queued_request != 0 && entry->sent_request == 0) {
+        blx_assert(entry->queued_request <= registry->last_request);
         orders->request = entry->queued_request;
         entry->sent_request = entry->queued_request;
         entry->queued_request = 0;
@@ -310,7 +333,7 @@ void dispatcher_registry_ready(struct dispatcher_registry *registry,
     entry->ready = true;
     entry->full_pass = full_pass;
     if (entry->queued_request != 0 || entry->rescan)
-        give_orders(entry);
+        give_orders_locked(entry);
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
 }
@@ -349,7 +372,7 @@ void dispatcher_registry_policy(struct dispatcher_registry *registry,
     if (paused) {
         entry->queued_request = 0;
         entry->beat.due_ns = 0;
-        fail_waiters(entry, "the agent was paused");
+        fail_waiters_locked(entry, "the agent was paused");
     }
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
@@ -363,7 +386,7 @@ void dispatcher_registry_policy_changed(struct dispatcher_registry *registry, co
         if (!entry->live || (agent_id != NULL && strcmp(entry->agent_id, agent_id) != 0))
             continue;
         entry->policy = true;
-        give_orders(entry);
+        give_orders_locked(entry);
     }
     pthread_mutex_unlock(&registry->lock);
 }
@@ -391,30 +414,33 @@ void dispatcher_registry_finish(struct dispatcher_registry *registry,
     if (outcome->ok)
         entry->full_pass = false;
     if (request != 0)
-        finish_waiters(entry, request, outcome);
+        finish_waiters_locked(entry, request, outcome);
     if (entry->queued_request != 0)
-        give_orders(entry);
+        give_orders_locked(entry);
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
 }
 
-uint64_t dispatcher_registry_queue_request(struct dispatcher_registry *registry,
-                                           struct dispatcher_registry_entry *entry, uint64_t now_ns)
+uint64_t dispatcher_registry_queue_request_locked(struct dispatcher_registry *registry,
+                                                  struct dispatcher_registry_entry *entry,
+                                                  uint64_t now_ns)
 {
+    blx_assert_held(&registry->lock);
     if (entry->queued_request == 0) {
         entry->queued_request = ++registry->last_request;
+        blx_assert(entry->queued_request > entry->sent_request);
         if (entry->sent_request == 0)
             entry->asked_ns = now_ns;
-        give_orders(entry);
+        give_orders_locked(entry);
     }
     return entry->queued_request;
 }
 
-/* With the lock held: the agent's session that can be asked for something. */
-static int find_asked(struct dispatcher_registry *registry, const char *agent_id,
-                      struct dispatcher_registry_entry **entry, struct blx_error *err)
+/* The agent's session, if it can be asked for something. */
+static int find_asked_locked(struct dispatcher_registry *registry, const char *agent_id,
+                             struct dispatcher_registry_entry **entry, struct blx_error *err)
 {
-    *entry = find_live(registry, agent_id);
+    *entry = find_live_locked(registry, agent_id);
     if (registry->stopping)
         return blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
     if (*entry == NULL || (*entry)->ending != DISPATCHER_ENDING_NONE)
@@ -430,10 +456,10 @@ int dispatcher_registry_rescan(struct dispatcher_registry *registry, const char 
 {
     struct dispatcher_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);
-    int rc = find_asked(registry, agent_id, &entry, err);
+    int rc = find_asked_locked(registry, agent_id, &entry, err);
     if (rc == 0) {
         entry->rescan = true;
-        give_orders(entry);
+        give_orders_locked(entry);
     }
     pthread_mutex_unlock(&registry->lock);
     return rc;
@@ -444,13 +470,13 @@ int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *ag
 {
     struct dispatcher_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);
-    int rc = find_asked(registry, agent_id, &entry, err);
+    int rc = find_asked_locked(registry, agent_id, &entry, err);
     if (rc == 0 && entry->paused)
         rc = blx_error_set(err, -EBUSY,
                            "the agent '%s' is paused: `blxrep dispatcher resume --agent=%s` first",
                            agent_id, agent_id);
     if (rc == 0) {
-        waiter->request = dispatcher_registry_queue_request(registry, entry, blx_clock_ns());
+        waiter->request = dispatcher_registry_queue_request_locked(registry, entry, blx_clock_ns());
         waiter->entry = entry;
         waiter->next = entry->waiters;
         entry->waiters = waiter;
@@ -479,7 +505,7 @@ bool dispatcher_registry_describe(struct dispatcher_registry *registry, const ch
                                   struct blx_control_agent *agent)
 {
     pthread_mutex_lock(&registry->lock);
-    const struct dispatcher_registry_entry *entry = find_live(registry, agent_id);
+    const struct dispatcher_registry_entry *entry = find_live_locked(registry, agent_id);
     if (entry != NULL) {
         memcpy(agent->agent_id, entry->agent_id, sizeof(agent->agent_id));
         memcpy(agent->peer, entry->peer, sizeof(agent->peer));
@@ -504,8 +530,8 @@ void dispatcher_registry_stop(struct dispatcher_registry *registry)
          entry = entry->next) {
         if (!entry->live)
             shutdown(entry->socket_fd, SHUT_RDWR);
-        tell_to_end(entry, DISPATCHER_ENDING_STOPPING);
-        fail_waiters(entry, "the dispatcher is stopping");
+        tell_to_end_locked(entry, DISPATCHER_ENDING_STOPPING);
+        fail_waiters_locked(entry, "the dispatcher is stopping");
     }
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);

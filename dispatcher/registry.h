@@ -4,10 +4,11 @@
  * checkpoint requests with the clients that wait for one. It is the only changing state that the
  * dispatcher's threads share.
  *
- * An entry is a part of its session's struct; the registry links it from dispatcher_registry_connect() (by
- * the accepting thread) to dispatcher_registry_leave() (by the session's own). All sending to an agent is
- * done by that thread too: other threads leave it an order (send a request, end) and wake it
- * through `wake_fd`, so that one agent that reads nothing holds up nobody else.
+ * An entry is a part of its session's struct; the registry links it from
+ * dispatcher_registry_connect() (by the accepting thread) to dispatcher_registry_leave() (by the
+ * session's own). All sending to an agent is done by that thread too: other threads leave it an
+ * order (send a request, end) and wake it through `wake_fd`, so that one agent that reads nothing
+ * holds up nobody else.
  *
  * Requests. An agent has at most one request in its hands (`sent`). One that is asked for meanwhile
  * is `queued` and sent afterwards: its cut then lies after the asking, which is what the one who
@@ -16,10 +17,11 @@
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
  * logs while holding it. `changed` is signalled when an entry comes, gets ready or leaves, a
- * request ends, or the registry stops; the scheduler, the pruner, the rewriter and those who take
- * over wait for it.
+ * request ends, or the registry stops; the scheduler, the pruner, the rewriter and a session that
+ * takes over wait for it. A function that ends in _locked is called with `lock` held.
  *
- * Threads: any, except where a function says "the session". Times are blx_clock_ns().
+ * Threads: any, unless a function says "the session": that is the thread of the entry's session.
+ * Times are blx_clock_ns().
  */
 #pragma once
 
@@ -46,66 +48,82 @@ enum dispatcher_registry_ending {
     DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is not good any more */
 };
 
-/* When the scheduler asks this agent next: the scheduler's own fields, but the first. */
+/* When the scheduler asks this agent next. Guarded by the registry's lock. The scheduler writes
+ * `due_ns` and `skipping`; the session writes `period_ns` and sets the other two back. */
 struct dispatcher_registry_beat {
-    uint64_t period_ns; /* the agent's sync-freq, from its session; 0: not known yet */
+    uint64_t period_ns; /* the agent's sync-freq; 0: not known yet */
     uint64_t due_ns;    /* 0: not worked out yet */
     bool skipping;      /* a beat was skipped since the last request ended */
 };
 
-/* What a chore has done for this agent: the chore's own fields. */
+/* What a chore has done for this agent. Guarded by the registry's lock; the chore writes it, and
+ * the other chores may read it. */
 struct dispatcher_registry_turn {
     bool done;            /* the last turn left nothing over */
-    blx_timestamp behind; /* the checkpoint that was the reason of the last one that did; 0: none */
+    blx_timestamp reason; /* the checkpoint that led to the last turn that did; 0: none */
     uint64_t next_ns;     /* not before */
 };
 
 struct dispatcher_registry_waiter;
 
 struct dispatcher_registry_entry {
-    /* Constant while linked; filled by the session before dispatcher_registry_connect(). */
+    /* Constant while linked, so any thread that holds the lock and found the entry reads them, and
+     * the session reads them without. Filled before dispatcher_registry_connect(). */
     int socket_fd; /* for shutdown() only */
     int wake_fd;   /* an eventfd, non-blocking */
     uint64_t connected_ns;
     char peer[BLX_TEXT_BYTES];
 
-    /* Constant once the session is live. */
+    /* Constant once `live` is set; other threads look at `live` first. The session fills
+     * `volume_count` and `instance` before dispatcher_registry_enter(), which fills `agent_id`. */
     char agent_id[BLX_NAME_BYTES];
     uint32_t volume_count;
-    struct blx_generation instance; /* set before dispatcher_registry_enter() */
+    struct blx_generation instance;
 
-    atomic_bool has_orders;            /* look with dispatcher_registry_orders() */
-    atomic_uint_least64_t frame_bytes; /* frames received in this session */
+    /* Atomic, read by any thread without the lock. */
+    atomic_bool has_orders; /* set with the lock held, by whoever leaves an order; cleared by
+                               dispatcher_registry_orders() */
+    atomic_uint_least64_t
+        frame_bytes; /* frames received in this session, which alone counts them */
 
-    /* Guarded by the registry's lock. */
+    /* Guarded by the registry's lock, written by dispatcher_registry_connect() and _leave(). */
     struct dispatcher_registry_entry *next;
+
+    /* Guarded by the registry's lock, written by the session. */
     bool live;      /* past dispatcher_registry_enter() */
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
-    bool rescan;    /* was asked for, and the agent has not been told */
-    bool policy;    /* its policy or its pause may have changed, and it has not been told */
     bool paused;    /* nothing is asked of it */
-    bool ping;      /* somebody wants to know whether the agent lives */
-    enum dispatcher_registry_ending ending;
     struct blx_status status;
     blx_timestamp last_checkpoint;
-    uint64_t queued_request; /* 0: none */
-    uint64_t sent_request;   /* 0: none */
-    uint64_t asked_ns;       /* of the request that is sent, otherwise of the queued one */
+
+    /* Guarded by the registry's lock. Orders: any thread sets them, the session takes them. */
+    bool rescan; /* was asked for, and the agent has not been told */
+    bool policy; /* its policy or its pause may have changed, and it has not been told */
+    bool ping;   /* somebody wants to know whether the agent lives */
+    enum dispatcher_registry_ending ending; /* set once, never taken back */
+    uint64_t queued_request;                /* 0: none */
+
+    /* Guarded by the registry's lock. The session sends, and finishes what it has sent. */
+    uint64_t sent_request; /* 0: none */
+    uint64_t asked_ns;     /* of the request that is sent, otherwise of the queued one */
+    struct dispatcher_registry_waiter *waiters; /* any thread links and unlinks its own */
+
     struct dispatcher_registry_beat beat;
     struct dispatcher_registry_turn prune;
     struct dispatcher_registry_turn rewrite;
-    struct dispatcher_registry_waiter *waiters;
 };
 
 /* Somebody who waits for a checkpoint. The memory is the waiting thread's; `event_fd` becomes
- * readable when it is over. */
+ * readable when the request is over. */
 struct dispatcher_registry_waiter {
-    int event_fd;
+    int event_fd;     /* constant; the waiting thread reads it without the lock */
     uint64_t request; /* constant while linked */
+
+    /* Guarded by the registry's lock. Whoever finishes or unlinks the waiter writes them. */
     struct dispatcher_registry_waiter *next;
     struct dispatcher_registry_entry *entry; /* NULL: finished, not linked */
-    struct blx_control_done outcome;         /* valid once it is finished */
+    struct blx_control_done outcome; /* valid once it is finished, and constant from then on */
 };
 
 /* An agent's process that came while another one with the same credentials lived. */
@@ -117,13 +135,17 @@ struct dispatcher_registry_double {
 struct dispatcher_registry {
     pthread_mutex_t lock;
     pthread_cond_t changed;
+
+    /* Constant once threads use the registry. */
     unsigned pending_limit;
-    uint64_t takeover_ms; /* constant: how long an older session may take to show that it lives, to
-                             end by itself, and then by force */
+    uint64_t takeover_ms; /* how long an older session may take to show that it lives, to end by
+                             itself, and then by force */
+
+    /* Guarded by `lock`. */
     struct dispatcher_registry_entry *entries;
-    unsigned pending;
-    bool stopping;
-    uint64_t last_request;
+    unsigned pending;      /* entries that are not live */
+    bool stopping;         /* set once, by main() */
+    uint64_t last_request; /* numbers ascend */
     struct dispatcher_registry_double refused[DISPATCHER_REGISTRY_REFUSED];
     size_t refused_count; /* ever */
 };
@@ -203,8 +225,8 @@ void dispatcher_registry_finish(struct dispatcher_registry *registry,
 
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
- * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call dispatcher_registry_unask()
- * before the waiter's memory goes, whether it is finished or not.
+ * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call
+ * dispatcher_registry_unask() before the waiter's memory goes, whether it is finished or not.
  */
 int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *agent_id,
                             struct dispatcher_registry_waiter *waiter, struct blx_error *err);
@@ -240,8 +262,7 @@ void dispatcher_registry_stop(struct dispatcher_registry *registry);
 /* Shuts down every socket, for sessions that did not end by themselves. */
 void dispatcher_registry_cut(struct dispatcher_registry *registry);
 
-/* With `lock` held: queues a request unless one is queued already. Its number. For the scheduler.
- */
-uint64_t dispatcher_registry_queue_request(struct dispatcher_registry *registry,
-                                           struct dispatcher_registry_entry *entry,
-                                           uint64_t now_ns);
+/* Queues a request unless one is queued already, and returns its number. For the scheduler. */
+uint64_t dispatcher_registry_queue_request_locked(struct dispatcher_registry *registry,
+                                                  struct dispatcher_registry_entry *entry,
+                                                  uint64_t now_ns);

@@ -38,19 +38,21 @@ static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
 }
 
 /* The pruner's last turn is the reason; a session's beginning is one without a checkpoint. */
-static bool wanted(const struct dispatcher_registry_entry *entry, blx_timestamp *behind)
+static bool is_wanted_locked(const struct dispatcher_registry_entry *entry, blx_timestamp *reason)
 {
-    *behind = entry->prune.behind;
-    return !entry->rewrite.done || *behind != entry->rewrite.behind;
+    *reason = entry->prune.reason;
+    return !entry->rewrite.done || *reason != entry->rewrite.reason;
 }
 
-static struct dispatcher_registry_turn *turn(struct dispatcher_registry_entry *entry)
+static struct dispatcher_registry_turn *find_turn_locked(struct dispatcher_registry_entry *entry)
 {
     return &entry->rewrite;
 }
 
-static const struct dispatcher_chore_kind kind = {
-    .name = "rewriter", .wanted = wanted, .turn = turn, .work = work};
+static const struct dispatcher_chore_kind kind = {.name = "rewriter",
+                                                  .is_wanted_locked = is_wanted_locked,
+                                                  .find_turn_locked = find_turn_locked,
+                                                  .work = work};
 
 int dispatcher_rewriter_start(struct dispatcher_rewriter *rewriter,
                               struct dispatcher_registry *registry, const struct blx_store *store,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments of which much is dead are rewritten (store/prune/rewrite.h) in the background, no faster than
- * `rewrite-rate`: once in each session of an agent, for what an earlier one left, and after each
- * turn of the pruner. A chore (chore.h). What a restore or a verification keeps is tried again
+ * Segments of which much is dead are rewritten (store/prune/rewrite.h) in the background, no faster
+ * than `rewrite-rate`: once in each session of an agent, for what an earlier one left, and after
+ * each turn of the pruner. A chore (chore.h). What a restore or a verification keeps is tried again
  * later.
  */
 #pragma once

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/units.h"
 #include "store/checkpoint/manifest_file.h"
 
@@ -51,20 +52,22 @@ void dispatcher_roster_done(struct dispatcher_roster *roster)
     pthread_mutex_destroy(&roster->lock);
 }
 
-/* With the lock held: the agent's record, or NULL. */
-static struct dispatcher_roster_record *find(struct dispatcher_roster *roster, const char *agent_id)
+/* The agent's record, or NULL. */
+static struct dispatcher_roster_record *find_locked(struct dispatcher_roster *roster,
+                                                    const char *agent_id)
 {
+    blx_assert_held(&roster->lock);
     struct dispatcher_roster_record *record = roster->records;
     while (record != NULL && strcmp(record->facts.agent_id, agent_id) != 0)
         record = record->next;
     return record;
 }
 
-/* With the lock held: the agent's record, a new one where there is none; NULL: no memory. */
-static struct dispatcher_roster_record *find_or_make(struct dispatcher_roster *roster,
-                                                     const char *agent_id)
+/* The agent's record, a new one if there is none; NULL: no memory. */
+static struct dispatcher_roster_record *find_or_make_locked(struct dispatcher_roster *roster,
+                                                            const char *agent_id)
 {
-    struct dispatcher_roster_record *record = find(roster, agent_id);
+    struct dispatcher_roster_record *record = find_locked(roster, agent_id);
     if (record != NULL)
         return record;
     record = calloc(1, sizeof(*record));
@@ -106,7 +109,7 @@ static int look_up(struct dispatcher_roster *roster, const struct blx_store *sto
                    struct blx_error *err)
 {
     pthread_mutex_lock(&roster->lock);
-    struct dispatcher_roster_record *found = find_or_make(roster, agent_id);
+    struct dispatcher_roster_record *found = find_or_make_locked(roster, agent_id);
     bool loaded = found != NULL && found->loaded;
     pthread_mutex_unlock(&roster->lock);
     if (found == NULL)
@@ -121,7 +124,7 @@ struct blx_agent_tail *dispatcher_roster_take_tail(struct dispatcher_roster *ros
                                                    const char *agent_id)
 {
     pthread_mutex_lock(&roster->lock);
-    struct dispatcher_roster_record *record = find(roster, agent_id);
+    struct dispatcher_roster_record *record = find_locked(roster, agent_id);
     struct blx_agent_tail *tail = record != NULL ? blx_take_ptr(record->tail) : NULL;
     pthread_mutex_unlock(&roster->lock);
     return tail;
@@ -222,7 +225,7 @@ uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char 
     uint64_t damages = 0;
     text[0] = '\0';
     pthread_mutex_lock(&roster->lock);
-    const struct dispatcher_roster_record *record = find(roster, agent_id);
+    const struct dispatcher_roster_record *record = find_locked(roster, agent_id);
     if (record != NULL) {
         damages = record->damages;
         memcpy(text, record->damage, sizeof(record->damage));

@@ -7,8 +7,8 @@
  * A record is made when its agent is first seen and lives until dispatcher_roster_done(), so that a
  * session may keep a pointer to its own.
  *
- * Threads: any; `lock` guards the list and everything in a record but its ID. It is a leaf. Times
- * are blx_clock_ns().
+ * Threads: any. `lock` guards the list and everything in a record except its ID. It is a leaf:
+ * nobody takes another lock, blocks or logs while holding it. Times are blx_clock_ns().
  */
 #pragma once
 
@@ -35,21 +35,28 @@ void dispatcher_meter_add(struct dispatcher_meter *meter, uint64_t bytes, uint64
 uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t now_ns);
 
 struct dispatcher_roster_record {
+    /* Guarded by the roster's lock. `next` is written once, before the record is in the list. */
     struct dispatcher_roster_record *next;
+    bool loaded; /* the last checkpoint was looked up in the store, or committed since */
+
+    /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
-    bool loaded;      /* the last checkpoint was looked up in the store, or committed since */
-    uint64_t left_ns; /* when the last session ended; 0: none has */
-    uint64_t damages; /* found since the start */
-    char damage[BLX_TEXT_BYTES]; /* the last one */
+    uint64_t left_ns;            /* when the last session ended; 0: none has */
     struct dispatcher_meter meter;
-    /* The ID is constant. What only a session knows is left empty. */
+
+    /* Guarded by the roster's lock, written by any thread that finds damage. */
+    uint64_t damages;            /* found since the start */
+    char damage[BLX_TEXT_BYTES]; /* the last one */
+
+    /* Guarded by the roster's lock, written by the agent's session and by the first thread that
+     * looks. `facts.agent_id` is constant. What only the registry knows is left empty. */
     struct blx_control_agent facts;
 };
 
 struct dispatcher_roster {
     pthread_mutex_t lock;
-    uint64_t started_ns; /* constant */
-    struct dispatcher_roster_record *records;
+    uint64_t started_ns; /* constant, so any thread reads it without the lock */
+    struct dispatcher_roster_record *records; /* guarded by `lock`; records only come */
 };
 
 void dispatcher_roster_init(struct dispatcher_roster *roster);
@@ -95,8 +102,8 @@ uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char 
 
 /*
  * Fills `agent` with everything but what a live session adds (the registry's
- * dispatcher_registry_describe()): as it is offline. Blocks on the disk the first time. A last checkpoint
- * that cannot be read becomes the reason in its status.
+ * dispatcher_registry_describe()): as it is offline. Blocks on the disk the first time. A last
+ * checkpoint that cannot be read becomes the reason in its status.
  */
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
                                const char *agent_id, struct blx_control_agent *agent,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/beat.h"
@@ -27,8 +28,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Moves the beat of a busy agent on. True where this is the first one of a row, which is worth
- * telling. */
+/* Moves the beat of a busy agent on. True if this is the first one that it skips, which is worth a
+ * line in the log. */
 static bool skip_beat(struct dispatcher_registry_entry *entry, uint64_t now_ns)
 {
     uint64_t period_ns = entry->beat.period_ns;
@@ -69,7 +70,7 @@ static bool is_longer_due(const struct dispatcher_registry_entry *entry,
 static void ask(struct dispatcher_registry *registry, struct dispatcher_registry_entry *entry,
                 uint64_t now_ns, struct dispatcher_scheduler_step *step)
 {
-    dispatcher_registry_queue_request(registry, entry, now_ns);
+    dispatcher_registry_queue_request_locked(registry, entry, now_ns);
     entry->beat.due_ns = dispatcher_beat_next_ns(entry->agent_id, entry->beat.period_ns, now_ns);
     describe(step, DISPATCHER_SCHEDULER_ASKED, entry, now_ns);
 }
@@ -80,9 +81,11 @@ static bool may_be_asked(const struct dispatcher_registry_entry *entry)
            entry->ending == DISPATCHER_ENDING_NONE;
 }
 
-void dispatcher_scheduler_decide(struct dispatcher_registry *registry, uint64_t now_ns,
-                                 uint64_t now_realtime_ns, struct dispatcher_scheduler_step *step)
+void dispatcher_scheduler_decide_locked(struct dispatcher_registry *registry, uint64_t now_ns,
+                                        uint64_t now_realtime_ns,
+                                        struct dispatcher_scheduler_step *step)
 {
+    blx_assert_held(&registry->lock);
     struct dispatcher_registry_entry *longest_due[2] = {NULL,
                                                         NULL}; /* without and with a full pass */
     uint64_t slot_free_ns = UINT64_MAX;
@@ -142,7 +145,7 @@ static void *scheduler_main(void *arg)
     while (!registry->stopping) {
         uint64_t now_ns = blx_clock_ns();
         blx_watchdog_turn(scheduler->watchdog, scheduler->hand);
-        dispatcher_scheduler_decide(registry, now_ns, blx_clock_realtime_ns(), &step);
+        dispatcher_scheduler_decide_locked(registry, now_ns, blx_clock_realtime_ns(), &step);
         if (step.action == DISPATCHER_SCHEDULER_WAIT) {
             uint64_t latest_ns = turn_ns == UINT64_MAX ? UINT64_MAX : now_ns + turn_ns;
             dispatcher_cond_wait_until(&registry->changed, &registry->lock,

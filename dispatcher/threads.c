@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "dispatcher/wait.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -34,9 +35,10 @@ int dispatcher_threads_init(struct dispatcher_threads *threads, unsigned limit)
     return rc;
 }
 
-/* Joins what has ended. The lock is held, but a finished thread is past its last use of it. */
-static void join_finished(struct dispatcher_threads *threads)
+/* Joins the threads that have ended. Such a thread is past its last use of the lock. */
+static void join_finished_locked(struct dispatcher_threads *threads)
 {
+    blx_assert_held(&threads->lock);
     while (threads->finished != NULL) {
         struct dispatcher_thread *thread = threads->finished;
         threads->finished = thread->next;
@@ -47,7 +49,10 @@ static void join_finished(struct dispatcher_threads *threads)
 
 void dispatcher_threads_done(struct dispatcher_threads *threads)
 {
-    join_finished(threads);
+    pthread_mutex_lock(&threads->lock);
+    blx_assert(threads->running == 0);
+    join_finished_locked(threads);
+    pthread_mutex_unlock(&threads->lock);
     pthread_mutex_destroy(&threads->lock);
     pthread_cond_destroy(&threads->ended);
 }
@@ -91,7 +96,7 @@ int dispatcher_threads_start(struct dispatcher_threads *threads, void (*run)(voi
 
     int rc;
     pthread_mutex_lock(&threads->lock);
-    join_finished(threads);
+    join_finished_locked(threads);
     if (threads->running >= threads->limit)
         rc = blx_error_set(err, -EAGAIN, "%u threads are running already, which is the limit",
                            threads->limit);
@@ -113,7 +118,7 @@ int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadlin
         rc = dispatcher_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
     if (threads->running == 0)
         rc = 0;
-    join_finished(threads);
+    join_finished_locked(threads);
     pthread_mutex_unlock(&threads->lock);
     return rc;
 }

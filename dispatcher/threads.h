@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A group of threads that come and go: started with a small stack, joined by whoever starts or
- * waits next, so that at the end nothing of them is left. Waiting has a deadline, because a thread
- * may sit in a disk call that nobody can cut short.
+ * A group of threads that come and go. Each has a small stack and is joined by whoever starts or
+ * waits next, so that nothing is left at the end. Waiting has a deadline, because a thread may sit
+ * in a disk call that nobody can cut short.
  *
- * Threads: any; `lock` guards all fields but `limit`.
+ * Threads: any.
  */
 #pragma once
 
@@ -18,7 +18,9 @@ struct dispatcher_thread;
 struct dispatcher_threads {
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    unsigned limit;
+    unsigned limit; /* constant */
+
+    /* Guarded by `lock`. A thread that ends writes both. */
     unsigned running;
     struct dispatcher_thread *finished; /* to be joined */
 };

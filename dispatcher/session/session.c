@@ -188,8 +188,8 @@ static int handle(struct dispatcher_session *session, const struct blx_message *
         take_status(session, &message->status);
         return 0;
     case BLX_MESSAGE_ERROR:
-        session->failures |=
-            DISPATCHER_SESSION_LINK_LOST; /* it has closed, or will without reading on */
+        /* It has closed the connection, or will do so without reading on. */
+        session->failures |= DISPATCHER_SESSION_LINK_LOST;
         return blx_error_set(err, -ECONNABORTED, "the agent says: %s", message->error.text);
     default:
         return dispatcher_session_protest(err, "%s is not expected here",

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "dispatcher/session/session_private.h"
 #include "store/rescan_order.h"
 
@@ -36,6 +37,9 @@ int dispatcher_session_send(struct dispatcher_session *session, const struct blx
 static void send_ack(void *arg, uint32_t volume, uint64_t durable_seq)
 {
     struct dispatcher_session *session = arg;
+    struct dispatcher_session_volume *acked = &session->volumes[volume];
+    blx_assert(acked->pass != 0 && durable_seq > acked->acked_seq);
+    acked->acked_seq = durable_seq;
     const struct blx_message ack = {
         .type = BLX_MESSAGE_ACK,
         .ack = {.volume = volume, .durable_seq = durable_seq},

@@ -30,7 +30,8 @@ struct dispatcher_session_volume {
     char name[BLX_NAME_BYTES];
     enum blx_pass pass; /* 0: it has not begun */
     uint64_t full_bytes;
-    char reason[128]; /* why the store wants a rescan or a full pass; may be empty */
+    uint64_t acked_seq; /* by this session, since the last BEGIN; 0: nothing yet */
+    char reason[128];   /* why the store wants a rescan or a full pass; may be empty */
 };
 
 /* The image that a rescan compares with. */
@@ -70,8 +71,9 @@ enum dispatcher_session_state {
     /* The one live session of its agent: the agent's store belongs to it until the end. */
     DISPATCHER_SESSION_ENTERED,
 
-    /* The agent knows the heartbeat: PINGs are due, and an agent that is silent for three heartbeats
-     * is dead. Volumes are announced and begin one by one; frames come for those that have begun. */
+    /* The agent knows the heartbeat: PINGs are due, and an agent that is silent for three
+     * heartbeats is dead. Volumes are announced and begin one by one; frames come for those that
+     * have begun. */
     DISPATCHER_SESSION_WELCOMED,
 
     /* Every volume has begun: the registry may hand out requests. */

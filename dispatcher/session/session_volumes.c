@@ -32,8 +32,8 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
     if (rc < 0)
         return rc;
     if (message.type == BLX_MESSAGE_GOODBYE) {
-        session->failures |=
-            DISPATCHER_SESSION_LINK_LOST; /* it has learned its policy, and comes again with other volumes */
+        /* It has learned its policy, and connects again with other volumes. */
+        session->failures |= DISPATCHER_SESSION_LINK_LOST;
         return blx_error_set(err, -ECANCELED, "the agent said goodbye");
     }
     if (message.type != BLX_MESSAGE_VOLUME)
@@ -124,6 +124,7 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
         return dispatcher_session_store_result(session, rc);
     bool first = volume->pass == 0;
     volume->pass = message->pass;
+    volume->acked_seq = 0;
     volume->full_bytes = message->full_bytes;
     if (first && ++session->begun_count == session->volume_count) {
         dispatcher_session_move(session, DISPATCHER_SESSION_FOLLOWING);

@@ -149,7 +149,8 @@ static void run_session(struct dispatcher *dispatcher, const uint8_t *script, si
     session->peer.serial[0] = '1';
     pthread_mutex_lock(&dispatcher->registry.lock);
     if ((options & OPTION_REQUEST) != 0)
-        dispatcher_registry_queue_request(&dispatcher->registry, &session->entry, blx_clock_ns());
+        dispatcher_registry_queue_request_locked(&dispatcher->registry, &session->entry,
+                                                 blx_clock_ns());
     if ((options & OPTION_SECOND) != 0)
         session->entry.sent_request = ++dispatcher->registry.last_request;
     pthread_mutex_unlock(&dispatcher->registry.lock);

@@ -42,7 +42,7 @@ static struct dispatcher_scheduler_step decide(struct dispatcher_registry *regis
 {
     struct dispatcher_scheduler_step step;
     pthread_mutex_lock(&registry->lock);
-    dispatcher_scheduler_decide(registry, now_ns, realtime_ns, &step);
+    dispatcher_scheduler_decide_locked(registry, now_ns, realtime_ns, &step);
     pthread_mutex_unlock(&registry->lock);
     return step;
 }
@@ -157,7 +157,7 @@ static void beat_soon_after_a_request_is_served_by_it_without_a_word(void **stat
     uint64_t beat_ns = dispatcher_beat_next_ns("web1", period_ns, start_ns);
     decide(*state, start_ns);
     pthread_mutex_lock(&((struct dispatcher_registry *)*state)->lock);
-    dispatcher_registry_queue_request(*state, &fake->entry, beat_ns - 1000);
+    dispatcher_registry_queue_request_locked(*state, &fake->entry, beat_ns - 1000);
     pthread_mutex_unlock(&((struct dispatcher_registry *)*state)->lock);
     struct dispatcher_scheduler_step step = decide(*state, beat_ns);
     assert_int_equal(step.action, DISPATCHER_SCHEDULER_WAIT);
