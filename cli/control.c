@@ -32,7 +32,8 @@ static int connect_error(const char *data_dir, int rc, struct blx_error *err)
 static int connect_in(int dir_fd, int socket_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock", dir_fd);
+    snprintf(address.sun_path, sizeof(address.sun_path),
+             "/proc/self/fd/%d/" BLX_CONTROL_SOCKET_NAME, dir_fd);
     return connect(socket_fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
 }
 

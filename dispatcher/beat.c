@@ -12,8 +12,8 @@ uint64_t dispatcher_beat_next_ns(const char *agent_id, uint64_t period_ns, uint6
     return start_ns + phase_ns + (phase_ns > into_period_ns ? 0 : period_ns);
 }
 
-bool dispatcher_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
-                             uint64_t now_realtime_ns)
+bool dispatcher_beat_is_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
+                                uint64_t now_realtime_ns)
 {
     if (last_checkpoint == 0)
         return true;

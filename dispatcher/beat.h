@@ -18,5 +18,5 @@ uint64_t dispatcher_beat_next_ns(const char *agent_id, uint64_t period_ns, uint6
 
 /* Whether an agent that connects now need not wait for its beat: no checkpoint yet, or the last one
  * is older than the period. */
-bool dispatcher_beat_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
-                             uint64_t now_realtime_ns);
+bool dispatcher_beat_is_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
+                                uint64_t now_realtime_ns);

@@ -19,10 +19,11 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/control_private.h"
+#include "wire/message.h"
 
 enum { BACKLOG = 16, EXHAUSTED_PAUSE_MS = 100 };
 
-#define NEW_SOCKET_NAME DISPATCHER_CONTROL_SOCKET_NAME ".new"
+#define NEW_SOCKET_NAME BLX_CONTROL_SOCKET_NAME ".new"
 
 struct dispatcher_control {
     /* Constant while the threads run. */
@@ -111,9 +112,9 @@ static int publish_socket(int directory_fd, int fd, struct blx_error *err)
                                NEW_SOCKET_NAME);
     if (listen(fd, BACKLOG) < 0)
         return blx_error_errno(err, -errno, "listening on '%s'", NEW_SOCKET_NAME);
-    if (renameat(directory_fd, NEW_SOCKET_NAME, directory_fd, DISPATCHER_CONTROL_SOCKET_NAME) < 0)
+    if (renameat(directory_fd, NEW_SOCKET_NAME, directory_fd, BLX_CONTROL_SOCKET_NAME) < 0)
         return blx_error_errno(err, -errno, "renaming '%s' to '%s'", NEW_SOCKET_NAME,
-                               DISPATCHER_CONTROL_SOCKET_NAME);
+                               BLX_CONTROL_SOCKET_NAME);
     return 0;
 }
 
@@ -130,8 +131,7 @@ static int open_socket(struct dispatcher_control *control, struct blx_error *err
         return blx_error_errno(err, -errno, "making the control socket");
     int rc = publish_socket(control->directory_fd, control->listen_fd, err);
     if (rc < 0)
-        blx_error_prefix(err, "the control socket '%s/%s'", data_dir,
-                         DISPATCHER_CONTROL_SOCKET_NAME);
+        blx_error_prefix(err, "the control socket '%s/%s'", data_dir, BLX_CONTROL_SOCKET_NAME);
     return rc;
 }
 
@@ -146,7 +146,7 @@ static void control_free(struct dispatcher_control *control)
 
 static void remove_socket(const struct dispatcher_control *control)
 {
-    if (unlinkat(control->directory_fd, DISPATCHER_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT)
+    if (unlinkat(control->directory_fd, BLX_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT)
         blx_log_warning("the control socket could not be removed: the next start replaces it");
 }
 

@@ -19,8 +19,6 @@
 
 enum { DISPATCHER_CONTROL_MAX_CLIENTS = 32 };
 
-#define DISPATCHER_CONTROL_SOCKET_NAME "control.sock"
-
 struct dispatcher_control;
 
 int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_control **control,

@@ -105,7 +105,7 @@ static int serve_rescan(struct client *client, const char *agent_id)
         return send_failure(client, &err);
     blx_log_info("agent '%s': a rescan is ordered: %s", agent_id, done.text);
     memset(done.text, 0, sizeof(done.text));
-    if (dispatcher_registry_rescan(&client->dispatcher->registry, agent_id, &err) < 0)
+    if (dispatcher_registry_order_rescan(&client->dispatcher->registry, agent_id, &err) < 0)
         snprintf(done.text, sizeof(done.text), "as soon as the agent is connected");
     return send_done(client, &done);
 }
@@ -133,7 +133,7 @@ static int serve_pause(struct client *client, const char *agent_id)
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_notice("agent '%s' is %s", agent_id, since != 0 ? "paused" : "resumed");
-    dispatcher_registry_policy_changed(&client->dispatcher->registry, agent_id);
+    dispatcher_registry_order_policy(&client->dispatcher->registry, agent_id);
     return send_done(client, &done);
 }
 
@@ -170,8 +170,8 @@ static int serve_damage(struct client *client, const struct blx_control_damage *
     struct blx_error err = {0};
     int rc = check_agent(client, damage->agent_id, &err);
     if (rc == 0)
-        rc = dispatcher_roster_damage(&dispatcher->roster, dispatcher->store, damage->agent_id,
-                                      damage->text, &err);
+        rc = dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, damage->agent_id,
+                                           damage->text, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_error("agent '%s': damage was found in the store: %s", damage->agent_id, damage->text);

@@ -15,6 +15,7 @@
 #include "base/notify.h"
 #include "base/units.h"
 #include "base/version.h"
+#include "dispatcher/address.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
@@ -79,7 +80,7 @@ static void log_listening(const struct blx_config *config, int listen_fd)
     char address[BLX_TEXT_BYTES] = "an unknown address", period[BLX_UNIT_TEXT_BYTES];
     char status[BLX_TEXT_BYTES + 64];
 
-    dispatcher_server_address(listen_fd, address, NULL);
+    dispatcher_address_format_local(listen_fd, address, NULL);
     blx_log_info(
         "listening on %s, data in '%s', a checkpoint of every agent each %s (blxrep-dispatcher %s)",
         address, config->data_dir, blx_duration_format(config->sync_freq_ms, period), BLX_VERSION);
@@ -134,7 +135,7 @@ static void reload(struct dispatcher *dispatcher)
         blx_log_info("the policies in '%s' were read again: %zu", dispatcher->policy_dir,
                      policies.count);
         dispatcher_policy_book_replace(dispatcher->book, &policies);
-        dispatcher_registry_policy_changed(&dispatcher->registry, NULL);
+        dispatcher_registry_order_policy(&dispatcher->registry, NULL);
     }
     notify("READY=1");
 }
@@ -190,7 +191,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics",
-                         dispatcher_metrics_address(metrics));
+                         dispatcher_metrics_get_address(metrics));
         log_listening(config, listen_fd);
         do
             rc = dispatcher_server_run(dispatcher, listen_fd, signal_fd, err);

@@ -13,6 +13,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/event_watch.h"
 #include "dispatcher/threads.h"
 
 struct dispatcher_events {
@@ -67,8 +68,8 @@ static void tell(struct dispatcher_events *events)
 {
     char *variables[DISPATCHER_EVENT_VARIABLES];
     struct blx_error err = {0};
-    int rc =
-        dispatcher_event_variables(&events->list, events->dispatcher->store->data_dir, variables);
+    int rc = dispatcher_event_make_variables(&events->list, events->dispatcher->store->data_dir,
+                                             variables);
     if (rc == 0) {
         const struct blx_command command = {.name = "on-event",
                                             .text = events->plan.command,
@@ -77,7 +78,7 @@ static void tell(struct dispatcher_events *events)
                                             .timeout_ms = events->plan.timeout_ms,
                                             .stop_fd = events->stop_fd};
         rc = blx_command_run(&command, &err);
-        dispatcher_event_variables_free(variables);
+        dispatcher_event_free_variables(variables);
     } else {
         blx_error_errno(&err, rc, "telling of events");
     }

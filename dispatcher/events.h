@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "dispatcher/event.h"
+#include "dispatcher/dispatcher.h"
 
 enum {
     DISPATCHER_EVENTS_LOOK_MS = 2 * 1000,

@@ -10,9 +10,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/address.h"
 #include "dispatcher/exposition.h"
 #include "dispatcher/overview.h"
-#include "dispatcher/server.h"
 
 #define LOOPBACK "127.0.0.1"
 
@@ -117,7 +117,7 @@ int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
     int fd = listen_on(address, err);
     if (fd < 0)
         return fd;
-    int rc = dispatcher_server_address(fd, made->address, err);
+    int rc = dispatcher_address_format_local(fd, made->address, err);
     if (rc < 0) {
         close(fd);
         return rc;
@@ -134,7 +134,7 @@ int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
     return 0;
 }
 
-const char *dispatcher_metrics_address(const struct dispatcher_metrics *metrics)
+const char *dispatcher_metrics_get_address(const struct dispatcher_metrics *metrics)
 {
     return metrics->address;
 }

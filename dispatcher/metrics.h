@@ -21,7 +21,7 @@ int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
                              struct dispatcher_metrics **metrics, struct blx_error *err);
 
 /* Where it listens, as text. */
-const char *dispatcher_metrics_address(const struct dispatcher_metrics *metrics);
+const char *dispatcher_metrics_get_address(const struct dispatcher_metrics *metrics);
 
 /* Waits for an answer that is being made. NULL is allowed. */
 void dispatcher_metrics_stop(struct dispatcher_metrics *metrics);

@@ -298,9 +298,9 @@ void dispatcher_registry_leave(struct dispatcher_registry *registry,
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_orders(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                struct dispatcher_registry_orders *orders)
+void dispatcher_registry_take_orders(struct dispatcher_registry *registry,
+                                     struct dispatcher_registry_entry *entry,
+                                     struct dispatcher_registry_orders *orders)
 {
     uint64_t ignored;
 
@@ -326,21 +326,21 @@ void dispatcher_registry_orders(struct dispatcher_registry *registry,
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_ready(struct dispatcher_registry *registry,
-                               struct dispatcher_registry_entry *entry, bool full_pass)
+void dispatcher_registry_set_ready(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry, enum blx_pass longest)
 {
     pthread_mutex_lock(&registry->lock);
     entry->ready = true;
-    entry->full_pass = full_pass;
+    entry->full_pass = longest != BLX_PASS_RESUME;
     if (entry->queued_request != 0 || entry->rescan)
         give_orders_locked(entry);
     pthread_cond_broadcast(&registry->changed);
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_status(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                const struct blx_status *status)
+void dispatcher_registry_set_status(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct blx_status *status)
 {
     pthread_mutex_lock(&registry->lock);
     entry->status = *status;
@@ -351,25 +351,27 @@ void dispatcher_registry_status(struct dispatcher_registry *registry,
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_last(struct dispatcher_registry *registry,
-                              struct dispatcher_registry_entry *entry, blx_timestamp timestamp)
+void dispatcher_registry_set_last_checkpoint(struct dispatcher_registry *registry,
+                                             struct dispatcher_registry_entry *entry,
+                                             blx_timestamp timestamp)
 {
     pthread_mutex_lock(&registry->lock);
     entry->last_checkpoint = timestamp;
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_policy(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry, uint64_t sync_freq_ms,
-                                bool paused)
+void dispatcher_registry_set_policy(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct blx_policy_message *policy)
 {
     pthread_mutex_lock(&registry->lock);
-    if (entry->beat.period_ns != sync_freq_ms * 1000000) {
-        entry->beat.period_ns = sync_freq_ms * 1000000;
+    uint64_t period_ns = policy->sync_freq_ms * 1000000;
+    if (entry->beat.period_ns != period_ns) {
+        entry->beat.period_ns = period_ns;
         entry->beat.due_ns = 0;
     }
-    entry->paused = paused;
-    if (paused) {
+    entry->paused = policy->paused;
+    if (policy->paused) {
         entry->queued_request = 0;
         entry->beat.due_ns = 0;
         fail_waiters_locked(entry, "the agent was paused");
@@ -378,7 +380,7 @@ void dispatcher_registry_policy(struct dispatcher_registry *registry,
     pthread_mutex_unlock(&registry->lock);
 }
 
-void dispatcher_registry_policy_changed(struct dispatcher_registry *registry, const char *agent_id)
+void dispatcher_registry_order_policy(struct dispatcher_registry *registry, const char *agent_id)
 {
     pthread_mutex_lock(&registry->lock);
     for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
@@ -403,9 +405,9 @@ bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
     return is_sent;
 }
 
-void dispatcher_registry_finish(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                const struct blx_control_done *outcome)
+void dispatcher_registry_finish_request(struct dispatcher_registry *registry,
+                                        struct dispatcher_registry_entry *entry,
+                                        const struct blx_control_done *outcome)
 {
     pthread_mutex_lock(&registry->lock);
     uint64_t request = entry->sent_request;
@@ -451,8 +453,8 @@ static int find_asked_locked(struct dispatcher_registry *registry, const char *a
     return 0;
 }
 
-int dispatcher_registry_rescan(struct dispatcher_registry *registry, const char *agent_id,
-                               struct blx_error *err)
+int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const char *agent_id,
+                                     struct blx_error *err)
 {
     struct dispatcher_registry_entry *entry;
     pthread_mutex_lock(&registry->lock);

@@ -82,7 +82,7 @@ struct dispatcher_registry_entry {
 
     /* Atomic, read by any thread without the lock. */
     atomic_bool has_orders; /* set with the lock held, by whoever leaves an order; cleared by
-                               dispatcher_registry_orders() */
+                               dispatcher_registry_take_orders() */
     atomic_uint_least64_t
         frame_bytes; /* frames received in this session, which alone counts them */
 
@@ -185,30 +185,29 @@ struct dispatcher_registry_orders {
 };
 
 /* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */
-void dispatcher_registry_orders(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                struct dispatcher_registry_orders *orders);
+void dispatcher_registry_take_orders(struct dispatcher_registry *registry,
+                                     struct dispatcher_registry_entry *entry,
+                                     struct dispatcher_registry_orders *orders);
 
-/* The session: every volume has begun. `full_pass`: at least one with a full pass. */
-void dispatcher_registry_ready(struct dispatcher_registry *registry,
-                               struct dispatcher_registry_entry *entry, bool full_pass);
+/* The session: every volume has begun. `longest` is the longest of their passes. */
+void dispatcher_registry_set_ready(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry, enum blx_pass longest);
 
-/* The session: what the agent says of itself. */
-void dispatcher_registry_status(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                const struct blx_status *status);
+/* The session: what the agent reports about itself. */
+void dispatcher_registry_set_status(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct blx_status *status);
 
 /* The session: the last committed checkpoint, as found in the store. */
-void dispatcher_registry_last(struct dispatcher_registry *registry,
-                              struct dispatcher_registry_entry *entry, blx_timestamp timestamp);
+void dispatcher_registry_set_last_checkpoint(struct dispatcher_registry *registry,
+                                             struct dispatcher_registry_entry *entry,
+                                             blx_timestamp timestamp);
 
-/*
- * The session: what holds for its agent from now on. `paused`: no request is handed out any more,
- * and those who wait for one fail.
- */
-void dispatcher_registry_policy(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry, uint64_t sync_freq_ms,
-                                bool paused);
+/* The session: the policy that holds for its agent from now on. While it is paused no request is
+ * handed out, and whoever waits for one fails. */
+void dispatcher_registry_set_policy(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct blx_policy_message *policy);
 
 /* The session: whether `request` is the one in the agent's hands; since when goes to `asked_ns`. */
 bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
@@ -219,9 +218,9 @@ bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
  * The session: the request in the agent's hands is over; its waiters get `outcome`. Where it is ok
  * the full pass, if there was one, is over too.
  */
-void dispatcher_registry_finish(struct dispatcher_registry *registry,
-                                struct dispatcher_registry_entry *entry,
-                                const struct blx_control_done *outcome);
+void dispatcher_registry_finish_request(struct dispatcher_registry *registry,
+                                        struct dispatcher_registry_entry *entry,
+                                        const struct blx_control_done *outcome);
 
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
@@ -232,12 +231,12 @@ int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *ag
                             struct dispatcher_registry_waiter *waiter, struct blx_error *err);
 
 /* Has the session of `agent_id` look at its policy and its pause again; NULL: every session. */
-void dispatcher_registry_policy_changed(struct dispatcher_registry *registry, const char *agent_id);
+void dispatcher_registry_order_policy(struct dispatcher_registry *registry, const char *agent_id);
 
 /* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
  * session will look by itself; -ESHUTDOWN. */
-int dispatcher_registry_rescan(struct dispatcher_registry *registry, const char *agent_id,
-                               struct blx_error *err);
+int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const char *agent_id,
+                                     struct blx_error *err);
 
 /*
  * Ends the agent's session, if there is one, and returns when it has left the store: at the latest

@@ -10,31 +10,6 @@
 #include "base/units.h"
 #include "store/checkpoint/manifest_file.h"
 
-static const uint64_t window_ns = DISPATCHER_METER_WINDOW_MS * UINT64_C(1000000);
-
-void dispatcher_meter_add(struct dispatcher_meter *meter, uint64_t bytes, uint64_t now_ns)
-{
-    uint64_t elapsed_ns = now_ns - meter->since_ns;
-    if (meter->since_ns == 0 || elapsed_ns >= window_ns) {
-        meter->before_per_s = dispatcher_meter_read(meter, now_ns);
-        meter->since_ns = now_ns;
-        meter->bytes = 0;
-    }
-    meter->bytes += bytes;
-}
-
-uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t now_ns)
-{
-    if (meter->since_ns == 0)
-        return 0;
-    double elapsed_s = (double)(now_ns - meter->since_ns) / 1e9;
-    double window_s = (double)window_ns / 1e9;
-    double bytes = (double)meter->bytes;
-    if (elapsed_s >= window_s)
-        return (uint64_t)(bytes / elapsed_s);
-    return (uint64_t)((bytes + (double)meter->before_per_s * (window_s - elapsed_s)) / window_s);
-}
-
 void dispatcher_roster_init(struct dispatcher_roster *roster)
 {
     *roster =
@@ -143,17 +118,17 @@ int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_s
     return 0;
 }
 
-void dispatcher_roster_volume(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record, bool first,
-                              uint64_t size_bytes)
+void dispatcher_roster_add_volume(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record, uint32_t volume,
+                                  uint64_t size_bytes)
 {
     pthread_mutex_lock(&roster->lock);
-    record->facts.volume_bytes = (first ? 0 : record->facts.volume_bytes) + size_bytes;
+    record->facts.volume_bytes = (volume == 0 ? 0 : record->facts.volume_bytes) + size_bytes;
     pthread_mutex_unlock(&roster->lock);
 }
 
-void dispatcher_roster_received(struct dispatcher_roster *roster,
-                                struct dispatcher_roster_record *record, uint64_t frame_bytes)
+void dispatcher_roster_add_received(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t frame_bytes)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.total_received_bytes += frame_bytes;
@@ -161,9 +136,9 @@ void dispatcher_roster_received(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-void dispatcher_roster_committed(struct dispatcher_roster *roster,
-                                 struct dispatcher_roster_record *record,
-                                 const struct blx_manifest *manifest)
+void dispatcher_roster_note_commit(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record,
+                                   const struct blx_manifest *manifest)
 {
     pthread_mutex_lock(&roster->lock);
     struct blx_control_agent *facts = &record->facts;
@@ -175,8 +150,8 @@ void dispatcher_roster_committed(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-void dispatcher_roster_failed(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record, const char *reason)
+void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, const char *reason)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.failed_checkpoints++;
@@ -184,16 +159,16 @@ void dispatcher_roster_failed(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-void dispatcher_roster_rescan(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record)
+void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record)
 {
     pthread_mutex_lock(&roster->lock);
     record->facts.rescans++;
     pthread_mutex_unlock(&roster->lock);
 }
 
-void dispatcher_roster_left(struct dispatcher_roster *roster,
-                            struct dispatcher_roster_record *record, struct blx_agent_tail *tail)
+void dispatcher_roster_leave(struct dispatcher_roster *roster,
+                             struct dispatcher_roster_record *record, struct blx_agent_tail *tail)
 {
     BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
     if (record == NULL)
@@ -205,8 +180,8 @@ void dispatcher_roster_left(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-int dispatcher_roster_damage(struct dispatcher_roster *roster, const struct blx_store *store,
-                             const char *agent_id, const char *text, struct blx_error *err)
+int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
+                                  const char *agent_id, const char *text, struct blx_error *err)
 {
     struct dispatcher_roster_record *record;
     int rc = look_up(roster, store, agent_id, &record, err);
@@ -219,8 +194,8 @@ int dispatcher_roster_damage(struct dispatcher_roster *roster, const struct blx_
     return 0;
 }
 
-uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char *agent_id,
-                                   char text[BLX_TEXT_BYTES])
+uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
+                                        char text[BLX_TEXT_BYTES])
 {
     uint64_t damages = 0;
     text[0] = '\0';

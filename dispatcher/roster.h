@@ -17,22 +17,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "dispatcher/meter.h"
 #include "store/receive/agent_tail.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "wire/message.h"
-
-/* How many bytes came a second, over the last DISPATCHER_METER_WINDOW_MS. All zero: none yet. */
-struct dispatcher_meter {
-    uint64_t since_ns; /* the running window's start */
-    uint64_t bytes;    /* in it */
-    uint64_t before_per_s;
-};
-
-enum { DISPATCHER_METER_WINDOW_MS = 5 * 1000 };
-
-void dispatcher_meter_add(struct dispatcher_meter *meter, uint64_t bytes, uint64_t now_ns);
-uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t now_ns);
 
 struct dispatcher_roster_record {
     /* Guarded by the roster's lock. `next` is written once, before the record is in the list. */
@@ -73,32 +62,33 @@ int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_s
                             const char *agent_id, struct dispatcher_roster_record **record,
                             struct blx_error *err);
 
-/* A session learns something. */
-void dispatcher_roster_volume(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record, bool first,
-                              uint64_t size_bytes);
-void dispatcher_roster_received(struct dispatcher_roster *roster,
-                                struct dispatcher_roster_record *record, uint64_t frame_bytes);
-void dispatcher_roster_committed(struct dispatcher_roster *roster,
-                                 struct dispatcher_roster_record *record,
-                                 const struct blx_manifest *manifest);
-void dispatcher_roster_failed(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record, const char *reason);
-void dispatcher_roster_rescan(struct dispatcher_roster *roster,
-                              struct dispatcher_roster_record *record);
+/* What a session learns. The sizes of its volumes, which come in order from number 0, are added up.
+ */
+void dispatcher_roster_add_volume(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record, uint32_t volume,
+                                  uint64_t size_bytes);
+void dispatcher_roster_add_received(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t frame_bytes);
+void dispatcher_roster_note_commit(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record,
+                                   const struct blx_manifest *manifest);
+void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, const char *reason);
+void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record);
 
 /* The session ends and leaves `tail`, which is taken in any case. NULL `record`: it had not begun.
  */
-void dispatcher_roster_left(struct dispatcher_roster *roster,
-                            struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
+void dispatcher_roster_leave(struct dispatcher_roster *roster,
+                             struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
 
 /* Something stored of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
-int dispatcher_roster_damage(struct dispatcher_roster *roster, const struct blx_store *store,
-                             const char *agent_id, const char *text, struct blx_error *err);
+int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
+                                  const char *agent_id, const char *text, struct blx_error *err);
 
 /* What was found last, and how often something was, since the start. */
-uint64_t dispatcher_roster_damages(struct dispatcher_roster *roster, const char *agent_id,
-                                   char text[BLX_TEXT_BYTES]);
+uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
+                                        char text[BLX_TEXT_BYTES]);
 
 /*
  * Fills `agent` with everything but what a live session adds (the registry's

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,41 +12,10 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/address.h"
 #include "dispatcher/session/session.h"
 
 enum { EXHAUSTED_PAUSE_MS = 100 };
-
-static int format_address(const struct sockaddr_storage *address, socklen_t length,
-                          char text[BLX_TEXT_BYTES])
-{
-    char host[64], port[8];
-    struct sockaddr_storage plain = *address;
-
-    /* An IPv4 peer of an IPv6 socket is better known by its IPv4 address. */
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = v6->sin6_port};
-        memcpy(&v4.sin_addr, &v6->sin6_addr.s6_addr[12], sizeof(v4.sin_addr));
-        memcpy(&plain, &v4, sizeof(v4));
-        length = sizeof(v4);
-    }
-    int rc = getnameinfo((struct sockaddr *)&plain, length, host, sizeof(host), port, sizeof(port),
-                         NI_NUMERICHOST | NI_NUMERICSERV);
-    if (rc != 0)
-        return -EAFNOSUPPORT;
-    snprintf(text, BLX_TEXT_BYTES, plain.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-    return 0;
-}
-
-int dispatcher_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof(address);
-    if (getsockname(listen_fd, (struct sockaddr *)&address, &length) < 0)
-        return blx_error_errno(err, -errno, "asking for the address of the listening socket");
-    int rc = format_address(&address, length, text);
-    return rc < 0 ? blx_error_errno(err, rc, "writing the address of the listening socket") : 0;
-}
 
 static void log_refusal(struct dispatcher *dispatcher, const char *peer, const char *reason)
 {
@@ -64,7 +31,7 @@ static void start_session(struct dispatcher *dispatcher, int fd,
     char peer[BLX_TEXT_BYTES] = "an unknown address";
     struct blx_error err = {0};
 
-    format_address(address, length, peer);
+    dispatcher_address_format(address, length, peer);
     if (dispatcher_session_start(dispatcher, fd, peer, &err) < 0)
         log_refusal(dispatcher, peer, err.message);
 }

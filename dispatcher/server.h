@@ -15,7 +15,3 @@
  */
 int dispatcher_server_run(struct dispatcher *dispatcher, int listen_fd, int stop_fd,
                           struct blx_error *err);
-
-/* "192.0.2.1:8080" or "[2001:db8::1]:8080" of the socket itself, for the log; port 0 has become a
- * real one here. */
-int dispatcher_server_address(int listen_fd, char text[BLX_TEXT_BYTES], struct blx_error *err);

@@ -123,7 +123,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
-    dispatcher_registry_last(registry, &session->entry, last->timestamp);
+    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp);
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
@@ -160,9 +160,9 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
     if (status->state != BLX_AGENT_RESCAN)
         dispatcher_session_close_image(session);
     else if (session->reported != BLX_AGENT_RESCAN)
-        dispatcher_roster_rescan(&session->dispatcher->roster, session->record);
+        dispatcher_roster_note_rescan(&session->dispatcher->roster, session->record);
     session->reported = status->state;
-    dispatcher_registry_status(&session->dispatcher->registry, &session->entry, status);
+    dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
 }
 
 /* What each message of the agent does, once its volumes are announced. */
@@ -181,7 +181,7 @@ static int handle(struct dispatcher_session *session, const struct blx_message *
     case BLX_MESSAGE_CHECKPOINT_FAILED:
         return dispatcher_session_fail_checkpoint(session, &message->checkpoint_failed, err);
     case BLX_MESSAGE_DIGEST_REQUEST:
-        return dispatcher_session_digest(session, &message->digest_request, err);
+        return dispatcher_session_answer_digest(session, &message->digest_request, err);
     case BLX_MESSAGE_RENEW:
         return dispatcher_session_renew(session, &message->renew, err);
     case BLX_MESSAGE_STATUS:
@@ -260,7 +260,7 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
 
     if (reached == DISPATCHER_SESSION_ACCEPTED) {
         struct dispatcher_registry_orders orders; /* was it cut because the dispatcher stops? */
-        dispatcher_registry_orders(registry, &session->entry, &orders);
+        dispatcher_registry_take_orders(registry, &session->entry, &orders);
         session->ending = orders.ending;
     }
     dispatcher_session_move(session, DISPATCHER_SESSION_ENDED);
@@ -273,7 +273,7 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
         session->writer != NULL ? blx_agent_writer_make_tail(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
     log_end(session, reached, rc, err);
-    dispatcher_roster_left(&session->dispatcher->roster, session->record, tail);
+    dispatcher_roster_leave(&session->dispatcher->roster, session->record, tail);
     dispatcher_registry_leave(registry, &session->entry,
                               rc == 0 ? "the agent ended its session before the checkpoint was done"
                                       : err->message);

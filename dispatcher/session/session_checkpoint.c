@@ -49,9 +49,9 @@ static void publish(struct dispatcher_session *session)
                  blx_size_format(unreadable_bytes, lacks));
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
-    dispatcher_roster_committed(&session->dispatcher->roster, session->record, last);
-    dispatcher_registry_last(registry, &session->entry, last->timestamp);
-    dispatcher_registry_finish(registry, &session->entry, &outcome);
+    dispatcher_roster_note_commit(&session->dispatcher->roster, session->record, last);
+    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp);
+    dispatcher_registry_finish_request(registry, &session->entry, &outcome);
 }
 
 int dispatcher_session_commit(struct dispatcher_session *session,
@@ -98,7 +98,7 @@ int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
                     failed->reason);
     struct blx_control_done outcome = {.ok = false};
     memcpy(outcome.text, failed->reason, sizeof(outcome.text));
-    dispatcher_roster_failed(&session->dispatcher->roster, session->record, failed->reason);
-    dispatcher_registry_finish(&session->dispatcher->registry, &session->entry, &outcome);
+    dispatcher_roster_note_failure(&session->dispatcher->roster, session->record, failed->reason);
+    dispatcher_registry_finish_request(&session->dispatcher->registry, &session->entry, &outcome);
     return 0;
 }

@@ -77,8 +77,8 @@ static int digest_run(struct dispatcher_session *session, struct blx_digester *d
         blx_log_error("agent '%s': %s: %s: what is damaged is fetched again", session->agent_id,
                       session->volumes[held->volume].name, damage.message);
         snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
-        dispatcher_roster_damage(&dispatcher->roster, dispatcher->store, session->agent_id, text,
-                                 NULL);
+        dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, session->agent_id,
+                                      text, NULL);
     }
     if (rc == -EBADMSG)
         held->damage_logged = true;
@@ -129,8 +129,9 @@ static int answer(struct dispatcher_session *session, const struct blx_digest_re
     return rc;
 }
 
-int dispatcher_session_digest(struct dispatcher_session *session,
-                              const struct blx_digest_request *request, struct blx_error *err)
+int dispatcher_session_answer_digest(struct dispatcher_session *session,
+                                     const struct blx_digest_request *request,
+                                     struct blx_error *err)
 {
     if (request->volume >= session->volume_count || session->volumes[request->volume].pass == 0)
         return dispatcher_session_protest(

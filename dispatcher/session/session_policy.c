@@ -48,8 +48,7 @@ int dispatcher_session_tell_policy(struct dispatcher_session *session, struct bl
     int rc = find_policy(session, &message.policy, err);
     if (rc < 0)
         return rc;
-    dispatcher_registry_policy(&session->dispatcher->registry, &session->entry,
-                               policy->sync_freq_ms, policy->paused);
+    dispatcher_registry_set_policy(&session->dispatcher->registry, &session->entry, policy);
     if ((session->features & BLX_FEATURE_POLICY) == 0)
         return check_old_agent(session, policy, err);
     return dispatcher_session_send(session, &message, err);

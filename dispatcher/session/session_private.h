@@ -200,8 +200,9 @@ int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
                                        struct blx_error *err);
 
 /* DIGEST_REQUEST -> DIGESTS. */
-int dispatcher_session_digest(struct dispatcher_session *session,
-                              const struct blx_digest_request *request, struct blx_error *err);
+int dispatcher_session_answer_digest(struct dispatcher_session *session,
+                                     const struct blx_digest_request *request,
+                                     struct blx_error *err);
 
 /* The rescan is over; or there was none. */
 void dispatcher_session_close_image(struct dispatcher_session *session);

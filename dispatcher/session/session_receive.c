@@ -26,7 +26,7 @@ static const char *ending_text(enum dispatcher_registry_ending ending)
 static int follow_orders(struct dispatcher_session *session, struct blx_error *err)
 {
     struct dispatcher_registry_orders orders;
-    dispatcher_registry_orders(&session->dispatcher->registry, &session->entry, &orders);
+    dispatcher_registry_take_orders(&session->dispatcher->registry, &session->entry, &orders);
     if (orders.ending != DISPATCHER_ENDING_NONE) {
         session->ending = orders.ending;
         return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));

@@ -58,8 +58,8 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
         blx_log_warning("agent '%s': %s", session->agent_id, cut);
     struct dispatcher_session_volume *volume = &session->volumes[index];
     memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
-    dispatcher_roster_volume(&session->dispatcher->roster, session->record, index == 0,
-                             message.volume.size_bytes);
+    dispatcher_roster_add_volume(&session->dispatcher->roster, session->record, index,
+                                 message.volume.size_bytes);
     snprintf(volume->reason, sizeof(volume->reason), "%.*s", (int)sizeof(volume->reason) - 1,
              blx_agent_writer_get_reason(session->writer, index));
     return dispatcher_session_send(session, &answer, err);
@@ -76,13 +76,13 @@ int dispatcher_session_take_volumes(struct dispatcher_session *session, struct b
 }
 
 /* A rescan may take as long as a full pass. */
-static bool has_full_pass(const struct dispatcher_session *session)
+static enum blx_pass longest_pass(const struct dispatcher_session *session)
 {
     for (uint32_t i = 0; i < session->volume_count; i++) {
         if (session->volumes[i].pass != BLX_PASS_RESUME)
-            return true;
+            return session->volumes[i].pass;
     }
-    return false;
+    return BLX_PASS_RESUME;
 }
 
 static int format_volume(const struct dispatcher_session_volume *volume, char *text, size_t bytes)
@@ -132,8 +132,8 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
     }
     if (session->state < DISPATCHER_SESSION_FOLLOWING)
         return 0;
-    dispatcher_registry_ready(&session->dispatcher->registry, &session->entry,
-                              has_full_pass(session));
+    dispatcher_registry_set_ready(&session->dispatcher->registry, &session->entry,
+                                  longest_pass(session));
     return first ? dispatcher_session_order_rescan(session, err) : 0;
 }
 
@@ -148,7 +148,8 @@ int dispatcher_session_take_frame(struct dispatcher_session *session,
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);
-    dispatcher_roster_received(&session->dispatcher->roster, session->record, frame->frame_bytes);
+    dispatcher_roster_add_received(&session->dispatcher->roster, session->record,
+                                   frame->frame_bytes);
     if (blx_agent_writer_count_unsynced(session->writer) >= DISPATCHER_SYNC_BYTES)
         return dispatcher_session_sync(session, err);
     return 0;

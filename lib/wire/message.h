@@ -22,6 +22,9 @@
 #include "base/timestamp.h"
 #include "wire/frame.h"
 
+/* In the data directory; the CONTROL_ messages go through it. */
+#define BLX_CONTROL_SOCKET_NAME "control.sock"
+
 enum {
     BLX_PROTOCOL_VERSION = 1,
     BLX_MESSAGE_HEADER_BYTES = 8,

@@ -48,7 +48,7 @@ static void make_dispatcher(void)
     FUZZ_ASSERT(entry.wake_fd >= 0);
     FUZZ_ASSERT(dispatcher_registry_connect(&dispatcher.registry, &entry, NULL) == 0);
     FUZZ_ASSERT(dispatcher_registry_enter(&dispatcher.registry, &entry, "web1", NULL) == 0);
-    dispatcher_registry_ready(&dispatcher.registry, &entry, false);
+    dispatcher_registry_set_ready(&dispatcher.registry, &entry, BLX_PASS_RESUME);
 }
 
 /* The client has hung up already, so that a checkpoint is not waited for. */
@@ -75,7 +75,7 @@ static void check_orders(void)
     static const char *const agent_ids[] = {"web1", "web2"};
     char reason[BLX_TEXT_BYTES];
     struct dispatcher_registry_orders orders;
-    dispatcher_registry_orders(&dispatcher.registry, &entry, &orders);
+    dispatcher_registry_take_orders(&dispatcher.registry, &entry, &orders);
     /* A revocation of web1 ends its session; here that goes on. */
     FUZZ_ASSERT(orders.ending == DISPATCHER_ENDING_NONE ||
                 orders.ending == DISPATCHER_ENDING_REVOKED);

@@ -63,7 +63,7 @@ static void beats_of_many_agents_are_spread_over_the_period(void **state)
 static void agent_without_a_checkpoint_is_overdue(void **state)
 {
     (void)state;
-    assert_true(dispatcher_beat_overdue(0, 60 * second_ns, 5));
+    assert_true(dispatcher_beat_is_overdue(0, 60 * second_ns, 5));
 }
 
 static void agent_is_overdue_when_its_checkpoint_is_older_than_the_period(void **state)
@@ -71,8 +71,8 @@ static void agent_is_overdue_when_its_checkpoint_is_older_than_the_period(void *
     (void)state;
     blx_timestamp last = 20261122203600;
     uint64_t last_ns = (uint64_t)blx_timestamp_to_unix(last) * second_ns;
-    assert_false(dispatcher_beat_overdue(last, 60 * second_ns, last_ns + 59 * second_ns));
-    assert_true(dispatcher_beat_overdue(last, 60 * second_ns, last_ns + 60 * second_ns));
+    assert_false(dispatcher_beat_is_overdue(last, 60 * second_ns, last_ns + 59 * second_ns));
+    assert_true(dispatcher_beat_is_overdue(last, 60 * second_ns, last_ns + 60 * second_ns));
 }
 
 static void checkpoint_in_the_future_is_not_overdue(void **state)
@@ -80,7 +80,7 @@ static void checkpoint_in_the_future_is_not_overdue(void **state)
     (void)state;
     blx_timestamp last = 20261122203600;
     uint64_t last_ns = (uint64_t)blx_timestamp_to_unix(last) * second_ns;
-    assert_false(dispatcher_beat_overdue(last, 60 * second_ns, last_ns - 3600 * second_ns));
+    assert_false(dispatcher_beat_is_overdue(last, 60 * second_ns, last_ns - 3600 * second_ns));
 }
 
 int main(void)

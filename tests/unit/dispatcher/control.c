@@ -74,7 +74,7 @@ static void socket_is_private(void **state)
     struct fake_site *site = *state;
     char path[128];
     struct stat status;
-    snprintf(path, sizeof(path), "%s/%s", site->data_dir, DISPATCHER_CONTROL_SOCKET_NAME);
+    snprintf(path, sizeof(path), "%s/%s", site->data_dir, BLX_CONTROL_SOCKET_NAME);
     assert_int_equal(stat(path, &status), 0);
     assert_true(S_ISSOCK(status.st_mode));
     assert_int_equal(status.st_mode & 07777, 0600);
@@ -85,7 +85,7 @@ static void socket_left_behind_is_replaced_and_the_last_one_removed(void **state
     struct fake_site *site = *state;
     char path[128];
     struct stat status;
-    snprintf(path, sizeof(path), "%s/%s", site->data_dir, DISPATCHER_CONTROL_SOCKET_NAME);
+    snprintf(path, sizeof(path), "%s/%s", site->data_dir, BLX_CONTROL_SOCKET_NAME);
     fake_site_halt(site);
     assert_int_equal(stat(path, &status), -1);
     FILE *left = fopen(path, "w");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "dispatcher/event_watch.h"
 #include "dispatcher/events.h"
 #include "fake_site.h"
 
@@ -123,8 +124,8 @@ static void disk_and_damage_are_told(void **state)
     struct scene *scene = *state;
     struct fake_site *site = scene->site;
     scene->overview.dispatcher.data_free_bytes = 49;
-    assert_int_equal(dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1",
-                                              "a frame's checksum is wrong", NULL),
+    assert_int_equal(dispatcher_roster_note_damage(&site->dispatcher.roster, &site->store, "web1",
+                                                   "a frame's checksum is wrong", NULL),
                      0);
     assert_int_equal(look_after(scene, 10), 2);
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B are free");
@@ -143,7 +144,7 @@ static void most_pressing_event_comes_first(void **state)
     scene->agents[2].status.state = BLX_AGENT_OFFLINE;
     scene->agents[2].away_ms = 3600000;
     assert_int_equal(look_after(scene, 10), 2);
-    assert_int_equal(dispatcher_event_variables(&scene->list, "/srv", variables), 0);
+    assert_int_equal(dispatcher_event_make_variables(&scene->list, "/srv", variables), 0);
     assert_string_equal(variables[0], "BLXREP_EVENT=agent-lost");
     assert_string_equal(variables[1], "BLXREP_AGENT=web3");
     assert_non_null(strstr(variables[2], "BLXREP_TEXT=the last checkpoint is 10.0 s old"));
@@ -151,7 +152,7 @@ static void most_pressing_event_comes_first(void **state)
     assert_string_equal(variables[4], "BLXREP_DATA_DIR=/srv");
     assert_non_null(strstr(variables[5], "BLXREP_EVENTS=agent-lost web3 "));
     assert_non_null(strstr(variables[5], "\ndisk-nearly-full - 49 B of"));
-    dispatcher_event_variables_free(variables);
+    dispatcher_event_free_variables(variables);
 }
 
 /* The lines of the file that commands append to; 0 where there is none yet. */
@@ -196,7 +197,8 @@ static void burst_makes_one_call(void **state)
                                                 .apart_ms = 60000};
     assert_int_equal(dispatcher_events_start(&site->dispatcher, &plan, &events, NULL), 0);
     for (int i = 0; i < 10; i++) {
-        dispatcher_roster_damage(&site->dispatcher.roster, &site->store, ids[i % 2], "hurt", NULL);
+        dispatcher_roster_note_damage(&site->dispatcher.roster, &site->store, ids[i % 2], "hurt",
+                                      NULL);
         usleep(20000);
     }
     wait_for_line(path, line);
@@ -221,10 +223,11 @@ static void stopping_kills_a_command_that_hangs(void **state)
     const struct dispatcher_events_plan plan = {
         .command = command, .timeout_ms = 600000, .look_ms = 10, .settle_ms = 10, .apart_ms = 10};
     assert_int_equal(dispatcher_events_start(&site->dispatcher, &plan, &events, NULL), 0);
-    dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt", NULL);
+    dispatcher_roster_note_damage(&site->dispatcher.roster, &site->store, "web1", "hurt", NULL);
     wait_for_line(path, line);
     /* It looks no more while the command runs, and nobody waits for it. */
-    dispatcher_roster_damage(&site->dispatcher.roster, &site->store, "web1", "hurt again", NULL);
+    dispatcher_roster_note_damage(&site->dispatcher.roster, &site->store, "web1", "hurt again",
+                                  NULL);
     uint64_t before_ns = blx_clock_ns();
     assert_int_equal(dispatcher_events_stop(events, before_ns + UINT64_C(20) * SECOND_NS), 0);
     assert_true(blx_clock_ns() - before_ns < UINT64_C(10) * SECOND_NS);

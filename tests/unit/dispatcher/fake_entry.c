@@ -32,11 +32,12 @@ struct fake_entry *fake_entry_connect(struct dispatcher_registry *registry)
 struct fake_entry *fake_entry_ready(struct dispatcher_registry *registry, const char *agent_id,
                                     blx_timestamp last_checkpoint)
 {
+    const struct blx_policy_message policy = {.sync_freq_ms = FAKE_ENTRY_SYNC_FREQ_MS};
     struct fake_entry *fake = fake_entry_connect(registry);
     assert_int_equal(dispatcher_registry_enter(registry, &fake->entry, agent_id, NULL), 0);
-    dispatcher_registry_last(registry, &fake->entry, last_checkpoint);
-    dispatcher_registry_policy(registry, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
-    dispatcher_registry_ready(registry, &fake->entry, false);
+    dispatcher_registry_set_last_checkpoint(registry, &fake->entry, last_checkpoint);
+    dispatcher_registry_set_policy(registry, &fake->entry, &policy);
+    dispatcher_registry_set_ready(registry, &fake->entry, BLX_PASS_RESUME);
     return fake;
 }
 

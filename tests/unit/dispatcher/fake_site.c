@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/address.h"
 #include "dispatcher/server.h"
 #include "fake_site.h"
 #include "tls/pki.h"
@@ -50,7 +51,7 @@ void fake_site_resume(struct fake_site *site)
     make_tls(site);
     site->listen_fd = blx_address_listen("127.0.0.1:0", &err);
     assert_true(site->listen_fd >= 0);
-    assert_int_equal(dispatcher_server_address(site->listen_fd, site->address, NULL), 0);
+    assert_int_equal(dispatcher_address_format_local(site->listen_fd, site->address, NULL), 0);
     site->stop_fd = eventfd(0, EFD_CLOEXEC);
     site->dispatcher = (struct dispatcher){
         .store = &site->store,
@@ -128,7 +129,7 @@ struct blx_conn *fake_site_control(const struct fake_site *site)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct blx_conn *conn = NULL;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", site->data_dir,
-             DISPATCHER_CONTROL_SOCKET_NAME);
+             BLX_CONTROL_SOCKET_NAME);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(blx_conn_new(fd, NULL, 10000, &conn, NULL), 0);

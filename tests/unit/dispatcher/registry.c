@@ -41,13 +41,13 @@ static void finish(struct dispatcher_registry *registry, struct fake_entry *fake
                    blx_timestamp timestamp)
 {
     const struct blx_control_done outcome = {.ok = true, .timestamp = timestamp};
-    dispatcher_registry_finish(registry, &fake->entry, &outcome);
+    dispatcher_registry_finish_request(registry, &fake->entry, &outcome);
 }
 
 static uint64_t take_request(struct dispatcher_registry *registry, struct fake_entry *fake)
 {
     struct dispatcher_registry_orders orders;
-    dispatcher_registry_orders(registry, &fake->entry, &orders);
+    dispatcher_registry_take_orders(registry, &fake->entry, &orders);
     return orders.request;
 }
 
@@ -88,7 +88,7 @@ static void *victim_main(void *arg)
     struct dispatcher_registry_orders orders = {0};
     while (orders.ending == DISPATCHER_ENDING_NONE) {
         poll(&fds, 1, -1);
-        dispatcher_registry_orders(victim->registry, &victim->fake->entry, &orders);
+        dispatcher_registry_take_orders(victim->registry, &victim->fake->entry, &orders);
     }
     victim->ending = orders.ending;
     fake_entry_leave(victim->registry, victim->fake, "another session of this agent took over");
@@ -165,7 +165,7 @@ static void *answering_main(void *arg)
     struct dispatcher_registry_orders orders = {0};
     while (orders.ending == DISPATCHER_ENDING_NONE) {
         poll(&fds, 1, -1);
-        dispatcher_registry_orders(answering->registry, &answering->fake->entry, &orders);
+        dispatcher_registry_take_orders(answering->registry, &answering->fake->entry, &orders);
         answering->pings += orders.ping;
         if (orders.ping && !answering->silent)
             assert_int_equal(write(answering->fake->agent_fd, "x", 1), 1);
@@ -320,7 +320,7 @@ static void request_waits_until_the_volumes_have_begun(void **state)
     assert_int_equal(dispatcher_registry_enter(*state, &fake->entry, "web1", NULL), 0);
     assert_int_equal(dispatcher_registry_ask(*state, "web1", &waiter, NULL), 0);
     assert_int_equal(take_request(*state, fake), 0);
-    dispatcher_registry_ready(*state, &fake->entry, false);
+    dispatcher_registry_set_ready(*state, &fake->entry, BLX_PASS_RESUME);
     assert_true(fake_entry_is_readable(fake->entry.wake_fd));
     assert_int_equal(take_request(*state, fake), waiter.request);
     assert_false(dispatcher_registry_unask(*state, &waiter));
@@ -336,7 +336,7 @@ static void failed_request_fails_its_waiters_only(void **state)
     take_request(*state, fake);
     assert_int_equal(dispatcher_registry_ask(*state, "web1", &second, NULL), 0);
     const struct blx_control_done failed = {.ok = false, .text = "the hook said no"};
-    dispatcher_registry_finish(*state, &fake->entry, &failed);
+    dispatcher_registry_finish_request(*state, &fake->entry, &failed);
     assert_true(dispatcher_registry_unask(*state, &first));
     assert_false(first.outcome.ok);
     assert_string_equal(first.outcome.text, "the hook said no");
@@ -394,7 +394,7 @@ static void stop_ends_sessions_cuts_strangers_and_fails_waiters(void **state)
     dispatcher_registry_stop(*state);
 
     struct dispatcher_registry_orders orders;
-    dispatcher_registry_orders(*state, &live->entry, &orders);
+    dispatcher_registry_take_orders(*state, &live->entry, &orders);
     assert_int_equal(orders.ending, DISPATCHER_ENDING_STOPPING);
     assert_false(fake_entry_is_readable(live->agent_fd)); /* it may still say GOODBYE */
     assert_true(fake_entry_is_readable(stranger->agent_fd));
@@ -413,7 +413,7 @@ static void status_of_a_running_full_pass_is_remembered(void **state)
 {
     struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
     const struct blx_status status = {.state = BLX_AGENT_FULL_SYNC, .dirty_bytes = 4096};
-    dispatcher_registry_status(*state, &fake->entry, &status);
+    dispatcher_registry_set_status(*state, &fake->entry, &status);
     assert_true(fake->entry.full_pass);
     struct blx_control_agent agent = {0};
     assert_true(dispatcher_registry_describe(*state, "web1", &agent));

@@ -8,8 +8,6 @@
 #include "dispatcher/overview.h"
 #include "fake_agent.h"
 
-enum { SECOND = 1000000000 };
-
 static int setup(void **state)
 {
     *state = fake_site_start(DISPATCHER_HEARTBEAT_MS);
@@ -20,21 +18,6 @@ static int teardown(void **state)
 {
     fake_site_stop(*state);
     return 0;
-}
-
-static void meter_knows_the_rate_of_late(void **state)
-{
-    (void)state;
-    struct dispatcher_meter meter = {0};
-    uint64_t now_ns = UINT64_C(1000) * SECOND;
-    assert_int_equal(dispatcher_meter_read(&meter, now_ns), 0);
-    for (int tenth = 0; tenth < 200; tenth++, now_ns += SECOND / 10)
-        dispatcher_meter_add(&meter, 100, now_ns);
-    uint64_t rate = dispatcher_meter_read(&meter, now_ns);
-    assert_in_range(rate, 950, 1050);
-    assert_in_range(dispatcher_meter_read(&meter, now_ns + UINT64_C(500) * SECOND), 0, 20);
-    dispatcher_meter_add(&meter, 5000, now_ns + UINT64_C(500) * SECOND);
-    assert_in_range(dispatcher_meter_read(&meter, now_ns + UINT64_C(501) * SECOND), 990, 1020);
 }
 
 static blx_timestamp checkpoint(struct fake_site *site, struct fake_agent *agent)
@@ -106,7 +89,6 @@ static void counts_outlive_the_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(meter_knows_the_rate_of_late),
         cmocka_unit_test_setup_teardown(counts_outlive_the_session, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

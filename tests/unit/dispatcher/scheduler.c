@@ -47,12 +47,19 @@ static struct dispatcher_scheduler_step decide(struct dispatcher_registry *regis
     return step;
 }
 
+static void set_policy(struct dispatcher_registry *registry, struct fake_entry *fake,
+                       uint64_t sync_freq_ms, bool paused)
+{
+    const struct blx_policy_message policy = {.sync_freq_ms = sync_freq_ms, .paused = paused};
+    dispatcher_registry_set_policy(registry, &fake->entry, &policy);
+}
+
 static void finish_request(struct dispatcher_registry *registry, struct fake_entry *fake)
 {
     struct dispatcher_registry_orders orders;
-    dispatcher_registry_orders(registry, &fake->entry, &orders);
+    dispatcher_registry_take_orders(registry, &fake->entry, &orders);
     const struct blx_control_done outcome = {.ok = true, .timestamp = recent};
-    dispatcher_registry_finish(registry, &fake->entry, &outcome);
+    dispatcher_registry_finish_request(registry, &fake->entry, &outcome);
 }
 
 static void scheduler_without_agents_sleeps(void **state)
@@ -91,9 +98,9 @@ static void scheduler_leaves_an_agent_alone_until_its_volumes_have_begun(void **
 {
     struct fake_entry *fake = fake_entry_connect(*state);
     assert_int_equal(dispatcher_registry_enter(*state, &fake->entry, "web1", NULL), 0);
-    dispatcher_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
+    set_policy(*state, fake, FAKE_ENTRY_SYNC_FREQ_MS, false);
     assert_int_equal(decide(*state, start_ns).action, DISPATCHER_SCHEDULER_WAIT);
-    dispatcher_registry_ready(*state, &fake->entry, true);
+    dispatcher_registry_set_ready(*state, &fake->entry, BLX_PASS_FULL);
     assert_int_equal(decide(*state, start_ns).action, DISPATCHER_SCHEDULER_ASKED);
     fake_entry_leave(*state, fake, "");
 }
@@ -102,7 +109,7 @@ static void scheduler_goes_by_each_agents_own_period(void **state)
 {
     struct fake_entry *often = fake_entry_ready(*state, "web1", recent);
     struct fake_entry *seldom = fake_entry_ready(*state, "web2", recent);
-    dispatcher_registry_policy(*state, &seldom->entry, 24 * 3600 * 1000, false);
+    set_policy(*state, seldom, 24 * 3600 * 1000, false);
     decide(*state, start_ns);
     for (unsigned i = 1; i <= 3; i++) {
         struct dispatcher_scheduler_step step = decide(*state, start_ns + i * period_ns);
@@ -111,7 +118,7 @@ static void scheduler_goes_by_each_agents_own_period(void **state)
         finish_request(*state, often);
     }
     /* Another period counts from the next look on. */
-    dispatcher_registry_policy(*state, &seldom->entry, 1000, false);
+    set_policy(*state, seldom, 1000, false);
     decide(*state, start_ns + 3 * period_ns);
     struct dispatcher_scheduler_step step = decide(*state, start_ns + 3 * period_ns + 1000000000);
     assert_string_equal(step.agent_id, "web2");
@@ -125,12 +132,12 @@ static void scheduler_asks_nothing_of_a_paused_agent(void **state)
     struct blx_error err = {0};
     struct fake_entry *fake = fake_entry_ready(*state, "web1", 0);
     assert_int_equal(decide(*state, start_ns).action, DISPATCHER_SCHEDULER_ASKED);
-    dispatcher_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, true);
+    set_policy(*state, fake, FAKE_ENTRY_SYNC_FREQ_MS, true);
     assert_int_equal(fake->entry.queued_request, 0);
     assert_int_equal(decide(*state, start_ns + 10 * period_ns).action, DISPATCHER_SCHEDULER_WAIT);
     assert_int_equal(dispatcher_registry_ask(*state, "web1", &waiter, &err), -EBUSY);
     assert_non_null(strstr(err.message, "resume --agent=web1"));
-    dispatcher_registry_policy(*state, &fake->entry, FAKE_ENTRY_SYNC_FREQ_MS, false);
+    set_policy(*state, fake, FAKE_ENTRY_SYNC_FREQ_MS, false);
     assert_int_equal(decide(*state, start_ns + 10 * period_ns).action, DISPATCHER_SCHEDULER_ASKED);
     fake_entry_leave(*state, fake, "");
 }
@@ -225,7 +232,7 @@ static void scheduler_counts_no_full_pass_as_outstanding(void **state)
     struct fake_entry *fakes[MANY];
     connect_many(*state, fakes);
     for (unsigned i = 0; i < MANY; i++)
-        dispatcher_registry_ready(*state, &fakes[i]->entry, true);
+        dispatcher_registry_set_ready(*state, &fakes[i]->entry, BLX_PASS_FULL);
     assert_int_equal(ask_all_it_may(*state, start_ns), MANY);
     leave_many(*state, fakes);
 }

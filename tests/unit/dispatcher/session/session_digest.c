@@ -306,7 +306,7 @@ static void a_rescan_by_hand_reaches_the_agent(void **state)
 {
     struct fake_site *site = *state;
     struct blx_error err = {0};
-    assert_int_equal(dispatcher_registry_rescan(&site->dispatcher.registry, "web1", &err),
+    assert_int_equal(dispatcher_registry_order_rescan(&site->dispatcher.registry, "web1", &err),
                      -ENOTCONN);
     struct fake_agent *agent = fake_agent_online(site, "web1");
     fake_agent_write(agent, 0, 4, 0xaa);

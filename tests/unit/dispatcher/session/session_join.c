@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
-#include "dispatcher/server.h"
+#include "dispatcher/address.h"
 #include "fake_agent.h"
 #include "tls/join.h"
 #include "tls/pki.h"
@@ -120,7 +120,7 @@ static void free_port(char port[8], char address[32])
     char text[BLX_TEXT_BYTES];
     int listener = blx_address_listen("127.0.0.1:0", NULL);
     assert_true(listener >= 0);
-    assert_int_equal(dispatcher_server_address(listener, text, NULL), 0);
+    assert_int_equal(dispatcher_address_format_local(listener, text, NULL), 0);
     close(listener);
     snprintf(port, 8, "%s", strrchr(text, ':') + 1);
     snprintf(address, 32, "127.0.0.1:%s", port);

@@ -44,7 +44,7 @@ static void put_policy(struct fake_site *site, const char *text)
     if (blx_policies_read(dir, &policies, &err) < 0)
         fail_msg("%s", err.message);
     dispatcher_policy_book_replace(&site->book, &policies);
-    dispatcher_registry_policy_changed(&site->dispatcher.registry, NULL);
+    dispatcher_registry_order_policy(&site->dispatcher.registry, NULL);
 }
 
 static void pause_agent(struct fake_site *site, const char *agent_id, bool paused)
@@ -54,7 +54,7 @@ static void pause_agent(struct fake_site *site, const char *agent_id, bool pause
                     : blx_pause_end(blx_store_agent(&site->store, agent_id), &err);
     if (rc < 0)
         fail_msg("%s", err.message);
-    dispatcher_registry_policy_changed(&site->dispatcher.registry, agent_id);
+    dispatcher_registry_order_policy(&site->dispatcher.registry, agent_id);
 }
 
 /* An agent that knows POLICY, up to and with the first one. */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dispatcher/event_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "wire/protection.h"
+
+void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
+{
+    free(watch->agents);
+    *watch = (struct dispatcher_event_watch){0};
+}
+
+/* NULL: no memory. */
+static struct dispatcher_event_memory *remember(struct dispatcher_event_watch *watch,
+                                                const char *agent_id)
+{
+    for (size_t i = 0; i < watch->agent_count; i++) {
+        if (strcmp(watch->agents[i].agent_id, agent_id) == 0)
+            return &watch->agents[i];
+    }
+    struct dispatcher_event_memory *grown =
+        reallocarray(watch->agents, watch->agent_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    watch->agents = grown;
+    struct dispatcher_event_memory *memory = &grown[watch->agent_count++];
+    *memory = (struct dispatcher_event_memory){.told = BLX_PROTECTED};
+    snprintf(memory->agent_id, sizeof(memory->agent_id), "%s", agent_id);
+    return memory;
+}
+
+/* "the last one is 21 m 7 s old: ..." */
+static void describe(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                     char text[BLX_TEXT_BYTES])
+{
+    char why[BLX_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    blx_protection_explain(agent, now_realtime_ns, why);
+    if (agent->last_checkpoint == 0)
+        snprintf(text, BLX_TEXT_BYTES, "%s", why);
+    else
+        snprintf(text, BLX_TEXT_BYTES, "the last checkpoint is %s old%s%.200s",
+                 blx_duration_format(blx_protection_age_s(agent, now_realtime_ns) * 1000, age),
+                 why[0] != '\0' ? ": " : "", why);
+}
+
+/* A first sync is no news, neither when it begins nor when an agent that was lost begins it; nor is
+ * a pause, as somebody has asked for it. */
+static int look_at_protection(struct dispatcher_event_memory *memory,
+                              const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                              struct dispatcher_event_list *list)
+{
+    static const enum dispatcher_event_kind kinds[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = DISPATCHER_EVENT_AGENT_PROTECTED,
+        [BLX_PROTECTION_DAMAGED] = DISPATCHER_EVENT_CHECKPOINT_DAMAGED,
+        [BLX_PROTECTION_INCONSISTENT] = DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
+        [BLX_PROTECTION_LATE] = DISPATCHER_EVENT_CHECKPOINT_LATE,
+        [BLX_PROTECTION_LOST] = DISPATCHER_EVENT_AGENT_LOST,
+    };
+    char text[BLX_TEXT_BYTES];
+    enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
+    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED ||
+        now == BLX_PROTECTION_REVOKED)
+        return 0;
+    describe(agent, now_realtime_ns, text);
+    int rc = dispatcher_event_list_add(list, kinds[now], agent->agent_id, text);
+    if (rc == 0)
+        memory->told = now;
+    return rc;
+}
+
+static int look_at_damage(struct dispatcher_event_memory *memory, struct dispatcher_roster *roster,
+                          const char *agent_id, struct dispatcher_event_list *list)
+{
+    char text[BLX_TEXT_BYTES];
+    uint64_t damages = dispatcher_roster_read_damages(roster, agent_id, text);
+    if (damages == memory->damages)
+        return 0;
+    int rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_DAMAGE_FOUND, agent_id, text);
+    if (rc == 0)
+        memory->damages = damages;
+    return rc;
+}
+
+static int look_at_disk(struct dispatcher_event_watch *watch,
+                        const struct blx_control_dispatcher *dispatcher,
+                        struct dispatcher_event_list *list)
+{
+    char text[BLX_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES];
+    bool nearly_full = blx_data_is_nearly_full(dispatcher);
+    if (dispatcher->data_bytes == 0 || nearly_full == watch->nearly_full)
+        return 0;
+    snprintf(text, sizeof(text), "%s of %s are free",
+             blx_size_format(dispatcher->data_free_bytes, left),
+             blx_size_format(dispatcher->data_bytes, size));
+    int rc = dispatcher_event_list_add(
+        list, nearly_full ? DISPATCHER_EVENT_DISK_NEARLY_FULL : DISPATCHER_EVENT_DISK_HAS_ROOM, "",
+        text);
+    if (rc == 0)
+        watch->nearly_full = nearly_full;
+    return rc;
+}
+
+int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
+                                struct dispatcher_roster *roster,
+                                const struct dispatcher_overview *overview,
+                                uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+{
+    int rc = look_at_disk(watch, &overview->dispatcher, list);
+    for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
+        const struct blx_control_agent *agent = &overview->agents[i];
+        struct dispatcher_event_memory *memory = remember(watch, agent->agent_id);
+        if (memory == NULL)
+            return -ENOMEM;
+        rc = look_at_protection(memory, agent, now_realtime_ns, list);
+        if (rc == 0)
+            rc = look_at_damage(memory, roster, agent->agent_id, list);
+    }
+    return rc;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Notices events: compares an overview with what it has reported before. Nothing here runs a command
+ * or logs.
+ *
+ * Threads: one at a time.
+ */
+#pragma once
+
+#include "dispatcher/event.h"
+#include "dispatcher/overview.h"
+#include "wire/protection.h"
+
+/* What was reported last about an agent. */
+struct dispatcher_event_memory {
+    char agent_id[BLX_NAME_BYTES];
+    enum blx_protection told;
+    uint64_t damages;
+};
+
+/* All zero: nothing was reported yet, and everything counts as well. */
+struct dispatcher_event_watch {
+    struct dispatcher_event_memory *agents; /* owned */
+    size_t agent_count;
+    bool nearly_full;
+};
+
+void dispatcher_event_watch_done(struct dispatcher_event_watch *watch);
+
+/* Appends what has changed since the last look. -ENOMEM: what did not fit is found again next time.
+ */
+int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
+                                struct dispatcher_roster *roster,
+                                const struct dispatcher_overview *overview,
+                                uint64_t now_realtime_ns, struct dispatcher_event_list *list);
