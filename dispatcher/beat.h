@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The arithmetic of sync-freq: when an agent's turn comes. Beats lie one period apart; the agents'
- * phases are spread over the period by a hash of the ID, so that a hundred agents do not flush and
- * freeze at the same moment, and stay the same over reconnects.
+ * The arithmetic of sync-freq: when an agent's turn comes. Beats are one period apart. A hash of
+ * the agent's ID is its phase within the period. So a hundred agents do not flush and freeze at the
+ * same moment, and a reconnect does not move the beat.
  *
  * Threads: all functions are pure.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Work on the stores of the agents that are connected, in the background: one agent at a time, in a
- * thread of its own, so that no session waits for it. The pruner and the rewriter are chores; each
- * says which agents want it and what is done for one.
+ * Background work on the stores of connected agents: one agent at a time, in a thread of its own,
+ * so that no session waits for it. The pruner and the rewriter are chores. Each decides which
+ * agents want a turn, and does the work for one.
  *
  * Threads: one for each chore; start and stop are main()'s. It holds the registry's lock while it
  * looks at the entries, not while it works.
@@ -39,7 +39,7 @@ struct dispatcher_chore {
     struct dispatcher_threads threads; /* one; main()'s */
 };
 
-/* `arg` is what `work` gets. */
+/* `arg` is passed to `work`. */
 int dispatcher_chore_start(struct dispatcher_chore *chore, const struct dispatcher_chore_kind *kind,
                            struct dispatcher_registry *registry, void *arg, struct blx_error *err);
 

@@ -62,9 +62,9 @@ static void start_client(struct dispatcher_control *control, int accepted_fd)
         (void)blx_take_fd(&fd);
         (void)blx_take_ptr(client);
     } else if (dispatcher_rate_allow(&control->dispatcher->refusals, blx_clock_ns(), &held_back)) {
-        blx_log_warning(
-            "refused a client of the control socket: %s (%u more were refused unmentioned)",
-            err.message, held_back);
+        blx_log_warning("refused a client of the control socket: %s (%u more were refused since "
+                        "the last such line)",
+                        err.message, held_back);
     }
 }
 
@@ -91,8 +91,7 @@ static void *control_main(void *arg)
     }
 }
 
-/* Binds in the directory; its mode and owner are right before anybody can find it under its name.
- */
+/* Binds in the directory. Mode and owner are right before the socket gets its final name. */
 static int publish_socket(int directory_fd, int fd, struct blx_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DIR/control.sock, through which `blxrep` asks the running dispatcher for a checkpoint or for the
- * state of its agents. The socket has mode 0600 and the owner of DIR: who may write the store may
- * ask. One request a connection.
+ * state of its agents. The socket has mode 0600 and the owner of DIR: whoever may write the store
+ * may ask. A connection carries one request.
  *
- * It is made under another name and renamed, so that one left by a dispatcher that was killed is
- * replaced; the store's lock sees to it that there is no other dispatcher. Paths are used relative
- * to a descriptor of DIR, as a socket's path may have 107 bytes only.
+ * The socket is made under another name and renamed, so it replaces one that a killed dispatcher
+ * left. The store's lock ensures that there is no other dispatcher. Paths are relative to a
+ * descriptor of DIR, as the path of a socket is limited to 107 bytes.
  *
  * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are
  * closed at once). Start and stop are main()'s.
@@ -26,7 +26,7 @@ int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_co
 
 /*
  * Removes the socket and waits for the threads, until `deadline_ns` (blx_clock_ns()); -ETIMEDOUT
- * where some are still running: then nothing was freed and the process had better exit.
+ * if some are still running: then nothing was freed, and the process should exit.
  * dispatcher_registry_stop() must have been called.
  */
 int dispatcher_control_stop(struct dispatcher_control *control, uint64_t deadline_ns);

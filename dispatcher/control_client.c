@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A client of the control socket: receives its one request and answers it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,7 +30,8 @@ struct client {
 static int send_done(struct client *client, const struct blx_control_done *done)
 {
     const struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DONE, .control_done = *done};
-    return blx_conn_send(client->conn, &message, NULL); /* a client that has gone wants no answer */
+    return blx_conn_send(client->conn, &message,
+                         NULL); /* nobody misses the answer if the client is gone */
 }
 
 static int send_failure(struct client *client, const struct blx_error *err)
@@ -39,7 +41,7 @@ static int send_failure(struct client *client, const struct blx_error *err)
     return send_done(client, &done);
 }
 
-/* 0 when it is over, -ECANCELED when the client has hung up or the dispatcher stops first. */
+/* 0 when the request is over; -ECANCELED if the client hangs up before. */
 static int wait_for_outcome(const struct client *client,
                             const struct dispatcher_registry_waiter *waiter)
 {
@@ -90,7 +92,7 @@ static int serve_checkpoint(struct client *client, const char *agent_id)
     return rc == 0 && finished ? send_done(client, &waiter.outcome) : rc;
 }
 
-/* Only the order is waited for: the rescan itself may take hours, and `status` shows it. */
+/* Answers when the order is given: the rescan itself may take hours, and `status` shows it. */
 static int serve_rescan(struct client *client, const char *agent_id)
 {
     struct blx_control_done done = {.ok = true};
@@ -110,7 +112,7 @@ static int serve_rescan(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
-/* The revocation stands in DIR/pki already, so that it holds whether we run or not. */
+/* The revocation is in DIR/pki already, so it holds even while no dispatcher runs. */
 static int serve_revoke(struct client *client, const char *agent_id)
 {
     const struct blx_control_done done = {.ok = true};
@@ -121,7 +123,7 @@ static int serve_revoke(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
-/* The pause stands in the store already, or is gone from it. */
+/* The pause is in the store already, or is gone from it. */
 static int serve_pause(struct client *client, const char *agent_id)
 {
     const struct blx_control_done done = {.ok = true};
@@ -162,7 +164,7 @@ static int serve_status(struct client *client)
     return rc;
 }
 
-/* What `verify` has found, in a process of its own. */
+/* Damage that `verify` has found, in a process of its own. */
 static int serve_damage(struct client *client, const struct blx_control_damage *damage)
 {
     const struct blx_control_done done = {.ok = true};
@@ -178,7 +180,7 @@ static int serve_damage(struct client *client, const struct blx_control_damage *
     return send_done(client, &done);
 }
 
-/* The request must come soon, as each client holds a thread. */
+/* The request must come soon, as each client occupies a thread. */
 static int wait_for_request(const struct client *client)
 {
     struct pollfd fds[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between control.c (the socket, its threads) and control_client.c (what is asked for).
+ * Between control.c (the socket, its threads) and control_client.c (one client).
  */
 #pragma once
 

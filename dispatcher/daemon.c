@@ -37,11 +37,11 @@ static void close_store(struct blx_store *store)
 static void notify(const char *state)
 {
     if (blx_notify(state) < 0)
-        blx_log_warning("the service manager at $NOTIFY_SOCKET could not be told \"%s\"", state);
+        blx_log_warning("cannot tell the service manager at $NOTIFY_SOCKET \"%s\"", state);
 }
 
-/* The site's own certificates where the configuration names some, otherwise those under DIR/pki,
- * made if need be. */
+/* The site's own certificates if the configuration names them, otherwise those under DIR/pki, which
+ * are made if need be. */
 static int make_tls(const struct blx_config *config, struct blx_tls_context **tls,
                     struct blx_error *err)
 {
@@ -81,16 +81,17 @@ static void log_listening(const struct blx_config *config, int listen_fd)
     char status[BLX_TEXT_BYTES + 64];
 
     dispatcher_address_format_local(listen_fd, address, NULL);
-    blx_log_info(
-        "listening on %s, data in '%s', a checkpoint of every agent each %s (blxrep-dispatcher %s)",
-        address, config->data_dir, blx_duration_format(config->sync_freq_ms, period), BLX_VERSION);
+    blx_log_info("listening on %s, data in '%s', a checkpoint of every agent every %s "
+                 "(blxrep-dispatcher %s)",
+                 address, config->data_dir, blx_duration_format(config->sync_freq_ms, period),
+                 BLX_VERSION);
     snprintf(status, sizeof(status), "READY=1\nSTATUS=Listening on %s", address);
     notify(status);
 }
 
 /*
- * Ends all threads but this one. Where some do not end the process does, at once: what they hold
- * cannot be freed under them.
+ * Ends all other threads. If one does not end, the process exits at once: the memory that such a
+ * thread uses cannot be freed under it.
  */
 static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_scheduler *scheduler,
                          struct dispatcher_chore *pruner, struct dispatcher_chore *rewriter,
@@ -113,12 +114,11 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
     if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 && rewriter_rc == 0)
         return;
-    blx_log_warning("stopped while a %s was still at work on the disk; nothing that was "
-                    "acknowledged is lost",
+    blx_log_warning("stopped while a %s was still using the disk; no acknowledged data is lost",
                     sessions_rc < 0   ? "session"
                     : pruner_rc < 0   ? "prune"
                     : rewriter_rc < 0 ? "rewrite"
-                    : events_rc < 0   ? "look for events"
+                    : events_rc < 0   ? "check for events"
                                       : "client");
     _exit(BLX_EXIT_OK);
 }
@@ -140,7 +140,7 @@ static void reload(struct dispatcher *dispatcher)
     notify("READY=1");
 }
 
-/* Whether to go on serving. */
+/* False: stop serving. */
 static bool follow_signal(struct dispatcher *dispatcher, int signal_fd)
 {
     struct signalfd_siginfo info;

@@ -3,12 +3,12 @@
  * The daemon as a whole: brings its parts up in the order in which they need each other, serves,
  * and takes them down again.
  *
- * Up: store (and its lock) -> PKI -> TLS -> listening socket -> threads -> metrics -> control
- * socket
- * -> READY.
- * Down: accepting ends, sessions are told, they sync what they have and say GOODBYE, all threads
- * are joined; those that sit in a disk call after DISPATCHER_STOP_MS are left to the process's
- * end, which is as safe for the store as a crash (I10).
+ * Up: store (and its lock) -> PKI -> TLS -> listening socket -> metrics -> control socket ->
+ * events -> scheduler -> pruner and rewriter -> READY.
+ *
+ * Down: accepting ends and the sessions are told to end. They sync the frames that they have and
+ * say GOODBYE. All threads are joined. If one sits in a disk call after DISPATCHER_STOP_MS, the
+ * process exits without it, which is as safe for the store as a crash (I10).
  */
 #pragma once
 
@@ -17,9 +17,9 @@
 #include "config/policy.h"
 
 /*
- * Runs until another signal than SIGHUP arrives at `signal_fd`, a signalfd; its signals are
- * blocked. SIGHUP has the policies read again; where one is wrong the old ones stay. `policies`,
- * those to begin with, are taken over.
+ * Runs until a signal other than SIGHUP arrives at `signal_fd`, a signalfd whose signals are
+ * blocked. On SIGHUP the policies are read again; if one is wrong the old ones stay. The first
+ * `policies` are taken over.
  */
 int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
                           int signal_fd, struct blx_error *err);

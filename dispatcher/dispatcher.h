@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the threads of the dispatcher share. The threads are:
+ * The state that the threads of the dispatcher share. The threads are:
  *
  *     main()          accepts connections (server.h), reloads policies, stops the others
  *     session         one for each connection (session/session.h), now and then with a pulse

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Something that a person should know of (event_watch.h notices it), and how a command learns of it
- * (events.h runs the command).
+ * Events, which a person should know about, and the variables that tell a command about them.
+ * event_watch.h notices events, events.h runs the command.
  *
  * Threads: one at a time.
  */
@@ -55,11 +55,11 @@ int dispatcher_event_list_add(struct dispatcher_event_list *list, enum dispatche
 enum { DISPATCHER_EVENT_VARIABLES = 6 };
 
 /*
- * The environment variables that tell a command about the events. The list must not be empty, and is
- * sorted here, the most pressing event first. BLXREP_EVENT, BLXREP_AGENT and BLXREP_TEXT describe
- * the first event, BLXREP_COUNT counts all, BLXREP_DATA_DIR is `data_dir`. BLXREP_EVENTS has a line
- * "NAME AGENT TEXT" for each event, at most DISPATCHER_EVENTS_TOLD of them; AGENT is "-" if there is
- * none. -ENOMEM.
+ * The environment variables that tell a command about the events. The list must not be empty, and
+ * is sorted here, the most pressing event first. BLXREP_EVENT, BLXREP_AGENT and BLXREP_TEXT
+ * describe the first event, BLXREP_COUNT counts all, BLXREP_DATA_DIR is `data_dir`. BLXREP_EVENTS
+ * has a line "NAME AGENT TEXT" for each event, at most DISPATCHER_EVENTS_TOLD of them; AGENT is "-"
+ * if there is none. -ENOMEM.
  */
 int dispatcher_event_make_variables(struct dispatcher_event_list *list, const char *data_dir,
                                     char *variables[DISPATCHER_EVENT_VARIABLES]);

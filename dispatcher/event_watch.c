@@ -48,8 +48,8 @@ static void describe(const struct blx_control_agent *agent, uint64_t now_realtim
                  why[0] != '\0' ? ": " : "", why);
 }
 
-/* A first sync is no news, neither when it begins nor when an agent that was lost begins it; nor is
- * a pause, as somebody has asked for it. */
+/* No event: a first sync, even of an agent that was lost before; a pause or a revocation, as
+ * somebody has asked for it. */
 static int look_at_protection(struct dispatcher_event_memory *memory,
                               const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                               struct dispatcher_event_list *list)

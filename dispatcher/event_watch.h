@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Notices events: compares an overview with what it has reported before. Nothing here runs a command
+ * Notices events: compares an overview with the one before. Nothing here runs a command
  * or logs.
  *
  * Threads: one at a time.
@@ -11,7 +11,7 @@
 #include "dispatcher/overview.h"
 #include "wire/protection.h"
 
-/* What was reported last about an agent. */
+/* The last report about an agent. */
 struct dispatcher_event_memory {
     char agent_id[BLX_NAME_BYTES];
     enum blx_protection told;
@@ -27,8 +27,7 @@ struct dispatcher_event_watch {
 
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch);
 
-/* Appends what has changed since the last look. -ENOMEM: what did not fit is found again next time.
- */
+/* Appends an event for each change since the last look. -ENOMEM: the next look finds the rest. */
 int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 struct dispatcher_roster *roster,
                                 const struct dispatcher_overview *overview,

@@ -26,10 +26,10 @@ struct dispatcher_events {
 
     /* The thread's alone; main() frees them after its end. */
     struct dispatcher_event_watch watch;
-    struct dispatcher_event_list list; /* found, and the command was not told */
-    uint64_t found_ns;                 /* when the first of them was */
+    struct dispatcher_event_list list; /* found and not reported yet */
+    uint64_t found_ns;                 /* when the first of them was found */
     uint64_t told_ns;                  /* when the command ended last; 0: never ran */
-    bool failure_logged;               /* of the look, once a row */
+    bool failure_logged;               /* of the last look; it is logged once */
 };
 
 static void log_event(const struct dispatcher_event *event)
@@ -55,7 +55,7 @@ static void look(struct dispatcher_events *events)
             blx_error_errno(&err, rc, "noticing events");
     }
     if (rc < 0 && !events->failure_logged)
-        blx_log_warning("it cannot be seen whether the agents are protected: %s", err.message);
+        blx_log_warning("cannot check whether the agents are protected: %s", err.message);
     events->failure_logged = rc < 0;
     for (size_t i = before; i < events->list.count; i++)
         log_event(&events->list.events[i]);
@@ -63,7 +63,7 @@ static void look(struct dispatcher_events *events)
         events->found_ns = blx_clock_ns();
 }
 
-/* Blocks until the command has ended. */
+/* Runs the command and blocks until it has ended. */
 static void tell(struct dispatcher_events *events)
 {
     char *variables[DISPATCHER_EVENT_VARIABLES];
@@ -80,16 +80,16 @@ static void tell(struct dispatcher_events *events)
         rc = blx_command_run(&command, &err);
         dispatcher_event_free_variables(variables);
     } else {
-        blx_error_errno(&err, rc, "telling of events");
+        blx_error_errno(&err, rc, "reporting events");
     }
     if (rc < 0)
-        blx_log_warning("%s; it was to tell of %zu events", err.message,
+        blx_log_warning("%s; %zu events were not reported", err.message,
                         events->list.count + events->list.dropped);
     dispatcher_event_list_done(&events->list);
     events->told_ns = blx_clock_ns();
 }
 
-/* What is found may be told now: it has settled, and the last time is long enough ago. */
+/* Whether to report the events now: they have settled, and the last report is long enough ago. */
 static bool is_due(const struct dispatcher_events *events)
 {
     uint64_t now_ns = blx_clock_ns();

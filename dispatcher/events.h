@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells people when an agent, a checkpoint, the store or its disk needs somebody, and when it again
- * does not: a line in the log, and the user's `on-event` command.
+ * Tells people when an agent, a checkpoint, the store or its disk needs attention, and when the
+ * trouble is over: with a line in the log, and with the user's `on-event` command.
  *
- * A thread of its own looks at the overview every so often; no session knows of it or waits for it.
- * What it finds within DISPATCHER_EVENTS_SETTLE_MS goes to one run of the command, and one run
- * follows another DISPATCHER_EVENTS_APART_MS later at the earliest, with all that was found
- * meanwhile: so a burst makes one call, and there is never more than one process. A run that fails
+ * A thread of its own looks at the overview regularly; no session knows about it or waits for it.
+ * Events that are found within DISPATCHER_EVENTS_SETTLE_MS go to one run of the command. The next
+ * run begins DISPATCHER_EVENTS_APART_MS later at the earliest, with all events that were found
+ * meanwhile. So a burst makes one call, and there is never more than one process. A run that fails
  * or takes too long is logged and not repeated.
  *
  * Threads: start and stop are main()'s.
@@ -31,11 +31,11 @@ struct dispatcher_events_plan {
 
 struct dispatcher_events;
 
-/* `plan` is copied, its command borrowed. */
+/* `plan` is copied, its command is borrowed. */
 int dispatcher_events_start(struct dispatcher *dispatcher,
                             const struct dispatcher_events_plan *plan,
                             struct dispatcher_events **events, struct blx_error *err);
 
-/* Kills a running command. -ETIMEDOUT where the thread still sits in a disk call at `deadline_ns`:
+/* Kills a running command. -ETIMEDOUT if the thread still sits in a disk call at `deadline_ns`:
  * then nothing was freed. NULL is allowed. */
 int dispatcher_events_stop(struct dispatcher_events *events, uint64_t deadline_ns);

@@ -77,7 +77,7 @@ static double freeze_total(const struct blx_control_agent *agent, uint64_t now_r
     return (double)agent->total_freeze_ns / 1e9;
 }
 
-/* What is a plain number of the agent's is taken by its place. */
+/* A plain number of the agent is found by its offset. */
 struct agent_metric {
     const char *name;
     const char *type;
@@ -159,7 +159,7 @@ static void write_agents(const struct dispatcher_overview *overview,
     }
 }
 
-/* Of several labels one is 1 and the others are 0: so a query can ask for each by its name. */
+/* One label is 1 and the others are 0, so that a query can ask for each by its name. */
 static void write_protections(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
                               FILE *out)
 {

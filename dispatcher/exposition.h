@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The overview as Prometheus reads it: its text format, version 0.0.4. The names follow
- * Prometheus's conventions (base units, _total for what only grows); blxrep-dispatcher(8) lists
- * them, and tests/check compares it, the dashboard and the alerts with what is served.
+ * The overview in the text format of Prometheus, version 0.0.4. The names follow its conventions
+ * (base units, _total for a value that only grows). blxrep-dispatcher(8) lists them, and
+ * tests/check compares that page, the dashboard and the alerts with the output.
  *
  * Threads: no shared state. Errors are the stream's.
  */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* blxrep-dispatcher: reads the configuration, prepares the process, and runs the daemon. */
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -18,8 +19,8 @@ static int fail(enum blx_exit code, const struct blx_error *err)
     return code;
 }
 
-/* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(); a peer that hangs up is an errno,
- * no signal. */
+/* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(). A peer that hangs up is an errno,
+ * not a signal. */
 static int block_signals(struct blx_error *err)
 {
     sigset_t signals;
@@ -35,9 +36,9 @@ static int block_signals(struct blx_error *err)
 }
 
 /*
- * A session needs a handful of descriptors. Frames come and go at up to 1 MiB each: as mappings of
- * their own they go back to the kernel, and few arenas keep hundreds of mostly idle threads from
- * hoarding the rest.
+ * A session needs a handful of descriptors. Frames are allocated and freed at up to 1 MiB each. As
+ * mappings of their own they go back to the kernel at once, and a small number of arenas keeps
+ * hundreds of mostly idle threads from hoarding the rest.
  */
 static void prepare_process(void)
 {

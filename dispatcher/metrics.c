@@ -22,14 +22,14 @@ struct dispatcher_metrics {
     char address[BLX_TEXT_BYTES];
 };
 
-/* The page; to be freed. NULL: it could not be made. */
+/* The page, which the caller frees. NULL: it could not be made. */
 static char *make_page(struct dispatcher *dispatcher, size_t *bytes)
 {
     struct dispatcher_overview overview = {0};
     struct blx_error err = {0};
     char *page = NULL;
     if (dispatcher_overview_take(dispatcher, &overview, &err) < 0) {
-        blx_log_warning("the metrics are not served: %s", err.message);
+        blx_log_warning("cannot serve the metrics: %s", err.message);
         return NULL;
     }
     FILE *out = open_memstream(&page, bytes);
@@ -70,8 +70,8 @@ static enum MHD_Result answer_plainly(struct MHD_Connection *connection, unsigne
     return answer(connection, status, "text/plain", borrowed, strlen(text), MHD_RESPMEM_PERSISTENT);
 }
 
-/* Called once when the head of a request is there, and, where we do not answer then, again with its
- * body: we always answer at once, so that no body is read. */
+/* Called when the head of a request is there, and called again with its body if we do not answer
+ * then. We always answer at once, so no body is read. */
 static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const char *url,
                              const char *method, const char *version, const char *body,
                              size_t *body_bytes, void **request)
@@ -128,7 +128,7 @@ int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
                          (unsigned)DISPATCHER_METRICS_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
                          (unsigned)DISPATCHER_METRICS_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          (size_t)16 * 1024, MHD_OPTION_END);
-    if (made->http == NULL) /* the socket is the library's, whatever happens */
+    if (made->http == NULL) /* the library has closed the socket */
         return blx_error_set(err, -EIO, "cannot serve metrics on '%s'", address);
     *metrics = blx_take_ptr(made);
     return 0;

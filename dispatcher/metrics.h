@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http://metrics-listen/metrics: one thread of libmicrohttpd's that answers GET and HEAD, nothing
+ * http://metrics-listen/metrics: one thread of libmicrohttpd answers GET and HEAD, and nothing
  * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, and drops one
- * that is silent for DISPATCHER_METRICS_SILENCE_S; so a stranger who reaches it can make it slow,
- * but nothing else of the dispatcher. There is no access control: it listens on loopback unless a
+ * that is silent for DISPATCHER_METRICS_SILENCE_S. So a stranger who reaches it can slow it down,
+ * but not the rest of the dispatcher. There is no access control: it listens on loopback unless a
  * host is given.
  *
  * Threads: start and stop are main()'s.
@@ -20,8 +20,8 @@ struct dispatcher_metrics;
 int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
                              struct dispatcher_metrics **metrics, struct blx_error *err);
 
-/* Where it listens, as text. */
+/* The address that it listens on, as text. */
 const char *dispatcher_metrics_get_address(const struct dispatcher_metrics *metrics);
 
-/* Waits for an answer that is being made. NULL is allowed. */
+/* Waits for an answer in progress. NULL is allowed. */
 void dispatcher_metrics_stop(struct dispatcher_metrics *metrics);

@@ -36,7 +36,7 @@ static int describe_agent(struct dispatcher *dispatcher, const char *agent_id,
     dispatcher_policy_book_look(dispatcher->book, agent_id, &verdict);
     agent->sync_freq_ms = verdict.sync_freq_ms;
     struct blx_error why = {0};
-    /* Like a checkpoint that cannot be read, it costs the others nothing. */
+    /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
     if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
             0 ||
         blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
@@ -56,7 +56,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
         if (taken.agents == NULL)
-            rc = blx_error_errno(err, -ENOMEM, "the agents are not listed");
+            rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = describe_agent(dispatcher, agent_ids[i], &taken.agents[i], err);

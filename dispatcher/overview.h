@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole of what the dispatcher knows at one moment: itself and every agent of its store. What
- * `blxrep status`, the metrics and on-event see is this and nothing else.
+ * Everything that the dispatcher knows at one moment: about itself and about every agent of its
+ * store. `blxrep status`, the metrics and on-event all see this and nothing else.
  *
- * Threads: any; the overview is the caller's. Taking one blocks on the disk for a short while.
+ * Threads: any; the overview belongs to the caller. Taking one blocks on the disk for a short
+ * while.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Retention by itself: after an agent's checkpoint, what the rules for it no longer keep is
- * removed. A chore (chore.h); each agent's turns take at most one twentieth of the time, so that
- * the disk is the sessions'. A verification of the agent puts its turn off.
+ * Automatic retention: after a checkpoint of an agent, the checkpoints that its rules no longer
+ * keep are removed. A chore (chore.h). The turns of an agent take at most one twentieth of the
+ * time, so that the disk is free for the sessions. While an agent is being verified its turn is put
+ * off.
  */
 #pragma once
 
@@ -11,9 +12,9 @@
 #include "store/store.h"
 
 enum {
-    DISPATCHER_PRUNER_REST = 20, /* times as long as a turn took */
+    DISPATCHER_PRUNER_REST = 20, /* times the length of a turn */
     DISPATCHER_PRUNER_WAIT_MS =
-        10 * 1000, /* a rewrite gives way sooner, unless it is at a large segment */
+        10 * 1000, /* a rewrite gives way sooner, unless its segment is large */
     DISPATCHER_PRUNER_RETRY_MS = 60 * 1000
 };
 
@@ -23,7 +24,7 @@ struct dispatcher_pruner {
     struct dispatcher_policy_book *book;
 };
 
-/* The book says each agent's rules; where it has none, nothing of it is removed. Ended by
+/* `book` has each agent's rules. An agent without rules keeps every checkpoint. Ended by
  * dispatcher_chore_stop(). */
 int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher_registry *registry,
                             const struct blx_store *store, struct dispatcher_policy_book *book,

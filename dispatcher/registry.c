@@ -36,13 +36,13 @@ void dispatcher_registry_done(struct dispatcher_registry *registry)
 }
 
 enum {
-    SETTLE_PART = 5, /* of the time for a take-over, until what is heard counts */
-    LOOKS = 50,      /* within it */
+    SETTLE_PART = 5, /* a sign of life counts only after this part of the time for a take-over */
+    LOOKS = 50,      /* at the other session within that time */
 };
 
 static void wake(int event_fd)
 {
-    /* It refuses only at its maximum, and then it is readable anyway. */
+    /* An eventfd refuses only at its maximum, and then it is readable anyway. */
     (void)eventfd_write(event_fd, 1);
 }
 
@@ -93,7 +93,7 @@ int dispatcher_registry_connect(struct dispatcher_registry *registry,
         rc = blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
     } else if (registry->pending >= registry->pending_limit) {
         rc = blx_error_set(err, -EAGAIN,
-                           "%u connections that have not said who they are wait already",
+                           "%u connections are waiting already that have not identified themselves",
                            registry->pending);
     } else {
         blx_assert(count_links_locked(registry, entry) == 0);
@@ -136,13 +136,13 @@ static int refuse_locked(struct dispatcher_registry *registry,
     return blx_error_set(err, -EEXIST,
                          "the agent '%s' is connected from %s already, and answers; this one came "
                          "from %s: enroll each server under an ID of its own, or stop the other "
-                         "one and restart this",
+                         "agent and restart this one",
                          agent_id, other_peer, entry->peer);
 }
 
 /*
- * Whether the agent has sent something in the last `ms`. The kernel knows it also while the
- * session's thread is busy. Where it does not (no TCP) the agent counts as silent.
+ * Whether the agent has sent something in the last `ms`. The kernel knows it even while the
+ * session's thread is busy. If it does not know (no TCP) the agent counts as silent.
  */
 static bool was_heard(const struct dispatcher_registry_entry *entry, uint64_t ms)
 {
@@ -167,7 +167,7 @@ static int look_for_double_locked(struct dispatcher_registry *registry,
     if (was_refused_locked(registry, entry, agent_id))
         return blx_error_set(err, -EEXIST,
                              "another agent with the credentials of '%s' was connected when this "
-                             "one came, from %s: restart this one if it is to replace the other",
+                             "one came, from %s: restart this one to have it replace the other",
                              agent_id, entry->peer);
     for (;;) {
         uint64_t elapsed_ms = (blx_clock_ns() - begun_ns) / 1000000;
@@ -344,8 +344,8 @@ void dispatcher_registry_set_status(struct dispatcher_registry *registry,
 {
     pthread_mutex_lock(&registry->lock);
     entry->status = *status;
-    /* An agent that resumes a full pass begins as one that resumes, and a rescan may begin at any
-     * time; here it says what it is at. */
+    /* An agent that resumes a full pass begins with RESUME, and a rescan may begin at any time.
+     * Only STATUS shows that either is running. */
     if (status->state == BLX_AGENT_FULL_SYNC || status->state == BLX_AGENT_RESCAN)
         entry->full_pass = true;
     pthread_mutex_unlock(&registry->lock);
@@ -512,7 +512,7 @@ bool dispatcher_registry_describe(struct dispatcher_registry *registry, const ch
         memcpy(agent->agent_id, entry->agent_id, sizeof(agent->agent_id));
         memcpy(agent->peer, entry->peer, sizeof(agent->peer));
         agent->status = entry->status;
-        if (agent->status.state == BLX_AGENT_OFFLINE) /* it has not said yet */
+        if (agent->status.state == BLX_AGENT_OFFLINE) /* no STATUS yet */
             agent->status.state = entry->full_pass ? BLX_AGENT_FULL_SYNC : BLX_AGENT_LIVE;
         agent->last_checkpoint = entry->last_checkpoint;
         agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is connected: every connection from its accept to its end, the sessions among them, and the
- * checkpoint requests with the clients that wait for one. It is the only changing state that the
- * dispatcher's threads share.
+ * The connections, each from its accept to its end; the sessions among them; the checkpoint
+ * requests and the clients that wait for one.
  *
- * An entry is a part of its session's struct; the registry links it from
- * dispatcher_registry_connect() (by the accepting thread) to dispatcher_registry_leave() (by the
- * session's own). All sending to an agent is done by that thread too: other threads leave it an
- * order (send a request, end) and wake it through `wake_fd`, so that one agent that reads nothing
- * holds up nobody else.
+ * An entry is a part of its session's struct. It is linked from dispatcher_registry_connect(),
+ * which the accepting thread calls, to dispatcher_registry_leave(), which the session's own thread
+ * calls. Only the session's thread sends to an agent. Other threads leave it an order (send a
+ * request, end) and wake it through `wake_fd`, so that an agent that reads nothing holds up nobody
+ * else.
  *
- * Requests. An agent has at most one request in its hands (`sent`). One that is asked for meanwhile
- * is `queued` and sent afterwards: its cut then lies after the asking, which is what the one who
- * asked wants to wait for. Several who ask meanwhile share it.
+ * Requests. An agent has at most one request in its hands (`sent`). If another one is asked for
+ * meanwhile it is `queued` and sent afterwards: its cut is then later than the asking, as whoever
+ * asks expects. Several callers that ask meanwhile share it.
  *
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or
@@ -37,15 +36,15 @@
 
 enum {
     DISPATCHER_REGISTRY_TAKEOVER_MS = 5 * 1000,
-    DISPATCHER_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest gives way */
+    DISPATCHER_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest is replaced */
 };
 
-/* Why a session is told to end. */
+/* The reason for an order to end. */
 enum dispatcher_registry_ending {
     DISPATCHER_ENDING_NONE = 0,
     DISPATCHER_ENDING_TAKEN_OVER, /* another session of the agent is there */
     DISPATCHER_ENDING_STOPPING,   /* the dispatcher ends */
-    DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is not good any more */
+    DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is no longer valid */
 };
 
 /* When the scheduler asks this agent next. Guarded by the registry's lock. The scheduler writes
@@ -56,7 +55,7 @@ struct dispatcher_registry_beat {
     bool skipping;      /* a beat was skipped since the last request ended */
 };
 
-/* What a chore has done for this agent. Guarded by the registry's lock; the chore writes it, and
+/* The turns of a chore for this agent. Guarded by the registry's lock; the chore writes it, and
  * the other chores may read it. */
 struct dispatcher_registry_turn {
     bool done;            /* the last turn left nothing over */
@@ -83,8 +82,7 @@ struct dispatcher_registry_entry {
     /* Atomic, read by any thread without the lock. */
     atomic_bool has_orders; /* set with the lock held, by whoever leaves an order; cleared by
                                dispatcher_registry_take_orders() */
-    atomic_uint_least64_t
-        frame_bytes; /* frames received in this session, which alone counts them */
+    atomic_uint_least64_t frame_bytes; /* received in this session; only the session adds */
 
     /* Guarded by the registry's lock, written by dispatcher_registry_connect() and _leave(). */
     struct dispatcher_registry_entry *next;
@@ -93,7 +91,7 @@ struct dispatcher_registry_entry {
     bool live;      /* past dispatcher_registry_enter() */
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
-    bool paused;    /* nothing is asked of it */
+    bool paused;    /* it gets no requests */
     struct blx_status status;
     blx_timestamp last_checkpoint;
 
@@ -104,17 +102,18 @@ struct dispatcher_registry_entry {
     enum dispatcher_registry_ending ending; /* set once, never taken back */
     uint64_t queued_request;                /* 0: none */
 
-    /* Guarded by the registry's lock. The session sends, and finishes what it has sent. */
+    /* Guarded by the registry's lock. The session writes `sent_request`. The other two are also
+     * written by a thread that asks: it queues the request, and links its waiter. */
     uint64_t sent_request; /* 0: none */
     uint64_t asked_ns;     /* of the request that is sent, otherwise of the queued one */
-    struct dispatcher_registry_waiter *waiters; /* any thread links and unlinks its own */
+    struct dispatcher_registry_waiter *waiters;
 
     struct dispatcher_registry_beat beat;
     struct dispatcher_registry_turn prune;
     struct dispatcher_registry_turn rewrite;
 };
 
-/* Somebody who waits for a checkpoint. The memory is the waiting thread's; `event_fd` becomes
+/* A caller that waits for a checkpoint. The memory is the waiting thread's; `event_fd` becomes
  * readable when the request is over. */
 struct dispatcher_registry_waiter {
     int event_fd;     /* constant; the waiting thread reads it without the lock */
@@ -126,7 +125,7 @@ struct dispatcher_registry_waiter {
     struct blx_control_done outcome; /* valid once it is finished, and constant from then on */
 };
 
-/* An agent's process that came while another one with the same credentials lived. */
+/* An agent's process that connected while another one with the same credentials lived. */
 struct dispatcher_registry_double {
     char agent_id[BLX_NAME_BYTES];
     struct blx_generation instance;
@@ -146,26 +145,26 @@ struct dispatcher_registry {
     unsigned pending;      /* entries that are not live */
     bool stopping;         /* set once, by main() */
     uint64_t last_request; /* numbers ascend */
-    struct dispatcher_registry_double refused[DISPATCHER_REGISTRY_REFUSED];
-    size_t refused_count; /* ever */
+    struct dispatcher_registry_double refused[DISPATCHER_REGISTRY_REFUSED]; /* a ring */
+    size_t refused_count;                                                   /* since the start */
 };
 
 int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit);
 void dispatcher_registry_done(struct dispatcher_registry *registry);
 
-/* Links the entry as a connection that has not said who it is. -EAGAIN at the limit of those;
- * -ESHUTDOWN. */
+/* Links the entry as a connection that has not identified itself yet. -EAGAIN at the limit of
+ * those; -ESHUTDOWN. */
 int dispatcher_registry_connect(struct dispatcher_registry *registry,
                                 struct dispatcher_registry_entry *entry, struct blx_error *err);
 
 /*
- * The session: makes the entry the live session of `agent_id`. Another one of that agent is told to
- * end and waited for, `takeover_ms`; then its socket is shut down and it is waited for as long
- * again; then -EBUSY. -ESHUTDOWN when the dispatcher stops meanwhile.
+ * The session: makes the entry the live session of `agent_id`. If the agent has another live
+ * session it is told to end. If it has not left after `takeover_ms`, its socket is shut down; after
+ * as long again the result is -EBUSY. -ESHUTDOWN if the dispatcher stops meanwhile.
  *
- * Where the other one is of another process it is asked whether it lives first, for `takeover_ms`.
- * If it does these are two agents with one set of credentials: -EEXIST, and the same for this
- * process of the agent from then on, lest it gets in while the other one is away.
+ * If the other session belongs to another process, that one is first asked for a sign of life, for
+ * `takeover_ms`. If it gives one, these are two agents with one set of credentials: -EEXIST. This
+ * process is then refused from now on, so that it cannot get in while the other one is away.
  */
 int dispatcher_registry_enter(struct dispatcher_registry *registry,
                               struct dispatcher_registry_entry *entry, const char *agent_id,
@@ -179,9 +178,9 @@ void dispatcher_registry_leave(struct dispatcher_registry *registry,
 struct dispatcher_registry_orders {
     enum dispatcher_registry_ending ending;
     uint64_t request; /* to be sent now; 0: none */
-    bool rescan;      /* the agent is to be told to compare everything */
-    bool policy;      /* it is to be told what holds for it */
-    bool ping;        /* it is to be asked for a sign of life */
+    bool rescan;      /* tell the agent to compare everything */
+    bool policy;      /* tell the agent its policy */
+    bool ping;        /* ask the agent for a sign of life */
 };
 
 /* The session: takes its orders, and empties wake_fd. A request handed out here counts as sent. */
@@ -193,7 +192,7 @@ void dispatcher_registry_take_orders(struct dispatcher_registry *registry,
 void dispatcher_registry_set_ready(struct dispatcher_registry *registry,
                                    struct dispatcher_registry_entry *entry, enum blx_pass longest);
 
-/* The session: what the agent reports about itself. */
+/* The session: the agent has reported about itself. */
 void dispatcher_registry_set_status(struct dispatcher_registry *registry,
                                     struct dispatcher_registry_entry *entry,
                                     const struct blx_status *status);
@@ -215,8 +214,8 @@ bool dispatcher_registry_is_sent(struct dispatcher_registry *registry,
                                  uint64_t *asked_ns);
 
 /*
- * The session: the request in the agent's hands is over; its waiters get `outcome`. Where it is ok
- * the full pass, if there was one, is over too.
+ * The session: the request in the agent's hands is over; its waiters get `outcome`. If that is ok,
+ * a full pass is over too.
  */
 void dispatcher_registry_finish_request(struct dispatcher_registry *registry,
                                         struct dispatcher_registry_entry *entry,
@@ -233,8 +232,8 @@ int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *ag
 /* Has the session of `agent_id` look at its policy and its pause again; NULL: every session. */
 void dispatcher_registry_order_policy(struct dispatcher_registry *registry, const char *agent_id);
 
-/* Has the agent told of the order to rescan, as soon as its volumes have begun. -ENOTCONN: its next
- * session will look by itself; -ESHUTDOWN. */
+/* Has the session tell its agent to rescan, as soon as its volumes have begun. -ENOTCONN: the next
+ * session looks for the order by itself; -ESHUTDOWN. */
 int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const char *agent_id,
                                      struct blx_error *err);
 
@@ -245,20 +244,20 @@ int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const
 int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
                               struct blx_error *err);
 
-/* Waits no longer. True where the waiter had finished, and `waiter->outcome` is valid. */
+/* Waits no longer. True if the waiter had finished: then `waiter->outcome` is valid. */
 bool dispatcher_registry_unask(struct dispatcher_registry *registry,
                                struct dispatcher_registry_waiter *waiter);
 
-/* Fills what only a live session of `agent_id` knows, and leaves the rest; false where there is
- * none. */
+/* Fills the fields that only a live session of `agent_id` knows, and leaves the rest. False if
+ * there is no session. */
 bool dispatcher_registry_describe(struct dispatcher_registry *registry, const char *agent_id,
                                   struct blx_control_agent *agent);
 
-/* No new connections; sessions are told to end, those that have not said who they are are cut, and
- * all waiters fail. */
+/* From now on no connection is taken. Sessions are told to end, connections that have not
+ * identified themselves are cut, and all waiters fail. */
 void dispatcher_registry_stop(struct dispatcher_registry *registry);
 
-/* Shuts down every socket, for sessions that did not end by themselves. */
+/* Shuts down every socket, because some sessions did not end by themselves. */
 void dispatcher_registry_cut(struct dispatcher_registry *registry);
 
 /* Queues a request unless one is queued already, and returns its number. For the scheduler. */

@@ -15,8 +15,8 @@ static void log_outcome(const char *agent_id, int rc, const struct blx_rewrite_r
         blx_log_info("agent '%s': rewrote %zu segment%s, %s freed", agent_id, report->replaced,
                      report->replaced == 1 ? "" : "s", blx_size_format(report->freed_bytes, freed));
     if (report->damaged > 0)
-        blx_log_warning("agent '%s': %zu segment%s cannot be rewritten because of damage; `blxrep "
-                        "dispatcher verify` says more",
+        blx_log_warning("agent '%s': %zu segment%s cannot be rewritten because of damage: run "
+                        "`blxrep dispatcher verify` for details",
                         agent_id, report->damaged, report->damaged == 1 ? "" : "s");
     if (rc == -EBUSY || rc == -ENOENT) /* an agent that has just come has nothing to rewrite yet */
         blx_log_debug("agent '%s': nothing is rewritten now: %s", agent_id, err->message);
@@ -37,7 +37,7 @@ static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
     return rc == 0 && report.put_off == 0;
 }
 
-/* The pruner's last turn is the reason; a session's beginning is one without a checkpoint. */
+/* The reason is the pruner's last turn, or the beginning of the session (without a checkpoint). */
 static bool is_wanted_locked(const struct dispatcher_registry_entry *entry, blx_timestamp *reason)
 {
     *reason = entry->prune.reason;

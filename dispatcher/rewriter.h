@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments of which much is dead are rewritten (store/prune/rewrite.h) in the background, no faster
- * than `rewrite-rate`: once in each session of an agent, for what an earlier one left, and after
- * each turn of the pruner. A chore (chore.h). What a restore or a verification keeps is tried again
- * later.
+ * Rewrites segments that are mostly dead (store/prune/rewrite.h) in the background, no faster than
+ * `rewrite-rate`. An agent has a turn once in each session, for the segments of an earlier session,
+ * and after each turn of the pruner. A chore (chore.h). A segment that a restore or a verification
+ * holds is tried again later.
  */
 #pragma once
 

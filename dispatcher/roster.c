@@ -54,8 +54,8 @@ static struct dispatcher_roster_record *find_or_make_locked(struct dispatcher_ro
     return record;
 }
 
-/* Looks the last checkpoint up, without the lock, as the disk may take its time. What a session has
- * committed meanwhile is newer. */
+/* Looks up the last checkpoint, without the lock, as the disk may take its time. A checkpoint that
+ * a session commits meanwhile is newer, and stays. */
 static void load(struct dispatcher_roster *roster, const struct blx_store *store,
                  struct dispatcher_roster_record *record)
 {
@@ -88,7 +88,7 @@ static int look_up(struct dispatcher_roster *roster, const struct blx_store *sto
     bool loaded = found != NULL && found->loaded;
     pthread_mutex_unlock(&roster->lock);
     if (found == NULL)
-        return blx_error_errno(err, -ENOMEM, "the agent '%s' is not taken down", agent_id);
+        return blx_error_errno(err, -ENOMEM, "cannot keep a record of the agent '%s'", agent_id);
     if (!loaded)
         load(roster, store, found);
     *record = found;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of every agent for as long as the dispatcher runs, connected or not: its last
- * checkpoint, when its session ended, and the counts since the start. Who is connected, and what it
- * says of itself, the registry knows; dispatcher_overview_take() puts both together.
+ * The facts about every agent, connected or not, since the dispatcher's start: its last checkpoint,
+ * when its session ended, and counts. The registry knows which agents are connected and what they
+ * report about themselves; dispatcher_overview_take() puts both together.
  *
  * A record is made when its agent is first seen and lives until dispatcher_roster_done(), so that a
  * session may keep a pointer to its own.
@@ -38,7 +38,7 @@ struct dispatcher_roster_record {
     char damage[BLX_TEXT_BYTES]; /* the last one */
 
     /* Guarded by the roster's lock, written by the agent's session and by the first thread that
-     * looks. `facts.agent_id` is constant. What only the registry knows is left empty. */
+     * looks. `facts.agent_id` is constant. Fields that only the registry knows are left empty. */
     struct blx_control_agent facts;
 };
 
@@ -53,7 +53,8 @@ void dispatcher_roster_init(struct dispatcher_roster *roster);
 /* No session may be left. */
 void dispatcher_roster_done(struct dispatcher_roster *roster);
 
-/* What the agent's last session left for the next one's writer, which owns it; NULL: nothing. */
+/* The tail that the agent's last session left for the next one's writer. The caller owns it; NULL:
+ * there is none. */
 struct blx_agent_tail *dispatcher_roster_take_tail(struct dispatcher_roster *roster,
                                                    const char *agent_id);
 
@@ -62,8 +63,7 @@ int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_s
                             const char *agent_id, struct dispatcher_roster_record **record,
                             struct blx_error *err);
 
-/* What a session learns. The sizes of its volumes, which come in order from number 0, are added up.
- */
+/* The session reports. Volumes come in order from number 0; their sizes are added up. */
 void dispatcher_roster_add_volume(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record, uint32_t volume,
                                   uint64_t size_bytes);
@@ -77,23 +77,23 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
 void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record);
 
-/* The session ends and leaves `tail`, which is taken in any case. NULL `record`: it had not begun.
- */
+/* The session ends and leaves `tail`, which is taken over in any case. `record` is NULL if the
+ * session had not entered. */
 void dispatcher_roster_leave(struct dispatcher_roster *roster,
                              struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
 
-/* Something stored of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
+/* Stored data of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err);
 
-/* What was found last, and how often something was, since the start. */
+/* How often damage was found since the start; `text` is the last one. */
 uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
                                         char text[BLX_TEXT_BYTES]);
 
 /*
- * Fills `agent` with everything but what a live session adds (the registry's
- * dispatcher_registry_describe()): as it is offline. Blocks on the disk the first time. A last
- * checkpoint that cannot be read becomes the reason in its status.
+ * Fills `agent` as if it were offline: with everything except the facts of a live session, which
+ * dispatcher_registry_describe() adds. Blocks on the disk the first time. If the last checkpoint
+ * cannot be read, the status' reason says why.
  */
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
                                const char *agent_id, struct blx_control_agent *agent,

@@ -129,7 +129,7 @@ static void log_step(const struct dispatcher_scheduler_step *step)
         blx_log_debug("agent '%s': asked for a checkpoint", step->agent_id);
     else if (step->action == DISPATCHER_SCHEDULER_SKIPPED)
         blx_log_notice("agent '%s' is still busy with its checkpoint, asked for %s ago%s: skips "
-                       "its beats until then",
+                       "its beats until it is done",
                        step->agent_id, blx_duration_format(step->busy_ms, busy),
                        step->full_pass ? ", as a full pass is running" : "");
 }

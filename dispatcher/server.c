@@ -21,8 +21,9 @@ static void log_refusal(struct dispatcher *dispatcher, const char *peer, const c
 {
     unsigned held_back = 0;
     if (dispatcher_rate_allow(&dispatcher->refusals, blx_clock_ns(), &held_back))
-        blx_log_warning("refused the connection from %s: %s (%u more were refused unmentioned)",
-                        peer, reason, held_back);
+        blx_log_warning(
+            "refused the connection from %s: %s (%u more were refused since the last such line)",
+            peer, reason, held_back);
 }
 
 static void start_session(struct dispatcher *dispatcher, int fd,
@@ -36,7 +37,7 @@ static void start_session(struct dispatcher *dispatcher, int fd,
         log_refusal(dispatcher, peer, err.message);
 }
 
-/* What accept() says of the connection, not of us: it was gone before we came. */
+/* Errors of accept() that concern the connection, not us: it was gone before we came. */
 static bool is_peers_fault(int code)
 {
     return code == EAGAIN || code == EINTR || code == ECONNABORTED || code == EPROTO ||
@@ -44,7 +45,7 @@ static bool is_peers_fault(int code)
            code == ENOPROTOOPT || code == ENONET || code == EOPNOTSUPP || code == EPERM;
 }
 
-/* False where the machine is out of something, so that the caller pauses instead of spinning. */
+/* False if the machine is out of some resource: the caller pauses instead of spinning. */
 static bool accept_one(struct dispatcher *dispatcher, int listen_fd)
 {
     struct sockaddr_storage address = {0};
@@ -58,11 +59,11 @@ static bool accept_one(struct dispatcher *dispatcher, int listen_fd)
         return true;
     struct blx_error err = {0};
     blx_error_errno(&err, -errno, "accept");
-    log_refusal(dispatcher, "the next in line", err.message);
+    log_refusal(dispatcher, "the next peer", err.message);
     return false;
 }
 
-/* For poll(): the pause after an exhaustion, the watchdog's turn, or for ever. */
+/* The time-out of poll(): the pause after an exhaustion, the watchdog's turn, or none. */
 static int patience_ms(const struct dispatcher *dispatcher, bool exhausted)
 {
     if (exhausted)
@@ -71,7 +72,7 @@ static int patience_ms(const struct dispatcher *dispatcher, bool exhausted)
     return turn_ms > INT_MAX ? -1 : (int)turn_ms;
 }
 
-/* Lest accept() blocks when the connection that poll() saw is gone. */
+/* Otherwise accept() would block if the connection that poll() saw is gone. */
 static int make_non_blocking(int fd, struct blx_error *err)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -123,7 +123,7 @@ int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadlin
     return rc;
 }
 
-/* Not inlined: all that lies a page below its own frame is nobody's. */
+/* Not inlined, so that nothing further than a page below its own frame is in use. */
 __attribute__((noinline)) void dispatcher_thread_trim(void)
 {
     pthread_attr_t attributes;
@@ -136,7 +136,7 @@ __attribute__((noinline)) void dispatcher_thread_trim(void)
     if (rc != 0)
         return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    /* The page below this frame holds what is called from here. */
+    /* The page below this frame is for the functions called from here. */
     uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page;
     if (end > (uintptr_t)lowest)
         madvise(lowest, end - (uintptr_t)lowest, MADV_DONTNEED);

@@ -30,8 +30,8 @@ int dispatcher_threads_init(struct dispatcher_threads *threads, unsigned limit);
 /* No thread may be running any more. */
 void dispatcher_threads_done(struct dispatcher_threads *threads);
 
-/* Runs `run(arg)` in a new thread; signals that the process handles are blocked in it when they are
- * in the caller. -EAGAIN at the limit. */
+/* Runs `run(arg)` in a new thread, which blocks the same signals as the caller. -EAGAIN at the
+ * limit. */
 int dispatcher_threads_start(struct dispatcher_threads *threads, void (*run)(void *arg), void *arg,
                              struct blx_error *err);
 
@@ -41,6 +41,6 @@ int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadlin
 /* pthread_create() with the stack that all threads of the dispatcher have. */
 int dispatcher_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
-/* Gives the pages of this thread's stack back that lie below its caller: what a commit once took
- * would be held by each of a thousand idle sessions. */
+/* Gives the unused pages of this thread's stack back to the kernel. Otherwise each of a thousand
+ * idle sessions would hold as many as its largest commit once took. */
 void dispatcher_thread_trim(void);

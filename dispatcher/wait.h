@@ -4,6 +4,8 @@
  * stalls a deadline.
  *
  * Deadlines are in blx_clock_ns() time; UINT64_MAX: none.
+ *
+ * Threads: any.
  */
 #pragma once
 
@@ -11,6 +13,8 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <time.h>
+
+#include "base/assert.h"
 
 static inline int dispatcher_cond_init(pthread_cond_t *cond)
 {
@@ -29,6 +33,7 @@ static inline int dispatcher_cond_init(pthread_cond_t *cond)
 static inline int dispatcher_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
                                              uint64_t deadline_ns)
 {
+    blx_assert_held(lock);
     if (deadline_ns == UINT64_MAX)
         return -pthread_cond_wait(cond, lock);
     struct timespec deadline = {

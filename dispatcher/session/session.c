@@ -58,15 +58,15 @@ static int check_hello(const struct dispatcher_session *session, const struct bl
     return 0;
 }
 
-/* A revocation is written first; then the sessions that are entered are ended. So one that has
- * entered and looks afterwards cannot slip through between the two. */
+/* A revocation is written first, and then the live sessions are ended. So a session that enters and
+ * looks afterwards cannot slip through between the two. */
 static int check_revoked(const struct dispatcher_session *session, struct blx_error *err)
 {
     return blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
                                  session->peer.serial, err);
 }
 
-/* Who is it? Until this is known, nothing of the store is touched. */
+/* Identifies the peer. Before that nothing in the store is touched. */
 static int identify(struct dispatcher_session *session, struct blx_error *err)
 {
     int rc = blx_tls_accept(session->dispatcher->tls, blx_take_fd(&session->accepted_fd),
@@ -75,7 +75,7 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
         return rc;
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
     rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
-    /* Before a take-over: who is revoked must not end the session of who joined in its place. */
+    /* Before a take-over: a revoked agent must not end the session of the one that replaced it. */
     return rc < 0 ? rc : check_revoked(session, err);
 }
 
@@ -101,7 +101,7 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
     return session->volumes != NULL ? 0 : blx_error_set(err, -ENOMEM, "out of memory");
 }
 
-/* Takes the agent's place in the registry, and with it the right to its store. */
+/* Takes the agent's place in the registry, which gives the right to its store, and welcomes it. */
 static int enter(struct dispatcher_session *session, struct blx_error *err)
 {
     struct dispatcher_registry *registry = &session->dispatcher->registry;
@@ -165,7 +165,7 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
     dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
 }
 
-/* What each message of the agent does, once its volumes are announced. */
+/* The switch: every message of the agent after its volumes are announced. */
 static int handle(struct dispatcher_session *session, const struct blx_message *message,
                   struct blx_error *err)
 {
@@ -197,7 +197,7 @@ static int handle(struct dispatcher_session *session, const struct blx_message *
     }
 }
 
-/* Until the agent says GOODBYE, which is 0, or something ends the session. */
+/* Handles messages until the agent says GOODBYE (0) or something ends the session. */
 static int follow(struct dispatcher_session *session, struct blx_error *err)
 {
     for (;;) {
@@ -213,7 +213,7 @@ static int follow(struct dispatcher_session *session, struct blx_error *err)
     }
 }
 
-/* `reached`: how far it had come. */
+/* `reached`: the state before ENDED. */
 static void log_end(const struct dispatcher_session *session, enum dispatcher_session_state reached,
                     int rc, const struct blx_error *err)
 {
@@ -232,14 +232,16 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
                 rc == 0 ? "the agent said goodbye" : err->message);
     } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != DISPATCHER_ENDING_STOPPING &&
                dispatcher_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
-        blx_log_warning(
-            "refused the connection from %s%s%s%s: %s (%u more were refused unmentioned)",
-            session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "", session->agent_id,
-            session->agent_id[0] != '\0' ? "')" : "", err->message, held_back);
+        blx_log_warning("refused the connection from %s%s%s%s: %s (%u more were refused since the "
+                        "last such line)",
+                        session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "",
+                        session->agent_id, session->agent_id[0] != '\0' ? "')" : "", err->message,
+                        held_back);
     }
 }
 
-/* The last word: why it ends. Nothing where the agent is gone, or ended it by itself. */
+/* The last word: why the session ends. False if nothing was sent, as the agent is gone or has ended
+ * the session itself. */
 static bool send_end(struct dispatcher_session *session, int rc, const struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_ERROR};
@@ -259,12 +261,13 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
     enum dispatcher_session_state reached = session->state;
 
     if (reached == DISPATCHER_SESSION_ACCEPTED) {
-        struct dispatcher_registry_orders orders; /* was it cut because the dispatcher stops? */
+        struct dispatcher_registry_orders
+            orders; /* perhaps it was cut because the dispatcher stops */
         dispatcher_registry_take_orders(registry, &session->entry, &orders);
         session->ending = orders.ending;
     }
     dispatcher_session_move(session, DISPATCHER_SESSION_ENDED);
-    /* What came in before the end is worth keeping: the next session resumes behind it. */
+    /* Frames that came before the end are worth keeping: the next session resumes after them. */
     if (rc < 0 && session->writer != NULL && !dispatcher_session_store_failed(session))
         dispatcher_session_sync(session, NULL);
     bool said = send_end(session, rc, err);
@@ -278,7 +281,7 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
                               rc == 0 ? "the agent ended its session before the checkpoint was done"
                                       : err->message);
     if (said)
-        blx_conn_linger(session->conn, LINGER_MS); /* lest the last word is lost to a reset */
+        blx_conn_linger(session->conn, LINGER_MS); /* so that no reset destroys the last word */
     session_free(session);
 }
 
@@ -290,9 +293,9 @@ static void follow_main(void *arg)
 }
 
 /*
- * A session lives for months. What its handshake and the opening of its store took of the stack,
- * and what the allocator and OpenSSL keep for the thread, is as much again as the session itself
- * needs: it ends with their thread, and a fresh one follows.
+ * A session lives for months. Its handshake and the opening of its store leave a used stack, and
+ * memory that the allocator and OpenSSL keep for the thread: together as much as the session itself
+ * needs. All of this ends with the thread, so a new thread takes the session over.
  */
 static bool hand_on(struct dispatcher_session *session)
 {

@@ -33,8 +33,8 @@ static void log_committed(struct dispatcher_session *session,
                         blx_size_format(unreadable_bytes, lacks));
 }
 
-/* Everything the registry should know of a commit, before anything can fail that no longer matters
- * to those who wait. */
+/* Tells the registry and the roster about a commit. This comes before the steps that may still
+ * fail, as these do not matter to whoever waits for the checkpoint. */
 static void publish(struct dispatcher_session *session)
 {
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);

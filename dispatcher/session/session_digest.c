@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A rescan as the dispatcher sees it: digests of the image that the store has of a volume. The
- * image is opened at the first request and kept until the agent has said that it is past its
- * rescan, a checkpoint is committed, or another volume's turn has come.
+ * The dispatcher's side of a rescan: digests of a volume's stored image. The image is opened at the
+ * first request. It is kept until the agent reports that its rescan is over, a checkpoint is
+ * committed, or the agent asks about another volume.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ void dispatcher_session_close_image(struct dispatcher_session *session)
     session->image.image = NULL;
 }
 
-/* What cannot be read at all can only be replaced: the next session is told to send everything. */
+/* An image that cannot be read at all has to be replaced: the next session asks for a full pass. */
 static int open_failed(struct dispatcher_session *session, uint32_t volume, int rc,
                        struct blx_error *err)
 {
@@ -36,7 +36,7 @@ static int open_failed(struct dispatcher_session *session, uint32_t volume, int 
     rc = blx_agent_writer_distrust(session->writer, volume, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
-    return blx_error_set(err, -EIO, "what is stored of %s is damaged: connect again",
+    return blx_error_set(err, -EIO, "the stored image of %s is damaged: connect again",
                          session->volumes[volume].name);
 }
 
@@ -55,8 +55,8 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
     return 0;
 }
 
-/* One run of blocks (of an encrypted image: of their digests), as much of it as the buffer holds at
- * once. */
+/* Digests one run of blocks that fits the buffer. An encrypted image has only its blocks' digests
+ * to read. */
 static int digest_run(struct dispatcher_session *session, struct blx_digester *digester,
                       uint64_t block, uint32_t count, uint8_t *buffer, struct blx_error *err)
 {
@@ -74,7 +74,7 @@ static int digest_run(struct dispatcher_session *session, struct blx_digester *d
     if (rc == -EBADMSG && !held->damage_logged) {
         struct dispatcher *dispatcher = session->dispatcher;
         char text[BLX_TEXT_BYTES];
-        blx_log_error("agent '%s': %s: %s: what is damaged is fetched again", session->agent_id,
+        blx_log_error("agent '%s': %s: %s: the damaged blocks are fetched again", session->agent_id,
                       session->volumes[held->volume].name, damage.message);
         snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
         dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, session->agent_id,
@@ -95,7 +95,7 @@ static int digest_all(struct dispatcher_session *session, const struct blx_diges
     uint32_t most = READ_BYTES >> blx_image_block_shift(session->image.image);
     BLX_CLEANUP_FREE uint8_t *buffer = malloc(READ_BYTES);
     if (buffer == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+        return blx_error_errno(err, -ENOMEM, "cannot read the stored image");
     blx_digester_begin(digester, request, shift, digests);
     uint64_t block = request->first_block;
     int rc = 0;
@@ -119,7 +119,7 @@ static int answer(struct dispatcher_session *session, const struct blx_digest_re
     uint64_t blocks = (size >> shift) + ((size & ((UINT64_C(1) << shift) - 1)) != 0);
     if (blx_digest_request_end(request) > blocks)
         return dispatcher_session_protest(err,
-                                          "DIGEST_REQUEST asks for blocks behind the end of %s",
+                                          "DIGEST_REQUEST asks for blocks beyond the end of %s",
                                           session->volumes[request->volume].name);
     struct blx_digester *digester = NULL;
     int rc = blx_digester_new(&digester, err);
@@ -139,7 +139,7 @@ int dispatcher_session_answer_digest(struct dispatcher_session *session,
             request->volume);
     struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
     struct dispatcher_pulse pulse;
-    /* A long chain's indexes, or many scattered blocks of an old disk, take their time. */
+    /* The indexes of a long chain, or many scattered blocks of an old disk, take their time. */
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     int rc = open_image(session, request, err);
     if (rc == 0)
@@ -152,7 +152,7 @@ int dispatcher_session_answer_digest(struct dispatcher_session *session,
         if (rc < 0)
             return dispatcher_session_store_result(session, rc);
     }
-    if (rc == 0) /* opening has sealed, and so synced, what had arrived: this acknowledges it */
+    if (rc == 0) /* opening the image has sealed and synced what had arrived: acknowledge it */
         rc = dispatcher_session_sync(session, err);
     return rc < 0 ? rc : dispatcher_session_send(session, &message, err);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Certificates over the wire: for a server that joins with a token, and for an agent that renews
- * its own. What is signed, and when, is lib/tls/pki.h's.
+ * its own. lib/tls/pki.h decides which requests are signed.
  *
- * Who joins has shown nothing yet. So it may say one small message within a few seconds, counts
- * among the connections that have not said who they are, and reaches one file of DIR/pki, whose
- * name is the digest of what it has sent. A secret of 160 bits needs no further limit to guessing.
+ * A server that joins has proved nothing yet. So it may send one small message within a few
+ * seconds, it counts as a connection that has not identified itself, and it reaches a single file
+ * of DIR/pki, whose name is the digest of the token. A secret of 160 bits needs no further limit to
+ * guessing.
  */
 #include <errno.h>
 #include <openssl/crypto.h>

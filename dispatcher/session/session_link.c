@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the session sends, and what it remembers of a connection or a store that failed. */
+/* Sends to the agent, acknowledges frames, and notes a link or a store that failed. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's policy and pause: looked up, given to the registry, sent to the agent. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "dispatcher/session/session_private.h"
 #include "store/pause.h"
 
-/* An older release cannot be told to be silent; its session ends, and its tracking goes on. */
+/* An older release does not know POLICY. If it is paused its session ends; its tracking goes on. */
 static int check_old_agent(const struct dispatcher_session *session,
                            const struct blx_policy_message *policy, struct blx_error *err)
 {

@@ -9,11 +9,11 @@
  *     session_digest.c      the digests of a rescan
  *     session_receive.c     the loop: orders, receiving, syncing, heartbeats
  *     session_policy.c      the agent's policy and pause
- *     session_link.c        sending, acknowledging, what a failure means
+ *     session_link.c        sending, acknowledging, noting failures
  *     session_state.c       the session's state
  *
  * Threads: the session's thread alone uses a session. The exception is `entry`, which the registry
- * shares; registry.h says who may do what with it.
+ * shares; registry.h says which thread may use which field.
  */
 #pragma once
 
@@ -42,7 +42,7 @@ struct dispatcher_session_image {
 };
 
 /*
- * Where a session stands in its life. dispatcher_session_move() changes it, and nobody else does.
+ * The stages in the life of a session. Only dispatcher_session_move() changes the state.
  *
  *     dispatcher_session_new()
  *                |
@@ -79,11 +79,11 @@ enum dispatcher_session_state {
     /* Every volume has begun: the registry may hand out requests. */
     DISPATCHER_SESSION_FOLLOWING,
 
-    /* What was received is synced, the last word is said, the registry is left. */
+    /* The end: sync the received frames, send the last word, leave the registry. */
     DISPATCHER_SESSION_ENDED,
 };
 
-/* What failed. A failure ends the session; it also says what the end may still use. */
+/* Each failure ends the session. The end must do without the thing that failed. */
 enum dispatcher_session_failure {
     DISPATCHER_SESSION_LINK_LOST = 1,    /* the agent is gone or reads no more: send nothing */
     DISPATCHER_SESSION_STORE_FAILED = 2, /* the writer is not to be used, except to close it */
@@ -101,13 +101,13 @@ struct dispatcher_session {
     struct blx_agent_writer *writer;         /* from ENTERED on */
     struct dispatcher_roster_record *record; /* the roster's, of this agent; NULL before ENTERED */
     char agent_id[BLX_NAME_BYTES];           /* by the certificate */
-    struct blx_tls_peer peer;                /* what TLS has found out */
+    struct blx_tls_peer peer;                /* as TLS has authenticated it */
     uint64_t features;                       /* that WELCOME has confirmed */
     uint32_t volume_count;
     uint32_t begun_count;
     struct dispatcher_session_volume *volumes; /* owned, volume_count of them */
     struct dispatcher_session_image image;
-    bool rescan_told; /* the standing order; the next FRESH request says that it is followed */
+    bool rescan_told; /* the agent knows the order to rescan; its next FRESH request follows it */
     enum blx_agent_state reported; /* by the last STATUS; OFFLINE before the first */
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
@@ -121,29 +121,29 @@ bool dispatcher_session_is_lost(const struct dispatcher_session *session);
 bool dispatcher_session_store_failed(const struct dispatcher_session *session);
 
 /* A session of the accepted socket `fd`, which belongs to it from now on. It is in no registry yet.
- * NULL where memory is short; where a descriptor is, one of entry's is -1. */
+ * NULL if memory is short. If descriptors are short, entry.socket_fd or entry.wake_fd is -1. */
 struct dispatcher_session *dispatcher_session_new(struct dispatcher *dispatcher, int fd,
                                                   const char *peer);
 
 /*
- * Everything behind the handshake, whose outcome is `rc` (and `err`): from HELLO to the end, the
- * leaving of the registry, which the entry was connected to, and of the session's memory. After a
- * handshake that succeeded `conn` and `agent_id` are set. Another thread follows where one can be
- * started, so the session may outlive this call. It is a function of its own so that a session can
- * be had without TLS, by the fuzz target.
+ * Everything after the handshake: from HELLO to the end. The outcome of the handshake is `rc` (and
+ * `err`); if it succeeded `conn` and `agent_id` are set. The entry is connected to the registry; at
+ * the end it leaves, and the session is freed. A new thread takes the session over if one can be
+ * started, so the session may outlive this call. It is a function of its own for the fuzz target,
+ * which has no TLS.
  */
 void dispatcher_session_serve(struct dispatcher_session *session, int rc, struct blx_error *err);
 
-/* -EPROTO with the message, for what the agent must not do. */
+/* -EPROTO with the message: the agent broke the protocol. */
 int dispatcher_session_protest(struct blx_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Tells the agent of the order to rescan, if one stands. */
+/* Sends the order to rescan to the agent, if there is one. */
 int dispatcher_session_order_rescan(struct dispatcher_session *session, struct blx_error *err);
 
 /*
- * Looks up what holds for the agent, its pause included: the registry gets it, and the agent where
- * it can be told. -ENOTSUP where it is paused and cannot.
+ * Looks up the agent's policy and pause, and gives them to the registry and, if it knows POLICY, to
+ * the agent. -ENOTSUP if the agent is paused and does not know POLICY.
  */
 int dispatcher_session_tell_policy(struct dispatcher_session *session, struct blx_error *err);
 
@@ -152,22 +152,21 @@ int dispatcher_session_send(struct dispatcher_session *session, const struct blx
                             struct blx_error *err);
 
 /*
- * The next message but PING, at the latest at `deadline_ns` (-ETIMEDOUT). Meanwhile syncs and
- * acknowledges what has been appended as soon as nothing more waits to be received, sends PINGs and
- * requests, and finds out that the agent is dead
- * (-ETIMEDOUT too, and the connection counts as lost) or that the session is to end (-ECANCELED,
- * see session->ending).
+ * The next message that is no PING. -ETIMEDOUT if none has come at `deadline_ns`, or if the agent
+ * is dead (then the link counts as lost). -ECANCELED if the session has to end, see
+ * session->ending. Meanwhile sends PINGs, follows orders, and syncs and acknowledges the appended
+ * frames as soon as no further message is waiting.
  */
 int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
                                struct blx_message *message, struct blx_error *err);
 
-/* Makes what was appended durable and acknowledges it. */
+/* Makes the appended frames durable and acknowledges them. */
 int dispatcher_session_sync(struct dispatcher_session *session, struct blx_error *err);
 
-/* Remembers what a failed call of the writer means, and returns `rc`. */
+/* Notes whether a failed call leaves the writer unusable, and returns `rc`. */
 int dispatcher_session_store_result(struct dispatcher_session *session, int rc);
 
-/* JOIN -> CERTIFICATE, for a peer without a certificate: all there is to its connection. */
+/* JOIN -> CERTIFICATE, for a peer without a certificate. Its connection carries nothing else. */
 int dispatcher_session_join(struct dispatcher_session *session, struct blx_error *err);
 
 /* RENEW -> CERTIFICATE or RENEW_FAILED. */
@@ -204,5 +203,5 @@ int dispatcher_session_answer_digest(struct dispatcher_session *session,
                                      const struct blx_digest_request *request,
                                      struct blx_error *err);
 
-/* The rescan is over; or there was none. */
+/* The rescan is over, or there was none. */
 void dispatcher_session_close_image(struct dispatcher_session *session);

@@ -47,8 +47,8 @@ static int follow_orders(struct dispatcher_session *session, struct blx_error *e
     return dispatcher_session_send(session, &request, err);
 }
 
-/* When the agent counts as dead: three heartbeats without a word. Before the WELCOME it does not
- * know how often to speak. */
+/* When the agent counts as dead: after three heartbeats without a word. Before WELCOME it does not
+ * know how often to send. */
 static uint64_t dead_ns(const struct dispatcher_session *session)
 {
     if (session->state < DISPATCHER_SESSION_WELCOMED)
@@ -70,12 +70,11 @@ static int check_clock(struct dispatcher_session *session, uint64_t deadline_ns,
     uint64_t now_ns = blx_clock_ns();
 
     if (now_ns >= deadline_ns)
-        return blx_error_set(err, -ETIMEDOUT,
-                             "the agent did not say in time what it was asked for");
+        return blx_error_set(err, -ETIMEDOUT, "the agent did not answer in time");
     if (now_ns >= dead_ns(session)) {
         session->failures |= DISPATCHER_SESSION_LINK_LOST;
         return blx_error_set(
-            err, -ETIMEDOUT, "nothing was heard of the agent for %s",
+            err, -ETIMEDOUT, "the agent was silent for %s",
             blx_duration_format((now_ns - session->last_received_ns) / 1000000, silence));
     }
     if (now_ns >= ping_due_ns(session)) {
@@ -96,7 +95,7 @@ static int poll_timeout_ms(uint64_t until_ns)
     return ms < INT32_MAX ? (int)ms : INT32_MAX;
 }
 
-/* Sleeps until the socket, an order or the clock wants something. */
+/* Sleeps until a message, an order or a deadline arrives. */
 static void sleep_until_news(const struct dispatcher_session *session, uint64_t deadline_ns)
 {
     struct pollfd fds[] = {
@@ -113,15 +112,14 @@ static void sleep_until_news(const struct dispatcher_session *session, uint64_t 
         until_ns = idle_ns;
     if (idle_ns == UINT64_MAX)
         dispatcher_thread_trim();
-    poll(fds, 2,
-         poll_timeout_ms(until_ns)); /* whatever it says, the caller looks at everything again */
+    poll(fds, 2, poll_timeout_ms(until_ns)); /* the caller checks everything again in any case */
 }
 
-/* Nothing waits to be received: the time to do everything else. */
+/* No message is waiting: the time to do everything else. */
 static int idle(struct dispatcher_session *session, uint64_t deadline_ns, struct blx_error *err)
 {
-    /* What arrives during the sync is taken first: it may be the sign of life that the clock is
-     * about to miss. */
+    /* Messages that arrive during the sync are taken before the clock is checked: one of them may
+     * be the sign of life that it would miss. */
     if (session->writer != NULL && blx_agent_writer_count_unsynced(session->writer) > 0)
         return dispatcher_session_sync(session, err);
     int rc = check_clock(session, deadline_ns, err);

@@ -10,7 +10,7 @@
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
 
-/* The key comes before the volumes, so that what is stored of them is compared with it. */
+/* The key comes before the volumes, so that their stored frames are compared with it. */
 static int take_key(struct dispatcher_session *session, const struct blx_key_message *key,
                     struct blx_error *err)
 {
@@ -46,7 +46,7 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
 
     struct blx_message answer = {.type = BLX_MESSAGE_VOLUME_STATE};
     struct dispatcher_pulse pulse;
-    /* A large open segment is scanned here, which can take minutes. */
+    /* Scanning a large open segment can take minutes. */
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     rc = blx_agent_writer_add_volume(session->writer, &message.volume, &answer.volume_state, err);
     dispatcher_pulse_stop(&pulse);
@@ -93,7 +93,7 @@ static int format_volume(const struct dispatcher_session_volume *volume, char *t
         return snprintf(text, bytes, "%s resumes", volume->name);
     if (volume->pass == BLX_PASS_RESCAN)
         return snprintf(text, bytes, "%s begins a rescan (%s)", volume->name,
-                        has_reason ? volume->reason : "its tracking began anew");
+                        has_reason ? volume->reason : "its tracking began again");
     return snprintf(text, bytes, "%s begins a full pass of %s%s%s%s", volume->name,
                     blx_size_format(volume->full_bytes, size), has_reason ? " (" : "",
                     volume->reason, has_reason ? ")" : "");

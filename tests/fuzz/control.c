@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dispatcher's control socket: whatever a client says, it gets whole answers of the
- * dispatcher's own and nothing behind the last one, and leaves neither a descriptor nor somebody
- * who waits for a checkpoint. "web1" has a live session, "web2" has none.
+ * The dispatcher's control socket. Whatever a client sends, it gets whole answers of the dispatcher
+ * and nothing after the last one. It leaves no descriptor open and nobody waiting for a checkpoint.
+ * "web1" has a live session, "web2" has none.
  */
 #include <errno.h>
 #include <string.h>

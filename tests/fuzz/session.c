@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dispatcher's session, from HELLO to its end, without TLS. The input is what the agent says: a
- * byte of options, then messages; behind each GOODBYE the agent connects anew. The store stays the
- * same over these sessions.
+ * The dispatcher's session, from HELLO to its end, without TLS. The input is a byte of options and
+ * the agent's messages. After each GOODBYE the agent connects again; the store stays the same over
+ * these sessions.
  *
- * Whatever the agent says: the session ends, and leaves the registry and no descriptor; it answers
- * with whole messages of its own direction and nothing behind its last word; each checkpoint that
- * it called done can be read to the last frame; what it acknowledged last is there for the next
- * session.
+ * Whatever the agent sends: the session ends, leaves the registry, and leaves no descriptor open.
+ * It answers with whole messages of its own direction, and with nothing after its last word. Every
+ * checkpoint that it reported as done can be read to the last frame. The next session has every
+ * frame that was acknowledged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,13 +34,13 @@ enum {
 
     OPTION_RAW = 1,     /* frames stay as they are */
     OPTION_REQUEST = 2, /* a checkpoint is asked for as soon as the volumes have begun */
-    OPTION_SECOND = 4,  /* another one is in the hands of the agent already */
+    OPTION_SECOND = 4,  /* the agent has another request in its hands already */
 };
 
 static struct blx_store store = {.lock_fd = -1};
 static char agents_dir[PATH_MAX];
 
-/* What the agent was told, and what it had said before. */
+/* What the agent sent, and the answers that it got. */
 struct told {
     struct blx_key_id key_id;
     uint32_t volume_count;
@@ -52,8 +52,8 @@ struct told {
     blx_timestamp checkpoints[MAX_CHECKPOINTS];
 };
 
-/* A message of the script that is whole and valid; its size with the header, 0 where there is none.
- */
+/* The next message of the script if it is whole and valid: its size with the header, otherwise 0.
+ * */
 static size_t next_message(const uint8_t *at, size_t left, struct blx_message *message)
 {
     enum blx_message_type type;
@@ -66,8 +66,8 @@ static size_t next_message(const uint8_t *at, size_t left, struct blx_message *m
     return BLX_MESSAGE_HEADER_BYTES + body_bytes;
 }
 
-/* Puts the frames' sizes and checksums right and learns what the agent says; returns how much of
- * the script belongs to this session. */
+/* Corrects the frames' sizes and checksums and notes what the agent sends. Returns how much of the
+ * script belongs to this session. */
 static size_t prepare(uint8_t *script, size_t size, unsigned options, struct told *told)
 {
     struct blx_message message;
@@ -192,7 +192,7 @@ static void check_checkpoint(blx_timestamp timestamp)
     }
 }
 
-/* The next session's view. A pass that began behind the acknowledgement may have taken it back, so
+/* The next session's view. A pass that began after the acknowledgement may have taken it back, so
  * only volumes that began once count. */
 static void check_acknowledged(const struct told *told)
 {

@@ -142,7 +142,7 @@ static void client_that_hangs_up_is_forgotten(void **state)
     uint64_t request =
         fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;
     blx_conn_free(conn);
-    /* The agent finishes what nobody waits for any more, and the next one is served. */
+    /* The agent finishes the request that nobody waits for any more, and the next one is served. */
     fake_agent_cut(agent, request, 0);
     fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_DONE);
     checkpoint(site, agent, "web1");

@@ -58,7 +58,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A new list of what a look finds. */
+/* A new list of the events that a look finds. */
 static size_t look_after(struct scene *scene, uint64_t seconds)
 {
     dispatcher_event_list_done(&scene->list);
@@ -155,7 +155,7 @@ static void most_pressing_event_comes_first(void **state)
     dispatcher_event_free_variables(variables);
 }
 
-/* The lines of the file that commands append to; 0 where there is none yet. */
+/* The lines of the file that commands append to; 0 if there is none yet. */
 static size_t lines_of(const char *path, char last[256])
 {
     size_t lines = 0;

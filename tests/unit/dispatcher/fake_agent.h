@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An agent that does what a test's script says, right or wrong, over a real TLS connection.
+ * An agent that follows a test's script, right or wrong, over a real TLS connection.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct fake_agent {
     uint64_t seq;                     /* last sent */
     struct blx_welcome welcome;
     struct blx_volume_state state;
-    uint8_t disk[FAKE_VOLUME_BYTES]; /* what the frames have said so far */
+    uint8_t disk[FAKE_VOLUME_BYTES]; /* as the frames so far describe it */
 };
 
 /* Connects with the credentials of `certificate_id`; a new generation unless one is given. */
@@ -33,7 +33,7 @@ void fake_agent_close(struct fake_agent *agent);
 
 void fake_agent_send(struct fake_agent *agent, const struct blx_message *message);
 
-/* The next message that is no PING; fails the test unless it is of `type`. */
+/* The next message that is no PING. The test fails unless it is of `type`. */
 struct blx_message fake_agent_expect(struct fake_agent *agent, enum blx_message_type type);
 
 /* The next message is an ERROR that has `part` in it, and then the connection ends. */
@@ -41,7 +41,7 @@ void fake_agent_expect_error(struct fake_agent *agent, const char *part);
 
 void fake_agent_hello(struct fake_agent *agent, const char *agent_id);
 
-/* HELLO, WELCOME, KEY where it has one, VOLUME, VOLUME_STATE of the one volume "vda". */
+/* HELLO, WELCOME, KEY if it has one, VOLUME, VOLUME_STATE of the one volume "vda". */
 void fake_agent_greet(struct fake_agent *agent, const char *agent_id);
 
 /* Only VOLUME and VOLUME_STATE. */

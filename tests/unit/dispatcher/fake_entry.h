@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries of the registry without a session behind them: a socket pair in place of the agent's
- * connection.
+ * Entries of the registry without a session: a socket pair replaces the agent's connection.
  */
 #pragma once
 
@@ -17,7 +16,7 @@ struct fake_entry {
 /* Makes and connects one. */
 struct fake_entry *fake_entry_connect(struct dispatcher_registry *registry);
 
-/* The same, entered as `agent_id` and ready, with its last checkpoint. */
+/* Makes one that is connected, entered as `agent_id` and ready, with its last checkpoint. */
 struct fake_entry *fake_entry_ready(struct dispatcher_registry *registry, const char *agent_id,
                                     blx_timestamp last_checkpoint);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A dispatcher in this process, on a loopback port and a data directory of its own, with all its
- * threads but the scheduler's.
+ * A dispatcher in this process, on a loopback port and a data directory of its own. All its threads
+ * run, except the scheduler's and the chores'.
  */
 #pragma once
 
@@ -41,8 +41,8 @@ void fake_site_stop(struct fake_site *site);
 /* DIR/control.sock of the site, as a client's connection. */
 struct blx_conn *fake_site_control(const struct fake_site *site);
 
-/* Asks for a checkpoint as a client of the control socket does; then fake_site_outcome() waits for
- * what comes of it. */
+/* Asks for a checkpoint as a client of the control socket does. fake_site_outcome() waits for the
+ * result. */
 void fake_site_ask(struct fake_site *site, const char *agent_id,
                    struct dispatcher_registry_waiter *waiter);
 struct blx_control_done fake_site_outcome(struct fake_site *site,

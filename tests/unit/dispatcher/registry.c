@@ -61,7 +61,7 @@ static void connections_beyond_the_limit_are_refused(void **state)
     assert_int_equal(dispatcher_registry_connect(*state, &further, &err), -EAGAIN);
     assert_non_null(strstr(err.message, "3 connections"));
 
-    /* One that has said who it is makes room, and so does one that leaves. */
+    /* A connection that has identified itself makes room, and so does one that leaves. */
     assert_int_equal(dispatcher_registry_enter(*state, &fakes[0]->entry, "web1", NULL), 0);
     struct fake_entry *another = fake_entry_connect(*state);
     fake_entry_leave(*state, another, "");

@@ -63,7 +63,7 @@ static void counts_outlive_the_session(void **state)
     fake_agent_send(agent, &status);
     status.status.done_bytes = 1;
     fake_agent_send(agent, &status);
-    fail_checkpoint(site, agent); /* the answers to it come behind the statuses */
+    fail_checkpoint(site, agent); /* its answers come after the statuses */
     struct blx_control_agent told = only_agent(site);
     assert_int_equal(told.rescans, 1);
     assert_int_equal(told.checkpoints[BLX_CONSISTENCY_FILESYSTEM], 1);

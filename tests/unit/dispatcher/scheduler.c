@@ -242,7 +242,7 @@ static void scheduler_lets_nobody_hold_a_slot_for_ever(void **state)
     struct fake_entry *fakes[MANY];
     connect_many(*state, fakes);
     assert_int_equal(ask_all_it_may(*state, start_ns), DISPATCHER_SCHEDULER_OUTSTANDING);
-    /* Those who wait wake it when the first slot is given up, if nothing happens before. */
+    /* If nothing happens before, it wakes when the first slot is given up. */
     struct dispatcher_scheduler_step step = decide(*state, start_ns);
     assert_true(step.wake_ns <= start_ns + slot_ns);
     while (decide(*state, start_ns + slot_ns - 1).action == DISPATCHER_SCHEDULER_SKIPPED)

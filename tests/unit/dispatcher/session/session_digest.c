@@ -107,7 +107,7 @@ static struct blx_digests take_digests(struct fake_agent *agent)
     return message.digests;
 }
 
-/* How many digests differ from those of what the agent has sent. */
+/* How many digests differ from those of the blocks that the agent has sent. */
 static unsigned count_different(struct fake_agent *agent, uint32_t piece, bool fresh)
 {
     struct blx_digest_request request = request_of(piece, fresh);
@@ -184,7 +184,7 @@ static void another_key_is_told_to_send_everything(void **state)
     fake_agent_close(agent);
 }
 
-/* FRESH makes the image anew; without it one that is open stays. */
+/* FRESH opens the image again; without it an open one stays. */
 static void later_frames_are_in_a_fresh_image(void **state)
 {
     struct fake_agent *agent = fake_agent_online(*state, "web1");
@@ -240,7 +240,7 @@ static void requests_that_make_no_sense_end_the_session(void **state)
     struct blx_digest_request request = request_of(8, true);
     request.first_block = FAKE_VOLUME_BLOCKS - 94;
     send_request(agent, &request);
-    fake_agent_expect_error(agent, "behind the end");
+    fake_agent_expect_error(agent, "beyond the end");
     fake_agent_close(agent);
     agent = fake_agent_online(*state, "web1");
     request = request_of(8, true);

@@ -97,13 +97,13 @@ static void join_trusts_no_dispatcher_but_the_tokens(void **state)
     make_token(other, "web2", token);
     refuse(join(site, token, "web2", false, &err), -EACCES, &err,
            "not the dispatcher that made the token");
-    /* It was not shown to the wrong one, and works where it belongs. */
+    /* The wrong dispatcher has not seen it, and the right one takes it. */
     assert_int_equal(join(other, token, "web2", false, NULL), 0);
     fake_site_stop(other);
 }
 
-/* The dispatcher's TLS with the files of an agent: openssl's own server, which checks nothing of
- * what it is given. */
+/* The dispatcher's TLS with the files of an agent: openssl's own server, which does not check
+ * its peer. */
 static FILE *start_impostor(const struct fake_site *site, const char *port)
 {
     char command[512];
@@ -126,7 +126,7 @@ static void free_port(char port[8], char address[32])
     snprintf(address, 32, "127.0.0.1:%s", port);
 }
 
-/* The right CA, but an agent's certificate: who was enrolled must not pass as the dispatcher. */
+/* The right CA, but an agent's certificate: an enrolled agent must not pass as the dispatcher. */
 static void join_trusts_no_agent_of_the_same_ca(void **state)
 {
     struct fake_site *site = *state;
@@ -227,7 +227,7 @@ static void join_that_says_nothing_is_ended_soon(void **state)
 {
     struct blx_conn *conn = connect_to_join(*state);
     uint64_t begun_ns = blx_clock_ns();
-    expect_error(conn, "did not say in time");
+    expect_error(conn, "did not answer in time");
     uint64_t waited_ms = (blx_clock_ns() - begun_ns) / 1000000;
     assert_in_range(waited_ms, DISPATCHER_JOIN_MS - 1000, DISPATCHER_JOIN_MS + 5000);
 }
@@ -321,7 +321,7 @@ static void revocation_ends_the_session_and_keeps_what_is_durable(void **state)
     fake_agent_write(other, 0, 1, 0x66);
     fake_agent_wait_durable(other, 1);
     fake_agent_close(other);
-    /* With a new certificate it goes on where it was. */
+    /* With a new certificate it goes on from the same place. */
     char token[BLX_TOKEN_TEXT_BYTES];
     make_token(site, "web1", token);
     assert_int_equal(join(site, token, "web1", true, NULL), 0);

@@ -28,7 +28,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Puts one policy in force, or none where `text` is NULL. */
+/* Puts one policy in force, or none if `text` is NULL. */
 static void put_policy(struct fake_site *site, const char *text)
 {
     struct blx_policies policies = {0};
