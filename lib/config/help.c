@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --help: the options of a command, out of the table. */
+/* The help text of one command, made from the option table. */
 #include <string.h>
 
 #include "config/option_private.h"
 
 enum { HELP_COLUMN = 30, HELP_WIDTH = 98 };
 
-/* Prints `text` from HELP_COLUMN on, broken between words at HELP_WIDTH. */
+/* Prints `text` from HELP_COLUMN on and breaks it between words at HELP_WIDTH. */
 static void print_wrapped(const char *text, FILE *out)
 {
     size_t column = HELP_COLUMN;
@@ -61,8 +61,8 @@ void blx_config_print_help(enum blx_command command, const char *usage, const ch
     }
     fputs("\n--name value is the same as --name=value.", out);
     if (from_file)
-        fputs(" The configuration file has the same names as keys, see\n"
-              "blxrep-config(5); a flag wins over the file.",
+        fputs(" Options are also keys of the configuration\n"
+              "file, see blxrep-config(5); a flag overrides the file.",
               out);
     fputc('\n', out);
 }
