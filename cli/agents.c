@@ -32,7 +32,8 @@ static int add(struct cli_agents *agents, const struct blx_control_agent *agent,
     return 0;
 }
 
-static int ask_dispatcher(struct blx_conn *conn, struct cli_agents *agents, struct blx_error *err)
+static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cli_agents *agents,
+                          struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_STATUS};
     int rc = blx_conn_send(conn, &message, err);
@@ -46,21 +47,26 @@ static int ask_dispatcher(struct blx_conn *conn, struct cli_agents *agents, stru
             break;
     }
     if (rc < 0) {
-        blx_error_prefix(err, "the dispatcher does not tell its status");
+        blx_error_prefix(err, "the dispatcher on '%s' did not send its status", data_dir);
         return rc;
     }
     if (message.type != BLX_MESSAGE_CONTROL_DONE)
-        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
-                             blx_message_name(message.type));
+        return cli_control_unexpected(data_dir, message.type, err);
     if (!message.control_done.ok)
-        return blx_error_set(err, -EIO, "the dispatcher does not tell its status: %s",
-                             message.control_done.text);
+        return blx_error_set(err, -EIO, "the dispatcher on '%s' did not send its status: %s",
+                             data_dir, message.control_done.text);
     agents->running = true;
     return 0;
 }
 
-/* What the store says of an agent while no dispatcher runs. Of a damaged manifest that is all that
- * is known. */
+static void keep_reason(struct blx_control_agent *agent, const struct blx_error *err)
+{
+    snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
+             (int)sizeof(agent->status.reason) - 1, err->message);
+}
+
+/* What the store knows of an agent. If its last manifest is damaged, the damage becomes its reason
+ * and the rest stays zero. */
 static void read_stored(const struct blx_store *store, const char *id,
                         struct blx_control_agent *agent)
 {
@@ -71,14 +77,12 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (rc == 0 && agent->last_checkpoint != 0)
         rc = blx_manifest_read(blx_store_agent(store, id), agent->last_checkpoint, &manifest, &err);
     if (rc < 0)
-        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
-                 (int)sizeof(agent->status.reason) - 1, err.message);
+        keep_reason(agent, &err);
     if (blx_pause_look(blx_store_agent(store, id), &agent->paused_since, &err) < 0)
-        agent->paused_since = 0; /* the reason above says what is wrong with the store */
+        agent->paused_since = 0; /* the reason above tells what is wrong with the store */
     struct blx_error why = {0};
     if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
-        snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
-                 (int)sizeof(agent->status.reason) - 1, why.message);
+        keep_reason(agent, &why);
     manifest.timestamp = agent->last_checkpoint;
     blx_manifest_tell(&manifest, agent);
 }
@@ -109,7 +113,7 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
     struct blx_conn *conn = NULL;
     int rc = cli_control_connect(data_dir, &conn, &cause);
     if (rc == 0) {
-        rc = ask_dispatcher(conn, &found, err);
+        rc = ask_dispatcher(conn, data_dir, &found, err);
         blx_conn_free(conn);
     } else if (rc == -ENOTCONN) {
         rc = ask_store(data_dir, &found, err);
@@ -124,8 +128,8 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
     return 0;
 }
 
-/* What a person would look at although it is protected. */
-static bool has_something_to_say(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+/* There is something to look at, even if the agent is protected. */
+static bool has_remark(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     char why[BLX_TEXT_BYTES];
     return blx_protection_explain(agent, now_realtime_ns, why)[0] != '\0';
@@ -139,9 +143,9 @@ static int compare(const void *a_arg, const void *b_arg, void *arg)
     enum blx_protection b_is = blx_protection_judge(b, *now_ns);
     if (a_is != b_is)
         return a_is > b_is ? -1 : 1;
-    bool a_says = has_something_to_say(a, *now_ns);
-    if (a_says != has_something_to_say(b, *now_ns))
-        return a_says ? -1 : 1;
+    bool a_has_remark = has_remark(a, *now_ns);
+    if (a_has_remark != has_remark(b, *now_ns))
+        return a_has_remark ? -1 : 1;
     if (a->last_checkpoint != b->last_checkpoint)
         return a->last_checkpoint < b->last_checkpoint ? -1 : 1;
     return strcmp(a->agent_id, b->agent_id);

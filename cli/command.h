@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The subcommands of `blxrep`: one file each, one row in main.c's table. They hold no logic that
- * lib lacks: they read what was asked, call lib, and print.
+ * The subcommands of `blxrep`: one file each, and one row each in main.c's table. A subcommand reads
+ * the request, calls lib, and prints. It has no logic that lib lacks.
  *
- * Results go to stdout; everything else goes to `err`, which main() prints, or to stderr. Threads:
- * one.
+ * Results go to stdout. Everything else goes to `err`, which main() prints, or to stderr.
+ *
+ * Threads: one.
  */
 #pragma once
 
@@ -14,12 +15,12 @@
 
 struct cli_request {
     const struct blx_config *config; /* complete: blx_config_require() has passed */
-    int argc;                        /* the subcommand's own words: argv[0] is its name */
+    int argc;                        /* the subcommand's words: argv[0] is its name */
     char **argv;
 };
 
-/* Each returns the exit status; with another than BLX_EXIT_OK the message is in `err`, or empty
- * where it is printed already. */
+/* Each returns the exit status. Unless that is BLX_EXIT_OK, `err` has the message; it is empty if
+ * the message is printed already. */
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
@@ -40,10 +41,13 @@ enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
 
 /*
- * Opens the data directory for a command that writes into it. Root takes on the identity of the
- * directory's owner first, for good, so that the dispatcher can read what was written.
+ * Opens the data directory for a command that writes into it. If root calls it, the process first
+ * becomes the directory's owner, and stays so: the dispatcher can read what it writes.
  */
 int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err);
 
-/* "blxrep: <message>" to stderr, for what does not end the command. */
+/* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Draws a progress bar, as lib's long operations want it; `progress` is a struct blx_progress. */
+void cli_progress(void *progress, uint64_t done_bytes, uint64_t total_bytes);

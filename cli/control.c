@@ -12,6 +12,14 @@
 
 enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000 };
 
+/* A question about an agent. */
+struct question {
+    const char *agent_id;
+    const char *deed; /* completes "the dispatcher did not ... 'ID'" */
+    uint64_t timeout_ms;
+    struct blx_message message;
+};
+
 static int connect_error(const char *data_dir, int rc, struct blx_error *err)
 {
     if (rc == -ENOENT || rc == -ECONNREFUSED)
@@ -27,8 +35,8 @@ static int connect_error(const char *data_dir, int rc, struct blx_error *err)
     return blx_error_errno(err, rc, "cannot reach the dispatcher on '%s'", data_dir);
 }
 
-/* A socket's path may have 107 bytes, a data directory's more; so the way leads through the open
- * directory. */
+/* A socket's path is limited to 107 bytes, a data directory's is not. So the path goes through the
+ * open directory. */
 static int connect_in(int dir_fd, int socket_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -54,117 +62,111 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
     return rc;
 }
 
-/* Sends the question, and takes the CONTROL_DONE that answers it. */
-static int ask(struct blx_conn *conn, const struct blx_message *question,
-               struct blx_control_done *outcome, struct blx_error *err)
+int cli_control_unexpected(const char *data_dir, enum blx_message_type type, struct blx_error *err)
+{
+    return blx_error_set(err, -EPROTO,
+                         "the dispatcher on '%s' answered with an unexpected %s: do blxrep and "
+                         "blxrep-dispatcher have the same version?",
+                         data_dir, blx_message_name(type));
+}
+
+/* Sends the message and receives the CONTROL_DONE that answers it. */
+static int exchange(const char *data_dir, const struct question *question,
+                    struct blx_control_done *outcome, struct blx_error *err)
 {
     struct blx_message answer;
-    int rc = blx_conn_send(conn, question, err);
+    struct blx_conn *conn = NULL;
+    int rc = cli_control_connect(data_dir, &conn, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_conn_send(conn, &question->message, err);
     if (rc == 0)
-        rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &answer, err);
+        rc = blx_conn_recv(conn, question->timeout_ms, &answer, err);
+    blx_conn_free(conn);
     if (rc < 0) {
-        blx_error_prefix(err, "the dispatcher does not answer");
+        blx_error_prefix(err, "the dispatcher on '%s' did not answer", data_dir);
         return rc;
     }
     if (answer.type != BLX_MESSAGE_CONTROL_DONE)
-        return blx_error_set(err, -EPROTO, "the dispatcher answered with an unexpected %s",
-                             blx_message_name(answer.type));
+        return cli_control_unexpected(data_dir, answer.type, err);
     *outcome = answer.control_done;
     return 0;
 }
 
-static int ask_for_rescan(struct blx_conn *conn, const char *agent_id,
-                          struct blx_control_done *outcome, struct blx_error *err)
+/* An answer that refuses is an error, too. */
+static int ask(const char *data_dir, const struct question *question,
+               struct blx_control_done *outcome, struct blx_error *err)
 {
-    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_RESCAN};
     struct blx_control_done done;
-    snprintf(question.control_rescan.agent_id, sizeof(question.control_rescan.agent_id), "%s",
-             agent_id);
-    int rc = ask(conn, &question, &done, err);
-    if (rc == 0 && !done.ok)
-        rc = blx_error_set(err, -EIO, "no rescan of '%s': %s", agent_id, done.text);
-    if (rc == 0)
-        *outcome = done;
-    return rc;
+    int rc = exchange(data_dir, question, &done, err);
+    if (rc < 0)
+        return rc;
+    if (!done.ok)
+        return blx_error_set(err, -EIO, "the dispatcher did not %s '%s': %s", question->deed,
+                             question->agent_id, done.text);
+    *outcome = done;
+    return 0;
 }
 
-static int ask_for_expulsion(struct blx_conn *conn, const char *agent_id, struct blx_error *err)
+static struct question about(enum blx_message_type type, const char *agent_id, const char *deed)
 {
-    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_REVOKE};
-    struct blx_control_done done;
-    snprintf(question.control_revoke.agent_id, sizeof(question.control_revoke.agent_id), "%s",
-             agent_id);
-    int rc = ask(conn, &question, &done, err);
-    if (rc == 0 && !done.ok)
-        rc = blx_error_set(err, -EIO, "its session has not ended: %s", done.text);
-    return rc;
+    return (struct question){
+        .agent_id = agent_id, .deed = deed, .timeout_ms = ANSWER_TIMEOUT_MS, .message.type = type};
+}
+
+static void put_id(char field[BLX_NAME_BYTES], const char *agent_id)
+{
+    snprintf(field, BLX_NAME_BYTES, "%s", agent_id);
+}
+
+int cli_control_checkpoint(const char *data_dir, const char *agent_id,
+                           struct blx_control_done *outcome, struct blx_error *err)
+{
+    struct question question =
+        about(BLX_MESSAGE_CONTROL_CHECKPOINT, agent_id, "take a checkpoint of");
+    question.timeout_ms = UINT64_MAX; /* a first sync may take days */
+    put_id(question.message.control_checkpoint.agent_id, agent_id);
+    int rc = ask(data_dir, &question, outcome, err);
+    if (rc != -EPIPE && rc != -ECONNRESET)
+        return rc;
+    blx_error_clear(err);
+    return blx_error_set(err, rc,
+                         "the dispatcher on '%s' ended before the checkpoint of '%s' was done: "
+                         "look at its log and try again",
+                         data_dir, agent_id);
 }
 
 int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_control_done *outcome,
                        struct blx_error *err)
 {
-    struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, err);
-    if (rc == 0)
-        rc = ask_for_rescan(conn, agent_id, outcome, err);
-    blx_conn_free(conn);
-    return rc;
+    struct question question = about(BLX_MESSAGE_CONTROL_RESCAN, agent_id, "order a rescan of");
+    put_id(question.message.control_rescan.agent_id, agent_id);
+    return ask(data_dir, &question, outcome, err);
 }
 
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err)
 {
-    struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, err);
-    if (rc == 0)
-        rc = ask_for_expulsion(conn, agent_id, err);
-    blx_conn_free(conn);
-    return rc;
-}
-
-static int ask_to_look_at_pause(struct blx_conn *conn, const char *agent_id, struct blx_error *err)
-{
-    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_PAUSE};
-    struct blx_control_done done;
-    snprintf(question.control_pause.agent_id, sizeof(question.control_pause.agent_id), "%s",
-             agent_id);
-    int rc = ask(conn, &question, &done, err);
-    if (rc == 0 && !done.ok)
-        rc = blx_error_set(err, -EIO, "the dispatcher does not act on it: %s", done.text);
-    return rc;
+    struct question question = about(BLX_MESSAGE_CONTROL_REVOKE, agent_id, "end the session of");
+    struct blx_control_done outcome;
+    put_id(question.message.control_revoke.agent_id, agent_id);
+    return ask(data_dir, &question, &outcome, err);
 }
 
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err)
 {
-    struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, err);
-    if (rc == 0)
-        rc = ask_to_look_at_pause(conn, agent_id, err);
-    blx_conn_free(conn);
-    return rc;
-}
-
-static int ask_to_note_damage(struct blx_conn *conn, const char *agent_id, const char *text,
-                              struct blx_error *err)
-{
-    struct blx_message question = {.type = BLX_MESSAGE_CONTROL_DAMAGE};
-    struct blx_control_damage *damage = &question.control_damage;
+    struct question question = about(BLX_MESSAGE_CONTROL_PAUSE, agent_id, "look at the pause of");
     struct blx_control_done outcome;
-    snprintf(damage->agent_id, sizeof(damage->agent_id), "%s", agent_id);
-    snprintf(damage->text, sizeof(damage->text), "%s", text);
-    int rc = ask(conn, &question, &outcome, err);
-    if (rc == 0 && !outcome.ok)
-        rc = blx_error_set(err, -EIO, "the damage of '%s' is not taken down: %s", agent_id,
-                           outcome.text);
-    return rc;
+    put_id(question.message.control_pause.agent_id, agent_id);
+    return ask(data_dir, &question, &outcome, err);
 }
 
 int cli_control_damage(const char *data_dir, const char *agent_id, const char *text,
                        struct blx_error *err)
 {
-    struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, err);
-    if (rc == 0)
-        rc = ask_to_note_damage(conn, agent_id, text, err);
-    blx_conn_free(conn);
-    return rc;
+    struct question question = about(BLX_MESSAGE_CONTROL_DAMAGE, agent_id, "record the damage of");
+    struct blx_control_damage *body = &question.message.control_damage;
+    struct blx_control_done outcome;
+    put_id(body->agent_id, agent_id);
+    snprintf(body->text, sizeof(body->text), "%s", text);
+    return ask(data_dir, &question, &outcome, err);
 }

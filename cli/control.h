@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way to a running dispatcher: its socket in the data directory.
+ * Talks to the running dispatcher over its socket in the data directory.
  *
- * Threads: one.
+ * Every function returns -ENOTCONN if no dispatcher runs on `data_dir` (the message says how to
+ * start one), -EACCES if its socket belongs to another user, and -EIO if the dispatcher refuses,
+ * with its reason.
+ *
+ * Threads: one. All functions block until the dispatcher has answered.
  */
 #pragma once
 
@@ -10,26 +14,28 @@
 #include "wire/conn.h"
 #include "wire/message.h"
 
-/*
- * -ENOTCONN where no dispatcher runs on `data_dir` (the message says so); -EACCES where it is
- * another user's; others name the directory. Free with blx_conn_free().
- */
+/* For a conversation of more than one answer. Free with blx_conn_free(). */
 int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx_error *err);
 
-/*
- * Tells the dispatcher that the agent is ordered to rescan; where no order stands, it gives one.
- * `outcome` says when the agent will begin, "" for now. -ENOTCONN as above.
- */
+/* -EPROTO: the dispatcher sent a message that does not answer the question. */
+int cli_control_unexpected(const char *data_dir, enum blx_message_type type, struct blx_error *err);
+
+/* Has a checkpoint taken. Waits until it is durable, however long that takes: `outcome` then has
+ * its timestamp, and a text if it is damaged. */
+int cli_control_checkpoint(const char *data_dir, const char *agent_id,
+                           struct blx_control_done *outcome, struct blx_error *err);
+
+/* Orders a rescan, unless one is ordered already. The text of `outcome` says when the agent will
+ * begin; "" means now. */
 int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_control_done *outcome,
                        struct blx_error *err);
 
-/* Has the dispatcher end the session of an agent that is revoked; returns when it has ended.
- * -ENOTCONN as above. */
+/* Ends the session of an agent that is revoked, and returns after it has ended. */
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
-/* Tells the dispatcher that the agent was paused, or resumed. -ENOTCONN as above. */
+/* Reports that the agent's pause was set or removed in the store. */
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err);
 
-/* Tells the dispatcher that something stored of the agent is damaged. -ENOTCONN as above. */
+/* Reports that stored data of the agent is damaged; `text` says what was found. */
 int cli_control_damage(const char *data_dir, const char *agent_id, const char *text,
                        struct blx_error *err);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep enroll`: makes an agent's credentials, or a token with which its server joins. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@
 
 enum { HOST_BYTES = 256, PORT_BYTES = 8 };
 
-/* This machine as others are likely to know it. */
+/* The name by which others are likely to know this machine. */
 static void own_host(char host[HOST_BYTES])
 {
     const struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
@@ -28,7 +29,7 @@ static void own_host(char host[HOST_BYTES])
     freeaddrinfo(list);
 }
 
-/* Where the server that joins will look for the dispatcher; true where that is a guess. */
+/* The address at which the joining server will look for the dispatcher. True if it is a guess. */
 static bool guess_address(const struct blx_config *config, char *address, size_t bytes)
 {
     char host[HOST_BYTES], port[PORT_BYTES];
@@ -48,8 +49,8 @@ static int check_pki(const struct blx_config *config, struct blx_error *err)
     if (config->tls.ca == NULL)
         return 0;
     return blx_error_set(err, -EINVAL,
-                         "'%s' names the site's own certificates (tls), so that blxrep cannot sign "
-                         "one for '%s': make it where those come from",
+                         "'%s' names the site's own certificates (tls), so blxrep cannot sign one "
+                         "for '%s': have the site's own authority sign it",
                          config->config_path, config->agent);
 }
 
@@ -61,9 +62,10 @@ static int print_token(const struct blx_config *config, struct blx_error *err)
         return rc;
     bool guessed = guess_address(config, address, sizeof(address));
     printf("blxrep agent join --dispatcher-addr=%s --token=%s\n", address, token);
-    cli_note("paste this line on the server that shall be '%s': it works once, within an hour%s",
+    cli_note("run this line on the server that is to become '%s': it works once, within an hour%s",
              config->agent,
-             guessed ? "; check the address, or give --dispatcher-addr=HOST:PORT" : "");
+             guessed ? "; check its address first, or set it with --dispatcher-addr=HOST:PORT"
+                     : "");
     return 0;
 }
 
@@ -83,8 +85,8 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
     const struct blx_config *config = request->config;
     if (config->make_token && config->output != NULL) {
         blx_error_set(err, -EINVAL,
-                      "--token and --output exclude each other: a token is printed, and the "
-                      "server that joins writes its own file");
+                      "--token and --output exclude each other: leave out --output, as the server "
+                      "that joins with the token writes its own file");
         return BLX_EXIT_USAGE;
     }
     struct blx_store store = {.lock_fd = -1};

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep info`: everything that the store knows about one checkpoint. */
 #include "store/view/info.h"
 
 #include <inttypes.h>
@@ -8,23 +9,28 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
-#include "cli/extents.h"
+#include "cli/describe.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 
-/* A checkpoint; `infos` are its volumes'. */
+/* Everything about one checkpoint. */
 struct picture {
     const char *agent;
     const struct blx_manifest *manifest;
     bool pinned;
-    struct blx_info infos[BLX_MAX_VOLUMES];
+    struct blx_info infos[BLX_MAX_VOLUMES]; /* of each volume of the manifest */
 };
 
-static const char *format_time(uint64_t realtime_ns, char text[BLX_RFC3339_TEXT_BYTES])
+static blx_timestamp timestamp_of(uint64_t realtime_ns)
 {
-    blx_timestamp_format_rfc3339(blx_timestamp_from_unix((int64_t)(realtime_ns / 1000000000)),
-                                 text);
-    return text;
+    return blx_timestamp_from_unix((int64_t)(realtime_ns / 1000000000));
+}
+
+static void print_time(const char *label, uint64_t realtime_ns, const char *remark)
+{
+    char text[BLX_RFC3339_TEXT_BYTES];
+    blx_timestamp_format_rfc3339(timestamp_of(realtime_ns), text);
+    printf("%-15s%s%s\n", label, text, remark);
 }
 
 static size_t longest_chain(const struct picture *picture)
@@ -34,11 +40,6 @@ static size_t longest_chain(const struct picture *picture)
         if (picture->infos[i].chain_length > longest)
             longest = picture->infos[i].chain_length;
     return longest;
-}
-
-static const char *kind_of(bool base)
-{
-    return base ? "full" : "incremental";
 }
 
 static void print_size(const char *label, uint64_t bytes)
@@ -51,7 +52,7 @@ static void print_segments(const struct blx_manifest_volume *volume)
 {
     printf("  %-15s", "segments");
     for (uint32_t i = 0; i < volume->segment_count; i++) {
-        uint32_t first = i; /* a run of numbers that follow each other is one range */
+        uint32_t first = i; /* consecutive numbers are printed as one range */
         while (i + 1 < volume->segment_count && volume->segments[i + 1] == volume->segments[i] + 1)
             i++;
         printf("%s%" PRIu32, first == 0 ? "" : ", ", volume->segments[first]);
@@ -65,7 +66,7 @@ static void print_unreadable(const struct blx_manifest_volume *volume)
 {
     if (volume->unreadable_count == 0)
         return;
-    printf("  %-15s%" PRIu64 " bytes, which the checkpoint lacks:", "unreadable",
+    printf("  %-15s%" PRIu64 " bytes, missing from the checkpoint:", "unreadable",
            blx_manifest_volume_unreadable_bytes(volume));
     for (uint32_t i = 0; i < volume->unreadable_count; i++) {
         uint64_t offset = volume->unreadable[i].start_block << volume->block_shift;
@@ -83,9 +84,9 @@ static void print_volume(const struct blx_manifest_volume *volume, const struct 
     printf("  %-15s%s\n", "device", volume->device);
     printf("  %-15s%s\n", "identity", volume->identity[0] != '\0' ? volume->identity : "unknown");
     printf("  %-15s%s\n", "generation", generation);
-    printf("  %-15s%s\n", "kind", kind_of(volume->base));
+    printf("  %-15s%s\n", "kind", cli_volume_kind_name(volume));
     printf("  %-15s%zu checkpoint%s\n", "chain", info->chain_length,
-           info->chain_length == 1 ? "" : "s");
+           cli_plural(info->chain_length));
     print_size("size", volume->size_bytes);
     print_size("used", info->used_bytes);
     print_size("changed", volume->changed_bytes);
@@ -95,7 +96,7 @@ static void print_volume(const struct blx_manifest_volume *volume, const struct 
     if (info->removable)
         print_size("removal frees", info->frees_bytes);
     else
-        printf("  %-15s%s\n", "removal frees", "it is the newest, and is never removed");
+        printf("  %-15s%s\n", "removal frees", "nothing: the newest checkpoint is never removed");
     print_segments(volume);
     print_unreadable(volume);
 }
@@ -103,16 +104,16 @@ static void print_volume(const struct blx_manifest_volume *volume, const struct 
 static void print_text(const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
-    char time[BLX_RFC3339_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
-    bool damaged = blx_manifest_unreadable_bytes(manifest) > 0;
+    char consistency[CLI_CONSISTENCY_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
     printf("%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
-    printf("%-15s%s, by the agent's clock\n", "cut", format_time(manifest->cut_realtime_ns, time));
-    printf("%-15s%s\n", "committed", format_time(manifest->committed_realtime_ns, time));
-    printf("%-15s%s%s\n", "consistency", blx_consistency_name(manifest->consistency),
-           damaged ? ", damaged" : "");
+    print_time("cut", manifest->cut_realtime_ns, ", by the agent's clock");
+    print_time("committed", manifest->committed_realtime_ns, "");
+    printf("%-15s%s\n", "consistency",
+           cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
+                                  consistency));
     printf("%-15s%s\n", "frozen for", blx_duration_format(manifest->freeze_ns / 1000000, freeze));
     printf("%-15s%s\n", "note", manifest->note[0] != '\0' ? manifest->note : "none");
-    printf("%-15s%s\n", "kind", kind_of(blx_manifest_is_full(manifest)));
+    printf("%-15s%s\n", "kind", cli_kind_name(manifest));
     if (manifest->parent != 0)
         printf("%-15s%" PRIu64 "\n", "parent", manifest->parent);
     else
@@ -133,7 +134,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_string(json, "identity", volume->identity);
     blx_json_string(json, "generation", generation);
     blx_json_number(json, "last_seq", volume->last_seq);
-    blx_json_string(json, "kind", kind_of(volume->base));
+    blx_json_string(json, "kind", cli_volume_kind_name(volume));
     blx_json_number(json, "chain_length", info->chain_length);
     blx_json_number(json, "size", volume->size_bytes);
     blx_json_number(json, "block_bytes", UINT64_C(1) << volume->block_shift);
@@ -150,9 +151,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     for (uint32_t i = 0; i < volume->segment_count; i++)
         blx_json_number(json, NULL, volume->segments[i]);
     blx_json_close(json, ']');
-    blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
-    cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
-                     volume->block_shift);
+    cli_json_unreadable(json, volume);
     blx_json_close(json, '}');
 }
 
@@ -160,23 +159,16 @@ static void print_json(const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
     struct blx_json json = {.out = stdout};
-    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
-    blx_timestamp_format(manifest->timestamp, text);
-    blx_timestamp_format_rfc3339(manifest->timestamp, time);
     blx_json_open(&json, NULL, '{');
     blx_json_string(&json, "agent", picture->agent);
-    blx_json_string(&json, "checkpoint", text);
-    blx_json_string(&json, "time", time);
-    blx_json_string(&json, "cut", format_time(manifest->cut_realtime_ns, time));
-    blx_json_string(&json, "committed", format_time(manifest->committed_realtime_ns, time));
+    cli_json_timestamp(&json, "checkpoint", manifest->timestamp);
+    cli_json_time(&json, "time", manifest->timestamp);
+    cli_json_time(&json, "cut", timestamp_of(manifest->cut_realtime_ns));
+    cli_json_time(&json, "committed", timestamp_of(manifest->committed_realtime_ns));
     blx_json_string(&json, "consistency", blx_consistency_name(manifest->consistency));
     blx_json_bool(&json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
-    blx_json_string(&json, "kind", kind_of(blx_manifest_is_full(manifest)));
-    blx_timestamp_format(manifest->parent, text);
-    if (manifest->parent != 0)
-        blx_json_string(&json, "parent", text);
-    else
-        blx_json_null(&json, "parent");
+    blx_json_string(&json, "kind", cli_kind_name(manifest));
+    cli_json_timestamp(&json, "parent", manifest->parent);
     blx_json_number(&json, "chain_length", longest_chain(picture));
     blx_json_number(&json, "freeze_ms", manifest->freeze_ns / 1000000);
     blx_json_bool(&json, "pinned", picture->pinned);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep join`: makes this server an agent, with a token from `blxrep enroll --token`. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -6,16 +7,17 @@
 #include "config/agent_file.h"
 #include "tls/join.h"
 
-/* What the daemon needs to be started without a flag, unless somebody has written that already. */
+/* Writes the settings that the daemon needs to start without flags, unless there are some. */
 static int configure(const struct blx_config *config, const char *agent_id, struct blx_error *err)
 {
     if (config->device_count == 0) {
-        cli_note("this server is the agent '%s' now: start it with --id=%s", agent_id, agent_id);
+        cli_note("this server is now the agent '%s': start blxrep-agent with --id=%s", agent_id,
+                 agent_id);
         return 0;
     }
     if (config->config_path != NULL) {
-        cli_note("this server is the agent '%s' now; '%s' is there already and stays as it is: see "
-                 "that it says id: \"%s\", and the devices",
+        cli_note("this server is now the agent '%s'; the existing '%s' was not changed: make sure "
+                 "that it has id: \"%s\" and names the devices",
                  agent_id, config->config_path, agent_id);
         return 0;
     }
@@ -38,8 +40,8 @@ enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
     char agent_id[BLX_NAME_BYTES];
     if (config->tls.ca != NULL) {
         blx_error_set(err, -EINVAL,
-                      "'%s' names the site's own certificates (tls), which the agent uses: there "
-                      "is nothing to join for",
+                      "'%s' names the site's own certificates (tls), and the agent uses those: "
+                      "to join instead, remove tls from the file",
                       config->config_path);
         return BLX_EXIT_FAILED;
     }

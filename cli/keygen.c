@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep keygen`: makes a key with which agents encrypt what they send. */
 #include <stdio.h>
 
 #include "cli/command.h"
@@ -13,10 +14,10 @@ enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *er
     char id[BLX_KEY_ID_TEXT_BYTES];
     blx_key_id_format(&key.id, id);
     printf("%s\n", output);
-    cli_note("this is the key %s: name the file as encryption-key in the agent's configuration, "
+    cli_note("this is the key %s: name its file as encryption-key in the agent's configuration, "
              "and restore with --key=FILE",
              id);
-    cli_note("KEEP COPIES of it away from the servers and from the dispatcher: without it no "
-             "checkpoint that was made with it can ever be restored, by nobody");
+    cli_note("KEEP COPIES of the file away from the servers and the dispatcher: lose the key, and "
+             "nobody can ever restore a checkpoint that was encrypted with it");
     return BLX_EXIT_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
+/* `blxrep`: finds the subcommand in one table, reads its options, runs it, prints its error. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,8 @@ struct command {
     enum blx_command command;
     enum blx_exit (*run)(const struct cli_request *request, struct blx_error *err);
     const char *usage;
-    const char *description;
+    const char *summary;     /* for the list of all commands */
+    const char *description; /* for the command's own help */
 };
 
 static const struct command commands[] = {
@@ -19,78 +20,85 @@ static const struct command commands[] = {
      "blxrep start --mode=dispatcher --data-dir=DIR --sync-freq=N [--listen=HOST:PORT]\n"
      "       blxrep start --mode=agent --id=ID --dispatcher-addr=HOST:PORT --device=/dev/X "
      "[--device=/dev/Y ...]",
-     "Becomes blxrep-agent or blxrep-dispatcher, in the foreground. SIGTERM ends it."},
+     "start the agent or the dispatcher in the foreground",
+     "Becomes blxrep-agent or blxrep-dispatcher and runs in the foreground. SIGTERM ends it."},
     {"enroll", BLX_COMMAND_ENROLL, cli_enroll,
      "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--output=FILE]\n"
      "       blxrep dispatcher enroll --agent=ID --data-dir=DIR --token "
      "[--dispatcher-addr=HOST:PORT]",
-     "Makes an agent's credentials (by default ID.pem in the current folder) and prints the path, "
-     "or prints the line with which its server joins, once, within an hour."},
+     "make credentials for an agent, or a token with which its server joins",
+     "Makes an agent's credentials (by default ID.pem in the current folder) and prints the path.\n"
+     "With --token it prints a line instead. Run that line on the server within an hour: it works "
+     "once."},
     {"join", BLX_COMMAND_JOIN, cli_join,
      "blxrep agent join --dispatcher-addr=HOST:PORT --token=TOKEN [--credentials=FILE] [--force]",
-     "Makes this server's key and has the dispatcher sign a certificate for it."},
+     "make this server an agent",
+     "Makes a key for this server and has the dispatcher sign a certificate for it."},
     {"keygen", BLX_COMMAND_KEYGEN, cli_keygen, "blxrep keygen [--output=FILE]",
+     "make a key with which agents encrypt",
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
-     "prints the path. Who loses it loses the checkpoints."},
+     "prints the path.\nLose the key and you lose the checkpoints."},
     {"revoke", BLX_COMMAND_REVOKE, cli_revoke, "blxrep dispatcher revoke --agent=ID --data-dir=DIR",
-     "Shuts an agent out at once; its checkpoints stay, and it can join again."},
+     "shut an agent out",
+     "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
     {"show", BLX_COMMAND_SHOW, cli_show,
      "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=YYYYMMDDHHMM] "
      "[--end=YYYYMMDDHHMM] [--json]",
-     "Lists an agent's checkpoints, oldest first. --start and --end include both ends."},
+     "list the checkpoints of an agent",
+     "Lists an agent's checkpoints, oldest first. Both --start and --end are included."},
     {"info", BLX_COMMAND_INFO, cli_info,
      "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--json]",
-     "Says all that the store knows of one checkpoint."},
+     "show everything known about one checkpoint",
+     "Shows everything that the store knows about one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
      "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--force]",
-     "Writes a checkpoint's volumes to images (by default in DIR/restore) or a device, and prints "
-     "the paths."},
+     "write a checkpoint to images or to a device",
+     "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
+     "prints the paths."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
-     "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR",
+     "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},
     {"rescan", BLX_COMMAND_RESCAN, cli_rescan, "blxrep dispatcher rescan --agent=ID --data-dir=DIR",
-     "Has an agent compare its disks with what is stored, and send what differs."},
+     "compare an agent's disks with the store",
+     "Has an agent compare its disks with the store and send every block that differs."},
     {"status", BLX_COMMAND_STATUS, cli_status,
      "blxrep dispatcher status --data-dir=DIR [--json] [--watch] [--check]",
-     "Says whether all agents are protected, and lists them, the worst first."},
+     "show whether all agents are protected",
+     "Shows whether all agents are protected, and lists them, the worst first."},
     {"verify", BLX_COMMAND_VERIFY, cli_verify,
-     "blxrep dispatcher verify --data-dir=DIR [--agent=ID] [--json]",
-     "Rechecks every stored byte; names what is damaged and the checkpoints that it hurts."},
+     "blxrep dispatcher verify --data-dir=DIR [--agent=ID] [--json]", "check every stored byte",
+     "Checks every stored byte. Names each damage and the checkpoints that it hurts."},
     {"prune", BLX_COMMAND_PRUNE, cli_prune,
      "blxrep dispatcher prune --data-dir=DIR [--agent=ID] [--keep-last=N] [--keep-hourly=N] "
      "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] [--dry-run] [--json]",
-     "Removes the checkpoints that no rule keeps, and says why the others stay."},
+     "remove the checkpoints that no rule keeps",
+     "Removes the checkpoints that no rule keeps, and prints why the others are kept."},
     {"pin", BLX_COMMAND_PIN, cli_pin,
      "blxrep dispatcher pin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
-     "Keeps a checkpoint from ever being pruned."},
+     "keep a checkpoint from being pruned",
+     "Keeps a checkpoint from being pruned until it is unpinned."},
     {"unpin", BLX_COMMAND_UNPIN, cli_unpin,
      "blxrep dispatcher unpin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
-     "Takes a checkpoint's pin off."},
+     "let a pinned checkpoint be pruned again",
+     "Removes the pin from a checkpoint, so that it can be pruned again."},
     {"policy", BLX_COMMAND_POLICY, cli_policy,
      "blxrep dispatcher policy --agent=ID [--policy-dir=DIR] [--json]",
-     "Shows each setting that holds for an agent, and which file and pattern it comes from."},
+     "show the settings that hold for an agent",
+     "Shows each setting that holds for an agent, and the file and pattern that it comes from."},
     {"pause", BLX_COMMAND_PAUSE, cli_pause, "blxrep dispatcher pause --agent=ID --data-dir=DIR",
-     "Has no checkpoint taken of an agent and no data sent by it; its changes stay tracked."},
+     "pause the checkpoints and the data of an agent",
+     "Takes no checkpoint of an agent and has it send no data. Its changes stay tracked."},
     {"resume", BLX_COMMAND_RESUME, cli_resume, "blxrep dispatcher resume --agent=ID --data-dir=DIR",
-     "Has a paused agent go on where it was."},
+     "let a paused agent continue",
+     "Lets a paused agent continue from the point where it stopped."},
 };
 
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN,
-    AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the rest is the dispatcher's */
+    AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the others are for the dispatcher */
 };
-
-void cli_note(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("blxrep: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
 
 static void print_overview(FILE *out)
 {
@@ -99,10 +107,11 @@ static void print_overview(FILE *out)
           "Commands:\n",
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].description);
-    fputs("\n`blxrep COMMAND --help` lists a command's options. See also blxrep(1).\n", out);
+        fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].summary);
+    fputs("\n`blxrep COMMAND --help` lists the options of a command. See also blxrep(1).\n", out);
 }
 
+/* The first word is no command: it may ask for help or the version. */
 static enum blx_exit no_command(const char *word)
 {
     if (word == NULL) {
@@ -147,7 +156,7 @@ static bool is_of(const struct command *command, const char *side)
     return ((command->command & AGENT_SIDE) != 0) == (strcmp(side, "agent") == 0);
 }
 
-/* `side` is the word before the command, which may be left out. */
+/* `side` is the optional word before the command, "dispatcher" or "agent"; or NULL. */
 static const struct command *find(const char *name, const char *side)
 {
     for (size_t i = 0; name != NULL && i < COMMAND_COUNT; i++) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writing into a data directory as its owner, even if root runs the command. */
 #include <errno.h>
 #include <grp.h>
 #include <sys/stat.h>

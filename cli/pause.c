@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep pause` and `blxrep resume`: set and remove an agent's pause. */
 #include "store/pause.h"
 
 #include <errno.h>
@@ -13,8 +14,7 @@ static int write_pause(const struct blx_store *store, const struct blx_config *c
 {
     if (!blx_agent_store_exists(blx_store_agent(store, config->agent)))
         return blx_error_set(err, -ENOENT,
-                             "the agent '%s' is not known in '%s': `blxrep dispatcher status` "
-                             "lists those that are",
+                             "no agent '%s' in '%s': `blxrep dispatcher status` lists the agents",
                              config->agent, config->data_dir);
     if (!paused)
         return blx_pause_end(blx_store_agent(store, config->agent), err);
@@ -22,7 +22,8 @@ static int write_pause(const struct blx_store *store, const struct blx_config *c
     return blx_pause_begin(blx_store_agent(store, config->agent), now, err);
 }
 
-/* Written first, told second: what stands on the disk holds for every dispatcher that starts. */
+/* First writes the pause, then tells the dispatcher. Any dispatcher that starts later reads it from
+ * the disk. */
 static enum blx_exit set_pause(const struct blx_config *config, bool paused, struct blx_error *err)
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
@@ -34,11 +35,14 @@ static enum blx_exit set_pause(const struct blx_config *config, bool paused, str
         return BLX_EXIT_FAILED;
     rc = cli_control_pause(config->data_dir, config->agent, &why);
     if (rc < 0 && rc != -ENOTCONN) {
-        blx_error_set(err, rc, "'%s' is %s as soon as it connects again, but: %s", config->agent,
-                      paused ? "paused" : "resumed", why.message);
+        blx_error_set(
+            err, rc,
+            "'%s' will be %s only when it connects again: the running dispatcher does not "
+            "know yet: %s",
+            config->agent, paused ? "paused" : "resumed", why.message);
         return BLX_EXIT_FAILED;
     }
-    printf(paused ? "'%s' is paused: its changes are tracked, and sent when it is resumed\n"
+    printf(paused ? "'%s' is paused: its changes are tracked, and sent after it is resumed\n"
                   : "'%s' is resumed\n",
            config->agent);
     return BLX_EXIT_OK;

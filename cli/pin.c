@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep pin` and `blxrep unpin`: keep a checkpoint from being pruned, or no longer. */
 #include "store/checkpoint/pin.h"
 
 #include <inttypes.h>

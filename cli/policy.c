@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep policy`: which settings hold for an agent, and where each one comes from. */
 #include "config/policy.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 
 enum { VALUE_BYTES = 512 };
 
-/* What is shown of an agent. */
+/* The settings of one agent. */
 struct view {
     const struct blx_config *config;
     struct blx_policies policies; /* owned */
@@ -32,7 +33,7 @@ static void format_retention(const struct blx_retention *retention, char text[VA
     }
 }
 
-/* The next pattern behind `at`, from NULL on; NULL behind the last. */
+/* The pattern after `at`, the first one after NULL; NULL after the last. */
 static const char *next_exclude(const struct blx_policy_verdict *verdict, const char *at)
 {
     const char *next = at == NULL ? verdict->exclude : at + strlen(at) + 1;
@@ -64,12 +65,12 @@ static void format_value(const struct blx_policy_verdict *verdict, enum blx_poli
         return;
     default:
         snprintf(text, VALUE_BYTES, "%s",
-                 verdict->sync_freq_ms == 0 ? "as the dispatcher was started with"
+                 verdict->sync_freq_ms == 0 ? "the dispatcher's own --sync-freq"
                                             : blx_duration_format(verdict->sync_freq_ms, period));
     }
 }
 
-/* Whether the dispatcher's own configuration has the key. */
+/* True if the dispatcher's own configuration has the key. */
 static bool is_configured(const struct blx_config *config, enum blx_policy_key key)
 {
     return (key == BLX_POLICY_SYNC_FREQ && config->sync_freq_ms != 0) ||
@@ -148,7 +149,8 @@ static void print_json(const struct view *view)
     blx_json_close(&json, '}');
 }
 
-/* From the files alone, so that it needs no dispatcher, and shows a change before a reload. */
+/* Reads only the files: it needs no dispatcher, and shows a change before the dispatcher is
+ * reloaded. */
 enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;

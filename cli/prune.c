@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep prune`: removes the checkpoints that no rule keeps, and rewrites segments. */
 #include "store/prune/prune.h"
 
 #include <errno.h>
@@ -11,19 +12,22 @@
 #include "base/progress.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/describe.h"
 #include "cli/table.h"
 #include "config/policy.h"
 #include "store/prune/retention.h"
 #include "store/prune/rewrite.h"
 
-/* How long a verification or another prune is waited for. */
-enum { WAIT_MS = 60000, REASONS_BYTES = 128 };
+enum {
+    WAIT_MS = 60000, /* how long to wait for a verification or another prune */
+    REASONS_BYTES = 128,
+};
 
-/* A run over all agents that are meant. */
+/* One run over all requested agents. */
 struct run {
     const struct blx_config *config;
     const struct blx_store *store;
-    struct blx_policies policies; /* owned; what the flags do not say */
+    struct blx_policies policies; /* owned; their retention counts if no flag sets any */
     struct blx_json *json;        /* NULL: a table for each agent */
     enum blx_exit status;
 };
@@ -60,10 +64,8 @@ static int print_table(const struct blx_retention_plan *plan, const char *agent_
 
 static void print_verdict(struct blx_json *json, blx_timestamp timestamp, uint32_t verdict)
 {
-    char text[BLX_TIMESTAMP_TEXT_BYTES];
-    blx_timestamp_format(timestamp, text);
     blx_json_open(json, NULL, '{');
-    blx_json_string(json, "checkpoint", text);
+    cli_json_timestamp(json, "checkpoint", timestamp);
     blx_json_string(json, "action", verdict != 0 ? "keep" : "remove");
     blx_json_open(json, "reasons", '[');
     for (unsigned reason = 0; reason < BLX_KEEP_REASONS; reason++)
@@ -97,31 +99,32 @@ static void note_outcome(const char *agent_id, const struct blx_prune_report *re
     char freed[BLX_UNIT_TEXT_BYTES], segments[64] = "";
     if (rewritten->replaced > 0)
         snprintf(segments, sizeof(segments), ", %zu segment%s rewritten", rewritten->replaced,
-                 rewritten->replaced == 1 ? "" : "s");
-    cli_note("%s: %zu checkpoint%s removed%s, %s freed", agent_id, report->removed,
-             report->removed == 1 ? "" : "s", segments,
+                 cli_plural(rewritten->replaced));
+    cli_note("'%s': %zu checkpoint%s removed%s, %s freed", agent_id, report->removed,
+             cli_plural(report->removed), segments,
              blx_size_format(report->freed_bytes + rewritten->freed_bytes, freed));
     if (rewritten->put_off > 0)
-        cli_note("%s: %zu segment%s stayed as large because a restore or a verification reads "
-                 "them; prune again later",
-                 agent_id, rewritten->put_off, rewritten->put_off == 1 ? "" : "s");
+        cli_note("'%s': %zu segment%s kept unchanged while a restore or a verification is reading: "
+                 "prune again later",
+                 agent_id, rewritten->put_off, cli_plural(rewritten->put_off));
     if (rewritten->damaged > 0)
-        cli_note("%s: %zu segment%s stayed as large because of damage; `blxrep dispatcher verify` "
-                 "says more",
-                 agent_id, rewritten->damaged, rewritten->damaged == 1 ? "" : "s");
+        cli_note("'%s': %zu segment%s kept unchanged because of damage: run `blxrep dispatcher "
+                 "verify` to see it",
+                 agent_id, rewritten->damaged, cli_plural(rewritten->damaged));
     if (report->in_use > 0)
-        cli_note("%s: %zu checkpoint%s stayed because restores read them; prune again later",
-                 agent_id, report->in_use, report->in_use == 1 ? "" : "s");
+        cli_note("'%s': %zu checkpoint%s kept while a restore is reading: prune again later",
+                 agent_id, report->in_use, cli_plural(report->in_use));
     if (report->pinned > 0)
-        cli_note("%s: %zu checkpoint%s stayed because they were pinned meanwhile", agent_id,
-                 report->pinned, report->pinned == 1 ? "" : "s");
+        cli_note("'%s': %zu checkpoint%s kept that somebody pinned meanwhile", agent_id,
+                 report->pinned, cli_plural(report->pinned));
     if (report->no_holes)
-        cli_note("%s: the filesystem cannot make holes in files, so that segments keep their size "
-                 "until nothing in them is needed",
+        cli_note("'%s': the filesystem cannot punch holes into files, so a segment keeps its size "
+                 "until nothing in it is needed",
                  agent_id);
 }
 
-/* The flags; without any what holds for the agent. False where no rule does: all of it stays. */
+/* The rules of the flags; if no flag has any, those of the files for this agent. False: there is no
+ * rule, so everything is kept. */
 static bool find_rules(const struct run *run, const char *agent_id, struct blx_retention *rules)
 {
     struct blx_policy_verdict verdict;
@@ -134,20 +137,13 @@ static bool find_rules(const struct run *run, const char *agent_id, struct blx_r
     return !blx_retention_is_none(rules);
 }
 
-static void show_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-    struct blx_progress *progress = arg;
-    progress->total_bytes = total_bytes;
-    blx_progress_update(progress, done_bytes);
-}
-
-/* As fast as it goes: somebody waits for it. */
+/* As fast as the disk allows, because somebody waits for it. */
 static int rewrite(const struct blx_store *store, const char *agent_id,
                    struct blx_rewrite_report *report, struct blx_error *err)
 {
     struct blx_progress progress;
     struct blx_rewrite_request request = {
-        .wait_ms = WAIT_MS, .progress = show_progress, .arg = &progress};
+        .wait_ms = WAIT_MS, .progress = cli_progress, .arg = &progress};
     blx_progress_init(&progress, "rewriting segments", 0);
     int rc = blx_rewrite(blx_store_agent(store, agent_id), &request, report, err);
     blx_progress_done(&progress);
@@ -161,14 +157,14 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
     struct blx_rewrite_report rewritten = {0};
     struct blx_retention rules;
     if (!find_rules(run, agent_id, &rules)) {
-        cli_note("%s: no rule is for it, all its checkpoints stay", agent_id);
+        cli_note("'%s': no rule applies to this agent, so all its checkpoints are kept", agent_id);
         return 0;
     }
     int rc = blx_retention_plan_make(blx_store_agent(run->store, agent_id), &rules, &plan, err);
     if (rc < 0)
         return rc;
     if (run->json == NULL && print_table(&plan, agent_id) < 0)
-        return blx_error_errno(err, -ENOMEM, "cannot print what is kept");
+        return blx_error_errno(err, -ENOMEM, "cannot list the checkpoints");
     struct blx_prune_request request = {
         .checkpoints = plan.doomed, .count = plan.doomed_count, .wait_ms = WAIT_MS};
     if (!run->config->dry_run) {
@@ -182,7 +178,7 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
     return rc;
 }
 
-/* One agent's trouble does not keep the others from being pruned. */
+/* If one agent cannot be pruned, the others still are. */
 static void try_agent(struct run *run, const char *agent_id)
 {
     struct blx_error err = {0};
@@ -226,7 +222,7 @@ static int read_rules(struct run *run, struct blx_error *err)
     if (rc < 0 || has_rules(run))
         return rc;
     return blx_error_set(err, -EINVAL,
-                         "no rule says what to keep, so that nothing is removed: give --keep-last, "
+                         "no rule says what to keep, so nothing is removed: give --keep-last, "
                          "--keep-hourly, --keep-daily, --keep-weekly, --keep-monthly or "
                          "--keep-yearly with a number above 0, or write  retention: "
                          "{ keep-last: 10 }  into the configuration file or a policy");

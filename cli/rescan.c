@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep rescan`: has an agent compare its disks with the store. */
 #include <stdio.h>
 
 #include "cli/command.h"
@@ -10,7 +11,7 @@ enum blx_exit cli_rescan(const struct cli_request *request, struct blx_error *er
     struct blx_control_done outcome;
     if (cli_control_rescan(config->data_dir, config->agent, &outcome, err) < 0)
         return BLX_EXIT_FAILED;
-    printf("the rescan of '%s' begins%s%s: `blxrep dispatcher status` shows how far it is\n",
+    printf("the rescan of '%s' begins%s%s: `blxrep dispatcher status` shows its progress\n",
            config->agent, outcome.text[0] != '\0' ? " " : "", outcome.text);
     return BLX_EXIT_OK;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep restore`: writes a checkpoint's volumes to images or to a device. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -18,9 +19,9 @@ struct job {
     const struct blx_config *config;
     struct blx_store store;
     struct blx_manifest manifest;
-    char folder[PATH_MAX]; /* where images go that have no name of their own */
+    char folder[PATH_MAX]; /* for images that --output does not name; "" if it names the image */
     struct blx_keyring keys;
-    char *paths; /* owned: PATH_MAX bytes for each volume; "" where it is not wanted */
+    char *paths; /* owned: PATH_MAX bytes for each volume; "": it is not restored */
 };
 
 static void job_done(struct job *job)
@@ -36,7 +37,7 @@ static char *target_path(const struct job *job, uint32_t volume)
     return job->paths + (size_t)volume * PATH_MAX;
 }
 
-/* --device names a volume by its name, by the device as the agent named it, or by /dev/NAME. */
+/* --device may give a volume's name, the device as the agent named it, or /dev/NAME. */
 static bool is_named(const struct blx_manifest_volume *volume, const char *device)
 {
     bool by_node = strncmp(device, "/dev/", 5) == 0 && strcmp(device + 5, volume->name) == 0;
@@ -55,7 +56,7 @@ static int unknown_device(const struct job *job, const char *device, struct blx_
                          device, known);
 }
 
-/* Marks the wanted volumes with a path of one character; how many there are, or -ENOENT. */
+/* Marks each wanted volume with a path of one character. Returns how many there are, or -ENOENT. */
 static int select_volumes(struct job *job, struct blx_error *err)
 {
     const struct blx_config *config = job->config;
@@ -83,7 +84,7 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Where the images go. -EINVAL is a usage error. */
+/* Chooses the folder for the images. -EINVAL is a usage error. */
 static int choose_folder(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
@@ -96,8 +97,8 @@ static int choose_folder(struct job *job, int volume_count, struct blx_error *er
         return blx_path_format(job->folder, sizeof(job->folder), err, "%s", output);
     if (volume_count > 1)
         return blx_error_set(err, -EINVAL,
-                             "--output='%s' is no directory, and %d devices are to be restored: "
-                             "name an existing directory, or one of them with --device",
+                             "--output='%s' is not a directory, but %d devices are to be restored: "
+                             "name an existing directory, or select one device with --device",
                              output, volume_count);
     return 0;
 }
@@ -115,8 +116,8 @@ static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
                            several ? job->manifest.volumes[volume].name : "");
 }
 
-/* All targets are looked at before the first is written, so that a set is not left half restored
- * for a name that is taken. */
+/* Called for all targets before the first one is written: a name that is taken must not leave a set
+ * half restored. */
 static int check_target(const struct job *job, const char *path, struct blx_error *err)
 {
     struct stat st;
@@ -125,7 +126,7 @@ static int check_target(const struct job *job, const char *path, struct blx_erro
         return 0;
     return blx_error_set(
         err, -EEXIST,
-        "'%s' exists already: give another --output, --delta to bring it up to date, or --force to "
+        "'%s' already exists: give another --output, --delta to bring it up to date, or --force to "
         "replace it",
         path);
 }
@@ -170,8 +171,7 @@ static int read_keys(struct job *job, struct blx_error *err)
     return rc;
 }
 
-/* Before the first volume is written, so that a set is not left half restored for a key that is
- * missing. */
+/* Called before the first volume is written: a missing key must not leave a set half restored. */
 static int check_keys(const struct job *job, struct blx_error *err)
 {
     const struct blx_key *key;
@@ -186,13 +186,6 @@ static int check_keys(const struct job *job, struct blx_error *err)
                              job->manifest.timestamp);
     }
     return rc;
-}
-
-static void report(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-    struct blx_progress *progress = arg;
-    progress->total_bytes = total_bytes;
-    blx_progress_update(progress, done_bytes);
 }
 
 static void list_losses(const char *path, const struct blx_losses *losses)
@@ -211,21 +204,21 @@ static void list_losses(const char *path, const struct blx_losses *losses)
              bytes);
 }
 
-/* 1: restored, but something is damaged. */
 static unsigned restore_flags(const struct blx_config *config)
 {
     return (config->delta ? BLX_RESTORE_DELTA : 0U) | (config->resume ? BLX_RESTORE_RESUME : 0U) |
            (config->force ? BLX_RESTORE_FORCE : 0U);
 }
 
+/* 1: the volume is restored, except for damage. */
 static int restore_volume(const struct job *job, uint32_t volume, struct blx_error *err)
 {
     const char *name = job->manifest.volumes[volume].name;
-    char what[BLX_NAME_BYTES + 16];
-    snprintf(what, sizeof(what), "restoring %s", name);
+    char label[BLX_NAME_BYTES + 16];
+    snprintf(label, sizeof(label), "restoring %s", name);
     struct blx_progress bar;
-    blx_progress_init(&bar, what, 0);
-    struct blx_restore_progress progress = {.report = report, .arg = &bar};
+    blx_progress_init(&bar, label, 0);
+    struct blx_restore_progress progress = {.report = cli_progress, .arg = &bar};
     BLX_CLEANUP(blx_losses_done) struct blx_losses losses = {0};
     uint64_t written_bytes = 0;
     struct blx_restore_target target = {.path = target_path(job, volume),
@@ -238,7 +231,8 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     blx_progress_done(&bar);
     if (rc == 0) {
         if (target.flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME))
-            cli_note("%" PRIu64 " bytes of '%s' were written anew", written_bytes, target.path);
+            cli_note("%" PRIu64 " bytes of '%s' differed and were written", written_bytes,
+                     target.path);
         printf("%s\n", target.path);
         fflush(stdout);
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep revoke`: shuts an agent out, now and until it is let in again. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -7,7 +8,8 @@
 #include "store/store.h"
 #include "tls/pki.h"
 
-/* Written first, told second: what stands on the disk holds for every dispatcher that starts. */
+/* First writes the revocation, then tells the dispatcher. Any dispatcher that starts later reads it
+ * from the disk. */
 static int shut_out(const struct blx_config *config, struct blx_error *err)
 {
     struct blx_error why = {0};
@@ -17,7 +19,8 @@ static int shut_out(const struct blx_config *config, struct blx_error *err)
     rc = cli_control_revoke(config->data_dir, config->agent, &why);
     if (rc == 0 || rc == -ENOTCONN)
         return 0;
-    return blx_error_set(err, rc, "'%s' is revoked and cannot connect again, but: %s",
+    return blx_error_set(err, rc,
+                         "'%s' is revoked and cannot connect again, but may still be connected: %s",
                          config->agent, why.message);
 }
 
@@ -33,7 +36,8 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
     if (rc < 0)
         return BLX_EXIT_FAILED;
     if (!known)
-        cli_note("no agent '%s' has ever been connected here: is the name right?", config->agent);
-    printf("'%s' is revoked; its checkpoints stay\n", config->agent);
+        cli_note("no agent '%s' has ever connected to '%s': is the name right?", config->agent,
+                 config->data_dir);
+    printf("'%s' is revoked; its checkpoints are kept\n", config->agent);
     return BLX_EXIT_OK;
 }

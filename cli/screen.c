@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-#define ENTER_PICTURE "\033[?1049h\033[?25l" /* another page, no cursor */
+#define ENTER_PICTURE "\033[?1049h\033[?25l" /* the alternate screen, no cursor */
 #define LEAVE_PICTURE "\033[?25h\033[?1049l"
 #define HOME          "\033[H"
 #define CLEAR_LINE    "\033[K"
@@ -37,8 +37,8 @@ void cli_screen_look(struct cli_screen *screen)
         (no_color == NULL || no_color[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
 }
 
-/* One line without its end, cut to the terminal's width: one that went on in the next row would
- * push the first one out. Colours take no room. */
+/* Prints a line without its end, cut to the terminal's width: a line that continued in the next row
+ * would push the top row out of the screen. Colours take no columns. */
 static void show_line(const char *line, size_t length, size_t columns)
 {
     bool in_escape = false;
@@ -54,7 +54,7 @@ static void show_line(const char *line, size_t length, size_t columns)
     }
 }
 
-/* On a terminal each line wipes what the last picture had there. */
+/* On a terminal each line also clears the rest of that line of the last picture. */
 static void show(const struct cli_screen *screen, const char *picture)
 {
     if (!screen->is_terminal) {
@@ -84,7 +84,7 @@ static int draw_once(cli_draw *draw, void *arg, bool first, struct blx_error *er
     cli_screen_look(&screen);
     FILE *out = open_memstream(&picture, &bytes);
     if (out == NULL)
-        return blx_error_errno(err, -errno, "cannot draw");
+        return blx_error_errno(err, -errno, "cannot draw the picture");
     int rc = draw(arg, &screen, out, &problem);
     if (rc < 0 && !first)
         fprintf(out, "%s\n", problem.message);
@@ -101,7 +101,7 @@ static bool typed_end(void)
     return read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q';
 }
 
-/* Until the next picture is due: true where there shall be none. */
+/* Waits until the next picture is due. True: there is to be no further one. */
 static bool wait_for_end(int signal_fd, bool has_keys, unsigned period_ms)
 {
     struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
@@ -134,7 +134,7 @@ static int watch_signals(sigset_t *before, struct blx_error *err)
     return fd < 0 ? blx_error_errno(err, -errno, "cannot wait for signals") : fd;
 }
 
-/* Keys come one by one and are not shown. */
+/* Has keys arrive one by one, without an echo. */
 static bool take_keys(struct termios *before)
 {
     if (tcgetattr(STDIN_FILENO, before) < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a command draws: the standard output, which may be a terminal, and then has a size and
- * perhaps colours; and a picture on it that is drawn again and again.
+ * The standard output as a screen. A terminal has a size and perhaps colours, and a picture on it
+ * can be drawn again and again.
  *
  * Threads: one.
  */
@@ -15,9 +15,9 @@
 
 struct cli_screen {
     bool is_terminal;
-    bool has_colours; /* not with $NO_COLOR, nor where $TERM is "dumb" */
+    bool has_colours; /* not with $NO_COLOR, nor if $TERM is "dumb" */
     size_t columns;   /* 0: no limit */
-    size_t rows;      /* of a picture that is drawn again; 0: no limit */
+    size_t rows;      /* for a picture that is drawn again; 0: no limit */
 };
 
 #define CLI_RED    "\033[31m"
@@ -28,13 +28,15 @@ struct cli_screen {
 
 void cli_screen_look(struct cli_screen *screen);
 
-/* Draws the picture; lines end with '\n'. */
+/* Prints the picture to `out`; each line ends with '\n'. */
 typedef int cli_draw(void *arg, const struct cli_screen *screen, FILE *out, struct blx_error *err);
 
 /*
- * Draws each `period_ms`, and at once when the terminal changes its size, until somebody types q or
- * Ctrl-C, or the process is told to end. On a terminal the picture replaces the one before and
- * leaves no trace; elsewhere one follows the other. A failure is shown in the picture's stead and
- * tried again; only one of the first picture ends it, and is returned.
+ * Draws every `period_ms`, and at once when the terminal changes its size. Ends when somebody types
+ * q or Ctrl-C, or a signal ends the process. On a terminal each picture replaces the one before it,
+ * and the last one leaves no trace; elsewhere the pictures follow each other.
+ *
+ * If the first picture fails, its error is returned. If a later one fails, the error is shown in
+ * its place, and the next period tries again.
  */
 int cli_screen_watch(unsigned period_ms, cli_draw *draw, void *arg, struct blx_error *err);

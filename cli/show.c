@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep show`: lists an agent's checkpoints. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,12 +9,12 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
-#include "cli/extents.h"
+#include "cli/describe.h"
 #include "cli/table.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 
-/* Where the checkpoints go: JSON as they come, or a table that is printed at the end. */
+/* Takes the checkpoints: JSON is printed at once, a table at the end. */
 struct sink {
     const blx_timestamp *pins; /* ascending */
     size_t pin_count;
@@ -38,29 +39,19 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
         blx_key_id_format(&volume->key_id, key);
         blx_json_string(json, "key", key);
     }
-    blx_json_number(json, "unreadable_bytes", blx_manifest_volume_unreadable_bytes(volume));
-    cli_extents_json(json, "unreadable", volume->unreadable, volume->unreadable_count,
-                     volume->block_shift);
+    cli_json_unreadable(json, volume);
     blx_json_close(json, '}');
 }
 
 static void print_json(struct blx_json *json, const struct blx_manifest *manifest, bool pinned)
 {
-    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
-    blx_timestamp_format(manifest->timestamp, text);
-    blx_timestamp_format_rfc3339(manifest->timestamp, time);
     blx_json_open(json, NULL, '{');
-    blx_json_string(json, "checkpoint", text);
-    blx_json_string(json, "time", time);
+    cli_json_timestamp(json, "checkpoint", manifest->timestamp);
+    cli_json_time(json, "time", manifest->timestamp);
     blx_json_string(json, "consistency", blx_consistency_name(manifest->consistency));
     blx_json_bool(json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
-    blx_json_string(json, "kind", blx_manifest_is_full(manifest) ? "full" : "incremental");
-    if (manifest->parent != 0) {
-        blx_timestamp_format(manifest->parent, text);
-        blx_json_string(json, "parent", text);
-    } else {
-        blx_json_null(json, "parent");
-    }
+    blx_json_string(json, "kind", cli_kind_name(manifest));
+    cli_json_timestamp(json, "parent", manifest->parent);
     blx_json_number(json, "freeze_ms", manifest->freeze_ns / 1000000);
     blx_json_bool(json, "pinned", pinned);
     blx_json_string(json, "note", manifest->note);
@@ -71,7 +62,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_close(json, '}');
 }
 
-/* "58 %" of what changed; "" where nothing did. */
+/* "58 %" of the changed bytes; "" if nothing changed. */
 static const char *format_saved(uint64_t changed_bytes, uint64_t saved_bytes, char text[8])
 {
     text[0] = '\0';
@@ -89,7 +80,7 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
         "",
         "",
         damaged ? "damaged" : "",
-        volume->base ? "full" : "incremental",
+        cli_volume_kind_name(volume),
         volume->name,
         blx_size_format(volume->size_bytes, size),
         blx_size_format(volume->changed_bytes, changed),
@@ -103,7 +94,7 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
-    char count[16], consistency[32], saved[8];
+    char count[16], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
     uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
         size_bytes += manifest->volumes[i].size_bytes;
@@ -115,12 +106,12 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
     blx_timestamp_format(manifest->timestamp, text);
     blx_timestamp_format_rfc3339(manifest->timestamp, time);
-    snprintf(consistency, sizeof(consistency), "%s%s", blx_consistency_name(manifest->consistency),
-             blx_manifest_unreadable_bytes(manifest) > 0 ? ", damaged" : "");
     const char *cells[] = {text,
                            time,
-                           consistency,
-                           blx_manifest_is_full(manifest) ? "full" : "incremental",
+                           cli_consistency_format(manifest->consistency,
+                                                  blx_manifest_unreadable_bytes(manifest),
+                                                  consistency),
+                           cli_kind_name(manifest),
                            manifest->volume_count == 1 ? manifest->volumes[0].name : count,
                            blx_size_format(size_bytes, size),
                            blx_size_format(changed_bytes, changed),
@@ -133,7 +124,8 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     return rc;
 }
 
-/* A damaged checkpoint hides no other: it is named, the rest is shown, and the command fails. */
+/* A damaged checkpoint does not hide the others: its error is printed, the others are shown, and the
+ * command fails. */
 static int show_one(void *arg, const struct blx_manifest *manifest, const struct blx_error *damage,
                     struct blx_error *err)
 {
@@ -151,7 +143,9 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
         return 0;
     }
     int rc = add_rows(sink->table, manifest, pinned);
-    return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoints") : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoint %" PRIu64,
+                                    manifest->timestamp)
+                  : 0;
 }
 
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
@@ -174,7 +168,7 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         sink.json = &json;
         blx_json_open(&json, NULL, '[');
     } else if (cli_table_add(&table, head) < 0) {
-        cli_note("out of memory");
+        cli_note("cannot show the checkpoints of '%s': out of memory", config->agent);
         return BLX_EXIT_FAILED;
     }
     if (blx_manifest_each(blx_store_agent(store, config->agent), timestamps, count, show_one, &sink,
@@ -189,7 +183,7 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     return sink.status;
 }
 
-/* 0 and all nines: no bound. */
+/* Without --start or --end that bound is 0 or the largest number: all checkpoints. */
 static int read_range(const struct blx_config *config, blx_timestamp *first, blx_timestamp *last,
                       struct blx_error *err)
 {
@@ -202,7 +196,7 @@ static int read_range(const struct blx_config *config, blx_timestamp *first, blx
     if (rc == 0 && config->end != NULL)
         rc = blx_timestamp_parse_range(config->end, &ignored, last, err);
     if (rc == 0 && *first > *last)
-        rc = blx_error_set(err, -EINVAL, "--start=%s is later than --end=%s: exchange them",
+        rc = blx_error_set(err, -EINVAL, "--start=%s is later than --end=%s: swap them",
                            config->start, config->end);
     return rc;
 }

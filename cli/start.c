@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep start`: becomes blxrep-agent or blxrep-dispatcher. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "base/cleanup.h"
 #include "cli/command.h"
 
-/* The folder of this program itself, so that a build tree's programs find each other. */
+/* The folder of this program. Programs of one build tree find each other there. */
 static int own_folder(char folder[PATH_MAX], struct blx_error *err)
 {
     ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
@@ -21,7 +22,7 @@ static int own_folder(char folder[PATH_MAX], struct blx_error *err)
     return 0;
 }
 
-/* The words without --mode, which only chose the program. */
+/* All words but --mode: that one only chooses the program. */
 static char **daemon_words(const struct cli_request *request, char *program)
 {
     char **words = calloc((size_t)request->argc + 1, sizeof(*words));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep status`: whether all agents are protected, once or as a picture that is refreshed. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,15 +9,16 @@
 #include "base/units.h"
 #include "cli/agents.h"
 #include "cli/command.h"
+#include "cli/describe.h"
 #include "cli/screen.h"
 #include "cli/table.h"
 
 enum {
     WATCH_PERIOD_MS = 2000,
-    PICTURE_LINES = 4, /* around the table's rows: two sentences, the head, what is not shown */
+    PICTURE_LINES = 4, /* beside the agents' rows: two sentences, the head, "... and 3 more" */
 };
 
-/* What only the agent itself knows, and nobody while it is away. */
+/* The values that only the agent knows: null while it is not connected. */
 static void print_live_json(struct blx_json *json, const struct blx_control_agent *agent)
 {
     const struct blx_status *status = &agent->status;
@@ -51,9 +53,7 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
             blx_json_null(json, keys[i]);
         return;
     }
-    char text[BLX_TIMESTAMP_TEXT_BYTES];
-    blx_timestamp_format(agent->last_checkpoint, text);
-    blx_json_string(json, "last_checkpoint", text);
+    cli_json_timestamp(json, "last_checkpoint", agent->last_checkpoint);
     blx_json_string(json, "consistency", blx_consistency_name(agent->last_consistency));
     blx_json_bool(json, "damaged", agent->last_unreadable_bytes > 0);
     blx_json_number(json, "age", blx_protection_age_s(agent, now_realtime_ns));
@@ -63,7 +63,7 @@ static void print_last_json(struct blx_json *json, const struct blx_control_agen
     blx_json_number(json, "saved_bytes", agent->saved_bytes);
 }
 
-/* Counted by the dispatcher since it began. */
+/* The dispatcher counts these from its start on. */
 static void print_counts_json(struct blx_json *json, const struct blx_control_agent *agent)
 {
     blx_json_open(json, "checkpoints", '{');
@@ -76,17 +76,6 @@ static void print_counts_json(struct blx_json *json, const struct blx_control_ag
     blx_json_number(json, "total_received_bytes", agent->total_received_bytes);
 }
 
-static void print_pause_json(struct blx_json *json, blx_timestamp since)
-{
-    char text[BLX_RFC3339_TEXT_BYTES];
-    if (since == 0) {
-        blx_json_null(json, "paused_since");
-        return;
-    }
-    blx_timestamp_format_rfc3339(since, text);
-    blx_json_string(json, "paused_since", text);
-}
-
 static void print_agent_json(struct blx_json *json, const struct blx_control_agent *agent,
                              uint64_t now_ns)
 {
@@ -97,7 +86,7 @@ static void print_agent_json(struct blx_json *json, const struct blx_control_age
     blx_json_bool(json, "protected", protection == BLX_PROTECTED);
     blx_json_string(json, "protection", blx_protection_name(protection));
     blx_json_string(json, "why", blx_protection_explain(agent, now_ns, why));
-    print_pause_json(json, agent->paused_since);
+    cli_json_time(json, "paused_since", agent->paused_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(json, "peer", agent->peer);
     print_last_json(json, agent, now_ns);
@@ -149,7 +138,7 @@ static void format_progress(const struct blx_status *status, char text[96])
              status->eta_seconds > 0 ? format_seconds(status->eta_seconds, eta) : "");
 }
 
-/* In capitals where somebody should do something. */
+/* In capitals if somebody should look at it. */
 static const char *protection_cell(enum blx_protection protection)
 {
     static const char *const cells[BLX_PROTECTIONS] = {
@@ -197,16 +186,14 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
     char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
     char progress[96], why[BLX_TEXT_BYTES];
-    char consistency[32] = "-";
+    char consistency[CLI_CONSISTENCY_TEXT_BYTES] = "-";
     bool has_checkpoint = agent->last_checkpoint != 0;
     if (has_checkpoint) {
         blx_timestamp_format(agent->last_checkpoint, last);
         format_seconds(blx_protection_age_s(agent, now_ns), age);
         blx_size_format(agent->changed_bytes, changed);
         blx_size_format(agent->stored_bytes, stored);
-        snprintf(consistency, sizeof(consistency), "%s%s",
-                 blx_consistency_name(agent->last_consistency),
-                 agent->last_unreadable_bytes > 0 ? ", damaged" : "");
+        cli_consistency_format(agent->last_consistency, agent->last_unreadable_bytes, consistency);
     }
     if (has_checkpoint && agent->freeze_ns > 0)
         blx_duration_format((agent->freeze_ns + 999999) / 1000000, freeze);
@@ -234,7 +221,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     return cli_table_add(table, cells);
 }
 
-/* The colour of what is worst in it. */
+/* The colour of an agent with this protection. */
 static const char *paint_of(enum blx_protection protection)
 {
     if (protection == BLX_PROTECTED)
@@ -288,7 +275,7 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
     }
 }
 
-/* The sentence that three seconds are enough for. */
+/* The first line, which alone answers the question whether all is well. */
 static void print_headline(const struct cli_agents *agents, const struct cli_screen *screen,
                            FILE *out)
 {
@@ -308,7 +295,7 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
         print_oldest(agents, ", the oldest", out);
     } else {
         fprintf(out, "%zu of %zu agent%s NOT protected", agents->count - well, agents->count,
-                agents->count == 1 ? "" : "s");
+                cli_plural(agents->count));
         print_troubles(agents, out);
         print_oldest(agents, "; the oldest", out);
     }
@@ -335,7 +322,7 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
             nearly_full && screen->has_colours ? CLI_PLAIN : "");
 }
 
-/* `max_rows`: 0 is no limit. */
+/* `max_rows`: 0 means no limit. */
 static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
                        FILE *out, struct blx_error *err)
 {

@@ -10,7 +10,7 @@
 
 enum {
     GAP = 2,
-    LAST_WIDTH = 24, /* the last column may be cut to that before others are left out */
+    LAST_WIDTH = 24, /* the last column is cut to this width before others are left out */
 };
 
 static int make_room(struct cli_table *table)
@@ -83,7 +83,7 @@ static void lay_out(const struct cli_table *table, struct layout *layout)
     }
 }
 
-/* Cuts a line in front of a character, not within it. */
+/* Cuts a line between two UTF-8 characters, never inside one. */
 static void cut(char *line, size_t max_width)
 {
     if (max_width == 0 || strlen(line) <= max_width)

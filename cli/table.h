@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A table of texts: a head and rows, each column as wide as its widest cell, two blanks between,
- * none behind the last. On a screen that is too narrow columns are left out, then lines are cut.
+ * A table of texts: a head and rows. Each column is as wide as its widest cell. Two blanks separate
+ * the columns, and none follows the last one. On a narrow screen, columns are left out first; then
+ * lines are cut.
  *
  * Threads: one.
  */
@@ -15,22 +16,21 @@ enum { CLI_TABLE_MAX_COLUMNS = 16 };
 
 struct cli_table {
     size_t column_count;
-    char *
-        *cells; /* owned, column_count for each row, the head first; a row's texts are one block */
+    char **cells; /* owned; column_count for each row, the head first; one allocation a row */
     size_t cell_count, cell_capacity;
 
-    /* Set by the caller where they are wanted; zero: no limits, stdout, no colours. */
+    /* Optional. If all are zero: stdout, no limits, no colours. */
     FILE *out;
-    size_t max_width;     /* columns without anything to say are left out, too */
+    size_t max_width;     /* then columns with nothing but "" and "-" are left out, too */
     size_t max_rows;      /* without the head */
-    const uint8_t *spare; /* columns to be left out where it is narrow, the first one first */
-    size_t spare_count;   /* of `spare` */
-    const char *(*paint)(void *arg,
-                         size_t row); /* escape before a row, row 0 is the head; or NULL */
+    const uint8_t *spare; /* columns to leave out if the screen is narrow, in this order */
+    size_t spare_count;   /* entries of `spare` */
+    /* The escape sequence that colours a row, or NULL. Row 0 is the head. */
+    const char *(*paint)(void *arg, size_t row);
     void *paint_arg;
 };
 
-/* Adds a row: column_count texts, copied. -ENOMEM. */
+/* Adds a row with copies of column_count texts. -ENOMEM. */
 int cli_table_add(struct cli_table *table, const char *const *texts);
 
 void cli_table_print(const struct cli_table *table);

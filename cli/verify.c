@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep verify`: checks every stored byte, and has damage healed that the next checkpoint would
+ * inherit. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,24 +12,17 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/control.h"
-#include "cli/extents.h"
+#include "cli/describe.h"
 #include "store/rescan_order.h"
 #include "store/verify/verify.h"
 
 enum { SHOWN_EXTENTS = 8 };
 
-static void show_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-    struct blx_progress *progress = arg;
-    progress->total_bytes = total_bytes;
-    blx_progress_update(progress, done_bytes);
-}
-
-/* Why nobody is hurt. */
+/* Why the damage hurts no checkpoint. */
 static const char *harmless(const struct blx_damage *damage)
 {
     if (damage->scope == BLX_DAMAGE_UNCOMMITTED)
-        return "in no checkpoint that can be read";
+        return "no readable checkpoint refers to it";
     if (damage->scope == BLX_DAMAGE_STATE)
         return "no data; the next session begins with a full pass";
     return "superseded, no checkpoint needs it";
@@ -43,7 +38,7 @@ static void print_extents(const struct blx_damage *damage)
     char size[BLX_UNIT_TEXT_BYTES];
     printf("; holds %s of %s in %zu extent%s (",
            blx_size_format(blocks << damage->block_shift, size), damage->volume,
-           damage->extent_count, damage->extent_count == 1 ? "" : "s");
+           damage->extent_count, cli_plural(damage->extent_count));
     for (size_t i = 0; i < damage->extent_count && i < SHOWN_EXTENTS; i++) {
         uint64_t start = damage->extents[i].start_block << damage->block_shift;
         uint64_t bytes = damage->extents[i].block_count << damage->block_shift;
@@ -63,15 +58,10 @@ static void print_damage(const struct blx_damage *damage)
         printf("; hurts no checkpoint (%s)\n", harmless(damage));
     else
         printf("; hurts %zu checkpoint%s of %s:", damage->checkpoint_count,
-               damage->checkpoint_count == 1 ? "" : "s", damage->agent_id);
+               cli_plural(damage->checkpoint_count), damage->agent_id);
     for (size_t i = 0; i < damage->checkpoint_count; i++)
         printf(" %" PRIu64 "%s", damage->checkpoints[i],
                i + 1 == damage->checkpoint_count ? "\n" : "");
-}
-
-static const char *plural(uint64_t count)
-{
-    return count == 1 ? "" : "s";
 }
 
 static void print_text(const struct blx_verify_report *report)
@@ -81,26 +71,21 @@ static void print_text(const struct blx_verify_report *report)
         print_damage(&report->damages[i]);
     printf("%" PRIu64 " agent%s, %" PRIu64 " checkpoint%s, %" PRIu64 " segment%s, %" PRIu64
            " frame%s, %s checked: ",
-           report->agents, plural(report->agents), report->checkpoints, plural(report->checkpoints),
-           report->segments, plural(report->segments), report->frames, plural(report->frames),
+           report->agents, cli_plural(report->agents), report->checkpoints,
+           cli_plural(report->checkpoints), report->segments, cli_plural(report->segments),
+           report->frames, cli_plural(report->frames),
            blx_size_format(report->checked_bytes, size));
     if (report->damage_count == 0)
         printf("no damage");
     else
         printf("%zu damage%s, %zu checkpoint%s hurt", report->damage_count,
-               plural(report->damage_count), report->hurt_count, plural(report->hurt_count));
+               cli_plural(report->damage_count), report->hurt_count,
+               cli_plural(report->hurt_count));
     if (report->unreadable_count > 0)
-        printf("; %zu checkpoint%s lack%s what could not be read on an agent's disk",
-               report->unreadable_count, plural(report->unreadable_count),
+        printf("; %zu checkpoint%s lack%s blocks that could not be read from an agent's disk",
+               report->unreadable_count, cli_plural(report->unreadable_count),
                report->unreadable_count == 1 ? "s" : "");
     printf("\n");
-}
-
-static void print_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp)
-{
-    char text[BLX_TIMESTAMP_TEXT_BYTES];
-    blx_timestamp_format(timestamp, text);
-    blx_json_string(json, key, text);
 }
 
 static void print_damage_json(struct blx_json *json, const struct blx_damage *damage)
@@ -117,10 +102,10 @@ static void print_damage_json(struct blx_json *json, const struct blx_damage *da
     blx_json_number(json, "length", damage->bytes);
     blx_json_string(json, "cause", damage->cause);
     blx_json_string(json, "scope", scopes[damage->scope]);
-    cli_extents_json(json, "extents", damage->extents, damage->extent_count, damage->block_shift);
+    cli_json_extents(json, "extents", damage->extents, damage->extent_count, damage->block_shift);
     blx_json_open(json, "checkpoints", '[');
     for (size_t i = 0; i < damage->checkpoint_count; i++)
-        print_timestamp(json, NULL, damage->checkpoints[i]);
+        cli_json_timestamp(json, NULL, damage->checkpoints[i]);
     blx_json_close(json, ']');
     blx_json_close(json, '}');
 }
@@ -132,7 +117,7 @@ static void print_checkpoints_json(struct blx_json *json, const char *key,
     for (size_t i = 0; i < count; i++) {
         blx_json_open(json, NULL, '{');
         blx_json_string(json, "agent", list[i].agent_id);
-        print_timestamp(json, "checkpoint", list[i].checkpoint);
+        cli_json_timestamp(json, "checkpoint", list[i].checkpoint);
         blx_json_close(json, '}');
     }
     blx_json_close(json, ']');
@@ -156,26 +141,26 @@ static void print_json(const struct blx_verify_report *report)
     blx_json_close(&json, '}');
 }
 
-/* The order stands in the store; a dispatcher that does not run finds it when it does. */
+/* Orders a rescan, in the store: a dispatcher that starts later finds it there. */
 static void heal(const struct blx_store *store, const char *agent_id)
 {
     struct blx_error error = {0};
     struct blx_control_done outcome = {0};
     const char *when = " as soon as the dispatcher runs";
-    if (blx_rescan_order_give(blx_store_agent(store, agent_id), "what is stored is damaged",
-                              &error) < 0) {
-        blx_log_warning("the next checkpoint of '%s' would be hurt, too, and the agent could not "
-                        "be ordered to rescan: %s",
-                        agent_id, error.message);
+    if (blx_rescan_order_give(blx_store_agent(store, agent_id), "stored data is damaged", &error) <
+        0) {
+        blx_log_warning(
+            "cannot order a rescan of '%s', so its next checkpoint will be hurt, too: %s", agent_id,
+            error.message);
         return;
     }
     if (cli_control_rescan(store->data_dir, agent_id, &outcome, &error) == 0)
         when = outcome.text[0] != '\0' ? " as soon as it is connected" : "";
-    blx_log_notice("the agent '%s' is asked to send again what is damaged%s", agent_id, when);
+    blx_log_notice("the agent '%s' is asked to send the damaged blocks again%s", agent_id, when);
 }
 
-/* Whether the agent's next checkpoint would be hurt as well: what is damaged belongs to the newest
- * one, or to none yet. */
+/* True if the agent's next checkpoint would be hurt as well: the damage hurts the newest one, or is
+ * in data that belongs to no checkpoint yet. */
 static bool hurts_the_next(const struct blx_verify_report *report, const char *agent_id)
 {
     for (size_t i = 0; i < report->hurt_count; i++)
@@ -188,9 +173,9 @@ static bool hurts_the_next(const struct blx_verify_report *report, const char *a
     return false;
 }
 
-/* One sentence an agent to the dispatcher, where one runs: it tells who watches. */
-static void tell_damage(const char *data_dir, const struct blx_verify_report *report,
-                        const char *agent_id)
+/* Reports the agent's damage to the dispatcher, if one runs: it runs the on-event command. */
+static void report_damage(const char *data_dir, const struct blx_verify_report *report,
+                          const char *agent_id)
 {
     size_t damages = 0, hurt = 0;
     char text[BLX_TEXT_BYTES];
@@ -199,21 +184,21 @@ static void tell_damage(const char *data_dir, const struct blx_verify_report *re
     for (size_t i = 0; i < report->hurt_count; i++)
         hurt += strcmp(report->hurt[i].agent_id, agent_id) == 0;
     snprintf(text, sizeof(text), "verify found %zu damage%s, %zu checkpoint%s hurt", damages,
-             damages == 1 ? "" : "s", hurt, hurt == 1 ? "" : "s");
+             cli_plural(damages), hurt, cli_plural(hurt));
     struct blx_error error = {0};
     int rc = cli_control_damage(data_dir, agent_id, text, &error);
     if (rc < 0 && rc != -ENOTCONN)
-        blx_log_warning("the dispatcher could not be told of it: %s", error.message);
+        blx_log_warning("cannot report the damage of '%s': %s", agent_id, error.message);
 }
 
-/* Once for each agent; its damages follow each other. */
+/* Acts once for each agent; the damages of an agent follow each other in the report. */
 static void follow_up(const struct blx_store *store, const struct blx_verify_report *report)
 {
     for (size_t i = 0; i < report->damage_count; i++) {
         const char *agent_id = report->damages[i].agent_id;
         if (i > 0 && strcmp(report->damages[i - 1].agent_id, agent_id) == 0)
             continue;
-        tell_damage(store->data_dir, report, agent_id);
+        report_damage(store->data_dir, report, agent_id);
         if (hurts_the_next(report, agent_id))
             heal(store, agent_id);
     }
@@ -223,7 +208,7 @@ static enum blx_exit verify(const struct blx_store *store, const struct blx_conf
                             struct blx_verify_report *report, struct blx_error *err)
 {
     struct blx_progress bar;
-    struct blx_verify_progress progress = {.report = show_progress, .arg = &bar};
+    struct blx_verify_progress progress = {.report = cli_progress, .arg = &bar};
     blx_progress_init(&bar, "verifying", 0);
     int rc = blx_verify(store, config->agent, &progress, report, err);
     blx_progress_done(&bar);

@@ -105,7 +105,7 @@ class Retention(Case):
         self.dispatcher.stop()  # it works without a dispatcher, too
         table = self.cli.run(*self.prune_words("--keep-last=1"))
         self.assertRegex(table.stdout, rf"(?m)^server1 +{pinned} +remove +no rule keeps it$")
-        self.assertRegex(table.stderr, r"^blxrep: server1: 5 checkpoints removed, .* freed\n$")
+        self.assertRegex(table.stderr, r"^blxrep: 'server1': 5 checkpoints removed, .* freed\n$")
         self.assertEqual(len(self.listed()), 1)
         self.check_listed()
 

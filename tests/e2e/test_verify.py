@@ -15,7 +15,7 @@ class Verify(Case):
         """Its report; `status` is what it must end with."""
         done = self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}", "--json", *words, check=False)
         self.assertEqual(done.returncode, status, done.stdout)
-        self.assertRegex(done.stderr, r"^(the agent 'server1' is asked to send again what is damaged.*\n)?$")
+        self.assertRegex(done.stderr, r"^(the agent 'server1' is asked to send the damaged blocks again.*\n)?$")
         return json.loads(done.stdout)
 
     def take_three(self):

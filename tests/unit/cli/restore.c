@@ -117,7 +117,7 @@ static void several_volumes_become_one_image_each(void **state)
     site_option(site, output, "output", "images");
     test_path(&site->store, path, "images");
     RESTORE(site, "--checkpoint=latest", output);
-    run_ended(&site->run, 2, "is no directory");
+    run_ended(&site->run, 2, "is not a directory");
     assert_int_equal(mkdir(path, 0700), 0);
     RESTORE(site, "--checkpoint=latest", output);
     run_ended(&site->run, 0, NULL);

@@ -63,7 +63,7 @@ static void damage_is_one_line_and_exit_1(void **state)
     flip(site, "volumes/sda/00000002.seg", 100);
     run_blxrep(&site->run, "verify", site->data_dir, NULL);
     run_ended(&site->run, 1,
-              "'web1' is asked to send again what is damaged as soon as the dispatcher runs");
+              "'web1' is asked to send the damaged blocks again as soon as the dispatcher runs");
     const char *line = "agents/web1/volumes/sda/00000002.seg: ";
     assert_int_equal(strncmp(site->run.out, line, strlen(line)), 0);
     assert_non_null(strstr(site->run.out, "checksum is wrong; holds 4.0 KiB of sda in 1 extent "
@@ -73,7 +73,7 @@ static void damage_is_one_line_and_exit_1(void **state)
     assert_true(said(site->run.out, site->timestamps[2]));
     assert_non_null(strstr(site->run.out, "checked: 1 damage, 2 checkpoints hurt\n"));
     run_blxrep(&site->run, "verify", site->data_dir, "--json", NULL);
-    run_ended(&site->run, 1, "'web1' is asked to send again");
+    run_ended(&site->run, 1, "'web1' is asked to send the damaged blocks again");
     assert_non_null(strstr(site->run.out, "\"scope\": \"committed\""));
     assert_non_null(strstr(site->run.out, "\"volume\": \"sda\""));
     assert_true(said(site->run.out, site->timestamps[1]));
