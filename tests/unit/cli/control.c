@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep checkpoint` and `blxrep status` against a dispatcher that answers what the test says. */
+/* `blxrep checkpoint` and `blxrep status` against a dispatcher that gives the test's answers. */
 #include "site.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@
 
 #include "wire/conn.h"
 
-/* One client is served: its request is kept, the answers are sent, the connection is closed. */
+/* Serves one client: keeps its request, sends the answers, closes the connection. */
 struct fake {
     int listen_fd;
     pthread_t thread;
@@ -52,26 +52,11 @@ static void fake_start(struct fake *fake, const char *dir, const struct blx_mess
     assert_int_equal(pthread_create(&fake->thread, NULL, serve, fake), 0);
 }
 
-/* The socket's file stays, as behind a dispatcher that was killed. */
+/* Leaves the socket's file, as a killed dispatcher does. */
 static void fake_stop(struct fake *fake)
 {
     assert_int_equal(pthread_join(fake->thread, NULL), 0);
     close(fake->listen_fd);
-}
-
-static int setup(void **state)
-{
-    *state = malloc(sizeof(struct site));
-    assert_non_null(*state);
-    site_init(*state, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_done(*state);
-    free(*state);
-    return 0;
 }
 
 static struct blx_message done(bool ok, blx_timestamp timestamp, const char *text)
@@ -133,7 +118,7 @@ static void without_a_dispatcher_checkpoint_says_how_to_start_one(void **state)
     run_ended(&site->run, 1, "no dispatcher runs on");
 }
 
-/* Longer than the 107 bytes of a socket's path. */
+/* The path is longer than the 107 bytes of a socket's path. */
 static void long_data_directory_has_a_control_socket_as_well(void **state)
 {
     struct site *site = *state;
@@ -186,7 +171,7 @@ static struct blx_message dispatcher_message(uint64_t free_bytes)
     return message;
 }
 
-/* An agent of `id` that is connected and whose last checkpoint is `age_s` old. */
+/* A connected agent `id` whose last checkpoint is `age_s` seconds old. */
 static struct blx_message agent_of_age(const char *id, int64_t age_s)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_AGENT};
@@ -323,7 +308,7 @@ static void status_without_a_dispatcher_answers_from_the_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
         TEST(checkpoint_prints_the_timestamp),
         TEST(refused_checkpoint_fails_with_the_reason),
         TEST(dispatcher_that_ends_meanwhile_fails_the_checkpoint),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of `blxrep`: usage errors, --help, and `start` and `enroll` as whole programs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +81,7 @@ static void missing_data_directory_fails_by_name(void **state)
     run_ended(&run, 1, "'/nonexistent/d'");
 }
 
-/* A copy of the program in a folder of its own, with daemons that say what they were given. */
+/* A copy of the program in a folder of its own, with daemons that print their arguments. */
 struct folder {
     char path[32];
     char program[64], agent[64], dispatcher[64], config[64];

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep restore`: which checkpoint, which volumes, and where the images go. */
 #include "site.h"
 
 #include <fcntl.h>
@@ -9,35 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int setup_with(void **state, size_t volume_count)
-{
-    *state = malloc(sizeof(struct site));
-    assert_non_null(*state);
-    site_init(*state, volume_count);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    return setup_with(state, 1);
-}
-
-static int setup_two(void **state)
-{
-    return setup_with(state, 2);
-}
-
-static int teardown(void **state)
-{
-    site_done(*state);
-    free(*state);
-    return 0;
-}
-
 #define RESTORE(site, ...)                                                                         \
     run_blxrep(&(site)->run, "restore", "--agent=web1", (site)->data_dir, __VA_ARGS__, NULL)
 
-/* The path that was printed, which must be all of stdout. */
+/* Asserts that stdout is this path alone. */
 static void printed(const struct site *site, const char *path)
 {
     char line[PATH_MAX + 1];
@@ -165,13 +141,13 @@ static void taken_name_is_found_before_anything_is_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(every_checkpoint_restores_to_its_default_place, setup),
-        TEST(latest_and_minutes_name_a_checkpoint, setup),
-        TEST(existing_file_is_replaced_with_force_only, setup),
-        TEST(several_volumes_become_one_image_each, setup_two),
-        TEST(device_selects_a_volume_by_name_or_path, setup_two),
-        TEST(taken_name_is_found_before_anything_is_written, setup_two),
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, site_teardown)
+        TEST(every_checkpoint_restores_to_its_default_place, site_setup),
+        TEST(latest_and_minutes_name_a_checkpoint, site_setup),
+        TEST(existing_file_is_replaced_with_force_only, site_setup),
+        TEST(several_volumes_become_one_image_each, site_setup_two),
+        TEST(device_selects_a_volume_by_name_or_path, site_setup_two),
+        TEST(taken_name_is_found_before_anything_is_written, site_setup_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs the built `blxrep` and keeps what it says. */
+/* Runs the built `blxrep` and keeps what it prints. */
 #pragma once
 
 enum { RUN_OUTPUT_BYTES = 16384, RUN_MAX_WORDS = 24 };
@@ -10,11 +10,11 @@ struct run {
     char err[RUN_OUTPUT_BYTES];
 };
 
-/* The words behind the program's name; NULL ends them. The program is that of the build, or
- * `run_program` where it is set. */
+/* Runs `run_program`, which is the build's unless a test sets another. The words follow the program's
+ * name; NULL ends them. */
 extern const char *run_program;
 void run_blxrep(struct run *run, ...) __attribute__((sentinel));
 
-/* A cmocka assertion that shows what was said: the status, one line on stderr that has `text`
- * (NULL: nothing on stderr). */
+/* Asserts the exit status, and one line on stderr that contains `text` (NULL: nothing on stderr). A
+ * failure shows all output. */
 void run_ended(const struct run *run, int status, const char *text);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep show`: its table, its JSON and its errors. */
 #include "site.h"
 
 #include <inttypes.h>
@@ -6,31 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static int setup_with(void **state, size_t volume_count)
-{
-    *state = malloc(sizeof(struct site));
-    assert_non_null(*state);
-    site_init(*state, volume_count);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    return setup_with(state, 1);
-}
-
-static int setup_two(void **state)
-{
-    return setup_with(state, 2);
-}
-
-static int teardown(void **state)
-{
-    site_done(*state);
-    free(*state);
-    return 0;
-}
 
 static size_t count_of(const char *text, const char *part)
 {
@@ -108,7 +84,7 @@ static void range_includes_both_ends(void **state)
     assert_int_equal(count_of(site->run.out, "\"checkpoint\""), 2);
 }
 
-static void empty_range_is_said_on_stderr_alone(void **state)
+static void empty_range_is_reported_on_stderr_alone(void **state)
 {
     struct site *site = *state;
     run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, "--end=202001010000", NULL);
@@ -152,13 +128,13 @@ static void damaged_manifest_is_named_and_hides_no_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
         TEST(show_lists_checkpoints_oldest_first),
-        cmocka_unit_test_setup_teardown(show_of_several_volumes_has_a_line_for_each, setup_two,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(show_of_several_volumes_has_a_line_for_each, site_setup_two,
+                                        site_teardown),
         TEST(json_has_all_members),
         TEST(range_includes_both_ends),
-        TEST(empty_range_is_said_on_stderr_alone),
+        TEST(empty_range_is_reported_on_stderr_alone),
         TEST(unknown_agent_fails_and_one_without_checkpoint_does_not),
         TEST(damaged_manifest_is_named_and_hides_no_other),
     };

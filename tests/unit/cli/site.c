@@ -17,7 +17,7 @@ static void keep_images(struct site *site, size_t checkpoint, size_t volume_coun
     }
 }
 
-void site_init(struct site *site, size_t volume_count)
+static void site_init(struct site *site, size_t volume_count)
 {
     static const char *const names[] = {"sda", "sdb"};
     struct test_volume *volumes[2] = {&site->volumes[0], &site->volumes[1]};
@@ -44,7 +44,7 @@ void site_init(struct site *site, size_t volume_count)
     blx_agent_writer_close(writer);
 }
 
-void site_done(struct site *site)
+static void site_done(struct site *site)
 {
     for (size_t v = 0; v < 2; v++) {
         for (size_t c = 0; c < SITE_CHECKPOINTS; c++)
@@ -53,6 +53,31 @@ void site_done(struct site *site)
             test_volume_done(&site->volumes[v]);
     }
     test_store_done(&site->store);
+}
+
+static int setup_with(void **state, size_t volume_count)
+{
+    *state = malloc(sizeof(struct site));
+    assert_non_null(*state);
+    site_init(*state, volume_count);
+    return 0;
+}
+
+int site_setup(void **state)
+{
+    return setup_with(state, 1);
+}
+
+int site_setup_two(void **state)
+{
+    return setup_with(state, 2);
+}
+
+int site_teardown(void **state)
+{
+    site_done(*state);
+    free(*state);
+    return 0;
 }
 
 void site_option(const struct site *site, char option[128], const char *name, const char *text)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store with an agent "web1" of two volumes and three checkpoints, on which `blxrep` is run. */
+/* A store with an agent "web1", one or two volumes and three checkpoints, for runs of `blxrep`. */
 #pragma once
 
 #include "../store/fixture.h"
@@ -20,12 +20,13 @@ struct site {
     struct run run;
 };
 
-/* `volume_count` 1 or 2. */
-void site_init(struct site *site, size_t volume_count);
-void site_done(struct site *site);
+/* For cmocka: *state becomes a site with one volume, or two. */
+int site_setup(void **state);
+int site_setup_two(void **state);
+int site_teardown(void **state);
 
 /* "--NAME=DIR/text" into `option`. */
 void site_option(const struct site *site, char option[128], const char *name, const char *text);
 
-/* Compares a file with a volume's content at a checkpoint. */
+/* Asserts that a file equals a volume at a checkpoint. */
 void site_image_is(const struct site *site, const char *path, size_t checkpoint, size_t volume);

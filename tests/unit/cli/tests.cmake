@@ -7,5 +7,5 @@ foreach(noun IN ITEMS control main restore show verify)
     target_compile_definitions(unit_cli_${noun} PRIVATE BLXREP_PROGRAM="$<TARGET_FILE:blxrep_cli>")
     add_dependencies(unit_cli_${noun} blxrep_cli)
 endforeach()
-# Runs a copy of the program elsewhere, which does not find the library of the build tree by itself.
+# It runs a copy of the program in another folder, which does not find the build tree's library by itself.
 set_tests_properties(unit/cli/main PROPERTIES ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_BINARY_DIR}/lib")

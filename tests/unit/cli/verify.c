@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep verify`, and `blxrep restore` of a damaged checkpoint. */
 #include "site.h"
 
 #include <fcntl.h>
@@ -8,21 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int setup(void **state)
-{
-    *state = malloc(sizeof(struct site));
-    assert_non_null(*state);
-    site_init(*state, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_done(*state);
-    free(*state);
-    return 0;
-}
 
 static void flip(const struct site *site, const char *name, off_t offset)
 {
@@ -127,7 +113,7 @@ static void unknown_agent_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
         TEST(clean_store_ends_with_0_and_a_summary),
         TEST(damage_is_one_line_and_exit_1),
         TEST(damaged_restore_names_the_place_and_force_gives_the_rest),
