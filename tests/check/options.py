@@ -71,7 +71,7 @@ class Options(unittest.TestCase):
                 default = re.search(r"\(default: (.*)\)", " ".join(body.split()))
                 if default is None or name == "config":
                     continue
-                entry = re.search(rf"(?m)^\\fB--{name}\\fR.*\n(.*)$", text).group(1)
+                entry = re.search(rf"(?ms)^\\fB--{name}\\fR[^\n]*\n(.*?)(?=^\.(?:TP|PP|SH)|\Z)", text).group(1)
                 self.assertRegex(entry, rf"The default is \\f[BI]{re.escape(default.group(1))}\\fR", f"{page}: {name}")
 
     def test_man_page_of_the_file_lists_its_keys(self):
