@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what a build needs, and with "tests" what the tests need too, on Debian and Ubuntu. Quick where all of it is there.
+# Installs the packages that a build needs, on Debian and Ubuntu; with "tests" those of the tests, too. Quick if all are installed.
 #
 #   etc/packages.sh [build|tests|bench|guest]
 set -euo pipefail
@@ -9,19 +9,19 @@ packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev
     libxxhash-dev libmicrohttpd-dev)
 case ${1:-build} in
 build) ;;
-bench) # with what the benchmarks compare with
+bench) # also the programs that the benchmarks compare with
     packages+=(python3 fio e2fsprogs iproute2 util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd)
-    # What makes packages, judges them and the units, and installs them in a scratch root.
+    # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
-    # What boots a guest on the machine's own files.
+    # To boot a guest from the machine's own files.
     packages+=(qemu-system-x86 busybox-static cpio kmod)
-    # libFuzzer and the sanitizers' part of clang; in Ubuntu 22.04 clang has them with it.
+    # clang's libFuzzer and sanitizers. On Ubuntu 22.04 they come with clang itself.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
-guest) # kernels, disks and whole servers beyond this machine, emulated
+guest) # to emulate kernels, disks and whole servers that this machine does not have
     packages+=(python3 qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs fdisk util-linux mount iproute2 sqlite3 lvm2 mdadm mmdebstrap dpkg-dev
         openssh-client zstd procps)
     ;;
@@ -35,7 +35,7 @@ missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
 done
-# Debian has a package of this name; Ubuntu's kernel tools carry the program, behind a wrapper that wants the running kernel's.
+# Debian has a package bpftool. On Ubuntu the program comes with the kernel tools, and its wrapper insists on the running kernel's.
 if ! bpftool version >/dev/null 2>&1 && ! compgen -G '/usr/lib/linux-tools*/*/bpftool' >/dev/null; then
     if grep -qs '^ID=ubuntu' /etc/os-release; then
         missing+=(linux-tools-common linux-tools-generic)

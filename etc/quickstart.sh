@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a clone to a restored disk, on a machine of one's own: builds blxrep, follows a small disk (a loop device on a file), takes
-# two checkpoints, restores the first and proves it. Run as root on Debian 12 or Ubuntu; it leaves nothing but the build folder.
+# From a clone to a restored disk on one machine: builds blxrep, protects a small disk (a loop device on a file), takes two
+# checkpoints, restores the first one and proves that it is right. Run it as root on Debian 12 or Ubuntu. It leaves only the build folder.
 #
-#   etc/quickstart.sh                      BUILD_DIR=DIR etc/quickstart.sh builds elsewhere than in build-quickstart
+#   etc/quickstart.sh                      builds in build-quickstart
+#   BUILD_DIR=DIR etc/quickstart.sh        builds in DIR
 set -euo pipefail
 exec 3>&1
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" -ne 0 ]; then
-    echo "quickstart.sh: needs root: it makes a loop device, mounts a filesystem and loads eBPF programs" >&2
+    echo "quickstart.sh: run it as root: it makes a loop device, mounts a filesystem and loads eBPF programs" >&2
     exit 1
 fi
 
@@ -27,7 +28,7 @@ step() {
     printf '\n%d. %s\n' "$steps" "$*"
 }
 
-# Prints a command as one would type it, then runs it.
+# Prints a command as somebody would type it, then runs it.
 try() {
     printf '   $ %s\n' "$*"
     "$@" 2>&1 | sed 's/^/     /'
@@ -37,7 +38,7 @@ stop() {
     [ -z "$1" ] || { kill "$1" 2>/dev/null && wait "$1" || true; }
 }
 
-# Whatever happens, the machine is given back as it was. The order matters: first the programs, then what they hold.
+# Gives the machine back as it was, whatever happens. The order matters: first the programs end, then the objects that they use.
 clean_up() {
     status=$?
     trap - EXIT INT TERM
@@ -46,7 +47,7 @@ clean_up() {
     stop "$agent"
     stop "$dispatcher"
     if [ "$status" -ne 0 ] && [ -n "$work" ]; then
-        printf '\nquickstart.sh: failed (%d). What the programs said:\n' "$status" >&2
+        printf '\nquickstart.sh: failed (%d). The last lines of the logs:\n' "$status" >&2
         tail -n 30 "$work"/*.log >&2
     fi
     for folder in "$work/restored" "$work/disk"; do
@@ -87,7 +88,7 @@ free_port() { for port in $(seq $((20000 + RANDOM % 10000)) 32000); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
 done; }
 
-# Takes one and prints its timestamp, once it is durable.
+# Takes a checkpoint and prints its timestamp after it is durable.
 checkpoint() {
     echo '   $ blxrep dispatcher checkpoint --agent=server1 --data-dir=backup' >&3
     blxrep dispatcher checkpoint --agent=server1 --data-dir=backup
@@ -104,7 +105,7 @@ fi
 PATH=$(cd "$build/bin" && pwd):$PATH
 try blxrep --version
 
-step "A disk to protect: a 256 MiB loop device with ext4 (on a server this is your /dev/sda)"
+step "Make a disk to protect: a 256 MiB loop device with ext4 (on a server this is your /dev/sda)"
 work=$(mktemp -d /tmp/blxrep-quickstart.XXXXXX)
 printf '   $ cd %s\n' "$work"
 cd "$work"
@@ -114,10 +115,10 @@ loop=$(losetup --find --show "$work/disk.file")
 try mkfs.ext4 -q "$loop"
 try mount "$loop" disk
 
-step "Enroll the agent: its key, its certificate and the dispatcher's authority, in one file"
+step "Enroll the agent: one file gets its key, its certificate and the dispatcher's CA"
 try blxrep dispatcher enroll --agent=server1 --data-dir=backup --output=server1.pem
 
-step "Start the dispatcher, which keeps the checkpoints, and the agent, which follows the disk"
+step "Start the dispatcher, which keeps the checkpoints, and the agent, which tracks the disk"
 port=$(free_port)
 echo "   \$ blxrep start --mode=dispatcher --data-dir=backup --sync-freq=60 --listen=127.0.0.1:$port &"
 blxrep start --mode=dispatcher --data-dir=backup --sync-freq=60 --listen="127.0.0.1:$port" 2>dispatcher.log &
@@ -133,38 +134,38 @@ wait_for is_live # the status that follows the first pass comes a moment later
 echo '   $ blxrep dispatcher status --data-dir=backup'
 blxrep dispatcher status --data-dir=backup # straight to the terminal, whose width it fits
 
-step "Write some files, unmount, so that every byte of the disk can be compared, and take checkpoint 1"
+step "Write some files, unmount the disk so that every byte can be compared, and take checkpoint 1"
 try cp -rL /usr/share/common-licenses /etc/os-release disk
 echo '   $ head -c 20M /dev/urandom >disk/precious.bin'
 head -c 20M /dev/urandom >disk/precious.bin
 (cd disk && find . -type f -print0 | sort -z | xargs -0 sha256sum) >then.sha256
 echo '   $ umount disk'
-wait_for umount disk # a checkpoint that is just being taken keeps it busy for a moment
+wait_for umount disk # if a checkpoint is just being taken, the filesystem is busy for a moment
 first=$(checkpoint)
 echo "     $first"
-echo "   and keep a copy of the raw disk, to compare with later"
+echo "   Keep a copy of the raw disk, to compare with later"
 try dd if="$loop" of=then.img iflag=direct bs=1M status=none
 
-step "Disaster: precious.bin is overwritten, the licenses are gone, and checkpoint 2 has it so"
+step "Disaster: delete the licenses, overwrite precious.bin, and take checkpoint 2 of the damage"
 try mount "$loop" disk
 try rm -r disk/common-licenses
 echo '   $ echo gone >disk/precious.bin'
 echo gone >disk/precious.bin
 echo "     $(checkpoint)"
 
-step "The checkpoints: the dispatcher took the first one by itself; ours store what changed, nothing else"
+step "List the checkpoints: the dispatcher took the first one by itself; ours store only what changed"
 try blxrep show --agent=server1 --data-dir=backup
 echo "   (filesystem: frozen for the cut, so it is clean; crash: not frozen, here because nothing was mounted)"
 
-step "Restore the first of ours"
+step "Restore checkpoint 1"
 try blxrep restore --agent=server1 --checkpoint="$first" --data-dir=backup --output=restored.img
 
-step "Is it what the disk held then? Every byte of the disk, used or not, and each file by its checksum"
-echo "   (--skip-free-space=no made the agent send free space too, so even that is equal)"
+step "Prove it: compare every byte with the copy of the disk, and every file by its checksum"
+echo "   (with --skip-free-space=no the agent sent free space too, so even that is equal)"
 try cmp restored.img then.img
 image_loop=$(losetup --find --show --read-only restored.img)
 try mount -o ro "$image_loop" restored
 try ls -l restored
 (cd restored && sha256sum --quiet --check ../then.sha256)
 
-printf '\nDone: checkpoint %s is byte for byte what the disk held when it was taken.\n' "$first"
+printf '\nDone: checkpoint %s equals the disk at the time of the checkpoint, byte for byte.\n' "$first"

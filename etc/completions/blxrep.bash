@@ -49,7 +49,7 @@ _blxrep_without_value() {
 _blxrep() {
     local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
-    # "=" is a word of its own in bash's eyes.
+    # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then
         word=""
     elif [[ $previous == "=" ]]; then
