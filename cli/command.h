@@ -42,7 +42,7 @@ enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *er
 
 /*
  * Opens the data directory for a command that writes into it. If root calls it, the process first
- * becomes the directory's owner, and stays so: the dispatcher can read what it writes.
+ * becomes the directory's owner for good: the dispatcher must be able to read what it writes.
  */
 int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err);
 

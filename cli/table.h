@@ -16,7 +16,7 @@ enum { CLI_TABLE_MAX_COLUMNS = 16 };
 
 struct cli_table {
     size_t column_count;
-    char **cells; /* owned; column_count for each row, the head first; one allocation a row */
+    char **cells; /* owned; column_count for each row, the head first; one allocation per row */
     size_t cell_count, cell_capacity;
 
     /* Optional. If all are zero: stdout, no limits, no colours. */
