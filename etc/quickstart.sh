@@ -134,7 +134,7 @@ wait_for is_live # the status that follows the first pass comes a moment later
 echo '   $ blxrep dispatcher status --data-dir=backup'
 blxrep dispatcher status --data-dir=backup # straight to the terminal, whose width it fits
 
-step "Write some files, unmount the disk so that every byte can be compared, and take checkpoint 1"
+step "Write some files, unmount the disk so that every byte can be compared, and take our first checkpoint"
 try cp -rL /usr/share/common-licenses /etc/os-release disk
 echo '   $ head -c 20M /dev/urandom >disk/precious.bin'
 head -c 20M /dev/urandom >disk/precious.bin
@@ -146,7 +146,7 @@ echo "     $first"
 echo "   Keep a copy of the raw disk, to compare with later"
 try dd if="$loop" of=then.img iflag=direct bs=1M status=none
 
-step "Disaster: delete the licenses, overwrite precious.bin, and take checkpoint 2 of the damage"
+step "Disaster: delete the licenses, overwrite precious.bin, and take our second checkpoint"
 try mount "$loop" disk
 try rm -r disk/common-licenses
 echo '   $ echo gone >disk/precious.bin'
@@ -157,7 +157,7 @@ step "List the checkpoints: the dispatcher took the first one by itself; ours st
 try blxrep show --agent=server1 --data-dir=backup
 echo "   (filesystem: frozen for the cut, so it is clean; crash: not frozen, here because nothing was mounted)"
 
-step "Restore checkpoint 1"
+step "Restore our first checkpoint"
 try blxrep restore --agent=server1 --checkpoint="$first" --data-dir=backup --output=restored.img
 
 step "Prove it: compare every byte with the copy of the disk, and every file by its checksum"
