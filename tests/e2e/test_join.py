@@ -68,7 +68,7 @@ class Join(Case):
         self.assertEqual(lines[-3:], ['id: "web1"', f'dispatcher-addr: "{self.dispatcher.address}"', 'device: [ "/dev/vda", "/dev/vdb" ]'])
         lines, said = self.join_in_another_etc("mkdir /etc/blxrep; echo 'id: \"mine\"' >/etc/blxrep/config.yaml")
         self.assertEqual(lines, ["/etc/blxrep/agent.pem", 'id: "mine"'])
-        self.assertIn("stays as it is", said)
+        self.assertIn("was not changed", said)
 
     def test_a_server_joins_and_is_protected(self):
         path = self.join(self.token_line())
