@@ -19,7 +19,7 @@ struct job {
     const struct blx_config *config;
     struct blx_store store;
     struct blx_manifest manifest;
-    char folder[PATH_MAX]; /* for images that --output does not name; "" if it names the image */
+    bool into_folder; /* --output is a directory */
     struct blx_keyring keys;
     char *paths; /* owned: PATH_MAX bytes for each volume; "": it is not restored */
 };
@@ -84,18 +84,12 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Chooses the folder for the images. -EINVAL is a usage error. */
-static int choose_folder(struct job *job, int volume_count, struct blx_error *err)
+/* -EINVAL is a usage error. */
+static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
-    if (output == NULL) {
-        int rc = blx_path_format(job->folder, sizeof(job->folder), err, "%s/restore",
-                                 job->store.data_dir);
-        return rc < 0 ? rc : blx_mkdir_parents(job->folder, 0700, err);
-    }
-    if (is_directory(output))
-        return blx_path_format(job->folder, sizeof(job->folder), err, "%s", output);
-    if (volume_count > 1)
+    job->into_folder = output != NULL && is_directory(output);
+    if (output != NULL && !job->into_folder && volume_count > 1)
         return blx_error_set(err, -EINVAL,
                              "--output='%s' is not a directory, but %d devices are to be restored: "
                              "name an existing directory, or select one device with --device",
@@ -105,15 +99,16 @@ static int choose_folder(struct job *job, int volume_count, struct blx_error *er
 
 static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
 {
+    const struct blx_config *config = job->config;
+    const char *name = job->manifest.volumes[volume].name;
     char *path = target_path(job, volume);
-    if (job->folder[0] == '\0')
-        return blx_path_format(path, PATH_MAX, err, "%s", job->config->output);
-    char time[BLX_TIMESTAMP_TEXT_BYTES];
-    blx_timestamp_format(job->manifest.timestamp, time);
-    bool several = job->manifest.volume_count > 1;
-    return blx_path_format(path, PATH_MAX, err, "%s/%s-%s%s%s.img", job->folder, job->config->agent,
-                           time, several ? "-" : "",
-                           several ? job->manifest.volumes[volume].name : "");
+    if (config->output == NULL)
+        return blx_restore_default_path(blx_store_agent(&job->store, config->agent), &job->manifest,
+                                        name, path, err);
+    if (job->into_folder)
+        return blx_restore_image_path(config->output, config->agent, &job->manifest, name, path,
+                                      err);
+    return blx_path_format(path, PATH_MAX, err, "%s", config->output);
 }
 
 /* Called for all targets before the first one is written: a name that is taken must not leave a set
@@ -252,7 +247,7 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     int count = select_volumes(&job, err);
     if (count < 0)
         return BLX_EXIT_FAILED;
-    int rc = choose_folder(&job, count, err);
+    int rc = check_output(&job, count, err);
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
     rc = name_targets(&job, err);

@@ -159,20 +159,6 @@ static void heal(const struct blx_store *store, const char *agent_id)
     blx_log_notice("the agent '%s' is asked to send the damaged blocks again%s", agent_id, when);
 }
 
-/* True if the agent's next checkpoint would be hurt as well: the damage hurts the newest one, or is
- * in data that belongs to no checkpoint yet. */
-static bool hurts_the_next(const struct blx_verify_report *report, const char *agent_id)
-{
-    for (size_t i = 0; i < report->hurt_count; i++)
-        if (report->hurt[i].newest && strcmp(report->hurt[i].agent_id, agent_id) == 0)
-            return true;
-    for (size_t i = 0; i < report->damage_count; i++)
-        if (report->damages[i].scope == BLX_DAMAGE_UNCOMMITTED &&
-            strcmp(report->damages[i].agent_id, agent_id) == 0)
-            return true;
-    return false;
-}
-
 /* Reports the agent's damage to the dispatcher, if one runs: it runs the on-event command. */
 static void report_damage(const char *data_dir, const struct blx_verify_report *report,
                           const char *agent_id)
@@ -199,7 +185,7 @@ static void follow_up(const struct blx_store *store, const struct blx_verify_rep
         if (i > 0 && strcmp(report->damages[i - 1].agent_id, agent_id) == 0)
             continue;
         report_damage(store->data_dir, report, agent_id);
-        if (hurts_the_next(report, agent_id))
+        if (blx_verify_report_hurts_next(report, agent_id))
             heal(store, agent_id);
     }
 }

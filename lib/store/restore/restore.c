@@ -466,21 +466,27 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
     return rc;
 }
 
+int blx_restore_image_path(const char *folder, const char *agent_id,
+                           const struct blx_manifest *manifest, const char *volume,
+                           char path[PATH_MAX], struct blx_error *err)
+{
+    bool several = manifest->volume_count > 1;
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc == 0)
+        rc = blx_name_check("volume name", volume, err);
+    if (rc < 0)
+        return rc;
+    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.img", folder, agent_id,
+                           (unsigned long long)manifest->timestamp, several ? "-" : "",
+                           several ? volume : "");
+}
+
 int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
                              const char *volume, char path[PATH_MAX], struct blx_error *err)
 {
-    char dir[PATH_MAX];
-    int rc = blx_name_check("agent ID", agent.id, err);
+    char folder[PATH_MAX];
+    int rc = blx_path_format(folder, sizeof(folder), err, "%s/restore", agent.store->data_dir);
     if (rc == 0)
-        rc = blx_name_check("volume name", volume, err);
-    if (rc == 0)
-        rc = blx_path_format(dir, sizeof(dir), err, "%s/restore", agent.store->data_dir);
-    if (rc == 0)
-        rc = blx_directory_make(dir, err);
-    if (rc < 0)
-        return rc;
-    bool several = manifest->volume_count > 1;
-    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.img", dir, agent.id,
-                           (unsigned long long)manifest->timestamp, several ? "-" : "",
-                           several ? volume : "");
+        rc = blx_directory_make(folder, err);
+    return rc == 0 ? blx_restore_image_path(folder, agent.id, manifest, volume, path, err) : rc;
 }

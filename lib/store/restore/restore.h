@@ -60,8 +60,13 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
                 const struct blx_restore_progress *progress, struct blx_error *err);
 
 /*
- * The file for a restore without --output: DIR/restore/ID-TIMESTAMP.img, or ID-TIMESTAMP-VOLUME.img
- * if the manifest has several volumes. Makes DIR/restore.
+ * The path of a volume's image in `folder`: ID-TIMESTAMP.img, or ID-TIMESTAMP-VOLUME.img if the
+ * manifest has several volumes.
  */
+int blx_restore_image_path(const char *folder, const char *agent_id,
+                           const struct blx_manifest *manifest, const char *volume,
+                           char path[PATH_MAX], struct blx_error *err);
+
+/* The same in DIR/restore, for a restore without --output. Makes that folder. */
 int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
                              const char *volume, char path[PATH_MAX], struct blx_error *err);

@@ -20,6 +20,18 @@ void blx_verify_report_done(struct blx_verify_report *report)
     *report = (struct blx_verify_report){0};
 }
 
+bool blx_verify_report_hurts_next(const struct blx_verify_report *report, const char *agent_id)
+{
+    for (size_t i = 0; i < report->hurt_count; i++)
+        if (report->hurt[i].newest && strcmp(report->hurt[i].agent_id, agent_id) == 0)
+            return true;
+    for (size_t i = 0; i < report->damage_count; i++)
+        if (report->damages[i].scope == BLX_DAMAGE_UNCOMMITTED &&
+            strcmp(report->damages[i].agent_id, agent_id) == 0)
+            return true;
+    return false;
+}
+
 struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
                                          struct blx_agent_store agent, const char *volume,
                                          const char *file)

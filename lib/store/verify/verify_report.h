@@ -60,3 +60,7 @@ struct blx_verify_report {
 };
 
 void blx_verify_report_done(struct blx_verify_report *report);
+
+/* True if the agent's next checkpoint would be hurt as well: the newest one is hurt, or data that
+ * belongs to no checkpoint yet is damaged. A rescan heals that. */
+bool blx_verify_report_hurts_next(const struct blx_verify_report *report, const char *agent_id);

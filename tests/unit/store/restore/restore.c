@@ -475,6 +475,8 @@ static void the_default_path_names_the_volume_only_among_several(void **state)
             &err);
     test_path(&f->test, expected, "restore/web1-20010909014820-sda.img");
     assert_string_equal(path, expected);
+    test_ok(blx_restore_image_path("/x", "web1", &manifest, "sda", expected, &err), &err);
+    assert_string_equal(expected, "/x/web1-20010909014820-sda.img");
     test_ok(restore(f, f->two, path, false, &err), &err);
 }
 

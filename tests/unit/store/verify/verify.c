@@ -497,6 +497,30 @@ static void an_uncommitted_segment_hurts_no_checkpoint(void **state)
     assert_int_equal(report.damage_count, 1);
     assert_int_equal(report.damages[0].scope, BLX_DAMAGE_UNCOMMITTED);
     assert_int_equal(report.hurt_count, 0);
+    assert_true(blx_verify_report_hurts_next(&report, "web1"));
+    blx_verify_report_done(&report);
+}
+
+static void damage_of_the_newest_checkpoint_hurts_the_next_one(void **state)
+{
+    const struct fixture *f = *state;
+    struct blx_verify_report report;
+    flip(file_named(f, "sda/00000005.seg"), 100, 1);
+    verify(f, &report);
+    assert_int_equal(report.damages[0].scope, BLX_DAMAGE_COMMITTED);
+    assert_true(blx_verify_report_hurts_next(&report, "web1"));
+    assert_false(blx_verify_report_hurts_next(&report, "web2"));
+    blx_verify_report_done(&report);
+}
+
+static void damage_below_a_new_base_does_not_hurt_the_next_one(void **state)
+{
+    const struct fixture *f = *state;
+    struct blx_verify_report report;
+    flip(file_named(f, "sda/00000001.seg"), 100, 1);
+    verify(f, &report);
+    assert_true(report.hurt_count > 0);
+    assert_false(blx_verify_report_hurts_next(&report, "web1"));
     blx_verify_report_done(&report);
 }
 
@@ -631,6 +655,8 @@ int main(void)
         TEST(a_sound_index_that_lies_is_found),
         TEST(a_footer_that_counts_wrong_is_found),
         TEST(an_uncommitted_segment_hurts_no_checkpoint),
+        TEST(damage_of_the_newest_checkpoint_hurts_the_next_one),
+        TEST(damage_below_a_new_base_does_not_hurt_the_next_one),
         TEST(a_superseded_frame_hurts_no_checkpoint),
         TEST(two_damages_name_what_no_longer_restores),
         TEST(a_running_session_is_no_damage),
