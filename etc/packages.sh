@@ -15,7 +15,7 @@ tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd)
     # For the checks of the sources. Releases of clang-format differ in details, so it is this one everywhere.
-    packages+=(git clang-format-14)
+    packages+=(git clang-format-14 clang-tidy-14)
     # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.
