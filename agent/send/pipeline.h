@@ -5,8 +5,9 @@
  * free. That is how a slow network slows down the reading of the disk.
  *
  *     limit                what happens when it is reached
- *     AGENT_PIPELINE_JOBS    take() waits
- *     work queue           holds every job there is and those of a cut: submit() never waits long
+ *     AGENT_PIPELINE_JOBS  agent_pipeline_take() waits
+ *     work queue           holds every job there is and those of a cut, so that
+ *                          agent_pipeline_submit() never waits long
  *     packed queue         holds every job: workers never wait
  *
  * Jobs may overtake each other. That is allowed because no two jobs under way hold the same block

@@ -7,8 +7,8 @@
  *     pre-copy     rounds, until the rest fits the freeze budget or rounds stop helping
  *     syncfs       and rounds again: the blocks that syncfs wrote are dirty now
  *     drain        until no block is in flight
- *     cut          (cut_private.h); if an attempt fails its blocks are sent as pre-copy, and the cut
- *                  is tried again, with back-off
+ *     cut          (cut_private.h); if an attempt fails its blocks are sent as pre-copy, and the
+ *                  cut is tried again, with back-off
  *     send         the cut's frames, then CHECKPOINT; the receiver gets the dispatcher's DONE
  *
  * Threads: the session's control thread.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Holds the programs that do nothing (empty.bpf.c) attached until its standard input ends; prints the ID of one of them. */
+/* Holds the programs that do nothing (empty.bpf.c) attached until its standard input ends; prints
+ * the ID of one of them. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A wall clock that a test sets: preloaded into a daemon, it adds to the system's time what the file
- * named by BLXREP_TEST_CLOCK holds (an int64_t, seconds), whenever that changes. The monotonic
+ * A wall clock that a test sets: preloaded into a daemon, it adds to the system's time the seconds
+ * that the file named by BLXREP_TEST_CLOCK holds (an int64_t), whenever that changes. The monotonic
  * clocks go on as they are, as they do when an administrator or NTP sets a machine's clock.
  *
  * Threads: any; the file is mapped once, before main().

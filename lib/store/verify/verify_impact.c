@@ -2,8 +2,8 @@
 /*
  * Which checkpoints a damage hurts: one pass from the oldest checkpoint to the newest for each
  * volume, which carries along the blocks whose newest state lies in a damaged frame, and takes off
- * the blocks that each checkpoint overwrites. So the cost is that of reading each index once, however many
- * damages there are.
+ * the blocks that each checkpoint overwrites. So the cost is that of reading each index once,
+ * however many damages there are.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -63,8 +63,8 @@ static void a_session_goes_on_meanwhile(void **state)
     history_done(&history);
 }
 
-/* A base and changes of incompressible blocks, in frames a little larger than a page: few of them leave
- * a hole. */
+/* A base and changes of incompressible blocks, in frames a little larger than a page: few of them
+ * leave a hole. */
 static void make_noise(struct history *history, uint64_t seed, size_t checkpoints)
 {
     history_init(history, seed);
