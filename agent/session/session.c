@@ -196,13 +196,25 @@ static uint32_t estimate_seconds(struct agent_session_pace *pace, const struct b
     return left >= UINT32_MAX ? UINT32_MAX : (uint32_t)left + 1;
 }
 
+/* Member by member: the bytes between them may differ. */
+static bool is_same(const struct blx_status *a, const struct blx_status *b)
+{
+    return a->state == b->state && a->dirty_bytes == b->dirty_bytes &&
+           a->unreadable_bytes == b->unreadable_bytes && a->done_bytes == b->done_bytes &&
+           a->total_bytes == b->total_bytes && a->missed_events == b->missed_events &&
+           a->tracked_events == b->tracked_events &&
+           a->passthrough_commands == b->passthrough_commands &&
+           a->unseen_sectors == b->unseen_sectors && a->eta_seconds == b->eta_seconds &&
+           strcmp(a->reason, b->reason) == 0;
+}
+
 void agent_session_update_status(struct agent_session *session, enum blx_agent_state state)
 {
     struct blx_status status = {.state = state};
     measure(session->agent, &status);
     status.eta_seconds = estimate_seconds(&session->pace, &status);
     pthread_mutex_lock(&session->agent->lock);
-    session->status_is_new |= memcmp(&session->status, &status, sizeof(status)) != 0;
+    session->status_is_new |= !is_same(&session->status, &status);
     session->status = status;
     pthread_mutex_unlock(&session->agent->lock);
 }

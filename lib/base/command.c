@@ -17,8 +17,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-extern char **environ;
-
 enum { TURN_MS = 1000 };
 
 static bool is_replaced(const struct blx_command *command, const char *inherited)

@@ -137,9 +137,7 @@ static void draft_scalar(struct draft *draft, const char *key, const char *text,
     bool truth;
     if (length < sizeof(word))
         memcpy(word, text, length);
-    if (is_number(text, length))
-        draft_text(draft, text, length);
-    else if (strcasecmp(word, "true") == 0 || strcasecmp(word, "false") == 0)
+    if (is_number(text, length) || strcasecmp(word, "true") == 0 || strcasecmp(word, "false") == 0)
         draft_text(draft, text, length);
     else if (is_bool_option(key) && blx_bool_parse(word, &truth))
         draft_text(draft, truth ? "true" : "false", truth ? 4 : 5);

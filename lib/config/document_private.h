@@ -46,5 +46,5 @@ int blx_place_option(const struct blx_place *place, const struct blx_option *opt
                      struct blx_config *config, struct blx_error *err);
 
 /* Reads the group `retention` into config->retention. */
-int blx_place_retention(const struct blx_place *place, struct blx_config *config,
+int blx_place_retention(const struct blx_place *group, struct blx_config *config,
                         struct blx_error *err);

@@ -214,14 +214,14 @@ int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct bl
     return 0;
 }
 
-const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t volume)
+const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t number)
 {
-    return volume < writer->volume_count ? writer->volumes[volume]->reason : "";
+    return number < writer->volume_count ? writer->volumes[number]->reason : "";
 }
 
-const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t volume)
+const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t number)
 {
-    return volume < writer->volume_count ? writer->volumes[volume]->cut : "";
+    return number < writer->volume_count ? writer->volumes[number]->cut : "";
 }
 
 static int find_volume(struct blx_agent_writer *writer, uint32_t number,

@@ -74,7 +74,7 @@ int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct bl
 
 /* Why the frames stored of that volume cannot go on, for the log and `status`; "" if they can.
  * Borrowed from the writer. */
-const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t volume);
+const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, uint32_t number);
 
 /*
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
@@ -84,12 +84,12 @@ const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, u
  * next frame is the one after the durable_seq that blx_agent_writer_add_volume() told for this
  * generation, and 1 in any other.
  */
-int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t volume, enum blx_pass pass,
+int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enum blx_pass pass,
                            struct blx_error *err);
 
 /* For the log: says what was cut off the volume's open segment when it was announced, if that was
  * more than a torn end; "" mostly. Borrowed from the writer. */
-const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t volume);
+const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t number);
 
 struct blx_image;
 
@@ -99,12 +99,12 @@ struct blx_image;
  * segment, so that the image reads files that do not change. -EBADMSG if the chain cannot be
  * read: only a full pass helps, blx_agent_writer_distrust(). Free with blx_image_close().
  */
-int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t volume,
+int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,
                                 struct blx_image **image, struct blx_error *err);
 
 /* The volume's stored frames are useless from now on: the next session is told to begin with a full
  * pass. Durable. */
-int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t volume,
+int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
                               struct blx_error *err);
 
 /*
@@ -112,7 +112,7 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t volume,
  * seq exactly the next one). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others:
  * the disk's.
  */
-int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t volume, const void *bytes,
+int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,
                             size_t length, struct blx_error *err);
 
 /* Bytes appended since the last sync, over all volumes. */
