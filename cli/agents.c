@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
+#include "base/text.h"
 #include "cli/control.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/pause.h"
@@ -24,11 +26,9 @@ void cli_agents_done(struct cli_agents *agents)
 static int add(struct cli_agents *agents, const struct blx_control_agent *agent,
                struct blx_error *err)
 {
-    struct blx_control_agent *grown = reallocarray(agents->list, agents->count + 1, sizeof(*grown));
-    if (grown == NULL)
+    if (blx_array_make_room(agents->list, agents->count) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot list the agents");
-    agents->list = grown;
-    grown[agents->count++] = *agent;
+    agents->list[agents->count++] = *agent;
     return 0;
 }
 
@@ -59,12 +59,6 @@ static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cl
     return 0;
 }
 
-static void keep_reason(struct blx_control_agent *agent, const struct blx_error *err)
-{
-    snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
-             (int)sizeof(agent->status.reason) - 1, err->message);
-}
-
 /* What the store knows of an agent. If its last manifest is damaged, the damage becomes its reason
  * and the rest stays zero. */
 static void read_stored(const struct blx_store *store, const char *id,
@@ -72,17 +66,17 @@ static void read_stored(const struct blx_store *store, const char *id,
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     struct blx_error err = {0};
-    snprintf(agent->agent_id, sizeof(agent->agent_id), "%s", id);
+    blx_text_set(agent->agent_id, id);
     int rc = blx_manifest_latest(blx_store_agent(store, id), &agent->last_checkpoint, &err);
     if (rc == 0 && agent->last_checkpoint != 0)
         rc = blx_manifest_read(blx_store_agent(store, id), agent->last_checkpoint, &manifest, &err);
     if (rc < 0)
-        keep_reason(agent, &err);
+        blx_text_set(agent->status.reason, err.message);
     if (blx_pause_look(blx_store_agent(store, id), &agent->paused_since, &err) < 0)
         agent->paused_since = 0; /* the reason above tells what is wrong with the store */
     struct blx_error why = {0};
     if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
-        keep_reason(agent, &why);
+        blx_text_set(agent->status.reason, why.message);
     manifest.timestamp = agent->last_checkpoint;
     blx_manifest_tell(&manifest, agent);
 }
@@ -117,9 +111,9 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
         blx_conn_free(conn);
     } else if (rc == -ENOTCONN) {
         rc = ask_store(data_dir, &found, err);
-        snprintf(found.note, sizeof(found.note), "%s", cause.message);
+        blx_text_set(found.note, cause.message);
     } else {
-        blx_error_set(err, rc, "%s", cause.message);
+        blx_error_copy(err, rc, &cause);
     }
     if (rc < 0)
         return rc;

@@ -8,7 +8,9 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
+#include "base/text.h"
 
 enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000 };
 
@@ -114,18 +116,13 @@ static struct question about(enum blx_message_type type, const char *agent_id, c
         .agent_id = agent_id, .deed = deed, .timeout_ms = ANSWER_TIMEOUT_MS, .message.type = type};
 }
 
-static void put_id(char field[BLX_NAME_BYTES], const char *agent_id)
-{
-    snprintf(field, BLX_NAME_BYTES, "%s", agent_id);
-}
-
 int cli_control_checkpoint(const char *data_dir, const char *agent_id,
                            struct blx_control_done *outcome, struct blx_error *err)
 {
     struct question question =
         about(BLX_MESSAGE_CONTROL_CHECKPOINT, agent_id, "take a checkpoint of");
-    question.timeout_ms = UINT64_MAX; /* a first sync may take days */
-    put_id(question.message.control_checkpoint.agent_id, agent_id);
+    question.timeout_ms = BLX_FOR_EVER; /* a first sync may take days */
+    blx_text_set(question.message.control_checkpoint.agent_id, agent_id);
     int rc = ask(data_dir, &question, outcome, err);
     if (rc != -EPIPE && rc != -ECONNRESET)
         return rc;
@@ -140,7 +137,7 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
                        struct blx_error *err)
 {
     struct question question = about(BLX_MESSAGE_CONTROL_RESCAN, agent_id, "order a rescan of");
-    put_id(question.message.control_rescan.agent_id, agent_id);
+    blx_text_set(question.message.control_rescan.agent_id, agent_id);
     return ask(data_dir, &question, outcome, err);
 }
 
@@ -148,7 +145,7 @@ int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_er
 {
     struct question question = about(BLX_MESSAGE_CONTROL_REVOKE, agent_id, "end the session of");
     struct blx_control_done outcome;
-    put_id(question.message.control_revoke.agent_id, agent_id);
+    blx_text_set(question.message.control_revoke.agent_id, agent_id);
     return ask(data_dir, &question, &outcome, err);
 }
 
@@ -156,7 +153,7 @@ int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_err
 {
     struct question question = about(BLX_MESSAGE_CONTROL_PAUSE, agent_id, "look at the pause of");
     struct blx_control_done outcome;
-    put_id(question.message.control_pause.agent_id, agent_id);
+    blx_text_set(question.message.control_pause.agent_id, agent_id);
     return ask(data_dir, &question, &outcome, err);
 }
 
@@ -166,7 +163,7 @@ int cli_control_damage(const char *data_dir, const char *agent_id, const char *t
     struct question question = about(BLX_MESSAGE_CONTROL_DAMAGE, agent_id, "record the damage of");
     struct blx_control_damage *body = &question.message.control_damage;
     struct blx_control_done outcome;
-    put_id(body->agent_id, agent_id);
-    snprintf(body->text, sizeof(body->text), "%s", text);
+    blx_text_set(body->agent_id, agent_id);
+    blx_text_set(body->text, text);
     return ask(data_dir, &question, &outcome, err);
 }

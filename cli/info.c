@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -23,7 +24,7 @@ struct picture {
 
 static blx_timestamp timestamp_of(uint64_t realtime_ns)
 {
-    return blx_timestamp_from_unix((int64_t)(realtime_ns / 1000000000));
+    return blx_timestamp_from_unix((int64_t)(realtime_ns / BLX_NS_PER_S));
 }
 
 static void print_time(const char *label, uint64_t realtime_ns, const char *remark)
@@ -111,7 +112,8 @@ static void print_text(const struct picture *picture)
     printf("%-15s%s\n", "consistency",
            cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
                                   consistency));
-    printf("%-15s%s\n", "frozen for", blx_duration_format(manifest->freeze_ns / 1000000, freeze));
+    printf("%-15s%s\n", "frozen for",
+           blx_duration_format(manifest->freeze_ns / BLX_NS_PER_MS, freeze));
     printf("%-15s%s\n", "note", manifest->note[0] != '\0' ? manifest->note : "none");
     printf("%-15s%s\n", "kind", cli_kind_name(manifest));
     if (manifest->parent != 0)
@@ -170,7 +172,7 @@ static void print_json(const struct picture *picture)
     blx_json_string(&json, "kind", cli_kind_name(manifest));
     cli_json_timestamp(&json, "parent", manifest->parent);
     blx_json_number(&json, "chain_length", longest_chain(picture));
-    blx_json_number(&json, "freeze_ms", manifest->freeze_ns / 1000000);
+    blx_json_number(&json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(&json, "pinned", picture->pinned);
     blx_json_string(&json, "note", manifest->note);
     blx_json_open(&json, "volumes", '[');

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/units.h"
+#include "base/clock.h"
 #include "cli/command.h"
 #include "cli/control.h"
 
@@ -18,7 +18,7 @@ static int write_pause(const struct blx_store *store, const struct blx_config *c
                              config->agent, config->data_dir);
     if (!paused)
         return blx_pause_end(blx_store_agent(store, config->agent), err);
-    blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / 1000000000));
+    blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S));
     return blx_pause_begin(blx_store_agent(store, config->agent), now, err);
 }
 

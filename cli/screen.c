@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/units.h"
+#include "base/clock.h"
 
 #define ENTER_PICTURE "\033[?1049h\033[?25l" /* the alternate screen, no cursor */
 #define LEAVE_PICTURE "\033[?25h\033[?1049l"
@@ -90,7 +90,7 @@ static int draw_once(cli_draw *draw, void *arg, bool first, struct blx_error *er
         fprintf(out, "%s\n", problem.message);
     fclose(out);
     if (rc < 0 && first)
-        return blx_error_set(err, rc, "%s", problem.message);
+        return blx_error_copy(err, rc, &problem);
     show(&screen, picture);
     return 0;
 }
@@ -107,11 +107,9 @@ static bool wait_for_end(int signal_fd, bool has_keys, unsigned period_ms)
     struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN},
                            {.fd = has_keys ? STDIN_FILENO : -1, .events = POLLIN}};
     struct signalfd_siginfo signal;
-    uint64_t due_ns = blx_clock_ns() + period_ms * UINT64_C(1000000);
+    uint64_t due_ns = blx_deadline_in_ms(period_ms);
     for (;;) {
-        uint64_t now_ns = blx_clock_ns();
-        int left_ms = now_ns < due_ns ? (int)((due_ns - now_ns) / 1000000) + 1 : 0;
-        int ready = poll(fds, 2, left_ms);
+        int ready = poll(fds, 2, blx_deadline_poll_ms(due_ns));
         if (ready == 0)
             return false;
         if (ready > 0 && fds[0].revents != 0 &&

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -52,7 +53,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_bool(json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
     blx_json_string(json, "kind", cli_kind_name(manifest));
     cli_json_timestamp(json, "parent", manifest->parent);
-    blx_json_number(json, "freeze_ms", manifest->freeze_ns / 1000000);
+    blx_json_number(json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(json, "pinned", pinned);
     blx_json_string(json, "note", manifest->note);
     blx_json_open(json, "volumes", '[');

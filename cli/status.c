@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/agents.h"
@@ -196,7 +197,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
         cli_consistency_format(agent->last_consistency, agent->last_unreadable_bytes, consistency);
     }
     if (has_checkpoint && agent->freeze_ns > 0)
-        blx_duration_format((agent->freeze_ns + 999999) / 1000000, freeze);
+        blx_duration_format(blx_ns_to_ms_up(agent->freeze_ns), freeze);
     if (agent->status.state != BLX_AGENT_OFFLINE)
         blx_size_format(agent->status.dirty_bytes, backlog);
     if (agent->rate_bytes_per_s > 0)
