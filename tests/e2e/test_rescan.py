@@ -251,7 +251,7 @@ class Rescan(Case):
         self.files.umount()
         self.damage_the_base()
         self.verify(1, "^the agent 'server1' is asked to send the damaged blocks again$")
-        self.dispatcher.wait_line("what is damaged is fetched again")
+        self.dispatcher.wait_line("the damaged blocks are fetched again")
         agent.wait_line("rescan done: ")
         self.files.mount()
         self.check_checkpoint(4 * MIB)
