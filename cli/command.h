@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The subcommands of `blxrep`: one file each, and one row each in main.c's table. A subcommand reads
- * the request, calls lib, and prints. It has no logic that lib lacks.
+ * The subcommands of `blxrep`: one file each, and one row each in main.c's table. A subcommand
+ * reads the request, calls lib, and prints. It has no logic that lib lacks.
  *
  * Results go to stdout. Everything else goes to `err`, which main() prints, or to stderr.
  *

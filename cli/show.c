@@ -125,8 +125,8 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     return rc;
 }
 
-/* A damaged checkpoint does not hide the others: its error is printed, the others are shown, and the
- * command fails. */
+/* A damaged checkpoint does not hide the others: its error is printed, the others are shown, and
+ * the command fails. */
 static int show_one(void *arg, const struct blx_manifest *manifest, const struct blx_error *damage,
                     struct blx_error *err)
 {

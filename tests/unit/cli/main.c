@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line of `blxrep`: usage errors, --help, and `start` and `enroll` as whole programs. */
+/* The command line of `blxrep`: usage errors, --help, `start` and `enroll` as whole programs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

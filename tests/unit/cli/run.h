@@ -10,8 +10,8 @@ struct run {
     char err[RUN_OUTPUT_BYTES];
 };
 
-/* Runs `run_program`, which is the build's unless a test sets another. The words follow the program's
- * name; NULL ends them. */
+/* Runs `run_program`, which is the build's unless a test sets another. The words follow the
+ * program's name; NULL ends them. */
 extern const char *run_program;
 void run_blxrep(struct run *run, ...) __attribute__((sentinel));
 

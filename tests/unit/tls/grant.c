@@ -360,7 +360,8 @@ static void renewal_takes_no_certificate_of_another_name_key_or_ca(void **state)
     refuse(blx_renew_accept(other_key, &got, own, bundle, &err[2]), -EBADMSG, &err[2],
            "another certificate");
     got.cert[got.cert_bytes / 2] ^= 1;
-    refuse(blx_renew_accept(key, &got, own, bundle, &err[3]), -EBADMSG, &err[3], "another certificate");
+    refuse(blx_renew_accept(key, &got, own, bundle, &err[3]), -EBADMSG, &err[3],
+           "another certificate");
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *still = NULL;
     const struct blx_tls_files files = {bundle, bundle, bundle};
     assert_int_equal(blx_tls_context_new_client(&files, &still, NULL), 0);
