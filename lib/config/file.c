@@ -8,7 +8,7 @@
 static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {
     const char *name = config_setting_name(place->setting);
-    const char *nearest = blx_option_nearest(name, 0, true);
+    const char *nearest = blx_option_nearest_key(name);
     const struct blx_option *flag = blx_option_find(name, strlen(name));
     int rc;
     if (flag != NULL)

@@ -17,7 +17,7 @@ static const char *peek(const struct cursor *at)
 
 static int unknown_flag(const char *name, enum blx_command command, struct blx_error *err)
 {
-    const char *nearest = blx_option_nearest(name, command, false);
+    const char *nearest = blx_option_nearest_flag(name, command);
     if (blx_option_find(name, strlen(name)) != NULL)
         return blx_error_set(err, -EINVAL,
                              "'--%s' is not an option of this command: --help lists its options",

@@ -38,14 +38,14 @@ enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */
 struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
-    size_t offset;        /* of the field in struct blx_config */
-    size_t count_offset;  /* for a list: of the field with the number of its texts */
+    unsigned flag_only_for; /* commands for which the file's value does not count */
+    size_t offset;          /* of the field in struct blx_config */
+    size_t count_offset;    /* for a list: of the field with the number of its texts */
     const char *too_many; /* for a list, which has at most BLX_MAX_VOLUMES: of what, the way out */
     const char *fallback; /* the default as text; NULL: none */
     const char *example;  /* a valid value as the file writes it */
     uint64_t unit_ms;     /* the unit of a duration without a suffix */
     uint64_t low, high; /* bounds of a duration in ms, a size in bytes or a count, both included */
-    unsigned flag_only_for; /* commands for which the file's value does not count */
 };
 
 /* The option number `index`; NULL after the last. */
@@ -58,9 +58,10 @@ const struct blx_option *blx_option_find(const char *name, size_t length);
  * take. */
 const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands);
 
-/* The name nearest to `name`, among those that `commands` take (or, with `in_file`, that the file
- * knows); NULL if none is near. */
-const char *blx_option_nearest(const char *name, unsigned commands, bool in_file);
+/* The name nearest to `name`, among the flags that `command` takes or among the file's keys; NULL
+ * if none is near. */
+const char *blx_option_nearest_flag(const char *name, enum blx_command command);
+const char *blx_option_nearest_key(const char *name);
 
 /* Sets the option's field from text; of a LIST, appends. -EINVAL with cause and hint, but without
  * the option's name. */

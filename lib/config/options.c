@@ -373,7 +373,8 @@ static size_t edit_distance(const char *a, const char *b)
     return row[b_length];
 }
 
-const char *blx_option_nearest(const char *name, unsigned commands, bool in_file)
+/* Among the options that `commands` take, or, if there are none, that the file knows. */
+static const char *nearest_of(const char *name, unsigned commands)
 {
     size_t length = strlen(name);
     if (length < 2 || length > NAME_MAX_LENGTH)
@@ -382,7 +383,7 @@ const char *blx_option_nearest(const char *name, unsigned commands, bool in_file
     size_t nearest_distance = length / 3 + 2;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct blx_option_info *info = &options[i].info;
-        if (in_file ? !info->in_file : (info->commands & commands) == 0)
+        if (commands == 0 ? !info->in_file : (info->commands & commands) == 0)
             continue;
         bool begins_so = length > 2 && strncmp(info->name, name, length) == 0;
         size_t distance = begins_so ? 1 : edit_distance(name, info->name);
@@ -392,4 +393,14 @@ const char *blx_option_nearest(const char *name, unsigned commands, bool in_file
         }
     }
     return nearest;
+}
+
+const char *blx_option_nearest_flag(const char *name, enum blx_command command)
+{
+    return nearest_of(name, command);
+}
+
+const char *blx_option_nearest_key(const char *name)
+{
+    return nearest_of(name, 0);
 }

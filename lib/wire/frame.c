@@ -286,7 +286,7 @@ int blx_frame_pack(const struct blx_frame_content *content, void *buffer, size_t
     };
     struct blx_error reason = {0};
     if (check_extents(bytes, &view, &reason) < 0)
-        return blx_error_set(err, -EINVAL, "%s", reason.message);
+        return blx_error_copy(err, -EINVAL, &reason);
     size_t payload_at = blx_frame_bound(content) - content->data_bytes;
     enum blx_codec codec = BLX_CODEC_NONE;
     uint32_t payload_bytes = 0;

@@ -15,7 +15,7 @@ int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char 
                        struct blx_error *err)
 {
     if (!blx_text_is_valid(field, BLX_TEXT_BYTES))
-        return bad(err, what, "is no printable text");
+        return bad(err, what, "is not printable text");
     memcpy(text, field, BLX_TEXT_BYTES);
     return 0;
 }
@@ -25,7 +25,7 @@ int blx_field_get_name(const char *field, char name[BLX_NAME_BYTES], const char 
 {
     /* First whether it is printable, because blx_name_check() quotes the name in its message. */
     if (!blx_text_is_valid(field, BLX_NAME_FIELD_BYTES))
-        return bad(err, what, "is no printable text");
+        return bad(err, what, "is not printable text");
     if (blx_name_check(what, field, err) < 0)
         return -EBADMSG;
     memcpy(name, field, BLX_NAME_BYTES);
