@@ -203,10 +203,11 @@ static void write_dispatcher(const struct dispatcher_overview *overview, uint64_
 {
     const struct blx_control_dispatcher *self = &overview->dispatcher;
     const char *version = strrchr(self->software, ' ');
+    uint64_t began_ms = now_realtime_ns / 1000000 - self->uptime_ms;
     write_head("blxrep_build_info", gauge, "1; the version is a label.", out);
     fprintf(out, "blxrep_build_info{version=\"%s\"} 1\n", version != NULL ? version + 1 : "");
     write_one("blxrep_start_time_seconds", gauge, "When the dispatcher began, since 1970.",
-              (double)(now_realtime_ns / 1000000 - self->uptime_ms) / 1e3, out);
+              (double)began_ms / 1e3, out);
     write_one("blxrep_agents", gauge, "Agents of the store, connected or not.",
               (double)overview->agent_count, out);
     if (self->data_bytes == 0)

@@ -16,7 +16,7 @@
 static int fail(enum blx_exit code, const struct blx_error *err)
 {
     fprintf(stderr, "blxrep-dispatcher: %s\n", err->message);
-    return code;
+    return (int)code;
 }
 
 /* SIGTERM, SIGINT and SIGHUP arrive in the accept loop's poll(). A peer that hangs up is an errno,

@@ -88,6 +88,6 @@ struct blx_flags {
 int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);
 
-/* Lays the file over `config`; `lines` becomes the number of its lines. -ENOENT: it is missing. */
+/* Lays the file over `config`; `lines` counts its lines. -ENOENT if it is missing. */
 int blx_config_file_apply(const char *path, struct blx_config *config, unsigned *lines,
                           struct blx_error *err);

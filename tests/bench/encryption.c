@@ -33,7 +33,7 @@ static void fill(uint8_t *data, bool text)
     static const char *const words[] = {"block ",   "extent ",     "volume ",
                                         "frame\n",  "segment ",    "checkpoint ",
                                         "session ", "generation ", "0x7f3a "};
-    uint64_t state = 88172645463325252u;
+    uint64_t state = 88172645463325252U;
     for (size_t at = 0; at < DATA_BYTES;) {
         state ^= state << 13;
         state ^= state >> 7;

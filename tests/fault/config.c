@@ -92,7 +92,8 @@ static int join(void *state, struct blx_error *err)
 static void check_join(void *state, int rc)
 {
     struct loading *loading = state;
-    assert_int_equal(fixture_load(loading->fixture, loading->command, true, NULL), 0);
+    assert_int_equal(fixture_load(loading->fixture, loading->command, FIXTURE_FILE_AND_FLAGS, NULL),
+                     0);
     const char *id = loading->fixture->config.id;
     assert_true(strcmp(id, "web2") == 0 || (rc < 0 && strcmp(id, "web1") == 0));
     assert_int_equal(blx_config_require(loading->command, &loading->fixture->config, NULL), 0);

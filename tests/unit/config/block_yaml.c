@@ -104,7 +104,7 @@ static void cut_files_never_do_worse_than_an_error(void **state)
     for (size_t from = 0; from < sizeof(text) - 1; from++) {
         for (size_t to = from + 1; to < sizeof(text); to += 7) {
             fixture_write(f, text + from, to - from);
-            if (fixture_load(f, start, true, NULL) < 0)
+            if (fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, NULL) < 0)
                 assert_non_null(strstr(f->err.message, "line "));
         }
     }

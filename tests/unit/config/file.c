@@ -33,7 +33,7 @@ static void file_of_both_daemons_serves_start_agent_and_dispatcher(void **state)
     const enum blx_command commands[] = {start, agent, dispatcher};
     WRITE(f, seed);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(fixture_load(f, commands[i], true, NULL), 0);
+        assert_int_equal(fixture_load(f, commands[i], FIXTURE_FILE_AND_FLAGS, NULL), 0);
         assert_int_equal(blx_config_require(commands[i], &f->config, &f->err), 0);
         assert_int_equal(f->config.mode, BLX_MODE_DISPATCHER);
         assert_string_equal(f->config.id, "agent1");
@@ -57,7 +57,7 @@ static void every_key_of_the_file_is_read(void **state)
              "\\\"b\\\"\"\n"
              "post-thaw: \"c\"\nhook-timeout: 2.5\nfreeze-budget: 0.05\nfreeze-limit: \"750ms\"\n"
              "freeze-buffer: 2097152\nfreeze: false\nverbose: true\n");
-    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     const struct blx_config *c = &f->config;
     assert_int_equal(c->device_count, 2);
     assert_string_equal(c->devices[1], "/dev/b");
@@ -89,7 +89,7 @@ static void what_is_not_given_has_its_default(void **state)
 {
     struct fixture *f = *state;
     WRITE(f, "");
-    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     const struct blx_config *c = &f->config;
     assert_int_equal(c->mode, BLX_MODE_NONE);
     assert_int_equal(c->device_count, 0);
@@ -113,8 +113,9 @@ static void flags_win_over_the_file(void **state)
 {
     struct fixture *f = *state;
     WRITE(f, seed);
-    assert_int_equal(fixture_load(f, start, true, "--mode=agent", "--device=/dev/a", "--device",
-                                  "/dev/b", "--sync-freq=10s", "--data-dir", "/other", NULL),
+    assert_int_equal(fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, "--mode=agent",
+                                  "--device=/dev/a", "--device", "/dev/b", "--sync-freq=10s",
+                                  "--data-dir", "/other", NULL),
                      0);
     assert_int_equal(f->config.mode, BLX_MODE_AGENT);
     assert_int_equal(f->config.device_count, 2);
@@ -128,14 +129,14 @@ static void auto_is_zstd_at_a_level_that_adapts(void **state)
 {
     struct fixture *f = *state;
     WRITE(f, "compression: \"auto\"\n");
-    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_int_equal(f->config.compression, BLX_CODEC_ZSTD);
     assert_true(f->config.compression_adapts);
-    assert_int_equal(fixture_load(f, agent, true, "--compression=zlib", NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, "--compression=zlib", NULL), 0);
     assert_int_equal(f->config.compression, BLX_CODEC_ZLIB);
     assert_false(f->config.compression_adapts); /* the flag wins over both */
     WRITE(f, "compression: \"none\"\n");
-    assert_int_equal(fixture_load(f, agent, true, "--compression=auto", NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, "--compression=auto", NULL), 0);
     assert_int_equal(f->config.compression, BLX_CODEC_ZSTD);
     assert_true(f->config.compression_adapts);
 }
@@ -144,10 +145,11 @@ static void devices_of_the_file_select_nothing_to_restore(void **state)
 {
     struct fixture *f = *state;
     WRITE(f, seed);
-    assert_int_equal(fixture_load(f, BLX_COMMAND_RESTORE, true, NULL), 0);
+    assert_int_equal(fixture_load(f, BLX_COMMAND_RESTORE, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_int_equal(f->config.device_count, 0);
     assert_string_equal(f->config.data_dir, "/data");
-    assert_int_equal(fixture_load(f, BLX_COMMAND_RESTORE, true, "--device=/dev/q", NULL), 0);
+    assert_int_equal(
+        fixture_load(f, BLX_COMMAND_RESTORE, FIXTURE_FILE_AND_FLAGS, "--device=/dev/q", NULL), 0);
     assert_int_equal(f->config.device_count, 1);
 }
 
@@ -157,7 +159,7 @@ static void groups_may_span_lines_and_a_mark_may_begin_the_file(void **state)
     WRITE(f,
           "\xef\xbb\xbftls: {\r\n  ca: \"1\", # the CA\r\n  cert: \"2\",\r\n  key: \"3\"\r\n}\r\n"
           "device: [\r\n  \"/dev/a#1\",\r\n  \"/dev/b\"\r\n]\r\n");
-    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_string_equal(f->config.tls.key, "3");
     assert_string_equal(f->config.devices[0], "/dev/a#1");
 }
@@ -255,7 +257,7 @@ static void what_libconfig_misreads_is_refused(void **state)
     fixture_refused(f, start, "id: \"a\"\nid: \"b\"\n", "line 2", "key 'id'", "duplicate", NULL);
     static const char nul[] = "mode: \"agent\"\n\0id: \"x\"\n";
     fixture_write(f, nul, sizeof(nul) - 1);
-    assert_int_equal(fixture_load(f, start, true, NULL), -EINVAL);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, NULL), -EINVAL);
     assert_non_null(strstr(f->err.message, "line 2: a NUL byte"));
 }
 
@@ -265,7 +267,7 @@ static void strings_and_comments_hide_what_they_hold(void **state)
     WRITE(f,
           "/* 99999999999 \" \n @include */ // \"\npre-freeze: \"@include 99999999999 # \\\" //\"\n"
           "mode: \"agent\" # 99999999999 \"\n");
-    assert_int_equal(fixture_load(f, start, true, NULL), 0);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_string_equal(f->config.pre_freeze, "@include 99999999999 # \" //");
     assert_int_equal(f->config.mode, BLX_MODE_AGENT);
 }
@@ -273,19 +275,19 @@ static void strings_and_comments_hide_what_they_hold(void **state)
 static void named_file_must_be_readable_and_the_default_may_be_missing(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(fixture_load(f, start, true, NULL), -ENOENT);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, NULL), -ENOENT);
     assert_non_null(strstr(f->err.message, f->path));
-    assert_int_equal(fixture_load(f, start, false, "--config=/tmp", NULL), -EINVAL);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FLAGS, "--config=/tmp", NULL), -EINVAL);
     assert_non_null(strstr(f->err.message, "'/tmp'"));
     char *big = calloc(1, 2 << 20);
     assert_non_null(big);
     fixture_write(f, big, 2 << 20);
     free(big);
-    assert_int_equal(fixture_load(f, start, true, NULL), -EFBIG);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FILE_AND_FLAGS, NULL), -EFBIG);
     struct stat st;
     if (stat(BLX_DEFAULT_CONFIG_PATH, &st) == 0)
         return; /* a machine that runs blxrep: its file counts */
-    assert_int_equal(fixture_load(f, start, false, "--mode=agent", NULL), 0);
+    assert_int_equal(fixture_load(f, start, FIXTURE_FLAGS, "--mode=agent", NULL), 0);
     assert_null(f->config.config_path);
 }
 
@@ -302,7 +304,7 @@ static void what_joining_writes_is_what_an_agent_needs(void **state)
     struct fixture *f = *state;
     char *devices[] = {"/dev/vda", "/dev/a \"b\"\\c"};
     assert_int_equal(blx_agent_file_write(f->path, "web1", "[::1]:8080", devices, 2, &f->err), 0);
-    assert_int_equal(fixture_load(f, agent, true, NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_int_equal(blx_config_require(agent, &f->config, &f->err), 0);
     assert_string_equal(f->config.id, "web1");
     assert_string_equal(f->config.dispatcher_addr, "[::1]:8080");

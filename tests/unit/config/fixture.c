@@ -38,17 +38,17 @@ void fixture_write(struct fixture *fixture, const char *content, size_t bytes)
     assert_int_equal(blx_file_replace(fixture->path, content, bytes, 0600, NULL), 0);
 }
 
-int fixture_load(struct fixture *fixture, enum blx_command command, bool with_file, ...)
+int fixture_load(struct fixture *fixture, enum blx_command command, enum fixture_source source, ...)
 {
     char *argv[FIXTURE_MAX_WORDS] = {(char[]){"program"}};
     char option[128];
     int argc = 1;
-    if (with_file) {
+    if (source == FIXTURE_FILE_AND_FLAGS) {
         snprintf(option, sizeof(option), "--config=%s", fixture->path);
         argv[argc++] = option;
     }
     va_list words;
-    va_start(words, with_file);
+    va_start(words, source);
     for (char *word = va_arg(words, char *); word != NULL; word = va_arg(words, char *))
         argv[argc++] = word;
     va_end(words);
@@ -62,7 +62,7 @@ int fixture_load(struct fixture *fixture, enum blx_command command, bool with_fi
 void fixture_refused(struct fixture *fixture, enum blx_command command, const char *content, ...)
 {
     fixture_write(fixture, content, strlen(content));
-    int rc = fixture_load(fixture, command, true, NULL);
+    int rc = fixture_load(fixture, command, FIXTURE_FILE_AND_FLAGS, NULL);
     if (rc == 0)
         rc = blx_config_require(command, &fixture->config, &fixture->err);
     assert_int_equal(rc, -EINVAL);

@@ -20,9 +20,11 @@ int fixture_teardown(void **state);
 /* Writes the file: `bytes` of `content`. */
 void fixture_write(struct fixture *fixture, const char *content, size_t bytes);
 
-/* blx_config_load() with argv = {"program", "--config=PATH" (only with a file), words..., }; the
+enum fixture_source { FIXTURE_FLAGS, FIXTURE_FILE_AND_FLAGS };
+
+/* blx_config_load() with argv = {"program", "--config=PATH" (only with the file), words..., }; the
  * last word is NULL. */
-int fixture_load(struct fixture *fixture, enum blx_command command, bool with_file, ...)
+int fixture_load(struct fixture *fixture, enum blx_command command, enum fixture_source source, ...)
     __attribute__((sentinel));
 
 /* Writes `content`, loads it for `command` and expects a refusal whose message has each of the

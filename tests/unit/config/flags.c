@@ -19,7 +19,7 @@ static int setup(void **state)
     return 0;
 }
 
-#define LOAD(f, command, ...) fixture_load(f, command, true, __VA_ARGS__, NULL)
+#define LOAD(f, command, ...) fixture_load(f, command, FIXTURE_FILE_AND_FLAGS, __VA_ARGS__, NULL)
 #define REFUSED(f, command, text, ...)                                                             \
     do {                                                                                           \
         assert_int_equal(LOAD(f, command, __VA_ARGS__), -EINVAL);                                  \
@@ -144,11 +144,12 @@ static void ids_and_times_are_checked(void **state)
 static void help_and_version_are_answered_before_the_file_is_read(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(fixture_load(f, agent, false, "--config=/nonexistent", "--help", NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FLAGS, "--config=/nonexistent", "--help", NULL),
+                     0);
     assert_int_equal(f->result, BLX_CONFIG_HELP);
-    assert_int_equal(fixture_load(f, agent, false, "-h", NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FLAGS, "-h", NULL), 0);
     assert_int_equal(f->result, BLX_CONFIG_HELP);
-    assert_int_equal(fixture_load(f, agent, false, "--version", NULL), 0);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FLAGS, "--version", NULL), 0);
     assert_int_equal(f->result, BLX_CONFIG_VERSION);
     REFUSED(f, agent, "takes no value", "--help=x");
 }

@@ -37,7 +37,7 @@ static void cleanup_asker(struct asker *asker)
 /* A server with a new token of web1, and a request of its own. */
 static struct asker asker_of(const struct fixture *fixture, const char *agent_id, uint64_t valid_s)
 {
-    struct asker asker = {NULL};
+    struct asker asker = {.key = NULL};
     char text[BLX_TOKEN_TEXT_BYTES];
     struct blx_token token;
     struct blx_error err = {0};

@@ -24,7 +24,7 @@ static const struct blx_generation generation = {{1, 2, 3, 4}};
 /* Text-like data compresses; numbers from a generator do not. */
 static void fill(uint8_t *data, size_t bytes, bool random)
 {
-    uint64_t state = 88172645463325252u;
+    uint64_t state = 88172645463325252U;
     for (size_t i = 0; i < bytes; i++) {
         state ^= state << 13;
         state ^= state >> 7;
