@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "store/audit.h"
 #include "store/store.h"
 
 struct cli_request {
@@ -37,6 +38,7 @@ enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
 
@@ -45,6 +47,12 @@ enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *er
  * becomes the directory's owner for good: the dispatcher must be able to read what it writes.
  */
 int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err);
+
+/*
+ * Adds a line to the audit log, as the owner of the data directory. The deed is done already, so a
+ * line that cannot be written is a remark.
+ */
+void cli_audit(const char *data_dir, const struct blx_audit_entry *entry);
 
 /* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -97,5 +97,11 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
         return BLX_EXIT_FAILED;
     rc = config->make_token ? print_token(config, err) : write_bundle(config, err);
     blx_store_close(&store);
-    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    const struct blx_audit_entry entry = {.event = "enroll",
+                                          .agent = config->agent,
+                                          .text = config->make_token ? "a token" : "a bundle"};
+    cli_audit(config->data_dir, &entry);
+    return BLX_EXIT_OK;
 }

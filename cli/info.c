@@ -107,7 +107,10 @@ static void print_text(const struct picture *picture)
     const struct blx_manifest *manifest = picture->manifest;
     char consistency[CLI_CONSISTENCY_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
     printf("%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
-    print_time("cut", manifest->cut_realtime_ns, ", by the agent's clock");
+    char cut[BLX_RFC3339_TEXT_BYTES];
+    blx_timestamp_format_rfc3339(blx_manifest_time(manifest), cut);
+    printf("%-15s%s\n", "cut", cut);
+    print_time("agent's clock", manifest->agent_realtime_ns, "");
     print_time("committed", manifest->committed_realtime_ns, "");
     printf("%-15s%s\n", "consistency",
            cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
@@ -164,8 +167,9 @@ static void print_json(const struct picture *picture)
     blx_json_open(&json, NULL, '{');
     blx_json_string(&json, "agent", picture->agent);
     cli_json_timestamp(&json, "checkpoint", manifest->timestamp);
-    cli_json_time(&json, "time", manifest->timestamp);
-    cli_json_time(&json, "cut", timestamp_of(manifest->cut_realtime_ns));
+    cli_json_time(&json, "time", blx_manifest_time(manifest));
+    cli_json_time(&json, "cut", blx_manifest_time(manifest));
+    cli_json_time(&json, "agent_clock", timestamp_of(manifest->agent_realtime_ns));
     cli_json_time(&json, "committed", timestamp_of(manifest->committed_realtime_ns));
     blx_json_string(&json, "consistency", blx_consistency_name(manifest->consistency));
     blx_json_bool(&json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);

@@ -71,7 +71,8 @@ static const struct command commands[] = {
      "Checks every stored byte. Names each damage and the checkpoints that it hurts."},
     {"prune", BLX_COMMAND_PRUNE, cli_prune,
      "blxrep dispatcher prune --data-dir=DIR [--agent=ID] [--keep-last=N] [--keep-hourly=N] "
-     "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] [--dry-run] [--json]",
+     "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] [--keep-within=T] "
+     "[--min-age=T] [--dry-run] [--confirm] [--json]",
      "remove the checkpoints that no rule keeps",
      "Removes the checkpoints that no rule keeps, and prints why the others are kept."},
     {"pin", BLX_COMMAND_PIN, cli_pin,
@@ -86,6 +87,11 @@ static const struct command commands[] = {
      "blxrep dispatcher policy --agent=ID [--policy-dir=DIR] [--json]",
      "show the settings that hold for an agent",
      "Shows each setting that holds for an agent, and the file and pattern that it comes from."},
+    {"log", BLX_COMMAND_LOG, cli_log,
+     "blxrep dispatcher log --data-dir=DIR [--agent=ID] [--verify] [--json]",
+     "show what was done to whose checkpoints",
+     "Prints the audit log, oldest first. With --verify it also counts the lines that were changed "
+     "or taken out, and fails if there are any."},
     {"pause", BLX_COMMAND_PAUSE, cli_pause, "blxrep dispatcher pause --agent=ID --data-dir=DIR",
      "pause the checkpoints and the data of an agent",
      "Takes no checkpoint of an agent and has it send no data. Its changes stay tracked."},

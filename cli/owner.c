@@ -17,6 +17,16 @@ static int become_owner(const char *data_dir, struct blx_error *err)
     return 0;
 }
 
+void cli_audit(const char *data_dir, const struct blx_audit_entry *entry)
+{
+    struct blx_error err = {0};
+    int rc = become_owner(data_dir, &err);
+    if (rc == 0)
+        rc = blx_audit_append(data_dir, entry, &err);
+    if (rc < 0)
+        cli_note("the audit log lacks a line (%s): %s", entry->event, err.message);
+}
+
 int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err)
 {
     int rc = become_owner(data_dir, err);

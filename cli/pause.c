@@ -33,6 +33,9 @@ static enum blx_exit set_pause(const struct blx_config *config, bool paused, str
         rc = write_pause(&store, config, paused, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
+    const struct blx_audit_entry entry = {.event = paused ? "pause" : "resume",
+                                          .agent = config->agent};
+    cli_audit(config->data_dir, &entry);
     rc = cli_control_pause(config->data_dir, config->agent, &why);
     if (rc < 0 && rc != -ENOTCONN) {
         blx_error_set(

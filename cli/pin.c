@@ -21,6 +21,11 @@ static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin
         rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pin, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
+    const struct blx_audit_entry entry = {.event = pin == BLX_PIN_ON ? "pin" : "unpin",
+                                          .agent = config->agent,
+                                          .checkpoints = &timestamp,
+                                          .checkpoint_count = 1};
+    cli_audit(config->data_dir, &entry);
     printf("%" PRIu64 "\n", timestamp);
     return BLX_EXIT_OK;
 }

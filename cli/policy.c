@@ -26,10 +26,15 @@ static void format_retention(const struct blx_retention *retention, char text[VA
     size_t used = (size_t)snprintf(text, VALUE_BYTES, "%s",
                                    blx_retention_is_none(retention) ? "everything is kept" : "");
     for (unsigned rule = 0; rule < BLX_KEEP_RULES && used < VALUE_BYTES; rule++) {
-        if (retention->keep[rule] > 0)
-            used += (size_t)snprintf(text + used, VALUE_BYTES - used, "%s%s: %" PRIu64,
-                                     used > 0 ? ", " : "", blx_retention_name(rule),
-                                     retention->keep[rule]);
+        char value[BLX_UNIT_TEXT_BYTES];
+        if (retention->keep[rule] == 0)
+            continue;
+        if (rule < BLX_KEEP_COUNTED)
+            snprintf(value, sizeof(value), "%" PRIu64, retention->keep[rule]);
+        else
+            blx_duration_format(retention->keep[rule], value);
+        used += (size_t)snprintf(text + used, VALUE_BYTES - used, "%s%s: %s", used > 0 ? ", " : "",
+                                 blx_retention_name(rule), value);
     }
 }
 

@@ -15,6 +15,7 @@
 #include "cli/describe.h"
 #include "cli/table.h"
 #include "config/policy.h"
+#include "store/prune/brake.h"
 #include "store/prune/retention.h"
 #include "store/prune/rewrite.h"
 
@@ -133,7 +134,7 @@ static bool find_rules(const struct run *run, const char *agent_id, struct blx_r
     if (!blx_retention_is_none(rules))
         return true;
     blx_policies_judge(&run->policies, &own, agent_id, &verdict);
-    *rules = verdict.retention;
+    *rules = blx_retention_with_default(&verdict.retention);
     return !blx_retention_is_none(rules);
 }
 
@@ -150,6 +151,55 @@ static int rewrite(const struct blx_store *store, const char *agent_id,
     return rc;
 }
 
+/*
+ * The daemon's brake (store/prune/brake.h), for rules that nobody has typed: -EAGAIN unless it is
+ * confirmed. New rules need no announcement here, since somebody sits in front of them.
+ */
+static int check_brake(const struct run *run, const char *agent_id,
+                       const struct blx_retention *rules, const struct blx_retention_plan *plan,
+                       struct blx_error *err)
+{
+    const struct blx_agent_store agent = blx_store_agent(run->store, agent_id);
+    struct blx_prune_mark mark = {0};
+    struct blx_policy_verdict verdict;
+    const struct blx_policy_verdict own = {.sync_freq_ms = run->config->sync_freq_ms};
+    if (!blx_retention_is_none(&run->config->keep))
+        return 0;
+    int rc = blx_prune_mark_read(agent, &mark, err);
+    if (rc < 0)
+        return rc;
+    blx_policies_judge(&run->policies, &own, agent_id, &verdict);
+    const struct blx_brake_case prune = {
+        .retention = rules,
+        .checkpoints = plan->count,
+        .doomed = plan->doomed_count,
+        .sync_freq_ms = verdict.sync_freq_ms,
+        .now_ns = blx_clock_realtime_ns(),
+    };
+    if (!run->config->confirm && blx_brake_judge(&prune, &mark) == BLX_BRAKE_HELD)
+        return blx_error_set(err, -EAGAIN,
+                             "%zu of %zu checkpoints would be removed, far more than usual; look "
+                             "at them with --dry-run, then add --confirm",
+                             plan->doomed_count, plan->count);
+    mark = (struct blx_prune_mark){.rules = blx_brake_rules(rules), .pruned_ns = prune.now_ns};
+    blx_prune_mark_write(agent, &mark, NULL); /* a hint; the disk may be full */
+    return 0;
+}
+
+static void record(const struct run *run, const char *agent_id,
+                   const struct blx_retention_plan *plan, const struct blx_prune_report *report)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "%zu of these removed by hand, %zu still in use", report->removed,
+             report->in_use);
+    const struct blx_audit_entry entry = {.event = "prune",
+                                          .agent = agent_id,
+                                          .text = text,
+                                          .checkpoints = plan->doomed,
+                                          .checkpoint_count = plan->doomed_count};
+    cli_audit(run->config->data_dir, &entry);
+}
+
 static int prune_agent(struct run *run, const char *agent_id, struct blx_error *err)
 {
     BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
@@ -160,7 +210,8 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
         cli_note("'%s': no rule applies to this agent, so all its checkpoints are kept", agent_id);
         return 0;
     }
-    int rc = blx_retention_plan_make(blx_store_agent(run->store, agent_id), &rules, &plan, err);
+    int rc = blx_retention_plan_make(blx_store_agent(run->store, agent_id), &rules,
+                                     blx_clock_realtime_ns(), &plan, err);
     if (rc < 0)
         return rc;
     if (run->json == NULL && print_table(&plan, agent_id) < 0)
@@ -168,10 +219,15 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
     struct blx_prune_request request = {
         .checkpoints = plan.doomed, .count = plan.doomed_count, .wait_ms = WAIT_MS};
     if (!run->config->dry_run) {
+        rc = check_brake(run, agent_id, &rules, &plan, err);
+        if (rc < 0)
+            return rc;
         rc = blx_prune(blx_store_agent(run->store, agent_id), &request, &report, err);
         if (rc == 0)
             rc = rewrite(run->store, agent_id, &rewritten, err);
         note_outcome(agent_id, &report, &rewritten);
+        if (report.removed > 0)
+            record(run, agent_id, &plan, &report);
     }
     if (run->json != NULL)
         print_json(run->json, agent_id, &plan, &report, &rewritten);

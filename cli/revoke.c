@@ -35,6 +35,8 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
     blx_store_close(&store);
     if (rc < 0)
         return BLX_EXIT_FAILED;
+    const struct blx_audit_entry entry = {.event = "revoke", .agent = config->agent};
+    cli_audit(config->data_dir, &entry);
     if (!known)
         cli_note("no agent '%s' has ever connected to '%s': is the name right?", config->agent,
                  config->data_dir);

@@ -48,7 +48,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
 {
     blx_json_open(json, NULL, '{');
     cli_json_timestamp(json, "checkpoint", manifest->timestamp);
-    cli_json_time(json, "time", manifest->timestamp);
+    cli_json_time(json, "time", blx_manifest_time(manifest));
     blx_json_string(json, "consistency", blx_consistency_name(manifest->consistency));
     blx_json_bool(json, "damaged", blx_manifest_unreadable_bytes(manifest) > 0);
     blx_json_string(json, "kind", cli_kind_name(manifest));
@@ -106,7 +106,7 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     bool several = manifest->volume_count > 1;
     snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
     blx_timestamp_format(manifest->timestamp, text);
-    blx_timestamp_format_rfc3339(manifest->timestamp, time);
+    blx_timestamp_format_rfc3339(blx_manifest_time(manifest), time);
     const char *cells[] = {text,
                            time,
                            cli_consistency_format(manifest->consistency,

@@ -17,6 +17,6 @@
 uint64_t dispatcher_beat_next_ns(const char *agent_id, uint64_t period_ns, uint64_t after_ns);
 
 /* Whether an agent that connects now need not wait for its beat: no checkpoint yet, or the last one
- * is older than the period. */
-bool dispatcher_beat_is_overdue(blx_timestamp last_checkpoint, uint64_t period_ns,
+ * was cut (blx_manifest_time(); 0: none) longer ago than the period. */
+bool dispatcher_beat_is_overdue(blx_timestamp last_time, uint64_t period_ns,
                                 uint64_t now_realtime_ns);

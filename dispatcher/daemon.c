@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "base/version.h"
 #include "dispatcher/address.h"
+#include "dispatcher/audit.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
@@ -134,6 +135,8 @@ static void reload(struct dispatcher *dispatcher)
     } else {
         blx_log_info("the policies in '%s' were read again: %zu", dispatcher->policy_dir,
                      policies.count);
+        dispatcher_audit(dispatcher, "policies", NULL, "%zu read again from '%s'", policies.count,
+                         dispatcher->policy_dir);
         dispatcher_policy_book_replace(dispatcher->book, &policies);
         dispatcher_registry_order_policy(&dispatcher->registry, NULL);
     }
@@ -183,8 +186,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         dispatcher_metrics_stop(metrics);
         return rc;
     }
-    rc = dispatcher_pruner_start(&pruner, &dispatcher->registry, dispatcher->store,
-                                 dispatcher->book, err);
+    rc = dispatcher_pruner_start(&pruner, dispatcher, config->prune_grace_ms, err);
     if (rc == 0 && config->rewrite_bytes_per_second != 0)
         rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                        config->rewrite_bytes_per_second, err);

@@ -22,6 +22,8 @@ enum dispatcher_event_kind {
     DISPATCHER_EVENT_DISK_NEARLY_FULL,
     DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
     DISPATCHER_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
+    DISPATCHER_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
+    DISPATCHER_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     DISPATCHER_EVENT_AGENT_PROTECTED,    /* it is well again */
     DISPATCHER_EVENT_DISK_HAS_ROOM,      /* there is room again */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "dispatcher/cut_time.h"
 #include "wire/protection.h"
 
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
@@ -86,6 +87,35 @@ static int look_at_damage(struct dispatcher_event_memory *memory, struct dispatc
     return rc;
 }
 
+/* Its end is no event: somebody has confirmed it, or the rules were changed back. */
+static int look_at_prune(struct dispatcher_event_memory *memory,
+                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+{
+    int rc = 0;
+    if (strcmp(agent->prune_hold, memory->prune_hold) == 0)
+        return 0;
+    if (agent->prune_hold[0] != '\0')
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_PRUNE_HELD, agent->agent_id,
+                                       agent->prune_hold);
+    if (rc == 0)
+        memcpy(memory->prune_hold, agent->prune_hold, sizeof(memory->prune_hold));
+    return rc;
+}
+
+static int look_at_clock(struct dispatcher_event_memory *memory,
+                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+{
+    char text[BLX_TEXT_BYTES] = "";
+    int rc = 0;
+    dispatcher_note_clock(agent->clock_offset_ms, text);
+    bool is_off = text[0] != '\0';
+    if (is_off && !memory->clock_off)
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_CLOCK_OFF, agent->agent_id, text);
+    if (rc == 0)
+        memory->clock_off = is_off;
+    return rc;
+}
+
 static int look_at_disk(struct dispatcher_event_watch *watch,
                         const struct blx_control_dispatcher *dispatcher,
                         struct dispatcher_event_list *list)
@@ -119,6 +149,10 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         rc = look_at_protection(memory, agent, now_realtime_ns, list);
         if (rc == 0)
             rc = look_at_damage(memory, roster, agent->agent_id, list);
+        if (rc == 0)
+            rc = look_at_prune(memory, agent, list);
+        if (rc == 0)
+            rc = look_at_clock(memory, agent, list);
     }
     return rc;
 }

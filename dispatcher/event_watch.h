@@ -16,6 +16,8 @@ struct dispatcher_event_memory {
     char agent_id[BLX_NAME_BYTES];
     enum blx_protection told;
     uint64_t damages;
+    bool clock_off;
+    char prune_hold[BLX_TEXT_BYTES];
 };
 
 /* All zero: nothing was reported yet, and everything counts as well. */

@@ -54,8 +54,13 @@ static double sync_period(const struct blx_control_agent *agent, uint64_t now_re
 static double last_checkpoint(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     (void)now_realtime_ns;
-    return agent->last_checkpoint == 0 ? NAN
-                                       : (double)blx_timestamp_to_unix(agent->last_checkpoint);
+    return agent->last_checkpoint == 0 ? NAN : (double)blx_timestamp_to_unix(agent->last_time);
+}
+
+static double clock_offset(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    (void)now_realtime_ns;
+    return (double)agent->clock_offset_ms / 1e3;
 }
 
 static double last_freeze(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
@@ -99,6 +104,8 @@ static const struct agent_metric agent_metrics[] = {
      .value = sync_period},
     {"blxrep_agent_last_checkpoint_timestamp_seconds", gauge,
      "When the last checkpoint was cut, since 1970.", .value = last_checkpoint},
+    {"blxrep_agent_clock_offset_seconds", gauge,
+     "The agent's clock less the dispatcher's, at the last cut.", .value = clock_offset},
     {"blxrep_agent_last_freeze_seconds", gauge,
      "How long the filesystems were frozen for the last checkpoint.", .value = last_freeze},
     {"blxrep_agent_freeze_seconds_total", counter,

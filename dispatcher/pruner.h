@@ -4,12 +4,14 @@
  * keep are removed. A chore (chore.h). The turns of an agent take at most one twentieth of the
  * time, so that the disk is free for the sessions. While an agent is being verified its turn is put
  * off.
+ *
+ * New rules are announced before they remove anything, and a prune that would remove far more than
+ * usual is held until somebody confirms it (store/prune/brake.h). The roster's record says so.
  */
 #pragma once
 
 #include "dispatcher/chore.h"
-#include "dispatcher/policy_book.h"
-#include "store/store.h"
+#include "dispatcher/dispatcher.h"
 
 enum {
     DISPATCHER_PRUNER_REST = 20, /* times the length of a turn */
@@ -20,12 +22,11 @@ enum {
 
 struct dispatcher_pruner {
     struct dispatcher_chore chore;
-    const struct blx_store *store;
-    struct dispatcher_policy_book *book;
+    struct dispatcher *dispatcher; /* borrowed */
+    uint64_t grace_ms;             /* how long new rules are announced */
 };
 
-/* `book` has each agent's rules. An agent without rules keeps every checkpoint. Ended by
- * dispatcher_chore_stop(). */
-int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher_registry *registry,
-                            const struct blx_store *store, struct dispatcher_policy_book *book,
-                            struct blx_error *err);
+/* The dispatcher's book has each agent's rules. An agent without rules keeps every checkpoint.
+ * Ended by dispatcher_chore_stop(). */
+int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher *dispatcher,
+                            uint64_t grace_ms, struct blx_error *err);

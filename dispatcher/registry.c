@@ -353,10 +353,11 @@ void dispatcher_registry_set_status(struct dispatcher_registry *registry,
 
 void dispatcher_registry_set_last_checkpoint(struct dispatcher_registry *registry,
                                              struct dispatcher_registry_entry *entry,
-                                             blx_timestamp timestamp)
+                                             blx_timestamp timestamp, blx_timestamp cut_time)
 {
     pthread_mutex_lock(&registry->lock);
     entry->last_checkpoint = timestamp;
+    entry->last_time = cut_time;
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -515,6 +516,7 @@ bool dispatcher_registry_describe(struct dispatcher_registry *registry, const ch
         if (agent->status.state == BLX_AGENT_OFFLINE) /* no STATUS yet */
             agent->status.state = entry->full_pass ? BLX_AGENT_FULL_SYNC : BLX_AGENT_LIVE;
         agent->last_checkpoint = entry->last_checkpoint;
+        agent->last_time = entry->last_time;
         agent->connected_ms = (blx_clock_ns() - entry->connected_ns) / 1000000 + 1;
         agent->received_bytes = atomic_load(&entry->frame_bytes);
         agent->volume_count = entry->volume_count;

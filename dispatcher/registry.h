@@ -94,6 +94,7 @@ struct dispatcher_registry_entry {
     bool paused;    /* it gets no requests */
     struct blx_status status;
     blx_timestamp last_checkpoint;
+    blx_timestamp last_time; /* when it was cut: what is due goes by this */
 
     /* Guarded by the registry's lock. Orders: any thread sets them, the session takes them. */
     bool rescan; /* was asked for, and the agent has not been told */
@@ -197,10 +198,10 @@ void dispatcher_registry_set_status(struct dispatcher_registry *registry,
                                     struct dispatcher_registry_entry *entry,
                                     const struct blx_status *status);
 
-/* The session: the last committed checkpoint, as found in the store. */
+/* The session: the last committed checkpoint, as found in the store, and when it was cut. */
 void dispatcher_registry_set_last_checkpoint(struct dispatcher_registry *registry,
                                              struct dispatcher_registry_entry *entry,
-                                             blx_timestamp timestamp);
+                                             blx_timestamp timestamp, blx_timestamp cut_time);
 
 /* The session: the policy that holds for its agent from now on. While it is paused no request is
  * handed out, and whoever waits for one fails. */

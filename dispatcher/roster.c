@@ -150,6 +150,14 @@ void dispatcher_roster_note_commit(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record, int64_t offset_ms)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.clock_offset_ms = offset_ms;
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason)
 {
@@ -192,6 +200,18 @@ int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct
     snprintf(record->damage, sizeof(record->damage), "%s", text);
     pthread_mutex_unlock(&roster->lock);
     return 0;
+}
+
+bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_id,
+                            const char *text)
+{
+    pthread_mutex_lock(&roster->lock);
+    struct dispatcher_roster_record *record = find_locked(roster, agent_id);
+    bool is_news = record != NULL && strcmp(record->facts.prune_hold, text) != 0;
+    if (is_news)
+        snprintf(record->facts.prune_hold, sizeof(record->facts.prune_hold), "%s", text);
+    pthread_mutex_unlock(&roster->lock);
+    return is_news;
 }
 
 uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,

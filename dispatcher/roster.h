@@ -72,6 +72,8 @@ void dispatcher_roster_add_received(struct dispatcher_roster *roster,
 void dispatcher_roster_note_commit(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record,
                                    const struct blx_manifest *manifest);
+void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record, int64_t offset_ms);
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);
 void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
@@ -85,6 +87,13 @@ void dispatcher_roster_leave(struct dispatcher_roster *roster,
 /* Stored data of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err);
+
+/*
+ * What keeps the pruner from removing checkpoints of `agent_id`; "": nothing. True if that is news.
+ * An agent that is not known here is passed over.
+ */
+bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_id,
+                            const char *text);
 
 /* How often damage was found since the start; `text` is the last one. */
 uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,

@@ -56,7 +56,7 @@ static void work_out_beat(struct dispatcher_registry_entry *entry, uint64_t now_
     uint64_t period_ns = entry->beat.period_ns;
     if (entry->beat.due_ns != 0)
         return;
-    bool overdue = dispatcher_beat_is_overdue(entry->last_checkpoint, period_ns, now_realtime_ns);
+    bool overdue = dispatcher_beat_is_overdue(entry->last_time, period_ns, now_realtime_ns);
     entry->beat.due_ns =
         overdue ? now_ns : dispatcher_beat_next_ns(entry->agent_id, period_ns, now_ns);
 }

@@ -195,10 +195,12 @@ static void fill_message(struct agent_session *session, uint64_t request,
                          const struct agent_cut *cut, struct blx_message *message)
 {
     struct agent *agent = session->agent;
+    const bool tells_age = (session->welcome.features & BLX_FEATURE_CUT_AGE) != 0;
     *message = (struct blx_message){
         .type = BLX_MESSAGE_CHECKPOINT,
         .checkpoint = {.request = request,
                        .cut_realtime_ns = cut->realtime_ns,
+                       .cut_age_ns = tells_age ? blx_clock_ns() - cut->at_ns : BLX_CUT_AGE_UNKNOWN,
                        .consistency = cut->consistency,
                        .volume_count = (uint32_t)agent->volume_count,
                        .freeze_ns = cut->freeze_ns},

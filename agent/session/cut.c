@@ -139,6 +139,7 @@ static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx
         return rc;
     cut->realtime_ns = blx_clock_realtime_ns();
     uint64_t started_ns = blx_clock_ns();
+    cut->at_ns = started_ns;
     claim_remainder(scene, cut);
     rc = agent_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
     if (rc < 0)

@@ -24,7 +24,8 @@ struct agent_cut {
     uint8_t *buffer; /* owned; the jobs' data */
     size_t buffer_bytes;
 
-    uint64_t realtime_ns;
+    uint64_t realtime_ns; /* of the instant */
+    uint64_t at_ns;       /* the same by blx_clock_ns() */
     uint64_t freeze_ns;
     enum blx_consistency consistency;
     char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem" */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/policy_book.h"
+#include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
 #include "tls/pki.h"
 
@@ -91,7 +92,7 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
-    uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION;
+    uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE;
     if (session->dispatcher->own_pki)
         known |= BLX_FEATURE_RENEWAL;
     session->features = message.hello.features & known;
@@ -123,7 +124,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
-    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp);
+    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
+                                            blx_manifest_time(last));
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
@@ -166,7 +168,7 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
 }
 
 /* The switch: every message of the agent after its volumes are announced. */
-static int handle(struct dispatcher_session *session, const struct blx_message *message,
+static int handle(struct dispatcher_session *session, struct blx_message *message,
                   struct blx_error *err)
 {
     switch (message->type) {
@@ -237,6 +239,9 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
                         session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "",
                         session->agent_id, session->agent_id[0] != '\0' ? "')" : "", err->message,
                         held_back);
+        if (session->agent_id[0] != '\0')
+            dispatcher_audit(session->dispatcher, "refusal", session->agent_id, "from %s: %s",
+                             session->entry.peer, err->message);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/cut_time.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
 
@@ -50,12 +51,29 @@ static void publish(struct dispatcher_session *session)
     for (uint32_t i = 0; i < session->volume_count; i++)
         session->volumes[i].pass = BLX_PASS_RESUME;
     dispatcher_roster_note_commit(&session->dispatcher->roster, session->record, last);
-    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp);
+    dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
+                                            blx_manifest_time(last));
     dispatcher_registry_finish_request(registry, &session->entry, &outcome);
 }
 
+/* Judges the cut by this side's clock, and remembers how far the agent's is off. */
+static void judge_time(struct dispatcher_session *session, uint64_t asked_ns,
+                       struct blx_checkpoint_message *cut, struct blx_commit_times *times)
+{
+    uint64_t now_ns = blx_clock_realtime_ns();
+    const struct dispatcher_cut_window window = {
+        .asked_ns = now_ns - (blx_clock_ns() - asked_ns),
+        .arrived_ns = now_ns,
+    };
+    *times = (struct blx_commit_times){.cut_realtime_ns = dispatcher_cut_time_ns(&window, cut),
+                                       .committed_realtime_ns = now_ns};
+    int64_t offset_ms = dispatcher_clock_offset_ms(&window, cut);
+    dispatcher_note_clock(offset_ms, cut->note);
+    dispatcher_roster_note_clock(&session->dispatcher->roster, session->record, offset_ms);
+}
+
 int dispatcher_session_commit(struct dispatcher_session *session,
-                              const struct blx_checkpoint_message *cut, struct blx_error *err)
+                              struct blx_checkpoint_message *cut, struct blx_error *err)
 {
     uint64_t asked_ns = 0;
     if (!dispatcher_registry_is_sent(&session->dispatcher->registry, &session->entry, cut->request,
@@ -64,9 +82,11 @@ int dispatcher_session_commit(struct dispatcher_session *session,
             err, "CHECKPOINT answers the request %" PRIu64 ", which was not asked for",
             cut->request);
     blx_timestamp timestamp = 0;
+    struct blx_commit_times times;
     struct dispatcher_pulse pulse;
+    judge_time(session, asked_ns, cut, &times);
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
-    int rc = blx_agent_writer_commit(session->writer, cut, &timestamp, err);
+    int rc = blx_agent_writer_commit(session->writer, cut, &times, &timestamp, err);
     dispatcher_pulse_stop(&pulse);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
 #include "tls/pki.h"
 
@@ -45,6 +46,7 @@ int dispatcher_session_join(struct dispatcher_session *session, struct blx_error
     if (rc < 0)
         return rc;
     blx_log_notice("a server at %s has joined as agent '%s'", session->entry.peer, agent_id);
+    dispatcher_audit(session->dispatcher, "join", agent_id, "from %s", session->entry.peer);
     return dispatcher_session_send(session, &answer, err);
 }
 
@@ -59,6 +61,8 @@ int dispatcher_session_renew(struct dispatcher_session *session,
                            request, &answer.certificate, &why);
     if (rc == 0) {
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
+        dispatcher_audit(session->dispatcher, "renew", session->agent_id, "from %s",
+                         session->entry.peer);
         return dispatcher_session_send(session, &answer, err);
     }
     blx_log_warning("agent '%s': its certificate is not renewed: %s", session->agent_id,

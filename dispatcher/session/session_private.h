@@ -191,7 +191,7 @@ int dispatcher_session_note_unreadable(struct dispatcher_session *session,
 
 /* CHECKPOINT: commits the cut -> CHECKPOINT_DONE. */
 int dispatcher_session_commit(struct dispatcher_session *session,
-                              const struct blx_checkpoint_message *cut, struct blx_error *err);
+                              struct blx_checkpoint_message *cut, struct blx_error *err);
 
 /* CHECKPOINT_FAILED: the request in the agent's hands is over. */
 int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "dispatcher/cut_time.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
 

@@ -6,10 +6,10 @@ _blxrep_options() {
     start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event \
         --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
-        --hook-timeout --verbose --help --version ;;
+        --hook-timeout --prune-grace --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
@@ -20,7 +20,8 @@ _blxrep_options() {
     status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
-        --keep-yearly --policy-dir --dry-run --json --help --version ;;
+        --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
+    log) echo --config --agent --data-dir --verify --json --help --version ;;
     info) echo --config --agent --checkpoint --data-dir --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
@@ -47,7 +48,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume keygen"
+    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

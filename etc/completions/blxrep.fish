@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy pause resume join keygen
-set -l of_dispatcher start enroll show info restore checkpoint rescan revoke status verify prune pin unpin pause resume
+set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy log pause resume join keygen
+set -l of_dispatcher start enroll show info restore checkpoint rescan revoke status verify prune pin unpin log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -41,6 +41,7 @@ __blxrep_option blxrep-agent start -l freeze-buffer -x -d "Memory for the blocks
 __blxrep_option blxrep-agent start -l pre-freeze -r -d "Command to run before the freeze"
 __blxrep_option blxrep-agent start -l post-thaw -r -d "Command to run after the thaw"
 __blxrep_option "$both" start -l hook-timeout -x -d "Kill a hook command after this time"
+__blxrep_option blxrep-dispatcher start -l prune-grace -x -d "Announce new rules of retention for this time"
 __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "The address at which to listen"
@@ -48,7 +49,7 @@ __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "The address at 
 __blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin policy pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin policy log pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "info restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "First minute, UTC"
 __blxrep_option "" show -l end -x -d "Last minute, UTC"
@@ -65,8 +66,12 @@ __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the
 __blxrep_option "" prune -l keep-weekly -x -d "Keep the newest one of each of the last N ISO weeks"
 __blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of the last N months"
 __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
+__blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older than the newest one"
+__blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"
+__blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goes"
+__blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
 __blxrep_option "" prune -l dry-run -f -d "Remove nothing; print what would be removed"
-__blxrep_option "" "show info status verify prune policy" -l json -f -d "Print JSON"
+__blxrep_option "" "show info status verify prune policy log" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"
 

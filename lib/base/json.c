@@ -19,13 +19,22 @@ static void write_text(FILE *out, const char *text)
     fputc('"', out);
 }
 
+/* A line of its own, or `gap`. */
+static void begin_line(const struct blx_json *json, const char *gap)
+{
+    if (json->one_line)
+        fputs(gap, json->out);
+    else
+        fprintf(json->out, "\n%*s", (int)json->depth * 2, "");
+}
+
 /* The comma, the line, the indent and the key of the next member. */
 static void begin_member(struct blx_json *json, const char *key)
 {
     if (json->has_member)
         fputc(',', json->out);
     if (json->depth > 0)
-        fprintf(json->out, "\n%*s", (int)json->depth * 2, "");
+        begin_line(json, json->has_member ? " " : "");
     if (key != NULL) {
         write_text(json->out, key);
         fputs(": ", json->out);
@@ -46,7 +55,7 @@ void blx_json_close(struct blx_json *json, char bracket)
     blx_assert(json->depth > 0);
     json->depth--;
     if (json->has_member)
-        fprintf(json->out, "\n%*s", (int)json->depth * 2, "");
+        begin_line(json, "");
     fputc(bracket, json->out);
     json->has_member = true;
     if (json->depth == 0)

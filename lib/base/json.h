@@ -23,6 +23,7 @@
 struct blx_json {
     FILE *out;
     unsigned depth;
+    bool one_line;   /* everything stands in one line */
     bool has_member; /* something stands before the next member of the innermost object or array */
 };
 

@@ -50,13 +50,20 @@ static int parse_with_units(const char *text, const struct unit *units, double l
 int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
                        struct blx_error *err)
 {
-    const struct unit units[] = {
-        {"", (double)default_unit_ms}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
+    const struct unit units[] = {{"", (double)default_unit_ms},
+                                 {"ms", 1},
+                                 {"s", 1e3},
+                                 {"m", 6e4},
+                                 {"h", 3.6e6},
+                                 {"d", 864e5},
+                                 {"w", 6048e5},
+                                 {NULL, 0}};
     double value;
-    if (parse_with_units(text, units, 366.0 * 86400e3, &value) < 0)
+    if (parse_with_units(text, units, 100 * 366.0 * 86400e3, &value) < 0)
         return blx_error_set(
             err, -EINVAL,
-            "'%.40s' is not a duration: write a number with s, m or h, such as 30s or 1.5h", text);
+            "'%.40s' is not a duration: write a number with s, m, h, d or w, such as 30s or 1.5h",
+            text);
     *ms = (uint64_t)llround(value);
     return 0;
 }

@@ -60,6 +60,7 @@ struct blx_config {
     char *pre_freeze;     /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;
+    uint64_t prune_grace_ms;
     uint64_t freeze_budget_ms; /* the time to read the remainder */
     uint64_t freeze_limit_ms;  /* after which the guard thaws */
     uint64_t freeze_buffer_bytes;
@@ -78,6 +79,8 @@ struct blx_config {
     char *end;
     struct blx_retention keep; /* the flags; if any is given the file's retention does not count */
     bool dry_run;
+    bool confirm;
+    bool verify;
     bool json;
     bool watch;
     bool check; /* status: exit 1 unless all is protected */
@@ -116,6 +119,7 @@ enum blx_command {
     BLX_COMMAND_RESUME = 1 << 17,
     BLX_COMMAND_INFO = 1 << 18,
     BLX_COMMAND_KEYGEN = 1 << 19,
+    BLX_COMMAND_LOG = 1 << 20,
 };
 
 enum blx_config_result {

@@ -21,12 +21,13 @@ enum {
     REVOKE = BLX_COMMAND_REVOKE,
     INFO = BLX_COMMAND_INFO,
     KEYGEN = BLX_COMMAND_KEYGEN,
+    LOG = BLX_COMMAND_LOG,
     PRUNE = BLX_COMMAND_PRUNE,
     PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
     POLICY = BLX_COMMAND_POLICY,
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
-            PAUSE | INFO,
+            PAUSE | INFO | LOG,
     ALL = AGENT | DISPATCHER | STORE | JOIN | POLICY | KEYGEN,
 };
 
@@ -35,6 +36,13 @@ enum {
 #define MS_HOUR   (60 * MS_MINUTE)
 #define MS_YEAR   (366 * 24 * MS_HOUR)
 #define MEBIBYTE  (UINT64_C(1) << 20)
+
+#define KEEP_TIME(name, rule, help)                                                                \
+    {                                                                                              \
+        .info = {name, "T", help, PRUNE, false}, .kind = BLX_OPTION_DURATION,                      \
+        .offset = FIELD(keep.keep[rule]), .example = "\"30d\"", .unit_ms = 24 * MS_HOUR,           \
+        .low = MS_SECOND, .high = 100 * MS_YEAR                                                    \
+    }
 
 #define KEEP(name, rule, help)                                                                     \
     {                                                                                              \
@@ -66,7 +74,8 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
-    {.info = {"agent", "ID", "only this agent; without it: all of them", VERIFY | PRUNE, false},
+    {.info = {"agent", "ID", "only this agent; without it: all of them", VERIFY | PRUNE | LOG,
+              false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
@@ -206,6 +215,16 @@ static const struct blx_option options[] = {
      .unit_ms = MS_SECOND,
      .low = 100,
      .high = MS_HOUR},
+    {.info = {"prune-grace", "TIME",
+              "how long new rules of retention are announced before they remove anything",
+              DISPATCHER, true},
+     .kind = BLX_OPTION_DURATION,
+     .offset = FIELD(prune_grace_ms),
+     .fallback = "10m",
+     .example = "\"10m\"",
+     .unit_ms = MS_MINUTE,
+     .low = MS_SECOND,
+     .high = MS_YEAR},
     {.info = {"start", "YYYYMMDDHHMM", "the first minute (UTC) to show", SHOW, false},
      .kind = BLX_OPTION_TIME,
      .offset = FIELD(start),
@@ -256,19 +275,33 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(resume),
      .example = "true"},
+    {.info = {"confirm", NULL,
+              "prune by the configured rules even if they remove far more than usual", PRUNE,
+              false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(confirm),
+     .example = "true"},
     KEEP("keep-last", BLX_KEEP_LAST, "keep the newest N checkpoints"),
     KEEP("keep-hourly", BLX_KEEP_HOURLY, "keep the newest one of each of the last N hours"),
     KEEP("keep-daily", BLX_KEEP_DAILY, "keep the newest one of each of the last N days"),
     KEEP("keep-weekly", BLX_KEEP_WEEKLY, "keep the newest one of each of the last N ISO weeks"),
     KEEP("keep-monthly", BLX_KEEP_MONTHLY, "keep the newest one of each of the last N months"),
     KEEP("keep-yearly", BLX_KEEP_YEARLY, "keep the newest one of each of the last N years"),
+    KEEP_TIME("keep-within", BLX_KEEP_WITHIN,
+              "keep all that are at most T older than the newest one"),
+    KEEP_TIME("min-age", BLX_KEEP_MIN_AGE, "keep all that are younger than T"),
     {.info = {"dry-run", NULL, "remove nothing; print what would be removed", PRUNE, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(dry_run),
      .example = "true"},
-    {.info = {"json", NULL, "print JSON", SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO, false},
+    {.info = {"json", NULL, "print JSON", SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO | LOG,
+              false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),
+     .example = "true"},
+    {.info = {"verify", NULL, "check that no line was changed or taken out", LOG, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(verify),
      .example = "true"},
     {.info = {"watch", NULL, "refresh every two seconds until q or Ctrl-C", STATUS, false},
      .kind = BLX_OPTION_BOOL,

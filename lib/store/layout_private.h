@@ -106,7 +106,7 @@ struct blx_manifest_disk {
     uint8_t reserved[2];
     blx_le64 timestamp;
     blx_le64 parent;
-    blx_le64 cut_realtime_ns;
+    blx_le64 agent_realtime_ns;
     blx_le64 committed_realtime_ns;
     blx_le64 freeze_ns;
     blx_le32 volume_count;

@@ -44,6 +44,7 @@ enum {
 #define BLX_FEATURE_RENEWAL    (UINT64_C(1) << 8)  /* RENEW is understood */
 #define BLX_FEATURE_ENCRYPTION (UINT64_C(1) << 9)  /* KEY is understood, and encrypted frames */
 #define BLX_FEATURE_POLICY     (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
+#define BLX_FEATURE_CUT_AGE    (UINT64_C(1) << 13) /* CHECKPOINT ends with cut_age_ns */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -234,9 +235,13 @@ struct blx_checkpoint_request {
     uint64_t request; /* echoed in the answer */
 };
 
+#define BLX_CUT_AGE_UNKNOWN UINT64_MAX
+
 struct blx_checkpoint_message {
     uint64_t request;
-    uint64_t cut_realtime_ns;
+    uint64_t cut_realtime_ns; /* by the agent's clock: information */
+    uint64_t cut_age_ns; /* from the cut to the sending of this message, by a clock that does not
+                            leap; BLX_CUT_AGE_UNKNOWN: the peer has no BLX_FEATURE_CUT_AGE */
     enum blx_consistency consistency;
     uint32_t volume_count;
     uint64_t
@@ -321,6 +326,10 @@ struct blx_control_agent {
     char peer[BLX_TEXT_BYTES]; /* address; empty when offline */
     struct blx_status status;
     blx_timestamp last_checkpoint;
+    blx_timestamp last_time; /* when it was cut, by the dispatcher's clock; mostly its name */
+    int64_t clock_offset_ms; /* the agent's clock less the dispatcher's, at the last cut */
+    char prune_hold
+        [BLX_TEXT_BYTES]; /* what keeps retention from removing checkpoints; "": nothing */
     enum blx_consistency last_consistency;
     uint64_t last_unreadable_bytes; /* of the last checkpoint; not 0: it is damaged */
     uint64_t connected_ms;          /* how long the session has lasted; 0 offline */

@@ -49,7 +49,21 @@ size_t blx_message_put_checkpoint(const struct blx_message *message, uint8_t *bo
         memcpy(body + bytes, &seq, sizeof(seq));
         bytes += sizeof(seq);
     }
-    return bytes;
+    if (checkpoint->cut_age_ns == BLX_CUT_AGE_UNKNOWN)
+        return bytes;
+    blx_le64 age = blx_le64_of(checkpoint->cut_age_ns);
+    memcpy(body + bytes, &age, sizeof(age));
+    return bytes + sizeof(age);
+}
+
+/* The field at the end that a peer without BLX_FEATURE_CUT_AGE does not send. */
+static uint64_t get_cut_age(const uint8_t *end, bool is_there)
+{
+    blx_le64 age;
+    if (!is_there)
+        return BLX_CUT_AGE_UNKNOWN;
+    memcpy(&age, end - sizeof(age), sizeof(age));
+    return blx_le64_get(age);
 }
 
 int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct blx_message *message,
@@ -64,8 +78,10 @@ int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct bl
     checkpoint->volume_count = blx_le32_get(disk.volume_count);
     if (checkpoint->volume_count == 0 || checkpoint->volume_count > BLX_MAX_VOLUMES)
         return bad(err, "the number of volumes is out of range");
-    if (body_bytes != sizeof(disk) + checkpoint->volume_count * sizeof(blx_le64))
+    size_t known_bytes = sizeof(disk) + checkpoint->volume_count * sizeof(blx_le64);
+    if (body_bytes != known_bytes && body_bytes != known_bytes + sizeof(blx_le64))
         return bad(err, "its size does not fit the number of volumes");
+    checkpoint->cut_age_ns = get_cut_age(body + body_bytes, body_bytes > known_bytes);
     for (uint32_t i = 0; i < checkpoint->volume_count; i++) {
         blx_le64 seq;
         memcpy(&seq, body + sizeof(disk) + i * sizeof(seq), sizeof(seq));

@@ -140,6 +140,8 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .changed_bytes = blx_le64_of(agent->changed_bytes),
         .stored_bytes = blx_le64_of(agent->stored_bytes),
         .saved_bytes = blx_le64_of(agent->saved_bytes),
+        .last_time = blx_le64_of(agent->last_time),
+        .clock_offset_ms = blx_le64_of((uint64_t)agent->clock_offset_ms),
     };
     for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
         disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
@@ -147,6 +149,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
     blx_text_put(disk.peer, sizeof(disk.peer), agent->peer);
     blx_text_put(disk.note, sizeof(disk.note), agent->note);
     blx_text_put(disk.failure, sizeof(disk.failure), agent->failure);
+    blx_text_put(disk.prune_hold, sizeof(disk.prune_hold), agent->prune_hold);
     memcpy(body, &disk, sizeof(disk));
     return sizeof(disk);
 }
@@ -174,6 +177,7 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->changed_bytes = blx_le64_get(disk->changed_bytes);
     agent->stored_bytes = blx_le64_get(disk->stored_bytes);
     agent->saved_bytes = blx_le64_get(disk->saved_bytes);
+    agent->clock_offset_ms = (int64_t)blx_le64_get(disk->clock_offset_ms);
 }
 
 int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
@@ -198,6 +202,8 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     if (rc == 0)
         rc = blx_field_get_timestamp(disk.last_checkpoint, &agent->last_checkpoint, err);
     if (rc == 0)
+        rc = blx_field_get_timestamp(disk.last_time, &agent->last_time, err);
+    if (rc == 0)
         rc = blx_field_get_timestamp(disk.paused_since, &agent->paused_since, err);
     if (rc == 0)
         rc = blx_field_get_consistency(disk.last_consistency, &agent->last_consistency, err);
@@ -205,6 +211,8 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         rc = blx_field_get_text(disk.note, agent->note, "the note", err);
     if (rc == 0)
         rc = blx_field_get_text(disk.failure, agent->failure, "the failure", err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.prune_hold, agent->prune_hold, "what holds retention", err);
     return rc;
 }
 

@@ -231,6 +231,9 @@ struct blx_control_agent_disk {
     blx_le64 changed_bytes;
     blx_le64 stored_bytes;
     blx_le64 saved_bytes;
+    blx_le64 last_time;
+    blx_le64 clock_offset_ms;
+    char prune_hold[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -292,7 +295,7 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 1352, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1624, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");

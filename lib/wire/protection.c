@@ -18,7 +18,7 @@ uint64_t blx_protection_limit_s(uint64_t sync_freq_ms)
 uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     int64_t now = (int64_t)(now_realtime_ns / BLX_NS_PER_S);
-    int64_t then = blx_timestamp_to_unix(agent->last_checkpoint);
+    int64_t then = blx_timestamp_to_unix(agent->last_time);
     return now > then ? (uint64_t)(now - then) : 0;
 }
 
@@ -126,6 +126,8 @@ static void explain_detail(const struct blx_control_agent *agent, char text[BLX_
                  blx_size_format(status->unreadable_bytes, lacks));
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM)
         blx_text_copy(text, BLX_TEXT_BYTES, agent->note);
+    else if (agent->prune_hold[0] != '\0')
+        blx_text_copy(text, BLX_TEXT_BYTES, agent->prune_hold);
     else if (status->missed_events > 0)
         snprintf(text, BLX_TEXT_BYTES, "%" PRIu64 " missed events led to rescans",
                  status->missed_events);

@@ -252,5 +252,6 @@ int blx_simulation_commit(struct blx_simulation *simulation, struct blx_agent_wr
         .last_seq = {simulation->seq},
     };
     simulation->second += 60;
-    return blx_agent_writer_commit(writer, &cut, timestamp, err);
+    const struct blx_commit_times times = {cut.cut_realtime_ns, cut.cut_realtime_ns};
+    return blx_agent_writer_commit(writer, &cut, &times, timestamp, err);
 }

@@ -87,6 +87,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "pre-freeze", config->pre_freeze);
     print_text(&json, "post-thaw", config->post_thaw);
     blx_json_number(&json, "hook-timeout", config->hook_timeout_ms);
+    blx_json_number(&json, "prune-grace", config->prune_grace_ms);
     blx_json_number(&json, "freeze-budget", config->freeze_budget_ms);
     blx_json_number(&json, "freeze-limit", config->freeze_limit_ms);
     blx_json_number(&json, "freeze-buffer", config->freeze_buffer_bytes);

@@ -13,7 +13,7 @@ BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
 # By bit, as in config.h.
 COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
-            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen"]
+            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 

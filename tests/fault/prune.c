@@ -7,6 +7,8 @@
 #include "loop.h"
 #include "store/view/info.h"
 #include "store/checkpoint/pin.h"
+#include "store/audit.h"
+#include "store/prune/brake.h"
 #include "store/prune/prune.h"
 #include "store/prune/retention.h"
 #include "store/prune/rewrite.h"
@@ -21,6 +23,8 @@ struct outputs {
     struct blx_info info;
     blx_timestamp *pins;
     size_t pin_count;
+    struct blx_prune_mark mark;
+    size_t lines;
     bool pinned;
 };
 
@@ -91,7 +95,7 @@ static int run_plan(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     const struct blx_retention rules = {.keep[BLX_KEEP_LAST] = 1};
-    int rc = blx_retention_plan_make(blx_store_agent(&out->state.test.store, "web1"), &rules,
+    int rc = blx_retention_plan_make(blx_store_agent(&out->state.test.store, "web1"), &rules, 0,
                                      &out->plan, err);
     if (rc < 0)
         blx_retention_plan_done(&out->plan);
@@ -105,6 +109,84 @@ static void check_plan(void *arg, int rc)
     if (rc == 0)
         assert_int_equal(out->plan.doomed[0], out->state.checkpoints[0]);
     blx_retention_plan_done(&out->plan);
+}
+
+static int run_mark_write(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_prune_mark mark = {.rules = 7, .pruned_ns = 8};
+    return blx_prune_mark_write(blx_store_agent(&out->state.test.store, "web1"), &mark, err);
+}
+
+static int run_mark_read(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_prune_mark_read(blx_store_agent(&out->state.test.store, "web1"), &out->mark, err);
+}
+
+static void make_marked(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_mark_write(arg, NULL), 0);
+}
+
+/* The old mark, here none, or the whole new one. */
+static void check_mark(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    test_ok(run_mark_read(arg, &err), &err);
+    assert_true(out->mark.rules == 7 || (out->mark.rules == 0 && rc < 0));
+}
+
+static void check_mark_read(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(out->mark.rules, rc < 0 ? 0 : 7);
+}
+
+static int run_audit(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_audit_entry entry = {.event = "pin", .agent = "web1"};
+    return blx_audit_append(out->state.test.dir, &entry, err);
+}
+
+static int count_line(void *arg, const struct blx_audit_line *line, struct blx_error *err)
+{
+    (void)err;
+    *(size_t *)arg += line->fault == BLX_AUDIT_BROKEN ? 1000 : line->fault == BLX_AUDIT_GOOD;
+    return 0;
+}
+
+static int run_audit_each(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    out->lines = 0;
+    return blx_audit_each(out->state.test.dir, count_line, &out->lines, err);
+}
+
+/* What failed is appended by the next call, after a line that may be torn; the chain is whole. */
+static void check_audit(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_audit(arg, &err), &err);
+    test_ok(run_audit_each(arg, &err), &err);
+    assert_true(out->lines >= 1 && out->lines <= 2);
+}
+
+static void make_audited(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_audit(arg, NULL), 0);
+}
+
+static void check_audit_each(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_true(rc < 0 || out->lines == 1);
 }
 
 static int run_pin(void *arg, struct blx_error *err)
@@ -227,6 +309,22 @@ static void pins_are_set_and_taken_off(void **state)
     fault_loop(&(struct fault_case){make_pinned, run_unpin, check_unpin, remove_all, 0}, &outputs);
 }
 
+static void a_mark_is_the_old_one_or_the_new_one(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_mark_write, check_mark, remove_all, 0}, &outputs);
+    fault_loop(&(struct fault_case){make_marked, run_mark_read, check_mark_read, remove_all, 0},
+               &outputs);
+}
+
+static void a_line_of_the_audit_log_is_appended_by_the_next_try(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_audit, check_audit, remove_all, 0}, &outputs);
+    fault_loop(&(struct fault_case){make_audited, run_audit_each, check_audit_each, remove_all, 0},
+               &outputs);
+}
+
 int main(void)
 {
     sys_use_fast();
@@ -235,6 +333,8 @@ int main(void)
         cmocka_unit_test(a_rewrite_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(a_plan_is_whole_or_empty),
         cmocka_unit_test(pins_are_set_and_taken_off),
+        cmocka_unit_test(a_mark_is_the_old_one_or_the_new_one),
+        cmocka_unit_test(a_line_of_the_audit_log_is_appended_by_the_next_try),
         cmocka_unit_test(pins_are_listed_whole_or_not_at_all),
         cmocka_unit_test(what_a_checkpoint_takes_is_told_whole_or_not_at_all),
     };

@@ -190,7 +190,8 @@ static int run_commit(void *arg, struct blx_error *err)
         .volume_count = 1,
         .last_seq[0] = call->state.volume.seq,
     };
-    return blx_agent_writer_commit(call->state.writer, &cut, &call->timestamp, err);
+    const struct blx_commit_times times = {cut.cut_realtime_ns, cut.cut_realtime_ns};
+    return blx_agent_writer_commit(call->state.writer, &cut, &times, &call->timestamp, err);
 }
 
 static int run_unreadable(void *arg, struct blx_error *err)

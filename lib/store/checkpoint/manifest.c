@@ -55,9 +55,25 @@ uint64_t blx_manifest_volume_saved_bytes(const struct blx_manifest_volume *volum
                : 0;
 }
 
+/* How far a name may lie from its commit: ahead, where only the bumping of names leads, and before,
+ * where a slow line leads while the cut's frames are sent. */
+enum { NAME_AHEAD_S = 60, NAME_BEFORE_S = 24 * 60 * 60 };
+
+blx_timestamp blx_manifest_time(const struct blx_manifest *manifest)
+{
+    if (manifest->timestamp == 0 || manifest->committed_realtime_ns == 0)
+        return manifest->timestamp; /* of a checkpoint that cannot be read only the name is known */
+    int64_t named = blx_timestamp_to_unix(manifest->timestamp);
+    int64_t committed = (int64_t)(manifest->committed_realtime_ns / 1000000000);
+    blx_timestamp commit_time = blx_timestamp_from_unix(committed);
+    bool contradicts = named > committed + NAME_AHEAD_S || named < committed - NAME_BEFORE_S;
+    return contradicts && commit_time != 0 ? commit_time : manifest->timestamp;
+}
+
 void blx_manifest_tell(const struct blx_manifest *manifest, struct blx_control_agent *agent)
 {
     agent->last_checkpoint = manifest->timestamp;
+    agent->last_time = blx_manifest_time(manifest);
     agent->last_consistency = manifest->consistency;
     agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(manifest);
     agent->freeze_ns = manifest->freeze_ns;

@@ -41,9 +41,9 @@ struct blx_manifest_volume {
 
 struct blx_manifest {
     blx_timestamp timestamp;
-    blx_timestamp parent; /* 0: none */
-    uint64_t cut_realtime_ns;
-    uint64_t committed_realtime_ns;
+    blx_timestamp parent;           /* 0: none */
+    uint64_t agent_realtime_ns;     /* of the cut, by the agent's clock: information only */
+    uint64_t committed_realtime_ns; /* by the dispatcher's clock */
     enum blx_consistency consistency;
     uint64_t freeze_ns;
     char note[BLX_TEXT_BYTES];
@@ -57,6 +57,15 @@ void blx_manifest_done(struct blx_manifest *manifest);
 /* -ENOMEM. */
 int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
                       struct blx_error *err);
+
+/*
+ * When the checkpoint was cut, for everything that is decided by time: retention, age, what is due.
+ * The name says it, unless it contradicts the commit: a name of more than a minute after the
+ * commit, or of more than a day before it. Such names come from stores of before (the agent's clock
+ * chose them) and follow a checkpoint that is named in the future, since names ascend. Then it is
+ * the commit's second. Both are the dispatcher's clock.
+ */
+blx_timestamp blx_manifest_time(const struct blx_manifest *manifest);
 
 /* The volume of that name, NULL if the manifest has none. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,

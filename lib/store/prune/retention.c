@@ -13,9 +13,17 @@
 bool blx_retention_is_none(const struct blx_retention *retention)
 {
     for (size_t rule = 0; rule < BLX_KEEP_RULES; rule++)
-        if (retention->keep[rule] > 0)
+        if (rule != BLX_KEEP_MIN_AGE && retention->keep[rule] > 0)
             return false;
     return true;
+}
+
+struct blx_retention blx_retention_with_default(const struct blx_retention *retention)
+{
+    struct blx_retention rules = *retention;
+    if (rules.keep[BLX_KEEP_MIN_AGE] == 0)
+        rules.keep[BLX_KEEP_MIN_AGE] = BLX_MIN_AGE_DEFAULT_MS;
+    return rules;
 }
 
 const char *blx_retention_name(unsigned reason)
@@ -24,6 +32,7 @@ const char *blx_retention_name(unsigned reason)
         [BLX_KEEP_LAST] = "keep-last",       [BLX_KEEP_HOURLY] = "keep-hourly",
         [BLX_KEEP_DAILY] = "keep-daily",     [BLX_KEEP_WEEKLY] = "keep-weekly",
         [BLX_KEEP_MONTHLY] = "keep-monthly", [BLX_KEEP_YEARLY] = "keep-yearly",
+        [BLX_KEEP_WITHIN] = "keep-within",   [BLX_KEEP_MIN_AGE] = "min-age",
         [BLX_KEEP_NEWEST] = "newest",        [BLX_KEEP_PINNED] = "pinned",
     };
     return reason < BLX_KEEP_REASONS ? names[reason] : "?";
@@ -51,30 +60,82 @@ static uint64_t period_of(enum blx_retention_rule rule, blx_timestamp timestamp)
     case BLX_KEEP_YEARLY:
         return timestamp / 10000000000;
     default:
-        return timestamp; /* which no other checkpoint of the agent has */
+        return 0; /* the other rules know no periods */
     }
 }
 
-void blx_retention_judge(const struct blx_retention *retention, const blx_timestamp *timestamps,
-                         size_t count, uint32_t *verdicts)
+/* Items of one kind, whole or damaged, as one rule looks at them. */
+struct look {
+    enum blx_retention_rule rule;
+    bool damaged;
+    const struct blx_retention_item *items;
+    size_t count;
+    uint32_t *verdicts;
+};
+
+static bool was_kept(const struct look *look, size_t above, uint64_t period)
 {
-    memset(verdicts, 0, count * sizeof(verdicts[0]));
-    for (unsigned rule = 0; rule < BLX_KEEP_RULES; rule++) {
-        uint64_t left = retention->keep[rule], last = 0;
-        for (size_t i = count; i > 0 && left > 0; i--) {
-            uint64_t period = period_of(rule, timestamps[i - 1]);
-            if (i < count && period == last)
-                continue;
-            last = period;
-            left--;
-            verdicts[i - 1] |= blx_retention_bit(rule);
-        }
+    for (size_t i = above; i < look->count; i++)
+        if (look->items[i].damaged == look->damaged &&
+            (look->verdicts[i] & blx_retention_bit(look->rule)) != 0 &&
+            period_of(look->rule, look->items[i].time) == period)
+            return true;
+    return false;
+}
+
+/*
+ * Keeps the newest item of each of the last `left` periods, in the order of the chain: of two with
+ * one period the later one stays. Periods descend, unless the clock had been set back in between;
+ * only then those above are searched.
+ */
+static void keep_periods(const struct look *look, uint64_t left)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (size_t i = look->count; i > 0 && left > 0; i--) {
+        const struct blx_retention_item *item = &look->items[i - 1];
+        if (item->damaged != look->damaged)
+            continue;
+        uint64_t period = look->rule == BLX_KEEP_LAST ? i : period_of(look->rule, item->time);
+        if (period == lowest || (period > lowest && was_kept(look, i, period)))
+            continue;
+        lowest = period < lowest ? period : lowest;
+        look->verdicts[i - 1] |= blx_retention_bit(look->rule);
+        left--;
     }
+}
+
+/* What was cut at most `ms` before `until_s`, or after it. */
+static void keep_since(const struct look *look, int64_t until_s, uint64_t ms)
+{
+    for (size_t i = 0; ms > 0 && i < look->count; i++)
+        if (blx_timestamp_to_unix(look->items[i].time) >= until_s - (int64_t)(ms / 1000))
+            look->verdicts[i] |= blx_retention_bit(look->rule);
+}
+
+void blx_retention_judge(const struct blx_retention *retention,
+                         const struct blx_retention_item *items, size_t count,
+                         uint64_t now_realtime_ns, uint32_t *verdicts)
+{
+    struct look look = {.items = items, .count = count, .verdicts = verdicts};
+    if (count == 0)
+        return;
+    memset(verdicts, 0, count * sizeof(verdicts[0]));
+    for (unsigned rule = 0; rule < BLX_KEEP_COUNTED; rule++)
+        for (unsigned damaged = 0; damaged < 2; damaged++) {
+            look.rule = rule;
+            look.damaged = damaged == 1;
+            keep_periods(&look, retention->keep[rule]);
+        }
+    look.rule = BLX_KEEP_WITHIN;
+    keep_since(&look, blx_timestamp_to_unix(items[count - 1].time), retention->keep[look.rule]);
+    look.rule = BLX_KEEP_MIN_AGE;
+    keep_since(&look, (int64_t)(now_realtime_ns / 1000000000), retention->keep[look.rule]);
 }
 
 void blx_retention_plan_done(struct blx_retention_plan *plan)
 {
     free(plan->timestamps);
+    free(plan->items);
     free(plan->verdicts);
     free(plan->doomed);
     *plan = (struct blx_retention_plan){0};
@@ -114,14 +175,15 @@ static int no_memory(const char *agent_id, struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot plan what to keep of the agent '%s'", agent_id);
 }
 
-/* What stays whatever the rules say. */
-static int judge_others(struct blx_agent_store agent, struct blx_retention_plan *plan,
-                        struct blx_error *err)
+/* What the rules look at, and what stays whatever they say. */
+static int read_items(struct blx_agent_store agent, struct blx_retention_plan *plan,
+                      uint32_t *others, struct blx_error *err)
 {
     BLX_CLEANUP(volumes_done) struct volumes volumes = {0};
     for (size_t i = plan->count; i > 0; i--) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         bool pinned = false;
+        plan->items[i - 1].time = plan->timestamps[i - 1];
         int rc = blx_manifest_read(agent, plan->timestamps[i - 1], &manifest, err);
         if (rc == -ENOENT) /* another prune was faster */
             continue;
@@ -129,30 +191,39 @@ static int judge_others(struct blx_agent_store agent, struct blx_retention_plan 
             rc = blx_pin_read(agent, plan->timestamps[i - 1], &pinned, err);
         if (rc < 0)
             return rc;
+        plan->items[i - 1].time = blx_manifest_time(&manifest);
+        plan->items[i - 1].damaged = blx_manifest_unreadable_bytes(&manifest) > 0;
         rc = note_volumes(&volumes, &manifest);
         if (rc < 0)
             return no_memory(agent.id, err);
-        plan->verdicts[i - 1] |= rc == 1 ? blx_retention_bit(BLX_KEEP_NEWEST) : 0;
-        plan->verdicts[i - 1] |= pinned ? blx_retention_bit(BLX_KEEP_PINNED) : 0;
+        others[i - 1] |= rc == 1 ? blx_retention_bit(BLX_KEEP_NEWEST) : 0;
+        others[i - 1] |= pinned ? blx_retention_bit(BLX_KEEP_PINNED) : 0;
     }
     return 0;
 }
 
 int blx_retention_plan_make(struct blx_agent_store agent, const struct blx_retention *retention,
-                            struct blx_retention_plan *plan, struct blx_error *err)
+                            uint64_t now_realtime_ns, struct blx_retention_plan *plan,
+                            struct blx_error *err)
 {
     *plan = (struct blx_retention_plan){0};
     int rc = blx_manifest_list(agent, 0, UINT64_MAX, &plan->timestamps, &plan->count, err);
     if (rc < 0)
         return rc;
+    plan->items = calloc(plan->count + 1, sizeof(plan->items[0]));
     plan->verdicts = calloc(plan->count + 1, sizeof(plan->verdicts[0]));
     plan->doomed = calloc(plan->count + 1, sizeof(plan->doomed[0]));
-    if (plan->verdicts == NULL || plan->doomed == NULL)
+    BLX_CLEANUP_FREE uint32_t *others = calloc(plan->count + 1, sizeof(others[0]));
+    if (plan->items == NULL || plan->verdicts == NULL || plan->doomed == NULL || others == NULL)
         return no_memory(agent.id, err);
-    blx_retention_judge(retention, plan->timestamps, plan->count, plan->verdicts);
-    rc = judge_others(agent, plan, err);
-    for (size_t i = 0; rc == 0 && i < plan->count; i++)
+    rc = read_items(agent, plan, others, err);
+    if (rc < 0)
+        return rc;
+    blx_retention_judge(retention, plan->items, plan->count, now_realtime_ns, plan->verdicts);
+    for (size_t i = 0; i < plan->count; i++) {
+        plan->verdicts[i] |= others[i];
         if (plan->verdicts[i] == 0)
             plan->doomed[plan->doomed_count++] = plan->timestamps[i];
-    return rc;
+    }
+    return 0;
 }

@@ -136,12 +136,24 @@ int blx_agent_writer_note_unreadable(struct blx_agent_writer *writer,
                                      struct blx_error *err);
 
 /*
- * Commits a checkpoint of all announced volumes. cut->last_seq must be the last appended frames
+ * When a checkpoint was cut and is committed, by the clock of this side, since 1970 in UTC. The
+ * agent's own clock (cut->cut_realtime_ns) stays in the manifest as information and decides
+ * nothing: an agent that lies, or whose clock is wrong, could otherwise have its history pruned
+ * (I13).
+ */
+struct blx_commit_times {
+    uint64_t cut_realtime_ns;
+    uint64_t committed_realtime_ns;
+};
+
+/*
+ * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended
  * (-EPROTO otherwise); cut->volume_count all the session's volumes. A full pass that was begun
- * becomes the chain's base here. The timestamp is the cut's UTC second, or the next free one after
- * the agent's last checkpoint. After an error of the disk the checkpoint may exist nevertheless:
- * the next writer finds out.
+ * becomes the chain's base here. The timestamp is the UTC second of times->cut_realtime_ns, or the
+ * next free one after the agent's last checkpoint. After an error of the disk the checkpoint may
+ * exist nevertheless: the next writer sees.
  */
 int blx_agent_writer_commit(struct blx_agent_writer *writer,
-                            const struct blx_checkpoint_message *cut, blx_timestamp *timestamp,
+                            const struct blx_checkpoint_message *cut,
+                            const struct blx_commit_times *times, blx_timestamp *timestamp,
                             struct blx_error *err);

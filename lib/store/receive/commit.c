@@ -40,9 +40,10 @@ static int check_cut(const struct blx_agent_writer *writer,
 
 /* The cut's second, or the next free one; 0 if the clock is beyond all dates. */
 static blx_timestamp choose_timestamp(const struct blx_agent_writer *writer,
-                                      const struct blx_checkpoint_message *cut)
+                                      const struct blx_commit_times *times)
 {
-    blx_timestamp timestamp = blx_timestamp_from_unix((int64_t)(cut->cut_realtime_ns / 1000000000));
+    blx_timestamp timestamp =
+        blx_timestamp_from_unix((int64_t)(times->cut_realtime_ns / BLX_NS_PER_S));
     if (writer->agent.last_timestamp == 0 || timestamp == 0 ||
         timestamp > writer->agent.last_timestamp)
         return timestamp;
@@ -134,12 +135,13 @@ static int describe_volume(const struct blx_agent_writer *writer,
 }
 
 static int describe(const struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut,
-                    struct blx_manifest *manifest, struct blx_error *err)
+                    const struct blx_commit_times *times, struct blx_manifest *manifest,
+                    struct blx_error *err)
 {
-    manifest->timestamp = choose_timestamp(writer, cut);
+    manifest->timestamp = choose_timestamp(writer, times);
     manifest->parent = writer->agent.last_timestamp;
-    manifest->cut_realtime_ns = cut->cut_realtime_ns;
-    manifest->committed_realtime_ns = blx_clock_realtime_ns();
+    manifest->agent_realtime_ns = cut->cut_realtime_ns;
+    manifest->committed_realtime_ns = times->committed_realtime_ns;
     manifest->consistency = cut->consistency;
     manifest->freeze_ns = cut->freeze_ns;
     memcpy(manifest->note, cut->note, sizeof(manifest->note));
@@ -193,7 +195,8 @@ static void settle(struct blx_agent_writer *writer)
 }
 
 int blx_agent_writer_commit(struct blx_agent_writer *writer,
-                            const struct blx_checkpoint_message *cut, blx_timestamp *timestamp,
+                            const struct blx_checkpoint_message *cut,
+                            const struct blx_commit_times *times, blx_timestamp *timestamp,
                             struct blx_error *err)
 {
     int rc = blx_agent_writer_check(writer, err);
@@ -204,7 +207,7 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     rc = seal_all(writer, err);
     if (rc == 0)
-        rc = describe(writer, cut, &manifest, err);
+        rc = describe(writer, cut, times, &manifest, err);
     blx_assert(rc < 0 || manifest.timestamp > manifest.parent);
     if (rc == 0)
         rc = blx_manifest_write(writer->agent.store, &manifest, err);

@@ -147,6 +147,7 @@ static struct blx_message agent_message(void)
                    .missed_events = 9,
                    .reason = "first sync"},
         .last_checkpoint = UINT64_C(20261122203600),
+        .last_time = UINT64_C(20261122203600),
         .last_consistency = BLX_CONSISTENCY_CRASH,
         .connected_ms = 1234,
         .received_bytes = 5678,
@@ -178,6 +179,7 @@ static struct blx_message agent_of_age(const char *id, int64_t age_s)
     message.control_agent = (struct blx_control_agent){
         .status = {.state = BLX_AGENT_LIVE},
         .last_checkpoint = blx_timestamp_from_unix(time(NULL) - age_s),
+        .last_time = blx_timestamp_from_unix(time(NULL) - age_s),
         .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
         .sync_freq_ms = 180000,
     };

@@ -36,6 +36,7 @@ static int setup(void **state)
         snprintf(agent->agent_id, sizeof(agent->agent_id), "web%zu", i + 1);
         agent->status.state = BLX_AGENT_LIVE;
         agent->last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s);
+        agent->last_time = agent->last_checkpoint;
         agent->last_consistency = BLX_CONSISTENCY_FILESYSTEM;
         agent->sync_freq_ms = 180000;
     }

@@ -189,7 +189,8 @@ void fake_agent_cut(struct fake_agent *agent, uint64_t request, uint64_t last_se
     const struct blx_message cut = {
         .type = BLX_MESSAGE_CHECKPOINT,
         .checkpoint = {.request = request,
-                       .cut_realtime_ns = blx_clock_realtime_ns(),
+                       .cut_realtime_ns =
+                           agent->clock_ns != 0 ? agent->clock_ns : blx_clock_realtime_ns(),
                        .consistency = BLX_CONSISTENCY_FILESYSTEM,
                        .volume_count = 1,
                        .freeze_ns = 20 * 1000 * 1000,

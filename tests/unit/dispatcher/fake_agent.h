@@ -21,6 +21,7 @@ struct fake_agent {
     struct blx_generation generation;
     const struct blx_volume_key *key; /* borrowed; NULL: it does not encrypt */
     uint64_t seq;                     /* last sent */
+    uint64_t clock_ns;                /* what its clock shows at each cut; 0: the truth */
     struct blx_welcome welcome;
     struct blx_volume_state state;
     uint8_t disk[FAKE_VOLUME_BYTES]; /* as the frames so far describe it */

@@ -35,7 +35,8 @@ struct fake_entry *fake_entry_ready(struct dispatcher_registry *registry, const 
     const struct blx_policy_message policy = {.sync_freq_ms = FAKE_ENTRY_SYNC_FREQ_MS};
     struct fake_entry *fake = fake_entry_connect(registry);
     assert_int_equal(dispatcher_registry_enter(registry, &fake->entry, agent_id, NULL), 0);
-    dispatcher_registry_set_last_checkpoint(registry, &fake->entry, last_checkpoint);
+    dispatcher_registry_set_last_checkpoint(registry, &fake->entry, last_checkpoint,
+                                            last_checkpoint);
     dispatcher_registry_set_policy(registry, &fake->entry, &policy);
     dispatcher_registry_set_ready(registry, &fake->entry, BLX_PASS_RESUME);
     return fake;

@@ -202,7 +202,8 @@ blx_timestamp test_writer_commit(struct blx_agent_writer *writer,
     for (size_t i = 0; i < count; i++)
         cut.last_seq[i] = volumes[i]->seq;
     blx_timestamp timestamp = 0;
-    test_ok(blx_agent_writer_commit(writer, &cut, &timestamp, &err), &err);
+    const struct blx_commit_times times = {cut.cut_realtime_ns, cut.cut_realtime_ns};
+    test_ok(blx_agent_writer_commit(writer, &cut, &times, &timestamp, &err), &err);
     return timestamp;
 }
 

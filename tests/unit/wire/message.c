@@ -80,6 +80,7 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_CHECKPOINT,
      .checkpoint = {.request = 0x1122334455667788,
                     .cut_realtime_ns = 1795380960123456789,
+                    .cut_age_ns = 1234567890,
                     .consistency = BLX_CONSISTENCY_CRASH,
                     .volume_count = 2,
                     .freeze_ns = 43000000,
@@ -242,6 +243,7 @@ static void message_decodes_to_the_fields_that_were_encoded(void **state)
     assert_int_equal(back.checkpoint.last_seq[1], 9);
     assert_int_equal(back.checkpoint.last_seq[2], 0);
     assert_int_equal(back.checkpoint.freeze_ns, 43000000);
+    assert_int_equal(back.checkpoint.cut_age_ns, 1234567890);
     assert_int_equal(back.checkpoint.consistency, BLX_CONSISTENCY_CRASH);
     assert_string_equal(back.checkpoint.note, example_of(BLX_MESSAGE_CHECKPOINT)->checkpoint.note);
     decode_all(buffer, encode(example_of(BLX_MESSAGE_HELLO), buffer), &back, NULL);
@@ -266,6 +268,12 @@ static void message_decodes_to_the_fields_that_were_encoded(void **state)
     assert_int_equal(back.unreadable.extents[1].block_count, 0x464748);
 }
 
+/* CHECKPOINT without its last field is that of an agent without BLX_FEATURE_CUT_AGE. */
+static size_t shorter_bytes(enum blx_message_type type, size_t body_bytes)
+{
+    return type == BLX_MESSAGE_CHECKPOINT ? body_bytes - 8 : body_bytes;
+}
+
 static void message_cut_short_or_too_long_is_refused(void **state)
 {
     (void)state;
@@ -273,7 +281,7 @@ static void message_cut_short_or_too_long_is_refused(void **state)
         uint8_t buffer[BLX_MESSAGE_ENCODED_BYTES];
         size_t body_bytes = encode(&examples[i], buffer) - BLX_MESSAGE_HEADER_BYTES;
         for (size_t length = 0; length <= body_bytes + 9; length++) {
-            if (length == body_bytes)
+            if (length == body_bytes || length == shorter_bytes(examples[i].type, body_bytes))
                 continue;
             /* Memory of exactly that length, so that a read past it is found. */
             BLX_CLEANUP_FREE uint8_t *body = calloc(1, length + 1);
@@ -637,6 +645,19 @@ static void message_vectors_are_what_is_encoded(void **state)
     }
 }
 
+static void an_older_checkpoint_has_no_age(void **state)
+{
+    (void)state;
+    uint8_t golden[BLX_MESSAGE_ENCODED_BYTES], again[BLX_MESSAGE_ENCODED_BYTES];
+    size_t length = vector_read("checkpoint-without-age", golden, sizeof(golden));
+    struct blx_message back;
+    assert_int_equal(decode_all(golden, length, &back, NULL), 0);
+    assert_true(back.checkpoint.cut_age_ns == BLX_CUT_AGE_UNKNOWN);
+    assert_int_equal(back.checkpoint.last_seq[1], 9);
+    assert_int_equal(encode(&back, again), length);
+    assert_memory_equal(golden, again, length);
+}
+
 static void fill_blocks(uint8_t data[2 * 4096])
 {
     for (size_t i = 0; i < 2 * 4096; i++)
@@ -793,6 +814,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(message_texts_are_cleaned_by_the_sender),
         cmocka_unit_test(names_of_states_are_those_of_the_design),
         cmocka_unit_test(message_vectors_are_what_is_encoded),
+        cmocka_unit_test(an_older_checkpoint_has_no_age),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
         cmocka_unit_test(encrypted_frame_vector_is_read),
         cmocka_unit_test(frame_message_vector_is_what_is_encoded),

@@ -19,6 +19,7 @@ static struct blx_control_agent good_agent(void)
         .agent_id = "web1",
         .status = {.state = BLX_AGENT_LIVE},
         .last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s),
+        .last_time = blx_timestamp_from_unix((int64_t)cut_s),
         .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
         .sync_freq_ms = 180000,
     };

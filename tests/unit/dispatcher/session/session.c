@@ -95,6 +95,22 @@ static void first_sync_is_acknowledged_committed_and_restorable(void **state)
     fake_agent_close(agent);
 }
 
+/* The agent's clock names nothing, and a liar cannot ask for an early turn. */
+static void checkpoint_is_named_by_this_sides_clock(void **state)
+{
+    static const uint64_t lies_s[] = {1, 1000000000, 4102444800, UINT64_C(18000000000)};
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    int64_t began = time(NULL);
+    for (size_t i = 0; i < sizeof(lies_s) / sizeof(lies_s[0]); i++) {
+        agent->clock_ns = lies_s[i] * 1000000000;
+        blx_timestamp timestamp = checkpoint(*state, agent, "web1");
+        /* Several in one second take the next free ones. */
+        assert_in_range(blx_timestamp_to_unix(timestamp), began, time(NULL) + (int64_t)i);
+    }
+    fake_agent_close(agent);
+}
+
 static void session_acknowledges_before_it_confirms_the_checkpoint(void **state)
 {
     struct fake_site *site = *state;
@@ -399,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(session_welcomes_and_says_that_nothing_is_stored),
         TEST(first_sync_is_acknowledged_committed_and_restorable),
+        TEST(checkpoint_is_named_by_this_sides_clock),
         TEST(session_acknowledges_before_it_confirms_the_checkpoint),
         TEST(scheduler_asks_a_new_agent_for_its_first_checkpoint),
         TEST(bad_input_of_one_agent_leaves_the_other_alone),

@@ -45,7 +45,7 @@ static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
     return (struct blx_manifest){
         .timestamp = timestamp,
         .parent = parent,
-        .cut_realtime_ns = 5,
+        .agent_realtime_ns = 5,
         .committed_realtime_ns = 6,
         .consistency = BLX_CONSISTENCY_CRASH,
         .freeze_ns = 7,
@@ -98,7 +98,7 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_int_equal(read.timestamp, second);
     assert_int_equal(read.parent, first);
     assert_int_equal(read.consistency, BLX_CONSISTENCY_CRASH);
-    assert_int_equal(read.cut_realtime_ns, 5);
+    assert_int_equal(read.agent_realtime_ns, 5);
     assert_int_equal(read.committed_realtime_ns, 6);
     assert_int_equal(read.freeze_ns, 7);
     assert_string_equal(read.note, manifest.note);

@@ -19,12 +19,23 @@ static struct blx_retention keep(enum blx_retention_rule rule, uint64_t count)
     return retention;
 }
 
+/* Whole checkpoints, long ago. */
+static void judge(const struct blx_retention *retention, const blx_timestamp *timestamps,
+                  size_t count, uint32_t *verdicts)
+{
+    static struct blx_retention_item items[MANY];
+    assert_true(count <= MANY);
+    for (size_t i = 0; i < count; i++)
+        items[i] = (struct blx_retention_item){.time = timestamps[i]};
+    blx_retention_judge(retention, items, count, UINT64_C(4102444800000000000), verdicts);
+}
+
 /* `wanted` has a bit of the rule for each of the timestamps. */
 static void expect(const struct blx_retention *retention, const blx_timestamp *timestamps,
                    const uint32_t *wanted, size_t count)
 {
     uint32_t verdicts[32];
-    blx_retention_judge(retention, timestamps, count, verdicts);
+    judge(retention, timestamps, count, verdicts);
     for (size_t i = 0; i < count; i++)
         if (verdicts[i] != wanted[i])
             fail_msg("%llu: %x instead of %x", (unsigned long long)timestamps[i], verdicts[i],
@@ -115,7 +126,7 @@ static void nothing_is_judged_where_there_is_nothing(void **state)
     (void)state;
     struct blx_retention retention = keep(BLX_KEEP_LAST, 3);
     uint32_t verdict = 7;
-    blx_retention_judge(&retention, NULL, 0, &verdict);
+    blx_retention_judge(&retention, NULL, 0, 0, &verdict);
     assert_int_equal(verdict, 7);
     assert_false(blx_retention_is_none(&retention));
     retention.keep[BLX_KEEP_LAST] = 0;
@@ -150,7 +161,7 @@ static void rules_agree_with_seconds_counted(void **state)
     for (unsigned rule = BLX_KEEP_LAST; rule <= BLX_KEEP_WEEKLY; rule++)
         for (uint64_t number = 1; number < 60; number += 7) {
             struct blx_retention retention = keep(rule, number);
-            blx_retention_judge(&retention, timestamps, MANY, verdicts);
+            judge(&retention, timestamps, MANY, verdicts);
             uint64_t periods = 0;
             for (size_t i = MANY; i > 0; i--) {
                 bool first = i == MANY || !same_period(rule, seconds[i - 1], seconds[i]);
@@ -160,10 +171,64 @@ static void rules_agree_with_seconds_counted(void **state)
         }
 }
 
+/* The last whole ones stay, however many damaged ones came since. */
+static void damaged_ones_do_not_use_up_the_place_of_whole_ones(void **state)
+{
+    (void)state;
+    struct blx_retention retention = keep(BLX_KEEP_LAST, 2);
+    struct blx_retention_item items[12] = {0};
+    uint32_t verdicts[12];
+    for (size_t i = 0; i < 12; i++)
+        items[i] = (struct blx_retention_item){.time = 20260101000000 + i, .damaged = i >= 4};
+    blx_retention_judge(&retention, items, 12, 0, verdicts);
+    for (size_t i = 0; i < 12; i++)
+        assert_int_equal(verdicts[i] != 0, i == 2 || i == 3 || i == 10 || i == 11);
+}
+
+/* A day is counted once, also if the clock was set back to it. */
+static void a_clock_that_went_back_counts_no_day_twice(void **state)
+{
+    (void)state;
+    struct blx_retention retention = keep(BLX_KEEP_DAILY, 3);
+    const blx_timestamp times[] = {20260101120000, 20260102120000, 20260103120000, 20270101120000,
+                                   20260103130000, 20270101130000, 20260104120000};
+    const bool kept[] = {false, false, false, false, true, true, true};
+    uint32_t verdicts[7];
+    judge(&retention, times, 7, verdicts);
+    for (size_t i = 0; i < 7; i++)
+        assert_int_equal(verdicts[i] != 0, kept[i]);
+}
+
+static void what_is_young_stays_whatever_is_counted(void **state)
+{
+    (void)state;
+    struct blx_retention retention = keep(BLX_KEEP_LAST, 1);
+    const struct blx_retention_item items[] = {
+        {.time = 20260101000000}, {.time = 20260105115959}, {.time = 20260105120000},
+        {.time = 20260108115959}, {.time = 20260108120000},
+    };
+    const uint64_t now_ns = (uint64_t)blx_timestamp_to_unix(20260108120000) * UINT64_C(1000000000);
+    uint32_t verdicts[5];
+    assert_true(blx_retention_is_none(&(struct blx_retention){.keep = {[BLX_KEEP_MIN_AGE] = 1}}));
+    retention = blx_retention_with_default(&retention);
+    blx_retention_judge(&retention, items, 5, now_ns, verdicts);
+    const uint32_t young = blx_retention_bit(BLX_KEEP_MIN_AGE);
+    const uint32_t wanted[] = {0, 0, young, young, young | blx_retention_bit(BLX_KEEP_LAST)};
+    assert_memory_equal(verdicts, wanted, sizeof(wanted));
+    retention = keep(BLX_KEEP_WITHIN, 1000);
+    blx_retention_judge(&retention, items, 5, now_ns, verdicts);
+    const uint32_t within = blx_retention_bit(BLX_KEEP_WITHIN);
+    const uint32_t close[] = {0, 0, 0, within, within};
+    assert_memory_equal(verdicts, close, sizeof(close));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(last_keeps_the_newest_ones),
+        cmocka_unit_test(damaged_ones_do_not_use_up_the_place_of_whole_ones),
+        cmocka_unit_test(a_clock_that_went_back_counts_no_day_twice),
+        cmocka_unit_test(what_is_young_stays_whatever_is_counted),
         cmocka_unit_test(hourly_keeps_the_newest_of_each_hour),
         cmocka_unit_test(daily_counts_the_days_that_have_one),
         cmocka_unit_test(weeks_are_those_of_iso),

@@ -82,7 +82,8 @@ static int commit(struct session *session)
         .last_seq[0] = session->volume.seq,
     };
     blx_timestamp timestamp;
-    int rc = blx_agent_writer_commit(session->writer, &cut, &timestamp, NULL);
+    const struct blx_commit_times times = {cut.cut_realtime_ns, cut.cut_realtime_ns};
+    int rc = blx_agent_writer_commit(session->writer, &cut, &times, &timestamp, NULL);
     if (rc == 0) {
         session->told->commit_seq[session->told->committed++] = session->volume.seq;
         session->told->acked_seq = session->volume.seq;

@@ -264,19 +264,20 @@ static void a_cut_that_does_not_match_is_refused(void **state)
     struct fixture *f = *state;
     blx_timestamp timestamp;
     struct blx_checkpoint_message cut = {.volume_count = 1, .cut_realtime_ns = 1};
+    const struct blx_commit_times times = {1, 1};
     open_session(f, 1);
-    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &times, &timestamp, NULL), -EPROTO);
     begin(f, 0, BLX_PASS_FULL);
     test_volume_send_all(&f->sda, f->writer, 6);
-    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &times, &timestamp, NULL), -EPROTO);
     cut.last_seq[0] = f->sda.seq;
     cut.volume_count = 2;
-    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &times, &timestamp, NULL), -EPROTO);
     cut.volume_count = 1;
     cut.note[0] = '\n';
-    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &times, &timestamp, NULL), -EPROTO);
     cut.note[0] = '\0';
-    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &timestamp, NULL), 0);
+    assert_int_equal(blx_agent_writer_commit(f->writer, &cut, &times, &timestamp, NULL), 0);
 }
 
 static void a_second_that_is_taken_or_past_gives_the_next_free_one(void **state)
