@@ -7,9 +7,12 @@
  *     ----+------------------------+----------------------------+----> the dispatcher's clock
  *         |  pre-copy, rescan ...  |  cut_age_ns, by the agent  |
  *
- * Inside of that window the agent says how long ago the cut was. An older agent only says what its
- * clock showed: that is believed if it lies in the window; otherwise the arrival counts, as the one
- * instant at which the cut had surely been made.
+ * Inside of that window the agent says how long ago the cut was. The way through the network, and
+ * the frames before it, are not in that age, so the instant found by it lies too late. If the
+ * agent's clock shows a little less it is right, or errs towards an older label, and counts.
+ *
+ * An older agent only says what its clock showed: that is believed if it lies in the window;
+ * otherwise the arrival counts, as the one instant at which the cut had surely been made.
  *
  * Threads: all functions are pure. Times are since 1970 in UTC.
  */
@@ -19,8 +22,10 @@
 
 #include "wire/message.h"
 
-/* A clock that is further off is worth a note, an event and a look. */
-enum { DISPATCHER_CLOCK_TOLERANCE_S = 120 };
+enum {
+    DISPATCHER_CLOCK_TOLERANCE_S = 120, /* a clock further off is worth a note and an event */
+    DISPATCHER_CLOCK_TRANSIT_S = 30,    /* so long may the way of a cut's frames take */
+};
 
 struct dispatcher_cut_window {
     uint64_t asked_ns;   /* when the request was made */

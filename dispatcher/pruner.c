@@ -98,7 +98,25 @@ static void record(struct dispatcher_pruner *pruner, const char *agent_id,
     dispatcher_audit_entry(pruner->dispatcher, &entry);
 }
 
-static int prune(struct dispatcher_pruner *pruner, const char *agent_id)
+/* Whether a checkpoint stays only because it is young: then time alone makes work for a later turn.
+ */
+static bool waits_for_age(const struct blx_retention_plan *plan)
+{
+    const uint32_t young = blx_retention_bit(BLX_KEEP_MIN_AGE);
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->verdicts[i] == young)
+            return true;
+    return false;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* 0 if nothing is left to do before the next checkpoint, -EAGAIN if there is after `retry_ms`, or
+ * why not. */
+static int prune(struct dispatcher_pruner *pruner, const char *agent_id, uint64_t *retry_ms)
 {
     BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
     const struct blx_agent_store agent = blx_store_agent(pruner->dispatcher->store, agent_id);
@@ -113,8 +131,10 @@ static int prune(struct dispatcher_pruner *pruner, const char *agent_id)
     const struct blx_retention rules = blx_retention_with_default(&verdict.retention);
     int rc = blx_retention_plan_make(agent, &rules, blx_clock_realtime_ns(), &plan, &err);
     if (rc == 0 &&
-        look_at_brake(pruner, agent, &rules, verdict.sync_freq_ms, &plan) != BLX_BRAKE_FREE)
-        return -EAGAIN; /* tried again after a while */
+        look_at_brake(pruner, agent, &rules, verdict.sync_freq_ms, &plan) != BLX_BRAKE_FREE) {
+        *retry_ms = smaller(*retry_ms, pruner->grace_ms);
+        return -EAGAIN;
+    }
     if (rc == 0) {
         struct blx_prune_request request = {.checkpoints = plan.doomed,
                                             .count = plan.doomed_count,
@@ -125,17 +145,18 @@ static int prune(struct dispatcher_pruner *pruner, const char *agent_id)
     log_outcome(agent_id, rc, &report, &err);
     if (report.removed > 0)
         record(pruner, agent_id, &plan, &report);
-    return rc;
+    if (rc < 0 || !waits_for_age(&plan))
+        return rc;
+    *retry_ms = smaller(*retry_ms, rules.keep[BLX_KEEP_MIN_AGE] + 1000);
+    return -EAGAIN;
 }
 
 static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
 {
     struct dispatcher_pruner *pruner = arg;
     uint64_t began_ns = blx_clock_ns();
-    int rc = prune(pruner, agent_id);
     uint64_t retry_ms = DISPATCHER_PRUNER_RETRY_MS;
-    if (rc == -EAGAIN && pruner->grace_ms < retry_ms)
-        retry_ms = pruner->grace_ms;
+    int rc = prune(pruner, agent_id, &retry_ms);
     *rest_ns = rc < 0 ? retry_ms * UINT64_C(1000000)
                       : (blx_clock_ns() - began_ns) * DISPATCHER_PRUNER_REST;
     return rc == 0;

@@ -40,8 +40,8 @@ enum {
 #define KEEP_TIME(name, rule, help)                                                                \
     {                                                                                              \
         .info = {name, "T", help, PRUNE, false}, .kind = BLX_OPTION_DURATION,                      \
-        .offset = FIELD(keep.keep[rule]), .example = "\"30d\"", .unit_ms = 24 * MS_HOUR,           \
-        .low = MS_SECOND, .high = 100 * MS_YEAR                                                    \
+        .offset = FIELD(keep.keep[rule]), .example = "\"30d\"", .unit_ms = 24 * MS_HOUR, .low = 1, \
+        .high = 100 * MS_YEAR                                                                      \
     }
 
 #define KEEP(name, rule, help)                                                                     \

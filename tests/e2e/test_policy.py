@@ -97,7 +97,7 @@ class Policy(Case):
                        "--listen=127.0.0.1:0", self.word)
 
     def test_agents_have_their_own_sync_freq_and_retention(self):
-        self.write("web.yaml", 'agents: "web*"', 'sync-freq: "2s"', "retention: { keep-last: 2 }")
+        self.write("web.yaml", 'agents: "web*"', 'sync-freq: "2s"', 'retention: { keep-last: 2, min-age: "1ms" }')
         self.start_dispatcher(self.word)
         for name in ("web1", "db1"):
             self.start_agent(name, self.loop_disk(16, name))

@@ -157,7 +157,7 @@ class Retention(Case):
     def test_dispatcher_prunes_by_itself(self):
         config = self.path("retention.yaml")
         with open(config, "w", encoding="ascii") as file:
-            file.write("retention: { keep-last: 3 }\n")
+            file.write('retention: { keep-last: 3, min-age: "1ms" }\n')
         disk = self.start(f"--config={config}")
         self.take(disk, 10)
         wait_until("only three checkpoints are left", lambda: len(self.listed()) == 3, 60)
@@ -178,7 +178,7 @@ class Retention(Case):
             self.known[stamp] = hashlib.sha256(file.read()).hexdigest()
         config = self.path("rewrite.yaml")
         with open(config, "w", encoding="ascii") as file:
-            file.write('retention: { keep-last: 1 }\nrewrite-rate: "4M"\n')
+            file.write('retention: { keep-last: 1, min-age: "1ms" }\nprune-grace: "1s"\nrewrite-rate: "4M"\n')
         # Another disk: so the old one's newest checkpoint stays, and takes over what it needs of 149 others.
         disk = self.loop_disk(DISK_MIB)
         self.start_dispatcher(f"--config={config}")

@@ -35,6 +35,17 @@ static void a_cut_is_as_old_as_the_agent_says(void **state)
     assert_int_equal(cut_of(1090 * SECOND, 10 * SECOND), 1090 * SECOND);
     assert_int_equal(cut_of(5, 10 * SECOND), 1090 * SECOND); /* whatever its clock shows */
     assert_int_equal(cut_of(UINT64_MAX, 0), 1100 * SECOND);
+    assert_int_equal(cut_of(1050 * SECOND, 10 * SECOND), 1090 * SECOND);
+}
+
+/* The age is measured before the message is sent, so what it leads to lies too late. */
+static void a_clock_that_shows_a_little_less_counts(void **state)
+{
+    (void)state;
+    assert_int_equal(cut_of(1085 * SECOND, 10 * SECOND), 1085 * SECOND);
+    assert_int_equal(cut_of(1060 * SECOND, 10 * SECOND), 1060 * SECOND);
+    assert_int_equal(cut_of(1091 * SECOND, 10 * SECOND), 1090 * SECOND);
+    assert_int_equal(cut_of(990 * SECOND, 95 * SECOND), 1005 * SECOND); /* not before the asking */
 }
 
 static void no_age_leads_out_of_the_window(void **state)
@@ -78,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cut_is_as_old_as_the_agent_says),
+        cmocka_unit_test(a_clock_that_shows_a_little_less_counts),
         cmocka_unit_test(no_age_leads_out_of_the_window),
         cmocka_unit_test(an_older_agents_clock_counts_inside_of_the_window_only),
         cmocka_unit_test(a_clock_that_is_off_is_measured_and_noted),
