@@ -45,8 +45,9 @@ enum {
     BLX_FRAME_TARGET_BYTES = 256 * 1024,    /* data that a frame is filled with */
     BLX_FRAME_MAX_DATA_BYTES = 1024 * 1024, /* data that a frame may have */
     BLX_FRAME_MAX_EXTENTS = 4096,
-    BLX_BLOCK_SHIFT_MIN = 12, /* 4 KiB */
-    BLX_BLOCK_SHIFT_MAX = 18, /* 256 KiB */
+    BLX_BLOCK_SHIFT_MIN = 12,        /* 4 KiB */
+    BLX_BLOCK_SHIFT_MAX = 18,        /* 256 KiB */
+    BLX_VOLUME_MAX_BLOCKS = 1 << 30, /* whole ones; an agent tracks no more */
     BLX_GENERATION_BYTES = 16,
 };
 

@@ -31,7 +31,8 @@ static const char *volume_fault(const struct blx_manifest_volume *volume)
         return "a volume's name is not valid";
     if (volume->block_shift < BLX_BLOCK_SHIFT_MIN || volume->block_shift > BLX_BLOCK_SHIFT_MAX)
         return "a volume's block size is out of range";
-    if (volume->size_bytes == 0 || volume->size_bytes > INT64_MAX)
+    if (volume->size_bytes == 0 || volume->size_bytes > INT64_MAX ||
+        volume->size_bytes >> volume->block_shift > BLX_VOLUME_MAX_BLOCKS)
         return "a volume's size is out of range";
     if (!blx_layout_text_ok(volume->device, sizeof(volume->device)) ||
         !blx_layout_text_ok(volume->identity, sizeof(volume->identity)))
@@ -132,6 +133,11 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
     if (fault != NULL)
         return blx_error_set(err, -EINVAL, "cannot write the checkpoint: %s", fault);
     size_t total = encoded_bytes(manifest);
+    if (total > BLX_MANIFEST_MAX_BYTES)
+        return blx_error_set(err, -EFBIG,
+                             "cannot write the checkpoint: it would take %zu bytes to name all its "
+                             "segments, and %d is the most that can be read again",
+                             total, BLX_MANIFEST_MAX_BYTES);
     uint8_t *buffer = malloc(total);
     if (buffer == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");

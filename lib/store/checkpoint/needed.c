@@ -4,41 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/bitmap.h"
 #include "base/cleanup.h"
 #include "store/damage_private.h"
+#include "store/segment/coverage_private.h"
 #include "store/segment/segment_reader_private.h"
-
-/* What newer segments hold already. */
-struct covered {
-    uint64_t *words; /* owned */
-    uint64_t blocks; /* of the volume */
-};
-
-static void covered_done(struct covered *covered)
-{
-    free(covered->words);
-}
 
 static int no_memory(const char *volume_dir, struct blx_error *err)
 {
     return blx_error_errno(err, -ENOMEM, "cannot tell which frames of '%s' are needed", volume_dir);
-}
-
-/* Whether a block of the extent is not covered. */
-static bool any_open(const struct covered *covered, struct blx_extent extent)
-{
-    uint64_t block = extent.start_block, end = block + extent.block_count;
-    while (block < end) {
-        uint64_t in_word = block % 64, count = 64 - in_word;
-        if (count > end - block)
-            count = end - block;
-        uint64_t mask = (count == 64 ? ~0ULL : (1ULL << count) - 1) << in_word;
-        if ((covered->words[block / 64] & mask) != mask)
-            return true;
-        block += count;
-    }
-    return false;
 }
 
 static int compare_frames(const void *a, const void *b)
@@ -84,7 +57,7 @@ static uint64_t count_entries(const struct blx_index *index, const struct blx_ne
 }
 
 static int visit_segment(const char *volume_dir, const struct blx_segment_reader *reader,
-                         struct covered *covered, blx_needed_visit *visit, void *arg,
+                         struct blx_coverage *covered, blx_needed_visit *visit, void *arg,
                          struct blx_error *err)
 {
     const struct blx_index *index = blx_segment_reader_index(reader);
@@ -95,15 +68,16 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
         return no_memory(volume_dir, err);
     for (size_t i = 0; i < index->count; i++) {
         const struct blx_index_entry *entry = &index->entries[i];
-        if (entry->extent.start_block + entry->extent.block_count > covered->blocks)
+        if (blx_extent_end(entry->extent) > covered->blocks)
             return blx_error_set(err, -EBADMSG,
                                  "the segment '%s' holds blocks beyond the end of its volume",
                                  reader->path);
-        if (!any_open(covered, entry->extent))
+        if (blx_coverage_has(covered, entry->extent))
             continue;
         frames[segment.frame_count++] =
             (struct blx_needed_frame){entry->frame_offset, entry->frame_bytes};
-        blx_bitmap_set(covered->words, entry->extent);
+        if (blx_coverage_add(covered, entry->extent) < 0)
+            return no_memory(volume_dir, err);
     }
     if (segment.frame_count > 0)
         sort_frames(frames, &segment);
@@ -115,11 +89,9 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
 int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *volume,
                     blx_needed_visit *visit, void *arg, uint64_t *blocks, struct blx_error *err)
 {
-    BLX_CLEANUP(covered_done)
-    struct covered covered = {.blocks =
-                                  blx_blocks_of_bytes(volume->size_bytes, volume->block_shift)};
-    covered.words = calloc(blx_bitmap_words(covered.blocks), sizeof(covered.words[0]));
-    if (covered.words == NULL)
+    uint64_t declared = blx_blocks_of_bytes(volume->size_bytes, volume->block_shift);
+    BLX_CLEANUP(blx_coverage_done) struct blx_coverage covered; /* by newer segments */
+    if (blx_coverage_init(&covered, declared) < 0)
         return no_memory(volume_dir, err);
     for (uint32_t i = volume->segment_count; i > 0; i--) {
         struct blx_segment_reader *reader;
@@ -132,7 +104,7 @@ int blx_needed_find(const char *volume_dir, const struct blx_manifest_volume *vo
             return rc;
     }
     if (blocks != NULL)
-        *blocks = blx_bitmap_count(covered.words, covered.blocks);
+        *blocks = covered.covered;
     return 0;
 }
 

@@ -9,7 +9,8 @@
  * restore reads stays, as does a pinned one.
  *
  * Threads: no shared state; one prune per agent at a time, whatever the process (-EBUSY). Blocks on
- * the disk. Memory: the agent's manifests, a bit for each block of a volume, one segment's index.
+ * the disk. Memory: the manifests of the agent, what covers a volume (at most a bit for each of its
+ * blocks), one index of a segment.
  */
 #pragma once
 

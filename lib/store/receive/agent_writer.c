@@ -158,6 +158,13 @@ static int check_info(const struct blx_agent_writer *writer, const struct blx_vo
         info->size_bytes == 0 || info->size_bytes > INT64_MAX)
         return blx_error_set(err, -EPROTO, "the volume '%s' has no valid size or block size",
                              info->name);
+    if (info->size_bytes >> info->block_shift > BLX_VOLUME_MAX_BLOCKS)
+        return blx_error_set(
+            err, -EPROTO,
+            "the volume '%s' has %llu blocks of %llu bytes: no agent has more than "
+            "%d, so this one is not blxrep's, or was tampered with",
+            info->name, (unsigned long long)info->size_bytes >> info->block_shift,
+            1ULL << info->block_shift, BLX_VOLUME_MAX_BLOCKS);
     if (blx_generation_is_none(&info->generation) ||
         !blx_layout_text_ok(info->device, sizeof(info->device)) ||
         !blx_layout_text_ok(info->identity, sizeof(info->identity)))
@@ -365,6 +372,18 @@ static int check_frame(const struct blx_agent_writer *writer,
     return blx_frame_check_bounds(frame, blocks, err);
 }
 
+/* A commit costs time for each segment. Only an agent that begins pass after pass gets here; its
+ * next session is told to begin with a full one, which drops them all. */
+static int check_count(const struct blx_received_volume *volume, struct blx_error *err)
+{
+    if (volume->open != NULL || !blx_received_volume_is_crowded(volume))
+        return 0;
+    return blx_error_set(err, -EPROTO,
+                         "the volume '%s' has %zu segments that no checkpoint has yet, more than "
+                         "its size explains: it has to be sent whole",
+                         volume->info.name, volume->pending_count);
+}
+
 /* Makes `volume->open` ready to take a frame. */
 static int make_room(struct blx_received_volume *volume, struct blx_error *err)
 {
@@ -401,6 +420,8 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
         rc = blx_frame_parse(bytes, length, &frame, err);
     if (rc == 0)
         rc = check_frame(writer, volume, &frame, err);
+    if (rc == 0)
+        rc = check_count(volume, err);
     if (rc < 0)
         return rc;
     rc = make_room(volume, err);

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/layout_private.h"
+#include "store/segment/coverage_private.h"
 
 static int check_cut(const struct blx_agent_writer *writer,
                      const struct blx_checkpoint_message *cut, struct blx_error *err)
@@ -50,42 +51,44 @@ static blx_timestamp choose_timestamp(const struct blx_agent_writer *writer,
     return blx_timestamp_from_unix(blx_timestamp_to_unix(writer->agent.last_timestamp) + 1);
 }
 
-static int mark_changed(const struct blx_received_volume *volume, uint32_t number, uint64_t *words,
-                        uint64_t blocks, struct blx_error *err)
+static int no_memory(const struct blx_received_volume *volume, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot count the changes of the volume '%s'",
+                           volume->info.name);
+}
+
+static int mark_changed(const struct blx_received_volume *volume, uint32_t number,
+                        struct blx_coverage *changed, struct blx_error *err)
 {
     struct blx_segment_reader *reader;
     int rc = blx_segment_reader_open(volume->dir, number, &reader, err);
     if (rc < 0)
         return rc;
     const struct blx_index *index = blx_segment_reader_index(reader);
-    for (size_t i = 0; i < index->count; i++) {
-        struct blx_extent extent = index->entries[i].extent;
-        if (extent.start_block + extent.block_count <= blocks)
-            blx_bitmap_set(words, extent);
-    }
+    for (size_t i = 0; rc == 0 && i < index->count; i++)
+        if (blx_extent_end(index->entries[i].extent) <= changed->blocks)
+            rc = blx_coverage_add(changed, index->entries[i].extent);
     blx_segment_reader_close(reader);
-    return 0;
+    return rc < 0 ? no_memory(volume, err) : 0;
 }
 
-/* Distinct blocks over several segments: a bitmap of the volume, whose untouched pages cost
- * nothing. */
+/* Distinct blocks over several segments. */
 static int count_changed(const struct blx_received_volume *volume, uint64_t *changed_blocks,
                          struct blx_error *err)
 {
     *changed_blocks = volume->pending_count == 1 ? volume->pending[0].changed_blocks : 0;
     if (volume->pending_count <= 1)
         return 0;
-    uint64_t blocks = blx_blocks_of_bytes(volume->info.size_bytes, volume->info.block_shift);
-    BLX_CLEANUP_FREE uint64_t *words = calloc(blx_bitmap_words(blocks), sizeof(uint64_t));
-    if (words == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot count the changes of the volume '%s'",
-                               volume->info.name);
+    uint64_t declared = blx_blocks_of_bytes(volume->info.size_bytes, volume->info.block_shift);
+    BLX_CLEANUP(blx_coverage_done) struct blx_coverage changed;
+    if (blx_coverage_init(&changed, declared) < 0)
+        return no_memory(volume, err);
     for (size_t i = 0; i < volume->pending_count; i++) {
-        int rc = mark_changed(volume, volume->pending[i].number, words, blocks, err);
+        int rc = mark_changed(volume, volume->pending[i].number, &changed, err);
         if (rc < 0)
             return rc;
     }
-    *changed_blocks = blx_bitmap_count(words, blocks);
+    *changed_blocks = changed.covered;
     return 0;
 }
 

@@ -371,7 +371,11 @@ int blx_received_volume_recover(const struct blx_received_agent *agent,
     rc = volume->state != BLX_RECEIVED_NEEDS_FULL
              ? blx_received_volume_take_uncommitted(volume, &listing, from, err)
              : blx_received_volume_list_uncommitted(volume, &listing, from, err);
-    if (rc == 0)
-        compare_keys(agent, volume, &committed);
-    return rc;
+    if (rc < 0)
+        return rc;
+    compare_keys(agent, volume, &committed);
+    if (blx_received_volume_is_crowded(volume))
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
+                                   "%zu segments came without a checkpoint", volume->pending_count);
+    return 0;
 }

@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "store/directory_private.h"
+#include "store/segment/segment_writer_private.h"
 
 void blx_received_volume_free(struct blx_received_volume *volume)
 {
@@ -77,6 +78,13 @@ int blx_received_volume_seal_frames(struct blx_received_volume *volume, struct b
     if (volume->open != NULL)
         blx_segment_writer_summary(volume->open, &summary);
     return summary.frame_count > 0 ? blx_received_volume_seal(volume, err) : 0;
+}
+
+/* A segment is sealed when it holds a GiB, or names as many blocks as a GiB of the smallest has. */
+bool blx_received_volume_is_crowded(const struct blx_received_volume *volume)
+{
+    uint64_t of_a_pass = volume->info.size_bytes / BLX_SEGMENT_MAX_BYTES + 1;
+    return volume->pending_count >= 4096 + 4 * of_a_pass;
 }
 
 static int remove_file(const char *path, struct blx_error *err)

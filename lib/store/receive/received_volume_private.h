@@ -76,6 +76,10 @@ int blx_received_volume_seal_frames(struct blx_received_volume *volume, struct b
  * so. */
 int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_error *err);
 
+/* Whether it has more pending segments than an agent of ours makes: several passes over all of it,
+ * and some thousands of sessions that each began another generation. */
+bool blx_received_volume_is_crowded(const struct blx_received_volume *volume);
+
 /* NULL is allowed. */
 void blx_received_volume_free(struct blx_received_volume *volume);
 
