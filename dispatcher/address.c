@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,23 @@ int dispatcher_address_format(const struct sockaddr_storage *address, socklen_t 
         return -EAFNOSUPPORT;
     snprintf(text, BLX_TEXT_BYTES, plain.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
     return 0;
+}
+
+uint64_t dispatcher_address_source(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    /* No IPv6 address begins with these 32 bits. */
+    static const uint64_t is_v4 = UINT64_C(0xffffffff) << 32;
+    uint64_t source = 0;
+    if (address->ss_family == AF_INET)
+        return is_v4 | ntohl(v4->sin_addr.s_addr);
+    if (address->ss_family != AF_INET6)
+        return 0;
+    bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+    for (int i = 0; i < (mapped ? 4 : 8); i++)
+        source = source << 8 | v6->sin6_addr.s6_addr[mapped ? 12 + i : i];
+    return mapped ? is_v4 | source : source;
 }
 
 int dispatcher_address_format_local(int fd, char text[BLX_TEXT_BYTES], struct blx_error *err)

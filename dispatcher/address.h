@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
@@ -14,6 +15,10 @@
 /* -EAFNOSUPPORT if it is no internet address. An IPv4 peer of an IPv6 socket is shown as IPv4. */
 int dispatcher_address_format(const struct sockaddr_storage *address, socklen_t length,
                               char text[BLX_TEXT_BYTES]);
+
+/* What counts as one source: the IPv4 address, or the first 64 bits of an IPv6 address, as one
+ * household or host has them all. 0 if it is no internet address. */
+uint64_t dispatcher_address_source(const struct sockaddr_storage *address);
 
 /* The address that the socket is bound to: port 0 has become a real one here. */
 int dispatcher_address_format_local(int fd, char text[BLX_TEXT_BYTES], struct blx_error *err);

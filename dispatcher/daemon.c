@@ -208,7 +208,8 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
 static int serve_with_shared_state(struct dispatcher *dispatcher, const struct blx_config *config,
                                    int listen_fd, int signal_fd, struct blx_error *err)
 {
-    int rc = dispatcher_registry_init(&dispatcher->registry, DISPATCHER_MAX_PENDING);
+    int rc = dispatcher_registry_init(&dispatcher->registry, DISPATCHER_MAX_PENDING,
+                                      DISPATCHER_MAX_FROM_SOURCE);
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
     dispatcher_roster_init(&dispatcher->roster);

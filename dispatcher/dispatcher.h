@@ -39,7 +39,8 @@ enum {
     DISPATCHER_HEARTBEAT_MS = 10 * 1000,
     DISPATCHER_HANDSHAKE_MS = 10 * 1000, /* TLS; and the same again for the first message */
     DISPATCHER_JOIN_MS = 5 * 1000,       /* for the one message of a server that joins */
-    DISPATCHER_MAX_PENDING = 64,         /* connections that have not said HELLO yet */
+    DISPATCHER_MAX_PENDING = 64,         /* connections that have shown no certificate yet */
+    DISPATCHER_MAX_FROM_SOURCE = 16,     /* of these, from one address */
     DISPATCHER_SYNC_BYTES =
         8 * 1024 * 1024, /* at most this much is received and not synced while more arrives */
     DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,

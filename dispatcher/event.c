@@ -14,12 +14,14 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind)
         [DISPATCHER_EVENT_DAMAGE_FOUND] = "damage-found",
         [DISPATCHER_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
         [DISPATCHER_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
+        [DISPATCHER_EVENT_AGENTS_KEPT_OUT] = "agents-kept-out",
         [DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
         [DISPATCHER_EVENT_CHECKPOINT_DAMAGED] = "checkpoint-damaged",
         [DISPATCHER_EVENT_PRUNE_HELD] = "prune-held",
         [DISPATCHER_EVENT_CLOCK_OFF] = "clock-off",
         [DISPATCHER_EVENT_AGENT_PROTECTED] = "agent-protected",
         [DISPATCHER_EVENT_DISK_HAS_ROOM] = "disk-has-room",
+        [DISPATCHER_EVENT_AGENTS_LET_IN] = "agents-let-in",
     };
     return names[kind];
 }

@@ -135,12 +135,42 @@ static int look_at_disk(struct dispatcher_event_watch *watch,
     return rc;
 }
 
+/* Whoever is refused tries again within a minute or so. */
+static int look_at_places(struct dispatcher_event_watch *watch, uint64_t kept_out,
+                          uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+{
+    enum { QUIET_S = 300 };
+    char text[BLX_TEXT_BYTES];
+    bool grew = kept_out != watch->kept_out;
+    bool over = !grew && now_realtime_ns > watch->kept_out_ns + QUIET_S * UINT64_C(1000000000);
+    int rc = 0;
+    if (grew && !watch->keeping_out) {
+        snprintf(text, sizeof(text),
+                 "%llu connections were refused, perhaps agents' among them: others that show no "
+                 "certificate take every place",
+                 (unsigned long long)(kept_out - watch->kept_out));
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_AGENTS_KEPT_OUT, "", text);
+    } else if (over && watch->keeping_out) {
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_AGENTS_LET_IN, "",
+                                       "no connection was refused for five minutes");
+    }
+    if (rc < 0)
+        return rc;
+    if (grew)
+        watch->kept_out_ns = now_realtime_ns;
+    watch->keeping_out = grew || (watch->keeping_out && !over);
+    watch->kept_out = kept_out;
+    return 0;
+}
+
 int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 struct dispatcher_roster *roster,
                                 const struct dispatcher_overview *overview,
                                 uint64_t now_realtime_ns, struct dispatcher_event_list *list)
 {
     int rc = look_at_disk(watch, &overview->dispatcher, list);
+    if (rc == 0)
+        rc = look_at_places(watch, overview->kept_out, now_realtime_ns, list);
     for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
         const struct blx_control_agent *agent = &overview->agents[i];
         struct dispatcher_event_memory *memory = remember(watch, agent->agent_id);

@@ -25,6 +25,9 @@ struct dispatcher_event_watch {
     struct dispatcher_event_memory *agents; /* owned */
     size_t agent_count;
     bool nearly_full;
+    uint64_t kept_out;    /* as of the last look */
+    uint64_t kept_out_ns; /* when that grew last, by the wall clock */
+    bool keeping_out;     /* was reported */
 };
 
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch);

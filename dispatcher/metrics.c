@@ -122,12 +122,13 @@ int dispatcher_metrics_start(struct dispatcher *dispatcher, const char *address,
         close(fd);
         return rc;
     }
-    made->http =
-        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, serve, made,
-                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)DISPATCHER_METRICS_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)DISPATCHER_METRICS_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)16 * 1024, MHD_OPTION_END);
+    made->http = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, serve, made,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)DISPATCHER_METRICS_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)DISPATCHER_METRICS_FROM_SOURCE, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)DISPATCHER_METRICS_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)16 * 1024, MHD_OPTION_END);
     if (made->http == NULL) /* the library has closed the socket */
         return blx_error_set(err, -EIO, "cannot serve metrics on '%s'", address);
     *metrics = blx_take_ptr(made);

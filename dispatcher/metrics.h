@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http://metrics-listen/metrics: one thread of libmicrohttpd answers GET and HEAD, and nothing
- * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, and drops one
- * that is silent for DISPATCHER_METRICS_SILENCE_S. So a stranger who reaches it can slow it down,
+ * else. It reads no body, holds at most DISPATCHER_METRICS_CONNECTIONS connections, of one address
+ * at most DISPATCHER_METRICS_FROM_SOURCE, and drops one that is silent for
+ * DISPATCHER_METRICS_SILENCE_S. So a stranger who reaches it can slow it down,
  * but not the rest of the dispatcher. There is no access control: it listens on loopback unless a
  * host is given.
  *
@@ -12,7 +13,11 @@
 
 #include "dispatcher/dispatcher.h"
 
-enum { DISPATCHER_METRICS_CONNECTIONS = 32, DISPATCHER_METRICS_SILENCE_S = 10 };
+enum {
+    DISPATCHER_METRICS_CONNECTIONS = 32,
+    DISPATCHER_METRICS_FROM_SOURCE = 8,
+    DISPATCHER_METRICS_SILENCE_S = 10,
+};
 
 struct dispatcher_metrics;
 

@@ -68,6 +68,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         return rc;
     }
     describe_dispatcher(dispatcher, &taken.dispatcher);
+    taken.kept_out = dispatcher_registry_count_kept_out(&dispatcher->registry);
     *overview = taken;
     return 0;
 }

@@ -16,6 +16,7 @@ struct dispatcher_overview {
     struct blx_control_dispatcher dispatcher;
     struct blx_control_agent *agents; /* owned; by ID */
     size_t agent_count;
+    uint64_t kept_out; /* connections that were refused since the start for want of a place */
 };
 
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,

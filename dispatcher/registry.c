@@ -14,10 +14,11 @@
 #include "base/units.h"
 #include "dispatcher/wait.h"
 
-int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit)
+int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit,
+                             unsigned source_limit)
 {
     *registry = (struct dispatcher_registry){
-        .pending_limit = pending_limit,
+        .places = {.limit = pending_limit, .source_limit = source_limit},
         .takeover_ms = DISPATCHER_REGISTRY_TAKEOVER_MS,
     };
     int rc = dispatcher_cond_init(&registry->changed);
@@ -91,11 +92,10 @@ int dispatcher_registry_connect(struct dispatcher_registry *registry,
     pthread_mutex_lock(&registry->lock);
     if (registry->stopping) {
         rc = blx_error_set(err, -ESHUTDOWN, "the dispatcher is stopping");
-    } else if (registry->pending >= registry->pending_limit) {
-        rc = blx_error_set(err, -EAGAIN,
-                           "%u connections are waiting already that have not identified themselves",
-                           registry->pending);
     } else {
+        rc = dispatcher_places_take_locked(registry, entry, blx_clock_ns(), err);
+    }
+    if (rc == 0) {
         blx_assert(count_links_locked(registry, entry) == 0);
         blx_assert(!entry->live);
         entry->next = registry->entries;
@@ -104,6 +104,47 @@ int dispatcher_registry_connect(struct dispatcher_registry *registry,
     }
     pthread_mutex_unlock(&registry->lock);
     return rc;
+}
+
+static unsigned count_claims_locked(const struct dispatcher_registry *registry,
+                                    const char *agent_id)
+{
+    unsigned claims = 0;
+    for (const struct dispatcher_registry_entry *at = registry->entries; at != NULL; at = at->next)
+        claims += at->claim == DISPATCHER_CLAIM_VALID && !at->live &&
+                  strcmp(at->claimed_id, agent_id) == 0;
+    return claims;
+}
+
+int dispatcher_registry_claim(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, const char *agent_id,
+                              struct blx_error *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&registry->lock);
+    blx_assert(!entry->live && entry->claim != DISPATCHER_CLAIM_VALID);
+    dispatcher_places_know_locked(&registry->places, entry->source);
+    if (entry->claim == DISPATCHER_CLAIM_DISPLACED) {
+        rc = blx_error_set(err, -EAGAIN, "it took too long to identify itself");
+    } else if (count_claims_locked(registry, agent_id) >= DISPATCHER_REGISTRY_CLAIMS) {
+        rc = blx_error_set(err, -EAGAIN,
+                           "%d connections with the credentials of '%s' are waiting already",
+                           DISPATCHER_REGISTRY_CLAIMS, agent_id);
+    } else {
+        entry->claim = DISPATCHER_CLAIM_VALID;
+        snprintf(entry->claimed_id, sizeof(entry->claimed_id), "%s", agent_id);
+        registry->pending--;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
+uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    uint64_t kept_out = registry->places.kept_out;
+    pthread_mutex_unlock(&registry->lock);
+    return kept_out;
 }
 
 static uint64_t ms_from_now(uint64_t ms)
@@ -231,7 +272,7 @@ int dispatcher_registry_enter(struct dispatcher_registry *registry,
         blx_assert(!entry->live && find_live_locked(registry, agent_id) == NULL);
         snprintf(entry->agent_id, sizeof(entry->agent_id), "%s", agent_id);
         entry->live = true;
-        registry->pending--;
+        registry->pending -= entry->claim == DISPATCHER_CLAIM_NONE;
         pthread_cond_broadcast(&registry->changed);
     }
     pthread_mutex_unlock(&registry->lock);
@@ -291,7 +332,7 @@ void dispatcher_registry_leave(struct dispatcher_registry *registry,
         }
     }
     if (!entry->live)
-        registry->pending--;
+        registry->pending -= entry->claim == DISPATCHER_CLAIM_NONE;
     entry->live = false;
     fail_waiters_locked(entry, reason);
     pthread_cond_broadcast(&registry->changed);

@@ -32,10 +32,12 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "base/timestamp.h"
+#include "dispatcher/places.h"
 #include "wire/message.h"
 
 enum {
     DISPATCHER_REGISTRY_TAKEOVER_MS = 5 * 1000,
+    DISPATCHER_REGISTRY_CLAIMS = 4,   /* connections of one agent that wait to be its session */
     DISPATCHER_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest is replaced */
 };
 
@@ -63,6 +65,13 @@ struct dispatcher_registry_turn {
     uint64_t next_ns;     /* not before */
 };
 
+/* What a connection that is not live has shown. */
+enum dispatcher_registry_claim {
+    DISPATCHER_CLAIM_NONE = 0,  /* nothing: it holds one of the places (places.h) */
+    DISPATCHER_CLAIM_VALID,     /* the valid certificate of an agent */
+    DISPATCHER_CLAIM_DISPLACED, /* nothing, and it has lost its place: it is being cut */
+};
+
 struct dispatcher_registry_waiter;
 
 struct dispatcher_registry_entry {
@@ -71,6 +80,7 @@ struct dispatcher_registry_entry {
     int socket_fd; /* for shutdown() only */
     int wake_fd;   /* an eventfd, non-blocking */
     uint64_t connected_ns;
+    uint64_t source; /* dispatcher_address_source() of the peer */
     char peer[BLX_TEXT_BYTES];
 
     /* Constant once `live` is set; other threads look at `live` first. The session fills
@@ -86,6 +96,11 @@ struct dispatcher_registry_entry {
 
     /* Guarded by the registry's lock, written by dispatcher_registry_connect() and _leave(). */
     struct dispatcher_registry_entry *next;
+
+    /* Guarded by the registry's lock. dispatcher_registry_claim() writes both, for the session; a
+     * newcomer that takes its place writes `claim`. */
+    enum dispatcher_registry_claim claim;
+    char claimed_id[BLX_NAME_BYTES];
 
     /* Guarded by the registry's lock, written by the session. */
     bool live;      /* past dispatcher_registry_enter() */
@@ -137,26 +152,38 @@ struct dispatcher_registry {
     pthread_cond_t changed;
 
     /* Constant once threads use the registry. */
-    unsigned pending_limit;
     uint64_t takeover_ms; /* how long an older session may take to show that it lives, to end by
                              itself, and then by force */
 
     /* Guarded by `lock`. */
     struct dispatcher_registry_entry *entries;
-    unsigned pending;      /* entries that are not live */
+    unsigned pending; /* entries that hold a place: not live, and nothing is claimed */
+    struct dispatcher_places places;
     bool stopping;         /* set once, by main() */
     uint64_t last_request; /* numbers ascend */
     struct dispatcher_registry_double refused[DISPATCHER_REGISTRY_REFUSED]; /* a ring */
     size_t refused_count;                                                   /* since the start */
 };
 
-int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit);
+/* At most `pending_limit` connections that have not identified themselves, and `source_limit` of
+ * one source. */
+int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit,
+                             unsigned source_limit);
 void dispatcher_registry_done(struct dispatcher_registry *registry);
 
 /* Links the entry as a connection that has not identified itself yet. -EAGAIN at the limit of
  * those; -ESHUTDOWN. */
 int dispatcher_registry_connect(struct dispatcher_registry *registry,
                                 struct dispatcher_registry_entry *entry, struct blx_error *err);
+
+/* The session: the peer has shown the valid certificate of `agent_id`, and gives its place free.
+ * -EAGAIN: it has lost its place, or too many connections of this agent wait already. */
+int dispatcher_registry_claim(struct dispatcher_registry *registry,
+                              struct dispatcher_registry_entry *entry, const char *agent_id,
+                              struct blx_error *err);
+
+/* How many connections were refused since the start that may have been an agent's. */
+uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry);
 
 /*
  * The session: makes the entry the live session of `agent_id`. If the agent has another live

@@ -33,7 +33,8 @@ static void start_session(struct dispatcher *dispatcher, int fd,
     struct blx_error err = {0};
 
     dispatcher_address_format(address, length, peer);
-    if (dispatcher_session_start(dispatcher, fd, peer, &err) < 0)
+    uint64_t source = dispatcher_address_source(address);
+    if (dispatcher_session_start(dispatcher, fd, peer, source, &err) < 0)
         log_refusal(dispatcher, peer, err.message);
 }
 

@@ -77,16 +77,23 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
     rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
     /* Before a take-over: a revoked agent must not end the session of the one that replaced it. */
-    return rc < 0 ? rc : check_revoked(session, err);
+    if (rc == 0)
+        rc = check_revoked(session, err);
+    if (rc == 0)
+        rc = dispatcher_registry_claim(&session->dispatcher->registry, &session->entry,
+                                       session->agent_id, err);
+    return rc;
 }
 
 static int greet(struct dispatcher_session *session, struct blx_error *err)
 {
     struct blx_message message;
     session->last_received_ns = blx_clock_ns();
+    blx_conn_restrict(session->conn, BLX_MESSAGE_ENCODED_BYTES, DISPATCHER_HANDSHAKE_MS);
     int rc = dispatcher_session_receive(
         session, session->last_received_ns + DISPATCHER_HANDSHAKE_MS * UINT64_C(1000000), &message,
         err);
+    blx_conn_restrict(session->conn, BLX_MESSAGE_MAX_BYTES, BLX_FOR_EVER);
     if (rc == 0)
         rc = check_hello(session, &message, err);
     if (rc < 0)
@@ -344,13 +351,14 @@ struct dispatcher_session *dispatcher_session_new(struct dispatcher *dispatcher,
 }
 
 int dispatcher_session_start(struct dispatcher *dispatcher, int fd, const char *peer,
-                             struct blx_error *err)
+                             uint64_t source, struct blx_error *err)
 {
     struct dispatcher_session *session = dispatcher_session_new(dispatcher, fd, peer);
     if (session == NULL) {
         close(fd);
         return blx_error_set(err, -ENOMEM, "out of memory");
     }
+    session->entry.source = source;
     int rc = 0;
     if (session->entry.socket_fd < 0 || session->entry.wake_fd < 0)
         rc = blx_error_errno(err, -errno, "no descriptor for a session: raise LimitNOFILE");

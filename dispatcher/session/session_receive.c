@@ -63,14 +63,11 @@ static uint64_t ping_due_ns(const struct dispatcher_session *session)
     return blx_conn_last_sent_ns(session->conn) + session->dispatcher->heartbeat_ms * 1000000 / 2;
 }
 
-static int check_clock(struct dispatcher_session *session, uint64_t deadline_ns,
-                       struct blx_error *err)
+static int check_clock(struct dispatcher_session *session, struct blx_error *err)
 {
     char silence[BLX_UNIT_TEXT_BYTES];
     uint64_t now_ns = blx_clock_ns();
 
-    if (now_ns >= deadline_ns)
-        return blx_error_set(err, -ETIMEDOUT, "the agent did not answer in time");
     if (now_ns >= dead_ns(session)) {
         session->failures |= DISPATCHER_SESSION_LINK_LOST;
         return blx_error_set(
@@ -122,7 +119,7 @@ static int idle(struct dispatcher_session *session, uint64_t deadline_ns, struct
      * be the sign of life that it would miss. */
     if (session->writer != NULL && blx_agent_writer_count_unsynced(session->writer) > 0)
         return dispatcher_session_sync(session, err);
-    int rc = check_clock(session, deadline_ns, err);
+    int rc = check_clock(session, err);
     if (rc == 0)
         sleep_until_news(session, deadline_ns);
     return rc;
@@ -138,11 +135,16 @@ int dispatcher_session_receive(struct dispatcher_session *session, uint64_t dead
             rc = follow_orders(session, err);
         if (rc < 0)
             return rc;
+        /* In every turn: a peer that keeps sending is never idle. */
+        if (blx_clock_ns() >= deadline_ns)
+            return blx_error_set(err, -ETIMEDOUT, "the agent did not answer in time");
         struct blx_error receive_error = {0};
         rc = blx_conn_recv(session->conn, 0, message, &receive_error);
         if (rc == 0) {
             session->last_received_ns = blx_clock_ns();
-            if (message->type != BLX_MESSAGE_PING)
+            /* Before WELCOME the agent knows no heartbeat, and a PING is as wrong as anything else
+             * that was not asked for. */
+            if (message->type != BLX_MESSAGE_PING || session->state < DISPATCHER_SESSION_WELCOMED)
                 return 0;
         } else if (rc != -ETIMEDOUT) {
             if (rc != -EBADMSG)

@@ -39,7 +39,7 @@ static void make_dispatcher(void)
             blx_agent_writer_open(blx_store_agent(&store, agent_ids[i]), NULL, &writer, NULL) == 0);
         blx_agent_writer_close(writer);
     }
-    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, 16) == 0);
+    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, 16, 16) == 0);
     dispatcher_roster_init(&dispatcher.roster);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});

@@ -230,7 +230,8 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
         .refusals = DISPATCHER_RATE_INIT,
     };
-    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING) == 0);
+    FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING,
+                                         DISPATCHER_MAX_FROM_SOURCE) == 0);
     dispatcher_roster_init(&dispatcher.roster);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});

@@ -137,6 +137,22 @@ static void disk_and_damage_are_told(void **state)
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
 }
 
+static void agents_that_are_kept_out_are_told(void **state)
+{
+    struct scene *scene = *state;
+    scene->overview.kept_out = 7;
+    assert_int_equal(look_after(scene, 10), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_AGENTS_KEPT_OUT, "", "7 connections were refused");
+    scene->overview.kept_out = 9;
+    assert_int_equal(look_after(scene, 20), 0);
+    for (size_t i = 0; i < AGENTS; i++) /* nothing is late meanwhile */
+        scene->agents[i].last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s + 300);
+    assert_int_equal(look_after(scene, 319), 0);
+    assert_int_equal(look_after(scene, 321), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_AGENTS_LET_IN, "", "five minutes");
+    assert_int_equal(look_after(scene, 322), 0);
+}
+
 static void most_pressing_event_comes_first(void **state)
 {
     struct scene *scene = *state;
@@ -243,6 +259,7 @@ int main(void)
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
+        TEST(agents_that_are_kept_out_are_told),
         TEST(most_pressing_event_comes_first),
         TEST(burst_makes_one_call),
         TEST(stopping_kills_a_command_that_hangs),

@@ -61,7 +61,8 @@ void fake_site_resume(struct fake_site *site)
         .heartbeat_ms = site->heartbeat_ms,
         .refusals = DISPATCHER_RATE_INIT,
     };
-    assert_int_equal(dispatcher_registry_init(&site->dispatcher.registry, DISPATCHER_MAX_PENDING),
+    assert_int_equal(dispatcher_registry_init(&site->dispatcher.registry, DISPATCHER_MAX_PENDING,
+                                              DISPATCHER_MAX_FROM_SOURCE),
                      0);
     dispatcher_roster_init(&site->dispatcher.roster);
     site->dispatcher.book = &site->book;

@@ -23,7 +23,7 @@ static int setup(void **state)
 {
     static struct dispatcher_registry registry;
     *state = &registry;
-    return dispatcher_registry_init(&registry, PENDING_LIMIT);
+    return dispatcher_registry_init(&registry, PENDING_LIMIT, PENDING_LIMIT);
 }
 
 static int teardown(void **state)

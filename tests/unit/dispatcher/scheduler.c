@@ -28,7 +28,7 @@ static int setup(void **state)
     static struct dispatcher_registry registry;
     realtime_ns = ((uint64_t)blx_timestamp_to_unix(recent) + 30) * 1000000000;
     *state = &registry;
-    return dispatcher_registry_init(&registry, 2 * MANY);
+    return dispatcher_registry_init(&registry, 2 * MANY, 2 * MANY);
 }
 
 static int teardown(void **state)
