@@ -25,6 +25,7 @@
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_LAST_MS = 30 * 1000,
+    LIVED_MS = 10 * 1000, /* a shorter session does not count: its dispatcher is in trouble */
     FIRST_READ_RATE = 64 * 1024 * 1024, /* bytes a second, until a cut has measured it */
 };
 
@@ -89,11 +90,12 @@ static void replicate(struct agent *agent)
     while (!agent_is_stopping(agent)) {
         struct blx_error error = {0};
         bool lived = false;
+        uint64_t begun_ns = blx_clock_ns();
         blx_watchdog_turn(&agent->watchdog, 0);
         int rc = agent_lineup_refresh(agent, &error);
         if (rc == 0)
             rc = agent_control_run(agent, &lived, &error);
-        if (lived)
+        if (lived && blx_clock_ns() - begun_ns >= LIVED_MS * UINT64_C(1000000))
             backoff_ms = BACKOFF_FIRST_MS;
         if (rc == 0 || rc == -ERESTART)
             continue;

@@ -26,6 +26,7 @@
 #include "dispatcher/rewriter.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
+#include "store/reserve.h"
 #include "tls/pki.h"
 
 enum { CERTIFICATE_WARNING_DAYS = 30 };
@@ -225,6 +226,14 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     return rc;
 }
 
+/* A store without it works as long as it is not full. */
+static void make_reserve(const struct blx_store *store)
+{
+    struct blx_error err = {0};
+    if (blx_reserve_make(store, &err) < 0)
+        blx_log_warning("cannot keep room for pruning: %s", err.message);
+}
+
 int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
                           int signal_fd, struct blx_error *err)
 {
@@ -236,6 +245,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
         rc = make_tls(config, &tls, err);
     if (rc < 0)
         return rc;
+    make_reserve(&store);
     int fd = blx_address_listen(config->listen, err);
     if (fd < 0)
         return fd;

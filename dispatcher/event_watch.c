@@ -10,6 +10,8 @@
 #include "dispatcher/cut_time.h"
 #include "wire/protection.h"
 
+enum { FEW_INODES_PART = 20 };
+
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
 {
     free(watch->agents);
@@ -117,16 +119,22 @@ static int look_at_clock(struct dispatcher_event_memory *memory,
 }
 
 static int look_at_disk(struct dispatcher_event_watch *watch,
-                        const struct blx_control_dispatcher *dispatcher,
+                        const struct dispatcher_overview *overview,
                         struct dispatcher_event_list *list)
 {
     char text[BLX_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES];
-    bool nearly_full = blx_data_is_nearly_full(dispatcher);
+    const struct blx_control_dispatcher *dispatcher = &overview->dispatcher;
+    bool few_inodes = overview->data_free_inodes < overview->data_inodes / FEW_INODES_PART;
+    bool nearly_full = blx_data_is_nearly_full(dispatcher) || few_inodes;
     if (dispatcher->data_bytes == 0 || nearly_full == watch->nearly_full)
         return 0;
     snprintf(text, sizeof(text), "%s of %s are free",
              blx_size_format(dispatcher->data_free_bytes, left),
              blx_size_format(dispatcher->data_bytes, size));
+    if (few_inodes || (!nearly_full && overview->data_inodes > 0))
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), ", and %llu of %llu inodes",
+                 (unsigned long long)overview->data_free_inodes,
+                 (unsigned long long)overview->data_inodes);
     int rc = dispatcher_event_list_add(
         list, nearly_full ? DISPATCHER_EVENT_DISK_NEARLY_FULL : DISPATCHER_EVENT_DISK_HAS_ROOM, "",
         text);
@@ -168,7 +176,7 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 const struct dispatcher_overview *overview,
                                 uint64_t now_realtime_ns, struct dispatcher_event_list *list)
 {
-    int rc = look_at_disk(watch, &overview->dispatcher, list);
+    int rc = look_at_disk(watch, overview, list);
     if (rc == 0)
         rc = look_at_places(watch, overview->kept_out, now_realtime_ns, list);
     for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {

@@ -13,8 +13,9 @@
 #include "tls/pki.h"
 
 static void describe_dispatcher(const struct dispatcher *dispatcher,
-                                struct blx_control_dispatcher *out)
+                                struct dispatcher_overview *overview)
 {
+    struct blx_control_dispatcher *out = &overview->dispatcher;
     struct statvfs disk;
     *out = (struct blx_control_dispatcher){
         .uptime_ms = (blx_clock_ns() - dispatcher->roster.started_ns) / 1000000 + 1};
@@ -22,6 +23,8 @@ static void describe_dispatcher(const struct dispatcher *dispatcher,
     if (statvfs(dispatcher->store->data_dir, &disk) < 0)
         return; /* its size stays unknown */
     out->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+    overview->data_inodes = disk.f_files;
+    overview->data_free_inodes = disk.f_favail;
     out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
@@ -67,7 +70,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         dispatcher_overview_done(&taken);
         return rc;
     }
-    describe_dispatcher(dispatcher, &taken.dispatcher);
+    describe_dispatcher(dispatcher, &taken);
     taken.kept_out = dispatcher_registry_count_kept_out(&dispatcher->registry);
     *overview = taken;
     return 0;

@@ -167,6 +167,14 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, const char *reason)
+{
+    pthread_mutex_lock(&roster->lock);
+    snprintf(record->facts.failure, sizeof(record->facts.failure), "%s", reason);
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record)
 {

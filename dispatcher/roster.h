@@ -76,6 +76,9 @@ void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record, int64_t offset_ms);
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);
+/* The store failed, so the session ends; the next commit takes it back. */
+void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, const char *reason);
 void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record);
 

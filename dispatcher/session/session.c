@@ -121,15 +121,15 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     struct dispatcher_roster *roster = &session->dispatcher->roster;
+    rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
+                                 &session->record, err);
+    if (rc < 0)
+        return rc;
     rc = blx_agent_writer_open(blx_store_agent(session->dispatcher->store, session->agent_id),
                                dispatcher_roster_take_tail(roster, session->agent_id),
                                &session->writer, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
-    rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
-                                 &session->record, err);
-    if (rc < 0)
-        return rc;
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
     dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
                                             blx_manifest_time(last));
@@ -282,6 +282,8 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
     /* Frames that came before the end are worth keeping: the next session resumes after them. */
     if (rc < 0 && session->writer != NULL && !dispatcher_session_store_failed(session))
         dispatcher_session_sync(session, NULL);
+    if (rc < 0 && session->record != NULL && dispatcher_session_store_failed(session))
+        dispatcher_roster_note_trouble(&session->dispatcher->roster, session->record, err->message);
     bool said = send_end(session, rc, err);
     dispatcher_session_close_image(session);
     struct blx_agent_tail *tail =

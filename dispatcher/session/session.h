@@ -14,8 +14,8 @@
 
 /*
  * Starts the thread of the accepted socket `fd`, which is taken over in any case. `peer` is its
- * address as text, for people, and `source` what counts as one source. Does not block. -EAGAIN if too many connections have not identified
- * themselves yet; -ESHUTDOWN.
+ * address as text, for people, and `source` what counts as one source. Does not block. -EAGAIN if
+ * too many connections have not identified themselves yet; -ESHUTDOWN.
  */
 int dispatcher_session_start(struct dispatcher *dispatcher, int fd, const char *peer,
                              uint64_t source, struct blx_error *err);

@@ -152,10 +152,10 @@ int dispatcher_session_send(struct dispatcher_session *session, const struct blx
                             struct blx_error *err);
 
 /*
- * The next message that is no PING, or before WELCOME the next one. -ETIMEDOUT if none has come at `deadline_ns`, or if the agent
- * is dead (then the link counts as lost). -ECANCELED if the session has to end, see
- * session->ending. Meanwhile sends PINGs, follows orders, and syncs and acknowledges the appended
- * frames as soon as no further message is waiting.
+ * The next message that is no PING, or before WELCOME the next one. -ETIMEDOUT if none has come at
+ * `deadline_ns`, or if the agent is dead (then the link counts as lost). -ECANCELED if the session
+ * has to end, see session->ending. Meanwhile sends PINGs, follows orders, and syncs and
+ * acknowledges the appended frames as soon as no further message is waiting.
  */
 int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
                                struct blx_message *message, struct blx_error *err);

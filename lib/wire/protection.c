@@ -83,8 +83,8 @@ static void explain_absence(const struct blx_control_agent *agent, char text[BLX
     if (agent->away_ms == BLX_AWAY_UNKNOWN)
         blx_text_copy(text, BLX_TEXT_BYTES, "no dispatcher runs");
     else
-        snprintf(text, BLX_TEXT_BYTES, "not connected for %s%s",
-                 blx_duration_format(agent->away_ms, away),
+        snprintf(text, BLX_TEXT_BYTES, "%.180s%snot connected for %s%s", agent->failure,
+                 agent->failure[0] != '\0' ? "; " : "", blx_duration_format(agent->away_ms, away),
                  agent->last_checkpoint == 0 ? ", never had a checkpoint" : "");
 }
 

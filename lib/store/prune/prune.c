@@ -11,6 +11,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 #include "store/prune/prune_agent_private.h"
+#include "store/reserve.h"
 
 /* Planning a restore of a long chain reads that many indexes. */
 enum { CHAINS_WAIT_MS = 60000, WAIT_SLICE_MS = 200 };
@@ -222,6 +223,7 @@ int blx_prune(struct blx_agent_store agent_store, const struct blx_prune_request
     BLX_CLEANUP(blx_prune_agent_done)
     struct blx_prune_agent agent = {.lock = {.fd = -1}, .report = report};
     *report = (struct blx_prune_report){0};
+    blx_reserve_release(agent_store.store);
     int rc = blx_agent_lock_open(agent_store, &agent.lock, err);
     if (rc == 0)
         rc = lock_contents(&agent, request, err);
@@ -233,5 +235,6 @@ int blx_prune(struct blx_agent_store agent_store, const struct blx_prune_request
         rc = remove_all(&agent, request, err);
     if (rc == 0)
         rc = clear_all(&agent, request, err);
+    blx_reserve_refill(agent_store.store);
     return rc;
 }

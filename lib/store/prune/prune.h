@@ -5,6 +5,8 @@
  * nobody needs any more are unlinked, and in the others the dead frames become holes. STORE.md,
  * "Removing checkpoints", says what a crash leaves at each step.
  *
+ * In a full store it first gives the reserve free (reserve.h), which it needs to write manifests.
+ *
  * Safe beside a running dispatcher, restores and verifications: agent_lock.h. A checkpoint that a
  * restore reads stays, as does a pinned one.
  *

@@ -14,6 +14,7 @@
 #include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/layout_private.h"
+#include "store/reserve.h"
 #include "store/segment/segment_writer_private.h"
 
 int blx_agent_writer_fail(struct blx_agent_writer *writer, int rc)
@@ -372,6 +373,18 @@ static int check_frame(const struct blx_agent_writer *writer,
     return blx_frame_check_bounds(frame, blocks, err);
 }
 
+/* Looks now and then whether what is left is the reserve's. */
+static int check_reserve(struct blx_agent_writer *writer, size_t frame_bytes, struct blx_error *err)
+{
+    enum { LOOK_BYTES = 512 * 1024 };
+    writer->unlooked_bytes += frame_bytes;
+    if (writer->looked && writer->unlooked_bytes < LOOK_BYTES)
+        return 0;
+    writer->looked = true;
+    writer->unlooked_bytes = 0;
+    return blx_reserve_check(writer->agent.store.store, err);
+}
+
 /* A commit costs time for each segment. Only an agent that begins pass after pass gets here; its
  * next session is told to begin with a full one, which drops them all. */
 static int check_count(const struct blx_received_volume *volume, struct blx_error *err)
@@ -424,7 +437,9 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
         rc = check_count(volume, err);
     if (rc < 0)
         return rc;
-    rc = make_room(volume, err);
+    rc = check_reserve(writer, frame.frame_bytes, err);
+    if (rc == 0)
+        rc = make_room(volume, err);
     blx_assert(rc < 0 || ends_before(volume, frame.seq));
     if (rc == 0)
         rc = blx_segment_writer_append(volume->open, &frame, err);

@@ -15,7 +15,9 @@ struct blx_agent_writer {
     struct blx_received_agent agent; /* with this ID */
     struct blx_received_volume *volumes[BLX_MAX_VOLUMES];
     uint32_t volume_count;
-    int broken; /* the disk's first error; nothing may be written any more */
+    int broken;              /* the disk's first error; nothing may be written any more */
+    bool looked;             /* at the reserve, since the session began */
+    uint64_t unlooked_bytes; /* appended since then */
 };
 
 /* Remembers the first disk error; returns rc. */

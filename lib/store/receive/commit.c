@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/layout_private.h"
+#include "store/reserve.h"
 #include "store/segment/coverage_private.h"
 
 static int check_cut(const struct blx_agent_writer *writer,
@@ -208,7 +209,9 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     if (rc < 0)
         return rc;
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    rc = seal_all(writer, err);
+    rc = blx_reserve_check(writer->agent.store.store, err);
+    if (rc == 0)
+        rc = seal_all(writer, err);
     if (rc == 0)
         rc = describe(writer, cut, times, &manifest, err);
     blx_assert(rc < 0 || manifest.timestamp > manifest.parent);

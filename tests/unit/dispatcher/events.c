@@ -137,6 +137,19 @@ static void disk_and_damage_are_told(void **state)
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
 }
 
+static void few_inodes_are_told(void **state)
+{
+    struct scene *scene = *state;
+    scene->overview.data_inodes = 1000;
+    scene->overview.data_free_inodes = 49;
+    assert_int_equal(look_after(scene, 10), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "and 49 of 1000 inodes");
+    assert_int_equal(look_after(scene, 11), 0);
+    scene->overview.data_free_inodes = 51;
+    assert_int_equal(look_after(scene, 12), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "and 51 of 1000 inodes");
+}
+
 static void agents_that_are_kept_out_are_told(void **state)
 {
     struct scene *scene = *state;
@@ -259,6 +272,7 @@ int main(void)
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
+        TEST(few_inodes_are_told),
         TEST(agents_that_are_kept_out_are_told),
         TEST(most_pressing_event_comes_first),
         TEST(burst_makes_one_call),

@@ -12,5 +12,7 @@ set_tests_properties(unit/store/restore/restore PROPERTIES LABELS "unit;root" RE
 foreach(noun IN ITEMS view/info restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail)
     blx_unit_test(store/${noun} LIBRARIES unit_store_fixture unit_store_history)
 endforeach()
+# It fills a filesystem of its own.
+blx_unit_test(store/full LIBRARIES unit_store_fixture LABELS root)
 blx_unit_test(store/damage)
 blx_unit_test(store/prune/retention)
