@@ -259,6 +259,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
         .policy_dir = config->policy_dir,
         .book = &book,
         .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
+        .pause_ms = DISPATCHER_PAUSE_MS,
         .refusals = DISPATCHER_RATE_INIT,
     };
     dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);

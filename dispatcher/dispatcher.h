@@ -44,7 +44,8 @@ enum {
     DISPATCHER_SYNC_BYTES =
         8 * 1024 * 1024, /* at most this much is received and not synced while more arrives */
     DISPATCHER_WINDOW_BYTES = 64 * 1024 * 1024,
-    DISPATCHER_STOP_MS = 5 * 1000, /* how long the threads may take to end */
+    DISPATCHER_PAUSE_MS = 60 * 1000, /* for frames that were on their way at a pause */
+    DISPATCHER_STOP_MS = 5 * 1000,   /* how long the threads may take to end */
 };
 
 struct dispatcher_policy_book;
@@ -57,6 +58,7 @@ struct dispatcher {
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     const char *policy_dir;
     uint64_t heartbeat_ms;
+    uint64_t pause_ms; /* DISPATCHER_PAUSE_MS, except in tests */
 
     /* Shared; each has a lock of its own. */
     struct dispatcher_policy_book *book;

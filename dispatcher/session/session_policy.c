@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "dispatcher/policy_book.h"
 #include "dispatcher/session/session_private.h"
 #include "store/pause.h"
@@ -50,6 +51,10 @@ int dispatcher_session_tell_policy(struct dispatcher_session *session, struct bl
     if (rc < 0)
         return rc;
     dispatcher_registry_set_policy(&session->dispatcher->registry, &session->entry, policy);
+    if (!policy->paused)
+        session->paused_ns = 0;
+    else if (session->paused_ns == 0)
+        session->paused_ns = blx_clock_ns();
     if ((session->features & BLX_FEATURE_POLICY) == 0)
         return check_old_agent(session, policy, err);
     return dispatcher_session_send(session, &message, err);

@@ -109,6 +109,7 @@ struct dispatcher_session {
     struct dispatcher_session_image image;
     bool rescan_told; /* the agent knows the order to rescan; its next FRESH request follows it */
     enum blx_agent_state reported; /* by the last STATUS; OFFLINE before the first */
+    uint64_t paused_ns;            /* when the agent was told that it is paused; 0: it is not */
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
     int ack_rc;                         /* of the acknowledgements that the running sync sends */

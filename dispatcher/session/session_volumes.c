@@ -138,14 +138,27 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
     return first ? dispatcher_session_order_rescan(session, err) : 0;
 }
 
+/* Frames that were on their way when the agent was told are taken, and nothing later: whoever
+ * paused it wants nothing more of it, whether it obeys or not. */
+static int check_pause(const struct dispatcher_session *session, struct blx_error *err)
+{
+    uint64_t grace_ns = session->dispatcher->pause_ms * 1000000;
+    if (session->paused_ns == 0 || blx_clock_ns() < session->paused_ns + grace_ns)
+        return 0;
+    return dispatcher_session_protest(err, "this agent is paused, and sends frames all the same");
+}
+
 int dispatcher_session_take_frame(struct dispatcher_session *session,
                                   const struct blx_frame_message *frame, struct blx_error *err)
 {
     if (frame->volume >= session->volume_count || session->volumes[frame->volume].pass == 0)
         return dispatcher_session_protest(
             err, "a frame of volume number %" PRIu32 ", which has not begun", frame->volume);
-    int rc = blx_agent_writer_append(session->writer, frame->volume, frame->bytes,
-                                     frame->frame_bytes, err);
+    int rc = check_pause(session, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_agent_writer_append(session->writer, frame->volume, frame->bytes, frame->frame_bytes,
+                                 err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     atomic_fetch_add(&session->entry.frame_bytes, frame->frame_bytes);

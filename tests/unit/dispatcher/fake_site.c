@@ -59,6 +59,7 @@ void fake_site_resume(struct fake_site *site)
         .data_dir = site->data_dir,
         .own_pki = true,
         .heartbeat_ms = site->heartbeat_ms,
+        .pause_ms = FAKE_PAUSE_MS,
         .refusals = DISPATCHER_RATE_INIT,
     };
     assert_int_equal(dispatcher_registry_init(&site->dispatcher.registry, DISPATCHER_MAX_PENDING,

@@ -11,6 +11,8 @@
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/policy_book.h"
 
+enum { FAKE_PAUSE_MS = 300 };
+
 struct fake_site {
     char dir[32]; /* the data directory is dir/data, credentials are dir/ID.pem */
     char data_dir[64];

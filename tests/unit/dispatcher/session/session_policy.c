@@ -122,6 +122,32 @@ static void paused_agent_is_asked_for_nothing(void **state)
     fake_agent_close(agent);
 }
 
+static void frames_of_a_paused_agent_are_refused(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_policy_message policy;
+    struct fake_agent *agent = greet(site, "web1", &policy);
+    fake_agent_announce(agent);
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    pause_agent(site, "web1", true);
+    assert_true(fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy.paused);
+    /* It was on its way. */
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    usleep(2 * FAKE_PAUSE_MS * 1000);
+    fake_agent_write(agent, 1, 1, 0x22);
+    fake_agent_expect_error(agent, "is paused, and sends frames all the same");
+    fake_agent_close(agent);
+    pause_agent(site, "web1", false);
+    agent = greet(site, "web1", &policy);
+    assert_false(policy.paused);
+    fake_agent_announce(agent);
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 1, 0x33);
+    fake_agent_wait_durable(agent, agent->seq);
+    fake_agent_close(agent);
+}
+
 static void older_agent_that_cannot_be_told_is_turned_away_while_paused(void **state)
 {
     struct fake_site *site = *state;
@@ -158,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(agent_is_told_its_policy_and_each_change_of_it),
         TEST(paused_agent_is_asked_for_nothing),
+        TEST(frames_of_a_paused_agent_are_refused),
         TEST(older_agent_that_cannot_be_told_is_turned_away_while_paused),
         TEST(agent_may_hang_up_behind_its_policy),
     };
