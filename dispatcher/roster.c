@@ -167,6 +167,22 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
+                                     struct dispatcher_roster_record *record, uint64_t now_ns)
+{
+    const uint64_t period_ns = DISPATCHER_ROSTER_RENEWAL_S * UINT64_C(1000000000);
+    pthread_mutex_lock(&roster->lock);
+    if (record->renewals == 0)
+        record->renewals_ns = now_ns;
+    uint64_t forgotten = (now_ns - record->renewals_ns) / period_ns;
+    record->renewals_ns += forgotten * period_ns;
+    record->renewals = forgotten < record->renewals ? record->renewals - (unsigned)forgotten : 0;
+    bool allowed = record->renewals < DISPATCHER_ROSTER_RENEWALS;
+    record->renewals += allowed;
+    pthread_mutex_unlock(&roster->lock);
+    return allowed;
+}
+
 void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason)
 {

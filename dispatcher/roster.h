@@ -30,6 +30,8 @@ struct dispatcher_roster_record {
 
     /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
+    unsigned renewals;           /* that count against the agent still */
+    uint64_t renewals_ns;        /* when the last of these was forgotten or the first came */
     uint64_t left_ns;            /* when the last session ended; 0: none has */
     struct dispatcher_meter meter;
 
@@ -76,6 +78,13 @@ void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record, int64_t offset_ms);
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);
+enum { DISPATCHER_ROSTER_RENEWALS = 4, DISPATCHER_ROSTER_RENEWAL_S = 900 };
+
+/* Whether the agent may have a certificate renewed: DISPATCHER_ROSTER_RENEWALS at once, and one
+ * more every DISPATCHER_ROSTER_RENEWAL_S, in whatever sessions. */
+bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
+                                     struct dispatcher_roster_record *record, uint64_t now_ns);
+
 /* The store failed, so the session ends; the next commit takes it back. */
 void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);

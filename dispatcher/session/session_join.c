@@ -50,6 +50,15 @@ int dispatcher_session_join(struct dispatcher_session *session, struct blx_error
     return dispatcher_session_send(session, &answer, err);
 }
 
+static int fail_renewal(struct dispatcher_session *session, const char *reason,
+                        struct blx_error *err)
+{
+    struct blx_message answer = {.type = BLX_MESSAGE_RENEW_FAILED};
+    snprintf(answer.renew_failed.text, sizeof(answer.renew_failed.text), "%.*s",
+             (int)sizeof(answer.renew_failed.text) - 1, reason);
+    return dispatcher_session_send(session, &answer, err);
+}
+
 int dispatcher_session_renew(struct dispatcher_session *session,
                              const struct blx_request_message *request, struct blx_error *err)
 {
@@ -57,6 +66,10 @@ int dispatcher_session_renew(struct dispatcher_session *session,
     struct blx_error why = {0};
     if ((session->features & BLX_FEATURE_RENEWAL) == 0)
         return dispatcher_session_protest(err, "RENEW, which was not agreed on");
+    /* Not logged: the agent could fill the log with it. */
+    if (!dispatcher_roster_allow_renewal(&session->dispatcher->roster, session->record,
+                                         blx_clock_ns()))
+        return fail_renewal(session, "this agent has asked for too many certificates lately", err);
     int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
                            request, &answer.certificate, &why);
     if (rc == 0) {
@@ -67,8 +80,5 @@ int dispatcher_session_renew(struct dispatcher_session *session,
     }
     blx_log_warning("agent '%s': its certificate is not renewed: %s", session->agent_id,
                     why.message);
-    answer = (struct blx_message){.type = BLX_MESSAGE_RENEW_FAILED};
-    snprintf(answer.renew_failed.text, sizeof(answer.renew_failed.text), "%.*s",
-             (int)sizeof(answer.renew_failed.text) - 1, why.message);
-    return dispatcher_session_send(session, &answer, err);
+    return fail_renewal(session, why.message, err);
 }

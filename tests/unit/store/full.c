@@ -110,7 +110,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Not sync(): that would wait for every filesystem of the machine. */
+/* Of this filesystem only: others may be busy for minutes. */
 static struct statvfs look(const struct fixture *f)
 {
     int fd = open(f->test.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
