@@ -2,6 +2,7 @@
 /* `blxrep enroll`: makes an agent's credentials, or a token with which its server joins. */
 #include <errno.h>
 #include <netdb.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,7 +62,9 @@ static int print_token(const struct blx_config *config, struct blx_error *err)
     if (rc < 0)
         return rc;
     bool guessed = guess_address(config, address, sizeof(address));
-    printf("blxrep agent join --dispatcher-addr=%s --token=%s\n", address, token);
+    /* `echo` is part of every shell, so that no process has the token among its words. */
+    printf("echo %s | blxrep agent join --dispatcher-addr=%s --token-file=-\n", token, address);
+    OPENSSL_cleanse(token, sizeof(token));
     cli_note("run this line on the server that is to become '%s': it works once, within an hour%s",
              config->agent,
              guessed ? "; check its address first, or set it with --dispatcher-addr=HOST:PORT"

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep join`: makes this server an agent, with a token from `blxrep enroll --token`. */
+/* `blxrep agent join`: makes this server an agent, with a token from `enroll --token`. */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/secret.h"
 #include "config/agent_file.h"
 #include "tls/join.h"
+
+enum { TOKEN_LINE_BYTES = 512 };
 
 /* Writes the settings that the daemon needs to start without flags, unless there are some. */
 static int configure(const struct blx_config *config, const char *agent_id, struct blx_error *err)
@@ -28,16 +34,52 @@ static int configure(const struct blx_config *config, const char *agent_id, stru
     return rc;
 }
 
-enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
+static int check_usage(const struct blx_config *config, struct blx_error *err)
 {
-    const struct blx_config *config = request->config;
-    const struct blx_join join = {
+    if (config->token != NULL && config->token_file != NULL)
+        return blx_error_set(err, -EINVAL,
+                             "--token and --token-file exclude each other: leave out --token");
+    if (config->token == NULL && config->token_file == NULL && isatty(STDIN_FILENO) != 1)
+        return blx_error_set(err, -EINVAL,
+                             "--token-file=FILE is missing, and there is no terminal to ask on: "
+                             "--token-file=- reads the token from the standard input");
+    return 0;
+}
+
+static int read_token(const struct blx_config *config, char token[TOKEN_LINE_BYTES],
+                      struct blx_error *err)
+{
+    if (config->token == NULL)
+        return cli_secret_read(config->token_file, "Token: ", token, TOKEN_LINE_BYTES, err);
+    snprintf(token, TOKEN_LINE_BYTES, "%s", config->token);
+    OPENSSL_cleanse(config->token, strlen(config->token));
+    return 0;
+}
+
+static int join(const struct blx_config *config, char agent_id[BLX_NAME_BYTES],
+                struct blx_error *err)
+{
+    char token[TOKEN_LINE_BYTES];
+    const struct blx_join how = {
         .address = config->dispatcher_addr,
-        .token = config->token,
+        .token = token,
         .credentials = config->credentials,
         .replace = config->force,
     };
+    int rc = read_token(config, token, err);
+    if (rc == 0)
+        rc = blx_join(&how, agent_id, err);
+    OPENSSL_cleanse(token, sizeof(token));
+    return rc;
+}
+
+enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
+{
+    const struct blx_config *config = request->config;
     char agent_id[BLX_NAME_BYTES];
+    cli_secret_wipe(request->argc, request->argv, "--token");
+    if (check_usage(config, err) < 0)
+        return BLX_EXIT_USAGE;
     if (config->tls.ca != NULL) {
         blx_error_set(err, -EINVAL,
                       "'%s' names the site's own certificates (tls), and the agent uses those: "
@@ -45,7 +87,7 @@ enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err)
                       config->config_path);
         return BLX_EXIT_FAILED;
     }
-    if (blx_join(&join, agent_id, err) < 0)
+    if (join(config, agent_id, err) < 0)
         return BLX_EXIT_FAILED;
     printf("%s\n", config->credentials);
     return configure(config, agent_id, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;

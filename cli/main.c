@@ -31,9 +31,11 @@ static const struct command commands[] = {
      "With --token it prints a line instead. Run that line on the server within an hour: it works "
      "once."},
     {"join", BLX_COMMAND_JOIN, cli_join,
-     "blxrep agent join --dispatcher-addr=HOST:PORT --token=TOKEN [--credentials=FILE] [--force]",
+     "blxrep agent join --dispatcher-addr=HOST:PORT [--token-file=FILE] [--device=/dev/X ...]\n"
+     "       [--credentials=FILE] [--force]",
      "make this server an agent",
-     "Makes a key for this server and has the dispatcher sign a certificate for it."},
+     "Makes a key for this server and has the dispatcher sign a certificate for it.\n"
+     "Without --token-file it asks for the token on the terminal."},
     {"keygen", BLX_COMMAND_KEYGEN, cli_keygen, "blxrep keygen [--output=FILE]",
      "make a key with which agents encrypt",
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "

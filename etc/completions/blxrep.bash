@@ -12,7 +12,7 @@ _blxrep_options() {
     dispatcher) echo --config --data-dir --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --help --version ;;
-    join) echo --config --credentials --device --dispatcher-addr --force --token --help --version ;;
+    join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --force --help --version ;;
     checkpoint | rescan | revoke | pause | resume) echo --config --agent --data-dir --help --version ;;
@@ -30,7 +30,7 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --encryption-key | --key | --device | --output) compgen -f -- "$word" ;;
+    --config | --credentials | --encryption-key | --key | --token-file | --device | --output) compgen -f -- "$word" ;;
     --data-dir | --run-dir | --policy-dir) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;

@@ -19,7 +19,7 @@ void blx_config_done(struct blx_config *config)
                      config->agent,          config->checkpoint, config->output,
                      config->start,          config->end,        config->token,
                      config->metrics_listen, config->on_event,   config->policy_dir,
-                     config->encryption_key};
+                     config->encryption_key, config->token_file};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -142,7 +142,6 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
-        {"token", BLX_COMMAND_JOIN, config->token != NULL},
         {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | PIN, config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},

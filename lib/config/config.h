@@ -89,7 +89,8 @@ struct blx_config {
     bool resume;
     bool make_token; /* enroll --token */
     char *token;     /* join --token=TOKEN */
-    char **keys;     /* owned, key_count of them: restore --key=FILE */
+    char *token_file;
+    char **keys; /* owned, key_count of them: restore --key=FILE */
     size_t key_count;
 };
 

@@ -76,8 +76,9 @@ class Cli:
     def __init__(self):
         self.program = os.path.join(bin_folder(), "blxrep")
 
-    def run(self, *words, check=True, timeout=120, cwd=None):
-        done = run(self.program, *words, check=check, timeout=timeout, cwd=cwd, env=environment())
+    def run(self, *words, check=True, timeout=120, cwd=None, input_text=""):
+        """Its standard input is never a terminal, on which it might ask."""
+        done = run(self.program, *words, check=check, timeout=timeout, cwd=cwd, env=environment(), input_text=input_text)
         if SANITIZER_REPORT.search(done.stderr):
             raise Failure(f"blxrep {' '.join(map(str, words))}: sanitizer report\n{done.stderr}")
         return done

@@ -3,8 +3,10 @@
 
 import datetime
 import os
+import pty
 import re
 import signal
+import termios
 import threading
 import time
 
@@ -23,21 +25,117 @@ class Join(Case):
     def tearDown(self):
         self.assert_no_half_files()
 
-    def token_line(self, agent_id="web1", data_dir=None):
-        """The words that the administrator pastes, without the program's name."""
+    def printed_line(self, agent_id="web1", data_dir=None):
+        """The line that the administrator pastes."""
         done = self.cli.run("dispatcher", "enroll", f"--agent={agent_id}", f"--data-dir={data_dir or self.data_dir}", "--token",
                             f"--dispatcher-addr={self.dispatcher.address}")
         lines = done.stdout.splitlines()
         self.assertEqual(len(lines), 1, "one line to paste")
-        self.assertRegex(lines[0], r"^blxrep agent join --dispatcher-addr=[0-9.:]+ --token=[a-z0-9]{95}$")
+        self.assertRegex(lines[0], r"^echo [a-z0-9]{95} \| blxrep agent join --dispatcher-addr=[0-9.:]+ --token-file=-$")
         self.assertIn("once", done.stderr)
-        return lines[0].split()[1:]
+        return lines[0]
+
+    def token_line(self, agent_id="web1", data_dir=None):
+        """The line as words without the program's name, with the token as the last one, where it is at hand."""
+        words = self.printed_line(agent_id, data_dir).split()
+        return words[4:7] + ["--token=" + words[1]]
 
     def join(self, words, name="web1", *more):
         path = self.path(f"{name}.pem")
         done = self.cli.run(*words, f"--credentials={path}", *more)
         self.assertEqual(done.stdout, f"{path}\n")
         return path
+
+    def token_is_seen(self, token):
+        """Whether a process of this machine, other than this one, has the token among its words."""
+        for pid in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    if token.encode() in file.read():
+                        return True
+            except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+                pass
+        return False
+
+    def held_join(self, start, token):
+        """Runs start(address) against a dispatcher that answers late; whether the token was seen meanwhile, and what it returned."""
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        proxy.hold_after(1)
+        result = []
+        thread = threading.Thread(target=lambda: result.append(start(proxy.address)))
+        thread.start()
+        proxy.wait_held(20)
+        seen = self.token_is_seen(token)
+        proxy.release()
+        thread.join(60)
+        proxy.close()
+        return seen, result[0]
+
+    def test_a_pasted_line_shows_nobody_the_token(self):
+        line, path = self.printed_line(), self.path("web1.pem")
+        pasted = line.replace("| blxrep", f"| '{self.cli.program}'") + f" --credentials='{path}'"
+
+        def paste(address):
+            return run("sh", input_text=re.sub("--dispatcher-addr=[^ ]+", f"--dispatcher-addr={address}", pasted) + "\n", env=environment())
+        seen, done = self.held_join(paste, line.split()[1])
+        self.assertFalse(seen)
+        self.assertEqual(done.stdout, f"{path}\n")
+
+    def test_a_token_on_the_command_line_is_wiped(self):
+        for separator in ("=", " "):
+            words, path = self.token_line(), self.path("web1.pem")
+            token = words[-1].split("=")[1]
+            last = f"--token{separator}{token}".split(" ")
+            seen, done = self.held_join(lambda address, last=last, words=words: self.cli.run(
+                *words[:2], f"--dispatcher-addr={address}", *last, f"--credentials={path}", "--force"), token)
+            self.assertFalse(seen)
+            self.assertEqual(done.stdout, f"{path}\n")
+
+    def test_a_token_from_a_file(self):
+        words = self.token_line()
+        token = words[-1].split("=")[1]
+        file, path = self.path("token"), self.path("web1.pem")
+        for content, pattern in (("", "empty"), ("x" * 4096, "too long"), (token[:-1] + "\n", "not whole")):
+            with open(file, "w", encoding="ascii") as out:
+                out.write(content)
+            self.cli.fails(1, pattern, *words[:3], f"--token-file={file}", f"--credentials={path}")
+        self.cli.fails(1, "No such file", *words[:3], f"--token-file={file}.none", f"--credentials={path}")
+        self.cli.fails(1, "empty", *words[:3], "--token-file=-", f"--credentials={path}")
+        with open(file, "w", encoding="ascii") as out:
+            out.write(f"  {token} \r\nanother line\n")
+        done = self.cli.run(*words[:3], f"--token-file={file}", f"--credentials={path}")
+        self.assertEqual(done.stdout, f"{path}\n")
+
+    def ask(self, words, typed):
+        """Runs a command on a terminal; types; its status and all that the terminal showed. Echo must be on again."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execvpe(self.cli.program, [self.cli.program, *words], environment())
+        shown = b""
+        while b"Token: " not in shown:
+            shown += os.read(terminal, 4096)
+        wait_until("no echo", lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, 10)
+        os.write(terminal, typed)
+        try:
+            while True:
+                piece = os.read(terminal, 4096)
+                if not piece:
+                    break
+                shown += piece
+        except OSError:
+            pass
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(terminal)
+        return status, shown.decode()
+
+    def test_a_terminal_is_asked_and_shows_nothing(self):
+        words, path = self.token_line(), self.path("web1.pem")
+        token = words[-1].split("=")[1]
+        for typed, status, said in ((b"\x03", 1, "interrupted"), (b"\n", 1, "empty"), (token.encode() + b"\n", 0, path)):
+            got, shown = self.ask([*words[:3], f"--credentials={path}"], typed)
+            self.assertEqual(got, status, shown)
+            self.assertIn(said, shown)
+            self.assertNotIn(token[:40], shown)
 
     def join_fails(self, pattern, words, name="other", *more):
         path = self.path(f"{name}.pem")
@@ -146,6 +244,7 @@ class Join(Case):
     def test_usage(self):
         self.cli.fails(2, "token", "agent", "join", "--dispatcher-addr=127.0.0.1:9")
         self.cli.fails(2, "dispatcher-addr", "join", "--token=x")
+        self.cli.fails(2, "exclude", "join", "--dispatcher-addr=127.0.0.1:9", "--token=x", "--token-file=-")
         self.cli.fails(2, "exclude", "enroll", "--agent=a", f"--data-dir={self.data_dir}", "--token", "--output=x")
         self.cli.fails(2, "unknown command", "dispatcher", "join")
         self.cli.fails(2, "unknown command", "agent", "show")
