@@ -25,8 +25,21 @@ static int give_to_owner(int fd, const char *agent_dir)
     return fchown(fd, st.st_uid, st.st_gid) != 0 ? -errno : 0;
 }
 
-int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
-                        struct blx_error *err)
+/* Only a file that is made here is given away: the folder's owner may have linked any other file of
+ * the filesystem to this name. */
+static int make_file(const char *dir, const char *path, struct blx_error *err)
+{
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, err);
+    if (fd < 0)
+        return fd;
+    int rc = give_to_owner(fd, dir);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot give '%s' to the owner of its folder", path);
+    return blx_take_fd(&fd);
+}
+
+/* The descriptor, or -errno. `access` is O_RDWR, or O_RDONLY, which is enough for shared locks. */
+static int open_file(struct blx_agent_store agent, int access, struct blx_error *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
     int rc = blx_agent_store_path(agent, dir, err);
@@ -34,19 +47,41 @@ int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *loc
         rc = blx_path_format(path, sizeof(path), err, "%s/lock", dir);
     if (rc < 0)
         return rc;
-    struct blx_error cause = {0};
-    BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &cause);
-    if (fd == -EROFS) {
-        *lock = (struct blx_agent_lock){.fd = -1};
-        return 0;
+    for (;;) {
+        struct blx_error cause = {0};
+        int fd = blx_open(path, access | O_NOFOLLOW | O_NONBLOCK, 0, &cause);
+        if (fd != -ENOENT)
+            return fd < 0 ? blx_error_copy(err, fd, &cause) : fd;
+        blx_error_clear(&cause);
+        fd = make_file(dir, path, &cause);
+        if (fd != -EEXIST)
+            return fd < 0 ? blx_error_copy(err, fd, &cause) : fd;
+        /* Another one has made it meanwhile. */
     }
-    if (fd < 0)
-        return blx_error_copy(err, fd, &cause);
-    rc = give_to_owner(fd, dir);
-    if (rc < 0)
-        return blx_error_errno(err, rc, "cannot give '%s' to the owner of its folder", path);
-    *lock = (struct blx_agent_lock){.fd = blx_take_fd(&fd)};
-    return 0;
+}
+
+int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                        struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    int fd = open_file(agent, O_RDWR, &cause);
+    *lock = (struct blx_agent_lock){.fd = fd < 0 ? -1 : fd};
+    return fd < 0 && fd != -EROFS ? blx_error_copy(err, fd, &cause) : 0;
+}
+
+/* Errors of a store in which the caller can read, but not write. */
+static bool is_only_readable(int rc)
+{
+    return rc == -EROFS || rc == -EPERM || rc == -EACCES || rc == -ENOSPC || rc == -EDQUOT;
+}
+
+int blx_agent_lock_open_shared(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                               struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    int fd = open_file(agent, O_RDONLY, &cause);
+    *lock = (struct blx_agent_lock){.fd = fd < 0 ? -1 : fd};
+    return fd < 0 && !is_only_readable(fd) ? blx_error_copy(err, fd, &cause) : 0;
 }
 
 void blx_agent_lock_close(struct blx_agent_lock *lock)
@@ -126,7 +161,7 @@ int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
 {
     if (!blx_agent_store_exists(agent))
         return blx_error_set(err, -ENOENT, "unknown agent '%s'", agent.id);
-    int rc = blx_agent_lock_open(agent, lock, err);
+    int rc = blx_agent_lock_open_shared(agent, lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(lock, BLX_LOCK_CHAINS, err);
     return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;

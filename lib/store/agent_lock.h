@@ -47,6 +47,15 @@ struct blx_agent_lock {
 int blx_agent_lock_open(struct blx_agent_store agent, struct blx_agent_lock *lock,
                         struct blx_error *err);
 
+/*
+ * The same for a reader, which only shares and holds. A file that may only be read is enough for
+ * that. The lock stays empty too if the file is missing and cannot be made, or may not be read: an
+ * immutable copy, another user's store, no room, no free inode. If something is removed in such a
+ * store after all, its reader fails; it never reads other data.
+ */
+int blx_agent_lock_open_shared(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                               struct blx_error *err);
+
 /* Gives up everything. A lock that was never opened must have fd = -1. */
 void blx_agent_lock_close(struct blx_agent_lock *lock);
 

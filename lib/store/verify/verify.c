@@ -155,7 +155,7 @@ static int share_contents(struct blx_agent_store agent, struct blx_agent_lock *l
 {
     if (!blx_agent_store_exists(agent))
         return 0; /* listing its checkpoints says it */
-    int rc = blx_agent_lock_open(agent, lock, err);
+    int rc = blx_agent_lock_open_shared(agent, lock, err);
     return rc == 0 ? blx_agent_lock_share(lock, BLX_LOCK_CONTENTS, err) : rc;
 }
 
