@@ -110,7 +110,8 @@ static int write_new(const char *path, BIO *content, mode_t mode, const struct b
     return 0;
 }
 
-/* Under the lock, so a .tmp file that exists was left by a crash. */
+/* Under the lock, so one temporary name is enough, and a file of that name was left by a crash. No
+ * agent's ID begins with a dot: the name "revoked/ID.tmp" would be the one of the agent "ID.tmp". */
 int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mode_t mode,
                   struct blx_error *err)
 {
@@ -119,7 +120,7 @@ int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mod
     blx_assert(pki->lock_fd >= 0);
     int rc = blx_pki_path(pki, name, path, err);
     if (rc == 0)
-        rc = blx_path_format(temporary, sizeof(temporary), err, "%s/%s.tmp", pki->dir, name);
+        rc = blx_path_format(temporary, sizeof(temporary), err, "%s/.new.tmp", pki->dir);
     if (rc < 0)
         return rc;
     if (blx_sys->unlink(temporary) < 0 && errno != ENOENT)

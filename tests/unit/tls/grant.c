@@ -292,6 +292,18 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", new_serial, NULL), -EACCES);
 }
 
+static void revocation_touches_no_agent_with_a_name_like_it(void **state)
+{
+    const struct fixture *fixture = *state;
+    static const char *const others[] = {"web1.tmp", "web1.partial", "web1.new", "web1.1"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_int_equal(blx_pki_revoke(fixture->dir, others[i], NULL), 0);
+    assert_int_equal(blx_pki_revoke(fixture->dir, "web1", NULL), 0);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_true(looks_revoked(fixture, others[i]));
+    assert_true(looks_revoked(fixture, "web1"));
+}
+
 static void revocation_that_is_damaged_refuses(void **state)
 {
     const struct fixture *fixture = *state;
@@ -400,6 +412,7 @@ int main(void)
         TEST(request_that_is_not_right_is_refused_and_costs_no_token),
         TEST(token_lets_one_of_many_at_once_win),
         TEST(revocation_ends_what_was_signed_before_and_nothing_later),
+        TEST(revocation_touches_no_agent_with_a_name_like_it),
         TEST(revocation_that_is_damaged_refuses),
         TEST(revocation_needs_no_ca_and_refuses_what_is_no_id),
         TEST(renewal_replaces_the_bundle_by_one_that_works),
