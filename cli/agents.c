@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/command.h"
 #include "cli/agents.h"
 
 #include <errno.h>
@@ -105,7 +106,10 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
     struct cli_agents found = {.now_realtime_ns = blx_clock_realtime_ns()};
     struct blx_error cause = {0};
     struct blx_conn *conn = NULL;
-    int rc = cli_control_connect(data_dir, &conn, &cause);
+    int rc = cli_become_owner(data_dir, err);
+    if (rc < 0)
+        return rc;
+    rc = cli_control_connect(data_dir, &conn, &cause);
     if (rc == 0) {
         rc = ask_dispatcher(conn, data_dir, &found, err);
         blx_conn_free(conn);

@@ -43,10 +43,16 @@ enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
 
 /*
- * Opens the data directory for a command that writes into it. If root calls it, the process first
- * becomes the directory's owner for good: the dispatcher must be able to read what it writes.
+ * If root calls it, the process becomes the data directory's owner for good: that owner may put
+ * links and pipes there, and must be able to read what is written. Called before anything below
+ * the directory is touched, and after everything of root's is open. A folder that its owner cannot
+ * come to is used as root.
  */
-int cli_open_for_writing(const char *data_dir, struct blx_store *store, struct blx_error *err);
+int cli_become_owner(const char *data_dir, struct blx_error *err);
+
+/* Becomes the owner and opens the data directory. */
+int cli_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,
+                   struct blx_error *err);
 
 /*
  * Adds a line to the audit log, as the owner of the data directory. The deed is done already, so a

@@ -94,6 +94,9 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
     }
     struct blx_store store = {.lock_fd = -1};
     int rc = config->make_token ? check_pki(config, err) : 0;
+    /* Without a token root may name an output anywhere. */
+    if (rc == 0 && config->make_token)
+        rc = cli_become_owner(config->data_dir, err);
     if (rc == 0)
         rc = blx_store_open(config->data_dir, BLX_STORE_ENROLL, &store, err);
     if (rc < 0)

@@ -193,7 +193,7 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     blx_timestamp timestamp;
     struct picture picture = {.agent = config->agent, .manifest = &manifest};
-    int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &store, err);
+    int rc = cli_store_open(config->data_dir, BLX_STORE_READ, &store, err);
     if (rc == 0)
         rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
                                   &timestamp, err);

@@ -28,7 +28,7 @@ static enum blx_exit set_pause(const struct blx_config *config, bool paused, str
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     struct blx_error why = {0};
-    int rc = cli_open_for_writing(config->data_dir, &store, err);
+    int rc = cli_store_open(config->data_dir, BLX_STORE_READ, &store, err);
     if (rc == 0)
         rc = write_pause(&store, config, paused, err);
     if (rc < 0)

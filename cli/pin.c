@@ -13,7 +13,7 @@ static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     blx_timestamp timestamp;
-    int rc = cli_open_for_writing(config->data_dir, &store, err);
+    int rc = cli_store_open(config->data_dir, BLX_STORE_READ, &store, err);
     if (rc == 0)
         rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
                                   &timestamp, err);

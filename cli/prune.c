@@ -292,7 +292,8 @@ enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err
     struct run run = {.config = config, .store = &store, .json = config->json ? &json : NULL};
     if (read_rules(&run, err) < 0)
         run.status = BLX_EXIT_USAGE;
-    else if (cli_open_for_writing(config->data_dir, &store, err) < 0 || prune_all(&run, err) < 0)
+    else if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0 ||
+             prune_all(&run, err) < 0)
         run.status = BLX_EXIT_FAILED;
     blx_policies_done(&run.policies);
     return run.status;

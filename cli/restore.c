@@ -143,7 +143,10 @@ static int open_job(struct job *job, struct blx_error *err)
 {
     const struct blx_config *config = job->config;
     blx_timestamp timestamp;
-    int rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
+    /* Another output may be one that only root can write to. */
+    int rc = config->output == NULL ? cli_become_owner(config->data_dir, err) : 0;
+    if (rc == 0)
+        rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
     if (rc == 0)
         rc = blx_manifest_resolve(blx_store_agent(&job->store, config->agent), config->checkpoint,
                                   &timestamp, err);

@@ -28,7 +28,7 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
 {
     const struct blx_config *config = request->config;
     struct blx_store store = {.lock_fd = -1};
-    if (blx_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
+    if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
     bool known = blx_agent_store_exists(blx_store_agent(&store, config->agent));
     int rc = shut_out(config, err);

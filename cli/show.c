@@ -221,7 +221,7 @@ enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err)
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_FREE blx_timestamp *timestamps = NULL;
     size_t count = 0;
-    if (blx_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0 ||
+    if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0 ||
         blx_manifest_list(blx_store_agent(&store, config->agent), first, last, &timestamps, &count,
                           err) < 0)
         return BLX_EXIT_FAILED;

@@ -212,7 +212,7 @@ enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *er
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report report = {0};
-    if (blx_store_open(request->config->data_dir, BLX_STORE_READ, &store, err) < 0)
+    if (cli_store_open(request->config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
     return verify(&store, request->config, &report, err);
 }

@@ -124,6 +124,40 @@ class Copies(Case):
         if os.path.exists(lock):
             self.assertEqual(os.stat(lock).st_uid, NOBODY)
 
+    def test_root_works_as_the_owner(self):
+        """The owner of the store's folders has links there that lead to what only root can read or write."""
+        self.make_copy(False)
+        private = self.shelf.path + "/private"
+        os.mkdir(private, 0o700)
+        run("chown", "-R", f"{NOBODY}:{NOBODY}", self.copy)
+        os.chmod(self.copy, 0o700)
+        words = ["restore", "--agent=web1", f"--checkpoint={self.stamp}"]
+        image = self.run_as(None, *words).strip()
+        check_equal(image, self.original)
+        self.assertEqual(os.stat(image).st_uid, NOBODY)
+        shutil.rmtree(self.copy + "/restore")
+        os.symlink(private, self.copy + "/restore")
+        self.cli.fails(1, "restore", "dispatcher", *words, f"--data-dir={self.copy}")
+        self.assertEqual(os.listdir(private), [])
+        for name in (["revoke", "--agent=web1"], ["enroll", "--agent=web2", "--token"]):
+            self.run_as(None, *name)
+        made = [os.path.join(folder, name) for folder, _folders, names in os.walk(self.copy) for name in names]
+        self.assertEqual({os.lstat(path).st_uid for path in made if not os.path.islink(path)}, {NOBODY})
+        manifest = f"{self.copy}/agents/web1/checkpoints/{self.stamp}"
+        os.rename(manifest, private + "/manifest")
+        os.symlink(private + "/manifest", manifest)
+        for name in (["show", "--agent=web1"], ["info", "--agent=web1", f"--checkpoint={self.stamp}"], ["verify"], words):
+            done = self.cli.run("dispatcher", *name, f"--data-dir={self.copy}", check=False)
+            self.assertNotEqual(done.returncode, 0, name)
+            self.assertIn("Permission denied", done.stderr + done.stdout)
+
+    def test_a_copy_in_a_folder_of_roots_is_read_as_root(self):
+        """With `cp -a` it has its old owner, who cannot come there."""
+        self.make_copy(False)
+        run("chown", "-R", f"{NOBODY}:{NOBODY}", self.copy)
+        os.chmod(self.shelf.path, 0o700)
+        self.check_reading()
+
 
 if __name__ == "__main__":
     main()

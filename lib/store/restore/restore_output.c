@@ -84,6 +84,25 @@ static int lock_partial(const struct blx_restore_output *output, struct blx_erro
     return 0;
 }
 
+/* A restore leaves a file of its own user, with one name, that nobody else may open. Any other file
+ * may be somebody's who wants to read or change the image. */
+static int check_ours(const char *path, const struct stat *st, struct blx_error *err)
+{
+    const char *why = NULL;
+    if (st->st_uid != geteuid())
+        why = "belongs to another user";
+    else if (st->st_nlink != 1)
+        why = "has another name too";
+    else if ((st->st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        why = "is open to other users";
+    if (why == NULL)
+        return 0;
+    return blx_error_set(err, -EPERM,
+                         "'%s' %s, so it is not what a restore left: remove it, or make it yours "
+                         "with mode 0600",
+                         path, why);
+}
+
 /* What another run left. */
 static int adopt_partial(struct blx_restore_output *output, struct blx_error *err)
 {
@@ -93,8 +112,27 @@ static int adopt_partial(struct blx_restore_output *output, struct blx_error *er
         return output->fd;
     if (fstat(output->fd, &st) != 0 || !S_ISREG(st.st_mode))
         return blx_error_set(err, -EEXIST, "'%s' is in the way; remove it", output->partial);
+    int rc = check_ours(output->partial, &st, err);
+    if (rc < 0)
+        return rc;
     output->compares = true;
     return 0;
+}
+
+/* While it bears the partial name it looks like any other one: another run then goes on with it. */
+static void hide(struct blx_restore_output *output)
+{
+    struct stat st;
+    if (fstat(output->fd, &st) != 0)
+        return;
+    if (fchmod(output->fd, S_IRUSR | S_IWUSR) == 0) /* another user's file stays as it is */
+        output->mode = st.st_mode & 07777;
+}
+
+static void show_again(const struct blx_restore_output *output)
+{
+    if (output->mode != 0)
+        fchmod(output->fd, output->mode);
 }
 
 /* The image bears the partial name while it is neither the old one nor the new one. It is locked
@@ -115,6 +153,7 @@ static int take_image(struct blx_restore_output *output, struct blx_error *err)
         return blx_error_errno(err, rc, "cannot rename '%s' to '%s'", output->path,
                                output->partial);
     output->renamed = output->compares = true;
+    hide(output);
     return 0;
 }
 
@@ -133,11 +172,45 @@ static int check_path(const struct blx_restore_output *output, bool *exists, str
     return 0;
 }
 
+/* Below /dev an image would take memory, and the device that was meant would stay as it is. */
+static int refuse_dev(const struct blx_restore_output *output, struct blx_error *err)
+{
+    struct stat st;
+    char folder[PATH_MAX], real[PATH_MAX];
+    int rc = blx_path_format(folder, sizeof(folder), err, "%s", output->path);
+    if (rc < 0)
+        return rc;
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        snprintf(folder, sizeof(folder), ".");
+    else
+        slash[slash == folder ? 1 : 0] = '\0';
+    if (realpath(folder, real) == NULL)
+        return 0; /* opening the file says why */
+    bool is_dev = strcmp(real, "/dev") == 0 || strncmp(real, "/dev/", 5) == 0;
+    if (!is_dev || strcmp(real, "/dev/shm") == 0 || strncmp(real, "/dev/shm/", 9) == 0)
+        return 0;
+    bool exists = lstat(output->path, &st) == 0;
+    if (exists && !S_ISLNK(st.st_mode))
+        return blx_error_set(err, -EINVAL,
+                             "'%s' is no block device, and nothing else is written below /dev",
+                             output->path);
+    if (exists)
+        return blx_error_set(err, -ENODEV,
+                             "'%s' is a link that leads to no block device: plug the device in, or "
+                             "name another one",
+                             output->path);
+    return blx_error_set(err, -ENODEV, "there is no block device '%s': see `lsblk -p`",
+                         output->path);
+}
+
 static int open_file(struct blx_restore_output *output, struct blx_error *err)
 {
     struct stat st;
     bool exists;
-    int rc = check_path(output, &exists, err);
+    int rc = refuse_dev(output, err);
+    if (rc == 0)
+        rc = check_path(output, &exists, err);
     if (rc == 0)
         rc = blx_path_format(output->partial, sizeof(output->partial), err, "%s.partial",
                              output->path);
@@ -236,15 +309,18 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
         return blx_error_errno(err, rc, "cannot rename '%s' to '%s'", output->partial,
                                output->path);
     output->partial[0] = '\0';
+    show_again(output);
     return blx_fsync_parent(output->path, err);
 }
 
 void blx_restore_output_done(struct blx_restore_output *output)
 {
-    if (output->partial[0] != '\0' && output->renamed && !output->touched)
+    if (output->partial[0] != '\0' && output->renamed && !output->touched) {
+        show_again(output);
         rename_new(output->partial, output->path); /* its content is unchanged */
-    else if (output->partial[0] != '\0' && !output->keeps)
+    } else if (output->partial[0] != '\0' && !output->keeps) {
         blx_sys->unlink(output->partial);
+    }
     if (output->fd >= 0)
         close(output->fd);
     if (output->direct_fd >= 0)

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "store/restore/restore_target.h"
@@ -33,6 +34,7 @@ struct blx_restore_output {
     bool compares;  /* it has content of its own */
     bool keeps;     /* the file stays after a failure */
     bool renamed;   /* `partial` was `path` before */
+    mode_t mode;    /* that it had then; 0: unchanged */
     atomic_bool touched;
     uint64_t size_bytes;
     atomic_uint_fast64_t written_bytes;

@@ -361,6 +361,7 @@ static void delta_takes_any_content_and_resume_any_leftover(void **state)
         struct blx_error err = {0};
         struct blx_restore_target target = {.path = f->path, .flags = BLX_RESTORE_RESUME};
         put(f->partial, "the beginning of something else");
+        assert_int_equal(chmod(f->partial, 0600), 0);
         assert_int_equal(truncate(f->partial, sizes[i]), 0);
         test_ok(blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, NULL,
                             &err),
@@ -370,6 +371,76 @@ static void delta_takes_any_content_and_resume_any_leftover(void **state)
         bring_up_to_date(f, f->two, f->path);
         check_content(f->path, f->volume.image);
         assert_int_equal(unlink(f->path), 0);
+    }
+}
+
+static void refuse_partial(const struct fixture *f, unsigned flags, const char *why)
+{
+    struct blx_error err = {0};
+    struct stat before, after;
+    struct blx_restore_target target = {.path = f->path, .flags = flags};
+    assert_int_equal(stat(f->partial, &before), 0);
+    assert_int_equal(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, NULL, &err),
+        -EPERM);
+    assert_non_null(strstr(err.message, why));
+    assert_int_equal(stat(f->partial, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_false(exists(f->path));
+}
+
+/* A file that somebody else has put there is not filled with the image. */
+static void only_ones_own_leftover_is_adopted(void **state)
+{
+    struct fixture *f = *state;
+    static const unsigned flags[] = {BLX_RESTORE_RESUME, BLX_RESTORE_DELTA};
+    char other[PATH_MAX];
+    test_path(&f->test, other, "other-name");
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        put(f->partial, "bait");
+        assert_int_equal(chmod(f->partial, 0604), 0);
+        refuse_partial(f, flags[i], "open to other users");
+        assert_int_equal(chmod(f->partial, 0600), 0);
+        assert_int_equal(link(f->partial, other), 0);
+        refuse_partial(f, flags[i], "another name");
+        assert_int_equal(unlink(other), 0);
+        if (geteuid() == 0) {
+            assert_int_equal(chown(f->partial, 65534, 65534), 0);
+            refuse_partial(f, flags[i], "another user");
+        }
+        assert_int_equal(unlink(f->partial), 0);
+    }
+}
+
+/* Which an image has that was handed on with chmod; a failed run keeps it too. */
+static void delta_keeps_the_mode(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    bring_up_to_date(f, f->one, f->path);
+    assert_int_equal(chmod(f->path, 0640), 0);
+    bring_up_to_date(f, f->two, f->path);
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+}
+
+/* In devtmpfs a file would take memory, and look like success. */
+static void below_dev_only_devices_are_written(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const paths[] = {"/dev/blxrep-no-such-device", "/dev/../dev/blxrep-none",
+                                        "/dev/disk/../blxrep-none"};
+    static const unsigned flags[] = {0, BLX_RESTORE_FORCE, BLX_RESTORE_DELTA, BLX_RESTORE_RESUME};
+    for (size_t i = 0; i < 3 * 4; i++) {
+        struct blx_error err = {0};
+        struct blx_restore_target target = {.path = paths[i / 4], .flags = flags[i % 4]};
+        int rc = blx_restore(blx_store_agent(&f->test.store, "web1"), f->one, "sda", &target, NULL,
+                             &err);
+        bool made = exists(paths[i / 4]);
+        unlink(paths[i / 4]);
+        assert_false(made);
+        assert_true(rc == -ENODEV || rc == -ENOENT);
+        assert_non_null(strstr(err.message, paths[i / 4]));
     }
 }
 
@@ -535,6 +606,9 @@ int main(void)
         TEST(what_is_lost_is_told_once_whatever_the_windows),
         TEST(delta_writes_what_differs_and_punches_what_must_be_zero),
         TEST(delta_takes_any_content_and_resume_any_leftover),
+        TEST(only_ones_own_leftover_is_adopted),
+        TEST(delta_keeps_the_mode),
+        TEST(below_dev_only_devices_are_written),
         TEST(a_device_is_brought_up_to_date_and_not_resumed),
         TEST(any_failing_call_of_a_delta_leaves_an_image_to_go_on_with),
         TEST(an_image_in_use_by_another_restore_is_not_touched),
