@@ -73,9 +73,18 @@ static bool set_name(X509 *cert, const char *name)
                                       (const unsigned char *)name, -1, -1, 0) == 1;
 }
 
-static bool set_validity(X509 *cert, const X509 *ca, int days)
+/* Only an agent's certificate has its age told from its beginning. The others begin before every
+ * clock, so that one that was ahead, or is slow, makes no certificate that is not valid yet. */
+static bool set_beginning(X509 *cert, enum blx_certificate_kind kind)
 {
-    if (X509_gmtime_adj(X509_getm_notBefore(cert), -HOUR_SECONDS) == NULL ||
+    if (kind == BLX_CERTIFICATE_AGENT)
+        return X509_gmtime_adj(X509_getm_notBefore(cert), -HOUR_SECONDS) != NULL;
+    return ASN1_TIME_set_string(X509_getm_notBefore(cert), "200101000000Z") == 1;
+}
+
+static bool set_validity(X509 *cert, enum blx_certificate_kind kind, const X509 *ca, int days)
+{
+    if (!set_beginning(cert, kind) ||
         X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL) == NULL)
         return false;
     if (ca != NULL && ASN1_TIME_compare(X509_get0_notAfter(cert), X509_get0_notAfter(ca)) > 0)
@@ -105,7 +114,7 @@ int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_P
     BLX_CLEANUP_X509 X509 *made = X509_new();
     const X509 *issuer = ca == NULL ? made : ca;
     bool done = made != NULL && X509_set_version(made, X509_VERSION_3) == 1 && set_serial(made) &&
-                set_name(made, name) && set_validity(made, ca, days) &&
+                set_name(made, name) && set_validity(made, kind, ca, days) &&
                 X509_set_issuer_name(made, X509_get_subject_name(issuer)) == 1 &&
                 X509_set_pubkey(made, key) == 1 &&
                 add_extensions(made, issuer, extensions_of[kind]) &&
@@ -171,6 +180,11 @@ bool blx_certificate_is_ageing(const X509 *cert)
 {
     const ASN1_TIME *end = X509_get0_notAfter(cert);
     return seconds_between(NULL, end) < seconds_between(X509_get0_notBefore(cert), end) / 3;
+}
+
+bool blx_certificate_is_early(const X509 *cert)
+{
+    return X509_cmp_current_time(X509_get0_notBefore(cert)) > 0;
 }
 
 int blx_certificate_fingerprint(const X509 *cert, uint8_t fingerprint[BLX_FINGERPRINT_BYTES],

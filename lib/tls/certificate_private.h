@@ -37,8 +37,8 @@ int blx_certificate_new_key(EVP_PKEY **key, struct blx_error *err);
 
 /*
  * A certificate for `key` with the common name `name`, signed by `ca_key` in the name of `ca`. For
- * a CA `ca` is NULL and `ca_key` is its own key. It is valid for `days` from now, and since an hour
- * ago, because clocks differ.
+ * a CA `ca` is NULL and `ca_key` is its own key. It is valid for `days` from now. An agent's is valid since an
+ * hour ago, because clocks differ; the others are since 2020, because a clock may be far ahead.
  */
 int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_PKEY *key,
                          const X509 *ca, EVP_PKEY *ca_key, int days, X509 **cert,
@@ -54,6 +54,9 @@ int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
 
 /* Whether less than a third of its validity is left. */
 bool blx_certificate_is_ageing(const X509 *cert);
+
+/* Whether it is not valid yet: a clock is wrong, or was ahead when it was made. */
+bool blx_certificate_is_early(const X509 *cert);
 
 /* SHA-256 of the whole certificate. */
 int blx_certificate_fingerprint(const X509 *cert, uint8_t fingerprint[BLX_FINGERPRINT_BYTES],

@@ -229,6 +229,19 @@ static int load_key(SSL_CTX *ssl, const struct blx_tls_files *files, struct blx_
                          files->key, files->cert);
 }
 
+/* An agent tries: its clock may be set in a minute, and the dispatcher goes by its own. */
+static int early(bool server, const struct blx_tls_files *files, struct blx_error *err)
+{
+    if (!server)
+        return 0;
+    return blx_error_set(err, -EINVAL,
+                         "the certificate in '%s', or that of its authority in '%s', is not valid "
+                         "yet: set this machine's clock; if it is right, the clock was ahead when "
+                         "the certificate was made, and the authority must sign it again (one in "
+                         "DIR/pki is made again by itself as soon as ca.key lies beside it)",
+                         files->cert, files->ca);
+}
+
 /* The check that the other side will make, made here while a person still watches. */
 static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *files,
                      struct blx_error *err)
@@ -242,8 +255,9 @@ static int check_own(SSL_CTX *ssl, bool server, const struct blx_tls_files *file
         return 0;
     case X509_V_ERR_OUT_OF_MEM:
         return no_memory(err);
-    case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
+        return early(server, files, err);
+    case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_INVALID_PURPOSE:
         return blx_error_set(err, -EINVAL, "the certificate in '%s' %s", files->cert,
                              blx_certificate_verdict(verdict));

@@ -23,7 +23,7 @@
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 
-enum { CERT_MODE = 0644 };
+enum { CERT_MODE = 0644, CA_NAME_BYTES = 32 };
 
 void blx_pki_authority_done(struct blx_pki_authority *ca)
 {
@@ -91,19 +91,43 @@ static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, 
     return rc;
 }
 
+static int authority_sign_itself(const struct blx_pki *pki, const char *name,
+                                 struct blx_pki_authority *ca, struct blx_error *err)
+{
+    BLX_CLEANUP_X509 X509 *made = NULL;
+    int rc = blx_certificate_make(BLX_CERTIFICATE_CA, name, ca->key, NULL, ca->key,
+                                  BLX_CERTIFICATE_CA_DAYS, &made, err);
+    if (rc == 0)
+        rc = pki_write_cert(pki, "ca.pem", made, err);
+    if (rc < 0)
+        return rc;
+    X509_free(ca->cert);
+    ca->cert = blx_take_ptr(made);
+    return 0;
+}
+
+/* What the CA has signed stays good: the key and the name are the same. */
+static int authority_make_again(const struct blx_pki *pki, struct blx_pki_authority *ca,
+                                struct blx_error *err)
+{
+    char name[CA_NAME_BYTES];
+    if (X509_NAME_get_text_by_NID(X509_get_subject_name(ca->cert), NID_commonName, name,
+                                  sizeof(name)) <= 0)
+        return 0; /* not one of ours */
+    return authority_sign_itself(pki, name, ca, err);
+}
+
 static int authority_make_cert(const struct blx_pki *pki, struct blx_pki_authority *ca,
                                struct blx_error *err)
 {
     unsigned char random[4];
-    char name[32];
+    char name[CA_NAME_BYTES];
     if (RAND_bytes(random, sizeof(random)) != 1)
         return blx_error_set(err, -EIO, "cannot get random numbers: %s", blx_ssl_reason());
     /* If two CAs shared a name their certificates would be taken for each other's. */
     snprintf(name, sizeof(name), "blxrep CA %02x%02x%02x%02x", random[0], random[1], random[2],
              random[3]);
-    int rc = blx_certificate_make(BLX_CERTIFICATE_CA, name, ca->key, NULL, ca->key,
-                                  BLX_CERTIFICATE_CA_DAYS, &ca->cert, err);
-    return rc < 0 ? rc : pki_write_cert(pki, "ca.pem", ca->cert, err);
+    return authority_sign_itself(pki, name, ca, err);
 }
 
 static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *ca,
@@ -126,6 +150,8 @@ static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *c
         rc = blx_error_set(err, -EINVAL, "'%s' and 'ca.key' next to it do not belong together",
                            path);
     }
+    if (rc == 0 && ca->key != NULL && blx_certificate_is_early(ca->cert))
+        rc = authority_make_again(pki, ca, err);
     return rc;
 }
 
@@ -157,6 +183,14 @@ static int dispatcher_make(const struct blx_pki *pki, const struct blx_pki_autho
     return rc;
 }
 
+/* A file that cannot be read is left to whoever uses it, who says why. */
+static bool is_to_be_made_again(const char *path, const struct blx_pki_authority *ca)
+{
+    BLX_CLEANUP_X509 X509 *cert = NULL;
+    return ca->key != NULL && blx_pem_read_cert(path, &cert, NULL) == 0 &&
+           blx_certificate_is_early(cert);
+}
+
 static int dispatcher_ensure(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                              struct blx_error *err)
 {
@@ -165,7 +199,7 @@ static int dispatcher_ensure(const struct blx_pki *pki, const struct blx_pki_aut
     int rc = blx_pki_path(pki, "dispatcher.pem", path, err);
     if (rc == 0)
         rc = file_exists(path, &exists, err);
-    if (rc < 0 || exists)
+    if (rc < 0 || (exists && !is_to_be_made_again(path, ca)))
         return rc;
     return dispatcher_make(pki, ca, err);
 }

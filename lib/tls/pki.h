@@ -16,7 +16,11 @@
  *
  * The CA lasts 20 years, a bundle of enroll's and the dispatcher's certificate 10, and a
  * certificate from joining or renewing one (certificate_private.h says why); none outlives the CA.
- * notBefore lies an hour back, because clocks differ.
+ * An agent's notBefore lies an hour back, because clocks differ; the others' are in 2020. A CA or a
+ * dispatcher's certificate that is not valid yet nevertheless (an older version made it while the
+ * clock was ahead) is made again with the same key and name, if ca.key is there. Agents that have
+ * such a CA in their bundle accept the dispatcher again once it is valid, or after they have joined
+ * again.
  *
  * Threads and processes: safe to call from several at once. Blocks on the lock and the disk.
  */

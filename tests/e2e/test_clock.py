@@ -75,6 +75,17 @@ class ClockJumps(Case):
         self.dispatcher.wait_checkpoints("server1", count + 3)
         self.assertLess(time.monotonic() - began, 120)
 
+    def test_installed_with_a_clock_ahead(self):
+        """The dispatcher made its certificates next year; an agent's clock is slow by more than an hour on top."""
+        self.clocks[1].set(400 * 24 * HOUR)
+        self.start_dispatcher(clock=self.clocks[1])
+        self.dispatcher.stop()
+        self.clocks[1].set(0)
+        self.clocks[0].set(-30 * 24 * HOUR)
+        self.restart_dispatcher(clock=self.clocks[1])
+        self.start_agent("server1", self.disk, clock=self.clocks[0])
+        self.checkpoint("server1")
+
     def test_restarts_behind_a_jump(self):
         """Both daemons come back with a clock that was set back: nothing begins anew."""
         agent = self.start("1h")
