@@ -76,6 +76,8 @@ enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err)
     if (config->json)
         printf("[");
     if (rc == 0)
+        rc = cli_become_owner(config->data_dir, err);
+    if (rc == 0)
         rc = blx_audit_each(config->data_dir, take_line, &view, err);
     if (config->json)
         printf("\n]\n");
