@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { TAG_OFFSET = offsetof(struct blx_frame_encryption_disk, tag) };
 
@@ -86,6 +87,34 @@ static struct blx_xaes_message message_of(const struct cover *cover,
     };
 }
 
+/*
+ * The kernel's random bytes alone repeat in a machine that is resumed twice from one snapshot. So
+ * the nonce is a digest of them and of all that the tag covers: header, extents, key id and the
+ * blocks' digests, which are at `bytes` already, and of the level, by which the payload may differ.
+ * Frames that have all of this in common are equal, and one nonce betrays nothing. `disk` is at
+ * `at`.
+ */
+static int make_nonce(const struct blx_frame_content *content, const uint8_t *bytes, uint8_t *at,
+                      const uint8_t *payload, struct blx_error *err)
+{
+    struct blx_frame_encryption_disk disk;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    _Static_assert(sizeof(disk.nonce) <= sizeof(digest), "the nonce is a part of the digest");
+    _Static_assert(sizeof(content->level) <= sizeof(disk.tag), "the tag's place holds the level");
+    memcpy(&disk, at, sizeof(disk));
+    /* So few bytes come at once and in whole. */
+    if (getrandom(disk.nonce, sizeof(disk.nonce), 0) != (ssize_t)sizeof(disk.nonce))
+        return blx_error_set(err, -EIO, "cannot encrypt a frame: no random numbers");
+    memcpy(disk.tag, &content->level, sizeof(content->level));
+    memcpy(at, &disk, sizeof(disk));
+    if (SHA256(bytes, (size_t)(payload - bytes), digest) == NULL)
+        return blx_error_set(err, -EIO, "cannot encrypt a frame: no digest");
+    memcpy(disk.nonce, digest, sizeof(disk.nonce));
+    memset(disk.tag, 0, sizeof(disk.tag));
+    memcpy(at, &disk, sizeof(disk));
+    return 0;
+}
+
 int blx_frame_encrypt(const struct blx_frame_content *content, uint8_t *bytes,
                       uint32_t payload_bytes, struct blx_error *err)
 {
@@ -96,9 +125,11 @@ int blx_frame_encrypt(const struct blx_frame_content *content, uint8_t *bytes,
     if (rc < 0)
         return rc;
     memcpy(disk.key_id, content->key->id.bytes, sizeof(disk.key_id));
-    if (RAND_bytes(disk.nonce, sizeof(disk.nonce)) != 1)
-        return blx_error_set(err, -EIO, "cannot encrypt a frame: no random numbers");
     memcpy(at, &disk, sizeof(disk));
+    rc = make_nonce(content, bytes, at, payload, err);
+    if (rc < 0)
+        return rc;
+    memcpy(&disk, at, sizeof(disk));
     struct cover cover;
     cover_init(&cover, bytes);
     const struct blx_xaes_message message = message_of(&cover, content->key, disk.nonce);

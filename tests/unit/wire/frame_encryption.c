@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -146,6 +149,40 @@ static void check_refused(const struct blx_volume_key *made_with,
     assert_non_null(strstr(err.message, reason));
 }
 
+/* The kernel's random numbers, as a machine has them that was resumed twice from one snapshot. */
+static bool repeats;
+
+ssize_t getrandom(void *buffer, size_t bytes, unsigned flags)
+{
+    if (!repeats)
+        return syscall(SYS_getrandom, buffer, bytes, flags);
+    memset(buffer, 7, bytes);
+    return (ssize_t)bytes;
+}
+
+static const uint8_t *nonce_of(const uint8_t *frame, uint32_t extent_count)
+{
+    return frame + 64 + (size_t)extent_count * 16 + BLX_KEY_ID_BYTES;
+}
+
+static void frames_that_differ_have_other_nonces_even_if_random_numbers_repeat(void **state)
+{
+    (void)state;
+    const struct blx_volume_key key = key_of(1, "vda");
+    size_t length = 0;
+    BLX_CLEANUP_FREE uint8_t *before = make(BLX_CODEC_ZSTD, &key, 3, 9, &length);
+    repeats = true;
+    BLX_CLEANUP_FREE uint8_t *one = make(BLX_CODEC_ZSTD, &key, 3, 9, &length);
+    BLX_CLEANUP_FREE uint8_t *same = make(BLX_CODEC_ZSTD, &key, 3, 10, &length);
+    BLX_CLEANUP_FREE uint8_t *codec = make(BLX_CODEC_ZLIB, &key, 3, 9, &length);
+    BLX_CLEANUP_FREE uint8_t *zeros = make(BLX_CODEC_ZSTD, &key, 1, 9, &length);
+    repeats = false;
+    assert_memory_equal(nonce_of(one, 3), nonce_of(same, 3), BLX_XAES_NONCE_BYTES);
+    assert_memory_not_equal(nonce_of(one, 3), nonce_of(before, 3), BLX_XAES_NONCE_BYTES);
+    assert_memory_not_equal(nonce_of(one, 3), nonce_of(codec, 3), BLX_XAES_NONCE_BYTES);
+    assert_memory_not_equal(nonce_of(one, 3), nonce_of(zeros, 1), BLX_XAES_NONCE_BYTES);
+}
+
 static void frame_opens_with_its_own_key_alone(void **state)
 {
     (void)state;
@@ -221,6 +258,7 @@ int main(void)
         cmocka_unit_test(frame_carries_the_digest_of_each_data_block),
         cmocka_unit_test(frame_of_zero_extents_is_authenticated_too),
         cmocka_unit_test(frames_of_the_same_data_share_nothing_but_the_digests),
+        cmocka_unit_test(frames_that_differ_have_other_nonces_even_if_random_numbers_repeat),
         cmocka_unit_test(frame_opens_with_its_own_key_alone),
         cmocka_unit_test(frame_changed_anywhere_does_not_open),
         cmocka_unit_test(frame_may_be_numbered_after_it_was_encrypted),
