@@ -37,8 +37,9 @@ int blx_certificate_new_key(EVP_PKEY **key, struct blx_error *err);
 
 /*
  * A certificate for `key` with the common name `name`, signed by `ca_key` in the name of `ca`. For
- * a CA `ca` is NULL and `ca_key` is its own key. It is valid for `days` from now. An agent's is valid since an
- * hour ago, because clocks differ; the others are since 2020, because a clock may be far ahead.
+ * a CA `ca` is NULL and `ca_key` is its own key. It is valid for `days` from now. An agent's is
+ * valid since an hour ago, because clocks differ; the others are since 2020, because a clock may be
+ * far ahead.
  */
 int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_PKEY *key,
                          const X509 *ca, EVP_PKEY *ca_key, int days, X509 **cert,

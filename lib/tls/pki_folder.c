@@ -111,7 +111,7 @@ static int write_new(const char *path, BIO *content, mode_t mode, const struct b
 }
 
 /* Under the lock, so one temporary name is enough, and a file of that name was left by a crash. No
- * agent's ID begins with a dot: the name "revoked/ID.tmp" would be the one of the agent "ID.tmp". */
+ * agent's ID begins with a dot. As "revoked/ID.tmp" it would be the file of the agent "ID.tmp". */
 int blx_pki_write(const struct blx_pki *pki, const char *name, BIO *content, mode_t mode,
                   struct blx_error *err)
 {

@@ -41,6 +41,12 @@ static int run_open(void *arg, struct blx_error *err)
                                &((struct locking *)arg)->lock, err);
 }
 
+static int run_open_shared(void *arg, struct blx_error *err)
+{
+    return blx_agent_lock_open_shared(blx_store_agent(&store_state.test.store, "web1"),
+                                      &((struct locking *)arg)->lock, err);
+}
+
 static int run_begin(void *arg, struct blx_error *err)
 {
     return blx_agent_lock_begin(blx_store_agent(&store_state.test.store, "web1"),
@@ -92,6 +98,20 @@ static void check_open(void *arg, int rc)
     assert_false(is_shared(locking, BLX_LOCK_CONTENTS));
 }
 
+static void check_open_shared(void *arg, int rc)
+{
+    struct locking *locking = arg;
+    struct blx_error err = {0};
+    assert_int_equal(locking->lock.fd >= 0, rc == 0);
+    if (rc < 0)
+        test_ok(run_open_shared(arg, &err), &err);
+    open_other(locking);
+    test_ok(blx_agent_lock_share(&locking->lock, BLX_LOCK_CHAINS, &err), &err);
+    test_ok(blx_agent_lock_hold(&locking->lock, store_state.checkpoints[0], &err), &err);
+    assert_true(is_shared(locking, BLX_LOCK_CHAINS));
+    assert_true(is_held(locking));
+}
+
 static void check_begin(void *arg, int rc)
 {
     struct locking *locking = arg;
@@ -107,6 +127,8 @@ static void a_lock_is_had_whole_or_not_at_all(void **state)
     (void)state;
     struct locking locking;
     fault_loop(&(struct fault_case){setup, run_open, check_open, teardown, 0}, &locking);
+    fault_loop(&(struct fault_case){setup, run_open_shared, check_open_shared, teardown, 0},
+               &locking);
     fault_loop(&(struct fault_case){setup, run_begin, check_begin, teardown, 0}, &locking);
 }
 

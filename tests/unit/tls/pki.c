@@ -116,7 +116,7 @@ static void pki_certificates_last_as_long_as_promised(void **state)
     assert_int_equal(strlen(name), 18);
 }
 
-/* Signs the certificate in `name` again, as if it had been made by a clock that is ten days ahead. */
+/* Signs the certificate in `name` again, as if a clock that is ten days ahead had made it. */
 static void make_early(const struct fixture *fixture, const char *name, const char *key_name)
 {
     BLX_CLEANUP_X509 X509 *cert = NULL;
