@@ -21,6 +21,7 @@ int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *b
     size_t extents_bytes = batch->extent_count * sizeof(batch->extents[0]);
     uint32_t volume = batch->volume->index;
     blx_assert(seq > batch->volume->ledger.head->acked_seq);
+    blx_assert(seq > batch->volume->ledger.head->sent_seq);
     blx_assert(unacked->last[volume] == NULL || seq > unacked->last[volume]->seq);
     struct agent_unacked_frame *frame = malloc(sizeof(*frame) + extents_bytes);
     if (frame == NULL)
@@ -36,6 +37,7 @@ int agent_unacked_add(struct agent_unacked *unacked, const struct agent_batch *b
     unacked->last[volume] = frame;
     unacked->bytes += frame_bytes;
     unacked->frames++;
+    batch->volume->ledger.head->sent_seq = seq; /* before anybody can have got the frame */
     return 0;
 }
 

@@ -208,8 +208,10 @@ static void fill_message(struct agent_session *session, uint64_t request,
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
     note_missing_blocks(agent, message->checkpoint.note);
     pthread_mutex_lock(&agent->lock);
-    for (size_t i = 0; i < agent->volume_count; i++)
+    for (size_t i = 0; i < agent->volume_count; i++) {
         message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;
+        agent->volumes[i].ledger.head->checkpoint_unconfirmed = true;
+    }
     session->committing = request;
     pthread_mutex_unlock(&agent->lock);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HELLO to BEGIN. The agent introduces itself, gets its policy and announces its volumes. The
- * dispatcher answers with the state that it has of each, and that decides on the volume's pass. If
- * the dispatcher knows the volume's stream, the volume is resumed. Otherwise a new stream begins:
- * with a rescan if the dispatcher has an image of the volume, else from nothing.
+ * HELLO to BEGIN. The agent introduces itself, gets its policy and announces its volumes, each with
+ * a new stream. The dispatcher answers with the state that it has of each, and that decides on the
+ * volume's pass: stream_private.h has the table. If the state is a part of what this agent has sent,
+ * the new stream goes on from there. Otherwise it begins with a rescan, if the dispatcher has an
+ * image of the volume, else from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "agent/session/session_private.h"
+#include "agent/session/stream_private.h"
 #include "agent/wanted.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -43,7 +45,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
 {
     const struct agent *agent = session->agent;
     const bool encrypts = !blx_key_id_is_none(&agent->key.id);
-    const uint64_t offered = BLX_FEATURE_POLICY | BLX_FEATURE_CUT_AGE |
+    const uint64_t offered = BLX_FEATURE_POLICY | BLX_FEATURE_CUT_AGE | BLX_FEATURE_CONTINUE |
                              (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL : 0) |
                              (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
     /* An agent without a volume asks for the policy alone, which may be the reason. */
@@ -115,15 +117,17 @@ static int name_key(struct agent_session *session, struct blx_error *err)
     return blx_conn_send(session->conn, &message, err);
 }
 
-static int announce(struct agent_session *session, const struct agent_volume *volume,
+static int announce(struct agent_session *session, struct agent_volume *volume,
                     struct blx_volume_state *state, struct blx_error *err)
 {
+    if (blx_generation_create(&volume->fresh) < 0)
+        return blx_error_set(err, -EIO, "cannot make a new stream: no random numbers");
     struct blx_message message = {
         .type = BLX_MESSAGE_VOLUME,
         .volume = {.volume = volume->index,
                    .block_shift = volume->block_shift,
                    .size_bytes = volume->device.size_bytes,
-                   .generation = volume->ledger.head->stream},
+                   .generation = volume->fresh},
     };
     snprintf(message.volume.name, sizeof(message.volume.name), "%s", volume->device.name);
     snprintf(message.volume.device, sizeof(message.volume.device), "%s", volume->device.path);
@@ -152,60 +156,46 @@ static int begin(struct agent_session *session, const struct agent_volume *volum
     return blx_conn_send(session->conn, &message, err);
 }
 
-/* The dispatcher knows the stream. Why it lacks frames that it acknowledged, or cannot have them;
- * NULL if it has all. */
-static const char *explain_loss(const struct agent_session *session,
-                                const struct agent_volume *volume,
-                                const struct blx_volume_state *state)
+static struct agent_stream_state stream_state(const struct agent_session *session,
+                                              const struct blx_volume_state *state)
 {
-    const struct agent_ledger_head *head = volume->ledger.head;
-    if (!head->stream_used)
-        return "the dispatcher knows a stream that was never begun";
-    if (state->durable_seq < head->acked_seq)
-        return "the dispatcher lost frames that it had acknowledged";
-    if (session->welcome.last_checkpoint < head->last_checkpoint)
-        return "the dispatcher's last checkpoint is older than the one it had confirmed";
-    return NULL;
+    return (struct agent_stream_state){.generation = state->generation,
+                                       .durable_seq = state->durable_seq,
+                                       .last_checkpoint = session->welcome.last_checkpoint};
 }
 
-static int resume(struct agent_session *session, struct agent_volume *volume,
-                  const struct blx_volume_state *state, struct blx_error *err)
+/* A dispatcher that does not know CONTINUE takes a rescan for it: its store does the same. What is
+ * compared is this agent's affair. */
+static int go_on(struct agent_session *session, struct agent_volume *volume,
+                 const struct blx_volume_state *state, struct blx_error *err)
 {
-    volume->ledger.head->acked_seq = state->durable_seq;
-    volume->next_seq = state->durable_seq + 1;
+    const struct agent_stream_state stored = stream_state(session, state);
+    const bool knows = (session->welcome.features & BLX_FEATURE_CONTINUE) != 0;
     char size[BLX_UNIT_TEXT_BYTES];
+    agent_stream_continue(volume->ledger.head, &volume->fresh, &stored);
+    volume->next_seq = 1;
     blx_log_info("'%s': resumed, %s are marked", volume->device.path,
                  blx_size_format(agent_volume_count_marked(volume) << volume->block_shift, size));
-    return begin(session, volume, BLX_PASS_RESUME, err);
+    return begin(session, volume, knows ? BLX_PASS_CONTINUE : BLX_PASS_RESCAN, err);
 }
 
-/* Why a new stream begins: the dispatcher's reason, one that an earlier session has found, or that
- * nobody was tracking. */
+/* Why the frames do not go on: the dispatcher's reason; what this agent's ledger knows better; or
+ * that nobody was tracking. */
 static const char *explain_new_stream(const struct agent_session *session,
                                       const struct agent_volume *volume,
                                       const struct blx_volume_state *state)
 {
+    const struct agent_ledger_head *head = volume->ledger.head;
+    const struct agent_stream_state stored = stream_state(session, state);
     if (state->image_bytes == 0 && session->welcome.last_checkpoint == 0)
         return "first sync";
     if (state->reason[0] != '\0')
         return state->reason;
-    if (volume->ledger.head->anew_reason[0] != '\0')
-        return volume->ledger.head->anew_reason;
+    if (head->stream_used)
+        return agent_stream_explain(head, &stored);
+    if (head->anew_reason[0] != '\0')
+        return head->anew_reason;
     return "nobody tracked the writes before now (a reboot, or lost pins)";
-}
-
-/*
- * Another dispatcher, or another state of this one, knows the stream. Our frames must not be taken
- * for its continuation, nor its later ones for ours. The new stream is announced in a new session.
- */
-static int make_stream(struct agent_volume *volume, const char *reason, struct blx_error *err)
-{
-    struct agent_ledger_head *head = volume->ledger.head;
-    snprintf(head->anew_reason, sizeof(head->anew_reason), "%s", reason);
-    head->stream_used = false;
-    if (blx_generation_create(&head->stream) < 0)
-        return blx_error_set(err, -EIO, "cannot make a new generation: no random numbers");
-    return blx_error_set(err, -ERESTART, "'%s' begins a new stream", volume->device.path);
 }
 
 static void log_pass(const struct agent_volume *volume, const char *reason)
@@ -246,55 +236,30 @@ static int begin_stream(struct agent_session *session, struct agent_volume *volu
                         const struct blx_volume_state *state, struct blx_error *err)
 {
     struct agent_ledger_head *head = volume->ledger.head;
+    const struct agent_stream_state stored = stream_state(session, state);
     bool compare = state->image_bytes != 0;
     char reason[BLX_TEXT_BYTES];
     snprintf(reason, sizeof(reason), "%s", explain_new_stream(session, volume, state));
+    if (head->stream_used)
+        blx_log_warning("'%s': %s", volume->device.path, reason);
     int rc = compare ? prepare_rescan(session, volume, state, reason, err)
                      : agent_mark_wanted(session->agent, volume, reason, err);
     if (rc < 0)
         return rc;
-    head->acked_seq = 0;
-    head->last_checkpoint = compare ? session->welcome.last_checkpoint : 0;
-    head->stream_used = true;
+    agent_stream_begin(head, &volume->fresh, &stored);
     head->anew_reason[0] = '\0';
     volume->next_seq = 1;
     log_pass(volume, reason);
     return begin(session, volume, compare ? BLX_PASS_RESCAN : BLX_PASS_FULL, err);
 }
 
-static bool is_known(const struct agent_volume *volume, const struct blx_volume_state *state)
-{
-    return blx_generation_equal(&state->generation, &volume->ledger.head->stream);
-}
-
-/* -ERESTART if the volume needs a new stream before it can begin. It has one then. */
-static int check_stream(struct agent_session *session, struct agent_volume *volume,
+static int begin_volume(struct agent_session *session, struct agent_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
-    const char *reason =
-        state->reason[0] != '\0'
-            ? state->reason
-            : "the dispatcher goes on from other frames than this agent's last ones";
-    if (is_known(volume, state))
-        reason = explain_loss(session, volume, state);
-    else if (!volume->ledger.head->stream_used)
-        reason = NULL;
-    if (reason == NULL)
-        return 0;
-    blx_log_warning("'%s': %s", volume->device.path, reason);
-    return make_stream(volume, reason, err);
-}
-
-/* Checks all of them before the first begins: one further session is enough for all. */
-static int check_streams(struct agent_session *session, const struct blx_volume_state *states,
-                         struct blx_error *err)
-{
-    int rc = 0;
-    for (size_t i = 0; i < session->agent->volume_count; i++) {
-        int one = check_stream(session, &session->agent->volumes[i], &states[i], err);
-        rc = one == 0 || (one == -ERESTART && rc < 0) ? rc : one;
-    }
-    return rc;
+    const struct agent_stream_state stored = stream_state(session, state);
+    return agent_stream_explain(volume->ledger.head, &stored) == NULL
+               ? go_on(session, volume, state, err)
+               : begin_stream(session, volume, state, err);
 }
 
 int agent_session_handshake(struct agent_session *session, struct blx_error *err)
@@ -308,12 +273,7 @@ int agent_session_handshake(struct agent_session *session, struct blx_error *err
         rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
-    if (rc == 0)
-        rc = check_streams(session, states, err);
-    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
-        struct agent_volume *volume = &agent->volumes[i];
-        rc = is_known(volume, &states[i]) ? resume(session, volume, &states[i], err)
-                                          : begin_stream(session, volume, &states[i], err);
-    }
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
+        rc = begin_volume(session, &agent->volumes[i], &states[i], err);
     return rc;
 }

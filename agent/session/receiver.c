@@ -34,8 +34,10 @@ static void on_checkpoint_done_locked(struct agent_session *session,
     if (session->committing != done->request)
         return;
     session->committing = 0;
-    for (size_t i = 0; i < agent->volume_count; i++)
+    for (size_t i = 0; i < agent->volume_count; i++) {
         agent->volumes[i].ledger.head->last_checkpoint = done->timestamp;
+        agent->volumes[i].ledger.head->checkpoint_unconfirmed = false;
+    }
     blx_log_info("checkpoint %" PRIu64 " is durable", done->timestamp);
 }
 

@@ -13,9 +13,12 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-static const uint64_t ledger_magic = UINT64_C(0x34726467656c7862); /* "bxledgr4" */
+static const uint64_t ledger_magic = UINT64_C(0x72656764656c7862); /* "bxledger" */
 
-enum { HEAD_BYTES = 4096 };
+enum {
+    VERSION = 5, /* before, the magic's last character was the version: "bxledgr4" */
+    HEAD_BYTES = 4096,
+};
 _Static_assert(sizeof(struct agent_ledger_head) <= HEAD_BYTES,
                "the bitmaps begin after the head's page");
 
@@ -56,7 +59,7 @@ static int open_existing(const char *path, const struct blx_generation *generati
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot map the ledger '%s'", path);
     const struct agent_ledger_head *head = ledger->head;
-    if (head->magic == ledger_magic && head->blocks == blocks &&
+    if (head->magic == ledger_magic && head->version == VERSION && head->blocks == blocks &&
         blx_generation_equal(&head->generation, generation))
         return 0;
     agent_ledger_close(ledger);
@@ -86,6 +89,7 @@ static int make_fresh(const char *path, const struct blx_generation *generation,
     ledger->head->generation = *generation;
     ledger->head->stream = *generation;
     ledger->head->blocks = blocks;
+    ledger->head->version = VERSION;
     ledger->head->magic = ledger_magic;
     if (rename(temporary, path) == 0)
         return 0;

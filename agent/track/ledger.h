@@ -10,14 +10,15 @@
  * A marked block is in dirty, pending or in flight at every instant; it moves by "set there, then
  * clear here". volume.h has the functions that move it.
  *
- * The file names the generation that it belongs to. If that is another generation, or the file is
- * missing, nobody knows which blocks were in flight: a new tracker must be made. The file is never
- * fsynced: it need not survive more than the process.
+ * The file names its version and the generation that it belongs to. If one of them is another one,
+ * or the file is missing, nobody knows which blocks were in flight: a new tracker must be made. The
+ * file is never fsynced: it need not survive more than the process.
  *
  * Threads: any thread changes bits, by atomic operations. The head's fields are the control
- * thread's alone, with two exceptions. acked_seq and last_checkpoint are guarded by the agent's
- * lock: the receiver writes them, and the handshake reads them before the receiver runs. Workers
- * read `stream` without a lock: it changes only in a handshake, when no job is under way.
+ * thread's alone, with few exceptions. sent_seq, acked_seq, last_checkpoint and
+ * checkpoint_unconfirmed are guarded by the agent's lock: sender, receiver and control thread write
+ * them, and the handshake reads them before the other two run. Workers read `stream` without a
+ * lock: it changes only in a handshake, when no job is under way.
  */
 #pragma once
 
@@ -33,17 +34,22 @@
 /* The head of the file: of this machine and this boot only, so in native byte order. */
 struct agent_ledger_head {
     uint64_t magic;
+    uint64_t version;
     struct blx_generation generation;
     uint64_t blocks;
     /*
-     * The generation that the frames carry and the dispatcher knows. It begins as the tracker's.
-     * Each further full pass from nothing gets a new one, so that a dispatcher that stored an
-     * earlier stream can never take this one for its continuation.
+     * The generation that the frames carry. Each session has a new one. What these fields say
+     * together, and what follows if the dispatcher's state does not fit, is in
+     * session/stream_private.h.
      */
     struct blx_generation stream;
     bool stream_used;              /* a dispatcher may have got a BEGIN for it */
     uint64_t acked_seq;            /* the stream's last frame that the dispatcher called durable */
-    blx_timestamp last_checkpoint; /* the last one it committed with this volume */
+    uint64_t sent_seq;             /* its last frame that was sent, or was about to be */
+    struct blx_generation base;    /* the stream that this one goes on from; none: from none */
+    uint64_t base_seq;             /* after which frame of it */
+    blx_timestamp last_checkpoint; /* the last one that the dispatcher has committed */
+    bool checkpoint_unconfirmed;   /* CHECKPOINT was sent, and whether it was committed is open */
     /* The tracker's counters, and the witness's, up to which a rescan has answered. */
     uint64_t missed, passthrough, unmarked, unseen_sectors;
     struct agent_witness witness;
@@ -68,7 +74,8 @@ struct agent_ledger {
 };
 
 enum agent_ledger_kind {
-    AGENT_LEDGER_EXISTING, /* -ESTALE if there is none, or one of another generation or size */
+    AGENT_LEDGER_EXISTING, /* -ESTALE if there is none, or one of another version, generation or
+                            * size */
     AGENT_LEDGER_FRESH,    /* empty; takes the place of one that is there */
 };
 

@@ -58,10 +58,11 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
     rc = open_ledger(volume, run_dir, AGENT_LEDGER_EXISTING, err);
     if (rc != -ESTALE)
         return rc;
-    blx_log_warning(
-        "'%s': nobody knows which blocks were in flight (no ledger of this generation in '%s'): "
-        "tracking starts again",
-        volume->device.path, run_dir);
+    blx_log_warning("'%s': nobody knows which blocks were in flight ('%s' has no ledger of this "
+                    "tracker that this "
+                    "release can read): "
+                    "tracking starts again",
+                    volume->device.path, run_dir);
     agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
     rc = open_tracker(volume, err);

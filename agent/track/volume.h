@@ -51,7 +51,8 @@ struct agent_volume {
     uint64_t next_seq; /* of the next frame in this session [sender] */
 
     /* The control thread's alone. */
-    uint64_t rescan_done_blocks;  /* of the rescan under way, as far as it has counted */
+    struct blx_generation fresh; /* announced by the handshake; the ledger's stream from BEGIN on */
+    uint64_t rescan_done_blocks; /* of the rescan under way, as far as it has counted */
     uint64_t rescan_total_blocks; /* 0: not counted yet */
 };
 

@@ -80,7 +80,8 @@ int dispatcher_session_take_volumes(struct dispatcher_session *session, struct b
 static enum blx_pass longest_pass(const struct dispatcher_session *session)
 {
     for (uint32_t i = 0; i < session->volume_count; i++) {
-        if (session->volumes[i].pass != BLX_PASS_RESUME)
+        if (session->volumes[i].pass != BLX_PASS_RESUME &&
+            session->volumes[i].pass != BLX_PASS_CONTINUE)
             return session->volumes[i].pass;
     }
     return BLX_PASS_RESUME;
@@ -90,7 +91,7 @@ static int format_volume(const struct dispatcher_session_volume *volume, char *t
 {
     char size[BLX_UNIT_TEXT_BYTES];
     bool has_reason = volume->reason[0] != '\0';
-    if (volume->pass == BLX_PASS_RESUME)
+    if (volume->pass == BLX_PASS_RESUME || volume->pass == BLX_PASS_CONTINUE)
         return snprintf(text, bytes, "%s resumes", volume->name);
     if (volume->pass == BLX_PASS_RESCAN)
         return snprintf(text, bytes, "%s begins a rescan (%s)", volume->name,
@@ -119,6 +120,9 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
         return dispatcher_session_protest(
             err, "BEGIN of volume number %" PRIu32 ", but there are %" PRIu32, message->volume,
             session->volume_count);
+    if (message->pass == BLX_PASS_CONTINUE && (session->features & BLX_FEATURE_CONTINUE) == 0)
+        return dispatcher_session_protest(err,
+                                          "BEGIN with CONTINUE came, though it was not agreed on");
     struct dispatcher_session_volume *volume = &session->volumes[message->volume];
     int rc = blx_agent_writer_begin(session->writer, message->volume, message->pass, err);
     if (rc < 0)

@@ -45,6 +45,7 @@ enum {
 #define BLX_FEATURE_ENCRYPTION (UINT64_C(1) << 9)  /* KEY is understood, and encrypted frames */
 #define BLX_FEATURE_POLICY     (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
 #define BLX_FEATURE_CUT_AGE    (UINT64_C(1) << 13) /* CHECKPOINT ends with cut_age_ns */
+#define BLX_FEATURE_CONTINUE   (UINT64_C(1) << 14) /* BEGIN with CONTINUE is understood */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -146,9 +147,10 @@ struct blx_volume_state {
 };
 
 enum blx_pass {
-    BLX_PASS_RESUME = 1, /* same generation: each block not marked on the agent is durable here */
-    BLX_PASS_FULL = 2,   /* each block in use will be sent; the rest counts as zero */
-    BLX_PASS_RESCAN = 3, /* another generation: blocks that differ from the image will be sent */
+    BLX_PASS_RESUME = 1,   /* same generation: each block not marked on the agent is durable here */
+    BLX_PASS_FULL = 2,     /* each block in use will be sent; the rest counts as zero */
+    BLX_PASS_RESCAN = 3,   /* another generation: blocks that differ from the image will be sent */
+    BLX_PASS_CONTINUE = 4, /* another generation, and otherwise as RESUME */
 };
 
 struct blx_begin {

@@ -209,10 +209,10 @@ int blx_message_get_begin(const uint8_t *body, size_t body_bytes, struct blx_mes
     struct blx_begin *begin = &message->begin;
     uint32_t pass = blx_le32_get(disk.pass);
     begin->full_bytes = blx_le64_get(disk.full_bytes);
-    if (pass < BLX_PASS_RESUME || pass > BLX_PASS_RESCAN)
+    if (pass < BLX_PASS_RESUME || pass > BLX_PASS_CONTINUE)
         return bad(err, "the kind of pass is unknown");
     if (pass != BLX_PASS_FULL && begin->full_bytes != 0)
-        return bad(err, "a resume or a rescan sends no full pass");
+        return bad(err, "a resume, a rescan or a continuation sends no full pass");
     begin->pass = (enum blx_pass)pass;
     return blx_field_get_volume(disk.volume, &begin->volume, err);
 }

@@ -41,7 +41,8 @@ enum {
 
 /* What an agent without a key, and with a bundle of blxrep's own for its credentials, says that it
  * understands. */
-static const uint64_t offered_features = BLX_FEATURE_POLICY | BLX_FEATURE_RENEWAL;
+static const uint64_t offered_features =
+    BLX_FEATURE_POLICY | BLX_FEATURE_RENEWAL | BLX_FEATURE_CONTINUE;
 
 static const struct blx_config config = {.id = "web1"};
 static struct agent agent = {.config = &config,
@@ -119,6 +120,7 @@ static void reset_agent(unsigned options)
         if ((options & OPTION_USED) != 0) {
             volume->ledger.head->stream_used = true;
             volume->ledger.head->acked_seq = ACKED_SEQ;
+            volume->ledger.head->sent_seq = ACKED_SEQ + FRAMES;
             volume->ledger.head->last_checkpoint = UINT64_C(20261122203600);
         }
     }
@@ -202,9 +204,9 @@ static void check_begun(const struct agent_session *session)
         const struct agent_volume *volume = &agent.volumes[i];
         const struct agent_ledger_head *head = volume->ledger.head;
         FUZZ_ASSERT(volume->next_seq == head->acked_seq + 1 && volume->next_seq > 0);
-        FUZZ_ASSERT(head->stream_used || head->acked_seq > 0 || head->rescan_active);
+        FUZZ_ASSERT(head->stream_used && head->acked_seq == 0 && head->sent_seq == 0);
         FUZZ_ASSERT(!head->rescan_active || head->rescan_end_block <= BLOCKS);
-        if (head->acked_seq == 0 && !head->rescan_active)
+        if (blx_generation_is_none(&head->base) && !head->rescan_active)
             FUZZ_ASSERT(blx_bitmap_count(volume->ledger.pending, BLOCKS) == BLOCKS);
     }
 }

@@ -288,7 +288,7 @@ static int begin_rescan(struct blx_received_volume *volume, struct blx_error *er
                              volume->reason);
     if (blx_generation_equal(&volume->file.generation, &info->generation))
         return blx_error_set(err, -EPROTO,
-                             "a rescan of the volume '%s' needs a generation that is new here",
+                             "this pass of the volume '%s' needs a generation that is new here",
                              info->name);
     int rc = blx_received_volume_seal_frames(volume, err);
     if (rc < 0)
@@ -309,6 +309,15 @@ static int begin_rescan(struct blx_received_volume *volume, struct blx_error *er
     volume->acked_seq = 0;
     blx_received_volume_go_on(volume);
     return 0;
+}
+
+/* The same on the disk, from a state that needs no comparison. */
+static int begin_continue(struct blx_received_volume *volume, struct blx_error *err)
+{
+    if (volume->state != BLX_RECEIVED_GOES_ON)
+        return blx_error_set(err, -EPROTO, "the volume '%s' cannot continue: %s", volume->info.name,
+                             volume->reason);
+    return begin_rescan(volume, err);
 }
 
 static int check_resume(const struct blx_received_volume *volume, struct blx_error *err)
@@ -335,6 +344,8 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enu
         rc = begin_full(writer, volume, err);
     else if (pass == BLX_PASS_RESCAN)
         rc = begin_rescan(volume, err);
+    else if (pass == BLX_PASS_CONTINUE)
+        rc = begin_continue(volume, err);
     else if (pass == BLX_PASS_RESUME)
         rc = check_resume(volume, err);
     else

@@ -80,7 +80,8 @@ const char *blx_agent_writer_get_reason(const struct blx_agent_writer *writer, u
  * Begins a pass. RESUME needs the stored generation to equal the announced one: -EPROTO otherwise.
  * FULL records the new generation, size and identity durably and drops the frames that no
  * checkpoint has. RESCAN (-EPROTO unless there was an image, and the generation is another one)
- * records them too, and keeps what is stored: the frames of the new generation go on top of it. The
+ * records them too, and keeps what is stored: the frames of the new generation go on top of it.
+ * CONTINUE does the same, and is -EPROTO unless add_volume() told a generation. The
  * next frame is the one after the durable_seq that blx_agent_writer_add_volume() told for this
  * generation, and 1 in any other.
  */

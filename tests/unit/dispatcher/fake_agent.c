@@ -84,7 +84,7 @@ void fake_agent_hello(struct fake_agent *agent, const char *agent_id)
         .type = BLX_MESSAGE_HELLO,
         .hello = {.version_min = 1,
                   .version_max = 1,
-                  .features = agent->key != NULL ? BLX_FEATURE_ENCRYPTION : 0,
+                  .features = agent->features | (agent->key != NULL ? BLX_FEATURE_ENCRYPTION : 0),
                   .volume_count = 1,
                   .software = "fake 1"},
     };

@@ -20,6 +20,7 @@ struct fake_agent {
     struct blx_conn *conn;
     struct blx_generation generation;
     const struct blx_volume_key *key; /* borrowed; NULL: it does not encrypt */
+    uint64_t features;                /* offered beside that of the key */
     uint64_t seq;                     /* last sent */
     uint64_t clock_ns;                /* what its clock shows at each cut; 0: the truth */
     struct blx_welcome welcome;

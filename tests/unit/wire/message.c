@@ -405,7 +405,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_VOLUME_STATE, 32, 1, "size of a disk");
     refuse(BLX_MESSAGE_VOLUME_STATE, 39, 0x80, "size of a disk");
     refuse(BLX_MESSAGE_VOLUME_STATE, 40, 7, "reason");
-    refuse(BLX_MESSAGE_BEGIN, 4, 4, "pass");
+    refuse(BLX_MESSAGE_BEGIN, 4, 5, "pass");
+    refuse(BLX_MESSAGE_BEGIN, 4, 4, "continuation");
     refuse(BLX_MESSAGE_BEGIN, 4, 3, "rescan");
     refuse(BLX_MESSAGE_BEGIN, 4, 1, "resume");
     refuse(BLX_MESSAGE_ACK, 0, 64, "index");
@@ -628,20 +629,33 @@ static void vector_write(const char *name, const char *comment, const uint8_t *b
     assert_int_equal(fclose(file), 0);
 }
 
+static void check_vector(const char *name, const char *comment, const struct blx_message *message)
+{
+    uint8_t encoded[BLX_MESSAGE_ENCODED_BYTES], golden[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    size_t length = encode(message, encoded);
+    if (write_vectors)
+        vector_write(name, comment, encoded, length);
+    assert_int_equal(vector_read(name, golden, sizeof(golden)), length);
+    assert_memory_equal(golden, encoded, length);
+    assert_int_equal(decode_all(golden, length, &back, NULL), 0);
+}
+
+/* What a type can also be, beside the example of its kind. */
+static void further_vectors_are_what_is_encoded(void **state)
+{
+    (void)state;
+    const struct blx_message goes_on = {.type = BLX_MESSAGE_BEGIN,
+                                        .begin = {.volume = 1, .pass = BLX_PASS_CONTINUE}};
+    check_vector("begin-continue", "BEGIN with CONTINUE", &goes_on);
+}
+
 static void message_vectors_are_what_is_encoded(void **state)
 {
     (void)state;
     for (size_t i = 0; i < EXAMPLES; i++) {
         const char *name = blx_message_name(examples[i].type);
-        uint8_t encoded[BLX_MESSAGE_ENCODED_BYTES];
-        size_t length = encode(&examples[i], encoded);
-        if (write_vectors)
-            vector_write(name, name, encoded, length);
-        uint8_t golden[BLX_MESSAGE_ENCODED_BYTES];
-        assert_int_equal(vector_read(name, golden, sizeof(golden)), length);
-        assert_memory_equal(golden, encoded, length);
-        struct blx_message back;
-        assert_int_equal(decode_all(golden, length, &back, NULL), 0);
+        check_vector(name, name, &examples[i]);
     }
 }
 
@@ -815,6 +829,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(names_of_states_are_those_of_the_design),
         cmocka_unit_test(message_vectors_are_what_is_encoded),
         cmocka_unit_test(an_older_checkpoint_has_no_age),
+        cmocka_unit_test(further_vectors_are_what_is_encoded),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
         cmocka_unit_test(encrypted_frame_vector_is_read),
         cmocka_unit_test(frame_message_vector_is_what_is_encoded),

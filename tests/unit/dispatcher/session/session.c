@@ -224,6 +224,44 @@ static void session_resumes_behind_the_last_durable_frame(void **state)
     fake_agent_close(again);
 }
 
+static void session_continues_under_another_generation(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    blx_conn_shutdown(agent->conn);
+
+    struct fake_agent *again = fake_agent_connect(*state, "web1", NULL);
+    again->features = BLX_FEATURE_CONTINUE;
+    fake_agent_greet(again, "web1");
+    assert_int_equal(again->welcome.features, BLX_FEATURE_CONTINUE);
+    assert_true(blx_generation_equal(&again->state.generation, &agent->generation));
+    assert_int_equal(again->state.durable_seq, 1);
+    memcpy(again->disk, agent->disk, sizeof(agent->disk));
+    fake_agent_begin(again, BLX_PASS_CONTINUE);
+    fake_agent_write(again, 128, 64, 0xcc);
+    blx_timestamp timestamp = checkpoint(*state, again, "web1");
+    assert_restores(*state, "web1", timestamp, again->disk);
+    fake_agent_close(agent);
+    fake_agent_close(again);
+}
+
+static void session_refuses_to_continue_if_that_was_not_agreed_on(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    fake_agent_wait_durable(agent, 1);
+    blx_conn_shutdown(agent->conn);
+
+    struct fake_agent *again = fake_agent_connect(*state, "web1", NULL);
+    fake_agent_greet(again, "web1");
+    assert_int_equal(again->welcome.features, 0);
+    fake_agent_begin(again, BLX_PASS_CONTINUE);
+    fake_agent_expect_error(again, "not agreed on");
+    fake_agent_close(agent);
+    fake_agent_close(again);
+}
+
 static void frames_that_arrived_before_a_protocol_error_are_kept(void **state)
 {
     struct fake_agent *agent = fake_agent_online(*state, "web1");
@@ -422,6 +460,8 @@ int main(void)
         TEST(garbage_instead_of_tls_costs_its_connection_only),
         TEST(connections_beyond_the_limit_are_closed_at_once),
         TEST(session_resumes_behind_the_last_durable_frame),
+        TEST(session_continues_under_another_generation),
+        TEST(session_refuses_to_continue_if_that_was_not_agreed_on),
         TEST(frames_that_arrived_before_a_protocol_error_are_kept),
         TEST(new_session_takes_over_from_the_old_one),
         TEST(goodbye_makes_everything_durable),

@@ -550,6 +550,58 @@ static void a_missing_uncommitted_segment_leads_to_a_rescan(void **state)
     test_volume_done(&large);
 }
 
+/* Frames of an earlier generation stay, whether or not a checkpoint has them; a crash of either
+ * side changes nothing. */
+static void another_generation_continues_where_the_disk_ends(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    for (int session = 0; session < 3; session++) {
+        open_session(f, 1);
+        assert_int_equal(f->states[0].durable_seq, f->sda.seq);
+        assert_true(blx_generation_equal(&f->states[0].generation, &f->sda.info.generation));
+        test_volume_generation(&f->sda, (uint8_t)(80 + session));
+        open_session(f, 1);
+        begin(f, 0, BLX_PASS_CONTINUE);
+        test_volume_send(&f->sda, f->writer, 3, 500 + (unsigned)session);
+        test_volume_send(&f->sda, f->writer, 4 + (unsigned)session, 600);
+        sync_all(f);
+    }
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+}
+
+/* A full pass that was cut off goes on under another generation, and becomes a base. */
+static void a_full_pass_continues_under_another_generation(void **state)
+{
+    struct fixture *f = *state;
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_FULL);
+    test_volume_send(&f->sda, f->writer, 0, 1);
+    sync_all(f);
+    test_volume_generation(&f->sda, 81);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_CONTINUE);
+    test_volume_send_all(&f->sda, f->writer, 4);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_restores_to(&f->test, timestamp, "sda", f->sda.image, SIZE_BYTES);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, timestamp);
+    assert_true(manifest.volumes[0].base);
+}
+
+static void what_cannot_go_on_does_not_continue(void **state)
+{
+    struct fixture *f = *state;
+    first_checkpoint(f, 1);
+    open_session(f, 1); /* the generation that is stored is not new */
+    assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_CONTINUE, NULL), -EPROTO);
+    flip(f, "volumes/sda/volume", 40);
+    test_volume_generation(&f->sda, 82);
+    open_session(f, 1); /* a rescan is wanted */
+    assert_int_equal(f->states[0].image_bytes, SIZE_BYTES);
+    assert_int_equal(blx_agent_writer_begin(f->writer, 0, BLX_PASS_CONTINUE, NULL), -EPROTO);
+}
+
 static void what_a_rescan_kept_must_stay(void **state)
 {
     struct fixture *f = *state;
@@ -688,6 +740,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_volume_needs_a_full_pass),
         TEST(a_resumed_session_goes_on_where_the_disk_ends),
+        TEST(another_generation_continues_where_the_disk_ends),
+        TEST(a_full_pass_continues_under_another_generation),
+        TEST(what_cannot_go_on_does_not_continue),
         TEST(frames_that_do_not_fit_are_refused_and_change_nothing),
         TEST(sync_reports_each_volume_that_has_news_once),
         TEST(a_cut_that_does_not_match_is_refused),
