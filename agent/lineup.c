@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/disk/signature.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -57,17 +58,53 @@ static void log_dropped(const char *path)
                        path);
 }
 
+/* What has become of the volume, as agent_device_find_change() says it. The name may be a link: the
+ * disk is what it leads to now, not what it led to when it was opened. */
+static const char *find_change(const struct agent_disk *disk, const struct agent_volume *volume)
+{
+    const struct agent_device *device = &volume->device;
+    const char *change = agent_device_find_change(device);
+    if (change == NULL && (disk->major != device->major || disk->minor != device->minor))
+        change = "leads to another disk now";
+    return change;
+}
+
+/* The name is gone, the disk is not: it was renamed, say. Its tracker stays for the case that the
+ * name comes back, as it does when udev makes its links again. */
+static bool is_renamed(const struct agent_disk *disk, const struct agent_volume *volume)
+{
+    return disk->major == 0 && disk->minor == 0 &&
+           agent_device_find_change(&volume->device) == NULL;
+}
+
+static void drop_renamed(struct agent *agent, struct agent_volume *volume)
+{
+    char cause[BLX_TEXT_BYTES + 64];
+    const char *path = volume->device.path;
+    snprintf(cause, sizeof(cause), "'%s' is no name of a disk any more (it was that of '%s')", path,
+             volume->device.kernel_name);
+    blx_log_warning("%s; its checkpoints stay", cause);
+    agent_refusals_add(&agent->refusals, path, volume->device.size_bytes, cause);
+    agent_refusals_find(&agent->refusals, path)->was_protected = true;
+    agent_volume_close(volume);
+}
+
 /* Drops the volumes that are no longer wanted, and those whose device was changed. */
 static void drop_volumes(struct agent *agent)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
         struct agent_volume *volume = &agent->volumes[i];
         const char *path = agent->devices[i].path;
-        bool wanted = find_disk(&agent->disks, path) != NULL;
-        const char *change = agent_device_find_change(&volume->device);
-        if (wanted && change == NULL)
+        const struct agent_disk *disk = find_disk(&agent->disks, path);
+        const char *change = disk != NULL ? find_change(disk, volume) : NULL;
+        if (disk != NULL && change == NULL)
             continue;
-        if (wanted) {
+        if (disk != NULL && is_renamed(disk, volume)) {
+            drop_renamed(agent, volume);
+            remove_volume(agent, i);
+            continue;
+        }
+        if (disk != NULL) {
             blx_log_warning("'%s' %s; its tracking ends, its checkpoints stay", path, change);
             agent_refusals_add(&agent->refusals, path, volume->device.size_bytes, change);
             agent_refusals_find(&agent->refusals, path)->was_protected = true;
@@ -141,6 +178,25 @@ static void settle_refusal(struct agent *agent, struct agent_volume *volume)
     agent_refusals_remove(&agent->refusals, path);
 }
 
+/*
+ * Is the ledger's stream this volume's? A link may have led to another disk when the agent ran
+ * last, and another name to this one. If the stream is not, the dispatcher gets to know which disk
+ * it is, as well as that can be told.
+ */
+static void identify(struct agent_volume *volume)
+{
+    struct agent_ledger_head *head = volume->ledger.head;
+    struct agent_device *device = &volume->device;
+    if (head->stream_used && strcmp(head->volume, device->name) != 0) {
+        head->stream_used = false;
+        snprintf(head->anew_reason, sizeof(head->anew_reason),
+                 "its disk was the volume '%s' before", head->volume);
+    }
+    snprintf(head->volume, sizeof(head->volume), "%s", device->name);
+    if (!head->stream_used && device->identity[0] == '\0')
+        agent_signature_read(device, device->identity);
+}
+
 static int open_volume(struct agent *agent, const char *path, struct blx_error *err)
 {
     const char *run_dir = agent->config->run_dir;
@@ -157,6 +213,7 @@ static int open_volume(struct agent *agent, const char *path, struct blx_error *
         agent_volume_close(volume);
         return rc;
     }
+    identify(volume);
     agent->devices[agent->volume_count++] = volume->device;
     settle_refusal(agent, volume);
     blx_log_info("'%s' is tracked%s", path,

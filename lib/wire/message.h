@@ -40,6 +40,10 @@ enum {
     BLX_POLICY_TEXT_BYTES = 1024,     /* of each of a POLICY's texts */
 };
 
+/* A VOLUME's identity that begins so is of what lies on a disk without a serial number: a
+ * filesystem's UUID, say. It says nothing beside one that the disk has of its own. */
+#define BLX_IDENTITY_OF_CONTENT "content:"
+
 /* Features: bits of HELLO and WELCOME. */
 #define BLX_FEATURE_RENEWAL    (UINT64_C(1) << 8)  /* RENEW is understood */
 #define BLX_FEATURE_ENCRYPTION (UINT64_C(1) << 9)  /* KEY is understood, and encrypted frames */

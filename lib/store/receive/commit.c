@@ -119,7 +119,9 @@ static int describe_volume(const struct blx_agent_writer *writer,
     const struct blx_volume_info *info = &volume->info;
     memcpy(out->name, info->name, sizeof(out->name));
     memcpy(out->device, info->device, sizeof(out->device));
-    memcpy(out->identity, info->identity, sizeof(out->identity));
+    /* The session may leave it out: the generation vouches for the disk. */
+    memcpy(out->identity, info->identity[0] != '\0' ? info->identity : volume->file.identity,
+           sizeof(out->identity));
     out->size_bytes = info->size_bytes;
     out->block_shift = info->block_shift;
     out->generation = info->generation;

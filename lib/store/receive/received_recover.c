@@ -194,7 +194,19 @@ static void decide(const struct blx_received_agent *agent, struct blx_received_v
     }
 }
 
-/* An empty identity is not known, on either side; the generation vouches for the disk, too. */
+static bool is_of_content(const char *identity)
+{
+    return strncmp(identity, BLX_IDENTITY_OF_CONTENT, strlen(BLX_IDENTITY_OF_CONTENT)) == 0;
+}
+
+/* An empty identity is not known; the generation vouches for the disk, too. One of the content and
+ * one of the disk itself cannot be compared. */
+static bool is_another_disk(const char *before, const char *now)
+{
+    return before[0] != '\0' && now[0] != '\0' && is_of_content(before) == is_of_content(now) &&
+           strcmp(before, now) != 0;
+}
+
 static void compare_info(struct blx_received_volume *volume)
 {
     const struct blx_volume_file *file = &volume->file;
@@ -202,8 +214,7 @@ static void compare_info(struct blx_received_volume *volume)
     unsigned long long before = file->size_bytes, now = info->size_bytes;
     if (volume->state == BLX_RECEIVED_NEEDS_FULL)
         return;
-    if (file->identity[0] != '\0' && info->identity[0] != '\0' &&
-        strcmp(file->identity, info->identity) != 0)
+    if (is_another_disk(file->identity, info->identity))
         blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
                                    "the disk '%.100s' was replaced by '%.100s'", file->identity,
                                    info->identity);

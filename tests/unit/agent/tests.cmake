@@ -3,7 +3,7 @@ blx_fixture(unit_agent_disk agent/disk.c)
 blx_fixture(unit_agent_fake_volume agent/fake_volume.c)
 target_link_libraries(unit_agent_fake_volume PUBLIC blx_agent)
 # Real loop and zram devices, real eBPF: these need root.
-foreach(noun IN ITEMS disk/device disk/disks disk/freespace freeze/freeze disk/mounts track/tracker track/witness)
+foreach(noun IN ITEMS disk/device disk/disks disk/freespace disk/signature freeze/freeze disk/mounts track/tracker track/witness)
     blx_unit_test(agent/${noun} LIBRARIES unit_agent_disk blx_agent LABELS root)
 endforeach()
 blx_unit_test(agent/track/bad_blocks LIBRARIES unit_agent_fake_volume blx_agent)

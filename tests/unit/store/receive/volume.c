@@ -639,6 +639,31 @@ static void a_damaged_volume_file_leads_to_a_rescan(void **state)
     assert_false(manifest.volumes[0].base);
 }
 
+/* The content's identity tells disks apart if neither has one of its own, and says nothing beside
+ * one that the disk has. */
+static void the_contents_identity_counts_among_its_own_kind(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->sda.info.identity, "content:ext:aaaa");
+    first_checkpoint(f, 1);
+    f->sda.info.identity[0] = '\0'; /* the generation vouches for it, and it is not forgotten */
+    test_volume_generation(&f->sda, 90);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_CONTINUE);
+    test_volume_send(&f->sda, f->writer, 3, 500);
+    blx_timestamp two = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, two);
+    assert_string_equal(manifest.volumes[0].identity, "content:ext:aaaa");
+    strcpy(f->sda.info.identity, "a serial number");
+    open_session(f, 1);
+    assert_string_equal(blx_agent_writer_get_reason(f->writer, 0), "");
+    strcpy(f->sda.info.identity, "content:ext:bbbb");
+    open_session(f, 1);
+    check_reason(f, "'content:ext:aaaa' was replaced by 'content:ext:bbbb'");
+    assert_int_equal(f->states[0].image_bytes, 0);
+    check_full_pass_heals(f);
+}
+
 static void a_lost_volume_file_keeps_another_disk_out(void **state)
 {
     struct fixture *f = *state;
@@ -760,6 +785,7 @@ int main(void)
         TEST(a_missing_uncommitted_segment_leads_to_a_rescan),
         TEST(what_a_rescan_kept_must_stay),
         TEST(a_damaged_volume_file_leads_to_a_rescan),
+        TEST(the_contents_identity_counts_among_its_own_kind),
         TEST(a_lost_volume_file_keeps_another_disk_out),
         TEST(a_first_sync_outlives_its_volume_file),
         TEST(a_distrusted_volume_needs_a_full_pass),
