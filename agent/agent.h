@@ -42,8 +42,7 @@ enum agent_order { AGENT_RUN, AGENT_REJOIN, AGENT_STOP };
 struct agent {
     /* Written by the main thread before any other runs, then constant: any may read them. */
     const struct blx_config *config;
-    struct blx_generation instance; /* of this process: tells it from a clone's */
-    struct blx_key key;             /* id none: nothing is encrypted */
+    struct blx_key key; /* id none: nothing is encrypted */
     struct agent_pipeline *pipeline;
 
     /*
@@ -57,6 +56,9 @@ struct agent {
     size_t volume_count;
 
     /* The main thread's alone. */
+    struct blx_generation instance; /* of this process: tells it from a clone's. A machine that was
+                                     * cloned with its memory has it twice, until one is told that
+                                     * the other one took over */
     struct agent_identity identity;
     struct agent_refusals refusals; /* disks that are wanted, and are no volumes now */
     bool lined_up; /* once: from then on a disk that cannot be opened ends nothing */

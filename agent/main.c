@@ -83,6 +83,19 @@ static void back_off(struct agent *agent, uint64_t *backoff_ms)
     *backoff_ms = *backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : *backoff_ms * 2;
 }
 
+/*
+ * The dispatcher has ended a session that lived. If another session took over, it is none of this
+ * process, which has one at a time: this machine was cloned while it ran, and the clone has the
+ * same instance. With one of its own the two are told apart, and do not take over from each other
+ * for ever.
+ */
+static void renew_instance(struct agent *agent)
+{
+    struct blx_generation fresh;
+    if (blx_generation_create(&fresh) == 0)
+        agent->instance = fresh;
+}
+
 /* Sessions, one after the other, until the agent stops. */
 static void replicate(struct agent *agent)
 {
@@ -97,6 +110,8 @@ static void replicate(struct agent *agent)
             rc = agent_control_run(agent, &lived, &error);
         if (lived && blx_clock_ns() - begun_ns >= LIVED_MS * UINT64_C(1000000))
             backoff_ms = BACKOFF_FIRST_MS;
+        if (rc == -ECONNABORTED)
+            renew_instance(agent);
         if (rc == 0 || rc == -ERESTART)
             continue;
         blx_log_warning("%s; trying again", error.message);
