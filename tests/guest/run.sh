@@ -34,6 +34,7 @@ for what in "${@:-6.1 6.12 server life}"; do
     for test in $what; do
         case $test in
         6.*) /usr/bin/python3 -B tests/guest/test_kernels.py "$test" ;;
+        set_back) /usr/bin/python3 -B tests/guest/test_set_back.py ;;
         server) /usr/bin/python3 -B tests/guest/test_server.py "$build/old" ;;
         life)
             package 0.2 new

@@ -56,7 +56,7 @@ class Machine:
         self._change = threading.Condition()
         self._marks = 0
         self.process = subprocess.Popen(
-            ["nice", "-n", "5", "qemu-system-x86_64", "-accel", "tcg", "-smp", "1", "-cpu", "max", "-m", "512", "-display", "none",
+            ["nice", "-n", "5", "qemu-system-x86_64", "-accel", "tcg", "-smp", "1", "-cpu", "max", "-m", "1024", "-display", "none",
              "-serial", "stdio", "-monitor", "none", "-no-reboot", "-device", "virtio-rng-pci",
              "-drive", f"file={disk},if=none,id=d0,format=qcow2,cache=unsafe", "-device", "virtio-blk-pci,drive=d0,serial=blxrep0",
              "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n",
@@ -131,6 +131,7 @@ class Machine:
     def close(self):
         self.process.kill()
         self.process.wait(30)
+        self.process.stdin.close()
 
 
 class SetBack(Case):
