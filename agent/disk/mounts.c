@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/disk/mounts.h"
+#include "agent/disk/mounts_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <linux/btrfs.h>
+#include <linux/loop.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +15,20 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "agent/disk/patience.h"
+#include "agent/disk/superblocks_private.h"
 #include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { LOOP_DEPTH_MAX = 8 };
+enum {
+    LOOP_DEPTH_MAX = 8,
+    PATIENCE_MS = 5000,
+    ROUNDS_MAX = 3, /* through mountinfo, while mounts come and go under it */
+};
+
+/* Besides a depth, and errors that say why nobody knows. */
+enum { NOT_CARRIED = -ENODEV };
 
 static const char mountinfo_path[] = "/proc/self/mountinfo";
 
@@ -76,15 +88,39 @@ static bool is_read_only(const struct line *line)
     return strcmp(line->super_options, "ro") == 0 || strncmp(line->super_options, "ro,", 3) == 0;
 }
 
-static bool devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
-                          uint32_t minor, unsigned depth);
+static int devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
+                         uint32_t minor, unsigned depth);
 
-/* The block devices of the btrfs that `fd` lies on; its own number is made up. */
-static bool btrfs_carried(const struct agent_device *devices, size_t count, int fd, unsigned depth)
+void agent_mounts_doubt(struct agent_mounts *mounts, const struct agent_mount_doubt *about,
+                        const char *format, ...)
+{
+    struct agent_mount_doubt *grown =
+        reallocarray(mounts->doubts, mounts->doubt_count + 1, sizeof(*mounts->doubts));
+    if (grown == NULL)
+        return; /* the caller's next allocation fails as well, and ends the search */
+    mounts->doubts = grown;
+    struct agent_mount_doubt *doubt = &grown[mounts->doubt_count++];
+    *doubt = *about;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(doubt->text, sizeof(doubt->text), format, args);
+    va_end(args);
+}
+
+/* CAP_FOWNER, which O_NOATIME needs for what belongs to others, is not among the unit's rights. */
+static int open_quietly(const char *path, int flags)
+{
+    int fd = blx_open(path, flags | O_NOATIME, 0, NULL);
+    return fd == -EPERM ? blx_open(path, flags, 0, NULL) : fd;
+}
+
+/* The block devices of the btrfs that `fd` lies on, whose own number is made up. */
+static int list_btrfs(int fd, struct agent_devno *parts, size_t *count)
 {
     struct btrfs_ioctl_fs_info_args info = {0};
+    *count = 0;
     if (ioctl(fd, BTRFS_IOC_FS_INFO, &info) < 0)
-        return false;
+        return errno == ENOTTY ? 0 : -errno;
     const uint8_t *id = info.fsid;
     char path[128];
     snprintf(path, sizeof(path),
@@ -92,60 +128,139 @@ static bool btrfs_carried(const struct agent_device *devices, size_t count, int 
              "devices",
              id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7], id[8], id[9], id[10], id[11],
              id[12], id[13], id[14], id[15]);
-    BLX_CLEANUP_DIR DIR *members = opendir(path);
-    if (members == NULL)
-        return false;
-    for (struct dirent *entry; (entry = readdir(members)) != NULL;) {
-        uint32_t major = 0, minor = 0;
-        if (entry->d_name[0] != '.' &&
-            agent_sysfs_read_devno(&major, &minor, "%s/%s/dev", path, entry->d_name) == 0 &&
-            devices_carry(devices, count, major, minor, depth))
-            return true;
+    return agent_superblocks_list_btrfs(path, parts, count);
+}
+
+/* How deep the btrfs that `fd` lies on is carried. */
+static int btrfs_carried(const struct agent_device *devices, size_t count, int fd, unsigned depth)
+{
+    struct agent_devno parts[AGENT_MOUNT_PARTS];
+    size_t part_count;
+    int r = list_btrfs(fd, parts, &part_count);
+    if (r < 0)
+        return r;
+    int found = NOT_CARRIED;
+    for (size_t i = 0; i < part_count; i++) {
+        r = devices_carry(devices, count, parts[i].major, parts[i].minor, depth);
+        if (r > found || found == NOT_CARRIED)
+            found = r;
     }
-    return false;
+    return found;
 }
 
-/* The filesystem that `fd` lies on, which claims to be on major:minor. */
-static bool filesystem_carried(const struct agent_device *devices, size_t count, int fd,
-                               uint32_t major, uint32_t minor, unsigned depth)
+/* A loop device's file, as the kernel knows it. Asking it needs no path, but it may ask a server. */
+struct loop_file {
+    char device[PATH_MAX];
+    char path[PATH_MAX];
+    dev_t on;    /* the filesystem with the file */
+    dev_t block; /* the file is a block device; 0: it is none */
+    int fd;      /* of the file; -1: `on` says enough */
+};
+
+static int look_at_loop_file(void *arg)
 {
+    struct loop_file *file = arg;
+    BLX_CLEANUP_FD int loop = blx_open(file->device, O_RDONLY | O_NONBLOCK, 0, NULL);
+    if (loop < 0)
+        return loop;
+    struct loop_info64 info = {0};
+    if (ioctl(loop, LOOP_GET_STATUS64, &info) < 0)
+        return errno == ENXIO ? NOT_CARRIED : -errno; /* ENXIO: it has no file any more */
+    file->on = (dev_t)info.lo_device;
+    file->block = (dev_t)info.lo_rdevice;
+    if (major(file->on) != 0 || file->block != 0)
+        return 0;
     /* Numbers with the major 0 are made up, and only btrfs names the devices below. */
-    if (major == 0)
-        return btrfs_carried(devices, count, fd, depth);
-    return devices_carry(devices, count, major, minor, depth);
-}
-
-/* Whether major:minor is (a partition of) a loop device whose file lies on one of the devices. */
-static bool loop_file_carried(const struct agent_device *devices, size_t count, uint32_t major,
-                              uint32_t minor, unsigned depth)
-{
-    char file[PATH_MAX];
-    if (agent_sysfs_read_text(file, sizeof(file),
-                              "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/loop/backing_file", major,
-                              minor) < 0 &&
-        agent_sysfs_read_text(file, sizeof(file),
-                              "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/../loop/backing_file", major,
-                              minor) < 0)
-        return false;
-    /* O_PATH would do for stat(), but not for the btrfs question. If the file is gone nobody
-     * knows where it lies. */
-    BLX_CLEANUP_FD int fd = blx_open(file, O_RDONLY | O_NONBLOCK | O_NOATIME, 0, NULL);
+    BLX_CLEANUP_FD int fd = open_quietly(file->path, O_RDONLY | O_NONBLOCK);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return false;
-    if (S_ISBLK(st.st_mode))
-        return devices_carry(devices, count, major(st.st_rdev), minor(st.st_rdev), depth);
-    return filesystem_carried(devices, count, fd, major(st.st_dev), minor(st.st_dev), depth);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_ino != info.lo_inode || st.st_dev != file->on)
+        return -ESTALE; /* the path leads to another file now */
+    file->fd = blx_take_fd(&fd);
+    return 0;
 }
 
-static bool devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
-                          uint32_t minor, unsigned depth)
+static void drop_loop_file(void *arg)
 {
+    blx_cleanup_fd(&((struct loop_file *)arg)->fd);
+}
+
+/* Fills in the names of a loop device, or of the one that a partition is of. */
+static int find_loop_file(uint32_t major, uint32_t minor, struct loop_file *file)
+{
+    char link[64], target[PATH_MAX];
+    *file = (struct loop_file){.fd = -1};
+    snprintf(link, sizeof(link), "/sys/dev/block/%" PRIu32 ":%" PRIu32, major, minor);
+    ssize_t length = readlink(link, target, sizeof(target) - 1);
+    if (length < 0)
+        return NOT_CARRIED;
+    target[length] = '\0';
+    char *name = basename(target);
+    if (agent_sysfs_read_text(file->path, sizeof(file->path), "%s/loop/backing_file", link) < 0) {
+        if (agent_sysfs_read_text(file->path, sizeof(file->path), "%s/../loop/backing_file", link) <
+            0)
+            return NOT_CARRIED;
+        name[-1] = '\0';
+        name = basename(target);
+    }
+    snprintf(file->device, sizeof(file->device), "/dev/%s", name);
+    return 0;
+}
+
+/* How deep the file of the loop device major:minor (or of the one that it is a partition of) is
+ * carried. */
+static int loop_file_carried(const struct agent_device *devices, size_t count, uint32_t major,
+                             uint32_t minor, unsigned depth)
+{
+    static const struct agent_patience_call call = {
+        .run = look_at_loop_file, .drop = drop_loop_file, .arg_bytes = sizeof(struct loop_file)};
+    BLX_CLEANUP_FREE struct loop_file *file = malloc(sizeof(*file));
+    BLX_CLEANUP_FREE char *name = NULL;
+    if (file == NULL)
+        return -ENOMEM;
+    int r = find_loop_file(major, minor, file);
+    if (r < 0)
+        return r;
+    if (asprintf(&name, "'%s', the file of '%s',", file->path, file->device) < 0) {
+        name = NULL;
+        return -ENOMEM;
+    }
+    r = agent_patience_run(name, &call, file, PATIENCE_MS);
+    if (r < 0)
+        return r;
+    BLX_CLEANUP_FD int fd = file->fd;
+    if (file->block != 0)
+        return devices_carry(devices, count, major(file->block), minor(file->block), depth);
+    if (major(file->on) == 0)
+        return btrfs_carried(devices, count, fd, depth);
+    return devices_carry(devices, count, major(file->on), minor(file->on), depth);
+}
+
+/* How deep the device major:minor lies on the devices: 0 on one of them itself, 1 in a file of a
+ * filesystem on one, ... NOT_CARRIED, or an error: nobody knows. */
+static int devices_carry(const struct agent_device *devices, size_t count, uint32_t major,
+                         uint32_t minor, unsigned depth)
+{
+    /* A loop device may be a volume of its own, and have its file on another one. */
+    int r = depth < LOOP_DEPTH_MAX ? loop_file_carried(devices, count, major, minor, depth + 1)
+                                   : NOT_CARRIED;
+    if (r >= 0)
+        return r + 1;
     for (size_t i = 0; i < count; i++)
         if (agent_device_carries(&devices[i], major, minor, NULL))
-            return true;
-    return depth < LOOP_DEPTH_MAX && loop_file_carried(devices, count, major, minor, depth + 1);
+            return 0;
+    return r;
 }
+
+/* A mount point, opened by another thread. */
+struct opening {
+    char path[PATH_MAX];
+    uint64_t mount_id;
+    int fd;
+};
 
 /* Whether the path still leads to this mount and not to one that covers it. */
 static bool is_on_top(int fd, uint64_t mount_id)
@@ -156,30 +271,65 @@ static bool is_on_top(int fd, uint64_t mount_id)
     return stx.stx_mnt_id == mount_id;
 }
 
-/* The mount point, open, or -1 if it cannot be opened. */
-static int open_mount_point(const struct line *line)
+static int open_in_thread(void *arg)
 {
+    struct opening *opening = arg;
     struct stat st;
-    int flags = O_RDONLY | O_DIRECTORY | O_NOATIME;
+    int flags = O_RDONLY | O_DIRECTORY;
     /* A file can be a mount point; a pipe or device node that is one must not be opened. */
-    if (stat(line->mount_point, &st) == 0 && S_ISREG(st.st_mode))
+    if (stat(opening->path, &st) == 0 && S_ISREG(st.st_mode))
         flags &= ~O_DIRECTORY;
-    BLX_CLEANUP_FD int fd = blx_open(line->mount_point, flags, 0, NULL);
-    if (fd < 0 || !is_on_top(fd, line->mount_id))
-        return -1;
-    return blx_take_fd(&fd);
+    BLX_CLEANUP_FD int fd = open_quietly(opening->path, flags);
+    if (fd < 0)
+        return fd;
+    if (!is_on_top(fd, opening->mount_id))
+        return -ESTALE;
+    opening->fd = blx_take_fd(&fd);
+    return 0;
 }
 
-static bool is_known(const struct agent_mounts *mounts, const struct line *line)
+static void drop_opening(void *arg)
+{
+    blx_cleanup_fd(&((struct opening *)arg)->fd);
+}
+
+/* The mount point, open, or -errno; -ESTALE: another mount covers it. */
+static int open_mount_point(const struct line *line)
+{
+    static const struct agent_patience_call call = {
+        .run = open_in_thread, .drop = drop_opening, .arg_bytes = sizeof(struct opening)};
+    BLX_CLEANUP_FREE struct opening *opening = malloc(sizeof(*opening));
+    BLX_CLEANUP_FREE char *name = NULL;
+    if (opening == NULL)
+        return -ENOMEM;
+    *opening = (struct opening){.mount_id = line->mount_id, .fd = -1};
+    snprintf(opening->path, sizeof(opening->path), "%s", line->mount_point);
+    if (asprintf(&name, "the mount point '%s'", line->mount_point) < 0) {
+        name = NULL;
+        return -ENOMEM;
+    }
+    int r = agent_patience_run(name, &call, opening, PATIENCE_MS);
+    return r < 0 ? r : opening->fd;
+}
+
+static bool is_known(const struct agent_mounts *mounts, uint32_t major, uint32_t minor)
 {
     for (size_t i = 0; i < mounts->count; i++)
-        if (mounts->mounts[i].major == line->major && mounts->mounts[i].minor == line->minor)
+        if (mounts->mounts[i].major == major && mounts->mounts[i].minor == minor)
             return true;
     return false;
 }
 
+static void list_parts(struct agent_mount *mount)
+{
+    mount->parts[0] = (struct agent_devno){mount->major, mount->minor};
+    mount->part_count = 1;
+    if (mount->major == 0 && list_btrfs(mount->fd, mount->parts, &mount->part_count) < 0)
+        mount->part_count = 0;
+}
+
 /* `fd` belongs to the list afterwards, or is closed. */
-static int append(struct agent_mounts *mounts, const struct line *line, int fd)
+static int append(struct agent_mounts *mounts, const struct line *line, int fd, int depth)
 {
     struct agent_mount *grown =
         reallocarray(mounts->mounts, mounts->count + 1, sizeof(*mounts->mounts));
@@ -189,12 +339,27 @@ static int append(struct agent_mounts *mounts, const struct line *line, int fd)
     }
     mounts->mounts = grown;
     struct agent_mount *mount = &grown[mounts->count++];
+    *mount = (struct agent_mount){
+        .major = line->major, .minor = line->minor, .fd = fd, .depth = (unsigned)depth};
     snprintf(mount->mount_point, sizeof(mount->mount_point), "%s", line->mount_point);
     snprintf(mount->type, sizeof(mount->type), "%s", line->type);
-    mount->major = line->major;
-    mount->minor = line->minor;
-    mount->fd = fd;
-    return 0;
+    mount->options = strdup(line->super_options);
+    list_parts(mount);
+    return mount->options != NULL ? 0 : -ENOMEM;
+}
+
+/* "cannot be looked at: ...", of a mount point. */
+static void doubt_mount(struct agent_mounts *mounts, const struct line *line, int r)
+{
+    struct agent_mount_doubt about = {
+        .major = line->major, .minor = line->minor, .mount_id = line->mount_id};
+    if (r == -ESTALE || r == -ENOENT || r == -ENOTDIR)
+        agent_mounts_doubt(mounts, &about, "'%s' is covered by another mount", line->mount_point);
+    else if (r == -ETIMEDOUT)
+        agent_mounts_doubt(mounts, &about, "'%s' hangs when it is looked at", line->mount_point);
+    else
+        agent_mounts_doubt(mounts, &about, "'%s' cannot be looked at: %s", line->mount_point,
+                           strerror(-r));
 }
 
 static int consider(const struct agent_device *devices, size_t device_count,
@@ -202,48 +367,121 @@ static int consider(const struct agent_device *devices, size_t device_count,
 {
     /* Cheap questions first: most lines are proc, cgroups and tmpfs. */
     bool btrfs = strcmp(line->type, "btrfs") == 0;
-    if ((line->major == 0 && !btrfs) || is_read_only(line) || is_known(mounts, line))
+    if ((line->major == 0 && !btrfs) || is_read_only(line) ||
+        is_known(mounts, line->major, line->minor))
         return 0;
-    if (!btrfs && !devices_carry(devices, device_count, line->major, line->minor, 0))
+    int depth = btrfs ? 0 : devices_carry(devices, device_count, line->major, line->minor, 0);
+    if (depth == NOT_CARRIED)
         return 0;
-    BLX_CLEANUP_FD int fd = open_mount_point(line);
-    if (fd < 0 || (btrfs && !btrfs_carried(devices, device_count, fd, 0)))
+    if (depth < 0) {
+        doubt_mount(mounts, line, depth);
+        return depth == -ENOMEM ? depth : 0;
+    }
+    int fd = open_mount_point(line);
+    if (btrfs && fd >= 0)
+        depth = btrfs_carried(devices, device_count, fd, 0);
+    if (fd >= 0 && depth >= 0)
+        return append(mounts, line, fd, depth);
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && depth == NOT_CARRIED)
         return 0;
-    return append(mounts, line, blx_take_fd(&fd));
+    /* Whether a btrfs that cannot be opened lies on the devices, /sys/fs/btrfs will tell. */
+    if (!btrfs || fd >= 0)
+        doubt_mount(mounts, line, fd < 0 ? fd : depth);
+    return fd == -ENOMEM ? fd : 0;
 }
 
-int agent_mounts_find(const struct agent_device *devices, size_t device_count,
-                      struct agent_mounts *mounts, struct blx_error *err)
+/* One look at mountinfo. `seen` gets the filesystems that it names, read-only ones as well. */
+static int look(const struct agent_device *devices, size_t device_count,
+                struct agent_mounts *mounts, struct agent_seen *seen)
 {
     BLX_CLEANUP_FILE FILE *file = fopen(mountinfo_path, "re");
     if (file == NULL)
-        return blx_error_errno(err, -errno,
-                               "cannot read the list of mounts in '%s'; is /proc mounted?",
-                               mountinfo_path);
-    struct agent_mounts found = {0};
+        return -errno;
     BLX_CLEANUP_FREE char *text = NULL;
     size_t capacity = 0;
     int r = 0;
     while (r == 0 && getline(&text, &capacity, file) >= 0) {
         struct line line;
-        if (parse_line(text, &line))
-            r = consider(devices, device_count, &line, &found);
+        if (!parse_line(text, &line))
+            continue;
+        r = consider(devices, device_count, &line, mounts);
+        if (r == 0 && is_read_only(&line))
+            r = agent_seen_add(seen, line.major, line.minor);
     }
-    if (r == 0 && ferror(file))
-        r = -EIO;
+    return r == 0 && ferror(file) ? -EIO : r;
+}
+
+/* Forgets doubts about filesystems that were found in another place. */
+static void settle_doubts(struct agent_mounts *mounts)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < mounts->doubt_count; i++) {
+        const struct agent_mount_doubt *doubt = &mounts->doubts[i];
+        if (!is_known(mounts, doubt->major, doubt->minor))
+            mounts->doubts[left++] = *doubt;
+    }
+    mounts->doubt_count = left;
+}
+
+/* Whether all mounts that there is a doubt about are still there. */
+static bool are_still_mounted(const struct agent_mounts *mounts)
+{
+    BLX_CLEANUP_FILE FILE *file = fopen(mountinfo_path, "re");
+    BLX_CLEANUP_FREE char *text = NULL;
+    size_t capacity = 0, doubts = 0, found = 0;
+    for (size_t i = 0; i < mounts->doubt_count; i++)
+        doubts += mounts->doubts[i].mount_id != 0;
+    while (file != NULL && getline(&text, &capacity, file) >= 0) {
+        uint64_t id = strtoull(text, NULL, 10);
+        for (size_t i = 0; i < mounts->doubt_count; i++)
+            found += mounts->doubts[i].mount_id == id;
+    }
+    return file == NULL || found == doubts;
+}
+
+int agent_mounts_find(const struct agent_device *devices, size_t device_count,
+                      struct agent_mounts *mounts, struct blx_error *err)
+{
+    struct agent_mounts found = {0};
+    AGENT_CLEANUP_SEEN struct agent_seen seen = {0};
+    int r = 0;
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        agent_mounts_done(&found);
+        seen.count = 0;
+        r = look(devices, device_count, &found, &seen);
+        settle_doubts(&found);
+        if (r < 0 || are_still_mounted(&found))
+            break;
+    }
+    if (r == 0)
+        r = agent_superblocks_find_hidden(devices, device_count, &seen, &found);
+    if (r == 0)
+        agent_superblocks_find_incomplete(devices, device_count, &found);
     if (r < 0) {
         agent_mounts_done(&found);
-        return blx_error_errno(err, r, "cannot read the list of mounts in '%s'", mountinfo_path);
+        return blx_error_errno(err, r, "cannot read the list of mounts in '%s'; is /proc mounted?",
+                               mountinfo_path);
     }
     *mounts = found;
     return 0;
 }
 
+int agent_mounts_carried(const struct agent_device *devices, size_t count, uint32_t major,
+                         uint32_t minor)
+{
+    return devices_carry(devices, count, major, minor, 0);
+}
+
 void agent_mounts_done(struct agent_mounts *mounts)
 {
-    for (size_t i = 0; i < mounts->count; i++)
+    for (size_t i = 0; i < mounts->count; i++) {
         close(mounts->mounts[i].fd);
+        free(mounts->mounts[i].options);
+    }
     free(mounts->mounts);
+    free(mounts->doubts);
     *mounts = (struct agent_mounts){0};
 }
 

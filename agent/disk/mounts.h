@@ -3,11 +3,17 @@
  * The mounted filesystems on the agent's volumes, in mount order. Each is there once (bind mounts
  * are one filesystem), with an open descriptor of its root, so that nothing has to be looked up
  * while it is frozen. They are found through /proc/self/mountinfo; btrfs, whose numbers are
- * anonymous, through its devices in /sys/fs/btrfs. Mounts that another one covers are left out, and
- * so are read-only filesystems, which change nothing. A filesystem on a loop device whose backing
- * file lies on a volume counts as lying on that volume.
+ * anonymous, through its devices in /sys/fs/btrfs. Read-only filesystems, which change nothing, are
+ * left out. A filesystem on a loop device whose backing file lies on a volume counts as lying on
+ * that volume.
  *
- * Threads: none of its own.
+ * What cannot be looked at is not taken for absent: it is a doubt, by name. Doubts are a mount
+ * point that cannot be opened; one that another mount covers, if its filesystem is to be had
+ * nowhere else; a loop device whose file cannot be found; a filesystem that the kernel has mounted
+ * and this mount namespace does not show (superblocks_private.h); a filesystem that needs a device
+ * that is not among the volumes.
+ *
+ * Threads: none of its own, except those that wait in another's stead (patience.h).
  */
 #pragma once
 
@@ -18,16 +24,34 @@
 #include "agent/disk/device.h"
 #include "base/error.h"
 
+struct agent_devno {
+    uint32_t major, minor;
+};
+
+enum { AGENT_MOUNT_PARTS = 18 };
+
 struct agent_mount {
     char mount_point[PATH_MAX];
     char type[32];
     uint32_t major, minor; /* of the device that it is on */
-    int fd;                /* the mount point, O_RDONLY | O_DIRECTORY */
+    int fd;                /* the mount point, O_RDONLY, and O_DIRECTORY unless it is a file */
+    unsigned depth;        /* 0; n + 1: it lies in a file of a filesystem with depth n */
+    struct agent_devno parts[AGENT_MOUNT_PARTS]; /* its block devices; a btrfs may have several */
+    size_t part_count;
+    char *options; /* owned; the filesystem's own, as mountinfo gives them; may be NULL */
+};
+
+struct agent_mount_doubt {
+    uint32_t major, minor;     /* of the filesystem */
+    uint64_t mount_id;         /* 0: it is not about a mount point */
+    char text[BLX_TEXT_BYTES]; /* "'/srv/db' cannot be looked at: Operation not permitted" */
 };
 
 struct agent_mounts {
     struct agent_mount *mounts; /* owned, in mount order */
     size_t count;
+    struct agent_mount_doubt *doubts; /* owned */
+    size_t doubt_count;
 };
 
 int agent_mounts_find(const struct agent_device *devices, size_t device_count,
