@@ -64,6 +64,8 @@ struct agent {
     bool lined_up; /* once: from then on a disk that cannot be opened ends nothing */
     struct agent_freezer *freezer;
     uint64_t read_bytes_per_second; /* as measured at the last cuts */
+    bool freezing_failed; /* at the last checkpoint: something wrote all the same, or the limit
+                           * passed each time */
 
     struct blx_watchdog watchdog; /* atomic; its one hand is turned by the control thread */
 

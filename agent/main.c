@@ -3,11 +3,13 @@
  * blxrep-agent: follows the changes of this server's disks and sends them to the dispatcher.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@
 #include "agent/identity.h"
 #include "agent/lineup.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/units.h"
@@ -57,6 +60,28 @@ static void block_signals(void)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log file that is too large ends nothing */
+}
+
+/* A descriptor that is closed would become a socket or a device, and log lines would go there. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+/* One for each mounted filesystem, in the agent and in its guard. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static void init_lock(struct agent *agent)
@@ -148,9 +173,13 @@ static int prepare(struct agent *agent, struct blx_error *err)
         rc = read_key(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
+    if (rc == 0)
+        rc = blx_mkdir_parents(agent->config->run_dir, 0755, err);
+    if (rc == 0)
+        agent_freeze_recover(agent->config->run_dir);
     /* The guard is forked while there is one thread. */
     if (rc == 0)
-        rc = agent_freezer_start(&agent->freezer, err);
+        rc = agent_freezer_start(agent->config->run_dir, &agent->freezer, err);
     if (rc == 0)
         rc = agent_lineup_refresh(agent, err);
     if (rc == 0)
@@ -193,6 +222,7 @@ static int run(struct agent *agent)
 
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     enum blx_config_result result;
     struct blx_error error = {0};
@@ -217,6 +247,7 @@ int main(int argc, char **argv)
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
     block_signals();
+    raise_descriptor_limit();
     srandom((unsigned)blx_clock_realtime_ns());
     static struct agent agent;
     agent.config = &config;

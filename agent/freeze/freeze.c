@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,14 @@
 #include <unistd.h>
 
 #include "agent/freeze/guard_private.h"
+#include "agent/freeze/record_private.h"
 #include "base/cleanup.h"
 #include "base/units.h"
+
+enum {
+    WORKERS_MAX = 32,
+    WORKER_STACK_BYTES = 128 * 1024,
+};
 
 static const uint64_t answer_timeout_ns = UINT64_C(5000000000);
 
@@ -28,14 +35,19 @@ struct agent_freezer {
     uint64_t seq;  /* of the last command */
     struct agent_guard_shared *shared;
     bool armed;
+    struct agent_freeze_record record;
     /* The filesystems that the guard is armed with; the descriptors are the caller's. */
     const struct agent_mounts *mounts;
+    size_t count; /* of them, AGENT_FREEZE_MAX_FILESYSTEMS at most */
+    /* By mount: 0, or why FIFREEZE failed, or -EINPROGRESS: it was not tried. A worker writes its
+     * own ones, the caller reads them after the group's end. */
+    int rc[AGENT_FREEZE_MAX_FILESYSTEMS];
 };
 
 /* The control part of a message, as large as it can get. */
 union control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int) * AGENT_FREEZE_MAX_FILESYSTEMS)];
+    char bytes[CMSG_SPACE(sizeof(int) * AGENT_GUARD_ADD_MAX)];
 };
 
 static int guard_gone(struct blx_error *err)
@@ -71,31 +83,30 @@ static int wait_for_answer(const struct agent_freezer *freezer, uint64_t seq, st
 }
 
 static void attach_descriptors(struct msghdr *header, union control *control,
-                               const struct agent_mounts *mounts)
+                               const struct agent_mount *mounts, uint32_t count)
 {
     *control = (union control){0};
     header->msg_control = control->bytes;
-    header->msg_controllen = CMSG_SPACE(sizeof(int) * mounts->count);
+    header->msg_controllen = CMSG_SPACE(sizeof(int) * count);
     struct cmsghdr *c = CMSG_FIRSTHDR(header);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int) * mounts->count);
-    for (size_t i = 0; i < mounts->count; i++)
-        memcpy(CMSG_DATA(c) + i * sizeof(int), &mounts->mounts[i].fd, sizeof(int));
+    c->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    for (size_t i = 0; i < count; i++)
+        memcpy(CMSG_DATA(c) + i * sizeof(int), &mounts[i].fd, sizeof(int));
 }
 
-/* Gives the guard a command and waits until it is done. `mounts` only with AGENT_GUARD_ARM. */
+/* Gives the guard a command and waits until it is done. `mounts` only with AGENT_GUARD_ADD. */
 static int send_command(struct agent_freezer *freezer, enum agent_guard_command command,
-                        const struct agent_mounts *mounts, struct blx_error *err)
+                        const struct agent_mount *mounts, uint32_t count, struct blx_error *err)
 {
-    struct agent_guard_message message = {.command = command, .seq = ++freezer->seq};
+    struct agent_guard_message message = {
+        .command = command, .count = count, .seq = ++freezer->seq};
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
     union control control;
-    if (mounts != NULL) {
-        message.count = (uint32_t)mounts->count;
-        attach_descriptors(&header, &control, mounts);
-    }
+    if (mounts != NULL)
+        attach_descriptors(&header, &control, mounts, count);
     /* Not waiting: a socket full of commands is a guard that does not answer. */
     while (sendmsg(freezer->socket_fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         if (errno != EINTR)
@@ -111,7 +122,7 @@ static int fork_guard(struct agent_freezer *freezer, struct blx_error *err)
     freezer->socket_fd = pair[0];
     freezer->guard = fork();
     if (freezer->guard == 0)
-        agent_guard_run(pair[1], freezer->shared);
+        agent_guard_run(pair[1], freezer->record.fd, freezer->shared);
     int r = freezer->guard < 0 ? -errno : 0;
     close(pair[1]);
     if (r < 0)
@@ -119,13 +130,14 @@ static int fork_guard(struct agent_freezer *freezer, struct blx_error *err)
     return wait_for_answer(freezer, 0, err);
 }
 
-int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err)
+int agent_freezer_start(const char *run_dir, struct agent_freezer **freezer, struct blx_error *err)
 {
     struct agent_freezer *started = calloc(1, sizeof(*started));
     if (started == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot start the freeze guard");
     started->socket_fd = -1;
     started->guard = -1;
+    started->record.fd = -1;
     void *shared = mmap(NULL, sizeof(*started->shared), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
@@ -133,6 +145,8 @@ int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err)
         return blx_error_errno(err, -errno, "cannot start the freeze guard");
     }
     started->shared = shared;
+    if (run_dir != NULL)
+        agent_freeze_record_open(run_dir, &started->record);
     int r = fork_guard(started, err);
     if (r < 0) {
         agent_freezer_stop(started);
@@ -153,6 +167,7 @@ void agent_freezer_stop(struct agent_freezer *freezer)
             ;
     }
     munmap(freezer->shared, sizeof(*freezer->shared));
+    agent_freeze_record_close(&freezer->record);
     free(freezer);
 }
 
@@ -161,7 +176,7 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
 {
     struct agent_guard_shared *shared = freezer->shared;
     /* Disarmed first, so that the guard looks at none of this while it changes. */
-    int r = freezer->armed ? send_command(freezer, AGENT_GUARD_DISARM, NULL, err) : 0;
+    int r = freezer->armed ? send_command(freezer, AGENT_GUARD_DISARM, NULL, 0, err) : 0;
     if (r < 0)
         return r;
     freezer->armed = false;
@@ -173,73 +188,180 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
     atomic_store(&shared->thawed_ns, 0);
     atomic_store(&shared->fired, 0);
     freezer->mounts = mounts;
+    freezer->count =
+        mounts->count < AGENT_FREEZE_MAX_FILESYSTEMS ? mounts->count : AGENT_FREEZE_MAX_FILESYSTEMS;
+    for (size_t i = 0; i < freezer->count; i++)
+        freezer->rc[i] = -EINPROGRESS;
     if (mounts->count == 0)
         return 0;
-    r = send_command(freezer, AGENT_GUARD_ARM, mounts, err);
+    agent_freeze_record_write(&freezer->record, mounts);
     /* It may be armed though its answer did not come in time. Nothing is frozen, so that is
      * harmless until the next try. */
     freezer->armed = true;
-    return r;
+    for (size_t i = 0; r == 0 && i < freezer->count; i += AGENT_GUARD_ADD_MAX) {
+        size_t left = freezer->count - i;
+        r = send_command(freezer, AGENT_GUARD_ADD, &mounts->mounts[i],
+                         (uint32_t)(left < AGENT_GUARD_ADD_MAX ? left : AGENT_GUARD_ADD_MAX), err);
+    }
+    return r < 0 ? r : send_command(freezer, AGENT_GUARD_ARM, NULL, (uint32_t)freezer->count, err);
 }
 
-static void note_not_frozen(const struct agent_mount *mount, struct agent_freeze_result *result)
+/* The first one to come sets it. */
+static void set_once(_Atomic uint64_t *time_ns)
 {
-    if (result->not_frozen[0] == '\0')
-        snprintf(result->not_frozen, sizeof(result->not_frozen), "%.*s",
-                 (int)sizeof(result->not_frozen) - 1, mount->mount_point);
+    uint64_t unset = 0;
+    atomic_compare_exchange_strong(time_ns, &unset, blx_clock_ns());
 }
 
-/* Between here and the end the guard may thaw at any moment: it says so by `fired` and by the
- * state. */
-static int freeze_one(struct agent_freezer *freezer, size_t index,
-                      struct agent_freeze_result *result, struct blx_error *err)
+/* From here to the end the guard may thaw at any moment: it says so by `fired` and by the state. */
+static void freeze_one(struct agent_freezer *freezer, size_t index)
 {
     struct agent_guard_shared *shared = freezer->shared;
-    const struct agent_mount *mount = &freezer->mounts->mounts[index];
-    if (atomic_load(&shared->attempt_started_ns) == 0)
-        atomic_store(&shared->attempt_started_ns, blx_clock_ns());
+    set_once(&shared->attempt_started_ns);
     atomic_store(&shared->state[index], AGENT_GUARD_ATTEMPT);
-    int r = ioctl(mount->fd, FIFREEZE, 0) < 0 ? -errno : 0;
-    if (r == 0) {
-        uint64_t now_ns = blx_clock_ns();
-        uint32_t expected = AGENT_GUARD_ATTEMPT;
-        if (result->first_frozen_at_ns == 0) {
-            result->first_frozen_at_ns = now_ns;
-            atomic_store(&shared->first_frozen_ns, now_ns);
-        }
-        /* Fails if the guard has thawed it already. */
-        if (atomic_compare_exchange_strong(&shared->state[index], &expected, AGENT_GUARD_FROZEN))
-            result->frozen++;
-        return 0;
+    int r = ioctl(freezer->mounts->mounts[index].fd, FIFREEZE, 0) < 0 ? -errno : 0;
+    freezer->rc[index] = r;
+    if (r < 0) {
+        atomic_store(&shared->state[index], r == -EBUSY ? AGENT_GUARD_FOREIGN : AGENT_GUARD_IDLE);
+        return;
     }
-    atomic_store(&shared->state[index], r == -EBUSY ? AGENT_GUARD_FOREIGN : AGENT_GUARD_IDLE);
-    note_not_frozen(mount, result);
-    if (r == -EPERM)
-        return blx_error_set(
-            err, r,
-            "cannot freeze the filesystem on '%s': not permitted; the agent needs the "
-            "capability CAP_SYS_ADMIN",
-            mount->mount_point);
-    if (r == -EBUSY)
-        result->foreign++;
-    else
-        result->unsupported++;
-    return 0;
+    set_once(&shared->first_frozen_ns);
+    /* Fails if the guard has thawed it already. */
+    uint32_t expected = AGENT_GUARD_ATTEMPT;
+    atomic_compare_exchange_strong(&shared->state[index], &expected, AGENT_GUARD_FROZEN);
 }
 
-static int freeze_all(struct agent_freezer *freezer, struct agent_freeze_result *result,
-                      struct blx_error *err)
+/* Threads that freeze the filesystems of one depth together; the next depth begins when all of this
+ * one are frozen. */
+struct crew {
+    struct agent_freezer *freezer;
+    pthread_t threads[WORKERS_MAX];
+    size_t thread_count;
+    pthread_mutex_t gate;      /* held by the caller until it is known how many they are */
+    pthread_barrier_t barrier; /* all threads and the caller: at the beginning and the end of each
+                                * depth */
+    unsigned depth;            /* of the group under way; written by the caller between barriers */
+    bool over;                 /* as `depth` */
+    atomic_size_t next;        /* counts down: those at and above it are taken */
+};
+
+/* In reverse mount order, as far as there is one. */
+static void freeze_group(struct crew *crew)
 {
-    for (size_t i = freezer->mounts->count; i-- > 0;) {
-        int r = freeze_one(freezer, i, result, err);
-        if (r < 0)
-            return r;
-        if (agent_freeze_expired(freezer))
+    struct agent_freezer *freezer = crew->freezer;
+    for (;;) {
+        size_t next = atomic_load(&crew->next);
+        while (next > 0 && !atomic_compare_exchange_weak(&crew->next, &next, next - 1))
+            ;
+        if (next == 0 || agent_freeze_expired(freezer))
+            return;
+        if (freezer->mounts->mounts[next - 1].depth == crew->depth)
+            freeze_one(freezer, next - 1);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct crew *crew = arg;
+    pthread_mutex_lock(&crew->gate);
+    pthread_mutex_unlock(&crew->gate);
+    for (;;) {
+        pthread_barrier_wait(&crew->barrier);
+        if (crew->over)
+            return NULL;
+        freeze_group(crew);
+        pthread_barrier_wait(&crew->barrier);
+    }
+}
+
+/* Before anything is frozen. With fewer threads it only takes longer. */
+static void crew_start(struct crew *crew)
+{
+    size_t wanted = crew->freezer->count > 1 ? crew->freezer->count - 1 : 0;
+    if (wanted > WORKERS_MAX)
+        wanted = WORKERS_MAX;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+    pthread_mutex_init(&crew->gate, NULL);
+    pthread_mutex_lock(&crew->gate);
+    while (crew->thread_count < wanted &&
+           pthread_create(&crew->threads[crew->thread_count], &attributes, worker_main, crew) == 0)
+        crew->thread_count++;
+    pthread_barrier_init(&crew->barrier, NULL, (unsigned)crew->thread_count + 1);
+    pthread_mutex_unlock(&crew->gate);
+    pthread_attr_destroy(&attributes);
+}
+
+static unsigned find_depth(const struct agent_freezer *freezer)
+{
+    unsigned depth = 0;
+    for (size_t i = 0; i < freezer->count; i++)
+        if (freezer->mounts->mounts[i].depth > depth)
+            depth = freezer->mounts->mounts[i].depth;
+    return depth;
+}
+
+static void crew_freeze(struct crew *crew)
+{
+    struct agent_freezer *freezer = crew->freezer;
+    for (unsigned depth = find_depth(freezer) + 1; depth-- > 0 && !agent_freeze_expired(freezer);) {
+        crew->depth = depth;
+        atomic_store(&crew->next, freezer->count);
+        pthread_barrier_wait(&crew->barrier);
+        freeze_group(crew);
+        pthread_barrier_wait(&crew->barrier);
+    }
+}
+
+static void crew_stop(struct crew *crew)
+{
+    crew->over = true;
+    pthread_barrier_wait(&crew->barrier);
+    for (size_t i = 0; i < crew->thread_count; i++)
+        pthread_join(crew->threads[i], NULL);
+    pthread_barrier_destroy(&crew->barrier);
+    pthread_mutex_destroy(&crew->gate);
+}
+
+/* The first one in mount order is named. */
+static void note_not_frozen(const struct agent_mount *mount, int r,
+                            struct agent_freeze_result *result)
+{
+    if (result->not_frozen[0] != '\0')
+        return;
+    snprintf(result->not_frozen, sizeof(result->not_frozen), "%.*s",
+             (int)sizeof(result->not_frozen) - 1, mount->mount_point);
+    if (r == -EBUSY)
+        snprintf(result->cause, sizeof(result->cause), "was frozen by somebody else already");
+    else
+        snprintf(result->cause, sizeof(result->cause), "could not be frozen: %s", strerror(-r));
+}
+
+static int add_up(const struct agent_freezer *freezer, struct agent_freeze_result *result,
+                  struct blx_error *err)
+{
+    result->first_frozen_at_ns = atomic_load(&freezer->shared->first_frozen_ns);
+    for (size_t i = 0; i < freezer->mounts->count; i++) {
+        int r = i < freezer->count ? freezer->rc[i] : -EMFILE;
+        const struct agent_mount *mount = &freezer->mounts->mounts[i];
+        if (r == -EINPROGRESS || agent_freeze_expired(freezer))
             return blx_error_set(
                 err, -ETIMEDOUT,
                 "freezing the filesystems took longer than the limit of %llu ms (at '%s')",
                 (unsigned long long)atomic_load(&freezer->shared->limit_ns) / 1000000,
-                freezer->mounts->mounts[i].mount_point);
+                mount->mount_point);
+        if (r == -EPERM)
+            return blx_error_set(
+                err, r,
+                "cannot freeze the filesystem on '%s': not permitted; the agent needs the "
+                "capability CAP_SYS_ADMIN",
+                mount->mount_point);
+        if (r < 0)
+            note_not_frozen(mount, r, result);
+        result->frozen += r == 0;
+        result->foreign += r == -EBUSY;
+        result->unsupported += r < 0 && r != -EBUSY;
     }
     return 0;
 }
@@ -248,23 +370,29 @@ int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mount
                  uint64_t limit_ms, struct agent_freeze_result *result, struct blx_error *err)
 {
     *result = (struct agent_freeze_result){0};
-    if (mounts->count > AGENT_FREEZE_MAX_FILESYSTEMS)
-        return blx_error_set(
-            err, -E2BIG,
-            "the devices carry %zu mounted filesystems, only %d can be frozen together",
-            mounts->count, AGENT_FREEZE_MAX_FILESYSTEMS);
     int r = arm(freezer, mounts, limit_ms, err);
     if (r < 0)
         return r;
-    r = freeze_all(freezer, result, err);
+    struct crew crew = {.freezer = freezer};
+    crew_start(&crew);
+    crew_freeze(&crew);
+    result->frozen_at_ns = blx_clock_ns();
+    r = add_up(freezer, result, err);
     if (r < 0) {
         uint64_t held_ns = 0;
+        crew_stop(&crew);
         agent_thaw(freezer, &held_ns, NULL);
         result->frozen = 0;
         return r;
     }
-    result->frozen_at_ns = blx_clock_ns();
+    crew_stop(&crew);
     return 0;
+}
+
+bool agent_freeze_holds(const struct agent_freezer *freezer, size_t index)
+{
+    return index < freezer->count &&
+           atomic_load(&freezer->shared->state[index]) == AGENT_GUARD_FROZEN;
 }
 
 bool agent_freeze_expired(const struct agent_freezer *freezer)
@@ -297,7 +425,7 @@ int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_erro
 {
     int first = 0;
     bool stuck = false;
-    for (size_t i = 0; freezer->mounts != NULL && i < freezer->mounts->count; i++) {
+    for (size_t i = 0; freezer->mounts != NULL && i < freezer->count; i++) {
         int r = thaw_one(freezer, i, err);
         stuck |= r < 0 && r != -ECANCELED;
         if (first == 0)
@@ -310,8 +438,10 @@ int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_erro
         until_ns = blx_clock_ns();
     *held_ns = since_ns == 0 || until_ns < since_ns ? 0 : until_ns - since_ns;
     freezer->mounts = NULL;
+    if (!stuck)
+        agent_freeze_record_clear(&freezer->record);
     /* A guard that is gone is found at the next freeze: now everything is thawed. */
-    if (freezer->armed && !stuck && send_command(freezer, AGENT_GUARD_DISARM, NULL, NULL) == 0)
+    if (freezer->armed && !stuck && send_command(freezer, AGENT_GUARD_DISARM, NULL, 0, NULL) == 0)
         freezer->armed = false;
     return first;
 }

@@ -21,7 +21,12 @@
  * One thing cannot be told apart: an agent that dies or is stopped after somebody else's freeze of
  * the same filesystem made its FIFREEZE fail, but before it could say so. The guard thaws then.
  *
- * Whatever kills the agent must leave the guard alone: the service unit says KillMode=process.
+ * Whatever kills the agent ought to leave the guard alone. If both are killed in the middle of a
+ * freeze the next agent thaws what they have left: a record on the run directory, which is a tmpfs,
+ * names what is about to be frozen.
+ *
+ * Freezing is parallel, as each FIFREEZE waits 24 to 44 ms for the kernel's RCU: first the
+ * filesystems that lie in files of others, the deepest first, then those that carry them.
  *
  * Threads: all from one thread at a time; start and stop also while other threads run (the guard
  * uses async-signal-safe calls only). Nothing between freeze and thaw allocates, logs or opens.
@@ -35,12 +40,20 @@
 #include "agent/disk/mounts.h"
 #include "base/error.h"
 
-enum { AGENT_FREEZE_MAX_FILESYSTEMS = 64 };
+/* More are not frozen, which the result says. */
+enum { AGENT_FREEZE_MAX_FILESYSTEMS = 4096 };
 
 struct agent_freezer;
 
-/* Forks the guard and waits until it is ready. -EPIPE if it does not get that far. */
-int agent_freezer_start(struct agent_freezer **freezer, struct blx_error *err);
+/*
+ * Thaws what an agent with the same run directory was killed over, together with its guard. Logs
+ * each filesystem. Records of agents that live are left alone.
+ */
+void agent_freeze_recover(const char *run_dir);
+
+/* Forks the guard and waits until it is ready. -EPIPE if it does not get that far. The record is
+ * kept in `run_dir`; NULL: there is none. */
+int agent_freezer_start(const char *run_dir, struct agent_freezer **freezer, struct blx_error *err);
 
 /* Ends the guard and waits for it; thaws what is still frozen. NULL is allowed. */
 void agent_freezer_stop(struct agent_freezer *freezer);
@@ -52,18 +65,21 @@ struct agent_freeze_result {
     uint64_t frozen_at_ns;       /* CLOCK_MONOTONIC when all were frozen */
     uint64_t first_frozen_at_ns; /* 0: none was */
     char not_frozen[128]; /* the first mount point that we did not freeze; empty if there is none */
+    char cause[80]; /* the rest of a sentence that begins with it: "could not be frozen: ..." */
 };
 
 /*
- * Arms the guard and freezes in reverse mount order. 0 also if some could not be frozen (see
+ * Arms the guard and freezes. 0 also if some could not be frozen (see
  * `result`), or if there are none. On an error nothing is left frozen, and agent_thaw() need not be
  * called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait for
- * it all the same. -EPERM no CAP_SYS_ADMIN. -E2BIG more than AGENT_FREEZE_MAX_FILESYSTEMS. -EPIPE
- * the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
+ * it all the same. -EPERM no CAP_SYS_ADMIN. -EPIPE the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
  * agent_freezer_stop() and _start().
  */
 int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mounts,
                  uint64_t limit_ms, struct agent_freeze_result *result, struct blx_error *err);
+
+/* Whether the mount with this index is frozen by us at this moment. */
+bool agent_freeze_holds(const struct agent_freezer *freezer, size_t index);
 
 /* Whether the guard has thawed because of the limit. To be read after the last read of the devices,
  * before agent_thaw(). */

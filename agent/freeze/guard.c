@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 enum {
-    SOCKET_FD = 0, /* all others are free for the filesystems */
-    FIRST_FREE_FD = 1,
+    SOCKET_FD = 0, /* all from FIRST_FREE_FD on are for the filesystems */
+    RECORD_FD = 1, /* or nothing */
+    FIRST_FREE_FD = 2,
     TICK_MS = 10,
     LAST_TRIES = 3000, /* of TICK_MS, if thawing fails after the agent's death: half a minute */
     STACK_BYTES = 32 * 1024, /* more than the loop ever uses */
@@ -35,7 +36,7 @@ struct guard {
 /* The control part of a message, as large as it can get. */
 union control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int) * AGENT_FREEZE_MAX_FILESYSTEMS)];
+    char bytes[CMSG_SPACE(sizeof(int) * AGENT_GUARD_ADD_MAX)];
 };
 
 static uint64_t now_ns(void)
@@ -116,8 +117,14 @@ static void watch(const struct guard *guard)
  * thawing fails. */
 static _Noreturn void end(struct guard *guard)
 {
-    for (int i = 0; i < LAST_TRIES && !thaw_all(guard); i++)
+    bool thawed = thaw_all(guard);
+    for (int i = 0; i < LAST_TRIES && !thawed; i++) {
         poll(NULL, 0, TICK_MS);
+        thawed = thaw_all(guard);
+    }
+    /* The next agent has nothing to thaw. It fails if there is no record, which is as good. */
+    int rc = thawed ? ftruncate(RECORD_FD, 0) : 0;
+    (void)rc;
     _exit(0);
 }
 
@@ -133,10 +140,11 @@ static void take_descriptors(struct guard *guard, struct msghdr *header)
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         size_t bytes = c->cmsg_len - CMSG_LEN(0);
-        if (bytes > sizeof(guard->fds))
-            bytes = sizeof(guard->fds);
-        memcpy(guard->fds, CMSG_DATA(c), bytes);
-        guard->count = (uint32_t)(bytes / sizeof(int));
+        size_t room = sizeof(guard->fds) - guard->count * sizeof(int);
+        if (bytes > room)
+            bytes = room;
+        memcpy(guard->fds + guard->count, CMSG_DATA(c), bytes);
+        guard->count += (uint32_t)(bytes / sizeof(int));
     }
 }
 
@@ -155,10 +163,11 @@ static bool obey(struct guard *guard)
         return errno == EINTR || errno == EAGAIN;
     if (got == 0)
         return false;
-    if (message.command == AGENT_GUARD_ARM || message.command == AGENT_GUARD_DISARM)
+    if (message.command == AGENT_GUARD_DISARM)
         forget(guard);
-    if (message.command == AGENT_GUARD_ARM) {
+    if (message.command == AGENT_GUARD_ADD)
         take_descriptors(guard, &header);
+    if (message.command == AGENT_GUARD_ARM) {
         guard->armed = guard->count == message.count;
         /* Unarmed means unguarded: the agent hears no answer, and freezes nothing. */
         if (!guard->armed)
@@ -168,11 +177,16 @@ static bool obey(struct guard *guard)
     return true;
 }
 
-/* Leaves nothing of the agent's open but the socket. */
-static void drop_descriptors(int socket_fd)
+/* Leaves nothing of the agent's open but the socket and the record. */
+static void drop_descriptors(int socket_fd, int record_fd)
 {
-    if (dup2(socket_fd, SOCKET_FD) < 0)
+    /* Out of the way of each other's new numbers. */
+    int socket_copy = fcntl(socket_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    int record_copy = fcntl(record_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    if (socket_copy < 0 || dup2(socket_copy, SOCKET_FD) < 0)
         _exit(1);
+    if (record_copy < 0 || dup2(record_copy, RECORD_FD) < 0)
+        close(RECORD_FD);
     if (syscall(SYS_close_range, FIRST_FREE_FD, ~0U, 0) == 0)
         return;
     struct rlimit limit = {0};
@@ -227,10 +241,11 @@ static void warm_up(struct guard *guard)
     poll(NULL, 0, 0);
 }
 
-_Noreturn void agent_guard_run(int socket_fd, struct agent_guard_shared *shared)
+_Noreturn void agent_guard_run(int socket_fd, int record_fd, struct agent_guard_shared *shared)
 {
-    struct guard guard = {.shared = shared};
-    drop_descriptors(socket_fd);
+    static struct guard guard; /* too large for a stack that is kept in memory */
+    guard.shared = shared;
+    drop_descriptors(socket_fd, record_fd);
     harden();
     warm_up(&guard);
     answer(&(struct agent_guard_message){.command = AGENT_GUARD_READY});

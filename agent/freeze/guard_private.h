@@ -35,9 +35,12 @@ struct agent_guard_shared {
 
 enum agent_guard_command {
     AGENT_GUARD_READY = 1,  /* guard -> agent, once */
-    AGENT_GUARD_ARM = 2,    /* with `count` descriptors, in mount order */
-    AGENT_GUARD_DISARM = 3, /* forget them */
+    AGENT_GUARD_ADD = 2,    /* with the next descriptors, in mount order */
+    AGENT_GUARD_ARM = 3,    /* `count` descriptors were added */
+    AGENT_GUARD_DISARM = 4, /* forget them */
 };
+
+enum { AGENT_GUARD_ADD_MAX = 128 }; /* descriptors in a message; the kernel takes 253 */
 
 /* The guard answers a command with the same message when it has been carried out. */
 struct agent_guard_message {
@@ -46,5 +49,6 @@ struct agent_guard_message {
     uint64_t seq;
 };
 
-/* The guard's life. Never returns. `socket_fd` is its end of a SOCK_SEQPACKET pair. */
-_Noreturn void agent_guard_run(int socket_fd, struct agent_guard_shared *shared);
+/* The guard's life. Never returns. `socket_fd` is its end of a SOCK_SEQPACKET pair, `record_fd` the
+ * record (record_private.h) or -1: it empties it when it has thawed a dead agent's filesystems. */
+_Noreturn void agent_guard_run(int socket_fd, int record_fd, struct agent_guard_shared *shared);

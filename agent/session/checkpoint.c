@@ -94,11 +94,21 @@ static void back_off(struct agent_session *session, uint64_t ms)
     pthread_mutex_unlock(&agent->lock);
 }
 
-static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt)
+/* If freezing was of no use the last time, one attempt shows whether it still is not. What can be
+ * frozen stays so while something else writes: then the cut is as good as it gets. */
+static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt, bool disturbed)
 {
-    if (attempt == FREEZE_ATTEMPTS + QUIET_ATTEMPTS)
+    int frozen = !agent->config->freeze ? 0 : agent->freezing_failed ? 1 : FREEZE_ATTEMPTS;
+    if (attempt >= FREEZE_ATTEMPTS + QUIET_ATTEMPTS)
         return AGENT_CUT_ANYHOW;
-    return agent->config->freeze && attempt < FREEZE_ATTEMPTS ? AGENT_CUT_FROZEN : AGENT_CUT_QUIET;
+    if (attempt < frozen)
+        return AGENT_CUT_FROZEN;
+    return attempt == frozen && disturbed ? AGENT_CUT_FROZEN_ANYHOW : AGENT_CUT_QUIET;
+}
+
+static bool freezes(enum agent_cut_kind kind)
+{
+    return kind == AGENT_CUT_FROZEN || kind == AGENT_CUT_FROZEN_ANYHOW;
 }
 
 /*
@@ -109,20 +119,25 @@ static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt)
 static int cut_with_attempts(struct agent_session *session, struct agent_cut *cut,
                              struct blx_error *err)
 {
+    bool disturbed = false;
     for (int attempt = 0;; attempt++) {
-        enum agent_cut_kind kind = choose_kind(session->agent, attempt);
-        bool freeze = kind == AGENT_CUT_FROZEN;
-        int rc = prepare(session, freeze, err);
+        enum agent_cut_kind kind = choose_kind(session->agent, attempt, disturbed);
+        int rc = prepare(session, freezes(kind), err);
         if (rc < 0)
             return rc;
         rc = agent_cut_attempt(session, kind, cut, err);
+        if (rc == 0)
+            session->agent->freezing_failed =
+                session->agent->config->freeze && (kind != AGENT_CUT_FROZEN || cut->disturbed);
         if (rc != -EAGAIN || kind == AGENT_CUT_ANYHOW)
             return rc;
-        if (freeze)
+        if (freezes(kind))
             blx_log_notice("attempt %d at a checkpoint failed: %s", attempt + 1, cut->note);
+        disturbed = cut->disturbed;
         agent_cut_send(session, cut);
         agent_cut_done(cut);
-        back_off(session, freeze ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
+        back_off(session,
+                 kind == AGENT_CUT_FROZEN ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
     }
 }
 

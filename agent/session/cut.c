@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "agent/freeze/hook.h"
 #include "agent/disk/mounts.h"
+#include "agent/session/evidence_private.h"
 #include "agent/session/rounds_private.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -20,12 +22,17 @@ enum { BUFFER_SPARE_BYTES = 8 * 1024 * 1024 };
 struct scene {
     struct agent *agent;
     struct agent_mounts mounts;
-    bool has_filesystem[BLX_MAX_VOLUMES];
+    struct agent_evidence evidence;
+    char hooks[BLX_TEXT_BYTES];       /* those that failed; empty if none did */
     uint64_t queued[BLX_MAX_VOLUMES]; /* writes started, when the reading began */
     bool busy[BLX_MAX_VOLUMES];       /* a write was in flight, or began, while we read */
     struct agent_freeze_result frozen;
     bool froze;
     bool overflow; /* more was marked than the buffer holds */
+    /* Written while they were read frozen, outside of what is frozen, if `disturbed`. */
+    bool disturbed;
+    size_t disturbed_volume;
+    uint64_t disturbed_block;
 };
 
 void agent_cut_done(struct agent_cut *cut)
@@ -64,18 +71,6 @@ static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_er
     return 0;
 }
 
-static void find_filesystems(struct scene *scene)
-{
-    const struct agent *agent = scene->agent;
-    for (size_t v = 0; v < agent->volume_count; v++) {
-        for (size_t m = 0; m < scene->mounts.count; m++) {
-            const struct agent_mount *mount = &scene->mounts.mounts[m];
-            scene->has_filesystem[v] |=
-                agent_device_carries(&agent->devices[v], mount->major, mount->minor, NULL);
-        }
-    }
-}
-
 /* From here on every write that begins is noticed. */
 static int watch_writers(struct scene *scene, struct blx_error *err)
 {
@@ -101,6 +96,19 @@ static int look_for_writers(struct scene *scene, struct blx_error *err)
         scene->busy[v] |= counters.queued != scene->queued[v];
     }
     return 0;
+}
+
+/* Evidence outranks belief (evidence_private.h). Still frozen. */
+static void look_for_evidence(struct scene *scene)
+{
+    const struct agent *agent = scene->agent;
+    for (size_t v = 0; v < agent->volume_count && !scene->disturbed; v++) {
+        scene->disturbed_volume = v;
+        scene->disturbed =
+            agent_evidence_find_writer(&scene->evidence, agent, v, &scene->disturbed_block);
+        if (!scene->disturbed && !agent_evidence_covers(&scene->evidence, agent, v))
+            scene->disturbed = scene->busy[v];
+    }
 }
 
 /* Claims all marked blocks of all volumes, as far as the buffer goes. */
@@ -147,47 +155,84 @@ static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx
     for (size_t i = 0; i < cut->count; i++)
         agent_batch_leave_out_bad(&cut->jobs[i].batch);
     learn_read_rate(scene->agent, cut, blx_clock_ns() - started_ns);
-    return look_for_writers(scene, err);
+    rc = look_for_writers(scene, err);
+    if (rc == 0 && scene->froze)
+        look_for_evidence(scene);
+    return rc;
 }
 
-/* Whether nobody wrote. With `skip_frozen` volumes with a frozen filesystem count as quiet: a write
- * there does not come from a filesystem. */
-static bool is_quiet(const struct scene *scene, bool skip_frozen)
+static bool is_quiet(const struct scene *scene)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
-        if (scene->busy[v] && !(skip_frozen && scene->has_filesystem[v]))
+        if (scene->busy[v])
             return false;
     }
     return true;
 }
 
+/* Adds a sentence to the note; what does not fit is cut off. */
+__attribute__((format(printf, 2, 3))) static void add_note(char note[BLX_TEXT_BYTES],
+                                                           const char *format, ...)
+{
+    size_t used = strlen(note);
+    va_list args;
+    if (used > 0 && used + 2 < BLX_TEXT_BYTES) {
+        memcpy(note + used, "; ", 3);
+        used += 2;
+    }
+    va_start(args, format);
+    vsnprintf(note + used, BLX_TEXT_BYTES - used, format, args);
+    va_end(args);
+}
+
+/* Why not everything was frozen: nothing if it was. */
+static void note_unfrozen(const struct scene *scene, char note[BLX_TEXT_BYTES])
+{
+    if (scene->mounts.count > 0 && !scene->froze && scene->frozen.not_frozen[0] == '\0')
+        add_note(note, "the filesystems were not frozen");
+    else if (scene->frozen.not_frozen[0] != '\0')
+        add_note(note, "'%s' %s", scene->frozen.not_frozen, scene->frozen.cause);
+    else if (scene->mounts.count == 0 && scene->mounts.doubt_count == 0)
+        add_note(note, "no filesystem is mounted on the devices");
+    for (size_t i = 0; i < scene->mounts.doubt_count; i++)
+        add_note(note, "%s", scene->mounts.doubts[i].text);
+}
+
+static void note_writer(const struct scene *scene, char note[BLX_TEXT_BYTES])
+{
+    char name[80];
+    if (!scene->disturbed) {
+        add_note(note, "something wrote to the devices while they were read");
+        return;
+    }
+    agent_evidence_name(scene->agent, scene->disturbed_volume, scene->disturbed_block, name);
+    add_note(note,
+             "not of one instant: something that was not frozen wrote to '%s' while it was read",
+             name);
+}
+
 /* I7: the label claims no more than was achieved. -EAGAIN if the cut is not worth keeping. */
 static int judge(const struct scene *scene, enum agent_cut_kind kind, struct agent_cut *cut)
 {
+    cut->note[0] = '\0';
+    cut->disturbed = scene->disturbed;
     if (scene->overflow) {
-        snprintf(cut->note, sizeof(cut->note), "more changed than the freeze buffer holds");
+        add_note(cut->note, "more changed than the freeze buffer holds");
         return -EAGAIN;
     }
-    bool all_frozen = scene->froze && scene->frozen.not_frozen[0] == '\0';
-    if (all_frozen && is_quiet(scene, true)) {
-        cut->consistency = BLX_CONSISTENCY_FILESYSTEM;
-        cut->note[0] = '\0';
-        return 0;
-    }
-    if (scene->mounts.count == 0)
-        snprintf(cut->note, sizeof(cut->note), "no filesystem is mounted on the devices");
-    else if (!scene->froze)
-        snprintf(cut->note, sizeof(cut->note), "the filesystems were not frozen");
-    else
-        snprintf(cut->note, sizeof(cut->note), "'%s' could not be frozen",
-                 scene->frozen.not_frozen);
-    if (is_quiet(scene, false)) {
-        cut->consistency = BLX_CONSISTENCY_CRASH;
+    bool undisturbed = scene->froze ? !scene->disturbed : is_quiet(scene);
+    bool all_frozen =
+        scene->froze && scene->frozen.not_frozen[0] == '\0' && scene->mounts.doubt_count == 0;
+    if (!undisturbed)
+        note_writer(scene, cut->note);
+    if (!all_frozen)
+        note_unfrozen(scene, cut->note);
+    if (undisturbed) {
+        cut->consistency = all_frozen ? BLX_CONSISTENCY_FILESYSTEM : BLX_CONSISTENCY_CRASH;
         return 0;
     }
     cut->consistency = BLX_CONSISTENCY_NONE;
-    snprintf(cut->note, sizeof(cut->note), "something wrote to the devices while they were read");
-    return kind == AGENT_CUT_ANYHOW ? 0 : -EAGAIN;
+    return kind == AGENT_CUT_ANYHOW || kind == AGENT_CUT_FROZEN_ANYHOW ? 0 : -EAGAIN;
 }
 
 /* Freezes, reads, checks that the freeze held, thaws. Nothing in here may allocate, log to a disk
@@ -222,7 +267,7 @@ static void replace_guard(struct agent *agent)
     blx_log_warning("the freeze guard has died: a new one is started");
     agent_freezer_stop(agent->freezer);
     agent->freezer = NULL;
-    if (agent_freezer_start(&agent->freezer, &error) < 0)
+    if (agent_freezer_start(agent->config->run_dir, &agent->freezer, &error) < 0)
         blx_log_error("%s", error.message);
 }
 
@@ -265,9 +310,12 @@ static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind k
     int rc = make_buffer(agent, cut, err);
     if (rc < 0)
         return rc;
-    find_filesystems(scene);
-    rc = kind == AGENT_CUT_FROZEN && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
-                                                             : read_remainder(scene, cut, err);
+    rc = agent_evidence_prepare(agent, &scene->mounts, &scene->evidence, err);
+    if (rc < 0)
+        return rc;
+    bool freeze = kind == AGENT_CUT_FROZEN || kind == AGENT_CUT_FROZEN_ANYHOW;
+    rc = freeze && scene->mounts.count > 0 ? attempt_frozen(scene, cut, err)
+                                           : read_remainder(scene, cut, err);
     /* The last blocks of a disk that is pulled out fail as damaged ones do, and the data that its
      * filesystem could no longer write are in no block. */
     if (agent_has_changed_device(agent, err))
@@ -284,25 +332,33 @@ static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind k
     return rc == 0 ? judge(scene, kind, cut) : rc;
 }
 
-static void run_hook(struct agent *agent, const char *name, const char *command)
+static void run_hook(struct scene *scene, const char *name, const char *command)
 {
+    struct agent *agent = scene->agent;
     struct blx_error error = {0};
-    if (agent_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms,
-                       &agent->watchdog, &error) < 0)
-        blx_log_warning("%s", error.message);
+    int rc = agent_hook_run(name, command, agent->config->id, agent->config->hook_timeout_ms,
+                            &agent->watchdog, &error);
+    if (rc == 0)
+        return;
+    blx_log_warning("%s", error.message);
+    if (rc == -ETIMEDOUT)
+        add_note(scene->hooks, "the %s command took too long and was killed", name);
+    else
+        add_note(scene->hooks, "the %s command failed", name);
 }
 
 /* The data that the hook made the applications write go to the disk now; otherwise the freeze would
- * take longer. */
-static void prepare_applications(struct scene *scene)
+ * take longer. The mounts are looked for after the hook, which may have mounted some. */
+static int prepare_applications(struct scene *scene, struct blx_error *err)
 {
-    const struct blx_config *config = scene->agent->config;
+    struct agent *agent = scene->agent;
     struct blx_error error = {0};
-    if (config->pre_freeze == NULL)
-        return;
-    run_hook(scene->agent, "pre-freeze", config->pre_freeze);
-    if (agent_mounts_sync(&scene->mounts, &error) < 0)
+    run_hook(scene, "pre-freeze", agent->config->pre_freeze);
+    int rc = agent_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
+    if (rc == 0 && agent->config->pre_freeze != NULL &&
+        agent_mounts_sync(&scene->mounts, &error) < 0)
         blx_log_warning("%s", error.message);
+    return rc;
 }
 
 int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
@@ -313,13 +369,14 @@ int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
     if (scene == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot prepare a cut");
     scene->agent = agent;
-    int rc = agent_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
-    if (rc == 0) {
-        prepare_applications(scene);
+    int rc = prepare_applications(scene, err);
+    if (rc == 0)
         rc = attempt_in_scene(session, kind, scene, cut, err);
-        run_hook(agent, "post-thaw", agent->config->post_thaw);
-    }
+    run_hook(scene, "post-thaw", agent->config->post_thaw);
+    if (scene->hooks[0] != '\0')
+        add_note(cut->note, "%s", scene->hooks);
     agent_mounts_done(&scene->mounts);
+    agent_evidence_done(&scene->evidence);
     free(scene);
     return rc;
 }

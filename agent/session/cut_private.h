@@ -28,16 +28,19 @@ struct agent_cut {
     uint64_t at_ns;       /* the same by blx_clock_ns() */
     uint64_t freeze_ns;
     enum blx_consistency consistency;
-    char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem" */
+    bool disturbed;            /* something that was not frozen wrote while all was frozen */
+    char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem", and which hook
+                                * failed */
 };
 
 void agent_cut_done(struct agent_cut *cut);
 #define AGENT_CLEANUP_CUT BLX_CLEANUP(agent_cut_done)
 
 enum agent_cut_kind {
-    AGENT_CUT_FROZEN, /* the filesystems are frozen, if there are any */
-    AGENT_CUT_QUIET,  /* without a freeze; stands if nobody writes meanwhile */
-    AGENT_CUT_ANYHOW, /* stands even if somebody does: consistency "none" */
+    AGENT_CUT_FROZEN,        /* the filesystems are frozen, if there are any */
+    AGENT_CUT_FROZEN_ANYHOW, /* frozen; stands even if something else writes meanwhile */
+    AGENT_CUT_QUIET,         /* without a freeze; stands if nobody writes meanwhile */
+    AGENT_CUT_ANYHOW,        /* stands even if somebody does: consistency "none" */
 };
 
 /*

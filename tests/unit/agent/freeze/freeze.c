@@ -3,6 +3,7 @@
  */
 #include "agent/freeze/freeze.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -110,7 +111,7 @@ static struct agent_freezer *start(void)
 {
     struct agent_freezer *freezer = NULL;
     blx_error_clear(&err);
-    ok(agent_freezer_start(&freezer, &err));
+    ok(agent_freezer_start(NULL, &freezer, &err));
     return freezer;
 }
 
@@ -148,7 +149,7 @@ static pid_t start_agent(uint64_t limit_ms, int *told_fd, void (*then)(struct ag
     if (pid == 0) {
         struct agent_freezer *freezer = NULL;
         struct agent_freeze_result result = {0};
-        if (agent_freezer_start(&freezer, NULL) < 0 ||
+        if (agent_freezer_start(NULL, &freezer, NULL) < 0 ||
             agent_freeze(freezer, &mounts, limit_ms, &result, NULL) < 0 ||
             write(told[1], "f", 1) != 1)
             _exit(2);
@@ -191,7 +192,7 @@ static void agent_killed_at_any_moment_leaves_nothing_frozen(void **state)
             struct agent_freezer *freezer = NULL;
             struct agent_freeze_result result;
             uint64_t held_ns;
-            if (agent_freezer_start(&freezer, NULL) < 0)
+            if (agent_freezer_start(NULL, &freezer, NULL) < 0)
                 _exit(2);
             for (;;) {
                 agent_freeze(freezer, &mounts, long_ms, &result, NULL);
@@ -276,6 +277,7 @@ static void freeze_of_somebody_else_is_left_alone(void **state)
     assert_int_equal(result.frozen, 1);
     assert_int_equal(result.foreign, 1);
     assert_string_equal(result.not_frozen, mounts.mounts[0].mount_point);
+    assert_string_equal(result.cause, "was frozen by somebody else already");
     assert_int_equal(disk_wait(start_writer(1), 10), 0); /* until the limit has passed */
     assert_true(agent_freeze_expired(freezer));
     assert_true(is_frozen(0));
@@ -396,6 +398,27 @@ static pid_t start_writer_in_the_middle(int *feed_fd)
     return pid;
 }
 
+/* Whether one of its threads is in an uninterruptible wait. */
+static bool has_waiting_thread(pid_t pid)
+{
+    char path[64];
+    bool found = false;
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    assert_non_null(tasks);
+    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        char state = '?';
+        snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", pid, entry->d_name);
+        FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL;
+        if (file == NULL)
+            continue;
+        found |= fscanf(file, "%*d %*s %c", &state) == 1 && state == 'D';
+        fclose(file);
+    }
+    closedir(tasks);
+    return found;
+}
+
 /*
  * Until the process has been in an uninterruptible wait for longer than any other freeze here
  * takes, which nothing tells either: a FIFREEZE that goes through waits for its disk, too, but not
@@ -404,15 +427,9 @@ static pid_t start_writer_in_the_middle(int *feed_fd)
 static void wait_until_it_hangs(pid_t pid)
 {
     enum { SAMPLE_MS = 5, HANG_SAMPLES = 100 };
-    char path[64], state = '?';
     int hanging = 0;
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     for (int i = 0; i < 4000 && hanging < HANG_SAMPLES; i++) {
-        FILE *file = fopen(path, "re");
-        assert_non_null(file);
-        assert_int_equal(fscanf(file, "%*d %*s %c", &state), 1);
-        fclose(file);
-        hanging = state == 'D' ? hanging + 1 : 0;
+        hanging = has_waiting_thread(pid) ? hanging + 1 : 0;
         poll(NULL, 0, SAMPLE_MS);
     }
     assert_int_equal(hanging, HANG_SAMPLES);
@@ -428,7 +445,7 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
         struct agent_freezer *freezer = NULL;
         struct agent_freeze_result result;
         close(feed);
-        if (agent_freezer_start(&freezer, NULL) < 0)
+        if (agent_freezer_start(NULL, &freezer, NULL) < 0)
             _exit(2);
         _exit(agent_freeze(freezer, &mounts, short_ms, &result, NULL) == -ETIMEDOUT &&
                       result.frozen == 0
@@ -443,6 +460,93 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
     disk_wait(writer, 10);
     assert_int_equal(disk_wait(agent, 10), 0);
     expect_thawed();
+}
+
+/* As KillMode=control-group does it. What the two leave frozen the next agent thaws. */
+static void filesystems_of_a_killed_agent_and_guard_are_thawed_by_the_next(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/blx-freeze-XXXXXX";
+    int told[2];
+    pid_t guard = 0;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+    pid_t agent = fork();
+    if (agent == 0) {
+        struct agent_freezer *freezer = NULL;
+        struct agent_freeze_result result;
+        if (agent_freezer_start(dir, &freezer, NULL) < 0 ||
+            agent_freeze(freezer, &mounts, long_ms, &result, NULL) < 0)
+            _exit(2);
+        guard = find_guard();
+        if (write(told[1], &guard, sizeof(guard)) != sizeof(guard))
+            _exit(2);
+        for (;;)
+            pause();
+    }
+    close(told[1]);
+    assert_int_equal(read(told[0], &guard, sizeof(guard)), sizeof(guard));
+    close(told[0]);
+    agent_freeze_recover(dir); /* it lives: nothing is its predecessor's */
+    assert_true(is_frozen(0) && is_frozen(1));
+    kill(guard, SIGKILL);
+    kill(agent, SIGKILL);
+    disk_wait(agent, 10);
+    assert_true(is_frozen(0) && is_frozen(1));
+    agent_freeze_recover(dir);
+    expect_thawed();
+    assert_int_equal(rmdir(dir), 0); /* the record is gone */
+}
+
+/* A freeze that ended in order leaves no record that somebody could act on later. */
+static void records_are_empty_after_the_thaw(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/blx-freeze-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct agent_freezer *freezer = NULL;
+    struct agent_freeze_result result;
+    uint64_t held_ns = 0;
+    ok(agent_freezer_start(dir, &freezer, &err));
+    ok(agent_freeze(freezer, &mounts, long_ms, &result, &err));
+    ok(agent_thaw(freezer, &held_ns, &err));
+    agent_freezer_stop(freezer);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+enum { MANY = 130 };
+
+/* More than fit one message to the guard; a second descriptor of a filesystem is refused as
+ * frozen. */
+static void any_number_of_filesystems_is_frozen(void **state)
+{
+    (void)state;
+    struct agent_freezer *freezer = start();
+    struct agent_freeze_result result;
+    uint64_t held_ns = 0;
+    struct agent_mount *many = calloc(MANY, sizeof(*many));
+    assert_non_null(many);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(many[i].mount_point, sizeof(many[i].mount_point), "/mnt");
+        many[i].fd = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* tmpfs */
+    }
+    for (size_t i = 0; i < FILESYSTEMS; i++) {
+        close(many[i * (MANY - 1)].fd);
+        many[i * (MANY - 1)] = mounts.mounts[i];
+    }
+    struct agent_mounts some = {.mounts = many, .count = MANY};
+    ok(agent_freeze(freezer, &some, long_ms, &result, &err));
+    assert_int_equal(result.frozen, FILESYSTEMS);
+    assert_int_equal(result.unsupported, MANY - FILESYSTEMS);
+    assert_true(agent_freeze_holds(freezer, 0) && agent_freeze_holds(freezer, MANY - 1));
+    assert_false(agent_freeze_holds(freezer, 1));
+    assert_true(is_frozen(0) && is_frozen(1));
+    ok(agent_thaw(freezer, &held_ns, &err));
+    expect_thawed();
+    agent_freezer_stop(freezer);
+    for (size_t i = 1; i < MANY - 1; i++)
+        close(many[i].fd);
+    free(many);
 }
 
 int main(void)
@@ -462,6 +566,9 @@ int main(void)
         TEST(nothing_is_frozen_without_a_guard),
         TEST(guard_does_not_end_by_signals_to_the_service),
         TEST(freeze_that_hangs_is_thawed_when_it_is_through),
+        TEST(filesystems_of_a_killed_agent_and_guard_are_thawed_by_the_next),
+        TEST(records_are_empty_after_the_thaw),
+        TEST(any_number_of_filesystems_is_frozen),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
