@@ -96,14 +96,16 @@ static void back_off(struct agent_session *session, uint64_t ms)
 
 /* If freezing was of no use the last time, one attempt shows whether it still is not. What can be
  * frozen stays so while something else writes: then the cut is as good as it gets. */
-static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt, bool disturbed)
+static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt,
+                                       enum agent_cut_trouble before)
 {
     int frozen = !agent->config->freeze ? 0 : agent->freezing_failed ? 1 : FREEZE_ATTEMPTS;
     if (attempt >= FREEZE_ATTEMPTS + QUIET_ATTEMPTS)
         return AGENT_CUT_ANYHOW;
     if (attempt < frozen)
         return AGENT_CUT_FROZEN;
-    return attempt == frozen && disturbed ? AGENT_CUT_FROZEN_ANYHOW : AGENT_CUT_QUIET;
+    return attempt == frozen && before == AGENT_CUT_DISTURBED ? AGENT_CUT_FROZEN_ANYHOW
+                                                              : AGENT_CUT_QUIET;
 }
 
 static bool freezes(enum agent_cut_kind kind)
@@ -119,23 +121,24 @@ static bool freezes(enum agent_cut_kind kind)
 static int cut_with_attempts(struct agent_session *session, struct agent_cut *cut,
                              struct blx_error *err)
 {
-    bool disturbed = false;
+    bool useless = false; /* a freeze that a writer does not mind, or that does not hold */
     for (int attempt = 0;; attempt++) {
-        enum agent_cut_kind kind = choose_kind(session->agent, attempt, disturbed);
+        enum agent_cut_kind kind = choose_kind(session->agent, attempt, cut->before);
         int rc = prepare(session, freezes(kind), err);
         if (rc < 0)
             return rc;
         rc = agent_cut_attempt(session, kind, cut, err);
+        useless |= cut->trouble == AGENT_CUT_DISTURBED || cut->trouble == AGENT_CUT_UNHELD;
         if (rc == 0)
-            session->agent->freezing_failed =
-                session->agent->config->freeze && (kind != AGENT_CUT_FROZEN || cut->disturbed);
+            session->agent->freezing_failed = useless && kind != AGENT_CUT_FROZEN;
         if (rc != -EAGAIN || kind == AGENT_CUT_ANYHOW)
             return rc;
         if (freezes(kind))
             blx_log_notice("attempt %d at a checkpoint failed: %s", attempt + 1, cut->note);
-        disturbed = cut->disturbed;
+        enum agent_cut_trouble trouble = cut->trouble;
         agent_cut_send(session, cut);
         agent_cut_done(cut);
+        cut->before = trouble;
         back_off(session,
                  kind == AGENT_CUT_FROZEN ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
     }

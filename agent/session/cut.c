@@ -43,13 +43,14 @@ void agent_cut_done(struct agent_cut *cut)
     *cut = (struct agent_cut){0};
 }
 
-/* Twice as much as is marked now and a little more, within the configured limit. It is touched, so
- * that no page is missing during the freeze. */
+/* Twice as much as is marked now and a little more, within the configured limit; all of that after
+ * an attempt for which it was too little. It is touched, so that no page is missing during the
+ * freeze. */
 static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_error *err)
 {
     uint64_t limit = agent->config->freeze_buffer_bytes;
     uint64_t wanted = 2 * agent_round_count_marked_bytes(agent) + BUFFER_SPARE_BYTES;
-    wanted = wanted < limit ? wanted : limit;
+    wanted = wanted < limit && cut->before != AGENT_CUT_OVERFLOW ? wanted : limit;
     size_t capacity = (size_t)(wanted / AGENT_BATCH_DATA_BYTES) + agent->volume_count;
     size_t bytes = capacity * AGENT_BATCH_DATA_BYTES;
     void *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -215,8 +216,10 @@ static void note_writer(const struct scene *scene, char note[BLX_TEXT_BYTES])
 static int judge(const struct scene *scene, enum agent_cut_kind kind, struct agent_cut *cut)
 {
     cut->note[0] = '\0';
-    cut->disturbed = scene->disturbed;
+    if (scene->disturbed)
+        cut->trouble = AGENT_CUT_DISTURBED;
     if (scene->overflow) {
+        cut->trouble = AGENT_CUT_OVERFLOW;
         add_note(cut->note, "more changed than the freeze buffer holds");
         return -EAGAIN;
     }
@@ -296,6 +299,7 @@ static int attempt_frozen(struct scene *scene, struct agent_cut *cut, struct blx
         replace_guard(agent);
     const char *note = why_not(rc);
     if (note != NULL) {
+        cut->trouble = AGENT_CUT_UNHELD;
         snprintf(cut->note, sizeof(cut->note), "%s", note);
         blx_error_clear(err);
         return -EAGAIN;

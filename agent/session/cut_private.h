@@ -18,6 +18,13 @@
 #include "agent/session/session_private.h"
 #include "base/cleanup.h"
 
+enum agent_cut_trouble {
+    AGENT_CUT_FINE,
+    AGENT_CUT_DISTURBED, /* something that was not frozen wrote while the rest was frozen */
+    AGENT_CUT_OVERFLOW,  /* more was marked than the buffer holds */
+    AGENT_CUT_UNHELD,    /* the freeze did not hold to the end of the reading */
+};
+
 struct agent_cut {
     struct agent_job *jobs; /* owned; `count` of them were read */
     size_t count, capacity;
@@ -28,8 +35,9 @@ struct agent_cut {
     uint64_t at_ns;       /* the same by blx_clock_ns() */
     uint64_t freeze_ns;
     enum blx_consistency consistency;
-    bool disturbed;            /* something that was not frozen wrote while all was frozen */
-    char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem", and which hook
+    enum agent_cut_trouble trouble; /* of this attempt */
+    enum agent_cut_trouble before;  /* of the attempt before this one; set by the caller */
+    char note[BLX_TEXT_BYTES];      /* why `consistency` is less than "filesystem", and which hook
                                 * failed */
 };
 

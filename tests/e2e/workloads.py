@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tarfile
@@ -156,8 +157,64 @@ def tap(files, log_path, deadline):
                 time.sleep(0.0002)
 
 
+RING_SLOTS = 2048
+RING_BYTES = 4096
+RING_MAGIC = bytes.fromhex("c5a1d6f0e9b2473a8c1e5d7f6b3a9204")
+
+
+def ring_slot(number):
+    """Where in the ring the block with this number is written: neighbours in time are far apart."""
+    return number * 1103 % RING_SLOTS
+
+
+def ring(files, log_path, deadline):
+    """Writes numbered blocks over a ring of slots for ever, each through to the disk before the next one begins.
+
+    The disk at one instant has the last RING_SLOTS numbers, all of them (ring_is_of_one_instant).
+    """
+    fd = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o644)
+    with mmap.mmap(-1, RING_BYTES) as block, open(log_path, "a", encoding="ascii", buffering=1) as log:
+        number = 0
+        while not STOP and time.monotonic() < deadline:
+            block[:32] = RING_MAGIC + struct.pack("<QQ", ring_slot(number), number)
+            os.pwrite(fd, block, ring_slot(number) * RING_BYTES)
+            number += 1
+            if number % RING_SLOTS == 0:
+                log.write(f"{number} 0 {time.time_ns()}\n")
+
+
+def ring_is_of_one_instant(path):
+    """What a raw image shows: (whether it is of one instant, how many numbers are not as they were at that of the newest)."""
+    found = {}
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        at = data.find(RING_MAGIC)
+        while at >= 0:
+            slot, number = struct.unpack("<QQ", data[at + 16:at + 32])
+            found[slot] = max(found.get(slot, 0), number)
+            at = data.find(RING_MAGIC, at + RING_BYTES // 4)
+    if len(found) != RING_SLOTS:
+        raise AssertionError(f"{path} has {len(found)} of {RING_SLOTS} slots: the ring was not written when it was taken")
+    newest = max(found.values())
+    wrong = sum(found[ring_slot(number)] != number for number in range(newest - RING_SLOTS + 1, newest + 1))
+    return wrong == 0, wrong
+
+
+def pageout(files, log_path, deadline):
+    """Has the kernel write memory to the swap for ever."""
+    del files
+    with mmap.mmap(-1, 16 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory, \
+            open(log_path, "a", encoding="ascii", buffering=1) as log:
+        rounds = 0
+        while not STOP and time.monotonic() < deadline:
+            for at in range(0, len(memory), mmap.PAGESIZE):
+                memory[at:at + 8] = os.urandom(8)
+            memory.madvise(21)  # MADV_PAGEOUT
+            rounds += 1
+            log.write(f"{rounds} 0 {time.time_ns()}\n")
+
+
 KINDS = {"append": append, "database": database, "unpack": unpack, "scatter": scatter, "stream": stream, "probe": probe,
-         "tap": tap}
+         "tap": tap, "ring": ring, "pageout": pageout}
 
 
 class Workload:

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The label oracle: a checkpoint's label never says more than its image shows, and not less without a reason.
+
+A writer of numbered blocks in a permuted ring shows whether an image is of one instant. The agent has exactly its unit's rights.
+Short here; as it was meant by hand: tests/e2e/test_labels.py --checkpoints=200
+"""
+
+import mmap
+import os
+import subprocess
+import sys
+
+from case import Case, main
+from disks import Filesystem
+from programs import Agent
+from registry import REGISTRY, Failure, run
+from unit_rights import unit_prefix
+from workloads import Workload, ring_is_of_one_instant
+
+CHECKPOINTS = 2
+SECONDS = 60
+
+
+class Hermit:
+    """A process in a mount namespace of its own."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(["unshare", "-m", "--propagation=private", "sh", "-c", f"{command} && echo ready && exec sleep 3600"],
+                                        stdout=subprocess.PIPE, text=True)
+        REGISTRY.add(self)
+        if self.process.stdout.readline() != "ready\n":
+            raise Failure(f"`{command}` failed in a mount namespace of its own")
+
+    def __str__(self):
+        return "hermit"
+
+    def path(self, path):
+        """The path as it is in there, for everybody."""
+        return f"/proc/{self.process.pid}/root{path}"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+class Swap:
+    def __init__(self, device):
+        self.device = device
+        run("mkswap", device)
+        run("swapon", "-p", "32767", device)
+        REGISTRY.add(self)
+
+    def __str__(self):
+        return f"swap on {self.device}"
+
+    def close(self):
+        run("swapoff", self.device)
+
+
+def has_marker(image, marker):
+    with open(image, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        return data.find(marker[:512]) >= 0
+
+
+class Labels(Case):
+    def setUp(self):
+        super().setUp()
+        self.start_dispatcher()
+
+    def make_disk(self, mib=40):
+        """A normal mounted ext4 with a load that makes the cut long, and a second partition to hide a writer on."""
+        disk = self.loop_disk(160 + mib + 8)
+        self.normal, self.second = disk.make_partitions([("ext4", 160), ("ext4", mib)])
+        Workload(REGISTRY, self.folder, "stream", self.normal.path + "/stream", seconds=SECONDS + 10 * CHECKPOINTS)
+        return disk
+
+    def start(self, disk, *words):
+        agent = Agent(REGISTRY, self.folder, "server1", self.dispatcher.address, self.enroll("server1"), [disk], *words)
+        agent.prefix = unit_prefix()
+        agent.start()
+        self.dispatcher.wait_online("server1")
+        return agent
+
+    def write_ring(self, path):
+        load = Workload(REGISTRY, self.folder, "ring", path, seconds=SECONDS + 10 * CHECKPOINTS)
+        load.wait_lines(1)
+        return load
+
+    def judge_checkpoints(self, disk, folder=None):
+        """Takes checkpoints under the ring's load; returns their rows. The rule of the oracle is checked here.
+
+        Into `folder` a file is written just before, and not synced: a filesystem that was frozen has it.
+        """
+        self.start(disk)
+        self.checkpoint("server1")  # the first one has a full pass behind it
+        rows, torn = [], 0
+        for _ in range(CHECKPOINTS):
+            marker = self.write_marker(folder)
+            stamp = self.checkpoint("server1")
+            row = self.row("server1", stamp)
+            image = self.restore("server1", stamp, self.path("oracle.img"))
+            whole, wrong = ring_is_of_one_instant(image)
+            self.assertTrue(row["consistency"] != "filesystem" or has_marker(image, marker),
+                            "filesystem, and a file that was written just before is missing")
+            os.unlink(image)
+            torn += not whole
+            self.assertTrue(whole or row["consistency"] == "none",
+                            f"{row['consistency']} ({row['note']}), and {wrong} blocks are of other instants")
+            rows.append(row)
+        print(f"{self.id()}: {torn} of {len(rows)} torn; " +
+              "; ".join(sorted({f"{row['consistency']} ({row['note']})" for row in rows})))
+        return rows
+
+    def write_marker(self, folder):
+        marker = os.urandom(4096)
+        if folder:
+            with open(os.path.join(folder, "marker"), "wb") as file:
+                file.write(marker)
+        return marker if folder else b""
+
+    def expect_filesystem(self, rows):
+        for row in rows:
+            self.assertEqual((row["consistency"], row["note"]), ("filesystem", ""))
+
+    def expect_less(self, rows, name):
+        for row in rows:
+            self.assertIn(row["consistency"], ("none", "crash"))
+            self.assertIn(name, row["note"])
+
+    def test_normal_mount(self):
+        disk = self.make_disk()
+        self.write_ring(self.second.path + "/ring")
+        self.expect_filesystem(self.judge_checkpoints(disk, self.second.path))
+
+    def test_mount_of_another_user(self):
+        disk = self.make_disk()
+        os.chown(self.second.path, 4711, 4711)
+        os.chmod(self.second.path, 0o700)
+        self.write_ring(self.second.path + "/ring")
+        self.expect_filesystem(self.judge_checkpoints(disk, self.second.path))
+
+    def test_mount_in_another_namespace(self):
+        disk = self.make_disk()
+        self.second.umount()
+        hermit = Hermit(f"mount {self.second.device} {self.second.path}")
+        self.write_ring(hermit.path(self.second.path + "/ring"))
+        self.expect_less(self.judge_checkpoints(disk, hermit.path(self.second.path)), self.second.device)
+
+    def test_mount_that_is_covered(self):
+        disk = self.make_disk()
+        load = self.write_ring(self.second.path + "/ring")
+        run("mount", "-t", "tmpfs", "none", self.second.path)
+        try:
+            self.expect_less(self.judge_checkpoints(disk), self.second.path)
+        finally:
+            load.stop()
+            run("umount", self.second.path)
+
+    def test_mount_after_a_lazy_unmount(self):
+        disk = self.make_disk()
+        load = self.write_ring(self.second.path + "/ring")
+        run("umount", "-l", self.second.path)
+        self.second.mounted = False
+        self.expect_less(self.judge_checkpoints(disk), self.second.device)
+        load.stop()
+
+    def test_raw_partition(self):
+        disk = self.make_disk()
+        self.second.umount()
+        self.write_ring(self.second.device)
+        for row in self.judge_checkpoints(disk):
+            if row["consistency"] != "filesystem":
+                self.assertIn(self.second.device, row["note"])
+
+    def test_swap_in_use(self):
+        disk = self.make_disk(mib=64)
+        self.second.umount()
+        Swap(self.second.device)
+        Workload(REGISTRY, self.folder, "pageout", "none", seconds=SECONDS + 10 * CHECKPOINTS).wait_lines(1)
+        self.write_ring(self.normal.path + "/ring")
+        self.expect_filesystem(self.judge_checkpoints(disk))
+
+    def test_filesystem_in_a_file(self):
+        disk = self.make_disk()
+        image = self.normal.path + "/image"
+        with open(image, "wb") as file:
+            file.truncate(40 << 20)
+        device = run("losetup", "--find", "--show", image).stdout.strip()
+        try:
+            inner = Filesystem(REGISTRY, device, "ext4", self.path("inner"))
+            load = self.write_ring(inner.path + "/ring")
+            self.expect_filesystem(self.judge_checkpoints(disk, inner.path))
+            load.stop()
+            inner.umount()
+        finally:
+            run("losetup", "-d", device)
+
+    def test_full_speed_writers_are_no_false_alarm(self):
+        for kind, mib in (("ext4", 160), ("xfs", 400), ("btrfs", 400)):
+            with self.subTest(kind=kind):
+                disk = self.loop_disk(mib + 8, name=kind)
+                files = disk.make(kind)
+                load = Workload(REGISTRY, self.folder, "stream", files.path + "/stream", seconds=SECONDS + 10 * CHECKPOINTS)
+                agent_id = f"server-{kind}"
+                agent = Agent(REGISTRY, self.folder, agent_id, self.dispatcher.address, self.enroll(agent_id), [disk],
+                              "--freeze-limit=10s")
+                agent.prefix = unit_prefix()
+                agent.start()
+                self.dispatcher.wait_online(agent_id)
+                labels = [self.row(agent_id, self.checkpoint(agent_id)) for _ in range(CHECKPOINTS)]
+                print(f"{kind}: " + "; ".join(sorted({f"{row['consistency']} ({row['note']})" for row in labels})))
+                self.expect_filesystem(labels)
+                load.stop()
+                agent.stop()
+
+
+if __name__ == "__main__":
+    for word in [word for word in sys.argv if word.startswith("--checkpoints=")]:
+        CHECKPOINTS = int(word.partition("=")[2])
+        sys.argv.remove(word)
+    main(seconds=600 + 600 * CHECKPOINTS if CHECKPOINTS > 2 else None)
