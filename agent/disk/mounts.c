@@ -441,6 +441,25 @@ static bool are_still_mounted(const struct agent_mounts *mounts)
     return file == NULL || found == doubts;
 }
 
+static void swap(struct agent_mount *one, struct agent_mount *other)
+{
+    struct agent_mount third = *one;
+    *one = *other;
+    *other = third;
+}
+
+/* Those that carry others first: whoever thaws in this order never thaws a filesystem whose writes
+ * wait for one that is still frozen. Insertion, as the listing is nearly always in order. */
+static void sort_by_depth(struct agent_mounts *mounts)
+{
+    for (size_t i = 1; i < mounts->count; i++) {
+        for (size_t j = i; j > 0 && mounts->mounts[j].depth < mounts->mounts[j - 1].depth; j--) {
+            struct agent_mount *pair = &mounts->mounts[j - 1];
+            swap(&pair[0], &pair[1]);
+        }
+    }
+}
+
 int agent_mounts_find(const struct agent_device *devices, size_t device_count,
                       struct agent_mounts *mounts, struct blx_error *err)
 {
@@ -464,6 +483,7 @@ int agent_mounts_find(const struct agent_device *devices, size_t device_count,
         return blx_error_errno(err, r, "cannot read the list of mounts in '%s'; is /proc mounted?",
                                mountinfo_path);
     }
+    sort_by_depth(&found);
     *mounts = found;
     return 0;
 }

@@ -48,7 +48,7 @@ struct agent_mount_doubt {
 };
 
 struct agent_mounts {
-    struct agent_mount *mounts; /* owned, in mount order */
+    struct agent_mount *mounts; /* owned, by depth, then in mount order */
     size_t count;
     struct agent_mount_doubt *doubts; /* owned */
     size_t doubt_count;

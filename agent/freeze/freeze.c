@@ -17,6 +17,7 @@
 
 #include "agent/freeze/guard_private.h"
 #include "agent/freeze/record_private.h"
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
@@ -190,8 +191,11 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
     freezer->mounts = mounts;
     freezer->count =
         mounts->count < AGENT_FREEZE_MAX_FILESYSTEMS ? mounts->count : AGENT_FREEZE_MAX_FILESYSTEMS;
-    for (size_t i = 0; i < freezer->count; i++)
+    for (size_t i = 0; i < freezer->count; i++) {
+        /* Agent and guard thaw in this order: one that lies in a file of a frozen one cannot thaw. */
+        blx_assert(i == 0 || mounts->mounts[i].depth >= mounts->mounts[i - 1].depth);
         freezer->rc[i] = -EINPROGRESS;
+    }
     if (mounts->count == 0)
         return 0;
     agent_freeze_record_write(&freezer->record, mounts);

@@ -7,6 +7,7 @@ Short here; as it was meant by hand: tests/e2e/test_labels.py --checkpoints=200
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
 
@@ -195,6 +196,67 @@ class Labels(Case):
             inner.umount()
         finally:
             run("losetup", "-d", device)
+
+    def test_hooks_that_fail_stand_in_the_note(self):
+        disk = self.make_disk()
+        self.start(disk, "--pre-freeze=false", "--post-thaw=exit 3")
+        row = self.row("server1", self.checkpoint("server1"))
+        self.assertEqual((row["consistency"], row["note"]),
+                         ("filesystem", "the pre-freeze command failed; the post-thaw command failed"))
+
+    def test_mount_that_the_pre_freeze_hook_makes(self):
+        disk = self.make_disk()
+        self.second.umount()
+        with open(self.path("marker"), "wb") as file:
+            file.write(os.urandom(4096))
+        self.start(disk, f"--pre-freeze=mount {self.second.device} {self.second.path} && cp {self.path('marker')} {self.second.path}")
+        stamp = self.checkpoint("server1")
+        self.second.mounted = True
+        row = self.row("server1", stamp)
+        self.assertEqual((row["consistency"], row["note"]), ("filesystem", ""))
+        with open(self.path("marker"), "rb") as file:
+            self.assertTrue(has_marker(self.restore("server1", stamp, self.path("oracle.img")), file.read()))
+
+    def test_freeze_of_somebody_else_is_named(self):
+        disk = self.make_disk()
+        self.start(disk)
+        self.checkpoint("server1")
+        self.second.freeze()
+        row = self.row("server1", self.checkpoint("server1"))
+        self.second.thaw()
+        self.assertEqual((row["consistency"], row["note"]),
+                         ("crash", f"'{self.second.path}' was frozen by somebody else already"))
+
+    def test_filesystem_that_needs_another_disk(self):
+        disk, other = self.loop_disk(64), self.loop_disk(16, name="journal")
+        run("mke2fs", "-q", "-F", "-O", "journal_dev", "-b", "4096", other.path)
+        run("mkfs.ext4", "-q", "-F", "-b", "4096", "-J", f"device={other.path}", disk.path)
+        os.makedirs(self.path("mnt"))
+        run("mount", disk.path, self.path("mnt"))
+        try:
+            self.start(disk)
+            row = self.row("server1", self.checkpoint("server1"))
+        finally:
+            run("umount", self.path("mnt"))
+        self.assertEqual((row["consistency"], row["note"]),
+                         ("crash", f"'{self.path('mnt')}' also needs '{other.path}', which is not protected"))
+
+    def test_agent_and_guard_killed_in_a_freeze(self):
+        """As KillMode=control-group does it: the next start thaws."""
+        disk = self.make_disk()
+        agent = self.start(disk)
+        self.checkpoint("server1")
+        guard = int(run("pgrep", "-P", str(agent.process.pid), "blxrep-guard").stdout)
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        with open(os.path.join(agent.run_dir, f"frozen-{agent.process.pid}"), "w", encoding="utf-8") as file:
+            numbers = os.stat(self.second.device).st_rdev
+            file.write(f"{os.major(numbers)}:{os.minor(numbers)} {self.second.path}\0")
+        os.kill(guard, signal.SIGKILL)
+        agent.kill()
+        self.second.freeze()
+        agent = self.start(disk)
+        agent.wait_line(f"'{self.second.path}' was frozen since an agent was killed")
+        self.assertFalse(self.second.is_frozen())
 
     def test_full_speed_writers_are_no_false_alarm(self):
         for kind, mib in (("ext4", 160), ("xfs", 400), ("btrfs", 400)):

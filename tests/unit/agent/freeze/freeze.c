@@ -514,6 +514,34 @@ static void records_are_empty_after_the_thaw(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* In a copied mount namespace the listing may have them the other way round: the order comes from
+ * what lies in what. A wrong one would wait for the limit, or for ever. */
+static void filesystem_in_a_file_is_frozen_before_the_one_that_carries_it(void **state)
+{
+    (void)state;
+    struct agent_device device;
+    struct agent_mounts found;
+    struct agent_freeze_result result;
+    uint64_t held_ns = 0;
+    disk_shell("truncate -s 8M /mnt/0/image && mkfs.ext4 -q -F /mnt/0/image && mkdir -p /mnt/in && "
+               "mount -o loop /mnt/0/image /mnt/in && umount -l /mnt/0 && mount %s /mnt/0 && "
+               "head -c 1M /dev/urandom > /mnt/in/file",
+               disks[0].path);
+    ok(agent_device_open(disks[0].path, &device, &err));
+    ok(agent_mounts_find(&device, 1, &found, &err));
+    assert_int_equal(found.count, 2);
+    assert_string_equal(found.mounts[0].mount_point, "/mnt/0");
+    assert_string_equal(found.mounts[1].mount_point, "/mnt/in");
+    struct agent_freezer *freezer = start();
+    ok(agent_freeze(freezer, &found, 5000, &result, &err));
+    assert_int_equal(result.frozen, 2);
+    ok(agent_thaw(freezer, &held_ns, &err));
+    agent_freezer_stop(freezer);
+    agent_mounts_done(&found);
+    agent_device_close(&device);
+    disk_shell("umount /mnt/in && rm /mnt/0/image");
+}
+
 enum { MANY = 130 };
 
 /* More than fit one message to the guard; a second descriptor of a filesystem is refused as
@@ -569,6 +597,7 @@ int main(void)
         TEST(filesystems_of_a_killed_agent_and_guard_are_thawed_by_the_next),
         TEST(records_are_empty_after_the_thaw),
         TEST(any_number_of_filesystems_is_frozen),
+        TEST(filesystem_in_a_file_is_frozen_before_the_one_that_carries_it),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
