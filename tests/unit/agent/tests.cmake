@@ -8,6 +8,7 @@ foreach(noun IN ITEMS disk/device disk/disks disk/freespace disk/signature freez
 endforeach()
 blx_unit_test(agent/track/bad_blocks LIBRARIES unit_agent_fake_volume blx_agent)
 blx_unit_test(agent/send/effort LIBRARIES blx_agent)
+blx_unit_test(agent/disk/patience LIBRARIES blx_agent)
 blx_unit_test(agent/freeze/hook LIBRARIES blx_agent)
 blx_unit_test(agent/send/limiter LIBRARIES blx_agent)
 blx_unit_test(agent/send/reader LIBRARIES unit_agent_fake_volume blx_agent)
