@@ -148,7 +148,7 @@ static int btrfs_carried(const struct agent_device *devices, size_t count, int f
     return found;
 }
 
-/* A loop device's file, as the kernel knows it. Asking it needs no path, but it may ask a server. */
+/* A loop device's file, as the kernel knows it. Asking for it needs no path. */
 struct loop_file {
     char device[PATH_MAX];
     char path[PATH_MAX];

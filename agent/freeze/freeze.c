@@ -192,7 +192,7 @@ static int arm(struct agent_freezer *freezer, const struct agent_mounts *mounts,
     freezer->count =
         mounts->count < AGENT_FREEZE_MAX_FILESYSTEMS ? mounts->count : AGENT_FREEZE_MAX_FILESYSTEMS;
     for (size_t i = 0; i < freezer->count; i++) {
-        /* Agent and guard thaw in this order: one that lies in a file of a frozen one cannot thaw. */
+        /* Agent and guard thaw in this order: one in a file of a frozen one cannot thaw. */
         blx_assert(i == 0 || mounts->mounts[i].depth >= mounts->mounts[i - 1].depth);
         freezer->rc[i] = -EINPROGRESS;
     }

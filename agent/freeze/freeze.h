@@ -69,11 +69,11 @@ struct agent_freeze_result {
 };
 
 /*
- * Arms the guard and freezes. 0 also if some could not be frozen (see
- * `result`), or if there are none. On an error nothing is left frozen, and agent_thaw() need not be
- * called: -ETIMEDOUT the limit passed meanwhile; a FIFREEZE that hangs makes this function wait for
- * it all the same. -EPERM no CAP_SYS_ADMIN. -EPIPE the guard is gone (killed) or does not answer. Nothing was frozen; the caller gets a new guard by
- * agent_freezer_stop() and _start().
+ * Arms the guard and freezes. 0 also if some could not be frozen (see `result`), or if there are
+ * none. On an error nothing is left frozen, and agent_thaw() need not be called: -ETIMEDOUT the
+ * limit passed meanwhile; a FIFREEZE that hangs makes this function wait for it all the same.
+ * -EPERM no CAP_SYS_ADMIN. -EPIPE the guard is gone (killed) or does not answer. Nothing was
+ * frozen; the caller gets a new guard by agent_freezer_stop() and _start().
  */
 int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mounts,
                  uint64_t limit_ms, struct agent_freeze_result *result, struct blx_error *err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The record of what is about to be frozen: RUN_DIR/frozen-PID, a line "MAJOR:MINOR MOUNT_POINT\0"
- * for each filesystem, written before the first FIFREEZE and emptied after the thaw. Agent and guard
- * hold a lock on it as long as one of them lives; one that is not empty and not locked is what both
- * were killed over. The run directory is a tmpfs: a reboot thaws, and forgets the record.
+ * for each filesystem, written before the first FIFREEZE and emptied after the thaw. Agent and
+ * guard hold a lock on it as long as one of them lives; one that is not empty and not locked is
+ * what both were killed over. The run directory is a tmpfs: a reboot thaws, and forgets the
+ * record.
  *
  * Threads: any, one at a time.
  */

@@ -32,7 +32,7 @@ int agent_evidence_prepare(const struct agent *agent, const struct agent_mounts 
 void agent_evidence_done(struct agent_evidence *evidence);
 #define AGENT_CLEANUP_EVIDENCE BLX_CLEANUP(agent_evidence_done)
 
-/* Whether the volume has a frozen filesystem, or swap: then its writes are judged by their place. */
+/* Whether the volume has a frozen filesystem or swap: then its writes are judged by their place. */
 bool agent_evidence_covers(const struct agent_evidence *evidence, const struct agent *agent,
                            size_t volume);
 

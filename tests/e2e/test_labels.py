@@ -26,8 +26,8 @@ class Hermit:
     """A process in a mount namespace of its own."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen(["unshare", "-m", "--propagation=private", "sh", "-c", f"{command} && echo ready && exec sleep 3600"],
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(["unshare", "-m", "--propagation=private", "sh", "-c",
+                                         f"{command} && echo ready && exec sleep 3600"], stdout=subprocess.PIPE, text=True)
         REGISTRY.add(self)
         if self.process.stdout.readline() != "ready\n":
             raise Failure(f"`{command}` failed in a mount namespace of its own")
@@ -209,7 +209,8 @@ class Labels(Case):
         self.second.umount()
         with open(self.path("marker"), "wb") as file:
             file.write(os.urandom(4096))
-        self.start(disk, f"--pre-freeze=mount {self.second.device} {self.second.path} && cp {self.path('marker')} {self.second.path}")
+        self.start(disk, f"--pre-freeze=mount {self.second.device} {self.second.path} && "
+                         f"cp {self.path('marker')} {self.second.path}")
         stamp = self.checkpoint("server1")
         self.second.mounted = True
         row = self.row("server1", stamp)
