@@ -259,6 +259,19 @@ class Labels(Case):
         agent.wait_line(f"'{self.second.path}' was frozen since an agent was killed")
         self.assertFalse(self.second.is_frozen())
 
+    def test_any_number_of_filesystems(self):
+        disks = [self.loop_disk(65 * 4 + 8, name=f"many-{number}") for number in range(2)]
+        for disk in disks:
+            disk.make_partitions([("ext4", 4)] * 65)
+        agent = Agent(REGISTRY, self.folder, "server1", self.dispatcher.address, self.enroll("server1"), disks)
+        agent.prefix = unit_prefix()
+        agent.start()
+        self.dispatcher.wait_online("server1")
+        for _ in range(CHECKPOINTS):
+            row = self.row("server1", self.checkpoint("server1"))
+            print(f"130 filesystems frozen for {row['freeze_ms']} ms")
+            self.expect_filesystem([row])
+
     def test_full_speed_writers_are_no_false_alarm(self):
         for kind, mib in (("ext4", 160), ("xfs", 400), ("btrfs", 400)):
             with self.subTest(kind=kind):
