@@ -73,7 +73,7 @@ class Labels(Case):
         """A normal mounted ext4 with a load that makes the cut long, and a second partition to hide a writer on."""
         disk = self.loop_disk(160 + mib + 8)
         self.normal, self.second = disk.make_partitions([("ext4", 160), ("ext4", mib)])
-        Workload(REGISTRY, self.folder, "stream", self.normal.path + "/stream", seconds=SECONDS + 10 * CHECKPOINTS)
+        self.load = Workload(REGISTRY, self.folder, "stream", self.normal.path + "/stream", seconds=SECONDS + 10 * CHECKPOINTS)
         return disk
 
     def start(self, disk, *words):
@@ -177,6 +177,7 @@ class Labels(Case):
     def test_swap_in_use(self):
         disk = self.make_disk(mib=64)
         self.second.umount()
+        self.load.close()  # both together are more than the freeze buffer holds
         Swap(self.second.device)
         Workload(REGISTRY, self.folder, "pageout", "none", seconds=SECONDS + 10 * CHECKPOINTS).wait_lines(1)
         self.write_ring(self.normal.path + "/ring")
