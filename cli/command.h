@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "config/config.h"
 #include "store/audit.h"
@@ -49,6 +51,9 @@ enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *er
  * come to is used as root.
  */
 int cli_become_owner(const char *data_dir, struct blx_error *err);
+
+/* The user that typed the command, whoever the process is now. */
+uid_t cli_caller_uid(void);
 
 /* Becomes the owner and opens the data directory. */
 int cli_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,

@@ -9,6 +9,10 @@
 
 #include "cli/command.h"
 
+/* Who typed the command, once the process has become somebody else. */
+static uid_t caller;
+static bool caller_known;
+
 /* Whether the owner can come to the folder at all. The process acts as the owner afterwards. */
 static bool owner_reaches(const char *data_dir, const struct stat *st)
 {
@@ -27,19 +31,16 @@ int cli_become_owner(const char *data_dir, struct blx_error *err)
     /* A copy below a folder of root's: its files' owner plays no games there. */
     if (!reaches)
         return 0;
+    caller = getuid();
+    caller_known = true;
     if (setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0)
         return blx_error_errno(err, -errno, "cannot act as the owner of '%s'", data_dir);
     return 0;
 }
 
-void cli_audit(const char *data_dir, const struct blx_audit_entry *entry)
+uid_t cli_caller_uid(void)
 {
-    struct blx_error err = {0};
-    int rc = cli_become_owner(data_dir, &err);
-    if (rc == 0)
-        rc = blx_audit_append(data_dir, entry, &err);
-    if (rc < 0)
-        cli_note("the audit log lacks a line (%s): %s", entry->event, err.message);
+    return caller_known ? caller : getuid();
 }
 
 int cli_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,

@@ -3,14 +3,17 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
 void dispatcher_audit_entry(const struct dispatcher *dispatcher,
                             const struct blx_audit_entry *entry)
 {
+    struct blx_audit_entry signed_entry = *entry;
     struct blx_error err = {0};
-    if (blx_audit_append(dispatcher->store->data_dir, entry, &err) < 0)
+    signed_entry.uid = getuid();
+    if (blx_audit_append(dispatcher->store->data_dir, &signed_entry, &err) < 0)
         blx_log_warning("the audit log lacks a line (%s): %s", entry->event, err.message);
 }
 

@@ -175,7 +175,7 @@ static char *make_line(const struct blx_audit_entry *entry, const struct tail *t
     if (entry->agent != NULL)
         blx_json_string(&json, "agent", entry->agent);
     blx_json_string(&json, "program", program_invocation_short_name);
-    blx_json_number(&json, "uid", getuid());
+    blx_json_number(&json, "uid", entry->uid);
     if (entry->text != NULL)
         blx_json_string(&json, "text", entry->text);
     if (entry->checkpoint_count > 0) {

@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/timestamp.h"
@@ -25,9 +26,10 @@
 enum { BLX_AUDIT_FILE_BYTES = 4 * 1024 * 1024, BLX_AUDIT_LISTED = 1000 };
 
 struct blx_audit_entry {
-    const char *event;                /* "join", "prune", ... */
-    const char *agent;                /* NULL: it concerns no agent */
-    const char *text;                 /* for people; NULL: nothing more is to be told */
+    uid_t uid;         /* whoever did it: a command may act as the data directory's owner by now */
+    const char *event; /* "join", "prune", ... */
+    const char *agent; /* NULL: it concerns no agent */
+    const char *text;  /* for people; NULL: nothing more is to be told */
     const blx_timestamp *checkpoints; /* the first BLX_AUDIT_LISTED are listed */
     size_t checkpoint_count;
 };

@@ -55,7 +55,7 @@ static void lines_say_what_was_done_and_follow_each_other(void **state)
     char value[128];
     const blx_timestamp gone[] = {20261122203600, 20261122203900};
     const struct blx_audit_entry prune = {
-        .event = "prune", .agent = "web1", .checkpoints = gone, .checkpoint_count = 2};
+        .uid = 998, .event = "prune", .agent = "web1", .checkpoints = gone, .checkpoint_count = 2};
     test_store_init(&test);
     assert_int_equal(look(&test).lines, 0);
     append(&test, "join", "a \"quoted\" \\ text\nof two lines");
@@ -68,6 +68,8 @@ static void lines_say_what_was_done_and_follow_each_other(void **state)
     assert_string_equal(value, "2");
     assert_int_equal(blx_audit_value(seen.last, "event", value, sizeof(value)), 0);
     assert_string_equal(value, "prune");
+    assert_int_equal(blx_audit_value(seen.last, "uid", value, sizeof(value)), 0);
+    assert_string_equal(value, "998");
     assert_int_equal(blx_audit_value(seen.last, "text", value, sizeof(value)), -ENOENT);
     test_store_done(&test);
 }
