@@ -80,7 +80,7 @@ class BadInput(Case):
         self.cli.fails(2, "stray", "show", "--agent=a", data, "stray")
         self.cli.fails(2, "start", "show", "--agent=a", data, "--start=2026")
         self.cli.fails(2, "sync-freq", "start", "--mode=dispatcher", data)
-        for value in ("0", "-1", "soon", "1d", "nan", "1e9"):
+        for value in ("0", "-1", "soon", "1y", "nan", "1e9"):
             self.dispatcher_fails(2, "sync-freq", sync_freq=value)
         self.assertFalse(os.path.exists(self.data_dir))
 
