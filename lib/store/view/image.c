@@ -176,7 +176,7 @@ int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void
     while (block < end) {
         const struct blx_index_entry *entry = blx_index_find(&image->plan.index, block);
         uint64_t start = entry == NULL ? end : entry->extent.start_block;
-        uint64_t part_end = end;
+        uint64_t part_end;
         int rc = 0;
         if (start > block) { /* a hole up to the entry */
             part_end = start < end ? start : end;

@@ -214,8 +214,7 @@ static void receiving_stops_before_the_reserve(void **state)
     char bytes[PATH_MAX];
     struct stat st;
     int rc = 0;
-    uint64_t sent = 0;
-    for (; rc == 0; sent += f->sda.frame_bytes) {
+    while (rc == 0) {
         send_noise(f);
         rc = append(f, &err);
     }
