@@ -143,6 +143,13 @@ static void claim_bits(struct agent_volume *volume, uint64_t index, uint64_t bit
     clear_marks(volume, index, bits);
 }
 
+/* After the marks are cleared and before the caller reads: an atomic made of load-exclusive and
+ * store-exclusive (arm64 without LSE) lets later loads pass its store. */
+static void full_fence(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 struct claim {
     struct blx_extent *extents;
     uint32_t count, max_count;
@@ -193,10 +200,13 @@ uint32_t agent_volume_claim(struct agent_volume *volume, enum agent_claim kind, 
     for (uint64_t mask = ~UINT64_C(0) << (*cursor % 64); index < words;
          index++, mask = ~UINT64_C(0)) {
         uint64_t bits = claimable(volume, kind, index) & mask;
-        if (bits != 0 && !claim_word(volume, &claim, index, bits, cursor))
+        if (bits != 0 && !claim_word(volume, &claim, index, bits, cursor)) {
+            full_fence();
             return claim.count;
+        }
     }
     *cursor = volume->blocks;
+    full_fence();
     return claim.count;
 }
 
