@@ -63,13 +63,23 @@ struct block_device {
 struct bvec_iter {
     __u64 bi_sector;
     __u32 bi_size;
+    __u32 bi_idx;
+    __u32 bi_bvec_done;
 };
+
+typedef struct {
+    int counter;
+} atomic_t;
 
 struct bio {
     struct bio *bi_next;
     struct block_device *bi_bdev;
     __u32 bi_opf;
+    __u16 bi_flags;
+    atomic_t __bi_remaining;
     struct bvec_iter bi_iter;
+    void *bi_end_io;
+    void *bi_private;
 };
 
 struct request_queue {

@@ -17,7 +17,7 @@
 
 enum {
     BLX_TRACKER_MAGIC = 0x54584c42, /* "BLXT" */
-    BLX_TRACKER_LAYOUT = 4,
+    BLX_TRACKER_LAYOUT = 5,
 
     /*
      * The kernel leaves a program out for an event that interrupts a run of the same program on the
@@ -33,11 +33,16 @@ enum {
     BLX_TRACKER_PENDING_BIOS = 65536,
 };
 
-/* The tracepoints: indexes of the arrays below. */
+/* In `done` of a range: the bio itself has ended. More sectors than a bio can have. */
+#define BLX_TRACKER_OWN_PART (1U << 31)
+
+/* The tracepoints: indexes of the arrays below, and the order in which programs are attached. The
+ * completions come first, so that nothing is remembered whose completion goes by unseen. */
 enum {
-    BLX_TRACEPOINT_QUEUE,       /* block_bio_queue */
-    BLX_TRACEPOINT_RQ_COMPLETE, /* block_rq_complete */
-    BLX_TRACEPOINT_BIO_COMPLETE /* block_bio_complete */,
+    BLX_TRACEPOINT_RQ_COMPLETE,  /* block_rq_complete */
+    BLX_TRACEPOINT_BIO_COMPLETE, /* block_bio_complete */
+    BLX_TRACEPOINT_REMAP,        /* block_bio_remap: for bio-based devices only */
+    BLX_TRACEPOINT_QUEUE,        /* block_bio_queue */
     BLX_TRACEPOINT_COUNT,
 };
 
@@ -67,10 +72,16 @@ struct blx_tracker_identity {
  */
 struct blx_tracker_counts {
     __u64 running[BLX_TRACEPOINT_COUNT];   /* copies that are active on this CPU now */
-    __u64 saturated[BLX_TRACEPOINT_COUNT]; /* times that all copies were active at once: only then
-                                              an event can pass all of them */
+    __u64 saturated[BLX_TRACEPOINT_COUNT]; /* grows when all copies become active at once, and when
+                                              they are so no more: only between the two can an
+                                              event pass all of them */
     __u64 handled[BLX_TRACEPOINT_COUNT];   /* the last event that was worked on */
     __u64 found;                           /* whether that bio's range was known */
+    __u64 bio[BLX_TRACKER_COPIES];         /* of the request that a copy works on, and what is in */
+    __u64 whole[BLX_TRACKER_COPIES];       /* its bi_private */
+    __u64 chain_end_io;                    /* bi_end_io of a part that was split off a bio */
+    __u64 suspect_end_io;                  /* and of the first bio that was_trimmed() cannot tell */
+    __u64 suspects;                        /* how many there were of the same kind */
     __u64 barriers;                        /* full barriers so far */
     __u64 queued[BLX_TRACKER_COPIES];
     __u64 events[BLX_TRACKER_COPIES];
@@ -80,14 +91,38 @@ struct blx_tracker_counts {
     __u64 unmarked;
 };
 
-/* Map `pending`: the range of a bio when it was queued, by its address. */
+/*
+ * Of a bio when it was queued. The range is owed from then on, until the bio's completion was seen:
+ * tracker.bpf.c has the drawing.
+ */
 struct blx_tracker_range {
     __u64 sector;
-    __u64 sectors; /* 0: a flush without data */
+    __u32 sectors; /* 0: a flush without data */
+    __u32 done;    /* sectors that were seen to complete, in parts */
 };
 
-/* Map `places`. */
+/* Map `places`. The agent reads them through a mapping, and takes back a place that was forgotten
+ * (agent/track/owed_private.h). */
 struct blx_tracker_place {
     __u64 bio; /* the address of the bio whose range it is; 0: free */
     struct blx_tracker_range range;
+    __u32 serial;  /* of the owner: grows whenever the place is taken */
+    __u32 spilled; /* ranges in map `pending` whose bios would have this place */
+};
+
+/* Map `pending`: by the bio's address, the ranges for which the place was taken. */
+
+/* Map `state`, one entry, written by the agent alone: what must outlive its process together with
+ * the programs. All of it only grows, except the times and what the last look saw. */
+struct blx_tracker_state {
+    __u64 saturated[BLX_TRACEPOINT_COUNT]; /* seen last, see agent/track/missed_private.h */
+    __u64 left_out[BLX_TRACEPOINT_COUNT];
+    __u64 missed;
+    __u64 unmarked;
+    __u64 unmarked_at_birth;  /* counted before the first block was read: no doubt */
+    __u64 idle_view;          /* enum agent_idle_view */
+    __u64 follows_clones;     /* the programs read it: remember the driver's own bios, too */
+    __u64 born_ns;            /* the programs read it; 0: more than a minute ago */
+    __u64 suspects;           /* that were judged already */
+    __u64 unsettled_since_ns; /* writes from before the birth may be in flight; 0: none is */
 };

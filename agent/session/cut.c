@@ -118,6 +118,7 @@ static void claim_remainder(struct scene *scene, struct agent_cut *cut)
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
         struct agent_volume *volume = &scene->agent->volumes[v];
         uint64_t cursor = 0;
+        scene->busy[v] |= agent_tracker_mark_owed(volume->tracker);
         while (cut->count < cut->capacity &&
                agent_batch_claim(&cut->jobs[cut->count].batch, volume, AGENT_CLAIM_ALL, &cursor))
             cut->count++;

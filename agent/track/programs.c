@@ -2,6 +2,7 @@
 #include "agent/track/programs_private.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <pthread.h>
@@ -17,9 +18,10 @@
 static const char btf_path[] = "/sys/kernel/btf/vmlinux";
 
 static const char *const tracepoint_names[BLX_TRACEPOINT_COUNT] = {
-    [BLX_TRACEPOINT_QUEUE] = "bio_queue",
     [BLX_TRACEPOINT_RQ_COMPLETE] = "rq_complete",
     [BLX_TRACEPOINT_BIO_COMPLETE] = "bio_complete",
+    [BLX_TRACEPOINT_REMAP] = "bio_remap",
+    [BLX_TRACEPOINT_QUEUE] = "bio_queue",
 };
 
 void agent_program_format_name(unsigned program, char name[AGENT_PROGRAM_NAME_BYTES])
@@ -29,13 +31,17 @@ void agent_program_format_name(unsigned program, char name[AGENT_PROGRAM_NAME_BY
 }
 
 /*
- * A missed block_bio_queue costs the range of a bio-based device's bio. On other disks it only
- * feeds `queued`, where the completion of the same write counts, too: one copy is enough.
+ * A missed block_bio_queue costs the range of a bio-based device's bio, a missed block_bio_remap
+ * that of one that was handed on. On other disks the first only feeds `queued`, where the
+ * completion of the same write counts, too: one copy is enough.
  */
 bool agent_program_is_needed(unsigned program, const struct blx_tracker_identity *identity)
 {
-    return identity->bio_based != 0 || program / BLX_TRACKER_COPIES != BLX_TRACEPOINT_QUEUE ||
-           program % BLX_TRACKER_COPIES == 0;
+    unsigned tracepoint = program / BLX_TRACKER_COPIES;
+    if (identity->bio_based != 0)
+        return true;
+    return tracepoint != BLX_TRACEPOINT_REMAP &&
+           (tracepoint != BLX_TRACEPOINT_QUEUE || program % BLX_TRACKER_COPIES == 0);
 }
 
 /* libbpf passes its reasons to a callback of the process, which keeps them while `lock` is held. */
@@ -88,6 +94,27 @@ static int explain_failure_locked(int r, const struct agent_device *device, stru
         device->path, strerror(-r), kernel.release, libbpf_says.text);
 }
 
+/* The bit of bi_flags that says that a bio's queueing was traced; 0 where it is not found. Its enum
+ * has no name, so that the loader cannot look it up by itself. */
+static uint32_t traced_flag(void)
+{
+    struct btf *btf = btf__load_vmlinux_btf();
+    uint32_t flag = 0;
+    for (uint32_t id = 1; btf != NULL && flag == 0 && id < btf__type_cnt(btf); id++) {
+        const struct btf_type *type = btf__type_by_id(btf, id);
+        if (!btf_is_enum(type))
+            continue;
+        const struct btf_enum *values = btf_enum(type);
+        for (unsigned i = 0; i < btf_vlen(type); i++) {
+            const char *name = btf__name_by_offset(btf, values[i].name_off);
+            if (name != NULL && strcmp(name, "BIO_TRACE_COMPLETION") == 0 && values[i].val < 16)
+                flag = UINT32_C(1) << values[i].val;
+        }
+    }
+    btf__free(btf);
+    return flag;
+}
+
 static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_identity *identity,
                       uint64_t words)
 {
@@ -99,6 +126,7 @@ static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_ide
     skeleton->rodata->bio_based = identity->bio_based != 0;
     bpf_map__set_max_entries(skeleton->maps.dirty, (uint32_t)words);
     if (identity->bio_based) {
+        skeleton->rodata->traced_flag = traced_flag();
         bpf_map__set_max_entries(skeleton->maps.places, BLX_TRACKER_PLACES);
         bpf_map__set_max_entries(skeleton->maps.pending, BLX_TRACKER_PENDING_BIOS);
     }
@@ -110,7 +138,8 @@ static void configure(struct tracker_bpf *skeleton, const struct blx_tracker_ide
     }
 }
 
-/* In the order of the numbers: the last copy to run forgets the pending bio. */
+/* In the order of the numbers: the last copy to run forgets the bio, and completions are seen
+ * before any bio is remembered. */
 static int attach_and_pin(const struct tracker_bpf *skeleton,
                           const struct blx_tracker_identity *identity,
                           const struct agent_pins *pins)
@@ -136,8 +165,9 @@ static int attach_and_pin(const struct tracker_bpf *skeleton,
 
 static int pin_maps(const struct tracker_bpf *skeleton, const struct agent_pins *pins)
 {
-    struct bpf_map *const maps[] = {skeleton->maps.dirty, skeleton->maps.counts,
-                                    skeleton->maps.identity};
+    struct bpf_map *const maps[] = {skeleton->maps.dirty,  skeleton->maps.counts,
+                                    skeleton->maps.places, skeleton->maps.pending,
+                                    skeleton->maps.state,  skeleton->maps.identity};
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         char path[PATH_MAX];
         int r = agent_pins_format_path(pins, bpf_map__name(maps[i]), path, NULL);

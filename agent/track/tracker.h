@@ -56,11 +56,8 @@ struct agent_tracker_counters {
      * and after = nothing was written in between.
      */
     uint64_t queued;
-    /*
-     * Completions that every copy of the program may have missed: more than before = rescan (I4). 0
-     * as long as all copies were never busy at once on a CPU, because then each event was seen by
-     * one of them.
-     */
+    /* Completions that every copy of the program may have missed: more than before = rescan (I4).
+     * missed_private.h says when. */
     uint64_t missed;
     /*
      * Commands with no usable sector that may have written (SG_IO and the like, with data to the
@@ -68,15 +65,32 @@ struct agent_tracker_counters {
      * look like an inquiry to the kernel and are not seen.
      */
     uint64_t passthrough;
-    /* Events that could not be marked (range lost, zone reset, too large for this kernel): more
-     * than before = rescan. */
+    /*
+     * Events that could not be marked (range lost, zone reset, too large for this kernel), or that
+     * may have been (a write was under way when tracking began; one was never seen to complete):
+     * more than before = rescan.
+     */
     uint64_t unmarked;
 };
 
 /* Reads them now; cheap enough for every cycle. Counters count from the tracker's birth, not from
  * adoption. */
-int agent_tracker_read_counters(const struct agent_tracker *tracker,
+int agent_tracker_read_counters(struct agent_tracker *tracker,
                                 struct agent_tracker_counters *counters, struct blx_error *err);
+
+/*
+ * Marks the blocks of all writes whose completion was not seen yet: at each cut, before anything is
+ * claimed (owed_private.h). True if one of them may be in flight now. For a device that is not
+ * bio-based it does nothing.
+ */
+bool agent_tracker_mark_owed(struct agent_tracker *tracker);
+
+/*
+ * Looks for writes that were never seen to complete, and for those from before the tracker's birth;
+ * what it finds counts as unmarked. Of use for a bio-based device only; takes two milliseconds.
+ */
+int agent_tracker_look(struct agent_tracker *tracker, const struct agent_device *device,
+                       struct blx_error *err);
 
 /* For witness.h: the sectors of the whole disk's requests that some copy of the program has seen
  * written or discarded. Of no use for a bio-based device. */

@@ -20,12 +20,12 @@ void agent_witness_compare(struct agent_witness *witness, uint64_t before_sector
     witness->knows = true;
 }
 
-int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker *tracker,
+int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
                       const struct agent_device *device, struct blx_error *err)
 {
     uint64_t before_sectors, kernel_sectors, after_sectors;
     if (device->bio_based)
-        return 0;
+        return agent_tracker_look(tracker, device, err);
     int rc = agent_tracker_read_sectors(tracker, &before_sectors, err);
     if (rc < 0)
         return rc;

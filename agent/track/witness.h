@@ -17,8 +17,9 @@
  * load a loss may be hidden until it pauses. A cut that is labelled better than "none" is such a
  * pause.
  *
- * It has nothing to say of bio-based devices, whose drivers count as they like, and of disks whose
- * queue/iostats is 0.
+ * It has nothing to compare of disks whose queue/iostats is 0, nor of bio-based devices, whose
+ * drivers count as they like. For those the ranges that stay owed are the witness
+ * (owed_private.h), and what it finds is in the tracker's counters.
  *
  * Threads: one at a time. The struct lives in the ledger and outlives the process (I3).
  */
@@ -39,7 +40,7 @@ struct agent_witness {
 };
 
 /* Compares now; takes a millisecond. More unseen sectors than before = rescan. */
-int agent_witness_ask(struct agent_witness *witness, const struct agent_tracker *tracker,
+int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
                       const struct agent_device *device, struct blx_error *err);
 
 /* The comparison itself: what the tracker had counted, what the kernel had a moment later, and the
