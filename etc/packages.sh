@@ -19,12 +19,12 @@ tests)
     # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.
-    packages+=(qemu-system-x86 busybox-static cpio kmod)
+    packages+=(qemu-system-x86 busybox-static cpio kmod mdadm dmsetup bcache-tools)
     # clang's libFuzzer and sanitizers. On Ubuntu 22.04 they come with clang itself.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
 guest) # to emulate kernels, disks and whole servers that this machine does not have
-    packages+=(python3 qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs fdisk util-linux mount iproute2 sqlite3 lvm2 mdadm mmdebstrap dpkg-dev
+    packages+=(python3 qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs fdisk util-linux mount iproute2 sqlite3 lvm2 mdadm dmsetup bcache-tools mmdebstrap dpkg-dev
         openssh-client zstd procps)
     ;;
 *)

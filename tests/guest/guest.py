@@ -196,11 +196,11 @@ class Guest:
         self._reader.join(10)
 
 
-def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None):
+def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None, kernel_words=""):
     """
     Runs a shell script, alone, in a guest on the machine's own files, and shows what it says. Its modules are those of the kernel; $TMPDIR, /run
     and the like are memory of the guest; what it writes elsewhere goes with it. Fails unless the script ends with 0. `serve(guest)` may begin
-    something that helps it from outside.
+    something that helps it from outside. `kernel_words` are for the kernel.
     """
     job = log + ".job"
     with open(job, "w", encoding="utf-8") as file:
@@ -208,7 +208,7 @@ def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None):
     guest = Guest(log, disks, "-nic", "none",
                   "-virtfs", "local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap",
                   "-kernel", kernel.image, "-initrd", kernel.job_initrd(),
-                  "-append", f"console=ttyS0 quiet panic=-1 blxrep.init={HERE}/job.sh blxrep.job={job}", memory_mib=memory_mib)
+                  "-append", f"console=ttyS0 quiet panic=-1 no_timer_check blxrep.init={HERE}/job.sh blxrep.job={job} {kernel_words}", memory_mib=memory_mib)
     if serve:
         serve(guest)
     try:

@@ -4,7 +4,7 @@
 # disks and in whole servers. An emulated CPU is slow: three quarters of an hour on a quiet machine. Needs root, and Debian's archive for kernels and
 # systems, which it keeps.
 #
-#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 server life; without, all of them
+#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back; without, all of them
 #   BUILD_DIR=DIR tests/guest/run.sh    builds, and keeps kernels and systems, elsewhere than in build-guest
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,12 +29,20 @@ package() {
 }
 package 0.1 old
 export BLXREP_BIN=$build/bin
-for what in "${@:-6.1 6.12 server life}"; do
+for what in "${@:-6.1 6.12 stacks server life set_back}"; do
     # Unquoted: the words of the default.
     for test in $what; do
         case $test in
         6.*) /usr/bin/python3 -B tests/guest/test_kernels.py "$test" ;;
         set_back) /usr/bin/python3 -B tests/guest/test_set_back.py ;;
+        stacks)
+            etc/packages.sh tests
+            cmake -S . -B "$build/stacks" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBLXREP_WERROR=ON >/dev/null
+            cmake --build "$build/stacks" --target guest_marks >/dev/null
+            for kernel in 6.1 6.12; do
+                MARKS=$build/stacks/tests/guest_marks /usr/bin/python3 -B tests/guest/matrix.py "$kernel"
+            done
+            ;;
         server) /usr/bin/python3 -B tests/guest/test_server.py "$build/old" ;;
         life)
             package 0.2 new
