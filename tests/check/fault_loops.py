@@ -8,7 +8,7 @@ import sys
 
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 
-# They ask for no memory and reach neither the disk nor the network: their arguments alone decide, or what lstat() says.
+# They ask for no memory and reach neither the disk nor the network: their arguments alone decide, or what lstat() or statvfs() says.
 # One that comes to do so gets a loop, and leaves this list.
 PURE = """
 blx_error_copy blx_error_errno blx_error_set
@@ -16,7 +16,7 @@ blx_bandwidth_parse blx_duration_parse blx_name_check blx_path_format blx_size_p
 blx_timestamp_parse blx_timestamp_parse_range
 blx_config_require blx_place_wrong_type blx_source_check
 blx_keyring_choose
-blx_agent_store_path blx_agent_store_volume_path blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_image_path blx_restore_output_failed blx_rewrite_path
+blx_agent_store_path blx_agent_store_volume_path blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_image_path blx_restore_output_failed blx_reserve_check blx_rewrite_path
 blx_segment_path
 blx_address_split blx_pki_need_key blx_pki_path blx_ssl_error
 blx_codec_parse blx_field_check_reserved blx_field_get_consistency blx_field_get_name blx_field_get_text

@@ -3,7 +3,7 @@
 was set back costs a comparison.
 
 A machine with memory is set back here by its parts: the disk's content below the loop device, past the tracker, and the ledger. The
-kernel's bitmap is empty at both moments. tests/guest/set_back.py does the same to a whole guest.
+kernel's bitmap is empty at both moments. tests/guest/test_set_back.py does the same to a whole guest.
 """
 
 import fcntl

@@ -11,6 +11,7 @@
 #include "store/prune/brake.h"
 #include "store/prune/prune.h"
 #include "store/prune/retention.h"
+#include "store/reserve.h"
 #include "store/prune/rewrite.h"
 #include "store_state.h"
 #include "sys.h"
@@ -143,6 +144,20 @@ static void check_mark_read(void *arg, int rc)
 {
     struct outputs *out = arg;
     assert_int_equal(out->mark.rules, rc < 0 ? 0 : 7);
+}
+
+static int run_reserve(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_reserve_make(&out->state.test.store, err);
+}
+
+static void check_reserve(void *arg, int rc)
+{
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_reserve(arg, &err), &err);
+    check_prune(arg, -1);
 }
 
 static int run_audit(void *arg, struct blx_error *err)
@@ -317,6 +332,12 @@ static void a_mark_is_the_old_one_or_the_new_one(void **state)
                &outputs);
 }
 
+static void a_reserve_is_made_by_the_next_try(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_reserve, check_reserve, remove_all, 0}, &outputs);
+}
+
 static void a_line_of_the_audit_log_is_appended_by_the_next_try(void **state)
 {
     (void)state;
@@ -334,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_plan_is_whole_or_empty),
         cmocka_unit_test(pins_are_set_and_taken_off),
         cmocka_unit_test(a_mark_is_the_old_one_or_the_new_one),
+        cmocka_unit_test(a_reserve_is_made_by_the_next_try),
         cmocka_unit_test(a_line_of_the_audit_log_is_appended_by_the_next_try),
         cmocka_unit_test(pins_are_listed_whole_or_not_at_all),
         cmocka_unit_test(what_a_checkpoint_takes_is_told_whole_or_not_at_all),
