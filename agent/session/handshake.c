@@ -3,8 +3,8 @@
  * HELLO to BEGIN. The agent introduces itself, gets its policy and announces its volumes, each with
  * a new stream. The dispatcher answers with the state that it has of each, and that decides on the
  * volume's pass: stream_private.h has the table. If the state is a part of what this agent has
- * sent, the new stream goes on from there. Otherwise it begins with a rescan, if the dispatcher has an
- * image of the volume, else from nothing.
+ * sent, the new stream goes on from there. Otherwise it begins with a rescan, if the dispatcher has
+ * an image of the volume, else from nothing.
  */
 #include <errno.h>
 #include <inttypes.h>

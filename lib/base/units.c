@@ -59,7 +59,7 @@ int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
                                  {"w", 6048e5},
                                  {NULL, 0}};
     double value;
-    if (parse_with_units(text, units, 100 * 366.0 * 86400e3, &value) < 0)
+    if (parse_with_units(text, units, (double)BLX_DURATION_MAX_MS, &value) < 0)
         return blx_error_set(
             err, -EINVAL,
             "'%.40s' is not a duration: write a number with s, m, h, d or w, such as 30s or 1.5h",

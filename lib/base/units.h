@@ -14,6 +14,9 @@
 
 enum { BLX_UNIT_TEXT_BYTES = 32 };
 
+/* A hundred years: what a longer time would mean is "never". */
+#define BLX_DURATION_MAX_MS (UINT64_C(100) * 366 * 24 * 60 * 60 * 1000)
+
 /*
  * A duration: a number (fractions allowed) and a suffix ms, s, m or h. Without a suffix the unit is
  * `default_unit_ms` (60000 for sync-freq). -EINVAL for anything else, and for a duration that is

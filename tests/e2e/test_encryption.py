@@ -215,6 +215,7 @@ class Encryption(Case):
             self.check(stamp, copy, self.key)
         with open(self.path("half.img.partial"), "wb") as file:
             file.write(os.urandom(3 * MIB))
+        os.chmod(self.path("half.img.partial"), 0o600)
         self.cli.run(*words, f"--checkpoint={taken[-1][0]}", f"--output={self.path('half.img')}", "--resume")
         check_equal(self.path("half.img"), taken[-1][1])
         self.verify()

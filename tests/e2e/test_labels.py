@@ -210,7 +210,7 @@ class Labels(Case):
         self.second.umount()
         with open(self.path("marker"), "wb") as file:
             file.write(os.urandom(4096))
-        self.start(disk, f"--pre-freeze=mount {self.second.device} {self.second.path} && "
+        self.start(disk, f"--pre-freeze=mountpoint -q {self.second.path} || mount {self.second.device} {self.second.path}; "
                          f"cp {self.path('marker')} {self.second.path}")
         stamp = self.checkpoint("server1")
         self.second.mounted = True
