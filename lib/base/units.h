@@ -18,8 +18,8 @@ enum { BLX_UNIT_TEXT_BYTES = 32 };
 #define BLX_DURATION_MAX_MS (UINT64_C(100) * 366 * 24 * 60 * 60 * 1000)
 
 /*
- * A duration: a number (fractions allowed) and a suffix ms, s, m, h, d or w. Without one the unit is
- * `default_unit_ms` (60000 for sync-freq). -EINVAL for anything else, and for a duration that is
+ * A duration: a number (fractions allowed) and a suffix ms, s, m, h, d or w. Without one the unit
+ * is `default_unit_ms` (60000 for sync-freq). -EINVAL for anything else, and for a duration that is
  * negative or over BLX_DURATION_MAX_MS.
  */
 int blx_duration_parse(const char *text, uint64_t default_unit_ms, uint64_t *ms,
