@@ -12,11 +12,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/disk/carried_private.h"
+#include "agent/disk/doubts_private.h"
 #include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 
 enum {
-    BTRFS_PARTS_MAX = AGENT_MOUNT_PARTS - 2, /* a log and a realtime device may come on top */
     STACK_DEPTH_MAX = 8,
     SUPERBLOCK_BYTES = 4096, /* the first of an ext4 or xfs, enough for the fields below */
     SUPERBLOCK_ALIGN = 4096,
@@ -40,22 +41,6 @@ void agent_seen_done(struct agent_seen *seen)
 {
     free(seen->list);
     *seen = (struct agent_seen){0};
-}
-
-int agent_superblocks_list_btrfs(const char *folder, struct agent_devno *parts, size_t *count)
-{
-    BLX_CLEANUP_DIR DIR *members = opendir(folder);
-    *count = 0;
-    if (members == NULL)
-        return -errno;
-    for (struct dirent *entry; (entry = readdir(members)) != NULL;) {
-        struct agent_devno *part = &parts[*count];
-        if (entry->d_name[0] != '.' && *count < BTRFS_PARTS_MAX &&
-            agent_sysfs_read_devno(&part->major, &part->minor, "%s/%s/dev", folder,
-                                   entry->d_name) == 0)
-            ++*count;
-    }
-    return 0;
 }
 
 static bool is_seen(const struct agent_mounts *mounts, const struct agent_seen *seen,
@@ -101,7 +86,7 @@ static int find_hidden_by_name(const struct agent_device *devices, size_t count,
                                    entry->d_name) < 0 ||
             is_seen(mounts, seen, devno))
             continue;
-        if (agent_mounts_carried(devices, count, devno.major, devno.minor) >= 0)
+        if (agent_carried(devices, count, devno.major, devno.minor) >= 0)
             doubt_hidden(mounts, type, entry->d_name, devno);
     }
     return 0;
@@ -120,11 +105,11 @@ static int find_hidden_btrfs(const struct agent_device *devices, size_t count,
         size_t part_count = 0;
         char path[PATH_MAX];
         snprintf(path, sizeof(path), "/sys/fs/btrfs/%s/devices", entry->d_name);
-        if (entry->d_name[0] == '.' || agent_superblocks_list_btrfs(path, parts, &part_count) < 0)
+        if (entry->d_name[0] == '.' || agent_carried_list_members(path, parts, &part_count) < 0)
             continue;
         for (size_t i = 0; i < part_count; i++) {
             if (is_seen(mounts, seen, parts[i]) ||
-                agent_mounts_carried(devices, count, parts[i].major, parts[i].minor) < 0)
+                agent_carried(devices, count, parts[i].major, parts[i].minor) < 0)
                 continue;
             doubt_hidden(mounts, "btrfs", entry->d_name, parts[i]);
             break;
@@ -172,7 +157,7 @@ static void find_missing(const struct agent_device *devices, size_t count, struc
         if (name[0] != '\0')
             return;
     }
-    if (below > 0 || agent_mounts_carried(devices, count, devno.major, devno.minor) >= 0)
+    if (below > 0 || agent_carried(devices, count, devno.major, devno.minor) >= 0)
         return;
     *strrchr(path, '/') = '\0';
     ssize_t length = readlink(path, link, sizeof(link) - 1);

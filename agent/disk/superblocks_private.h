@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "agent/disk/mounts_private.h"
+#include "agent/disk/mounts.h"
 #include "base/cleanup.h"
 
 /* Read-only filesystems that this mount namespace shows. */
@@ -19,9 +19,6 @@ struct agent_seen {
 int agent_seen_add(struct agent_seen *seen, uint32_t major, uint32_t minor);
 void agent_seen_done(struct agent_seen *seen);
 #define AGENT_CLEANUP_SEEN BLX_CLEANUP(agent_seen_done)
-
-/* The members that a folder /sys/fs/btrfs/UUID/devices names, AGENT_MOUNT_PARTS of them at most. */
-int agent_superblocks_list_btrfs(const char *folder, struct agent_devno *parts, size_t *count);
 
 /* A doubt for each filesystem on the devices that is neither in `mounts` nor in `seen`. */
 int agent_superblocks_find_hidden(const struct agent_device *devices, size_t count,
