@@ -175,9 +175,9 @@ class Labels(Case):
                 self.assertIn(self.second.device, row["note"])
 
     def test_swap_in_use(self):
-        disk = self.make_disk(mib=64)
+        disk = self.make_disk(mib=32)  # all of it is written all the time, and must fit into the freeze buffer
         self.second.umount()
-        self.load.close()  # both together are more than the freeze buffer holds
+        self.load.close()  # both together are more than that holds
         Swap(self.second.device)
         Workload(REGISTRY, self.folder, "pageout", "none", seconds=SECONDS + 10 * CHECKPOINTS).wait_lines(1)
         self.write_ring(self.normal.path + "/ring")
