@@ -23,6 +23,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "agent/track/witness.h"
@@ -65,6 +66,7 @@ struct agent_ledger_head {
     char rescan_reason[BLX_TEXT_BYTES];
     char anew_reason[BLX_TEXT_BYTES]; /* why the next session begins a new stream; empty: unknown */
 };
+_Static_assert(offsetof(struct agent_ledger_head, acked_seq) == 128, "tests/e2e/store_disk.py");
 
 struct agent_ledger {
     struct agent_ledger_head *head;

@@ -119,7 +119,7 @@ bool agent_owed_mark(struct agent_owed *owed)
 static bool take_back(const struct agent_owed *owed, size_t index,
                       const struct blx_tracker_place *place)
 {
-    uint64_t bio = place->bio;
+    __u64 bio = place->bio;
     mark(owed, &place->range);
     return __atomic_compare_exchange_n(&owed->places[index].bio, &bio, 0, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);

@@ -19,7 +19,7 @@ from registry import run
 FRAME_HEADER = struct.Struct("<4s4xIIQ")  # magic, frame_bytes, extent_count, seq: proto/PROTOCOL.md, section 3
 SEGMENT_HEADER_BYTES = 32
 PAGE_BYTES = 4096
-LEDGER_ACKED_OFFSET = 56  # acked_seq in struct agent_ledger_head, agent/track/ledger.h
+LEDGER_ACKED_OFFSET = 128  # acked_seq in struct agent_ledger_head, agent/track/ledger.h
 
 
 class StoreDisk:

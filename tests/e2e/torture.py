@@ -172,8 +172,9 @@ class Torture(Case):
         self.burst()
         time.sleep(self.random.uniform(0, 2))
         ledger, = [name for name in os.listdir(self.agent.run_dir) if name.endswith(".ledger")]
-        acked_seq = acknowledged_seq(os.path.join(self.agent.run_dir, ledger))
         self.dispatcher.send(signal.SIGSTOP)
+        time.sleep(0.5)  # what it has acknowledged on the wire comes to the ledger
+        acked_seq = acknowledged_seq(os.path.join(self.agent.run_dir, ledger))
         clone = self.store.clone("cut.loop")
         self.kill(self.dispatcher)
         self.store.swap(clone)
