@@ -207,7 +207,7 @@ static int refuse_dev(const struct blx_restore_output *output, struct blx_error 
 static int open_file(struct blx_restore_output *output, struct blx_error *err)
 {
     struct stat st;
-    bool exists;
+    bool exists = false;
     int rc = refuse_dev(output, err);
     if (rc == 0)
         rc = check_path(output, &exists, err);
