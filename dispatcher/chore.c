@@ -5,7 +5,7 @@
 
 #include "base/assert.h"
 #include "base/units.h"
-#include "dispatcher/wait.h"
+#include "base/cond.h"
 
 /* An agent whose turn it is. */
 struct due {
@@ -63,7 +63,7 @@ static void chore_main(void *arg)
         struct due due;
         uint64_t wake_ns, rest_ns = 0;
         if (!find_due_locked(chore, &due, &wake_ns)) {
-            dispatcher_cond_wait_until(&registry->changed, &registry->lock, wake_ns);
+            blx_cond_wait_until(&registry->changed, &registry->lock, wake_ns);
             continue;
         }
         pthread_mutex_unlock(&registry->lock);

@@ -5,7 +5,7 @@
 
 #include "base/units.h"
 #include "dispatcher/threads.h"
-#include "dispatcher/wait.h"
+#include "base/cond.h"
 
 static void *pulse_main(void *arg)
 {
@@ -18,7 +18,7 @@ static void *pulse_main(void *arg)
         uint64_t deadline_ns = blx_clock_ns() + pulse->interval_ms * 1000000;
         int waited = 0;
         while (!pulse->stopping && waited != -ETIMEDOUT)
-            waited = dispatcher_cond_wait_until(&pulse->changed, &pulse->lock, deadline_ns);
+            waited = blx_cond_wait_until(&pulse->changed, &pulse->lock, deadline_ns);
         if (pulse->stopping)
             break;
         pthread_mutex_unlock(&pulse->lock);
@@ -34,7 +34,7 @@ void dispatcher_pulse_start(struct dispatcher_pulse *pulse, struct blx_conn *con
                             uint64_t interval_ms)
 {
     *pulse = (struct dispatcher_pulse){.conn = conn, .interval_ms = interval_ms};
-    if (dispatcher_cond_init(&pulse->changed) < 0)
+    if (blx_cond_init(&pulse->changed) < 0)
         return;
     pthread_mutex_init(&pulse->lock, NULL); /* cannot fail on Linux for a plain mutex */
     if (dispatcher_thread_create(&pulse->thread, pulse_main, pulse) == 0) {

@@ -12,7 +12,7 @@
 
 #include "base/assert.h"
 #include "base/units.h"
-#include "dispatcher/wait.h"
+#include "base/cond.h"
 
 int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pending_limit,
                              unsigned source_limit)
@@ -21,7 +21,7 @@ int dispatcher_registry_init(struct dispatcher_registry *registry, unsigned pend
         .places = {.limit = pending_limit, .source_limit = source_limit},
         .takeover_ms = DISPATCHER_REGISTRY_TAKEOVER_MS,
     };
-    int rc = dispatcher_cond_init(&registry->changed);
+    int rc = blx_cond_init(&registry->changed);
     if (rc < 0)
         return rc;
     rc = -pthread_mutex_init(&registry->lock, NULL);
@@ -225,8 +225,8 @@ static int look_for_double_locked(struct dispatcher_registry *registry,
             other->ping = true;
             give_orders_locked(other);
         }
-        dispatcher_cond_wait_until(&registry->changed, &registry->lock,
-                                   ms_from_now(registry->takeover_ms / LOOKS));
+        blx_cond_wait_until(&registry->changed, &registry->lock,
+                            ms_from_now(registry->takeover_ms / LOOKS));
     }
 }
 
@@ -243,8 +243,7 @@ static int wait_for_place_locked(struct dispatcher_registry *registry, const cha
         if (other == NULL)
             return 0;
         tell_to_end_locked(other, ending);
-        if (dispatcher_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) !=
-            -ETIMEDOUT)
+        if (blx_cond_wait_until(&registry->changed, &registry->lock, deadline_ns) != -ETIMEDOUT)
             continue;
         if (forced)
             return blx_error_set(

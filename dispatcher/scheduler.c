@@ -9,7 +9,7 @@
 #include "base/units.h"
 #include "dispatcher/beat.h"
 #include "dispatcher/threads.h"
-#include "dispatcher/wait.h"
+#include "base/cond.h"
 
 static const uint64_t slot_ns = DISPATCHER_SCHEDULER_SLOT_MS * UINT64_C(1000000);
 
@@ -148,8 +148,8 @@ static void *scheduler_main(void *arg)
         dispatcher_scheduler_decide_locked(registry, now_ns, blx_clock_realtime_ns(), &step);
         if (step.action == DISPATCHER_SCHEDULER_WAIT) {
             uint64_t latest_ns = turn_ns == UINT64_MAX ? UINT64_MAX : now_ns + turn_ns;
-            dispatcher_cond_wait_until(&registry->changed, &registry->lock,
-                                       smaller(step.wake_ns, latest_ns));
+            blx_cond_wait_until(&registry->changed, &registry->lock,
+                                smaller(step.wake_ns, latest_ns));
             continue;
         }
         pthread_mutex_unlock(&registry->lock);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "dispatcher/wait.h"
+#include "base/cond.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STACK_BYTES = 512 * 1024 };
@@ -26,7 +26,7 @@ struct dispatcher_thread {
 int dispatcher_threads_init(struct dispatcher_threads *threads, unsigned limit)
 {
     *threads = (struct dispatcher_threads){.limit = limit};
-    int rc = dispatcher_cond_init(&threads->ended);
+    int rc = blx_cond_init(&threads->ended);
     if (rc < 0)
         return rc;
     rc = -pthread_mutex_init(&threads->lock, NULL);
@@ -115,7 +115,7 @@ int dispatcher_threads_wait(struct dispatcher_threads *threads, uint64_t deadlin
     int rc = 0;
     pthread_mutex_lock(&threads->lock);
     while (threads->running > 0 && rc == 0)
-        rc = dispatcher_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
+        rc = blx_cond_wait_until(&threads->ended, &threads->lock, deadline_ns);
     if (threads->running == 0)
         rc = 0;
     join_finished_locked(threads);

@@ -7,9 +7,11 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 /* 0 or -errno. Destroy it with pthread_cond_destroy(). */
@@ -30,6 +32,7 @@ static inline int blx_cond_init(pthread_cond_t *cond)
 static inline int blx_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
                                       uint64_t deadline_ns)
 {
+    blx_assert_held(lock);
     if (deadline_ns == BLX_FOR_EVER)
         return -pthread_cond_wait(cond, lock);
     struct timespec deadline = blx_ns_to_timespec(deadline_ns);
