@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/name.h"
 #include "dispatcher/control_private.h"
@@ -18,7 +19,11 @@
 #include "store/rescan_order.h"
 #include "wire/conn.h"
 
-enum { CLIENT_TIMEOUT_MS = 10 * 1000 };
+enum {
+    CLIENT_TIMEOUT_MS = 10 * 1000,
+    RETURN_MS = 5 * 1000, /* an agent that left just now is given as long to come back */
+    RETURN_LOOK_MS = 100,
+};
 
 struct client {
     struct dispatcher *dispatcher;
@@ -72,6 +77,52 @@ static int check_agent(const struct client *client, const char *agent_id, struct
     return rc;
 }
 
+static int check_not_paused(const struct client *client, const char *agent_id,
+                            struct blx_error *err)
+{
+    blx_timestamp since;
+    int rc = blx_pause_look(blx_store_agent(client->dispatcher->store, agent_id), &since, err);
+    return rc <= 0 ? rc : dispatcher_registry_refuse_paused(agent_id, err);
+}
+
+/* Whether the agent was here a moment ago. A session ends whenever its disks or its policy change,
+ * and with the dispatcher's own restart; the next one follows. */
+static bool left_lately(const struct client *client, const char *agent_id)
+{
+    struct dispatcher *dispatcher = client->dispatcher;
+    struct blx_control_agent agent = {0};
+    if (dispatcher_registry_describe(&dispatcher->registry, agent_id, &agent))
+        return true;
+    return dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, &agent,
+                                      NULL) == 0 &&
+           agent.away_ms < RETURN_MS;
+}
+
+/* Sleeps a moment. -ECANCELED if the client hangs up, or the dispatcher stops. */
+static int wait_a_moment(const struct client *client)
+{
+    struct pollfd fds[] = {
+        {.fd = client->fd, .events = POLLRDHUP},
+        {.fd = client->stop_fd, .events = POLLIN},
+    };
+    return poll(fds, 2, RETURN_LOOK_MS) > 0 ? -ECANCELED : 0;
+}
+
+static int ask_for_checkpoint(const struct client *client, const char *agent_id,
+                              struct dispatcher_registry_waiter *waiter, struct blx_error *err)
+{
+    uint64_t deadline_ns = blx_clock_ns() + RETURN_MS * UINT64_C(1000000);
+    for (;;) {
+        int rc = check_not_paused(client, agent_id, err);
+        if (rc == 0)
+            rc = dispatcher_registry_ask(&client->dispatcher->registry, agent_id, waiter, err);
+        if (rc != -ENOTCONN || blx_clock_ns() >= deadline_ns || !left_lately(client, agent_id) ||
+            wait_a_moment(client) < 0)
+            return rc;
+        blx_error_clear(err);
+    }
+}
+
 static int serve_checkpoint(struct client *client, const char *agent_id)
 {
     struct dispatcher_registry *registry = &client->dispatcher->registry;
@@ -83,7 +134,7 @@ static int serve_checkpoint(struct client *client, const char *agent_id)
     if (rc == 0 && event_fd < 0)
         rc = blx_error_errno(&err, -EMFILE, "no descriptor to wait with");
     if (rc == 0)
-        rc = dispatcher_registry_ask(registry, agent_id, &waiter, &err);
+        rc = ask_for_checkpoint(client, agent_id, &waiter, &err);
     if (rc < 0)
         return send_failure(client, &err);
     blx_log_info("agent '%s': a checkpoint was asked for by hand", agent_id);

@@ -508,6 +508,13 @@ int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const
     return rc;
 }
 
+int dispatcher_registry_refuse_paused(const char *agent_id, struct blx_error *err)
+{
+    return blx_error_set(err, -EBUSY,
+                         "the agent '%s' is paused: `blxrep dispatcher resume --agent=%s` first",
+                         agent_id, agent_id);
+}
+
 int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *agent_id,
                             struct dispatcher_registry_waiter *waiter, struct blx_error *err)
 {
@@ -515,9 +522,7 @@ int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *ag
     pthread_mutex_lock(&registry->lock);
     int rc = find_asked_locked(registry, agent_id, &entry, err);
     if (rc == 0 && entry->paused)
-        rc = blx_error_set(err, -EBUSY,
-                           "the agent '%s' is paused: `blxrep dispatcher resume --agent=%s` first",
-                           agent_id, agent_id);
+        rc = dispatcher_registry_refuse_paused(agent_id, err);
     if (rc == 0) {
         waiter->request = dispatcher_registry_queue_request_locked(registry, entry, blx_clock_ns());
         waiter->entry = entry;

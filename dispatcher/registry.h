@@ -249,6 +249,9 @@ void dispatcher_registry_finish_request(struct dispatcher_registry *registry,
                                         struct dispatcher_registry_entry *entry,
                                         const struct blx_control_done *outcome);
 
+/* -EBUSY, with the words for whoever asks a paused agent for something. */
+int dispatcher_registry_refuse_paused(const char *agent_id, struct blx_error *err);
+
 /*
  * Asks for a checkpoint of `agent_id` on behalf of `waiter`, whose event_fd the caller has made.
  * -ENOTCONN: no session; -EBUSY: it is paused. After 0 the caller must call

@@ -16,7 +16,8 @@
 enum {
     ROUNDS_MAX = 8,
     FREEZE_ATTEMPTS = 4, /* with the freeze; then a cut without it is accepted, and labelled so */
-    QUIET_ATTEMPTS = 10, /* without a freeze, to find a moment in which nobody writes */
+    FROZEN_ANYHOW_ATTEMPTS = 3, /* if a writer minds no freeze; what is frozen is as it should be */
+    QUIET_ATTEMPTS = 10,        /* without a freeze, to find a moment in which nobody writes */
     BACKOFF_MS = 100,
 };
 
@@ -97,15 +98,15 @@ static void back_off(struct agent_session *session, uint64_t ms)
 /* If freezing was of no use the last time, one attempt shows whether it still is not. What can be
  * frozen stays so while something else writes: then the cut is as good as it gets. */
 static enum agent_cut_kind choose_kind(const struct agent *agent, int attempt,
-                                       enum agent_cut_trouble before)
+                                       const struct agent_cut_history *history)
 {
     int frozen = !agent->config->freeze ? 0 : agent->freezing_failed ? 1 : FREEZE_ATTEMPTS;
     if (attempt >= FREEZE_ATTEMPTS + QUIET_ATTEMPTS)
         return AGENT_CUT_ANYHOW;
     if (attempt < frozen)
         return AGENT_CUT_FROZEN;
-    return attempt == frozen && before == AGENT_CUT_DISTURBED ? AGENT_CUT_FROZEN_ANYHOW
-                                                              : AGENT_CUT_QUIET;
+    bool helps = history->disturbed && attempt < frozen + FROZEN_ANYHOW_ATTEMPTS;
+    return helps ? AGENT_CUT_FROZEN_ANYHOW : AGENT_CUT_QUIET;
 }
 
 static bool freezes(enum agent_cut_kind kind)
@@ -123,7 +124,7 @@ static int cut_with_attempts(struct agent_session *session, struct agent_cut *cu
 {
     bool useless = false; /* a freeze that a writer does not mind, or that does not hold */
     for (int attempt = 0;; attempt++) {
-        enum agent_cut_kind kind = choose_kind(session->agent, attempt, cut->before);
+        enum agent_cut_kind kind = choose_kind(session->agent, attempt, &cut->history);
         int rc = prepare(session, freezes(kind), err);
         if (rc < 0)
             return rc;
@@ -135,10 +136,8 @@ static int cut_with_attempts(struct agent_session *session, struct agent_cut *cu
             return rc;
         if (freezes(kind))
             blx_log_notice("attempt %d at a checkpoint failed: %s", attempt + 1, cut->note);
-        enum agent_cut_trouble trouble = cut->trouble;
         agent_cut_send(session, cut);
-        agent_cut_done(cut);
-        cut->before = trouble;
+        agent_cut_retry(cut);
         back_off(session,
                  kind == AGENT_CUT_FROZEN ? (uint64_t)BACKOFF_MS << attempt : BACKOFF_MS / 2);
     }

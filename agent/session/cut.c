@@ -43,6 +43,15 @@ void agent_cut_done(struct agent_cut *cut)
     *cut = (struct agent_cut){0};
 }
 
+void agent_cut_retry(struct agent_cut *cut)
+{
+    struct agent_cut_history history = cut->history;
+    history.disturbed |= cut->trouble == AGENT_CUT_DISTURBED;
+    history.overflowed |= cut->trouble == AGENT_CUT_OVERFLOW;
+    agent_cut_done(cut);
+    cut->history = history;
+}
+
 /* Twice as much as is marked now and a little more, within the configured limit; all of that after
  * an attempt for which it was too little. It is touched, so that no page is missing during the
  * freeze. */
@@ -50,7 +59,7 @@ static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_er
 {
     uint64_t limit = agent->config->freeze_buffer_bytes;
     uint64_t wanted = 2 * agent_round_count_marked_bytes(agent) + BUFFER_SPARE_BYTES;
-    wanted = wanted < limit && cut->before != AGENT_CUT_OVERFLOW ? wanted : limit;
+    wanted = wanted < limit && !cut->history.overflowed ? wanted : limit;
     size_t capacity = (size_t)(wanted / AGENT_BATCH_DATA_BYTES) + agent->volume_count;
     size_t bytes = capacity * AGENT_BATCH_DATA_BYTES;
     void *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -200,25 +209,30 @@ static void note_unfrozen(const struct scene *scene, char note[BLX_TEXT_BYTES])
         add_note(note, "%s", scene->mounts.doubts[i].text);
 }
 
-static void note_writer(const struct scene *scene, char note[BLX_TEXT_BYTES])
+/* If nothing was frozen, everybody wrote. Whoever spoilt the frozen attempts is still named. */
+static void note_writer(const struct scene *scene, const struct agent_cut_history *history,
+                        char note[BLX_TEXT_BYTES])
 {
-    char name[80];
-    if (!scene->disturbed) {
+    if (scene->disturbed)
+        add_note(note,
+                 "not of one instant: something that was not frozen wrote to '%s' while it was "
+                 "read",
+                 history->writer);
+    else
         add_note(note, "something wrote to the devices while they were read");
-        return;
-    }
-    agent_evidence_name(scene->agent, scene->disturbed_volume, scene->disturbed_block, name);
-    add_note(note,
-             "not of one instant: something that was not frozen wrote to '%s' while it was read",
-             name);
+    if (!scene->disturbed && history->disturbed)
+        add_note(note, "what wrote to '%s' could not be frozen", history->writer);
 }
 
 /* I7: the label claims no more than was achieved. -EAGAIN if the cut is not worth keeping. */
 static int judge(const struct scene *scene, enum agent_cut_kind kind, struct agent_cut *cut)
 {
     cut->note[0] = '\0';
-    if (scene->disturbed)
+    if (scene->disturbed) {
         cut->trouble = AGENT_CUT_DISTURBED;
+        agent_evidence_name(scene->agent, scene->disturbed_volume, scene->disturbed_block,
+                            cut->history.writer);
+    }
     if (scene->overflow) {
         cut->trouble = AGENT_CUT_OVERFLOW;
         add_note(cut->note, "more changed than the freeze buffer holds");
@@ -228,7 +242,7 @@ static int judge(const struct scene *scene, enum agent_cut_kind kind, struct age
     bool all_frozen =
         scene->froze && scene->frozen.not_frozen[0] == '\0' && scene->mounts.doubt_count == 0;
     if (!undisturbed)
-        note_writer(scene, cut->note);
+        note_writer(scene, &cut->history, cut->note);
     if (!all_frozen)
         note_unfrozen(scene, cut->note);
     if (undisturbed) {

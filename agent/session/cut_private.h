@@ -25,6 +25,13 @@ enum agent_cut_trouble {
     AGENT_CUT_UNHELD,    /* the freeze did not hold to the end of the reading */
 };
 
+/* The attempts at the same checkpoint that came before this one. All zero: none did. */
+struct agent_cut_history {
+    bool disturbed; /* by a writer that no freeze of ours reaches */
+    bool overflowed;
+    char writer[80]; /* where it wrote */
+};
+
 struct agent_cut {
     struct agent_job *jobs; /* owned; `count` of them were read */
     size_t count, capacity;
@@ -36,8 +43,8 @@ struct agent_cut {
     uint64_t freeze_ns;
     enum blx_consistency consistency;
     enum agent_cut_trouble trouble; /* of this attempt */
-    enum agent_cut_trouble before;  /* of the attempt before this one; set by the caller */
-    char note[BLX_TEXT_BYTES];      /* why `consistency` is less than "filesystem", and which hook
+    struct agent_cut_history history;
+    char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem", and which hook
                                 * failed */
 };
 
@@ -59,6 +66,9 @@ enum agent_cut_kind {
  */
 int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
                       struct agent_cut *cut, struct blx_error *err);
+
+/* Makes it ready for the next attempt; what it has learnt stays in the history. */
+void agent_cut_retry(struct agent_cut *cut);
 
 /* Hands the cut's jobs to the pipeline, in copies. */
 void agent_cut_send(struct agent_session *session, const struct agent_cut *cut);

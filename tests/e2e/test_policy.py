@@ -123,6 +123,8 @@ class Policy(Case):
         self.write("x.yaml", 'agents: "web1"', f'exclude: ["{disks[1].name}"]')
         self.start_dispatcher(self.word)
         agent = self.start_agent("web1", [disk.path for disk in disks])
+        # Its first session brings the policy, and ends with it.
+        wait_until("one disk is left out", lambda: (self.dispatcher.agent_state("web1") or {}).get("volumes") == 1, 30)
         self.checkpoint("web1")
         self.assertEqual(self.volumes("web1"), [disks[0].path])
         os.unlink(f"{self.policies}/x.yaml")
