@@ -105,16 +105,16 @@ static int ambiguous(const char *agent_id, const char *text, const blx_timestamp
 static int not_found(const char *agent_id, const char *text, const blx_timestamp *all, size_t count,
                      blx_timestamp wanted, struct blx_error *err)
 {
-    size_t behind = 0;
-    while (behind < count && all[behind] < wanted)
-        behind++;
+    size_t older = 0;
+    while (older < count && all[older] < wanted)
+        older++;
     char nearest[64];
-    if (behind > 0 && behind < count)
-        snprintf(nearest, sizeof(nearest), "%llu and %llu", (unsigned long long)all[behind - 1],
-                 (unsigned long long)all[behind]);
+    if (older > 0 && older < count)
+        snprintf(nearest, sizeof(nearest), "%llu and %llu", (unsigned long long)all[older - 1],
+                 (unsigned long long)all[older]);
     else
         snprintf(nearest, sizeof(nearest), "%llu",
-                 (unsigned long long)all[behind > 0 ? behind - 1 : 0]);
+                 (unsigned long long)all[older > 0 ? older - 1 : 0]);
     return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint '%s'; the nearest: %s",
                          agent_id, text, nearest);
 }

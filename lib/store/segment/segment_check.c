@@ -85,26 +85,26 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
                                   "%s", cause_of(&cause));
 }
 
-/* Whether the index that lies between `behind` and the footer is byte for byte the one that the
+/* Whether the index that lies between `frames_end` and the footer is byte for byte the one that the
  * frames give: then they are all of them, even if the footer cannot say it. */
-static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t behind)
+static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t frames_end)
 {
     const struct blx_index *index = &walk->rebuilt.index;
     uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
-    if (behind + footer_bytes + index->count * sizeof(struct blx_index_entry_disk) !=
+    if (frames_end + footer_bytes + index->count * sizeof(struct blx_index_entry_disk) !=
         walk->findings->file_bytes)
         return false;
     for (size_t i = 0; i < index->count; i++) {
         struct blx_index_entry_disk stored, wanted = blx_segment_entry_encode(&index->entries[i]);
-        if (blx_pread_full(walk->reader.fd, &stored, sizeof(stored), behind + i * sizeof(stored)) <
-                0 ||
+        if (blx_pread_full(walk->reader.fd, &stored, sizeof(stored),
+                           frames_end + i * sizeof(stored)) < 0 ||
             memcmp(&stored, &wanted, sizeof(stored)) != 0)
             return false;
     }
     return true;
 }
 
-static void keep_index(struct blx_segment_walk *walk, uint64_t behind)
+static void keep_index(struct blx_segment_walk *walk, uint64_t frames_end)
 {
     struct blx_segment_findings *findings = walk->findings;
     struct blx_index *from = walk->index_good ? &walk->reader.index : &walk->rebuilt.index;
@@ -115,7 +115,7 @@ static void keep_index(struct blx_segment_walk *walk, uint64_t behind)
             walk->rebuilt.summary.frame_count == walk->reader.summary.frame_count &&
             findings->frame_count == walk->rebuilt.summary.frame_count;
     else
-        findings->index_complete = is_stored_index(walk, behind);
+        findings->index_complete = is_stored_index(walk, frames_end);
     findings->block_shift = walk->rebuilt.summary.block_shift;
     findings->index = *from;
     *from = (struct blx_index){0};
@@ -142,7 +142,7 @@ static int check_fit(struct blx_segment_walk *walk)
 static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
 {
     struct blx_segment_findings *findings = walk->findings;
-    uint64_t behind, tail = sizeof(struct blx_segment_footer_disk);
+    uint64_t frames_end, tail = sizeof(struct blx_segment_footer_disk);
     if (findings->file_bytes < HEADER_BYTES + tail) {
         blx_segment_walk_count(walk, findings->file_bytes);
         return blx_segment_walk_fault(walk, 0, findings->file_bytes, BLX_HARM_WHOLE,
@@ -158,12 +158,12 @@ static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
     if (rc < 0)
         return rc == -ENOMEM ? no_memory(walk, err) : rc;
     uint64_t end = walk->footer_good ? walk->reader.frames_end_bytes : findings->file_bytes - tail;
-    if (blx_segment_walk_frames(walk, end, &behind) < 0 || blx_segment_walk_judge(walk) < 0)
+    if (blx_segment_walk_frames(walk, end, &frames_end) < 0 || blx_segment_walk_judge(walk) < 0)
         return no_memory(walk, err);
-    keep_index(walk, behind);
+    keep_index(walk, frames_end);
     if (check_fit(walk) < 0)
         return no_memory(walk, err);
-    blx_segment_walk_count(walk, findings->file_bytes - behind);
+    blx_segment_walk_count(walk, findings->file_bytes - frames_end);
     return 0;
 }
 
@@ -183,7 +183,7 @@ static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
 {
     struct blx_segment_findings *findings = walk->findings;
     struct blx_segment_header_disk header;
-    uint64_t behind, found;
+    uint64_t frames_end, found;
     int rc = read_open_header(walk, &header);
     if (rc < 0 && !blx_is_damage(rc))
         return blx_error_errno(err, rc, "cannot read '%s'", walk->reader.path);
@@ -202,10 +202,10 @@ static int check_open(struct blx_segment_walk *walk, struct blx_error *err)
     } else {
         walk->rebuilt.summary.block_shift = header.block_shift;
     }
-    if (blx_segment_walk_frames(walk, findings->file_bytes, &behind) < 0)
+    if (blx_segment_walk_frames(walk, findings->file_bytes, &frames_end) < 0)
         return no_memory(walk, err);
-    if (behind < findings->file_bytes) {
-        findings->torn_bytes = findings->file_bytes - behind;
+    if (frames_end < findings->file_bytes) {
+        findings->torn_bytes = findings->file_bytes - frames_end;
         blx_segment_walk_count(walk, findings->torn_bytes);
     }
     return 0;

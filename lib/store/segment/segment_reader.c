@@ -137,7 +137,7 @@ static bool is_sound(const struct blx_segment_reader *reader, const struct blx_i
 static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes, uint64_t count,
                         struct blx_error *err)
 {
-    uint64_t behind = 0;
+    uint64_t next_block = 0;
     for (uint64_t i = 0; i < count; i++) {
         struct blx_index_entry_disk disk;
         memcpy(&disk, bytes + i * sizeof(disk), sizeof(disk));
@@ -149,9 +149,9 @@ static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes,
             .data_block = blx_le32_get(disk.data_block),
             .zero = (blx_le32_get(disk.flags) & BLX_INDEX_ZERO) != 0,
         };
-        if (!is_sound(reader, &entry) || entry.extent.start_block < behind)
+        if (!is_sound(reader, &entry) || entry.extent.start_block < next_block)
             return damaged(reader, "its index is not valid", err);
-        behind = entry.extent.start_block + entry.extent.block_count;
+        next_block = entry.extent.start_block + entry.extent.block_count;
         int rc = blx_index_add(&reader->index, &entry);
         if (rc < 0)
             return blx_error_errno(err, rc, "cannot read the index of '%s'", reader->path);

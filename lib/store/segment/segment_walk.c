@@ -183,7 +183,7 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     return rc < 0 ? rc : keep_lost(walk, offset, !hole);
 }
 
-int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *behind)
+int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *frames_end)
 {
     uint64_t offset = HEADER_BYTES;
     blx_segment_walk_count(walk, offset < end ? offset : end);
@@ -197,7 +197,7 @@ int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_
         blx_segment_walk_count(walk, next - offset);
         offset = next;
     }
-    *behind = offset;
+    *frames_end = offset;
     return 0;
 }
 

@@ -35,8 +35,8 @@ void blx_segment_walk_count(const struct blx_segment_walk *walk, uint64_t bytes)
 /* Makes `named` of the reader's index. -ENOMEM. */
 int blx_segment_walk_prepare(struct blx_segment_walk *walk);
 
-/* From the header to `end`; the last frame ends at `behind`. -ENOMEM. */
-int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *behind);
+/* From the header to `end`; the last frame ends at `frames_end`. -ENOMEM. */
+int blx_segment_walk_frames(struct blx_segment_walk *walk, uint64_t end, uint64_t *frames_end);
 
 /* Compares the frames' index and summary with the stored ones, as far as these are good.
  * -ENOMEM. */

@@ -172,7 +172,7 @@ static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
                        struct blx_segment_recovery *recovery, struct blx_error *err)
 {
     struct blx_error cause = {0};
-    uint64_t behind;
+    uint64_t found;
     writer->end_bytes = sizeof(struct blx_segment_header_disk);
     int rc = blx_segment_scan(writer->fd, writer->path, writer->end_bytes, file_bytes, visit_frame,
                               writer, &cause);
@@ -182,7 +182,7 @@ static int take_frames(struct blx_segment_writer *writer, uint64_t file_bytes,
         blx_text_set(recovery->damage, cause.message);
     else if (writer->end_bytes < file_bytes)
         rc = blx_segment_find_frame(writer->fd, writer->path, writer->end_bytes + 1, file_bytes,
-                                    &behind, err);
+                                    &found, err);
     if (rc == 1)
         snprintf(recovery->damage, sizeof(recovery->damage),
                  "'%.100s' is damaged at byte %llu: whole frames follow after it", writer->path,
