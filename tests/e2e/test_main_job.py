@@ -30,10 +30,13 @@ class MainJob(Case):
         self.check_restore(disk, files)
 
     def wait_checkpoint_after(self, agent_id, seconds):
-        """A checkpoint whose cut lies wholly after the instant; its name does not tell, as the second one of a second is named by the next."""
+        """
+        Waits for a checkpoint that was cut after the instant. Its name cannot tell, nor can "cut", which is the name's time: if two
+        checkpoints are cut in one second, the later one has the next second's name. The agent's clock tells, which is this machine's.
+        """
         def newest():
             shown = self.cli.run("dispatcher", "info", f"--agent={agent_id}", "--checkpoint=latest", f"--data-dir={self.data_dir}", "--json")
-            return calendar.timegm(time.strptime(json.loads(shown.stdout)["cut"], "%Y-%m-%dT%H:%M:%SZ"))
+            return calendar.timegm(time.strptime(json.loads(shown.stdout)["agent_clock"], "%Y-%m-%dT%H:%M:%SZ"))
         wait_until("a checkpoint of what was written", lambda: newest() > seconds, 60, interval=0.2)
 
     def check_rows(self, rows, disk):
