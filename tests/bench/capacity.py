@@ -94,7 +94,7 @@ def agent_memory(report, folder, gib):
 
 
 def dispatcher_memory(report, folder, count):
-    """Agents that are connected, have sent a few blocks, and are silent but for heartbeats."""
+    """Agents that are connected, have sent a few blocks, and are silent except for heartbeats."""
     place = os.path.join(folder, "crowd")
     os.makedirs(place)
     dispatcher = Dispatcher(REGISTRY, place, os.path.join(place, "data"), name="dispatcher-crowd").start()

@@ -5,7 +5,7 @@
     compare.py [--disk-mib=8192] [--rounds=5] [--works=full,increment,...] [--peers=dd,zstd,...|all] [--output=FOLDER]
 
 BLXREP_BIN names the folder of a release build. Prints each figure as it is found, and writes results.txt, results.json and results.svg. Ratios
-are made within a round, of things that ran right behind each other; what counts is their median. `etc/packages.sh bench` installs the peers.
+are made within a round, of runs that directly follow each other; their median counts. `etc/packages.sh bench` installs the peers.
 """
 
 import argparse

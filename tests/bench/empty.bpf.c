@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * Programs that do nothing, as many and at the same tracepoints as the tracker's: what the kernel's
- * statistics say that one of them takes is their own cost, and what they cost a disk's writes is
- * the least that any tracker of this form can cost.
+ * Programs that do nothing, as many as the tracker's and at the same tracepoints. The time that the
+ * kernel's statistics give for one of them is the statistics' own cost. Their cost for a disk's
+ * writes is the least that any tracker of this form can have.
  */
 #include "../../bpf/kernel.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What encryption costs the agent's processors: frames of 256 KiB are packed without a key and with
- * one, in turns, and the processor time of both is compared. Prints the two rates and their ratio
- * for data that compresses (text) and data that does not, with each codec.
+ * The cost of encryption for the agent's processors: frames of 256 KiB are packed without a key and
+ * with one, in turns, and the processor time of both is compared. Prints the two rates and their
+ * ratio for data that compresses (text) and data that does not, with each codec.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -63,7 +63,7 @@ def measure(report, folder, pairs, disk_mib):
         frozen.append(ours.dispatcher.agent_state(ours.id)["freeze_ns"] / 1e6)
         time.sleep(0.2)
     load.close()
-    report.add("freeze", "FIFREEZE and thaw alone, behind a sync", "ms", plain)
+    report.add("freeze", "FIFREEZE and thaw alone, after a sync", "ms", plain)
     report.add("freeze", "of a checkpoint", "ms", frozen)
     report.add("freeze", "added, median", "ms", [one - statistics.median(plain) for one in frozen], goal=20, better="lower")
     report.add("freeze", "added, 99th percentile", "ms", [p99(frozen) - p99(plain)], goal=60, better="lower")

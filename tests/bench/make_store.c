@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes a store of a simulated disk: a base, and checkpoints with changes on top of it. What it
- * makes is a store like any other, for measurements and for trying things on.
+ * Writes a store of a simulated disk: a base, and checkpoints with changes on top of it. The result
+ * is a store like any other, for measurements and experiments.
  *
  *     make_store --data-dir=DIR [--agent=ID] [--size=8G] [--used=60] [--checkpoints=1]
  *                [--change=4M] [--run=64K] [--block-shift=12] [--random=50] [--codec=zstd]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a store of a simulated disk costs, however large the disk and long the history: one point of
- * the curves that scale.py draws. Writes the store through the real calls, looks, prunes, looks
- * again, and prints one object of JSON.
+ * The cost of a store of a simulated disk, by the disk's size and the history's length: one point
+ * of the curves that scale.py draws. Writes the store through the real calls, measures, prunes,
+ * measures again, and prints one object of JSON.
  *
  *     scale --data-dir=DIR --size=1T --used=1 --checkpoints=1000 --change=4M --block-shift=16
  *
@@ -155,7 +155,7 @@ static int compare_numbers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The median of the last tenth's, at least of one: what a commit costs behind such a history. */
+/* The median of the last tenth's, at least of one: the cost of a commit after such a history. */
 static uint64_t last_commit_ns(const struct point *point)
 {
     uint64_t count = (point->checkpoints + 9) / 10;

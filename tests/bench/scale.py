@@ -20,7 +20,7 @@ import tempfile
 
 GIB = 1 << 30
 FIGURES = [("index_bytes", "index memory, bytes", 1), ("open_us", "open a first session, ms", 1e3),
-           ("reopen_us", "open a session behind one, ms", 1e3), ("commit_us", "commit, ms", 1e3),
+           ("reopen_us", "open a session after another, ms", 1e3), ("commit_us", "commit, ms", 1e3),
            ("plan_us", "plan a restore, ms", 1e3), ("prune_us", "prune 90 %, ms", 1e3), ("rewrite_us", "rewrite, ms", 1e3)]
 
 
@@ -98,7 +98,7 @@ def plot(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="scale-results", help="folder for table, JSON and plot")
-    parser.add_argument("--folder", help="where the stores lie meanwhile")
+    parser.add_argument("--folder", help="where the stores are kept during the run")
     parser.add_argument("--toy", action="store_true", help="tiny: that it runs; the figures mean nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="blxrep-scale-", dir=options.folder) as folder:

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk that exists only as numbers, and an agent that sends it: what benchmarks and tests of long
- * chains write their stores with, through the same calls as a session. A block's content follows
- * from its version, so that nothing but a version of four bytes is kept for each block, and what a
- * restore must give is known without a copy of the disk.
+ * A disk that exists only as numbers, and an agent that sends it. Benchmarks and tests of long
+ * chains write their stores with it, through the same calls as a session. A block's content follows
+ * from its version, so that only a version of four bytes is kept for each block, and a restore can
+ * be checked without a copy of the disk.
  *
  * A part of the disk, spread over all of it in stretches of 64 MiB, is in use; the rest was never
  * written and stays a hole. A change rewrites runs of blocks at random places of what is in use.
@@ -44,7 +44,7 @@ int blx_simulation_init(struct blx_simulation *simulation,
                         const struct blx_simulation_options *options, struct blx_error *err);
 void blx_simulation_done(struct blx_simulation *simulation);
 
-/* Writes `bytes` of blocks that are in use anew, in runs of `run_bytes`. -ENOMEM. */
+/* Overwrites `bytes` of blocks that are in use, in runs of `run_bytes`. -ENOMEM. */
 int blx_simulation_change(struct blx_simulation *simulation, uint64_t bytes, uint64_t run_bytes,
                           struct blx_error *err);
 

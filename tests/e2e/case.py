@@ -24,7 +24,7 @@ class Case(unittest.TestCase):
         self.dispatcher = None
 
     def _problems_so_far(self):
-        """unittest has no public way to ask whether this test has failed, but to count."""
+        """unittest has no public way to ask whether this test failed, so the failures are counted."""
         result = self._outcome.result
         return len(result.failures) + len(result.errors)
 
@@ -94,7 +94,7 @@ class Case(unittest.TestCase):
         return output
 
     def assert_no_half_files(self):
-        """Nothing half done is left in the store or beside the outputs."""
+        """No half-done file is left in the store or beside the outputs."""
         half = []
         for folder, _folders, files in os.walk(self.folder):
             half += [os.path.join(folder, name) for name in files if name.endswith((".partial", ".tmp"))]
@@ -102,6 +102,6 @@ class Case(unittest.TestCase):
 
 
 def main(seconds=None):
-    """Runs the file's tests; all of it must be over within `seconds`, or $BLXREP_E2E_SECONDS, which is less than ctest's TIMEOUT."""
+    """Runs the file's tests. They must end within `seconds`, or else $BLXREP_E2E_SECONDS, which is less than ctest's TIMEOUT."""
     guard_process(seconds or int(os.environ.get("BLXREP_E2E_SECONDS", "900")))
     unittest.main(module="__main__", verbosity=2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a restored image must stand: clean filesystems, a sound database, records that form a prefix, equal bytes, equal trees."""
+"""The checks that a restored image must pass: clean filesystems, a sound database, records that form a prefix, equal bytes, equal trees."""
 
 import calendar
 import hashlib
@@ -14,7 +14,7 @@ from workloads import RECORD_BYTES, record
 
 
 class Image:
-    """A restored image behind a loop device. Checks may write to it: it is a copy."""
+    """A restored image, attached to a loop device. Checks may write to it: it is a copy."""
 
     def __init__(self, registry, path, partitions=0):
         self.path = path
@@ -24,7 +24,7 @@ class Image:
         registry.add(self)
         self.registry = registry
         if partitions:
-            run("partx", "-u", self.device)  # not -a: a loop device keeps the partitions of a user who was killed
+            run("partx", "-u", self.device)  # not -a: a loop device keeps the partitions of a user that was killed
 
     def __str__(self):
         return f"image {self.path}"
@@ -39,7 +39,7 @@ class Image:
         return f"{self.device}p{partition}" if partition else self.device
 
     def check_ext4(self, partition=0, replay=False):
-        """e2fsck finds nothing to mend. Without `replay` it must be so before any journal is replayed."""
+        """e2fsck finds nothing to mend. Without `replay` it must be clean before any journal is replayed."""
         device = self.device_of(partition)
         if replay:
             self.unmount(self.mount("ext4", partition))
@@ -95,7 +95,7 @@ def check_database(path):
 
 
 def present_records(path):
-    """The numbers of the whole records in a file; what stands behind the last whole record may be torn, nothing else."""
+    """The numbers of the whole records in a file. Only the bytes after the last whole record may be torn."""
     if not os.path.exists(path):
         return []
     with open(path, "rb") as file:
@@ -131,7 +131,7 @@ def check_prefix(files, log=None, timestamp=None):
 
 
 def cut_range_ns(timestamp):
-    """The range of wall-clock time in which a cut of that name lies: its second, or, where that would have been shared, the one before."""
+    """The range of wall-clock time in which a cut of that name lies: its second, or, if that name was taken, the second before."""
     second = calendar.timegm(time.strptime(timestamp, "%Y%m%d%H%M%S"))
     return (second - 1) * 10**9, (second + 1) * 10**9
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A wall clock that a test sets: preloaded into a daemon, it adds to the system's time the seconds
- * that the file named by BLXREP_TEST_CLOCK holds (an int64_t), whenever that changes. The monotonic
- * clocks go on as they are, as they do when an administrator or NTP sets a machine's clock.
+ * A wall clock that a test sets: preloaded into a daemon, it adds an offset to the system's time.
+ * The offset is in the file that BLXREP_TEST_CLOCK names: seconds, an int64_t, which may change at
+ * any time. The monotonic clocks go on, as they do when an administrator or NTP sets a machine's
+ * clock.
  *
  * Threads: any; the file is mapped once, before main().
  */

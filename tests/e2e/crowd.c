@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many agents in one process, with no disks behind them: they connect to a real dispatcher, send a
- * few blocks, answer its requests and say how they are.
+ * Many agents in one process, without disks: they connect to a real dispatcher, send a few blocks,
+ * answer its requests and say how they are.
  *
  *     crowd DATA_DIR FOLDER HOST:PORT COUNT [STATUS_MS]
  *
  * Agent number N is called aNNN. a000 is in a first sync that does not end; every tenth other one
  * rescans. "ready" is printed when all are connected; then each line of the standard input is a
- * number: as many of the last ones go away, without a word. The end of the input ends all.
+ * number: so many of the last agents disconnect, without GOODBYE. The end of the input ends all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +55,7 @@ static struct blx_message status_of(unsigned number, uint64_t beat)
     return message;
 }
 
-/* Until it shall leave, or the dispatcher ends. */
+/* Lives until it is to leave, or the dispatcher ends. */
 static void *live(void *arg)
 {
     struct member *member = arg;

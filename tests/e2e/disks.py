@@ -43,9 +43,9 @@ class Filesystem:
         self.mounted = True
 
     def umount(self, settled=True):
-        """Unmounts, and, if `settled`, waits until the last that holds the filesystem has let go: then nothing is written any more.
+        """Unmounts. If `settled`, waits until nobody holds the filesystem any more: from then on nothing is written.
 
-        An agent that is just taking a checkpoint holds it for a moment, and so does a foreign mount namespace.
+        An agent that takes a checkpoint holds it for a moment, and so does a foreign mount namespace.
         """
         wait_until(f"{self} unmounts", lambda: run("umount", self.path, check=False).returncode == 0, 20)
         self.mounted = False
@@ -78,7 +78,7 @@ class Filesystem:
         self._ioctl(FIFREEZE)
 
     def thaw(self):
-        """Thaws where it is frozen; anything else is left as it is."""
+        """Thaws it if it is frozen."""
         if self.mounted:
             try:
                 self._ioctl(FITHAW)
@@ -87,7 +87,7 @@ class Filesystem:
                     raise
 
     def is_frozen(self):
-        """Whether somebody holds it frozen now. Asking freezes it for a moment where nobody does."""
+        """Whether somebody holds it frozen now. Asking freezes it for a moment if nobody does."""
         try:
             self._ioctl(FIFREEZE)
         except OSError as error:
@@ -107,7 +107,7 @@ class Filesystem:
 
 
 class Disk:
-    """A whole block device. `path` is what an agent is told."""
+    """A whole block device. An agent gets `path` as its name."""
 
     def __init__(self, registry, folder, path, size):
         self.registry = registry
@@ -129,7 +129,7 @@ class Disk:
         """Partitions of (kind, MiB), each with its filesystem, mounted."""
         table = "label: gpt\n" + "".join(f"size={mib}MiB, type=L\n" for _kind, mib in parts)
         run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", self.path, input_text=table)
-        run("partx", "-u", self.path)  # not -a: a loop device keeps the partitions of a user who was killed
+        run("partx", "-u", self.path)  # not -a: a loop device keeps the partitions of a user that was killed
         self.partitioned = True
         return [Filesystem(self.registry, self.partition(number), kind, os.path.join(self.folder, f"{self.name}-p{number}"))
                 for number, (kind, _mib) in enumerate(parts, 1)]

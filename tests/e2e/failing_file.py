@@ -20,7 +20,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 MAX_WRITE = 128 * 1024
 IN_HEADER = struct.Struct("<IiQQIIIHH")
 OUT_HEADER = struct.Struct("<IiQ")
-# The kernel's numbers of what it asks for.
+# The numbers of the kernel's requests.
 FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT = 2, 3, 4, 14, 15, 16, 17, 18, 20, 25, 26
 INTERRUPT, DESTROY, BATCH_FORGET = 36, 38, 42
 SILENT = (FORGET, BATCH_FORGET, INTERRUPT)

@@ -4,9 +4,9 @@
 
     first_sync.py [--gib=8] [--kills=10] [--reboots=2]
 
-First the sync runs undisturbed, which says what it costs on the wire. Then all is forgotten, and it runs again; evenly spread over its
-way the agent or the dispatcher is killed, and the protected machine "rebooted" (pins and run directory are gone). Prints both
-figures; the image must be right in the end.
+The sync first runs undisturbed, which gives its cost on the wire. Then everything is deleted, and it runs again. Spread evenly over this
+second sync, the agent or the dispatcher is killed, and the protected machine is "rebooted" (pins and run directory are gone). Prints
+both costs. The image must be right at the end.
 """
 
 import argparse

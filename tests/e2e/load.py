@@ -60,7 +60,7 @@ def check_loaded_image(case, paths, kinds, row, log):
 
 
 def check_labels(case, rows):
-    """Most of the checkpoints must have got their freeze; a machine that is too busy for some may have lesser ones."""
+    """Most of the checkpoints must have frozen their filesystems. On a busy machine a few may be labelled lower."""
     labels = [row["consistency"] for row in rows]
     case.assertGreater(labels.count("filesystem"), len(labels) // 2, f"{summary(rows)}: {[row['note'] for row in rows]}")
 

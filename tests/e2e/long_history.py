@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A long history of checkpoints, of which most are pruned while prunes are killed and restores run: what stays is what it was, to the bit,
-for blxrep and for a reader that knows STORE.md only.
+"""Prunes most of a long history of checkpoints, while prunes are killed and restores run. The checkpoints that stay are equal to the bit,
+for blxrep and for a reader that knows only STORE.md.
 
-Small here; as it was meant by hand: BLXREP_BIN=... tests/e2e/long_history.py --checkpoints=2000 --size=64M --kills=20
+The suite runs it small. The full size, by hand: BLXREP_BIN=... tests/e2e/long_history.py --checkpoints=2000 --size=64M --kills=20
 """
 
 import argparse
@@ -55,7 +55,7 @@ class History:
         return found
 
     def keep(self, percent):
-        """Pins some, spread at random, and the newest; remembers what each of them is."""
+        """Pins the newest checkpoint and some at random. Remembers the content of each."""
         stamps = self.listed()
         kept = sorted(self.random.sample(stamps[:-1], max(1, len(stamps) * percent // 100))) + stamps[-1:]
         for stamp in kept:
@@ -68,7 +68,7 @@ class History:
             assert found == self.known[stamp], f"{stamp} is not what it was"
 
     def storm(self, kills):
-        """Prunes that are killed anywhere, prune's removals as well as its rewrites, beside restores. How many were killed."""
+        """Kills prunes at random moments, in their removals and in their rewrites, beside restores. Returns how many were killed."""
         killed, longest = 0, 1.0
         stages = self.listed()
         for number in range(kills):
@@ -83,7 +83,7 @@ class History:
             if prune.wait() == -signal.SIGKILL:
                 killed += 1
                 longest *= 1.1
-            else:  # it was faster: so is the next one
+            else:  # it ended before the kill, so the next kill comes earlier
                 longest *= 0.6
             assert restore.wait() == 0, f"{stamp} cannot be restored"
             assert digest(image) == self.known[stamp], f"{stamp} is not what it was"
@@ -96,7 +96,7 @@ class History:
             assert hashlib.sha256(image).hexdigest() == self.known[stamp], f"the reader reads another {stamp}"
 
     def space(self):
-        """(what the segments take, what the manifests need of it, how many segments were rewritten)"""
+        """Returns (bytes of the segments, bytes of them that the manifests need, number of segments that were rewritten)."""
         needed = sum(volume["stored_bytes"] for row in json.loads(self.run("show", f"--agent={AGENT}", "--json")) for volume in row["volumes"])
         used = rewritten = 0
         volume_dir = os.path.join(self.data_dir, "agents", AGENT, "volumes", "sda")
@@ -126,7 +126,7 @@ def play(options, folder, codec):
     print(f"{codec}: {before[0]} bytes taken before, {used} now, {needed} needed: {100 * used / needed - 100:.1f} % more; "
           f"{rewritten} segments were rewritten")
     assert rewritten > 0, "nothing was rewritten"
-    assert used <= needed * 1.15, "more than 15 % more than what is needed is taken"
+    assert used <= needed * 1.15, "the segments take over 15 % more than is needed"
     history.run("verify")
     shutil.rmtree(history.data_dir)
 
@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--read", type=int, default=3, help="checkpoints for the independent reader")
     parser.add_argument("--codecs", default="zstd,zlib")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", help="where the store lies meanwhile")
+    parser.add_argument("--folder", help="where the store is kept during the run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="blxrep-history-", dir=options.folder) as folder:
         for codec in options.codecs.split(","):

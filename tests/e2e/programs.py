@@ -42,7 +42,7 @@ def free_port():
 
 
 class Clock:
-    """The wall clock of the daemons that have it: the machine's, and some seconds more or less."""
+    """A wall clock for daemons: the machine's, plus or minus some seconds."""
 
     def __init__(self, folder):
         self.file = os.path.join(folder, "clock")
@@ -56,7 +56,7 @@ class Clock:
             file.write(struct.pack("=q", seconds))
 
     def environment(self):
-        """The sanitizers want to be loaded first, but work behind it as well."""
+        """The sanitizers want to be loaded first, but also work if they come second."""
         options = os.environ.get("ASAN_OPTIONS", "")
         return {"LD_PRELOAD": self.library, "BLXREP_TEST_CLOCK": self.file,
                 "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".strip(":")}
@@ -77,7 +77,7 @@ class Cli:
         self.program = os.path.join(bin_folder(), "blxrep")
 
     def run(self, *words, check=True, timeout=120, cwd=None, input_text=""):
-        """Its standard input is never a terminal, on which it might ask."""
+        """Its standard input is never a terminal, so that it asks no question."""
         done = run(self.program, *words, check=check, timeout=timeout, cwd=cwd, env=environment(), input_text=input_text)
         if SANITIZER_REPORT.search(done.stderr):
             raise Failure(f"blxrep {' '.join(map(str, words))}: sanitizer report\n{done.stderr}")
@@ -215,7 +215,7 @@ class Daemon:
             self.process.kill()
 
     def kill(self):
-        """kill -9; no harm where it has ended."""
+        """kill -9; harmless if it has ended."""
         self.halt()
         if self.process is not None:
             self.process.wait(30)
@@ -260,9 +260,9 @@ class Dispatcher(Daemon):
             return row if row and row["state"].upper() != "OFFLINE" else None
         return wait_until(f"agent \"{agent_id}\" online", online, seconds)
 
-    def wait_session(self, agent_id, behind, seconds=60):
-        """Waits for a session that began after the first `behind` of them (`sessions` in `status`)."""
-        wait_until(f"session {behind + 1} of agent \"{agent_id}\"", lambda: self.agent_state(agent_id)["sessions"] > behind, seconds)
+    def wait_session(self, agent_id, earlier, seconds=60):
+        """Waits for a session after the first `earlier` ones (`sessions` in `status`)."""
+        wait_until(f"session {earlier + 1} of agent \"{agent_id}\"", lambda: self.agent_state(agent_id)["sessions"] > earlier, seconds)
         return self.wait_online(agent_id, seconds)
 
     def wait_offline(self, agent_id, seconds=60):

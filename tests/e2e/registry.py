@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test holds of the machine, and how it is given back.
+"""The machine's resources that a test holds, and how they are given back.
 
-Every disk, mount, program and folder registers itself here at birth. close_all() gives everything back in an order that cannot
+Every disk, mount, program and folder registers itself here when it is made. close_all() gives everything back in an order that cannot
 hang: first the programs die (so that nobody freezes again), then every filesystem is thawed (a frozen one keeps its writers
-unkillable), then the rest goes in reverse order of birth. It runs at the end of each test, and at the end of the process
-however that comes: failure, exception, SIGTERM, or the deadline of the whole file.
+unkillable), then the rest goes, the newest first. It runs at the end of each test, and at the end of the process, whatever ends
+it: failure, exception, SIGTERM, or the deadline of the whole file.
 """
 
 import atexit
@@ -38,7 +38,7 @@ def run(*command, check=True, timeout=120, input_text=None, cwd=None, env=None):
 
 
 def wait_until(what, condition, seconds=60, interval=0.05):
-    """Returns the first true value of condition(); for events that can only be asked for, not waited for."""
+    """Returns the first true value of condition(); for events that can only be polled."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -69,7 +69,7 @@ class Registry:
             return list(self._things)
 
     def close_all(self):
-        """Gives everything back; returns what went wrong, as texts."""
+        """Gives everything back; returns the errors, as texts."""
         problems = []
         self._each("halt", problems)
         self._each("thaw", problems)
@@ -131,7 +131,7 @@ def loops_below(path):
 
 
 def processes_naming(path):
-    """(pid, command) of the processes that have `path` on their command line, this one aside."""
+    """(pid, command) of the processes that have `path` on their command line, except for this one."""
     found = []
     for pid in os.listdir("/proc"):
         if not pid.isdigit() or int(pid) == os.getpid():
@@ -149,7 +149,7 @@ def processes_naming(path):
 
 
 def left_behind(path):
-    """What the test left of mounts, loop devices and processes; processes and loop devices get a moment to end."""
+    """The mounts, loop devices and processes that the test left. Processes and loop devices get a moment to end."""
     deadline = time.monotonic() + 10
     while (processes_naming(path) or loops_below(path)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -168,7 +168,7 @@ def _interrupt(number, _frame):
 
 
 def guard_process(seconds):
-    """Makes sure that everything is given back however this process ends, and that it ends within `seconds`."""
+    """Makes sure that everything is given back, whatever ends this process, and that it ends within `seconds`."""
     atexit.register(lambda: [print(text, file=sys.stderr) for text in REGISTRY.close_all()])
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _interrupt)

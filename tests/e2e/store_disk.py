@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dispatcher's disk, made to run full, to fail and to lose its power: all of it real, and none of it the machine's own.
 
-The store lies on an ext4 whose device is a loop device, whose file lies on an xfs of its own. So
+The store lies on an ext4 on a loop device. The loop device's file lies on an xfs of its own. So
 
 - filling the ext4 gives ENOSPC;
 - filling the xfs leaves the loop device no room for what is written to it: the ext4 gets EIO from its disk;
-- a clone of the loop device's file, which xfs makes in one instant, is what the disk held when the power failed: without
-  anything that only the page cache had.
+- a clone of the loop device's file, which xfs makes in one instant, is the disk as a power failure leaves it: without
+  the bytes that only the page cache had.
 """
 
 import errno
@@ -34,7 +34,7 @@ class StoreDisk:
         return f"the store's disk {self.disk}"
 
     def fill(self, spare_bytes):
-        """No room on the filesystem but for `spare_bytes`."""
+        """Leaves no room on the filesystem except for `spare_bytes`."""
         take_room(self.path, spare_bytes)
 
     def fail(self, spare_bytes):
@@ -42,7 +42,7 @@ class StoreDisk:
         take_room(self.shelf.path, spare_bytes)
 
     def relieve(self):
-        """The disk is as it was. True where the filesystem has given up meanwhile and needs repair()."""
+        """Makes the disk good again. True if the filesystem has given up meanwhile and needs repair()."""
         give_room(self.shelf.path)
         try:
             give_room(self.path)
@@ -64,7 +64,7 @@ class StoreDisk:
             os.close(fd)
         os.unlink(probe)
 
-    halt = relieve  # lest unmounting at the end waits for room
+    halt = relieve  # otherwise unmounting at the end would wait for room
 
     def repair(self):
         """What the administrator does with a filesystem that turned itself read-only. Nobody may be using it."""
@@ -76,14 +76,14 @@ class StoreDisk:
         give_room(self.path)
 
     def clone(self, name):
-        """The path of a file with what the disk holds at this instant."""
+        """Clones the disk as it is at this instant; returns the file's path."""
         path = os.path.join(self.shelf.path, name)
         run("cp", "--reflink=always", self.disk.file, path)
         return path
 
     def swap(self, clone):
         """The clone takes the disk's place: the power is back. Nobody may be using the filesystem."""
-        self.files.umount(settled=False)  # who still holds the old device, holds what nobody looks at any more
+        self.files.umount(settled=False)  # whoever still holds the old device holds one that nobody looks at any more
         run("losetup", "-d", self.disk.path)
         os.rename(clone, self.disk.file)
         self.disk.path = run("losetup", "--find", "--show", self.disk.file).stdout.strip()
@@ -128,9 +128,9 @@ def acknowledged_seq(ledger):
 
 def tear(path, acked_seq, dice):
     """
-    Loses or tears what a power cut may take of an open segment: any of it behind the frame `acked_seq`, from some byte to
-    the end, or pages in its middle: where the disk took writes in another order than they came, zeros stand there. Returns
-    what was done.
+    Loses or tears what a power cut may take of an open segment: bytes after the frame `acked_seq`. Either everything from
+    some byte to the end is gone, or pages in the middle are zero, as on a disk that writes in another order. Returns a text
+    that says which.
     """
     with open(path, "r+b") as file:
         end = os.fstat(file.fileno()).st_size

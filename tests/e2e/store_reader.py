@@ -103,7 +103,7 @@ def read_frame(path, offset, size, shift):
 
 
 def unpack_all(frames):
-    """The data of each; all that are zstd's go through one process, since its frames may follow each other."""
+    """The data of each frame. All zstd frames go through one process, since zstd reads them one after the other."""
     packed = [payload for codec, payload, _, _ in frames if codec == 2]
     plain = subprocess.run(["zstd", "-dc"], input=b"".join(packed), capture_output=True, check=True).stdout if packed else b""
     at = 0

@@ -51,7 +51,7 @@ class BadInput(Case):
         self.make_data_dir()
         disk = self.loop_disk(16)
         self.agent_fails(1, "web1", device=disk.path, agent_id="web10", credentials=self.enroll("web1"))
-        self.assertEqual(disk.pins(), [], "a refused start leaves no tracker behind")
+        self.assertEqual(disk.pins(), [], "a refused start leaves no tracker")
 
     def test_agent_without_what_it_needs(self):
         self.cli.fails(2, "id", "start", "--mode=agent", "--device=/dev/null", f"--dispatcher-addr={NOBODY}")

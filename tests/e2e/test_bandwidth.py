@@ -41,7 +41,7 @@ class Bandwidth(Case):
         begun = time.monotonic()
         agent.stop()
         self.assertLess(time.monotonic() - begun, 10)
-        # What waited is sent by the next one.
+        # The next session sends what waited.
         agent = self.start_agent("server1", disk)
         stamp = self.checkpoint("server1")
         check_equal(self.restore("server1", stamp, self.path("restored.img")), disk.copy(self.path("copy.img")))

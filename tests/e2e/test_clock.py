@@ -65,7 +65,7 @@ class ClockJumps(Case):
         self.check_each_jump(self.clocks, range(23 * HOUR, 25 * HOUR))
 
     def test_sync_freq_does_not_go_by_it(self):
-        """Set back by far more than sync-freq, the next checkpoint comes when it would have come."""
+        """Although the clock is set back by far more than sync-freq, the next checkpoint comes in its time."""
         self.start("2s")
         self.dispatcher.wait_checkpoints("server1", 2)
         for clock in self.clocks:
@@ -87,7 +87,7 @@ class ClockJumps(Case):
         self.checkpoint("server1")
 
     def test_restarts_behind_a_jump(self):
-        """Both daemons come back with a clock that was set back: nothing begins anew."""
+        """Both daemons come back with a clock that was set back: nothing starts over."""
         agent = self.start("1h")
         first = self.checkpoint("server1")
         for clock in self.clocks:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two agents with one set of credentials, as after cloning a server: one is served, the other is told, and no chain holds both
-disks. Who really replaces a dead agent gets in."""
+"""Two agents with one set of credentials, as after cloning a server: one is served, the other is refused with the reason, and no
+chain holds both disks. An agent that really replaces a dead one gets in."""
 
 import os
 import time
@@ -28,7 +28,7 @@ class Clone(Case):
         return disk
 
     def start(self, disk, address=None):
-        """An agent of its own machine: the run directory is the disk's."""
+        """An agent as on a machine of its own: each disk has its own run directory."""
         agent = Agent(REGISTRY, self.folder, "server1", address or self.dispatcher.address, self.enroll("server1"),
                       [disk.path], f"--run-dir={self.path('run-' + disk.name)}", "--skip-free-space=no")
         return agent.start()
@@ -61,7 +61,7 @@ class Clone(Case):
         self.change(self.first)
         self.check_checkpoint_of(self.first)
 
-        # While the first one is away its place is kept: the clone tries on, and is told again.
+        # While the first one is away its place is kept: the clone keeps trying, and is refused again.
         agent.kill()
         self.dispatcher.wait_offline("server1")
         clone.wait_line("another agent with the credentials of 'server1' was connected")

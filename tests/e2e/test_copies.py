@@ -24,7 +24,7 @@ class Copies(Case):
         self.stamp, self.original = self.take_one()
 
     def take_one(self):
-        """A checkpoint in the store, whose dispatcher has ended, and the disk as it was."""
+        """Takes one checkpoint and stops both daemons. Returns the checkpoint, and a copy of the disk."""
         disk = self.loop_disk(32)
         files = disk.make("ext4")
         fill(files.path + "/first", 4)
@@ -109,7 +109,7 @@ class Copies(Case):
         self.check_reading()
 
     def test_a_linked_file_is_not_given_away(self):
-        """The owner of the store's folders links a file of root to the lock's name."""
+        """The owner of the store's folders makes the lock's name a link to a file of root."""
         self.make_copy(False)
         secret = self.shelf.path + "/secret"
         with open(secret, "wb"):
@@ -125,7 +125,7 @@ class Copies(Case):
             self.assertEqual(os.stat(lock).st_uid, NOBODY)
 
     def test_root_works_as_the_owner(self):
-        """The owner of the store's folders has links there that lead to what only root can read or write."""
+        """The owner of the store's folders puts links there to files that only root can read or write."""
         self.make_copy(False)
         private = self.shelf.path + "/private"
         os.mkdir(private, 0o700)
@@ -152,7 +152,7 @@ class Copies(Case):
             self.assertIn("Permission denied", done.stderr + done.stdout)
 
     def test_a_copy_in_a_folder_of_roots_is_read_as_root(self):
-        """With `cp -a` it has its old owner, who cannot come there."""
+        """`cp -a` keeps the old owner, who cannot reach the copy."""
         self.make_copy(False)
         run("chown", "-R", f"{NOBODY}:{NOBODY}", self.copy)
         os.chmod(self.shelf.path, 0o700)

@@ -34,7 +34,7 @@ class Crash(Case):
         return agent
 
     def hold_in_the_middle(self, name="step", mib=STEP_MIB, part_mib=STEP_MIB / 3):
-        """New data, and a checkpoint of it, of which the dispatcher has got a part and waits for the rest."""
+        """New data, and a checkpoint of it: the dispatcher has received a part and waits for the rest."""
         self.proxy.hold_after(int(part_mib * MIB))
         fill(f"{self.files.path}/{name}", mib)
         asking = threading.Thread(target=self.cli.run, args=("dispatcher", "checkpoint", "--agent=server1",
@@ -111,7 +111,7 @@ class Crash(Case):
         self.files.umount()
         stamp = self.checkpoint("server1")
         self.assertLess(self.proxy.sent_bytes, (BASE_MIB + 40) * MIB,
-                        "what had arrived is not sent again (but for what was on the way)")
+                        "what had arrived is not sent again (except for what was on the way)")
         check_equal(self.restore("server1", stamp, self.path("restored.img")), self.disk.copy(self.path("copy.img")))
         self.assertEqual(self.show("server1")[0]["kind"], "full")
 
@@ -146,7 +146,7 @@ class Crash(Case):
         check_equal(self.restore("server1", first, self.path("again.img")), first_copy)
 
     def test_reboot_is_noticed(self):
-        """The tracker is gone, so nobody knows what changed meanwhile: everything is looked at again, never silence."""
+        """The tracker is gone, so nobody knows what changed meanwhile: the whole disk is compared."""
         agent = self.start_synced()
         agent.stop()
         self.disk.forget_tracking()

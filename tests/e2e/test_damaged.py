@@ -23,7 +23,7 @@ class Damaged(Case):
         return self.start_agent("server1", self.disk, "--skip-free-space=no")
 
     def overwrite(self, first, count, path=None):
-        """New random blocks; of the disk, unless a file is named."""
+        """Writes new random blocks: to the disk, unless a file is named."""
         with open(path or self.disk.path, "r+b", buffering=0) as file:
             file.seek(first * BLOCK)
             file.write(os.urandom(count * BLOCK))
@@ -55,7 +55,7 @@ class Damaged(Case):
         return state if state["unreadable_bytes"] == unreadable_bytes else None
 
     def check_restore(self, stamp, first, count):
-        """Refused by name; with --force all but the lacking blocks are right, and these are zero."""
+        """The restore is refused, with the blocks' names. With --force the lacking blocks are zero, and all others are right."""
         extent = f"{first * BLOCK}-{(first + count) * BLOCK - 1}"
         image = self.path(f"{stamp}.img")
         self.cli.fails(1, rf"{stamp}.*{extent}.*--force", "restore", "--agent=server1", f"--data-dir={self.data_dir}",
@@ -111,7 +111,7 @@ class Damaged(Case):
         self.damaged_checkpoint(1000, 3)
         self.assertIn("2 checkpoints lack", self.verify())
 
-        agent.kill()  # what could not be read is owed by the ledger, not by the process
+        agent.kill()  # the ledger remembers the blocks that could not be read, not the process
         agent = self.start()
         self.damaged_checkpoint(1000, 3)
         self.disk.heal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encryption end to end: nothing readable lies in the store, only the key restores, and all else works as without."""
+"""Encryption end to end: nothing readable lies in the store, only the key restores, and everything else works as it does without encryption."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from registry import REGISTRY, run
 from workloads import fill
 
 MARKER = b"blxrep-e2e-marker-that-nobody-may-find:"
-WIRE_LIMIT = 0.0005  # of what is compared, both ways and all included
+WIRE_LIMIT = 0.0005  # of the bytes that are compared; both directions, everything included
 
 
 class Encryption(Case):
@@ -88,7 +88,7 @@ class Encryption(Case):
         shutil.rmtree(agent.run_dir)
 
     def overwrite(self, blocks):
-        """Blocks of the file "marked" are written behind the filesystem's back, while nobody tracks."""
+        """Writes blocks of the file "marked" past the filesystem, while nobody tracks."""
         shown = run("filefrag", "-b4096", "-v", self.files.path + "/marked").stdout
         starts = [line.split(":")[2].split("..")[0].strip() for line in shown.splitlines() if line.strip()[:1].isdigit()]
         self.files.umount()
@@ -126,7 +126,7 @@ class Encryption(Case):
         self.verify()
 
     def test_without_a_key_the_marker_is_found(self):
-        """So that the test above can fail."""
+        """Shows that the test above can fail."""
         self.start("--compression=none")
         self.mark("marked")
         stamp, copy = self.settled_checkpoint()
@@ -136,7 +136,7 @@ class Encryption(Case):
         self.check(stamp, copy)
 
     def rescan_cost(self, *words, key=None):
-        """A reboot, some blocks changed behind the tracker: bytes on the wire up to the next checkpoint, and what that holds."""
+        """The bytes on the wire from a reboot, at which blocks change without a tracker, to the next checkpoint, which must hold them."""
         agent = self.start(*words, key=key)
         self.mark("marked", 8)
         self.settled_checkpoint()
@@ -184,7 +184,7 @@ class Encryption(Case):
         self.check(first, first_copy, self.key)
         self.check(second, second_copy, new_key)
         self.restore_fails("give that one", second, f"--key={self.key}")
-        # What was readable goes with the checkpoints that need it; the rest restores as before.
+        # The readable frames go with the checkpoints that need them; the other checkpoints restore as before.
         self.assertNotEqual(self.files_with_marker(), [])
         self.cli.run("prune", f"--data-dir={self.data_dir}", "--keep-last=1")
         self.assertEqual(self.files_with_marker(), [])

@@ -14,7 +14,7 @@ from registry import REGISTRY, Failure, wait_until
 from workloads import Workload, fill
 
 LIMIT_MS = 1000  # the product's default
-SLACK_MS = 1500  # a noisy machine, and the fsync behind the thaw
+SLACK_MS = 1500  # a noisy machine, and the fsync after the thaw
 WANTED_HITS = 2
 MOST_ATTEMPTS = 40
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joining with a token, renewal, revocation: the key never travels, a token works once, who is shut out stays out."""
+"""Joining with a token, renewal, revocation: the key never travels, a token works once, and whoever is shut out stays out."""
 
 import datetime
 import os
@@ -36,7 +36,7 @@ class Join(Case):
         return lines[0]
 
     def token_line(self, agent_id="web1", data_dir=None):
-        """The line as words without the program's name, with the token as the last one, where it is at hand."""
+        """The line's words without the program's name, the token as the last one, so that a test can take it."""
         words = self.printed_line(agent_id, data_dir).split()
         return words[4:7] + ["--token=" + words[1]]
 
@@ -58,7 +58,7 @@ class Join(Case):
         return False
 
     def held_join(self, start, token):
-        """Runs start(address) against a dispatcher that answers late; whether the token was seen meanwhile, and what it returned."""
+        """Runs start(address) against a dispatcher that answers late. Returns whether the token was seen meanwhile, and start's result."""
         proxy = Proxy(REGISTRY, self.dispatcher.port)
         proxy.hold_after(1)
         result = []
@@ -107,7 +107,7 @@ class Join(Case):
         self.assertEqual(done.stdout, f"{path}\n")
 
     def ask(self, words, typed):
-        """Runs a command on a terminal; types; its status and all that the terminal showed. Echo must be on again."""
+        """Runs a command on a terminal and types. Returns its status and all that the terminal showed. Echo must be on again."""
         pid, terminal = pty.fork()
         if pid == 0:
             os.execvpe(self.cli.program, [self.cli.program, *words], environment())
@@ -155,7 +155,7 @@ class Join(Case):
         return self.start_agent("web1", disk, *words)
 
     def join_in_another_etc(self, before):
-        """Joins with a disk where /etc holds nothing but what the shell command `before` makes; what that said, and the settings."""
+        """Joins with a disk while /etc holds only what the shell command `before` makes. Returns the command's output and the settings."""
         done = run("unshare", "-m", "sh", "-ec", f'mount -t tmpfs etc /etc; {before}; "$@"; cat /etc/blxrep/config.yaml', "sh",
                    self.cli.program, *self.token_line(), "--device=/dev/vda", "--device=/dev/vdb", env=environment())
         return done.stdout.splitlines(), done.stderr
@@ -174,7 +174,7 @@ class Join(Case):
         with open(path, encoding="ascii") as file:
             key = re.search(r"-----BEGIN PRIVATE KEY-----\n(.*?)\n-----END", file.read(), re.DOTALL).group(1)
         found = run("grep", "-rlF", key.splitlines()[1], self.data_dir, check=False)
-        self.assertEqual(found.stdout, "", "the key stays where it was born")
+        self.assertEqual(found.stdout, "", "the key stays where it was made")
         disk = self.loop_disk(32)
         disk.make("ext4")
         self.start_agent("web1", disk)
@@ -264,7 +264,7 @@ class Join(Case):
         self.join_fails("takes no joins", words)
 
     def test_the_dispatcher_dies_in_the_middle(self):
-        """Whenever it dies: the token works once or never, and the server has whole credentials or none."""
+        """Whenever the server dies, the token works once or never, and the server has whole credentials or none."""
         joined = 0
         for held_bytes in (0, 300, 600, 900, 1200):
             proxy = Proxy(REGISTRY, self.dispatcher.port)
@@ -324,12 +324,12 @@ class Join(Case):
         self.restore("web1", taken, self.path("image"))
         wait_until("it counts as revoked", lambda: self.cli.status(self.data_dir)[0]["protection"] == "revoked", 30)
         self.assertIn("1 revoked", self.cli.run("status", f"--data-dir={self.data_dir}").stdout)
-        # A restarted dispatcher knows of it; the old file does not come in.
+        # A restarted dispatcher still refuses the old file.
         self.dispatcher.stop()
         self.restart_dispatcher()
         line = len(agent.lines)
         agent.wait_line("revoked: have it join again", 60, start=line)
-        # With a new join the same process comes back by itself, and goes on where it was.
+        # After a new join the same process reconnects by itself, and goes on from there.
         self.join(self.token_line(), "web1", "--force")
         self.dispatcher.wait_online("web1", 90)
         newest = self.checkpoint("web1")

@@ -2,7 +2,7 @@
 """The label oracle: a checkpoint's label never says more than its image shows, and not less without a reason.
 
 A writer of numbered blocks in a permuted ring shows whether an image is of one instant. The agent has exactly its unit's rights.
-Short here; as it was meant by hand: tests/e2e/test_labels.py --checkpoints=200
+The suite runs it short. The full run, by hand: tests/e2e/test_labels.py --checkpoints=200
 """
 
 import mmap
@@ -36,7 +36,7 @@ class Hermit:
         return "hermit"
 
     def path(self, path):
-        """The path as it is in there, for everybody."""
+        """The path inside of the namespace, by a name that works outside."""
         return f"/proc/{self.process.pid}/root{path}"
 
     def close(self):
@@ -91,10 +91,10 @@ class Labels(Case):
     def judge_checkpoints(self, disk, folder=None):
         """Takes checkpoints under the ring's load; returns their rows. The rule of the oracle is checked here.
 
-        Into `folder` a file is written just before, and not synced: a filesystem that was frozen has it.
+        Just before each one a file is written into `folder` and not synced: a filesystem that was frozen has it.
         """
         self.start(disk)
-        self.checkpoint("server1")  # the first one has a full pass behind it
+        self.checkpoint("server1")  # the first one ends a full pass
         rows, torn = [], 0
         for _ in range(CHECKPOINTS):
             marker = self.write_marker(folder)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device that is named by a link (by-id, a mapper's or LVM's name) which leads to another disk later, or nowhere: it is followed, or
-named; and no image holds blocks of two disks."""
+"""A device is named by a link (by-id, a mapper's or LVM's name), and the link leads to another disk later, or nowhere. The agent follows it,
+or names it; no image holds blocks of two disks."""
 
 import os
 import time

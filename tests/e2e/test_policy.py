@@ -16,7 +16,7 @@ from workloads import fill
 
 
 class NumberedDisk(LoopDisk):
-    """A loop device of a number of our own choice, so that a pattern stands for ours alone."""
+    """A loop device with a number that the test chooses, so that a pattern matches only the test's disks."""
 
     def __init__(self, folder, number, mib):
         self.wanted = f"/dev/loop{number}"
@@ -27,7 +27,7 @@ class NumberedDisk(LoopDisk):
         return self.wanted
 
     def hide(self):
-        """What a disk that is pulled out looks like; a loop device itself stays for as long as somebody has it open."""
+        """Looks like a disk that is pulled out. A loop device itself stays as long as somebody has it open."""
         os.unlink(self.path)
 
     def detach(self):
@@ -108,7 +108,7 @@ class Policy(Case):
         self.assertEqual(self.dispatcher.agent_state("db1")["sync_freq_ms"], 3600000)
         # Its beat, once an hour, may just have come.
         self.assertLessEqual(len(self.show("db1")), 2)
-        # What changes counts without a restart; what is wrong changes nothing.
+        # A changed file counts without a restart; a wrong one changes nothing.
         self.write("web.yaml", 'agents: "db*"', 'sync-freq: "2s"', "retention: { }")
         self.reload("policies in .* were read again: 1")
         self.dispatcher.wait_checkpoints("db1", 4)
@@ -141,7 +141,7 @@ class Policy(Case):
         self.checkpoint("web1")
         self.assertEqual(self.volumes("web1"), [disks[1].path])
         self.assertEqual(disks[0].pins(), [])
-        # All of it: the agent waits, says why, and comes back.
+        # All disks excluded: the agent waits, says why, and comes back.
         self.write("x.yaml", 'agents: "web1"', 'exclude: ["loop*"]')
         self.reload("were read again: 1")
         agent.wait_line("there is nothing to protect")
@@ -167,7 +167,7 @@ class Policy(Case):
         wait_until("the new disk is there", lambda: self.dispatcher.agent_state("web1")["volumes"] == 2, 60)
         stamp = self.checkpoint("web1")
         self.assertEqual(self.volumes("web1"), [first.path, second.path])
-        # The other disk's tracking went on: nothing of it was compared or sent anew.
+        # The other disk's tracking went on: nothing of it was compared or sent again.
         log = agent.log()
         self.assertNotIn("tracking starts again", log)
         self.assertEqual(log.count("full pass"), 2)
@@ -181,7 +181,7 @@ class Policy(Case):
         for path in paths:
             name = next(name for name in copies if path.endswith(f"-{name}.img"))
             check_equal(path, copies[name])
-        # One that vanishes is said, and the others go on; its checkpoints stay.
+        # A disk that vanishes is logged, and the others go on; its checkpoints stay.
         second.hide()
         agent.wait_line(f"'{second.path}' has vanished: it is not protected any more")
         wait_until("it is gone", lambda: self.dispatcher.agent_state("web1")["volumes"] == 1, 60)
@@ -209,7 +209,7 @@ class Policy(Case):
         self.cli.fails(1, "is paused.*resume", "dispatcher", "checkpoint", "--agent=web1", f"--data-dir={self.data_dir}")
         fill(f"{files.path}/while-paused", 8)
         files.sync()
-        wait_until("the backlog is told", lambda: (self.dispatcher.agent_state("web1")["dirty_bytes"] or 0) > 8 * MIB, 30)
+        wait_until("the backlog is shown", lambda: (self.dispatcher.agent_state("web1")["dirty_bytes"] or 0) > 8 * MIB, 30)
         # It outlives the dispatcher and the agent, and can be given while no dispatcher runs.
         self.dispatcher.stop()
         self.assertEqual(self.cli.status(self.data_dir)[0]["protection"], "paused")

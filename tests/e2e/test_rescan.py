@@ -13,7 +13,7 @@ from workloads import fill
 
 DISK_MIB = 256
 BASE_MIB = 80
-WIRE_LIMIT = 0.0005  # of the disk's used bytes, both ways and all included
+WIRE_LIMIT = 0.0005  # of the disk's used bytes; both directions, everything included
 
 
 class Rescan(Case):
@@ -41,7 +41,7 @@ class Rescan(Case):
         shutil.rmtree(agent.run_dir)
 
     def overwrite_raw(self, blocks):
-        """Blocks inside of the file, changed while nobody tracks and behind the filesystem's back."""
+        """Changes blocks inside of the file, past the filesystem, while nobody tracks."""
         shown = run("filefrag", "-b4096", "-v", self.files.path + "/base").stdout
         starts = [line.split(":")[2].split("..")[0].strip() for line in shown.splitlines() if line.strip()[:1].isdigit()]
         start = int(starts[0])
@@ -86,7 +86,7 @@ class Rescan(Case):
         agent.wait_line(r"rescan done: 256.0 MiB compared")
 
     def test_unchanged_rescan_costs_next_to_nothing(self):
-        """The connection's bytes, both ways, TLS and handshake and all, from the start of the agent to its rescan's end."""
+        """The connection's bytes in both directions, with TLS and handshake, from the agent's start to its rescan's end."""
         agent = self.start_synced("--freeze=no")
         self.files.umount()
         self.checkpoint("server1")
@@ -255,7 +255,7 @@ class Rescan(Case):
         agent.wait_line("rescan done: ")
         self.files.mount()
         self.check_checkpoint(4 * MIB)
-        self.verify(1, "^$")  # the old checkpoint stays hurt, and nothing more is to be done
+        self.verify(1, "^$")  # the old checkpoint stays hurt, and there is no more to do
 
     def test_damage_heals_when_the_agent_comes_back(self):
         agent = self.start_synced("--skip-free-space=no")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints are removed, by hand and by themselves; the others stay, to the byte, whatever happens meanwhile."""
+"""Checkpoints are removed, by hand and automatically. The others stay, to the byte, whatever happens meanwhile."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ class Retention(Case):
         self.known = {}  # timestamp -> hash of the disk
 
     def take(self, disk, count):
-        """So many checkpoints of a disk that nobody else writes, each with other content."""
+        """Takes `count` checkpoints of a disk that nobody else writes, each with different content."""
         for number in range(count):
             with open(disk.path, "r+b", buffering=0) as raw:
                 if number % 4 == 3:  # nothing of what was written before is needed any more
@@ -59,7 +59,7 @@ class Retention(Case):
         return ("dispatcher", "prune", f"--data-dir={self.data_dir}", *words)
 
     def prune(self, *words):
-        """What it says of the one agent."""
+        """Prunes; returns the report on the one agent."""
         done = self.cli.run(*self.prune_words("--json", *words))
         agents = json.loads(done.stdout)
         self.assertEqual([agent["agent"] for agent in agents], ["server1"])
@@ -120,7 +120,7 @@ class Retention(Case):
             child.send_signal(signal.SIGKILL)
             if child.wait() == -signal.SIGKILL:
                 kills += 1
-            else:  # it was faster: so is the next one
+            else:  # it ended before the kill, so the next kill comes earlier
                 longest *= 0.6
             self.take(disk, 1)
             self.assertEqual(self.listed()[-keep:], sorted(self.known)[-keep:])

@@ -62,7 +62,7 @@ class Crowd:
 
 
 class Terminal:
-    """A program on a terminal of its own, and the picture that it draws: what the few escapes of ours do is done here."""
+    """A program on a terminal of its own, and the picture that it draws. It knows the few escape sequences that blxrep uses."""
 
     def __init__(self, registry, words, rows, columns, more=None):
         self.rows = rows
@@ -249,7 +249,7 @@ class Seeing(Case):
         json.loads((SOURCE / "etc/monitoring/grafana-dashboard.json").read_text())
 
     def check_promtool(self, text):
-        """Prometheus's own opinion, where it is installed; the checks above do not need it."""
+        """Prometheus's own opinion, if it is installed; the checks above do not need it."""
         if promtool := shutil.which("promtool"):
             path = self.path("metrics")
             pathlib.Path(path).write_text(text)

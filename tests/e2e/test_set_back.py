@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's machine, the dispatcher's, or both are set back to an earlier state: every later checkpoint is the disk, and only who
-was set back costs a comparison.
+"""The agent's machine, the dispatcher's, or both are set back to an earlier state: every later checkpoint equals the disk, and
+only the side that was set back costs a comparison.
 
 A machine with memory is set back here by its parts: the disk's content below the loop device, past the tracker, and the ledger. The
 kernel's bitmap is empty at both moments. tests/guest/test_set_back.py does the same to a whole guest.
@@ -54,7 +54,7 @@ class SetBack(Case):
             self.write(block * BLOCK, self.random.randbytes(BLOCK))
 
     def take(self):
-        """A checkpoint, which is the disk."""
+        """Takes a checkpoint, which must equal the disk."""
         stamp = self.checkpoint("server1")
         image = self.restore("server1", stamp, self.path("image"), "--force")
         check_equal(image, self.disk.copy(self.path("copy")))
@@ -67,7 +67,7 @@ class SetBack(Case):
         return os.path.join(self.agent.run_dir, f"{self.disk.name}.ledger")
 
     def save_agent(self, name):
-        """Nothing is written meanwhile, and nothing was marked: the last checkpoint has all of it."""
+        """Nothing is written meanwhile, and nothing was marked: the last checkpoint has the whole disk."""
         self.agent.stop()
         shutil.copyfile(self.disk.file, self.path(f"{name}.disk"))
         shutil.copyfile(self.ledger(), self.path(f"{name}.ledger"))
@@ -107,7 +107,7 @@ class SetBack(Case):
         self.assert_compared(".*this machine was set back to an earlier state, or is a clone|.*one of them was set back")
 
     def test_agent_set_back_after_frames_without_a_checkpoint(self):
-        """No newer checkpoint tells; the frames do."""
+        """No newer checkpoint shows it; the frames do."""
         self.save_agent("early")
         self.start()
         before = self.dispatcher.agent_state("server1")["received_bytes"]
@@ -146,7 +146,7 @@ class SetBack(Case):
         self.assertNotIn("rescan", self.agent.log())
 
     def test_two_copies_of_a_dispatcher_take_turns(self):
-        """And the agent is set back meanwhile: a number of a frame is never used for another one."""
+        """The agent is set back, too: no number is used for two frames."""
         self.save_agent("early")
         self.save_dispatcher("one")
         self.start()

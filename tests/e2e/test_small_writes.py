@@ -17,7 +17,7 @@ ROUNDS = 5
 
 class SmallWrites(Case):
     def fio(self, disk, dice):
-        """Some seconds of it, in the background."""
+        """Runs some seconds of such writes in the background."""
         process = subprocess.Popen(
             ["fio", "--name=small", f"--filename={disk.path}", f"--rw={dice.choice(['randwrite', 'write'])}",
              f"--bs={dice.choice(['1k', '2k'])}", "--direct=1", f"--ioengine={dice.choice(['libaio', 'psync'])}", "--numjobs=2",

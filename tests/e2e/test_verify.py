@@ -12,7 +12,7 @@ from workloads import fill
 
 class Verify(Case):
     def verify(self, status, *words):
-        """Its report; `status` is what it must end with."""
+        """The report of `verify`, which must end with `status`."""
         done = self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}", "--json", *words, check=False)
         self.assertEqual(done.returncode, status, done.stdout)
         self.assertRegex(done.stderr, r"^(the agent 'server1' is asked to send the damaged blocks again.*\n)?$")
@@ -63,7 +63,7 @@ class Verify(Case):
                 f"--output={self.path(stamp + '.img')}", *words)
 
     def check_restores(self, taken, hurt):
-        """What is named fails and leaves nothing, what is not named restores."""
+        """A named checkpoint does not restore and leaves nothing; the others restore."""
         for stamp, copy in taken:
             image = self.path(f"{stamp}.img")
             if stamp in hurt:
@@ -75,7 +75,7 @@ class Verify(Case):
         self.assert_no_half_files()
 
     def check_force(self, stamp, copy, damage):
-        """Everything but the damaged extents is right, these are zeros and listed, and the command fails."""
+        """The damaged extents are zeros and listed, everything else is right, and the command fails."""
         done = self.cli.run(*self.restore_words(stamp, "--force"), check=False)
         image = self.path(f"{stamp}.img")
         self.assertEqual((done.returncode, done.stdout), (1, image + "\n"), done.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A zram disk: bio-based, so other tracepoints speak of it than of a request-based one."""
+"""A zram disk: it is bio-based, so its events come from other tracepoints than a request-based disk's."""
 
 from case import Case, main
 from checks import check_equal

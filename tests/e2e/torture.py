@@ -4,10 +4,10 @@
 
     torture.py [--rounds=N] [--minutes=M] [--seed=S]
 
-A round does one random mischief, lets everything come back, takes a checkpoint, restores it and a random older one, and checks
-both: filesystems clean, database sound, the records that were fsynced in order a prefix, and none missing that was fsynced
-before the checkpoint was asked for. No checkpoint vanishes that was ever shown, and only the first one is full. The seed decides what is
-done and when; a failure prints it.
+A round does one random mischief, lets everything come back, takes a checkpoint, and restores it and a random older one. Both must
+pass: the filesystems are clean, the database is sound, the records form a prefix of their order, and none is missing that was fsynced
+before the checkpoint was asked for. A checkpoint that was ever shown does not vanish, and only the first one is full. The seed decides
+what is done and when; a failure prints it.
 """
 
 import argparse
@@ -126,11 +126,11 @@ class Torture(Case):
         self.agent.send(signal.SIGCONT)
 
     def set_clock(self):
-        """Back or forth; by less than the hour by which a new certificate is valid before it is made."""
+        """Sets a clock back or forth, by less than an hour: a new certificate is valid from an hour before it is made."""
         self.clock.set(self.random.randint(-50 * 60, 50 * 60))
 
     def reboot(self):
-        """Pins and run directory are gone, and what is written meanwhile is tracked by nobody."""
+        """Pins and run directory are gone, and nobody tracks what is written meanwhile."""
         self.kill(self.agent)
         self.disk.forget_tracking()
         shutil.rmtree(self.agent.run_dir)
@@ -144,7 +144,7 @@ class Torture(Case):
         self.suffer()
 
     def disk_fails(self):
-        """EIO from the dispatcher's disk; where the filesystem turns itself read-only it is repaired."""
+        """EIO from the dispatcher's disk. If the filesystem turns itself read-only it is repaired."""
         self.burst()
         self.store.fail(self.random.randrange(2 << 20))
         self.suffer()
@@ -162,7 +162,7 @@ class Torture(Case):
         if killed:
             lines = len(self.dispatcher.lines)
             self.dispatcher.start()
-            # It has opened what the disk refused in the middle of, and cut that off.
+            # It has opened the segment in which the disk refused a write, and cut the torn end off.
             self.dispatcher.wait_line(f"agent '{AGENT}' connected", start=lines)
         self.dispatcher.wait_online(AGENT)
         self.verify(self.data_dir)
@@ -173,7 +173,7 @@ class Torture(Case):
         time.sleep(self.random.uniform(0, 2))
         ledger, = [name for name in os.listdir(self.agent.run_dir) if name.endswith(".ledger")]
         self.dispatcher.send(signal.SIGSTOP)
-        time.sleep(0.5)  # what it has acknowledged on the wire comes to the ledger
+        time.sleep(0.5)  # acknowledgements on the wire still come to the ledger
         acked_seq = acknowledged_seq(os.path.join(self.agent.run_dir, ledger))
         clone = self.store.clone("cut.loop")
         self.kill(self.dispatcher)

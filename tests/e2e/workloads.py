@@ -116,7 +116,7 @@ def scatter(files, log_path, deadline):
                 os.unlink(path)
             log.write(f"{rounds} 0 {time.time_ns()}\n")
             rounds += 1
-            time.sleep(0.05)  # it shall scatter changes, not take the machine
+            time.sleep(0.05)  # it is to scatter changes, not to take the machine
 
 
 def stream(files, _log_path, deadline):
@@ -184,7 +184,7 @@ def ring(files, log_path, deadline):
 
 
 def ring_is_of_one_instant(path):
-    """What a raw image shows: (whether it is of one instant, how many numbers are not as they were at that of the newest)."""
+    """(whether a raw image is of one instant, how many slots are not as they were when its newest number was written)."""
     found = {}
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         at = data.find(RING_MAGIC)

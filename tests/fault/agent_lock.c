@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who reads an agent's checkpoints: a lock that failed keeps nothing locked, and one that was got
- * keeps others out. */
+/* The locks of those that read an agent's checkpoints: a lock that failed keeps nothing locked, and
+ * one that was taken keeps others out. */
 #include <errno.h>
 #include <string.h>
 
@@ -132,7 +132,7 @@ static void a_lock_is_had_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){setup, run_begin, check_begin, teardown, 0}, &locking);
 }
 
-/* The locks of one that is open. */
+/* The locks of an open one. */
 
 static void setup_open(void *arg)
 {
@@ -191,7 +191,7 @@ static void setup_held(void *arg)
     assert_int_equal(blx_agent_lock_alone(&locking->other, BLX_LOCK_CHAINS, 0, NULL), 0);
 }
 
-/* A checkpoint of which nobody knows is not taken for one that nobody holds. */
+/* A checkpoint that could not be asked about does not count as one that nobody holds. */
 static void check_is_held(void *arg, int rc)
 {
     assert_int_equal(((struct locking *)arg)->held, rc == 0 ? 1 : rc);

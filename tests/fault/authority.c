@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DIR/pki from the inside: its lock, its files, tokens and revocations. What was begun is completed
- * by the next one, and nothing that failed opens a door. */
+/* DIR/pki from the inside: its lock, its files, tokens and revocations. The next call completes
+ * what was begun, and nothing that failed opens a door. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static int run_open(void *arg, struct blx_error *err)
     return blx_pki_open(use->dir, &use->pki, &use->ca, err);
 }
 
-/* Where it is not to be had it is not kept from the next one. */
+/* If the lock could not be taken, the next call can still take it. */
 static void check_lock(void *arg, int rc)
 {
     struct using *use = arg;
@@ -167,7 +167,7 @@ static void a_file_of_the_pki_is_the_old_one_or_the_new_one(void **state)
 
 /* Tokens. */
 
-/* Who makes a token takes the lock. */
+/* Making a token takes the lock. */
 static void setup_token(void *arg)
 {
     char text[BLX_TOKEN_TEXT_BYTES];
@@ -206,7 +206,7 @@ static int run_use(void *arg, struct blx_error *err)
     return blx_pki_token_use(&site, secret, &((struct using *)arg)->record, err);
 }
 
-/* Used where the call says so, and open or used where not. */
+/* Used if the call says so; otherwise open or used. */
 static void check_use(void *arg, int rc)
 {
     int again = run_look(arg, NULL);
@@ -221,7 +221,7 @@ static int run_sweep(void *arg, struct blx_error *err)
     return blx_pki_token_sweep(&site, "web1", err);
 }
 
-/* A token that must not work any more is gone where the call says so. */
+/* A token that must not work any more is gone if the call says so. */
 static void check_sweep(void *arg, int rc)
 {
     char path[PATH_MAX];
@@ -297,7 +297,7 @@ static void setup_look_revoked(void *arg)
     ((struct using *)arg)->revoked = true;
 }
 
-/* Who does not look at the error does not take it for "not revoked" either. */
+/* A caller that ignores the error does not take it for "not revoked" either. */
 static void check_look_revoked(void *arg, int rc)
 {
     (void)rc;

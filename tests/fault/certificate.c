@@ -36,7 +36,7 @@ static void teardown(void *arg)
     X509_free(out->cert);
 }
 
-/* What is behind the pointers has not been written to. */
+/* Nothing was written through the pointers. */
 static void check_texts(const struct outputs *out)
 {
     fault_assert_poisoned(out->name, sizeof(*out) - offsetof(struct outputs, name));
@@ -60,7 +60,7 @@ static int run_authority(void *arg, struct blx_error *err)
                                 &((struct outputs *)arg)->cert, err);
 }
 
-/* Its time would end behind the CA's. */
+/* Its time would end after the CA's. */
 static int run_agent(void *arg, struct blx_error *err)
 {
     return blx_certificate_make(BLX_CERTIFICATE_AGENT, "web1", agent_key, ca, ca_key,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/crypt, with OpenSSL's calls failing, too: what is not encrypted, digested or derived is an
- * error, and never passes for it. */
+/* lib/crypt, with OpenSSL's calls failing, too: bytes that were not encrypted, digested or derived
+ * are an error, and never pass for it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,7 +77,7 @@ static int run_derive(void *arg, struct blx_error *err)
     return blx_volume_key_derive(&key, "web1", "vda", &((struct outputs *)arg)->derived, err);
 }
 
-/* The RFC's, cut: nothing else is ever taken for it. */
+/* The RFC's, cut: no other digest ever passes for it. */
 static void check_expand(void *arg, int rc)
 {
     const struct outputs *out = arg;

@@ -186,7 +186,7 @@ struct digesting {
     uint8_t data[DATA_BYTES];
 };
 
-/* Of two blocks a piece, so that the end completes the last one. */
+/* Two blocks in each piece, so that the end completes the last one. */
 static const struct blx_digest_request request = {.blocks_per_digest = 2};
 
 static void setup_digest(void *arg)

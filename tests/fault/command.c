@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A user's command, and what the service manager is told: no process and no descriptor stays where
+/* A user's command, and the notices to the service manager: no process and no descriptor stays if
  * they fail. */
 #include <errno.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static int run_command(void *arg, struct blx_error *err)
     return blx_command_run(&command, err);
 }
 
-/* It has run to its end where the call says so, and has ended in any case. */
+/* It has run to its end if the call says so, and has ended in any case. */
 static void check_command(void *arg, int rc)
 {
     const struct running *running = arg;

@@ -27,7 +27,7 @@ static const struct blx_message status = {
     .status = {.state = BLX_AGENT_LIVE, .dirty_bytes = 4096, .reason = "a test"},
 };
 
-/* What is received is the other side's status, or nothing was written. */
+/* The other side's status was received, or nothing was written. */
 static void check_received(const struct blx_message *message, bool received)
 {
     struct blx_message before;
@@ -150,7 +150,7 @@ static int remove_site(void **state)
     return 0;
 }
 
-/* What both sides do when they are connected: each sends its status and takes the other's. */
+/* Both sides' work when they are connected: each sends its status and takes the other's. */
 static int converse(struct blx_conn *conn, struct blx_message *got, struct blx_error *err)
 {
     int rc = blx_conn_send(conn, &status, err);
@@ -231,7 +231,7 @@ static void accept_setup(void *state)
     assert_true(site->accepted_fd >= 0);
 }
 
-/* The descriptor is blx_tls_accept()'s, whatever comes of it. */
+/* The descriptor belongs to blx_tls_accept(), also if that fails. */
 static int accept_run(void *state, struct blx_error *err)
 {
     struct site *site = state;

@@ -18,11 +18,11 @@ struct fault_counter {
     atomic_uint calls;
 };
 
-/* From now on the call number `after` (from 0) fails; with `for_ever` all behind it, too. */
+/* From now on the call number `after` (from 0) fails; with `for_ever` all after it, too. */
 void fault_counter_arm(struct fault_counter *counter, unsigned after, bool for_ever);
 
-/* Back to normal; true where a call has failed. */
+/* Back to normal; true if a call has failed. */
 bool fault_counter_disarm(struct fault_counter *counter);
 
-/* Counts a call; whether it is to fail, with `code` as errno. */
+/* Counts a call; true if it is to fail, with `code` as errno. */
 bool fault_counter_hit(struct fault_counter *counter, int code);

@@ -81,7 +81,7 @@ static void a_folder_is_made_and_read_or_an_error(void **state)
     fault_loop(&(struct fault_case){setup_each, run_each, check_each, teardown, 0}, &folder);
 }
 
-/* A thread that cannot be made: as memory that is short. */
+/* A thread that cannot be made counts like memory that is short. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*function)(void *), void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -130,7 +130,7 @@ static int run_crew(void *arg, struct blx_error *err)
     return blx_crew_run(&crew);
 }
 
-/* Whoever could be started does all of it. */
+/* The workers that could be started do all of it. */
 static void check_crew(void *arg, int rc)
 {
     struct work *work = arg;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A folder of a turn's own, below $TMPDIR. */
+/* A folder of its own for each turn, below $TMPDIR. */
 #pragma once
 
 enum { FOLDER_BYTES = 64 };
@@ -15,5 +15,5 @@ unsigned folder_count(const char *dir);
 /* Asserts that the file is there and says `text` alone. */
 void folder_file_is(const char *path, const char *text);
 
-/* The same, of one of both. */
+/* The same, for one of two texts. */
 void folder_file_is_either(const char *path, const char *text, const char *other);

@@ -24,7 +24,7 @@ struct packing {
     int rc;
 };
 
-/* Runs `function` in a thread of its own and hands on what it made of `packing->rc`. */
+/* Runs `function` in a thread of its own; returns the `packing->rc` that it leaves. */
 static int in_thread(struct packing *packing, void *(*function)(void *), struct blx_error *err)
 {
     pthread_t thread;
@@ -155,7 +155,7 @@ static void fill_sealed(void *state)
     blx_frame_seal(packing->packed, 1);
 }
 
-/* It is good: nobody may be told that it is not. */
+/* It is good: no answer may say that it is not. */
 static void check_parsed(void *state, int rc)
 {
     const struct packing *packing = state;

@@ -72,7 +72,7 @@ static void check_replace(void *state, int rc)
     assert_int_equal(blx_file_read(folder->file, 100, &content, &bytes, NULL), 0);
     assert_true(strcmp(content, "old") == 0 || strcmp(content, "newer") == 0);
     free(content);
-    /* What could not be removed then is taken up by the next one. */
+    /* The next call removes what could not be removed then. */
     assert_int_equal(run_replace(state, NULL), 0);
     assert_file_is(folder, "newer");
     snprintf(temporary, sizeof(temporary), "%s.tmp", folder->file);

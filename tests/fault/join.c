@@ -25,7 +25,7 @@
 #include "wire/conn.h"
 #include "wire/wait.h"
 
-/* Who could not send JOIN waits for an ERROR as long as the dispatcher waits for JOIN. */
+/* A server that could not send JOIN waits for an ERROR as long as the dispatcher waits for JOIN. */
 enum { PATIENCE_MS = 10 * 1000, JOIN_MS = 2 * 1000 };
 
 static char dir[FOLDER_BYTES], ca_path[96], credentials[96], address[32];
@@ -191,7 +191,7 @@ static void setup_admit(void *arg)
     server->join_ca = NULL;
 }
 
-/* It admits nobody whom it could not show its CA. */
+/* It admits nobody to whom it could not show its CA. */
 static void check_admit(void *arg, int rc)
 {
     (void)arg;

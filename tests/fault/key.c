@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key's file comes whole or not at all, and is read whole or not at all. OpenSSL's own memory is
- * not made short. */
+/* A key's file comes whole or not at all, and is read whole or not at all. OpenSSL's own memory
+ * never runs short here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static void make_file(void *state)
 
 static void remove_folder(void *state)
 {
-    /* Where the disk fails for ever a temporary file stays. */
+    /* If the disk fails for ever, a temporary file stays. */
     folder_remove(((struct fixture *)state)->dir);
 }
 

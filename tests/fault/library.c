@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What lib/wire and lib/crypt ask other libraries for that needs memory of theirs: it runs short
- * with the rest. */
+/* The calls of lib/wire and lib/crypt to other libraries that need memory there: it runs short with
+ * the rest. */
 #include <openssl/evp.h>
 #include <stddef.h>
 #include <xxhash.h>

@@ -32,7 +32,7 @@ static const struct fault faults[] = {
     {"OpenSSL fails from here on", openssl_arm, openssl_disarm, true, false},
 };
 
-/* Where openssl.c is not linked. */
+/* For programs without openssl.c. */
 __attribute__((weak)) void openssl_arm(unsigned after, bool for_ever)
 {
     (void)after, (void)for_ever;
@@ -62,12 +62,13 @@ static void check_error(const struct fault *fault, unsigned after, int rc,
     if (err->code != rc || err->message[0] == '\0')
         fail_msg("%s, call %u: %d, but the error says %d, \"%s\"", fault->name, after, rc,
                  err->code, err->message);
-    /* After a disk error a function may say what it makes of it; memory has one name only. */
+    /* After a disk error a function may return an error of its own; short memory is always
+     * -ENOMEM. */
     if (fault->memory && rc != -ENOMEM)
         fail_msg("%s, call %u: %d: %s", fault->name, after, rc, err->message);
 }
 
-/* True where the fault came to pass. */
+/* True if the fault occurred. */
 static bool run_turn(const struct fault_case *fault_case, const struct fault *fault, unsigned after,
                      void *state)
 {

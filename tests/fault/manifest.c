@@ -60,7 +60,7 @@ static void check_encode(void *arg, int rc)
     assert_int_equal(handling->bytes != 0, rc == 0);
 }
 
-/* What was made is what was asked for, or nothing was written. */
+/* The result is what was asked for, or nothing was written. */
 static void check_made(void *arg, int rc)
 {
     struct handling *handling = arg;
@@ -151,7 +151,7 @@ static void a_manifest_is_made_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){setup_folder, run_read_in, check_made, teardown, 0}, &handling);
 }
 
-/* The one that is there lacks nothing; what replaces it does. */
+/* The checkpoint that is there is complete; the one that replaces it lacks something. */
 static int run_replace(void *arg, struct blx_error *err)
 {
     struct handling *handling = arg;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OpenSSL calls that fail on demand: what lib/tls, lib/wire and lib/crypt ask of it goes through
- * these (the linker's --wrap). It fails as it does for want of memory or of random numbers, without
- * a word in its queue of errors. What it calls itself is not touched.
+ * OpenSSL calls that fail on demand: the calls of lib/tls, lib/wire and lib/crypt go through these
+ * (the linker's --wrap). They fail as they do for want of memory or of random numbers, without an
+ * entry in the queue of errors. OpenSSL's own calls are not touched.
  *
  * Threads: armed and disarmed by one; the calls are counted over all.
  */
@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* From now on the call number `after` (from 0) fails; with `for_ever` all behind it, too. */
+/* From now on the call number `after` (from 0) fails; with `for_ever` all after it, too. */
 void openssl_arm(unsigned after, bool for_ever);
 
-/* Back to normal; true where a call has failed. */
+/* Back to normal; true if a call has failed. */
 bool openssl_disarm(void);

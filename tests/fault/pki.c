@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/tls/pki, and the contexts that are made of its files. OpenSSL's own memory is not made short.
- */
+/* lib/tls/pki, and the contexts that are made of its files. OpenSSL's own memory never runs short
+ * here. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -87,7 +87,7 @@ static int run_ensure(void *state, struct blx_error *err)
     return blx_pki_ensure(((struct site *)state)->dir, err);
 }
 
-/* Whatever was left half done is completed by the next one. */
+/* The next call completes whatever was left half done. */
 static void check_ensure(void *state, int rc)
 {
     struct blx_error err = {0};
@@ -165,7 +165,7 @@ static int run_join(void *state, struct blx_error *err)
     return blx_pki_join(site->dir, &site->join, site->agent_id, &site->certificate, err);
 }
 
-/* A token whose use failed may be used up, and a certificate never comes of it twice. */
+/* A token may be used up although its use failed, and it never gives two certificates. */
 static void check_join(void *state, int rc)
 {
     struct site *site = state;
@@ -204,7 +204,7 @@ static void make_revoked_site(void *state)
     memcpy(site->join.secret, token.secret, sizeof(token.secret));
 }
 
-/* What the rename has left is a revocation in every case: nothing here opens the door to an old
+/* The rename leaves a revocation in every case: nothing here opens the door to an old
  * certificate. */
 static void check_join_of_revoked(void *state, int rc)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a restore reads, and the image that is read block by block: a plan is whole or an error, and
- * no checkpoint is kept from being removed by one that is given up. */
+ * one that is given up keeps no checkpoint from being removed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading policies: all of them or none, whatever fails on the way, and the old set untouched. */
+/* Reading policies gives all of them or none, whatever fails on the way, and leaves the old set
+ * untouched. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

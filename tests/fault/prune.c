@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/store's removals: a prune, its plan, and pins. What failed is done by the next call, and what
- * stays restores. */
+/* lib/store's removals: a prune, its plan, and pins. The next call does what failed, and the
+ * checkpoints that stay restore. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,7 +181,7 @@ static int run_audit_each(void *arg, struct blx_error *err)
     return blx_audit_each(out->state.test.dir, count_line, &out->lines, err);
 }
 
-/* What failed is appended by the next call, after a line that may be torn; the chain is whole. */
+/* The next call appends what failed, after a line that may be torn; the chain is whole. */
 static void check_audit(void *arg, int rc)
 {
     struct outputs *out = arg;

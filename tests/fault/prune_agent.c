@@ -125,7 +125,7 @@ static int run_clear(void *arg, struct blx_error *err)
     return blx_prune_clear(&((struct pruning *)arg)->agent, 1, err);
 }
 
-/* What is done is written down last; before, it can be done again. */
+/* A step is recorded last; until then it can be done again. */
 static void check_clear(void *arg, int rc)
 {
     struct pruning *prune = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the writer does with a volume's folder, function by function: its state file, its open
- * segment, what no checkpoint has yet. Lost frames are never taken for received ones. */
+/* The writer's work on a volume's folder, function by function: its state file, its open segment,
+ * the segments that no checkpoint has yet. Lost frames are never taken for received ones. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -214,7 +214,7 @@ static void a_state_file_is_the_old_one_or_the_new_one(void **state)
                &handling);
 }
 
-/* A folder that is found: a sealed segment and an open one that no checkpoint has. Where the sealed
+/* A folder that is found: a sealed segment and an open one that no checkpoint has. If the sealed
  * one is damaged, its frames are lost, and the generation must go with them. */
 
 static void damage(const char *path)
@@ -318,7 +318,7 @@ static void check_listing(void *arg, int rc)
     check(arg, rc);
 }
 
-/* What blx_received_volume_recover() has found by then. */
+/* The state that blx_received_volume_recover() has found by then. */
 static void setup_listed(void *arg)
 {
     struct handling *handle = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a restore writes. Nothing bears the final name that is not the whole image, and what was
- * there before a --delta is not lost. */
+/* The output of a restore. Only a whole image bears the final name, and the image that was there
+ * before a --delta is not lost. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -101,7 +101,7 @@ static void setup_zeroed(void *arg)
     assert_int_equal(run_zero(arg, NULL), 0);
 }
 
-/* The file under that name is all old, or the image; false where there is none. */
+/* The file under that name is all old, or the image; false if there is none. */
 static bool is_whole(const struct writing *writing, const char *path)
 {
     uint8_t found[SIZE + 1], old[SIZE];
@@ -116,7 +116,7 @@ static bool is_whole(const struct writing *writing, const char *path)
     return true;
 }
 
-/* After an error: what stays, and that the next restore makes the image of it. */
+/* After an error: checks what stays, and that the next restore makes the image of it. */
 static void check(void *arg, int rc)
 {
     struct writing *writing = arg;
@@ -139,7 +139,7 @@ static void check(void *arg, int rc)
     assert_int_equal(folder_count(writing->dir), 1);
 }
 
-/* The image is there where finish() says so. */
+/* The image is there if finish() says so. */
 static void check_finish(void *arg, int rc)
 {
     struct writing *writing = arg;

@@ -63,7 +63,7 @@ static void check_write(void *arg, int rc)
     folder_file_is(secret->path, "newer");
 }
 
-/* It looks, and no more: no call of it can fail but where it should. */
+/* The check only looks, so it fails only if it should. */
 static int run_check_and_write(void *arg, struct blx_error *err)
 {
     const struct secret *secret = arg;

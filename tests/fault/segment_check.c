@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The judge of one segment, whole and in its parts. Memory that runs short is never a fault of the
- * file, and what is damaged never passes. */
+/* The judge of one segment, whole and in its parts. Memory that runs short is never called a fault
+ * of the file, and damage never passes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ struct checking {
     struct blx_segment_request request;
     struct blx_segment_findings findings;
     struct blx_segment_walk walk;
-    uint64_t frames_end, behind;
+    uint64_t frames_end, walked_end;
 };
 
 /* Flips the bit, or flips it back: in a frame's data. */
@@ -72,7 +72,7 @@ static bool has_fault_in_frame(const struct blx_segment_findings *findings)
     return false;
 }
 
-/* A disk error is a fault; what is damaged is one in any case. */
+/* A disk error is a fault; damage is one in any case. */
 static void check_check(void *arg, int rc)
 {
     struct checking *checking = arg;
@@ -185,7 +185,7 @@ static int run_frames(void *arg, struct blx_error *err)
     struct checking *checking = arg;
     (void)err;
     return blx_segment_walk_frames(&checking->walk, checking->walk.reader.frames_end_bytes,
-                                   &checking->behind);
+                                   &checking->walked_end);
 }
 
 static int run_judge(void *arg, struct blx_error *err)
@@ -229,7 +229,7 @@ static void check_frames(void *arg, int rc)
     assert_true(rc == 0 || rc == -ENOMEM);
     if (rc < 0)
         return;
-    assert_int_equal(checking->behind, checking->walk.reader.frames_end_bytes);
+    assert_int_equal(checking->walked_end, checking->walk.reader.frames_end_bytes);
     /* Each frame is good, or there is a fault in its place. */
     assert_int_equal(checking->findings.frame_count + checking->findings.fault_count,
                      checking->walk.reader.summary.frame_count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/store's readers of one segment, whole and damaged, by its index and by its frames. What is
- * good is never called damaged, or left out, because something failed on the way. */
+/* lib/store's readers of one segment, whole and damaged, by its index and by its frames. A good
+ * frame is never called damaged, or left out, because something failed on the way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ static int run_scan(void *arg, struct blx_error *err)
                             count_frame, reading, err);
 }
 
-/* An end that is none would have the frames behind it cut off. */
+/* A wrong end would cut off the frames after it. */
 static void check_scan(void *arg, int rc)
 {
     struct reading *reading = arg;
@@ -234,7 +234,7 @@ static int run_salvage(void *arg, struct blx_error *err)
                                       &reading->complete, err);
 }
 
-/* It is not called complete unless it has all that the index has. */
+/* It is called complete only if it has all that the index has. */
 static void check_salvage(void *arg, int rc)
 {
     struct reading *reading = arg;

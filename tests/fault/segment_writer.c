@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/store's writer of one segment. Whatever failed, the frames that were whole before are found
- * by the next one who opens it, and a sealed segment is whole or not there. */
+/* lib/store's writer of one segment. Whatever failed, the next writer that opens it finds the
+ * frames that were whole before, and a sealed segment is whole or not there. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct written {
     struct test_volume volume;
     struct blx_frame frame; /* the next one; borrows the volume's */
     struct blx_segment_writer *writer;
-    struct blx_segment_writer bare; /* what open() makes, for the functions behind it */
+    struct blx_segment_writer bare; /* made by hand, for the functions that open() calls */
     struct blx_segment_recovery recovery;
     struct blx_segment_summary summary;
 };
@@ -164,7 +164,7 @@ static int run_note(void *arg, struct blx_error *err)
                                    err);
 }
 
-/* It has the frame in its summary where it has all of it in its index. */
+/* The summary has the frame only if the index has all of it. */
 static void check_note(void *arg, int rc)
 {
     struct written *written = arg;

@@ -40,7 +40,7 @@ static void setup_volume(void *arg)
     store_state_connect(&call->state);
 }
 
-/* Behind a session that left where it ended, with frames behind the checkpoint. */
+/* After a session that left a tail, with frames after the checkpoint. */
 static void setup_tail(void *arg)
 {
     struct call *call = arg;
@@ -66,7 +66,7 @@ static void setup_frame(void *arg)
     make_frame(call);
 }
 
-/* The same behind a further checkpoint, so that a segment must be opened for it. */
+/* The same after a further checkpoint, so that a segment must be opened for the frame. */
 static void setup_first_frame(void *arg)
 {
     struct call *call = arg;
@@ -234,8 +234,8 @@ static void check_damaged_commit(void *arg, int rc)
     check(arg, rc);
 }
 
-/* The checkpoint exists where the call says so; where it failed late it may, and then it is right.
- */
+/* The checkpoint exists if the call says so. If the call failed late it may exist, and then it is
+ * right. */
 static void check_commit(void *arg, int rc)
 {
     struct call *call = arg;
@@ -277,7 +277,7 @@ static void a_volume_is_recovered_whatever_failed_before(void **state)
     run_loop(setup_writer, run_volume, check_volume);
 }
 
-/* A full pass drops what was behind the checkpoint, as it should: only the checkpoints count. */
+/* A full pass drops the frames after the checkpoint, as it should: only the checkpoints count. */
 static void check_full(void *arg, int rc)
 {
     (void)rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's readers: the data directory, manifests, segments, restore. Outputs stay as they were
- * where a call fails, and the store stays good. */
+ * if a call fails, and the store stays good. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

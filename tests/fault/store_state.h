@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A store for the loops: the agent "web1" with the volume "vda", a full checkpoint, an incremental
- * one, and frames behind it that were synced. Whatever failed, both checkpoints restore to what the
+ * one, and frames after it that were synced. Whatever failed, both checkpoints restore to what the
  * disk held, and the frames that were synced are there.
  */
 #pragma once
@@ -17,7 +17,7 @@ enum {
 struct store_state {
     struct test_store test;
     struct test_volume volume;
-    struct blx_agent_writer *writer; /* where a loop has one; closed by store_state_done() */
+    struct blx_agent_writer *writer; /* if a loop has one; closed by store_state_done() */
     blx_timestamp checkpoints[2];
     uint8_t images[2][STATE_BYTES];
     uint64_t synced_seq;
@@ -26,15 +26,14 @@ struct store_state {
 void store_state_init(struct store_state *state);
 void store_state_done(struct store_state *state);
 
-/* The state of which everything but the writer has been made once already: opens one and announces
- * the volume. */
+/* For a state that has everything except a writer: opens one and announces the volume. */
 void store_state_connect(struct store_state *state);
 
 /* Closes the writer and looks at everything as the next session and a restore do. */
 void store_state_check(struct store_state *state);
 
-/* A program's own, and the group's setup and teardown for it, which checks. Disk calls fail only
- * where a loop has them fail. */
+/* The program's own state, and the group's setup and teardown for it; the teardown checks it. Disk
+ * calls fail only if a loop makes them fail. */
 extern struct store_state store_state;
 int store_state_setup(void **state);
 int store_state_teardown(void **state);

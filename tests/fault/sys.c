@@ -94,7 +94,7 @@ bool sys_disarm(void)
     return fault_counter_disarm(&counter);
 }
 
-/* A file that must not replace another gets its name by this, which the table does not have. */
+/* By this call a file that must not replace another gets its name; the table does not have it. */
 int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lib/store's judges: verify, a forced restore, the image that a rescan compares with, the
- * standing order to rescan, and the pause. What is damaged never passes for good because something
- * failed on the way, and what is good is never called damaged because memory ran short.
+ * lib/store's judges: verify, a forced restore, the image that a rescan compares with, the standing
+ * order to rescan, and the pause. Damage never passes for good because something failed on the way,
+ * and a good file is never called damaged because memory ran short.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,7 +118,7 @@ static uint64_t block_differences(const struct judged *judge)
     return count;
 }
 
-/* What differs is told. */
+/* Differences are reported. */
 static void check_restore(void *arg, int rc)
 {
     struct judged *judge = arg;
@@ -158,7 +158,7 @@ static int run_image(void *arg, struct blx_error *err)
     return rc < 0 ? rc : blx_image_read(judge->image, 0, STATE_BLOCKS, judge->content, err);
 }
 
-/* The image is what the last frames have made of the volume, or nobody gets it. */
+/* The image is the volume as the last frames made it, or nobody gets it. */
 static void check_image(void *arg, int rc)
 {
     struct judged *judge = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps of a verification, and its report: what is damaged hurts just the checkpoints that need
- * it, whatever fails on the way. */
+/* The steps of a verification, and its report: damage hurts just the checkpoints that need the
+ * damaged frames, whatever fails on the way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void check_open(void *arg, int rc)
     assert_int_equal(verifying->agent.volumes[0].segment_count, 3);
 }
 
-/* As the workers of a verification leave it. */
+/* As a verification's workers leave it. */
 static void setup_checked(void *arg)
 {
     struct verifying *verifying = arg;

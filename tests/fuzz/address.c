@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An address: its parts are a host and a port, and put together again they split the same. */
+/* An address: its parts are a host and a port. Put together again, they split the same. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

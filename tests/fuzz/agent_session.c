@@ -39,8 +39,7 @@ enum {
     ACKED_SEQ = 7,
 };
 
-/* What an agent without a key, and with a bundle of blxrep's own for its credentials, says that it
- * understands. */
+/* The features of an agent without a key, with a bundle of blxrep's own as its credentials. */
 static const uint64_t offered_features =
     BLX_FEATURE_POLICY | BLX_FEATURE_RENEWAL | BLX_FEATURE_CONTINUE;
 
@@ -103,7 +102,7 @@ static void make_agent(void)
     }
 }
 
-/* As before the agent's first session, or as after one that went well. */
+/* The state before the agent's first session, or after one that went well. */
 static void reset_agent(unsigned options)
 {
     agent.policy = (struct blx_policy_message){0};
@@ -140,7 +139,7 @@ static void assert_still_marked(const struct agent_volume *volume, const uint64_
         FUZZ_ASSERT((before[i] & ~marks[i]) == 0);
 }
 
-/* What the control thread and the sender do meanwhile, all of it before the dispatcher is heard. */
+/* The work of the control thread and of the sender, all of it before the dispatcher is heard. */
 static void send_frames(struct agent_session *session, struct agent_volume *volume)
 {
     struct agent_batch batch = {.volume = volume};
@@ -195,7 +194,7 @@ static void check_speech(int peer_fd)
     blx_conn_free(conn);
 }
 
-/* The handshake is done: what is not resumed is marked, or will be compared. */
+/* After the handshake: a volume that is not resumed is marked, or will be compared. */
 static void check_begun(const struct agent_session *session)
 {
     FUZZ_ASSERT(session->welcome.version == BLX_PROTOCOL_VERSION &&
@@ -211,7 +210,7 @@ static void check_begun(const struct agent_session *session)
     }
 }
 
-/* In flight is just what was sent and not acknowledged. */
+/* In flight are just the blocks that were sent and not acknowledged. */
 static void check_in_flight(struct agent_session *session, uint64_t sent[VOLUMES])
 {
     uint64_t frames = 0;
@@ -275,7 +274,7 @@ static void run_session(const uint8_t *script, size_t size, unsigned options)
     check_speech(fds[1]);
 }
 
-/* How much of the script belongs to this session: all up to a GOODBYE. */
+/* The part of the script that belongs to this session: all up to a GOODBYE. */
 static size_t session_bytes(const uint8_t *script, size_t size)
 {
     enum blx_message_type type;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request for a certificate, as a stranger with a token sends it: what is taken has a P-256 key
- * for which it is signed. */
+/* A request for a certificate, as a stranger with a token sends it: one that is accepted has a
+ * P-256 key and is signed with it. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>

@@ -5,7 +5,7 @@
  * for good input and bad, not only that nothing crashes.
  *
  * Checksums would stop nearly every mutated input at the first check. So a target of a checksummed
- * format looks at the bytes twice: as they are, and as a copy whose checksums repair.h has put
+ * format looks at the bytes twice: as they are, and as a copy with checksums that repair.h has made
  * right.
  *
  * Threads: one. Whatever fails in here ends the process.
@@ -35,17 +35,17 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *condition);
  */
 void fuzz_assert_refusal(int rc, const struct blx_error *err);
 
-/* An exact copy on the heap, so that the address sanitizer sees every byte read behind it. Freed by
+/* An exact copy on the heap, so that the address sanitizer sees every read after its end. Freed by
  * the caller; never NULL. */
 uint8_t *fuzz_copy(const uint8_t *data, size_t size);
 
-/* The same as a text: it ends at the first NUL, or where the bytes end. */
+/* The same as a text: it ends at the first NUL, or with the bytes. */
 char *fuzz_text(const uint8_t *data, size_t size);
 
 /*
  * A folder of this process for files, made at the first call and removed at the end: in $TMPDIR, or
- * on the tmpfs /dev/shm where there is one. From then on fsync and fdatasync do nothing: a fuzz
- * target that waited for the disk would do little else.
+ * on the tmpfs /dev/shm if there is one. From then on fsync and fdatasync do nothing: a fuzz target
+ * that waited for the disk would do little else.
  */
 const char *fuzz_folder(void);
 
@@ -57,8 +57,8 @@ void fuzz_write_file(const char *path, const uint8_t *data, size_t size);
 /* Whether the file holds just these bytes. */
 bool fuzz_file_is(const char *path, const uint8_t *data, size_t size);
 
-/* Removes the file, or the folder with all that is in it; nothing there is fine. */
+/* Removes the file, or the folder with its content. It need not exist. */
 void fuzz_remove(const char *path);
 
-/* The lowest free descriptor: the same before and after, where nothing leaked one. */
+/* The lowest free descriptor: the same before and after, if nothing leaked one. */
 int fuzz_next_fd(void);

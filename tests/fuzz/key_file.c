@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key's file: what is read is written as a file that reads the same; the secret is told to
- * nobody. */
+/* A key's file: a key that was read is written as a file that reads the same; no error message
+ * holds the secret. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

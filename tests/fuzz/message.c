@@ -24,7 +24,7 @@ static void check_encodes_back(const struct blx_message *message, const uint8_t 
     FUZZ_ASSERT(blx_message_encode(message, encoded, length - 1, &length) == -EMSGSIZE);
 }
 
-/* `message` is untouched where the body is refused. */
+/* `message` is untouched if the body is refused. */
 static void check_body(enum blx_message_type type, const uint8_t *data, size_t size)
 {
     struct blx_message message, before;
@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < BLX_MESSAGE_HEADER_BYTES)
         return 0;
     uint8_t *repaired = fuzz_copy(data, size);
-    /* What connections do: the header says how much follows. */
+    /* As connections do: the header says how much follows. */
     const blx_le32 follows = blx_le32_of((uint32_t)(size - BLX_MESSAGE_HEADER_BYTES));
     memcpy(repaired, &follows, sizeof(follows));
     int rc = blx_message_decode_header(repaired, &type, &body_bytes, &err);
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_body(type, repaired, size);
     }
     free(repaired);
-    /* A type that no header would have let through, and a body of any size. */
+    /* A type that the header's check would have refused, and a body of any size. */
     check_body((enum blx_message_type)data[0], data, size);
     return 0;
 }

@@ -85,7 +85,7 @@ static void check_recovered(const char *dir, const char *path,
     blx_segment_writer_summary(writer, &again);
     FUZZ_ASSERT(done.cut_bytes == 0 && done.damage[0] == '\0' && is_same(summary, &again));
     FUZZ_ASSERT(size_of(path) == sizeof(struct blx_segment_header_disk) + again.stored_bytes);
-    /* No agent gets that far; here a frame may say so. */
+    /* No agent counts that far, but a frame may say that it did. */
     if (again.last_seq == UINT64_MAX) {
         blx_segment_writer_close(writer);
         return;
@@ -118,7 +118,8 @@ static void check_open(const uint8_t *data, size_t size)
     blx_segment_writer_close(writer);
     uint64_t cut = done.cut_bytes;
     FUZZ_ASSERT(cut <= size);
-    /* A header that was torn is written anew; otherwise what is left is what was there. */
+    /* A header that was torn is written again; otherwise the bytes that are left are those that
+     * were there. */
     if (size - cut >= sizeof(struct blx_segment_header_disk))
         FUZZ_ASSERT(fuzz_file_is(path, data, size - cut));
     else

@@ -8,7 +8,7 @@
 #include "config/policy.h"
 #include "fuzz.h"
 
-/* What is sent to an agent must not be refused by it. */
+/* An agent must not refuse the POLICY that it gets. */
 static void check_message(const struct blx_policy_verdict *verdict)
 {
     struct blx_message message = {.type = BLX_MESSAGE_POLICY,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Puts the checksums, and what else follows from other bytes, of mutated input right, so that the
- * checks behind them are reached. What is too short to be repaired stays as it is.
+ * Makes the checksums of mutated input right, and the other fields that follow from its bytes, so
+ * that the checks after them are reached. Input that is too short to be repaired stays as it is.
  */
 #pragma once
 
@@ -17,5 +17,5 @@ void repair_open_segment(uint8_t *bytes, size_t size);
 /* Header, index and footer of a sealed segment, and the frames before the index. */
 void repair_sealed_segment(uint8_t *bytes, size_t size);
 
-/* A checksum of everything that lies in it at `offset`. */
+/* A checksum of the whole input, which stands in it at `offset`. */
 void repair_whole(uint8_t *bytes, size_t size, size_t offset);

@@ -4,8 +4,8 @@
 #
 #   tests/fuzz/run.sh [SECONDS [BUILD_DIR [TARGET...]]]      each target for SECONDS (10), built in build-fuzz, all targets
 #
-# What a target stumbles over stays as BUILD_DIR/fuzz/TARGET-crash-...: give that file to BUILD_DIR/tests/fuzz_TARGET to see it again.
-# What is found on the way is kept in BUILD_DIR/fuzz/TARGET/ and taken up by the next run; the corpus of the sources is only read.
+# An input that fails stays as BUILD_DIR/fuzz/TARGET-crash-...: give that file to BUILD_DIR/tests/fuzz_TARGET to see the failure again.
+# New inputs are kept in BUILD_DIR/fuzz/TARGET/, and the next run uses them; the corpus in the sources is only read.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-10}
@@ -18,7 +18,7 @@ cmake -S "$source_dir" -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUI
 cmake --build "$build" -j 2 --target fuzz
 
 mkdir -p "$build/fuzz"
-# Folders of targets that died stay behind; this way they go, too. A tmpfs is many times faster than a disk.
+# Folders of targets that died are left; this removes them, too. A tmpfs is many times faster than a disk.
 TMPDIR=$(mktemp -d -p /dev/shm blxrep-fuzz-XXXXXX 2>/dev/null || mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT

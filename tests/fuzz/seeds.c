@@ -54,7 +54,7 @@ static void save(const char *target, const char *name, const void *data, size_t 
     FUZZ_ASSERT(chmod(path, 0644) == 0);
 }
 
-/* A vector is hexadecimal numbers, and comments behind '#'. */
+/* A vector is hexadecimal numbers, and comments after '#'. */
 static void read_vector(const char *path, struct bytes *bytes)
 {
     void *content = NULL;
@@ -94,7 +94,7 @@ static void save_vectors(const char *folder)
     closedir(dir);
 }
 
-/* Blocks `start` to `start + count - 1` filled with `fill`, and as many zero ones behind them. */
+/* Blocks `start` to `start + count - 1` filled with `fill`, and as many zero ones after them. */
 static void make_keyed_frame(struct bytes *frame, const struct blx_volume_key *key,
                              enum blx_codec codec, uint64_t seq, uint64_t start, uint32_t count,
                              uint8_t fill)
@@ -189,8 +189,8 @@ static void save_segments(void)
     save_file("sealed_segment", "empty", path);
 }
 
-/* What a rewrite makes of frames of two segments: those of the older one, whose generation ended
- * with a larger number, come first. */
+/* A rewrite's result from frames of two segments. Those of the older one come first; its generation
+ * ended with a larger number. */
 static void save_rewritten_segment(void)
 {
     char path[PATH_MAX];
@@ -283,7 +283,7 @@ static void save_volume_files(void)
     save_file("volume_file", "full-pass", path);
 }
 
-/* Keys for nothing: the CA is thrown away with the folder. */
+/* Keys that open nothing: the CA is thrown away with the folder. */
 static void save_credentials(void)
 {
     char data[PATH_MAX], bundle[PATH_MAX], path[PATH_MAX];
@@ -383,7 +383,8 @@ static void say_cut(struct bytes *script, uint64_t request, uint32_t volume_coun
     say(script, &cut);
 }
 
-/* A full pass, a checkpoint; in a second session a resume and another checkpoint, a damaged one. */
+/* A full pass and a checkpoint; in a second session a resume and another checkpoint, a damaged
+ * one. */
 static void save_two_checkpoints(uint32_t volume_count, const char *name)
 {
     const struct blx_message status = {.type = BLX_MESSAGE_STATUS,
@@ -411,7 +412,7 @@ static void save_two_checkpoints(uint32_t volume_count, const char *name)
     save("session", name, script.data, script.size);
 }
 
-/* The connection is lost in the middle of a frame, the next session begins from nothing. */
+/* The connection is lost in the middle of a frame. The next session begins from nothing. */
 static void save_sessions(void)
 {
     const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
@@ -440,7 +441,7 @@ static void save_sessions(void)
     save("session", "two-requests", script.data, script.size);
 }
 
-/* A frame of the key that it named, and one that is not encrypted. */
+/* A frame with the key that the agent named, and one that is not encrypted. */
 static void save_encrypted_session(void)
 {
     const struct blx_message key = {.type = BLX_MESSAGE_KEY, .key.key_id = seed_key()->id};
@@ -487,7 +488,7 @@ static void say_acks(struct bytes *script, uint64_t from, uint64_t to)
     }
 }
 
-/* What a dispatcher says to fuzz_agent_session's agent. */
+/* A dispatcher's messages to fuzz_agent_session's agent. */
 static void save_agent_sessions(void)
 {
     const struct blx_message request = {.type = BLX_MESSAGE_CHECKPOINT_REQUEST,
@@ -536,7 +537,7 @@ static void save_agent_sessions(void)
     save("agent_session", "lost-frames", script.data, script.size);
 }
 
-/* POLICY behind WELCOME, which changes nothing at first, and in the middle of a session. */
+/* POLICY after WELCOME, which changes nothing at first, and in the middle of a session. */
 static void save_policies(void)
 {
     struct bytes script = {.data = {1}, .size = 1};
@@ -564,7 +565,7 @@ static void save_policies(void)
     save("agent_session", "policies", script.data, script.size);
 }
 
-/* What `blxrep` asks of fuzz_control's dispatcher. */
+/* The requests of `blxrep` to fuzz_control's dispatcher. */
 static void save_control(void)
 {
     struct blx_message checkpoint = {.type = BLX_MESSAGE_CONTROL_CHECKPOINT};

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A main() for fuzz targets where there is no libFuzzer: gives the target every file of the corpus,
- * then mutations of them, the same ones on every run. It has no eye for coverage; it keeps the
- * targets and their assertions alive in every build. Options are libFuzzer's, as far as they go:
+ * A main() for fuzz targets without libFuzzer. It gives the target every file of the corpus, then
+ * mutations of them, the same ones on every run. It does not look at coverage; it keeps the targets
+ * and their assertions alive in every build. Options are libFuzzer's, as far as they go:
  *
- *     fuzz_NAME [-runs=N] [-max_total_time=SECONDS] [-max_len=BYTES] [-seed=N] [-artifact_prefix=P]
- * FILE|DIR...
+ *     fuzz_NAME [-runs=N] [-max_total_time=SECONDS] [-max_len=BYTES] [-seed=N]
+ *               [-artifact_prefix=P] FILE|DIR...
  *
- * The input that is being looked at lies in P"current-NAME"; it stays there when the process dies.
+ * The current input lies in P"current-NAME", and stays there if the process dies.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -98,7 +98,7 @@ static void add_path(const char *path)
     free(names);
 }
 
-/* Where a number is wanted, one at an edge. */
+/* A number at an edge of some type or range. */
 static uint64_t edge_number(void)
 {
     static const uint64_t edges[] = {0,
@@ -184,7 +184,7 @@ static uint8_t *map_current(const struct options *options, const char *program, 
     return memory;
 }
 
-/* The file gets the input's size first, so that nothing follows it when the process dies. */
+/* The file gets the input's size first, so that nothing follows the input if the process dies. */
 static void run_one(const uint8_t *data, size_t size, uint8_t *current, int fd)
 {
     FUZZ_ASSERT(ftruncate(fd, (off_t)size) == 0);

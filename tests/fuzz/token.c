@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A token as somebody pasted it, and what stands in DIR/pki of tokens and revocations: what is
- * taken is written out the same again. */
+/* A token as somebody pasted it, and the tokens and revocations in DIR/pki: what is accepted is
+ * written out the same again. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static void check_record(const char *text)
     FUZZ_ASSERT(strcmp(again, text) == 0);
 }
 
-/* Nothing but a line of just that number lets anybody in. */
+/* Only a line of just that number lets anybody in. */
 static void check_revocation(const char *text)
 {
     static const char serial[] = "0123AB";

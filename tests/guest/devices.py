@@ -31,7 +31,7 @@ class GuestDisk(Disk):
         self.give_back = give_back
 
     def kernel_name(self):
-        """Of /dev/mapper/NAME, too, which is no link where there is no udev."""
+        """Also of /dev/mapper/NAME, which is no link if there is no udev."""
         number = os.stat(self.path).st_rdev
         return os.path.basename(os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"))
 
@@ -47,7 +47,7 @@ class GuestDisk(Disk):
 
 
 def lvm(*words):
-    """There is no udev here that would make nodes and be waited for."""
+    """There is no udev here, so lvm must make the nodes itself and wait for nobody."""
     run("lvm", *words, "--config", "activation { udev_sync=0 udev_rules=0 } devices { use_devicesfile=0 }", "-qq")
 
 

@@ -29,7 +29,7 @@ JOB_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 
 
 class Failure(AssertionError):
-    """The guest, or what it is made of, went wrong."""
+    """The guest failed, or could not be made."""
 
 
 def run(*command, cwd=None, timeout=600, **named):
@@ -164,7 +164,7 @@ class Guest:
         return "\n".join(self.lines[-count:])
 
     def wait_line(self, pattern, seconds):
-        """Returns the match in the first line of the console that has one; fails where the guest ends before, or at a kernel's panic."""
+        """Returns the match in the first line of the console that has one; fails if the guest ends before, or at a kernel's panic."""
         expression = re.compile(pattern)
         deadline = time.monotonic() + seconds
         seen = 0
@@ -189,7 +189,7 @@ class Guest:
         self._reader.join(10)
 
     def crash(self):
-        """As if its power were cut. No harm where it has ended."""
+        """As if its power were cut. Harmless if it has ended."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(30)

@@ -32,7 +32,7 @@ class Monitor:
         self.run("qmp_capabilities")
 
     def run(self, command, **arguments):
-        """Raises what QEMU says is wrong; events in between are of no interest."""
+        """Raises QEMU's error, if it gives one; events in between are ignored."""
         self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
         while True:
             answer = json.loads(self._lines.readline())
@@ -77,5 +77,5 @@ def _serve(guest):
 
 
 def serve(guest):
-    """Does what the guest's job asks for, until the guest ends. What goes wrong is shown; the job waits in vain then."""
+    """Does what the guest's job asks for, until the guest ends. Errors are shown; the job then waits in vain."""
     threading.Thread(target=_serve, args=(guest,), daemon=True).start()

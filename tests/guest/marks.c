@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * marks DEVICE IMAGE: what an agent would have copied. Tracks the device, keeps an image of it, and
- * at each "cut" on standard input does what an agent does: marks what is owed, clears the marks,
- * reads the marked blocks into the image. The first cut copies all. Answers in lines; at the end of
- * its input tracking ends. For matrix.py.
+ * marks DEVICE IMAGE: makes the image that an agent would have made. Tracks the device, keeps an
+ * image of it, and at each "cut" on standard input does what an agent does: marks what is owed,
+ * clears the marks, reads the marked blocks into the image. The first cut copies all. Answers in
+ * lines; at the end of its input tracking ends. For matrix.py.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@ The device matrix: stacks.py in a guest with one of Debian's kernels.
 
     matrix.py 6.1|6.12 [CASE...]        e.g. matrix.py 6.1 'md *' 'bcache without cache'
 
-MARKS names the program marks where it is not beside this build's tests.
+MARKS names the program marks if it is not beside this build's tests.
 """
 
 import os

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The tests in guests: installs what they need, builds the programs and the packages once, optimised, and runs them on other kernels, other
-# disks and in whole servers. An emulated CPU is slow: three quarters of an hour on a quiet machine. Needs root, and Debian's archive for kernels and
-# systems, which it keeps.
+# disks and in whole servers. An emulated CPU is slow: it takes three quarters of an hour on a quiet machine. Needs root, and Debian's archive for
+# kernels and systems, which it keeps.
 #
 #   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back; without, all of them
 #   BUILD_DIR=DIR tests/guest/run.sh    builds, and keeps kernels and systems, elsewhere than in build-guest

@@ -43,7 +43,7 @@ boot
 
 
 def system(packages):
-    """The archive of a system with all that the packages of the folder ask for, the first of alternatives each; servers have no network."""
+    """The archive of a system with everything that the folder's packages depend on, of alternatives the first; servers have no network."""
     fields = "".join(run("dpkg-deb", "-f", deb, "Depends") for deb in glob.glob(f"{packages}/*.deb"))
     needed = sorted({name.split()[0] for name in fields.replace("\n", ",").split(",") if name.strip() and "blxrep" not in name})
     include = f"{SYSTEM},{','.join(needed)}"

@@ -70,7 +70,7 @@ class Stack(contextlib.ExitStack):
                    "1": "raid1", "10": "raid10"}[level])
         self.names += 1
         path = f"/dev/md{self.names}"
-        for member in members:  # mirrors that are said to be clean have to be equal
+        for member in members:  # mirrors that are assumed to be clean must be equal
             run("blkdiscard", "-f", "-z", member)
         run("mdadm", "--build" if level in ("linear", "raid0") else "--create", path, "--run", f"--level={level}",
             f"--raid-devices={len(members)}", *(["--chunk=64"] if level in ("raid0", "5", "10") else []),
@@ -211,7 +211,7 @@ class Stack(contextlib.ExitStack):
         return wait_for(disk + "p1")
 
 
-# A case makes a stack; it returns the device that is tracked, and the one that is written to where that is another.
+# A case makes a stack; it returns the device that is tracked, and the one that is written to if that is another.
 def cases():
     found = {}
 
@@ -273,7 +273,7 @@ def cases():
     case("below bcache without cache: md linear", lower(lambda s: s.md("linear", *DISKS[:2]), lambda s, b: s.bcache(b)))
     case("below bcache without cache: md raid0 iostats=0",
          lower(lambda s: s.md("raid0", *DISKS[:2], iostats=0), lambda s, b: s.bcache(b)))
-    # A write that is under way when tracking begins: across the edge of two slow targets, and through what hands bios on.
+    # A write that is under way when tracking begins: across the edge of two slow targets, and through a device that hands bios on.
     def slow(s, ms=3000):
         return s.dm("".join(f"{start} 8192 delay {disk} 0 0 {disk} 0 {ms}\n" for start, disk in ((0, "/dev/vda"), (8192, "/dev/vdb"))),
                     "dm_delay")  # of writes only

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The programs of this machine's build on Debian's kernels, on disks that this machine has not: devices.py and unplug.py in guests.
+The programs of this machine's build on Debian's kernels, on disks that this machine does not have: devices.py and unplug.py in guests.
 
     test_kernels.py 6.1|6.12 [TEST...]      e.g. test_kernels.py 6.1 Devices.test_virtio
 """

@@ -96,7 +96,7 @@ class ServerLost(Case):
 
     def stop_the_agent_in_cuts(self, server):
         """
-        Stopped for two seconds again and again, with moments of work between: where that comes in a freeze, the guard must thaw at the limit,
+        Stopped for two seconds again and again, with moments of work between: if that comes in a freeze, the guard must thaw at the limit,
         or the ledger would stand still until the agent goes on.
         """
         server.ssh(f"systemd-run --quiet --unit=stopper bash -c 'for n in {{1..{STOPS}}}; do "
@@ -121,7 +121,7 @@ class ServerLost(Case):
         row = self.row("web1", stamp)
         self.assertEqual(row["consistency"], "filesystem", row["note"])
         say(f"checkpoint {stamp}: {row['consistency']}, {acknowledged} commits were acknowledged before it was asked for")
-        server.wait_acknowledged(5)  # what comes later is lost with the server
+        server.wait_acknowledged(5)  # rows that come later are lost with the server
         return acknowledged, stamp
 
     def rescue(self, folder, disk, stamp):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 A guest that is protected is set back to a snapshot with its memory, and cloned while it runs: savevm and loadvm of QEMU. The dispatcher
-is outside. Every checkpoint is the disk, and of a clone and its original one is refused.
+is outside. Every checkpoint equals the disk. Of a clone and its original one is refused.
 
     test_set_back.py [6.1|6.12]
 """

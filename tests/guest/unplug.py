@@ -33,7 +33,7 @@ def ask_host(request):
 
 
 def serial(disk):
-    """As the kernel knows it of that folder of /sys/block; "" where it is just coming or going, or has none."""
+    """The serial number that the kernel gives for that folder of /sys/block; "" if the disk is just coming or going, or has none."""
     for file in SERIALS:
         try:
             return (disk / file).read_bytes().decode(errors="replace")
@@ -96,7 +96,7 @@ class HotDisk(GuestDisk):
 class Unplug(Case):
     def setUp(self):
         super().setUp()
-        run("dmesg", "-n", "1")  # the kernel has much to say of what follows, and the console is for asking the host
+        run("dmesg", "-n", "1")  # the kernel logs much about what follows, and the console is needed to ask the host
 
     def begin(self, number, bus, *words, sync_freq="2s", devices=None):
         self.stays, self.goes = GuestDisk(self.folder, "/dev/vda"), HotDisk(self.folder, number, bus)
@@ -128,7 +128,7 @@ class Unplug(Case):
         return wait_until(f"{count} checkpoints of {volumes}", found, 120, interval=0.5)
 
     def pull_out(self):
-        """Under load. The other disk goes on being protected, and the user is told."""
+        """Pulled out under load: the other disk stays protected, and the log says what happened."""
         before = len(self.agent.lines)
         name = self.goes.unplug()
         begun = time.monotonic()
@@ -159,7 +159,7 @@ class Unplug(Case):
         return row["checkpoint"]
 
     def put_back(self):
-        """The same disk, which the kernel calls otherwise where something has the old one open. It joins by itself, and all of it is in the next checkpoint."""
+        """The same disk comes back, under another name if something has the old one open. It joins by itself, and the next checkpoint has all of it."""
         before = len(self.agent.lines)
         name = self.goes.plug()
         self.agent.wait_line(rf"'{self.goes.path}' is tracked", start=before)
@@ -249,7 +249,7 @@ class Unplug(Case):
         check_equal(self.restore(AGENT, stamp, self.path("again"), f"--device={self.goes.path}"), kept)
 
     def test_in_the_moments_of_a_cut(self):
-        """Asked for by the hook before the freeze: the disk goes in it, or just before or behind it."""
+        """The hook before the freeze asks for it: the disk goes during the freeze, or just before or after it."""
         order, pause = self.path("order"), self.path("pause")
         hook = f"if [ -e {order} ]; then rm {order}; echo; echo 'host: unplug 1'; sleep $(cat {pause}); fi >/dev/console"
         self.begin(1, "virtio", f"--pre-freeze={hook}", sync_freq="1h")
@@ -291,7 +291,7 @@ class Unplug(Case):
         self.assertEqual(len(self.row(AGENT, self.checkpoint(AGENT))["volumes"]), 2)
 
     def test_scsi_disk_that_the_kernel_gives_up(self):
-        """It stays where it is, and takes no request any more: no write, no read, and nobody who opens it."""
+        """The device stays, but takes no request any more: nobody can write, read or open it."""
         self.begin(3, "scsi", sync_freq="1h")
         good = self.checkpoint(AGENT)
         kept = self.restore(AGENT, good, self.path("kept"), f"--device={self.goes.path}")
