@@ -3,7 +3,7 @@
  * The dispatcher's lines in the audit log (store/audit.h). A line that cannot be written is logged,
  * and what it tells of goes on: a full disk must not keep anybody from being revoked.
  *
- * Threads: any. Blocks on the disk.
+ * Threads: any. Waits for the disk.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * Everything that the dispatcher knows at one moment: about itself and about every agent of its
  * store. `blxrep status`, the metrics and on-event all see this and nothing else.
  *
- * Threads: any; the overview belongs to the caller. Taking one blocks on the disk for a short
+ * Threads: any; the overview belongs to the caller. Taking one waits for the disk for a short
  * while.
  */
 #pragma once

@@ -60,7 +60,7 @@ void dispatcher_roster_done(struct dispatcher_roster *roster);
 struct blx_agent_tail *dispatcher_roster_take_tail(struct dispatcher_roster *roster,
                                                    const char *agent_id);
 
-/* A session of `agent_id` begins. Blocks on the disk. -ENOMEM. */
+/* A session of `agent_id` begins. Waits for the disk. -ENOMEM. */
 int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_store *store,
                             const char *agent_id, struct dispatcher_roster_record **record,
                             struct blx_error *err);
@@ -96,7 +96,7 @@ void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
 void dispatcher_roster_leave(struct dispatcher_roster *roster,
                              struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
 
-/* Stored data of `agent_id` was found damaged. Blocks on the disk. -ENOMEM. */
+/* Stored data of `agent_id` was found damaged. Waits for the disk. -ENOMEM. */
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err);
 
@@ -113,7 +113,7 @@ uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const 
 
 /*
  * Fills `agent` as if it were offline: with everything except the facts of a live session, which
- * dispatcher_registry_describe() adds. Blocks on the disk the first time. If the last checkpoint
+ * dispatcher_registry_describe() adds. Waits for the disk the first time. If the last checkpoint
  * cannot be read, the status' reason says why.
  */
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,

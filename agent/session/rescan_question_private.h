@@ -4,7 +4,7 @@
  * the dispatcher's digests differ. A question is made, read and judged without a connection, so
  * that it can be tested without one.
  *
- * Threads: the session's control thread. Reading blocks on the disk.
+ * Threads: the session's control thread. Reading waits for the disk.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * File operations that finish: short reads and writes, EINTR, and making a file durable are handled
  * here, once.
  *
- * All functions block on the disk, may be called from any thread and return 0 or -errno. `err` may
+ * All functions wait for the disk, may be called from any thread and return 0 or -errno. `err` may
  * be NULL; a function that has it names the path there.
  */
 #pragma once

@@ -6,7 +6,7 @@
  * old file or the whole new one. `way_out` says what a person can do if the file exists already;
  * NULL: it is replaced.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

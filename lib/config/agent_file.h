@@ -3,7 +3,7 @@
  * The configuration file of a server that has just joined: what its agent needs to start without a
  * flag.
  *
- * Threads: any. Blocks on the disk.
+ * Threads: any. Waits for the disk.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
  * Every refusal names the file, the line and the key, and says what to write. Private to
  * lib/config.
  *
- * Threads: no shared state. Reading a document blocks on the disk.
+ * Threads: no shared state. Reading a document waits for the disk.
  */
 #pragma once
 

@@ -15,7 +15,7 @@
  * `exclude` are never combined from two files. For a key that no policy has the dispatcher's own
  * setting counts.
  *
- * Threads: a set is filled by one thread and then only read. Reading files blocks on the disk.
+ * Threads: a set is filled by one thread and then only read. Reading files waits for the disk.
  */
 #pragma once
 

@@ -52,11 +52,11 @@ void blx_key_wipe(struct blx_key *key);
  * changed (the id does not fit); -EIO if the cryptographic library fails. */
 int blx_key_parse(const char *text, size_t bytes, struct blx_key *key, struct blx_error *err);
 
-/* The same for the file at `path`, which the error names. Blocks on the disk. */
+/* The same for the file at `path`, which the error names. Waits for the disk. */
 int blx_key_read(const char *path, struct blx_key *key, struct blx_error *err);
 
 /* Writes a file (base/secret_file.h) that did not exist before: -EEXIST. Durable when it returns.
- * Blocks on the disk. */
+ * Waits for the disk. */
 int blx_key_write(const char *path, const struct blx_key *key, struct blx_error *err);
 
 bool blx_key_id_is_none(const struct blx_key_id *id);

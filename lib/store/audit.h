@@ -12,7 +12,7 @@
  * a file of BLX_AUDIT_FILE_BYTES is followed by the next number, whose first line goes on with the
  * chain. Old files may be moved away: the chain then begins with the oldest that is left.
  *
- * Threads and processes: any number may append; the folder's lock orders them. Blocks on the disk.
+ * Threads and processes: any number may append; the folder's lock orders them. Waits for the disk.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
 /*
  * Directories of the store: made durably, and read. Private to lib/store.
  *
- * Threads: no shared state. All functions block on the disk and name the directory in `err`.
+ * Threads: no shared state. All functions wait for the disk and name the directory in `err`.
  */
 #pragma once
 

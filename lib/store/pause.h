@@ -4,7 +4,7 @@
  * stands in DIR/agents/ID/paused, with the time of its beginning, so that it outlives the
  * dispatcher and can be given while none runs.
  *
- * Threads: no shared state. All functions block on the disk.
+ * Threads: no shared state. All functions wait for the disk.
  */
 #pragma once
 

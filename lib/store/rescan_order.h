@@ -5,7 +5,7 @@
  * dispatcher, and waits for an agent that is away. People give it, and so does `verify` if the
  * damage that it found would hurt the next checkpoint, too.
  *
- * Threads: no shared state. All functions block on the disk.
+ * Threads: no shared state. All functions wait for the disk.
  */
 #pragma once
 

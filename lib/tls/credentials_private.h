@@ -4,7 +4,7 @@
  * dispatcher's CA. base/secret_file.h says how it is written and what `way_out` means. Private to
  * lib/tls.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

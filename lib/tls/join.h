@@ -8,7 +8,7 @@
  *
  * Renewing: the same with a new key, over the session that an agent has.
  *
- * Threads: no shared state. Blocks on the network, within its deadlines, and on the disk.
+ * Threads: no shared state. Waits for the network, within its deadlines, and for the disk.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
 /*
  * Keys and certificates in PEM files. Errors name the file. Private to lib/tls.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

@@ -11,7 +11,7 @@
  * A used or expired token stays for a day, so that whoever comes with it is told why it is refused.
  * Private to lib/tls.
  *
- * Threads: no shared state. All functions but the parser block on the disk.
+ * Threads: no shared state. All functions but the parser wait for the disk.
  */
 #pragma once
 

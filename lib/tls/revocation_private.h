@@ -9,7 +9,7 @@
  * The file changes by rename, under the lock of DIR/pki; reading it needs no lock. Private to
  * lib/tls.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

@@ -8,7 +8,7 @@
  * A part of the disk, spread over all of it in stretches of 64 MiB, is in use; the rest was never
  * written and stays a hole. A change rewrites runs of blocks at random places of what is in use.
  *
- * Threads: one at a time. Everything blocks on the disk, and nothing is fsynced while a simulation
+ * Threads: one at a time. Everything waits for the disk, and nothing is fsynced while a simulation
  * lives: a store made for a measurement need not survive a power cut.
  */
 #pragma once

@@ -2,7 +2,7 @@
 /*
  * The folder with an agent's manifests, for a reader of many. Private to lib/store.
  *
- * Threads: an open folder may be read from several. Blocks on the disk.
+ * Threads: an open folder may be read from several. Waits for the disk.
  */
 #pragma once
 

@@ -7,7 +7,7 @@
  *
  * If any block of a frame is needed, or a zero extent, the whole frame is. Private to lib/store.
  *
- * Threads: no shared state. Blocks on the disk. Memory: as segment/coverage_private.h says, and one
+ * Threads: no shared state. Waits for the disk. Memory: as segment/coverage_private.h says, and one
  * segment's index; the size that the agent declared costs next to nothing.
  */
 #pragma once

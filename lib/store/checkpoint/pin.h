@@ -3,7 +3,7 @@
  * Pinned checkpoints: an empty file DIR/agents/ID/checkpoints/TIMESTAMP.pinned beside the manifest.
  * No prune removes them, even if asked to.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

@@ -13,7 +13,7 @@
  * most half of all. DIR/agents/ID/pruned is the mark: which rules hold, and when they were carried
  * out last. It is a hint, not a truth: if it is lost or damaged the rules count as new.
  *
- * Threads: no shared state. Reading and writing block on the disk; judging is pure.
+ * Threads: no shared state. Reading and writing wait for the disk; judging is pure.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * Segments of a checkpoint that follow each other and become one: the space that they take and
  * would take, and the file that replaces them. Private to lib/store; rewrite.c uses it.
  *
- * Threads: a group belongs to one thread. Blocks on the disk.
+ * Threads: a group belongs to one thread. Waits for the disk.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * Finds what is stored of a volume, after a crash and at the start of any session. Private to
  * lib/store.
  *
- * Threads: one thread (the session). Blocks on the disk.
+ * Threads: one thread (the session). Waits for the disk.
  */
 #pragma once
 

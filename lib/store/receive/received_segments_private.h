@@ -3,7 +3,7 @@
  * The segments in a volume's folder that no checkpoint has yet, and their frames. Private to
  * lib/store; received_recover.c uses it.
  *
- * Threads: one thread per volume (the session). Blocks on the disk.
+ * Threads: one thread per volume (the session). Waits for the disk.
  */
 #pragma once
 

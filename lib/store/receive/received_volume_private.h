@@ -4,7 +4,7 @@
  * no checkpoint has yet ("pending"). agent_writer.c holds one for each volume of its session;
  * received_recover.c finds one on the disk. Private to lib/store.
  *
- * Threads: one thread (the session). Blocks on the disk.
+ * Threads: one thread (the session). Waits for the disk.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
  * are.
  * Replaced atomically. Private to lib/store.
  *
- * Threads: one thread per volume (the session). Blocks on the disk.
+ * Threads: one thread per volume (the session). Waits for the disk.
  */
 #pragma once
 

@@ -8,7 +8,7 @@
  * or it is gone) the whole segment is lost to it. A damaged frame costs only those blocks for which
  * the index names it.
  *
- * Threads: no shared state except the counter. Blocks on the disk; pages of the file are dropped
+ * Threads: no shared state except the counter. Waits for the disk; pages of the file are dropped
  * from the page cache before and after, so that the disk is asked and no other pages are driven
  * out.
  */

@@ -2,7 +2,7 @@
 /*
  * Walks the frames of an open segment after a crash. Private to lib/store.
  *
- * Threads: no shared state. Blocks on the disk.
+ * Threads: no shared state. Waits for the disk.
  */
 #pragma once
 

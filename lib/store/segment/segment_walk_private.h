@@ -3,7 +3,7 @@
  * A walk through a segment's frames, which notes each damaged one and builds an index. Private to
  * lib/store: segment_check.c, which reads header, index and footer, is its only user.
  *
- * Threads: a walk belongs to one thread. Blocks on the disk.
+ * Threads: a walk belongs to one thread. Waits for the disk.
  */
 #pragma once
 

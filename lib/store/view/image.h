@@ -10,7 +10,7 @@
  * Frames are read, checked and unpacked as they are needed; the last few stay in memory. Memory:
  * the index (about 50 bytes an extent) and at most BLX_IMAGE_FRAMES MiB, usually a quarter of it.
  *
- * Threads: one at a time. Blocks on the disk. Needs no lock: sealed segments do not change.
+ * Threads: one at a time. Waits for the disk. Needs no lock: sealed segments do not change.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * The space that a volume of a checkpoint takes: how much a restore would read and write, and how
  * much would come free if the checkpoint were removed. Reads the indexes of its chain, no frame.
  *
- * Threads: no shared state. Blocks on the disk. Memory: that of a restore's plan.
+ * Threads: no shared state. Waits for the disk. Memory: that of a restore's plan.
  */
 #pragma once
 
