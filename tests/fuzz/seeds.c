@@ -245,7 +245,7 @@ static void save_manifests(void)
         .timestamp = UINT64_C(20261122203600),
         .parent = UINT64_C(20261122203500),
         .consistency = BLX_CONSISTENCY_FILESYSTEM,
-        .cut_realtime_ns = UINT64_C(1795379760000000000),
+        .agent_realtime_ns = UINT64_C(1795379760000000000),
         .freeze_ns = 20000000,
         .note = "a note",
         .volume_count = 2,
@@ -541,12 +541,13 @@ static void save_agent_sessions(void)
 static void save_policies(void)
 {
     struct bytes script = {.data = {1}, .size = 1};
-    const struct blx_message welcome = {.type = BLX_MESSAGE_WELCOME,
-                                        .welcome = {.version = 1,
-                                                    .features = BLX_FEATURE_POLICY,
-                                                    .sync_freq_ms = 60000,
-                                                    .heartbeat_ms = 10000,
-                                                    .window_bytes = 1 << 20}};
+    const struct blx_message welcome = {
+        .type = BLX_MESSAGE_WELCOME,
+        .welcome = {.version = 1,
+                    .features = BLX_FEATURE_POLICY | BLX_FEATURE_CUT_AGE,
+                    .sync_freq_ms = 60000,
+                    .heartbeat_ms = 10000,
+                    .window_bytes = 1 << 20}};
     struct blx_message policy = {.type = BLX_MESSAGE_POLICY,
                                  .policy = {.sync_freq_ms = 30000, .bandwidth_limit = "2M"}};
     struct bytes plain = {0};
