@@ -68,5 +68,5 @@ void cli_audit(const char *data_dir, const struct blx_audit_entry *entry);
 /* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Draws a progress bar, as lib's long operations want it; `progress` is a struct blx_progress. */
+/* Draws a progress bar; lib's long operations call it. `progress` is a struct blx_progress. */
 void cli_progress(void *progress, uint64_t done_bytes, uint64_t total_bytes);

@@ -9,7 +9,7 @@
 
 #include "cli/command.h"
 
-/* Who typed the command, once the process has become somebody else. */
+/* The user that typed the command, after the process has become another user. */
 static uid_t caller;
 static bool caller_known;
 

@@ -10,8 +10,8 @@
  * else.
  *
  * Requests. An agent has at most one request in its hands (`sent`). If another one is asked for
- * meanwhile it is `queued` and sent afterwards: its cut is then later than the asking, as whoever
- * asks expects. Several callers that ask meanwhile share it.
+ * meanwhile it is `queued` and sent afterwards: its cut is then later than the request, as
+ * everybody expects that makes one. Several callers that ask meanwhile share it.
  *
  * Locks: `lock` guards the lists, everything in an entry that is not said to be constant or atomic,
  * and everything in a waiter that is linked. It is a leaf: nobody takes another lock, blocks or

@@ -4,7 +4,7 @@
  * device call them free (FS_IOC_GETFSMAP). They count as zero. A block that is allocated and
  * written later is a tracked write, so tracking must run before this is called.
  *
- * Threads: none of its own. Blocks for a syncfs and the queries.
+ * Threads: none of its own. Takes as long as a syncfs and the queries.
  */
 #pragma once
 

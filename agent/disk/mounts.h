@@ -7,8 +7,8 @@
  * left out. A filesystem on a loop device whose backing file lies on a volume counts as lying on
  * that volume.
  *
- * What cannot be looked at is not taken for absent: it is a doubt, by name. Doubts are a mount
- * point that cannot be opened; one that another mount covers, if its filesystem is to be had
+ * A filesystem that cannot be looked at is not taken for absent: it is a doubt, by name. Doubts are
+ * a mount point that cannot be opened; one that another mount covers, if its filesystem is mounted
  * nowhere else; a loop device whose file cannot be found; a filesystem that the kernel has mounted
  * and this mount namespace does not show (superblocks_private.h); a filesystem that needs a device
  * that is not among the volumes.

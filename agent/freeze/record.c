@@ -97,8 +97,8 @@ static void thaw_left(const char *line)
                       strerror(errno));
 }
 
-/* Nobody who lives has it. A guard that was just killed may take a moment to be gone, and an agent
- * that lives empties its record as soon. */
+/* No living process has the lock. A guard that was just killed may take a moment to be gone, and a
+ * living agent empties its record as soon. */
 static bool lock_left(int fd, struct stat *st)
 {
     for (int i = 0; i < LOCK_TRIES; i++) {

@@ -40,5 +40,5 @@ void agent_limiter_set_policy(struct agent_limiter *limiter, const struct blx_ba
 uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
                                    const struct tm *when);
 
-/* A frame of so many bytes went. */
+/* A frame of `bytes` is sent. */
 void agent_limiter_take(struct agent_limiter *limiter, uint64_t bytes);

@@ -26,7 +26,7 @@ struct agent_evidence {
     size_t count, capacity;
 };
 
-/* Where the filesystems and the swap lie. Before the freeze. */
+/* Finds the places of the filesystems and the swap. Call it before the freeze. */
 int agent_evidence_prepare(const struct agent *agent, const struct agent_mounts *mounts,
                            struct agent_evidence *evidence, struct blx_error *err);
 void agent_evidence_done(struct agent_evidence *evidence);

@@ -38,7 +38,7 @@ static void report_update(struct report *report)
     blx_progress_update(&report->progress, total > left ? total - left : 0);
 }
 
-static bool is_wanted_elsewhere(struct agent_session *session)
+static bool is_checkpoint_asked_for(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
     bool wanted = session->request != 0 && session->committing == 0;
@@ -52,7 +52,7 @@ static void send_volume(struct agent_session *session, struct agent_volume *volu
     struct agent_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
     while (agent_session_is_alive(session) &&
-           !(end == AGENT_ROUND_YIELDS && is_wanted_elsewhere(session))) {
+           !(end == AGENT_ROUND_YIELDS && is_checkpoint_asked_for(session))) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)

@@ -17,8 +17,8 @@ enum agent_round_end {
 };
 
 /*
- * Sends every block of every volume that such a claim finds. Frames may still be on their way when
- * it returns: agent_session_drain(). 0, or the session's failure.
+ * Sends every block that a claim of this kind finds, of every volume. Frames may still be on their
+ * way when it returns: agent_session_drain(). 0, or the session's failure.
  */
 int agent_round_send(struct agent_session *session, enum agent_claim kind, enum agent_round_end end,
                      struct blx_error *err);

@@ -4,10 +4,10 @@
  * spoke last: set back to an earlier state, cloned, or another one in their place?
  *
  * Each session has a stream of its own: a random generation that the agent makes for it. So the
- * pair (stream, seq) names one frame for ever, whatever is set back: nobody who is set back sends
- * under a stream that he has used before. The ledger knows the stream that was begun last: what was
- * sent and what was acknowledged of it, and where it went on from (the base). The dispatcher names
- * the stream and the frame that its stored state ends with. All of it goes on only if
+ * pair (stream, seq) names one frame for ever, whatever is set back: an agent that is set back
+ * never sends under a stream that it used before. The ledger knows the stream that was begun last:
+ * how far it was sent and acknowledged, and from which stream it went on (the base). The dispatcher
+ * names the stream and the frame that its stored state ends with. All of it goes on only if
  *
  *     what the dispatcher has is what this agent has sent, up to some frame, and every frame that
  *     was acknowledged is in it

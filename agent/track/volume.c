@@ -59,9 +59,7 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
     if (rc != -ESTALE)
         return rc;
     blx_log_warning("'%s': nobody knows which blocks were in flight ('%s' has no ledger of this "
-                    "tracker that this "
-                    "release can read): "
-                    "tracking starts again",
+                    "tracker that this release can read): tracking starts again",
                     volume->device.path, run_dir);
     agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The audit log: who did what to whose history. DIR/audit/NNNNNNNN.log, a line of JSON for each
- * join, renewal, revocation, prune, pin, pause, change of policy, order and refusal.
+ * The audit log: who changed which agent's history, and how. DIR/audit/NNNNNNNN.log, a line of JSON
+ * for each join, renewal, revocation, prune, pin, pause, change of policy, order and refusal.
  *
  *     {"seq": 7, "time": "...Z", "event": "prune", "agent": "web1", "program": "blxrep-dispatcher",
  *      "uid": 998, "text": "...", "checkpoints": ["20261122203600"], "previous": "HASH"}

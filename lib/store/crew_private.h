@@ -20,8 +20,7 @@ struct blx_crew {
     void *arg;
 };
 
-/* At most `most` workers, and none for less than it is worth starting: for so many bytes in so many
- * jobs. */
+/* How many workers are worth starting for `jobs` of `bytes` together; at most `most`. */
 unsigned blx_crew_size(size_t most, uint64_t bytes, size_t jobs);
 
 /* 0 if at least one worker could be started, which then did it all; -errno otherwise. */

@@ -34,7 +34,7 @@ enum blx_retention_rule {
     BLX_KEEP_WEEKLY,
     BLX_KEEP_MONTHLY,
     BLX_KEEP_YEARLY,
-    BLX_KEEP_COUNTED, /* so many rules have a number; those below have a time */
+    BLX_KEEP_COUNTED, /* the rules above have a number, those below a time */
     BLX_KEEP_WITHIN = BLX_KEEP_COUNTED,
     BLX_KEEP_MIN_AGE,
     BLX_KEEP_RULES, /* how many rules there are; and reasons that are no rule: */

@@ -5,8 +5,8 @@
  * page of bits is made when a block of it is covered and freed when all are, and runs of pages that
  * are full are passed over in one step. Private to lib/store.
  *
- * Threads: no shared state. Memory: at most 1 KiB an extent and 3 bytes for 1,024 declared blocks,
- * and never more than a bitmap would need.
+ * Threads: no shared state. Memory: at most 1 KiB for an extent and 3 bytes for 1,024 declared
+ * blocks, and never more than a bitmap would need.
  */
 #pragma once
 

@@ -32,8 +32,8 @@ struct blx_verify_progress {
 
 /*
  * Checks the agent `agent_id`, or all if it is NULL. 0 if all was checked, even if damage was
- * found: see report->damage_count. -ENOENT for an unknown agent; others where the check could not
- * be made (permissions, memory). `progress` may be NULL. Free `report` with _done() in any case.
+ * found: see report->damage_count. -ENOENT for an unknown agent; others if the check could not be
+ * made (permissions, memory). `progress` may be NULL. Free `report` with _done() in any case.
  */
 int blx_verify(const struct blx_store *store, const char *agent_id,
                const struct blx_verify_progress *progress, struct blx_verify_report *report,

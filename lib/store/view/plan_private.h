@@ -5,8 +5,8 @@
  * plan. Private to lib/store.
  *
  * Memory: about 150 bytes an entry while it is made, 100 then. If the chain has more entries than
- * the plan may hold it covers a window of the volume: it ends where the entries end that it can
- * hold, and the next plan begins there.
+ * the plan may hold, the plan covers a window of the volume: the window ends with the last entry
+ * that fits, and the next plan begins there.
  *
  * Threads: immutable once it is made.
  */
@@ -32,7 +32,7 @@ struct blx_plan_frame {
 
 struct blx_plan {
     size_t max_entries;   /* 0: no limit; at least 2 */
-    size_t max_files;     /* so many segments stay open; the others are opened for each frame */
+    size_t max_files;     /* segments that stay open; the others are opened for each frame */
     uint64_t start_block; /* of the window */
     uint64_t end_block;   /* 0: the volume's end */
     uint64_t size_bytes;
