@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-clang-tidy, with the settings of .clang-tidy, over the C files that changed: since the merge base with origin/main, or since HEAD~1 where
+clang-tidy, with the settings of .clang-tidy, over the C files that changed: since the merge base with origin/main, or since HEAD~1 if
 that is HEAD itself, or since the commit in BLXREP_TIDY. What is not committed counts. A header stands for the .c file of its name.
 
 Seconds a file are much for a test of every day, so it looks at the MOST files with the most changed lines, and says how many it left out.

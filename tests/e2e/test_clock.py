@@ -86,7 +86,7 @@ class ClockJumps(Case):
         self.start_agent("server1", self.disk, clock=self.clocks[0])
         self.checkpoint("server1")
 
-    def test_restarts_behind_a_jump(self):
+    def test_restarts_after_a_jump(self):
         """Both daemons come back with a clock that was set back: nothing starts over."""
         agent = self.start("1h")
         first = self.checkpoint("server1")

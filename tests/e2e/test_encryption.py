@@ -165,7 +165,7 @@ class Encryption(Case):
         self.assertLess(keyed, 1.05 * plain + 20000)
         self.verify()
 
-    def test_switching_on_rotating_and_switching_off_send_all_anew(self):
+    def test_switching_on_rotating_and_switching_off_send_all_again(self):
         agent = self.start("--compression=none")
         self.mark("marked")
         plain, plain_copy = self.settled_checkpoint()

@@ -120,7 +120,7 @@ class Tls(Case):
         for _ in range(50):
             self.socket().close()
 
-    def test_garbage_behind_a_good_handshake(self):
+    def test_garbage_after_a_good_handshake(self):
         credentials = self.enroll("web10")
         self.admitted = {"web10"}  # its HELLO is good, what follows is not
         for data in (os.urandom(4096), message(99), message(HELLO, b"short"), struct.pack("<IHH", 0xFFFFFFFF, HELLO, 0),

@@ -265,7 +265,7 @@ static void a_writer_comes_whole_or_not_at_all(void **state)
     run_loop(setup_store, run_open, check_open);
 }
 
-static void a_session_behind_another_is_opened_whatever_fails(void **state)
+static void a_session_after_another_is_opened_whatever_fails(void **state)
 {
     (void)state;
     run_loop(setup_tail, run_reopen, check_volume);
@@ -325,7 +325,7 @@ int main(void)
     sys_use_fast();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_writer_comes_whole_or_not_at_all),
-        cmocka_unit_test(a_session_behind_another_is_opened_whatever_fails),
+        cmocka_unit_test(a_session_after_another_is_opened_whatever_fails),
         cmocka_unit_test(a_volume_is_recovered_whatever_failed_before),
         cmocka_unit_test(a_full_pass_that_failed_leaves_the_checkpoints),
         cmocka_unit_test(a_frame_that_failed_loses_no_earlier_one),

@@ -85,7 +85,7 @@ class Package(unittest.TestCase):
             seen |= self.files(package)
 
     def test_no_package_brings_settings(self):
-        """They would be wrong on every machine, and dpkg would ask about them where they are made before the package comes."""
+        """They would be wrong on every machine, and dpkg would ask about them if they are made before the package comes."""
         for package in PACKAGES:
             self.assertFalse([path for path in self.files(package) if path.startswith("/etc")])
             control = run("dpkg-deb", "--ctrl-tarfile", self.deb(package), errors="replace")

@@ -100,11 +100,11 @@ void test_fsync_off(void);
 /* From now on the call number `after` (from 0) fails with EIO, or ends the process. */
 void test_fault_arm(enum test_fault fault, unsigned after);
 
-/* Back to the real calls; true where the fault happened. */
+/* Back to the real calls; true if the fault happened. */
 bool test_fault_disarm(void);
 
 /*
- * run(arg) with that fault; where the fault ends the process, in one of its own. False where it
+ * run(arg) with that fault; if the fault ends the process, in a process of its own. False if it
  * makes no more than `after` calls; then it must return 0.
  */
 bool test_fault_run(int (*run)(void *arg), void *arg, enum test_fault fault, unsigned after);

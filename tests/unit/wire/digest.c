@@ -124,15 +124,15 @@ static void one_changed_byte_changes_one_digest(void **state)
 {
     (void)state;
     struct blx_digest_request request = request_of(1);
-    struct blx_digests before, behind;
+    struct blx_digests before, after;
     blx_digester_begin(digester, &request, BLOCK_SHIFT, &before);
     assert_int_equal(blx_digester_add(digester, data, BLOCKS, NULL), 0);
     data[7 * BLOCK_BYTES + 4095] ^= 1;
-    blx_digester_begin(digester, &request, BLOCK_SHIFT, &behind);
+    blx_digester_begin(digester, &request, BLOCK_SHIFT, &after);
     assert_int_equal(blx_digester_add(digester, data, BLOCKS, NULL), 0);
     data[7 * BLOCK_BYTES + 4095] ^= 1;
     for (uint32_t i = 0; i < BLOCKS; i++)
-        assert_int_equal(blx_digests_equal(&before, &behind, i), i != 7);
+        assert_int_equal(blx_digests_equal(&before, &after, i), i != 7);
 }
 
 static void more_than_a_message_holds_is_refused(void **state)

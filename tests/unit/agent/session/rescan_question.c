@@ -165,7 +165,7 @@ static void just_what_differs_is_marked(void **state)
     check_marks(f, FAKE_BLOCKS);
 }
 
-static void nothing_behind_the_end_is_asked(void **state)
+static void nothing_after_the_end_is_asked(void **state)
 {
     struct fixture *f = *state;
     unsigned questions;
@@ -293,7 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_equal_is_asked_once_and_not_marked),
         TEST(just_what_differs_is_marked),
-        TEST(nothing_behind_the_end_is_asked),
+        TEST(nothing_after_the_end_is_asked),
         TEST(random_disks_are_told_apart_block_by_block),
         TEST(with_a_key_it_is_the_same),
         TEST(a_scattered_bitmap_is_asked_whole),

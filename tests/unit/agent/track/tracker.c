@@ -408,7 +408,7 @@ static void expect_new_generation(struct rig *rig, const struct blx_generation *
     rig_done(rig);
 }
 
-static void tracker_of_another_medium_is_made_anew(void **state)
+static void tracker_of_another_medium_is_made_again(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
@@ -419,7 +419,7 @@ static void tracker_of_another_medium_is_made_anew(void **state)
     expect_new_generation(&world, &before);
 }
 
-static void tracker_with_a_missing_pin_is_made_anew(void **state)
+static void tracker_with_a_missing_pin_is_made_again(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
@@ -430,7 +430,7 @@ static void tracker_with_a_missing_pin_is_made_anew(void **state)
     expect_new_generation(&world, &before);
 }
 
-static void tracker_whose_pins_were_removed_is_made_anew(void **state)
+static void tracker_whose_pins_were_removed_is_made_again(void **state)
 {
     (void)state;
     rig_loop(&world, 16 * MIB);
@@ -476,9 +476,9 @@ int main(void)
         cmocka_unit_test_teardown(tracker_goes_on_while_no_agent_runs, teardown),
         cmocka_unit_test_teardown(tracker_is_refused_to_a_second_process, teardown),
         cmocka_unit_test_teardown(tracker_destroy_leaves_no_pins, teardown),
-        cmocka_unit_test_teardown(tracker_of_another_medium_is_made_anew, teardown),
-        cmocka_unit_test_teardown(tracker_with_a_missing_pin_is_made_anew, teardown),
-        cmocka_unit_test_teardown(tracker_whose_pins_were_removed_is_made_anew, teardown),
+        cmocka_unit_test_teardown(tracker_of_another_medium_is_made_again, teardown),
+        cmocka_unit_test_teardown(tracker_with_a_missing_pin_is_made_again, teardown),
+        cmocka_unit_test_teardown(tracker_whose_pins_were_removed_is_made_again, teardown),
         cmocka_unit_test_teardown(tracker_counts_what_is_written, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

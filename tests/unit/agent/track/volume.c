@@ -145,7 +145,7 @@ static void requeued_blocks_are_marked_again(void **state)
     assert_int_equal(agent_volume_count_in_flight(&fake->volume), 0);
 }
 
-static void full_pass_marks_every_wanted_block_and_none_behind_the_end(void **state)
+static void full_pass_marks_every_wanted_block_and_none_after_the_end(void **state)
 {
     struct fake_volume *fake = *state;
     agent_volume_mark_all(&fake->volume, NULL, "test");
@@ -206,7 +206,7 @@ int main(void)
         TEST(claim_joins_neighbours_across_words_and_keeps_to_its_limits),
         TEST(claims_of_any_size_find_each_written_block_once),
         TEST(requeued_blocks_are_marked_again),
-        TEST(full_pass_marks_every_wanted_block_and_none_behind_the_end),
+        TEST(full_pass_marks_every_wanted_block_and_none_after_the_end),
         TEST(doubt_lasts_until_it_is_settled),
         TEST(ledger_keeps_marks_over_a_reopen_and_refuses_another_generation),
     };

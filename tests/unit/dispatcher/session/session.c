@@ -203,7 +203,7 @@ static void connections_beyond_the_limit_are_closed_at_once(void **state)
         close(fds[i]);
 }
 
-static void session_resumes_behind_the_last_durable_frame(void **state)
+static void session_resumes_after_the_last_durable_frame(void **state)
 {
     struct fake_agent *agent = fake_agent_online(*state, "web1");
     fake_agent_write(agent, 0, 64, 0xaa);
@@ -459,7 +459,7 @@ int main(void)
         TEST(bad_input_of_one_agent_leaves_the_other_alone),
         TEST(garbage_instead_of_tls_costs_its_connection_only),
         TEST(connections_beyond_the_limit_are_closed_at_once),
-        TEST(session_resumes_behind_the_last_durable_frame),
+        TEST(session_resumes_after_the_last_durable_frame),
         TEST(session_continues_under_another_generation),
         TEST(session_refuses_to_continue_if_that_was_not_agreed_on),
         TEST(frames_that_arrived_before_a_protocol_error_are_kept),

@@ -221,17 +221,17 @@ static void another_generation_rescans_and_goes_on(void **state)
     checkpoint(*state, agent);
     fake_agent_write(agent, 11, 1, 0xab);
     fake_agent_wait_durable(agent, agent->seq);
-    struct fake_agent *anew = fake_agent_connect(*state, "web1", NULL);
-    memcpy(anew->disk, agent->disk, sizeof(anew->disk));
+    struct fake_agent *again = fake_agent_connect(*state, "web1", NULL);
+    memcpy(again->disk, agent->disk, sizeof(again->disk));
     fake_agent_close(agent);
-    fake_agent_greet(anew, "web1");
-    assert_int_equal(anew->state.image_bytes, FAKE_VOLUME_BYTES);
-    fake_agent_begin(anew, BLX_PASS_RESCAN);
-    assert_int_equal(count_different(anew, 8, true), 0);
-    fake_agent_write(anew, 12, 1, 0xac);
-    checkpoint(*state, anew);
-    assert_int_equal(count_different(anew, 1, true), 0);
-    fake_agent_close(anew);
+    fake_agent_greet(again, "web1");
+    assert_int_equal(again->state.image_bytes, FAKE_VOLUME_BYTES);
+    fake_agent_begin(again, BLX_PASS_RESCAN);
+    assert_int_equal(count_different(again, 8, true), 0);
+    fake_agent_write(again, 12, 1, 0xac);
+    checkpoint(*state, again);
+    assert_int_equal(count_different(again, 1, true), 0);
+    fake_agent_close(again);
 }
 
 static void requests_that_make_no_sense_end_the_session(void **state)

@@ -165,7 +165,7 @@ static void older_agent_that_cannot_be_told_is_turned_away_while_paused(void **s
     fake_agent_close(agent);
 }
 
-static void agent_may_hang_up_behind_its_policy(void **state)
+static void agent_may_hang_up_after_its_policy(void **state)
 {
     struct fake_site *site = *state;
     struct blx_policy_message policy;
@@ -186,7 +186,7 @@ int main(void)
         TEST(paused_agent_is_asked_for_nothing),
         TEST(frames_of_a_paused_agent_are_refused),
         TEST(older_agent_that_cannot_be_told_is_turned_away_while_paused),
-        TEST(agent_may_hang_up_behind_its_policy),
+        TEST(agent_may_hang_up_after_its_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

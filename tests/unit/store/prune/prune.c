@@ -49,7 +49,7 @@ static void a_session_goes_on_while_checkpoints_are_removed(void **state)
     history_done(&history);
 }
 
-/* A second base in the middle: what lies before it does not get into what comes behind. */
+/* A second base in the middle: blocks from before it do not get into later checkpoints. */
 static void a_base_is_not_merged_with_what_lies_before(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Walks the steps of "Removing checkpoints" and "Rewriting segments" in STORE.md: every disk call
- * of a prune and of the rewrite behind it fails once, fails for ever, or ends the process, one
- * after another. */
+ * of a prune and of the rewrite after it fails once, fails for ever, or ends the process, one after
+ * another. */
 #include "history.h"
 
 #include <stdio.h>
@@ -88,7 +88,7 @@ static size_t check(const struct history *history, const struct test_store *test
     return count;
 }
 
-/* The frames behind the last checkpoint are there, too. */
+/* The frames after the last checkpoint are there, too. */
 static void check_session(const struct history *history, const struct test_store *test)
 {
     struct blx_error err = {0};
@@ -166,7 +166,7 @@ static void store_stays_good_when_the_process_dies_before_any_call(void **state)
     walk(TEST_FAULT_KILL_BEFORE);
 }
 
-static void store_stays_good_when_the_process_dies_behind_any_call(void **state)
+static void store_stays_good_when_the_process_dies_after_any_call(void **state)
 {
     (void)state;
     walk(TEST_FAULT_KILL_BEHIND);
@@ -178,7 +178,7 @@ int main(void)
         cmocka_unit_test(store_stays_good_when_any_disk_call_fails_once),
         cmocka_unit_test(store_stays_good_when_the_disk_fails_for_ever),
         cmocka_unit_test(store_stays_good_when_the_process_dies_before_any_call),
-        cmocka_unit_test(store_stays_good_when_the_process_dies_behind_any_call),
+        cmocka_unit_test(store_stays_good_when_the_process_dies_after_any_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Segments of which much is dead are put together anew; every checkpoint stays what it was. */
+/* Segments of which much is dead are put together again; every checkpoint stays as it was. */
 #include "history.h"
 
 #include <dirent.h>

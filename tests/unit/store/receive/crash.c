@@ -120,7 +120,7 @@ static int run_second_pass(struct session *session)
     return rc;
 }
 
-/* Two full passes, checkpoints, frames behind them; reconnects; the first disk error ends it. */
+/* Two full passes, checkpoints, frames after them; reconnects; the first disk error ends it. */
 static int run(void *arg)
 {
     struct session *session = arg;
@@ -175,7 +175,7 @@ static void check_checkpoints(struct session *session)
         test_ok(blx_manifest_list(blx_store_agent(&session->test->store, "web1"), 0, UINT64_MAX,
                                   &all, &count, &err),
                 &err);
-    /* One more where the fault came between the manifest's rename and the answer. */
+    /* One more if the fault came between the manifest's rename and the answer. */
     assert_in_range(count, session->told->committed, session->told->committed + 1);
     for (size_t i = 0; i < count; i++) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
@@ -191,8 +191,8 @@ static void check_checkpoints(struct session *session)
     free(all);
 }
 
-/* The agent comes back: it resumes where the store says so, and what it then commits is its disk.
- */
+/* The agent comes back: it resumes if the store says so, and its next checkpoint equals its
+ * disk. */
 static void continue_after(struct session *session)
 {
     struct blx_error err = {0};
@@ -287,7 +287,7 @@ static void store_stays_good_when_the_process_dies_before_any_call(void **state)
     walk(TEST_FAULT_KILL_BEFORE);
 }
 
-static void store_stays_good_when_the_process_dies_behind_any_call(void **state)
+static void store_stays_good_when_the_process_dies_after_any_call(void **state)
 {
     (void)state;
     walk(TEST_FAULT_KILL_BEHIND);
@@ -299,7 +299,7 @@ int main(void)
         cmocka_unit_test(store_stays_good_when_any_disk_call_fails_once),
         cmocka_unit_test(store_stays_good_when_the_disk_fails_for_ever),
         cmocka_unit_test(store_stays_good_when_the_process_dies_before_any_call),
-        cmocka_unit_test(store_stays_good_when_the_process_dies_behind_any_call),
+        cmocka_unit_test(store_stays_good_when_the_process_dies_after_any_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,7 +183,7 @@ static void another_key_begins_a_chain_of_its_own(void **state)
     assert_true(blx_key_id_equal(&manifest.volumes[0].key_id, &f->keys[1].id));
 }
 
-/* Whatever stands behind the last checkpoint counts: an open segment, a sealed one, none. */
+/* Whatever follows the last checkpoint counts: an open segment, a sealed one, none. */
 static void the_key_of_uncommitted_frames_is_known_again(void **state)
 {
     struct fixture *f = *state;

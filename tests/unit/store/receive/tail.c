@@ -111,7 +111,7 @@ static void put_stray_segment(const struct history *history)
     close(fd);
 }
 
-static void no_folder_is_listed_behind_another_session(void **state)
+static void no_folder_is_listed_after_another_session(void **state)
 {
     (void)state;
     struct history history;
@@ -199,7 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_session_leaves_tells_what_a_listing_tells),
-        cmocka_unit_test(no_folder_is_listed_behind_another_session),
+        cmocka_unit_test(no_folder_is_listed_after_another_session),
         cmocka_unit_test(a_checkpoint_that_is_gone_makes_it_list),
         cmocka_unit_test(a_volume_that_the_session_before_lacked_is_listed),
         cmocka_unit_test(a_session_whose_disk_failed_leaves_nothing),

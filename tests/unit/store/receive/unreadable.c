@@ -165,8 +165,8 @@ static bool is_known(struct blx_image *image, uint64_t block)
     return rc == 0;
 }
 
-/* What the chain holds there may be anything: a rescan must fetch it. A frame that came behind the
- * checkpoint is as good as any. */
+/* The chain may hold anything there: a rescan must fetch it. A frame that came after the checkpoint
+ * is as good as any. */
 static void a_rescans_image_does_not_know_what_the_checkpoint_lacks(void **state)
 {
     struct fixture *f = *state;

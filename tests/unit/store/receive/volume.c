@@ -409,7 +409,7 @@ static void a_full_pass_leaves_nothing_of_what_came_before_it(void **state)
     free(old);
 }
 
-static void damage_in_the_open_segment_costs_what_lies_behind_it(void **state)
+static void damage_in_the_open_segment_costs_what_lies_after_it(void **state)
 {
     struct fixture *f = *state;
     first_checkpoint(f, 1);
@@ -729,7 +729,7 @@ static void a_damaged_last_checkpoint_hurts_no_other(void **state)
     begin(f, 0, BLX_PASS_FULL);
     test_volume_send(&f->sda, f->writer, 4, 810);
     sync_all(f);
-    open_session(f, 1); /* the pass that began behind the damaged one goes on */
+    open_session(f, 1); /* the pass that began after the damaged one goes on */
     assert_int_equal(f->states[0].durable_seq, 1);
     begin(f, 0, BLX_PASS_RESUME);
     test_volume_send_all(&f->sda, f->writer, 6);
@@ -778,7 +778,7 @@ int main(void)
         TEST(another_size_or_disk_needs_a_full_pass),
         TEST(a_full_pass_that_was_cut_off_becomes_a_base_when_resumed),
         TEST(a_full_pass_leaves_nothing_of_what_came_before_it),
-        TEST(damage_in_the_open_segment_costs_what_lies_behind_it),
+        TEST(damage_in_the_open_segment_costs_what_lies_after_it),
         TEST(an_open_segment_with_a_damaged_header_is_set_aside),
         TEST(a_segment_whose_index_is_full_is_sealed_on_the_way),
         TEST(a_damaged_uncommitted_segment_leads_to_a_rescan),

@@ -336,7 +336,7 @@ static uint64_t bring_up_to_date(const struct fixture *f, blx_timestamp timestam
 static void delta_writes_what_differs_and_punches_what_must_be_zero(void **state)
 {
     struct fixture *f = *state;
-    struct stat before, behind;
+    struct stat before, after;
     uint64_t all = bring_up_to_date(f, f->one, f->path); /* there is no image yet */
     assert_int_equal(all, BLOCKS / 4 * TEST_BLOCK_BYTES + TEST_BLOCK_BYTES - 1024);
     assert_int_equal(stat(f->path, &before), 0);
@@ -346,9 +346,9 @@ static void delta_writes_what_differs_and_punches_what_must_be_zero(void **state
     check_content(f->path, f->volume.image);
     assert_int_equal(bring_up_to_date(f, f->one, f->path), BLOCKS / 4 / 15 * TEST_BLOCK_BYTES);
     check_content(f->path, f->first_image);
-    assert_int_equal(stat(f->path, &behind), 0);
-    assert_int_equal(behind.st_ino, before.st_ino);
-    assert_true(behind.st_blocks <= before.st_blocks + 64);
+    assert_int_equal(stat(f->path, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    assert_true(after.st_blocks <= before.st_blocks + 64);
     assert_false(exists(f->partial));
 }
 
@@ -551,19 +551,19 @@ static void the_default_path_names_the_volume_only_among_several(void **state)
     test_ok(restore(f, f->two, path, false, &err), &err);
 }
 
-static void a_device_gets_the_image_and_zeros_and_nothing_behind(void **state)
+static void a_device_gets_the_image_and_zeros_and_nothing_after(void **state)
 {
     struct fixture *f = *state;
     struct blx_error err = {0};
     char device[64];
-    uint8_t behind[TEST_BLOCK_BYTES];
+    uint8_t after[TEST_BLOCK_BYTES];
     int fd = attach(f, (BLOCKS + 4) * TEST_BLOCK_BYTES, device);
     int rc = restore(f, f->two, device, false, &err);
     if (rc == 0) {
         check_content(device, f->volume.image);
-        assert_int_equal(pread(fd, behind, 1024, SIZE_BYTES), 1024);
-        assert_int_equal(behind[0], 0xaa);
-        assert_int_equal(behind[1023], 0xaa);
+        assert_int_equal(pread(fd, after, 1024, SIZE_BYTES), 1024);
+        assert_int_equal(after[0], 0xaa);
+        assert_int_equal(after[1023], 0xaa);
     }
     detach(fd);
     test_ok(rc, &err);
@@ -614,7 +614,7 @@ int main(void)
         TEST(an_image_in_use_by_another_restore_is_not_touched),
         TEST(progress_ends_at_the_total),
         TEST(the_default_path_names_the_volume_only_among_several),
-        TEST(a_device_gets_the_image_and_zeros_and_nothing_behind),
+        TEST(a_device_gets_the_image_and_zeros_and_nothing_after),
         TEST(a_device_that_is_too_small_or_in_use_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

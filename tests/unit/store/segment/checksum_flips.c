@@ -28,11 +28,11 @@ static const uint64_t first_lanes[LANES] = {
     0xC2B2AE3D,         0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
     0x85EBCA77C2B2AE63, 0x85EBCA77,         0x27D4EB2F165667C5, 0x9E3779B1};
 
-/* What the whole blocks add to each lane, what comes behind them, and where it all ends. */
+/* What the whole blocks add to each lane, and the lanes after the rest. */
 struct run {
     const uint8_t *bytes;
     size_t size, blocks;
-    uint64_t (*added)[LANES]; /* owned; by block, and behind the last whole one */
+    uint64_t (*added)[LANES]; /* owned; by block, and after the last whole one */
     uint64_t lanes[LANES];    /* at the end */
 };
 
@@ -107,7 +107,7 @@ static uint64_t checksum(const struct run *run, const uint64_t pair[2], size_t f
     return sum ^ sum >> 32;
 }
 
-/* Carries the values of a lane from where block `block` has been added to the end. */
+/* Carries the values of a lane from after block `block` to the end. */
 static void carry(const struct run *run, size_t block, size_t lane, uint64_t values[WORD_BITS])
 {
     uint64_t secret = secret_word(SECRET_BYTES - STRIPE_BYTES + 8 * lane);
@@ -126,7 +126,7 @@ static void compare_with_library(const struct run *run, uint8_t *bytes, size_t o
     bytes[offset + bit / 8] ^= (uint8_t)(1U << bit % 8);
 }
 
-/* All 64 bits of the word at `offset`. `lanes` as they are behind its block. */
+/* All 64 bits of the word at `offset`. `lanes` as they are after its block. */
 static uint64_t blind_bits_of_word(const struct run *run, uint8_t *bytes, size_t offset,
                                    const uint64_t lanes[LANES], bool sample)
 {

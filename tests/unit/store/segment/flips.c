@@ -120,7 +120,7 @@ __attribute__((format(printf, 2, 3))) static void read_file(struct file *file, c
     assert_int_equal(blx_file_read(file->path, SIZE_MAX, &file->content, &file->bytes, NULL), 0);
 }
 
-/* Sealed segments, and behind the last of them open.seg. */
+/* Sealed segments, and after the last of them open.seg. */
 static void read_segment(struct file *file, unsigned number)
 {
     if (number <= SEGMENTS)

@@ -98,11 +98,11 @@ static void check_block(const struct blx_index *index, uint64_t block,
 
 static void check_order(const struct blx_index *index)
 {
-    uint64_t behind = 0;
+    uint64_t next_block = 0;
     for (size_t i = 0; i < index->count; i++) {
         assert_true(index->entries[i].extent.block_count > 0);
-        assert_true(index->entries[i].extent.start_block >= behind);
-        behind = index->entries[i].extent.start_block + index->entries[i].extent.block_count;
+        assert_true(index->entries[i].extent.start_block >= next_block);
+        next_block = index->entries[i].extent.start_block + index->entries[i].extent.block_count;
     }
 }
 

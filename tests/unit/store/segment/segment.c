@@ -174,7 +174,7 @@ static void a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame(void **state)
     }
 }
 
-static void recovery_goes_on_appending_behind_the_cut(void **state)
+static void recovery_goes_on_appending_after_the_cut(void **state)
 {
     struct fixture *f = *state;
     blx_segment_writer_close(fill(f));
@@ -343,7 +343,7 @@ int main(void)
         TEST(a_sealed_segment_says_what_is_in_it),
         TEST(a_frame_reads_back_also_after_shrink),
         TEST(a_tail_torn_at_any_byte_is_cut_to_the_last_whole_frame),
-        TEST(recovery_goes_on_appending_behind_the_cut),
+        TEST(recovery_goes_on_appending_after_the_cut),
         TEST(an_index_that_was_not_renamed_is_cut_off),
         TEST(damage_before_whole_frames_is_cut_off_and_told),
         TEST(a_damaged_header_before_frames_is_left_as_it_is),

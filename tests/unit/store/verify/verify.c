@@ -74,8 +74,8 @@ static void send_frame(struct fixture *f, struct blx_agent_writer *writer, size_
 
 /*
  * sda: a base of two frames; a checkpoint with a frame that is superseded at once, a zero block and
- * two more blocks; one that overwrites a part of that; a new base; one behind it. sdb changes at
- * the second and the last only. Two frames wait in an open segment.
+ * two more blocks; one that overwrites a part of that; a new base; one after it. sdb changes at the
+ * second and the last only. Two frames wait in an open segment.
  */
 static void fill(struct fixture *f)
 {
@@ -208,7 +208,7 @@ static bool names(const struct blx_verify_report *report, blx_timestamp checkpoi
     return false;
 }
 
-/* The volume's bytes as restored, or NULL where it cannot be; the caller frees. */
+/* The volume's bytes as restored, or NULL if it does not restore; the caller frees. */
 static uint8_t *restored(const struct fixture *f, size_t checkpoint, size_t volume,
                          struct blx_losses *losses)
 {

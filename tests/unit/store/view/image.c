@@ -63,8 +63,8 @@ static void begin(struct fixture *f, enum blx_pass pass)
     test_ok(blx_agent_writer_begin(f->writer, 0, pass, &err), &err);
 }
 
-/* The agent's tracking began anew; `size_blocks` as it is now. */
-static void begin_anew(struct fixture *f, enum blx_pass pass, uint64_t size_blocks)
+/* The agent's tracking began again; `size_blocks` as it is now. */
+static void begin_again(struct fixture *f, enum blx_pass pass, uint64_t size_blocks)
 {
     f->sda.info.size_bytes = size_blocks * TEST_BLOCK_BYTES;
     f->sda.blocks = size_blocks;
@@ -115,7 +115,7 @@ static void check_image(struct fixture *f)
     blx_image_close(image);
 }
 
-static void an_image_is_the_checkpoint_and_the_frames_behind_it(void **state)
+static void an_image_is_the_checkpoint_and_the_frames_after_it(void **state)
 {
     struct fixture *f = *state;
     open_session(f);
@@ -153,7 +153,7 @@ static void a_rescan_goes_on_from_what_is_there(void **state)
     commit(f);
     test_volume_send(&f->sda, f->writer, 7, 100); /* durable, in no checkpoint */
     sync_all(f);
-    begin_anew(f, BLX_PASS_RESCAN, BLOCKS);
+    begin_again(f, BLX_PASS_RESCAN, BLOCKS);
     assert_int_equal(f->state.image_bytes, SIZE_BYTES);
     assert_true(!blx_generation_equal(&f->state.generation, &f->sda.info.generation));
     check_image(f);
@@ -181,7 +181,7 @@ static void a_first_sync_that_a_reboot_cut_off_still_becomes_the_base(void **sta
     for (uint64_t block = 0; block < BLOCKS / 2; block++)
         test_volume_send(&f->sda, f->writer, block, 200 + block);
     sync_all(f);
-    begin_anew(f, BLX_PASS_RESCAN, BLOCKS);
+    begin_again(f, BLX_PASS_RESCAN, BLOCKS);
     check_image(f);
     for (uint64_t block = BLOCKS / 2; block < BLOCKS; block++)
         test_volume_send(&f->sda, f->writer, block, 200 + block);
@@ -235,7 +235,7 @@ static void a_grown_disk_goes_on_from_its_smaller_image(void **state)
     uint8_t *old = malloc(SIZE_BYTES);
     assert_non_null(old);
     memcpy(old, f->sda.image, SIZE_BYTES);
-    begin_anew(f, BLX_PASS_RESCAN, GROWN_BLOCKS);
+    begin_again(f, BLX_PASS_RESCAN, GROWN_BLOCKS);
     assert_int_equal(f->state.image_bytes, SIZE_BYTES);
     assert_true(blx_generation_is_none(&f->state.generation));
     assert_non_null(strstr(f->state.reason, "grew"));
@@ -266,7 +266,7 @@ static void a_missing_kept_segment_leads_to_another_rescan(void **state)
     for (int i = 0; i < 2; i++) {
         test_volume_send(&f->sda, f->writer, 7, 100 + (uint64_t)i);
         sync_all(f);
-        begin_anew(f, BLX_PASS_RESCAN, BLOCKS);
+        begin_again(f, BLX_PASS_RESCAN, BLOCKS);
     }
     test_volume_send(&f->sda, f->writer, 8, 102);
     sync_all(f);
@@ -277,7 +277,7 @@ static void a_missing_kept_segment_leads_to_another_rescan(void **state)
         assert_true(blx_generation_is_none(&f->state.generation));
         assert_int_equal(f->state.image_bytes, SIZE_BYTES);
     }
-    begin_anew(f, BLX_PASS_RESCAN, BLOCKS);
+    begin_again(f, BLX_PASS_RESCAN, BLOCKS);
     test_volume_send_all(&f->sda, f->writer, 9);
     test_restores_to(&f->test, commit(f), "sda", f->sda.image, SIZE_BYTES);
 }
@@ -342,7 +342,7 @@ static void a_chain_that_cannot_be_read_is_distrusted_for_good(void **state)
     test_restores_to(&f->test, commit(f), "sda", f->sda.image, SIZE_BYTES);
 }
 
-/* In a process of its own: the rescan begins, a frame comes. 1 where it was acknowledged. */
+/* In a process of its own: the rescan begins, a frame comes. 1 if it was acknowledged. */
 static void run_rescan(struct fixture *f, enum test_fault fault, unsigned after, int *acked)
 {
     test_volume_generation(&f->sda, 2);
@@ -415,7 +415,7 @@ static bool walk_step(enum test_fault fault, unsigned after)
     return WEXITSTATUS(status) == TEST_KILLED;
 }
 
-/* Each disk call of the beginning fails once, for ever, or is where the process dies. */
+/* Each disk call of the beginning fails once, or for ever, or the process dies in it. */
 static void a_rescan_that_breaks_off_loses_nothing(void **unused)
 {
     (void)unused;
@@ -443,13 +443,13 @@ static void random_step(struct fixture *f, struct moment *moments, size_t *count
         begin(f, BLX_PASS_RESUME);
         break;
     case 1:
-        begin_anew(f, BLX_PASS_RESCAN, size_blocks);
+        begin_again(f, BLX_PASS_RESCAN, size_blocks);
         break;
     case 2:
-        begin_anew(f, BLX_PASS_RESCAN, size_blocks < GROWN_BLOCKS ? size_blocks + 3 : size_blocks);
+        begin_again(f, BLX_PASS_RESCAN, size_blocks < GROWN_BLOCKS ? size_blocks + 3 : size_blocks);
         break;
     case 3:
-        begin_anew(f, BLX_PASS_FULL, size_blocks);
+        begin_again(f, BLX_PASS_FULL, size_blocks);
         test_volume_send_all(&f->sda, f->writer, 17);
         break;
     case 4:
@@ -493,7 +493,7 @@ static void any_mix_of_passes_gives_the_right_image_and_checkpoints(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_image_is_the_checkpoint_and_the_frames_behind_it),
+        TEST(an_image_is_the_checkpoint_and_the_frames_after_it),
         TEST(a_rescan_goes_on_from_what_is_there),
         TEST(a_first_sync_that_a_reboot_cut_off_still_becomes_the_base),
         TEST(a_rescan_needs_an_image_and_a_new_generation),
