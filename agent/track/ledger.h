@@ -38,7 +38,7 @@ struct agent_ledger_head {
     uint64_t version;
     struct blx_generation generation;
     uint64_t blocks;
-    char volume[BLX_NAME_BYTES]; /* of which the stream is: a link may lead here from another one */
+    char volume[BLX_NAME_BYTES]; /* that the stream was of; another one if a link now leads here */
     /*
      * The generation that the frames carry. Each session has a new one. What these fields say
      * together, and what follows if the dispatcher's state does not fit, is in

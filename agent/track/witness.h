@@ -12,10 +12,10 @@
  * How it compares: in blk_update_request() and blk_complete_request() the tracepoint comes before
  * the statistics, so the tracker's count leads the kernel's by a number of sectors that never
  * falls. (It rises with a write that was counted twice, see bpf/tracker.h.) It falls by what was
- * not seen. The lead is known from below by reading the tracker's count first and the kernel's a
- * moment later, and from above the other way round; while the disk is idle both are exact, under
- * load a loss may be hidden until it pauses. A cut that is labelled better than "none" is such a
- * pause.
+ * not seen. Reading the tracker's count first and the kernel's a moment later bounds the lead from
+ * below, and the other way round from above. While the disk is idle both bounds are exact; under
+ * load a loss may be hidden until the disk pauses. A cut that is labelled better than "none" is
+ * such a pause.
  *
  * It has nothing to compare of disks whose queue/iostats is 0, nor of bio-based devices, whose
  * drivers count as they like. For those the ranges that stay owed are the witness
