@@ -7,7 +7,7 @@
  *      "uid": 998, "text": "...", "checkpoints": ["20261122203600"], "previous": "HASH"}
  *
  * Each line carries the SHA-256 of the line before, so that a line that was changed or taken out
- * shows. Whoever can write the file can make all of it anew; that is why each line also goes to
+ * shows. Whoever can write the file can make all of it again; that is why each line also goes to
  * syslog, from where the journal or a relay takes it off the host. The folder is only appended to;
  * a file of BLX_AUDIT_FILE_BYTES is followed by the next number, whose first line goes on with the
  * chain. Old files may be moved away: the chain then begins with the oldest that is left.

@@ -90,7 +90,7 @@ struct blx_volume_file_disk {
     blx_le32 rescan_since;
     blx_le64 size_bytes;
     blx_le64 seq_before;
-    blx_le64 full_behind;
+    blx_le64 full_after;
     uint8_t generation[BLX_GENERATION_BYTES];
     char device[BLX_TEXT_BYTES];
     char identity[BLX_TEXT_BYTES];

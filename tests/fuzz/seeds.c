@@ -278,7 +278,7 @@ static void save_volume_files(void)
     save_file("volume_file", "following", path);
     file.full_since = 3;
     file.seq_before = 77;
-    file.full_behind = UINT64_C(20261122203600);
+    file.full_after = UINT64_C(20261122203600);
     FUZZ_ASSERT(blx_volume_file_write(fuzz_folder(), &file, NULL) == 0);
     save_file("volume_file", "full-pass", path);
 }

@@ -27,7 +27,7 @@ static void check_file(const uint8_t *data, size_t size)
     FUZZ_ASSERT(blx_generation_equal(&file.generation, &again.generation));
     FUZZ_ASSERT(file.size_bytes == again.size_bytes && file.block_shift == again.block_shift);
     FUZZ_ASSERT(file.full_since == again.full_since && file.seq_before == again.seq_before);
-    FUZZ_ASSERT(file.full_behind == again.full_behind);
+    FUZZ_ASSERT(file.full_after == again.full_after);
     FUZZ_ASSERT(strcmp(file.device, again.device) == 0);
     FUZZ_ASSERT(strcmp(file.identity, again.identity) == 0);
 }

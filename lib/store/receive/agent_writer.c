@@ -259,7 +259,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
         .block_shift = info->block_shift,
         .full_since = full_since,
         .seq_before = same ? volume->seq : 0,
-        .full_behind = writer->agent.last_timestamp,
+        .full_after = writer->agent.last_timestamp,
     };
     memcpy(file.device, info->device, sizeof(file.device));
     memcpy(file.identity, info->identity, sizeof(file.identity));

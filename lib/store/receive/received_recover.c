@@ -76,7 +76,7 @@ static void suspect_all(const struct blx_received_agent *agent,
                         struct committed *committed)
 {
     const struct blx_volume_file *file = &volume->file;
-    if (file->full_since != 0 && file->full_behind == agent->last_timestamp) {
+    if (file->full_since != 0 && file->full_after == agent->last_timestamp) {
         committed->next_segment = file->full_since;
         return;
     }
@@ -159,7 +159,7 @@ static void assume_state(const struct blx_received_agent *agent, struct blx_rece
     *file = (struct blx_volume_file){.size_bytes = volume->info.size_bytes,
                                      .block_shift = volume->info.block_shift,
                                      .full_since = committed->next_segment,
-                                     .full_behind = agent->last_timestamp};
+                                     .full_after = agent->last_timestamp};
     if (committed->state == CHECKPOINT_NEWEST) {
         file->size_bytes = committed->size_bytes;
         file->block_shift = committed->block_shift;

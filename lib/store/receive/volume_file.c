@@ -54,7 +54,7 @@ int blx_volume_file_read(const char *volume_dir, struct blx_volume_file *file,
         .full_since = blx_le32_get(disk.full_since),
         .rescan_since = blx_le32_get(disk.rescan_since),
         .seq_before = blx_le64_get(disk.seq_before),
-        .full_behind = blx_le64_get(disk.full_behind),
+        .full_after = blx_le64_get(disk.full_after),
     };
     memcpy(file->generation.bytes, disk.generation, sizeof(disk.generation));
     memcpy(file->device, disk.device, sizeof(disk.device));
@@ -78,7 +78,7 @@ int blx_volume_file_write(const char *volume_dir, const struct blx_volume_file *
         .rescan_since = blx_le32_of(file->rescan_since),
         .size_bytes = blx_le64_of(file->size_bytes),
         .seq_before = blx_le64_of(file->seq_before),
-        .full_behind = blx_le64_of(file->full_behind),
+        .full_after = blx_le64_of(file->full_after),
     };
     memcpy(disk.generation, file->generation.bytes, sizeof(disk.generation));
     memcpy(disk.device, file->device, strlen(file->device));

@@ -21,7 +21,7 @@ struct blx_volume_file {
     uint32_t rescan_since; /* the segment with which a rescan began the generation: uncommitted ones
                               below it are of earlier generations and stay; 0: none */
     uint64_t seq_before;   /* the generation's last frame before the full pass */
-    blx_timestamp full_behind; /* the agent's newest checkpoint when that pass began */
+    blx_timestamp full_after; /* the agent's newest checkpoint when that pass began */
     char device[BLX_TEXT_BYTES];
     char identity[BLX_TEXT_BYTES];
 };

@@ -57,8 +57,8 @@ static void count_file(struct blx_verify_report *report, const char *path)
         report->checked_bytes += (uint64_t)st.st_size;
 }
 
-/* The path is said beside the cause already. */
-static const char *behind_path(const char *message, const char *path)
+/* The message without the path and all before it: the report has the path already. */
+static const char *after_path(const char *message, const char *path)
 {
     const char *at = strstr(message, path);
     if (at == NULL)
@@ -92,7 +92,7 @@ static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timesta
         return blx_error_copy(err, rc, &cause);
     checkpoint->damaged = true;
     checkpoint->damage = report->damage_count;
-    return add_damage(report, agent, "", path, behind_path(cause.message, path), err);
+    return add_damage(report, agent, "", path, after_path(cause.message, path), err);
 }
 
 static int read_checkpoints(struct blx_verify_agent *agent, struct blx_verify_report *report,
