@@ -117,41 +117,69 @@ static int list_files(const char *data_dir, struct numbers *numbers, struct blx_
     return rc;
 }
 
+/* Of the last of these lines that has a number: a power cut may have left one without. */
+static int find_seq(const char *content, size_t end, uint64_t *seq, struct blx_error *err)
+{
+    char value[24];
+    for (;;) {
+        const char *before = end == 0 ? NULL : memrchr(content, '\n', end);
+        const char *line = before == NULL ? content : before + 1;
+        BLX_CLEANUP_FREE char *text = strndup(line, (size_t)(content + end - line));
+        if (text == NULL)
+            return blx_error_errno(err, -ENOMEM, "cannot read the audit log");
+        bool found = blx_audit_value(text, "seq", value, sizeof(value)) == 0;
+        if (found)
+            *seq = strtoull(value, NULL, 10);
+        if (found || before == NULL)
+            return 0;
+        end = (size_t)(before - content);
+    }
+}
+
 /* The last line of the content, whole or torn. */
 static int take_last_line(const char *content, size_t bytes, struct tail *tail,
                           struct blx_error *err)
 {
-    char seq[24] = "0";
     tail->torn = bytes > 0 && content[bytes - 1] != '\n';
     if (bytes == 0) /* a crash came after the file was made */
         return hash_line("", 0, tail->hash, err);
     size_t end = tail->torn ? bytes : bytes - 1;
     const char *before = end == 0 ? NULL : memrchr(content, '\n', end);
     const char *line = before == NULL ? content : before + 1;
-    size_t length = (size_t)(content + end - line);
-    BLX_CLEANUP_FREE char *text = strndup(line, length);
-    if (text == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot read the audit log");
-    blx_audit_value(text, "seq", seq, sizeof(seq));
-    tail->seq = strtoull(seq, NULL, 10);
-    return hash_line(line, length, tail->hash, err);
+    int rc = find_seq(content, end, &tail->seq, err);
+    return rc < 0 ? rc : hash_line(line, (size_t)(content + end - line), tail->hash, err);
 }
 
-static int find_tail(const char *data_dir, struct tail *tail, struct blx_error *err)
+static int read_tail(const char *data_dir, uint32_t file, struct tail *tail, struct blx_error *err)
 {
-    BLX_CLEANUP(numbers_done) struct numbers numbers = {0};
     BLX_CLEANUP_FREE void *content = NULL;
     char path[PATH_MAX];
     size_t bytes = 0;
-    int rc = list_files(data_dir, &numbers, err);
-    if (rc < 0 || numbers.count == 0)
-        return rc;
-    tail->file = numbers.list[numbers.count - 1];
-    rc = file_path(data_dir, tail->file, path, err);
+    int rc = file_path(data_dir, file, path, err);
     if (rc == 0)
         rc = blx_file_read(path, 2 * (size_t)BLX_AUDIT_FILE_BYTES, &content, &bytes, err);
+    tail->file = file;
     tail->file_bytes = bytes;
     return rc < 0 ? rc : take_last_line(content, bytes, tail, err);
+}
+
+/* A file without a line, which a crash or a full disk left, continues the one before. */
+static int find_tail(const char *data_dir, struct tail *tail, struct blx_error *err)
+{
+    BLX_CLEANUP(numbers_done) struct numbers numbers = {0};
+    int rc = list_files(data_dir, &numbers, err);
+    size_t at = numbers.count;
+    if (rc == 0 && at > 0)
+        rc = read_tail(data_dir, numbers.list[--at], tail, err);
+    uint32_t empty = tail->file_bytes == 0 ? tail->file : 0;
+    while (rc == 0 && tail->file_bytes == 0 && at > 0)
+        rc = read_tail(data_dir, numbers.list[--at], tail, err);
+    if (rc == 0 && empty != 0 && tail->file != empty) {
+        tail->file = empty;
+        tail->file_bytes = 0;
+        tail->torn = false;
+    }
+    return rc;
 }
 
 /* A new buffer with the line, its end included; NULL: no memory. */
@@ -220,7 +248,9 @@ static int append_line(const char *data_dir, const struct tail *tail, const char
         rc = -errno;
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot write '%s'", path);
-    return follows ? blx_fsync_parent(path, err) : 0;
+    /* Whoever made the file, or the folder, may have died before its name was durable. */
+    rc = blx_fsync_parent(path, err);
+    return rc == 0 ? blx_fsync_dir(data_dir, err) : rc;
 }
 
 /* The folder, locked; closing it gives the lock back. */
@@ -280,11 +310,12 @@ struct chain {
     void *arg;
 };
 
-static int take_line(struct chain *chain, struct blx_audit_line *line, struct blx_error *err)
+/* The text ends at the first NUL, which a power cut may have left; the line has all the `bytes`. */
+static int take_line(struct chain *chain, struct blx_audit_line *line, size_t bytes,
+                     struct blx_error *err)
 {
     char previous[HASH_TEXT_BYTES] = "";
-    size_t bytes = strlen(line->text);
-    bool torn = bytes == 0 || line->text[bytes - 1] != '}' ||
+    bool torn = bytes == 0 || line->text[bytes - 1] != '}' || strlen(line->text) != bytes ||
                 blx_audit_value(line->text, "previous", previous, sizeof(previous)) < 0;
     line->fault = BLX_AUDIT_GOOD;
     if (torn)
@@ -302,11 +333,12 @@ static int read_file(struct chain *chain, const char *path, struct blx_error *er
     int rc = blx_file_read(path, 2 * (size_t)BLX_AUDIT_FILE_BYTES, &content, &bytes, err);
     char *at = content;
     for (uint64_t number = 1; rc == 0 && at != NULL && at < (char *)content + bytes; number++) {
-        char *end = memchr(at, '\n', (size_t)((char *)content + bytes - at));
+        size_t left = (size_t)((char *)content + bytes - at);
+        char *end = memchr(at, '\n', left);
         if (end != NULL)
             *end = '\0';
         struct blx_audit_line line = {.path = path, .number = number, .text = at};
-        rc = take_line(chain, &line, err);
+        rc = take_line(chain, &line, end == NULL ? left : (size_t)(end - at), err);
         at = end == NULL ? NULL : end + 1;
     }
     return rc;

@@ -151,6 +151,65 @@ static void a_full_file_is_followed_by_the_next_one(void **state)
     test_store_done(&test);
 }
 
+/* Its size was durable, and a sector of it was not. */
+static void a_line_whose_sectors_a_power_cut_lost_is_torn(void **state)
+{
+    (void)state;
+    static const char zeros[512];
+    struct test_store test;
+    struct stat st;
+    char path[PATH_MAX], long_text[2048] = "", value[32];
+    memset(long_text, 'x', sizeof(long_text) - 1);
+    for (int at_start = 0; at_start <= 1; at_start++) {
+        test_store_init(&test);
+        append(&test, "pin", NULL);
+        test_path(&test, path, "audit/00000001.log");
+        assert_int_equal(stat(path, &st), 0);
+        append(&test, "note", long_text);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        assert_int_equal(pwrite(fd, zeros, sizeof(zeros), st.st_size + (at_start ? 0 : 700)), 512);
+        close(fd);
+        append(&test, "unpin", NULL);
+        append(&test, "pause", NULL);
+        struct seen seen = look(&test);
+        assert_int_equal(seen.lines, 4);
+        assert_int_equal(seen.torn, 1);
+        assert_int_equal(seen.broken, 0);
+        /* The numbers go on from the last one that is known. */
+        assert_int_equal(blx_audit_value(seen.last, "seq", value, sizeof(value)), 0);
+        assert_int_equal(strtoul(value, NULL, 10), at_start ? 3 : 4);
+        test_store_done(&test);
+    }
+}
+
+/* A crash, or a full disk, came after the file was made. */
+static void a_file_without_a_line_continues_the_one_before(void **state)
+{
+    (void)state;
+    struct test_store test;
+    struct seen seen;
+    char path[PATH_MAX], value[32];
+    test_store_init(&test);
+    append(&test, "pin", NULL);
+    test_path(&test, path, "audit/00000001.log");
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, "{\"seq\": 2, \"ti", 14), 14);
+    close(fd);
+    test_path(&test, path, "audit/00000002.log");
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+    assert_true(fd >= 0);
+    close(fd);
+    append(&test, "unpin", NULL);
+    append(&test, "pause", NULL);
+    seen = look(&test);
+    assert_int_equal(seen.lines, 4);
+    assert_int_equal(seen.torn, 1);
+    assert_int_equal(seen.broken, 0);
+    assert_int_equal(blx_audit_value(seen.last, "seq", value, sizeof(value)), 0);
+    assert_string_equal(value, "4");
+    test_store_done(&test);
+}
+
 static void many_processes_append_to_one_chain(void **state)
 {
     (void)state;
@@ -188,6 +247,8 @@ int main(void)
         cmocka_unit_test(lines_say_what_was_done_and_follow_each_other),
         cmocka_unit_test(a_changed_byte_shows),
         cmocka_unit_test(a_torn_line_stays_and_the_chain_goes_on),
+        cmocka_unit_test(a_line_whose_sectors_a_power_cut_lost_is_torn),
+        cmocka_unit_test(a_file_without_a_line_continues_the_one_before),
         cmocka_unit_test(a_full_file_is_followed_by_the_next_one),
         cmocka_unit_test(many_processes_append_to_one_chain),
     };
