@@ -24,11 +24,14 @@ struct live {
     size_t damage;
 };
 
+enum { LEFT_OVER = 1 };
+
 /* What a volume's chain has come to. */
 struct chain {
     const struct blx_verify_agent *agent;
     const struct blx_verify_volume *volume;
     struct blx_verify_report *report;
+    size_t judged;    /* the checkpoint that is to be reached, by its place in the list */
     blx_timestamp at; /* 0: nowhere yet */
     struct live *live;
     size_t live_count;
@@ -178,9 +181,26 @@ static void clear(struct chain *chain)
     chain->at = 0;
 }
 
+/*
+ * Whether a prune has begun to remove the judged checkpoint: a later one builds upon an older one
+ * instead. A prune removes the newest of several first, so that a crash leaves whole chains. A
+ * power cut may keep these removals in another order: then one that is still there lacks what it
+ * builds upon. That is no damage, since nobody builds upon it, and the next prune removes it.
+ */
+static bool is_left_over(const struct chain *chain)
+{
+    const struct blx_verify_agent *agent = chain->agent;
+    for (size_t i = chain->judged + 1; i < agent->checkpoint_count; i++) {
+        const struct blx_verify_checkpoint *later = &agent->checkpoints[i];
+        if (!later->damaged && later->manifest.parent < agent->checkpoints[chain->judged].timestamp)
+            return true;
+    }
+    return false;
+}
+
 static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint);
 
-/* Brings the chain to the parent of a volume that needs one. */
+/* Brings the chain to the parent of a volume that needs one; or LEFT_OVER. */
 static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint *checkpoint,
                          const struct blx_manifest_volume *volume)
 {
@@ -196,6 +216,8 @@ static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint
     clear(chain);
     if (timestamp == 0)
         return break_chain(chain, checkpoint->timestamp, "it has no base and no parent");
+    if (parent == NULL && is_left_over(chain))
+        return LEFT_OVER;
     if (parent == NULL)
         return break_chain(chain, timestamp, "it is missing, and others build upon it");
     if (parent->damaged)
@@ -211,7 +233,7 @@ static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint
     return follow(chain, parent);
 }
 
-/* Brings the chain to the checkpoint, which has the volume. */
+/* Brings the chain to the checkpoint, which has the volume; or LEFT_OVER. */
 static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
 {
     const struct blx_manifest_volume *volume =
@@ -248,8 +270,11 @@ static int judge_volume(const struct blx_verify_agent *agent,
         const struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[i];
         if (blx_manifest_find(&checkpoint->manifest, volume->name) == NULL)
             continue;
+        chain.judged = i;
         int rc = follow(&chain, checkpoint);
-        if (rc == 0)
+        if (rc == LEFT_OVER)
+            clear(&chain);
+        else if (rc == 0)
             rc = note_hurt(&chain);
         if (rc < 0)
             return no_memory(&chain, err);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
 #include "store/verify/verify.h"
@@ -90,6 +91,40 @@ static void the_newest_checkpoint_is_not_removed(void **state)
     history_grow(&history, 3);
     assert_int_equal(test_prune(&history.test, history.timestamps, 3, &report, &err), -EINVAL);
     assert_int_equal(report.removed, 0);
+    history_check(&history);
+    history_done(&history);
+}
+
+/* A power cut kept the removals in another order: of three that follow each other the oldest is
+ * gone. */
+static void what_a_cut_off_prune_left_is_no_damage(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct history history;
+    void *content[2];
+    size_t bytes[2];
+    char paths[2][PATH_MAX];
+    history_init(&history, 17);
+    history_grow(&history, 5);
+    for (size_t i = 0; i < 2; i++) {
+        test_ok(blx_manifest_path(blx_store_agent(&history.test.store, "web1"),
+                                  history.timestamps[2 + i], paths[i], &err),
+                &err);
+        test_ok(blx_file_read(paths[i], 1 << 20, &content[i], &bytes[i], &err), &err);
+    }
+    test_ok(test_prune(&history.test, history.timestamps + 1, 3, &report, &err), &err);
+    for (size_t i = 0; i < 2; i++)
+        test_ok(blx_file_replace(paths[i], content[i], bytes[i], 0600, &err), &err);
+    free(content[0]);
+    free(content[1]);
+    test_no_damage(&history.test);
+    /* The next one ends it. */
+    test_ok(test_prune(&history.test, history.timestamps + 1, 3, &report, &err), &err);
+    assert_int_equal(report.removed, 2);
+    for (size_t i = 1; i <= 3; i++)
+        history_forget(&history, i);
     history_check(&history);
     history_done(&history);
 }
@@ -414,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_session_goes_on_while_checkpoints_are_removed),
         cmocka_unit_test(a_base_is_not_merged_with_what_lies_before),
         cmocka_unit_test(the_newest_checkpoint_is_not_removed),
+        cmocka_unit_test(what_a_cut_off_prune_left_is_no_damage),
         cmocka_unit_test(a_pinned_checkpoint_stays_until_it_is_unpinned),
         cmocka_unit_test(a_checkpoint_that_is_read_stays_until_it_is_not),
         cmocka_unit_test(a_verification_keeps_a_prune_waiting),
