@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "store/view/chain_private.h"
 #include "store/view/image_private.h"
 #include "store/view/plan_private.h"
 #include "store_state.h"
@@ -65,6 +66,66 @@ static int run_segment(void *arg, struct blx_error *err)
     planning->plan.block_shift = TEST_BLOCK_SHIFT;
     test_path(&store_state.test, dir, "agents/web1/volumes/vda");
     return blx_plan_add_segment(&planning->plan, dir, 1, STATE_BYTES, err);
+}
+
+static int run_walk(void *arg, struct blx_error *err)
+{
+    struct blx_chain chain = {0};
+    int rc = blx_chain_walk(blx_store_agent(&store_state.test.store, "web1"),
+                            store_state.checkpoints[1], "vda", BLX_CHAIN_WHOLE, &chain, err);
+    (void)arg;
+    if (rc == 0) {
+        assert_int_equal(chain.segment_count, 2);
+        assert_int_equal(chain.segments[0].number, 2);
+        assert_int_equal(chain.segments[1].checkpoint, store_state.checkpoints[0]);
+    }
+    blx_chain_done(&chain);
+    return rc;
+}
+
+/* The reason why a segment cannot be opened ends it. */
+static int count_opened(void *arg, const struct blx_chain_segment *segment,
+                        struct blx_segment_reader *reader, const struct blx_error *cause,
+                        struct blx_error *err)
+{
+    size_t *opened = arg;
+    (void)segment;
+    if (reader == NULL)
+        return blx_error_copy(err, cause->code, cause);
+    assert_true(blx_segment_reader_index(reader)->count > 0);
+    blx_segment_reader_close(reader);
+    (*opened)++;
+    return 0;
+}
+
+enum { OPENED = 100 }; /* more than are opened ahead */
+
+static int run_opening(void *arg, struct blx_error *err)
+{
+    struct blx_chain_segment segments[OPENED];
+    size_t opened = 0;
+    char dir[PATH_MAX];
+    (void)arg;
+    test_path(&store_state.test, dir, "agents/web1/volumes/vda");
+    for (size_t i = 0; i < OPENED; i++)
+        segments[i] = (struct blx_chain_segment){.number = 1 + i % 2};
+    int rc = blx_opening_run(dir, segments, OPENED, count_opened, &opened, err);
+    assert_true(rc < 0 || opened == OPENED);
+    return rc;
+}
+
+static void check_nothing(void *arg, int rc)
+{
+    (void)arg;
+    (void)rc; /* run_walk() and run_opening() look at what they have */
+}
+
+static void a_chain_is_listed_and_opened_or_an_error(void **state)
+{
+    (void)state;
+    static struct planning planning;
+    fault_loop(&(struct fault_case){setup, run_walk, check_nothing, teardown, 0}, &planning);
+    fault_loop(&(struct fault_case){setup, run_opening, check_nothing, teardown, 0}, &planning);
 }
 
 static uint64_t data_blocks(const uint8_t *image)
@@ -204,6 +265,7 @@ static void losses_are_noted_or_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_chain_is_listed_and_opened_or_an_error),
         cmocka_unit_test(a_plan_is_whole_or_says_what_it_lacks),
         cmocka_unit_test(an_image_is_made_of_a_plan_or_leaves_it),
         cmocka_unit_test(losses_are_noted_or_an_error),

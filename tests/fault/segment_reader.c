@@ -162,6 +162,22 @@ static void check_name(void *arg, int rc)
     free(reading->bare.path);
 }
 
+static int run_begin(void *arg, struct blx_error *err)
+{
+    struct reading *reading = arg;
+    return blx_segment_reader_begin(volume_dir, SEALED, &reading->reader, &reading->footer, err);
+}
+
+static void check_begin(void *arg, int rc)
+{
+    struct reading *reading = arg;
+    assert_int_not_equal(rc, -EBADMSG);
+    assert_int_equal(reading->reader != NULL, rc == 0);
+    if (rc == 0)
+        assert_int_equal(blx_segment_reader_summary(reading->reader)->frame_count, 2);
+    blx_segment_reader_close(reading->reader);
+}
+
 static int run_header(void *arg, struct blx_error *err)
 {
     struct reading *reading = arg;
@@ -217,6 +233,7 @@ static void the_parts_of_a_segment_are_read_whole_or_not_at_all(void **state)
     (void)state;
     struct reading reading;
     fault_loop(&(struct fault_case){setup_nothing, run_name, check_name, NULL, 0}, &reading);
+    fault_loop(&(struct fault_case){setup_nothing, run_begin, check_begin, NULL, 0}, &reading);
     fault_loop(&(struct fault_case){setup_bare, run_header, check_header, teardown_bare, 0},
                &reading);
     fault_loop(&(struct fault_case){setup_bare, run_footer, check_footer, teardown_bare, 0},

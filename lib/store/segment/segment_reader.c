@@ -177,35 +177,48 @@ int blx_segment_reader_entries(struct blx_segment_reader *reader,
     return decode_index(reader, buffer, count, err);
 }
 
-static int read_file(struct blx_segment_reader *reader, struct blx_error *err)
+static int read_ends(struct blx_segment_reader *reader, struct blx_segment_footer_disk *footer,
+                     struct blx_error *err)
 {
     struct stat st;
     struct blx_segment_header_disk header;
-    struct blx_segment_footer_disk footer;
     reader->fd = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
     if (reader->fd < 0)
         return reader->fd;
     if (fstat(reader->fd, &st) != 0)
         return blx_error_errno(err, -errno, "cannot read '%s'", reader->path);
     int rc = blx_segment_reader_header(reader, &header, err);
+    return rc == 0 ? blx_segment_reader_footer(reader, (uint64_t)st.st_size, footer, err) : rc;
+}
+
+int blx_segment_reader_begin(const char *volume_dir, uint32_t number,
+                             struct blx_segment_reader **reader,
+                             struct blx_segment_footer_disk *footer, struct blx_error *err)
+{
+    struct blx_segment_reader *begun = calloc(1, sizeof(*begun));
+    if (begun == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
+    begun->fd = -1;
+    begun->summary.number = number;
+    int rc = blx_segment_reader_name(begun, volume_dir, number, err);
     if (rc == 0)
-        rc = blx_segment_reader_footer(reader, (uint64_t)st.st_size, &footer, err);
-    if (rc == 0)
-        rc = blx_segment_reader_entries(reader, &footer, err);
-    return rc;
+        rc = read_ends(begun, footer, err);
+    if (rc < 0) {
+        blx_segment_reader_close(begun);
+        return rc;
+    }
+    *reader = begun;
+    return 0;
 }
 
 int blx_segment_reader_open(const char *volume_dir, uint32_t number,
                             struct blx_segment_reader **reader, struct blx_error *err)
 {
-    struct blx_segment_reader *opened = calloc(1, sizeof(*opened));
-    if (opened == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
-    opened->fd = -1;
-    opened->summary.number = number;
-    int rc = blx_segment_reader_name(opened, volume_dir, number, err);
+    struct blx_segment_reader *opened = NULL;
+    struct blx_segment_footer_disk footer;
+    int rc = blx_segment_reader_begin(volume_dir, number, &opened, &footer, err);
     if (rc == 0)
-        rc = read_file(opened, err);
+        rc = blx_segment_reader_entries(opened, &footer, err);
     if (rc < 0) {
         blx_segment_reader_close(opened);
         return rc;

@@ -34,3 +34,9 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
 /* Fills the index; the footer must have been good. */
 int blx_segment_reader_entries(struct blx_segment_reader *reader,
                                const struct blx_segment_footer_disk *footer, struct blx_error *err);
+
+/* blx_segment_reader_open() without its last step, the index: blx_segment_reader_entries() is still
+ * to be called. The footer says how large the index is. */
+int blx_segment_reader_begin(const char *volume_dir, uint32_t number,
+                             struct blx_segment_reader **reader,
+                             struct blx_segment_footer_disk *footer, struct blx_error *err);

@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <limits.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
-#include "store/checkpoint/manifest_file_private.h"
+#include "base/text.h"
 #include "store/damage_private.h"
 #include "store/segment/segment_check_private.h"
+#include "store/view/chain_private.h"
 
 void blx_plan_done(struct blx_plan *plan)
 {
@@ -96,27 +97,25 @@ static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *r
     return 0;
 }
 
-/* Opens the segment by its index; if that fails and losses are taken, by its frames. `reader` stays
- * NULL if nothing can be had from it. */
-static int open_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
-                        struct blx_segment_reader **reader, struct blx_error *err)
+/* What there is in place of a segment that cannot be opened by its index: its frames, if losses are
+ * taken. `reader` stays NULL if nothing can be had from it. */
+static int salvage(struct blx_plan *plan, const char *volume_dir, uint32_t number,
+                   const struct blx_error *cause, struct blx_segment_reader **reader,
+                   struct blx_error *err)
 {
     static const char *const complete_text =
         "it was read by its frames, and nothing of it is missing";
     static const char *const lost_text = "the image may have older content in place of its changes";
-    struct blx_error cause = {0};
     bool complete = false;
-    int rc = blx_missing_is_damage(blx_segment_reader_open(volume_dir, number, reader, &cause));
-    if (rc == 0)
-        return 0;
+    int rc = blx_missing_is_damage(cause->code);
     if (plan->losses == NULL || !blx_is_damage(rc))
-        return blx_error_copy(err, rc, &cause);
+        return blx_error_copy(err, rc, cause);
     struct blx_error ignored = {0};
     rc = blx_segment_reader_salvage(volume_dir, number, plan->block_shift, reader, &complete,
                                     &ignored);
     if (rc == -ENOMEM)
         return no_memory(err);
-    return remark(plan, cause.message, rc == 0 && complete ? complete_text : lost_text, err);
+    return remark(plan, cause->message, rc == 0 && complete ? complete_text : lost_text, err);
 }
 
 static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
@@ -137,124 +136,54 @@ static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *
     return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
-int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
-                         uint64_t size_bytes, struct blx_error *err)
+/* Takes over the reader. */
+static int add_reader(struct blx_plan *plan, struct blx_segment_reader *reader,
+                      const struct blx_chain_segment *segment, struct blx_error *err)
 {
-    if (blx_array_make_room(plan->segments, plan->segment_count) < 0)
+    if (blx_array_make_room(plan->segments, plan->segment_count) < 0) {
+        blx_segment_reader_close(reader);
         return no_memory(err);
-    struct blx_segment_reader *reader = NULL;
-    int rc = open_segment(plan, volume_dir, number, &reader, err);
-    if (rc < 0 || reader == NULL)
-        return rc;
+    }
     plan->segments[plan->segment_count++] = reader;
-    rc = take_entries(plan, reader, number, size_bytes, err);
+    int rc = take_entries(plan, reader, segment->number, segment->size_bytes, err);
     blx_segment_reader_shrink(reader, plan->segment_count <= plan->max_files
                                           ? BLX_SEGMENT_KEEP_FILE
                                           : BLX_SEGMENT_CLOSE_FILE);
     return rc < 0 ? rc : narrow(plan, err);
 }
 
-/* One checkpoint of the chain: its segments, newest first. The volume may have grown after it. */
-static int add_volume(struct blx_plan *plan, const char *volume_dir,
-                      const struct blx_manifest_volume *volume, struct blx_error *err)
-{
-    if (plan->size_bytes == 0) {
-        plan->size_bytes = volume->size_bytes;
-        plan->block_shift = volume->block_shift;
-    }
-    if (volume->size_bytes > plan->size_bytes || volume->block_shift != plan->block_shift)
-        return blx_error_set(err, -EBADMSG, "the volume has another size there");
-    for (uint32_t i = volume->segment_count; i > 0; i--) {
-        int rc = blx_plan_add_segment(plan, volume_dir, volume->segments[i - 1], volume->size_bytes,
-                                      err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int unknown_volume(const struct blx_manifest *manifest, const char *volume,
-                          struct blx_error *err)
-{
-    char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < manifest->volume_count && used + 80 < sizeof(known); i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%s'", i == 0 ? "" : ", ",
-                                 manifest->volumes[i].name);
-    return blx_error_set(err, -ENOENT, "the checkpoint %llu has no volume '%s'; it has %s",
-                         (unsigned long long)manifest->timestamp, volume, known);
-}
-
-/* What the checkpoint that the chain begins with lacks. */
-static int note_unreadable(struct blx_plan *plan, const struct blx_manifest_volume *volume,
-                           struct blx_error *err)
-{
-    size_t bytes = volume->unreadable_count * sizeof(volume->unreadable[0]);
-    if (bytes == 0)
-        return 0;
-    plan->unreadable = malloc(bytes);
-    if (plan->unreadable == NULL)
-        return no_memory(err);
-    memcpy(plan->unreadable, volume->unreadable, bytes);
-    plan->unreadable_count = volume->unreadable_count;
-    return 0;
-}
-
-/* A walk down the chain. */
-struct descent {
-    struct blx_agent_store agent;
-    const char *volume;
-    char volume_dir[PATH_MAX];
-    struct blx_manifest_folder folder; /* of the manifests */
-    blx_timestamp checkpoint;          /* where it began */
-    blx_timestamp at;                  /* the next one; then its parent */
-    bool base;                         /* it has ended */
+struct addition {
+    struct blx_plan *plan;
+    const char *volume_dir;
+    blx_timestamp checkpoint; /* whose chain it is; 0: of no checkpoint */
 };
 
-static int add_checkpoint(struct blx_plan *plan, struct descent *descent, struct blx_error *err)
+static int add_opened(void *arg, const struct blx_chain_segment *segment,
+                      struct blx_segment_reader *reader, const struct blx_error *cause,
+                      struct blx_error *err)
 {
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    bool first = descent->at == descent->checkpoint;
-    int rc = blx_manifest_read_in(&descent->folder, descent->at, &manifest, err);
-    if (rc < 0)
-        return first ? rc : blx_missing_is_damage(rc);
-    const struct blx_manifest_volume *found = blx_manifest_find(&manifest, descent->volume);
-    if (found == NULL && first)
-        return unknown_volume(&manifest, descent->volume, err);
-    if (first)
-        rc = note_unreadable(plan, found, err);
-    if (rc == 0 && found != NULL)
-        rc = add_volume(plan, descent->volume_dir, found, err);
-    if (rc < 0)
-        blx_error_prefix(err, "the checkpoint %llu needs %llu, which cannot be read",
-                         (unsigned long long)descent->checkpoint, (unsigned long long)descent->at);
-    else if (found == NULL || (!found->base && manifest.parent == 0))
-        rc = blx_error_set(err, -EBADMSG,
-                           "the chain of the checkpoint %llu is broken: no base for the volume "
-                           "'%s' down to %llu",
-                           (unsigned long long)descent->checkpoint, descent->volume,
-                           (unsigned long long)descent->at);
-    descent->base = found != NULL && found->base;
-    descent->at = manifest.parent;
-    return rc;
+    const struct addition *addition = arg;
+    struct blx_error own = {0};
+    int rc = 0;
+    if (reader == NULL)
+        rc = salvage(addition->plan, addition->volume_dir, segment->number, cause, &reader, &own);
+    if (rc == 0 && reader != NULL)
+        rc = add_reader(addition->plan, reader, segment, &own);
+    if (rc == 0)
+        return 0;
+    if (segment->checkpoint != 0)
+        blx_error_prefix(&own, "the checkpoint %llu needs %llu, which cannot be read",
+                         (unsigned long long)addition->checkpoint,
+                         (unsigned long long)segment->checkpoint);
+    return blx_error_copy(err, rc, &own);
 }
 
-/* Adds the chain's entries, from the newest checkpoint to the one with the volume's base. Where
- * losses are taken a chain that breaks off is used as far as it goes. */
-static int walk_chain(struct blx_plan *plan, struct descent *descent, struct blx_error *err)
+int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
+                         uint64_t size_bytes, struct blx_error *err)
 {
-    while (!descent->base) {
-        struct blx_error cause = {0};
-        bool first = descent->at == descent->checkpoint;
-        int rc = add_checkpoint(plan, descent, &cause);
-        if (blx_is_damage(rc) && plan->losses != NULL && (!first || plan->size_bytes > 0)) {
-            snprintf(plan->cut, sizeof(plan->cut), "%.250s", cause.message);
-            return 0;
-        }
-        if (rc < 0)
-            return blx_error_copy(err, rc, &cause);
-    }
-    return 0;
+    const struct blx_chain_segment segment = {.number = number, .size_bytes = size_bytes};
+    struct addition addition = {.plan = plan, .volume_dir = volume_dir};
+    return blx_opening_run(volume_dir, &segment, 1, add_opened, &addition, err);
 }
 
 /* What no index covers is a hole in a whole chain, and unknown in one that breaks off. */
@@ -359,30 +288,52 @@ static int group_frames(struct blx_plan *plan, struct blx_error *err)
 }
 
 /* Shares the chains and holds the checkpoint. */
-static int hold(const struct descent *descent, struct blx_plan *plan, struct blx_error *err)
+static int hold(struct blx_agent_store agent, blx_timestamp checkpoint, struct blx_plan *plan,
+                struct blx_error *err)
 {
     plan->lock = malloc(sizeof(*plan->lock));
     if (plan->lock == NULL)
         return no_memory(err);
     plan->lock->fd = -1;
-    return blx_agent_lock_begin(descent->agent, descent->checkpoint, plan->lock, err);
+    return blx_agent_lock_begin(agent, checkpoint, plan->lock, err);
+}
+
+/* What the manifests say about all of it. */
+static void take_chain(struct blx_plan *plan, struct blx_chain *chain)
+{
+    plan->size_bytes = chain->size_bytes;
+    plan->block_shift = chain->block_shift;
+    blx_text_set(plan->cut, chain->cut);
+    plan->unreadable = chain->unreadable;
+    plan->unreadable_count = chain->unreadable_count;
+    chain->unreadable = NULL;
+}
+
+static int add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
+                     struct blx_plan *plan, struct blx_error *err)
+{
+    char volume_dir[PATH_MAX];
+    enum blx_chain_rule rule = plan->losses != NULL ? BLX_CHAIN_PARTIAL : BLX_CHAIN_WHOLE;
+    BLX_CLEANUP(blx_chain_done)
+    struct blx_chain chain = {.size_bytes = plan->size_bytes, .block_shift = plan->block_shift};
+    int rc = blx_agent_store_volume_path(agent, volume, volume_dir, err);
+    if (rc == 0)
+        rc = blx_chain_walk(agent, checkpoint, volume, rule, &chain, err);
+    if (rc < 0)
+        return rc;
+    take_chain(plan, &chain);
+    struct addition addition = {.plan = plan, .volume_dir = volume_dir, .checkpoint = checkpoint};
+    return blx_opening_run(volume_dir, chain.segments, chain.segment_count, add_opened, &addition,
+                           err);
 }
 
 int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
                        struct blx_plan *plan, struct blx_error *err)
 {
-    struct descent descent = {
-        .agent = agent, .volume = volume, .checkpoint = checkpoint, .at = checkpoint};
-    int rc = hold(&descent, plan, err);
+    int rc = hold(agent, checkpoint, plan, err);
     if (rc < 0)
         return rc;
-    rc = blx_agent_store_volume_path(agent, volume, descent.volume_dir, err);
-    if (rc == 0)
-        rc = blx_manifest_folder_open(agent, &descent.folder, err);
-    if (rc == 0) {
-        rc = walk_chain(plan, &descent, err);
-        close(descent.folder.fd);
-    }
+    rc = add_chain(agent, checkpoint, volume, plan, err);
     blx_agent_lock_release(plan->lock, BLX_LOCK_CHAINS);
     return rc;
 }
