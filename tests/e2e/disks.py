@@ -23,14 +23,14 @@ PIN_ROOT = "/sys/fs/bpf/blxrep"
 class Filesystem:
     """A filesystem of a disk, mounted below the test's folder."""
 
-    def __init__(self, registry, device, kind, mount_point):
+    def __init__(self, registry, device, kind, mount_point, options=()):
         self.device = device
         self.kind = kind
         self.path = mount_point
         self.mounted = False
         make = {"ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
                 "xfs": ["mkfs.xfs", "-q", "-f"], "btrfs": ["mkfs.btrfs", "-q", "-f"]}
-        run(*make[kind], device)
+        run(*make[kind], *options, device)
         registry.add(self)
         self.mount()
 
@@ -121,9 +121,9 @@ class Disk:
     def __str__(self):
         return self.path
 
-    def make(self, kind):
-        """One filesystem over the whole disk, mounted."""
-        return Filesystem(self.registry, self.path, kind, os.path.join(self.folder, f"{self.name}-mnt"))
+    def make(self, kind, *options):
+        """One filesystem over the whole disk, mounted. The options are those of its mkfs."""
+        return Filesystem(self.registry, self.path, kind, os.path.join(self.folder, f"{self.name}-mnt"), options)
 
     def make_partitions(self, parts):
         """Partitions of (kind, MiB), each with its filesystem, mounted."""

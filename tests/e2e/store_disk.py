@@ -3,7 +3,7 @@
 
 The store lies on an ext4 on a loop device. The loop device's file lies on an xfs of its own. So
 
-- filling the ext4 gives ENOSPC;
+- filling the ext4, or using up its inodes, gives ENOSPC;
 - filling the xfs leaves the loop device no room for what is written to it: the ext4 gets EIO from its disk;
 - a clone of the loop device's file, which xfs makes in one instant, is the disk as a power failure leaves it: without
   the bytes that only the page cache had.
@@ -11,6 +11,7 @@ The store lies on an ext4 on a loop device. The loop device's file lies on an xf
 
 import errno
 import os
+import shutil
 import struct
 
 from disks import LoopDisk
@@ -19,6 +20,7 @@ from registry import run
 FRAME_HEADER = struct.Struct("<4s4xIIQ")  # magic, frame_bytes, extent_count, seq: proto/PROTOCOL.md, section 3
 SEGMENT_HEADER_BYTES = 32
 PAGE_BYTES = 4096
+INODES = 16384  # so few that they can be used up in a moment; hours of checkpoints take less
 LEDGER_ACKED_OFFSET = 128  # acked_seq in struct agent_ledger_head, agent/track/ledger.h
 
 
@@ -26,7 +28,7 @@ class StoreDisk:
     def __init__(self, registry, folder, mib=8192):
         self.shelf = LoopDisk(registry, folder, 2 * mib, "shelf").make("xfs")
         self.disk = LoopDisk(registry, self.shelf.path, mib, "store")
-        self.files = self.disk.make("ext4")
+        self.files = self.disk.make("ext4", "-N", str(INODES))
         self.path = self.files.path
         registry.add(self)
 
@@ -37,6 +39,18 @@ class StoreDisk:
         """Leaves no room on the filesystem except for `spare_bytes`."""
         take_room(self.path, spare_bytes)
 
+    def use_inodes(self, spare):
+        """No inode on the filesystem but for `spare`."""
+        folder = os.path.join(self.path, "inodes")
+        os.makedirs(folder, exist_ok=True)
+        for number in range(os.statvfs(self.path).f_favail - spare):
+            try:
+                os.mknod(os.path.join(folder, str(number)), 0o600)
+            except OSError as error:  # the dispatcher was faster
+                if error.errno != errno.ENOSPC:
+                    raise
+                return
+
     def fail(self, spare_bytes):
         """Writes to the disk fail with EIO once they have taken `spare_bytes` of new room."""
         take_room(self.shelf.path, spare_bytes)
@@ -46,6 +60,7 @@ class StoreDisk:
         give_room(self.shelf.path)
         try:
             give_room(self.path)
+            shutil.rmtree(os.path.join(self.path, "inodes"), ignore_errors=True)
             self._write_something()
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EIO):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torture: a real disk under real load, everything killed and cut at random, and after each round what is restored is checked.
 
-    torture.py [--rounds=N] [--minutes=M] [--seed=S]
+    torture.py [--rounds=N] [--minutes=M] [--seed=S] [--deeds=NAME,...]
 
 A round does one random mischief, lets everything come back, takes a checkpoint, and restores it and a random older one. Both must
 pass: the filesystems are clean, the database is sound, the records form a prefix of their order, and none is missing that was fsynced
@@ -15,12 +15,13 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 from case import Case
 from load import check_loaded_image, summary
-from programs import Clock
+from programs import Clock, bin_folder
 from proxy import Proxy
 from registry import REGISTRY, guard_process, run
 from store_disk import StoreDisk, acknowledged_seq, tear
@@ -28,12 +29,15 @@ from workloads import Workload, fill
 
 PARTS = [("ext4", 400), ("xfs", 400)]
 AGENT = "server1"
+LIAR = "liar1"
+DAY = 86400
 
 
 class Torture(Case):
     rounds = 4
     deadline = None
     seed = 0
+    names = None
 
     def setUp(self):
         super().setUp()
@@ -43,16 +47,20 @@ class Torture(Case):
         self.kills = 0
         self.checked = 0
         self.stamps = set()
+        self.liars_stamps = set()
         self.store = StoreDisk(REGISTRY, self.folder)
-        self.clock = Clock(self.folder)
+        self.clocks = []
+        for name in ("agent-clock", "dispatcher-clock"):
+            os.mkdir(self.path(name))
+            self.clocks.append(Clock(self.path(name)))
         self.data_dir = os.path.join(self.store.path, "data")
 
     def test_nothing_is_lost_whatever_dies(self):
         self.disk = self.loop_disk(1024)
         self.parts = parts = self.disk.make_partitions(PARTS)
-        self.start_dispatcher(sync_freq="2s", clock=self.clock)
+        self.start_dispatcher(sync_freq="2s", clock=self.clocks[1])
         self.proxy = Proxy(REGISTRY, self.dispatcher.port)
-        self.agent = self.start_agent(AGENT, self.disk, address=self.proxy.address, clock=self.clock)
+        self.agent = self.start_agent(AGENT, self.disk, address=self.proxy.address, clock=self.clocks[0])
         self.dispatcher.wait_checkpoints(AGENT, 1)
         seconds = 3600 * 24
         self.records = Workload(REGISTRY, self.folder, "append", *[files.path + "/records" for files in parts],
@@ -81,8 +89,10 @@ class Torture(Case):
         """One after the other in random order, so that a short run does many different things."""
         if not self.deck:
             self.deck = [self.kill_agent, self.kill_dispatcher, self.kill_both, self.cut, self.hold, self.reboot,
-                         self.stop_agent_for_a_while, self.set_clock, self.disk_full, self.disk_fails, self.power_cut,
-                         self.copy_store]
+                         self.stop_agent_for_a_while, self.set_agents_clock, self.set_dispatchers_clock, self.disk_full,
+                         self.inodes_full, self.disk_fails, self.power_cut, self.copy_store, self.revoke, self.lie]
+            if self.names:
+                self.deck = [getattr(self, name) for name in self.names]
             self.random.shuffle(self.deck)
         return self.deck.pop()
 
@@ -125,9 +135,45 @@ class Torture(Case):
         time.sleep(self.random.uniform(0.1, 3))
         self.agent.send(signal.SIGCONT)
 
-    def set_clock(self):
-        """Sets a clock back or forth, by less than an hour: a new certificate is valid from an hour before it is made."""
-        self.clock.set(self.random.randint(-50 * 60, 50 * 60))
+    def set_agents_clock(self):
+        """Back or forth, by up to five days."""
+        self.clocks[0].set(self.random.randint(-5 * DAY, 5 * DAY))
+
+    def set_dispatchers_clock(self):
+        """This one names the checkpoints: those that it has named keep their names and their order."""
+        self.clocks[1].set(self.random.randint(-5 * DAY, 5 * DAY))
+
+    def revoke(self):
+        """While it sends; what it has stored stays, and with new credentials it goes on there."""
+        self.burst()
+        known = {str(row["checkpoint"]) for row in self.show(AGENT)}
+        self.cli.run("dispatcher", "revoke", f"--agent={AGENT}", f"--data-dir={self.data_dir}")
+        lines = len(self.agent.lines)
+        self.agent.wait_line("revoked: have it join again", start=lines)
+        self.verify(self.data_dir)
+        self.assertLessEqual(known, {str(row["checkpoint"]) for row in self.show(AGENT)})
+        new = self.path("again.pem")
+        self.cli.enroll(AGENT, self.data_dir, new)
+        os.replace(new, self.path(f"{AGENT}.pem"))
+
+    def lie(self):
+        """Another agent was broken into. It hurts nobody else, and what it once committed is still there."""
+        credentials = self.enroll(LIAR)
+        liar = subprocess.Popen([os.path.join(os.path.dirname(bin_folder()), "tests", "liar"), self.dispatcher.address,
+                                 credentials, LIAR, "12", str(self.random.randrange(1 << 32))],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            self.burst()
+            self.take_checkpoint()
+            print(f"liar: {liar.communicate(timeout=300)[0].strip()}", flush=True)
+        finally:
+            liar.kill()
+            liar.wait()
+        self.assertEqual(liar.returncode, 0)
+        self.verify(self.data_dir)
+        rows = {str(row["checkpoint"]) for row in self.show(LIAR)}
+        self.assertLessEqual(self.liars_stamps, rows)
+        self.liars_stamps = rows
 
     def reboot(self):
         """Pins and run directory are gone, and nobody tracks what is written meanwhile."""
@@ -141,6 +187,12 @@ class Torture(Case):
         """ENOSPC at the dispatcher, at any point of what it writes."""
         self.burst()
         self.store.fill(self.random.randrange(2 << 20))
+        self.suffer()
+
+    def inodes_full(self):
+        """No new file at the dispatcher, at any point."""
+        self.burst()
+        self.store.use_inodes(self.random.randrange(12))
         self.suffer()
 
     def disk_fails(self):
@@ -261,8 +313,10 @@ def main():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--deeds", help="only these, by their names", type=lambda text: text.split(","))
     arguments = parser.parse_args()
     Torture.seed = arguments.seed
+    Torture.names = arguments.deeds
     if arguments.minutes:
         Torture.rounds = arguments.rounds or 1 << 30
         Torture.deadline = time.monotonic() + arguments.minutes * 60
