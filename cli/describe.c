@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "store/checkpoint/missing.h"
+
 const char *cli_plural(uint64_t count)
 {
     return count == 1 ? "" : "s";
@@ -52,6 +54,16 @@ void cli_json_time(struct blx_json *json, const char *key, blx_timestamp timesta
     }
     blx_timestamp_format_rfc3339(timestamp, text);
     blx_json_string(json, key, text);
+}
+
+void cli_json_missing(struct blx_json *json, const struct blx_manifest *manifest)
+{
+    struct blx_missing missing;
+    blx_missing_list(manifest, &missing);
+    blx_json_open(json, "missing", '[');
+    for (size_t i = 0; i < missing.count; i++)
+        blx_json_string(json, NULL, missing.devices[i]);
+    blx_json_close(json, ']');
 }
 
 void cli_json_extents(struct blx_json *json, const char *key, const struct blx_extent *extents,

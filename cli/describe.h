@@ -30,6 +30,9 @@ const char *cli_consistency_format(enum blx_consistency consistency, uint64_t un
 void cli_json_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp);
 void cli_json_time(struct blx_json *json, const char *key, blx_timestamp timestamp);
 
+/* The member "missing": an array of the devices that the checkpoint lacks. */
+void cli_json_missing(struct blx_json *json, const struct blx_manifest *manifest);
+
 /* A member `key`: an array of {"offset", "length"} in bytes. */
 void cli_json_extents(struct blx_json *json, const char *key, const struct blx_extent *extents,
                       size_t count, unsigned block_shift);

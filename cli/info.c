@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
 
 /* Everything about one checkpoint. */
@@ -102,6 +103,16 @@ static void print_volume(const struct blx_manifest_volume *volume, const struct 
     print_unreadable(volume);
 }
 
+static void print_missing(const struct blx_manifest *manifest)
+{
+    struct blx_missing missing;
+    blx_missing_list(manifest, &missing);
+    printf("%-15s%s", "lacks", missing.count == 0 ? "no disk" : "");
+    for (size_t i = 0; i < missing.count; i++)
+        printf("%s%s", i > 0 ? ", " : "", missing.devices[i]);
+    printf("\n");
+}
+
 static void print_text(const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
@@ -124,6 +135,7 @@ static void print_text(const struct picture *picture)
     else
         printf("%-15s%s\n", "parent", "none");
     printf("%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
+    print_missing(manifest);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume(&manifest->volumes[i], &picture->infos[i]);
 }
@@ -179,6 +191,7 @@ static void print_json(const struct picture *picture)
     blx_json_number(&json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(&json, "pinned", picture->pinned);
     blx_json_string(&json, "note", manifest->note);
+    cli_json_missing(&json, manifest);
     blx_json_open(&json, "volumes", '[');
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume_json(&json, &manifest->volumes[i], &picture->infos[i]);

@@ -54,7 +54,8 @@ static const struct command commands[] = {
      "Shows everything that the store knows about one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
-     "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--force]",
+     "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--incomplete] "
+     "[--force]",
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
      "prints the paths."},

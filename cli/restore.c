@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/checkpoint/missing.h"
 #include "store/restore/restore.h"
 
 struct job {
@@ -44,8 +45,68 @@ static bool is_named(const struct blx_manifest_volume *volume, const char *devic
     return by_node || strcmp(device, volume->name) == 0 || strcmp(device, volume->device) == 0;
 }
 
+/* "'/dev/sdb' (the newest with it: 20261122203600)" */
+static int describe_missing(const struct job *job, const char *device, char *text, size_t bytes,
+                            struct blx_error *err)
+{
+    blx_timestamp newest = 0;
+    int rc =
+        blx_missing_find(blx_store_agent(&job->store, job->config->agent), device, &newest, err);
+    if (rc == 0 && newest != 0)
+        snprintf(text, bytes, "'%s' (the newest with it: %" PRIu64 ")", device, newest);
+    else if (rc == 0)
+        snprintf(text, bytes, "'%s' (no checkpoint has it)", device);
+    return rc;
+}
+
+/* A disk that is not there is not missed in the images of the others, so nobody is to find out by
+ * themselves. */
+static int refuse_incomplete(const struct job *job, const struct blx_missing *missing,
+                             struct blx_error *err)
+{
+    char list[BLX_ERROR_MESSAGE_BYTES / 2] = "";
+    for (size_t i = 0; i < missing->count; i++) {
+        char text[BLX_TEXT_BYTES + 64];
+        size_t used = strlen(list);
+        int rc = describe_missing(job, missing->devices[i], text, sizeof(text), err);
+        if (rc < 0)
+            return rc;
+        snprintf(list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "", text);
+    }
+    return blx_error_set(err, -ENODATA,
+                         "the checkpoint %" PRIu64 " lacks %s: give one that has it, select disks "
+                         "with --device, or restore the others alone with --incomplete",
+                         job->manifest.timestamp, list);
+}
+
+static int check_complete(const struct job *job, struct blx_error *err)
+{
+    struct blx_missing missing;
+    blx_missing_list(&job->manifest, &missing);
+    if (missing.count == 0 || job->config->incomplete || job->config->device_count > 0)
+        return 0;
+    return refuse_incomplete(job, &missing, err);
+}
+
+static bool is_missing(const struct blx_missing *missing, const char *device)
+{
+    for (size_t i = 0; i < missing->count; i++)
+        if (strcmp(missing->devices[i], device) == 0)
+            return true;
+    return false;
+}
+
 static int unknown_device(const struct job *job, const char *device, struct blx_error *err)
 {
+    struct blx_missing missing;
+    blx_missing_list(&job->manifest, &missing);
+    if (is_missing(&missing, device)) {
+        char text[BLX_TEXT_BYTES + 64];
+        int rc = describe_missing(job, device, text, sizeof(text), err);
+        return rc < 0 ? rc
+                      : blx_error_set(err, -ENODATA, "the checkpoint %" PRIu64 " lacks %s",
+                                      job->manifest.timestamp, text);
+    }
     char known[512] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < job->manifest.volume_count && used < sizeof(known); i++)
@@ -253,7 +314,9 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     int rc = check_output(&job, count, err);
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
-    rc = name_targets(&job, err);
+    rc = check_complete(&job, err);
+    if (rc == 0)
+        rc = name_targets(&job, err);
     if (rc == 0)
         rc = check_keys(&job, err);
     bool damaged = false;

@@ -13,6 +13,7 @@
 #include "cli/describe.h"
 #include "cli/table.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
 
 /* Takes the checkpoints: JSON is printed at once, a table at the end. */
@@ -56,6 +57,7 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_number(json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(json, "pinned", pinned);
     blx_json_string(json, "note", manifest->note);
+    cli_json_missing(json, manifest);
     blx_json_open(json, "volumes", '[');
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume_json(json, &manifest->volumes[i]);
@@ -95,7 +97,7 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
 {
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
-    char count[16], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
+    char count[32], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
     uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
         size_bytes += manifest->volumes[i].size_bytes;
@@ -103,8 +105,14 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
         changed_bytes += manifest->volumes[i].changed_bytes;
         stored_bytes += manifest->volumes[i].stored_bytes;
     }
-    bool several = manifest->volume_count > 1;
-    snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
+    struct blx_missing missing;
+    blx_missing_list(manifest, &missing);
+    bool several = manifest->volume_count + missing.count > 1;
+    if (missing.count > 0)
+        snprintf(count, sizeof(count), "%" PRIu32 " of %zu", manifest->volume_count,
+                 manifest->volume_count + missing.count);
+    else
+        snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
     blx_timestamp_format(manifest->timestamp, text);
     blx_timestamp_format_rfc3339(blx_manifest_time(manifest), time);
     const char *cells[] = {text,
@@ -113,7 +121,7 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
                                                   blx_manifest_unreadable_bytes(manifest),
                                                   consistency),
                            cli_kind_name(manifest),
-                           manifest->volume_count == 1 ? manifest->volumes[0].name : count,
+                           several ? count : manifest->volumes[0].name,
                            blx_size_format(size_bytes, size),
                            blx_size_format(changed_bytes, changed),
                            blx_size_format(stored_bytes, stored),

@@ -14,7 +14,7 @@ _blxrep_options() {
     keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --force --help --version ;;
     checkpoint | rescan | revoke | pause | resume) echo --config --agent --data-dir --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;
     status) echo --config --data-dir --json --watch --check --help --version ;;
@@ -42,7 +42,7 @@ _blxrep_value() {
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --resume | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --resume | --incomplete | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -100,6 +100,10 @@ class TwoDisks(Case):
             self.assertEqual(([volume["device"] for volume in row["volumes"]], row["consistency"], row["damaged"]),
                              ([disks[0].path], "filesystem", False))
             self.assertIn(f"without '{lost.path}'", row["note"])
+            self.assertEqual(row["missing"], [lost.path])
+            refused = self.cli.fails(1, "--incomplete", "restore", "--agent=server1", f"--data-dir={self.data_dir}",
+                                     "--checkpoint=latest", f"--output={self.path('one.img')}")
+            self.assertRegex(refused, rf"lacks '{lost.path}' \(the newest with it: \d{{14}}\)")
             start = len(agent.lines)
             fill(lost.file, 32)
             run("losetup", "-c", lost.path)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/checkpoint/missing.h"
 #include "loop.h"
 #include "store_state.h"
 #include "sys.h"
@@ -170,6 +171,13 @@ static int run_resolve(void *arg, struct blx_error *err)
                                 &out->timestamp, err);
 }
 
+static int run_find(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_missing_find(blx_store_agent(&out->state->test.store, "web1"), "/dev/vda",
+                            &out->timestamp, err);
+}
+
 static void check_latest(void *arg, int rc)
 {
     struct outputs *out = arg;
@@ -264,6 +272,7 @@ static void manifests_are_read_and_written_whole_or_not_at_all(void **state)
     fault_loop(&(struct fault_case){reset, run_list, check_list, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_latest, check_latest, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_resolve, check_latest, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_find, check_latest, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_read, check_read, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset_visits, run_each, check_each, NULL, 0}, &out);
     fault_loop(&(struct fault_case){prepare_write, run_write, check_write, NULL, 0}, &out);

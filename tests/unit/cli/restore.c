@@ -123,6 +123,51 @@ static void device_selects_a_volume_by_name_or_path(void **state)
     run_ended(&site->run, 1, "/dev/sda, /dev/sdb");
 }
 
+/* The newest checkpoint becomes one that lacks the second disk. */
+static void drop_second_disk(struct site *site)
+{
+    struct blx_manifest manifest = {0};
+    struct blx_error err = {0};
+    struct blx_agent_store agent = blx_store_agent(&site->store.store, "web1");
+    test_ok(blx_manifest_read(agent, site->timestamps[2], &manifest, &err), &err);
+    strcpy(manifest.note, "without '/dev/sdb', which cannot be protected now");
+    manifest.volume_count = 1;
+    test_ok(blx_manifest_replace(agent, &manifest, &err), &err);
+    manifest.volume_count = 2;
+    blx_manifest_done(&manifest);
+}
+
+static void checkpoint_that_lacks_a_disk_is_refused(void **state)
+{
+    struct site *site = *state;
+    char output[128], path[PATH_MAX], newest[48];
+    drop_second_disk(site);
+    site_option(site, output, "output", "a.img");
+    test_path(&site->store, path, "a.img");
+    snprintf(newest, sizeof(newest), "'/dev/sdb' (the newest with it: %" PRIu64,
+             site->timestamps[1]);
+    RESTORE(site, "--checkpoint=latest", output);
+    run_ended(&site->run, 1, newest);
+    assert_non_null(strstr(site->run.err, "--incomplete"));
+    assert_false(exists(path));
+    RESTORE(site, "--checkpoint=latest", output, "--device=/dev/sdb");
+    run_ended(&site->run, 1, newest);
+    RESTORE(site, "--checkpoint=latest", output, "--incomplete");
+    run_ended(&site->run, 0, NULL);
+    site_image_is(site, path, 2, 0);
+    RESTORE(site, "--checkpoint=latest", output, "--device=/dev/sda", "--force");
+    run_ended(&site->run, 0, NULL);
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, NULL);
+    run_ended(&site->run, 0, NULL);
+    assert_non_null(strstr(site->run.out, " 1 of 2 "));
+    run_blxrep(&site->run, "show", "--json", "--agent=web1", site->data_dir, NULL);
+    run_ended(&site->run, 0, NULL);
+    assert_non_null(strstr(site->run.out, "\"missing\": [\n      \"/dev/sdb\""));
+    run_blxrep(&site->run, "info", "--agent=web1", "--checkpoint=latest", site->data_dir, NULL);
+    run_ended(&site->run, 0, NULL);
+    assert_non_null(strstr(site->run.out, "/dev/sdb\n"));
+}
+
 static void taken_name_is_found_before_anything_is_written(void **state)
 {
     struct site *site = *state;
@@ -147,6 +192,7 @@ int main(void)
         TEST(existing_file_is_replaced_with_force_only, site_setup),
         TEST(several_volumes_become_one_image_each, site_setup_two),
         TEST(device_selects_a_volume_by_name_or_path, site_setup_two),
+        TEST(checkpoint_that_lacks_a_disk_is_refused, site_setup_two),
         TEST(taken_name_is_found_before_anything_is_written, site_setup_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
