@@ -40,8 +40,8 @@ static const struct command commands[] = {
      "make a key with which agents encrypt",
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
      "prints the path.\nLose the key and you lose the checkpoints."},
-    {"revoke", BLX_COMMAND_REVOKE, cli_revoke, "blxrep dispatcher revoke --agent=ID --data-dir=DIR",
-     "shut an agent out",
+    {"revoke", BLX_COMMAND_REVOKE, cli_revoke,
+     "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--force]", "shut an agent out",
      "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
     {"show", BLX_COMMAND_SHOW, cli_show,
      "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=YYYYMMDDHHMM] "

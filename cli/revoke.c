@@ -2,9 +2,12 @@
 /* `blxrep revoke`: shuts an agent out, now and until it is let in again. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/command.h"
 #include "cli/control.h"
+#include "store/audit.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/store.h"
 #include "tls/pki.h"
 
@@ -24,22 +27,55 @@ static int shut_out(const struct blx_config *config, struct blx_error *err)
                          config->agent, why.message);
 }
 
+struct search {
+    const char *agent;
+    bool found;
+};
+
+static int look_at_line(void *arg, const struct blx_audit_line *line, struct blx_error *err)
+{
+    struct search *search = arg;
+    char event[16], agent[BLX_NAME_BYTES];
+    (void)err;
+    if (blx_audit_value(line->text, "event", event, sizeof(event)) == 0 &&
+        blx_audit_value(line->text, "agent", agent, sizeof(agent)) == 0 &&
+        (strcmp(event, "enroll") == 0 || strcmp(event, "join") == 0))
+        search->found |= strcmp(agent, search->agent) == 0;
+    return 0;
+}
+
+/* An agent is known if it has ever connected or was enrolled. A mistyped name would look revoked
+ * while the agent that was meant goes on. */
+static int check_known(const struct blx_store *store, const char *agent, struct blx_error *err)
+{
+    struct search search = {.agent = agent};
+    blx_timestamp ignored;
+    if (blx_agent_store_exists(blx_store_agent(store, agent)))
+        return 0;
+    int rc = blx_audit_each(store->data_dir, look_at_line, &search, err);
+    if (rc < 0 || search.found)
+        return rc;
+    struct blx_error cause = {0};
+    rc = blx_manifest_latest(blx_store_agent(store, agent), &ignored, &cause);
+    return rc < 0
+               ? blx_error_set(err, rc, "%s; --force revokes the name all the same", cause.message)
+               : 0;
+}
+
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
     struct blx_store store = {.lock_fd = -1};
     if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
-    bool known = blx_agent_store_exists(blx_store_agent(&store, config->agent));
-    int rc = shut_out(config, err);
+    int rc = config->force ? 0 : check_known(&store, config->agent, err);
+    if (rc == 0)
+        rc = shut_out(config, err);
     blx_store_close(&store);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     const struct blx_audit_entry entry = {.event = "revoke", .agent = config->agent};
     cli_audit(config->data_dir, &entry);
-    if (!known)
-        cli_note("no agent '%s' has ever connected to '%s': is the name right?", config->agent,
-                 config->data_dir);
     printf("'%s' is revoked; its checkpoints are kept\n", config->agent);
     return BLX_EXIT_OK;
 }

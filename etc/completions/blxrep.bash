@@ -15,7 +15,8 @@ _blxrep_options() {
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --force --help --version ;;
-    checkpoint | rescan | revoke | pause | resume) echo --config --agent --data-dir --help --version ;;
+    checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
+    revoke) echo --config --agent --data-dir --force --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;
     status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;

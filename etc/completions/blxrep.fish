@@ -61,7 +61,7 @@ __blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a che
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
 __blxrep_option "" join -l token -x -d "The token"
 __blxrep_option "" join -l token-file -r -F -d "A file that holds the token"
-__blxrep_option "" "restore join" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
+__blxrep_option "" "restore join revoke" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
 __blxrep_option "" prune -l keep-last -x -d "Keep the newest N checkpoints"
 __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
 __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"

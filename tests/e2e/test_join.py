@@ -346,13 +346,20 @@ class Join(Case):
         path = self.join(words)
         waiting = self.token_line()
         self.dispatcher.stop()
-        done = self.cli.run("revoke", "--agent=web1", f"--data-dir={self.data_dir}")
-        self.assertIn("is the name right", done.stderr)
+        self.cli.run("revoke", "--agent=web1", f"--data-dir={self.data_dir}")
         self.restart_dispatcher()
         self.join_fails("does not know the token", waiting)
         agent = Agent(REGISTRY, self.folder, "web1", self.dispatcher.address, path, [self.loop_disk(16)])
         agent.start()
         agent.wait_line("revoked: have it join again", 30)
+
+    def test_revoke_of_a_name_that_nobody_has(self):
+        self.start_agent("web1", self.loop_disk(16))
+        words = ["revoke", "--agent=wbe1", f"--data-dir={self.data_dir}"]
+        self.assertRegex(self.cli.fails(1, "unknown agent 'wbe1'", *words), "it knows 'web1'.*--force")
+        self.assertEqual(self.cli.status(self.data_dir)[0]["protection"] == "revoked", False)
+        self.assertFalse(os.path.exists(os.path.join(self.data_dir, "pki/revoked/wbe1")))
+        self.assertIn("'wbe1' is revoked", self.cli.run(*words, "--force").stdout)
 
     def short_lived(self, name, begun_days_ago, days_left):
         """Credentials as a join long ago would have left them: signed by the dispatcher's CA, with these dates."""
