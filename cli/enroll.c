@@ -98,7 +98,8 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
     if (rc == 0 && config->make_token)
         rc = cli_become_owner(config->data_dir, err);
     if (rc == 0)
-        rc = blx_store_open(config->data_dir, BLX_STORE_ENROLL, &store, err);
+        rc = blx_store_open(config->data_dir, config->init ? BLX_STORE_INIT : BLX_STORE_READ,
+                            &store, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     rc = config->make_token ? print_token(config, err) : write_bundle(config, err);

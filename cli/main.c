@@ -17,13 +17,13 @@ struct command {
 
 static const struct command commands[] = {
     {"start", BLX_COMMAND_START, cli_start,
-     "blxrep start --mode=dispatcher --data-dir=DIR --sync-freq=N [--listen=HOST:PORT]\n"
+     "blxrep start --mode=dispatcher --data-dir=DIR --sync-freq=N [--listen=HOST:PORT] [--init]\n"
      "       blxrep start --mode=agent --id=ID --dispatcher-addr=HOST:PORT --device=/dev/X "
      "[--device=/dev/Y ...]",
      "start the agent or the dispatcher in the foreground",
      "Becomes blxrep-agent or blxrep-dispatcher and runs in the foreground. SIGTERM ends it."},
     {"enroll", BLX_COMMAND_ENROLL, cli_enroll,
-     "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--output=FILE]\n"
+     "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--init] [--output=FILE]\n"
      "       blxrep dispatcher enroll --agent=ID --data-dir=DIR --token "
      "[--dispatcher-addr=HOST:PORT]",
      "make credentials for an agent, or a token with which its server joins",

@@ -240,7 +240,9 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
 
-    int rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
+    int rc = config->init ? blx_store_open(config->data_dir, BLX_STORE_INIT, &store, err) : 0;
+    if (rc == 0)
+        rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
     if (rc == 0)
         rc = make_tls(config, &tls, err);
     if (rc < 0)

@@ -12,6 +12,7 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind)
     static const char *const names[] = {
         [DISPATCHER_EVENT_AGENT_LOST] = "agent-lost",
         [DISPATCHER_EVENT_DAMAGE_FOUND] = "damage-found",
+        [DISPATCHER_EVENT_HISTORY_GONE] = "history-gone",
         [DISPATCHER_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
         [DISPATCHER_EVENT_DISK_NEARLY_FULL] = "disk-nearly-full",
         [DISPATCHER_EVENT_AGENTS_KEPT_OUT] = "agents-kept-out",

@@ -18,6 +18,7 @@
 enum dispatcher_event_kind {
     DISPATCHER_EVENT_AGENT_LOST,
     DISPATCHER_EVENT_DAMAGE_FOUND,
+    DISPATCHER_EVENT_HISTORY_GONE, /* the store has lost the newest checkpoints of the agent */
     DISPATCHER_EVENT_CHECKPOINT_LATE,
     DISPATCHER_EVENT_DISK_NEARLY_FULL,
     DISPATCHER_EVENT_AGENTS_KEPT_OUT, /* connections of strangers take every place */

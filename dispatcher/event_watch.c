@@ -89,6 +89,19 @@ static int look_at_damage(struct dispatcher_event_memory *memory, struct dispatc
     return rc;
 }
 
+static int look_at_history(struct dispatcher_event_memory *memory, struct dispatcher_roster *roster,
+                           const char *agent_id, struct dispatcher_event_list *list)
+{
+    char text[BLX_TEXT_BYTES];
+    uint64_t gone = dispatcher_roster_read_histories_gone(roster, agent_id, text);
+    if (gone == memory->histories_gone)
+        return 0;
+    int rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_HISTORY_GONE, agent_id, text);
+    if (rc == 0)
+        memory->histories_gone = gone;
+    return rc;
+}
+
 /* Its end is no event: somebody has confirmed it, or the rules were changed back. */
 static int look_at_prune(struct dispatcher_event_memory *memory,
                          const struct blx_control_agent *agent, struct dispatcher_event_list *list)
@@ -187,6 +200,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         rc = look_at_protection(memory, agent, now_realtime_ns, list);
         if (rc == 0)
             rc = look_at_damage(memory, roster, agent->agent_id, list);
+        if (rc == 0)
+            rc = look_at_history(memory, roster, agent->agent_id, list);
         if (rc == 0)
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)

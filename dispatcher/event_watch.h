@@ -16,6 +16,7 @@ struct dispatcher_event_memory {
     char agent_id[BLX_NAME_BYTES];
     enum blx_protection told;
     uint64_t damages;
+    uint64_t histories_gone;
     bool clock_off;
     char prune_hold[BLX_TEXT_BYTES];
 };

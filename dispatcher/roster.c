@@ -253,6 +253,49 @@ uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const 
     return damages;
 }
 
+bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record,
+                                    const struct blx_manifest *newest, char text[BLX_TEXT_BYTES])
+{
+    pthread_mutex_lock(&roster->lock);
+    struct blx_control_agent *facts = &record->facts;
+    bool gone = newest->timestamp < facts->last_checkpoint;
+    if (gone) {
+        if (newest->timestamp == 0)
+            snprintf(
+                text, BLX_TEXT_BYTES,
+                "its history is gone from the store: checkpoint %llu was the newest, now there "
+                "is none",
+                (unsigned long long)facts->last_checkpoint);
+        else
+            snprintf(
+                text, BLX_TEXT_BYTES,
+                "a part of its history is gone from the store: checkpoint %llu was the newest, "
+                "now %llu is",
+                (unsigned long long)facts->last_checkpoint, (unsigned long long)newest->timestamp);
+        memcpy(record->history_gone, text, sizeof(record->history_gone));
+        record->histories_gone++;
+        blx_manifest_tell(newest, facts);
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return gone;
+}
+
+uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
+                                               const char *agent_id, char text[BLX_TEXT_BYTES])
+{
+    uint64_t gone = 0;
+    text[0] = '\0';
+    pthread_mutex_lock(&roster->lock);
+    const struct dispatcher_roster_record *record = find_locked(roster, agent_id);
+    if (record != NULL) {
+        gone = record->histories_gone;
+        memcpy(text, record->history_gone, sizeof(record->history_gone));
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return gone;
+}
+
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
                                const char *agent_id, struct blx_control_agent *agent,
                                struct blx_error *err)

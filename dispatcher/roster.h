@@ -35,6 +35,10 @@ struct dispatcher_roster_record {
     uint64_t left_ns;            /* when the last session ended; 0: none has */
     struct dispatcher_meter meter;
 
+    /* Guarded by the roster's lock, written by the agent's session. */
+    uint64_t histories_gone;           /* since the start */
+    char history_gone[BLX_TEXT_BYTES]; /* the last time */
+
     /* Guarded by the roster's lock, written by any thread that finds damage. */
     uint64_t damages;            /* found since the start */
     char damage[BLX_TEXT_BYTES]; /* the last one */
@@ -79,6 +83,17 @@ void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);
 enum { DISPATCHER_ROSTER_RENEWALS = 4, DISPATCHER_ROSTER_RENEWAL_S = 900 };
+
+/* The store's newest checkpoint of the agent, as a session finds it: timestamp 0 if there is none.
+ * If it is older than the one that is known, people or the disk took the history away: true, and
+ * `text` tells it. */
+bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record,
+                                    const struct blx_manifest *newest, char text[BLX_TEXT_BYTES]);
+
+/* How often that has happened, and what is known of the last time; `text` is "" if it has not. */
+uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
+                                               const char *agent_id, char text[BLX_TEXT_BYTES]);
 
 /* Whether the agent may have a certificate renewed: DISPATCHER_ROSTER_RENEWALS at once, and one
  * more every DISPATCHER_ROSTER_RENEWAL_S, in whatever sessions. */

@@ -115,8 +115,8 @@ loop=$(losetup --find --show "$work/disk.file")
 try mkfs.ext4 -q "$loop"
 try mount "$loop" disk
 
-step "Enroll the agent: one file gets its key, its certificate and the dispatcher's CA"
-try blxrep dispatcher enroll --agent=server1 --data-dir=backup --output=server1.pem
+step "Enroll the agent: one file gets its key, its certificate and the dispatcher's CA (--init makes the store)"
+try blxrep dispatcher enroll --init --agent=server1 --data-dir=backup --output=server1.pem
 
 step "Start the dispatcher, which keeps the checkpoints, and the agent, which tracks the disk"
 port=$(free_port)

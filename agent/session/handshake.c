@@ -188,7 +188,10 @@ static const char *explain_new_stream(const struct agent_session *session,
     const struct agent_ledger_head *head = volume->ledger.head;
     const struct agent_stream_state stored = stream_state(session, state);
     if (state->image_bytes == 0 && session->welcome.last_checkpoint == 0)
-        return "first sync";
+        return head->last_checkpoint == 0
+                   ? "first sync"
+                   : "the dispatcher has none of this server's checkpoints any more, or is another "
+                     "one";
     if (state->reason[0] != '\0')
         return state->reason;
     if (head->stream_used)

@@ -132,6 +132,11 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
+    char gone[BLX_TEXT_BYTES];
+    if (dispatcher_roster_note_history(roster, session->record, last, gone)) {
+        blx_log_error("agent '%s': %s", session->agent_id, gone);
+        dispatcher_audit(session->dispatcher, "history-gone", session->agent_id, "%s", gone);
+    }
     dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
                                             blx_manifest_time(last));
     struct blx_policy_verdict verdict;

@@ -87,6 +87,7 @@ struct blx_config {
     bool force;
     bool delta;
     bool resume;
+    bool init;       /* enroll, dispatcher: make the store first */
     bool incomplete; /* restore: although the checkpoint lacks a disk */
     bool make_token; /* enroll --token */
     char *token;     /* join --token=TOKEN */

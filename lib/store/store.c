@@ -109,30 +109,53 @@ static int make_format(const struct blx_store *store, struct blx_error *err)
     return blx_fsync_dir(store->data_dir, err);
 }
 
+static int lock(const struct blx_store *store, int fd, const char *path, struct blx_error *err)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return blx_error_set(
+            err, -EBUSY,
+            "another dispatcher is running on '%s'; stop it first, or give another --data-dir",
+            store->data_dir);
+    return blx_error_errno(err, -errno, "cannot lock '%s'", path);
+}
+
+/* DIR itself is locked, too: DIR/lock can be removed, and the next one to make it would have it
+ * alone. NFS cannot lock a folder (EBADF); there the file has to do. */
 static int take_lock(struct blx_store *store, struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = blx_path_format(path, sizeof(path), err, "%s/lock", store->data_dir);
     if (rc < 0)
         return rc;
+    BLX_CLEANUP_FD int folder = blx_open(store->data_dir, O_RDONLY | O_DIRECTORY, 0, err);
+    if (folder < 0)
+        return folder;
+    struct blx_error cause = {0};
+    rc = lock(store, folder, store->data_dir, &cause);
+    if (rc == -EBUSY)
+        return blx_error_copy(err, rc, &cause);
     BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
     if (fd < 0)
         return fd;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK)
-            return blx_error_set(
-                err, -EBUSY,
-                "another dispatcher is running on '%s'; stop it first, or give another --data-dir",
-                store->data_dir);
-        return blx_error_errno(err, -errno, "cannot lock '%s'", path);
-    }
+    rc = lock(store, fd, path, err);
+    if (rc < 0)
+        return rc;
     store->lock_fd = blx_take_fd(&fd);
+    store->folder_fd = blx_take_fd(&folder);
     return 0;
 }
+
+static const char way_out[] = ": check --data-dir, mount its disk, or make a new store with "
+                              "`blxrep dispatcher enroll --init` or `start --init`";
 
 static int check_directory(const struct blx_store *store, struct blx_error *err)
 {
     struct stat st;
+    if (stat(store->data_dir, &st) != 0 && errno == ENOENT)
+        return blx_error_set(err, -ENOENT, "there is no data directory '%s'%s", store->data_dir,
+                             way_out);
     if (stat(store->data_dir, &st) != 0)
         return blx_error_errno(err, -errno, "cannot use the data directory '%s'", store->data_dir);
     if (!S_ISDIR(st.st_mode))
@@ -164,15 +187,14 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
     struct blx_store opened = {.lock_fd = -1};
     int rc = keep_path(data_dir, &opened, err);
     if (rc == 0)
-        rc = mode == BLX_STORE_READ ? check_directory(&opened, err) : make_store(&opened, err);
+        rc = mode == BLX_STORE_INIT ? make_store(&opened, err) : check_directory(&opened, err);
     if (rc < 0)
         return rc;
     struct blx_error cause = {0};
     rc = check_format(&opened, &cause);
     if (rc == -ENOENT)
-        return blx_error_set(
-            err, rc, "'%s' is no store of blxrep (it has no file 'format'); check --data-dir",
-            opened.data_dir);
+        return blx_error_set(err, rc, "'%s' is no store of blxrep (it has no file 'format')%s",
+                             opened.data_dir, way_out);
     if (rc < 0)
         return blx_error_copy(err, rc, &cause);
     if (mode == BLX_STORE_WRITE)
@@ -185,8 +207,10 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
 
 void blx_store_close(struct blx_store *store)
 {
-    if (store->lock_fd >= 0)
+    if (store->lock_fd >= 0) {
         close(store->lock_fd);
+        close(store->folder_fd);
+    }
     store->lock_fd = -1;
 }
 

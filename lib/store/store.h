@@ -33,19 +33,22 @@ enum { BLX_STORE_FORMAT = 1 };
 
 struct blx_store {
     char data_dir[PATH_MAX / 2];
-    int lock_fd; /* -1 in a reader */
+    int lock_fd;   /* of DIR/lock; -1 in a reader */
+    int folder_fd; /* of DIR itself, locked as well; counts only if lock_fd is not -1 */
 };
 
 enum blx_store_mode {
-    BLX_STORE_READ,   /* show, restore: DIR must be a store already; no lock */
-    BLX_STORE_ENROLL, /* makes DIR a store if it is empty or missing; no lock */
-    BLX_STORE_WRITE,  /* the dispatcher: makes it, and holds the lock; -EBUSY if another
-                         dispatcher does */
+    BLX_STORE_READ,  /* DIR must be a store already; no lock */
+    BLX_STORE_INIT,  /* makes DIR a store if it is empty or missing; no lock */
+    BLX_STORE_WRITE, /* the dispatcher: DIR must be a store; holds the lock; -EBUSY if another
+                        dispatcher does */
 };
 
 /*
- * Opens DIR. Errors, each named: not there, not writable, not a directory, not empty and no store,
- * a newer format than this program knows, another dispatcher running on it.
+ * Opens DIR. A store is made only if somebody asks for it (--init): a folder without one may be the
+ * empty place of a disk that is not mounted. Errors, each named: not there, not writable, not a
+ * directory, not empty and no store, a newer format than this program knows, another dispatcher
+ * running on it.
  */
 int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,
                    struct blx_error *err);

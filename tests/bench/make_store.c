@@ -162,7 +162,9 @@ static int write_store(const struct request *request, struct blx_error *err)
     BLX_CLEANUP(blx_simulation_done) struct blx_simulation disk = {0};
     blx_timestamp last = 0, ignored;
     char flat[BLX_NAME_BYTES + 8];
-    int rc = blx_store_open(request->data_dir, BLX_STORE_WRITE, &store, err);
+    int rc = blx_store_open(request->data_dir, BLX_STORE_INIT, &store, err);
+    if (rc == 0)
+        rc = blx_store_open(request->data_dir, BLX_STORE_WRITE, &store, err);
     if (rc == 0)
         rc = blx_simulation_init(&disk, &request->disk, err);
     if (rc == 0)

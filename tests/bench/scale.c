@@ -189,7 +189,9 @@ static void print(const struct point *point)
 static int measure(struct point *point, struct blx_error *err)
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
-    int rc = blx_store_open(point->data_dir, BLX_STORE_WRITE, &store, err);
+    int rc = blx_store_open(point->data_dir, BLX_STORE_INIT, &store, err);
+    if (rc == 0)
+        rc = blx_store_open(point->data_dir, BLX_STORE_WRITE, &store, err);
     if (rc == 0)
         rc = write_store(point, &store, err);
     if (rc == 0)

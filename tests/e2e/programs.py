@@ -97,7 +97,7 @@ class Cli:
         return lines[0]
 
     def enroll(self, agent_id, data_dir, output):
-        self.run("dispatcher", "enroll", f"--agent={agent_id}", f"--data-dir={data_dir}", f"--output={output}")
+        self.run("dispatcher", "enroll", f"--agent={agent_id}", f"--data-dir={data_dir}", f"--output={output}", "--init")
         return output
 
     def show(self, agent_id, data_dir, *words):
@@ -247,7 +247,7 @@ class Dispatcher(Daemon):
         self.port = port or free_port()
         self.address = f"{host}:{self.port}"
         super().__init__(registry, folder, name, "--mode=dispatcher", f"--data-dir={data_dir}", f"--sync-freq={sync_freq}",
-                         f"--listen={self.address}", *words)
+                         f"--listen={self.address}", "--init", *words)
 
     def agent_state(self, agent_id):
         """The agent's row of `status`, or None."""

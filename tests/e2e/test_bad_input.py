@@ -2,6 +2,7 @@
 """Wrong usage and a wrong world: one clear line on stderr, the right exit status, nothing left half done."""
 
 import os
+import shutil
 import socket
 
 from case import Case, main
@@ -26,7 +27,7 @@ class BadInput(Case):
 
     def dispatcher_fails(self, status, pattern, *more, data_dir=None, sync_freq="5"):
         self.cli.fails(status, pattern, "start", "--mode=dispatcher", f"--data-dir={data_dir or self.data_dir}",
-                       f"--sync-freq={sync_freq}", f"--listen=127.0.0.1:{free_port()}", *more)
+                       f"--sync-freq={sync_freq}", f"--listen=127.0.0.1:{free_port()}", "--init", *more)
 
     def make_data_dir(self):
         os.makedirs(self.data_dir, exist_ok=True)
@@ -88,12 +89,12 @@ class BadInput(Case):
         with socket.create_server(("127.0.0.1", free_port())) as taken:
             port = taken.getsockname()[1]
             self.cli.fails(1, f"{port}.*(in use|taken)", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}",
-                           "--sync-freq=5", f"--listen=127.0.0.1:{port}")
+                           "--sync-freq=5", f"--listen=127.0.0.1:{port}", "--init")
 
     def test_listen_address_is_nonsense(self):
         for address in ("127.0.0.1:99999", "127.0.0.1:http:x", "no such host:1"):
             done = self.cli.run("start", "--mode=dispatcher", f"--data-dir={self.data_dir}", "--sync-freq=5",
-                                f"--listen={address}", check=False, timeout=30)
+                                f"--listen={address}", "--init", check=False, timeout=30)
             self.assertIn(done.returncode, (1, 2))
             self.assertIn(address, done.stderr)
 
@@ -132,6 +133,25 @@ class BadInput(Case):
         self.dispatcher_fails(1, "another dispatcher")
         self.assertTrue(self.dispatcher.running())
 
+    def test_a_store_that_is_not_there_is_not_made(self):
+        """Its disk may not be mounted."""
+        words = (["enroll", "--agent=server1"], ["enroll", "--agent=server1", "--token"],
+                 ["start", "--mode=dispatcher", "--sync-freq=5", f"--listen=127.0.0.1:{free_port()}"])
+        for command in words:
+            self.cli.fails(1, f"no data directory '{self.data_dir}'.*mount.*--init", *command, f"--data-dir={self.data_dir}", cwd=self.folder)
+        self.make_data_dir()
+        for command in words:
+            self.cli.fails(1, f"'{self.data_dir}' is no store.*mount.*--init", *command, f"--data-dir={self.data_dir}", cwd=self.folder)
+        self.assertEqual(os.listdir(self.data_dir), [])
+        self.assertFalse(os.path.exists(self.path("server1.pem")))
+
+    def test_second_dispatcher_after_the_lock_was_removed(self):
+        self.start_dispatcher()
+        os.unlink(os.path.join(self.data_dir, "lock"))
+        self.dispatcher_fails(1, "another dispatcher")
+        self.cli.run("status", f"--data-dir={self.data_dir}")
+        self.assertTrue(os.path.exists(os.path.join(self.data_dir, "control.sock")))
+
     def test_data_dir_is_missing_for_a_reader(self):
         for command in (["show", "--agent=a"], ["restore", "--agent=a", "--checkpoint=latest"], ["dispatcher", "status"]):
             self.cli.fails(1, "data", *command, f"--data-dir={self.data_dir}")
@@ -141,16 +161,30 @@ class BadInput(Case):
         path = self.path("taken.pem")
         with open(path, "w", encoding="ascii") as file:
             file.write("mine")
-        self.cli.fails(1, "taken.pem", "dispatcher", "enroll", "--agent=a", f"--data-dir={self.data_dir}", f"--output={path}")
+        self.cli.fails(1, "taken.pem", "dispatcher", "enroll", "--agent=a", f"--data-dir={self.data_dir}", f"--output={path}", "--init")
         with open(path, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
 
     def test_enroll_by_default_into_the_current_folder(self):
-        self.cli.run("dispatcher", "enroll", "--agent=server1", f"--data-dir={self.data_dir}", cwd=self.folder)
+        self.cli.run("dispatcher", "enroll", "--agent=server1", f"--data-dir={self.data_dir}", "--init", cwd=self.folder)
         self.assertEqual(os.stat(self.path("server1.pem")).st_mode & 0o777, 0o600)
 
 
 class NoCheckpoint(Case):
+    def test_a_history_that_is_removed_is_missed(self):
+        told = self.path("told")
+        self.start_dispatcher(f"--on-event=echo \"$BLXREP_EVENTS\" >> {told}", sync_freq="2s")
+        agent = self.start_agent("server1", self.loop_disk(16))
+        self.dispatcher.wait_checkpoints("server1", 1)
+        shutil.rmtree(os.path.join(self.data_dir, "agents", "server1"))
+        agent.wait_line("none of this server's checkpoints any more")
+        self.dispatcher.wait_line(r"history is gone from the store: checkpoint \d{14} was the newest")
+
+        def read():
+            with open(told, encoding="ascii") as file:
+                return file.read()
+        wait_until("history-gone", lambda: os.path.exists(told) and "history-gone server1 its history is gone" in read(), 60)
+
     def test_checkpoint_needs_a_dispatcher_and_the_agent(self):
         words = ("dispatcher", "checkpoint", "--agent=server1", f"--data-dir={self.data_dir}")
         self.start_dispatcher()

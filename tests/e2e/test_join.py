@@ -28,7 +28,7 @@ class Join(Case):
     def printed_line(self, agent_id="web1", data_dir=None):
         """The line that the administrator pastes."""
         done = self.cli.run("dispatcher", "enroll", f"--agent={agent_id}", f"--data-dir={data_dir or self.data_dir}", "--token",
-                            f"--dispatcher-addr={self.dispatcher.address}")
+                            f"--dispatcher-addr={self.dispatcher.address}", "--init")
         lines = done.stdout.splitlines()
         self.assertEqual(len(lines), 1, "one line to paste")
         self.assertRegex(lines[0], r"^echo [a-z0-9]{95} \| blxrep agent join --dispatcher-addr=[0-9.:]+ --token-file=-$")

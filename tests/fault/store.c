@@ -60,6 +60,9 @@ static void make_dir(void *arg)
     reset(out);
     out->mode = mode;
     test_make_dir(out->dir, sizeof(out->dir));
+    struct blx_store made = {.lock_fd = -1};
+    if (mode == BLX_STORE_WRITE)
+        assert_int_equal(blx_store_open(out->dir, BLX_STORE_INIT, &made, NULL), 0);
 }
 
 static int run_open(void *arg, struct blx_error *err)
@@ -93,7 +96,7 @@ static void a_store_that_was_begun_is_completed(void **state)
     (void)state;
     struct outputs out = {.mode = BLX_STORE_WRITE};
     fault_loop(&(struct fault_case){make_dir, run_open, check_open, remove_dir, 0}, &out);
-    out.mode = BLX_STORE_ENROLL;
+    out.mode = BLX_STORE_INIT;
     fault_loop(&(struct fault_case){make_dir, run_open, check_open, remove_dir, 0}, &out);
 }
 

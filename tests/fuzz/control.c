@@ -32,6 +32,7 @@ static void make_dispatcher(void)
     char data_dir[PATH_MAX];
     blx_log_set_level((enum blx_log_level)0);
     fuzz_path(data_dir, "data");
+    FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_INIT, &store, NULL) == 0);
     FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_WRITE, &store, NULL) == 0);
     for (unsigned i = 0; i < 2; i++) {
         struct blx_agent_writer *writer = NULL;

@@ -40,7 +40,7 @@ static void make_store(void)
     const struct blx_manifest manifest = {
         .timestamp = CHECKPOINT, .volume_count = 1, .volumes = &volume};
     fuzz_path(data_dir, "data");
-    FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_ENROLL, &store, NULL) == 0);
+    FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_INIT, &store, NULL) == 0);
     static const char *const folders[] = {
         "data/agents", "data/agents/web1", "data/agents/web1/checkpoints",
         "data/agents/web1/volumes", "data/agents/web1/volumes/vda"};

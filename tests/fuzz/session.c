@@ -217,6 +217,7 @@ static void make_store(void)
     blx_log_set_level((enum blx_log_level)0);
     fuzz_path(data_dir, "data");
     fuzz_path(agents_dir, "data/agents");
+    FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_INIT, &store, NULL) == 0);
     FUZZ_ASSERT(blx_store_open(data_dir, BLX_STORE_WRITE, &store, NULL) == 0);
 }
 

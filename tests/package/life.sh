@@ -64,6 +64,7 @@ is_adopted() { log agent | tail -n "+$1" | grep -q 'no change was missed'; }
 step "a fresh installation starts nothing"
 dpkg -i "$old"/*.deb >/run/life-dpkg.log 2>&1 || fail "dpkg -i: $(cat /run/life-dpkg.log)"
 [ "$(stat -c '%U:%G %a' $data)" = "blxrep:blxrep 700" ] || fail "$data is not the dispatcher's own"
+[ "$(stat -c '%U %a' $data/format)" = "blxrep 644" ] || fail "the package made no store in $data"
 [ -d /etc/blxrep ] && [ ! -e /etc/blxrep/config.yaml ] || fail "settings came out of nothing"
 if is_running; then fail "something was started"; fi
 if [ "$mode" = systemd ]; then

@@ -185,6 +185,8 @@ static void enroll_writes_credentials_once_and_prints_their_path(void **state)
     snprintf(data, sizeof(data), "--data-dir=%s/data", folder->path);
     snprintf(output, sizeof(output), "--output=%s", folder->config);
     run_blxrep(&run, "dispatcher", "enroll", "--agent=web1", data, output, NULL);
+    run_ended(&run, 1, "--init");
+    run_blxrep(&run, "dispatcher", "enroll", "--agent=web1", data, output, "--init", NULL);
     run_ended(&run, 0, NULL);
     assert_int_equal(strncmp(run.out, folder->config, strlen(folder->config)), 0);
     assert_int_equal(stat(folder->config, &st), 0);

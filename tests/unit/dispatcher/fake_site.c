@@ -46,7 +46,8 @@ void fake_site_resume(struct fake_site *site)
 {
     struct blx_error err = {0};
     site->store.lock_fd = -1;
-    if (blx_store_open(site->data_dir, BLX_STORE_WRITE, &site->store, &err) < 0)
+    if (blx_store_open(site->data_dir, BLX_STORE_INIT, &site->store, &err) < 0 ||
+        blx_store_open(site->data_dir, BLX_STORE_WRITE, &site->store, &err) < 0)
         fail_msg("%s", err.message);
     make_tls(site);
     site->listen_fd = blx_address_listen("127.0.0.1:0", &err);

@@ -25,6 +25,7 @@ void test_store_init(struct test_store *test)
 {
     struct blx_error err = {0};
     test_make_dir(test->dir, sizeof(test->dir));
+    test_ok(blx_store_open(test->dir, BLX_STORE_INIT, &test->store, &err), &err);
     test_ok(blx_store_open(test->dir, BLX_STORE_WRITE, &test->store, &err), &err);
 }
 

@@ -72,6 +72,7 @@ static int make(void **state, bool reserve)
     run("mount -o loop %s/disk %s", f->outside, f->test.dir);
     char data[PATH_MAX];
     test_path(&f->test, data, "data");
+    test_ok(blx_store_open(data, BLX_STORE_INIT, &f->test.store, &err), &err);
     test_ok(blx_store_open(data, BLX_STORE_WRITE, &f->test.store, &err), &err);
     if (reserve)
         test_ok(blx_reserve_make(&f->test.store, &err), &err);

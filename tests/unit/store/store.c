@@ -30,7 +30,7 @@ static void put(const char *path, const char *text)
     fclose(file);
 }
 
-static void open_makes_a_store_and_keeps_a_second_dispatcher_out(void **state)
+static void open_keeps_a_second_dispatcher_out(void **state)
 {
     (void)state;
     struct test_store test;
@@ -44,13 +44,16 @@ static void open_makes_a_store_and_keeps_a_second_dispatcher_out(void **state)
     assert_string_equal(text, "blxrep store 1\n");
     expect(test.dir, BLX_STORE_WRITE, -EBUSY, "another dispatcher is running");
     expect(test.dir, BLX_STORE_READ, 0, "");
-    expect(test.dir, BLX_STORE_ENROLL, 0, "");
+    expect(test.dir, BLX_STORE_INIT, 0, "");
+    test_path(&test, path, "lock");
+    assert_int_equal(unlink(path), 0);
+    expect(test.dir, BLX_STORE_WRITE, -EBUSY, "another dispatcher is running");
     blx_store_close(&test.store);
     expect(test.dir, BLX_STORE_WRITE, 0, "");
     test_store_done(&test);
 }
 
-static void open_makes_missing_parents_and_takes_an_empty_folder(void **state)
+static void only_init_makes_missing_parents_or_takes_an_empty_folder(void **state)
 {
     (void)state;
     struct test_store test;
@@ -58,14 +61,17 @@ static void open_makes_missing_parents_and_takes_an_empty_folder(void **state)
     test_store_init(&test);
     test_path(&test, path, "a/b/c/");
     expect(path, BLX_STORE_READ, -ENOENT, "a/b/c'");
-    expect(path, BLX_STORE_ENROLL, 0, "");
+    expect(path, BLX_STORE_WRITE, -ENOENT, "--init");
+    expect(path, BLX_STORE_INIT, 0, "");
     expect(path, BLX_STORE_WRITE, 0, "");
     test_path(&test, path, "fresh");
     assert_int_equal(mkdir(path, 0700), 0);
     expect(path, BLX_STORE_READ, -ENOENT, "no store");
+    expect(path, BLX_STORE_WRITE, -ENOENT, "mount its disk");
     test_path(&test, path, "fresh/lost+found");
     assert_int_equal(mkdir(path, 0700), 0);
     test_path(&test, path, "fresh");
+    expect(path, BLX_STORE_INIT, 0, "");
     expect(path, BLX_STORE_WRITE, 0, "");
     test_store_done(&test);
 }
@@ -86,12 +92,12 @@ static void open_refuses_what_is_no_store_by_name(void **state)
     test_path(&test, path, "full/precious");
     put(path, "x");
     test_path(&test, path, "full");
-    expect(path, BLX_STORE_WRITE, -ENOTEMPTY, "precious");
+    expect(path, BLX_STORE_INIT, -ENOTEMPTY, "precious");
     test_path(&test, path, "format");
     put(path, "blxrep store 2\n");
     expect(test.dir, BLX_STORE_READ, -ENOTSUP, "newer");
     put(path, "blxrep store one\n");
-    expect(test.dir, BLX_STORE_ENROLL, -EBADMSG, "format");
+    expect(test.dir, BLX_STORE_INIT, -EBADMSG, "format");
     put(path, "something else");
     expect(test.dir, BLX_STORE_READ, -EBADMSG, "format");
     test_store_done(&test);
@@ -142,13 +148,16 @@ static void open_survives_any_failing_call_and_works_next_time(void **state)
         struct blx_store store = {.lock_fd = -1};
         struct blx_error err = {0};
         test_fault_arm(TEST_FAULT_ONCE, after);
-        int rc = blx_store_open(test.dir, BLX_STORE_WRITE, &store, &err);
+        int rc = blx_store_open(test.dir, BLX_STORE_INIT, &store, &err);
+        if (rc == 0)
+            rc = blx_store_open(test.dir, BLX_STORE_WRITE, &store, &err);
         fired = test_fault_disarm();
         if (rc < 0) {
             assert_int_equal(store.lock_fd, -1);
             assert_int_equal(err.code, rc);
         }
         blx_store_close(&store);
+        expect(test.dir, BLX_STORE_INIT, 0, "");
         expect(test.dir, BLX_STORE_WRITE, 0, "");
         test_store_done(&test);
     }
@@ -157,8 +166,8 @@ static void open_survives_any_failing_call_and_works_next_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(open_makes_a_store_and_keeps_a_second_dispatcher_out),
-        cmocka_unit_test(open_makes_missing_parents_and_takes_an_empty_folder),
+        cmocka_unit_test(open_keeps_a_second_dispatcher_out),
+        cmocka_unit_test(only_init_makes_missing_parents_or_takes_an_empty_folder),
         cmocka_unit_test(open_refuses_what_is_no_store_by_name),
         cmocka_unit_test(agents_are_listed_sorted_and_only_by_good_names),
         cmocka_unit_test(open_survives_any_failing_call_and_works_next_time),
