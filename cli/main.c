@@ -55,6 +55,7 @@ static const struct command commands[] = {
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
      "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--incomplete] "
+     "[--dry-run] "
      "[--force]",
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "

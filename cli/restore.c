@@ -9,12 +9,18 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/progress.h"
+#include "base/units.h"
 #include "cli/command.h"
+#include "cli/describe.h"
+#include "cli/target.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/restore/restore.h"
+#include "store/view/info.h"
+#include "wire/protection.h"
 
 struct job {
     const struct blx_config *config;
@@ -22,7 +28,8 @@ struct job {
     struct blx_manifest manifest;
     bool into_folder; /* --output is a directory */
     struct blx_keyring keys;
-    char *paths; /* owned: PATH_MAX bytes for each volume; "": it is not restored */
+    uint64_t written_bytes; /* so far */
+    char *paths;            /* owned: PATH_MAX bytes for each volume; "": it is not restored */
 };
 
 static void job_done(struct job *job)
@@ -149,6 +156,10 @@ static bool is_directory(const char *path)
 static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
+    if (output != NULL && strcmp(output, "-") == 0)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- names no file, and an image is not written in order: give "
+                             "a path, and read the image from there (./- is a file of that name)");
     job->into_folder = output != NULL && is_directory(output);
     if (output != NULL && !job->into_folder && volume_count > 1)
         return blx_error_set(err, -EINVAL,
@@ -177,8 +188,13 @@ static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
 static int check_target(const struct job *job, const char *path, struct blx_error *err)
 {
     struct stat st;
-    if (job->config->force || job->config->delta || lstat(path, &st) != 0 || S_ISBLK(st.st_mode) ||
-        S_ISLNK(st.st_mode))
+    struct cli_target target;
+    if (job->config->force || job->config->delta)
+        return 0;
+    cli_target_look(path, &target);
+    if (target.kind == CLI_TARGET_DEVICE)
+        return cli_target_check(path, &target, err);
+    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode))
         return 0;
     return blx_error_set(
         err, -EEXIST,
@@ -263,6 +279,122 @@ static void list_losses(const char *path, const struct blx_losses *losses)
              bytes);
 }
 
+/* What a restore of the volume writes. 0 if a damaged chain does not tell; the restore says why. */
+static uint64_t bytes_to_write(const struct job *job, uint32_t volume)
+{
+    struct blx_info info = {0};
+    struct blx_error ignored = {0};
+    struct blx_agent_store agent = blx_store_agent(&job->store, job->config->agent);
+    return blx_info_read(agent, &job->manifest, &job->manifest.volumes[volume], &info, &ignored) < 0
+               ? 0
+               : info.used_bytes;
+}
+
+/* The images that go to one filesystem fit in it together. In the store's own, what is nearly full
+ * would stop the dispatcher; --force takes all of it. */
+static int check_room(const struct job *job, struct blx_error *err)
+{
+    struct cli_target target = {0};
+    const char *path = NULL;
+    uint64_t needed = 0;
+    if (job->config->force || job->config->delta || job->config->resume)
+        return 0;
+    for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
+        if (target_path(job, v)[0] == '\0')
+            continue;
+        path = target_path(job, v);
+        cli_target_look(path, &target);
+        if (target.kind == CLI_TARGET_DEVICE)
+            return 0;
+        needed += bytes_to_write(job, v);
+    }
+    bool own = job->config->output == NULL;
+    uint64_t kept = own ? target.filesystem_bytes / BLX_NEARLY_FULL_PART : 0;
+    if (path == NULL || target.filesystem_bytes == 0 || needed + kept <= target.free_bytes)
+        return 0;
+    char need[BLX_UNIT_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES];
+    return blx_error_set(err, -ENOSPC,
+                         "'%s' needs %s, and its filesystem has %s free%s: give another --output, "
+                         "select a disk with --device, or write nevertheless with --force",
+                         path, blx_size_format(needed, need),
+                         blx_size_format(target.free_bytes, left),
+                         own ? ", of which the dispatcher needs a twentieth" : "");
+}
+
+static void print_plan_of(const struct job *job, uint32_t volume)
+{
+    const struct blx_manifest_volume *disk = &job->manifest.volumes[volume];
+    char size[BLX_UNIT_TEXT_BYTES], key[BLX_KEY_ID_TEXT_BYTES] = "none";
+    struct cli_target target;
+    cli_target_look(target_path(job, volume), &target);
+    if (!blx_key_id_is_none(&disk->key_id))
+        blx_key_id_format(&disk->key_id, key);
+    printf("\n%s\n", disk->name);
+    printf("  %-13s%s\n", "device", disk->device);
+    printf("  %-13s%s\n", "size", blx_size_format(disk->size_bytes, size));
+    printf("  %-13s%s\n", "to write", blx_size_format(bytes_to_write(job, volume), size));
+    printf("  %-13s%s\n", "key", key);
+    printf("  %-13s%s\n", "target", target_path(job, volume));
+    if (target.kind == CLI_TARGET_DEVICE)
+        printf("  %-13s%s, %s\n", "", blx_size_format(target.size_bytes, size),
+               target.is_free ? "not in use" : "in use");
+    else
+        printf("  %-13s%s free in its filesystem\n", "", blx_size_format(target.free_bytes, size));
+    printf("  %-13s%s\n", "holds", target.holds[0] != '\0' ? target.holds : "nothing known");
+}
+
+static void print_plan(const struct job *job)
+{
+    char age[BLX_UNIT_TEXT_BYTES];
+    int64_t now = (int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S);
+    int64_t cut = blx_timestamp_to_unix(blx_manifest_time(&job->manifest));
+    printf("%-15s%" PRIu64 " of %s, %s old, %s\n", "checkpoint", job->manifest.timestamp,
+           job->config->agent,
+           blx_duration_format(now > cut ? (uint64_t)(now - cut) * 1000 : 0, age),
+           blx_consistency_name(job->manifest.consistency));
+    for (uint32_t v = 0; v < job->manifest.volume_count; v++)
+        if (target_path(job, v)[0] != '\0')
+            print_plan_of(job, v);
+    fflush(stdout);
+}
+
+/* What is left to do with the volume's image. */
+static void advise(const struct job *job, uint32_t volume, char *text, size_t bytes)
+{
+    const struct blx_manifest_volume *disk = &job->manifest.volumes[volume];
+    const char *path = target_path(job, volume);
+    struct cli_target target;
+    cli_target_look(path, &target);
+    char more[BLX_UNIT_TEXT_BYTES];
+    if (target.kind != CLI_TARGET_DEVICE)
+        snprintf(text, bytes, "`losetup -fP '%s'` makes a disk of it", path);
+    else if (target.size_bytes > disk->size_bytes && strstr(target.holds, "gpt") != NULL)
+        snprintf(text, bytes,
+                 "the device is %s larger than the disk was: `sgdisk -e %s` moves the second copy "
+                 "of its partition table to the end",
+                 blx_size_format(target.size_bytes - disk->size_bytes, more), path);
+    else
+        snprintf(text, bytes, "`partprobe %s` makes its partitions known", path);
+}
+
+/* One line at the end: what was written, how fast, and what comes next. */
+static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
+{
+    char next[PATH_MAX + 256] = "", size[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES];
+    char rate[BLX_UNIT_TEXT_BYTES];
+    for (uint32_t v = 0; v < job->manifest.volume_count && next[0] == '\0'; v++)
+        if (target_path(job, v)[0] != '\0')
+            advise(job, v, next, sizeof(next));
+    double seconds = (double)elapsed_ns / BLX_NS_PER_S;
+    cli_note(
+        "checkpoint %" PRIu64 " of '%s': %d disk%s restored, %s written in %s (%s/s); next: %s",
+        job->manifest.timestamp, job->config->agent, count, cli_plural((uint64_t)count),
+        blx_size_format(job->written_bytes, size),
+        blx_duration_format(elapsed_ns / BLX_NS_PER_MS, took),
+        blx_size_format(seconds > 0 ? (uint64_t)((double)job->written_bytes / seconds) : 0, rate),
+        next);
+}
+
 static unsigned restore_flags(const struct blx_config *config)
 {
     return (config->delta ? BLX_RESTORE_DELTA : 0U) | (config->resume ? BLX_RESTORE_RESUME : 0U) |
@@ -270,7 +402,7 @@ static unsigned restore_flags(const struct blx_config *config)
 }
 
 /* 1: the volume is restored, except for damage. */
-static int restore_volume(const struct job *job, uint32_t volume, struct blx_error *err)
+static int restore_volume(struct job *job, uint32_t volume, struct blx_error *err)
 {
     const char *name = job->manifest.volumes[volume].name;
     char label[BLX_NAME_BYTES + 16];
@@ -288,6 +420,7 @@ static int restore_volume(const struct job *job, uint32_t volume, struct blx_err
     int rc = blx_restore(blx_store_agent(&job->store, job->config->agent), job->manifest.timestamp,
                          name, &target, &progress, err);
     blx_progress_done(&bar);
+    job->written_bytes += written_bytes;
     if (rc == 0) {
         if (target.flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME))
             cli_note("%" PRIu64 " bytes of '%s' differed and were written", written_bytes,
@@ -319,11 +452,20 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
         rc = name_targets(&job, err);
     if (rc == 0)
         rc = check_keys(&job, err);
+    if (rc >= 0 && job.config->dry_run)
+        print_plan(&job);
+    if (rc == 0)
+        rc = check_room(&job, err);
+    if (rc < 0 || job.config->dry_run)
+        return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
     bool damaged = false;
+    uint64_t begun_ns = blx_clock_ns();
     for (uint32_t v = 0; rc >= 0 && v < job.manifest.volume_count; v++) {
         if (target_path(&job, v)[0] != '\0')
             rc = restore_volume(&job, v, err);
         damaged = damaged || rc > 0;
     }
+    if (rc >= 0)
+        sum_up(&job, count, blx_clock_ns() - begun_ns);
     return rc < 0 || damaged ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

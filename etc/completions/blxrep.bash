@@ -14,7 +14,7 @@ _blxrep_options() {
     keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;

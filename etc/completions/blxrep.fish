@@ -73,7 +73,7 @@ __blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older
 __blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"
 __blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goes"
 __blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
-__blxrep_option "" prune -l dry-run -f -d "Remove nothing; print what would be removed"
+__blxrep_option "" "prune restore" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "base/units.h"
 
-enum { LATE_SLACK_S = 60, NEARLY_FULL_PART = 20 };
+enum { LATE_SLACK_S = 60 };
 
 uint64_t blx_protection_limit_s(uint64_t sync_freq_ms)
 {
@@ -165,5 +165,5 @@ const char *blx_protection_explain(const struct blx_control_agent *agent, uint64
 
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher)
 {
-    return dispatcher->data_free_bytes < dispatcher->data_bytes / NEARLY_FULL_PART;
+    return dispatcher->data_free_bytes < dispatcher->data_bytes / BLX_NEARLY_FULL_PART;
 }

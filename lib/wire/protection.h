@@ -51,5 +51,7 @@ uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t no
 const char *blx_protection_explain(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                                    char text[BLX_TEXT_BYTES]);
 
+enum { BLX_NEARLY_FULL_PART = 20 };
+
 /* True while less than a twentieth of the data directory's filesystem is free. */
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher);

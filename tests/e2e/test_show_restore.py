@@ -107,6 +107,16 @@ class Series(Case):
         self.restore("server1", stamp, target.path)
         check_equal(target.copy(self.path("target.copy")), copy)
 
+        held = self.loop_disk(96, "held")
+        run("mkfs.ext4", "-q", "-L", "precious", held.path)
+        before = held.copy(self.path("held.copy"))
+        self.cli.fails(1, f"'{held.path}' holds ext4 'precious'.*--force", *words, f"--output={held.path}")
+        check_equal(held.copy(self.path("held.again")), before)
+        self.assertIn("holds        ext4 'precious'", self.cli.run(*words, f"--output={held.path}", "--dry-run", "--force").stdout)
+        check_equal(held.copy(self.path("held.again")), before)
+        done = self.cli.run(*words, f"--output={held.path}", "--force")
+        self.assertRegex(done.stderr, r"1 disk restored, [0-9.]+ [KM]iB written in .*; next: ")
+
         used = self.loop_disk(64, "used")
         mounted = used.make("ext4")
         fill(mounted.path + "/mine", 1)

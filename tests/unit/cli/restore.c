@@ -42,7 +42,7 @@ static void every_checkpoint_restores_to_its_default_place(void **state)
         snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[c]);
         test_path(&site->store, path, "restore/web1-%" PRIu64 ".img", site->timestamps[c]);
         RESTORE(site, checkpoint);
-        run_ended(&site->run, 0, NULL);
+        run_ended(&site->run, 0, " written in ");
         printed(site, path);
         site_image_is(site, path, c, 0);
     }
@@ -55,11 +55,11 @@ static void latest_and_minutes_name_a_checkpoint(void **state)
     site_option(site, output, "output", "a.img");
     test_path(&site->store, path, "a.img");
     RESTORE(site, "--checkpoint=latest", output);
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     site_image_is(site, path, SITE_CHECKPOINTS - 1, 0);
     snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[0] / 100);
     RESTORE(site, checkpoint, output, "--force");
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     printed(site, path);
     site_image_is(site, path, 0, 0);
     RESTORE(site, "--checkpoint=19990101000000", output);
@@ -82,7 +82,7 @@ static void existing_file_is_replaced_with_force_only(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 4);
     RESTORE(site, "--checkpoint=latest", output, "--force");
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     site_image_is(site, path, SITE_CHECKPOINTS - 1, 0);
 }
 
@@ -96,7 +96,7 @@ static void several_volumes_become_one_image_each(void **state)
     run_ended(&site->run, 2, "is not a directory");
     assert_int_equal(mkdir(path, 0700), 0);
     RESTORE(site, "--checkpoint=latest", output);
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, "2 disks restored, ");
     for (size_t v = 0; v < 2; v++) {
         test_path(&site->store, path, "images/web1-%" PRIu64 "-sd%c.img", site->timestamps[2],
                   (char)('a' + (int)v));
@@ -112,12 +112,12 @@ static void device_selects_a_volume_by_name_or_path(void **state)
     site_option(site, output, "output", "b.img");
     test_path(&site->store, path, "b.img");
     RESTORE(site, "--checkpoint=latest", "--device=/dev/sdb", output);
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     printed(site, path);
     site_image_is(site, path, 2, 1);
     test_path(&site->store, path, "restore/web1-%" PRIu64 "-sdb.img", site->timestamps[2]);
     RESTORE(site, "--checkpoint=latest", "--device=sdb");
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     printed(site, path);
     RESTORE(site, "--checkpoint=latest", "--device=/dev/sdc");
     run_ended(&site->run, 1, "/dev/sda, /dev/sdb");
@@ -153,10 +153,10 @@ static void checkpoint_that_lacks_a_disk_is_refused(void **state)
     RESTORE(site, "--checkpoint=latest", output, "--device=/dev/sdb");
     run_ended(&site->run, 1, newest);
     RESTORE(site, "--checkpoint=latest", output, "--incomplete");
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, " written in ");
     site_image_is(site, path, 2, 0);
     RESTORE(site, "--checkpoint=latest", output, "--device=/dev/sda", "--force");
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, "1 disk restored");
     run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, NULL);
     run_ended(&site->run, 0, NULL);
     assert_non_null(strstr(site->run.out, " 1 of 2 "));
@@ -183,6 +183,29 @@ static void taken_name_is_found_before_anything_is_written(void **state)
     assert_false(exists(first));
 }
 
+static void dry_run_tells_and_writes_nothing(void **state)
+{
+    struct site *site = *state;
+    char output[128], path[PATH_MAX];
+    site_option(site, output, "output", "a.img");
+    test_path(&site->store, path, "a.img");
+    RESTORE(site, "--checkpoint=latest", output, "--dry-run");
+    run_ended(&site->run, 0, NULL);
+    assert_false(exists(path));
+    static const char *const parts[] = {
+        "checkpoint     20261118",     " old, filesystem\n",  "/dev/sda\n",
+        "to write     128.0 KiB\n",    "key          none\n", "free in its filesystem\n",
+        "holds        nothing known\n"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (strstr(site->run.out, parts[i]) == NULL)
+            fail_msg("'%s' is not in: %s", parts[i], site->run.out);
+    put_file(path);
+    RESTORE(site, "--checkpoint=latest", output, "--dry-run");
+    run_ended(&site->run, 1, path);
+    RESTORE(site, "--checkpoint=latest", "--output=-");
+    run_ended(&site->run, 2, "--output=-");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +216,7 @@ int main(void)
         TEST(several_volumes_become_one_image_each, site_setup_two),
         TEST(device_selects_a_volume_by_name_or_path, site_setup_two),
         TEST(checkpoint_that_lacks_a_disk_is_refused, site_setup_two),
+        TEST(dry_run_tells_and_writes_nothing, site_setup),
         TEST(taken_name_is_found_before_anything_is_written, site_setup_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

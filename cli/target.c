@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/target.h"
+
+#include <blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+static const char *value_of(blkid_probe probe, const char *name)
+{
+    const char *value = NULL;
+    return blkid_probe_lookup_value(probe, name, &value, NULL) == 0 ? value : NULL;
+}
+
+static void describe_signature(int fd, char text[CLI_TARGET_TEXT_BYTES])
+{
+    blkid_probe probe = blkid_new_probe();
+    if (probe == NULL || blkid_probe_set_device(probe, fd, 0, 0) != 0) {
+        blkid_free_probe(probe);
+        return;
+    }
+    blkid_probe_enable_superblocks(probe, 1);
+    blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL);
+    blkid_probe_enable_partitions(probe, 1);
+    int found = blkid_do_safeprobe(probe);
+    const char *type = value_of(probe, "TYPE"), *label = value_of(probe, "LABEL");
+    const char *table = value_of(probe, "PTTYPE");
+    if (found == -2)
+        snprintf(text, CLI_TARGET_TEXT_BYTES, "several signatures");
+    else if (found == 0 && type != NULL)
+        snprintf(text, CLI_TARGET_TEXT_BYTES, "%s%s%.150s%s", type, label != NULL ? " '" : "",
+                 label != NULL ? label : "", label != NULL ? "'" : "");
+    else if (found == 0 && table != NULL)
+        snprintf(text, CLI_TARGET_TEXT_BYTES, "a %s partition table", table);
+    blkid_free_probe(probe);
+}
+
+static void look_at_device(const char *path, struct cli_target *target)
+{
+    target->kind = CLI_TARGET_DEVICE;
+    BLX_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_EXCL);
+    target->is_free = fd >= 0;
+    if (fd < 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (ioctl(fd, BLKGETSIZE64, &target->size_bytes) != 0)
+        target->size_bytes = 0;
+    describe_signature(fd, target->holds);
+}
+
+static void look_at_folder(const char *path, struct cli_target *target)
+{
+    char copy[PATH_MAX];
+    struct statvfs room;
+    snprintf(copy, sizeof(copy), "%s", path);
+    if (statvfs(dirname(copy), &room) != 0)
+        return;
+    target->free_bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    target->filesystem_bytes = (uint64_t)room.f_blocks * room.f_frsize;
+}
+
+void cli_target_look(const char *path, struct cli_target *target)
+{
+    struct stat st;
+    *target = (struct cli_target){.kind = CLI_TARGET_FILE};
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISBLK(st.st_mode)) {
+        look_at_device(path, target);
+        return;
+    }
+    look_at_folder(path, target);
+    if (!exists || !S_ISREG(st.st_mode))
+        return;
+    target->size_bytes = (uint64_t)st.st_size;
+    snprintf(target->holds, sizeof(target->holds), "a file of %llu bytes",
+             (unsigned long long)target->size_bytes);
+}
+
+int cli_target_check(const char *path, const struct cli_target *target, struct blx_error *err)
+{
+    if (target->kind != CLI_TARGET_DEVICE || !target->is_free || target->holds[0] == '\0')
+        return 0;
+    return blx_error_set(err, -EEXIST,
+                         "the device '%s' holds %s: give another --output, --delta to bring it up "
+                         "to date, or --force to overwrite it",
+                         path, target->holds);
+}

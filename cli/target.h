@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lies at the place that a restore is to write to. Private to the command.
+ *
+ * Threads: one. Blocks on the disk.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum cli_target_kind {
+    CLI_TARGET_FILE,   /* or nothing yet */
+    CLI_TARGET_DEVICE, /* a block device */
+};
+
+enum { CLI_TARGET_TEXT_BYTES = 256 };
+
+struct cli_target {
+    enum cli_target_kind kind;
+    bool is_free;        /* of a device: nobody has it open for himself, such as a mount */
+    uint64_t size_bytes; /* of a device, or of the file that is there */
+    uint64_t free_bytes; /* in the filesystem of a file's folder */
+    uint64_t filesystem_bytes;
+    char holds
+        [CLI_TARGET_TEXT_BYTES]; /* "ext4 'data'", "a gpt partition table"; "": nothing known */
+};
+
+/* What cannot be found out stays zero: the restore says why. */
+void cli_target_look(const char *path, struct cli_target *target);
+
+/* -EEXIST if it is a device that holds something which nobody uses just now, so that only its
+ * signature keeps it from being overwritten. */
+int cli_target_check(const char *path, const struct cli_target *target, struct blx_error *err);
