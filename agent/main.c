@@ -16,6 +16,7 @@
 #include "agent/agent.h"
 #include "agent/session/control.h"
 #include "agent/disk_watch.h"
+#include "agent/encryption.h"
 #include "agent/identity.h"
 #include "agent/lineup.h"
 #include "base/cleanup.h"
@@ -144,33 +145,11 @@ static void replicate(struct agent *agent)
     }
 }
 
-/* Reads the key that the configuration names, if it does. Logs its id, and a warning if others may
- * read it. */
-static int read_key(struct agent *agent, struct blx_error *err)
-{
-    const char *path = agent->config->encryption_key;
-    if (path == NULL)
-        return 0;
-    int rc = blx_key_read(path, &agent->key, err);
-    if (rc < 0)
-        return rc;
-    char id[BLX_KEY_ID_TEXT_BYTES];
-    struct stat st;
-    blx_key_id_format(&agent->key.id, id);
-    blx_log_info(
-        "everything is encrypted with the key %s before it is sent: keep copies of '%s' elsewhere, "
-        "nothing can be restored without it",
-        id, path);
-    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-        blx_log_warning("others may read the key '%s': chmod 600 it", path);
-    return 0;
-}
-
 static int prepare(struct agent *agent, struct blx_error *err)
 {
     int rc = agent_identity_load(&agent->identity, agent->config, err);
     if (rc == 0)
-        rc = read_key(agent, err);
+        rc = agent_encryption_load(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     if (rc == 0)

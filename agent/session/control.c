@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/encryption.h"
 #include "agent/session/checkpoint_private.h"
 #include "agent/session/renewal_private.h"
 #include "agent/session/rescan_private.h"
@@ -166,8 +167,10 @@ int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err)
                              CONNECT_TIMEOUT_MS, &session->conn, err);
     if (rc == 0)
         rc = agent_session_handshake(session, err);
-    if (rc == 0)
+    if (rc == 0) {
+        agent_encryption_note(agent);
         rc = agent_session_start(session, err);
+    }
     if (rc == 0) {
         *lived = true;
         blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);

@@ -190,10 +190,16 @@ class Encryption(Case):
         self.assertEqual(self.files_with_marker(), [])
         self.check(second, second_copy, new_key)
         agent.stop()
-        agent = self.start("--compression=none")
+        # A line that is missing ends nothing.
+        agent = self.start_agent("server1", self.disk, "--skip-free-space=no", online=False)
+        agent.wait_line("has sent everything encrypted so far.*encryption-key: \"none\"")
+        self.assertEqual(agent.process.wait(20), 1)
+        agent = self.start("--compression=none", key="none")
         agent.wait_line(f"full pass .it is not encrypted any more; its key was {self.key_id(new_key)}")
         last, last_copy = self.settled_checkpoint()
         self.check(last, last_copy)
+        agent.stop()
+        self.start("--compression=none")
         self.verify()
 
     def test_prune_delta_and_resume(self):
