@@ -23,13 +23,14 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/clock.h"
 #include "base/units.h"
 #include "base/version.h"
 
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_LAST_MS = 30 * 1000,
-    LIVED_MS = 10 * 1000, /* a shorter session does not count: its dispatcher is in trouble */
+    LIVED_MS = 10 * 60 * 1000,          /* of an idle session; a shorter one proves nothing */
     FIRST_READ_RATE = 64 * 1024 * 1024, /* bytes a second, until a cut has measured it */
 };
 
@@ -128,13 +129,14 @@ static void replicate(struct agent *agent)
     uint64_t backoff_ms = BACKOFF_FIRST_MS;
     while (!agent_is_stopping(agent)) {
         struct blx_error error = {0};
-        bool lived = false;
+        enum agent_session_use use = AGENT_SESSION_NONE;
         uint64_t begun_ns = blx_clock_ns();
         blx_watchdog_turn(&agent->watchdog, 0);
         int rc = agent_lineup_refresh(agent, &error);
         if (rc == 0)
-            rc = agent_control_run(agent, &lived, &error);
-        if (lived && blx_clock_ns() - begun_ns >= LIVED_MS * UINT64_C(1000000))
+            rc = agent_control_run(agent, &use, &error);
+        if (use == AGENT_SESSION_STORED ||
+            (use == AGENT_SESSION_BEGAN && blx_clock_ns() - begun_ns >= LIVED_MS * BLX_NS_PER_MS))
             backoff_ms = BACKOFF_FIRST_MS;
         if (rc == -ECONNABORTED)
             renew_instance(agent);

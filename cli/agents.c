@@ -14,6 +14,7 @@
 #include "cli/control.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/pause.h"
+#include "store/trouble.h"
 #include "tls/pki.h"
 
 enum { ANSWER_TIMEOUT_MS = 30000 };
@@ -60,8 +61,8 @@ static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cl
     return 0;
 }
 
-/* What the store knows of an agent. If its last manifest is damaged, the damage becomes its reason
- * and the rest stays zero. */
+/* What the store knows of an agent. If its last manifest is damaged, that becomes its trouble and
+ * the rest stays zero. */
 static void read_stored(const struct blx_store *store, const char *id,
                         struct blx_control_agent *agent)
 {
@@ -71,10 +72,14 @@ static void read_stored(const struct blx_store *store, const char *id,
     int rc = blx_manifest_latest(blx_store_agent(store, id), &agent->last_checkpoint, &err);
     if (rc == 0 && agent->last_checkpoint != 0)
         rc = blx_manifest_read(blx_store_agent(store, id), agent->last_checkpoint, &manifest, &err);
-    if (rc < 0)
-        blx_text_set(agent->status.reason, err.message);
+    if (rc < 0) {
+        agent->trouble.kind = blx_trouble_of(rc);
+        blx_text_set(agent->trouble.text, err.message);
+    }
+    if (rc == 0 && agent->last_checkpoint == 0)
+        agent->enrolled_since = blx_agent_store_look_enrolled(blx_store_agent(store, id));
     if (blx_pause_look(blx_store_agent(store, id), &agent->paused_since, &err) < 0)
-        agent->paused_since = 0; /* the reason above tells what is wrong with the store */
+        agent->paused_since = 0; /* the trouble above tells what is wrong with the store */
     struct blx_error why = {0};
     if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
         blx_text_set(agent->status.reason, why.message);
@@ -119,6 +124,9 @@ int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct b
     } else {
         blx_error_copy(err, rc, &cause);
     }
+    if (rc == -ENOENT)
+        blx_error_prefix(err, "is the data directory mounted? See store-gone in "
+                              "blxrep-recovery(7)");
     if (rc < 0)
         return rc;
     *agents = found;
@@ -154,6 +162,23 @@ void cli_agents_sort(struct cli_agents *agents)
     if (agents->count > 1)
         qsort_r(agents->list, agents->count, sizeof(*agents->list), compare,
                 &agents->now_realtime_ns);
+}
+
+void cli_agents_note(const char *data_dir, const char *agent_id)
+{
+    BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
+    struct blx_judgement judgement;
+    char text[BLX_JUDGEMENT_TEXT_BYTES];
+    if (cli_agents_collect(data_dir, &agents, NULL) < 0)
+        return;
+    for (size_t i = 0; agents.running && i < agents.count; i++) {
+        if (strcmp(agents.list[i].agent_id, agent_id) != 0)
+            continue;
+        blx_protection_examine(&agents.list[i], agents.now_realtime_ns, &judgement);
+        if (judgement.protection != BLX_PROTECTED)
+            cli_note("'%s' is %s now: %s", agent_id, blx_protection_name(judgement.protection),
+                     blx_judgement_format(&judgement, text));
+    }
 }
 
 size_t cli_agents_tally(const struct cli_agents *agents, enum blx_protection protection)

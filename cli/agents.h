@@ -26,6 +26,10 @@ struct cli_agents {
 int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct blx_error *err);
 void cli_agents_done(struct cli_agents *agents);
 
+/* Notes on stderr why the agent is not protected now, if a dispatcher runs and says so: the newest
+ * checkpoint may be old. The process acts as the data directory's owner afterwards. */
+void cli_agents_note(const char *data_dir, const char *agent_id);
+
 /* The worst first; then the agents with a remark; then those with the oldest checkpoint. */
 void cli_agents_sort(struct cli_agents *agents);
 

@@ -83,6 +83,20 @@ static int write_bundle(const struct blx_config *config, struct blx_error *err)
     return rc;
 }
 
+/* `status` lists it from now on, whether or not it ever connects. */
+static void list_agent(const struct blx_config *config)
+{
+    struct blx_store store = {.lock_fd = -1};
+    struct blx_error err = {0};
+    int rc = cli_store_open(config->data_dir, BLX_STORE_READ, &store, &err);
+    if (rc == 0)
+        rc = blx_agent_store_enroll(blx_store_agent(&store, config->agent), &err);
+    if (rc < 0)
+        cli_note("`status` will not list '%s' before it has connected: %s", config->agent,
+                 err.message);
+    blx_store_close(&store);
+}
+
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
@@ -110,5 +124,6 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
                                           .agent = config->agent,
                                           .text = config->make_token ? "a token" : "a bundle"};
     cli_audit(config->data_dir, &entry);
+    list_agent(config);
     return BLX_EXIT_OK;
 }

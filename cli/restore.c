@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/progress.h"
 #include "base/units.h"
+#include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/target.h"
@@ -465,6 +466,8 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
             rc = restore_volume(&job, v, err);
         damaged = damaged || rc > 0;
     }
+    if (rc >= 0 && strcmp(job.config->checkpoint, "latest") == 0)
+        cli_agents_note(job.config->data_dir, job.config->agent);
     if (rc >= 0)
         sum_up(&job, count, blx_clock_ns() - begun_ns);
     return rc < 0 || damaged ? BLX_EXIT_FAILED : BLX_EXIT_OK;

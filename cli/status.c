@@ -77,16 +77,27 @@ static void print_counts_json(struct blx_json *json, const struct blx_control_ag
     blx_json_number(json, "total_received_bytes", agent->total_received_bytes);
 }
 
+static void print_judgement_json(struct blx_json *json, const struct blx_judgement *judgement)
+{
+    blx_json_open(json, "judgement", '{');
+    blx_json_string(json, "reason", blx_reason_name(judgement->reason));
+    blx_json_string(json, "object", judgement->object);
+    cli_json_time(json, "since", judgement->since);
+    blx_json_string(json, "way_out", blx_reason_way_out(judgement->reason));
+    blx_json_close(json, '}');
+}
+
 static void print_agent_json(struct blx_json *json, const struct blx_control_agent *agent,
                              uint64_t now_ns)
 {
-    enum blx_protection protection = blx_protection_judge(agent, now_ns);
-    char why[BLX_TEXT_BYTES];
+    struct blx_judgement judgement;
+    blx_protection_examine(agent, now_ns, &judgement);
     blx_json_open(json, NULL, '{');
     blx_json_string(json, "id", agent->agent_id);
-    blx_json_bool(json, "protected", protection == BLX_PROTECTED);
-    blx_json_string(json, "protection", blx_protection_name(protection));
-    blx_json_string(json, "why", blx_protection_explain(agent, now_ns, why));
+    blx_json_bool(json, "protected", judgement.protection == BLX_PROTECTED);
+    blx_json_string(json, "protection", blx_protection_name(judgement.protection));
+    blx_json_string(json, "why", judgement.text);
+    print_judgement_json(json, &judgement);
     cli_json_time(json, "paused_since", agent->paused_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(json, "peer", agent->peer);
@@ -147,9 +158,11 @@ static const char *protection_cell(enum blx_protection protection)
         [BLX_PROTECTION_FIRST_SYNC] = "first sync",
         [BLX_PROTECTION_PAUSED] = "PAUSED",
         [BLX_PROTECTION_REVOKED] = "REVOKED",
+        [BLX_PROTECTION_NEVER_JOINED] = "NEVER JOINED",
         [BLX_PROTECTION_DAMAGED] = "DAMAGED",
         [BLX_PROTECTION_INCONSISTENT] = "INCONSISTENT",
         [BLX_PROTECTION_LATE] = "LATE",
+        [BLX_PROTECTION_NOT_STORED] = "NOT STORED",
         [BLX_PROTECTION_LOST] = "LOST",
     };
     return cells[protection];
@@ -228,6 +241,7 @@ static const char *paint_of(enum blx_protection protection)
     if (protection == BLX_PROTECTED)
         return CLI_GREEN;
     bool expected = protection == BLX_PROTECTION_FIRST_SYNC ||
+                    protection == BLX_PROTECTION_NEVER_JOINED ||
                     protection == BLX_PROTECTION_PAUSED || protection == BLX_PROTECTION_REVOKED;
     return expected ? CLI_YELLOW : CLI_RED;
 }
@@ -261,10 +275,16 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
 static void print_troubles(const struct cli_agents *agents, FILE *out)
 {
     static const char *const words[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = "protected",        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
-        [BLX_PROTECTION_PAUSED] = "paused",   [BLX_PROTECTION_REVOKED] = "revoked",
-        [BLX_PROTECTION_DAMAGED] = "damaged", [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
-        [BLX_PROTECTION_LATE] = "late",       [BLX_PROTECTION_LOST] = "lost",
+        [BLX_PROTECTED] = "protected",
+        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
+        [BLX_PROTECTION_PAUSED] = "paused",
+        [BLX_PROTECTION_REVOKED] = "revoked",
+        [BLX_PROTECTION_NEVER_JOINED] = "never joined",
+        [BLX_PROTECTION_DAMAGED] = "damaged",
+        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",
+        [BLX_PROTECTION_NOT_STORED] = "not stored",
+        [BLX_PROTECTION_LOST] = "lost",
     };
     const char *between = ":";
     for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTED; protection--) {
@@ -303,24 +323,40 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
     fprintf(out, "%s\n", screen->has_colours && agents->count > 0 ? CLI_PLAIN : "");
 }
 
+/* What is wrong with the store, in capitals, as for an agent. */
+static const char *store_word(const struct blx_control_dispatcher *dispatcher)
+{
+    static const char *const words[] = {[BLX_TROUBLE_NONE] = "",
+                                        [BLX_TROUBLE_FULL] = ", FULL",
+                                        [BLX_TROUBLE_READ_ONLY] = ", READ-ONLY",
+                                        [BLX_TROUBLE_DENIED] = ", ANOTHER USER'S",
+                                        [BLX_TROUBLE_GONE] = ", GONE",
+                                        [BLX_TROUBLE_FAILED] = ", FAILS",
+                                        [BLX_TROUBLE_DAMAGED] = ", DAMAGED"};
+    if (dispatcher->trouble.kind == BLX_TROUBLE_NONE && blx_data_is_nearly_full(dispatcher))
+        return ", NEARLY FULL";
+    return words[dispatcher->trouble.kind];
+}
+
 static void print_dispatcher(const struct cli_agents *agents, const struct cli_screen *screen,
                              FILE *out)
 {
     char free_text[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES], rate[BLX_UNIT_TEXT_BYTES];
     const struct blx_control_dispatcher *dispatcher = &agents->dispatcher;
-    bool nearly_full = blx_data_is_nearly_full(dispatcher);
+    const char *word = store_word(dispatcher);
+    bool is_bad = word[0] != '\0';
     uint64_t rate_bytes_per_s = 0;
     if (!agents->running || dispatcher->data_bytes == 0)
         return;
     for (size_t i = 0; i < agents->count; i++)
         rate_bytes_per_s += agents->list[i].rate_bytes_per_s;
-    if (nearly_full && screen->has_colours)
+    if (is_bad && screen->has_colours)
         fputs(CLI_RED, out);
     fprintf(out, "data directory: %s of %s free%s, %s/s coming in%s\n",
             blx_size_format(dispatcher->data_free_bytes, free_text),
-            blx_size_format(dispatcher->data_bytes, size), nearly_full ? ", NEARLY FULL" : "",
+            blx_size_format(dispatcher->data_bytes, size), word,
             blx_size_format(rate_bytes_per_s, rate),
-            nearly_full && screen->has_colours ? CLI_PLAIN : "");
+            is_bad && screen->has_colours ? CLI_PLAIN : "");
 }
 
 /* `max_rows`: 0 means no limit. */

@@ -10,7 +10,9 @@
 const char *dispatcher_event_name(enum dispatcher_event_kind kind)
 {
     static const char *const names[] = {
+        [DISPATCHER_EVENT_STORE_FAILS] = "store-fails",
         [DISPATCHER_EVENT_AGENT_LOST] = "agent-lost",
+        [DISPATCHER_EVENT_AGENT_NOT_STORED] = "agent-not-stored",
         [DISPATCHER_EVENT_DAMAGE_FOUND] = "damage-found",
         [DISPATCHER_EVENT_HISTORY_GONE] = "history-gone",
         [DISPATCHER_EVENT_CHECKPOINT_LATE] = "checkpoint-late",
@@ -21,6 +23,7 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind)
         [DISPATCHER_EVENT_PRUNE_HELD] = "prune-held",
         [DISPATCHER_EVENT_CLOCK_OFF] = "clock-off",
         [DISPATCHER_EVENT_AGENT_PROTECTED] = "agent-protected",
+        [DISPATCHER_EVENT_STORE_WORKS] = "store-works",
         [DISPATCHER_EVENT_DISK_HAS_ROOM] = "disk-has-room",
         [DISPATCHER_EVENT_AGENTS_LET_IN] = "agents-let-in",
     };

@@ -16,7 +16,9 @@
 
 /* From the most pressing trouble to the end of one. */
 enum dispatcher_event_kind {
+    DISPATCHER_EVENT_STORE_FAILS, /* the store takes nothing, whatever agent it is */
     DISPATCHER_EVENT_AGENT_LOST,
+    DISPATCHER_EVENT_AGENT_NOT_STORED, /* it takes nothing of this one */
     DISPATCHER_EVENT_DAMAGE_FOUND,
     DISPATCHER_EVENT_HISTORY_GONE, /* the store has lost the newest checkpoints of the agent */
     DISPATCHER_EVENT_CHECKPOINT_LATE,
@@ -27,6 +29,7 @@ enum dispatcher_event_kind {
     DISPATCHER_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
     DISPATCHER_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     DISPATCHER_EVENT_AGENT_PROTECTED,    /* it is well again */
+    DISPATCHER_EVENT_STORE_WORKS,        /* the store takes data again */
     DISPATCHER_EVENT_DISK_HAS_ROOM,      /* there is room again */
     DISPATCHER_EVENT_AGENTS_LET_IN,      /* there are places again */
 };
@@ -37,10 +40,12 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind);
 /* Whether the event is the end of a trouble. */
 bool dispatcher_event_is_good(enum dispatcher_event_kind kind);
 
+enum { DISPATCHER_EVENT_TEXT_BYTES = 512 };
+
 struct dispatcher_event {
     enum dispatcher_event_kind kind;
-    char agent_id[BLX_NAME_BYTES]; /* "": the disk */
-    char text[BLX_TEXT_BYTES];     /* the rest of a sentence */
+    char agent_id[BLX_NAME_BYTES];          /* "": the disk */
+    char text[DISPATCHER_EVENT_TEXT_BYTES]; /* the rest of a sentence */
 };
 
 enum { DISPATCHER_EVENTS_KEPT = 1000, DISPATCHER_EVENTS_TOLD = 100 };

@@ -37,24 +37,36 @@ static struct dispatcher_event_memory *remember(struct dispatcher_event_watch *w
     return memory;
 }
 
-/* "the last one is 21 m 7 s old: ..." */
-static void describe(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
-                     char text[BLX_TEXT_BYTES])
+/* "the last checkpoint is 21 m 7 s old: late: one is due every ..." */
+static void describe(const struct blx_control_agent *agent, const struct blx_judgement *judgement,
+                     uint64_t now_realtime_ns, char text[DISPATCHER_EVENT_TEXT_BYTES])
 {
-    char why[BLX_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
-    blx_protection_explain(agent, now_realtime_ns, why);
+    char why[BLX_JUDGEMENT_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    blx_judgement_format(judgement, why);
     if (agent->last_checkpoint == 0)
-        snprintf(text, BLX_TEXT_BYTES, "%s", why);
+        snprintf(text, DISPATCHER_EVENT_TEXT_BYTES, "%s", why);
     else
-        snprintf(text, BLX_TEXT_BYTES, "the last checkpoint is %s old%s%.200s",
+        snprintf(text, DISPATCHER_EVENT_TEXT_BYTES, "the last checkpoint is %s old%s%.450s",
                  blx_duration_format(blx_protection_age_s(agent, now_realtime_ns) * 1000, age),
                  why[0] != '\0' ? ": " : "", why);
 }
 
-/* No event: a first sync, even of an agent that was lost before; a pause or a revocation, as
- * somebody has asked for it. */
+/* No event: a first sync, even of an agent that was lost before; a pause, a revocation or an
+ * enrolment, as somebody has asked for it; an agent that waits for the whole store, which has an
+ * event of its own. */
+static bool is_news(const struct dispatcher_event_memory *memory, enum blx_protection now,
+                    const struct blx_trouble *store_trouble)
+{
+    bool expected = now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED ||
+                    now == BLX_PROTECTION_REVOKED || now == BLX_PROTECTION_NEVER_JOINED;
+    bool told_of_store =
+        now == BLX_PROTECTION_NOT_STORED && store_trouble->kind != BLX_TROUBLE_NONE;
+    return now != memory->told && !expected && !told_of_store;
+}
+
 static int look_at_protection(struct dispatcher_event_memory *memory,
-                              const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                              const struct blx_control_agent *agent,
+                              const struct blx_trouble *store_trouble, uint64_t now_realtime_ns,
                               struct dispatcher_event_list *list)
 {
     static const enum dispatcher_event_kind kinds[BLX_PROTECTIONS] = {
@@ -62,17 +74,33 @@ static int look_at_protection(struct dispatcher_event_memory *memory,
         [BLX_PROTECTION_DAMAGED] = DISPATCHER_EVENT_CHECKPOINT_DAMAGED,
         [BLX_PROTECTION_INCONSISTENT] = DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
         [BLX_PROTECTION_LATE] = DISPATCHER_EVENT_CHECKPOINT_LATE,
+        [BLX_PROTECTION_NOT_STORED] = DISPATCHER_EVENT_AGENT_NOT_STORED,
         [BLX_PROTECTION_LOST] = DISPATCHER_EVENT_AGENT_LOST,
     };
-    char text[BLX_TEXT_BYTES];
-    enum blx_protection now = blx_protection_judge(agent, now_realtime_ns);
-    if (now == memory->told || now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED ||
-        now == BLX_PROTECTION_REVOKED)
+    char text[DISPATCHER_EVENT_TEXT_BYTES];
+    struct blx_judgement now;
+    blx_protection_examine(agent, now_realtime_ns, &now);
+    if (!is_news(memory, now.protection, store_trouble))
         return 0;
-    describe(agent, now_realtime_ns, text);
-    int rc = dispatcher_event_list_add(list, kinds[now], agent->agent_id, text);
+    describe(agent, &now, now_realtime_ns, text);
+    int rc = dispatcher_event_list_add(list, kinds[now.protection], agent->agent_id, text);
     if (rc == 0)
-        memory->told = now;
+        memory->told = now.protection;
+    return rc;
+}
+
+/* Trouble of another kind is news as well. */
+static int look_at_store(struct dispatcher_event_watch *watch, const struct blx_trouble *trouble,
+                         struct dispatcher_event_list *list)
+{
+    if (trouble->kind == watch->store_trouble)
+        return 0;
+    int rc = trouble->kind != BLX_TROUBLE_NONE
+                 ? dispatcher_event_list_add(list, DISPATCHER_EVENT_STORE_FAILS, "", trouble->text)
+                 : dispatcher_event_list_add(list, DISPATCHER_EVENT_STORE_WORKS, "",
+                                             "the store takes data again");
+    if (rc == 0)
+        watch->store_trouble = trouble->kind;
     return rc;
 }
 
@@ -189,7 +217,10 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 const struct dispatcher_overview *overview,
                                 uint64_t now_realtime_ns, struct dispatcher_event_list *list)
 {
-    int rc = look_at_disk(watch, overview, list);
+    const struct blx_trouble *trouble = &overview->dispatcher.trouble;
+    int rc = look_at_store(watch, trouble, list);
+    if (rc == 0)
+        rc = look_at_disk(watch, overview, list);
     if (rc == 0)
         rc = look_at_places(watch, overview->kept_out, now_realtime_ns, list);
     for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
@@ -197,7 +228,7 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         struct dispatcher_event_memory *memory = remember(watch, agent->agent_id);
         if (memory == NULL)
             return -ENOMEM;
-        rc = look_at_protection(memory, agent, now_realtime_ns, list);
+        rc = look_at_protection(memory, agent, trouble, now_realtime_ns, list);
         if (rc == 0)
             rc = look_at_damage(memory, roster, agent->agent_id, list);
         if (rc == 0)

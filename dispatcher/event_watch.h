@@ -25,6 +25,7 @@ struct dispatcher_event_memory {
 struct dispatcher_event_watch {
     struct dispatcher_event_memory *agents; /* owned */
     size_t agent_count;
+    enum blx_trouble_kind store_trouble; /* was reported */
     bool nearly_full;
     uint64_t kept_out;    /* as of the last look */
     uint64_t kept_out_ns; /* when that grew last, by the wall clock */

@@ -181,6 +181,22 @@ static void write_protections(const struct dispatcher_overview *overview, uint64
     }
 }
 
+/* Only the reason that holds: most have none. */
+static void write_reasons(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
+                          FILE *out)
+{
+    static const char name[] = "blxrep_agent_reason";
+    write_head(name, gauge, "1; the reason for the judgement, see blxrep-recovery(7), is a label.",
+               out);
+    for (size_t i = 0; i < overview->agent_count; i++) {
+        struct blx_judgement judgement;
+        blx_protection_examine(&overview->agents[i], now_realtime_ns, &judgement);
+        if (judgement.reason != BLX_REASON_NONE)
+            fprintf(out, "%s{agent=\"%s\",reason=\"%s\"} 1\n", name, overview->agents[i].agent_id,
+                    blx_reason_name(judgement.reason));
+    }
+}
+
 static void write_states(const struct dispatcher_overview *overview, FILE *out)
 {
     static const char name[] = "blxrep_agent_state";
@@ -215,6 +231,8 @@ static void write_dispatcher(const struct dispatcher_overview *overview, uint64_
     fprintf(out, "blxrep_build_info{version=\"%s\"} 1\n", version != NULL ? version + 1 : "");
     write_one("blxrep_start_time_seconds", gauge, "When the dispatcher began, since 1970.",
               (double)began_ms / 1e3, out);
+    write_one("blxrep_store_fails", gauge, "Whether the store takes nothing.",
+              self->trouble.kind != BLX_TROUBLE_NONE, out);
     write_one("blxrep_agents", gauge, "Agents of the store, connected or not.",
               (double)overview->agent_count, out);
     if (self->data_bytes == 0)
@@ -238,6 +256,7 @@ void dispatcher_exposition_write(const struct dispatcher_overview *overview,
     for (size_t i = 0; i < sizeof(agent_metrics) / sizeof(agent_metrics[0]); i++)
         write_agents(overview, &agent_metrics[i], now_realtime_ns, out);
     write_protections(overview, now_realtime_ns, out);
+    write_reasons(overview, now_realtime_ns, out);
     write_states(overview, out);
     write_consistencies(overview, out);
 }

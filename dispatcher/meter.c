@@ -21,7 +21,9 @@ uint64_t dispatcher_meter_read(const struct dispatcher_meter *meter, uint64_t no
     double elapsed_s = (double)(now_ns - meter->since_ns) / 1e9;
     double window_s = (double)window_ns / 1e9;
     double bytes = (double)meter->bytes;
-    if (elapsed_s >= window_s)
-        return (uint64_t)(bytes / elapsed_s);
+    if (elapsed_s >= 2 * window_s)
+        return 0;
+    if (elapsed_s >= window_s) /* what the window of now still has of the one before */
+        return (uint64_t)(bytes * (2 * window_s - elapsed_s) / (window_s * window_s));
     return (uint64_t)((bytes + (double)meter->before_per_s * (window_s - elapsed_s)) / window_s);
 }

@@ -10,16 +10,18 @@
 #include "base/version.h"
 #include "dispatcher/policy_book.h"
 #include "store/pause.h"
+#include "store/trouble.h"
 #include "tls/pki.h"
 
-static void describe_dispatcher(const struct dispatcher *dispatcher,
-                                struct dispatcher_overview *overview)
+static void describe_dispatcher(struct dispatcher *dispatcher, struct dispatcher_overview *overview)
 {
     struct blx_control_dispatcher *out = &overview->dispatcher;
     struct statvfs disk;
     *out = (struct blx_control_dispatcher){
         .uptime_ms = (blx_clock_ns() - dispatcher->roster.started_ns) / 1000000 + 1};
     snprintf(out->software, sizeof(out->software), "blxrep-dispatcher %s", BLX_VERSION);
+    blx_store_find_trouble(dispatcher->store, &out->trouble);
+    dispatcher_roster_note_store(&dispatcher->roster, &out->trouble);
     if (statvfs(dispatcher->store->data_dir, &disk) < 0)
         return; /* its size stays unknown */
     out->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
@@ -28,8 +30,24 @@ static void describe_dispatcher(const struct dispatcher *dispatcher,
     out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
-static int describe_agent(struct dispatcher *dispatcher, const char *agent_id,
-                          struct blx_control_agent *agent, struct blx_error *err)
+/* The store's trouble concerns every agent; otherwise one may have its own, or never have come. */
+static void describe_store(struct dispatcher *dispatcher, const struct blx_trouble *trouble,
+                           struct blx_control_agent *agent)
+{
+    struct blx_agent_store folder = blx_store_agent(dispatcher->store, agent->agent_id);
+    struct blx_trouble own;
+    blx_agent_store_find_trouble(folder, &own);
+    if (trouble->kind != BLX_TROUBLE_NONE)
+        agent->trouble = *trouble;
+    else if (own.kind != BLX_TROUBLE_NONE && agent->trouble.kind == BLX_TROUBLE_NONE)
+        agent->trouble = own;
+    if (agent->last_checkpoint == 0 && agent->sessions == 0)
+        agent->enrolled_since = blx_agent_store_look_enrolled(folder);
+}
+
+static int describe_agent(struct dispatcher *dispatcher, const struct blx_trouble *trouble,
+                          const char *agent_id, struct blx_control_agent *agent,
+                          struct blx_error *err)
 {
     int rc =
         dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
@@ -45,7 +63,9 @@ static int describe_agent(struct dispatcher *dispatcher, const char *agent_id,
         blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
-    dispatcher_registry_describe(&dispatcher->registry, agent_id, agent);
+    describe_store(dispatcher, trouble, agent);
+    if (!dispatcher_registry_describe(&dispatcher->registry, agent_id, agent))
+        agent->rate_bytes_per_s = 0;
     return 0;
 }
 
@@ -55,14 +75,18 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     struct dispatcher_overview taken = {0};
     char **agent_ids = NULL;
     size_t count = 0;
-    int rc = blx_store_list_agents(dispatcher->store, &agent_ids, &count, err);
+    describe_dispatcher(dispatcher, &taken);
+    int rc = taken.dispatcher.trouble.kind == BLX_TROUBLE_GONE
+                 ? dispatcher_roster_list(&dispatcher->roster, &agent_ids, &count, err)
+                 : blx_store_list_agents(dispatcher->store, &agent_ids, &count, err);
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
         if (taken.agents == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = describe_agent(dispatcher, agent_ids[i], &taken.agents[i], err);
+        rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
+                            err);
         taken.agent_count = i + 1;
     }
     blx_store_free_agents(agent_ids, count);
@@ -70,7 +94,6 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         dispatcher_overview_done(&taken);
         return rc;
     }
-    describe_dispatcher(dispatcher, &taken);
     taken.kept_out = dispatcher_registry_count_kept_out(&dispatcher->registry);
     *overview = taken;
     return 0;

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/assert.h"
-#include "base/units.h"
+#include "base/clock.h"
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/trouble.h"
+#include "wire/protection.h"
 
 void dispatcher_roster_init(struct dispatcher_roster *roster)
 {
@@ -54,6 +58,15 @@ static struct dispatcher_roster_record *find_or_make_locked(struct dispatcher_ro
     return record;
 }
 
+/* Trouble of the same kind goes on, and keeps its beginning. */
+static void set_trouble(struct blx_trouble *trouble, enum blx_trouble_kind kind, const char *text)
+{
+    if (kind != trouble->kind)
+        trouble->since = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S));
+    trouble->kind = kind;
+    blx_text_set(trouble->text, text);
+}
+
 /* Looks up the last checkpoint, without the lock, as the disk may take its time. A checkpoint that
  * a session commits meanwhile is newer, and stays. */
 static void load(struct dispatcher_roster *roster, const struct blx_store *store,
@@ -69,11 +82,11 @@ static void load(struct dispatcher_roster *roster, const struct blx_store *store
 
     pthread_mutex_lock(&roster->lock);
     struct blx_control_agent *facts = &record->facts;
-    facts->status.reason[0] = '\0';
     if (rc < 0)
-        snprintf(facts->status.reason, sizeof(facts->status.reason), "%.*s",
-                 (int)sizeof(facts->status.reason) - 1, err.message);
-    else if (!record->loaded && last != 0)
+        set_trouble(&record->unread, blx_trouble_of(rc), err.message);
+    else
+        record->unread = (struct blx_trouble){0};
+    if (rc == 0 && !record->loaded && last != 0)
         blx_manifest_tell(&manifest, facts);
     record->loaded = record->loaded || rc == 0;
     pthread_mutex_unlock(&roster->lock);
@@ -114,6 +127,8 @@ int dispatcher_roster_enter(struct dispatcher_roster *roster, const struct blx_s
         return rc;
     pthread_mutex_lock(&roster->lock);
     (*record)->facts.sessions++;
+    if ((*record)->left_ns != 0 && (*record)->progressed_ns != 0)
+        (*record)->progressed_ns += blx_clock_ns() - (*record)->left_ns;
     pthread_mutex_unlock(&roster->lock);
     return 0;
 }
@@ -147,6 +162,7 @@ void dispatcher_roster_note_commit(struct dispatcher_roster *roster,
     facts->total_freeze_ns += manifest->freeze_ns;
     facts->checkpoints[manifest->consistency]++;
     facts->failure[0] = '\0';
+    record->trouble = record->unread = (struct blx_trouble){0};
     pthread_mutex_unlock(&roster->lock);
 }
 
@@ -183,11 +199,63 @@ bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
     return allowed;
 }
 
+void dispatcher_roster_note_status(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record,
+                                   const struct blx_status *status)
+{
+    uint64_t now_ns = blx_clock_ns();
+    pthread_mutex_lock(&roster->lock);
+    if (record->progressed_ns == 0 || status->total_bytes != record->sync_bytes ||
+        status->done_bytes > record->best_done_bytes) {
+        record->progressed_ns = now_ns;
+        record->sync_bytes = status->total_bytes;
+        record->best_done_bytes = status->done_bytes;
+    }
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
-                                    struct dispatcher_roster_record *record, const char *reason)
+                                    struct dispatcher_roster_record *record, int rc,
+                                    const char *reason)
 {
     pthread_mutex_lock(&roster->lock);
-    snprintf(record->facts.failure, sizeof(record->facts.failure), "%s", reason);
+    set_trouble(&record->trouble, blx_trouble_of(rc), reason);
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void dispatcher_roster_note_stored(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->trouble = (struct blx_trouble){0};
+    pthread_mutex_unlock(&roster->lock);
+}
+
+/* A filesystem that turned itself read-only does not tell so by its flags on every kernel, and all
+ * agents have the same one. */
+static void adopt_read_only_locked(const struct dispatcher_roster *roster,
+                                   struct blx_trouble *trouble)
+{
+    const struct dispatcher_roster_record *record = roster->records;
+    while (record != NULL && record->trouble.kind != BLX_TROUBLE_READ_ONLY)
+        record = record->next;
+    if (trouble->kind == BLX_TROUBLE_NONE && record != NULL)
+        *trouble = record->trouble;
+}
+
+void dispatcher_roster_note_store(struct dispatcher_roster *roster, struct blx_trouble *trouble)
+{
+    pthread_mutex_lock(&roster->lock);
+    adopt_read_only_locked(roster, trouble);
+    set_trouble(&roster->store_trouble, trouble->kind, trouble->text);
+    bool is_over = trouble->kind == BLX_TROUBLE_NONE && roster->store_trouble.since != 0;
+    if (trouble->kind == BLX_TROUBLE_NONE)
+        roster->store_trouble.since = 0;
+    /* Sessions that ended for it meanwhile ended for nothing else. */
+    for (struct dispatcher_roster_record *record = roster->records; is_over && record != NULL;
+         record = record->next)
+        record->trouble = (struct blx_trouble){0};
+    *trouble = roster->store_trouble;
     pthread_mutex_unlock(&roster->lock);
 }
 
@@ -236,6 +304,38 @@ bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_
         snprintf(record->facts.prune_hold, sizeof(record->facts.prune_hold), "%s", text);
     pthread_mutex_unlock(&roster->lock);
     return is_news;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int dispatcher_roster_list(struct dispatcher_roster *roster, char ***agent_ids, size_t *count,
+                           struct blx_error *err)
+{
+    char **ids = NULL;
+    size_t found = 0;
+    int rc = 0;
+    pthread_mutex_lock(&roster->lock);
+    for (const struct dispatcher_roster_record *record = roster->records; rc == 0 && record != NULL;
+         record = record->next) {
+        char *id = blx_array_make_room(ids, found) < 0 ? NULL : strdup(record->facts.agent_id);
+        if (id == NULL)
+            rc = -ENOMEM;
+        else
+            ids[found++] = id;
+    }
+    pthread_mutex_unlock(&roster->lock);
+    if (rc < 0) {
+        blx_store_free_agents(ids, found);
+        return blx_error_errno(err, rc, "cannot list the agents");
+    }
+    if (found > 0)
+        qsort(ids, found, sizeof(ids[0]), compare_ids);
+    *agent_ids = ids;
+    *count = found;
+    return 0;
 }
 
 uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
@@ -296,6 +396,20 @@ uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
     return gone;
 }
 
+/* An agent whose session ended for the store's sake comes back within seconds. One that stays away
+ * longer has a reason of its own. */
+static void describe_trouble_locked(const struct dispatcher_roster_record *record,
+                                    struct blx_control_agent *agent)
+{
+    agent->trouble = record->unread;
+    if (record->trouble.kind == BLX_TROUBLE_NONE)
+        return;
+    if (agent->away_ms <= BLX_PROTECTION_AWAY_MS)
+        agent->trouble = record->trouble;
+    else
+        blx_text_set(agent->failure, record->trouble.text);
+}
+
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
                                const char *agent_id, struct blx_control_agent *agent,
                                struct blx_error *err)
@@ -310,6 +424,9 @@ int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct bl
     agent->rate_bytes_per_s = dispatcher_meter_read(&record->meter, now_ns);
     uint64_t since_ns = record->left_ns != 0 ? record->left_ns : roster->started_ns;
     agent->away_ms = (now_ns - since_ns) / 1000000 + 1;
+    if (agent->last_checkpoint == 0 && record->progressed_ns != 0)
+        agent->stalled_ms = (now_ns - record->progressed_ns) / 1000000;
+    describe_trouble_locked(record, agent);
     pthread_mutex_unlock(&roster->lock);
     return 0;
 }

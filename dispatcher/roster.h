@@ -33,11 +33,19 @@ struct dispatcher_roster_record {
     unsigned renewals;           /* that count against the agent still */
     uint64_t renewals_ns;        /* when the last of these was forgotten or the first came */
     uint64_t left_ns;            /* when the last session ended; 0: none has */
+    uint64_t best_done_bytes;    /* of the first sync, by the last STATUS of `sync_bytes` */
+    uint64_t sync_bytes;         /* its size */
+    uint64_t progressed_ns;      /* when best_done_bytes grew last, without the time away; 0: no
+                                    STATUS came yet */
+    struct blx_trouble trouble;  /* that ended the last session; NONE once data was stored again */
     struct dispatcher_meter meter;
 
     /* Guarded by the roster's lock, written by the agent's session. */
     uint64_t histories_gone;           /* since the start */
     char history_gone[BLX_TEXT_BYTES]; /* the last time */
+
+    /* Guarded by the roster's lock, written by the thread that looks the last checkpoint up. */
+    struct blx_trouble unread; /* why it cannot be read */
 
     /* Guarded by the roster's lock, written by any thread that finds damage. */
     uint64_t damages;            /* found since the start */
@@ -52,6 +60,7 @@ struct dispatcher_roster {
     pthread_mutex_t lock;
     uint64_t started_ns; /* constant, so any thread reads it without the lock */
     struct dispatcher_roster_record *records; /* guarded by `lock`; records only come */
+    struct blx_trouble store_trouble;         /* guarded by `lock`; as of the last look */
 };
 
 void dispatcher_roster_init(struct dispatcher_roster *roster);
@@ -100,9 +109,22 @@ uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
 bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
                                      struct dispatcher_roster_record *record, uint64_t now_ns);
 
-/* The store failed, so the session ends; the next commit takes it back. */
+/* The agent has reported about itself: its first sync may have made progress. */
+void dispatcher_roster_note_status(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record,
+                                   const struct blx_status *status);
+
+/* The store failed with `rc`, so the session ends. */
 void dispatcher_roster_note_trouble(struct dispatcher_roster *roster,
-                                    struct dispatcher_roster_record *record, const char *reason);
+                                    struct dispatcher_roster_record *record, int rc,
+                                    const char *reason);
+
+/* The store took something of the agent again. */
+void dispatcher_roster_note_stored(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record);
+
+/* The store's trouble as it is now. Its `since` is filled: trouble of the same kind goes on. */
+void dispatcher_roster_note_store(struct dispatcher_roster *roster, struct blx_trouble *trouble);
 void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record);
 
@@ -122,6 +144,11 @@ int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct
 bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_id,
                             const char *text);
 
+/* The IDs of all agents that were seen since the start, sorted, for a store that cannot be listed
+ * now; free them with blx_store_free_agents(). -ENOMEM. */
+int dispatcher_roster_list(struct dispatcher_roster *roster, char ***agent_ids, size_t *count,
+                           struct blx_error *err);
+
 /* How often damage was found since the start; `text` is the last one. */
 uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
                                         char text[BLX_TEXT_BYTES]);
@@ -129,7 +156,7 @@ uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const 
 /*
  * Fills `agent` as if it were offline: with everything except the facts of a live session, which
  * dispatcher_registry_describe() adds. Waits for the disk the first time. If the last checkpoint
- * cannot be read, the status' reason says why.
+ * cannot be read, the trouble says why.
  */
 int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct blx_store *store,
                                const char *agent_id, struct blx_control_agent *agent,

@@ -155,10 +155,19 @@ static void forget_in_flight(struct agent_session *session)
         agent_volume_requeue_all(&session->agent->volumes[i]);
 }
 
-int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err)
+/* Under the lock, although the session's threads have ended. */
+static enum agent_session_use find_use(struct agent_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    enum agent_session_use use = session->has_stored ? AGENT_SESSION_STORED : AGENT_SESSION_BEGAN;
+    pthread_mutex_unlock(&session->agent->lock);
+    return use;
+}
+
+int agent_control_run(struct agent *agent, enum agent_session_use *use, struct blx_error *err)
 {
     struct agent_session *session = calloc(1, sizeof(*session));
-    *lived = false;
+    *use = AGENT_SESSION_NONE;
     if (session == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot make a session");
     session->agent = agent;
@@ -172,12 +181,12 @@ int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err)
         rc = agent_session_start(session, err);
     }
     if (rc == 0) {
-        *lived = true;
         blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
         rc = follow(session, err);
         /* Before the threads are stopped, which ends the connection as well. */
         rc = reason_of_end(session, rc, err);
         agent_session_stop(session);
+        *use = find_use(session);
     }
     forget_in_flight(session);
     agent_renewal_done(session);

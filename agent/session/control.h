@@ -7,15 +7,21 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #include "agent/agent.h"
 #include "base/error.h"
+
+/* How far a session came. One that stored nothing may have ended for the store's sake, and the next
+ * one would, too. */
+enum agent_session_use {
+    AGENT_SESSION_NONE,   /* no handshake */
+    AGENT_SESSION_BEGAN,  /* the handshake was done */
+    AGENT_SESSION_STORED, /* the dispatcher acknowledged something as durable */
+};
 
 /*
  * Connects, shakes hands, and works until the connection ends, the agent stops, or a device
  * changes. Returns the reason. 0: the agent is stopping. -ESTALE: a device was resized, replaced or
- * is gone. -ERESTART: connect again at once. Others: the connection's end. `*lived`: whether the
- * handshake was done.
+ * is gone. -ERESTART: connect again at once. Others: the connection's end. `use` is written
+ * in any case.
  */
-int agent_control_run(struct agent *agent, bool *lived, struct blx_error *err);
+int agent_control_run(struct agent *agent, enum agent_session_use *use, struct blx_error *err);

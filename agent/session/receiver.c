@@ -23,6 +23,7 @@ static int on_ack_locked(struct agent_session *session, const struct blx_ack *ac
                              " of volume %u, which was never sent",
                              ack->durable_seq, ack->volume);
     agent_unacked_settle(&session->unacked, &agent->volumes[ack->volume], ack->durable_seq);
+    session->has_stored = true;
     return 0;
 }
 
@@ -34,6 +35,7 @@ static void on_checkpoint_done_locked(struct agent_session *session,
     if (session->committing != done->request)
         return;
     session->committing = 0;
+    session->has_stored = true;
     for (size_t i = 0; i < agent->volume_count; i++) {
         agent->volumes[i].ledger.head->last_checkpoint = done->timestamp;
         agent->volumes[i].ledger.head->checkpoint_unconfirmed = false;

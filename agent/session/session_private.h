@@ -138,6 +138,8 @@ struct agent_session {
     /* Set by the control thread, cleared by the receiver. */
     uint64_t committing; /* CHECKPOINT was sent for this request, DONE has not come; 0: none */
 
+    bool has_stored; /* something was acknowledged as durable; set by the receiver */
+
     /* The control thread takes a place and frees it, the receiver fills it. */
     struct agent_session_answer answers[AGENT_SESSION_QUESTIONS];
 

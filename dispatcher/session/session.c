@@ -177,6 +177,7 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
     else if (session->reported != BLX_AGENT_RESCAN)
         dispatcher_roster_note_rescan(&session->dispatcher->roster, session->record);
     session->reported = status->state;
+    dispatcher_roster_note_status(&session->dispatcher->roster, session->record, status);
     dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
 }
 
@@ -289,7 +290,8 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
     if (rc < 0 && session->writer != NULL && !dispatcher_session_store_failed(session))
         dispatcher_session_sync(session, NULL);
     if (rc < 0 && session->record != NULL && dispatcher_session_store_failed(session))
-        dispatcher_roster_note_trouble(&session->dispatcher->roster, session->record, err->message);
+        dispatcher_roster_note_trouble(&session->dispatcher->roster, session->record, rc,
+                                       err->message);
     bool said = send_end(session, rc, err);
     dispatcher_session_close_image(session);
     struct blx_agent_tail *tail =

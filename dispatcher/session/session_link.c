@@ -40,6 +40,7 @@ static void send_ack(void *arg, uint32_t volume, uint64_t durable_seq)
     struct dispatcher_session_volume *acked = &session->volumes[volume];
     blx_assert(acked->pass != 0 && durable_seq > acked->acked_seq);
     acked->acked_seq = durable_seq;
+    dispatcher_roster_note_stored(&session->dispatcher->roster, session->record);
     const struct blx_message ack = {
         .type = BLX_MESSAGE_ACK,
         .ack = {.volume = volume, .durable_seq = durable_seq},

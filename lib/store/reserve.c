@@ -139,20 +139,34 @@ void blx_reserve_release(const struct blx_store *store)
     blx_directory_each(path, remove_one, &copy, NULL);
 }
 
+/* What is left is the reserve's, or nothing is. */
+static int judge(const struct blx_store *store, const struct room *room, struct blx_error *err)
+{
+    char text[BLX_UNIT_TEXT_BYTES];
+    if (has_room(room, room->is_filled ? 0 : 1))
+        return 0;
+    return blx_error_set(err, -ENOSPC,
+                         "the store '%.100s' is full: %s and %" PRIu64
+                         " inodes are free, and the last of them are kept for pruning; prune "
+                         "checkpoints, or make room",
+                         store->data_dir, blx_size_format(room->free_bytes, text),
+                         room->free_inodes);
+}
+
+int blx_reserve_look(const struct blx_store *store, struct blx_error *err)
+{
+    struct room room;
+    return measure(store, &room) ? judge(store, &room, err) : 0;
+}
+
 int blx_reserve_check(const struct blx_store *store, struct blx_error *err)
 {
     struct room room;
-    char text[BLX_UNIT_TEXT_BYTES];
     if (!measure(store, &room))
         return 0;
-    if (!room.is_filled && has_room(&room, 2))
+    if (!room.is_filled && has_room(&room, 2)) {
         fill(store, &room);
-    else if (!has_room(&room, room.is_filled ? 0 : 1))
-        return blx_error_set(
-            err, -ENOSPC,
-            "the store '%.100s' is full: %s and %" PRIu64
-            " inodes are free, and the last of them are kept for pruning; prune checkpoints, or "
-            "make room",
-            store->data_dir, blx_size_format(room.free_bytes, text), room.free_inodes);
-    return 0;
+        return 0;
+    }
+    return judge(store, &room, err);
 }

@@ -24,5 +24,8 @@ void blx_reserve_refill(const struct blx_store *store);
 /* Gives the reserve free if there is little room. */
 void blx_reserve_release(const struct blx_store *store);
 
+/* -ENOSPC if a receiver would stop now. Changes nothing. */
+int blx_reserve_look(const struct blx_store *store, struct blx_error *err);
+
 /* For a receiver, before it writes: -ENOSPC if what is left is the reserve's. */
 int blx_reserve_check(const struct blx_store *store, struct blx_error *err);

@@ -234,6 +234,27 @@ int blx_agent_store_volume_path(struct blx_agent_store agent, const char *volume
                            agent.id, volume == NULL ? "" : "/", volume == NULL ? "" : volume);
 }
 
+int blx_agent_store_enroll(struct blx_agent_store agent, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", agent.store->data_dir);
+    if (rc == 0)
+        rc = blx_directory_make(path, err);
+    if (rc == 0)
+        rc = blx_agent_store_path(agent, path, err);
+    return rc == 0 ? blx_directory_make(path, err) : rc;
+}
+
+blx_timestamp blx_agent_store_look_enrolled(struct blx_agent_store agent)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (blx_agent_store_volume_path(agent, NULL, path, NULL) < 0 || stat(path, &st) == 0 ||
+        errno != ENOENT || blx_agent_store_path(agent, path, NULL) < 0 || stat(path, &st) != 0)
+        return 0;
+    return blx_timestamp_from_unix(st.st_mtim.tv_sec);
+}
+
 static bool is_directory(const char *path)
 {
     struct stat st;

@@ -28,6 +28,7 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/timestamp.h"
 
 enum { BLX_STORE_FORMAT = 1 };
 
@@ -73,6 +74,13 @@ static inline struct blx_agent_store blx_store_agent(const struct blx_store *sto
 int blx_agent_store_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err);
 int blx_agent_store_volume_path(struct blx_agent_store agent, const char *volume,
                                 char path[PATH_MAX], struct blx_error *err);
+
+/* Makes the folder of an agent that has got credentials, so that it is listed before it ever
+ * connects. One that is there stays as it is. */
+int blx_agent_store_enroll(struct blx_agent_store agent, struct blx_error *err);
+
+/* When that was, if the agent has not connected since; otherwise 0. */
+blx_timestamp blx_agent_store_look_enrolled(struct blx_agent_store agent);
 
 /* Whether the store knows the agent. */
 bool blx_agent_store_exists(struct blx_agent_store agent);

@@ -327,6 +327,24 @@ enum { BLX_CONSISTENCIES = BLX_CONSISTENCY_FILESYSTEM + 1 };
 
 #define BLX_AWAY_UNKNOWN UINT64_MAX
 
+/* What keeps the dispatcher from storing anything, or from reading what it has stored. */
+enum blx_trouble_kind {
+    BLX_TROUBLE_NONE = 0,
+    BLX_TROUBLE_FULL = 1,      /* no room, or no inode */
+    BLX_TROUBLE_READ_ONLY = 2, /* its filesystem cannot be written to */
+    BLX_TROUBLE_DENIED = 3,    /* its files belong to somebody else */
+    BLX_TROUBLE_GONE = 4,      /* unmounted, removed or replaced */
+    BLX_TROUBLE_FAILED = 5,    /* its disk reports another error */
+    BLX_TROUBLE_DAMAGED = 6,   /* a file of an agent's last checkpoint is damaged */
+};
+
+/* All zero: there is none. */
+struct blx_trouble {
+    enum blx_trouble_kind kind;
+    blx_timestamp since;       /* when it was noticed; 0: not known */
+    char text[BLX_TEXT_BYTES]; /* the rest of a sentence, with the object's name */
+};
+
 struct blx_control_agent {
     char agent_id[BLX_NAME_BYTES];
     char peer[BLX_TEXT_BYTES]; /* address; empty when offline */
@@ -365,6 +383,11 @@ struct blx_control_agent {
     uint64_t changed_bytes; /* distinct blocks */
     uint64_t stored_bytes;  /* their frames */
     uint64_t saved_bytes;   /* by compression */
+
+    struct blx_trouble trouble;   /* the store's, as far as it concerns this agent */
+    blx_timestamp enrolled_since; /* it has credentials and never connected; 0: it did */
+    uint64_t stalled_ms; /* how long the running first sync has made no progress; 0: it does, or
+                            none runs */
 };
 
 struct blx_control_dispatcher {
@@ -372,6 +395,7 @@ struct blx_control_dispatcher {
     uint64_t data_bytes; /* size of the data directory's filesystem; 0: not known */
     uint64_t data_free_bytes;
     char software[BLX_TEXT_BYTES]; /* "blxrep-dispatcher 0.1.0" */
+    struct blx_trouble trouble;    /* the store's */
 };
 
 struct blx_control_damage {

@@ -114,6 +114,29 @@ int blx_message_get_control_done(const uint8_t *body, size_t body_bytes,
     return rc;
 }
 
+static struct blx_trouble_disk put_trouble(const struct blx_trouble *trouble)
+{
+    struct blx_trouble_disk disk = {.kind = blx_le32_of((uint32_t)trouble->kind),
+                                    .since = blx_le64_of(trouble->since)};
+    blx_text_put(disk.text, sizeof(disk.text), trouble->text);
+    return disk;
+}
+
+static int get_trouble(const struct blx_trouble_disk *disk, struct blx_trouble *trouble,
+                       struct blx_error *err)
+{
+    uint32_t kind = blx_le32_get(disk->kind);
+    if (kind > BLX_TROUBLE_DAMAGED)
+        return blx_error_set(err, -EBADMSG, "the trouble is out of range");
+    trouble->kind = (enum blx_trouble_kind)kind;
+    int rc = blx_field_check_reserved(disk->reserved, err);
+    if (rc == 0)
+        rc = blx_field_get_timestamp(disk->since, &trouble->since, err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk->text, trouble->text, "the trouble", err);
+    return rc;
+}
+
 size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t *body)
 {
     const struct blx_control_agent *agent = &message->control_agent;
@@ -142,6 +165,9 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .saved_bytes = blx_le64_of(agent->saved_bytes),
         .last_time = blx_le64_of(agent->last_time),
         .clock_offset_ms = blx_le64_of((uint64_t)agent->clock_offset_ms),
+        .trouble = put_trouble(&agent->trouble),
+        .enrolled_since = blx_le64_of(agent->enrolled_since),
+        .stalled_ms = blx_le64_of(agent->stalled_ms),
     };
     for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
         disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
@@ -178,6 +204,7 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->stored_bytes = blx_le64_get(disk->stored_bytes);
     agent->saved_bytes = blx_le64_get(disk->saved_bytes);
     agent->clock_offset_ms = (int64_t)blx_le64_get(disk->clock_offset_ms);
+    agent->stalled_ms = blx_le64_get(disk->stalled_ms);
 }
 
 int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
@@ -213,6 +240,10 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         rc = blx_field_get_text(disk.failure, agent->failure, "the failure", err);
     if (rc == 0)
         rc = blx_field_get_text(disk.prune_hold, agent->prune_hold, "what holds retention", err);
+    if (rc == 0)
+        rc = get_trouble(&disk.trouble, &agent->trouble, err);
+    if (rc == 0)
+        rc = blx_field_get_timestamp(disk.enrolled_since, &agent->enrolled_since, err);
     return rc;
 }
 
@@ -223,6 +254,7 @@ size_t blx_message_put_control_dispatcher(const struct blx_message *message, uin
         .uptime_ms = blx_le64_of(dispatcher->uptime_ms),
         .data_bytes = blx_le64_of(dispatcher->data_bytes),
         .data_free_bytes = blx_le64_of(dispatcher->data_free_bytes),
+        .trouble = put_trouble(&dispatcher->trouble),
     };
     blx_text_put(disk.software, sizeof(disk.software), dispatcher->software);
     memcpy(body, &disk, sizeof(disk));
@@ -243,7 +275,8 @@ int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
         return blx_error_set(err, -EBADMSG, "the time since the start is zero");
     if (dispatcher->data_free_bytes > dispatcher->data_bytes)
         return blx_error_set(err, -EBADMSG, "more bytes are free than the filesystem has");
-    return blx_field_get_text(disk.software, dispatcher->software, "the software", err);
+    int rc = blx_field_get_text(disk.software, dispatcher->software, "the software", err);
+    return rc == 0 ? get_trouble(&disk.trouble, &dispatcher->trouble, err) : rc;
 }
 
 size_t blx_message_put_control_damage(const struct blx_message *message, uint8_t *body)

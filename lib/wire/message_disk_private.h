@@ -202,6 +202,13 @@ struct blx_control_done_disk {
     char text[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
+struct blx_trouble_disk {
+    blx_le32 kind;
+    blx_le32 reserved;
+    blx_le64 since;
+    char text[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
 struct blx_control_agent_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
     char peer[BLX_TEXT_BYTES];
@@ -234,6 +241,9 @@ struct blx_control_agent_disk {
     blx_le64 last_time;
     blx_le64 clock_offset_ms;
     char prune_hold[BLX_TEXT_BYTES];
+    struct blx_trouble_disk trouble;
+    blx_le64 enrolled_since;
+    blx_le64 stalled_ms;
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -241,6 +251,7 @@ struct blx_control_dispatcher_disk {
     blx_le64 data_bytes;
     blx_le64 data_free_bytes;
     char software[BLX_TEXT_BYTES];
+    struct blx_trouble_disk trouble;
 } __attribute__((packed));
 
 struct blx_policy_disk {
@@ -295,11 +306,11 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 1624, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1912, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
-_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 280, "CONTROL_DISPATCHER");
+_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 552, "CONTROL_DISPATCHER");
 _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");

@@ -10,6 +10,55 @@
 
 enum { LATE_SLACK_S = 60 };
 
+static const struct {
+    const char *name;
+    const char *way_out;
+} reasons[BLX_REASONS] = {
+    [BLX_REASON_NONE] = {"", ""},
+    [BLX_REASON_NO_DISPATCHER] = {"no-dispatcher", "start it: systemctl start blxrep-dispatcher"},
+    [BLX_REASON_NOT_CONNECTED] = {"not-connected", "look there: systemctl status blxrep-agent"},
+    [BLX_REASON_NEVER_JOINED] = {"never-joined",
+                                 "run there the line that `blxrep dispatcher enroll --token` "
+                                 "prints, and start blxrep-agent"},
+    [BLX_REASON_PAUSED] = {"paused", "`blxrep dispatcher resume` ends the pause"},
+    [BLX_REASON_REVOKED] = {"revoked", "`blxrep dispatcher enroll` lets it in again"},
+    [BLX_REASON_STORE_FULL] = {"store-full", "make room, or `blxrep dispatcher prune`"},
+    [BLX_REASON_STORE_READ_ONLY] = {"store-read-only",
+                                    "look at the kernel's log, check the filesystem, and mount it "
+                                    "writable"},
+    [BLX_REASON_STORE_DENIED] = {"store-denied",
+                                 "give the files to the dispatcher's user: chown -R blxrep:blxrep"},
+    [BLX_REASON_STORE_GONE] = {"store-gone", "mount it, and restart blxrep-dispatcher"},
+    [BLX_REASON_STORE_FAILED] = {"store-failed", "look at the kernel's log and at the disk"},
+    [BLX_REASON_STORE_DAMAGED] = {"store-damaged",
+                                  "`blxrep dispatcher verify` says which checkpoints are hurt"},
+    [BLX_REASON_FIRST_SYNC] = {"first-sync", ""},
+    [BLX_REASON_FIRST_SYNC_STALLED] = {"first-sync-stalled",
+                                       "look at the agent's log: journalctl -u blxrep-agent"},
+    [BLX_REASON_CHECKPOINT_FAILED] = {"checkpoint-failed",
+                                      "look at the agent's log: journalctl -u blxrep-agent"},
+    [BLX_REASON_LATE] = {"late", "look at the agent's log: journalctl -u blxrep-agent"},
+    [BLX_REASON_INCONSISTENT] = {"inconsistent",
+                                 "let the filesystems be frozen: see \"How consistent\" in "
+                                 "blxrep-agent(8)"},
+    [BLX_REASON_UNREADABLE] = {"unreadable", "replace the disk while it can still be read"},
+    [BLX_REASON_DISK_AWAY] = {"disk-away", "bring the disk back, or take it out of `device`"},
+    [BLX_REASON_PASS_RUNS] = {"pass-runs", ""},
+    [BLX_REASON_NOT_FROZEN] = {"not-frozen", ""},
+    [BLX_REASON_PRUNE_HELD] = {"prune-held", "`blxrep dispatcher prune --dry-run`, then --confirm"},
+    [BLX_REASON_MISSED_EVENTS] = {"missed-events", ""},
+};
+
+const char *blx_reason_name(enum blx_reason reason)
+{
+    return reasons[reason].name;
+}
+
+const char *blx_reason_way_out(enum blx_reason reason)
+{
+    return reasons[reason].way_out;
+}
+
 uint64_t blx_protection_limit_s(uint64_t sync_freq_ms)
 {
     return sync_freq_ms == 0 ? 0 : 2 * sync_freq_ms / 1000 + LATE_SLACK_S;
@@ -27,48 +76,27 @@ static bool is_connected(const struct blx_control_agent *agent)
     return agent->status.state != BLX_AGENT_OFFLINE;
 }
 
-enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
-                                         uint64_t now_realtime_ns)
+/* Not connected for longer than a reboot takes. */
+static bool is_away(const struct blx_control_agent *agent)
 {
-    uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
-    if (agent->revoked)
-        return BLX_PROTECTION_REVOKED;
-    if (agent->paused_since != 0)
-        return BLX_PROTECTION_PAUSED;
-    if (!is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS)
-        return BLX_PROTECTION_LOST;
-    if (agent->last_checkpoint == 0)
-        return BLX_PROTECTION_FIRST_SYNC;
-    if (limit_s > 0 && blx_protection_age_s(agent, now_realtime_ns) > limit_s)
-        return BLX_PROTECTION_LATE;
-    if (agent->last_consistency == BLX_CONSISTENCY_NONE)
-        return BLX_PROTECTION_INCONSISTENT;
-    return agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0
-               ? BLX_PROTECTION_DAMAGED
-               : BLX_PROTECTED;
+    return !is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS;
 }
 
 const char *blx_protection_name(enum blx_protection protection)
 {
-    switch (protection) {
-    case BLX_PROTECTED:
-        return "protected";
-    case BLX_PROTECTION_FIRST_SYNC:
-        return "first-sync";
-    case BLX_PROTECTION_PAUSED:
-        return "paused";
-    case BLX_PROTECTION_REVOKED:
-        return "revoked";
-    case BLX_PROTECTION_DAMAGED:
-        return "damaged";
-    case BLX_PROTECTION_INCONSISTENT:
-        return "inconsistent";
-    case BLX_PROTECTION_LATE:
-        return "late";
-    case BLX_PROTECTION_LOST:
-        return "lost";
-    }
-    return "unknown";
+    static const char *const names[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = "protected",
+        [BLX_PROTECTION_FIRST_SYNC] = "first-sync",
+        [BLX_PROTECTION_PAUSED] = "paused",
+        [BLX_PROTECTION_REVOKED] = "revoked",
+        [BLX_PROTECTION_NEVER_JOINED] = "never-joined",
+        [BLX_PROTECTION_DAMAGED] = "damaged",
+        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",
+        [BLX_PROTECTION_NOT_STORED] = "not-stored",
+        [BLX_PROTECTION_LOST] = "lost",
+    };
+    return (unsigned)protection < BLX_PROTECTIONS ? names[protection] : "unknown";
 }
 
 /* Why it makes no progress, as far as that is known. */
@@ -81,85 +109,237 @@ static void explain_absence(const struct blx_control_agent *agent, char text[BLX
 {
     char away[BLX_UNIT_TEXT_BYTES];
     if (agent->away_ms == BLX_AWAY_UNKNOWN)
-        blx_text_copy(text, BLX_TEXT_BYTES, "no dispatcher runs");
+        snprintf(text, BLX_TEXT_BYTES, "no dispatcher runs%s%.200s",
+                 agent->trouble.text[0] != '\0' ? "; " : "", agent->trouble.text);
     else
         snprintf(text, BLX_TEXT_BYTES, "%.180s%snot connected for %s%s", agent->failure,
                  agent->failure[0] != '\0' ? "; " : "", blx_duration_format(agent->away_ms, away),
                  agent->last_checkpoint == 0 ? ", never had a checkpoint" : "");
 }
 
-static void explain_lateness(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
+/* What the judgement is made from. */
+struct case_file {
+    const struct blx_control_agent *agent;
+    uint64_t now_realtime_ns;
+    struct blx_judgement *judgement;
+};
+
+static blx_timestamp ago(const struct case_file *file, uint64_t ms)
 {
-    char period[BLX_UNIT_TEXT_BYTES];
-    const char *why = hindrance(agent);
-    if (!is_connected(agent))
-        explain_absence(agent, text);
-    else
-        snprintf(text, BLX_TEXT_BYTES, "one is due every %s%s%.180s",
-                 blx_duration_format(agent->sync_freq_ms, period), why[0] != '\0' ? ": " : "", why);
+    uint64_t now_s = file->now_realtime_ns / BLX_NS_PER_S;
+    return ms / 1000 < now_s ? blx_timestamp_from_unix((int64_t)(now_s - ms / 1000)) : 0;
 }
 
-static void explain_pause(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
+/* The judgement, with the agent as its object. The text is written by the caller. */
+static char *decide(const struct case_file *file, enum blx_protection protection,
+                    enum blx_reason reason, blx_timestamp since)
 {
+    struct blx_judgement *judgement = file->judgement;
+    judgement->protection = protection;
+    judgement->reason = reason;
+    judgement->since = since;
+    return judgement->text;
+}
+
+static enum blx_reason absence_reason(const struct blx_control_agent *agent)
+{
+    return agent->away_ms == BLX_AWAY_UNKNOWN ? BLX_REASON_NO_DISPATCHER : BLX_REASON_NOT_CONNECTED;
+}
+
+static blx_timestamp absent_since(const struct case_file *file)
+{
+    return file->agent->away_ms == BLX_AWAY_UNKNOWN ? 0 : ago(file, file->agent->away_ms);
+}
+
+static void judge_pause(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
     char since[BLX_RFC3339_TEXT_BYTES], absence[BLX_TEXT_BYTES] = "";
     blx_timestamp_format_rfc3339(agent->paused_since, since);
     if (!is_connected(agent))
         explain_absence(agent, absence);
-    snprintf(text, BLX_TEXT_BYTES, "paused since %s%s%.180s", since, absence[0] != '\0' ? ", " : "",
+    snprintf(decide(file, BLX_PROTECTION_PAUSED, BLX_REASON_PAUSED, agent->paused_since),
+             BLX_TEXT_BYTES, "paused since %s%s%.180s", since, absence[0] != '\0' ? ", " : "",
              absence);
 }
 
-/* What is damaged, or a fact that does no harm now and should not surprise anybody later. */
-static void explain_detail(const struct blx_control_agent *agent, char text[BLX_TEXT_BYTES])
+/* The store's trouble is never told as the agent's absence, and hides it. */
+static void judge_trouble(const struct case_file *file)
 {
-    const struct blx_status *status = &agent->status;
+    static const enum blx_reason kinds[] = {
+        [BLX_TROUBLE_NONE] = BLX_REASON_NONE,
+        [BLX_TROUBLE_FULL] = BLX_REASON_STORE_FULL,
+        [BLX_TROUBLE_READ_ONLY] = BLX_REASON_STORE_READ_ONLY,
+        [BLX_TROUBLE_DENIED] = BLX_REASON_STORE_DENIED,
+        [BLX_TROUBLE_GONE] = BLX_REASON_STORE_GONE,
+        [BLX_TROUBLE_FAILED] = BLX_REASON_STORE_FAILED,
+        [BLX_TROUBLE_DAMAGED] = BLX_REASON_STORE_DAMAGED,
+    };
+    const struct blx_control_agent *agent = file->agent;
+    bool damaged = agent->trouble.kind == BLX_TROUBLE_DAMAGED;
+    char away[BLX_UNIT_TEXT_BYTES];
+    char *text = decide(file, damaged ? BLX_PROTECTION_DAMAGED : BLX_PROTECTION_NOT_STORED,
+                        kinds[agent->trouble.kind], agent->trouble.since);
+    blx_text_set(file->judgement->object, "the store");
+    if (is_away(agent))
+        snprintf(text, BLX_TEXT_BYTES, "%.180s; not connected for %s", agent->trouble.text,
+                 blx_duration_format(agent->away_ms, away));
+    else
+        blx_text_copy(text, BLX_TEXT_BYTES, agent->trouble.text);
+}
+
+static void judge_absence(const struct case_file *file)
+{
+    char *text = decide(file, BLX_PROTECTION_LOST, absence_reason(file->agent), absent_since(file));
+    if (file->judgement->reason == BLX_REASON_NO_DISPATCHER)
+        blx_text_set(file->judgement->object, "the dispatcher");
+    explain_absence(file->agent, text);
+}
+
+/* What stands in the way of the next checkpoint, of an agent that is connected. */
+static enum blx_reason hindrance_reason(const struct blx_control_agent *agent)
+{
+    if (agent->failure[0] != '\0')
+        return BLX_REASON_CHECKPOINT_FAILED;
+    if (agent->status.unreadable_bytes > 0)
+        return BLX_REASON_DISK_AWAY;
+    return agent->status.reason[0] != '\0' ? BLX_REASON_PASS_RUNS : BLX_REASON_LATE;
+}
+
+static void judge_lateness(const struct case_file *file, uint64_t limit_s)
+{
+    const struct blx_control_agent *agent = file->agent;
+    char period[BLX_UNIT_TEXT_BYTES];
+    const char *why = hindrance(agent);
+    blx_timestamp since =
+        blx_timestamp_from_unix(blx_timestamp_to_unix(agent->last_time) + (int64_t)limit_s);
+    if (!is_connected(agent))
+        explain_absence(agent, decide(file, BLX_PROTECTION_LATE, absence_reason(agent), since));
+    else
+        snprintf(decide(file, BLX_PROTECTION_LATE, hindrance_reason(agent), since), BLX_TEXT_BYTES,
+                 "one is due every %s%s%.180s", blx_duration_format(agent->sync_freq_ms, period),
+                 why[0] != '\0' ? ": " : "", why);
+}
+
+static void judge_first_sync(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
+    char stalled[BLX_UNIT_TEXT_BYTES];
+    const char *why = hindrance(agent);
+    if (!is_connected(agent))
+        explain_absence(agent, decide(file, BLX_PROTECTION_FIRST_SYNC, absence_reason(agent),
+                                      absent_since(file)));
+    else if (agent->stalled_ms > BLX_PROTECTION_STALLED_MS)
+        snprintf(decide(file, BLX_PROTECTION_LATE, BLX_REASON_FIRST_SYNC_STALLED,
+                        ago(file, agent->stalled_ms)),
+                 BLX_TEXT_BYTES, "the first sync has made no progress for %s%s%.180s",
+                 blx_duration_format(agent->stalled_ms, stalled), why[0] != '\0' ? ": " : "", why);
+    else
+        blx_text_copy(decide(file, BLX_PROTECTION_FIRST_SYNC, BLX_REASON_FIRST_SYNC,
+                             ago(file, agent->connected_ms)),
+                      BLX_TEXT_BYTES, why);
+}
+
+static void judge_damage(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
     char lacks[BLX_UNIT_TEXT_BYTES];
     if (!is_connected(agent))
-        explain_absence(agent, text);
+        explain_absence(
+            agent, decide(file, BLX_PROTECTION_DAMAGED, absence_reason(agent), absent_since(file)));
     else if (agent->last_unreadable_bytes > 0)
-        snprintf(text, BLX_TEXT_BYTES, "%s of its disks could not be read for the last checkpoint",
+        snprintf(decide(file, BLX_PROTECTION_DAMAGED, BLX_REASON_UNREADABLE, agent->last_time),
+                 BLX_TEXT_BYTES, "%s of its disks could not be read for the last checkpoint",
                  blx_size_format(agent->last_unreadable_bytes, lacks));
     else if (hindrance(agent)[0] != '\0')
-        blx_text_copy(text, BLX_TEXT_BYTES, hindrance(agent));
-    else if (status->unreadable_bytes > 0)
-        snprintf(text, BLX_TEXT_BYTES, "%s of its disks cannot be read",
-                 blx_size_format(status->unreadable_bytes, lacks));
-    else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM)
-        blx_text_copy(text, BLX_TEXT_BYTES, agent->note);
+        blx_text_copy(decide(file, BLX_PROTECTION_DAMAGED, hindrance_reason(agent), 0),
+                      BLX_TEXT_BYTES, hindrance(agent));
+    else
+        snprintf(decide(file, BLX_PROTECTION_DAMAGED, BLX_REASON_UNREADABLE, 0), BLX_TEXT_BYTES,
+                 "%s of its disks cannot be read",
+                 blx_size_format(agent->status.unreadable_bytes, lacks));
+}
+
+/* A fact that does no harm now and should not surprise anybody later. */
+static void remark(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
+    if (!is_connected(agent))
+        explain_absence(agent,
+                        decide(file, BLX_PROTECTED, absence_reason(agent), absent_since(file)));
+    else if (hindrance(agent)[0] != '\0')
+        blx_text_copy(decide(file, BLX_PROTECTED, hindrance_reason(agent), 0), BLX_TEXT_BYTES,
+                      hindrance(agent));
+    else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM && agent->note[0] != '\0')
+        blx_text_copy(decide(file, BLX_PROTECTED, BLX_REASON_NOT_FROZEN, agent->last_time),
+                      BLX_TEXT_BYTES, agent->note);
     else if (agent->prune_hold[0] != '\0')
-        blx_text_copy(text, BLX_TEXT_BYTES, agent->prune_hold);
-    else if (status->missed_events > 0)
-        snprintf(text, BLX_TEXT_BYTES, "%" PRIu64 " missed events led to rescans",
-                 status->missed_events);
+        blx_text_copy(decide(file, BLX_PROTECTED, BLX_REASON_PRUNE_HELD, 0), BLX_TEXT_BYTES,
+                      agent->prune_hold);
+    else if (agent->status.missed_events > 0)
+        snprintf(decide(file, BLX_PROTECTED, BLX_REASON_MISSED_EVENTS, 0), BLX_TEXT_BYTES,
+                 "%" PRIu64 " missed events led to rescans", agent->status.missed_events);
+}
+
+void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                            struct blx_judgement *judgement)
+{
+    const struct case_file file = {agent, now_realtime_ns, judgement};
+    uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
+    *judgement = (struct blx_judgement){.protection = BLX_PROTECTED};
+    snprintf(judgement->object, sizeof(judgement->object), "the agent '%s'", agent->agent_id);
+    if (agent->revoked)
+        blx_text_copy(decide(&file, BLX_PROTECTION_REVOKED, BLX_REASON_REVOKED, 0), BLX_TEXT_BYTES,
+                      "its certificate is revoked");
+    else if (agent->paused_since != 0)
+        judge_pause(&file);
+    else if (agent->trouble.kind != BLX_TROUBLE_NONE && agent->away_ms != BLX_AWAY_UNKNOWN)
+        judge_trouble(&file);
+    else if (agent->enrolled_since != 0 && agent->away_ms != BLX_AWAY_UNKNOWN)
+        blx_text_copy(decide(&file, BLX_PROTECTION_NEVER_JOINED, BLX_REASON_NEVER_JOINED,
+                             agent->enrolled_since),
+                      BLX_TEXT_BYTES, "it was enrolled, and has never connected");
+    else if (is_away(agent))
+        judge_absence(&file);
+    else if (agent->last_checkpoint == 0)
+        judge_first_sync(&file);
+    else if (limit_s > 0 && blx_protection_age_s(agent, now_realtime_ns) > limit_s)
+        judge_lateness(&file, limit_s);
+    else if (agent->last_consistency == BLX_CONSISTENCY_NONE)
+        blx_text_copy(
+            decide(&file, BLX_PROTECTION_INCONSISTENT, BLX_REASON_INCONSISTENT, agent->last_time),
+            BLX_TEXT_BYTES, agent->note);
+    else if (agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0)
+        judge_damage(&file);
+    else
+        remark(&file);
+}
+
+enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
+                                         uint64_t now_realtime_ns)
+{
+    struct blx_judgement judgement;
+    blx_protection_examine(agent, now_realtime_ns, &judgement);
+    return judgement.protection;
 }
 
 const char *blx_protection_explain(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                                    char text[BLX_TEXT_BYTES])
 {
-    text[0] = '\0';
-    switch (blx_protection_judge(agent, now_realtime_ns)) {
-    case BLX_PROTECTION_LOST:
-        explain_absence(agent, text);
-        break;
-    case BLX_PROTECTION_LATE:
-        explain_lateness(agent, text);
-        break;
-    case BLX_PROTECTION_PAUSED:
-        explain_pause(agent, text);
-        break;
-    case BLX_PROTECTION_REVOKED:
-        blx_text_copy(text, BLX_TEXT_BYTES,
-                      "its certificate is revoked; `blxrep dispatcher enroll` lets it in again");
-        break;
-    case BLX_PROTECTION_INCONSISTENT:
-        blx_text_copy(text, BLX_TEXT_BYTES, agent->note);
-        break;
-    case BLX_PROTECTION_FIRST_SYNC:
-    case BLX_PROTECTION_DAMAGED:
-    case BLX_PROTECTED:
-        explain_detail(agent, text);
-        break;
-    }
+    struct blx_judgement judgement;
+    blx_protection_examine(agent, now_realtime_ns, &judgement);
+    blx_text_copy(text, BLX_TEXT_BYTES, judgement.text);
+    return text;
+}
+
+const char *blx_judgement_format(const struct blx_judgement *judgement,
+                                 char text[BLX_JUDGEMENT_TEXT_BYTES])
+{
+    const char *name = blx_reason_name(judgement->reason);
+    const char *way_out = blx_reason_way_out(judgement->reason);
+    const char *said = judgement->text[0] != '\0' ? ": " : "";
+    snprintf(text, BLX_JUDGEMENT_TEXT_BYTES, "%s%s%s%s%s", name, said, judgement->text,
+             way_out[0] != '\0' ? ": " : "", way_out);
     return text;
 }
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is an agent protected? `blxrep status`, the metrics and on-event share this one judgement.
+ * Is an agent protected, and what keeps it from being? blx_protection_examine() makes the one
+ * judgement that `blxrep status`, its exit status, the metrics, on-event, the log and `restore`
+ * print.
  *
  * An agent is protected while it is connected and has a checkpoint that is young enough, whole and
  * consistent. "Crash" counts as consistent: it is the state of a disk after a power cut, and the
  * best that `freeze: false` or an EFI partition allow.
+ *
+ * Every reason has a name, a way out, and an entry of that name in blxrep-recovery(7). A new one is
+ * a value of enum blx_reason, a row in the table of protection.c, and a place in that function.
  *
  * Threads: all functions are pure.
  */
@@ -21,23 +26,83 @@ enum blx_protection {
     BLX_PROTECTION_FIRST_SYNC,   /* connected, but without its first checkpoint yet */
     BLX_PROTECTION_PAUSED,       /* somebody has paused it, which hides everything else */
     BLX_PROTECTION_REVOKED,      /* somebody has revoked it; its checkpoints stay */
+    BLX_PROTECTION_NEVER_JOINED, /* it was enrolled, and never connected */
     BLX_PROTECTION_DAMAGED,      /* the last checkpoint lacks blocks that could not be read, or the
                                     next one will; also if a disk is gone */
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
-    BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s() */
+    BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s(), or
+                                    the first sync makes no progress */
+    BLX_PROTECTION_NOT_STORED,   /* the store takes nothing: not the agent's fault */
     BLX_PROTECTION_LOST,         /* not connected for BLX_PROTECTION_AWAY_MS */
 };
 
 enum {
     BLX_PROTECTIONS = BLX_PROTECTION_LOST + 1,
-    BLX_PROTECTION_AWAY_MS = 60 * 1000, /* a reboot or an upgrade may take that long */
+    BLX_PROTECTION_AWAY_MS = 60 * 1000,         /* a reboot or an upgrade may take that long */
+    BLX_PROTECTION_STALLED_MS = 15 * 60 * 1000, /* a first sync without any progress */
 };
 
+/* What a judgement is for. The remarks at the end leave an agent protected. */
+enum blx_reason {
+    BLX_REASON_NONE = 0,
+    BLX_REASON_NO_DISPATCHER,
+    BLX_REASON_NOT_CONNECTED, /* a remark, until BLX_PROTECTION_AWAY_MS have passed */
+    BLX_REASON_NEVER_JOINED,
+    BLX_REASON_PAUSED,
+    BLX_REASON_REVOKED,
+    BLX_REASON_STORE_FULL,
+    BLX_REASON_STORE_READ_ONLY,
+    BLX_REASON_STORE_DENIED,
+    BLX_REASON_STORE_GONE,
+    BLX_REASON_STORE_FAILED,
+    BLX_REASON_STORE_DAMAGED,
+    BLX_REASON_FIRST_SYNC,
+    BLX_REASON_FIRST_SYNC_STALLED,
+    BLX_REASON_CHECKPOINT_FAILED, /* a remark, until a checkpoint is late */
+    BLX_REASON_LATE,              /* for no reason that is known */
+    BLX_REASON_INCONSISTENT,
+    BLX_REASON_UNREADABLE,
+    BLX_REASON_DISK_AWAY,
+    BLX_REASON_PASS_RUNS, /* a full pass or a rescan; a remark, until a checkpoint is late */
+
+    BLX_REASON_NOT_FROZEN, /* from here on always remarks */
+    BLX_REASON_PRUNE_HELD,
+    BLX_REASON_MISSED_EVENTS,
+};
+enum { BLX_REASONS = BLX_REASON_MISSED_EVENTS + 1, BLX_JUDGEMENT_TEXT_BYTES = 512 };
+
+struct blx_judgement {
+    enum blx_protection protection;
+    enum blx_reason reason;
+    char object[BLX_NAME_BYTES + 16]; /* "the agent 'web1'", "the store", "the dispatcher" */
+    blx_timestamp since;              /* 0: not known */
+    char text[BLX_TEXT_BYTES];        /* the rest of a sentence; "": there is nothing to say */
+};
+
+/* Fills all of `judgement`. */
+void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                            struct blx_judgement *judgement);
+
+/* Parts of the same judgement. The reason's text goes to `text`, which is returned. */
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
                                          uint64_t now_realtime_ns);
+const char *blx_protection_explain(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                                   char text[BLX_TEXT_BYTES]);
 
-/* "protected", "first-sync", "paused", "revoked", "damaged", "inconsistent", "late", "lost". */
+/* "protected", "first-sync", "paused", "revoked", "never-joined", "damaged", "inconsistent",
+ * "late", "not-stored", "lost". */
 const char *blx_protection_name(enum blx_protection protection);
+
+/* "store-full" and so on, which is also the entry in blxrep-recovery(7); "" for NONE. */
+const char *blx_reason_name(enum blx_reason reason);
+
+/* The first thing to do about it, in a few words; "" if there is nothing to do. */
+const char *blx_reason_way_out(enum blx_reason reason);
+
+/* "store-full: the store '/data' is full: make room, or prune". "" if there is nothing to say.
+ * Returns `text`. */
+const char *blx_judgement_format(const struct blx_judgement *judgement,
+                                 char text[BLX_JUDGEMENT_TEXT_BYTES]);
 
 /* The age after which a checkpoint is late: two periods and a minute. 0: the period is not known,
  * so there is no limit. */
@@ -45,11 +110,6 @@ uint64_t blx_protection_limit_s(uint64_t sync_freq_ms);
 
 /* The last checkpoint's age in seconds; 0 if it lies in the future. There must be one. */
 uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t now_realtime_ns);
-
-/* The reason for the judgement, or another fact worth knowing about an agent that is protected; may
- * be "". Returns `text`. */
-const char *blx_protection_explain(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
-                                   char text[BLX_TEXT_BYTES]);
 
 enum { BLX_NEARLY_FULL_PART = 20 };
 

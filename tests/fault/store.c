@@ -131,12 +131,31 @@ static void check_agents(void *arg, int rc)
     blx_store_free_agents(out->ids, out->count);
 }
 
+static int run_enroll(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_agent_store_enroll(blx_store_agent(&out->state->test.store, "web9"), err);
+}
+
+static void check_enroll(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_agent_store agent = blx_store_agent(&out->state->test.store, "web9");
+    if (rc < 0)
+        assert_int_equal(run_enroll(arg, NULL), 0);
+    assert_true(blx_agent_store_look_enrolled(agent) != 0);
+    char path[PATH_MAX];
+    assert_int_equal(blx_agent_store_path(agent, path, NULL), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
 static void a_store_is_read_and_its_agents_are_listed(void **state)
 {
     (void)state;
     struct outputs out;
     fault_loop(&(struct fault_case){reset, run_open_read, check_open_read, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_agents, check_agents, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_enroll, check_enroll, NULL, 0}, &out);
 }
 
 /* Manifests. */

@@ -64,7 +64,7 @@ class Package(unittest.TestCase):
         self.assertTrue(any(re.fullmatch(r"/usr/lib/[^/]+/libblxrep\.so\.0", path) for path in library), library)
         self.assertFalse([path for path in library if path.endswith((".so", ".h"))], "the library is private")
         expected = {
-            "blxrep": ["bin/blxrep", "share/man/man1/blxrep.1.gz", "share/man/man5/blxrep-config.5.gz",
+            "blxrep": ["bin/blxrep", "share/man/man1/blxrep.1.gz", "share/man/man5/blxrep-config.5.gz", "share/man/man7/blxrep-recovery.7.gz",
                        "share/man/man7/blxrep-protocol.7.gz", "share/bash-completion/completions/blxrep", "share/zsh/vendor-completions/_blxrep",
                        "share/fish/vendor_completions.d/blxrep.fish", "share/doc/blxrep/examples/agent.yaml",
                        "share/doc/blxrep/examples/dispatcher.yaml",

@@ -111,6 +111,30 @@ static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
     assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_LATE, "web1", "one is due every 3 m");
 }
 
+static void trouble_of_the_store_is_one_event_for_all(void **state)
+{
+    struct scene *scene = *state;
+    const struct blx_trouble full = {.kind = BLX_TROUBLE_FULL, .text = "the store is full"};
+    scene->overview.dispatcher.trouble = full;
+    for (size_t i = 0; i < AGENTS; i++)
+        scene->agents[i].trouble = full;
+    assert_int_equal(look_after(scene, 10), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_STORE_FAILS, "", "the store is full");
+    assert_int_equal(look_after(scene, 20), 0);
+    scene->overview.dispatcher.trouble.kind = BLX_TROUBLE_NONE;
+    scene->agents[0].trouble.kind = BLX_TROUBLE_NONE;
+    scene->agents[2].trouble.kind = BLX_TROUBLE_NONE;
+    snprintf(scene->agents[1].trouble.text, BLX_TEXT_BYTES, "'/data/agents/web2' is root's");
+    scene->agents[1].trouble.kind = BLX_TROUBLE_DENIED;
+    assert_int_equal(look_after(scene, 30), 2);
+    assert_event(scene, 0, DISPATCHER_EVENT_STORE_WORKS, "", "takes data again");
+    assert_event(scene, 1, DISPATCHER_EVENT_AGENT_NOT_STORED, "web2",
+                 "store-denied: '/data/agents/web2' is root's: give the files");
+    scene->agents[1].trouble.kind = BLX_TROUBLE_NONE;
+    assert_int_equal(look_after(scene, 40), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_PROTECTED, "web2", "");
+}
+
 static void first_sync_is_no_news(void **state)
 {
     struct scene *scene = *state;
@@ -270,6 +294,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(trouble_is_told_once_and_its_end_too),
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
+        TEST(trouble_of_the_store_is_one_event_for_all),
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
         TEST(few_inodes_are_told),

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "store/trouble.h"
 
 static void expect(const char *dir, enum blx_store_mode mode, int code, const char *part)
 {
@@ -163,6 +165,34 @@ static void open_survives_any_failing_call_and_works_next_time(void **state)
     }
 }
 
+/* Root may do everything, so a child that is nobody looks. */
+static void another_users_store_is_trouble_and_its_own_is_none(void **state)
+{
+    (void)state;
+    struct test_store test;
+    struct blx_trouble trouble;
+    test_store_init(&test);
+    blx_store_find_trouble(&test.store, &trouble);
+    assert_int_equal(trouble.kind, BLX_TROUBLE_NONE);
+    assert_int_equal(blx_agent_store_enroll(blx_store_agent(&test.store, "web1"), NULL), 0);
+    if (geteuid() == 0) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            bool became = setegid(65534) == 0 && seteuid(65534) == 0;
+            blx_store_find_trouble(&test.store, &trouble);
+            bool told = trouble.kind == BLX_TROUBLE_DENIED &&
+                        strstr(trouble.text, "may not use") == NULL &&
+                        strstr(trouble.text, "belongs to the user 0") != NULL;
+            _exit(became && told ? 0 : 1);
+        }
+        int status = -1;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    test_store_done(&test);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +200,7 @@ int main(void)
         cmocka_unit_test(only_init_makes_missing_parents_or_takes_an_empty_folder),
         cmocka_unit_test(open_refuses_what_is_no_store_by_name),
         cmocka_unit_test(agents_are_listed_sorted_and_only_by_good_names),
+        cmocka_unit_test(another_users_store_is_trouble_and_its_own_is_none),
         cmocka_unit_test(open_survives_any_failing_call_and_works_next_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
