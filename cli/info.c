@@ -2,10 +2,12 @@
 /* `blxrep info`: everything that the store knows about one checkpoint. */
 #include "store/view/info.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/units.h"
@@ -14,6 +16,8 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
+
+enum { VALUE_COLUMN = 17 };
 
 /* Everything about one checkpoint. */
 struct picture {
@@ -28,11 +32,11 @@ static blx_timestamp timestamp_of(uint64_t realtime_ns)
     return blx_timestamp_from_unix((int64_t)(realtime_ns / BLX_NS_PER_S));
 }
 
-static void print_time(const char *label, uint64_t realtime_ns, const char *remark)
+static void print_time(FILE *out, const char *label, uint64_t realtime_ns, const char *remark)
 {
     char text[BLX_RFC3339_TEXT_BYTES];
     blx_timestamp_format_rfc3339(timestamp_of(realtime_ns), text);
-    printf("%-15s%s%s\n", label, text, remark);
+    fprintf(out, "%-15s%s%s\n", label, text, remark);
 }
 
 static size_t longest_chain(const struct picture *picture)
@@ -44,100 +48,117 @@ static size_t longest_chain(const struct picture *picture)
     return longest;
 }
 
-static void print_size(const char *label, uint64_t bytes)
+static void print_size(FILE *out, const char *label, uint64_t bytes)
 {
     char text[BLX_UNIT_TEXT_BYTES];
-    printf("  %-15s%s (%" PRIu64 " bytes)\n", label, blx_size_format(bytes, text), bytes);
+    fprintf(out, "  %-15s%s (%" PRIu64 " bytes)\n", label, blx_size_format(bytes, text), bytes);
 }
 
-static void print_segments(const struct blx_manifest_volume *volume)
+static void print_segments(FILE *out, const struct blx_manifest_volume *volume)
 {
-    printf("  %-15s", "segments");
+    fprintf(out, "  %-15s", "segments");
     for (uint32_t i = 0; i < volume->segment_count; i++) {
         uint32_t first = i; /* consecutive numbers are printed as one range */
         while (i + 1 < volume->segment_count && volume->segments[i + 1] == volume->segments[i] + 1)
             i++;
-        printf("%s%" PRIu32, first == 0 ? "" : ", ", volume->segments[first]);
+        fprintf(out, "%s%" PRIu32, first == 0 ? "" : ", ", volume->segments[first]);
         if (i > first)
-            printf("-%" PRIu32, volume->segments[i]);
+            fprintf(out, "-%" PRIu32, volume->segments[i]);
     }
-    printf(volume->segment_count == 0 ? "none\n" : "\n");
+    fprintf(out, volume->segment_count == 0 ? "none\n" : "\n");
 }
 
-static void print_unreadable(const struct blx_manifest_volume *volume)
+static void print_unreadable(FILE *out, const struct blx_manifest_volume *volume)
 {
     if (volume->unreadable_count == 0)
         return;
-    printf("  %-15s%" PRIu64 " bytes, missing from the checkpoint:", "unreadable",
-           blx_manifest_volume_unreadable_bytes(volume));
+    fprintf(out, "  %-15s%" PRIu64 " bytes, missing from the checkpoint:", "unreadable",
+            blx_manifest_volume_unreadable_bytes(volume));
     for (uint32_t i = 0; i < volume->unreadable_count; i++) {
         uint64_t offset = volume->unreadable[i].start_block << volume->block_shift;
         uint64_t bytes = volume->unreadable[i].block_count << volume->block_shift;
-        printf("%s bytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ",", offset, offset + bytes - 1);
+        fprintf(out, "%s bytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ",", offset,
+                offset + bytes - 1);
     }
-    printf("\n");
+    fprintf(out, "\n");
 }
 
-static void print_volume(const struct blx_manifest_volume *volume, const struct blx_info *info)
+static void print_volume(FILE *out, const struct blx_manifest_volume *volume,
+                         const struct blx_info *info)
 {
     char generation[BLX_GENERATION_TEXT_BYTES];
     blx_generation_format(&volume->generation, generation);
-    printf("\n%s\n", volume->name);
-    printf("  %-15s%s\n", "device", volume->device);
-    printf("  %-15s%s\n", "identity", volume->identity[0] != '\0' ? volume->identity : "unknown");
-    printf("  %-15s%s\n", "generation", generation);
-    printf("  %-15s%s\n", "kind", cli_volume_kind_name(volume));
-    printf("  %-15s%zu checkpoint%s\n", "chain", info->chain_length,
-           cli_plural(info->chain_length));
-    print_size("size", volume->size_bytes);
-    print_size("used", info->used_bytes);
-    print_size("changed", volume->changed_bytes);
-    print_size("stored", volume->stored_bytes);
-    print_size("saved", blx_manifest_volume_saved_bytes(volume));
-    print_size("on disk", info->disk_bytes);
+    fprintf(out, "\n%s\n", volume->name);
+    fprintf(out, "  %-15s%s\n", "device", volume->device);
+    fprintf(out, "  %-15s%s\n", "identity",
+            volume->identity[0] != '\0' ? volume->identity : "unknown");
+    fprintf(out, "  %-15s%s\n", "generation", generation);
+    fprintf(out, "  %-15s%s\n", "kind", cli_volume_kind_name(volume));
+    fprintf(out, "  %-15s%zu checkpoint%s\n", "chain", info->chain_length,
+            cli_plural(info->chain_length));
+    print_size(out, "size", volume->size_bytes);
+    print_size(out, "used", info->used_bytes);
+    print_size(out, "changed", volume->changed_bytes);
+    print_size(out, "stored", volume->stored_bytes);
+    print_size(out, "saved", blx_manifest_volume_saved_bytes(volume));
+    print_size(out, "on disk", info->disk_bytes);
     if (info->removable)
-        print_size("removal frees", info->frees_bytes);
+        print_size(out, "removal frees", info->frees_bytes);
     else
-        printf("  %-15s%s\n", "removal frees", "nothing: the newest checkpoint is never removed");
-    print_segments(volume);
-    print_unreadable(volume);
+        fprintf(out, "  %-15s%s\n", "removal frees",
+                "nothing: the newest checkpoint is never removed");
+    print_segments(out, volume);
+    print_unreadable(out, volume);
 }
 
-static void print_missing(const struct blx_manifest *manifest)
+static void print_missing(FILE *out, const struct blx_manifest *manifest)
 {
     struct blx_missing missing;
     blx_missing_list(manifest, &missing);
-    printf("%-15s%s", "lacks", missing.count == 0 ? "no disk" : "");
+    fprintf(out, "%-15s%s", "lacks", missing.count == 0 ? "no disk" : "");
     for (size_t i = 0; i < missing.count; i++)
-        printf("%s%s", i > 0 ? ", " : "", missing.devices[i]);
-    printf("\n");
+        fprintf(out, "%s%s", i > 0 ? ", " : "", missing.devices[i]);
+    fprintf(out, "\n");
 }
 
-static void print_text(const struct picture *picture)
+static void write_text(FILE *out, const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
     char consistency[CLI_CONSISTENCY_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
-    printf("%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
+    fprintf(out, "%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
     char cut[BLX_RFC3339_TEXT_BYTES];
     blx_timestamp_format_rfc3339(blx_manifest_time(manifest), cut);
-    printf("%-15s%s\n", "cut", cut);
-    print_time("agent's clock", manifest->agent_realtime_ns, "");
-    print_time("committed", manifest->committed_realtime_ns, "");
-    printf("%-15s%s\n", "consistency",
-           cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
-                                  consistency));
-    printf("%-15s%s\n", "frozen for",
-           blx_duration_format(manifest->freeze_ns / BLX_NS_PER_MS, freeze));
-    printf("%-15s%s\n", "note", manifest->note[0] != '\0' ? manifest->note : "none");
-    printf("%-15s%s\n", "kind", cli_kind_name(manifest));
+    fprintf(out, "%-15s%s\n", "cut", cut);
+    print_time(out, "agent's clock", manifest->agent_realtime_ns, "");
+    print_time(out, "committed", manifest->committed_realtime_ns, "");
+    fprintf(out, "%-15s%s\n", "consistency",
+            cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
+                                   consistency));
+    fprintf(out, "%-15s%s\n", "frozen for",
+            blx_duration_format(manifest->freeze_ns / BLX_NS_PER_MS, freeze));
+    fprintf(out, "%-15s%s\n", "note", manifest->note[0] != '\0' ? manifest->note : "none");
+    fprintf(out, "%-15s%s\n", "kind", cli_kind_name(manifest));
     if (manifest->parent != 0)
-        printf("%-15s%" PRIu64 "\n", "parent", manifest->parent);
+        fprintf(out, "%-15s%" PRIu64 "\n", "parent", manifest->parent);
     else
-        printf("%-15s%s\n", "parent", "none");
-    printf("%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
-    print_missing(manifest);
+        fprintf(out, "%-15s%s\n", "parent", "none");
+    fprintf(out, "%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
+    print_missing(out, manifest);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
-        print_volume(&manifest->volumes[i], &picture->infos[i]);
+        print_volume(out, &manifest->volumes[i], &picture->infos[i]);
+}
+
+static int print_text(const struct picture *picture, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        return blx_error_errno(err, -errno, "cannot show the checkpoint");
+    write_text(out, picture);
+    fclose(out);
+    cli_say(text, VALUE_COLUMN);
+    return 0;
 }
 
 static void print_volume_json(struct blx_json *json, const struct blx_manifest_volume *volume,
@@ -222,6 +243,6 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
     if (config->json)
         print_json(&picture);
     else
-        print_text(&picture);
-    return BLX_EXIT_OK;
+        rc = print_text(&picture, err);
+    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

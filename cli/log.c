@@ -71,7 +71,8 @@ enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err)
     static const char *const head[] = {"TIME", "EVENT", "AGENT", "BY (UID)", "TEXT"};
     const struct blx_config *config = request->config;
     struct view view = {.config = config,
-                        .table = {.column_count = sizeof(head) / sizeof(head[0])}};
+                        .table = {.column_count = sizeof(head) / sizeof(head[0]), .fold_from = 4}};
+    cli_table_fit(&view.table, stdout);
     int rc = cli_table_add(&view.table, head);
     if (config->json)
         printf("[");

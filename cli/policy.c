@@ -86,7 +86,8 @@ static int print_table(const struct view *view, struct blx_error *err)
 {
     static const char *const head[] = {"SETTING", "VALUE", "FROM", "PATTERN"};
     BLX_CLEANUP(cli_table_done)
-    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0]), .fold_from = 1};
+    cli_table_fit(&table, stdout);
     int rc = cli_table_add(&table, head);
     for (unsigned key = 0; rc == 0 && key < BLX_POLICY_KEYS; key++) {
         char value[VALUE_BYTES];

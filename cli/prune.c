@@ -49,7 +49,8 @@ static int print_table(const struct blx_retention_plan *plan, const char *agent_
 {
     static const char *const head[] = {"AGENT", "CHECKPOINT", "ACTION", "REASON"};
     BLX_CLEANUP(cli_table_done)
-    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0]), .fold_from = 3};
+    cli_table_fit(&table, stdout);
     int rc = cli_table_add(&table, head);
     for (size_t i = 0; rc == 0 && i < plan->count; i++) {
         char timestamp[BLX_TIMESTAMP_TEXT_BYTES], reasons[REASONS_BYTES];

@@ -22,6 +22,15 @@
 
 enum { FALLBACK_COLUMNS = 80, FALLBACK_ROWS = 24 };
 
+size_t cli_screen_width(int fd)
+{
+    struct winsize size = {0};
+    if (isatty(fd) != 1)
+        return 0;
+    ioctl(fd, TIOCGWINSZ, &size);
+    return size.ws_col > 0 ? size.ws_col : FALLBACK_COLUMNS;
+}
+
 void cli_screen_look(struct cli_screen *screen)
 {
     struct winsize size = {0};

@@ -26,6 +26,9 @@ struct cli_screen {
 #define CLI_BOLD   "\033[1m"
 #define CLI_PLAIN  "\033[0m"
 
+/* How many columns the terminal at `fd` has; 0: it is none. */
+size_t cli_screen_width(int fd);
+
 void cli_screen_look(struct cli_screen *screen);
 
 /* Prints the picture to `out`; each line ends with '\n'. */

@@ -157,14 +157,35 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
                   : 0;
 }
 
+enum column {
+    COLUMN_CHECKPOINT,
+    COLUMN_TIME,
+    COLUMN_CONSISTENCY,
+    COLUMN_KIND,
+    COLUMN_VOLUMES,
+    COLUMN_SIZE,
+    COLUMN_CHANGED,
+    COLUMN_STORED,
+    COLUMN_SAVED,
+    COLUMN_PINNED,
+    COLUMN_COUNT,
+};
+
+/* The least useful first. */
+static const uint8_t spare_columns[] = {COLUMN_SAVED,   COLUMN_SIZE,    COLUMN_KIND, COLUMN_STORED,
+                                        COLUMN_CHANGED, COLUMN_VOLUMES, COLUMN_TIME};
+
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
-    static const char *const head[] = {"CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",  "VOLUMES",
-                                       "SIZE",       "CHANGED",   "STORED",      "SAVED", "PINNED"};
+    static const char *const head[COLUMN_COUNT] = {
+        "CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",  "VOLUMES",
+        "SIZE",       "CHANGED",   "STORED",      "SAVED", "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
-    struct cli_table table = {.column_count = sizeof(head) / sizeof(head[0])};
+    struct cli_table table = {
+        .column_count = COLUMN_COUNT, .spare = spare_columns, .spare_count = sizeof(spare_columns)};
+    cli_table_fit(&table, stdout);
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
     struct sink sink = {.table = &table, .status = BLX_EXIT_OK};

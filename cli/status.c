@@ -12,11 +12,13 @@
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/screen.h"
+#include "cli/status_private.h"
 #include "cli/table.h"
 
 enum {
     WATCH_PERIOD_MS = 2000,
-    PICTURE_LINES = 4, /* beside the agents' rows: two sentences, the head, "... and 3 more" */
+    WRAP_INDENT = 2,
+    PICTURE_LINES = 6, /* beside the agents' rows: two sentences, the head, "... and 3 more" */
 };
 
 /* The values that only the agent knows: null while it is not connected. */
@@ -188,18 +190,31 @@ enum column {
 
 _Static_assert((int)COLUMN_COUNT <= (int)CLI_TABLE_MAX_COLUMNS, "the status table");
 
+/* The least useful first; the agent and whether it is protected are always shown. */
 static const uint8_t spare_columns[] = {COLUMN_SIZE,        COLUMN_STORED,     COLUMN_CHANGED,
                                         COLUMN_FREEZE,      COLUMN_CHECKPOINT, COLUMN_RATE,
-                                        COLUMN_CONSISTENCY, COLUMN_STATE,      COLUMN_BACKLOG};
+                                        COLUMN_CONSISTENCY, COLUMN_STATE,      COLUMN_BACKLOG,
+                                        COLUMN_PROGRESS,    COLUMN_AGE};
+
+/* On a terminal also what to do about it. */
+static const char *format_why(const struct cli_table *table, const struct blx_judgement *judgement,
+                              char text[BLX_JUDGEMENT_TEXT_BYTES])
+{
+    if (table->max_width > 0 && judgement->protection != BLX_PROTECTED)
+        return blx_judgement_format(judgement, text);
+    return judgement->text;
+}
 
 static int add_row(struct cli_table *table, const struct blx_control_agent *agent, uint64_t now_ns)
 {
+    struct blx_judgement judgement;
+    blx_protection_examine(agent, now_ns, &judgement);
     char last[BLX_TIMESTAMP_TEXT_BYTES] = "-", age[BLX_UNIT_TEXT_BYTES] = "-";
     char volumes[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES] = "-",
                                        stored[BLX_UNIT_TEXT_BYTES] = "-";
     char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
     char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
-    char progress[96], why[BLX_TEXT_BYTES];
+    char progress[96], why[BLX_JUDGEMENT_TEXT_BYTES];
     char consistency[CLI_CONSISTENCY_TEXT_BYTES] = "-";
     bool has_checkpoint = agent->last_checkpoint != 0;
     if (has_checkpoint) {
@@ -218,7 +233,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     format_progress(&agent->status, progress);
     const char *const cells[COLUMN_COUNT] = {
         [COLUMN_AGENT] = agent->agent_id,
-        [COLUMN_PROTECTED] = protection_cell(blx_protection_judge(agent, now_ns)),
+        [COLUMN_PROTECTED] = protection_cell(judgement.protection),
         [COLUMN_STATE] = blx_agent_state_name(agent->status.state),
         [COLUMN_CHECKPOINT] = last,
         [COLUMN_AGE] = age,
@@ -230,7 +245,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
         [COLUMN_BACKLOG] = backlog,
         [COLUMN_RATE] = rate,
         [COLUMN_PROGRESS] = progress,
-        [COLUMN_WHY] = blx_protection_explain(agent, now_ns, why),
+        [COLUMN_WHY] = format_why(table, &judgement, why),
     };
     return cli_table_add(table, cells);
 }
@@ -297,12 +312,9 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
 }
 
 /* The first line, which alone answers the question whether all is well. */
-static void print_headline(const struct cli_agents *agents, const struct cli_screen *screen,
-                           FILE *out)
+static void write_headline(const struct cli_agents *agents, FILE *out)
 {
     size_t well = cli_agents_tally(agents, BLX_PROTECTED);
-    if (screen->has_colours && agents->count > 0)
-        fputs(paint_of(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)), out);
     if (agents->count == 0) {
         fprintf(out, "no agent has connected yet");
     } else if (!agents->running) {
@@ -320,7 +332,24 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
         print_troubles(agents, out);
         print_oldest(agents, "; the oldest", out);
     }
-    fprintf(out, "%s\n", screen->has_colours && agents->count > 0 ? CLI_PLAIN : "");
+}
+
+static void print_headline(const struct cli_agents *agents, const struct cli_screen *screen,
+                           FILE *out)
+{
+    BLX_CLEANUP_FREE char *line = NULL;
+    size_t bytes = 0;
+    FILE *text = open_memstream(&line, &bytes);
+    if (text == NULL)
+        return;
+    write_headline(agents, text);
+    fclose(text);
+    bool painted = screen->has_colours && agents->count > 0;
+    if (painted)
+        fputs(paint_of(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)), out);
+    cli_wrap(out, line, 0, WRAP_INDENT, screen->columns);
+    if (painted)
+        fputs(CLI_PLAIN, out);
 }
 
 /* What is wrong with the store, in capitals, as for an agent. */
@@ -359,8 +388,8 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
             is_bad && screen->has_colours ? CLI_PLAIN : "");
 }
 
-/* `max_rows`: 0 means no limit. */
-static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
+/* `max_lines`: 0 means no limit. */
+static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_lines,
                        FILE *out, struct blx_error *err)
 {
     static const char *const head[COLUMN_COUNT] = {
@@ -370,7 +399,8 @@ static int print_table(struct cli_agents *agents, const struct cli_screen *scree
     struct cli_table table = {.column_count = COLUMN_COUNT,
                               .out = out,
                               .max_width = screen->columns,
-                              .max_rows = max_rows,
+                              .max_lines = max_lines,
+                              .fold_from = COLUMN_WHY,
                               .spare = spare_columns,
                               .spare_count = sizeof(spare_columns),
                               .paint = screen->has_colours ? paint_row : NULL,
@@ -380,21 +410,19 @@ static int print_table(struct cli_agents *agents, const struct cli_screen *scree
         rc = add_row(&table, &agents->list[i], agents->now_realtime_ns);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot list the agents");
-    if (agents->count > 0)
-        cli_table_print(&table);
+    size_t printed = agents->count > 0 ? cli_table_print(&table) : 0;
+    if (printed < agents->count)
+        fprintf(out, "... and %zu more\n", agents->count - printed);
     return 0;
 }
 
-static int print_text(struct cli_agents *agents, const struct cli_screen *screen, size_t max_rows,
-                      FILE *out, struct blx_error *err)
+int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen, size_t max_lines,
+                     FILE *out, struct blx_error *err)
 {
     cli_agents_sort(agents);
     print_headline(agents, screen, out);
     print_dispatcher(agents, screen, out);
-    int rc = print_table(agents, screen, max_rows, out, err);
-    if (max_rows > 0 && agents->count > max_rows)
-        fprintf(out, "... and %zu more\n", agents->count - max_rows);
-    return rc;
+    return print_table(agents, screen, max_lines, out, err);
 }
 
 static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct blx_error *err)
@@ -408,8 +436,8 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
         print_json(&agents, out);
         return 0;
     }
-    size_t max_rows = screen->rows > PICTURE_LINES + 1 ? screen->rows - PICTURE_LINES - 1 : 1;
-    return print_text(&agents, screen, screen->is_terminal ? max_rows : 0, out, err);
+    size_t max_lines = screen->rows > PICTURE_LINES + 1 ? screen->rows - PICTURE_LINES - 1 : 1;
+    return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }
 
 static bool is_well(const struct cli_agents *agents)
@@ -436,6 +464,6 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
     if (config->json)
         print_json(&agents, stdout);
     else
-        rc = print_text(&agents, &screen, 0, stdout, err);
+        rc = cli_status_print(&agents, &screen, 0, stdout, err);
     return rc < 0 || (config->check && !is_well(&agents)) ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }

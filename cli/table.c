@@ -10,7 +10,7 @@
 
 enum {
     GAP = 2,
-    LAST_WIDTH = 24, /* the last column is cut to this width before others are left out */
+    INDENT = 4, /* of folded columns */
 };
 
 static int make_room(struct cli_table *table)
@@ -24,6 +24,14 @@ static int make_room(struct cli_table *table)
     table->cells = grown;
     table->cell_capacity = capacity;
     return 0;
+}
+
+void cli_table_fit(struct cli_table *table, FILE *out)
+{
+    struct cli_screen screen;
+    cli_screen_look(&screen);
+    table->out = out;
+    table->max_width = screen.columns;
 }
 
 int cli_table_add(struct cli_table *table, const char *const *texts)
@@ -45,6 +53,7 @@ int cli_table_add(struct cli_table *table, const char *const *texts)
 
 struct layout {
     bool shown[CLI_TABLE_MAX_COLUMNS];
+    bool folded; /* the columns from fold_from on */
     size_t widths[CLI_TABLE_MAX_COLUMNS];
 };
 
@@ -53,15 +62,17 @@ static bool says_something(const char *cell)
     return cell[0] != '\0' && strcmp(cell, "-") != 0;
 }
 
+/* Of the columns that stand in a row. */
+static size_t row_end(const struct cli_table *table, const struct layout *layout)
+{
+    return layout->folded ? table->fold_from : table->column_count;
+}
+
 static size_t total_width(const struct cli_table *table, const struct layout *layout)
 {
     size_t total = 0;
-    for (size_t i = 0; i < table->column_count; i++) {
-        size_t width = layout->widths[i];
-        if (i + 1 == table->column_count && width > LAST_WIDTH)
-            width = LAST_WIDTH;
-        total += layout->shown[i] ? width + GAP : 0;
-    }
+    for (size_t i = 0; i < row_end(table, layout); i++)
+        total += layout->shown[i] ? layout->widths[i] + GAP : 0;
     return total > GAP ? total - GAP : 0;
 }
 
@@ -76,58 +87,101 @@ static void lay_out(const struct cli_table *table, struct layout *layout)
         if (table->max_width == 0 || (i >= table->column_count && says_something(table->cells[i])))
             layout->shown[column] = true;
     }
-    for (size_t i = 0; table->max_width > 0 && i < table->spare_count; i++) {
+    if (table->max_width == 0)
+        return;
+    layout->folded = table->fold_from > 0 && total_width(table, layout) > table->max_width;
+    for (size_t i = 0; i < table->spare_count; i++) {
         if (total_width(table, layout) <= table->max_width)
             break;
         layout->shown[table->spare[i]] = false;
     }
 }
 
-/* Cuts a line between two UTF-8 characters, never inside one. */
-static void cut(char *line, size_t max_width)
+size_t cli_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width)
 {
-    if (max_width == 0 || strlen(line) <= max_width)
-        return;
-    while (max_width > 0 && ((unsigned char)line[max_width] & 0xc0) == 0x80)
-        max_width--;
-    line[max_width] = '\0';
+    size_t lines = 1;
+    bool at_start = true;
+    while (*text != '\0') {
+        size_t blanks = strspn(text, " "), length = strcspn(text + blanks, " ");
+        if (width > 0 && !at_start && column + blanks + length > width) {
+            if (out != NULL)
+                fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            blanks = 0;
+            lines++;
+        }
+        const char *word = text + strspn(text, " ");
+        if (out != NULL)
+            fprintf(out, "%*s%.*s", (int)blanks, "", (int)length, word);
+        column += blanks + length;
+        text = word + length;
+        at_start = false;
+    }
+    if (out != NULL)
+        fputc('\n', out);
+    return lines;
 }
 
 static void print_row(const struct cli_table *table, const struct layout *layout, size_t row,
                       FILE *out)
 {
-    char line[1024];
-    size_t used = 0, end = 0; /* of the last cell that is not empty */
+    size_t blanks = 0; /* before the next cell that is not empty */
     char *const *cells = table->cells + row * table->column_count;
-    for (size_t i = 0; i < table->column_count && used + 1 < sizeof(line); i++) {
+    for (size_t i = 0; i < row_end(table, layout); i++) {
         if (!layout->shown[i])
             continue;
-        size_t length = strlen(cells[i]), width = layout->widths[i] + GAP;
-        size_t left = sizeof(line) - 1 - used;
-        length = length < left ? length : left;
-        width = width < left ? width : left;
-        memcpy(line + used, cells[i], length);
-        memset(line + used + length, ' ', width - length);
-        if (length > 0)
-            end = used + length;
-        used += width;
+        size_t length = strlen(cells[i]);
+        if (length > 0) {
+            fprintf(out, "%*s%s", (int)blanks, "", cells[i]);
+            blanks = 0;
+        }
+        blanks += layout->widths[i] - length + GAP;
     }
-    line[end] = '\0';
-    cut(line, table->max_width);
-    const char *paint = table->paint != NULL ? table->paint(table->paint_arg, row) : NULL;
-    fprintf(out, "%s%s%s\n", paint != NULL ? paint : "", line, paint != NULL ? CLI_PLAIN : "");
+    fputc('\n', out);
 }
 
-void cli_table_print(const struct cli_table *table)
+/* The folded cells of a row, below it. Returns the number of lines; `out` NULL: only counts. */
+static size_t print_folded(const struct cli_table *table, const struct layout *layout, size_t row,
+                           FILE *out)
+{
+    char text[1024] = "";
+    size_t used = 0;
+    char *const *cells = table->cells + row * table->column_count;
+    for (size_t i = row_end(table, layout); row > 0 && i < table->column_count; i++) {
+        if (says_something(cells[i]) && used < sizeof(text))
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used > 0 ? "  " : "",
+                                     cells[i]);
+    }
+    if (text[0] == '\0')
+        return 0;
+    if (out != NULL)
+        fprintf(out, "%*s", INDENT, "");
+    return cli_wrap(out, text, INDENT, INDENT, table->max_width);
+}
+
+static void paint(const struct cli_table *table, const char *colour, FILE *out)
+{
+    if (colour != NULL && table->paint != NULL)
+        fputs(colour, out);
+}
+
+size_t cli_table_print(const struct cli_table *table)
 {
     struct layout layout;
     FILE *out = table->out != NULL ? table->out : stdout;
-    size_t rows = table->cell_count / table->column_count;
-    if (table->max_rows > 0 && rows > table->max_rows + 1)
-        rows = table->max_rows + 1;
+    size_t rows = table->cell_count / table->column_count, lines = 0;
     lay_out(table, &layout);
-    for (size_t row = 0; row < rows; row++)
+    for (size_t row = 0; row < rows; row++) {
+        lines += row == 0 ? 0 : 1 + print_folded(table, &layout, row, NULL);
+        if (table->max_lines > 0 && lines > table->max_lines)
+            return row - 1;
+        const char *colour = table->paint != NULL ? table->paint(table->paint_arg, row) : NULL;
+        paint(table, colour, out);
         print_row(table, &layout, row, out);
+        print_folded(table, &layout, row, out);
+        paint(table, colour != NULL ? CLI_PLAIN : NULL, out);
+    }
+    return rows > 0 ? rows - 1 : 0;
 }
 
 void cli_table_done(struct cli_table *table)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of texts: a head and rows. Each column is as wide as its widest cell. Two blanks separate
- * the columns, and none follows the last one. On a narrow screen, columns are left out first; then
- * lines are cut.
+ * the columns, and none follows the last one. On a narrow screen the last columns are folded into
+ * an indented line below their row, and then others are left out. No word is ever cut.
  *
  * Threads: one.
  */
@@ -21,8 +21,9 @@ struct cli_table {
 
     /* Optional. If all are zero: stdout, no limits, no colours. */
     FILE *out;
-    size_t max_width;     /* then columns with nothing but "" and "-" are left out, too */
-    size_t max_rows;      /* without the head */
+    size_t max_width; /* then columns with nothing but "" and "-" are left out, too */
+    size_t max_lines; /* without the head */
+    size_t fold_from; /* the columns from this one on are folded if the screen is narrow; 0: none */
     const uint8_t *spare; /* columns to leave out if the screen is narrow, in this order */
     size_t spare_count;   /* entries of `spare` */
     /* The escape sequence that colours a row, or NULL. Row 0 is the head. */
@@ -30,8 +31,17 @@ struct cli_table {
     void *paint_arg;
 };
 
+/* Makes it as wide as the terminal, if `out` is one: then `max_width` is set. */
+void cli_table_fit(struct cli_table *table, FILE *out);
+
 /* Adds a row with copies of column_count texts. -ENOMEM. */
 int cli_table_add(struct cli_table *table, const char *const *texts);
 
-void cli_table_print(const struct cli_table *table);
+/* Returns how many rows were printed, without the head. */
+size_t cli_table_print(const struct cli_table *table);
+
+/* Prints a line that has `column` columns already, broken between words at `width` (0: never), with
+ * `indent` blanks before each further line, and ends it. Returns the number of lines. `out` NULL:
+ * only counts them. */
+size_t cli_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width);
 void cli_table_done(struct cli_table *table);

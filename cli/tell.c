@@ -2,18 +2,40 @@
 /* What a command prints on stderr beside its result: remarks and its progress. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "cli/screen.h"
+#include "cli/table.h"
 
 void cli_note(const char *format, ...)
 {
+    static const char name[] = "blxrep: ";
+    BLX_CLEANUP_FREE char *text = NULL;
     va_list args;
     va_start(args, format);
-    fputs("blxrep: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    int length = vasprintf(&text, format, args);
     va_end(args);
+    if (length < 0)
+        text = NULL;
+    fputs(name, stderr);
+    cli_wrap(stderr, text != NULL ? text : "out of memory", sizeof(name) - 1, sizeof(name) - 1,
+             cli_screen_width(STDERR_FILENO));
+}
+
+void cli_say(const char *text, size_t indent)
+{
+    size_t width = cli_screen_width(STDOUT_FILENO);
+    while (text != NULL && *text != '\0') {
+        size_t length = strcspn(text, "\n");
+        BLX_CLEANUP_FREE char *line = strndup(text, length);
+        if (line != NULL)
+            cli_wrap(stdout, line, 0, indent, width);
+        text += length + (text[length] == '\n');
+    }
 }
 
 void cli_progress(void *progress, uint64_t done_bytes, uint64_t total_bytes)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -16,7 +17,7 @@
 #include "store/rescan_order.h"
 #include "store/verify/verify.h"
 
-enum { SHOWN_EXTENTS = 8 };
+enum { SHOWN_EXTENTS = 8, INDENT = 4 };
 
 /* Why the damage hurts no checkpoint. */
 static const char *harmless(const struct blx_damage *damage)
@@ -28,7 +29,7 @@ static const char *harmless(const struct blx_damage *damage)
     return "superseded, no checkpoint needs it";
 }
 
-static void print_extents(const struct blx_damage *damage)
+static void print_extents(FILE *out, const struct blx_damage *damage)
 {
     uint64_t blocks = 0;
     for (size_t i = 0; i < damage->extent_count; i++)
@@ -36,56 +37,70 @@ static void print_extents(const struct blx_damage *damage)
     if (blocks == 0)
         return;
     char size[BLX_UNIT_TEXT_BYTES];
-    printf("; holds %s of %s in %zu extent%s (",
-           blx_size_format(blocks << damage->block_shift, size), damage->volume,
-           damage->extent_count, cli_plural(damage->extent_count));
+    fprintf(out, "; holds %s of %s in %zu extent%s (",
+            blx_size_format(blocks << damage->block_shift, size), damage->volume,
+            damage->extent_count, cli_plural(damage->extent_count));
     for (size_t i = 0; i < damage->extent_count && i < SHOWN_EXTENTS; i++) {
         uint64_t start = damage->extents[i].start_block << damage->block_shift;
         uint64_t bytes = damage->extents[i].block_count << damage->block_shift;
-        printf("%sbytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ", ", start, start + bytes - 1);
+        fprintf(out, "%sbytes %" PRIu64 "-%" PRIu64, i == 0 ? "" : ", ", start, start + bytes - 1);
     }
-    printf("%s)", damage->extent_count > SHOWN_EXTENTS ? ", ..." : "");
+    fprintf(out, "%s)", damage->extent_count > SHOWN_EXTENTS ? ", ..." : "");
 }
 
-static void print_damage(const struct blx_damage *damage)
+static void print_damage(FILE *out, const struct blx_damage *damage)
 {
-    printf("%s: ", damage->file);
+    fprintf(out, "%s: ", damage->file);
     if (damage->bytes > 0)
-        printf("%" PRIu64 " bytes at %" PRIu64 ": ", damage->bytes, damage->offset_bytes);
-    printf("%s", damage->cause);
-    print_extents(damage);
+        fprintf(out, "%" PRIu64 " bytes at %" PRIu64 ": ", damage->bytes, damage->offset_bytes);
+    fprintf(out, "%s", damage->cause);
+    print_extents(out, damage);
     if (damage->checkpoint_count == 0)
-        printf("; hurts no checkpoint (%s)\n", harmless(damage));
+        fprintf(out, "; hurts no checkpoint (%s)\n", harmless(damage));
     else
-        printf("; hurts %zu checkpoint%s of %s:", damage->checkpoint_count,
-               cli_plural(damage->checkpoint_count), damage->agent_id);
+        fprintf(out, "; hurts %zu checkpoint%s of %s:", damage->checkpoint_count,
+                cli_plural(damage->checkpoint_count), damage->agent_id);
     for (size_t i = 0; i < damage->checkpoint_count; i++)
-        printf(" %" PRIu64 "%s", damage->checkpoints[i],
-               i + 1 == damage->checkpoint_count ? "\n" : "");
+        fprintf(out, " %" PRIu64 "%s", damage->checkpoints[i],
+                i + 1 == damage->checkpoint_count ? "\n" : "");
 }
 
-static void print_text(const struct blx_verify_report *report)
+static void write_text(FILE *out, const struct blx_verify_report *report)
 {
     char size[BLX_UNIT_TEXT_BYTES];
     for (size_t i = 0; i < report->damage_count; i++)
-        print_damage(&report->damages[i]);
-    printf("%" PRIu64 " agent%s, %" PRIu64 " checkpoint%s, %" PRIu64 " segment%s, %" PRIu64
-           " frame%s, %s checked: ",
-           report->agents, cli_plural(report->agents), report->checkpoints,
-           cli_plural(report->checkpoints), report->segments, cli_plural(report->segments),
-           report->frames, cli_plural(report->frames),
-           blx_size_format(report->checked_bytes, size));
+        print_damage(out, &report->damages[i]);
+    fprintf(out,
+            "%" PRIu64 " agent%s, %" PRIu64 " checkpoint%s, %" PRIu64 " segment%s, %" PRIu64
+            " frame%s, %s checked: ",
+            report->agents, cli_plural(report->agents), report->checkpoints,
+            cli_plural(report->checkpoints), report->segments, cli_plural(report->segments),
+            report->frames, cli_plural(report->frames),
+            blx_size_format(report->checked_bytes, size));
     if (report->damage_count == 0)
-        printf("no damage");
+        fprintf(out, "no damage");
     else
-        printf("%zu damage%s, %zu checkpoint%s hurt", report->damage_count,
-               cli_plural(report->damage_count), report->hurt_count,
-               cli_plural(report->hurt_count));
+        fprintf(out, "%zu damage%s, %zu checkpoint%s hurt", report->damage_count,
+                cli_plural(report->damage_count), report->hurt_count,
+                cli_plural(report->hurt_count));
     if (report->unreadable_count > 0)
-        printf("; %zu checkpoint%s lack%s blocks that could not be read from an agent's disk",
-               report->unreadable_count, cli_plural(report->unreadable_count),
-               report->unreadable_count == 1 ? "s" : "");
-    printf("\n");
+        fprintf(out, "; %zu checkpoint%s lack%s blocks that could not be read from an agent's disk",
+                report->unreadable_count, cli_plural(report->unreadable_count),
+                report->unreadable_count == 1 ? "s" : "");
+    fprintf(out, "\n");
+}
+
+static int print_text(const struct blx_verify_report *report, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        return blx_error_errno(err, -errno, "cannot print what was found");
+    write_text(out, report);
+    fclose(out);
+    cli_say(text, INDENT);
+    return 0;
 }
 
 static void print_damage_json(struct blx_json *json, const struct blx_damage *damage)
@@ -203,9 +218,9 @@ static enum blx_exit verify(const struct blx_store *store, const struct blx_conf
     if (config->json)
         print_json(report);
     else
-        print_text(report);
+        rc = print_text(report, err);
     follow_up(store, report);
-    return report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+    return rc < 0 || report->damage_count > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 
 enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *err)

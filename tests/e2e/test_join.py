@@ -346,7 +346,8 @@ class Join(Case):
         path = self.join(words)
         waiting = self.token_line()
         self.dispatcher.stop()
-        self.cli.run("revoke", "--agent=web1", f"--data-dir={self.data_dir}")
+        done = self.cli.run("revoke", "--agent=web1", f"--data-dir={self.data_dir}")
+        self.assertEqual(done.stderr, "")  # its folder was made by `enroll`
         self.restart_dispatcher()
         self.join_fails("does not know the token", waiting)
         agent = Agent(REGISTRY, self.folder, "web1", self.dispatcher.address, path, [self.loop_disk(16)])

@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,16 +28,61 @@ static void read_back(int fd, char text[RUN_OUTPUT_BYTES])
     close(fd);
 }
 
-void run_blxrep(struct run *run, ...)
+static void collect(char *argv[RUN_MAX_WORDS + 2], va_list words)
 {
-    char *argv[RUN_MAX_WORDS + 2] = {(char[]){"blxrep"}};
-    int argc = 1;
-    va_list words;
-    va_start(words, run);
+    static char name[] = "blxrep";
+    int argc = 0;
+    argv[argc++] = name;
     for (char *word = va_arg(words, char *); word != NULL; word = va_arg(words, char *)) {
         assert_true(argc <= RUN_MAX_WORDS);
         argv[argc++] = word;
     }
+    argv[argc] = NULL;
+}
+
+static void read_terminal(int fd, char text[RUN_OUTPUT_BYTES])
+{
+    size_t used = 0;
+    ssize_t got;
+    char byte;
+    while ((got = read(fd, &byte, 1)) == 1) { /* EIO: nobody has it open any more */
+        if (byte == '\r')
+            continue;
+        assert_true(used + 1 < RUN_OUTPUT_BYTES);
+        text[used++] = byte;
+    }
+    text[used] = '\0';
+}
+
+void run_blxrep_on_terminal(struct run *run, unsigned columns, ...)
+{
+    char *argv[RUN_MAX_WORDS + 2];
+    va_list words;
+    va_start(words, columns);
+    collect(argv, words);
+    va_end(words);
+    const struct winsize size = {.ws_col = (unsigned short)columns, .ws_row = 50};
+    int fd = -1;
+    pid_t child = forkpty(&fd, NULL, NULL, &size);
+    assert_true(child >= 0);
+    if (child == 0) {
+        execv(run_program, argv);
+        _exit(127);
+    }
+    read_terminal(fd, run->out);
+    close(fd);
+    run->err[0] = '\0';
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    run->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void run_blxrep(struct run *run, ...)
+{
+    char *argv[RUN_MAX_WORDS + 2];
+    va_list words;
+    va_start(words, run);
+    collect(argv, words);
     va_end(words);
 
     int out = memfd_create("out", MFD_CLOEXEC);

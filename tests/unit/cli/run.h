@@ -15,6 +15,10 @@ struct run {
 extern const char *run_program;
 void run_blxrep(struct run *run, ...) __attribute__((sentinel));
 
+/* The same on a terminal of `columns` columns, which has both outputs: they go to `out`, without
+ * the terminal's carriage returns. */
+void run_blxrep_on_terminal(struct run *run, unsigned columns, ...) __attribute__((sentinel));
+
 /* Asserts the exit status, and one line on stderr that contains `text` (NULL: nothing on stderr). A
  * failure shows all output. */
 void run_ended(const struct run *run, int status, const char *text);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What people see on terminals of 80, 100 and 140 columns: no row is wrapped by the terminal, no
+ * word is cut, and nothing is left out of a bad agent's reason. */
+#include "site.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/status_private.h"
+
+enum { AGENTS = 3, COLUMNS = 3 };
+static const unsigned widths[COLUMNS] = {80, 100, 140};
+static const uint64_t cut_s = 1795380960;
+
+/* Asserts that no line is longer than `width`. */
+static void assert_fits(const char *text, unsigned width)
+{
+    for (const char *line = text; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        if (length > width)
+            fail_msg("%zu columns on a terminal of %u: '%.*s'\n%s", length, width, (int)length,
+                     line, text);
+        line += length + (line[length] == '\n');
+    }
+}
+
+static bool has_word(const char *text, const char *word, size_t length)
+{
+    for (const char *at = text; *at != '\0';) {
+        at += strspn(at, " \n");
+        size_t here = strcspn(at, " \n");
+        if (here == length && strncmp(at, word, length) == 0)
+            return true;
+        at += here;
+    }
+    return false;
+}
+
+/* Asserts that each word of `part` is a word of `whole`. */
+static void assert_words(const char *part, const char *whole)
+{
+    for (const char *at = part; *at != '\0';) {
+        at += strspn(at, " \n");
+        size_t length = strcspn(at, " \n");
+        if (length > 0 && !has_word(whole, at, length))
+            fail_msg("'%.*s' is no word of:\n%s", (int)length, at, whole);
+        at += length;
+    }
+}
+
+static struct blx_control_agent make_agent(const char *id)
+{
+    struct blx_control_agent agent = {
+        .status = {.state = BLX_AGENT_LIVE, .dirty_bytes = 123456789},
+        .last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s),
+        .last_time = blx_timestamp_from_unix((int64_t)cut_s),
+        .last_consistency = BLX_CONSISTENCY_FILESYSTEM,
+        .sync_freq_ms = 180000,
+        .rate_bytes_per_s = 12345678,
+        .volume_bytes = UINT64_C(1) << 40,
+        .freeze_ns = 41000000,
+        .changed_bytes = 98765432,
+        .stored_bytes = 45678901,
+    };
+    snprintf(agent.agent_id, sizeof(agent.agent_id), "%s", id);
+    return agent;
+}
+
+static void fill_text(char text[BLX_TEXT_BYTES], const char *begin)
+{
+    size_t used = (size_t)snprintf(text, BLX_TEXT_BYTES, "%s", begin);
+    for (unsigned i = 0; used + 12 < 180; i++)
+        used += (size_t)snprintf(text + used, BLX_TEXT_BYTES - used, " word%u", i);
+}
+
+/* Makes the agent have this protection; false: that is a state of the whole program. */
+static void spoil(struct blx_control_agent *agent, enum blx_protection protection)
+{
+    static const enum blx_trouble_kind full = BLX_TROUBLE_FULL;
+    switch (protection) {
+    case BLX_PROTECTED:
+        fill_text(agent->failure, "the last try failed:");
+        break;
+    case BLX_PROTECTION_FIRST_SYNC:
+        agent->last_checkpoint = 0;
+        agent->status.state = BLX_AGENT_FULL_SYNC;
+        agent->status.total_bytes = UINT64_C(80) << 30;
+        agent->status.done_bytes = UINT64_C(20) << 30;
+        agent->status.eta_seconds = 12345;
+        fill_text(agent->status.reason, "nothing is stored yet:");
+        break;
+    case BLX_PROTECTION_PAUSED:
+        agent->paused_since = agent->last_time;
+        break;
+    case BLX_PROTECTION_REVOKED:
+        agent->revoked = true;
+        break;
+    case BLX_PROTECTION_NEVER_JOINED:
+        agent->last_checkpoint = 0;
+        agent->status.state = BLX_AGENT_OFFLINE;
+        agent->enrolled_since = agent->last_time;
+        break;
+    case BLX_PROTECTION_DAMAGED:
+        agent->status.unreadable_bytes = 4096;
+        fill_text(agent->status.reason, "'/dev/disk/by-id/a-long-name' is not protected:");
+        break;
+    case BLX_PROTECTION_INCONSISTENT:
+        agent->last_consistency = BLX_CONSISTENCY_NONE;
+        fill_text(agent->note, "something wrote meanwhile:");
+        break;
+    case BLX_PROTECTION_LATE:
+        agent->last_time -= 100000000; /* a hundred days */
+        fill_text(agent->failure, "it failed:");
+        break;
+    case BLX_PROTECTION_NOT_STORED:
+        agent->trouble.kind = full;
+        fill_text(agent->trouble.text, "the store '/var/lib/blxrep' is full:");
+        break;
+    case BLX_PROTECTION_LOST:
+        agent->status.state = BLX_AGENT_OFFLINE;
+        agent->away_ms = 3600000;
+        break;
+    }
+}
+
+static char *draw(struct cli_agents *agents, unsigned width, bool colours)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    const struct cli_screen screen = {
+        .is_terminal = width > 0, .has_colours = colours, .columns = width, .rows = 50};
+    assert_non_null(out);
+    assert_int_equal(cli_status_print(agents, &screen, 0, out, NULL), 0);
+    fclose(out);
+    return text;
+}
+
+static void status_fits_in_every_state_and_tells_all(void **state)
+{
+    (void)state;
+    for (int p = BLX_PROTECTED; p < BLX_PROTECTIONS; p++) {
+        struct blx_control_agent list[AGENTS] = {
+            make_agent("web1"), make_agent("a-database-with-a-long-name"), make_agent("mail")};
+        struct cli_agents agents = {
+            .running = true,
+            .dispatcher = {.data_bytes = UINT64_C(4) << 40, .data_free_bytes = UINT64_C(1) << 40},
+            .list = list,
+            .count = AGENTS,
+            .now_realtime_ns = (cut_s + 60) * BLX_NS_PER_S,
+        };
+        for (size_t i = 0; i + 1 < AGENTS; i++)
+            spoil(&list[i], (enum blx_protection)p);
+        assert_int_equal(blx_protection_judge(&list[0], agents.now_realtime_ns), p);
+        for (size_t w = 0; w < COLUMNS; w++) {
+            struct blx_judgement judgement;
+            char why[BLX_JUDGEMENT_TEXT_BYTES];
+            char *text = draw(&agents, widths[w], false);
+            assert_fits(text, widths[w]);
+            assert_null(strchr(text, '\033'));
+            for (size_t i = 0; i < AGENTS; i++) {
+                blx_protection_examine(&list[i], agents.now_realtime_ns, &judgement);
+                assert_words(list[i].agent_id, text);
+                assert_words(judgement.protection == BLX_PROTECTED
+                                 ? judgement.text
+                                 : blx_judgement_format(&judgement, why),
+                             text);
+            }
+            free(text);
+        }
+        char *plain = draw(&agents, 0, false); /* a pipe: a line for each agent */
+        size_t lines = 0;
+        for (const char *at = plain; (at = strchr(at, '\n')) != NULL; at++)
+            lines++;
+        assert_int_equal(lines, 3 + AGENTS);
+        free(plain);
+        char *painted = draw(&agents, 80, true);
+        assert_non_null(strstr(painted, p == BLX_PROTECTED ? CLI_GREEN : CLI_BOLD));
+        free(painted);
+    }
+}
+
+static void folded_rows_count_as_lines_of_the_screen(void **state)
+{
+    (void)state;
+    struct blx_control_agent list[AGENTS] = {make_agent("web1"), make_agent("web2"),
+                                             make_agent("web3")};
+    struct cli_agents agents = {.running = true,
+                                .list = list,
+                                .count = AGENTS,
+                                .now_realtime_ns = (cut_s + 60) * BLX_NS_PER_S};
+    for (size_t i = 0; i < AGENTS; i++)
+        spoil(&list[i], BLX_PROTECTION_NOT_STORED);
+    const struct cli_screen screen = {.is_terminal = true, .columns = 80, .rows = 50};
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    assert_int_equal(cli_status_print(&agents, &screen, 5, out, NULL), 0);
+    fclose(out);
+    assert_non_null(strstr(text, "\n... and 2 more\n"));
+    free(text);
+}
+
+/* The same words on every terminal as in a pipe, apart from columns that give way. */
+static void other_commands_fit(void **state)
+{
+    struct site *site = *state;
+    static const char *const commands[][4] = {
+        {"show", "--agent=web1"},
+        {"info", "--agent=web1", "--checkpoint=latest"},
+        {"prune", "--agent=web1", "--keep-last=1", "--dry-run"},
+        {"verify"},
+        {"status"},
+        {"log"},
+        {"policy", "--agent=web1", "--policy-dir=/nonexistent"},
+    };
+    for (size_t c = 0; c < sizeof(commands) / sizeof(commands[0]); c++) {
+        const char *const *words = commands[c];
+        /* `policy` needs no store, and refuses the option. */
+        const char *last = strcmp(words[0], "policy") == 0 ? NULL : site->data_dir;
+        const char *argv[5] = {words[0], words[1], words[2], words[3], NULL};
+        for (size_t i = 0; i < 5; i++) {
+            if (argv[i] == NULL) {
+                argv[i] = last;
+                break;
+            }
+        }
+        struct run plain;
+        run_blxrep(&plain, argv[0], argv[1], argv[2], argv[3], argv[4], NULL);
+        char *all = NULL;
+        assert_true(asprintf(&all, "%s\n%s", plain.out, plain.err) > 0);
+        for (size_t w = 0; w < COLUMNS; w++) {
+            run_blxrep_on_terminal(&site->run, widths[w], argv[0], argv[1], argv[2], argv[3],
+                                   argv[4], NULL);
+            assert_int_equal(site->run.status, plain.status);
+            assert_true(site->run.out[0] != '\0');
+            assert_fits(site->run.out, widths[w]);
+            if (strcmp(words[0], "status") != 0) /* it says more on a terminal */
+                assert_words(site->run.out, all);
+        }
+        free(all);
+    }
+}
+
+static void no_color_is_heard(void **state)
+{
+    struct site *site = *state;
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
+    run_blxrep_on_terminal(&site->run, 80, "status", site->data_dir, NULL);
+    assert_non_null(strchr(site->run.out, '\033'));
+    setenv("NO_COLOR", "1", 1);
+    run_blxrep_on_terminal(&site->run, 80, "status", site->data_dir, NULL);
+    assert_null(strchr(site->run.out, '\033'));
+    run_blxrep(&site->run, "status", site->data_dir, NULL);
+    assert_null(strchr(site->run.out, '\033'));
+}
+
+int main(void)
+{
+    setenv("NO_COLOR", "1", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(status_fits_in_every_state_and_tells_all),
+        cmocka_unit_test(folded_rows_count_as_lines_of_the_screen),
+        cmocka_unit_test_setup_teardown(other_commands_fit, site_setup_two, site_teardown),
+        cmocka_unit_test_setup_teardown(no_color_is_heard, site_setup, site_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
