@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/describe.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/command.h"
 
 #include "store/checkpoint/missing.h"
 
@@ -32,6 +37,34 @@ const char *cli_consistency_format(enum blx_consistency consistency, uint64_t un
     snprintf(text, CLI_CONSISTENCY_TEXT_BYTES, "%s%s", blx_consistency_name(consistency),
              unreadable_bytes > 0 ? ", damaged" : "");
     return text;
+}
+
+const char *cli_time_format(const struct blx_config *config, blx_timestamp timestamp,
+                            char text[BLX_WHEN_TEXT_BYTES])
+{
+    return blx_when_format(timestamp, config->utc ? BLX_ZONE_UTC : BLX_ZONE_LOCAL, text);
+}
+
+const char *cli_age_format(blx_timestamp timestamp, uint64_t now_realtime_ns,
+                           char text[BLX_UNIT_TEXT_BYTES])
+{
+    int64_t age_s = (int64_t)(now_realtime_ns / BLX_NS_PER_S) - blx_timestamp_to_unix(timestamp);
+    if (age_s < 60)
+        snprintf(text, BLX_UNIT_TEXT_BYTES, "%d s", age_s > 0 ? (int)age_s : 0);
+    else
+        blx_duration_format((uint64_t)age_s * 1000, text);
+    return text;
+}
+
+void cli_note_checkpoint(const struct blx_config *config, blx_timestamp timestamp)
+{
+    const char *given = config->checkpoint;
+    char time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    if (strcmp(given, "latest") == 0 || given[strspn(given, "0123456789")] == '\0')
+        return;
+    cli_note("'%s' is the checkpoint %" PRIu64 ", of %s, %s ago", given, timestamp,
+             cli_time_format(config, timestamp, time),
+             cli_age_format(timestamp, blx_clock_realtime_ns(), age));
 }
 
 void cli_json_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp)

@@ -11,6 +11,9 @@
 #include "base/bitmap.h"
 #include "base/json.h"
 #include "base/timestamp.h"
+#include "base/units.h"
+#include "base/when.h"
+#include "config/config.h"
 #include "store/checkpoint/manifest.h"
 
 enum { CLI_CONSISTENCY_TEXT_BYTES = 32 };
@@ -25,6 +28,17 @@ const char *cli_volume_kind_name(const struct blx_manifest_volume *volume);
 /* "filesystem"; "filesystem, damaged" unless `unreadable_bytes` is 0. Returns `text`. */
 const char *cli_consistency_format(enum blx_consistency consistency, uint64_t unreadable_bytes,
                                    char text[CLI_CONSISTENCY_TEXT_BYTES]);
+
+/* A time for people: local with its offset, or UTC if the user wants that. Returns `text`. */
+const char *cli_time_format(const struct blx_config *config, blx_timestamp timestamp,
+                            char text[BLX_WHEN_TEXT_BYTES]);
+
+/* "12 s", "3 m 20 s": how old `timestamp` is. Returns `text`. */
+const char *cli_age_format(blx_timestamp timestamp, uint64_t now_realtime_ns,
+                           char text[BLX_UNIT_TEXT_BYTES]);
+
+/* Notes on stderr which checkpoint was meant, if --checkpoint gave a time in words. */
+void cli_note_checkpoint(const struct blx_config *config, blx_timestamp timestamp);
 
 /* A member `key` with the timestamp's 14 digits, or with its time as RFC 3339. 0 is null. */
 void cli_json_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp);

@@ -22,6 +22,7 @@ enum { VALUE_COLUMN = 17 };
 /* Everything about one checkpoint. */
 struct picture {
     const char *agent;
+    const struct blx_config *config;
     const struct blx_manifest *manifest;
     bool pinned;
     struct blx_info infos[BLX_MAX_VOLUMES]; /* of each volume of the manifest */
@@ -32,11 +33,12 @@ static blx_timestamp timestamp_of(uint64_t realtime_ns)
     return blx_timestamp_from_unix((int64_t)(realtime_ns / BLX_NS_PER_S));
 }
 
-static void print_time(FILE *out, const char *label, uint64_t realtime_ns, const char *remark)
+static void print_time(FILE *out, const struct picture *picture, const char *label,
+                       blx_timestamp time)
 {
-    char text[BLX_RFC3339_TEXT_BYTES];
-    blx_timestamp_format_rfc3339(timestamp_of(realtime_ns), text);
-    fprintf(out, "%-15s%s%s\n", label, text, remark);
+    char text[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    fprintf(out, "%-15s%s, %s ago\n", label, cli_time_format(picture->config, time, text),
+            cli_age_format(time, blx_clock_realtime_ns(), age));
 }
 
 static size_t longest_chain(const struct picture *picture)
@@ -126,11 +128,9 @@ static void write_text(FILE *out, const struct picture *picture)
     const struct blx_manifest *manifest = picture->manifest;
     char consistency[CLI_CONSISTENCY_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
     fprintf(out, "%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
-    char cut[BLX_RFC3339_TEXT_BYTES];
-    blx_timestamp_format_rfc3339(blx_manifest_time(manifest), cut);
-    fprintf(out, "%-15s%s\n", "cut", cut);
-    print_time(out, "agent's clock", manifest->agent_realtime_ns, "");
-    print_time(out, "committed", manifest->committed_realtime_ns, "");
+    print_time(out, picture, "cut", blx_manifest_time(manifest));
+    print_time(out, picture, "agent's clock", timestamp_of(manifest->agent_realtime_ns));
+    print_time(out, picture, "committed", timestamp_of(manifest->committed_realtime_ns));
     fprintf(out, "%-15s%s\n", "consistency",
             cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
                                    consistency));
@@ -226,7 +226,7 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     blx_timestamp timestamp;
-    struct picture picture = {.agent = config->agent, .manifest = &manifest};
+    struct picture picture = {.agent = config->agent, .config = config, .manifest = &manifest};
     int rc = cli_store_open(config->data_dir, BLX_STORE_READ, &store, err);
     if (rc == 0)
         rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
@@ -240,6 +240,7 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
                            &picture.infos[i], err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
+    cli_note_checkpoint(config, timestamp);
     if (config->json)
         print_json(&picture);
     else

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/when.h"
 #include "cli/command.h"
 #include "cli/table.h"
 #include "store/audit.h"
@@ -39,8 +41,13 @@ static int add_row(struct view *view, const char *line)
     char uid[TEXT_BYTES], text[TEXT_BYTES], who[2 * TEXT_BYTES + 8];
     snprintf(who, sizeof(who), "%s (%s)", value_of(line, "program", program),
              value_of(line, "uid", uid));
-    const char *cells[] = {value_of(line, "time", time), value_of(line, "event", event),
-                           value_of(line, "agent", agent), who, value_of(line, "text", text)};
+    blx_timestamp at, ignored;
+    value_of(line, "time", time);
+    if (!view->config->utc &&
+        blx_when_parse(time, blx_clock_realtime_ns(), &at, &ignored, NULL) == 0)
+        blx_when_format(at, BLX_ZONE_LOCAL, time);
+    const char *cells[] = {time, value_of(line, "event", event), value_of(line, "agent", agent),
+                           who, value_of(line, "text", text)};
     return cli_table_add(&view->table, cells);
 }
 

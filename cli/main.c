@@ -44,12 +44,12 @@ static const struct command commands[] = {
      "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--force]", "shut an agent out",
      "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
     {"show", BLX_COMMAND_SHOW, cli_show,
-     "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=YYYYMMDDHHMM] "
-     "[--end=YYYYMMDDHHMM] [--json]",
+     "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=TIME] "
+     "[--end=TIME] [--since=T] [--last=N] [--utc] [--json]",
      "list the checkpoints of an agent",
      "Lists an agent's checkpoints, oldest first. Both --start and --end are included."},
     {"info", BLX_COMMAND_INFO, cli_info,
-     "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--json]",
+     "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--utc] [--json]",
      "show everything known about one checkpoint",
      "Shows everything that the store knows about one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
@@ -92,7 +92,7 @@ static const struct command commands[] = {
      "show the settings that hold for an agent",
      "Shows each setting that holds for an agent, and the file and pattern that it comes from."},
     {"log", BLX_COMMAND_LOG, cli_log,
-     "blxrep dispatcher log --data-dir=DIR [--agent=ID] [--verify] [--json]",
+     "blxrep dispatcher log --data-dir=DIR [--agent=ID] [--verify] [--utc] [--json]",
      "show what was done to whose checkpoints",
      "Prints the audit log, oldest first. With --verify it also counts the lines that were changed "
      "or taken out, and fails if there are any."},

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "cli/describe.h"
 #include "store/checkpoint/manifest_file.h"
 
 static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin,
@@ -21,6 +22,7 @@ static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin
         rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pin, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
+    cli_note_checkpoint(config, timestamp);
     const struct blx_audit_entry entry = {.event = pin == BLX_PIN_ON ? "pin" : "unpin",
                                           .agent = config->agent,
                                           .checkpoints = &timestamp,

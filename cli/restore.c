@@ -233,6 +233,7 @@ static int open_job(struct job *job, struct blx_error *err)
                                &job->manifest, err);
     if (rc < 0)
         return rc;
+    cli_note_checkpoint(config, timestamp);
     job->paths = calloc(job->manifest.volume_count + 1, PATH_MAX);
     if (job->paths == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot restore '%s'", config->agent);

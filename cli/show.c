@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -18,6 +19,8 @@
 
 /* Takes the checkpoints: JSON is printed at once, a table at the end. */
 struct sink {
+    const struct blx_config *config;
+    uint64_t now_realtime_ns;
     const blx_timestamp *pins; /* ascending */
     size_t pin_count;
     struct blx_json *json; /* NULL: the table */
@@ -74,12 +77,32 @@ static const char *format_saved(uint64_t changed_bytes, uint64_t saved_bytes, ch
     return text;
 }
 
+enum column {
+    COLUMN_CHECKPOINT,
+    COLUMN_TIME,
+    COLUMN_AGE,
+    COLUMN_CONSISTENCY,
+    COLUMN_KIND,
+    COLUMN_VOLUMES,
+    COLUMN_SIZE,
+    COLUMN_CHANGED,
+    COLUMN_STORED,
+    COLUMN_SAVED,
+    COLUMN_PINNED,
+    COLUMN_COUNT,
+};
+
+/* The least useful first. */
+static const uint8_t spare_columns[] = {COLUMN_SAVED,   COLUMN_SIZE,    COLUMN_KIND, COLUMN_STORED,
+                                        COLUMN_CHANGED, COLUMN_VOLUMES, COLUMN_TIME};
+
 static int add_volume_row(struct cli_table *table, const struct blx_manifest_volume *volume)
 {
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
     char saved[8];
     bool damaged = volume->unreadable_count > 0;
-    const char *cells[] = {
+    const char *cells[COLUMN_COUNT] = {
+        "",
         "",
         "",
         damaged ? "damaged" : "",
@@ -93,9 +116,10 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
     return cli_table_add(table, cells);
 }
 
-static int add_rows(struct cli_table *table, const struct blx_manifest *manifest, bool pinned)
+static int add_rows(const struct sink *sink, const struct blx_manifest *manifest, bool pinned)
 {
-    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_RFC3339_TEXT_BYTES];
+    struct cli_table *table = sink->table;
+    char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
     char count[32], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
     uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
@@ -114,19 +138,19 @@ static int add_rows(struct cli_table *table, const struct blx_manifest *manifest
     else
         snprintf(count, sizeof(count), "%" PRIu32, manifest->volume_count);
     blx_timestamp_format(manifest->timestamp, text);
-    blx_timestamp_format_rfc3339(blx_manifest_time(manifest), time);
-    const char *cells[] = {text,
-                           time,
-                           cli_consistency_format(manifest->consistency,
-                                                  blx_manifest_unreadable_bytes(manifest),
-                                                  consistency),
-                           cli_kind_name(manifest),
-                           several ? count : manifest->volumes[0].name,
-                           blx_size_format(size_bytes, size),
-                           blx_size_format(changed_bytes, changed),
-                           blx_size_format(stored_bytes, stored),
-                           format_saved(changed_bytes, saved_bytes, saved),
-                           pinned ? "pinned" : ""};
+    const char *cells[COLUMN_COUNT] = {
+        text,
+        cli_time_format(sink->config, blx_manifest_time(manifest), time),
+        cli_age_format(blx_manifest_time(manifest), sink->now_realtime_ns, age),
+        cli_consistency_format(manifest->consistency, blx_manifest_unreadable_bytes(manifest),
+                               consistency),
+        cli_kind_name(manifest),
+        several ? count : manifest->volumes[0].name,
+        blx_size_format(size_bytes, size),
+        blx_size_format(changed_bytes, changed),
+        blx_size_format(stored_bytes, stored),
+        format_saved(changed_bytes, saved_bytes, saved),
+        pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
         rc = add_volume_row(table, &manifest->volumes[i]);
@@ -151,36 +175,18 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
         print_json(sink->json, manifest, pinned);
         return 0;
     }
-    int rc = add_rows(sink->table, manifest, pinned);
+    int rc = add_rows(sink, manifest, pinned);
     return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoint %" PRIu64,
                                     manifest->timestamp)
                   : 0;
 }
 
-enum column {
-    COLUMN_CHECKPOINT,
-    COLUMN_TIME,
-    COLUMN_CONSISTENCY,
-    COLUMN_KIND,
-    COLUMN_VOLUMES,
-    COLUMN_SIZE,
-    COLUMN_CHANGED,
-    COLUMN_STORED,
-    COLUMN_SAVED,
-    COLUMN_PINNED,
-    COLUMN_COUNT,
-};
-
-/* The least useful first. */
-static const uint8_t spare_columns[] = {COLUMN_SAVED,   COLUMN_SIZE,    COLUMN_KIND, COLUMN_STORED,
-                                        COLUMN_CHANGED, COLUMN_VOLUMES, COLUMN_TIME};
-
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
-    static const char *const head[COLUMN_COUNT] = {
-        "CHECKPOINT", "TIME(UTC)", "CONSISTENCY", "KIND",  "VOLUMES",
-        "SIZE",       "CHANGED",   "STORED",      "SAVED", "PINNED"};
+    static const char *const head[COLUMN_COUNT] = {"CHECKPOINT", "TIME",    "AGE",   "CONSISTENCY",
+                                                   "KIND",       "VOLUMES", "SIZE",  "CHANGED",
+                                                   "STORED",     "SAVED",   "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {
@@ -188,7 +194,10 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     cli_table_fit(&table, stdout);
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
-    struct sink sink = {.table = &table, .status = BLX_EXIT_OK};
+    struct sink sink = {.config = config,
+                        .now_realtime_ns = blx_clock_realtime_ns(),
+                        .table = &table,
+                        .status = BLX_EXIT_OK};
     if (blx_pin_list(blx_store_agent(store, config->agent), &pins, &sink.pin_count, &err) < 0) {
         cli_note("%s", err.message);
         return BLX_EXIT_FAILED;
@@ -213,21 +222,47 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     return sink.status;
 }
 
+/* Notes which range was taken, if it was given in words. */
+static void note_range(const struct blx_config *config, blx_timestamp first, blx_timestamp last)
+{
+    char from[BLX_WHEN_TEXT_BYTES] = "the oldest", until[BLX_WHEN_TEXT_BYTES] = "the newest";
+    const char *given[] = {config->start, config->end};
+    bool in_words = config->since_ms > 0;
+    for (size_t i = 0; i < 2; i++)
+        in_words =
+            in_words || (given[i] != NULL && given[i][strspn(given[i], "0123456789")] != '\0');
+    if (!in_words)
+        return;
+    if (first != 0)
+        cli_time_format(config, first, from);
+    if (last != UINT64_MAX)
+        cli_time_format(config, last, until);
+    cli_note("checkpoints from %s to %s", from, until);
+}
+
 /* Without --start or --end that bound is 0 or the largest number: all checkpoints. */
 static int read_range(const struct blx_config *config, blx_timestamp *first, blx_timestamp *last,
                       struct blx_error *err)
 {
+    uint64_t now_ns = blx_clock_realtime_ns(), now_s = now_ns / BLX_NS_PER_S;
     blx_timestamp ignored;
     *first = 0;
     *last = UINT64_MAX;
     int rc = 0;
-    if (config->start != NULL)
-        rc = blx_timestamp_parse_range(config->start, first, &ignored, err);
+    if (config->start != NULL && config->since_ms > 0)
+        rc = blx_error_set(err, -EINVAL,
+                           "--start and --since exclude each other: leave one of them out");
+    if (rc == 0 && config->start != NULL)
+        rc = blx_when_parse(config->start, now_ns, first, &ignored, err);
+    if (config->since_ms > 0 && config->since_ms / 1000 < now_s)
+        *first = blx_timestamp_from_unix((int64_t)(now_s - config->since_ms / 1000));
     if (rc == 0 && config->end != NULL)
-        rc = blx_timestamp_parse_range(config->end, &ignored, last, err);
+        rc = blx_when_parse(config->end, now_ns, &ignored, last, err);
     if (rc == 0 && *first > *last)
         rc = blx_error_set(err, -EINVAL, "--start=%s is later than --end=%s: swap them",
-                           config->start, config->end);
+                           config->start != NULL ? config->start : "", config->end);
+    if (rc == 0)
+        note_range(config, *first, *last);
     return rc;
 }
 
@@ -256,5 +291,7 @@ enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err)
         return BLX_EXIT_FAILED;
     if (count == 0)
         note_empty(&store, config);
-    return print_all(&store, config, timestamps, count);
+    size_t left_out =
+        config->last_count > 0 && config->last_count < count ? count - config->last_count : 0;
+    return print_all(&store, config, timestamps + left_out, count - left_out);
 }

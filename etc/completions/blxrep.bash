@@ -13,7 +13,7 @@ _blxrep_options() {
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
-    show) echo --config --agent --data-dir --start --end --json --help --version ;;
+    show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
@@ -22,8 +22,8 @@ _blxrep_options() {
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
-    log) echo --config --agent --data-dir --verify --json --help --version ;;
-    info) echo --config --agent --checkpoint --data-dir --json --help --version ;;
+    log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
+    info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
@@ -36,14 +36,14 @@ _blxrep_value() {
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
-    --checkpoint) compgen -W "latest" -- "$word" ;;
+    --checkpoint) compgen -W "latest yesterday" -- "$word" ;;
     esac
 }
 
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --resume | --incomplete | --init | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --utc | --resume | --incomplete | --init | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -75,8 +75,11 @@ struct blx_config {
     char *agent;
     char *checkpoint;
     char *output;
-    char *start;
+    char *start; /* base/when.h */
     char *end;
+    uint64_t since_ms;   /* 0: not given */
+    uint64_t last_count; /* 0: not given */
+    bool utc;
     struct blx_retention keep; /* the flags; if any is given the file's retention does not count */
     bool dry_run;
     bool confirm;

@@ -12,6 +12,7 @@
 #include "base/name.h"
 #include "base/timestamp.h"
 #include "base/units.h"
+#include "base/when.h"
 #include "config/option_private.h"
 #include "tls/tls.h"
 #include "wire/frame.h"
@@ -146,7 +147,7 @@ static int set_count(const struct blx_option *option, uint64_t *field, const cha
 static int check_time(const char *text, struct blx_error *err)
 {
     blx_timestamp first, last;
-    return blx_timestamp_parse_range(text, &first, &last, err);
+    return blx_when_parse(text, blx_clock_realtime_ns(), &first, &last, err);
 }
 
 static int check_address(enum blx_option_kind kind, const char *text, struct blx_error *err)

@@ -13,7 +13,7 @@ SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 PURE = """
 blx_error_copy blx_error_errno blx_error_set
 blx_bandwidth_parse blx_duration_parse blx_name_check blx_path_format blx_size_parse
-blx_timestamp_parse blx_timestamp_parse_range
+blx_timestamp_parse blx_timestamp_parse_range blx_when_parse
 blx_config_require blx_place_wrong_type blx_source_check
 blx_keyring_choose
 blx_agent_store_path blx_agent_store_volume_path blx_agent_writer_check blx_manifest_dir blx_manifest_path blx_pin_read blx_restore_image_path blx_restore_output_failed blx_reserve_check blx_reserve_look blx_rewrite_path

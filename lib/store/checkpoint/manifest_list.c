@@ -3,10 +3,13 @@
 #include "store/checkpoint/manifest_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/when.h"
 #include "base/array.h"
 
 #include "store/directory_private.h"
@@ -119,14 +122,32 @@ static int not_found(const char *agent_id, const char *text, const blx_timestamp
                          agent_id, text, nearest);
 }
 
+/* What the disks were at that time is in the newest checkpoint that is not younger. */
+static int newest_until(const char *agent_id, const char *text, const blx_timestamp *all,
+                        size_t count, blx_timestamp last, blx_timestamp *timestamp,
+                        struct blx_error *err)
+{
+    size_t older = 0;
+    while (older < count && all[older] <= last)
+        older++;
+    if (older == 0)
+        return blx_error_set(err, -ENOENT,
+                             "the agent '%s' has no checkpoint of '%.40s' or before: the oldest is "
+                             "%" PRIu64,
+                             agent_id, text, all[0]);
+    *timestamp = all[older - 1];
+    return 0;
+}
+
 int blx_manifest_resolve(struct blx_agent_store agent, const char *text, blx_timestamp *timestamp,
                          struct blx_error *err)
 {
     bool latest = strcmp(text, "latest") == 0;
     blx_timestamp first = 0, last = UINT64_MAX;
-    int rc = latest ? 0 : blx_timestamp_parse_range(text, &first, &last, err);
+    int rc = latest ? 0 : blx_when_parse(text, blx_clock_realtime_ns(), &first, &last, err);
     if (rc < 0)
         return rc;
+    bool by_name = text[strspn(text, "0123456789")] == '\0';
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
     rc = blx_manifest_list(agent, 0, UINT64_MAX, &all, &count, err);
@@ -134,6 +155,8 @@ int blx_manifest_resolve(struct blx_agent_store agent, const char *text, blx_tim
         return rc;
     if (count == 0)
         return blx_error_set(err, -ENOENT, "the agent '%s' has no checkpoint yet", agent.id);
+    if (!latest && !by_name)
+        return newest_until(agent.id, text, all, count, last, timestamp, err);
     size_t from = latest ? count - 1 : 0;
     while (from < count && all[from] < first)
         from++;

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#include "base/when.h"
 
 static size_t count_of(const char *text, const char *part)
 {
@@ -125,11 +128,43 @@ static void damaged_manifest_is_named_and_hides_no_other(void **state)
     assert_int_equal(count_of(site->run.out, "\"checkpoint\""), SITE_CHECKPOINTS - 1);
 }
 
+static void times_in_words_are_echoed_and_local(void **state)
+{
+    struct site *site = *state;
+    char local[BLX_WHEN_TEXT_BYTES], option[64];
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    tzset();
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, "--last=1", NULL);
+    run_ended(&site->run, 0, NULL);
+    assert_int_equal(count_of(site->run.out, "\n"), 2);
+    blx_when_format(site->timestamps[SITE_CHECKPOINTS - 1], BLX_ZONE_LOCAL, local);
+    assert_non_null(strstr(site->run.out, local));
+    assert_non_null(strstr(local, "+01:00"));
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, "--utc", NULL);
+    assert_null(strstr(site->run.out, "+01:00"));
+    snprintf(option, sizeof(option), "--start=%.19s", local);
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, option, NULL);
+    run_ended(&site->run, 0, local);
+    assert_int_equal(count_of(site->run.out, "\n"), 2);
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, "--start=noon", NULL);
+    run_ended(&site->run, 2, "yesterday 18:00");
+    run_blxrep(&site->run, "show", "--agent=web1", site->data_dir, "--start=now", "--since=2d",
+               NULL);
+    run_ended(&site->run, 2, "exclude each other");
+    snprintf(option, sizeof(option), "--checkpoint=%.16s", local); /* the newest until then */
+    run_blxrep(&site->run, "info", "--agent=web1", site->data_dir, option, NULL);
+    run_ended(&site->run, 0, "is the checkpoint ");
+    run_blxrep(&site->run, "info", "--agent=web1", site->data_dir, "--checkpoint=1999-01-01", NULL);
+    run_ended(&site->run, 1, "no checkpoint of '1999-01-01' or before");
+    unsetenv("TZ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
         TEST(show_lists_checkpoints_oldest_first),
+        TEST(times_in_words_are_echoed_and_local),
         cmocka_unit_test_setup_teardown(show_of_several_volumes_has_a_line_for_each, site_setup_two,
                                         site_teardown),
         TEST(json_has_all_members),
