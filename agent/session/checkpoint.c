@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/session/apart_private.h"
 #include "agent/session/cut_private.h"
 #include "agent/disk/mounts.h"
 #include "agent/session/rescan_private.h"
@@ -39,7 +40,7 @@ static int pre_copy(struct agent_session *session, struct blx_error *err)
     uint64_t before = UINT64_MAX;
     int rc = agent_round_send(session, AGENT_CLAIM_QUIET, AGENT_ROUND_COMPLETE, err);
     for (int round = 0; rc == 0 && round < ROUNDS_MAX; round++) {
-        uint64_t left = agent_round_count_marked_bytes(agent);
+        uint64_t left = agent_round_count_marked_bytes(session);
         if (left <= limit || left > before / 4 * 3)
             break;
         before = left;
@@ -57,10 +58,10 @@ static int pre_copy(struct agent_session *session, struct blx_error *err)
 
 /* The page cache goes to the disk now. The freeze would write it out, too, and take 5 to 13 times
  * as long. */
-static int sync_filesystems(struct agent *agent, struct blx_error *err)
+static int sync_filesystems(const struct agent_session *session, struct blx_error *err)
 {
     struct agent_mounts mounts = {0};
-    int rc = agent_mounts_find(agent->devices, agent->volume_count, &mounts, err);
+    int rc = agent_mounts_find(session->in_step, session->in_step_count, &mounts, err);
     if (rc == 0)
         rc = agent_mounts_sync(&mounts, err);
     agent_mounts_done(&mounts);
@@ -69,13 +70,16 @@ static int sync_filesystems(struct agent *agent, struct blx_error *err)
 
 static int prepare(struct agent_session *session, bool freeze, struct blx_error *err)
 {
-    /* Also if an attempt has shown that tracking is doubtful. */
-    int rc = agent_rescan_is_active(session->agent) ? agent_rescan_run(session, err) : 0;
+    /* Also if an attempt has shown that tracking is doubtful: then the volume is apart from now on,
+     * or is compared first if there is no other. */
+    agent_apart_choose(session);
+    int rc =
+        agent_rescan_is_active(session) ? agent_rescan_run(session, AGENT_ROUND_COMPLETE, err) : 0;
     if (rc == 0)
         rc = pre_copy(session, err);
     if (rc == 0 && freeze) {
         struct blx_error sync_error = {0};
-        if (sync_filesystems(session->agent, &sync_error) < 0)
+        if (sync_filesystems(session, &sync_error) < 0)
             blx_log_warning("before the freeze: %s", sync_error.message);
         rc = pre_copy(session, err);
     }
@@ -174,14 +178,16 @@ static void send_overtaken(struct agent_session *session, uint64_t request)
 }
 
 /* Adds the blocks and disks that the checkpoint lacks to its note. */
-static void note_missing_blocks(const struct agent *agent, char note[BLX_TEXT_BYTES])
+static void note_missing_blocks(const struct agent_session *session, char note[BLX_TEXT_BYTES])
 {
+    const struct agent *agent = session->agent;
+    agent_apart_note(session, note);
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct agent_volume *volume = &agent->volumes[i];
         uint64_t bytes = atomic_load(&volume->bad.count) << volume->block_shift;
         char size[BLX_UNIT_TEXT_BYTES];
         size_t used = strlen(note);
-        if (bytes > 0)
+        if (bytes > 0 && !agent_apart_is(session, i))
             snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
                      used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
     }
@@ -197,6 +203,8 @@ static int send_bad_blocks(struct agent_session *session, struct blx_error *err)
     struct agent *agent = session->agent;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
+        if (agent_apart_is(session, i))
+            continue;
         struct blx_message message = {.type = BLX_MESSAGE_UNREADABLE,
                                       .unreadable = {.volume = (uint32_t)i}};
         agent_bad_blocks_list(&agent->volumes[i].bad, &message.unreadable);
@@ -220,13 +228,15 @@ static void fill_message(struct agent_session *session, uint64_t request,
                        .cut_age_ns = tells_age ? blx_clock_ns() - cut->at_ns : BLX_CUT_AGE_UNKNOWN,
                        .consistency = cut->consistency,
                        .volume_count = (uint32_t)agent->volume_count,
-                       .freeze_ns = cut->freeze_ns},
+                       .freeze_ns = cut->freeze_ns,
+                       .left_out = session->apart},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
-    note_missing_blocks(agent, message->checkpoint.note);
+    note_missing_blocks(session, message->checkpoint.note);
     pthread_mutex_lock(&agent->lock);
     for (size_t i = 0; i < agent->volume_count; i++) {
-        message->checkpoint.last_seq[i] = agent->volumes[i].next_seq - 1;
+        message->checkpoint.last_seq[i] =
+            agent_apart_is(session, i) ? 0 : agent->volumes[i].next_seq - 1;
         agent->volumes[i].ledger.head->checkpoint_unconfirmed = true;
     }
     session->committing = request;
@@ -245,10 +255,11 @@ static void report(const struct agent_cut *cut, const char *note, uint64_t left_
 }
 
 /* A pass that was under way is over: all blocks that it marked were sent before this cut. */
-static void end_passes(struct agent *agent)
+static void end_passes(struct agent_session *session)
 {
-    for (size_t i = 0; i < agent->volume_count; i++)
-        agent_volume_end_pass(&agent->volumes[i]);
+    for (size_t i = 0; i < session->agent->volume_count; i++)
+        if (!agent_apart_is(session, i))
+            agent_volume_end_pass(&session->agent->volumes[i]);
 }
 
 static uint64_t read_failures(struct agent_session *session)
@@ -293,7 +304,7 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
     if (read_failures(session) != failures)
         return send_failed(session, request,
                            "a device failed while it was read: the agent's log names it", err);
-    end_passes(session->agent);
+    end_passes(session);
     struct blx_message message;
     fill_message(session, request, cut, &message);
     report(cut, message.checkpoint.note, left_bytes, blx_clock_ns() - started_ns);
@@ -308,6 +319,7 @@ int agent_checkpoint_take(struct agent_session *session, uint64_t request, struc
     agent_session_update_status(session, BLX_AGENT_CHECKPOINT);
     AGENT_CLEANUP_CUT struct agent_cut cut = {0};
     int rc = take(session, request, &cut, err);
+    agent_apart_end(session);
     agent_session_update_status(session, BLX_AGENT_LIVE);
     return rc;
 }

@@ -3,7 +3,8 @@
  * A checkpoint, from the request to the commit message (design, "A checkpoint"):
  *
  *     retry        blocks that could not be read before; the checkpoint names those that still fail
- *     rescan       one that is under way is finished first
+ *     apart        volumes whose pass is under way are left out (apart_private.h); if there is no
+ *                  other volume, their rescans and passes are finished first
  *     pre-copy     rounds, until the rest fits the freeze budget or rounds stop helping
  *     syncfs       and rounds again: the blocks that syncfs wrote are dirty now
  *     drain        until no block is in flight

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/encryption.h"
+#include "agent/session/apart_private.h"
 #include "agent/session/checkpoint_private.h"
 #include "agent/session/renewal_private.h"
 #include "agent/session/rescan_private.h"
@@ -20,6 +21,7 @@ enum {
      * counts if checkpoints are far apart. */
     QUIET_MIN_MS = 500,
     QUIET_MAX_MS = 5000,
+    HELD_MS = 20, /* between two looks whether a checkpoint that was held can begin */
 };
 
 static uint64_t quiet_ms(struct agent_session *session)
@@ -87,8 +89,8 @@ static int work_in_background(struct agent_session *session, struct blx_error *e
 {
     bool tried = false;
     int rc = agent_check_trackers(session->agent, NULL, err);
-    if (rc == 0 && agent_rescan_is_active(session->agent)) {
-        rc = agent_rescan_run(session, err);
+    if (rc == 0 && agent_rescan_is_active(session)) {
+        rc = agent_rescan_run(session, AGENT_ROUND_YIELDS, err);
     } else if (rc == 0) {
         rc = agent_round_retry(session, AGENT_RETRY_IN_BACKGROUND, &tried, err);
         if (rc == 0 && !tried && is_idle(session))
@@ -122,13 +124,18 @@ static int follow(struct agent_session *session, struct blx_error *err)
         rc = agent_renewal_step(session, err);
         if (rc < 0)
             break;
-        if (agent_is_paused(session->agent))
+        session->held_request = 0;
+        if (agent_is_paused(session->agent)) {
             rc = wait_while_paused(session, err);
-        else if (request != 0)
+        } else if (request != 0 && agent_apart_can_begin(session)) {
             rc = agent_checkpoint_take(session, request, err);
-        else
+        } else {
+            session->held_request = request;
             rc = work_in_background(session, err);
-        request = wait_for_request(session, rc == 0 ? quiet_ms(session) : 0);
+        }
+        uint64_t pause_ms = session->held_request != 0 ? HELD_MS : quiet_ms(session);
+        uint64_t next = wait_for_request(session, rc == 0 ? pause_ms : 0);
+        request = next != 0 ? next : session->held_request;
     }
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "agent/freeze/hook.h"
 #include "agent/disk/mounts.h"
+#include "agent/session/apart_private.h"
 #include "agent/session/evidence_private.h"
 #include "agent/session/rounds_private.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@ enum { BUFFER_SPARE_BYTES = 8 * 1024 * 1024 };
 
 /* The surroundings of an attempt. */
 struct scene {
+    struct agent_session *session;
     struct agent *agent;
     struct agent_mounts mounts;
     struct agent_evidence evidence;
@@ -55,10 +57,11 @@ void agent_cut_retry(struct agent_cut *cut)
 /* Twice as much as is marked now and a little more, within the configured limit; all of that after
  * an attempt for which it was too little. It is touched, so that no page is missing during the
  * freeze. */
-static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_error *err)
+static int make_buffer(struct agent_session *session, struct agent_cut *cut, struct blx_error *err)
 {
+    const struct agent *agent = session->agent;
     uint64_t limit = agent->config->freeze_buffer_bytes;
-    uint64_t wanted = 2 * agent_round_count_marked_bytes(agent) + BUFFER_SPARE_BYTES;
+    uint64_t wanted = 2 * agent_round_count_marked_bytes(session) + BUFFER_SPARE_BYTES;
     wanted = wanted < limit && !cut->history.overflowed ? wanted : limit;
     size_t capacity = (size_t)(wanted / AGENT_BATCH_DATA_BYTES) + agent->volume_count;
     size_t bytes = capacity * AGENT_BATCH_DATA_BYTES;
@@ -85,6 +88,8 @@ static int make_buffer(struct agent *agent, struct agent_cut *cut, struct blx_er
 static int watch_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
+        if (agent_apart_is(scene->session, v))
+            continue;
         const struct agent_volume *volume = &scene->agent->volumes[v];
         struct agent_tracker_counters counters;
         int rc = agent_tracker_read_counters(volume->tracker, &counters, err);
@@ -99,6 +104,8 @@ static int watch_writers(struct scene *scene, struct blx_error *err)
 static int look_for_writers(struct scene *scene, struct blx_error *err)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
+        if (agent_apart_is(scene->session, v))
+            continue;
         struct agent_tracker_counters counters;
         int rc = agent_tracker_read_counters(scene->agent->volumes[v].tracker, &counters, err);
         if (rc < 0)
@@ -113,6 +120,8 @@ static void look_for_evidence(struct scene *scene)
 {
     const struct agent *agent = scene->agent;
     for (size_t v = 0; v < agent->volume_count && !scene->disturbed; v++) {
+        if (agent_apart_is(scene->session, v))
+            continue;
         scene->disturbed_volume = v;
         scene->disturbed =
             agent_evidence_find_writer(&scene->evidence, agent, v, &scene->disturbed_block);
@@ -125,6 +134,8 @@ static void look_for_evidence(struct scene *scene)
 static void claim_remainder(struct scene *scene, struct agent_cut *cut)
 {
     for (size_t v = 0; v < scene->agent->volume_count; v++) {
+        if (agent_apart_is(scene->session, v))
+            continue;
         struct agent_volume *volume = &scene->agent->volumes[v];
         uint64_t cursor = 0;
         scene->busy[v] |= agent_tracker_mark_owed(volume->tracker);
@@ -326,7 +337,7 @@ static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind k
                             struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
     struct agent *agent = session->agent;
-    int rc = make_buffer(agent, cut, err);
+    int rc = make_buffer(session, cut, err);
     if (rc < 0)
         return rc;
     rc = agent_evidence_prepare(agent, &scene->mounts, &scene->evidence, err);
@@ -373,7 +384,8 @@ static int prepare_applications(struct scene *scene, struct blx_error *err)
     struct agent *agent = scene->agent;
     struct blx_error error = {0};
     run_hook(scene, "pre-freeze", agent->config->pre_freeze);
-    int rc = agent_mounts_find(agent->devices, agent->volume_count, &scene->mounts, err);
+    int rc = agent_mounts_find(scene->session->in_step, scene->session->in_step_count,
+                               &scene->mounts, err);
     if (rc == 0 && agent->config->pre_freeze != NULL &&
         agent_mounts_sync(&scene->mounts, &error) < 0)
         blx_log_warning("%s", error.message);
@@ -387,6 +399,7 @@ int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
     struct scene *scene = calloc(1, sizeof(*scene));
     if (scene == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot prepare a cut");
+    scene->session = session;
     scene->agent = agent;
     int rc = prepare_applications(scene, err);
     if (rc == 0)

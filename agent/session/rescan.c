@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/session/apart_private.h"
 #include "agent/session/rescan_question_private.h"
 #include "agent/wanted.h"
 #include "base/assert.h"
@@ -24,7 +25,8 @@ struct rescan {
     uint64_t *wanted; /* owned; the blocks that are to be compared */
     uint64_t cursor;  /* after the last block that was asked for */
     bool asked;       /* the first request has gone out */
-    uint64_t found_blocks;
+    bool stops;       /* a checkpoint is wanted: what is asked for is still compared */
+    enum agent_round_end end;
     uint64_t compared_blocks; /* of `wanted`, below the ledger's cursor */
     uint64_t total_blocks;
     struct agent_question_reader *reader;       /* owned */
@@ -34,10 +36,11 @@ struct rescan {
     uint64_t told_ns;
 };
 
-bool agent_rescan_is_active(const struct agent *agent)
+bool agent_rescan_is_active(const struct agent_session *session)
 {
+    const struct agent *agent = session->agent;
     for (size_t i = 0; i < agent->volume_count; i++) {
-        if (agent->volumes[i].ledger.head->rescan_active)
+        if (agent->volumes[i].ledger.head->rescan_active && !agent_apart_is(session, i))
             return true;
     }
     return false;
@@ -121,7 +124,7 @@ static int refine_batch(struct rescan *rescan, uint32_t count, struct blx_error 
             rc = take_answer(rescan, question, &theirs, err);
         if (rc < 0)
             return rc;
-        rescan->found_blocks += agent_question_mark(question, &theirs);
+        rescan->volume->rescan_found_blocks += agent_question_mark(question, &theirs);
     }
     return 0;
 }
@@ -159,7 +162,7 @@ static int compare(struct rescan *rescan, struct agent_question *question, struc
     if (rc == 0)
         rc = take_answer(rescan, question, &theirs, err);
     if (rc == 0 && question->request.blocks_per_digest == 1)
-        rescan->found_blocks += agent_question_mark(question, &theirs);
+        rescan->volume->rescan_found_blocks += agent_question_mark(question, &theirs);
     else if (rc == 0)
         rc = refine(rescan, question, &theirs, err);
     if (rc < 0)
@@ -186,7 +189,11 @@ static int compare_all(struct rescan *rescan, struct blx_error *err)
     unsigned at = 0;
     int rc = ask_next(rescan, &rescan->questions[at], &has, err);
     while (rc == 0 && has) {
-        rc = ask_next(rescan, &rescan->questions[1 - at], &has_ahead, err);
+        has_ahead = false;
+        rescan->stops |=
+            rescan->end == AGENT_ROUND_YIELDS && agent_round_is_wanted_elsewhere(rescan->session);
+        if (!rescan->stops)
+            rc = ask_next(rescan, &rescan->questions[1 - at], &has_ahead, err);
         if (rc == 0)
             rc = compare(rescan, &rescan->questions[at], err);
         has = has_ahead;
@@ -234,11 +241,11 @@ static void log_done(const struct rescan *rescan, uint64_t elapsed_ns)
     blx_log_info("'%s': rescan done: %s compared in %s, %s differ", rescan->volume->device.path,
                  blx_size_format(rescan->compared_blocks << shift, compared),
                  blx_duration_format(elapsed_ns / 1000000, took),
-                 blx_size_format(rescan->found_blocks << shift, found));
+                 blx_size_format(rescan->volume->rescan_found_blocks << shift, found));
 }
 
 static int run_volume(struct agent_session *session, struct agent_volume *volume,
-                      struct blx_error *err)
+                      enum agent_round_end end, struct blx_error *err)
 {
     BLX_CLEANUP_FREE struct rescan *rescan = calloc(1, sizeof(*rescan));
     if (rescan == NULL)
@@ -246,13 +253,14 @@ static int run_volume(struct agent_session *session, struct agent_volume *volume
     uint64_t started_ns = blx_clock_ns();
     rescan->session = session;
     rescan->volume = volume;
+    rescan->end = end;
     blx_log_info("'%s': rescan from block %" PRIu64 ": %s", volume->device.path,
                  volume->ledger.head->rescan_cursor_block, volume->ledger.head->rescan_reason);
     int rc = prepare(rescan, err);
     if (rc == 0)
         rc = compare_all(rescan, err);
     blx_progress_done(&rescan->progress);
-    if (rc == 0) {
+    if (rc == 0 && !rescan->stops) {
         log_done(rescan, blx_clock_ns() - started_ns);
         agent_volume_end_rescan(volume);
     }
@@ -261,15 +269,16 @@ static int run_volume(struct agent_session *session, struct agent_volume *volume
     return rc;
 }
 
-int agent_rescan_run(struct agent_session *session, struct blx_error *err)
+int agent_rescan_run(struct agent_session *session, enum agent_round_end end, struct blx_error *err)
 {
     struct agent *agent = session->agent;
     if (agent_has_changed_device(agent, err))
         return -ESTALE;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
-        if (agent->volumes[i].ledger.head->rescan_active)
-            rc = run_volume(session, &agent->volumes[i], err);
+        if (agent->volumes[i].ledger.head->rescan_active && !agent_apart_is(session, i) &&
+            !(end == AGENT_ROUND_YIELDS && agent_round_is_wanted_elsewhere(session)))
+            rc = run_volume(session, &agent->volumes[i], end, err);
     }
     return rc;
 }

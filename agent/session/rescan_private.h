@@ -21,14 +21,16 @@
 
 #include <stdbool.h>
 
+#include "agent/session/rounds_private.h"
 #include "agent/session/session_private.h"
 
-/* Whether a volume's rescan is not done. */
-bool agent_rescan_is_active(const struct agent *agent);
+/* Whether the rescan of a volume that is not apart is not done. */
+bool agent_rescan_is_active(const struct agent_session *session);
 
-/* Runs every volume's rescan to its end. 0, or why the session ends (-ECANCELED: the agent
- * stops). */
-int agent_rescan_run(struct agent_session *session, struct blx_error *err);
+/* Runs every such rescan to its end; if it yields, until a checkpoint is wanted, and the next call
+ * goes on. 0, or why the session ends (-ECANCELED: the agent stops). */
+int agent_rescan_run(struct agent_session *session, enum agent_round_end end,
+                     struct blx_error *err);
 
 /* DIGESTS came. -EPROTO if they answer nothing that was asked. */
 int agent_rescan_answer_locked(struct agent_session *session, const struct blx_digests *digests,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/session/rounds_private.h"
 
+#include "agent/session/apart_private.h"
 #include "base/progress.h"
 #include "base/units.h"
 
@@ -22,7 +23,7 @@ struct report {
 static void report_init(struct report *report, struct agent_session *session)
 {
     *report = (struct report){.session = session, .told_ns = blx_clock_ns()};
-    blx_progress_init(&report->progress, "sending", agent_round_count_marked_bytes(session->agent));
+    blx_progress_init(&report->progress, "sending", agent_round_count_marked_bytes(session));
 }
 
 static void report_update(struct report *report)
@@ -33,17 +34,17 @@ static void report_update(struct report *report)
     report->told_ns = now;
     struct agent_session *session = report->session;
     agent_session_update_status(session, session->status.state);
-    uint64_t left = agent_round_count_marked_bytes(session->agent);
+    uint64_t left = agent_round_count_marked_bytes(session);
     uint64_t total = report->progress.total_bytes;
     blx_progress_update(&report->progress, total > left ? total - left : 0);
 }
 
-static bool is_checkpoint_asked_for(struct agent_session *session)
+bool agent_round_is_wanted_elsewhere(struct agent_session *session)
 {
     pthread_mutex_lock(&session->agent->lock);
     bool wanted = session->request != 0 && session->committing == 0;
     pthread_mutex_unlock(&session->agent->lock);
-    return wanted;
+    return wanted || (session->held_request != 0 && agent_apart_can_begin(session));
 }
 
 static void send_volume(struct agent_session *session, struct agent_volume *volume,
@@ -52,13 +53,14 @@ static void send_volume(struct agent_session *session, struct agent_volume *volu
     struct agent_pipeline *pipeline = session->agent->pipeline;
     uint64_t cursor = 0;
     while (agent_session_is_alive(session) &&
-           !(end == AGENT_ROUND_YIELDS && is_checkpoint_asked_for(session))) {
+           !(end == AGENT_ROUND_YIELDS && agent_round_is_wanted_elsewhere(session))) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
         struct agent_job *job = agent_session_take_job(session);
         if (job == NULL)
             break;
         if (!agent_batch_claim(&job->batch, volume, kind, &cursor)) {
             agent_pipeline_release(pipeline, job);
+            volume->pass_is_swept = true;
             break;
         }
         agent_session_submit(session, job);
@@ -66,14 +68,44 @@ static void send_volume(struct agent_session *session, struct agent_volume *volu
     }
 }
 
+/* A volume that a checkpoint leaves out is left out here, too. So is one whose rescan waits for a
+ * checkpoint to end: nothing of it is claimed before all of it is compared. */
+static bool takes_part(const struct agent_session *session, size_t volume)
+{
+    return !agent_apart_is(session, volume) &&
+           !session->agent->volumes[volume].ledger.head->rescan_active;
+}
+
+/* The volumes by their number of marked blocks, so that a small disk does not wait for the first
+ * pass of a large one. Returns how many take part. */
+static size_t order_volumes(const struct agent_session *session, size_t order[BLX_MAX_VOLUMES])
+{
+    uint64_t marked[BLX_MAX_VOLUMES];
+    size_t count = 0;
+    for (size_t i = 0; i < session->agent->volume_count; i++) {
+        if (!takes_part(session, i))
+            continue;
+        uint64_t blocks = agent_volume_count_marked(&session->agent->volumes[i]);
+        size_t at = count++;
+        for (; at > 0 && marked[at - 1] > blocks; at--) {
+            marked[at] = marked[at - 1];
+            order[at] = order[at - 1];
+        }
+        marked[at] = blocks;
+        order[at] = i;
+    }
+    return count;
+}
+
 int agent_round_send(struct agent_session *session, enum agent_claim kind, enum agent_round_end end,
                      struct blx_error *err)
 {
     struct agent *agent = session->agent;
     struct report report;
+    size_t order[BLX_MAX_VOLUMES], count = order_volumes(session, order);
     report_init(&report, session);
-    for (size_t i = 0; i < agent->volume_count; i++)
-        send_volume(session, &agent->volumes[i], kind, end, &report);
+    for (size_t i = 0; i < count; i++)
+        send_volume(session, &agent->volumes[order[i]], kind, end, &report);
     blx_progress_done(&report.progress);
 
     pthread_mutex_lock(&agent->lock);
@@ -158,10 +190,13 @@ int agent_round_retry(struct agent_session *session, enum agent_retry retry, boo
     return rc;
 }
 
-uint64_t agent_round_count_marked_bytes(const struct agent *agent)
+uint64_t agent_round_count_marked_bytes(const struct agent_session *session)
 {
+    const struct agent *agent = session->agent;
     uint64_t bytes = 0;
     for (size_t i = 0; i < agent->volume_count; i++)
-        bytes += agent_volume_count_marked(&agent->volumes[i]) << agent->volumes[i].block_shift;
+        bytes += agent_apart_is(session, i) ? 0
+                                            : agent_volume_count_marked(&agent->volumes[i])
+                                                  << agent->volumes[i].block_shift;
     return bytes;
 }

@@ -13,12 +13,13 @@
 
 enum agent_round_end {
     AGENT_ROUND_COMPLETE, /* after the last block */
-    AGENT_ROUND_YIELDS,   /* or as soon as a checkpoint is asked for */
+    AGENT_ROUND_YIELDS,   /* or as soon as a checkpoint is asked for and can begin */
 };
 
 /*
- * Sends every block that a claim of this kind finds, of every volume. Frames may still be on their
- * way when it returns: agent_session_drain(). 0, or the session's failure.
+ * Sends every block that such a claim finds of every volume that is not apart, nor being compared.
+ * Those with the fewest blocks go first. Frames may still be on their way when it returns:
+ * agent_session_drain(). 0, or the session's failure.
  */
 int agent_round_send(struct agent_session *session, enum agent_claim kind, enum agent_round_end end,
                      struct blx_error *err);
@@ -35,5 +36,8 @@ enum agent_retry {
 int agent_round_retry(struct agent_session *session, enum agent_retry retry, bool *tried,
                       struct blx_error *err);
 
-/* Bytes that are dirty or pending and not bad, over all volumes. */
-uint64_t agent_round_count_marked_bytes(const struct agent *agent);
+/* Bytes that are dirty or pending and not bad, over all volumes that are not apart. */
+uint64_t agent_round_count_marked_bytes(const struct agent_session *session);
+
+/* Whether background work is to yield: a checkpoint is asked for, or a held one can begin. */
+bool agent_round_is_wanted_elsewhere(struct agent_session *session);

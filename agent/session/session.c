@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/session/apart_private.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -132,32 +134,27 @@ void agent_session_submit(struct agent_session *session, struct agent_job *job)
 
 /* Adds the volume's pass to the status: a rescan that compares, the blocks that a rescan found
  * while they are sent, or a full pass. */
-static void measure_pass(const struct agent_volume *volume, uint64_t marked_blocks,
-                         struct blx_status *status)
+static void measure_pass(const struct agent *agent, const struct agent_volume *volume,
+                         uint64_t marked_blocks, struct blx_status *status)
 {
     const struct agent_ledger_head *head = volume->ledger.head;
-    uint64_t total = head->pass_total_blocks;
-    uint64_t done = total > marked_blocks ? total - marked_blocks : 0;
-    if (head->rescan_active) {
-        total = volume->rescan_total_blocks;
-        done = volume->rescan_done_blocks;
-        if (total == 0) { /* not counted yet */
-            total = head->rescan_end_block;
-            done = head->rescan_cursor_block;
-        }
+    uint64_t done = 0, total = agent_apart_measure_pass(volume, marked_blocks, &done);
+    if (head->rescan_active)
         status->state = BLX_AGENT_RESCAN;
-    } else if (head->pass_is_rescan && marked_blocks == 0) {
+    else if (head->pass_is_rescan && marked_blocks == 0)
         total = 0;
-    } else if (total > 0 && status->state != BLX_AGENT_RESCAN) {
+    else if (total > 0 && status->state != BLX_AGENT_RESCAN)
         status->state = head->pass_is_rescan ? BLX_AGENT_RESCAN : BLX_AGENT_FULL_SYNC;
-    }
     if (total == 0)
         return;
     status->total_bytes += total << volume->block_shift;
     status->done_bytes += done << volume->block_shift;
-    if (status->reason[0] == '\0')
-        memcpy(status->reason, head->rescan_active ? head->rescan_reason : head->pass_reason,
-               sizeof(status->reason));
+    const char *reason = head->rescan_active ? head->rescan_reason : head->pass_reason;
+    if (status->reason[0] == '\0' && agent->volume_count > 1)
+        snprintf(status->reason, sizeof(status->reason), "'%.60s' at %u %%: %.150s",
+                 volume->device.path, (unsigned)((double)done * 100 / (double)total), reason);
+    else if (status->reason[0] == '\0')
+        memcpy(status->reason, reason, sizeof(status->reason));
 }
 
 /* The figures of the status: how much is marked, and how far a pass is. */
@@ -174,7 +171,7 @@ static void measure(struct agent *agent, struct blx_status *status)
         status->tracked_events += counters.events;
         status->passthrough_commands += counters.passthrough;
         status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
-        measure_pass(volume, marked, status);
+        measure_pass(agent, volume, marked, status);
     }
     status->unreadable_bytes += agent_refusals_count_bytes(&agent->refusals);
     agent_refusals_explain(&agent->refusals, status->reason);

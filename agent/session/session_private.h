@@ -94,6 +94,10 @@ struct agent_session {
     struct agent_session_pace pace;
     struct evp_pkey_st *new_key; /* of the RENEW under way, or NULL; owned */
     uint64_t last_question;      /* number of the last digest request */
+    uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
+    uint64_t apart; /* a bit, 1 << index, for each volume that the running checkpoint lacks */
+    struct agent_device in_step[BLX_MAX_VOLUMES]; /* copies of the other ones' devices */
+    size_t in_step_count;
 
     /* The sender's alone. */
     uint64_t told_status_ns; /* when the last STATUS was due */

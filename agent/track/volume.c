@@ -314,6 +314,7 @@ void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, 
     head->pass_total_blocks = total;
     head->pass_is_rescan = false;
     head->rescan_active = false;
+    volume->pass_is_swept = false;
     snprintf(head->pass_reason, sizeof(head->pass_reason), "%s", reason);
 }
 
@@ -335,6 +336,7 @@ void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, 
     head->rescan_active = true;
     volume->rescan_done_blocks = 0;
     volume->rescan_total_blocks = 0;
+    volume->rescan_found_blocks = 0;
 }
 
 void agent_volume_end_rescan(struct agent_volume *volume)
@@ -346,6 +348,7 @@ void agent_volume_end_rescan(struct agent_volume *volume)
         memcpy(head->pass_reason, head->rescan_reason, sizeof(head->pass_reason));
     }
     head->rescan_active = false;
+    volume->pass_is_swept = false;
 }
 
 void agent_volume_end_pass(struct agent_volume *volume)

@@ -54,6 +54,8 @@ struct agent_volume {
     struct blx_generation fresh; /* announced by the handshake; the ledger's stream from BEGIN on */
     uint64_t rescan_done_blocks; /* of the rescan under way, as far as it has counted */
     uint64_t rescan_total_blocks; /* 0: not counted yet */
+    uint64_t rescan_found_blocks; /* that differ, since this process or the rescan began */
+    bool pass_is_swept; /* a round has gone through all that the pass under way had marked */
 };
 
 /*

@@ -99,8 +99,8 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     session->volume_count = message.hello.volume_count;
-    uint64_t known =
-        BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE | BLX_FEATURE_CONTINUE;
+    uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE |
+                     BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT;
     if (session->dispatcher->own_pki)
         known |= BLX_FEATURE_RENEWAL;
     session->features = message.hello.features & known;

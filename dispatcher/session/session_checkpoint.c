@@ -36,7 +36,7 @@ static void log_committed(struct dispatcher_session *session,
 
 /* Tells the registry and the roster about a commit. This comes before the steps that may still
  * fail, as these do not matter to whoever waits for the checkpoint. */
-static void publish(struct dispatcher_session *session)
+static void publish(struct dispatcher_session *session, const struct blx_checkpoint_message *cut)
 {
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);
     uint64_t unreadable_bytes = blx_manifest_unreadable_bytes(last);
@@ -48,8 +48,11 @@ static void publish(struct dispatcher_session *session)
         snprintf(outcome.text, sizeof(outcome.text),
                  "it is damaged: %s could not be read on the agent's disks",
                  blx_size_format(unreadable_bytes, lacks));
+    else if (cut->left_out != 0)
+        memcpy(outcome.text, cut->note, sizeof(outcome.text));
     for (uint32_t i = 0; i < session->volume_count; i++)
-        session->volumes[i].pass = BLX_PASS_RESUME;
+        if ((cut->left_out >> i & 1) == 0)
+            session->volumes[i].pass = BLX_PASS_RESUME;
     dispatcher_roster_note_commit(&session->dispatcher->roster, session->record, last);
     dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
                                             blx_manifest_time(last));
@@ -81,6 +84,9 @@ int dispatcher_session_commit(struct dispatcher_session *session,
         return dispatcher_session_protest(
             err, "CHECKPOINT answers the request %" PRIu64 ", which was not asked for",
             cut->request);
+    if (cut->left_out != 0 && (session->features & BLX_FEATURE_LEAVE_OUT) == 0)
+        return dispatcher_session_protest(
+            err, "CHECKPOINT leaves volumes out, though that was not agreed on");
     blx_timestamp timestamp = 0;
     struct blx_commit_times times;
     struct dispatcher_pulse pulse;
@@ -92,7 +98,7 @@ int dispatcher_session_commit(struct dispatcher_session *session,
         return dispatcher_session_store_result(session, rc);
     dispatcher_session_close_image(session);
     log_committed(session, cut, asked_ns);
-    publish(session);
+    publish(session, cut);
 
     rc = dispatcher_session_sync(session, err); /* the commit has synced: this only acknowledges */
     if (rc < 0)

@@ -23,6 +23,7 @@ enum {
     BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
     BLX_LAYOUT_VERSION = 1,
+    BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
     BLX_SEGMENT_REWRITTEN = 1, /* flag of a segment's header and footer */
     BLX_INDEX_ZERO = 1,        /* flag of an index entry */
     BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
@@ -110,7 +111,7 @@ struct blx_manifest_disk {
     blx_le64 committed_realtime_ns;
     blx_le64 freeze_ns;
     blx_le32 volume_count;
-    uint8_t reserved2[4];
+    blx_le32 carried_count; /* reserved in version 1 */
     char note[BLX_TEXT_BYTES];
     blx_le64 checksum; /* of the whole file */
 } __attribute__((packed));

@@ -50,6 +50,7 @@ enum {
 #define BLX_FEATURE_POLICY     (UINT64_C(1) << 12) /* POLICY follows WELCOME, and may come again */
 #define BLX_FEATURE_CUT_AGE    (UINT64_C(1) << 13) /* CHECKPOINT ends with cut_age_ns */
 #define BLX_FEATURE_CONTINUE   (UINT64_C(1) << 14) /* BEGIN with CONTINUE is understood */
+#define BLX_FEATURE_LEAVE_OUT  (UINT64_C(1) << 15) /* CHECKPOINT may end with left_out */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -255,8 +256,11 @@ struct blx_checkpoint_message {
     char note[BLX_TEXT_BYTES]; /* for people: why it is less than "filesystem", and what it lacks;
                                   may be empty */
     /* For each volume, by index: the last frame that belongs to the checkpoint (0: none was ever
-     * sent). */
+     * sent, or it is left out). */
     uint64_t last_seq[BLX_MAX_VOLUMES];
+    /* A bit, 1 << index, for each volume that the checkpoint does not have: its pass is under way.
+     * Never all of them. Not 0 with BLX_FEATURE_LEAVE_OUT and a known cut_age_ns only. */
+    uint64_t left_out;
 };
 
 /*

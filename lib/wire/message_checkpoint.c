@@ -53,17 +53,35 @@ size_t blx_message_put_checkpoint(const struct blx_message *message, uint8_t *bo
         return bytes;
     blx_le64 age = blx_le64_of(checkpoint->cut_age_ns);
     memcpy(body + bytes, &age, sizeof(age));
-    return bytes + sizeof(age);
+    bytes += sizeof(age);
+    if (checkpoint->left_out == 0)
+        return bytes;
+    blx_le64 left_out = blx_le64_of(checkpoint->left_out);
+    memcpy(body + bytes, &left_out, sizeof(left_out));
+    return bytes + sizeof(left_out);
 }
 
-/* The field at the end that a peer without BLX_FEATURE_CUT_AGE does not send. */
-static uint64_t get_cut_age(const uint8_t *end, bool is_there)
+/* The fields at the end: the first is there with BLX_FEATURE_CUT_AGE alone, the second if volumes
+ * are left out. */
+static int get_end(const uint8_t *at, size_t bytes, struct blx_checkpoint_message *checkpoint,
+                   struct blx_error *err)
 {
-    blx_le64 age;
-    if (!is_there)
-        return BLX_CUT_AGE_UNKNOWN;
-    memcpy(&age, end - sizeof(age), sizeof(age));
-    return blx_le64_get(age);
+    uint64_t every = UINT64_MAX >> (64 - checkpoint->volume_count);
+    blx_le64 field;
+    checkpoint->cut_age_ns = BLX_CUT_AGE_UNKNOWN;
+    checkpoint->left_out = 0;
+    if (bytes == 0)
+        return 0;
+    memcpy(&field, at, sizeof(field));
+    checkpoint->cut_age_ns = blx_le64_get(field);
+    if (bytes == sizeof(field))
+        return 0;
+    memcpy(&field, at + sizeof(field), sizeof(field));
+    checkpoint->left_out = blx_le64_get(field);
+    if (checkpoint->cut_age_ns == BLX_CUT_AGE_UNKNOWN || checkpoint->left_out == 0 ||
+        checkpoint->left_out >= every)
+        return bad(err, "the volumes that it leaves out are out of range");
+    return 0;
 }
 
 int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct blx_message *message,
@@ -79,15 +97,18 @@ int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct bl
     if (checkpoint->volume_count == 0 || checkpoint->volume_count > BLX_MAX_VOLUMES)
         return bad(err, "the number of volumes is out of range");
     size_t known_bytes = sizeof(disk) + checkpoint->volume_count * sizeof(blx_le64);
-    if (body_bytes != known_bytes && body_bytes != known_bytes + sizeof(blx_le64))
+    if (body_bytes != known_bytes && body_bytes != known_bytes + sizeof(blx_le64) &&
+        body_bytes != known_bytes + 2 * sizeof(blx_le64))
         return bad(err, "its size does not fit the number of volumes");
-    checkpoint->cut_age_ns = get_cut_age(body + body_bytes, body_bytes > known_bytes);
+    int rc = get_end(body + known_bytes, body_bytes - known_bytes, checkpoint, err);
+    if (rc < 0)
+        return rc;
     for (uint32_t i = 0; i < checkpoint->volume_count; i++) {
         blx_le64 seq;
         memcpy(&seq, body + sizeof(disk) + i * sizeof(seq), sizeof(seq));
         checkpoint->last_seq[i] = blx_le64_get(seq);
     }
-    int rc = blx_field_get_consistency(disk.consistency, &checkpoint->consistency, err);
+    rc = blx_field_get_consistency(disk.consistency, &checkpoint->consistency, err);
     return rc < 0 ? rc : blx_field_get_text(disk.note, checkpoint->note, "the note", err);
 }
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -80,6 +81,12 @@ static bool is_connected(const struct blx_control_agent *agent)
 static bool is_away(const struct blx_control_agent *agent)
 {
     return !is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS;
+}
+
+/* The agent's own words (agent/session/apart.c). The other disks are protected; that one is not. */
+static bool lacks_a_first_pass(const struct blx_control_agent *agent)
+{
+    return strstr(agent->note, "', whose first pass is at ") != NULL;
 }
 
 const char *blx_protection_name(enum blx_protection protection)
@@ -311,6 +318,8 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
             BLX_TEXT_BYTES, agent->note);
     else if (agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0)
         judge_damage(&file);
+    else if (lacks_a_first_pass(agent))
+        judge_first_sync(&file);
     else
         remark(&file);
 }

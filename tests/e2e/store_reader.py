@@ -46,19 +46,20 @@ def read_file(path):
 def read_manifest(path):
     """(parent, {volume: fields})"""
     data = read_file(path)
-    magic, version, consistency, _, stamp, parent, _, _, _, count, _, _, total = struct.unpack("<4sBBHQQQQQI4s256sQ", data[:320])
-    check((magic, version) == (b"BLXM", 1) and total == checksum(data, 312), f"{path}: not a manifest")
+    magic, version, consistency, _, stamp, parent, _, _, _, count, carried, _, total = struct.unpack("<4sBBHQQQQQII256sQ", data[:320])
+    check(magic == b"BLXM" and version in (1, 2) and total == checksum(data, 312), f"{path}: not a manifest")
     check(consistency <= 2 and str(stamp) == os.path.basename(path) and parent < stamp, path)
     volumes, at = {}, 320
-    for _ in range(count):
+    for number in range(count + (carried if version == 2 else 0)):
         (name, _, _, _, size, _, _, _, shift, flags, _, following, segment_count, unreadable_count) = struct.unpack(
             "<72s256s256s16sQQQQBBHIII", data[at:at + 648])
         at += 648
         segments = struct.unpack(f"<{segment_count}I", data[at:at + 4 * segment_count])
         at += 4 * segment_count
-        check(list(segments) == sorted(set(segments)) and all(number < following for number in segments), path)
+        check(list(segments) == sorted(set(segments)) and all(segment < following for segment in segments), path)
         at += 16 * unreadable_count
-        volumes[text(name)] = {"size": size, "shift": shift, "base": bool(flags & 1), "segments": segments, "unreadable": unreadable_count}
+        volumes[text(name)] = {"size": size, "shift": shift, "base": bool(flags & 1), "segments": segments, "unreadable": unreadable_count,
+                               "carried": number >= count}
     check(at == len(data), f"{path}: its volumes do not fill it")
     return parent, volumes
 
@@ -124,6 +125,7 @@ def walk_chain(agent_dir, checkpoint, volume):
     while True:
         parent, volumes = read_manifest(os.path.join(agent_dir, "checkpoints", str(checkpoint)))
         fields = volumes[volume]
+        check(newest or not fields["carried"], "the checkpoint does not have the volume")
         newest = newest or fields
         check(fields["shift"] == newest["shift"] and fields["size"] <= newest["size"], "the chain does not fit together")
         numbers += reversed(fields["segments"])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One agent with two disks of different kinds: one cut through both."""
 
+import datetime
+import json
 import os
 
 from case import Case, main
@@ -73,6 +75,66 @@ class TwoDisks(Case):
         with open(taken, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
 
+    def check_gaps(self, rows, seconds):
+        stamps = [datetime.datetime.strptime(str(row["checkpoint"]), "%Y%m%d%H%M%S") for row in rows]
+        gaps = [(later - earlier).total_seconds() for earlier, later in zip(stamps, stamps[1:])]
+        print(f"{len(rows)} checkpoints, at most {max(gaps)} s apart: {[row['note'] for row in rows]}")
+        self.assertLessEqual(max(gaps), seconds, "a checkpoint was missed")
+
+    def test_a_first_pass_does_not_stop_the_checkpoints_of_the_other(self):
+        small, large = self.loop_disk(64, "small"), self.loop_disk(96, "large")
+        files = small.make("ext4")
+        fill(large.file, 96)
+        self.start_dispatcher(sync_freq="3s")
+        words = ("--skip-free-space=no", "--compression=none")
+        agent = self.start_agent("server1", small, *words)
+        self.dispatcher.wait_checkpoints("server1", 1)
+        agent.stop()
+        before = len(self.show("server1"))
+        agent = self.start_agent("server1", [large, small], "--bandwidth-limit=6M", *words)
+        wait_until("it is in its first sync", lambda: self.dispatcher.agent_state("server1")["protection"] == "first-sync", 60)
+        self.assertRegex(self.dispatcher.agent_state("server1")["why"], rf"'{large.path}' at \d+ %: ")
+        fill(files.path + "/data", 3)
+
+        def has_both():
+            return len(self.show("server1")[-1]["volumes"]) == 2
+        wait_until("the large disk is in a checkpoint", has_both, 120)
+        rows = self.show("server1")[before:]
+        partial = rows[:-1]
+        self.assertGreaterEqual(len(partial), 4)
+        for row in partial:
+            self.assertEqual(([volume["device"] for volume in row["volumes"]], row["missing"]), ([small.path], [large.path]))
+            self.assertRegex(row["note"], rf"without '{large.path}', whose first pass is at \d+ %")
+            self.assertIn(row["consistency"], ("filesystem", "crash"))
+        # Twice the period and the start of the agent: what is due while one is taken is skipped.
+        self.check_gaps(rows, 8)
+        last = rows[-1]["checkpoint"]
+        check_equal(self.restore("server1", last, self.path("large.img"), f"--device={large.path}"), large.file)
+        files.umount()
+        last = self.checkpoint("server1")
+        copy = small.copy(self.path("small.copy"))
+        check_equal(self.restore("server1", last, self.path("small.img"), f"--device={small.path}"), copy)
+        self.cli.fails(1, "--incomplete", "restore", "--agent=server1", f"--data-dir={self.data_dir}",
+                       f"--checkpoint={partial[-1]['checkpoint']}")
+        # One whose tracking was lost is compared, and goes on in its chain.
+        agent.stop()
+        large.forget_tracking()
+        with open(large.path, "r+b", buffering=0) as device:
+            device.seek(48 << 20)
+            device.write(os.urandom(4096))
+            os.fsync(device.fileno())
+        agent.start()
+        agent.wait_line(f"'{large.path}': rescan done: .* 4.0 KiB differ")
+        wait_until("the large disk is in a checkpoint again", has_both, 120)
+        last = self.checkpoint("server1")
+        check_equal(self.restore("server1", last, self.path("again.img"), f"--device={large.path}"), large.file)
+        for row in self.show("server1")[before:]:
+            self.assertEqual(len(row["volumes"]) + len(row["missing"]), 2)
+        self.assertEqual(self.cli.run("verify", f"--data-dir={self.data_dir}").returncode, 0)
+        self.cli.run("prune", f"--data-dir={self.data_dir}", "--keep-last=1")
+        check_equal(self.restore("server1", "latest", self.path("pruned.img"), f"--device={large.path}"), large.file)
+        self.assertEqual(self.cli.run("verify", f"--data-dir={self.data_dir}").returncode, 0)
+
     def test_a_disk_that_is_lost_leaves_the_other_protected(self):
         """Guests pull out real ones; here one loses its medium, and gets it back."""
         disks = [self.loop_disk(64, "one"), self.loop_disk(32, "two")]
@@ -112,6 +174,10 @@ class TwoDisks(Case):
                        and self.dispatcher.agent_state("server1")["unreadable_bytes"] == 0, 60)
             stamp = self.checkpoint("server1")
             check_equal(self.restore("server1", stamp, self.path(f"{stamp}.img"), f"--device={lost.path}"), lost.file)
+            shown = json.loads(self.cli.run("info", "--agent=server1", f"--checkpoint={stamp}", f"--data-dir={self.data_dir}",
+                                            "--json").stdout)
+            self.assertEqual({volume["device"]: volume["kind"] for volume in shown["volumes"]}[lost.path], "incremental",
+                             "it goes on in its own chain")
         wait_until("it is protected", lambda: self.dispatcher.agent_state("server1")["protected"], 60)
         check_equal(self.restore("server1", both, self.path("again.img"), f"--device={lost.path}"), kept)
         self.assertLess(len([line for line in agent.lines if lost.path in line]), 40)

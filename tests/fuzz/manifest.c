@@ -14,7 +14,8 @@ static void check_content(const struct blx_manifest *manifest)
     FUZZ_ASSERT(manifest->volume_count >= 1 && manifest->volume_count <= BLX_MAX_VOLUMES);
     FUZZ_ASSERT(manifest->parent < manifest->timestamp);
     bool full = true;
-    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+    FUZZ_ASSERT(blx_manifest_count_entries(manifest) <= BLX_MAX_VOLUMES);
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++) {
         const struct blx_manifest_volume *volume = &manifest->volumes[i];
         FUZZ_ASSERT(blx_name_check("volume name", volume->name, NULL) == 0);
         FUZZ_ASSERT(blx_manifest_find(manifest, volume->name) == volume);
@@ -28,7 +29,7 @@ static void check_content(const struct blx_manifest *manifest)
             FUZZ_ASSERT(end > volume->unreadable[j].start_block &&
                         (end - 1) << volume->block_shift < volume->size_bytes);
         }
-        full = full && volume->base;
+        full = full && (volume->base || i >= manifest->volume_count);
     }
     FUZZ_ASSERT(blx_manifest_is_full(manifest) == full);
 }

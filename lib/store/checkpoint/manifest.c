@@ -7,7 +7,7 @@
 
 void blx_manifest_done(struct blx_manifest *manifest)
 {
-    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++) {
         free(manifest->volumes[i].segments);
         free(manifest->volumes[i].unreadable);
     }
@@ -18,7 +18,7 @@ void blx_manifest_done(struct blx_manifest *manifest)
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume)
 {
-    for (uint32_t i = 0; i < manifest->volume_count; i++)
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++)
         if (strcmp(manifest->volumes[i].name, volume) == 0)
             return &manifest->volumes[i];
     return NULL;
@@ -107,11 +107,13 @@ int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
                       struct blx_error *err)
 {
     struct blx_manifest made = *from;
-    made.volume_count = 0;
-    made.volumes = calloc(from->volume_count + 1UL, sizeof(made.volumes[0]));
+    made.volume_count = made.carried_count = 0;
+    made.volumes = calloc(blx_manifest_count_entries(from) + 1UL, sizeof(made.volumes[0]));
     int rc = made.volumes == NULL ? -ENOMEM : 0;
-    for (uint32_t i = 0; rc == 0 && i < from->volume_count; i++) {
-        made.volume_count++; /* from now on it is freed with the copy */
+    for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(from); i++) {
+        /* From now on it is freed with the copy. */
+        made.volume_count += i < from->volume_count;
+        made.carried_count += i >= from->volume_count;
         rc = copy_volume(&from->volumes[i], &made.volumes[i]);
     }
     if (rc < 0) {

@@ -48,8 +48,18 @@ struct blx_manifest {
     uint64_t freeze_ns;
     char note[BLX_TEXT_BYTES];
     uint32_t volume_count;
-    struct blx_manifest_volume *volumes; /* owned */
+    /* Volumes that the checkpoint does not have, whose chains it carries on: they were left out of
+     * it, or are away. They have no content of its instant; the entry says where the chain goes on,
+     * and has what a prune has handed down. */
+    uint32_t carried_count;
+    struct blx_manifest_volume *volumes; /* owned; the volumes, then the carried ones */
 };
+
+/* Of the volumes and the carried ones: whoever looks after segments looks at all of them. */
+static inline uint32_t blx_manifest_count_entries(const struct blx_manifest *manifest)
+{
+    return manifest->volume_count + manifest->carried_count;
+}
 
 void blx_manifest_done(struct blx_manifest *manifest);
 #define BLX_CLEANUP_MANIFEST BLX_CLEANUP(blx_manifest_done)
@@ -67,9 +77,24 @@ int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
  */
 blx_timestamp blx_manifest_time(const struct blx_manifest *manifest);
 
-/* The volume of that name, NULL if the manifest has none. */
+/* The entry of that name, carried or not; NULL if the manifest has none. For the way down a chain:
+ * what the checkpoint holds of the volume is blx_manifest_is_carried()'s question. */
 const struct blx_manifest_volume *blx_manifest_find(const struct blx_manifest *manifest,
                                                     const char *volume);
+
+/* `entry` is one of the manifest's. */
+static inline bool blx_manifest_is_carried(const struct blx_manifest *manifest,
+                                           const struct blx_manifest_volume *entry)
+{
+    return entry >= manifest->volumes + manifest->volume_count;
+}
+
+/* Whether the checkpoint has the volume itself. */
+static inline bool blx_manifest_has(const struct blx_manifest *manifest, const char *volume)
+{
+    const struct blx_manifest_volume *entry = blx_manifest_find(manifest, volume);
+    return entry != NULL && !blx_manifest_is_carried(manifest, entry);
+}
 
 /* Bytes that the checkpoint lacks, of one volume and of all. Not 0: it is damaged. */
 uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);

@@ -62,9 +62,10 @@ static const char *fault_of(const struct blx_manifest *manifest)
         return "its consistency is unknown";
     if (!blx_layout_text_ok(manifest->note, sizeof(manifest->note)))
         return "its note is not printable";
-    if (manifest->volume_count == 0 || manifest->volume_count > BLX_MAX_VOLUMES)
+    if (manifest->volume_count == 0 || manifest->volume_count > BLX_MAX_VOLUMES ||
+        manifest->carried_count > BLX_MAX_VOLUMES - manifest->volume_count)
         return "its number of volumes is out of range";
-    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++) {
         const char *fault = volume_fault(&manifest->volumes[i]);
         if (fault != NULL)
             return fault;
@@ -77,7 +78,7 @@ static const char *fault_of(const struct blx_manifest *manifest)
 static size_t encoded_bytes(const struct blx_manifest *manifest)
 {
     size_t bytes = sizeof(struct blx_manifest_disk);
-    for (uint32_t i = 0; i < manifest->volume_count; i++)
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++)
         bytes += sizeof(struct blx_manifest_volume_disk) +
                  manifest->volumes[i].segment_count * sizeof(blx_le32) +
                  manifest->volumes[i].unreadable_count * sizeof(struct blx_manifest_extent_disk) +
@@ -143,7 +144,8 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
         return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
     struct blx_manifest_disk disk = {
         .magic = blx_le32_of(BLX_MANIFEST_MAGIC),
-        .version = BLX_LAYOUT_VERSION,
+        /* One without carried volumes is as it always was, so that older programs read it. */
+        .version = manifest->carried_count > 0 ? BLX_MANIFEST_VERSION : BLX_LAYOUT_VERSION,
         .consistency = (uint8_t)manifest->consistency,
         .timestamp = blx_le64_of(manifest->timestamp),
         .parent = blx_le64_of(manifest->parent),
@@ -151,11 +153,12 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
         .committed_realtime_ns = blx_le64_of(manifest->committed_realtime_ns),
         .freeze_ns = blx_le64_of(manifest->freeze_ns),
         .volume_count = blx_le32_of(manifest->volume_count),
+        .carried_count = blx_le32_of(manifest->carried_count),
     };
     memcpy(disk.note, manifest->note, strlen(manifest->note));
     memcpy(buffer, &disk, sizeof(disk));
     uint8_t *at = buffer + sizeof(disk);
-    for (uint32_t i = 0; i < manifest->volume_count; i++)
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++)
         at = encode_volume(&manifest->volumes[i], at);
     size_t field = offsetof(struct blx_manifest_disk, checksum);
     blx_le64 checksum = blx_le64_of(blx_layout_checksum(buffer, total, field));
@@ -235,16 +238,17 @@ static int decode_volume(const uint8_t **at, const uint8_t *end, struct blx_mani
     return rc;
 }
 
-static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count,
+static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count, uint32_t carried,
                           struct blx_manifest *manifest)
 {
-    if (count == 0 || count > BLX_MAX_VOLUMES)
+    if (count == 0 || count > BLX_MAX_VOLUMES || carried > BLX_MAX_VOLUMES - count)
         return -EBADMSG;
-    manifest->volumes = calloc(count, sizeof(manifest->volumes[0]));
+    manifest->volumes = calloc(count + carried, sizeof(manifest->volumes[0]));
     if (manifest->volumes == NULL)
         return -ENOMEM;
     manifest->volume_count = count;
-    for (uint32_t i = 0; i < count; i++) {
+    manifest->carried_count = carried;
+    for (uint32_t i = 0; i < count + carried; i++) {
         int rc = decode_volume(&at, end, &manifest->volumes[i]);
         if (rc < 0)
             return rc;
@@ -264,8 +268,9 @@ static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, 
         .freeze_ns = blx_le64_get(disk->freeze_ns),
     };
     memcpy(manifest->note, disk->note, sizeof(manifest->note));
-    int rc = decode_volumes(content + sizeof(*disk), content + bytes,
-                            blx_le32_get(disk->volume_count), manifest);
+    int rc = decode_volumes(
+        content + sizeof(*disk), content + bytes, blx_le32_get(disk->volume_count),
+        disk->version == BLX_LAYOUT_VERSION ? 0 : blx_le32_get(disk->carried_count), manifest);
     if (rc == -ENOMEM)
         return blx_error_errno(err, rc, "cannot read the checkpoint");
     const char *fault = rc < 0 ? "its volumes do not fit the file" : fault_of(manifest);
@@ -286,10 +291,10 @@ int blx_manifest_decode(void *content, size_t bytes, struct blx_manifest *manife
     size_t field = offsetof(struct blx_manifest_disk, checksum);
     if (blx_layout_checksum(content, bytes, field) != blx_le64_get(disk.checksum))
         return blx_error_set(err, -EBADMSG, "its checksum is wrong");
-    if (disk.version != BLX_LAYOUT_VERSION)
+    if (disk.version != BLX_LAYOUT_VERSION && disk.version != BLX_MANIFEST_VERSION)
         return blx_error_set(err, -ENOTSUP,
                              "it has version %u, this program knows %d; use a newer blxrep",
-                             disk.version, BLX_LAYOUT_VERSION);
+                             disk.version, BLX_MANIFEST_VERSION);
     struct blx_manifest decoded;
     int rc = decode(&disk, content, bytes, &decoded, err);
     if (rc < 0)

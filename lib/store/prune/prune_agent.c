@@ -61,8 +61,7 @@ static bool is_newest(const struct blx_prune_agent *agent, size_t at)
     for (uint32_t v = 0; v < manifest->volume_count; v++) {
         bool found = false;
         for (size_t i = at + 1; i < agent->count && !found; i++)
-            found = blx_manifest_find(&agent->checkpoints[i].manifest, manifest->volumes[v].name) !=
-                    NULL;
+            found = blx_manifest_has(&agent->checkpoints[i].manifest, manifest->volumes[v].name);
         if (!found)
             return true;
     }

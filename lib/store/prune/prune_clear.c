@@ -141,7 +141,7 @@ int blx_prune_clear(struct blx_prune_agent *agent, size_t keeper, struct blx_err
 {
     struct blx_manifest *manifest = &agent->checkpoints[keeper].manifest;
     bool cleared = false;
-    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+    for (uint32_t i = 0; i < blx_manifest_count_entries(manifest); i++) {
         char dir[PATH_MAX];
         struct blx_manifest_volume *volume = &manifest->volumes[i];
         struct clearing clearing = {.agent = agent, .dir = dir};

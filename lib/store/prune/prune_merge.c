@@ -47,7 +47,7 @@ static int broken(const struct blx_manifest *manifest, const char *volume, blx_t
 static int take_over(const struct blx_prune_agent *agent, struct blx_manifest *merged,
                      const struct blx_manifest *ancestor, struct blx_error *err)
 {
-    for (uint32_t i = 0; i < merged->volume_count; i++) {
+    for (uint32_t i = 0; i < blx_manifest_count_entries(merged); i++) {
         struct blx_manifest_volume *volume = &merged->volumes[i];
         if (volume->base)
             continue;
@@ -117,7 +117,7 @@ int blx_prune_merge(const struct blx_prune_agent *agent, size_t keeper, size_t c
     size_t at = agent->checkpoints[keeper].parent;
     for (size_t i = 0; rc == 0 && i < count; i++, at = agent->checkpoints[at].parent)
         rc = take_over(agent, &made, &agent->checkpoints[at].manifest, err);
-    for (uint32_t i = 0; rc == 0 && i < made.volume_count; i++)
+    for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(&made); i++)
         if (made.volumes[i].clearing)
             rc = settle_volume(agent, &made.volumes[i], err);
     if (rc < 0)

@@ -405,7 +405,7 @@ static int rewrite_checkpoint(struct pass *pass, size_t at, struct blx_error *er
     int rc = blx_manifest_copy(manifest, &before, err);
     if (rc == 0)
         rc = blx_manifest_copy(manifest, &now, err);
-    for (uint32_t i = 0; rc == 0 && i < before.volume_count; i++) {
+    for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(&before); i++) {
         const struct blx_manifest_volume *volume = &before.volumes[i];
         size_t place = blx_prune_agent_find(&pass->agent, before.timestamp);
         if (!volume->clearing && !blx_prune_is_shared(&pass->agent, place, volume->name))

@@ -148,11 +148,12 @@ struct blx_commit_times {
 };
 
 /*
- * Commits a checkpoint of all announced volumes. cut->last_seq must be what has been appended
- * (-EPROTO otherwise); cut->volume_count all the session's volumes. A full pass that was begun
- * becomes the chain's base here. The timestamp is the UTC second of times->cut_realtime_ns, or the
- * next free one after the agent's last checkpoint. After an error of the disk the checkpoint may
- * exist nevertheless: the next writer sees.
+ * Commits a checkpoint of the announced volumes, without those in cut->left_out: their frames wait
+ * for a later one, and the checkpoint carries their chains on. cut->last_seq must be what has been
+ * appended (-EPROTO otherwise); cut->volume_count all the session's volumes. A full pass that was
+ * begun becomes the chain's base here. The timestamp is the UTC second of times->cut_realtime_ns,
+ * or the next free one after the agent's last checkpoint. After an error of the disk the checkpoint
+ * may exist nevertheless: the next writer sees.
  */
 int blx_agent_writer_commit(struct blx_agent_writer *writer,
                             const struct blx_checkpoint_message *cut,

@@ -15,6 +15,12 @@
 #include "store/reserve.h"
 #include "store/segment/coverage_private.h"
 
+/* Its pass is under way: it is in no checkpoint until that has ended. */
+static bool is_left_out(const struct blx_checkpoint_message *cut, uint32_t volume)
+{
+    return (cut->left_out >> volume & 1) != 0;
+}
+
 static int check_cut(const struct blx_agent_writer *writer,
                      const struct blx_checkpoint_message *cut, struct blx_error *err)
 {
@@ -30,7 +36,11 @@ static int check_cut(const struct blx_agent_writer *writer,
             return blx_error_set(err, -EPROTO,
                                  "a checkpoint came before the volume '%s' began a pass",
                                  volume->info.name);
-        if (cut->last_seq[i] != volume->seq)
+        if (is_left_out(cut, i) && volume->unreadable_count > 0)
+            return blx_error_set(err, -EPROTO,
+                                 "unreadable blocks came for the volume '%s', which is left out",
+                                 volume->info.name);
+        if (!is_left_out(cut, i) && cut->last_seq[i] != volume->seq)
             return blx_error_set(
                 err, -EPROTO,
                 "the checkpoint ends with frame %llu of the volume '%s', but %llu was the last one",
@@ -140,6 +150,40 @@ static int describe_volume(const struct blx_agent_writer *writer,
     return 0;
 }
 
+/* The chain goes on from here, with nothing of this instant. */
+static int carry(const struct blx_manifest_volume *before, struct blx_manifest *manifest,
+                 struct blx_error *err)
+{
+    struct blx_manifest_volume *entry = &manifest->volumes[blx_manifest_count_entries(manifest)];
+    *entry = *before;
+    entry->base = entry->clearing = false;
+    entry->changed_bytes = entry->stored_bytes = 0;
+    entry->segment_count = 0;
+    entry->segments = calloc(1, sizeof(entry->segments[0]));
+    entry->unreadable = calloc(before->unreadable_count + 1UL, sizeof(entry->unreadable[0]));
+    manifest->carried_count++;
+    if (entry->segments == NULL || entry->unreadable == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
+    for (uint32_t i = 0; i < before->unreadable_count; i++)
+        entry->unreadable[i] = before->unreadable[i];
+    return 0;
+}
+
+/* Whatever the last checkpoint has and this one has not: disks that are away, or left out. More
+ * than a manifest may have are not carried on; such a disk begins with a base when it is back. */
+static int carry_others(const struct blx_agent_writer *writer, struct blx_manifest *manifest,
+                        struct blx_error *err)
+{
+    const struct blx_manifest *last = &writer->agent.last;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(last) &&
+                         blx_manifest_count_entries(manifest) < BLX_MAX_VOLUMES;
+         i++)
+        if (blx_manifest_find(manifest, last->volumes[i].name) == NULL)
+            rc = carry(&last->volumes[i], manifest, err);
+    return rc;
+}
+
 static int describe(const struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut,
                     const struct blx_commit_times *times, struct blx_manifest *manifest,
                     struct blx_error *err)
@@ -153,26 +197,32 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
     memcpy(manifest->note, cut->note, sizeof(manifest->note));
     if (manifest->timestamp == 0)
         return blx_error_set(err, -EPROTO, "the checkpoint's time is out of range");
-    manifest->volumes = calloc(writer->volume_count, sizeof(manifest->volumes[0]));
+    manifest->volumes = calloc(BLX_MAX_VOLUMES, sizeof(manifest->volumes[0]));
     if (manifest->volumes == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot write the checkpoint");
     for (uint32_t i = 0; i < writer->volume_count; i++) {
-        manifest->volume_count = i + 1;
-        int rc = describe_volume(writer, writer->volumes[i], &manifest->volumes[i], err);
+        if (is_left_out(cut, i))
+            continue;
+        struct blx_manifest_volume *volume = &manifest->volumes[manifest->volume_count++];
+        int rc = describe_volume(writer, writer->volumes[i], volume, err);
         if (rc < 0)
             return rc;
-        if (!manifest->volumes[i].base &&
-            blx_manifest_find(&writer->agent.last, manifest->volumes[i].name) == NULL)
+        if (!volume->base && blx_manifest_find(&writer->agent.last, volume->name) == NULL)
             return blx_error_set(err, -EPROTO,
                                  "the first checkpoint of the volume '%s' needs a full pass",
-                                 manifest->volumes[i].name);
+                                 volume->name);
     }
-    return 0;
+    if (manifest->volume_count == 0)
+        return blx_error_set(err, -EPROTO, "the checkpoint leaves out every volume");
+    return carry_others(writer, manifest, err);
 }
 
-static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
+static int seal_all(struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut,
+                    struct blx_error *err)
 {
     for (uint32_t i = 0; i < writer->volume_count; i++) {
+        if (is_left_out(cut, i))
+            continue;
         int rc = blx_received_volume_seal_frames(writer->volumes[i], err);
         if (rc < 0)
             return rc;
@@ -185,9 +235,11 @@ static int seal_all(struct blx_agent_writer *writer, struct blx_error *err)
  * the disk fails here the checkpoint is there nevertheless, so that only the next call learns of
  * it.
  */
-static void settle(struct blx_agent_writer *writer)
+static void settle(struct blx_agent_writer *writer, const struct blx_checkpoint_message *cut)
 {
     for (uint32_t i = 0; i < writer->volume_count; i++) {
+        if (is_left_out(cut, i))
+            continue;
         struct blx_received_volume *volume = writer->volumes[i];
         volume->pending_count = 0;
         volume->unreadable_count = 0;
@@ -213,7 +265,7 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     rc = blx_reserve_check(writer->agent.store.store, err);
     if (rc == 0)
-        rc = seal_all(writer, err);
+        rc = seal_all(writer, cut, err);
     if (rc == 0)
         rc = describe(writer, cut, times, &manifest, err);
     blx_assert(rc < 0 || manifest.timestamp > manifest.parent);
@@ -221,7 +273,7 @@ int blx_agent_writer_commit(struct blx_agent_writer *writer,
         rc = blx_manifest_write(writer->agent.store, &manifest, err);
     if (rc < 0)
         return rc == -EPROTO ? rc : blx_agent_writer_fail(writer, rc);
-    settle(writer);
+    settle(writer, cut);
     blx_manifest_done(&writer->agent.last);
     writer->agent.last = manifest;
     manifest = (struct blx_manifest){0};

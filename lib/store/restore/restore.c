@@ -393,6 +393,11 @@ static int find_key(struct job *job, struct blx_error *err)
     const struct blx_manifest_volume *volume = blx_manifest_find(&manifest, job->volume);
     if (volume == NULL)
         return 0; /* the plan says so, with the volumes that there are */
+    if (blx_manifest_is_carried(&manifest, volume))
+        return blx_error_set(err, -ENOENT,
+                             "the checkpoint %llu was taken without the volume '%s': give one that "
+                             "has it",
+                             (unsigned long long)job->checkpoint, job->volume);
     rc = blx_keyring_choose(job->target->keys, &volume->key_id, &key, err);
     if (rc < 0 || key == NULL)
         return rc;

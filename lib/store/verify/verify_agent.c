@@ -150,7 +150,7 @@ static int find_volumes(struct blx_verify_agent *agent, struct blx_error *err)
         rc = blx_directory_each(dir, visit_volume, agent, err);
     for (size_t i = 0; i < agent->checkpoint_count; i++) {
         const struct blx_manifest *manifest = &agent->checkpoints[i].manifest;
-        for (uint32_t v = 0; rc == 0 && v < manifest->volume_count; v++)
+        for (uint32_t v = 0; rc == 0 && v < blx_manifest_count_entries(manifest); v++)
             rc = add_volume(agent, manifest->volumes[v].name, err);
     }
     if (rc == 0 && agent->volume_count > 0)

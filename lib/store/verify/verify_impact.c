@@ -274,7 +274,7 @@ static int judge_volume(const struct blx_verify_agent *agent,
         int rc = follow(&chain, checkpoint);
         if (rc == LEFT_OVER)
             clear(&chain);
-        else if (rc == 0)
+        else if (rc == 0 && blx_manifest_has(&checkpoint->manifest, volume->name))
             rc = note_hurt(&chain);
         if (rc < 0)
             return no_memory(&chain, err);

@@ -461,7 +461,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_RENEW_FAILED, 0, '\n', "reason");
     refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
-    refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "does not fit");
+    refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "out of range");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 65, "number of volumes");
     refuse(BLX_MESSAGE_CHECKPOINT, 287, 'x', "note");
     refuse(BLX_MESSAGE_CHECKPOINT_DONE, 15, 1, "timestamp");
@@ -656,6 +656,33 @@ static void further_vectors_are_what_is_encoded(void **state)
     const struct blx_message goes_on = {.type = BLX_MESSAGE_BEGIN,
                                         .begin = {.volume = 1, .pass = BLX_PASS_CONTINUE}};
     check_vector("begin-continue", "BEGIN with CONTINUE", &goes_on);
+    const struct blx_message without = {.type = BLX_MESSAGE_CHECKPOINT,
+                                        .checkpoint = {.request = 0x1122334455667788,
+                                                       .cut_realtime_ns = 1795380960123456789,
+                                                       .cut_age_ns = 1234567890,
+                                                       .consistency = BLX_CONSISTENCY_FILESYSTEM,
+                                                       .volume_count = 3,
+                                                       .note = "without '/dev/sdb', whose first "
+                                                               "pass is at 51 %",
+                                                       .last_seq = {4713, 0, 9},
+                                                       .left_out = 2}};
+    check_vector("checkpoint-left-out", "CHECKPOINT that leaves a volume out", &without);
+}
+
+static void a_checkpoint_that_leaves_nothing_or_everything_out_is_refused(void **state)
+{
+    (void)state;
+    uint8_t bytes[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    size_t length = vector_read("checkpoint-left-out", bytes, sizeof(bytes));
+    static const uint8_t refused[] = {0, 7, 8, 255};
+    for (size_t i = 0; i < sizeof(refused); i++) {
+        bytes[length - 8] = refused[i];
+        assert_int_equal(decode_all(bytes, length, &back, NULL), -EBADMSG);
+    }
+    bytes[length - 8] = 5;
+    assert_int_equal(decode_all(bytes, length, &back, NULL), 0);
+    assert_int_equal(back.checkpoint.left_out, 5);
 }
 
 static void message_vectors_are_what_is_encoded(void **state)
@@ -838,6 +865,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(message_vectors_are_what_is_encoded),
         cmocka_unit_test(an_older_checkpoint_has_no_age),
         cmocka_unit_test(further_vectors_are_what_is_encoded),
+        cmocka_unit_test(a_checkpoint_that_leaves_nothing_or_everything_out_is_refused),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
         cmocka_unit_test(encrypted_frame_vector_is_read),
         cmocka_unit_test(frame_message_vector_is_what_is_encoded),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,41 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_false(blx_manifest_find(&read, "sdb")->base);
     assert_null(blx_manifest_find(&read, "sd"));
     assert_false(blx_manifest_is_full(&read));
+}
+
+/* It has version 2, which older programs refuse: to them it would have the volume. */
+static void carried_volumes_read_back_and_are_no_volumes(void **state)
+{
+    const struct test_store *test = *state;
+    struct blx_error err = {0};
+    struct blx_manifest_volume volumes[2];
+    struct blx_manifest manifest = sample(second, first, volumes);
+    BLX_CLEANUP_MANIFEST struct blx_manifest read = {0}, copy = {0};
+    manifest.volume_count = manifest.carried_count = 1;
+    test_ok(blx_manifest_write(blx_store_agent(&test->store, "web1"), &manifest, &err), &err);
+    test_ok(blx_manifest_read(blx_store_agent(&test->store, "web1"), second, &read, &err), &err);
+    assert_int_equal(read.volume_count, 1);
+    assert_int_equal(read.carried_count, 1);
+    assert_true(blx_manifest_has(&read, "sda"));
+    assert_false(blx_manifest_has(&read, "sdb"));
+    assert_string_equal(blx_manifest_find(&read, "sdb")->device, "/dev/sda");
+    assert_true(blx_manifest_is_full(&read));
+    test_ok(blx_manifest_copy(&read, &copy, &err), &err);
+    assert_int_equal(copy.carried_count, 1);
+    char path[PATH_MAX], head[5];
+    test_path(test, path, "agents/web1/checkpoints/%" PRIu64, second);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof(head), file), sizeof(head));
+    fclose(file);
+    assert_memory_equal(head, "BLXM\x02", sizeof(head));
+    write_sample(test, third);
+    test_path(test, path, "agents/web1/checkpoints/%" PRIu64, third);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof(head), file), sizeof(head));
+    fclose(file);
+    assert_memory_equal(head, "BLXM\x01", sizeof(head));
 }
 
 /* Around the size that is read with one call. */
@@ -386,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_manifest_reads_back_as_it_was_written),
+        TEST(carried_volumes_read_back_and_are_no_volumes),
         TEST(a_manifest_of_any_length_is_read),
         TEST(a_taken_timestamp_is_refused),
         TEST(a_manifest_that_could_not_be_read_is_not_written),

@@ -442,6 +442,74 @@ static void zeros_that_a_checkpoint_needs_are_damage(void **state)
     history_done(&history);
 }
 
+static struct blx_agent_writer *resume(const struct test_store *test,
+                                       struct test_volume *const *volumes, size_t count)
+{
+    struct blx_error err = {0};
+    struct blx_agent_writer *writer = test_writer_open(test, volumes, count, NULL);
+    for (uint32_t v = 0; v < count; v++)
+        test_ok(blx_agent_writer_begin(writer, v, BLX_PASS_RESUME, &err), &err);
+    return writer;
+}
+
+/* What a removed checkpoint had of a volume that is away goes to the one that carries its chain. */
+static void a_carried_chain_outlives_the_checkpoints_before_it(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 64, MEANWHILE = 4 };
+    struct test_store test;
+    struct test_volume sda, sdb;
+    struct test_volume *volumes[] = {&sda, &sdb};
+    struct blx_prune_report report;
+    struct blx_error err = {0};
+    blx_timestamp stamps[MEANWHILE + 3];
+    size_t count = 0;
+    test_store_init(&test);
+    test_volume_init(&sda, "sda", BLOCKS * TEST_BLOCK_BYTES, 1);
+    test_volume_init(&sdb, "sdb", BLOCKS * TEST_BLOCK_BYTES, 2);
+    struct blx_agent_writer *writer = test_writer_open(&test, volumes, 2, NULL);
+    for (uint32_t v = 0; v < 2; v++) {
+        for (uint64_t block = 0; block < BLOCKS; block++)
+            test_volume_write(volumes[v], block, block + 1 + v);
+        test_ok(blx_agent_writer_begin(writer, v, BLX_PASS_FULL, &err), &err);
+        test_volume_send_all(volumes[v], writer, 8);
+    }
+    stamps[count++] = test_writer_commit(writer, volumes, 2, 1000000000);
+    test_volume_send(&sdb, writer, 3, 77);
+    stamps[count++] = test_writer_commit(writer, volumes, 2, 1000000010);
+    blx_agent_writer_close(writer);
+    writer = resume(&test, volumes, 1);
+    for (uint64_t i = 0; i < MEANWHILE; i++) {
+        test_volume_send(&sda, writer, i, 500 + i);
+        stamps[count++] = test_writer_commit(writer, volumes, 1, 1000000100 + 10 * i);
+    }
+    blx_agent_writer_close(writer);
+    test_no_damage(&test);
+    /* The newest that has sdb stays, though others carry it. */
+    assert_int_equal(test_prune(&test, &stamps[1], 1, &report, &err), -EINVAL);
+    test_ok(test_prune(&test, stamps, 1, &report, &err), &err);
+    test_ok(test_prune(&test, stamps + 2, 2, &report, &err), &err);
+    test_no_damage(&test);
+    test_restores_to(&test, stamps[1], "sdb", sdb.image, sdb.info.size_bytes);
+    test_restores_to(&test, stamps[count - 1], "sda", sda.image, sda.info.size_bytes);
+    writer = resume(&test, volumes, 2);
+    test_volume_send(&sdb, writer, 9, 99);
+    stamps[count++] = test_writer_commit(writer, volumes, 2, 1000000200);
+    blx_agent_writer_close(writer);
+    /* One that carries sdb stays, and takes over what the chain needs. */
+    test_ok(test_prune(&test, stamps + 1, 1, &report, &err), &err);
+    test_no_damage(&test);
+    test_restores_to(&test, stamps[count - 1], "sdb", sdb.image, sdb.info.size_bytes);
+    test_ok(test_prune(&test, stamps + 4, 2, &report, &err), &err);
+    test_no_damage(&test);
+    for (size_t v = 0; v < 2; v++)
+        test_restores_to(&test, stamps[count - 1], v == 0 ? "sda" : "sdb", volumes[v]->image,
+                         sda.info.size_bytes);
+    test_volume_done(&sda);
+    test_volume_done(&sdb);
+    test_store_done(&test);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +523,7 @@ int main(void)
         cmocka_unit_test(a_verification_keeps_a_prune_waiting),
         cmocka_unit_test(nothing_is_removed_while_a_manifest_is_damaged),
         cmocka_unit_test(the_newest_checkpoint_of_each_volume_stays),
+        cmocka_unit_test(a_carried_chain_outlives_the_checkpoints_before_it),
         cmocka_unit_test(space_of_dead_frames_is_given_back),
         cmocka_unit_test(a_flipped_bit_is_found_after_a_prune),
         cmocka_unit_test(zeros_that_a_checkpoint_needs_are_damage),

@@ -327,13 +327,59 @@ static void a_volume_that_joins_is_a_base_next_to_increments(void **state)
     free(old);
 }
 
-static void a_volume_that_was_away_needs_a_full_pass(void **state)
+/* The checkpoints meanwhile carry its chain on, and have nothing of it themselves. */
+static void a_volume_that_was_away_goes_on_in_its_chain(void **state)
 {
     struct fixture *f = *state;
+    struct blx_error err = {0};
+    char path[PATH_MAX];
     blx_timestamp both = first_checkpoint(f, 2);
     open_session(f, 1);
     begin(f, 0, BLX_PASS_RESUME);
-    test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    blx_timestamp middle = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_writer_commit(f->writer, f->volumes, 1, 1000000150);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, middle);
+    assert_int_equal(manifest.volume_count, 1);
+    assert_int_equal(manifest.carried_count, 1);
+    assert_false(blx_manifest_has(&manifest, "sdb"));
+    test_path(&f->test, path, "sdb.img");
+    const struct blx_restore_target target = {.path = path};
+    assert_int_equal(
+        blx_restore(blx_store_agent(&f->test.store, "web1"), middle, "sdb", &target, NULL, &err),
+        -ENOENT);
+    assert_non_null(strstr(err.message, "without the volume 'sdb'"));
+    uint8_t *before = malloc(SIZE_BYTES);
+    assert_non_null(before);
+    memcpy(before, f->sdb.image, SIZE_BYTES);
+    open_session(f, 2);
+    assert_true(blx_generation_equal(&f->states[1].generation, &f->sdb.info.generation));
+    assert_int_equal(f->states[1].durable_seq, f->sdb.seq);
+    begin(f, 0, BLX_PASS_RESUME);
+    begin(f, 1, BLX_PASS_RESUME);
+    test_volume_send(&f->sdb, f->writer, 2, 900);
+    blx_timestamp last = test_writer_commit(f->writer, f->volumes, 2, 1000000200);
+    test_restores_to(&f->test, last, "sdb", f->sdb.image, SIZE_BYTES);
+    test_restores_to(&f->test, both, "sdb", before, SIZE_BYTES);
+    test_restores_to(&f->test, middle, "sda", f->sda.image, SIZE_BYTES);
+    free(before);
+    BLX_CLEANUP_MANIFEST struct blx_manifest newest = read_manifest(f, last);
+    assert_int_equal(newest.carried_count, 0);
+    assert_false(blx_manifest_find(&newest, "sdb")->base);
+}
+
+/* Before checkpoints carried chains on, they had nothing of such a volume. */
+static void a_volume_that_an_old_checkpoint_lacks_needs_a_full_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    blx_timestamp both = first_checkpoint(f, 2);
+    open_session(f, 1);
+    begin(f, 0, BLX_PASS_RESUME);
+    blx_timestamp middle = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = read_manifest(f, middle);
+    manifest.carried_count = 0;
+    test_ok(blx_manifest_replace(blx_store_agent(&f->test.store, "web1"), &manifest, &err), &err);
+    manifest.carried_count = 1;
     open_session(f, 2);
     assert_true(blx_generation_is_none(&f->states[1].generation));
     assert_non_null(strstr(blx_agent_writer_get_reason(f->writer, 1), "last checkpoint"));
@@ -774,7 +820,8 @@ int main(void)
         TEST(a_second_that_is_taken_or_past_gives_the_next_free_one),
         TEST(two_volumes_of_one_name_are_refused),
         TEST(a_volume_that_joins_is_a_base_next_to_increments),
-        TEST(a_volume_that_was_away_needs_a_full_pass),
+        TEST(a_volume_that_was_away_goes_on_in_its_chain),
+        TEST(a_volume_that_an_old_checkpoint_lacks_needs_a_full_pass),
         TEST(another_size_or_disk_needs_a_full_pass),
         TEST(a_full_pass_that_was_cut_off_becomes_a_base_when_resumed),
         TEST(a_full_pass_leaves_nothing_of_what_came_before_it),
