@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/units.h"
+
+enum { PATIENCE_MIN_MS = 500, PATIENCE_MAX_MS = 10 * 1000 };
+
 static bool knows_it(const struct agent_session *session)
 {
     const uint64_t needed = BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_AGE;
@@ -19,17 +23,31 @@ static bool is_passing(const struct agent_volume *volume)
                                    agent_volume_has_marked(volume, 0));
 }
 
-static uint64_t find_passing(const struct agent *agent)
-{
-    uint64_t passing = 0;
-    for (size_t i = 0; i < agent->volume_count; i++)
-        passing |= (uint64_t)is_passing(&agent->volumes[i]) << i;
-    return passing;
-}
-
 static uint64_t every_one(const struct agent *agent)
 {
     return agent->volume_count == 0 ? 0 : UINT64_MAX >> (64 - agent->volume_count);
+}
+
+/* The volumes that are passing, and have been for `patience_ns`. */
+static uint64_t find_passing(const struct agent *agent, uint64_t patience_ns)
+{
+    uint64_t passing = 0, now_ns = blx_clock_ns();
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        const struct agent_volume *volume = &agent->volumes[i];
+        bool counts = now_ns >= volume->pass_since_ns + patience_ns && is_passing(volume);
+        passing |= (uint64_t)counts << i;
+    }
+    return passing;
+}
+
+/* Half a period is short enough that no checkpoint is missed for it. */
+static uint64_t patience_ns(const struct agent_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    uint64_t ms = session->sync_freq_ms / 2;
+    pthread_mutex_unlock(&session->agent->lock);
+    ms = ms < PATIENCE_MIN_MS ? PATIENCE_MIN_MS : ms > PATIENCE_MAX_MS ? PATIENCE_MAX_MS : ms;
+    return ms * 1000000;
 }
 
 bool agent_apart_is(const struct agent_session *session, size_t volume)
@@ -40,7 +58,11 @@ bool agent_apart_is(const struct agent_session *session, size_t volume)
 bool agent_apart_can_begin(const struct agent_session *session)
 {
     const struct agent *agent = session->agent;
-    return agent->volume_count < 2 || !knows_it(session) || find_passing(agent) != every_one(agent);
+    if (agent->volume_count < 2 || !knows_it(session))
+        return true;
+    uint64_t passing = find_passing(agent, 0);
+    return passing == 0 ||
+           (passing != every_one(agent) && passing == find_passing(agent, patience_ns(session)));
 }
 
 static void line_up(struct agent_session *session)
@@ -54,7 +76,7 @@ static void line_up(struct agent_session *session)
 
 void agent_apart_choose(struct agent_session *session)
 {
-    uint64_t passing = knows_it(session) ? find_passing(session->agent) : 0;
+    uint64_t passing = knows_it(session) ? find_passing(session->agent, patience_ns(session)) : 0;
     session->apart = passing == every_one(session->agent) ? 0 : passing;
     line_up(session);
 }

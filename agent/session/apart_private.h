@@ -6,6 +6,9 @@
  *     IN STEP ---- a full pass or a rescan begins ----> APART
  *     APART   ---- all of it was sent once ------------> IN STEP
  *
+ * A pass that ends soon is waited for: half a period, ten seconds at most, counted from the pass's
+ * beginning or the session's. So the first checkpoint of small disks has all of them.
+ *
  * Who is apart is chosen when a checkpoint begins, and again before each of its attempts. It is
  * never all of them: a checkpoint that would have no volume does not begin before one has ended its
  * pass. With a dispatcher that does not know LEAVE OUT nobody is apart, and a checkpoint waits for

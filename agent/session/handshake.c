@@ -260,6 +260,7 @@ static int begin_stream(struct agent_session *session, struct agent_volume *volu
 static int begin_volume(struct agent_session *session, struct agent_volume *volume,
                         const struct blx_volume_state *state, struct blx_error *err)
 {
+    volume->pass_since_ns = blx_clock_ns();
     const struct agent_stream_state stored = stream_state(session, state);
     return agent_stream_explain(volume->ledger.head, &stored) == NULL
                ? go_on(session, volume, state, err)

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/bitmap.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 static uint64_t load(const uint64_t *word)
@@ -315,6 +316,7 @@ void agent_volume_mark_all(struct agent_volume *volume, const uint64_t *wanted, 
     head->pass_is_rescan = false;
     head->rescan_active = false;
     volume->pass_is_swept = false;
+    volume->pass_since_ns = blx_clock_ns();
     snprintf(head->pass_reason, sizeof(head->pass_reason), "%s", reason);
 }
 
@@ -337,6 +339,7 @@ void agent_volume_begin_rescan(struct agent_volume *volume, uint64_t end_block, 
     volume->rescan_done_blocks = 0;
     volume->rescan_total_blocks = 0;
     volume->rescan_found_blocks = 0;
+    volume->pass_since_ns = blx_clock_ns();
 }
 
 void agent_volume_end_rescan(struct agent_volume *volume)

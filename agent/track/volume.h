@@ -55,6 +55,7 @@ struct agent_volume {
     uint64_t rescan_done_blocks; /* of the rescan under way, as far as it has counted */
     uint64_t rescan_total_blocks; /* 0: not counted yet */
     uint64_t rescan_found_blocks; /* that differ, since this process or the rescan began */
+    uint64_t pass_since_ns;       /* when the pass began, or the session that goes on with it */
     bool pass_is_swept; /* a round has gone through all that the pass under way had marked */
 };
 
