@@ -18,8 +18,9 @@ static struct blx_tls_files files_of(const struct blx_config *config)
 {
     const char *bundle = config->credentials;
     if (agent_identity_can_renew(config))
-        return (struct blx_tls_files){bundle, bundle, bundle};
-    return (struct blx_tls_files){config->tls.ca, config->tls.cert, config->tls.key};
+        return (struct blx_tls_files){.ca = bundle, .cert = bundle, .key = bundle};
+    return (struct blx_tls_files){
+        .ca = config->tls.ca, .cert = config->tls.cert, .key = config->tls.key};
 }
 
 static int no_credentials(const struct blx_config *config, const char *path, struct blx_error *err)

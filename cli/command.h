@@ -29,6 +29,9 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_renew(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_renew_ca(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_retire_ca(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err);

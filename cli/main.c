@@ -43,6 +43,20 @@ static const struct command commands[] = {
     {"revoke", BLX_COMMAND_REVOKE, cli_revoke,
      "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--force]", "shut an agent out",
      "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
+    {"renew", BLX_COMMAND_RENEW, cli_renew, "blxrep dispatcher renew --data-dir=DIR",
+     "give the dispatcher a new key and certificate",
+     "Gives the dispatcher a new key and certificate. A dispatcher that runs does so by itself "
+     "when "
+     "the old one has less than a third of its time left."},
+    {"renew-ca", BLX_COMMAND_RENEW_CA, cli_renew_ca, "blxrep dispatcher renew-ca --data-dir=DIR",
+     "begin to replace the dispatcher's CA",
+     "Makes a successor of the dispatcher's CA. Both are trusted until `retire-ca`, and agents get "
+     "the new one when they are connected."},
+    {"retire-ca", BLX_COMMAND_RETIRE_CA, cli_retire_ca,
+     "blxrep dispatcher retire-ca --data-dir=DIR [--dry-run] [--force]",
+     "end the replacement of the dispatcher's CA",
+     "Ends what `renew-ca` has begun: the old CA is not trusted any more. Lists the agents that "
+     "still need it, and refuses if there are any."},
     {"show", BLX_COMMAND_SHOW, cli_show,
      "blxrep dispatcher show --agent=ID --data-dir=DIR [--start=TIME] "
      "[--end=TIME] [--since=T] [--last=N] [--utc] [--json]",

@@ -18,7 +18,7 @@
 enum {
     WATCH_PERIOD_MS = 2000,
     WRAP_INDENT = 2,
-    PICTURE_LINES = 6, /* beside the agents' rows: two sentences, the head, "... and 3 more" */
+    PICTURE_LINES = 8, /* beside the agents' rows: four sentences, the head, "... and 3 more" */
 };
 
 /* The values that only the agent knows: null while it is not connected. */
@@ -388,6 +388,26 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
             is_bad && screen->has_colours ? CLI_PLAIN : "");
 }
 
+static void print_certificates(const struct cli_agents *agents, FILE *out)
+{
+    const struct blx_control_dispatcher *dispatcher = &agents->dispatcher;
+    const int64_t days = blx_days_until(dispatcher->cert_ends_s, agents->now_realtime_ns);
+    const int64_t ca_days = blx_days_until(dispatcher->ca_ends_s, agents->now_realtime_ns);
+    if (!agents->running)
+        return;
+    if (dispatcher->ca_ends_s != 0 && ca_days < BLX_CA_WARNING_DAYS)
+        fprintf(out, "certificates: the CA ENDS in %" PRId64 " days, replace it with renew-ca\n",
+                ca_days);
+    else if (dispatcher->cert_ends_s != 0 && days < BLX_CERT_WARNING_DAYS)
+        fprintf(out, "certificates: the dispatcher's ENDS in %" PRId64 " days\n", days);
+    if (dispatcher->ca_rolls)
+        fprintf(out,
+                "certificates: the CA is being replaced, %" PRIu32
+                " agent%s still need%s the old one (retire-ca)\n",
+                dispatcher->ca_stayed, cli_plural(dispatcher->ca_stayed),
+                dispatcher->ca_stayed == 1 ? "s" : "");
+}
+
 /* `max_lines`: 0 means no limit. */
 static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_lines,
                        FILE *out, struct blx_error *err)
@@ -422,6 +442,7 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     cli_agents_sort(agents);
     print_headline(agents, screen, out);
     print_dispatcher(agents, screen, out);
+    print_certificates(agents, out);
     return print_table(agents, screen, max_lines, out, err);
 }
 
@@ -443,6 +464,7 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
 static bool is_well(const struct cli_agents *agents)
 {
     return agents->running && agents->count > 0 &&
+           !blx_certificates_are_ending(&agents->dispatcher, agents->now_realtime_ns) &&
            cli_agents_tally(agents, BLX_PROTECTED) == agents->count;
 }
 

@@ -2,7 +2,6 @@
 #include "dispatcher/daemon.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,9 +26,6 @@
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
 #include "store/reserve.h"
-#include "tls/pki.h"
-
-enum { CERTIFICATE_WARNING_DAYS = 30 };
 
 static void close_store(struct blx_store *store)
 {
@@ -40,41 +36,6 @@ static void notify(const char *state)
 {
     if (blx_notify(state) < 0)
         blx_log_warning("cannot tell the service manager at $NOTIFY_SOCKET \"%s\"", state);
-}
-
-/* The site's own certificates if the configuration names them, otherwise those under DIR/pki, which
- * are made if need be. */
-static int make_tls(const struct blx_config *config, struct blx_tls_context **tls,
-                    struct blx_error *err)
-{
-    char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
-    struct blx_tls_files files = {
-        .ca = config->tls.ca, .cert = config->tls.cert, .key = config->tls.key};
-
-    if (files.ca == NULL) {
-        int rc = blx_pki_ensure(config->data_dir, err);
-        if (rc == 0)
-            rc = blx_path_format(ca, sizeof(ca), err, "%s/pki/ca.pem", config->data_dir);
-        if (rc == 0)
-            rc =
-                blx_path_format(cert, sizeof(cert), err, "%s/pki/dispatcher.pem", config->data_dir);
-        if (rc == 0)
-            rc = blx_path_format(key, sizeof(key), err, "%s/pki/dispatcher.key", config->data_dir);
-        if (rc < 0)
-            return rc;
-        files = (struct blx_tls_files){.ca = ca, .cert = cert, .key = key};
-    }
-    int rc = blx_tls_context_new_server(&files, tls, err);
-    if (rc == 0 && config->tls.ca == NULL)
-        rc = blx_tls_context_admit_joins(*tls, ca, err);
-    if (rc < 0)
-        return rc;
-    int64_t days_left = blx_tls_context_days_left(*tls);
-    if (days_left < CERTIFICATE_WARNING_DAYS)
-        blx_log_warning("the certificate '%s' expires in %" PRId64
-                        " days: agents refuse it afterwards",
-                        files.cert, days_left);
-    return 0;
 }
 
 static void log_listening(const struct blx_config *config, int listen_fd)
@@ -238,13 +199,10 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
                           int signal_fd, struct blx_error *err)
 {
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
-    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
 
     int rc = config->init ? blx_store_open(config->data_dir, BLX_STORE_INIT, &store, err) : 0;
     if (rc == 0)
         rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
-    if (rc == 0)
-        rc = make_tls(config, &tls, err);
     if (rc < 0)
         return rc;
     make_reserve(&store);
@@ -255,7 +213,6 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
     struct dispatcher_policy_book book;
     struct dispatcher dispatcher = {
         .store = &store,
-        .tls = tls,
         .data_dir = config->data_dir,
         .own_pki = config->tls.ca == NULL,
         .policy_dir = config->policy_dir,
@@ -264,8 +221,12 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
         .pause_ms = DISPATCHER_PAUSE_MS,
         .refusals = DISPATCHER_RATE_INIT,
     };
+    rc = dispatcher_identity_load(&dispatcher.identity, config, err);
+    if (rc < 0)
+        return rc;
     dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
     rc = serve_with_shared_state(&dispatcher, config, listen_fd, signal_fd, err);
     dispatcher_policy_book_done(&book);
+    dispatcher_identity_done(&dispatcher.identity);
     return rc;
 }

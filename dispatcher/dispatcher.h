@@ -12,8 +12,9 @@
  *     metrics         one (metrics.h)
  *
  * The changing state is the registry (registry.h: which agents are connected), the roster
- * (roster.h: the facts about every agent), the book of policies (policy_book.h), the sessions'
- * threads and the rate of refusals. Each has a lock of its own, and each of these locks is a leaf.
+ * (roster.h: the facts about every agent), the book of policies (policy_book.h), the identity
+ * (identity.h), the sessions' threads and the rate of refusals. Each has a lock of its own, and
+ * each of these locks is a leaf.
  * Everything else is made before the threads start and only read afterwards.
  *
  * Owner: main().
@@ -24,12 +25,12 @@
 #include <stdint.h>
 
 #include "base/watchdog.h"
+#include "dispatcher/identity.h"
 #include "dispatcher/rate.h"
 #include "dispatcher/registry.h"
 #include "dispatcher/roster.h"
 #include "dispatcher/threads.h"
 #include "store/store.h"
-#include "tls/tls.h"
 
 /* The hands on the watchdog. The scheduler's turn takes the registry's lock, as every session does,
  * so a thread that holds it for ever is found, too. */
@@ -53,7 +54,6 @@ struct dispatcher_policy_book;
 struct dispatcher {
     /* Constant while threads run: main() fills them before, and any thread reads them. */
     const struct blx_store *store;
-    struct blx_tls_context *tls;
     const char *data_dir; /* with pki/ below it */
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     const char *policy_dir;
@@ -62,6 +62,7 @@ struct dispatcher {
 
     /* Shared; each has a lock of its own. */
     struct dispatcher_policy_book *book;
+    struct dispatcher_identity identity;
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;
     struct dispatcher_threads sessions;

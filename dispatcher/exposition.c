@@ -235,6 +235,17 @@ static void write_dispatcher(const struct dispatcher_overview *overview, uint64_
               self->trouble.kind != BLX_TROUBLE_NONE, out);
     write_one("blxrep_agents", gauge, "Agents of the store, connected or not.",
               (double)overview->agent_count, out);
+    if (self->cert_ends_s != 0)
+        write_one("blxrep_certificate_expiry_timestamp_seconds", gauge,
+                  "When the dispatcher's certificate expires, since 1970.",
+                  (double)self->cert_ends_s, out);
+    if (self->ca_ends_s != 0)
+        write_one("blxrep_ca_expiry_timestamp_seconds", gauge,
+                  "When the dispatcher's CA expires, since 1970.", (double)self->ca_ends_s, out);
+    if (self->ca_rolls)
+        write_one("blxrep_ca_agents_left", gauge,
+                  "Agents that still need the CA that is being replaced.", (double)self->ca_stayed,
+                  out);
     if (self->data_bytes == 0)
         return;
     write_one("blxrep_data_size_bytes", gauge, "Size of the data directory's filesystem.",

@@ -12,6 +12,7 @@
 #include "store/pause.h"
 #include "store/trouble.h"
 #include "tls/pki.h"
+#include "tls/pki_roll.h"
 
 static void describe_dispatcher(struct dispatcher *dispatcher, struct dispatcher_overview *overview)
 {
@@ -69,6 +70,24 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
     return 0;
 }
 
+/* Agents that are revoked do not count. One whose place cannot be seen needs the old CA. */
+static void describe_certificates(struct dispatcher *dispatcher,
+                                  struct dispatcher_overview *overview)
+{
+    struct dispatcher_identity_facts facts;
+    struct blx_control_dispatcher *out = &overview->dispatcher;
+    dispatcher_identity_describe(&dispatcher->identity, &facts);
+    out->cert_ends_s = facts.ends_s;
+    out->ca_ends_s = facts.ca_ends_s;
+    out->ca_rolls = facts.rolls;
+    for (size_t i = 0; facts.rolls && i < overview->agent_count; i++) {
+        enum blx_pki_place place = BLX_PKI_STAYED;
+        blx_pki_roll_look(dispatcher->data_dir, overview->agents[i].agent_id, &place, NULL);
+        if (place == BLX_PKI_STAYED && !overview->agents[i].revoked)
+            out->ca_stayed++;
+    }
+}
+
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
                              struct blx_error *err)
 {
@@ -95,6 +114,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         return rc;
     }
     taken.kept_out = dispatcher_registry_count_kept_out(&dispatcher->registry);
+    describe_certificates(dispatcher, &taken);
     *overview = taken;
     return 0;
 }

@@ -351,9 +351,11 @@ void dispatcher_registry_take_orders(struct dispatcher_registry *registry,
     *orders = (struct dispatcher_registry_orders){.ending = entry->ending,
                                                   .rescan = entry->ready && entry->rescan,
                                                   .policy = entry->policy,
+                                                  .authority = entry->authority,
                                                   .ping = entry->ping};
     entry->ping = false;
     entry->policy = false;
+    entry->authority = false;
     if (orders->rescan)
         entry->rescan = false;
     if (entry->ready && !entry->paused && entry->queued_request != 0 && entry->sent_request == 0) {
@@ -429,6 +431,19 @@ void dispatcher_registry_order_policy(struct dispatcher_registry *registry, cons
         if (!entry->live || (agent_id != NULL && strcmp(entry->agent_id, agent_id) != 0))
             continue;
         entry->policy = true;
+        give_orders_locked(entry);
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void dispatcher_registry_order_authority(struct dispatcher_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct dispatcher_registry_entry *entry = registry->entries; entry != NULL;
+         entry = entry->next) {
+        if (!entry->live)
+            continue;
+        entry->authority = true;
         give_orders_locked(entry);
     }
     pthread_mutex_unlock(&registry->lock);

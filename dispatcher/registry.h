@@ -112,9 +112,10 @@ struct dispatcher_registry_entry {
     blx_timestamp last_time; /* when it was cut: what is due goes by this */
 
     /* Guarded by the registry's lock. Orders: any thread sets them, the session takes them. */
-    bool rescan; /* was asked for, and the agent has not been told */
-    bool policy; /* its policy or its pause may have changed, and it has not been told */
-    bool ping;   /* somebody wants to know whether the agent lives */
+    bool rescan;    /* was asked for, and the agent has not been told */
+    bool policy;    /* its policy or its pause may have changed, and it has not been told */
+    bool authority; /* the dispatcher's CA may have changed, and it has not been told */
+    bool ping;      /* somebody wants to know whether the agent lives */
     enum dispatcher_registry_ending ending; /* set once, never taken back */
     uint64_t queued_request;                /* 0: none */
 
@@ -208,6 +209,7 @@ struct dispatcher_registry_orders {
     uint64_t request; /* to be sent now; 0: none */
     bool rescan;      /* tell the agent to compare everything */
     bool policy;      /* tell the agent its policy */
+    bool authority;   /* tell the agent the CA */
     bool ping;        /* ask the agent for a sign of life */
 };
 
@@ -262,6 +264,9 @@ int dispatcher_registry_ask(struct dispatcher_registry *registry, const char *ag
 
 /* Has the session of `agent_id` look at its policy and its pause again; NULL: every session. */
 void dispatcher_registry_order_policy(struct dispatcher_registry *registry, const char *agent_id);
+
+/* Has every session tell its agent the dispatcher's CA. */
+void dispatcher_registry_order_authority(struct dispatcher_registry *registry);
 
 /* Has the session tell its agent to rescan, as soon as its volumes have begun. -ENOTCONN: the next
  * session looks for the order by itself; -ESHUTDOWN. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/address.h"
@@ -64,13 +65,23 @@ static bool accept_one(struct dispatcher *dispatcher, int listen_fd)
     return false;
 }
 
-/* The time-out of poll(): the pause after an exhaustion, the watchdog's turn, or none. */
+/* The time-out of poll(): the pause after an exhaustion, the watchdog's turn, or the next look at
+ * the certificates. */
 static int patience_ms(const struct dispatcher *dispatcher, bool exhausted)
 {
     if (exhausted)
         return EXHAUSTED_PAUSE_MS;
     uint64_t turn_ms = blx_watchdog_wait_ns(&dispatcher->watchdog) / 1000000;
-    return turn_ms > INT_MAX ? -1 : (int)turn_ms;
+    int look_ms = blx_deadline_poll_ms(dispatcher_identity_due_ns(&dispatcher->identity));
+    return look_ms >= 0 && (uint64_t)look_ms < turn_ms ? look_ms
+           : turn_ms > INT_MAX                         ? -1
+                                                       : (int)turn_ms;
+}
+
+static void look_at_certificates(struct dispatcher *dispatcher)
+{
+    if (dispatcher_identity_look(&dispatcher->identity, blx_clock_ns()) == DISPATCHER_IDENTITY_NEW)
+        dispatcher_registry_order_authority(&dispatcher->registry);
 }
 
 /* Otherwise accept() would block if the connection that poll() saw is gone. */
@@ -93,6 +104,7 @@ int dispatcher_server_run(struct dispatcher *dispatcher, int listen_fd, int stop
             {.fd = exhausted ? -1 : listen_fd, .events = POLLIN},
         };
         blx_watchdog_turn(&dispatcher->watchdog, DISPATCHER_HAND_ACCEPT);
+        look_at_certificates(dispatcher);
         int ready = poll(fds, 2, patience_ms(dispatcher, exhausted));
         if (ready < 0 && errno != EINTR)
             rc = blx_error_errno(err, -errno, "waiting for connections");

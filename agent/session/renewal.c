@@ -15,7 +15,8 @@ static bool is_due(const struct agent_session *session)
 {
     const struct agent_identity *identity = &session->agent->identity;
     return (session->welcome.features & BLX_FEATURE_RENEWAL) != 0 && session->new_key == NULL &&
-           blx_clock_ns() >= identity->renew_after_ns && blx_tls_context_is_ageing(identity->tls);
+           blx_clock_ns() >= identity->renew_after_ns &&
+           (session->authority_wants_renewal || blx_tls_context_is_ageing(identity->tls));
 }
 
 static void set_renewal(struct agent_session *session, enum agent_renewal renewal)
@@ -52,43 +53,92 @@ static enum agent_renewal copy_answer(struct agent_session *session,
     return renewal;
 }
 
-/* `refusal` is NULL if the certificate was granted. */
-static void settle(struct agent_session *session, const struct blx_certificate_message *certificate,
-                   const char *refusal)
+static bool takes_authority(const struct agent_session *session)
+{
+    return session->authority.ca_bytes != 0;
+}
+
+/* Replaces the credentials. A dispatcher that has told of a CA wants to know when it is done. */
+static int take(struct agent_session *session, const struct blx_certificate_message *certificate,
+                struct blx_message *renewed, struct blx_error *err)
 {
     struct agent *agent = session->agent;
-    struct blx_error err = {0};
-    int rc = 0;
-    if (refusal != NULL)
-        rc = blx_error_set(&err, -EACCES, "the dispatcher says: %s", refusal);
-    else
-        rc = blx_renew_accept(session->new_key, certificate, agent->identity.tls,
-                              agent->config->credentials, &err);
+    int rc = blx_renew_accept(
+        session->new_key, certificate, takes_authority(session) ? &session->authority : NULL,
+        agent->identity.tls, agent->config->credentials, renewed->renewed.ca_fingerprint, err);
     if (rc == 0)
-        rc = agent_identity_load(&agent->identity, agent->config, &err);
+        rc = agent_identity_load(&agent->identity, agent->config, err);
+    if (rc == 0)
+        session->authority_wants_renewal = false;
+    return rc;
+}
+
+/* `refusal` is NULL if the certificate was granted. Fails if the connection does. */
+static int settle(struct agent_session *session, const struct blx_certificate_message *certificate,
+                  const char *refusal, struct blx_error *err)
+{
+    struct blx_message renewed = {.type = BLX_MESSAGE_RENEWED};
+    struct agent *agent = session->agent;
+    struct blx_error why = {0};
+    int rc = refusal != NULL ? blx_error_set(&why, -EACCES, "the dispatcher says: %s", refusal)
+                             : take(session, certificate, &renewed, &why);
     if (rc < 0)
-        blx_log_warning("the certificate is not renewed: %s", err.message);
+        blx_log_warning("the certificate is not renewed: %s", why.message);
     else
         blx_log_notice("the certificate is renewed: '%s' has %lld days from now",
                        agent->config->credentials,
                        (long long)blx_tls_context_days_left(agent->identity.tls));
     agent_renewal_done(session);
+    return rc == 0 && takes_authority(session) ? blx_conn_send(session->conn, &renewed, err) : 0;
+}
+
+static bool copy_told(struct agent_session *session, struct blx_authority_message *told)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    bool is_new = session->told_is_new;
+    session->told_is_new = false;
+    if (is_new)
+        *told = session->told;
+    pthread_mutex_unlock(&session->agent->lock);
+    return is_new;
+}
+
+/* The dispatcher has told of its CA. While a renewal is under way the word waits. */
+static void consider(struct agent_session *session)
+{
+    struct agent_identity *identity = &session->agent->identity;
+    struct blx_authority_message told;
+    enum blx_renew_need need = BLX_RENEW_NOT_NEEDED;
+    struct blx_error err = {0};
+    if (session->new_key != NULL || !copy_told(session, &told))
+        return;
+    session->authority.ca_bytes = 0;
+    session->authority_wants_renewal = false;
+    if (blx_renew_consider(identity->tls, &told, &need, &err) < 0) {
+        blx_log_warning("the CA stays as it is: %s", err.message);
+        return;
+    }
+    session->authority = told;
+    session->authority_wants_renewal = need == BLX_RENEW_NEEDED;
+    if (need == BLX_RENEW_NEEDED) {
+        blx_log_notice("the dispatcher tells of another CA, with a reason to trust it");
+        identity->renew_after_ns = 0;
+    }
 }
 
 int agent_renewal_step(struct agent_session *session, struct blx_error *err)
 {
     struct blx_certificate_message certificate;
     char reason[BLX_TEXT_BYTES];
+    consider(session);
     if (is_due(session))
         return ask(session, err);
     if (session->new_key == NULL)
         return 0;
     enum agent_renewal renewal = copy_answer(session, &certificate, reason);
     if (renewal == AGENT_RENEWAL_GRANTED)
-        settle(session, &certificate, NULL);
-    else if (renewal == AGENT_RENEWAL_REFUSED)
-        settle(session, &certificate, reason);
-    return 0;
+        return settle(session, &certificate, NULL, err);
+    return renewal == AGENT_RENEWAL_REFUSED ? settle(session, &certificate, reason, err) : 0;
 }
 
 void agent_renewal_done(struct agent_session *session)

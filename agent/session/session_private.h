@@ -93,6 +93,8 @@ struct agent_session {
     uint64_t seen_events; /* completions counted at its last look */
     struct agent_session_pace pace;
     struct evp_pkey_st *new_key; /* of the RENEW under way, or NULL; owned */
+    struct blx_authority_message authority; /* that it was told of and takes; ca_bytes 0: none */
+    bool authority_wants_renewal;           /* the credentials do not fit it yet */
     uint64_t last_question;      /* number of the last digest request */
     uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
     uint64_t apart; /* a bit, 1 << index, for each volume that the running checkpoint lacks */
@@ -151,6 +153,10 @@ struct agent_session {
     enum agent_renewal renewal;
     struct blx_certificate_message certificate;
     char renewal_reason[BLX_TEXT_BYTES];
+
+    /* Set by the receiver; the control thread takes it and clears the flag. */
+    struct blx_authority_message told;
+    bool told_is_new;
 };
 
 /* GREETING to LIVE, after the handshake: starts the sender and the receiver. On failure neither

@@ -70,8 +70,10 @@ static int check_revoked(const struct dispatcher_session *session, struct blx_er
 /* Identifies the peer. Before that nothing in the store is touched. */
 static int identify(struct dispatcher_session *session, struct blx_error *err)
 {
-    int rc = blx_tls_accept(session->dispatcher->tls, blx_take_fd(&session->accepted_fd),
-                            DISPATCHER_HANDSHAKE_MS, &session->conn, &session->peer, err);
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls =
+        dispatcher_identity_take_tls(&session->dispatcher->identity);
+    int rc = blx_tls_accept(tls, blx_take_fd(&session->accepted_fd), DISPATCHER_HANDSHAKE_MS,
+                            &session->conn, &session->peer, err);
     if (rc < 0 || session->peer.joins)
         return rc;
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
@@ -102,7 +104,7 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
     uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE |
                      BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT;
     if (session->dispatcher->own_pki)
-        known |= BLX_FEATURE_RENEWAL;
+        known |= BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY;
     session->features = message.hello.features & known;
     session->entry.volume_count = message.hello.volume_count;
     session->entry.instance = message.hello.instance;
@@ -121,6 +123,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     rc = check_revoked(session, err);
     if (rc < 0)
         return rc;
+    dispatcher_session_note_ca(session, session->peer.ca_fingerprint);
     struct dispatcher_roster *roster = &session->dispatcher->roster;
     rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
                                  &session->record, err);
@@ -200,6 +203,9 @@ static int handle(struct dispatcher_session *session, struct blx_message *messag
         return dispatcher_session_answer_digest(session, &message->digest_request, err);
     case BLX_MESSAGE_RENEW:
         return dispatcher_session_renew(session, &message->renew, err);
+    case BLX_MESSAGE_RENEWED:
+        dispatcher_session_note_ca(session, message->renewed.ca_fingerprint);
+        return 0;
     case BLX_MESSAGE_STATUS:
         take_status(session, &message->status);
         return 0;

@@ -17,6 +17,7 @@
 #include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
 #include "tls/pki.h"
+#include "tls/pki_roll.h"
 
 enum { JOIN_MAX_BYTES = sizeof(struct blx_join_message) }; /* a little more than its body */
 
@@ -59,6 +60,12 @@ static int fail_renewal(struct dispatcher_session *session, const char *reason,
     return dispatcher_session_send(session, &answer, err);
 }
 
+/* An agent that is not told of the successor would not accept its signature. */
+static enum blx_pki_signer signer_for(const struct dispatcher_session *session)
+{
+    return (session->features & BLX_FEATURE_AUTHORITY) != 0 ? BLX_PKI_NEW_CA : BLX_PKI_OLD_CA;
+}
+
 int dispatcher_session_renew(struct dispatcher_session *session,
                              const struct blx_request_message *request, struct blx_error *err)
 {
@@ -71,7 +78,7 @@ int dispatcher_session_renew(struct dispatcher_session *session,
                                          blx_clock_ns()))
         return fail_renewal(session, "this agent has asked for too many certificates lately", err);
     int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
-                           request, &answer.certificate, &why);
+                           signer_for(session), request, &answer.certificate, &why);
     if (rc == 0) {
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
         dispatcher_audit(session->dispatcher, "renew", session->agent_id, "from %s",
@@ -81,4 +88,27 @@ int dispatcher_session_renew(struct dispatcher_session *session,
     blx_log_warning("agent '%s': its certificate is not renewed: %s", session->agent_id,
                     why.message);
     return fail_renewal(session, why.message, err);
+}
+
+int dispatcher_session_tell_authority(struct dispatcher_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_AUTHORITY};
+    if ((session->features & BLX_FEATURE_AUTHORITY) == 0)
+        return 0;
+    dispatcher_identity_get_authority(&session->dispatcher->identity, &message.authority);
+    return message.authority.ca_bytes == 0 ? 0 : dispatcher_session_send(session, &message, err);
+}
+
+void dispatcher_session_note_ca(struct dispatcher_session *session,
+                                const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES])
+{
+    struct blx_error err = {0};
+    enum dispatcher_identity_ca ca =
+        dispatcher_identity_judge(&session->dispatcher->identity, ca_fingerprint);
+    if (ca == DISPATCHER_CA_SETTLED)
+        return;
+    enum blx_pki_place place = ca == DISPATCHER_CA_NEW ? BLX_PKI_MOVED : BLX_PKI_STAYED;
+    if (blx_pki_roll_note(session->dispatcher->data_dir, session->agent_id, place, &err) < 0)
+        blx_log_warning("agent '%s': it cannot be noted by which CA its certificate is: %s",
+                        session->agent_id, err.message);
 }

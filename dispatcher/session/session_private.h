@@ -174,6 +174,14 @@ int dispatcher_session_join(struct dispatcher_session *session, struct blx_error
 int dispatcher_session_renew(struct dispatcher_session *session,
                              const struct blx_request_message *request, struct blx_error *err);
 
+/* AUTHORITY, if the agent knows it and the dispatcher has a CA of its own. */
+int dispatcher_session_tell_authority(struct dispatcher_session *session, struct blx_error *err);
+
+/* In a grace period: notes whether this CA, by which the agent's certificate is, is the successor.
+ * A failure is logged. */
+void dispatcher_session_note_ca(struct dispatcher_session *session,
+                                const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]);
+
 /* VOLUME -> VOLUME_STATE for each volume. */
 int dispatcher_session_take_volumes(struct dispatcher_session *session, struct blx_error *err);
 

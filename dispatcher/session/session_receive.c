@@ -32,6 +32,8 @@ static int follow_orders(struct dispatcher_session *session, struct blx_error *e
         return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
     }
     int rc = orders.policy ? dispatcher_session_tell_policy(session, err) : 0;
+    if (rc == 0 && orders.authority && session->state == DISPATCHER_SESSION_FOLLOWING)
+        rc = dispatcher_session_tell_authority(session, err);
     if (rc == 0 && orders.rescan)
         rc = dispatcher_session_order_rescan(session, err);
     if (rc == 0 && orders.ping)

@@ -139,7 +139,10 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
         return 0;
     dispatcher_registry_set_ready(&session->dispatcher->registry, &session->entry,
                                   longest_pass(session));
-    return first ? dispatcher_session_order_rescan(session, err) : 0;
+    if (!first)
+        return 0;
+    rc = dispatcher_session_tell_authority(session, err);
+    return rc == 0 ? dispatcher_session_order_rescan(session, err) : rc;
 }
 
 /* Frames that were on their way when the agent was told are taken, and nothing later: whoever

@@ -17,6 +17,8 @@ _blxrep_options() {
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
+    renew | renew-ca) echo --config --data-dir --help --version ;;
+    retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;
     status) echo --config --data-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
@@ -49,7 +51,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy log pause resume keygen"
+    local commands="start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

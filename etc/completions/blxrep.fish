@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show info restore checkpoint rescan revoke status verify prune pin unpin policy log pause resume join keygen
-set -l of_dispatcher start enroll show info restore checkpoint rescan revoke status verify prune pin unpin log pause resume
+set -l commands start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin policy log pause resume join keygen
+set -l of_dispatcher start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -65,7 +65,7 @@ __blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a che
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
 __blxrep_option "" join -l token -x -d "The token"
 __blxrep_option "" join -l token-file -r -F -d "A file that holds the token"
-__blxrep_option "" "restore join revoke" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
+__blxrep_option "" "restore join revoke retire-ca" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
 __blxrep_option "" prune -l keep-last -x -d "Keep the newest N checkpoints"
 __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
 __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"
@@ -76,7 +76,7 @@ __blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older
 __blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"
 __blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goes"
 __blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
-__blxrep_option "" "prune restore" -l dry-run -f -d "Do nothing; print what would be done"
+__blxrep_option "" "prune restore retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"

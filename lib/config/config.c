@@ -130,7 +130,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                     BLX_COMMAND_POLICY | BLX_COMMAND_INFO | PAUSE,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
-                BLX_COMMAND_PRUNE | (ONE_AGENT & ~BLX_COMMAND_POLICY),
+                BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
+                BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~BLX_COMMAND_POLICY),
     };
     const struct {
         const char *name;

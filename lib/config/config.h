@@ -126,6 +126,9 @@ enum blx_command {
     BLX_COMMAND_INFO = 1 << 18,
     BLX_COMMAND_KEYGEN = 1 << 19,
     BLX_COMMAND_LOG = 1 << 20,
+    BLX_COMMAND_RENEW = 1 << 21,
+    BLX_COMMAND_RENEW_CA = 1 << 22,
+    BLX_COMMAND_RETIRE_CA = 1 << 23,
 };
 
 enum blx_config_result {

@@ -6,9 +6,11 @@
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <time.h>
 
 #include "tls/pem_private.h"
 #include "tls/tls.h"
+#include "wire/message.h"
 #include "wire/ssl_error.h"
 
 enum { SERIAL_BITS = 128, HOUR_SECONDS = 3600 };
@@ -176,6 +178,64 @@ static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
     return (int64_t)days * 24 * HOUR_SECONDS + seconds;
 }
 
+int64_t blx_certificate_days_left(const X509 *cert)
+{
+    return seconds_between(NULL, X509_get0_notAfter(cert)) / (24 * HOUR_SECONDS);
+}
+
+uint64_t blx_certificate_ends_s(const X509 *cert)
+{
+    struct tm end;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) == 1)
+        return (uint64_t)timegm(&end);
+    ERR_clear_error();
+    return 0;
+}
+
+bool blx_certificate_is_same_authority(const X509 *a, const X509 *b)
+{
+    bool same = X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b)) == 0 &&
+                EVP_PKEY_eq(X509_get0_pubkey(a), X509_get0_pubkey(b)) == 1;
+    ERR_clear_error();
+    return same;
+}
+
+bool blx_certificate_is_by(X509 *cert, X509 *ca)
+{
+    bool is =
+        X509_check_issued(ca, cert) == X509_V_OK && X509_verify(cert, X509_get0_pubkey(ca)) == 1;
+    ERR_clear_error();
+    return is;
+}
+
+int blx_certificate_put(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx_error *err)
+{
+    unsigned char *out = bytes;
+    int length = i2d_X509(cert, NULL);
+    if (length <= 0 || length > BLX_CERTIFICATE_MAX_BYTES) {
+        ERR_clear_error();
+        return blx_error_set(err, -EMSGSIZE, "a certificate of %d bytes is too large to be sent",
+                             length);
+    }
+    if (i2d_X509(cert, &out) != length) {
+        ERR_clear_error();
+        return blx_error_errno(err, -ENOMEM, "cannot write a certificate");
+    }
+    *count = (uint32_t)length;
+    return 0;
+}
+
+X509 *blx_certificate_get(const uint8_t *bytes, uint32_t count)
+{
+    const unsigned char *at = bytes;
+    X509 *cert = d2i_X509(NULL, &at, (long)count);
+    ERR_clear_error();
+    if (cert != NULL && at == bytes + count)
+        return cert;
+    X509_free(cert);
+    return NULL;
+}
+
 bool blx_certificate_is_ageing(const X509 *cert)
 {
     const ASN1_TIME *end = X509_get0_notAfter(cert);
@@ -211,7 +271,8 @@ const char *blx_certificate_verdict(int verify_result)
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-        return "was signed by another authority than this side trusts";
+        return "was signed by another authority than this side trusts: if the dispatcher's CA was "
+               "replaced, have the agent join again (`blxrep dispatcher enroll --token`)";
     case X509_V_ERR_INVALID_PURPOSE:
         return "was not made for this purpose (an agent's cannot act as dispatcher, nor the "
                "dispatcher's as agent)";

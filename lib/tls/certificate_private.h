@@ -53,6 +53,24 @@ int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx
 int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
                            struct blx_error *err);
 
+/* The days until it ends, rounded towards 0; negative after that. */
+int64_t blx_certificate_days_left(const X509 *cert);
+
+/* When it ends, in seconds since 1970; 0 if it does not say. */
+uint64_t blx_certificate_ends_s(const X509 *cert);
+
+/* Whether both have one name and one key: what one of them has signed is the other's, too. */
+bool blx_certificate_is_same_authority(const X509 *a, const X509 *b);
+
+/* Whether `ca` has signed the certificate. Looks at no date. */
+bool blx_certificate_is_by(X509 *cert, X509 *ca);
+
+/* The certificate in DER form, at most BLX_CERTIFICATE_MAX_BYTES. -EMSGSIZE. */
+int blx_certificate_put(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx_error *err);
+
+/* The certificate that is exactly these bytes; NULL. */
+X509 *blx_certificate_get(const uint8_t *bytes, uint32_t count);
+
 /* Whether less than a third of its validity is left. */
 bool blx_certificate_is_ageing(const X509 *cert);
 

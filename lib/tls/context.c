@@ -23,9 +23,15 @@ enum {
 _Static_assert(sizeof(BLX_TLS_ALPN) - 1 == 0x08, "the length in alpn[]");
 _Static_assert(sizeof(BLX_TLS_JOIN_ALPN) - 1 == 0x0d, "the length in alpn[]");
 
+struct blx_tls_context *blx_tls_context_share(struct blx_tls_context *context)
+{
+    atomic_fetch_add(&context->users, 1);
+    return context;
+}
+
 void blx_tls_context_free(struct blx_tls_context *context)
 {
-    if (context == NULL)
+    if (context == NULL || atomic_fetch_sub(&context->users, 1) > 1)
         return;
     SSL_CTX_free(context->ssl);
     X509_free(context->join_ca);
@@ -116,13 +122,13 @@ static int verify_in(X509_STORE *trusted, X509 *leaf, struct stack_st_X509 *chai
     return verdict;
 }
 
-/* The verdict on a dispatcher's certificate by one CA alone. */
-static int verify_by(X509 *ca, X509 *leaf)
+/* The verdict of one CA alone. */
+static int verify_by(X509 *ca, X509 *leaf, const char *purpose)
 {
     X509_STORE *trusted = X509_STORE_new();
     int verdict = X509_V_ERR_OUT_OF_MEM;
     if (trusted != NULL && X509_STORE_add_cert(trusted, ca) == 1)
-        verdict = verify_in(trusted, leaf, NULL, "ssl_server");
+        verdict = verify_in(trusted, leaf, NULL, purpose);
     X509_STORE_free(trusted);
     ERR_clear_error();
     return verdict;
@@ -135,7 +141,8 @@ static int verify_pinned(X509_STORE_CTX *store, void *arg)
     const struct blx_tls_context *context = arg;
     X509 *leaf = X509_STORE_CTX_get0_cert(store);
     X509 *ca = find_pinned(X509_STORE_CTX_get0_untrusted(store), context->ca_fingerprint);
-    int verdict = ca == NULL ? X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY : verify_by(ca, leaf);
+    int verdict = ca == NULL ? X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+                             : verify_by(ca, leaf, "ssl_server");
     if (verdict == X509_V_OK && !names(leaf, BLX_TLS_DISPATCHER_NAME))
         verdict = X509_V_ERR_HOSTNAME_MISMATCH;
     X509_STORE_CTX_set_error(store, verdict);
@@ -276,6 +283,7 @@ static int context_begin(const struct blx_tls_context *base, struct blx_tls_cont
     if (made == NULL)
         return no_memory(err);
     *made = *base;
+    atomic_init(&made->users, 1);
     made->ssl = SSL_CTX_new(made->server ? TLS_server_method() : TLS_client_method());
     if (made->ssl == NULL || !configure(made->ssl, made))
         return no_memory(err);
@@ -292,6 +300,8 @@ static int context_new(const struct blx_tls_files *files, bool server,
     int rc = context_begin(&base, &made, err);
     if (rc == 0)
         rc = load_ca(made->ssl, files->ca, err);
+    if (rc == 0 && files->next_ca != NULL)
+        rc = load_ca(made->ssl, files->next_ca, err);
     if (rc == 0)
         rc = load_cert(made->ssl, files->cert, err);
     if (rc == 0)
@@ -326,11 +336,12 @@ int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NA
 
 int64_t blx_tls_context_days_left(const struct blx_tls_context *context)
 {
-    int days = 0;
-    int seconds = 0;
-    const ASN1_TIME *end = X509_get0_notAfter(SSL_CTX_get0_certificate(context->ssl));
-    ASN1_TIME_diff(&days, &seconds, NULL, end);
-    return days;
+    return blx_certificate_days_left(blx_tls_context_cert(context));
+}
+
+uint64_t blx_tls_context_ends_s(const struct blx_tls_context *context)
+{
+    return blx_certificate_ends_s(blx_tls_context_cert(context));
 }
 
 bool blx_tls_context_is_ageing(const struct blx_tls_context *context)
@@ -352,7 +363,19 @@ int blx_tls_context_new_join(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]
     return context_begin(&base, context, err);
 }
 
-bool blx_tls_context_trusts(const struct blx_tls_context *context, X509 *cert)
+int blx_tls_verify_agent(X509 *ca, X509 *cert)
 {
-    return verify_in(SSL_CTX_get_cert_store(context->ssl), cert, NULL, "ssl_client") == X509_V_OK;
+    return verify_by(ca, cert, "ssl_client");
+}
+
+struct stack_st_X509 *blx_tls_context_list_trusted(const struct blx_tls_context *context)
+{
+    struct stack_st_X509 *list = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(context->ssl));
+    ERR_clear_error();
+    return list;
+}
+
+X509 *blx_tls_context_cert(const struct blx_tls_context *context)
+{
+    return SSL_CTX_get0_certificate(context->ssl);
 }

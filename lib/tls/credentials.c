@@ -4,17 +4,28 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdbool.h>
 
 #include "base/secret_file.h"
 #include "tls/pem_private.h"
 
+static bool put(BIO *bundle, EVP_PKEY *key, X509 *cert, X509 *ca,
+                const struct stack_st_X509 *before)
+{
+    bool done = PEM_write_bio_PrivateKey(bundle, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+                PEM_write_bio_X509(bundle, cert) == 1 && PEM_write_bio_X509(bundle, ca) == 1;
+    for (int i = 0; done && i < sk_X509_num(before); i++)
+        done = PEM_write_bio_X509(bundle, sk_X509_value(before, i)) == 1;
+    return done;
+}
+
 int blx_credentials_write(const char *path, EVP_PKEY *key, X509 *cert, X509 *ca,
-                          const char *way_out, struct blx_error *err)
+                          const struct stack_st_X509 *before, const char *way_out,
+                          struct blx_error *err)
 {
     /* Memory that is wiped when it is freed. */
     BLX_CLEANUP_BIO BIO *bundle = BIO_new(BIO_s_secmem());
-    if (bundle == NULL || PEM_write_bio_PrivateKey(bundle, key, NULL, NULL, 0, NULL, NULL) != 1 ||
-        PEM_write_bio_X509(bundle, cert) != 1 || PEM_write_bio_X509(bundle, ca) != 1) {
+    if (bundle == NULL || !put(bundle, key, cert, ca, before)) {
         ERR_clear_error();
         return blx_error_errno(err, -ENOMEM, "cannot write '%s'", path);
     }

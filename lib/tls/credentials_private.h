@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An agent's credentials: one PEM file of mode 0600 with its key, its certificate and the
- * dispatcher's CA. base/secret_file.h says how it is written and what `way_out` means. Private to
- * lib/tls.
+ * CAs that it trusts: the dispatcher's, and during a roll-over the one before it too.
+ * base/secret_file.h says how it is written and what `way_out` means. Private to lib/tls.
  *
  * Threads: no shared state. Waits for the disk.
  */
@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 
-/* Durable when it returns. -EEXIST. The key's PEM form is wiped from memory. */
+/* Durable when it returns. -EEXIST. The key's PEM form is wiped from memory. `before` has further
+ * CAs; NULL: none. */
 int blx_credentials_write(const char *path, EVP_PKEY *key, X509 *cert, X509 *ca,
-                          const char *way_out, struct blx_error *err);
+                          const struct stack_st_X509 *before, const char *way_out,
+                          struct blx_error *err);

@@ -28,16 +28,6 @@ enum {
     FOLDER_MODE = 0755,
 };
 
-static X509 *read_der(const uint8_t *bytes, uint32_t count)
-{
-    const unsigned char *at = bytes;
-    X509 *cert = d2i_X509(NULL, &at, (long)count);
-    if (cert != NULL && at == bytes + count)
-        return cert;
-    X509_free(cert);
-    return NULL;
-}
-
 static const char *way_out(const struct blx_join *join)
 {
     return join->replace ? NULL : "give --force, or another --credentials=FILE";
@@ -56,11 +46,16 @@ static void cleanup_granted(struct granted *granted)
 }
 #define CLEANUP_GRANTED BLX_CLEANUP(cleanup_granted)
 
+/* Whoever has its key has made it. */
+static bool is_authority(X509 *ca)
+{
+    return X509_check_ca(ca) > 0 && blx_certificate_is_by(ca, ca);
+}
+
 static bool belongs(const struct granted *granted, const EVP_PKEY *key)
 {
-    return X509_check_ca(granted->ca) > 0 && X509_check_private_key(granted->cert, key) == 1 &&
-           X509_check_issued(granted->ca, granted->cert) == X509_V_OK &&
-           X509_verify(granted->cert, X509_get0_pubkey(granted->ca)) == 1 &&
+    return is_authority(granted->ca) && X509_check_private_key(granted->cert, key) == 1 &&
+           blx_certificate_is_by(granted->cert, granted->ca) &&
            X509_check_purpose(granted->cert, X509_PURPOSE_SSL_CLIENT, 0) == 1;
 }
 
@@ -68,8 +63,8 @@ static bool belongs(const struct granted *granted, const EVP_PKEY *key)
 static int read_granted(const struct blx_certificate_message *certificate, const EVP_PKEY *key,
                         struct granted *granted, struct blx_error *err)
 {
-    granted->cert = read_der(certificate->cert, certificate->cert_bytes);
-    granted->ca = read_der(certificate->ca, certificate->ca_bytes);
+    granted->cert = blx_certificate_get(certificate->cert, certificate->cert_bytes);
+    granted->ca = blx_certificate_get(certificate->ca, certificate->ca_bytes);
     bool good = granted->cert != NULL && granted->ca != NULL && belongs(granted, key);
     ERR_clear_error();
     if (!good)
@@ -133,8 +128,8 @@ static int accept_joined(const struct blx_join *join, const struct blx_token *to
     if (rc == 0 && CRYPTO_memcmp(fingerprint, token->ca_fingerprint, sizeof(fingerprint)) != 0)
         rc = blx_error_set(err, -EACCES, "the dispatcher sent another CA than the token's");
     if (rc == 0)
-        rc = blx_credentials_write(join->credentials, key, granted.cert, granted.ca, way_out(join),
-                                   err);
+        rc = blx_credentials_write(join->credentials, key, granted.cert, granted.ca, NULL,
+                                   way_out(join), err);
     if (rc == 0)
         memcpy(agent_id, granted.name, sizeof(granted.name));
     return rc;
@@ -204,22 +199,117 @@ int blx_renew_request(EVP_PKEY **key, struct blx_request_message *request, struc
     return rc;
 }
 
+/* The CAs that the credentials trust. */
+static int list_trusted(const struct blx_tls_context *tls, struct stack_st_X509 **trusted,
+                        struct blx_error *err)
+{
+    *trusted = blx_tls_context_list_trusted(tls);
+    return *trusted != NULL ? 0 : blx_error_errno(err, -ENOMEM, "cannot look at certificates");
+}
+
+static bool is_trusted(const struct stack_st_X509 *trusted, const X509 *ca)
+{
+    for (int i = 0; i < sk_X509_num(trusted); i++) {
+        if (blx_certificate_is_same_authority(sk_X509_value(trusted, i), ca))
+            return true;
+    }
+    return false;
+}
+
+/* Whether a CA that is trusted has signed the key and the name of `ca`. */
+static bool is_proved(const struct stack_st_X509 *trusted, const X509 *ca,
+                      const struct blx_authority_message *authority)
+{
+    BLX_CLEANUP_X509 X509 *proof = blx_certificate_get(authority->proof, authority->proof_bytes);
+    if (proof == NULL || !blx_certificate_is_same_authority(proof, ca))
+        return false;
+    for (int i = 0; i < sk_X509_num(trusted); i++) {
+        if (blx_certificate_is_by(proof, sk_X509_value(trusted, i)))
+            return true;
+    }
+    return false;
+}
+
+int blx_renew_consider(const struct blx_tls_context *tls,
+                       const struct blx_authority_message *authority, enum blx_renew_need *need,
+                       struct blx_error *err)
+{
+    BLX_CLEANUP_X509_STACK struct stack_st_X509 *trusted = NULL;
+    BLX_CLEANUP_X509 X509 *ca = blx_certificate_get(authority->ca, authority->ca_bytes);
+    if (ca == NULL || !is_authority(ca))
+        return blx_error_set(err, -EBADMSG, "the dispatcher tells of a CA that is none");
+    int rc = list_trusted(tls, &trusted, err);
+    if (rc < 0)
+        return rc;
+    bool known = is_trusted(trusted, ca);
+    if (!known && !is_proved(trusted, ca, authority))
+        return blx_error_set(err, -EACCES,
+                             "the dispatcher tells of another CA, and no CA that this agent trusts "
+                             "has signed it: if the CA was replaced on purpose, have this agent "
+                             "join again (`blxrep dispatcher enroll --token` prints how)");
+    bool alone = authority->proof_bytes > 0 || sk_X509_num(trusted) == 1;
+    *need = known && alone && blx_certificate_is_by(blx_tls_context_cert(tls), ca)
+                ? BLX_RENEW_NOT_NEEDED
+                : BLX_RENEW_NEEDED;
+    return 0;
+}
+
+/* The certificate is in the agent's name, and its CA is one that it trusts or was told of. */
+static int check_granted(const struct granted *granted, const struct stack_st_X509 *trusted,
+                         const struct blx_authority_message *authority,
+                         const struct blx_tls_context *tls, struct blx_error *err)
+{
+    char own_name[BLX_NAME_BYTES];
+    BLX_CLEANUP_X509 X509 *told =
+        authority == NULL ? NULL : blx_certificate_get(authority->ca, authority->ca_bytes);
+    int rc = blx_tls_context_name(tls, own_name, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(granted->name, own_name) != 0)
+        return blx_error_set(err, -EBADMSG,
+                             "the dispatcher answered with a certificate for '%s', not for '%s'",
+                             granted->name, own_name);
+    bool known =
+        is_trusted(trusted, granted->ca) ||
+        (told != NULL && X509_cmp(told, granted->ca) == 0 && is_proved(trusted, told, authority));
+    if (!known || blx_tls_verify_agent(granted->ca, granted->cert) != X509_V_OK)
+        return blx_error_set(err, -EBADMSG,
+                             "the dispatcher answered with a certificate of an authority that "
+                             "this agent does not trust");
+    return 0;
+}
+
+/* Leaves those that the new credentials trust beside their CA. */
+static void choose_kept(struct stack_st_X509 *trusted, const X509 *ca,
+                        const struct blx_authority_message *authority)
+{
+    bool alone = authority != NULL && authority->proof_bytes == 0;
+    for (int i = sk_X509_num(trusted) - 1; i >= 0; i--) {
+        if (alone || blx_certificate_is_same_authority(sk_X509_value(trusted, i), ca))
+            X509_free(sk_X509_delete(trusted, i));
+    }
+}
+
 int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certificate,
+                     const struct blx_authority_message *authority,
                      const struct blx_tls_context *tls, const char *credentials,
-                     struct blx_error *err)
+                     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES], struct blx_error *err)
 {
     CLEANUP_GRANTED struct granted granted = {0};
-    char own_name[BLX_NAME_BYTES];
+    BLX_CLEANUP_X509_STACK struct stack_st_X509 *trusted = NULL;
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     int rc = read_granted(certificate, key, &granted, err);
     if (rc == 0)
-        rc = blx_tls_context_name(tls, own_name, err);
-    if (rc == 0 &&
-        (strcmp(granted.name, own_name) != 0 || !blx_tls_context_trusts(tls, granted.cert)))
-        rc = blx_error_set(err, -EBADMSG,
-                           "the dispatcher answered with a certificate in another name, or of an "
-                           "authority that '%s' does not trust",
-                           credentials);
+        rc = list_trusted(tls, &trusted, err);
     if (rc == 0)
-        rc = blx_credentials_write(credentials, key, granted.cert, granted.ca, NULL, err);
+        rc = check_granted(&granted, trusted, authority, tls, err);
+    if (rc == 0)
+        rc = blx_certificate_fingerprint(granted.ca, fingerprint, err);
+    if (rc < 0)
+        return rc;
+    choose_kept(trusted, granted.ca, authority);
+    rc = blx_credentials_write(credentials, key, granted.cert, granted.ca, trusted, NULL, err);
+    if (rc == 0)
+        memcpy(ca_fingerprint, fingerprint, sizeof(fingerprint));
     return rc;
 }

@@ -38,11 +38,28 @@ int blx_join(const struct blx_join *join, char agent_id[BLX_NAME_BYTES], struct 
 /* Begins a renewal: makes a new key and the request with it. Free the key with EVP_PKEY_free(). */
 int blx_renew_request(EVP_PKEY **key, struct blx_request_message *request, struct blx_error *err);
 
+enum blx_renew_need {
+    BLX_RENEW_NOT_NEEDED, /* the credentials are by the CA, and trust whom they shall */
+    BLX_RENEW_NEEDED,
+};
+
+/*
+ * What the CA that the dispatcher has told of means for the credentials in `tls`. -EACCES if they
+ * give no reason to trust it: nothing that they trust has its name and key, or has signed the
+ * proof. -EBADMSG if it is no CA.
+ */
+int blx_renew_consider(const struct blx_tls_context *tls,
+                       const struct blx_authority_message *authority, enum blx_renew_need *need,
+                       struct blx_error *err);
+
 /*
  * Ends a renewal: replaces the credentials by `key` and the dispatcher's answer. -EBADMSG unless
  * the certificate is for that key, in the name that `tls` has, and signed by a CA that `tls`
- * trusts.
+ * trusts, or by that of `authority`, which blx_renew_consider() has let pass; NULL: the dispatcher
+ * has told of none. The new credentials trust the certificate's CA, and, unless `authority` is
+ * there and has no proof, those that `tls` trusts too. `ca_fingerprint` becomes the CA's.
  */
 int blx_renew_accept(EVP_PKEY *key, const struct blx_certificate_message *certificate,
+                     const struct blx_authority_message *authority,
                      const struct blx_tls_context *tls, const char *credentials,
-                     struct blx_error *err);
+                     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES], struct blx_error *err);

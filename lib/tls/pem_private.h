@@ -27,9 +27,15 @@ static inline void blx_cleanup_x509_stack(struct stack_st_X509 **certs)
 {
     sk_X509_pop_free(*certs, X509_free);
 }
-#define BLX_CLEANUP_KEY        BLX_CLEANUP(blx_cleanup_key)
-#define BLX_CLEANUP_X509       BLX_CLEANUP(blx_cleanup_x509)
-#define BLX_CLEANUP_BIO        BLX_CLEANUP(blx_cleanup_bio)
+#define BLX_CLEANUP_KEY  BLX_CLEANUP(blx_cleanup_key)
+#define BLX_CLEANUP_X509 BLX_CLEANUP(blx_cleanup_x509)
+#define BLX_CLEANUP_BIO  BLX_CLEANUP(blx_cleanup_bio)
+static inline void blx_cleanup_x509_list(struct stack_st_X509 **certs)
+{
+    sk_X509_free(*certs);
+}
+#define BLX_CLEANUP_X509_LIST                                                                      \
+    BLX_CLEANUP(blx_cleanup_x509_list) /* whose certificates are others' */
 #define BLX_CLEANUP_X509_STACK BLX_CLEANUP(blx_cleanup_x509_stack)
 
 /* The first private key of the file; its PEM form is wiped from memory. -EINVAL if there is none,

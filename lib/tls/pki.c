@@ -16,6 +16,7 @@
 #include "base/name.h"
 #include "base/secret_file.h"
 #include "tls/certificate_private.h"
+#include "tls/context_private.h"
 #include "tls/credentials_private.h"
 #include "tls/pem_private.h"
 #include "tls/pki_private.h"
@@ -31,7 +32,7 @@ void blx_pki_authority_done(struct blx_pki_authority *ca)
     EVP_PKEY_free(ca->key);
 }
 
-static int file_exists(const char *path, bool *exists, struct blx_error *err)
+int blx_pki_file_exists(const char *path, bool *exists, struct blx_error *err)
 {
     struct stat st;
     int rc = lstat(path, &st) < 0 ? -errno : 0;
@@ -57,8 +58,8 @@ static int pki_write_key(const struct blx_pki *pki, const char *name, EVP_PKEY *
     return blx_pki_write(pki, name, content, BLX_PKI_PRIVATE_MODE, err);
 }
 
-static int pki_write_cert(const struct blx_pki *pki, const char *name, X509 *cert,
-                          struct blx_error *err)
+int blx_pki_write_cert(const struct blx_pki *pki, const char *name, X509 *cert,
+                       struct blx_error *err)
 {
     BLX_CLEANUP_BIO BIO *content = BIO_new(BIO_s_mem());
     if (content == NULL || PEM_write_bio_X509(content, cert) != 1)
@@ -75,7 +76,7 @@ static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, 
     bool exists = false;
     int rc = blx_pki_path(pki, name, path, err);
     if (rc == 0)
-        rc = file_exists(path, &exists, err);
+        rc = blx_pki_file_exists(path, &exists, err);
     if (rc < 0)
         return rc;
     if (exists)
@@ -91,14 +92,14 @@ static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, 
     return rc;
 }
 
-static int authority_sign_itself(const struct blx_pki *pki, const char *name,
+static int authority_sign_itself(const struct blx_pki *pki, const char *file, const char *name,
                                  struct blx_pki_authority *ca, struct blx_error *err)
 {
     BLX_CLEANUP_X509 X509 *made = NULL;
     int rc = blx_certificate_make(BLX_CERTIFICATE_CA, name, ca->key, NULL, ca->key,
                                   BLX_CERTIFICATE_CA_DAYS, &made, err);
     if (rc == 0)
-        rc = pki_write_cert(pki, "ca.pem", made, err);
+        rc = blx_pki_write_cert(pki, file, made, err);
     if (rc < 0)
         return rc;
     X509_free(ca->cert);
@@ -114,11 +115,11 @@ static int authority_make_again(const struct blx_pki *pki, struct blx_pki_author
     if (X509_NAME_get_text_by_NID(X509_get_subject_name(ca->cert), NID_commonName, name,
                                   sizeof(name)) <= 0)
         return 0; /* not one of ours */
-    return authority_sign_itself(pki, name, ca, err);
+    return authority_sign_itself(pki, "ca.pem", name, ca, err);
 }
 
-static int authority_make_cert(const struct blx_pki *pki, struct blx_pki_authority *ca,
-                               struct blx_error *err)
+static int authority_make_cert(const struct blx_pki *pki, const char *file,
+                               struct blx_pki_authority *ca, struct blx_error *err)
 {
     unsigned char random[4];
     char name[CA_NAME_BYTES];
@@ -127,7 +128,14 @@ static int authority_make_cert(const struct blx_pki *pki, struct blx_pki_authori
     /* If two CAs shared a name their certificates would be taken for each other's. */
     snprintf(name, sizeof(name), "blxrep CA %02x%02x%02x%02x", random[0], random[1], random[2],
              random[3]);
-    return authority_sign_itself(pki, name, ca, err);
+    return authority_sign_itself(pki, file, name, ca, err);
+}
+
+int blx_pki_authority_make(const struct blx_pki *pki, const char *key_file, const char *cert_file,
+                           struct blx_pki_authority *ca, struct blx_error *err)
+{
+    int rc = pki_key(pki, key_file, false, &ca->key, err);
+    return rc < 0 ? rc : authority_make_cert(pki, cert_file, ca, err);
 }
 
 static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *ca,
@@ -137,13 +145,13 @@ static int authority_load(const struct blx_pki *pki, struct blx_pki_authority *c
     bool have_cert = false;
     int rc = blx_pki_path(pki, "ca.pem", path, err);
     if (rc == 0)
-        rc = file_exists(path, &have_cert, err);
+        rc = blx_pki_file_exists(path, &have_cert, err);
     if (rc == 0)
         rc = pki_key(pki, "ca.key", have_cert, &ca->key, err);
     if (rc < 0)
         return rc;
     if (!have_cert)
-        return authority_make_cert(pki, ca, err);
+        return authority_make_cert(pki, "ca.pem", ca, err);
     rc = blx_pem_read_cert(path, &ca->cert, err);
     if (rc == 0 && ca->key != NULL && X509_check_private_key(ca->cert, ca->key) != 1) {
         ERR_clear_error();
@@ -161,53 +169,98 @@ int blx_pki_need_key(const struct blx_pki *pki, const struct blx_pki_authority *
     if (ca->key != NULL)
         return 0;
     return blx_error_set(err, -ENOENT,
-                         "the CA's key '%s/ca.key' is missing, so nothing new can be signed: put "
+                         "the CA's key '%s/%sca.key' is missing, so nothing new can be signed: put "
                          "it back from the place where it is kept",
-                         pki->dir);
+                         pki->dir, ca->is_next ? "next/" : "");
 }
 
-static int dispatcher_make(const struct blx_pki *pki, const struct blx_pki_authority *ca,
-                           struct blx_error *err)
+int blx_pki_dispatcher_make(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                            const char *key_file, const char *cert_file, struct blx_error *err)
 {
     int rc = blx_pki_need_key(pki, ca, err);
     if (rc < 0)
         return rc;
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     BLX_CLEANUP_X509 X509 *cert = NULL;
-    rc = pki_key(pki, "dispatcher.key", false, &key, err);
+    rc = pki_key(pki, key_file, false, &key, err);
     if (rc == 0)
         rc = blx_certificate_make(BLX_CERTIFICATE_DISPATCHER, BLX_TLS_DISPATCHER_NAME, key,
                                   ca->cert, ca->key, BLX_CERTIFICATE_DAYS, &cert, err);
     if (rc == 0)
-        rc = pki_write_cert(pki, "dispatcher.pem", cert, err);
+        rc = blx_pki_write_cert(pki, cert_file, cert, err);
     return rc;
 }
 
+/* The key first. A crash after it leaves two files that do not belong together, and the next look
+ * at them makes the certificate again. */
+static int dispatcher_renew(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                            struct blx_error *err)
+{
+    BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
+    int rc = blx_pki_need_key(pki, ca, err);
+    if (rc == 0)
+        rc = blx_certificate_new_key(&key, err);
+    if (rc == 0)
+        rc = pki_write_key(pki, "dispatcher.key", key, err);
+    if (rc == 0)
+        rc = blx_pki_dispatcher_make(pki, ca, "dispatcher.key", "dispatcher.pem", err);
+    return rc;
+}
+
+/* What is to be done with the dispatcher's certificate. */
+enum need { NEED_NOTHING, NEED_CERTIFICATE, NEED_RENEWAL };
+
+/* A certificate ends with its CA at the latest: a newer one must last longer. */
+static bool can_last_longer(const X509 *cert, const X509 *ca)
+{
+    return blx_certificate_days_left(ca) > blx_certificate_days_left(cert) + 1;
+}
+
 /* A file that cannot be read is left to whoever uses it, who says why. */
-static bool is_to_be_made_again(const char *path, const struct blx_pki_authority *ca)
+static enum need judge(const char *cert_path, const char *key_path,
+                       const struct blx_pki_authority *ca)
 {
     BLX_CLEANUP_X509 X509 *cert = NULL;
-    return ca->key != NULL && blx_pem_read_cert(path, &cert, NULL) == 0 &&
-           blx_certificate_is_early(cert);
+    BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
+    if (ca->key == NULL || blx_pem_read_cert(cert_path, &cert, NULL) < 0)
+        return NEED_NOTHING;
+    if (blx_certificate_is_early(cert))
+        return NEED_CERTIFICATE;
+    bool apart =
+        blx_pem_read_key(key_path, &key, NULL) == 0 && X509_check_private_key(cert, key) != 1;
+    ERR_clear_error();
+    if (apart)
+        return NEED_CERTIFICATE;
+    bool old = blx_certificate_days_left(cert) < BLX_CERTIFICATE_DAYS / 3;
+    return old && can_last_longer(cert, ca->cert) ? NEED_RENEWAL : NEED_NOTHING;
 }
 
 static int dispatcher_ensure(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                              struct blx_error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], key_path[PATH_MAX];
     bool exists = false;
     int rc = blx_pki_path(pki, "dispatcher.pem", path, err);
     if (rc == 0)
-        rc = file_exists(path, &exists, err);
-    if (rc < 0 || (exists && !is_to_be_made_again(path, ca)))
+        rc = blx_pki_path(pki, "dispatcher.key", key_path, err);
+    if (rc == 0)
+        rc = blx_pki_file_exists(path, &exists, err);
+    if (rc < 0)
         return rc;
-    return dispatcher_make(pki, ca, err);
+    enum need need = exists ? judge(path, key_path, ca) : NEED_CERTIFICATE;
+    if (need == NEED_RENEWAL)
+        return dispatcher_renew(pki, ca, err);
+    return need == NEED_NOTHING
+               ? 0
+               : blx_pki_dispatcher_make(pki, ca, "dispatcher.key", "dispatcher.pem", err);
 }
 
 int blx_pki_open(const char *data_dir, struct blx_pki *pki, struct blx_pki_authority *ca,
                  struct blx_error *err)
 {
     int rc = blx_pki_lock(data_dir, pki, err);
+    if (rc == 0)
+        rc = blx_pki_roll_finish(pki, err);
     if (rc == 0)
         rc = authority_load(pki, ca, err);
     if (rc == 0)
@@ -218,8 +271,70 @@ int blx_pki_open(const char *data_dir, struct blx_pki *pki, struct blx_pki_autho
 int blx_pki_ensure(const char *data_dir, struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_pki_authority ca = {.cert = NULL};
     int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    return rc;
+}
+
+int blx_pki_renew_dispatcher(const char *data_dir, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {.cert = NULL};
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    if (rc == 0)
+        rc = dispatcher_renew(&pki, &ca, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    return rc;
+}
+
+/* A context of the files in DIR/pki, which the lock keeps as they are meanwhile. */
+static int load_context(const struct blx_pki *pki, bool rolling, struct blx_tls_context **tls,
+                        struct blx_error *err)
+{
+    char ca[PATH_MAX], next[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+    const struct blx_tls_files files = {
+        .ca = ca, .cert = cert, .key = key, .next_ca = rolling ? next : NULL};
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
+    int rc = blx_pki_path(pki, "ca.pem", ca, err);
+    if (rc == 0)
+        rc = blx_pki_path(pki, "next/ca.pem", next, err);
+    if (rc == 0)
+        rc = blx_pki_path(pki, "dispatcher.pem", cert, err);
+    if (rc == 0)
+        rc = blx_pki_path(pki, "dispatcher.key", key, err);
+    if (rc == 0)
+        rc = blx_tls_context_new_server(&files, &made, err);
+    if (rc == 0)
+        rc = blx_tls_context_admit_joins(made, ca, err);
+    if (rc == 0)
+        *tls = blx_take_ptr(made);
+    return rc;
+}
+
+int blx_pki_load_server(const char *data_dir, struct blx_pki_server *server, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {.cert = NULL}, next = {.cert = NULL};
+    struct blx_pki_server loaded = {.tls = NULL};
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
+    if (rc == 0)
+        rc = blx_pki_roll_load(&pki, &next, &loaded.authority, err);
+    X509 *newest = next.cert != NULL ? next.cert : ca.cert;
+    if (rc == 0)
+        rc = blx_certificate_put(newest, loaded.authority.ca, &loaded.authority.ca_bytes, err);
+    if (rc == 0)
+        rc = blx_certificate_fingerprint(newest, loaded.ca_fingerprint, err);
+    if (rc == 0)
+        rc = load_context(&pki, next.cert != NULL, &loaded.tls, err);
+    if (rc == 0) {
+        loaded.ends_s = blx_certificate_ends_s(blx_tls_context_cert(loaded.tls));
+        loaded.ca_ends_s = blx_certificate_ends_s(ca.cert);
+        *server = loaded;
+    }
+    blx_pki_authority_done(&next);
     blx_pki_authority_done(&ca);
     blx_pki_close(&pki);
     return rc;
@@ -247,16 +362,25 @@ int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority
 
 static const char enroll_way_out[] = "remove it, or name another --output";
 
+/* During a grace period the successor signs, and the bundle trusts both. */
 static int enroll_with(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                        const char *agent_id, const char *output_path, struct blx_error *err)
 {
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     BLX_CLEANUP_X509 X509 *cert = NULL;
-    int rc = blx_certificate_new_key(&key, err);
+    BLX_CLEANUP(blx_pki_authority_done) struct blx_pki_authority next = {.cert = NULL};
+    BLX_CLEANUP_X509_LIST struct stack_st_X509 *before = sk_X509_new_null();
+    if (before == NULL || sk_X509_push(before, ca->cert) <= 0)
+        return no_memory(err);
+    int rc = blx_pki_roll_load(pki, &next, NULL, err);
     if (rc == 0)
-        rc = blx_pki_sign_agent(pki, ca, agent_id, key, BLX_CERTIFICATE_DAYS, &cert, err);
+        rc = blx_certificate_new_key(&key, err);
+    const struct blx_pki_authority *signer = next.cert != NULL ? &next : ca;
     if (rc == 0)
-        rc = blx_credentials_write(output_path, key, cert, ca->cert, enroll_way_out, err);
+        rc = blx_pki_sign_agent(pki, signer, agent_id, key, BLX_CERTIFICATE_DAYS, &cert, err);
+    if (rc == 0)
+        rc = blx_credentials_write(output_path, key, cert, signer->cert,
+                                   next.cert != NULL ? before : NULL, enroll_way_out, err);
     return rc;
 }
 
@@ -269,7 +393,7 @@ int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *outpu
     if (rc < 0)
         return rc;
     struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_pki_authority ca = {.cert = NULL};
     rc = blx_pki_open(data_dir, &pki, &ca, err);
     if (rc == 0)
         rc = enroll_with(&pki, &ca, agent_id, output_path, err);

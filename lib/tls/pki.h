@@ -5,6 +5,7 @@
  *     ca.pem          ca.key           the CA, made by the first of enroll and the daemon
  *     dispatcher.pem  dispatcher.key   the dispatcher's certificate (server only), signed by the CA
  *     lock                             held by flock() while one of them is made: first users agree
+ *     next/                            the CA's successor, in a grace period: pki_roll.h
  *     tokens/HASH                      permission to join, once: pki_token_private.h
  *     revoked/ID                       older certificates are refused: revocation_private.h
  *
@@ -13,6 +14,9 @@
  * so that a crash leaves either nothing or what the next start completes. Once both certificates
  * exist ca.key may be kept elsewhere: then only enroll needs it, and the daemon for agents that
  * join or renew.
+ *
+ * The dispatcher's certificate is renewed, with a new key, by whoever opens DIR/pki when it has
+ * less than a third of its time left and ca.key is there.
  *
  * The CA lasts 20 years, a bundle of enroll's and the dispatcher's certificate 10, and a
  * certificate from joining or renewing one (certificate_private.h says why); none outlives the CA.
@@ -28,11 +32,27 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "tls/tls.h"
 #include "tls/token.h"
 #include "wire/message.h"
 
 /* Makes what is missing of the CA and the dispatcher's certificate. DIR itself must exist. */
 int blx_pki_ensure(const char *data_dir, struct blx_error *err);
+
+/* Gives the dispatcher a new key and certificate now. -ENOENT if the CA's key is kept elsewhere. */
+int blx_pki_renew_dispatcher(const char *data_dir, struct blx_error *err);
+
+/* What a dispatcher works with. */
+struct blx_pki_server {
+    struct blx_tls_context *tls;                   /* owned; admits joins */
+    struct blx_authority_message authority;        /* what its agents are told */
+    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of `authority` */
+    uint64_t ends_s;                               /* when its certificate expires, since 1970 */
+    uint64_t ca_ends_s;                            /* and the CA that has signed it */
+};
+
+/* Makes what is missing, as blx_pki_ensure() does, and loads it. */
+int blx_pki_load_server(const char *data_dir, struct blx_pki_server *server, struct blx_error *err);
 
 /*
  * Makes a key and a client certificate for the agent, signed by the CA, and writes one PEM bundle
@@ -63,10 +83,16 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
                  char agent_id[BLX_NAME_BYTES], struct blx_certificate_message *certificate,
                  struct blx_error *err);
 
+/* By whom an agent's certificate is signed in a grace period. Otherwise both are the CA. */
+enum blx_pki_signer {
+    BLX_PKI_OLD_CA, /* for an agent that knows no other */
+    BLX_PKI_NEW_CA, /* its successor */
+};
+
 /* A newer certificate for an agent that has shown the one with `serial`, which stays valid. -EACCES
  * if the old one is revoked, -EBADMSG as above. */
 int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
-                  const struct blx_request_message *request,
+                  enum blx_pki_signer signer, const struct blx_request_message *request,
                   struct blx_certificate_message *certificate, struct blx_error *err);
 
 /* From now on no certificate and no token that was made for the agent so far is accepted. Durable

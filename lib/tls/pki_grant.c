@@ -13,23 +13,6 @@
 #include "tls/request_private.h"
 #include "tls/revocation_private.h"
 
-static int put_der(const X509 *cert, uint8_t *bytes, uint32_t *count, struct blx_error *err)
-{
-    unsigned char *out = bytes;
-    int length = i2d_X509(cert, NULL);
-    if (length <= 0 || length > BLX_CERTIFICATE_MAX_BYTES) {
-        ERR_clear_error();
-        return blx_error_set(err, -EMSGSIZE, "a certificate of %d bytes is too large to be sent",
-                             length);
-    }
-    if (i2d_X509(cert, &out) != length) {
-        ERR_clear_error();
-        return blx_error_errno(err, -ENOMEM, "cannot write a certificate");
-    }
-    *count = (uint32_t)length;
-    return 0;
-}
-
 static int sign(const struct blx_pki *pki, const struct blx_pki_authority *ca, const char *agent_id,
                 const struct blx_request_message *request,
                 struct blx_certificate_message *certificate, struct blx_error *err)
@@ -40,9 +23,9 @@ static int sign(const struct blx_pki *pki, const struct blx_pki_authority *ca, c
     if (rc == 0)
         rc = blx_pki_sign_agent(pki, ca, agent_id, key, BLX_CERTIFICATE_JOINED_DAYS, &cert, err);
     if (rc == 0)
-        rc = put_der(cert, certificate->cert, &certificate->cert_bytes, err);
+        rc = blx_certificate_put(cert, certificate->cert, &certificate->cert_bytes, err);
     if (rc == 0)
-        rc = put_der(ca->cert, certificate->ca, &certificate->ca_bytes, err);
+        rc = blx_certificate_put(ca->cert, certificate->ca, &certificate->ca_bytes, err);
     return rc;
 }
 
@@ -51,7 +34,7 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
                  struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_pki_authority ca = {.cert = NULL};
     struct blx_token_record token;
     struct blx_certificate_message made = {.cert_bytes = 0};
     int rc = blx_pki_open(data_dir, &pki, &ca, err);
@@ -73,18 +56,21 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
 }
 
 int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
-                  const struct blx_request_message *request,
+                  enum blx_pki_signer signer, const struct blx_request_message *request,
                   struct blx_certificate_message *certificate, struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_pki_authority ca = {.cert = NULL}, next = {.cert = NULL};
     struct blx_certificate_message made = {.cert_bytes = 0};
     int rc = blx_pki_open(data_dir, &pki, &ca, err);
     /* Under the lock: a certificate that is being revoked must not come back as a newer one. */
     if (rc == 0)
         rc = blx_pki_check_revoked(data_dir, agent_id, serial, err);
+    if (rc == 0 && signer == BLX_PKI_NEW_CA)
+        rc = blx_pki_roll_load(&pki, &next, NULL, err);
     if (rc == 0)
-        rc = sign(&pki, &ca, agent_id, request, &made, err);
+        rc = sign(&pki, next.cert != NULL ? &next : &ca, agent_id, request, &made, err);
+    blx_pki_authority_done(&next);
     blx_pki_authority_done(&ca);
     blx_pki_close(&pki);
     if (rc == 0)

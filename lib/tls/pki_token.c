@@ -194,7 +194,7 @@ int blx_pki_make_token(const char *data_dir, const char *agent_id, uint64_t vali
                        char text[BLX_TOKEN_TEXT_BYTES], struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {NULL, NULL};
+    struct blx_pki_authority ca = {.cert = NULL};
     struct blx_token token;
     int rc = blx_name_check("agent ID", agent_id, err);
     if (rc < 0)

@@ -144,8 +144,14 @@ static int peer_of(const SSL *ssl, struct blx_tls_peer *peer, struct blx_error *
     const X509 *cert = SSL_get0_peer_certificate(ssl);
     if (cert == NULL)
         return blx_error_set(err, -EACCES, "the other side has sent no certificate");
+    const struct stack_st_X509 *chain = SSL_get0_verified_chain(ssl);
     int rc = blx_certificate_name(cert, peer->name, err);
-    return rc < 0 ? rc : blx_certificate_serial(cert, peer->serial, err);
+    if (rc == 0)
+        rc = blx_certificate_serial(cert, peer->serial, err);
+    if (rc == 0 && sk_X509_num(chain) > 0)
+        rc = blx_certificate_fingerprint(sk_X509_value(chain, sk_X509_num(chain) - 1),
+                                         peer->ca_fingerprint, err);
+    return rc;
 }
 
 /* Gives the descriptor and the SSL object to a new connection. */

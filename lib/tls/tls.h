@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "wire/conn.h"
+#include "wire/message.h"
 
 #define BLX_TLS_DISPATCHER_NAME "dispatcher.blxrep.internal"
 #define BLX_TLS_ALPN            "blxrep/1"
@@ -38,7 +39,11 @@ struct blx_tls_files {
     const char *ca;
     const char *cert;
     const char *key;
+    const char *next_ca; /* is trusted as well; NULL: none */
 };
+
+/* Shares the context: it lives until as many have freed it. */
+struct blx_tls_context *blx_tls_context_share(struct blx_tls_context *context);
 
 /* NULL is allowed. */
 void blx_tls_context_free(struct blx_tls_context *context);
@@ -63,6 +68,9 @@ int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NA
                          struct blx_error *err);
 int64_t blx_tls_context_days_left(const struct blx_tls_context *context);
 
+/* When it expires, in seconds since 1970. */
+uint64_t blx_tls_context_ends_s(const struct blx_tls_context *context);
+
 /* Whether the context's certificate has less than a third of its time left. */
 bool blx_tls_context_is_ageing(const struct blx_tls_context *context);
 
@@ -72,15 +80,16 @@ int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_
                                 struct blx_error *err);
 
 /* A client's context for a join, which trusts the CA with this fingerprint. */
-int blx_tls_context_new_join(const uint8_t ca_fingerprint[32], struct blx_tls_context **context,
-                             struct blx_error *err);
+int blx_tls_context_new_join(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
+                             struct blx_tls_context **context, struct blx_error *err);
 
 enum { BLX_SERIAL_TEXT_BYTES = 43 }; /* 20 bytes and a sign's in hexadecimal */
 
 struct blx_tls_peer {
-    bool joins;                         /* it has no certificate: the rest is empty */
-    char name[BLX_NAME_BYTES];          /* the verified certificate's common name */
-    char serial[BLX_SERIAL_TEXT_BYTES]; /* and its serial number, in hexadecimal */
+    bool joins;                                    /* it has no certificate: the rest is empty */
+    char name[BLX_NAME_BYTES];                     /* the verified certificate's common name */
+    char serial[BLX_SERIAL_TEXT_BYTES];            /* and its serial number, in hexadecimal */
+    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA at the end of its chain */
 };
 
 /*

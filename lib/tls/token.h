@@ -16,7 +16,6 @@
 #include "wire/message.h"
 
 enum {
-    BLX_FINGERPRINT_BYTES = 32,
     BLX_TOKEN_TEXT_BYTES = 7 + 88 + 1,
 };
 

@@ -38,6 +38,7 @@ enum {
     BLX_REQUEST_MAX_BYTES = 1024,     /* of a request for a certificate */
     BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
     BLX_POLICY_TEXT_BYTES = 1024,     /* of each of a POLICY's texts */
+    BLX_FINGERPRINT_BYTES = 32,       /* SHA-256 of a certificate in DER form */
 };
 
 /* A VOLUME's identity that begins so is of what lies on a disk without a serial number: a
@@ -51,6 +52,7 @@ enum {
 #define BLX_FEATURE_CUT_AGE    (UINT64_C(1) << 13) /* CHECKPOINT ends with cut_age_ns */
 #define BLX_FEATURE_CONTINUE   (UINT64_C(1) << 14) /* BEGIN with CONTINUE is understood */
 #define BLX_FEATURE_LEAVE_OUT  (UINT64_C(1) << 15) /* CHECKPOINT may end with left_out */
+#define BLX_FEATURE_AUTHORITY  (UINT64_C(1) << 16) /* AUTHORITY and RENEWED are understood */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -79,6 +81,8 @@ enum blx_message_type {
     BLX_MESSAGE_CERTIFICATE = 33,  /* dispatcher -> agent: the answer to JOIN and RENEW */
     BLX_MESSAGE_RENEW = 34,        /* agent -> dispatcher: asks for a newer certificate */
     BLX_MESSAGE_RENEW_FAILED = 35, /* dispatcher -> agent: why there is none; the session goes on */
+    BLX_MESSAGE_AUTHORITY = 36,    /* dispatcher -> agent: the CA that it has from now on */
+    BLX_MESSAGE_RENEWED = 37,      /* agent -> dispatcher: the new certificate is on its disk */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -227,6 +231,22 @@ struct blx_certificate_message {
     uint32_t ca_bytes;
     uint8_t cert[BLX_CERTIFICATE_MAX_BYTES];
     uint8_t ca[BLX_CERTIFICATE_MAX_BYTES];
+};
+
+/*
+ * The CA that the agent shall trust and have its certificate from. With a proof, which is a
+ * certificate of this CA's key and name by the one before it, the agent goes on to trust those that
+ * it has; without one it trusts this CA alone. X.509 in DER form.
+ */
+struct blx_authority_message {
+    uint32_t ca_bytes;    /* 1 to BLX_CERTIFICATE_MAX_BYTES; 0: there is none to tell */
+    uint32_t proof_bytes; /* 0 to BLX_CERTIFICATE_MAX_BYTES */
+    uint8_t ca[BLX_CERTIFICATE_MAX_BYTES];
+    uint8_t proof[BLX_CERTIFICATE_MAX_BYTES];
+};
+
+struct blx_renewed_message {
+    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA that has signed the certificate */
 };
 
 /* What the dispatcher has decided for the agent. All zero: only WELCOME's sync-freq. */
@@ -398,6 +418,10 @@ struct blx_control_dispatcher {
     uint64_t uptime_ms;
     uint64_t data_bytes; /* size of the data directory's filesystem; 0: not known */
     uint64_t data_free_bytes;
+    uint64_t cert_ends_s;          /* when its certificate expires, since 1970; 0: not known */
+    uint64_t ca_ends_s;            /* and its CA; 0: it is not blxrep's */
+    bool ca_rolls;                 /* its CA has a successor */
+    uint32_t ca_stayed;            /* then: agents that still need the old one */
     char software[BLX_TEXT_BYTES]; /* "blxrep-dispatcher 0.1.0" */
     struct blx_trouble trouble;    /* the store's */
 };
@@ -433,6 +457,8 @@ struct blx_message {
         struct blx_certificate_message certificate;
         struct blx_request_message renew;
         struct blx_text_message renew_failed; /* the reason */
+        struct blx_authority_message authority;
+        struct blx_renewed_message renewed;
         struct blx_control_checkpoint control_checkpoint;
         struct blx_control_rescan control_rescan;
         struct blx_control_revoke control_revoke;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bodies of the messages that join, and that renew a certificate. */
+/* The bodies of the messages that join, that renew a certificate, and that tell of another CA. */
 #include <errno.h>
 #include <string.h>
 
@@ -121,4 +121,56 @@ int blx_message_get_renew_failed(const uint8_t *body, size_t body_bytes,
     struct blx_error_disk disk;
     memcpy(&disk, body, sizeof(disk));
     return blx_field_get_text(disk.text, message->renew_failed.text, "the reason", err);
+}
+
+size_t blx_message_put_authority(const struct blx_message *message, uint8_t *body)
+{
+    const struct blx_authority_message *authority = &message->authority;
+    struct blx_authority_disk disk = {
+        .ca_bytes = blx_le32_of(authority->ca_bytes),
+        .proof_bytes = blx_le32_of(authority->proof_bytes),
+    };
+    memcpy(body, &disk, sizeof(disk));
+    size_t bytes = sizeof(disk);
+    bytes += put_bytes(body + bytes, authority->ca, authority->ca_bytes, BLX_CERTIFICATE_MAX_BYTES);
+    bytes += put_bytes(body + bytes, authority->proof, authority->proof_bytes,
+                       BLX_CERTIFICATE_MAX_BYTES);
+    return bytes;
+}
+
+int blx_message_get_authority(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                              struct blx_error *err)
+{
+    struct blx_authority_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_authority_message *authority = &message->authority;
+    authority->ca_bytes = blx_le32_get(disk.ca_bytes);
+    authority->proof_bytes = blx_le32_get(disk.proof_bytes);
+    if (authority->ca_bytes == 0 || authority->ca_bytes > BLX_CERTIFICATE_MAX_BYTES ||
+        authority->proof_bytes > BLX_CERTIFICATE_MAX_BYTES)
+        return bad(err, "a certificate's size is out of range");
+    if (body_bytes != sizeof(disk) + authority->ca_bytes + authority->proof_bytes)
+        return bad(err, "its size does not fit the certificates'");
+    memcpy(authority->ca, body + sizeof(disk), authority->ca_bytes);
+    memcpy(authority->proof, body + sizeof(disk) + authority->ca_bytes, authority->proof_bytes);
+    return 0;
+}
+
+size_t blx_message_put_renewed(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_renewed_disk disk;
+    memcpy(disk.ca_fingerprint, message->renewed.ca_fingerprint, sizeof(disk.ca_fingerprint));
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_renewed(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                            struct blx_error *err)
+{
+    (void)body_bytes;
+    (void)err;
+    struct blx_renewed_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    memcpy(message->renewed.ca_fingerprint, disk.ca_fingerprint, sizeof(disk.ca_fingerprint));
+    return 0;
 }

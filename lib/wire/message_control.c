@@ -255,6 +255,10 @@ size_t blx_message_put_control_dispatcher(const struct blx_message *message, uin
         .data_bytes = blx_le64_of(dispatcher->data_bytes),
         .data_free_bytes = blx_le64_of(dispatcher->data_free_bytes),
         .trouble = put_trouble(&dispatcher->trouble),
+        .cert_ends_s = blx_le64_of(dispatcher->cert_ends_s),
+        .ca_ends_s = blx_le64_of(dispatcher->ca_ends_s),
+        .ca_rolls = blx_le32_of(dispatcher->ca_rolls),
+        .ca_stayed = blx_le32_of(dispatcher->ca_stayed),
     };
     blx_text_put(disk.software, sizeof(disk.software), dispatcher->software);
     memcpy(body, &disk, sizeof(disk));
@@ -271,6 +275,12 @@ int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
     dispatcher->uptime_ms = blx_le64_get(disk.uptime_ms);
     dispatcher->data_bytes = blx_le64_get(disk.data_bytes);
     dispatcher->data_free_bytes = blx_le64_get(disk.data_free_bytes);
+    dispatcher->cert_ends_s = blx_le64_get(disk.cert_ends_s);
+    dispatcher->ca_ends_s = blx_le64_get(disk.ca_ends_s);
+    dispatcher->ca_rolls = blx_le32_get(disk.ca_rolls) == 1;
+    dispatcher->ca_stayed = blx_le32_get(disk.ca_stayed);
+    if (blx_le32_get(disk.ca_rolls) > 1)
+        return blx_error_set(err, -EBADMSG, "whether the CA has a successor is not said");
     if (dispatcher->uptime_ms == 0)
         return blx_error_set(err, -EBADMSG, "the time since the start is zero");
     if (dispatcher->data_free_bytes > dispatcher->data_bytes)

@@ -130,6 +130,16 @@ struct blx_renew_disk {
     blx_le32 reserved;
 } __attribute__((packed));
 
+/* Followed by the CA's certificate and the proof. */
+struct blx_authority_disk {
+    blx_le32 ca_bytes;
+    blx_le32 proof_bytes;
+} __attribute__((packed));
+
+struct blx_renewed_disk {
+    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES];
+} __attribute__((packed));
+
 struct blx_checkpoint_request_disk {
     blx_le64 request;
 } __attribute__((packed));
@@ -252,6 +262,10 @@ struct blx_control_dispatcher_disk {
     blx_le64 data_free_bytes;
     char software[BLX_TEXT_BYTES];
     struct blx_trouble_disk trouble;
+    blx_le64 cert_ends_s;
+    blx_le64 ca_ends_s;
+    blx_le32 ca_rolls;
+    blx_le32 ca_stayed;
 } __attribute__((packed));
 
 struct blx_policy_disk {
@@ -293,6 +307,8 @@ _Static_assert(offsetof(struct blx_digests_disk, count) == 16, "DIGESTS");
 _Static_assert(sizeof(struct blx_join_disk) == 24, "JOIN");
 _Static_assert(sizeof(struct blx_certificate_disk) == 8, "CERTIFICATE");
 _Static_assert(sizeof(struct blx_renew_disk) == 8, "RENEW");
+_Static_assert(sizeof(struct blx_authority_disk) == 8, "AUTHORITY");
+_Static_assert(sizeof(struct blx_renewed_disk) == 32, "RENEWED");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
@@ -310,7 +326,7 @@ _Static_assert(sizeof(struct blx_control_agent_disk) == 1912, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
-_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 552, "CONTROL_DISPATCHER");
+_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 576, "CONTROL_DISPATCHER");
 _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "base/units.h"
 
-enum { LATE_SLACK_S = 60 };
+enum { LATE_SLACK_S = 60, DAY_S = 24 * 3600 };
 
 static const struct {
     const char *name;
@@ -355,4 +355,22 @@ const char *blx_judgement_format(const struct blx_judgement *judgement,
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher)
 {
     return dispatcher->data_free_bytes < dispatcher->data_bytes / BLX_NEARLY_FULL_PART;
+}
+
+int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns)
+{
+    const int64_t left_s = (int64_t)end_s - (int64_t)(now_realtime_ns / BLX_NS_PER_S);
+    return left_s / DAY_S - (left_s % DAY_S < 0);
+}
+
+static bool is_ending(uint64_t end_s, uint64_t now_realtime_ns)
+{
+    return end_s != 0 && blx_days_until(end_s, now_realtime_ns) < BLX_CERT_WARNING_DAYS;
+}
+
+bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,
+                                 uint64_t now_realtime_ns)
+{
+    return is_ending(dispatcher->cert_ends_s, now_realtime_ns) ||
+           is_ending(dispatcher->ca_ends_s, now_realtime_ns);
 }

@@ -112,6 +112,18 @@ uint64_t blx_protection_limit_s(uint64_t sync_freq_ms);
 uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t now_realtime_ns);
 
 enum { BLX_NEARLY_FULL_PART = 20 };
+/* Of how many days more, or fewer, status, events and logs speak. */
+enum {
+    BLX_CERT_WARNING_DAYS = 30,
+    BLX_CA_WARNING_DAYS = 365, /* a roll-over takes as long as the longest absence of an agent */
+};
+
+/* The days until then, rounded down; negative after it. */
+int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns);
+
+/* True while the dispatcher's certificate or its CA ends within BLX_CERT_WARNING_DAYS. */
+bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,
+                                 uint64_t now_realtime_ns);
 
 /* True while less than a twentieth of the data directory's filesystem is free. */
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher);

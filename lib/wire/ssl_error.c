@@ -15,7 +15,7 @@ struct reason_text {
 static const struct reason_text reasons[] = {
     {SSL_R_TLSV1_ALERT_UNKNOWN_CA, -EACCES,
      "the other side refused this side's certificate: another authority signed it; "
-     "enroll the agent at this dispatcher"},
+     "have the agent join again (`blxrep dispatcher enroll --token`)"},
     {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, -EACCES,
      "the other side refused this side's certificate: it is not right for its purpose or its name"},
     {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE, -EACCES,

@@ -13,7 +13,8 @@ BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
 # By bit, as in config.h.
 COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
-            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log"]
+            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log", "renew", "renew-ca",
+            "retire-ca"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 
@@ -54,7 +55,7 @@ class Options(unittest.TestCase):
     def test_man_pages_list_them(self):
         for command, page in PAGES.items():
             self.assertEqual(flags_of_page(read(page)), taken(command), page)
-        sections = dict(re.findall(r"(?ms)^\.SH ([A-Z]+)\n(.*?)(?=^\.SH |\Z)", read("cli/blxrep.1")))
+        sections = dict(re.findall(r"(?ms)^\.SH ([A-Z-]+)\n(.*?)(?=^\.SH |\Z)", read("cli/blxrep.1")))
         for command in COMMANDS:
             if command in PAGES:
                 continue

@@ -99,7 +99,7 @@ static int run_join(void *arg, struct blx_error *err)
 static void check_join(void *arg, int rc)
 {
     const struct joining *joining = arg;
-    const struct blx_tls_files files = {credentials, credentials, credentials};
+    const struct blx_tls_files files = {.ca = credentials, .cert = credentials, .key = credentials};
     struct blx_tls_context *context = NULL;
     struct blx_error err = {0};
     if (rc < 0)
@@ -254,7 +254,8 @@ static int make_site(void **state)
     snprintf(ca_path, sizeof(ca_path), "%s/pki/ca.pem", dir);
     snprintf(cert, sizeof(cert), "%s/pki/dispatcher.pem", dir);
     snprintf(key, sizeof(key), "%s/pki/dispatcher.key", dir);
-    const struct blx_tls_files own = {bundle, bundle, bundle}, theirs = {ca_path, cert, key};
+    const struct blx_tls_files own = {.ca = bundle, .cert = bundle, .key = bundle},
+                               theirs = {.ca = ca_path, .cert = cert, .key = key};
     assert_int_equal(blx_pki_enroll(dir, "web0", bundle, NULL), 0);
     assert_int_equal(blx_tls_context_new_client(&own, &client, NULL), 0);
     assert_int_equal(blx_tls_context_new_server(&theirs, &server, NULL), 0);

@@ -33,7 +33,8 @@ static void setup(void *arg)
 
 static int run_write(void *arg, struct blx_error *err)
 {
-    return blx_credentials_write(((struct files *)arg)->path, key, cert, cert, "remove it", err);
+    return blx_credentials_write(((struct files *)arg)->path, key, cert, cert, NULL, "remove it",
+                                 err);
 }
 
 static void setup_written(void *arg)

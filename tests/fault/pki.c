@@ -28,6 +28,8 @@ struct site {
     struct blx_certificate_message certificate;
     char agent_id[BLX_NAME_BYTES];
 
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
+
     bool revoked; /* as it looks */
 };
 
@@ -183,7 +185,8 @@ static void check_join(void *state, int rc)
 static int run_renew(void *state, struct blx_error *err)
 {
     struct site *site = state;
-    return blx_pki_renew(site->dir, "web1", "77", &site->join.request, &site->certificate, err);
+    return blx_pki_renew(site->dir, "web1", "77", BLX_PKI_NEW_CA, &site->join.request,
+                         &site->certificate, err);
 }
 
 static void check_renew(void *state, int rc)
@@ -254,7 +257,8 @@ static void check_nothing(void *state, int rc)
 static int run_accept(void *state, struct blx_error *err)
 {
     struct site *site = state;
-    return blx_renew_accept(site->key, &site->certificate, site->context, site->bundle, err);
+    return blx_renew_accept(site->key, &site->certificate, NULL, site->context, site->bundle,
+                            site->fingerprint, err);
 }
 
 static void make_renewed_site(void *state)

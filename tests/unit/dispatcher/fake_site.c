@@ -56,7 +56,7 @@ void fake_site_resume(struct fake_site *site)
     site->stop_fd = eventfd(0, EFD_CLOEXEC);
     site->dispatcher = (struct dispatcher){
         .store = &site->store,
-        .tls = site->tls,
+        .identity = {.tls = site->tls, .lock = PTHREAD_MUTEX_INITIALIZER},
         .data_dir = site->data_dir,
         .own_pki = true,
         .heartbeat_ms = site->heartbeat_ms,

@@ -65,7 +65,7 @@ struct blx_tls_context *fixture_client(const struct fixture *fixture, const char
     struct blx_tls_context *context = NULL;
     if (blx_pki_enroll(fixture->dir, id, bundle, &err) < 0)
         fail_msg("%s", err.message);
-    const struct blx_tls_files files = {bundle, bundle, bundle};
+    const struct blx_tls_files files = {.ca = bundle, .cert = bundle, .key = bundle};
     if (blx_tls_context_new_client(&files, &context, &err) < 0)
         fail_msg("%s", err.message);
     return context;
@@ -77,9 +77,9 @@ struct blx_tls_context *fixture_server(const struct fixture *fixture)
     struct blx_tls_context *context = NULL;
     if (blx_pki_ensure(fixture->dir, &err) < 0)
         fail_msg("%s", err.message);
-    const struct blx_tls_files files = {fixture_path(fixture, "pki/ca.pem"),
-                                        fixture_path(fixture, "pki/dispatcher.pem"),
-                                        fixture_path(fixture, "pki/dispatcher.key")};
+    const struct blx_tls_files files = {.ca = fixture_path(fixture, "pki/ca.pem"),
+                                        .cert = fixture_path(fixture, "pki/dispatcher.pem"),
+                                        .key = fixture_path(fixture, "pki/dispatcher.key")};
     if (blx_tls_context_new_server(&files, &context, &err) < 0)
         fail_msg("%s", err.message);
     return context;

@@ -275,7 +275,8 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_false(looks_revoked(fixture, "web10"));
     /* Neither the token that was open nor a renewal gets around the revocation. */
     assert_int_equal(join(fixture, &open_token, &new, NULL), -EACCES);
-    refuse(blx_pki_renew(fixture->dir, "web1", old_serial, &asker.join.request, &renewed, &err[1]),
+    refuse(blx_pki_renew(fixture->dir, "web1", old_serial, BLX_PKI_NEW_CA, &asker.join.request,
+                         &renewed, &err[1]),
            -EACCES, &err[1], "is revoked");
     ASKER again = asker_of(fixture, "web1", 60);
     assert_int_equal(join(fixture, &again, &new, NULL), 0);
@@ -283,8 +284,9 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_false(looks_revoked(fixture, "web1"));
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", new_serial, NULL), 0);
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", old_serial, NULL), -EACCES);
-    assert_int_equal(
-        blx_pki_renew(fixture->dir, "web1", new_serial, &asker.join.request, &renewed, NULL), 0);
+    assert_int_equal(blx_pki_renew(fixture->dir, "web1", new_serial, BLX_PKI_NEW_CA,
+                                   &asker.join.request, &renewed, NULL),
+                     0);
     serial_of(&renewed, old_serial);
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", old_serial, NULL), 0);
     assert_int_equal(blx_pki_revoke(fixture->dir, "web1", NULL), 0);
@@ -337,16 +339,18 @@ static void renewal_replaces_the_bundle_by_one_that_works(void **state)
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     struct blx_request_message request;
     struct blx_certificate_message got;
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     char serial[BLX_SERIAL_TEXT_BYTES];
     assert_int_equal(blx_pem_read_cert(bundle, &cert, NULL), 0);
     assert_int_equal(blx_certificate_serial(cert, serial, NULL), 0);
     assert_int_equal(blx_renew_request(&key, &request, NULL), 0);
-    assert_int_equal(blx_pki_renew(fixture->dir, "web1", serial, &request, &got, NULL), 0);
-    assert_int_equal(blx_renew_accept(key, &got, old, bundle, NULL), 0);
+    assert_int_equal(
+        blx_pki_renew(fixture->dir, "web1", serial, BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    assert_int_equal(blx_renew_accept(key, &got, NULL, old, bundle, fingerprint, NULL), 0);
     struct stat st;
     assert_int_equal(stat(bundle, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    const struct blx_tls_files files = {bundle, bundle, bundle};
+    const struct blx_tls_files files = {.ca = bundle, .cert = bundle, .key = bundle};
     assert_int_equal(blx_tls_context_new_client(&files, &new, NULL), 0);
     assert_in_range(blx_tls_context_days_left(new), 364, 365);
 }
@@ -362,20 +366,26 @@ static void renewal_takes_no_certificate_of_another_name_key_or_ca(void **state)
     BLX_CLEANUP_KEY EVP_PKEY *other_key = EVP_EC_gen("P-256");
     struct blx_request_message request;
     struct blx_certificate_message got = {.cert_bytes = 0};
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     struct blx_error err[4] = {{0}};
     assert_int_equal(blx_renew_request(&key, &request, NULL), 0);
-    assert_int_equal(blx_pki_renew(fixture->dir, "web10", "77", &request, &got, NULL), 0);
-    refuse(blx_renew_accept(key, &got, own, bundle, &err[0]), -EBADMSG, &err[0], "another name");
-    assert_int_equal(blx_pki_renew(stranger->dir, "web1", "77", &request, &got, NULL), 0);
-    refuse(blx_renew_accept(key, &got, own, bundle, &err[1]), -EBADMSG, &err[1], "does not trust");
-    assert_int_equal(blx_pki_renew(fixture->dir, "web1", "77", &request, &got, NULL), 0);
-    refuse(blx_renew_accept(other_key, &got, own, bundle, &err[2]), -EBADMSG, &err[2],
-           "another certificate");
+    assert_int_equal(
+        blx_pki_renew(fixture->dir, "web10", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    refuse(blx_renew_accept(key, &got, NULL, own, bundle, fingerprint, &err[0]), -EBADMSG, &err[0],
+           "for 'web10', not for 'web1'");
+    assert_int_equal(
+        blx_pki_renew(stranger->dir, "web1", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    refuse(blx_renew_accept(key, &got, NULL, own, bundle, fingerprint, &err[1]), -EBADMSG, &err[1],
+           "does not trust");
+    assert_int_equal(
+        blx_pki_renew(fixture->dir, "web1", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    refuse(blx_renew_accept(other_key, &got, NULL, own, bundle, fingerprint, &err[2]), -EBADMSG,
+           &err[2], "another certificate");
     got.cert[got.cert_bytes / 2] ^= 1;
-    refuse(blx_renew_accept(key, &got, own, bundle, &err[3]), -EBADMSG, &err[3],
+    refuse(blx_renew_accept(key, &got, NULL, own, bundle, fingerprint, &err[3]), -EBADMSG, &err[3],
            "another certificate");
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *still = NULL;
-    const struct blx_tls_files files = {bundle, bundle, bundle};
+    const struct blx_tls_files files = {.ca = bundle, .cert = bundle, .key = bundle};
     assert_int_equal(blx_tls_context_new_client(&files, &still, NULL), 0);
     assert_true(blx_tls_context_days_left(still) > 3000);
     fixture_teardown((void **)&stranger);

@@ -136,7 +136,7 @@ static struct blx_tls_files files_of(const struct fixture *fixture, char paths[3
     static const char *const names[] = {"pki/ca.pem", "pki/dispatcher.pem", "pki/dispatcher.key"};
     for (size_t i = 0; i < 3; i++)
         snprintf(paths[i], 512, "%s", fixture_path(fixture, names[i]));
-    return (struct blx_tls_files){paths[0], paths[1], paths[2]};
+    return (struct blx_tls_files){.ca = paths[0], .cert = paths[1], .key = paths[2]};
 }
 
 /* A dispatcher was installed while its clock was ahead. */
@@ -180,7 +180,7 @@ static void an_agents_certificate_that_is_not_valid_yet_is_tried(void **state)
     snprintf(command, sizeof(command), "openssl x509 -in '%s' -out '%s'", path, cert);
     assert_int_equal(system(command), 0);
     make_early(fixture, "early.pem", "pki/ca.key");
-    const struct blx_tls_files files = {path, cert, path};
+    const struct blx_tls_files files = {.ca = path, .cert = cert, .key = path};
     if (blx_tls_context_new_client(&files, &tls, &err) < 0)
         fail_msg("%s", err.message);
     blx_tls_context_free(tls);

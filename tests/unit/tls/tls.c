@@ -94,7 +94,7 @@ static void tls_refuses_an_agent_of_another_ca(void **state)
              stranger->dir, mixed);
     assert_int_equal(system(command), 0);
     const char *bundle = fixture_path(stranger, "web1.pem");
-    const struct blx_tls_files files = {mixed, bundle, bundle};
+    const struct blx_tls_files files = {.ca = mixed, .cert = bundle, .key = bundle};
     struct blx_error err = {0};
     if (blx_tls_context_new_client(&files, &client, &err) < 0)
         fail_msg("%s", err.message);
@@ -141,7 +141,8 @@ static struct blx_tls_context *context_to_order(const struct fixture *fixture, c
     PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
     PEM_write_X509(file, cert);
     assert_int_equal(fclose(file), 0);
-    const struct blx_tls_files files = {fixture_path(fixture, "pki/ca.pem"), path, path};
+    const struct blx_tls_files files = {
+        .ca = fixture_path(fixture, "pki/ca.pem"), .cert = path, .key = path};
     struct blx_tls_context *context = NULL;
     int rc = server ? blx_tls_context_new_server(&files, &context, err)
                     : blx_tls_context_new_client(&files, &context, err);
@@ -353,9 +354,9 @@ static void site_certificate(const struct fixture *fixture, const char *san)
 static int connect_with_site(const struct fixture *fixture, const char *san, struct blx_error *err)
 {
     site_certificate(fixture, san);
-    const struct blx_tls_files files = {fixture_path(fixture, "siteca.pem"),
-                                        fixture_path(fixture, "site.pem"),
-                                        fixture_path(fixture, "site.key")};
+    const struct blx_tls_files files = {.ca = fixture_path(fixture, "siteca.pem"),
+                                        .cert = fixture_path(fixture, "site.pem"),
+                                        .key = fixture_path(fixture, "site.key")};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *server = NULL;
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *client = NULL;
     assert_int_equal(blx_tls_context_new_server(&files, &server, NULL), 0);
@@ -384,8 +385,9 @@ static void tls_takes_a_site_certificate_by_its_host(void **state)
 static void context_error(const struct fixture *fixture, const char *ca, const char *cert,
                           const char *key, const char *why)
 {
-    const struct blx_tls_files files = {fixture_path(fixture, ca), fixture_path(fixture, cert),
-                                        fixture_path(fixture, key)};
+    const struct blx_tls_files files = {.ca = fixture_path(fixture, ca),
+                                        .cert = fixture_path(fixture, cert),
+                                        .key = fixture_path(fixture, key)};
     struct blx_tls_context *context = NULL;
     struct blx_error err = {0};
     assert_true(blx_tls_context_new_server(&files, &context, &err) < 0);

@@ -131,6 +131,9 @@ static const struct blx_message examples[] = {
      .certificate =
          {.cert_bytes = 13, .ca_bytes = 18, .cert = "a certificate", .ca = "and that of its CA"}},
     {.type = BLX_MESSAGE_RENEW, .renew = {.request_bytes = 10, .bytes = "another one"}},
+    {.type = BLX_MESSAGE_AUTHORITY,
+     .authority = {.ca_bytes = 9, .proof_bytes = 8, .ca = "a new CA ", .proof = "a proof"}},
+    {.type = BLX_MESSAGE_RENEWED, .renewed = {.ca_fingerprint = "thirty-two bytes of its digest"}},
     {.type = BLX_MESSAGE_RENEW_FAILED, .renew_failed = {.text = "ca.key is missing"}},
     {.type = BLX_MESSAGE_CONTROL_AGENT,
      .control_agent = {.agent_id = "web1",
@@ -174,6 +177,10 @@ static const struct blx_message examples[] = {
      .control_dispatcher = {.uptime_ms = 3600001,
                             .data_bytes = 4398046511104,
                             .data_free_bytes = 1099511627777,
+                            .cert_ends_s = 2111111111,
+                            .ca_ends_s = 2422222222,
+                            .ca_rolls = true,
+                            .ca_stayed = 3,
                             .software = "blxrep-dispatcher 0.1.0",
                             .trouble = {.kind = BLX_TROUBLE_GONE,
                                         .since = 20261122203501,
@@ -455,6 +462,10 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CERTIFICATE, 0, 14, "does not fit");
     refuse(BLX_MESSAGE_CERTIFICATE, 4, 0, "out of range");
     refuse(BLX_MESSAGE_CERTIFICATE, 5, 4, "out of range");
+    refuse(BLX_MESSAGE_AUTHORITY, 0, 0, "out of range");
+    refuse(BLX_MESSAGE_AUTHORITY, 0, 10, "does not fit");
+    refuse(BLX_MESSAGE_AUTHORITY, 5, 5, "out of range");
+    refuse(BLX_MESSAGE_AUTHORITY, 4, 0, "does not fit");
     refuse(BLX_MESSAGE_RENEW, 0, 0, "out of range");
     refuse(BLX_MESSAGE_RENEW, 0, 11, "does not fit");
     refuse(BLX_MESSAGE_RENEW, 4, 1, "reserved");
@@ -487,6 +498,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "reserved");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more bytes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 568, 2, "successor");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 73, 7, "damage");
 }

@@ -255,6 +255,24 @@ static void disk_is_nearly_full_below_a_twentieth(void **state)
     assert_false(blx_data_is_nearly_full(&dispatcher));
 }
 
+static void certificates_end_soon_within_thirty_days(void **state)
+{
+    (void)state;
+    enum { DAY_S = 24 * 3600, NOW_S = 2000000000 };
+    const uint64_t now_ns = UINT64_C(1000000000) * NOW_S;
+    struct blx_control_dispatcher dispatcher = {.cert_ends_s = 0, .ca_ends_s = 0};
+    assert_false(blx_certificates_are_ending(&dispatcher, now_ns));
+    dispatcher.cert_ends_s = NOW_S + 30 * DAY_S;
+    dispatcher.ca_ends_s = NOW_S + 31 * DAY_S;
+    assert_false(blx_certificates_are_ending(&dispatcher, now_ns));
+    dispatcher.cert_ends_s -= 1;
+    assert_true(blx_certificates_are_ending(&dispatcher, now_ns));
+    dispatcher.cert_ends_s = 0;
+    dispatcher.ca_ends_s = NOW_S - 1;
+    assert_true(blx_certificates_are_ending(&dispatcher, now_ns));
+    assert_int_equal(blx_days_until(NOW_S - 1, now_ns), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +290,7 @@ int main(void)
         cmocka_unit_test(first_sync_without_progress_is_late),
         cmocka_unit_test(reason_has_its_entry_in_the_manual),
         cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
+        cmocka_unit_test(certificates_end_soon_within_thirty_days),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,7 +152,7 @@ static void join_of_a_site_with_its_own_certificates_is_refused(void **state)
     char token[BLX_TOKEN_TEXT_BYTES];
     struct blx_error err = {0};
     make_token(site, "web2", token);
-    struct blx_tls_context *ours = site->dispatcher.tls;
+    struct blx_tls_context *ours = site->dispatcher.identity.tls;
     char ca[128], cert[128], key[128];
     snprintf(ca, sizeof(ca), "%s/pki/ca.pem", site->data_dir);
     snprintf(cert, sizeof(cert), "%s/pki/dispatcher.pem", site->data_dir);
@@ -160,9 +160,9 @@ static void join_of_a_site_with_its_own_certificates_is_refused(void **state)
     const struct blx_tls_files files = {.ca = ca, .cert = cert, .key = key};
     struct blx_tls_context *plain = NULL;
     assert_int_equal(blx_tls_context_new_server(&files, &plain, NULL), 0);
-    site->dispatcher.tls = plain;
+    site->dispatcher.identity.tls = plain;
     refuse(join(site, token, "web2", false, &err), -EPROTO, &err, "the site's own certificates");
-    site->dispatcher.tls = ours;
+    site->dispatcher.identity.tls = ours;
     assert_int_equal(join(site, token, "web2", false, NULL), 0);
     blx_tls_context_free(plain);
 }
@@ -262,7 +262,9 @@ static void session_renews_the_certificate_and_goes_on(void **state)
     fake_agent_send(agent, &renew);
     struct blx_message got = fake_agent_expect(agent, BLX_MESSAGE_CERTIFICATE);
     snprintf(path, sizeof(path), "%s/web1.pem", site->dir);
-    assert_int_equal(blx_renew_accept(key, &got.certificate, agent->tls, path, NULL), 0);
+    uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
+    assert_int_equal(
+        blx_renew_accept(key, &got.certificate, NULL, agent->tls, path, fingerprint, NULL), 0);
     EVP_PKEY_free(key);
     renew.renew.bytes[renew.renew.request_bytes - 1] ^= 1;
     fake_agent_send(agent, &renew);
