@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/disk/nodes.h"
 #include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 
@@ -42,29 +43,12 @@ static void kernel_name(const struct agent_disk *disk, char name[64])
     snprintf(name, 64, "%.63s", slash == NULL ? "" : slash + 1);
 }
 
-static bool is_node_of(const char *path, const struct agent_disk *disk)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISBLK(st.st_mode) && major(st.st_rdev) == disk->major &&
-           minor(st.st_rdev) == disk->minor;
-}
-
-/* A path may be one of the links that udev makes. A policy's pattern comes from outside, so only
- * those below /dev are looked up in the filesystem. */
+/* A policy's pattern comes from outside: it is compared with names, and never expanded. */
 static bool path_matches(const char *pattern, const struct agent_disk *disk)
 {
-    glob_t found = {0};
-    if (fnmatch(pattern, disk->path, FNM_PATHNAME) == 0)
-        return true;
-    if (strncmp(pattern, "/dev/", 5) != 0)
-        return false;
-    bool matches = false;
-    if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-        for (size_t i = 0; !matches && i < found.gl_pathc; i++)
-            matches = is_node_of(found.gl_pathv[i], disk);
-    }
-    globfree(&found);
-    return matches;
+    return fnmatch(pattern, disk->path, FNM_PATHNAME) == 0 ||
+           (strncmp(pattern, "/dev/", 5) == 0 &&
+            agent_nodes_match(pattern, disk->major, disk->minor));
 }
 
 static bool matches(const char *pattern, const struct agent_disk *disk)

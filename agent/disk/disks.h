@@ -17,7 +17,8 @@
  * device that lies on other disks is in them already, and would cross the network twice.
  *
  * An exclude is a name ("sdb", "loop*") or a path ("/dev/disk/by-id/usb-*"), with the same
- * patterns. A link in /dev stands for the device that it leads to.
+ * patterns. A link in /dev stands for the device that it leads to; nodes.h says how patterns that
+ * come from the dispatcher are bounded.
  *
  * Threads: no shared state. Looking blocks on sysfs for some milliseconds.
  */

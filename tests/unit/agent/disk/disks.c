@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -101,9 +102,25 @@ static void excludes_go_by_name_and_by_path_and_by_link(void **state)
                 fail_msg("%s", excludes[i]);
         }
     }
-    disk_shell("rm /dev/blxrep-test-342");
+    /* As udev names them, and whatever the pattern leads through is not followed. */
+    disk_shell("mkdir -p /dev/blxrep-test/by-id && ln -sf ../../loop342 /dev/blxrep-test/by-id/x");
+    assert_int_equal(find("/dev/loop34[1-3]", NULL, "/dev/blxrep-test/*/x").count, 2);
+    assert_int_equal(find("/dev/loop34[1-3]", NULL, "/dev/../dev/loop342").count, 3);
+    assert_int_equal(find("/dev/loop34[1-3]", NULL, "/dev/../*/loop342").count, 3);
+    disk_shell("rm -r /dev/blxrep-test-342 /dev/blxrep-test");
     /* A name is a whole one. */
     assert_int_equal(find("/dev/loop34[1-3]", "loop34", NULL).count, 3);
+}
+
+/* A glob would read the whole machine for it: hundreds of thousands of names here, for each disk. */
+static void pattern_of_the_dispatcher_costs_a_look_at_dev_only(void **state)
+{
+    (void)state;
+    struct timespec begun, ended;
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun), 0);
+    assert_int_equal(find("/dev/loop341", NULL, "/dev/../*/../*/../*/../*/../*/no-such").count, 1);
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended), 0);
+    assert_true(ended.tv_sec - begun.tv_sec < 2);
 }
 
 static void named_device_is_wanted_also_when_it_is_not_there(void **state)
@@ -179,6 +196,7 @@ int main(void)
         TEST(pattern_stands_for_the_disks_that_it_matches),
         TEST(disk_that_cannot_be_written_to_is_left_out),
         TEST(excludes_go_by_name_and_by_path_and_by_link),
+        TEST(pattern_of_the_dispatcher_costs_a_look_at_dev_only),
         TEST(named_device_is_wanted_also_when_it_is_not_there),
         TEST(all_is_no_loop_device_nor_memory),
         TEST(another_medium_in_a_disk_is_a_difference),
