@@ -195,6 +195,14 @@ static void make_reserve(const struct blx_store *store)
         blx_log_warning("cannot keep room for pruning: %s", err.message);
 }
 
+static void warn_of_open_door(const struct blx_config *config)
+{
+    if (config->tls.ca != NULL && config->admit_count == 0)
+        blx_log_warning("every client that the authority in '%s' has signed a certificate for is "
+                        "admitted as an agent: name the agents with 'admit'",
+                        config->tls.ca);
+}
+
 int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
                           int signal_fd, struct blx_error *err)
 {
@@ -206,6 +214,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
     if (rc < 0)
         return rc;
     make_reserve(&store);
+    warn_of_open_door(config);
     int fd = blx_address_listen(config->listen, err);
     if (fd < 0)
         return fd;
@@ -216,6 +225,8 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
         .data_dir = config->data_dir,
         .own_pki = config->tls.ca == NULL,
         .policy_dir = config->policy_dir,
+        .admitted = config->admitted,
+        .admit_count = config->admit_count,
         .book = &book,
         .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
         .pause_ms = DISPATCHER_PAUSE_MS,

@@ -57,6 +57,8 @@ struct dispatcher {
     const char *data_dir; /* with pki/ below it */
     bool own_pki; /* the certificates are signed in there: joins and renewals are possible */
     const char *policy_dir;
+    char *const *admitted; /* admit_count patterns of IDs; none: any valid certificate will do */
+    size_t admit_count;
     uint64_t heartbeat_ms;
     uint64_t pause_ms; /* DISPATCHER_PAUSE_MS, except in tests */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,20 @@ static int check_revoked(const struct dispatcher_session *session, struct blx_er
                                  session->peer.serial, err);
 }
 
+static int check_admitted(const struct dispatcher_session *session, struct blx_error *err)
+{
+    const struct dispatcher *dispatcher = session->dispatcher;
+    bool admitted = dispatcher->admit_count == 0;
+    for (size_t i = 0; !admitted && i < dispatcher->admit_count; i++)
+        admitted = fnmatch(dispatcher->admitted[i], session->agent_id, 0) == 0;
+    if (admitted)
+        return 0;
+    return blx_error_set(err, -EACCES,
+                         "the agent '%s' is not admitted here: its ID is not in 'admit' of the "
+                         "dispatcher's configuration",
+                         session->agent_id);
+}
+
 /* Identifies the peer. Before that nothing in the store is touched. */
 static int identify(struct dispatcher_session *session, struct blx_error *err)
 {
@@ -78,6 +93,8 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
         return rc;
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
     rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
+    if (rc == 0)
+        rc = check_admitted(session, err);
     /* Before a take-over: a revoked agent must not end the session of the one that replaced it. */
     if (rc == 0)
         rc = check_revoked(session, err);

@@ -44,6 +44,7 @@ __blxrep_option "$both" start -l hook-timeout -x -d "Kill a hook command after t
 __blxrep_option blxrep-dispatcher start -l prune-grace -x -d "Announce new rules of retention for this time"
 __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher start -l sync-freq -x -d "Minutes between checkpoints"
+__blxrep_option blxrep-dispatcher start -l admit -x -d "Admit only agents with this ID or pattern"
 __blxrep_option blxrep-dispatcher start -l listen -x -d "The address at which to listen"
 __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "The address at which to serve metrics"
 __blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"

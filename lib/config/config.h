@@ -45,6 +45,8 @@ struct blx_config {
     size_t device_count;
     char **excludes; /* owned, exclude_count of them: patterns of devices that are left out */
     size_t exclude_count;
+    char **admitted; /* owned, admit_count of them: patterns of the IDs that may connect */
+    size_t admit_count;
     char *data_dir;
     char *listen; /* ":8080" by default */
     char *credentials;

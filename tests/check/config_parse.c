@@ -69,6 +69,10 @@ static void print_config(const struct blx_config *config)
     for (size_t i = 0; i < config->exclude_count; i++)
         blx_json_string(&json, NULL, config->excludes[i]);
     blx_json_close(&json, ']');
+    blx_json_open(&json, "admit", '[');
+    for (size_t i = 0; i < config->admit_count; i++)
+        blx_json_string(&json, NULL, config->admitted[i]);
+    blx_json_close(&json, ']');
     print_text(&json, "policy-dir", config->policy_dir);
     print_text(&json, "data-dir", config->data_dir);
     print_text(&json, "listen", config->listen);

@@ -35,7 +35,7 @@ def rule(text):
 
 def normal(key, value):
     """A YAML value as the parser prints it: times in ms, sizes in bytes, devices as a list."""
-    if key in ("device", "exclude"):
+    if key in ("device", "exclude", "admit"):
         return value if isinstance(value, list) else [value]
     if key in BARE_UNIT:
         number, unit = re.fullmatch(r"([0-9.]+)([a-z]*)", str(value)).groups()

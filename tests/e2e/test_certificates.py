@@ -143,6 +143,28 @@ class Certificates(Case):
         self.dispatcher.wait_online("web2", 90)
         self.assertEqual(self.row("web2", self.checkpoint("web2"))["kind"], "incremental")
 
+    def test_a_site_names_the_agents_that_it_admits(self):
+        """The site's authority has signed for more clients than the agents."""
+        admitted, refused = self.enroll("web1"), self.enroll("laptop")
+        config = self.path("site.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f'tls: {{ ca: "{self.pki}/ca.pem", cert: "{self.pki}/dispatcher.pem", key: "{self.pki}/dispatcher.key" }}\n')
+        self.dispatcher.stop()
+        self.restart_dispatcher(f"--config={config}")
+        self.dispatcher.wait_line("every client .* is admitted as an agent: name the agents", 10)
+        self.dispatcher.stop()
+        with open(config, "a", encoding="ascii") as file:
+            file.write('admit: ["db1", "web*"]\n')
+        self.restart_dispatcher(f"--config={config}")
+        self.assertNotIn("name the agents", self.dispatcher.log())
+        self.assertTrue(os.path.exists(admitted) and os.path.exists(refused))
+        self.start_agent("web1", self.loop_disk(16, "web1"))
+        agent = self.start_agent("laptop", self.loop_disk(16, "laptop"), online=False)
+        agent.wait_line("'laptop' is not admitted here: its ID is not in 'admit'", 60)
+        self.dispatcher.wait_line("refused .*agent 'laptop'.*not admitted", 60)
+        self.checkpoint("web1")
+        self.assertEqual([row["id"] for row in self.cli.status(self.data_dir)], ["web1"])
+
 
 if __name__ == "__main__":
     main()
