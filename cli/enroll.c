@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/secret_file.h"
 #include "cli/command.h"
+#include "store/owner.h"
 #include "store/store.h"
 #include "tls/pki.h"
 #include "tls/tls.h"
@@ -72,12 +74,57 @@ static int print_token(const struct blx_config *config, struct blx_error *err)
     return 0;
 }
 
-static int write_bundle(const struct blx_config *config, struct blx_error *err)
+static int open_store(const struct blx_config *config, struct blx_store *store,
+                      struct blx_error *err)
+{
+    return blx_store_open(config->data_dir, config->init ? BLX_STORE_INIT : BLX_STORE_READ, store,
+                          err);
+}
+
+static int enroll_by_token(const struct blx_config *config, struct blx_error *err)
+{
+    struct blx_store store = {.lock_fd = -1};
+    int rc = check_pki(config, err);
+    if (rc == 0)
+        rc = cli_become_owner(config->data_dir, err);
+    if (rc == 0)
+        rc = open_store(config, &store, err);
+    if (rc == 0)
+        rc = print_token(config, err);
+    blx_store_close(&store);
+    return rc;
+}
+
+static int make_bundle(const struct blx_config *config, struct blx_pki_bundle *bundle,
+                       struct blx_error *err)
+{
+    struct blx_store store = {.lock_fd = -1};
+    int rc = open_store(config, &store, err);
+    if (rc == 0)
+        rc = blx_pki_make_bundle(config->data_dir, config->agent, bundle, err);
+    blx_store_close(&store);
+    return rc;
+}
+
+/* Root may name an output anywhere, but in the data directory it acts as its owner. */
+static int enroll_by_file(const struct blx_config *config, struct blx_error *err)
 {
     char default_output[BLX_NAME_BYTES + sizeof(".pem")];
+    struct blx_pki_bundle bundle = {.bytes = 0};
+    enum blx_owner owner = BLX_OWNER_KEPT;
     snprintf(default_output, sizeof(default_output), "%s.pem", config->agent);
     const char *output = config->output != NULL ? config->output : default_output;
-    int rc = blx_pki_enroll(config->data_dir, config->agent, output, err);
+    int rc = blx_secret_file_check(output, BLX_PKI_WAY_OUT, err);
+    if (rc == 0)
+        rc = blx_owner_visit(config->data_dir, &owner, err);
+    if (rc == 0)
+        rc = make_bundle(config, &bundle, err);
+    int left = blx_owner_leave(owner, rc == 0 ? err : NULL);
+    if (rc == 0)
+        rc = left;
+    if (rc == 0)
+        rc = blx_secret_file_write(output, bundle.pem, bundle.bytes, BLX_PKI_WAY_OUT, err);
+    OPENSSL_cleanse(&bundle, sizeof(bundle));
     if (rc == 0)
         printf("%s\n", output);
     return rc;
@@ -106,18 +153,7 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
                       "that joins with the token writes its own file");
         return BLX_EXIT_USAGE;
     }
-    struct blx_store store = {.lock_fd = -1};
-    int rc = config->make_token ? check_pki(config, err) : 0;
-    /* Without a token root may name an output anywhere. */
-    if (rc == 0 && config->make_token)
-        rc = cli_become_owner(config->data_dir, err);
-    if (rc == 0)
-        rc = blx_store_open(config->data_dir, config->init ? BLX_STORE_INIT : BLX_STORE_READ,
-                            &store, err);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    rc = config->make_token ? print_token(config, err) : write_bundle(config, err);
-    blx_store_close(&store);
+    int rc = config->make_token ? enroll_by_token(config, err) : enroll_by_file(config, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     const struct blx_audit_entry entry = {.event = "enroll",

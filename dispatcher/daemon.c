@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -25,6 +26,7 @@
 #include "dispatcher/rewriter.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
+#include "store/owner.h"
 #include "store/reserve.h"
 
 static void close_store(struct blx_store *store)
@@ -203,12 +205,35 @@ static void warn_of_open_door(const struct blx_config *config)
                         config->tls.ca);
 }
 
+/* What a dispatcher of root's leaves there the service could not read, and every agent would be
+ * locked out. */
+static int become_owner(const char *data_dir, struct blx_error *err)
+{
+    struct stat st = {.st_uid = 0};
+    enum blx_owner owner = BLX_OWNER_KEPT;
+    int rc = blx_owner_become(data_dir, &owner, err);
+    if (rc < 0 || owner == BLX_OWNER_KEPT)
+        return rc;
+    if (owner == BLX_OWNER_BECAME) {
+        blx_log_notice("started by root: it goes on as user %u, who owns '%s'", getuid(), data_dir);
+        return 0;
+    }
+    if (stat(data_dir, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot use the data directory '%s'", data_dir);
+    return blx_error_set(err, -EACCES,
+                         "the data directory '%s' belongs to user %u, who cannot reach it: let "
+                         "that user pass the folders above it, or give it to root (chown -R)",
+                         data_dir, st.st_uid);
+}
+
 int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
                           int signal_fd, struct blx_error *err)
 {
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
 
-    int rc = config->init ? blx_store_open(config->data_dir, BLX_STORE_INIT, &store, err) : 0;
+    int rc = become_owner(config->data_dir, err);
+    if (rc == 0 && config->init)
+        rc = blx_store_open(config->data_dir, BLX_STORE_INIT, &store, err);
     if (rc == 0)
         rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
     if (rc < 0)

@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 
+/* The file's content, in memory that is wiped when it is freed. */
+int blx_credentials_format(EVP_PKEY *key, X509 *cert, X509 *ca, const struct stack_st_X509 *before,
+                           BIO **bundle, struct blx_error *err);
+
 /* Durable when it returns. -EEXIST. The key's PEM form is wiped from memory. `before` has further
  * CAs; NULL: none. */
 int blx_credentials_write(const char *path, EVP_PKEY *key, X509 *cert, X509 *ca,

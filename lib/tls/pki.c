@@ -360,11 +360,9 @@ int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority
     return rc;
 }
 
-static const char enroll_way_out[] = "remove it, or name another --output";
-
 /* During a grace period the successor signs, and the bundle trusts both. */
-static int enroll_with(const struct blx_pki *pki, const struct blx_pki_authority *ca,
-                       const char *agent_id, const char *output_path, struct blx_error *err)
+static int bundle_with(const struct blx_pki *pki, const struct blx_pki_authority *ca,
+                       const char *agent_id, BIO **bundle, struct blx_error *err)
 {
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     BLX_CLEANUP_X509 X509 *cert = NULL;
@@ -379,25 +377,45 @@ static int enroll_with(const struct blx_pki *pki, const struct blx_pki_authority
     if (rc == 0)
         rc = blx_pki_sign_agent(pki, signer, agent_id, key, BLX_CERTIFICATE_DAYS, &cert, err);
     if (rc == 0)
-        rc = blx_credentials_write(output_path, key, cert, signer->cert,
-                                   next.cert != NULL ? before : NULL, enroll_way_out, err);
+        rc = blx_credentials_format(key, cert, signer->cert, next.cert != NULL ? before : NULL,
+                                    bundle, err);
     return rc;
+}
+
+int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_pki_bundle *bundle,
+                        struct blx_error *err)
+{
+    BLX_CLEANUP_BIO BIO *made = NULL;
+    struct blx_pki pki = {.lock_fd = -1};
+    struct blx_pki_authority ca = {.cert = NULL};
+    char *content = NULL;
+    int rc = blx_name_check("agent ID", agent_id, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pki_open(data_dir, &pki, &ca, err);
+    if (rc == 0)
+        rc = bundle_with(&pki, &ca, agent_id, &made, err);
+    blx_pki_authority_done(&ca);
+    blx_pki_close(&pki);
+    if (rc < 0)
+        return rc;
+    long bytes = BIO_get_mem_data(made, &content);
+    if (bytes <= 0 || bytes > (long)sizeof(bundle->pem))
+        return blx_error_set(err, -EMSGSIZE, "credentials of %ld bytes are too large", bytes);
+    memcpy(bundle->pem, content, (size_t)bytes);
+    bundle->bytes = (size_t)bytes;
+    return 0;
 }
 
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,
                    struct blx_error *err)
 {
-    int rc = blx_name_check("agent ID", agent_id, err);
+    struct blx_pki_bundle bundle = {.bytes = 0};
+    int rc = blx_secret_file_check(output_path, BLX_PKI_WAY_OUT, err);
     if (rc == 0)
-        rc = blx_secret_file_check(output_path, enroll_way_out, err);
-    if (rc < 0)
-        return rc;
-    struct blx_pki pki = {.lock_fd = -1};
-    struct blx_pki_authority ca = {.cert = NULL};
-    rc = blx_pki_open(data_dir, &pki, &ca, err);
+        rc = blx_pki_make_bundle(data_dir, agent_id, &bundle, err);
     if (rc == 0)
-        rc = enroll_with(&pki, &ca, agent_id, output_path, err);
-    blx_pki_authority_done(&ca);
-    blx_pki_close(&pki);
+        rc = blx_secret_file_write(output_path, bundle.pem, bundle.bytes, BLX_PKI_WAY_OUT, err);
+    OPENSSL_cleanse(&bundle, sizeof(bundle));
     return rc;
 }

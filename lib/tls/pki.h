@@ -63,6 +63,18 @@ int blx_pki_load_server(const char *data_dir, struct blx_pki_server *server, str
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,
                    struct blx_error *err);
 
+/* If the output of an enrolment exists. */
+#define BLX_PKI_WAY_OUT "remove it, or name another --output"
+
+struct blx_pki_bundle {
+    size_t bytes;
+    char pem[16 * 1024]; /* with a private key: OPENSSL_cleanse() it */
+};
+
+/* The same as blx_pki_enroll(), without a file: for a caller who may not write it yet. */
+int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_pki_bundle *bundle,
+                        struct blx_error *err);
+
 /* How long a token can be used: long enough to walk to the other machine. */
 enum { BLX_PKI_TOKEN_SECONDS = 3600 };
 

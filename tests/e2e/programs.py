@@ -147,6 +147,7 @@ class Daemon:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = os.path.join(self.folder, f"notify-{random.randrange(1 << 40):x}")
         self._notify.bind(path)
+        os.chmod(path, 0o777)  # as systemd's
         self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), "blxrep"), "start", *self.words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         errors="replace", cwd=self.folder,

@@ -37,6 +37,23 @@ static int run_write(void *arg, struct blx_error *err)
                                  err);
 }
 
+/* In memory alone: OpenSSL's calls fail here, too. */
+static int run_format(void *arg, struct blx_error *err)
+{
+    BIO *bundle = NULL;
+    (void)arg;
+    int rc = blx_credentials_format(key, cert, cert, NULL, &bundle, err);
+    assert_int_equal(bundle != NULL, rc == 0);
+    BIO_free(bundle);
+    return rc;
+}
+
+static void check_format(void *arg, int rc)
+{
+    (void)arg;
+    (void)rc;
+}
+
 static void setup_written(void *arg)
 {
     setup(arg);
@@ -112,6 +129,7 @@ static void credentials_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
     struct files files;
+    fault_loop(&(struct fault_case){setup, run_format, check_format, teardown, 0}, &files);
     fault_loop(&(struct fault_case){setup, run_write, check_write, teardown, 0}, &files);
 }
 

@@ -30,6 +30,7 @@ struct site {
 
     uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
 
+    struct blx_pki_bundle made;
     bool revoked; /* as it looks */
 };
 
@@ -102,6 +103,19 @@ static int run_enroll(void *state, struct blx_error *err)
 {
     struct site *site = state;
     return blx_pki_enroll(site->dir, "web1", site->bundle, err);
+}
+
+static int run_make_bundle(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_make_bundle(site->dir, "web1", &site->made, err);
+}
+
+static void check_make_bundle(void *state, int rc)
+{
+    struct site *site = state;
+    assert_int_equal(site->made.bytes != 0, rc == 0);
+    assert_int_equal(run_make_bundle(state, NULL), 0);
 }
 
 /* A bundle has its name whole or not at all; the last step of all is the folder's fsync. */
@@ -327,6 +341,8 @@ static void credentials_come_whole_or_not_at_all(void **state)
     (void)state;
     struct site site;
     fault_loop(&(struct fault_case){make_site, run_enroll, check_enroll, remove_site, 0}, &site);
+    fault_loop(&(struct fault_case){make_site, run_make_bundle, check_make_bundle, remove_site, 0},
+               &site);
 }
 
 static void contexts_come_whole_or_not_at_all(void **state)

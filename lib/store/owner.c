@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/owner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Whether the owner can come to the folder at all. The process acts as the owner afterwards. */
+static bool owner_reaches(const char *data_dir, const struct stat *st)
+{
+    return setgroups(0, NULL) == 0 && setegid(st->st_gid) == 0 && seteuid(st->st_uid) == 0 &&
+           faccessat(AT_FDCWD, data_dir, R_OK | X_OK, AT_EACCESS) == 0;
+}
+
+int blx_owner_visit(const char *data_dir, enum blx_owner *owner, struct blx_error *err)
+{
+    struct stat st;
+    *owner = BLX_OWNER_KEPT;
+    if (geteuid() != 0 || stat(data_dir, &st) != 0 || st.st_uid == 0)
+        return 0;
+    *owner = owner_reaches(data_dir, &st) ? BLX_OWNER_BECAME : BLX_OWNER_OUTSIDE;
+    return *owner == BLX_OWNER_BECAME ? 0 : blx_owner_leave(BLX_OWNER_BECAME, err);
+}
+
+int blx_owner_leave(enum blx_owner owner, struct blx_error *err)
+{
+    if (owner == BLX_OWNER_BECAME && (seteuid(0) != 0 || setegid(0) != 0))
+        return blx_error_errno(err, -errno, "cannot act as root again");
+    return 0;
+}
+
+int blx_owner_become(const char *data_dir, enum blx_owner *owner, struct blx_error *err)
+{
+    int rc = blx_owner_visit(data_dir, owner, err);
+    if (rc < 0 || *owner != BLX_OWNER_BECAME)
+        return rc;
+    const uid_t uid = geteuid();
+    const gid_t gid = getegid();
+    rc = blx_owner_leave(*owner, err);
+    if (rc == 0 && (setgid(gid) != 0 || setuid(uid) != 0))
+        rc = blx_error_errno(err, -errno, "cannot act as the owner of '%s'", data_dir);
+    return rc;
+}

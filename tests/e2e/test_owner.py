@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data directory belongs to the service's user: whoever starts the dispatcher, the service can read what it leaves."""
+
+import os
+
+from case import Case, main
+from programs import Dispatcher
+from registry import REGISTRY
+
+NOBODY = 65534
+
+
+class Owner(Case):
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.folder, 0o711)
+        os.mkdir(self.data_dir, 0o700)
+        os.chown(self.data_dir, NOBODY, NOBODY)
+        self.cli.run("dispatcher", "enroll", "--init", "--agent=web1", f"--data-dir={self.data_dir}", f"--output={self.path('web1.pem')}")
+
+    def assert_all_is_the_owners(self):
+        others = [os.path.join(folder, name) for folder, folders, files in os.walk(self.data_dir) for name in folders + files
+                  if os.lstat(os.path.join(folder, name)).st_uid != NOBODY]
+        self.assertEqual(others, [])
+
+    def test_a_start_by_root_leaves_nothing_of_roots(self):
+        self.assert_all_is_the_owners()
+        self.start_dispatcher()
+        self.dispatcher.wait_line(f"started by root: it goes on as user {NOBODY}", 10)
+        with open(f"/proc/{self.dispatcher.process.pid}/status", encoding="ascii") as status:
+            self.assertIn(f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\n", status.read())
+        disk = self.loop_disk(16)
+        disk.make("ext4")
+        self.start_agent("web1", disk)
+        self.checkpoint("web1")
+        self.cli.run("dispatcher", "renew", f"--data-dir={self.data_dir}")
+        self.dispatcher.stop()
+        self.assert_all_is_the_owners()
+
+        # The service: the same agent goes on.
+        service = Dispatcher(REGISTRY, self.folder, self.data_dir, port=self.dispatcher.port, name="service")
+        service.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        service.start()
+        self.dispatcher = service
+        service.wait_online("web1")
+        self.assertEqual(self.row("web1", self.checkpoint("web1"))["kind"], "incremental")
+        self.assertNotIn("started by root", service.log())
+
+    def test_a_directory_that_its_owner_cannot_reach_is_refused(self):
+        os.chmod(self.folder, 0o700)
+        self.cli.fails(1, f"user {NOBODY}.*cannot reach.*chown", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}",
+                       "--sync-freq=1h", "--listen=127.0.0.1:0")
+        self.assert_all_is_the_owners()
+
+
+if __name__ == "__main__":
+    main()
