@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/when.h"
 #include "cli/command.h"
 #include "cli/table.h"
@@ -64,13 +66,16 @@ static int take_line(void *arg, const struct blx_audit_line *line, struct blx_er
     }
     if (!is_wanted(view, line->text) || line->fault == BLX_AUDIT_TORN)
         return 0;
+    BLX_CLEANUP_FREE char *text = strdup(line->text);
+    if (text == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot print the log");
+    blx_text_clean(text);
     if (view->config->json) {
-        printf("%s\n%s", view->has_line ? "," : "", line->text);
+        printf("%s\n%s", view->has_line ? "," : "", text);
         view->has_line = true;
         return 0;
     }
-    return add_row(view, line->text) < 0 ? blx_error_errno(err, -ENOMEM, "cannot print the log")
-                                         : 0;
+    return add_row(view, text) < 0 ? blx_error_errno(err, -ENOMEM, "cannot print the log") : 0;
 }
 
 enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err)

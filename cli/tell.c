@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/screen.h"
 #include "cli/table.h"
@@ -21,6 +22,8 @@ void cli_note(const char *format, ...)
     va_end(args);
     if (length < 0)
         text = NULL;
+    if (text != NULL)
+        blx_text_clean(text);
     fputs(name, stderr);
     cli_wrap(stderr, text != NULL ? text : "out of memory", sizeof(name) - 1, sizeof(name) - 1,
              cli_screen_width(STDERR_FILENO));

@@ -5,16 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-
-/* A text of a user's or a file's inside the message must neither break its line nor command the
- * terminal. */
-static void make_printable(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-    }
-}
+#include "base/text.h"
 
 __attribute__((format(printf, 4, 0))) static int error_set(struct blx_error *err, int code,
                                                            const char *cause, const char *format,
@@ -27,7 +18,7 @@ __attribute__((format(printf, 4, 0))) static int error_set(struct blx_error *err
     int used = vsnprintf(err->message, sizeof(err->message), format, args);
     if (cause != NULL && used >= 0 && (size_t)used < sizeof(err->message))
         snprintf(err->message + used, sizeof(err->message) - (size_t)used, ": %s", cause);
-    make_printable(err->message);
+    blx_text_clean(err->message);
     return code;
 }
 
@@ -74,7 +65,7 @@ void blx_error_prefix(struct blx_error *err, const char *format, ...)
     /* A message that gets too long loses its end. */
     if (snprintf(message + used, sizeof(message) - (size_t)used, ": %s", err->message) < 0)
         return;
-    make_printable(message);
+    blx_text_clean(message);
     memcpy(err->message, message, sizeof(message));
 }
 

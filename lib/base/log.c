@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 enum { LINE_BYTES = 1024, HELD_BYTES = 64 * 1024 };
 
 static struct {
@@ -84,6 +86,7 @@ void blx_log(enum blx_log_level level, const char *format, ...)
     va_end(args);
     if (more < 0)
         return;
+    blx_text_clean(line + used);
     size_t length = strlen(line);
     line[length++] = '\n';
 

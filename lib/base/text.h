@@ -3,6 +3,9 @@
  * Copies of texts into fields of a fixed size: a name, a reason, a note. A text that is too long
  * loses its end, which is right for what a person reads; a path goes through blx_path_format().
  *
+ * And texts of others, who are trusted less: whatever comes from an agent, a store or a file's name
+ * is cleaned before a person sees it, on a terminal or in a log.
+ *
  * Threads: all functions are pure.
  */
 #pragma once
@@ -19,3 +22,14 @@ void blx_text_copy(char *to, size_t bytes, const char *from);
                        "blx_text_set() wants an array: use blx_text_copy() with a pointer");       \
         blx_text_copy((array), sizeof(array), (from));                                             \
     } while (0)
+
+/* The bytes of the printable character at `text`, of which `left` bytes are there; 0 if there is
+ * none: UTF-8 by RFC 3629, without control characters (C0, DEL, C1). */
+size_t blx_text_character_bytes(const char *text, size_t left);
+
+/*
+ * Replaces, in place and byte by byte, with '?': what is no printable character, so that no text
+ * commands a terminal or breaks its line, and the characters that show a text as another one than
+ * it is (they change its direction, or are invisible). Of the same length afterwards.
+ */
+void blx_text_clean(char *text);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "wire/message_disk_private.h"
 #include "wire/text_private.h"
 
@@ -17,6 +18,7 @@ int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char 
     if (!blx_text_is_valid(field, BLX_TEXT_BYTES))
         return bad(err, what, "is not printable text");
     memcpy(text, field, BLX_TEXT_BYTES);
+    blx_text_clean(text);
     return 0;
 }
 

@@ -83,6 +83,10 @@ class Cli:
             raise Failure(f"blxrep {' '.join(map(str, words))}: sanitizer report\n{done.stderr}")
         return done
 
+    def raw(self, *words):
+        """What it prints, as bytes, whatever its status is."""
+        return subprocess.run([self.program, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False, env=environment())
+
     def fails(self, status, pattern, *words, cwd=None, timeout=30):
         """Must end with `status` and say why in one line that matches `pattern`. Returns the line."""
         done = self.run(*words, check=False, cwd=cwd, timeout=timeout)

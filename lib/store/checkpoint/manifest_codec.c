@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "store/layout_private.h"
 
 _Static_assert(sizeof(((struct blx_manifest_volume *)NULL)->device) == BLX_TEXT_BYTES, "device");
@@ -256,6 +257,16 @@ static int decode_volumes(const uint8_t *at, const uint8_t *end, uint32_t count,
     return at == end ? 0 : -EBADMSG;
 }
 
+/* For people: what an agent, or whoever wrote the file, has put there commands no terminal. */
+static void clean_texts(struct blx_manifest *manifest)
+{
+    blx_text_clean(manifest->note);
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        blx_text_clean(manifest->volumes[i].device);
+        blx_text_clean(manifest->volumes[i].identity);
+    }
+}
+
 static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, size_t bytes,
                   struct blx_manifest *manifest, struct blx_error *err)
 {
@@ -276,6 +287,7 @@ static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, 
     const char *fault = rc < 0 ? "its volumes do not fit the file" : fault_of(manifest);
     if (fault != NULL)
         return blx_error_set(err, -EBADMSG, "%s", fault);
+    clean_texts(manifest);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "store/layout_private.h"
 
 enum { CHECKSUM_OFFSET = (int)offsetof(struct blx_volume_file_disk, checksum) };
@@ -59,6 +60,8 @@ int blx_volume_file_read(const char *volume_dir, struct blx_volume_file *file,
     memcpy(file->generation.bytes, disk.generation, sizeof(disk.generation));
     memcpy(file->device, disk.device, sizeof(disk.device));
     memcpy(file->identity, disk.identity, sizeof(disk.identity));
+    blx_text_clean(file->device);
+    blx_text_clean(file->identity);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/text.h"
 
 void blx_segment_findings_done(struct blx_segment_findings *findings)
 {
@@ -28,6 +29,7 @@ int blx_segment_findings_add_fault(struct blx_segment_findings *findings, uint64
                                         .whole = harm == BLX_HARM_WHOLE,
                                         .first_extent = findings->extent_count};
     vsnprintf(fault->what, sizeof(fault->what), format, args);
+    blx_text_clean(fault->what);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/text.h"
 
 void blx_verify_report_done(struct blx_verify_report *report)
 {
@@ -43,6 +44,7 @@ struct blx_damage *blx_verify_report_add(struct blx_verify_report *report,
     struct blx_damage damage = {.file = strdup(below + (below != file && *below == '/'))};
     if (damage.file == NULL)
         return NULL;
+    blx_text_clean(damage.file);
     memcpy(damage.agent_id, agent.id, strlen(agent.id) + 1);
     memcpy(damage.volume, volume, strlen(volume) + 1);
     report->damages[report->damage_count] = damage;

@@ -214,6 +214,33 @@ static void json_is_nested_escaped_and_separated(void **state)
     free(text);
 }
 
+static void a_text_of_others_shows_what_it_is(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x92\xbe", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x92\xbe"},
+        {"\x1b[2Jgone\a\r\n\t\x7f", "?[2Jgone?????"},
+        {"\xc2\x9b[31m", "??[31m"}, /* CSI in one character */
+        {"a\xe2\x80\xae"
+         "b\xe2\x81\xa6",
+         "a???b???"},                           /* right to left, isolate */
+        {"\xe2\x80\x8b\xef\xbb\xbf", "??????"}, /* invisible */
+        {"\xf3\xa0\x81\x81", "????"},           /* a tag */
+        {"\xff\xfe\xc3", "???"},                /* no UTF-8, and cut off */
+        {"\xed\xa0\x80\xc0\xaf", "?????"},      /* a surrogate, too long a form */
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        char text[64];
+        blx_text_set(text, texts[i][0]);
+        blx_text_clean(text);
+        assert_string_equal(text, texts[i][1]);
+        struct blx_error err = {0};
+        blx_error_set(&err, -EINVAL, "%s", texts[i][0]);
+        assert_string_equal(err.message, texts[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +255,7 @@ int main(void)
         cmocka_unit_test(an_error_that_was_looked_at_is_passed_on_with_its_message),
         cmocka_unit_test(a_text_is_cut_to_its_field),
         cmocka_unit_test(an_error_is_one_line_whatever_it_names),
+        cmocka_unit_test(a_text_of_others_shows_what_it_is),
         cmocka_unit_test(json_is_nested_escaped_and_separated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
