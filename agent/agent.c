@@ -2,13 +2,20 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/assert.h"
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/units.h"
+
+enum { RUN_DIR_MODE = 0700 };
 
 bool agent_has_changed_device(const struct agent *agent, struct blx_error *err)
 {
@@ -125,4 +132,25 @@ void agent_wait_locked(struct agent *agent, uint64_t timeout_ms)
     struct timespec deadline = {(time_t)(deadline_ns / 1000000000),
                                 (long)(deadline_ns % 1000000000)};
     pthread_cond_timedwait(&agent->changed, &agent->lock, &deadline);
+}
+
+int agent_make_run_dir(const char *path, struct blx_error *err)
+{
+    struct stat st;
+    int rc = blx_mkdir_parents(path, RUN_DIR_MODE, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_DIRECTORY, 0, err);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return blx_error_errno(err, -errno, "cannot look at '%s'", path);
+    if (st.st_uid != geteuid())
+        return blx_error_set(err, -EPERM,
+                             "the folder for state '%s' belongs to user %u, who could change what "
+                             "is sent: remove it, or give another --run-dir",
+                             path, st.st_uid);
+    if ((st.st_mode & 077) != 0 && fchmod(fd, RUN_DIR_MODE) < 0)
+        return blx_error_errno(err, -errno, "cannot close '%s' to others (chmod 700)", path);
+    return 0;
 }

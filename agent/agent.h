@@ -116,3 +116,10 @@ bool agent_is_stopping(struct agent *agent);
 
 /* Waits up to `timeout_ms` for `changed`. */
 void agent_wait_locked(struct agent *agent, uint64_t timeout_ms);
+
+/*
+ * Makes the folder for state, or looks whether it is the agent's alone: what lies there decides
+ * which blocks are sent. A folder that others may enter is closed to them; -EPERM for somebody
+ * else's.
+ */
+int agent_make_run_dir(const char *path, struct blx_error *err);

@@ -269,7 +269,7 @@ int agent_lineup_refresh(struct agent *agent, struct blx_error *err)
 {
     struct blx_policy_message policy;
     struct agent_disks disks;
-    int rc = blx_mkdir_parents(agent->config->run_dir, 0755, err);
+    int rc = agent_make_run_dir(agent->config->run_dir, err);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&agent->lock);

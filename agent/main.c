@@ -155,7 +155,7 @@ static int prepare(struct agent *agent, struct blx_error *err)
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     if (rc == 0)
-        rc = blx_mkdir_parents(agent->config->run_dir, 0755, err);
+        rc = agent_make_run_dir(agent->config->run_dir, err);
     if (rc == 0)
         agent_freeze_recover(agent->config->run_dir);
     /* The guard is forked while there is one thread. */

@@ -5,7 +5,7 @@ import os
 
 from case import Case, main
 from programs import Dispatcher
-from registry import REGISTRY
+from registry import REGISTRY, wait_until
 
 NOBODY = 65534
 
@@ -45,6 +45,19 @@ class Owner(Case):
         service.wait_online("web1")
         self.assertEqual(self.row("web1", self.checkpoint("web1"))["kind"], "incremental")
         self.assertNotIn("started by root", service.log())
+
+    def test_the_agents_folder_for_state_is_its_own(self):
+        self.start_dispatcher()
+        run_dir = self.path("run-web1")
+        os.mkdir(run_dir, 0o755)
+        os.chown(run_dir, NOBODY, NOBODY)
+        agent = self.start_agent("web1", self.loop_disk(16), online=False)
+        agent.wait_line(f"run-web1' belongs to user {NOBODY}.*--run-dir", 60)
+        wait_until("it has ended", lambda: not agent.running(), 60)
+        os.chown(run_dir, 0, 0)
+        agent.start()
+        self.dispatcher.wait_online("web1")
+        self.assertEqual(os.stat(run_dir).st_mode & 0o7777, 0o700)
 
     def test_a_directory_that_its_owner_cannot_reach_is_refused(self):
         os.chmod(self.folder, 0o700)
