@@ -20,10 +20,15 @@ enum { RUN_DIR_MODE = 0700 };
 bool agent_has_changed_device(const struct agent *agent, struct blx_error *err)
 {
     for (size_t i = 0; i < agent->volume_count; i++) {
-        const char *change = agent_device_find_change(&agent->devices[i]);
-        if (change == NULL)
+        const struct agent_device *device = &agent->devices[i];
+        const char *change = agent_device_find_change(device);
+        char why[BLX_TEXT_BYTES];
+        if (change != NULL)
+            blx_error_set(err, -ESTALE, "'%s' %s", device->path, change);
+        else if (agent_device_is_stuck(device, why))
+            blx_error_set(err, -ESTALE, "%s", why);
+        else
             continue;
-        blx_error_set(err, -ESTALE, "'%s' %s", agent->devices[i].path, change);
         return true;
     }
     return false;
@@ -115,6 +120,7 @@ void agent_stop(struct agent *agent)
     agent->order = AGENT_STOP;
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
+    agent_patience_end();
 }
 
 bool agent_is_stopping(struct agent *agent)

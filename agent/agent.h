@@ -81,8 +81,8 @@ struct agent {
                                * reads it without the lock] */
 };
 
-/* Whether some device is no longer the one that was opened (gone, resized, swapped). Names it in
- * `err`. */
+/* Whether some device is no longer the one that was opened (gone, resized, swapped), or does not
+ * answer. Names it in `err`. */
 bool agent_has_changed_device(const struct agent *agent, struct blx_error *err);
 
 /*
@@ -108,7 +108,8 @@ void agent_take_policy_locked(struct agent *agent, const struct blx_policy_messa
 /* Whether the dispatcher has told the agent to send nothing until further notice. */
 bool agent_is_paused(struct agent *agent);
 
-/* The transitions of `order`. From any thread; they wake everybody. */
+/* The transitions of `order`. From any thread; they wake everybody. After a stop nobody waits for a
+ * disk that does not answer. */
 void agent_rejoin_locked(struct agent *agent);
 void agent_stop(struct agent *agent);
 

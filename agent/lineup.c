@@ -77,19 +77,29 @@ static bool is_renamed(const struct agent_disk *disk, const struct agent_volume 
            agent_device_find_change(&volume->device) == NULL;
 }
 
-static void drop_renamed(struct agent *agent, struct agent_volume *volume)
+/* Leaves the volume out for now. Its tracker and its ledger stay. */
+static void set_aside(struct agent *agent, size_t index, const char *cause)
 {
-    char cause[BLX_TEXT_BYTES + 64];
+    struct agent_volume *volume = &agent->volumes[index];
     const char *path = volume->device.path;
-    snprintf(cause, sizeof(cause), "'%s' is no name of a disk any more (it was that of '%s')", path,
-             volume->device.kernel_name);
     blx_log_warning("%s; its checkpoints stay", cause);
     agent_refusals_add(&agent->refusals, path, volume->device.size_bytes, cause);
     agent_refusals_find(&agent->refusals, path)->was_protected = true;
     agent_volume_close(volume);
+    remove_volume(agent, index);
 }
 
-/* Drops the volumes that are no longer wanted, and those whose device was changed. */
+static void set_renamed_aside(struct agent *agent, size_t index)
+{
+    char cause[BLX_TEXT_BYTES + 64];
+    const struct agent_device *device = &agent->volumes[index].device;
+    snprintf(cause, sizeof(cause), "'%s' is no name of a disk any more (it was that of '%s')",
+             device->path, device->kernel_name);
+    set_aside(agent, index, cause);
+}
+
+/* Drops the volumes that are no longer wanted, those whose device was changed, and those that do
+ * not answer. */
 static void drop_volumes(struct agent *agent)
 {
     for (size_t i = agent->volume_count; i-- > 0;) {
@@ -97,11 +107,14 @@ static void drop_volumes(struct agent *agent)
         const char *path = agent->devices[i].path;
         const struct agent_disk *disk = find_disk(&agent->disks, path);
         const char *change = disk != NULL ? find_change(disk, volume) : NULL;
-        if (disk != NULL && change == NULL)
+        char why[BLX_TEXT_BYTES];
+        if (disk != NULL && change == NULL) {
+            if (agent_device_is_stuck(&volume->device, why))
+                set_aside(agent, i, why);
             continue;
+        }
         if (disk != NULL && is_renamed(disk, volume)) {
-            drop_renamed(agent, volume);
-            remove_volume(agent, i);
+            set_renamed_aside(agent, i);
             continue;
         }
         if (disk != NULL) {
@@ -222,10 +235,11 @@ static int open_volume(struct agent *agent, const char *path, struct blx_error *
     return 0;
 }
 
-/* A disk that is not there may come back. Any other failure needs somebody to act. */
+/* A disk that is not there, or does not answer, may come back. Any other failure needs somebody to
+ * act. */
 static bool is_absence(int rc)
 {
-    return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM;
+    return rc == -ENOENT || rc == -ENXIO || rc == -ENODEV || rc == -ENOMEDIUM || rc == -ETIME;
 }
 
 /* If the opening is what fails, the disk watch goes on trying. */

@@ -156,9 +156,13 @@ static int prepare(struct agent *agent, struct blx_error *err)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
     if (rc == 0)
         rc = agent_make_run_dir(agent->config->run_dir, err);
+    /* Both are forked while there is one thread; the first before anything is looked at that may
+     * hang. */
+    agent_patience_set_ms(agent->config->disk_timeout_ms);
+    if (rc == 0 && agent_patience_start() < 0)
+        rc = blx_error_set(err, -EAGAIN, "cannot start the processes that wait for disks");
     if (rc == 0)
         agent_freeze_recover(agent->config->run_dir);
-    /* The guard is forked while there is one thread. */
     if (rc == 0)
         rc = agent_freezer_start(agent->config->run_dir, &agent->freezer, err);
     if (rc == 0)
@@ -195,6 +199,7 @@ static int run(struct agent *agent)
     agent_pipeline_stop(agent->pipeline);
     agent_lineup_close(agent);
     agent_freezer_stop(agent->freezer);
+    agent_patience_stop();
     blx_tls_context_free(agent->identity.tls);
     blx_key_wipe(&agent->key);
     OPENSSL_cleanse(agent->volume_keys, sizeof(agent->volume_keys));

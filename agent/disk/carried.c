@@ -29,6 +29,14 @@ enum {
 /* Besides a depth, and errors that say why nobody knows. */
 enum { NOT_CARRIED = -ENODEV };
 
+enum { LOOK_UP_MS = 5000 };
+
+uint64_t agent_mounts_patience_ms(void)
+{
+    uint64_t ms = agent_patience_get_ms();
+    return ms < LOOK_UP_MS ? ms : LOOK_UP_MS;
+}
+
 int agent_carried_list_members(const char *folder, struct agent_devno *parts, size_t *count)
 {
     BLX_CLEANUP_DIR DIR *members = opendir(folder);
@@ -95,10 +103,9 @@ struct loop_file {
     char path[PATH_MAX];
     dev_t on;    /* the filesystem with the file */
     dev_t block; /* the file is a block device; 0: it is none */
-    int fd;      /* of the file; -1: `on` says enough */
 };
 
-static int look_at_loop_file(void *arg)
+static int look_at_loop_file(void *arg, struct agent_patience_io *io)
 {
     struct loop_file *file = arg;
     BLX_CLEANUP_FD int loop = blx_open(file->device, O_RDONLY | O_NONBLOCK, 0, NULL);
@@ -120,20 +127,15 @@ static int look_at_loop_file(void *arg)
         return -errno;
     if (st.st_ino != info.lo_inode || st.st_dev != file->on)
         return -ESTALE; /* the path leads to another file now */
-    file->fd = blx_take_fd(&fd);
+    io->taken_fd = blx_take_fd(&fd);
     return 0;
-}
-
-static void drop_loop_file(void *arg)
-{
-    blx_cleanup_fd(&((struct loop_file *)arg)->fd);
 }
 
 /* Fills in the names of a loop device, or of the one that a partition is of. */
 static int find_loop_file(uint32_t major, uint32_t minor, struct loop_file *file)
 {
     char link[64], target[PATH_MAX];
-    *file = (struct loop_file){.fd = -1};
+    *file = (struct loop_file){0};
     snprintf(link, sizeof(link), "/sys/dev/block/%" PRIu32 ":%" PRIu32, major, minor);
     ssize_t length = readlink(link, target, sizeof(target) - 1);
     if (length < 0)
@@ -156,8 +158,9 @@ static int find_loop_file(uint32_t major, uint32_t minor, struct loop_file *file
 static int loop_file_carried(const struct agent_device *devices, size_t count, uint32_t major,
                              uint32_t minor, unsigned depth)
 {
-    static const struct agent_patience_call call = {
-        .run = look_at_loop_file, .drop = drop_loop_file, .arg_bytes = sizeof(struct loop_file)};
+    static const struct agent_patience_call call = {.run = look_at_loop_file,
+                                                    .arg_bytes = sizeof(struct loop_file)};
+    struct agent_patience_io io = {.lent_fd = -1};
     BLX_CLEANUP_FREE struct loop_file *file = malloc(sizeof(*file));
     BLX_CLEANUP_FREE char *name = NULL;
     if (file == NULL)
@@ -169,10 +172,10 @@ static int loop_file_carried(const struct agent_device *devices, size_t count, u
         name = NULL;
         return -ENOMEM;
     }
-    r = agent_patience_run(name, &call, file, AGENT_PATIENCE_MS);
+    r = agent_patience_run(name, &call, file, &io, agent_mounts_patience_ms());
     if (r < 0)
         return r;
-    BLX_CLEANUP_FD int fd = file->fd;
+    BLX_CLEANUP_FD int fd = io.taken_fd; /* -1: `on` says enough */
     if (file->block != 0)
         return devices_carry(devices, count, major(file->block), minor(file->block), depth);
     if (major(file->on) == 0)

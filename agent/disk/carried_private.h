@@ -4,14 +4,15 @@
  * filesystem on a volume (a loop device), and so on. Loop devices are asked for their file, which
  * needs no path; btrfs is asked for its members, since its own number is made up.
  *
- * Threads: none of its own, except those that wait in another's stead (patience.h): a file on a
- * dead network filesystem costs AGENT_PATIENCE_MS, and is an error then.
+ * Threads: none of its own. Other processes look at what may hang (patience.h): a file on a dead
+ * network filesystem costs some seconds, and is an error then.
  */
 #pragma once
 
 #include "agent/disk/mounts.h"
 
-enum { AGENT_PATIENCE_MS = 5000 };
+/* How long a path may take to be looked up. Nothing is read from a disk for that, as a rule. */
+uint64_t agent_mounts_patience_ms(void);
 
 /* The depth; -ENODEV: it does not lie there; other errors: nobody knows. */
 int agent_carried(const struct agent_device *devices, size_t count, uint32_t major, uint32_t minor);

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 
 #include "agent/disk/sysfs.h"
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -20,19 +21,63 @@ enum {
     STACK_DEPTH_MAX = 16, /* device-mapper on md on partitions ...: anything deeper is a loop */
 };
 
-static int open_node(const char *path, struct stat *st, struct blx_error *err)
+/* A device node, opened by another process. */
+struct opening {
+    char path[BLX_TEXT_BYTES];
+    bool found; /* stat() has succeeded, and `number` is there */
+    dev_t number;
+};
+
+static int open_in_helper(void *arg, struct agent_patience_io *io)
 {
+    enum { FIRST_BYTES = 4096 };
+    struct opening *opening = arg;
+    struct stat st;
     /* stat() first: opening a FIFO of that name would wait for a writer. */
-    if (stat(path, st) < 0) {
-        int r = -errno;
-        return blx_error_set(err, r, "cannot find device '%s': %s; check the name with lsblk", path,
-                             strerror(-r));
-    }
-    if (!S_ISBLK(st->st_mode))
+    if (stat(opening->path, &st) < 0)
+        return -errno;
+    opening->found = true;
+    opening->number = st.st_rdev;
+    if (!S_ISBLK(st.st_mode))
+        return -ENOTBLK;
+    BLX_CLEANUP_FD int fd = blx_open(opening->path, O_RDONLY | O_DIRECT, 0, NULL);
+    if (fd < 0)
+        return fd;
+    /* Does it answer? Whether it can be read is found out later. */
+    ssize_t got = pread(fd, io->data, FIRST_BYTES, 0);
+    (void)got;
+    io->taken_fd = blx_take_fd(&fd);
+    return 0;
+}
+
+static void put_name(const char *path, char name[BLX_TEXT_BYTES + 2])
+{
+    snprintf(name, BLX_TEXT_BYTES + 2, "'%s'", path);
+}
+
+static int open_node(const char *path, dev_t *number, struct blx_error *err)
+{
+    static const struct agent_patience_call call = {.run = open_in_helper,
+                                                    .arg_bytes = sizeof(struct opening)};
+    struct opening opening = {.found = false};
+    struct agent_patience_io io = {.lent_fd = -1};
+    char name[BLX_TEXT_BYTES + 2], since[BLX_TEXT_BYTES];
+    snprintf(opening.path, sizeof(opening.path), "%s", path);
+    put_name(path, name);
+    int r = agent_patience_run(name, &call, &opening, &io, agent_patience_get_ms());
+    int fd = r < 0 ? r : io.taken_fd;
+    *number = opening.number;
+    if (fd == -ETIME && agent_patience_explain(name, since, sizeof(since)))
+        return blx_error_set(err, fd, "%s", since);
+    if (fd == -ETIME) /* it has just answered */
+        return blx_error_set(err, fd, "'%s' did not answer in time", path);
+    if (fd < 0 && fd != -EAGAIN && !opening.found)
+        return blx_error_set(err, fd, "cannot find device '%s': %s; check the name with lsblk",
+                             path, strerror(-fd));
+    if (fd == -ENOTBLK)
         return blx_error_set(
-            err, -ENOTBLK,
-            "'%s' is no block device; name a disk, partition or volume that lsblk lists", path);
-    int fd = blx_open(path, O_RDONLY | O_DIRECT, 0, NULL);
+            err, fd, "'%s' is no block device; name a disk, partition or volume that lsblk lists",
+            path);
     if (fd == -EACCES || fd == -EPERM)
         return blx_error_set(err, fd, "cannot open device '%s': %s; run the agent as root", path,
                              strerror(-fd));
@@ -222,18 +267,18 @@ static int fill(struct agent_device *device, struct blx_error *err)
 int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err)
 {
     struct agent_device found = {.fd = -1};
-    struct stat st;
+    dev_t number = 0;
     if (strlen(path) >= sizeof(found.path))
         return blx_error_set(err, -ENAMETOOLONG,
                              "the device's name '%.64s...' is too long; name a shorter link to it",
                              path);
     strcpy(found.path, path);
-    BLX_CLEANUP_FD int fd = open_node(path, &st, err);
+    BLX_CLEANUP_FD int fd = open_node(path, &number, err);
     if (fd < 0)
         return fd;
     found.fd = fd;
-    found.major = major(st.st_rdev);
-    found.minor = minor(st.st_rdev);
+    found.major = major(number);
+    found.minor = minor(number);
     int r = fill(&found, err);
     if (r < 0)
         return r;
@@ -247,6 +292,61 @@ void agent_device_close(struct agent_device *device)
     if (device->fd >= 0)
         close(device->fd);
     device->fd = -1;
+}
+
+int agent_device_run(const struct agent_device *device, const struct agent_patience_call *call,
+                     void *arg, struct agent_patience_io *io, uint64_t timeout_ms)
+{
+    char name[BLX_TEXT_BYTES + 2];
+    put_name(device->path, name);
+    io->lent_fd = device->fd;
+    return agent_patience_run(name, call, arg, io, timeout_ms);
+}
+
+struct piece {
+    uint64_t offset;
+    size_t bytes;
+    ssize_t got;
+};
+
+static int read_in_helper(void *arg, struct agent_patience_io *io)
+{
+    struct piece *piece = arg;
+    piece->got = pread(io->lent_fd, io->data, piece->bytes, (off_t)piece->offset);
+    return piece->got < 0 ? -errno : 0;
+}
+
+ssize_t agent_device_read(const struct agent_device *device, void *buffer, size_t bytes,
+                          uint64_t offset)
+{
+    static const struct agent_patience_call call = {.run = read_in_helper,
+                                                    .arg_bytes = sizeof(struct piece)};
+    struct piece piece = {.offset = offset, .bytes = bytes};
+    struct agent_patience_io io = {.data = buffer, .data_bytes = bytes};
+    blx_assert(bytes <= AGENT_PATIENCE_DATA_BYTES);
+    int r = agent_device_run(device, &call, &piece, &io, agent_patience_get_ms());
+    return r < 0 ? r : piece.got;
+}
+
+bool agent_device_is_stuck(const struct agent_device *device, char why[BLX_TEXT_BYTES])
+{
+    char name[BLX_TEXT_BYTES + 2];
+    put_name(device->path, name);
+    return agent_patience_explain(name, why, BLX_TEXT_BYTES);
+}
+
+int agent_device_knock(const struct agent_device *device)
+{
+    static _Thread_local uint64_t turn;
+    uint8_t sector[4096];
+    size_t bytes = device->logical_block_bytes;
+    uint64_t sectors = device->size_bytes / bytes;
+    /* Far apart, in no order: what some cache has says nothing about the disk. */
+    uint64_t number = sectors > 0 ? (++turn * UINT64_C(0x9e3779b97f4a7c15)) % sectors : 0;
+    if (bytes > sizeof(sector))
+        return 0;
+    ssize_t got = agent_device_read(device, sector, bytes, number * bytes);
+    return got == -ETIME ? -ETIME : 0;
 }
 
 /* The descriptor of a disk that was pulled out or has failed stays open, but has no size or is not

@@ -4,6 +4,8 @@
  * through its own node. It is tracked on its whole disk, limited to its range, because tracepoints
  * report whole disks and absolute sectors, also for writes through a partition.
  *
+ * Nothing here waits for a disk that does not answer for longer than patience.h says.
+ *
  * Threads: immutable once it is open.
  */
 #pragma once
@@ -11,7 +13,9 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
+#include "agent/disk/patience.h"
 #include "base/error.h"
 #include "base/name.h"
 #include "wire/message.h"
@@ -37,10 +41,25 @@ struct agent_device {
 /*
  * Finds and opens the device. Follows by-id and mapper links. Errors, each with its cause and way
  * out: missing, no block device, no rights, size zero, an NVMe multipath head (not trackable yet:
- * its requests carry the hidden path's number).
+ * its requests carry the hidden path's number), -ETIME: it does not answer.
  */
 int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err);
 void agent_device_close(struct agent_device *device);
+
+/* A call into the device under its name (patience.h), with its descriptor lent. */
+int agent_device_run(const struct agent_device *device, const struct agent_patience_call *call,
+                     void *arg, struct agent_patience_io *io, uint64_t timeout_ms);
+
+/* pread() of at most AGENT_PATIENCE_DATA_BYTES: how many came, or -errno. -ETIME: no answer. */
+ssize_t agent_device_read(const struct agent_device *device, void *buffer, size_t bytes,
+                          uint64_t offset);
+
+/* Whether it answers, whatever: reads some sector. 0 or -ETIME. */
+int agent_device_knock(const struct agent_device *device);
+
+/* Whether it has not answered for too long, and still does not. `why` gets "'/dev/sdb' does not
+ * answer since 23:10:04". */
+bool agent_device_is_stuck(const struct agent_device *device, char why[BLX_TEXT_BYTES]);
 
 /*
  * Asks the kernel again. NULL if the device is still the one that was opened. Otherwise what has

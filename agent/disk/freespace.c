@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "agent/disk/patience.h"
 #include "base/bitmap.h"
 #include "base/cleanup.h"
 
@@ -57,8 +58,30 @@ static void clear_records(struct target *target, const struct fsmap_head *head)
     }
 }
 
+/* The head comes as the argument, and comes back with the records. */
+static int ask_in_helper(void *arg, struct agent_patience_io *io)
+{
+    memcpy(io->data, arg, sizeof(struct fsmap_head));
+    return ioctl(io->lent_fd, FS_IOC_GETFSMAP, io->data) < 0 ? -errno : 0;
+}
+
+static int ask(const struct agent_mount *mount, struct fsmap_head *head)
+{
+    static const struct agent_patience_call call = {.run = ask_in_helper,
+                                                    .arg_bytes = sizeof(struct fsmap_head)};
+    _Static_assert(sizeof(struct fsmap_head) + RECORDS * sizeof(struct fsmap) <=
+                       AGENT_PATIENCE_DATA_BYTES,
+                   "a page of records fits");
+    struct fsmap_head question = *head;
+    struct agent_patience_io io = {
+        .lent_fd = mount->fd, .data = head, .data_bytes = fsmap_sizeof(RECORDS)};
+    char name[AGENT_MOUNT_NAME_BYTES];
+    agent_mount_name(mount->mount_point, name);
+    return agent_patience_run(name, &call, &question, &io, agent_patience_get_ms());
+}
+
 /* All records, page by page. */
-static int exclude_filesystem(int fd, struct target *target)
+static int exclude_filesystem(const struct agent_mount *mount, struct target *target)
 {
     BLX_CLEANUP_FREE struct fsmap_head *head = calloc(1, fsmap_sizeof(RECORDS));
     if (head == NULL)
@@ -70,8 +93,9 @@ static int exclude_filesystem(int fd, struct target *target)
     head->fmh_keys[1].fmr_owner = UINT64_MAX;
     head->fmh_keys[1].fmr_offset = UINT64_MAX;
     for (;;) {
-        if (ioctl(fd, FS_IOC_GETFSMAP, head) < 0)
-            return -errno;
+        int r = ask(mount, head);
+        if (r < 0)
+            return r;
         if (head->fmh_entries == 0)
             return 0;
         clear_records(target, head);
@@ -109,10 +133,11 @@ int agent_freespace_exclude(const struct agent_device *device, const struct agen
         };
         /* Blocks that were just deleted count as free only after the filesystem has committed
          * that. */
-        syncfs(mount->fd);
-        int r = exclude_filesystem(mount->fd, &target);
+        int r = agent_mount_sync(mount);
+        if (r != -ETIME)
+            r = exclude_filesystem(mount, &target);
         skipped += target.skipped;
-        if (r < 0 && !is_unsupported(r))
+        if (r < 0 && r != -ETIME && !is_unsupported(r))
             return blx_error_errno(err, r, "cannot ask the filesystem on '%s' for its free space",
                                    mount->mount_point);
     }

@@ -4,7 +4,8 @@
  * device call them free (FS_IOC_GETFSMAP). They count as zero. A block that is allocated and
  * written later is a tracked write, so tracking must run before this is called.
  *
- * Threads: none of its own. Takes as long as a syncfs and the queries.
+ * Threads: none of its own. Takes as long as a syncfs and the queries, but not longer than
+ * patience.h says.
  */
 #pragma once
 
@@ -14,8 +15,8 @@
 
 /*
  * Clears in `wanted` (a bitmap of the device's blocks, not shared) every block that is wholly free.
- * Blocks of filesystems that do not know this call, and of those that are not on one linear range
- * of the device, stay as they are. `skipped_blocks`: how many were cleared.
+ * Blocks of filesystems that do not know this call or do not answer, and of those that are not on
+ * one linear range of the device, stay as they are. `skipped_blocks`: how many were cleared.
  */
 int agent_freespace_exclude(const struct agent_device *device, const struct agent_mounts *mounts,
                             unsigned block_shift, uint64_t *wanted, uint64_t *skipped_blocks,

@@ -83,11 +83,10 @@ static bool is_read_only(const struct line *line)
     return strcmp(line->super_options, "ro") == 0 || strncmp(line->super_options, "ro,", 3) == 0;
 }
 
-/* A mount point, opened by another thread. */
+/* A mount point, opened by another process. */
 struct opening {
     char path[PATH_MAX];
     uint64_t mount_id;
-    int fd;
 };
 
 /* Whether the path still leads to this mount and not to one that covers it. */
@@ -99,9 +98,9 @@ static bool is_on_top(int fd, uint64_t mount_id)
     return stx.stx_mnt_id == mount_id;
 }
 
-static int open_in_thread(void *arg)
+static int open_in_helper(void *arg, struct agent_patience_io *io)
 {
-    struct opening *opening = arg;
+    const struct opening *opening = arg;
     struct stat st;
     int flags = O_RDONLY | O_DIRECTORY;
     /* A file can be a mount point; a pipe or device node that is one must not be opened. */
@@ -112,32 +111,25 @@ static int open_in_thread(void *arg)
         return fd;
     if (!is_on_top(fd, opening->mount_id))
         return -ESTALE;
-    opening->fd = blx_take_fd(&fd);
+    io->taken_fd = blx_take_fd(&fd);
     return 0;
-}
-
-static void drop_opening(void *arg)
-{
-    blx_cleanup_fd(&((struct opening *)arg)->fd);
 }
 
 /* The mount point, open, or -errno; -ESTALE: another mount covers it. */
 static int open_mount_point(const struct line *line)
 {
-    static const struct agent_patience_call call = {
-        .run = open_in_thread, .drop = drop_opening, .arg_bytes = sizeof(struct opening)};
+    static const struct agent_patience_call call = {.run = open_in_helper,
+                                                    .arg_bytes = sizeof(struct opening)};
     BLX_CLEANUP_FREE struct opening *opening = malloc(sizeof(*opening));
-    BLX_CLEANUP_FREE char *name = NULL;
+    struct agent_patience_io io = {.lent_fd = -1};
+    char name[AGENT_MOUNT_NAME_BYTES];
     if (opening == NULL)
         return -ENOMEM;
-    *opening = (struct opening){.mount_id = line->mount_id, .fd = -1};
+    *opening = (struct opening){.mount_id = line->mount_id};
     snprintf(opening->path, sizeof(opening->path), "%s", line->mount_point);
-    if (asprintf(&name, "the mount point '%s'", line->mount_point) < 0) {
-        name = NULL;
-        return -ENOMEM;
-    }
-    int r = agent_patience_run(name, &call, opening, AGENT_PATIENCE_MS);
-    return r < 0 ? r : opening->fd;
+    agent_mount_name(line->mount_point, name);
+    int r = agent_patience_run(name, &call, opening, &io, agent_mounts_patience_ms());
+    return r < 0 ? r : io.taken_fd;
 }
 
 static bool is_known(const struct agent_mounts *mounts, uint32_t major, uint32_t minor)
@@ -184,7 +176,7 @@ static void doubt_mount(struct agent_mounts *mounts, const struct line *line, in
         .major = line->major, .minor = line->minor, .mount_id = line->mount_id};
     if (r == -ESTALE || r == -ENOENT || r == -ENOTDIR)
         agent_mounts_doubt(mounts, &about, "'%s' is covered by another mount", line->mount_point);
-    else if (r == -ETIMEDOUT)
+    else if (r == -ETIME)
         agent_mounts_doubt(mounts, &about, "'%s' hangs when it is looked at", line->mount_point);
     else
         agent_mounts_doubt(mounts, &about, "'%s' cannot be looked at: %s", line->mount_point,
@@ -328,15 +320,38 @@ void agent_mounts_done(struct agent_mounts *mounts)
     *mounts = (struct agent_mounts){0};
 }
 
+void agent_mount_name(const char *mount_point, char name[AGENT_MOUNT_NAME_BYTES])
+{
+    snprintf(name, AGENT_MOUNT_NAME_BYTES, "the filesystem on '%.200s'", mount_point);
+}
+
+static int sync_in_helper(void *arg, struct agent_patience_io *io)
+{
+    (void)arg;
+    return syncfs(io->lent_fd) < 0 ? -errno : 0;
+}
+
+int agent_mount_sync(const struct agent_mount *mount)
+{
+    static const struct agent_patience_call call = {.run = sync_in_helper};
+    struct agent_patience_io io = {.lent_fd = mount->fd};
+    char name[AGENT_MOUNT_NAME_BYTES], nothing = 0;
+    agent_mount_name(mount->mount_point, name);
+    return agent_patience_run(name, &call, &nothing, &io, agent_patience_get_ms());
+}
+
 int agent_mounts_sync(const struct agent_mounts *mounts, struct blx_error *err)
 {
     int first = 0;
     for (size_t i = 0; i < mounts->count; i++) {
-        if (syncfs(mounts->mounts[i].fd) == 0)
+        const char *mount_point = mounts->mounts[i].mount_point;
+        int r = agent_mount_sync(&mounts->mounts[i]);
+        if (r == 0)
             continue;
-        int r = -errno;
-        blx_error_errno(err, r, "cannot flush the filesystem on '%s'",
-                        mounts->mounts[i].mount_point);
+        if (r == -ETIME)
+            blx_error_set(err, r, "the filesystem on '%s' does not answer", mount_point);
+        else
+            blx_error_errno(err, r, "cannot flush the filesystem on '%s'", mount_point);
         if (first == 0)
             first = r;
     }

@@ -13,7 +13,7 @@
  * and this mount namespace does not show (superblocks_private.h); a filesystem that needs a device
  * that is not among the volumes.
  *
- * Threads: none of its own, except those that wait in another's stead (patience.h).
+ * Threads: none of its own. Other processes open and flush what may hang (patience.h).
  */
 #pragma once
 
@@ -28,7 +28,7 @@ struct agent_devno {
     uint32_t major, minor;
 };
 
-enum { AGENT_MOUNT_PARTS = 18 };
+enum { AGENT_MOUNT_PARTS = 18, AGENT_MOUNT_NAME_BYTES = 240 };
 
 struct agent_mount {
     char mount_point[PATH_MAX];
@@ -58,5 +58,11 @@ int agent_mounts_find(const struct agent_device *devices, size_t device_count,
                       struct agent_mounts *mounts, struct blx_error *err);
 void agent_mounts_done(struct agent_mounts *mounts);
 
-/* syncfs() on each; the first error is returned, the others are tried all the same. */
+/* The filesystem's name for calls into it (patience.h), cut if the path is very long. */
+void agent_mount_name(const char *mount_point, char name[AGENT_MOUNT_NAME_BYTES]);
+
+/* syncfs(). 0, -ETIME: it does not answer, or -errno. */
+int agent_mount_sync(const struct agent_mount *mount);
+
+/* The same on each; the first error is returned, the others are tried all the same. */
 int agent_mounts_sync(const struct agent_mounts *mounts, struct blx_error *err);

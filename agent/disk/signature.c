@@ -100,7 +100,7 @@ void agent_signature_read(const struct agent_device *device, char text[BLX_TEXT_
         return;
     BLX_CLEANUP_FREE uint8_t *head = buffer;
     memset(head, 0, HEAD_BYTES);
-    if (pread(device->fd, head, HEAD_BYTES, 0) <= 0)
+    if (agent_device_read(device, head, HEAD_BYTES, 0) <= 0)
         return;
     if (!find_superblock(head, text) && !find_volume(head, text))
         find_mbr(head, text);

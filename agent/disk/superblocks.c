@@ -173,8 +173,8 @@ static bool find_ext4_journal(const struct agent_device *device, uint64_t start_
     enum { SUPER = 1024, COMPAT = 0x5c, HAS_JOURNAL = 4, JOURNAL_INUM = 0xe0, JOURNAL_DEV = 0xe4 };
     uint8_t *block = aligned_alloc(SUPERBLOCK_ALIGN, SUPERBLOCK_BYTES);
     uint32_t compat = 0, inode = 0, number = 0;
-    bool whole = block != NULL &&
-                 pread(device->fd, block, SUPERBLOCK_BYTES, (off_t)start_bytes) == SUPERBLOCK_BYTES;
+    bool whole = block != NULL && agent_device_read(device, block, SUPERBLOCK_BYTES, start_bytes) ==
+                                      SUPERBLOCK_BYTES;
     if (whole) {
         memcpy(&compat, block + SUPER + COMPAT, sizeof(compat));
         memcpy(&inode, block + SUPER + JOURNAL_INUM, sizeof(inode));

@@ -24,6 +24,9 @@
 enum {
     WORKERS_MAX = 32,
     WORKER_STACK_BYTES = 128 * 1024,
+    THAW_MS = 5000,      /* a FITHAW that takes longer hangs */
+    GUARD_END_MS = 3000, /* a guard that needs longer waits for a filesystem that hangs */
+    GUARD_LOOK_MS = 10,
 };
 
 static const uint64_t answer_timeout_ns = UINT64_C(5000000000);
@@ -157,6 +160,17 @@ int agent_freezer_start(const char *run_dir, struct agent_freezer **freezer, str
     return 0;
 }
 
+/* One that waits for a filesystem that hangs is left alone: it thaws that, and ends. */
+static void wait_for_end(pid_t guard)
+{
+    for (int ms = 0; ms < GUARD_END_MS; ms += GUARD_LOOK_MS) {
+        pid_t ended = waitpid(guard, NULL, WNOHANG);
+        if (ended == guard || (ended < 0 && errno != EINTR))
+            return;
+        poll(NULL, 0, GUARD_LOOK_MS);
+    }
+}
+
 void agent_freezer_stop(struct agent_freezer *freezer)
 {
     if (freezer == NULL)
@@ -164,8 +178,7 @@ void agent_freezer_stop(struct agent_freezer *freezer)
     blx_cleanup_fd(&freezer->socket_fd);
     if (freezer->guard > 0) {
         kill(freezer->guard, SIGCONT); /* it could not end while it is stopped */
-        while (waitpid(freezer->guard, NULL, 0) < 0 && errno == EINTR)
-            ;
+        wait_for_end(freezer->guard);
     }
     munmap(freezer->shared, sizeof(*freezer->shared));
     agent_freeze_record_close(&freezer->record);
@@ -217,14 +230,64 @@ static void set_once(_Atomic uint64_t *time_ns)
     atomic_compare_exchange_strong(time_ns, &unset, blx_clock_ns());
 }
 
-/* From here to the end the guard may thaw at any moment: it says so by `fired` and by the state. */
+static int freeze_in_helper(void *arg, struct agent_patience_io *io)
+{
+    (void)arg;
+    return ioctl(io->lent_fd, FIFREEZE, 0) < 0 ? -errno : 0;
+}
+
+static int thaw_in_helper(void *arg, struct agent_patience_io *io)
+{
+    (void)arg;
+    return ioctl(io->lent_fd, FITHAW, 0) < 0 ? -errno : 0;
+}
+
+static void undo_freeze(void *arg, struct agent_patience_io *io)
+{
+    (void)thaw_in_helper(arg, io);
+}
+
+static int call(const struct agent_patience_call *what, const struct agent_mount *mount,
+                uint64_t timeout_ms)
+{
+    struct agent_patience_io io = {.lent_fd = mount->fd};
+    char name[AGENT_MOUNT_NAME_BYTES], nothing = 0;
+    agent_mount_name(mount->mount_point, name);
+    return agent_patience_run(name, what, &nothing, &io, timeout_ms);
+}
+
+/* One that is only slow may take longer than the limit: the guard thaws the frozen ones then. */
+static int call_freeze(const struct agent_mount *mount, uint64_t limit_ms)
+{
+    static const struct agent_patience_call freeze = {.run = freeze_in_helper, .undo = undo_freeze};
+    uint64_t patience_ms = agent_patience_get_ms();
+    return call(&freeze, mount, patience_ms > limit_ms ? patience_ms : limit_ms);
+}
+
+/* If there is no process to do it, this one does. */
+static int call_thaw(const struct agent_mount *mount)
+{
+    static const struct agent_patience_call thaw = {.run = thaw_in_helper};
+    int r = call(&thaw, mount, THAW_MS);
+    if (r == -EAGAIN || r == -EPIPE)
+        r = ioctl(mount->fd, FITHAW, 0) < 0 ? -errno : 0;
+    return r;
+}
+
+/*
+ * From here to the end the guard may thaw at any moment: it says so by `fired` and by the state.
+ * One that hangs stays an attempt: the helper thaws it if it ever freezes, and so does the guard,
+ * which may wait for it as well.
+ */
 static void freeze_one(struct agent_freezer *freezer, size_t index)
 {
     struct agent_guard_shared *shared = freezer->shared;
     set_once(&shared->attempt_started_ns);
     atomic_store(&shared->state[index], AGENT_GUARD_ATTEMPT);
-    int r = ioctl(freezer->mounts->mounts[index].fd, FIFREEZE, 0) < 0 ? -errno : 0;
+    int r = call_freeze(&freezer->mounts->mounts[index], atomic_load(&shared->limit_ns) / 1000000);
     freezer->rc[index] = r;
+    if (r == -ETIME)
+        return;
     if (r < 0) {
         atomic_store(&shared->state[index], r == -EBUSY ? AGENT_GUARD_FOREIGN : AGENT_GUARD_IDLE);
         return;
@@ -345,6 +408,10 @@ static void note_not_frozen(const struct agent_mount *mount, int r,
 static int add_up(const struct agent_freezer *freezer, struct agent_freeze_result *result,
                   struct blx_error *err)
 {
+    for (size_t i = 0; i < freezer->count; i++)
+        if (freezer->rc[i] == -ETIME)
+            return blx_error_set(err, -ETIMEDOUT, "the filesystem on '%s' hangs while it is frozen",
+                                 freezer->mounts->mounts[i].mount_point);
     result->first_frozen_at_ns = atomic_load(&freezer->shared->first_frozen_ns);
     for (size_t i = 0; i < freezer->mounts->count; i++) {
         int r = i < freezer->count ? freezer->rc[i] : -EMFILE;
@@ -377,6 +444,7 @@ int agent_freeze(struct agent_freezer *freezer, const struct agent_mounts *mount
     int r = arm(freezer, mounts, limit_ms, err);
     if (r < 0)
         return r;
+    agent_patience_prepare(freezer->count < WORKERS_MAX ? freezer->count : WORKERS_MAX);
     struct crew crew = {.freezer = freezer};
     crew_start(&crew);
     crew_freeze(&crew);
@@ -411,7 +479,7 @@ static int thaw_one(struct agent_freezer *freezer, size_t index, struct blx_erro
     _Atomic uint32_t *state = &freezer->shared->state[index];
     if (atomic_load(state) != AGENT_GUARD_FROZEN)
         return 0;
-    int r = ioctl(mount->fd, FITHAW, 0) < 0 ? -errno : 0;
+    int r = call_thaw(mount);
     if (r == 0 || r == -EINVAL)
         atomic_store(state, AGENT_GUARD_IDLE);
     if (r == -EINVAL && agent_freeze_expired(freezer))
@@ -431,7 +499,7 @@ int agent_thaw(struct agent_freezer *freezer, uint64_t *held_ns, struct blx_erro
     bool stuck = false;
     for (size_t i = 0; freezer->mounts != NULL && i < freezer->count; i++) {
         int r = thaw_one(freezer, i, err);
-        stuck |= r < 0 && r != -ECANCELED;
+        stuck |= (r < 0 && r != -ECANCELED) || freezer->rc[i] == -ETIME;
         if (first == 0)
             first = r;
     }

@@ -16,7 +16,8 @@
  * A stopped agent (SIGSTOP) is thawed as a dead one is, at the limit. Until the first filesystem is
  * frozen the limit counts from the start of its FIFREEZE, so that one that hangs, or an agent that
  * is stopped inside it, has an end as well. A FIFREEZE cannot be called off: one that hangs longer
- * is thawed the moment it is through.
+ * is left to the process that runs it (disk/patience.h), and is thawed the moment it is through.
+ * The others are thawed without it. The guard may wait for it, too, and is replaced then.
  *
  * One thing cannot be told apart: an agent that dies or is stopped after somebody else's freeze of
  * the same filesystem made its FIFREEZE fail, but before it could say so. The guard thaws then.
@@ -29,7 +30,7 @@
  * filesystems that lie in files of others, the deepest first, then those that carry them.
  *
  * Threads: all from one thread at a time; start and stop also while other threads run (the guard
- * uses async-signal-safe calls only). Nothing between freeze and thaw allocates, logs or opens.
+ * uses async-signal-safe calls only). Nothing between freeze and thaw allocates or opens.
  */
 #pragma once
 
@@ -55,7 +56,8 @@ void agent_freeze_recover(const char *run_dir);
  * kept in `run_dir`; NULL: there is none. */
 int agent_freezer_start(const char *run_dir, struct agent_freezer **freezer, struct blx_error *err);
 
-/* Ends the guard and waits for it; thaws what is still frozen. NULL is allowed. */
+/* Ends the guard, which thaws what is still frozen, and waits for it; not for one that waits for a
+ * filesystem that hangs. NULL is allowed. */
 void agent_freezer_stop(struct agent_freezer *freezer);
 
 struct agent_freeze_result {
@@ -71,7 +73,7 @@ struct agent_freeze_result {
 /*
  * Arms the guard and freezes. 0 also if some could not be frozen (see `result`), or if there are
  * none. On an error nothing is left frozen, and agent_thaw() need not be called: -ETIMEDOUT the
- * limit passed meanwhile; a FIFREEZE that hangs makes this function wait for it all the same.
+ * limit passed meanwhile, or a FIFREEZE hangs.
  * -EPERM no CAP_SYS_ADMIN. -EPIPE the guard is gone (killed) or does not answer. Nothing was
  * frozen; the caller gets a new guard by agent_freezer_stop() and _start().
  */

@@ -21,17 +21,29 @@
 #include "base/io.h"
 #include "base/log.h"
 
-enum { LOCK_TRIES = 200, LOCK_PAUSE_MS = 10 };
+enum { LOCK_TRIES = 200, LOCK_PAUSE_MS = 10, RECORDS_MAX = 16 };
 
 static const char name_prefix[] = "frozen-";
 
-/* A second freezer of the same process (after its guard was killed) takes the file over. */
+static int open_and_lock(const char *path)
+{
+    BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT, 0600, NULL);
+    int rc = fd < 0 ? fd : flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    return rc < 0 ? rc : blx_take_fd(&fd);
+}
+
+/* A second freezer of the same process takes the file over if its guard was killed. A guard that
+ * waits for a filesystem that hangs keeps its own. */
 void agent_freeze_record_open(const char *run_dir, struct agent_freeze_record *record)
 {
-    snprintf(record->path, sizeof(record->path), "%s/%s%d", run_dir, name_prefix, (int)getpid());
-    BLX_CLEANUP_FD int fd = blx_open(record->path, O_RDWR | O_CREAT, 0600, NULL);
-    int rc = fd < 0 ? fd : flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
-    record->fd = rc < 0 ? -1 : blx_take_fd(&fd);
+    int length = snprintf(record->path, sizeof(record->path), "%s/%s%d", run_dir, name_prefix,
+                          (int)getpid());
+    int rc = open_and_lock(record->path);
+    for (int number = 1; rc == -EAGAIN && number < RECORDS_MAX; number++) {
+        snprintf(record->path + length, sizeof(record->path) - (size_t)length, "-%d", number);
+        rc = open_and_lock(record->path);
+    }
+    record->fd = rc < 0 ? -1 : rc;
     if (rc < 0)
         blx_log_warning("cannot keep '%s' (%s): filesystems stay frozen if the agent and its guard "
                         "are killed in the middle of a freeze",
@@ -69,32 +81,57 @@ void agent_freeze_record_clear(const struct agent_freeze_record *record)
         blx_log_warning("cannot empty '%s': %s", record->path, strerror(errno));
 }
 
-/* Only if the path still leads to the same filesystem. */
+/* A filesystem that an agent has left, as its record names it. */
+struct left {
+    uint32_t major, minor;
+    bool opened; /* it could be looked at */
+    char path[PATH_MAX];
+};
+
+/* Only if the path still leads to the same filesystem; otherwise it is as good as not frozen. */
+static int thaw_in_helper(void *arg, struct agent_patience_io *io)
+{
+    struct left *left = arg;
+    struct stat st;
+    (void)io;
+    BLX_CLEANUP_FD int fd = blx_open(left->path, O_RDONLY | O_NONBLOCK, 0, NULL);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    left->opened = true;
+    /* btrfs shows another number here than among the mounts. */
+    if (left->major != 0 && st.st_dev != makedev(left->major, left->minor))
+        return -EINVAL;
+    return ioctl(fd, FITHAW, 0) < 0 ? -errno : 0;
+}
+
 static void thaw_left(const char *line)
 {
-    uint32_t major = 0, minor = 0;
+    static const struct agent_patience_call call = {.run = thaw_in_helper,
+                                                    .arg_bytes = sizeof(struct left)};
+    BLX_CLEANUP_FREE struct left *left = calloc(1, sizeof(*left));
+    char name[AGENT_MOUNT_NAME_BYTES];
     int begin = 0;
-    struct stat st;
-    if (sscanf(line, "%" SCNu32 ":%" SCNu32 " %n", &major, &minor, &begin) != 2 || begin == 0)
+    if (left == NULL ||
+        sscanf(line, "%" SCNu32 ":%" SCNu32 " %n", &left->major, &left->minor, &begin) != 2 ||
+        begin == 0)
         return;
     const char *path = line + begin;
-    BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_NONBLOCK, 0, NULL);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        blx_log_error("'%s' may be frozen since an agent was killed, and cannot be looked at: %s; "
-                      "fsfreeze -u '%s' thaws it",
-                      path, strerror(fd < 0 ? -fd : errno), path);
-        return;
-    }
-    /* btrfs shows another number here than among the mounts. */
-    if (major != 0 && st.st_dev != makedev(major, minor))
-        return;
-    if (ioctl(fd, FITHAW, 0) == 0)
+    snprintf(left->path, sizeof(left->path), "%s", path);
+    agent_mount_name(path, name);
+    int rc = agent_patience_run(name, &call, left, NULL, agent_patience_get_ms());
+    if (rc == 0)
         blx_log_warning("'%s' was frozen since an agent was killed together with its guard: it is "
                         "thawed now",
                         path);
-    else if (errno != EINVAL)
+    else if (!left->opened)
+        blx_log_error("'%s' may be frozen since an agent was killed, and cannot be looked at: %s; "
+                      "fsfreeze -u '%s' thaws it",
+                      path, strerror(-rc), path);
+    else if (rc != -EINVAL)
         blx_log_error("'%s' may be frozen since an agent was killed, and does not thaw: %s", path,
-                      strerror(errno));
+                      strerror(-rc));
 }
 
 /* No living process has the lock. A guard that was just killed may take a moment to be gone, and a

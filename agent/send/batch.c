@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/send/reader_private.h"
+#include "agent/disk/patience.h"
 #include "base/bitmap.h"
 
 /*
@@ -40,10 +41,25 @@ static bool is_of_blocks(int rc)
     return rc == -EIO || rc == -ENODATA || rc == -EILSEQ || rc == -EREMOTEIO || rc == -ETIMEDOUT;
 }
 
-/* A part of a batch: the blocks number `first` to `first + count - 1` in `blocks`. */
+/* What the process that reads a batch gets to know, and what it tells. */
+struct reading {
+    uint64_t size_bytes; /* of the device */
+    uint32_t logical_block_bytes;
+    unsigned block_shift;
+    uint32_t count;
+    uint64_t blocks[AGENT_BATCH_MAX_EXTENTS]; /* each by its number */
+    uint64_t bad;                             /* as in struct agent_batch */
+    int bad_error;
+};
+
+_Static_assert(sizeof(struct reading) <= AGENT_PATIENCE_ARG_BYTES, "it is the call's argument");
+_Static_assert((int)AGENT_BATCH_DATA_BYTES <= (int)AGENT_PATIENCE_DATA_BYTES, "so are its data");
+
+/* A part of it: the blocks number `first` to `first + count - 1`. */
 struct part {
-    struct agent_batch *batch;
-    const uint64_t *blocks;
+    struct reading *reading;
+    const struct agent_device *device;
+    uint8_t *data; /* of all blocks */
     uint32_t first, count;
 };
 
@@ -52,21 +68,22 @@ struct part {
 static uint32_t fill_run(const struct part *part, uint32_t i, struct agent_run *run)
 {
     static _Thread_local uint8_t gap[GAP_BYTES] __attribute__((aligned(4096)));
-    const struct agent_volume *volume = part->batch->volume;
-    uint64_t block_bytes = UINT64_C(1) << volume->block_shift;
+    const uint64_t *blocks = part->reading->blocks;
+    unsigned shift = part->reading->block_shift;
+    uint64_t block_bytes = UINT64_C(1) << shift;
     uint32_t end = part->first + part->count;
     run->vector_count = 0;
     run->error = 0;
-    run->offset = run->end = part->blocks[i] << volume->block_shift;
+    run->offset = run->end = blocks[i] << shift;
     for (int joined = 0; joined < AGENT_RUN_MAX_EXTENTS && i < end; joined++) {
-        uint64_t start = part->blocks[i] << volume->block_shift;
+        uint64_t start = blocks[i] << shift;
         if (start - run->end > GAP_BYTES)
             break;
         if (start > run->end)
             agent_run_add(run, gap, start - run->end);
-        uint8_t *to = part->batch->data + i * block_bytes;
+        uint8_t *to = part->data + i * block_bytes;
         uint64_t bytes = block_bytes;
-        for (i++; i < end && part->blocks[i] == part->blocks[i - 1] + 1; i++)
+        for (i++; i < end && blocks[i] == blocks[i - 1] + 1; i++)
             bytes += block_bytes;
         agent_run_add(run, to, bytes);
     }
@@ -82,7 +99,7 @@ static int read_part(const struct part *part)
     size_t runs = 0;
     for (uint32_t i = part->first; i < part->first + part->count;)
         i = fill_run(part, i, &reader->runs[runs++]);
-    return agent_reader_read(reader, &part->batch->volume->device, runs);
+    return agent_reader_read(reader, part->device, runs);
 }
 
 /* If it fails, again in halves: 6 times at most, as a batch has 64 blocks. */
@@ -92,8 +109,8 @@ static int read_or_split(const struct part *part)
     if (!is_of_blocks(rc))
         return rc;
     if (part->count == 1) {
-        part->batch->bad |= UINT64_C(1) << part->first;
-        part->batch->bad_error = rc;
+        part->reading->bad |= UINT64_C(1) << part->first;
+        part->reading->bad_error = rc;
         return 0;
     }
     struct part half = *part;
@@ -117,12 +134,32 @@ static uint32_t list_blocks(const struct agent_batch *batch,
     return count;
 }
 
+static int read_in_helper(void *arg, struct agent_patience_io *io)
+{
+    struct reading *reading = arg;
+    const struct agent_device device = {.fd = io->lent_fd,
+                                        .size_bytes = reading->size_bytes,
+                                        .logical_block_bytes = reading->logical_block_bytes};
+    struct part all = {
+        .reading = reading, .device = &device, .data = io->data, .count = reading->count};
+    return read_or_split(&all);
+}
+
 int agent_batch_read(struct agent_batch *batch)
 {
-    uint64_t blocks[AGENT_BATCH_MAX_EXTENTS];
-    batch->bad = 0;
-    struct part all = {.batch = batch, .blocks = blocks, .count = list_blocks(batch, blocks)};
-    return read_or_split(&all);
+    static const struct agent_patience_call call = {.run = read_in_helper,
+                                                    .arg_bytes = sizeof(struct reading)};
+    const struct agent_volume *volume = batch->volume;
+    struct reading reading = {.size_bytes = volume->device.size_bytes,
+                              .logical_block_bytes = volume->device.logical_block_bytes,
+                              .block_shift = volume->block_shift};
+    reading.count = list_blocks(batch, reading.blocks);
+    struct agent_patience_io io = {.data = batch->data,
+                                   .data_bytes = (size_t)reading.count << volume->block_shift};
+    int rc = agent_device_run(&volume->device, &call, &reading, &io, agent_patience_get_ms());
+    batch->bad = reading.bad;
+    batch->bad_error = reading.bad_error;
+    return rc;
 }
 
 static void add_block(struct agent_batch *batch, uint64_t block)

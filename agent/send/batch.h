@@ -41,8 +41,9 @@ uint64_t agent_batch_count_blocks(const struct agent_batch *batch);
 /*
  * Reads the blocks (O_DIRECT, I5), near ones in one go. If the disk reports an error the blocks are
  * read in ever smaller parts, so that only those that fail by themselves count as unreadable:
- * batch->bad, whose data are undefined. Waits for the disk. -errno if single blocks are not the
- * cause (no memory, the device is gone): `batch` may be half filled.
+ * batch->bad, whose data are undefined. Waits for the disk, as long as patience.h has it. -errno if
+ * single blocks are not the cause (no memory, the device is gone), -ETIME if it does not answer:
+ * then `batch->data` are undefined.
  */
 int agent_batch_read(struct agent_batch *batch);
 

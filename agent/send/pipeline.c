@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "agent/send/effort_private.h"
-#include "agent/send/reader_private.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "base/queue.h"
 
@@ -84,7 +84,6 @@ static void *worker(void *arg)
 {
     struct agent_pipeline *pipeline = arg;
     void *job;
-    agent_reader_prepare(); /* now: the first read may be inside a freeze */
     while (blx_queue_pop(pipeline->work, UINT64_MAX, &job) == 0)
         read_and_pack(pipeline, job);
     return NULL;
@@ -131,11 +130,11 @@ int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
     if (rc == 0) {
         made->codec = codec;
         pthread_mutex_init(&made->lock, NULL);
-        pthread_cond_init(&made->all_read, NULL);
+        rc = blx_cond_init(&made->all_read);
         made->idle = blx_queue_new(AGENT_PIPELINE_JOBS);
         made->work = blx_queue_new(WORK_QUEUE_LIMIT);
         made->packed = blx_queue_new(AGENT_PIPELINE_JOBS);
-        if (made->idle == NULL || made->work == NULL || made->packed == NULL)
+        if (rc == 0 && (made->idle == NULL || made->work == NULL || made->packed == NULL))
             rc = -ENOMEM;
     }
     if (rc == 0)
@@ -218,23 +217,39 @@ void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *j
     blx_queue_push(pipeline->idle, job);
 }
 
-int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
+void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
 {
-    if (count == 0)
-        return 0;
     pthread_mutex_lock(&pipeline->lock);
     pipeline->unread = count;
     pthread_mutex_unlock(&pipeline->lock);
     for (size_t i = 0; i < count; i++)
         blx_queue_push(pipeline->work, &jobs[i]);
+}
 
+bool agent_pipeline_wait(struct agent_pipeline *pipeline, uint64_t timeout_ms)
+{
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
+    int rc = 0;
     pthread_mutex_lock(&pipeline->lock);
-    while (pipeline->unread > 0)
-        pthread_cond_wait(&pipeline->all_read, &pipeline->lock);
+    while (pipeline->unread > 0 && rc != -ETIMEDOUT)
+        rc = blx_cond_wait_until(&pipeline->all_read, &pipeline->lock, deadline_ns);
+    bool all = pipeline->unread == 0;
     pthread_mutex_unlock(&pipeline->lock);
+    return all;
+}
+
+int agent_pipeline_get_failure(const struct agent_job *jobs, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         if (jobs[i].rc < 0)
             return jobs[i].rc;
     }
     return 0;
+}
+
+int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
+{
+    agent_pipeline_begin(pipeline, jobs, count);
+    agent_pipeline_wait(pipeline, BLX_FOR_EVER);
+    return agent_pipeline_get_failure(jobs, count);
 }

@@ -62,7 +62,16 @@ struct agent_job *agent_pipeline_pop(struct agent_pipeline *pipeline, uint64_t t
 void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *job);
 
 /*
- * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once and waits for the
- * last. Allocates nothing. 0, or the first failure. Bad blocks are left in the batches.
+ * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once. Does not wait,
+ * and allocates nothing. The jobs are the workers' until agent_pipeline_wait() is true.
  */
+void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);
+
+/* Waits for the last of them, up to `timeout_ms` (BLX_FOR_EVER: as long as it takes). */
+bool agent_pipeline_wait(struct agent_pipeline *pipeline, uint64_t timeout_ms);
+
+/* 0, or the first failure; -ETIME: a disk does not answer. Bad blocks are left in the batches. */
+int agent_pipeline_get_failure(const struct agent_job *jobs, size_t count);
+
+/* All three, for as long as it takes. */
 int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);

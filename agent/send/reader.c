@@ -84,12 +84,25 @@ static void run_advance(struct agent_run *run, size_t bytes)
     }
 }
 
-/* The device may end within its last block: the bytes beyond its end read as zero. */
-static void run_zero_rest(struct agent_run *run)
+/*
+ * The device may end within its last block, and even within its last sector, which nobody can read
+ * or write then. The bytes after its last whole sector read as zero.
+ */
+static void run_clip(struct agent_run *run, const struct agent_device *device)
 {
-    for (int i = 0; i < run->vector_count; i++)
-        memset(run->vectors[i].iov_base, 0, run->vectors[i].iov_len);
-    run->vector_count = 0;
+    uint64_t limit = device->size_bytes - device->size_bytes % device->logical_block_bytes;
+    uint64_t at = run->offset;
+    int kept = 0;
+    for (int i = 0; i < run->vector_count; i++) {
+        struct iovec *vector = &run->vectors[i];
+        uint64_t left = at < limit ? limit - at : 0;
+        size_t whole = vector->iov_len < left ? vector->iov_len : (size_t)left;
+        at += vector->iov_len;
+        memset((uint8_t *)vector->iov_base + whole, 0, vector->iov_len - whole);
+        vector->iov_len = whole;
+        kept += whole > 0;
+    }
+    run->vector_count = kept;
 }
 
 /* Reads the rest of the run. */
@@ -101,12 +114,9 @@ static int run_read(const struct agent_device *device, struct agent_run *run)
             continue;
         if (got < 0)
             return -errno;
-        if (got == 0 && run->offset < device->size_bytes)
-            return -ENXIO; /* the device has become smaller */
         if (got == 0)
-            run_zero_rest(run);
-        else
-            run_advance(run, (size_t)got);
+            return -ENXIO; /* the device has become smaller */
+        run_advance(run, (size_t)got);
     }
     return run->error;
 }
@@ -135,8 +145,7 @@ static void reap(struct agent_reader *reader, long submitted)
     }
 }
 
-/* One request for each run. A read that comes back short, or at the end of the device, is left to
- * run_read(). */
+/* One request for each run. A read that comes back short is left to run_read(). */
 static void read_together(struct agent_reader *reader, const struct agent_device *device,
                           size_t count)
 {
@@ -158,6 +167,8 @@ static void read_together(struct agent_reader *reader, const struct agent_device
 
 int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count)
 {
+    for (size_t i = 0; i < count; i++)
+        run_clip(&reader->runs[i], device);
     if (count > 1 && reader->context != 0)
         read_together(reader, device, count);
     for (size_t i = 0; i < count; i++) {

@@ -9,8 +9,7 @@
  * other, and the log says so once.
  *
  * Threads: each has a reader of its own, made by agent_reader_prepare() or at first use, and freed
- * with the thread. Nothing here allocates after that, so that it can be used while a filesystem is
- * frozen.
+ * with the thread. Batches are read in helper processes (patience.h), which have one each.
  */
 #pragma once
 
@@ -41,6 +40,6 @@ struct agent_reader *agent_reader_prepare(void);
 /* The run reads the next `bytes` of the device, too, to memory at `to`. */
 void agent_run_add(struct agent_run *run, void *to, uint64_t bytes);
 
-/* Reads the reader's first `count` runs. Bytes beyond the device's end read as zero. 0, or the
- * first error: the memory of the runs may be half filled then. */
+/* Reads the reader's first `count` runs. Bytes after the device's last whole sector read as zero.
+ * 0, or the first error: the memory of the runs may be half filled then. */
 int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count);

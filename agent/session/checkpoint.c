@@ -312,8 +312,18 @@ static int take(struct agent_session *session, uint64_t request, struct agent_cu
     return rc < 0 ? rc : blx_conn_send(session->conn, &message, err);
 }
 
+/* One that does not answer would be noticed anyway, but perhaps only by the freeze. */
+static void knock_at_devices(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        blx_watchdog_turn(&agent->watchdog, 0);
+        agent_device_knock(&agent->devices[i]);
+    }
+}
+
 int agent_checkpoint_take(struct agent_session *session, uint64_t request, struct blx_error *err)
 {
+    knock_at_devices(session->agent);
     if (agent_has_changed_device(session->agent, err))
         return -ESTALE;
     agent_session_update_status(session, BLX_AGENT_CHECKPOINT);

@@ -161,9 +161,25 @@ static void learn_read_rate(struct agent *agent, const struct agent_cut *cut, ui
     agent->read_bytes_per_second = (agent->read_bytes_per_second + rate) / 2;
 }
 
+/* If the limit passes before all is read none of it counts. What can be thawed is thawed then, and
+ * does not wait for a disk that hangs. */
+static int read_jobs(struct scene *scene, struct agent_cut *cut)
+{
+    struct agent *agent = scene->agent;
+    if (!scene->froze)
+        return agent_pipeline_read(agent->pipeline, cut->jobs, cut->count);
+    agent_pipeline_begin(agent->pipeline, cut->jobs, cut->count);
+    if (agent_pipeline_wait(agent->pipeline, agent->config->freeze_limit_ms))
+        return agent_pipeline_get_failure(cut->jobs, cut->count);
+    agent_thaw(agent->freezer, &cut->freeze_ns, NULL);
+    agent_pipeline_wait(agent->pipeline, BLX_FOR_EVER);
+    return -ETIMEDOUT;
+}
+
 /* The reading itself; frozen or not. */
 static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx_error *err)
 {
+    struct agent *agent = scene->agent;
     int rc = watch_writers(scene, err);
     if (rc < 0)
         return rc;
@@ -171,12 +187,14 @@ static int read_remainder(struct scene *scene, struct agent_cut *cut, struct blx
     uint64_t started_ns = blx_clock_ns();
     cut->at_ns = started_ns;
     claim_remainder(scene, cut);
-    rc = agent_pipeline_read(scene->agent->pipeline, cut->jobs, cut->count);
+    rc = read_jobs(scene, cut);
+    if (rc == -ETIME || rc == -ETIMEDOUT)
+        return blx_error_set(err, rc, "a disk did not answer while the last blocks were read");
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot read the last blocks for the cut");
     for (size_t i = 0; i < cut->count; i++)
         agent_batch_leave_out_bad(&cut->jobs[i].batch);
-    learn_read_rate(scene->agent, cut, blx_clock_ns() - started_ns);
+    learn_read_rate(agent, cut, blx_clock_ns() - started_ns);
     rc = look_for_writers(scene, err);
     if (rc == 0 && scene->froze)
         look_for_evidence(scene);
@@ -277,7 +295,9 @@ static int read_frozen(struct scene *scene, struct agent_cut *cut, struct blx_er
         rc = read_remainder(scene, cut, err);
         bool expired = agent_freeze_expired(agent->freezer);
         struct blx_error thaw_error = {0};
-        int thawed = agent_thaw(agent->freezer, &cut->freeze_ns, &thaw_error);
+        uint64_t frozen_ns = 0;
+        int thawed = agent_thaw(agent->freezer, &frozen_ns, &thaw_error);
+        cut->freeze_ns = cut->freeze_ns > 0 ? cut->freeze_ns : frozen_ns;
         if (rc == 0 && expired)
             rc = -ETIMEDOUT;
         if (thawed < 0)
@@ -289,11 +309,11 @@ static int read_frozen(struct scene *scene, struct agent_cut *cut, struct blx_er
     return rc;
 }
 
-/* A guard that was killed is replaced. */
+/* A guard that was killed is replaced, and so is one that waits for a filesystem that hangs. */
 static void replace_guard(struct agent *agent)
 {
     struct blx_error error = {0};
-    blx_log_warning("the freeze guard has died: a new one is started");
+    blx_log_warning("the freeze guard has died or does not answer: a new one is started");
     agent_freezer_stop(agent->freezer);
     agent->freezer = NULL;
     if (agent_freezer_start(agent->config->run_dir, &agent->freezer, &error) < 0)
@@ -305,9 +325,11 @@ static const char *why_not(int rc)
 {
     switch (rc) {
     case -EPIPE:
-        return "the freeze guard had died";
+        return "the freeze guard had died or did not answer";
     case -ETIMEDOUT:
         return "the freeze took longer than the freeze-limit";
+    case -ETIME:
+        return "a disk did not answer within the freeze-limit";
     case -ECANCELED:
         return "somebody else thawed a filesystem";
     default:

@@ -121,12 +121,13 @@ static int send_frame(struct agent_session *session, struct agent_job *job, stru
     return blx_conn_send(session->conn, &message, err);
 }
 
-/* If the device is gone all its jobs fail. Nothing more is logged about them: the next session
- * leaves it out. */
+/* If the device is gone, or does not answer, all its jobs fail. Nothing more is logged about them:
+ * the next session leaves it out. */
 static bool ends_session(struct agent_session *session, const struct agent_device *device)
 {
     struct agent *agent = session->agent;
-    if (agent_device_find_change(device) == NULL)
+    char why[BLX_TEXT_BYTES];
+    if (agent_device_find_change(device) == NULL && !agent_device_is_stuck(device, why))
         return false;
     pthread_mutex_lock(&agent->lock);
     agent_rejoin_locked(agent);

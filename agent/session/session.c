@@ -157,6 +157,15 @@ static void measure_pass(const struct agent *agent, const struct agent_volume *v
         memcpy(status->reason, reason, sizeof(status->reason));
 }
 
+/* Appends it after "; ". */
+static void explain_stuck_filesystem(char reason[BLX_TEXT_BYTES])
+{
+    char why[BLX_TEXT_BYTES];
+    size_t used = strlen(reason);
+    if (agent_patience_explain("the filesystem on ", why, sizeof(why)))
+        snprintf(reason + used, BLX_TEXT_BYTES - used, "%s%s", used > 0 ? "; " : "", why);
+}
+
 /* The figures of the status: how much is marked, and how far a pass is. */
 static void measure(struct agent *agent, struct blx_status *status)
 {
@@ -175,6 +184,7 @@ static void measure(struct agent *agent, struct blx_status *status)
     }
     status->unreadable_bytes += agent_refusals_count_bytes(&agent->refusals);
     agent_refusals_explain(&agent->refusals, status->reason);
+    explain_stuck_filesystem(status->reason);
 }
 
 /* The time that is left, at the pace since the pass (or this session) began. */

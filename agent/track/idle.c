@@ -32,7 +32,7 @@ static bool reads_a_block(const struct agent_device *device)
     void *buffer = NULL;
     if (posix_memalign(&buffer, bytes < 4096 ? 4096 : bytes, bytes) != 0)
         return false;
-    ssize_t count = pread(device->fd, buffer, bytes, 0);
+    ssize_t count = agent_device_read(device, buffer, bytes, 0);
     free(buffer);
     return count > 0;
 }

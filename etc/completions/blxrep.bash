@@ -5,10 +5,10 @@ _blxrep_options() {
     case $1 in
     start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event \
         --policy-dir --credentials --encryption-key \
-        --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw \
+        --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --prune-grace --admit --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
-        --freeze-budget --freeze-limit --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
+        --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
     dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --admit --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --help --version ;;

@@ -37,6 +37,7 @@ __blxrep_option blxrep-agent start -l skip-free-space -x -a "yes no" -d "Leave f
 __blxrep_option blxrep-agent start -l freeze -x -a "yes no" -d "Freeze the filesystems for a checkpoint"
 __blxrep_option blxrep-agent start -l freeze-budget -x -d "How long reading may take during a freeze"
 __blxrep_option blxrep-agent start -l freeze-limit -x -d "Thaw after this time"
+__blxrep_option blxrep-agent start -l disk-timeout -x -d "Leave out a disk that has not answered for this time"
 __blxrep_option blxrep-agent start -l freeze-buffer -x -d "Memory for the blocks read during a freeze"
 __blxrep_option blxrep-agent start -l pre-freeze -r -d "Command to run before the freeze"
 __blxrep_option blxrep-agent start -l post-thaw -r -d "Command to run after the thaw"

@@ -65,6 +65,7 @@ struct blx_config {
     uint64_t prune_grace_ms;
     uint64_t freeze_budget_ms; /* the time to read the remainder */
     uint64_t freeze_limit_ms;  /* after which the guard thaws */
+    uint64_t disk_timeout_ms;  /* how long a disk or a filesystem may take to answer */
     uint64_t freeze_buffer_bytes;
     bool freeze;          /* freeze: false -> never freeze, checkpoints are "crash" at best */
     bool verbose;         /* debug lines in the log */

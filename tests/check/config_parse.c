@@ -94,6 +94,7 @@ static void print_config(const struct blx_config *config)
     blx_json_number(&json, "prune-grace", config->prune_grace_ms);
     blx_json_number(&json, "freeze-budget", config->freeze_budget_ms);
     blx_json_number(&json, "freeze-limit", config->freeze_limit_ms);
+    blx_json_number(&json, "disk-timeout", config->disk_timeout_ms);
     blx_json_number(&json, "freeze-buffer", config->freeze_buffer_bytes);
     blx_json_bool(&json, "freeze", config->freeze);
     blx_json_bool(&json, "verbose", config->verbose);

@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -180,7 +181,7 @@ class LoopDisk(Disk):
 
 
 class FailingDisk(Disk):
-    """A loop device on a file of failing_file.py: its reads can be made to fail."""
+    """A loop device on a file of failing_file.py: its reads can be made to fail, its writes to hang, and both to hang."""
 
     def __init__(self, registry, folder, mib, name="disk"):
         self.store = os.path.join(folder, f"{name}.store")
@@ -209,8 +210,24 @@ class FailingDisk(Disk):
         """From now on reads that touch these bytes give EIO."""
         self._order(f"fail {first} {first + count}")
 
+    def stall_writes(self):
+        """Until heal() they get no answer, nor do the reads after them."""
+        self._order("stall")
+
     def heal(self):
         self._order("heal")
+
+    def hang(self):
+        """Nothing gets an answer until answer()."""
+        self.server.send_signal(signal.SIGSTOP)
+
+    def answer(self):
+        self.server.send_signal(signal.SIGCONT)
+
+    def halt(self):
+        """A test may have failed while it hangs."""
+        self.answer()
+        self.heal()
 
     def detach(self):
         run("losetup", "-d", self.path)

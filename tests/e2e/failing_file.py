@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A file whose reads can be made to fail: one regular file on FUSE, by the kernel's protocol, without a library.
+"""A file whose reads can be made to fail, and whose writes to hang: one regular file on FUSE, by the kernel's protocol, without a library.
 
     failing_file.py MOUNT_POINT STORE
 
 MOUNT_POINT and STORE are files; what is written to the first lies in the second. Orders come on stdin, a line each, and are
-answered with "ok": `fail FIRST END` (bytes; reads that touch them give EIO from now on) and `heal`. It ends with its stdin.
+answered with "ok": `fail FIRST END` (bytes; reads that touch them give EIO from now on), `stall` (writes get no answer from now
+on) and `heal`, after which those writes are done. It ends with its stdin. Stop the process, and nothing gets an answer.
 """
 
 import ctypes
@@ -32,6 +33,8 @@ class FailingFile:
     def __init__(self, mount_point, store):
         self.store = os.open(store, os.O_RDWR | os.O_CLOEXEC)
         self.failing = []
+        self.stalls = False
+        self.stalled = []
         self.fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         options = f"fd={self.fuse},rootmode={stat.S_IFREG | 0o600:o},user_id=0,group_id=0"
         if LIBC.mount(b"failing_file", mount_point.encode(), b"fuse", 0, options.encode()) != 0:
@@ -72,6 +75,12 @@ class FailingFile:
 
     def serve_one(self):
         request = os.read(self.fuse, MAX_WRITE + 8192)
+        if self.stalls and IN_HEADER.unpack_from(request)[1] == WRITE:
+            self.stalled.append(request)
+        else:
+            self.serve(request)
+
+    def serve(self, request):
         _length, opcode, unique, *_rest = IN_HEADER.unpack_from(request)
         try:
             error, data = 0, self.answer(opcode, request[IN_HEADER.size:])
@@ -82,6 +91,9 @@ class FailingFile:
 
     def obey(self, words):
         self.failing = [(int(words[1]), int(words[2]))] if words[0] == "fail" else []
+        self.stalls = words[0] == "stall"
+        while not self.stalls and self.stalled:
+            self.serve(self.stalled.pop(0))
         print("ok", flush=True)
 
 

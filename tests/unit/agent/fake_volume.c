@@ -28,6 +28,7 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     must(volume->device.fd >= 0);
     volume->device.size_bytes = (uint64_t)FAKE_BLOCKS * FAKE_BLOCK_BYTES - short_bytes;
     must(ftruncate(volume->device.fd, (off_t)volume->device.size_bytes) == 0);
+    volume->device.logical_block_bytes = 512;
     strcpy(volume->device.kernel_name, "fake");
     volume->dirty = fake->dirty;
     volume->blocks = FAKE_BLOCKS;

@@ -320,15 +320,29 @@ static void filesystem_without_a_freeze_is_counted(void **state)
     agent_freezer_stop(freezer);
 }
 
-/* The guard is the only child that this process has, apart from the writers, which are reaped. */
-static pid_t find_guard(void)
+static void read_name(pid_t pid, char name[32])
 {
     char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL || fscanf(file, "%31s", name) != 1)
+        name[0] = '\0';
+    if (file != NULL)
+        fclose(file);
+}
+
+/* The only child of that name: others were reaped. */
+static pid_t find_guard(void)
+{
+    char path[64], name[32] = "";
     int pid = 0;
     snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
     FILE *children = fopen(path, "re");
     assert_non_null(children);
-    assert_int_equal(fscanf(children, "%d", &pid), 1);
+    while (strcmp(name, "blxrep-guard") != 0) {
+        assert_int_equal(fscanf(children, "%d", &pid), 1);
+        read_name(pid, name);
+    }
     fclose(children);
     return pid;
 }
@@ -398,38 +412,38 @@ static pid_t start_writer_in_the_middle(int *feed_fd)
     return pid;
 }
 
-/* Whether one of its threads is in an uninterruptible wait. */
-static bool has_waiting_thread(pid_t pid)
+/* Whether a helper of this test, whoever has it, is in an uninterruptible wait. */
+static bool has_waiting_helper(void)
 {
-    char path[64];
     bool found = false;
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    assert_non_null(tasks);
-    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
-        char state = '?';
-        snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", pid, entry->d_name);
-        FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL;
+    DIR *processes = opendir("/proc");
+    assert_non_null(processes);
+    for (struct dirent *entry; (entry = readdir(processes)) != NULL;) {
+        char path[64], name[32] = "", state = '?';
+        int group = 0;
+        snprintf(path, sizeof(path), "/proc/%.20s/stat", entry->d_name);
+        FILE *file = atoi(entry->d_name) > 0 ? fopen(path, "re") : NULL;
         if (file == NULL)
             continue;
-        found |= fscanf(file, "%*d %*s %c", &state) == 1 && state == 'D';
+        found |= fscanf(file, "%*d %31s %c %*d %d", name, &state, &group) == 3 && state == 'D' &&
+                 group == getpgrp() && strcmp(name, "(blxrep-helper)") == 0;
         fclose(file);
     }
-    closedir(tasks);
+    closedir(processes);
     return found;
 }
 
 /*
- * Until the process has been in an uninterruptible wait for longer than any other freeze here
- * takes, which nothing tells either: a FIFREEZE that goes through waits for its disk, too, but not
- * so long.
+ * Until a helper has been in an uninterruptible wait for longer than any other freeze here takes,
+ * which nothing tells either: a FIFREEZE that goes through waits for its disk, too, but not so
+ * long.
  */
-static void wait_until_it_hangs(pid_t pid)
+static void wait_until_it_hangs(void)
 {
     enum { SAMPLE_MS = 5, HANG_SAMPLES = 100 };
     int hanging = 0;
     for (int i = 0; i < 4000 && hanging < HANG_SAMPLES; i++) {
-        hanging = has_waiting_thread(pid) ? hanging + 1 : 0;
+        hanging = has_waiting_helper() ? hanging + 1 : 0;
         poll(NULL, 0, SAMPLE_MS);
     }
     assert_int_equal(hanging, HANG_SAMPLES);
@@ -453,7 +467,7 @@ static void freeze_that_hangs_is_thawed_when_it_is_through(void **state)
                   : 1);
     }
     /* /mnt/1, frozen first, is thawed at the limit, while the FIFREEZE of /mnt/0 still hangs. */
-    wait_until_it_hangs(agent);
+    wait_until_it_hangs();
     assert_int_equal(disk_wait(start_writer(1), 10), 0);
     assert_int_equal(waitpid(agent, NULL, WNOHANG), 0);
     close(feed);

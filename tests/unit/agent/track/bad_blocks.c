@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,9 +20,12 @@
 #include "base/bitmap.h"
 #include "fake_volume.h"
 
-static bool failing[FAKE_BLOCKS];
-static int failure = EIO;
-static unsigned failed_reads;
+/* Shared with the helpers, which read. */
+static struct {
+    bool failing[FAKE_BLOCKS];
+    int failure;
+    atomic_uint failed_reads;
+} * disk;
 
 /* In place of libc's. */
 ssize_t preadv(int fd, const struct iovec *vectors, int count, off_t offset)
@@ -30,9 +35,9 @@ ssize_t preadv(int fd, const struct iovec *vectors, int count, off_t offset)
         bytes += vectors[i].iov_len;
     for (off_t block = offset / FAKE_BLOCK_BYTES;
          block < FAKE_BLOCKS && block * FAKE_BLOCK_BYTES < offset + (off_t)bytes; block++) {
-        if (failing[block]) {
-            failed_reads++;
-            errno = failure;
+        if (disk->failing[block]) {
+            disk->failed_reads++;
+            errno = disk->failure;
             return -1;
         }
     }
@@ -59,8 +64,8 @@ static int setup(void **state)
     assert_non_null(f);
     fake_volume_make(&f->fake, 0);
     assert_int_equal(agent_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
-    memset(failing, 0, sizeof(failing));
-    failure = EIO;
+    memset(disk->failing, 0, sizeof(disk->failing));
+    disk->failure = EIO;
     *state = f;
     return 0;
 }
@@ -123,7 +128,7 @@ static void write_block(struct fixture *f, uint64_t block)
 static void fail_blocks(uint64_t first, uint64_t count, bool fail)
 {
     for (uint64_t block = first; block < first + count; block++)
-        failing[block] = fail;
+        disk->failing[block] = fail;
 }
 
 static void only_the_blocks_that_fail_are_left_out(void **state)
@@ -135,17 +140,17 @@ static void only_the_blocks_that_fail_are_left_out(void **state)
         uint8_t sent[FAKE_BLOCKS] = {0};
         fail_blocks(0, FAKE_BLOCKS, false);
         for (uint64_t block = 0; block < FAKE_BLOCKS; block++) {
-            failing[block] = random() % (2 + round * 20) == 0;
+            disk->failing[block] = random() % (2 + round * 20) == 0;
             write_block(f, block);
         }
         agent_volume_age(&f->fake.volume); /* whatever was bad was written to */
         send_round(f, AGENT_CLAIM_QUIET, sent);
         uint64_t bad = 0;
         for (uint64_t block = 0; block < FAKE_BLOCKS; block++) {
-            assert_int_equal(sent[block], !failing[block]);
-            assert_int_equal(blx_bitmap_test(volume->ledger.pending, block), failing[block]);
-            assert_int_equal(blx_bitmap_test(volume->bad.words, block), failing[block]);
-            bad += failing[block];
+            assert_int_equal(sent[block], !disk->failing[block]);
+            assert_int_equal(blx_bitmap_test(volume->ledger.pending, block), disk->failing[block]);
+            assert_int_equal(blx_bitmap_test(volume->bad.words, block), disk->failing[block]);
+            bad += disk->failing[block];
         }
         assert_int_equal(atomic_load(&volume->bad.count), bad);
         assert_int_equal(agent_volume_count_in_flight(volume), 0);
@@ -160,10 +165,10 @@ static void one_bad_block_costs_few_reads(void **state)
     uint8_t sent[FAKE_BLOCKS] = {0};
     for (uint64_t block = 0; block < 64; block++)
         write_block(f, block);
-    failing[17] = true;
-    failed_reads = 0;
+    disk->failing[17] = true;
+    disk->failed_reads = 0;
     send_round(f, AGENT_CLAIM_ALL, sent);
-    assert_in_range(failed_reads, 1, 7); /* 64, 32, ... 1 */
+    assert_in_range(disk->failed_reads, 1, 7); /* 64, 32, ... 1 */
 }
 
 static void bad_blocks_wait_for_their_own_claim(void **state)
@@ -174,13 +179,13 @@ static void bad_blocks_wait_for_their_own_claim(void **state)
     for (uint64_t block = 90; block < 200; block++)
         write_block(f, block);
     send_round(f, AGENT_CLAIM_ALL, sent);
-    failed_reads = 0;
+    disk->failed_reads = 0;
     send_round(f, AGENT_CLAIM_ALL, sent);
     agent_volume_age(&f->fake.volume);
     send_round(f, AGENT_CLAIM_QUIET, sent);
-    assert_int_equal(failed_reads, 0);
+    assert_int_equal(disk->failed_reads, 0);
     send_round(f, AGENT_CLAIM_BAD, sent);
-    assert_true(failed_reads > 0);
+    assert_true(disk->failed_reads > 0);
     assert_int_equal(atomic_load(&f->fake.volume.bad.count), 70);
     assert_int_equal(atomic_load(&f->fake.volume.bad.found), 70);
 
@@ -243,8 +248,8 @@ static void a_failure_of_the_device_fails_the_whole_batch(void **state)
     uint64_t cursor = 0;
     write_block(f, 1);
     write_block(f, 2);
-    failing[2] = true;
-    failure = ENOMEM;
+    disk->failing[2] = true;
+    disk->failure = ENOMEM;
     struct agent_job *job = agent_pipeline_take(f->pipeline, 10000);
     assert_true(agent_batch_claim(&job->batch, &f->fake.volume, AGENT_CLAIM_ALL, &cursor));
     agent_pipeline_submit(f->pipeline, job);
@@ -318,5 +323,8 @@ int main(void)
         TEST(a_rescan_marks_just_what_cannot_be_read),
         cmocka_unit_test(a_list_that_is_too_long_covers_all_and_joins_the_nearest),
     };
+    disk = mmap(NULL, sizeof(*disk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (disk == MAP_FAILED)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
