@@ -3,7 +3,6 @@
  * blxrep-agent: follows the changes of this server's disks and sends them to the dispatcher.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,18 +61,6 @@ static void block_signals(void)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a log file that is too large ends nothing */
-}
-
-/* A descriptor that is closed would become a socket or a device, and log lines would go there. */
-static void open_standard_descriptors(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd > STDERR_FILENO)
-        close(fd);
 }
 
 /* One for each mounted filesystem, in the agent and in its guard. */
@@ -208,7 +195,7 @@ static int run(struct agent *agent)
 
 int main(int argc, char **argv)
 {
-    open_standard_descriptors();
+    blx_log_begin();
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     enum blx_config_result result;
     struct blx_error error = {0};

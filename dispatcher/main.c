@@ -49,6 +49,7 @@ static void prepare_process(void)
 
 int main(int argc, char **argv)
 {
+    blx_log_begin();
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
     enum blx_config_result result = BLX_CONFIG_RUN;

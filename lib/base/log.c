@@ -2,27 +2,31 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
 
-enum { LINE_BYTES = 1024, HELD_BYTES = 64 * 1024 };
+enum { LINE_BYTES = 1024, KEPT_BYTES = 64 * 1024 };
 
 static struct {
     pthread_mutex_t lock; /* guards everything below */
     enum blx_log_level level;
     bool holding;
-    size_t held_bytes;
-    unsigned held_dropped;
-    char held[HELD_BYTES];
+    size_t kept_bytes; /* whole lines */
+    unsigned dropped;  /* and not told yet */
+    char kept[KEPT_BYTES];
 } log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = BLX_LOG_INFO};
 
 /* $JOURNAL_STREAM is DEVICE:INODE of the stream to the journal. A program whose stderr was sent
@@ -46,27 +50,98 @@ static const char *level_prefix(enum blx_log_level level)
     return is_journal() ? journal[level] : plain[level];
 }
 
-static void write_out(const char *bytes, size_t count)
+/* Whether stderr takes a line now. A pipe that does has room for PIPE_BUF bytes, more than a line. */
+static bool is_ready(void)
 {
-    while (count > 0) {
-        ssize_t written = write(STDERR_FILENO, bytes, count);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return; /* there is nowhere to report it */
-        bytes += written;
-        count -= (size_t)written;
-    }
+    struct pollfd poller = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&poller, 1, 0) > 0;
 }
 
-static void hold_line(const char *line, size_t length)
+enum outcome { WRITTEN, NOT_NOW, LOST };
+
+/* A line is written whole or not at all, except to a file that is full in the middle of it. */
+static enum outcome write_line(const char *line, size_t length)
 {
-    if (log_state.held_bytes + length > sizeof(log_state.held)) {
-        log_state.held_dropped++;
+    if (!is_ready())
+        return NOT_NOW;
+    ssize_t written;
+    do {
+        written = send(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (written < 0 && errno == ENOTSOCK)
+            written = write(STDERR_FILENO, line, length);
+    } while (written < 0 && errno == EINTR);
+    if (written < 0)
+        return errno == EAGAIN ? NOT_NOW : LOST;
+    return (size_t)written == length ? WRITTEN : LOST;
+}
+
+static void keep_line_locked(const char *line, size_t length)
+{
+    if (log_state.kept_bytes + length > sizeof(log_state.kept)) {
+        log_state.dropped++;
         return;
     }
-    memcpy(log_state.held + log_state.held_bytes, line, length);
-    log_state.held_bytes += length;
+    memcpy(log_state.kept + log_state.kept_bytes, line, length);
+    log_state.kept_bytes += length;
+}
+
+/* Tells how many lines are missing at this place. */
+static void tell_dropped_locked(void)
+{
+    char line[128];
+    if (log_state.dropped == 0)
+        return;
+    int length = snprintf(line, sizeof(line),
+                          "%s%u log lines were dropped: nobody read them, or they could not be "
+                          "written\n",
+                          level_prefix(BLX_LOG_WARNING), log_state.dropped);
+    if (write_line(line, (size_t)length) == WRITTEN)
+        log_state.dropped = 0;
+}
+
+/* Writes the kept lines as far as they are taken. */
+static void write_kept_locked(void)
+{
+    size_t done = 0;
+    while (done < log_state.kept_bytes) {
+        const char *line = log_state.kept + done;
+        const char *end = memchr(line, '\n', log_state.kept_bytes - done);
+        size_t length = (size_t)(end - line) + 1;
+        enum outcome outcome = write_line(line, length);
+        if (outcome == NOT_NOW)
+            break;
+        log_state.dropped += outcome == LOST;
+        done += length;
+    }
+    log_state.kept_bytes -= done;
+    memmove(log_state.kept, log_state.kept + done, log_state.kept_bytes);
+    if (log_state.kept_bytes == 0)
+        tell_dropped_locked();
+}
+
+static void put_line_locked(const char *line, size_t length)
+{
+    if (!log_state.holding)
+        write_kept_locked();
+    if (log_state.holding || log_state.kept_bytes > 0) {
+        keep_line_locked(line, length);
+        return;
+    }
+    enum outcome outcome = write_line(line, length);
+    if (outcome == NOT_NOW)
+        keep_line_locked(line, length);
+    log_state.dropped += outcome == LOST;
+}
+
+void blx_log_begin(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 void blx_log_set_level(enum blx_log_level level)
@@ -91,12 +166,8 @@ void blx_log(enum blx_log_level level, const char *format, ...)
     line[length++] = '\n';
 
     pthread_mutex_lock(&log_state.lock);
-    if (level <= log_state.level) {
-        if (log_state.holding)
-            hold_line(line, length);
-        else
-            write_out(line, length);
-    }
+    if (level <= log_state.level)
+        put_line_locked(line, length);
     pthread_mutex_unlock(&log_state.lock);
 }
 
@@ -110,12 +181,7 @@ void blx_log_hold(void)
 void blx_log_release(void)
 {
     pthread_mutex_lock(&log_state.lock);
-    unsigned dropped = log_state.held_dropped;
-    write_out(log_state.held, log_state.held_bytes);
     log_state.holding = false;
-    log_state.held_bytes = 0;
-    log_state.held_dropped = 0;
+    write_kept_locked();
     pthread_mutex_unlock(&log_state.lock);
-    if (dropped > 0)
-        blx_log_warning("%u log lines were dropped while the log was held", dropped);
 }

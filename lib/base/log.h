@@ -4,10 +4,16 @@
  * ($JOURNAL_STREAM names it) a line begins with the priority prefix that journald understands,
  * otherwise with a plain "level: ". lib itself never logs; it returns errors.
  *
+ * Nothing here waits for whoever reads the log. If a pipe, a socket or a terminal takes no more,
+ * lines are kept in a fixed buffer until it does, in their order. Those that do not fit are counted
+ * and dropped, and so are those that cannot be written: to a full disk, to a file at its limit.
+ * The count is logged as soon as a line can be written again.
+ *
  * While a filesystem is frozen a log line could block for ever on a log file that lies on it. So
- * blx_log_hold() keeps lines in a fixed buffer, and blx_log_release() writes them out.
+ * blx_log_hold() keeps lines in the same buffer, and blx_log_release() writes them out.
  *
  * Threads: all functions may be called from any thread; one mutex guards the buffer and the write.
+ * Another process that writes to the same pipe at the same instant can still make a write wait.
  */
 #pragma once
 
@@ -19,6 +25,13 @@ enum blx_log_level {
     BLX_LOG_DEBUG = 7,
 };
 
+/*
+ * The first thing that a daemon does. Of the descriptors 0 to 2 those that are closed lead to
+ * /dev/null from now on: they would become sockets or devices, and lines would go there. A log file
+ * that reaches its limit (SIGXFSZ) ends nothing.
+ */
+void blx_log_begin(void);
+
 /* Lines above `level` are dropped. Default: BLX_LOG_INFO. */
 void blx_log_set_level(enum blx_log_level level);
 
@@ -26,8 +39,7 @@ void blx_log_set_level(enum blx_log_level level);
 void blx_log(enum blx_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Keeps lines in memory from now on, up to 64 KiB. Further lines are counted and dropped, and the
- * count is logged. */
+/* Keeps lines in memory from now on, up to 64 KiB. */
 void blx_log_hold(void);
 
 /* Writes the held lines, and from now on each line at once again. */
