@@ -198,6 +198,20 @@ class Labels(Case):
         finally:
             run("losetup", "-d", device)
 
+    def test_raw_loop_device_on_a_file(self):
+        """As a virtual machine's disk: without a filesystem of its own, its file on one that is frozen."""
+        disk = self.make_disk()
+        image = self.normal.path + "/image"
+        with open(image, "wb") as file:
+            file.truncate(40 << 20)
+        device = run("losetup", "--find", "--show", image).stdout.strip()
+        try:
+            load = self.write_ring(device)
+            self.expect_filesystem(self.judge_checkpoints(disk))
+            load.stop()
+        finally:
+            run("losetup", "-d", device)
+
     def test_hooks_that_fail_stand_in_the_note(self):
         disk = self.make_disk()
         self.start(disk, "--pre-freeze=false", "--post-thaw=exit 3")
