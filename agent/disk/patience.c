@@ -190,6 +190,8 @@ static int take_locked(const char *name, size_t *index)
         rc = fork_helper_locked(absent);
         idle = absent;
     }
+    if (rc == -EMFILE || rc == -ENFILE)
+        return rc;
     if (idle == PLACES || rc < 0)
         return -EAGAIN;
     struct helper *helper = &helpers[idle];

@@ -52,7 +52,8 @@ struct agent_patience_call {
 /*
  * Runs `call` on a copy of `arg`, which is copied back if it has ended in time. Its result. -ETIME
  * if it has not ended after `timeout_ms`, or if one of this name is still under way since then;
- * that is logged once, and once more when it has ended. -EAGAIN if there is no process to run it.
+ * that is logged once, and once more when it has ended. -EAGAIN, -EMFILE or -ENFILE if there is no
+ * process to run it.
  * `io` may be NULL.
  */
 int agent_patience_run(const char *name, const struct agent_patience_call *call, void *arg,

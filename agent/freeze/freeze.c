@@ -269,7 +269,7 @@ static int call_thaw(const struct agent_mount *mount)
 {
     static const struct agent_patience_call thaw = {.run = thaw_in_helper};
     int r = call(&thaw, mount, THAW_MS);
-    if (r == -EAGAIN || r == -EPIPE)
+    if (r == -EAGAIN || r == -EPIPE || r == -EMFILE || r == -ENFILE)
         r = ioctl(mount->fd, FITHAW, 0) < 0 ? -errno : 0;
     return r;
 }

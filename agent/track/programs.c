@@ -5,15 +5,20 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "agent/disk/sysfs.h"
 #include "base/assert.h"
 #include "tracker_bpf.skel.h"
+
+/* Its programs, their links, its maps, and some while it is loaded. */
+enum { FILES_OF_A_DEVICE = 40 };
 
 static const char btf_path[] = "/sys/kernel/btf/vmlinux";
 
@@ -71,6 +76,34 @@ static const char *lockdown_hint(void)
     return "; it needs the capabilities CAP_BPF and CAP_PERFMON, run the agent as root";
 }
 
+/* Whether there is no room for the files of one more device: libbpf fails with any error then. 0,
+ * -EMFILE or -ENFILE. */
+static int find_shortage(int some_fd)
+{
+    int fds[FILES_OF_A_DEVICE];
+    int count = 0, rc = 0;
+    while (rc == 0 && count < FILES_OF_A_DEVICE) {
+        fds[count] = fcntl(some_fd, F_DUPFD_CLOEXEC, 0);
+        rc = fds[count] < 0 ? -errno : 0;
+        count += rc == 0;
+    }
+    while (count > 0)
+        close(fds[--count]);
+    return rc;
+}
+
+static int too_many_files(int r, const struct agent_device *device, struct blx_error *err)
+{
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return blx_error_set(err, r,
+                         "cannot load the tracker of device '%s': %s; this process may have %llu "
+                         "open files (RLIMIT_NOFILE), and each device needs about %d: raise "
+                         "LimitNOFILE= in the unit, or ulimit -Hn%s",
+                         device->path, strerror(-r), (unsigned long long)limit.rlim_cur,
+                         FILES_OF_A_DEVICE, r == -ENFILE ? ", or the sysctl fs.file-max" : "");
+}
+
 /* Why the programs did not come up, with the way out. */
 static int explain_failure_locked(int r, const struct agent_device *device, struct blx_error *err)
 {
@@ -87,6 +120,9 @@ static int explain_failure_locked(int r, const struct agent_device *device, stru
             "cannot load the tracker of device '%s': not enough memory for its bitmap "
             "of one bit per block",
             device->path);
+    int short_rc = find_shortage(device->fd);
+    if (short_rc < 0)
+        return too_many_files(short_rc, device, err);
     return blx_error_set(
         err, r,
         "cannot load the tracker of device '%s': %s; it needs Linux 5.12 or later with "

@@ -6,7 +6,7 @@ import shutil
 import socket
 
 from case import Case, main
-from programs import free_port
+from programs import environment, free_port
 from proxy import Proxy
 from registry import REGISTRY, run, wait_until
 from workloads import fill
@@ -53,6 +53,19 @@ class BadInput(Case):
         disk = self.loop_disk(16)
         self.agent_fails(1, "web1", device=disk.path, agent_id="web10", credentials=self.enroll("web1"))
         self.assertEqual(disk.pins(), [], "a refused start leaves no tracker")
+
+    def test_too_few_descriptors_are_named_as_what_they_are(self):
+        disk = self.loop_disk(16)
+        self.make_data_dir()
+        words = ["--id=server1", f"--dispatcher-addr={NOBODY}", f"--device={disk.path}",
+                 f"--credentials={self.enroll('server1')}", f"--run-dir={self.path('run')}"]
+        for limit in (18, 20, 22, 24):
+            done = run("prlimit", f"--nofile={limit}:{limit}", self.cli.program, "start", "--mode=agent", *words, check=False,
+                       timeout=60, env=environment())
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertRegex(done.stderr, "LimitNOFILE|open files")
+            self.assertNotIn("5.12", done.stderr)
+            print(done.stderr.strip())
 
     def test_agent_without_what_it_needs(self):
         self.cli.fails(2, "id", "start", "--mode=agent", "--device=/dev/null", f"--dispatcher-addr={NOBODY}")

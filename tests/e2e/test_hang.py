@@ -57,11 +57,20 @@ class Hang(Case):
         return [volume["device"] for volume in row["volumes"]]
 
     def helpers(self):
-        return run("pgrep", "-x", "blxrep-helper", check=False).stdout.split()
+        """Those of this test: their environment has the agent's notify socket."""
+        found = []
+        for pid in run("pgrep", "-x", "blxrep-helper", check=False).stdout.split():
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    found += [pid] if self.folder.encode() in file.read() else []
+            except OSError:
+                pass  # it has just ended
+        return found
 
     def test_one_of_two_disks_hangs(self):
         fill(self.stuck.path, 60)
         agent = self.start_agent_for([self.healthy, self.stuck])
+        self.assertTrue(self.helpers())
         self.assertEqual(len(self.devices(self.row("server1", self.checkpoint("server1")))), 2)
         self.stuck.hang()
         for restarted in (False, True):

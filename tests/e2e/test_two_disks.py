@@ -62,6 +62,19 @@ class TwoDisks(Case):
                        f"--checkpoint={stamp}", "--device=/dev/absent")
         self.assert_no_half_files()
 
+    def test_disk_whose_size_is_no_multiple_of_its_sector(self):
+        """Nobody can read or write the rest after the last whole sector."""
+        disk = self.loop_disk(16)
+        os.truncate(disk.file, (16 << 20) + 3 * 512)
+        run("losetup", "-c", disk.path)
+        run("losetup", "--sector-size", "4096", disk.path)
+        fill(disk.path, 16)
+        self.start_dispatcher()
+        self.start_agent("server1", disk, "--skip-free-space=no")
+        row = self.row("server1", self.checkpoint("server1"))
+        self.assertFalse(row["damaged"])
+        check_equal(self.restore("server1", str(row["checkpoint"]), self.path("odd.img")), disk.file)
+
     def test_one_existing_target_stops_all_before_any_is_written(self):
         disks = [self.loop_disk(32, "one"), self.loop_disk(32, "two")]
         self.start_dispatcher()
