@@ -441,22 +441,39 @@ int64_t agent_device_count_writes(const struct agent_device *device)
     return writes;
 }
 
-int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors)
+enum { STAT_WRITTEN = 6, STAT_DISCARDED = 13, STAT_FIELDS }; /* Documentation/block/stat.rst */
+
+static int read_stat(const struct agent_device *device, uint64_t fields[STAT_FIELDS])
 {
-    enum { WRITTEN = 6, DISCARDED = 13, FIELDS }; /* Documentation/block/stat.rst */
     char text[512];
     int r = agent_sysfs_read_text(text, sizeof(text), "/sys/block/%s/stat", device->disk_name);
     if (r < 0)
         return r;
-    uint64_t fields[FIELDS];
     const char *at = text;
-    for (int i = 0; i < FIELDS; i++) {
+    for (int i = 0; i < STAT_FIELDS; i++) {
         char *end;
         fields[i] = strtoull(at, &end, 10);
         if (end == at)
             return -EINVAL;
         at = end;
     }
-    *sectors = fields[WRITTEN] + fields[DISCARDED];
     return 0;
+}
+
+int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors)
+{
+    uint64_t fields[STAT_FIELDS];
+    int r = read_stat(device, fields);
+    if (r == 0)
+        *sectors = fields[STAT_WRITTEN] + fields[STAT_DISCARDED];
+    return r;
+}
+
+int agent_device_read_discarded_sectors(const struct agent_device *device, uint64_t *sectors)
+{
+    uint64_t fields[STAT_FIELDS];
+    int r = read_stat(device, fields);
+    if (r == 0)
+        *sectors = fields[STAT_DISCARDED];
+    return r;
 }

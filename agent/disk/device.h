@@ -87,3 +87,6 @@ int64_t agent_device_count_writes(const struct agent_device *device);
  * the disk's queue/iostats is 0.
  */
 int agent_device_read_written_sectors(const struct agent_device *device, uint64_t *sectors);
+
+/* Those of the discards alone. */
+int agent_device_read_discarded_sectors(const struct agent_device *device, uint64_t *sectors);

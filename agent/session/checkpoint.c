@@ -11,6 +11,7 @@
 #include "agent/disk/mounts.h"
 #include "agent/session/rescan_private.h"
 #include "agent/session/rounds_private.h"
+#include "agent/trimmed.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -327,6 +328,7 @@ int agent_checkpoint_take(struct agent_session *session, uint64_t request, struc
     if (agent_has_changed_device(session->agent, err))
         return -ESTALE;
     agent_session_update_status(session, BLX_AGENT_CHECKPOINT);
+    agent_forget_trimmed(session->agent);
     AGENT_CLEANUP_CUT struct agent_cut cut = {0};
     int rc = take(session, request, &cut, err);
     agent_apart_end(session);

@@ -12,6 +12,7 @@
 #include "agent/session/rescan_private.h"
 #include "agent/session/rounds_private.h"
 #include "agent/session/session_private.h"
+#include "agent/trimmed.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -96,8 +97,10 @@ static int work_in_background(struct agent_session *session, struct blx_error *e
         if (rc == 0 && !tried && is_idle(session))
             return 0;
     }
-    if (rc == 0)
+    if (rc == 0) {
+        agent_forget_trimmed(session->agent);
         rc = agent_round_send(session, AGENT_CLAIM_QUIET, AGENT_ROUND_YIELDS, err);
+    }
     for (size_t i = 0; rc == 0 && i < session->agent->volume_count; i++)
         agent_volume_age(&session->agent->volumes[i]);
     agent_session_update_status(session, BLX_AGENT_LIVE);

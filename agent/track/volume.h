@@ -57,6 +57,7 @@ struct agent_volume {
     uint64_t rescan_found_blocks; /* that differ, since this process or the rescan began */
     uint64_t pass_since_ns;       /* when the pass began, or the session that goes on with it */
     bool pass_is_swept; /* a round has gone through all that the pass under way had marked */
+    uint64_t discarded_sectors; /* of its disk, when agent_forget_trimmed() last looked closely */
 };
 
 /*

@@ -50,7 +50,7 @@ static const char *level_prefix(enum blx_log_level level)
     return is_journal() ? journal[level] : plain[level];
 }
 
-/* Whether stderr takes a line now. A pipe that does has room for PIPE_BUF bytes, more than a line. */
+/* Whether stderr takes a line now. A pipe that does has room for PIPE_BUF bytes: more than one. */
 static bool is_ready(void)
 {
     struct pollfd poller = {.fd = STDERR_FILENO, .events = POLLOUT};
