@@ -10,8 +10,8 @@
  *                  pause.h, rescan_order.h: standing orders
  *     segment/     segment.h: a file of frames with an index; index.h: which frame holds a block
  *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
- *     view/        plan_private.h: a chain as one index, for every reader; image.h: read at random;
- *                  info.h: what a checkpoint takes; losses.h
+ *     view/        view.h: a checkpoint's volume, read at any place; plan_private.h: a chain as one
+ *                  index, for every reader; image.h: a rescan's; info.h: what a checkpoint takes
  *     receive/     agent_writer.h: append, sync, commit
  *     restore/     restore.h: a checkpoint back into an image
  *     prune/       retention.h: which checkpoints to keep; prune.h removes the others; rewrite.h

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a restore reads, and the image that is read block by block: a plan is whole or an error, and
- * one that is given up keeps no checkpoint from being removed. */
+/* What a restore reads: a plan is whole or an error, and one that is given up keeps no checkpoint
+ * from being removed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop.h"
 #include "store/view/chain_private.h"
-#include "store/view/image_private.h"
 #include "store/view/plan_private.h"
 #include "store_state.h"
 #include "sys.h"
@@ -16,8 +15,6 @@ struct planning {
     bool lossy; /* as it is made */
     struct blx_plan plan;
     struct blx_losses losses;
-    struct blx_image *image;
-    uint8_t content[STATE_BYTES];
 };
 
 static void setup(void *arg)
@@ -32,7 +29,6 @@ static void setup(void *arg)
 static void teardown(void *arg)
 {
     struct planning *planning = arg;
-    blx_image_close(planning->image);
     blx_plan_done(&planning->plan);
     blx_losses_done(&planning->losses);
     struct blx_agent_lock lock = {.fd = -1};
@@ -179,61 +175,6 @@ static void a_plan_is_whole_or_says_what_it_lacks(void **state)
     }
 }
 
-static void setup_chain(void *arg)
-{
-    setup(arg);
-    assert_int_equal(run_chain(arg, NULL), 0);
-}
-
-static int run_image(void *arg, struct blx_error *err)
-{
-    struct planning *planning = arg;
-    const struct blx_key_id none = {{0}};
-    return blx_image_new(&planning->plan, &none, &planning->image, err);
-}
-
-/* The plan is the image's, or the caller's as before. */
-static void check_image(void *arg, int rc)
-{
-    struct planning *planning = arg;
-    assert_int_equal(planning->image != NULL, rc == 0);
-    assert_int_equal(planning->plan.segment_count, rc == 0 ? 0 : 2);
-    if (rc < 0)
-        assert_int_equal(run_image(arg, NULL), 0);
-    assert_int_equal(blx_image_read(planning->image, 0, STATE_BLOCKS, planning->content, NULL), 0);
-    assert_memory_equal(planning->content, store_state.images[1], STATE_BYTES);
-}
-
-static void setup_image(void *arg)
-{
-    setup_chain(arg);
-    assert_int_equal(run_image(arg, NULL), 0);
-}
-
-static int run_read(void *arg, struct blx_error *err)
-{
-    struct planning *planning = arg;
-    return blx_image_read(planning->image, 0, STATE_BLOCKS, planning->content, err);
-}
-
-/* A read that failed leaves nothing wrong in the image's cache. */
-static void check_read(void *arg, int rc)
-{
-    struct planning *planning = arg;
-    if (rc < 0)
-        assert_int_equal(run_read(arg, NULL), 0);
-    assert_memory_equal(planning->content, store_state.images[1], STATE_BYTES);
-}
-
-static void an_image_is_made_of_a_plan_or_leaves_it(void **state)
-{
-    (void)state;
-    static struct planning planning;
-    planning.lossy = false;
-    fault_loop(&(struct fault_case){setup_chain, run_image, check_image, teardown, 0}, &planning);
-    fault_loop(&(struct fault_case){setup_image, run_read, check_read, teardown, 0}, &planning);
-}
-
 enum { LOSSES = 20 }; /* more than the list has room for at first */
 
 static int run_losses(void *arg, struct blx_error *err)
@@ -267,7 +208,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_is_listed_and_opened_or_an_error),
         cmocka_unit_test(a_plan_is_whole_or_says_what_it_lacks),
-        cmocka_unit_test(an_image_is_made_of_a_plan_or_leaves_it),
         cmocka_unit_test(losses_are_noted_or_an_error),
     };
     return cmocka_run_group_tests(tests, store_state_setup, store_state_teardown);

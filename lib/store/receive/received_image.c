@@ -1,44 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the image of a volume's received frames that a rescan reads (agent_writer.h). */
 #include <errno.h>
+#include <stdlib.h>
 
-#include "base/cleanup.h"
+#include "base/text.h"
 #include "store/receive/agent_writer_private.h"
 #include "store/view/image_private.h"
 
-/*
- * Nobody knows the blocks that the last checkpoint lacks, whatever older frames hold. Their entries
- * come below the frames after the checkpoint and above its chain: they have the rank of its newest
- * segment, and of equal ranks the later entry wins.
- */
-static int add_unreadable(struct blx_plan *plan, size_t newer_segments, struct blx_error *err)
-{
-    for (uint32_t i = 0; i < plan->unreadable_count; i++) {
-        struct blx_index_entry unknown = {.extent = plan->unreadable[i],
-                                          .segment = BLX_IMAGE_UNKNOWN,
-                                          .rank = UINT32_MAX - 1 - (uint32_t)newer_segments};
-        if (blx_index_add(&plan->index, &unknown) < 0)
-            return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
-    }
-    return 0;
-}
+/* What the image consists of, as it is when it is opened. */
+struct received {
+    struct blx_agent_store agent; /* with `id` */
+    blx_timestamp last_timestamp; /* whose chain is below the pending segments; 0: none */
+    struct blx_agent_lock lock;   /* holds it */
+    uint64_t size_bytes;
+    unsigned block_shift;
+    char id[BLX_NAME_BYTES];
+    char name[BLX_NAME_BYTES];
+    char dir[PATH_MAX];
+    size_t pending_count;
+    uint32_t pending[]; /* their numbers, ascending */
+};
 
-static int add_all(struct blx_agent_writer *writer, const struct blx_received_volume *volume,
-                   struct blx_plan *plan, struct blx_error *err)
+static int add(void *arg, struct blx_plan *plan, struct blx_error *err)
 {
-    plan->size_bytes = volume->info.size_bytes;
-    plan->block_shift = volume->info.block_shift;
-    for (size_t i = volume->pending_count; i > 0; i--) {
-        int rc = blx_plan_add_segment(plan, volume->dir, volume->pending[i - 1].number,
+    const struct received *received = arg;
+    plan->size_bytes = received->size_bytes;
+    plan->block_shift = received->block_shift;
+    for (size_t i = received->pending_count; i > 0; i--) {
+        int rc = blx_plan_add_segment(plan, received->dir, received->pending[i - 1],
                                       plan->size_bytes, err);
         if (rc < 0)
             return rc;
     }
-    if (volume->file.full_since != 0)
+    if (received->last_timestamp == 0)
         return 0;
-    int rc = blx_plan_add_chain(writer->agent.store, writer->agent.last_timestamp,
-                                volume->info.name, plan, err);
-    return rc < 0 ? rc : add_unreadable(plan, volume->pending_count, err);
+    return blx_plan_add_chain(received->agent, received->last_timestamp, received->name, plan, err);
+}
+
+static void done(void *arg)
+{
+    struct received *received = arg;
+    blx_agent_lock_close(&received->lock);
+    free(received);
+}
+
+/* NULL: no memory. */
+static struct received *list(const struct blx_agent_writer *writer,
+                             const struct blx_received_volume *volume)
+{
+    size_t bytes = volume->pending_count * sizeof(uint32_t);
+    struct received *received = calloc(1, sizeof(*received) + bytes);
+    if (received == NULL)
+        return NULL;
+    received->lock.fd = -1;
+    received->last_timestamp = volume->file.full_since == 0 ? writer->agent.last_timestamp : 0;
+    received->size_bytes = volume->info.size_bytes;
+    received->block_shift = volume->info.block_shift;
+    blx_text_set(received->id, writer->agent.store.id);
+    blx_text_set(received->name, volume->info.name);
+    blx_text_set(received->dir, volume->dir);
+    received->agent = blx_store_agent(writer->agent.store.store, received->id);
+    received->pending_count = volume->pending_count;
+    for (size_t i = 0; i < volume->pending_count; i++)
+        received->pending[i] = volume->pending[i].number;
+    return received;
+}
+
+static int hold(struct received *received, struct blx_error *err)
+{
+    if (received->last_timestamp == 0)
+        return 0;
+    int rc = blx_agent_lock_begin(received->agent, received->last_timestamp, &received->lock, err);
+    blx_agent_lock_release(&received->lock, BLX_LOCK_CHAINS);
+    return rc;
 }
 
 int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,
@@ -53,9 +87,23 @@ int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number
     rc = blx_received_volume_seal_frames(volume, err);
     if (rc < 0)
         return blx_agent_writer_fail(writer, rc);
-    BLX_CLEANUP(blx_plan_done) struct blx_plan plan = {0};
-    rc = add_all(writer, volume, &plan, err);
-    return rc < 0 ? rc : blx_image_new(&plan, &writer->agent.key_id, image, err);
+    struct received *received = list(writer, volume);
+    if (received == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot read what is stored");
+    rc = hold(received, err);
+    if (rc < 0) {
+        done(received);
+        return rc;
+    }
+    bool encrypted = !blx_key_id_is_none(&writer->agent.key_id);
+    struct blx_view_source source = {
+        .add = add,
+        .done = done,
+        .arg = received,
+        .content = encrypted ? BLX_VIEW_CONTENT_DIGESTS : BLX_VIEW_CONTENT_DATA,
+        .key_id = writer->agent.key_id,
+    };
+    return blx_image_open(&source, image, err);
 }
 
 int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,

@@ -16,6 +16,7 @@
 #include "store/directory_private.h"
 #include "store/restore/restore_output_private.h"
 #include "store/view/plan_private.h"
+#include "store/view/stored_frame_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
  * write to a device, or read from it to compare, most wait for one of the two disks. */
@@ -23,6 +24,8 @@ enum { MIN_WORKERS = 3, MIN_WAITING_WORKERS = 4, WAITING_WORKERS_PER_CPU = 2 };
 enum { MAX_ENTRIES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards the fields after it; the plan is constant meanwhile. */
+_Static_assert((int)BLX_STORED_FRAME_ALIGNMENT % BLX_RESTORE_ALIGNMENT == 0, "direct writes");
+
 struct work {
     const struct blx_plan *plan;
     struct blx_restore_output *output;
@@ -35,67 +38,6 @@ struct work {
     struct blx_error failure; /* code 0: none */
     /* and the plan's losses */
 };
-
-/* A worker's memory, which grows to the size that its frames need. */
-struct buffer {
-    uint8_t *bytes;
-    size_t size;
-};
-
-/* What a worker holds: a frame and its data. */
-struct scratch {
-    struct buffer frame;
-    struct buffer data;
-};
-
-static void scratch_done(struct scratch *scratch)
-{
-    free(scratch->frame.bytes);
-    free(scratch->data.bytes);
-}
-
-/* The content is lost. */
-static int buffer_hold(struct buffer *buffer, size_t bytes, struct blx_error *err)
-{
-    if (bytes <= buffer->size)
-        return 0;
-    size_t size =
-        (bytes + BLX_RESTORE_ALIGNMENT - 1) / BLX_RESTORE_ALIGNMENT * BLX_RESTORE_ALIGNMENT;
-    free(buffer->bytes);
-    *buffer = (struct buffer){.bytes = aligned_alloc(BLX_RESTORE_ALIGNMENT, size)};
-    if (buffer->bytes == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot restore");
-    buffer->size = size;
-    return 0;
-}
-
-/* A place among a frame's extents; entries are looked up in ascending order. */
-struct cursor {
-    const struct blx_frame *frame;
-    uint32_t extent;
-    uint64_t data_block; /* where the extent's data begins */
-};
-
-/* Whether the frame has the entry's blocks where the index says. */
-static bool is_there(struct cursor *cursor, const struct blx_index_entry *entry)
-{
-    uint64_t block = entry->extent.start_block, end = block + entry->extent.block_count;
-    while (block < end && cursor->extent < cursor->frame->extent_count) {
-        struct blx_frame_extent at = blx_frame_extent_at(cursor->frame, cursor->extent);
-        uint64_t at_end = at.extent.start_block + at.extent.block_count;
-        if (at_end <= block) {
-            cursor->data_block += at.zero ? 0 : at.extent.block_count;
-            cursor->extent++;
-            continue;
-        }
-        if (at.extent.start_block > block || at.zero ||
-            cursor->data_block + (block - at.extent.start_block) !=
-                entry->data_block + (block - entry->extent.start_block))
-            return false;
-        block = at_end;
-    }
-    return block >= end;
-}
 
 /* What is lost reads as zeros, on a device too. */
 static int lose_entry(struct work *work, const struct blx_index_entry *entry, const char *cause,
@@ -117,22 +59,18 @@ static int write_entries(struct work *work, const struct blx_plan_frame *planned
                          uint64_t *written_bytes, struct blx_error *err)
 {
     const struct blx_plan *plan = work->plan;
-    struct cursor cursor = {.frame = frame};
+    struct blx_stored_cursor cursor = {.frame = frame};
     for (size_t i = 0; i < planned->count; i++) {
         const struct blx_index_entry *entry = &plan->index.entries[planned->first + i];
         uint64_t bytes = entry->extent.block_count << plan->block_shift;
         int rc;
-        if (is_there(&cursor, entry)) {
+        if (blx_stored_frame_holds(&cursor, entry)) {
             rc = blx_restore_output_write(
                 work->output, data + ((uint64_t)entry->data_block << plan->block_shift), bytes,
                 entry->extent.start_block << plan->block_shift, err);
         } else {
             struct blx_error cause = {0};
-            rc = blx_error_set(&cause, -EBADMSG,
-                               "segment %u is damaged: its index names other blocks than frame "
-                               "%llu has",
-                               blx_segment_reader_summary(plan->segments[entry->segment])->number,
-                               (unsigned long long)frame->seq);
+            rc = blx_stored_frame_lacks(plan->segments[entry->segment], frame->seq, &cause);
             rc = plan->losses != NULL ? lose_entry(work, entry, cause.message, err)
                                       : blx_error_copy(err, rc, &cause);
         }
@@ -160,27 +98,6 @@ static int write_frame(struct work *work, const struct blx_plan_frame *planned,
     pthread_mutex_lock(&work->turn);
     int rc = write_entries(work, planned, frame, data, written_bytes, err);
     pthread_mutex_unlock(&work->turn);
-    return rc;
-}
-
-static int read_frame(const struct blx_plan *plan, const struct blx_index_entry *entry,
-                      struct scratch *scratch, struct blx_frame *frame, struct blx_error *err)
-{
-    const struct blx_segment_reader *reader = plan->segments[entry->segment];
-    int rc = buffer_hold(&scratch->frame, entry->frame_bytes, err);
-    if (rc == 0)
-        rc = blx_segment_reader_frame(reader, entry->frame_offset, entry->frame_bytes,
-                                      scratch->frame.bytes, frame, err);
-    if (rc < 0)
-        return rc;
-    rc = blx_frame_decrypt(frame, scratch->frame.bytes, plan->key, err);
-    if (rc == 0)
-        rc = buffer_hold(&scratch->data, frame->data_bytes, err);
-    if (rc == 0)
-        rc = blx_frame_unpack(frame, scratch->data.bytes, err);
-    if (rc < 0)
-        blx_error_prefix(err, "segment %u, byte %llu", blx_segment_reader_summary(reader)->number,
-                         (unsigned long long)entry->frame_offset);
     return rc;
 }
 
@@ -221,16 +138,18 @@ static int lose_frame(struct work *work, const struct blx_plan_frame *planned,
 }
 
 static int restore_frame(struct work *work, const struct blx_plan_frame *planned,
-                         struct scratch *scratch, uint64_t *written_bytes, struct blx_error *err)
+                         struct blx_stored_frame *stored, uint64_t *written_bytes,
+                         struct blx_error *err)
 {
-    const struct blx_index_entry *entry = &work->plan->index.entries[planned->first];
-    struct blx_frame frame;
+    const struct blx_plan *plan = work->plan;
+    const struct blx_index_entry *entry = &plan->index.entries[planned->first];
     struct blx_error cause = {0};
-    int rc = read_frame(work->plan, entry, scratch, &frame, &cause);
+    int rc =
+        blx_stored_frame_read(stored, plan->segments[entry->segment], entry, plan->key, &cause);
     if (rc == 0)
-        return write_frame(work, planned, &frame, scratch->data.bytes, written_bytes, err);
+        return write_frame(work, planned, &stored->frame, stored->data.bytes, written_bytes, err);
     bool damage = blx_is_damage(rc);
-    if (damage && work->plan->losses != NULL)
+    if (damage && plan->losses != NULL)
         return lose_frame(work, planned, written_bytes, cause.message, err);
     if (damage)
         describe_loss(work, planned, &cause);
@@ -262,13 +181,12 @@ static void report_done(struct work *work, uint64_t bytes, int rc, const struct 
 static void restore_frames(void *arg)
 {
     struct work *work = arg;
-    BLX_CLEANUP(scratch_done)
-    struct scratch scratch = {0};
+    BLX_CLEANUP(blx_stored_frame_done) struct blx_stored_frame stored = {0};
     struct blx_error err = {0};
     const struct blx_plan_frame *planned;
     while ((planned = take_frame(work)) != NULL) {
         uint64_t bytes = 0;
-        int rc = restore_frame(work, planned, &scratch, &bytes, &err);
+        int rc = restore_frame(work, planned, &stored, &bytes, &err);
         report_done(work, bytes, rc, &err);
     }
 }

@@ -7,10 +7,11 @@
  * Encrypted frames cannot be read here. The image of a session with a key has a block's keyed
  * digest in place of its data, which the frame carries (crypt/block_digest.h).
  *
- * Frames are read, checked and unpacked as they are needed; the last few stay in memory. Memory:
- * the index (about 50 bytes an extent) and at most BLX_IMAGE_FRAMES MiB, usually a quarter of it.
+ * It is a view (view.h): frames are read, checked and unpacked as they are needed, and the last few
+ * stay in memory. The last checkpoint is held as long as the image is open. Memory: the view's maps
+ * and plans, and BLX_IMAGE_CACHE_BYTES.
  *
- * Threads: one at a time. Waits for the disk. Needs no lock: sealed segments do not change.
+ * Threads: one at a time. Waits for the disk, and after a window's end for its plan.
  */
 #pragma once
 
@@ -18,7 +19,7 @@
 
 #include "base/error.h"
 
-enum { BLX_IMAGE_FRAMES = 8 };
+enum { BLX_IMAGE_CACHE_BYTES = 8 << 20 };
 
 struct blx_image;
 
@@ -35,7 +36,7 @@ unsigned blx_image_unit_shift(const struct blx_image *image);
  * Reads `count` blocks, or their digests, from `block` on into `buffer`. Blocks beyond the image's
  * end read as zero. -EBADMSG if one of them is in a damaged frame, one of another key, or one that
  * cannot be read, with the segment's name, or if the last checkpoint lacks it and no later frame
- * has it; -ENOMEM.
+ * has it; -ENOMEM; the disk's errors, if a window has to be planned.
  */
 int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void *buffer,
                    struct blx_error *err);

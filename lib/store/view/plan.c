@@ -77,24 +77,33 @@ static int narrow(struct blx_plan *plan, struct blx_error *err)
     return 0;
 }
 
-static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
-                       uint64_t blocks, struct blx_error *err)
+/* Before the first one is added, so that a segment is taken whole or not at all. */
+static int check_bounds(const struct blx_segment_reader *reader, uint64_t blocks,
+                        struct blx_error *err)
 {
     const struct blx_index *index = blx_segment_reader_index(reader);
-    uint32_t number = (uint32_t)plan->segment_count - 1;
-    for (size_t i = 0; i < index->count; i++) {
-        struct blx_index_entry entry = index->entries[i];
-        if (entry.extent.start_block + entry.extent.block_count > blocks)
+    for (size_t i = 0; i < index->count; i++)
+        if (index->entries[i].extent.start_block + index->entries[i].extent.block_count > blocks)
             return blx_error_set(err, -EBADMSG,
                                  "segment %u holds blocks beyond the end of its volume",
                                  blx_segment_reader_summary(reader)->number);
+    return 0;
+}
+
+static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
+                       struct blx_error *err)
+{
+    const struct blx_index *index = blx_segment_reader_index(reader);
+    uint32_t number = (uint32_t)plan->segment_count - 1;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < index->count; i++) {
+        struct blx_index_entry entry = index->entries[i];
         entry.segment = number;
         /* The chain is walked from the newest segment on; UINT32_MAX is lose_unreadable()'s. */
         entry.rank = UINT32_MAX - 1 - number;
-        if (add_entry(plan, &entry) < 0)
-            return no_memory(err);
+        rc = add_entry(plan, &entry) < 0 ? no_memory(err) : narrow(plan, err);
     }
-    return 0;
+    return rc;
 }
 
 /* What there is in place of a segment that cannot be opened by its index: its frames, if losses are
@@ -121,19 +130,18 @@ static int salvage(struct blx_plan *plan, const char *volume_dir, uint32_t numbe
 static int take_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
                         uint32_t number, uint64_t size_bytes, struct blx_error *err)
 {
-    size_t count = plan->index.count;
     struct blx_error cause = {0};
     int rc = 0;
     if (blx_segment_reader_summary(reader)->block_shift != plan->block_shift)
         rc = blx_error_set(&cause, -EBADMSG, "segment %u has another block size than its volume",
                            number);
     if (rc == 0)
-        rc = add_entries(plan, reader, blx_blocks_of_bytes(size_bytes, plan->block_shift), &cause);
-    if (rc == -EBADMSG && plan->losses != NULL) {
-        plan->index.count = count;
+        rc = check_bounds(reader, blx_blocks_of_bytes(size_bytes, plan->block_shift), &cause);
+    if (rc == 0)
+        return add_entries(plan, reader, err);
+    if (plan->losses != NULL)
         return remark(plan, cause.message, "it was left out", err);
-    }
-    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
+    return blx_error_copy(err, rc, &cause);
 }
 
 /* Takes over the reader. */
@@ -149,7 +157,7 @@ static int add_reader(struct blx_plan *plan, struct blx_segment_reader *reader,
     blx_segment_reader_shrink(reader, plan->segment_count <= plan->max_files
                                           ? BLX_SEGMENT_KEEP_FILE
                                           : BLX_SEGMENT_CLOSE_FILE);
-    return rc < 0 ? rc : narrow(plan, err);
+    return rc;
 }
 
 struct addition {
@@ -322,6 +330,7 @@ static int add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, con
     if (rc < 0)
         return rc;
     take_chain(plan, &chain);
+    plan->chain_begin = plan->segment_count;
     struct addition addition = {.plan = plan, .volume_dir = volume_dir, .checkpoint = checkpoint};
     return blx_opening_run(volume_dir, chain.segments, chain.segment_count, add_opened, &addition,
                            err);

@@ -39,6 +39,7 @@ struct blx_plan {
     unsigned block_shift;
     struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
     size_t segment_count;
+    size_t chain_begin;            /* so many of them are newer than the chain's */
     struct blx_index index;        /* the data entries, by frame; the zero ones are gone */
     struct blx_plan_frame *frames; /* owned; by start_block */
     size_t frame_count;
@@ -55,7 +56,7 @@ struct blx_plan {
 };
 
 /*
- * The parts of a plan, also for other readers (image.h). Each adds segments to a plan that begins
+ * The parts of a plan, also for other readers (view.h). Each adds segments to a plan that begins
  * as zero: the newest first. size_bytes and block_shift are those of the first checkpoint or
  * segment that is added, unless they are set before. The index must be flattened at the end. A
  * chain is held from then on: no prune takes anything from it before blx_plan_done().
@@ -67,7 +68,8 @@ int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, c
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                          uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero, except for max_entries, max_files, start_block, losses and key. -ENOENT
+/* The plan begins as zero, except for max_entries, max_files, start_block, end_block, losses and
+ * key. -ENOENT
  * for an unknown checkpoint or volume; -EBADMSG if the chain or an index is damaged, or the
  * checkpoint lacks blocks that the agent could not read, unless `losses` takes the gaps. Free with
  * _done(), also after an error. */

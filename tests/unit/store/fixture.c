@@ -123,7 +123,7 @@ void test_volume_frame(struct test_volume *volume, const uint64_t *blocks, size_
         }
     }
     struct blx_frame_content content = {
-        .codec = BLX_CODEC_ZSTD,
+        .codec = volume->mixes_codecs ? (enum blx_codec)(volume->seq % 3) : BLX_CODEC_ZSTD,
         .block_shift = volume->info.block_shift,
         .generation = volume->info.generation,
         .extents = extents,

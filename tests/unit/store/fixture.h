@@ -46,6 +46,7 @@ struct test_volume {
     uint8_t *image; /* blocks * TEST_BLOCK_BYTES */
     uint64_t seq;
     const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
+    bool mixes_codecs;                /* its frames take turns: none, zlib, zstd; otherwise zstd */
     uint8_t *frame;                   /* the last one that was made */
     size_t frame_bytes;
 };

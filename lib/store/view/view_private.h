@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Views of other things than a checkpoint's data: image.h has the frames that were received after
+ * it, and for encrypted ones the blocks' digests in place of their data.
+ *
+ * Private to lib/store.
+ */
+#pragma once
+
+#include "store/view/plan_private.h"
+#include "store/view/view.h"
+
+/* An entry of a plan's index with this segment number stands for blocks that nobody knows: reading
+ * them is an error. */
+#define BLX_VIEW_UNKNOWN UINT32_MAX
+
+enum blx_view_content {
+    BLX_VIEW_CONTENT_DATA,
+    BLX_VIEW_CONTENT_DIGESTS /* a block's keyed digest stands in its place */
+};
+
+struct blx_view_source {
+    /* Adds the window's chain to the plan, which has its limits; the same each time. */
+    int (*add)(void *arg, struct blx_plan *plan, struct blx_error *err);
+    void (*done)(void *arg); /* NULL: nothing is to be freed */
+    void *arg;
+    enum blx_view_content content;
+    struct blx_key_id key_id;         /* that all frames must have; none: not encrypted */
+    const struct blx_volume_key *key; /* copied; NULL: none, or the digests are wanted */
+    struct blx_frame_cache *cache;
+    size_t max_entries;
+    size_t max_map_bytes;
+};
+
+/* Takes over source->arg, also after an error. */
+int blx_view_open_source(const struct blx_view_source *source, struct blx_view **view,
+                         struct blx_error *err);
+
+unsigned blx_view_block_shift(const struct blx_view *view);
+
+/* log2 of the bytes that stand for a block: its own size, or a digest's. Offsets of blx_view_read()
+ * count these bytes. */
+unsigned blx_view_unit_shift(const struct blx_view *view);
+
+/* For tests: what the block maps take, and how many windows were planned so far. */
+struct blx_view_usage {
+    size_t map_bytes;
+    size_t window_count;
+    size_t planned_count;
+};
+void blx_view_measure(struct blx_view *view, struct blx_view_usage *usage);
