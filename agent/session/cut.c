@@ -426,10 +426,10 @@ int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
     int rc = prepare_applications(scene, err);
     if (rc == 0)
         rc = attempt_in_scene(session, kind, scene, cut, err);
+    agent_mounts_done(&scene->mounts); /* before the hook: it may take long, or unmount one */
     run_hook(scene, "post-thaw", agent->config->post_thaw);
     if (scene->hooks[0] != '\0')
         add_note(cut->note, "%s", scene->hooks);
-    agent_mounts_done(&scene->mounts);
     agent_evidence_done(&scene->evidence);
     free(scene);
     return rc;

@@ -164,6 +164,14 @@ class Freeze(Case):
         self.assertIn(self.row("server1", stamp)["consistency"], ("crash", "filesystem"))
         check_equal(self.restore("server1", stamp, self.path("restored.img")), copy)
 
+    def test_no_hook_finds_a_filesystem_in_use(self):
+        """Nobody else uses the one that both unmount: it is busy only if the agent holds it."""
+        hook = f"umount {self.idle.path} && mount {self.idle.device} {self.idle.path}"
+        self.start_agent("server1", self.disk, f"--pre-freeze={hook}", f"--post-thaw={hook}")
+        for _ in range(3):
+            row = self.row("server1", self.checkpoint("server1"))
+            self.assertEqual((row["consistency"], row["note"]), ("filesystem", ""))
+
     def test_without_freeze_nobody_pauses_and_the_label_says_so(self):
         self.start("--freeze=no")
         self.drain_hook()
