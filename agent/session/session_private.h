@@ -92,10 +92,10 @@ struct agent_session {
     /* The control thread's alone. */
     uint64_t seen_events; /* completions counted at its last look */
     struct agent_session_pace pace;
-    struct evp_pkey_st *new_key; /* of the RENEW under way, or NULL; owned */
+    struct evp_pkey_st *new_key;            /* of the RENEW under way, or NULL; owned */
     struct blx_authority_message authority; /* that it was told of and takes; ca_bytes 0: none */
     bool authority_wants_renewal;           /* the credentials do not fit it yet */
-    uint64_t last_question;      /* number of the last digest request */
+    uint64_t last_question;                 /* number of the last digest request */
     uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
     uint64_t apart; /* a bit, 1 << index, for each volume that the running checkpoint lacks */
     struct agent_device in_step[BLX_MAX_VOLUMES]; /* copies of the other ones' devices */
