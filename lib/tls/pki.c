@@ -67,6 +67,19 @@ int blx_pki_write_cert(const struct blx_pki *pki, const char *name, X509 *cert,
     return blx_pki_write(pki, name, content, CERT_MODE, err);
 }
 
+static int check_key_file(const char *path, struct blx_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return blx_error_errno(err, -errno, "cannot look at '%s'", path);
+    if ((st.st_mode & 077) == 0)
+        return 0;
+    return blx_error_set(err, -EPERM,
+                         "others may read the key '%s': chmod 600 it, and if somebody may have "
+                         "read it, replace the CA with `blxrep dispatcher renew-ca`",
+                         path);
+}
+
 /* Loads the key, or makes it if neither it nor its certificate exists. Leaves NULL if only the
  * certificate does. */
 static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, EVP_PKEY **key,
@@ -80,7 +93,9 @@ static int pki_key(const struct blx_pki *pki, const char *name, bool have_cert, 
     if (rc < 0)
         return rc;
     if (exists)
-        return blx_pem_read_key(path, key, err);
+        rc = check_key_file(path, err);
+    if (rc < 0 || exists)
+        return rc < 0 ? rc : blx_pem_read_key(path, key, err);
     if (have_cert)
         return 0;
     BLX_CLEANUP_KEY EVP_PKEY *made = NULL;

@@ -33,6 +33,24 @@ static int give_to_owner(int fd, const struct blx_pki *pki)
     return fchown(fd, pki->uid, pki->gid) < 0 ? -errno : 0;
 }
 
+/* Whoever can write there can put a key of his own in place of the CA's. */
+static int check_dir(int fd, const struct blx_pki *pki, const char *path, struct blx_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return blx_error_errno(err, -errno, "cannot look at '%s'", path);
+    if (st.st_uid != 0 && st.st_uid != pki->uid)
+        return blx_error_set(err, -EPERM,
+                             "'%s' belongs to user %u, and the data directory to user %u: if its "
+                             "keys can be trusted, chown it",
+                             path, st.st_uid, pki->uid);
+    if ((st.st_mode & 022) != 0)
+        return blx_error_set(err, -EPERM,
+                             "others may write to '%s': if its keys can be trusted, chmod 700 it",
+                             path);
+    return 0;
+}
+
 int blx_pki_make_dir(const struct blx_pki *pki, const char *path, struct blx_error *err)
 {
     if (blx_sys->mkdir(path, DIR_MODE) < 0 && errno != EEXIST)
@@ -40,7 +58,10 @@ int blx_pki_make_dir(const struct blx_pki *pki, const char *path, struct blx_err
     BLX_CLEANUP_FD int fd = blx_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
     if (fd < 0)
         return fd;
-    int rc = give_to_owner(fd, pki);
+    int rc = check_dir(fd, pki, path, err);
+    if (rc < 0)
+        return rc;
+    rc = give_to_owner(fd, pki);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot give '%s' to the owner of the data directory",
                                path);

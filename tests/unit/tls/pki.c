@@ -382,6 +382,30 @@ static void pki_enroll_survives_a_failure_at_every_call(void **state)
     assert_int_equal(openssl_verify(fixture, "sslclient", "web1.pem"), 0);
 }
 
+static void refuse_ensure(const struct fixture *fixture, const char *part)
+{
+    struct blx_error err = {0};
+    assert_int_equal(blx_pki_ensure(fixture->dir, &err), -EPERM);
+    if (strstr(err.message, part) == NULL)
+        fail_msg("%s", err.message);
+}
+
+static void pki_that_others_can_change_or_read_is_refused(void **state)
+{
+    const struct fixture *fixture = *state;
+    ensure(fixture);
+    assert_int_equal(chmod(fixture_path(fixture, "pki"), 0770), 0);
+    refuse_ensure(fixture, "others may write to");
+    assert_int_equal(chmod(fixture_path(fixture, "pki"), 0700), 0);
+    assert_int_equal(chmod(fixture_path(fixture, "pki/ca.key"), 0640), 0);
+    refuse_ensure(fixture, "others may read the key");
+    assert_int_equal(chmod(fixture_path(fixture, "pki/ca.key"), 0600), 0);
+    assert_int_equal(chown(fixture_path(fixture, "pki"), 12345, 12345), 0);
+    refuse_ensure(fixture, "belongs to user 12345");
+    assert_int_equal(chown(fixture_path(fixture, "pki"), 0, 0), 0);
+    ensure(fixture);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -396,6 +420,7 @@ int main(void)
         TEST(pki_errors_name_what_is_wrong),
         TEST(pki_files_belong_to_the_owner_of_the_data_directory),
         TEST(pki_certificates_that_are_not_valid_yet_are_made_again),
+        TEST(pki_that_others_can_change_or_read_is_refused),
         TEST(an_agents_certificate_that_is_not_valid_yet_is_tried),
         TEST(pki_lock_that_is_a_link_is_refused),
         TEST(pki_first_users_at_once_agree),
