@@ -23,7 +23,7 @@
 /* From good to bad: a worse judgement hides the better ones, and is shown first in a list. */
 enum blx_protection {
     BLX_PROTECTED = 0,
-    BLX_PROTECTION_FIRST_SYNC,   /* connected, but without its first checkpoint yet, or a disk is */
+    BLX_PROTECTION_FIRST_SYNC,   /* connected, but it or a disk has no checkpoint yet */
     BLX_PROTECTION_PAUSED,       /* somebody has paused it, which hides everything else */
     BLX_PROTECTION_REVOKED,      /* somebody has revoked it; its checkpoints stay */
     BLX_PROTECTION_NEVER_JOINED, /* it was enrolled, and never connected */

@@ -117,6 +117,20 @@ static void first_sync_is_not_protected_yet(void **state)
     assert_string_equal(explain_after(&agent, 10), "nothing is stored yet");
 }
 
+/* The others are in its checkpoints, so only the note tells. */
+static void a_disk_in_its_first_pass_is_not_protected_yet(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.status.state = BLX_AGENT_FULL_SYNC;
+    snprintf(agent.status.reason, sizeof(agent.status.reason), "'/dev/sdb' at 51 %%: first sync");
+    snprintf(agent.note, sizeof(agent.note), "without '/dev/sdb', whose first pass is at 51 %%");
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTION_FIRST_SYNC);
+    assert_string_equal(explain_after(&agent, 10), "'/dev/sdb' at 51 %: first sync");
+    snprintf(agent.note, sizeof(agent.note), "without '/dev/sdb', whose comparison is at 51 %%");
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+}
+
 static void crash_protects_and_none_does_not(void **state)
 {
     (void)state;
@@ -282,6 +296,7 @@ int main(void)
         cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
         cmocka_unit_test(revocation_is_no_loss),
         cmocka_unit_test(first_sync_is_not_protected_yet),
+        cmocka_unit_test(a_disk_in_its_first_pass_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
         cmocka_unit_test(disk_that_cannot_be_read_now_does_not_protect),
