@@ -65,6 +65,11 @@ bool agent_apart_can_begin(const struct agent_session *session)
            (passing != every_one(agent) && passing == find_passing(agent, patience_ns(session)));
 }
 
+bool agent_apart_can_leave_out(const struct agent_session *session)
+{
+    return session->agent->volume_count > 1 && knows_it(session) && agent_apart_can_begin(session);
+}
+
 static void line_up(struct agent_session *session)
 {
     const struct agent *agent = session->agent;

@@ -28,6 +28,10 @@ bool agent_apart_is(const struct agent_session *session, size_t volume);
 /* Whether a checkpoint can begin now: it would have a volume, or has to wait for the passes. */
 bool agent_apart_can_begin(const struct agent_session *session);
 
+/* Whether a checkpoint can begin now and leaves out whoever is passing: only then does it help to
+ * interrupt a pass for it. */
+bool agent_apart_can_leave_out(const struct agent_session *session);
+
 /* For the checkpoint that begins, or its next attempt. */
 void agent_apart_choose(struct agent_session *session);
 

@@ -36,6 +36,11 @@ struct rescan {
     uint64_t told_ns;
 };
 
+static bool is_to_yield(struct agent_session *session)
+{
+    return agent_round_is_wanted_elsewhere(session) && agent_apart_can_leave_out(session);
+}
+
 bool agent_rescan_is_active(const struct agent_session *session)
 {
     const struct agent *agent = session->agent;
@@ -190,8 +195,7 @@ static int compare_all(struct rescan *rescan, struct blx_error *err)
     int rc = ask_next(rescan, &rescan->questions[at], &has, err);
     while (rc == 0 && has) {
         has_ahead = false;
-        rescan->stops |=
-            rescan->end == AGENT_ROUND_YIELDS && agent_round_is_wanted_elsewhere(rescan->session);
+        rescan->stops |= rescan->end == AGENT_ROUND_YIELDS && is_to_yield(rescan->session);
         if (!rescan->stops)
             rc = ask_next(rescan, &rescan->questions[1 - at], &has_ahead, err);
         if (rc == 0)
@@ -277,7 +281,7 @@ int agent_rescan_run(struct agent_session *session, enum agent_round_end end, st
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
         if (agent->volumes[i].ledger.head->rescan_active && !agent_apart_is(session, i) &&
-            !(end == AGENT_ROUND_YIELDS && agent_round_is_wanted_elsewhere(session)))
+            !(end == AGENT_ROUND_YIELDS && is_to_yield(session)))
             rc = run_volume(session, &agent->volumes[i], end, err);
     }
     return rc;
