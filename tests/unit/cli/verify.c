@@ -89,7 +89,7 @@ static void damaged_restore_names_the_place_and_force_gives_the_rest(void **stat
     snprintf(checkpoint, sizeof(checkpoint), "--checkpoint=%" PRIu64, site->timestamps[0]);
     run_blxrep(&site->run, "restore", "--agent=web1", site->data_dir, checkpoint, output, "--force",
                NULL);
-    run_ended(&site->run, 0, NULL);
+    run_ended(&site->run, 0, "1 disk restored");
     site_image_is(site, path, 0, 0);
 }
 

@@ -112,7 +112,7 @@ static void excludes_go_by_name_and_by_path_and_by_link(void **state)
     assert_int_equal(find("/dev/loop34[1-3]", "loop34", NULL).count, 3);
 }
 
-/* A glob would read the whole machine for it: hundreds of thousands of names, for each disk. */
+/* A glob would read the whole machine for it: hundreds of thousands of names for each disk. */
 static void pattern_of_the_dispatcher_costs_a_look_at_dev_only(void **state)
 {
     (void)state;
