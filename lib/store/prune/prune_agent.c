@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/directory_private.h"
 
 void blx_prune_agent_forget(struct blx_prune_agent *agent)
 {
@@ -80,13 +82,45 @@ static void link_all(struct blx_prune_agent *agent)
     }
 }
 
+/* An agent that has no checkpoint yet may have no folder for them. */
+static int make_durable(const char *dir, struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    int rc = blx_fsync_dir(dir, &cause);
+    return rc == 0 || rc == -ENOENT || rc == -ENOTDIR ? 0 : blx_error_copy(err, rc, &cause);
+}
+
+static int make_volume_durable(void *arg, const char *name, struct blx_error *err)
+{
+    const struct blx_prune_agent *agent = arg;
+    char dir[PATH_MAX];
+    if (blx_agent_store_volume_path(agent->store, name, dir, NULL) < 0)
+        return 0; /* no volume's name */
+    return make_durable(dir, err);
+}
+
+/* A prune or a rewrite may have died before the names that it changed were durable: nothing may be
+ * removed for the sake of a name that could still disappear. */
+static int make_names_durable(struct blx_prune_agent *agent, struct blx_error *err)
+{
+    char dir[PATH_MAX];
+    int rc = blx_manifest_dir(agent->store, dir, err);
+    if (rc == 0)
+        rc = make_durable(dir, err);
+    if (rc == 0)
+        rc = blx_agent_store_volume_path(agent->store, NULL, dir, err);
+    return rc == 0 ? blx_directory_each(dir, make_volume_durable, agent, err) : rc;
+}
+
 int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_agent *agent,
                          struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
     size_t count;
     agent->store = agent_store;
-    int rc = blx_manifest_list(agent_store, 0, UINT64_MAX, &all, &count, err);
+    int rc = make_names_durable(agent, err);
+    if (rc == 0)
+        rc = blx_manifest_list(agent_store, 0, UINT64_MAX, &all, &count, err);
     if (rc < 0)
         return rc;
     agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));

@@ -28,7 +28,8 @@ struct blx_prune_agent {
     struct blx_prune_report *report;
 };
 
-/* Reads all manifests. -EBADMSG if one is damaged. Free with _done() in any case. */
+/* Makes the names of manifests and segments durable, and reads all manifests. -EBADMSG if one is
+ * damaged. Free with _done() in any case. */
 int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_agent *agent,
                          struct blx_error *err);
 void blx_prune_agent_done(struct blx_prune_agent *agent);

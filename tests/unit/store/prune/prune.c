@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/sys.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
 #include "store/verify/verify.h"
@@ -124,6 +125,83 @@ static void what_a_cut_off_prune_left_is_no_damage(void **state)
     test_ok(test_prune(&history.test, history.timestamps + 1, 3, &report, &err), &err);
     assert_int_equal(report.removed, 2);
     for (size_t i = 1; i <= 3; i++)
+        history_forget(&history, i);
+    history_check(&history);
+    history_done(&history);
+}
+
+/* What a removal builds upon: the folders of the names, and which of them were flushed. */
+static struct {
+    ino_t folders[2];
+    bool flushed[2];
+    unsigned changes;
+} names;
+
+static int note_flush(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    for (size_t i = 0; i < 2; i++)
+        names.flushed[i] = names.flushed[i] || st.st_ino == names.folders[i];
+    return 0;
+}
+
+static void note_change(void)
+{
+    names.changes++;
+    assert_true(names.flushed[0] && names.flushed[1]);
+}
+
+static int note_rename(const char *from, const char *to)
+{
+    note_change();
+    return blx_sys_real.rename(from, to);
+}
+
+static int note_unlink(const char *path)
+{
+    note_change();
+    return blx_sys_real.unlink(path);
+}
+
+static int note_fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+    note_change();
+    return blx_sys_real.fallocate(fd, mode, offset, bytes);
+}
+
+/* The one before may have died after its renames and before their folder was flushed. */
+static void nothing_is_removed_for_a_name_that_may_disappear(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct blx_rewrite_report rewritten;
+    struct history history;
+    struct blx_sys table = blx_sys_real;
+    static const char *const folders[] = {"agents/web1/checkpoints", "agents/web1/volumes/sda"};
+    table.fsync = table.fdatasync = note_flush;
+    table.rename = note_rename;
+    table.unlink = note_unlink;
+    table.fallocate = note_fallocate;
+    history_init(&history, 23);
+    history_grow(&history, 20);
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        struct stat st;
+        test_path(&history.test, path, "%s", folders[i]);
+        assert_int_equal(stat(path, &st), 0);
+        names.folders[i] = st.st_ino;
+    }
+    blx_sys = &table;
+    test_ok(test_prune(&history.test, history.timestamps, 15, &report, &err), &err);
+    assert_true(names.changes > 0);
+    names.changes = 0;
+    names.flushed[0] = names.flushed[1] = false;
+    test_ok(test_rewrite(&history.test, &rewritten, &err), &err);
+    assert_true(names.changes > 0);
+    test_fsync_off();
+    for (size_t i = 0; i < 15; i++)
         history_forget(&history, i);
     history_check(&history);
     history_done(&history);
@@ -518,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_base_is_not_merged_with_what_lies_before),
         cmocka_unit_test(the_newest_checkpoint_is_not_removed),
         cmocka_unit_test(what_a_cut_off_prune_left_is_no_damage),
+        cmocka_unit_test(nothing_is_removed_for_a_name_that_may_disappear),
         cmocka_unit_test(a_pinned_checkpoint_stays_until_it_is_unpinned),
         cmocka_unit_test(a_checkpoint_that_is_read_stays_until_it_is_not),
         cmocka_unit_test(a_verification_keeps_a_prune_waiting),
