@@ -106,7 +106,7 @@ static int make_format(const struct blx_store *store, struct blx_error *err)
         blx_sys->unlink(own);
         return rc;
     }
-    return blx_fsync_dir(store->data_dir, err);
+    return 0;
 }
 
 static int lock(const struct blx_store *store, int fd, const char *path, struct blx_error *err)
@@ -197,7 +197,11 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
                              opened.data_dir, way_out);
     if (rc < 0)
         return blx_error_copy(err, rc, &cause);
-    if (mode == BLX_STORE_WRITE)
+    /* Whoever made it may have died before its name was durable; without that the rest would be no
+     * store. */
+    if (mode != BLX_STORE_READ)
+        rc = blx_fsync_dir(opened.data_dir, err);
+    if (rc == 0 && mode == BLX_STORE_WRITE)
         rc = take_lock(&opened, err);
     if (rc < 0)
         return rc;

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "fixture.h"
 #include "store/trouble.h"
 
@@ -193,6 +194,36 @@ static void another_users_store_is_trouble_and_its_own_is_none(void **state)
     test_store_done(&test);
 }
 
+static ino_t data_dir_inode;
+static bool data_dir_flushed;
+
+static int note_flush(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    data_dir_flushed = data_dir_flushed || st.st_ino == data_dir_inode;
+    return 0;
+}
+
+/* Without `format` what is made later would be no store after a power cut. */
+static void open_flushes_the_name_that_another_process_made(void **state)
+{
+    (void)state;
+    struct test_store test;
+    struct stat st;
+    struct blx_sys table = blx_sys_real;
+    table.fsync = note_flush;
+    test_store_init(&test);
+    blx_store_close(&test.store);
+    assert_int_equal(stat(test.dir, &st), 0);
+    data_dir_inode = st.st_ino;
+    blx_sys = &table;
+    expect(test.dir, BLX_STORE_WRITE, 0, "");
+    blx_sys = &blx_sys_real;
+    assert_true(data_dir_flushed);
+    test_store_done(&test);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +232,7 @@ int main(void)
         cmocka_unit_test(open_refuses_what_is_no_store_by_name),
         cmocka_unit_test(agents_are_listed_sorted_and_only_by_good_names),
         cmocka_unit_test(another_users_store_is_trouble_and_its_own_is_none),
+        cmocka_unit_test(open_flushes_the_name_that_another_process_made),
         cmocka_unit_test(open_survives_any_failing_call_and_works_next_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
