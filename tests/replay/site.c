@@ -159,11 +159,11 @@ static void begin(struct site *site, struct site_volume *volume,
     if (is_over(site, blx_agent_writer_begin(site->writer, volume->disk.info.volume, pass, &err),
                 &err))
         return;
+    if (!same || volume->stored != volume->beginning) /* it may have begun before, unnoticed */
+        volume->acked_seq = 0;
     volume->stored = volume->beginning;
     volume->beginning = 0;
     volume->disk.seq = seq;
-    if (!same)
-        volume->acked_seq = 0;
 }
 
 /* The agent was started again, or goes on. */
