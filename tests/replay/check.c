@@ -13,13 +13,16 @@
 
 enum { FRAME_BLOCKS = 8, GENERATION_OF_ITS_OWN = 255 };
 
-static void open_store(struct test_store *test, const char *dir)
+/* While the store is being made there may be none yet. */
+static void open_store(struct test_store *test, const struct site *site, const char *dir)
 {
     struct blx_error err = {0};
+    bool is_made = site->test.store.data_dir[0] != '\0';
     *test = (struct test_store){.store.lock_fd = -1};
     assert_true(strlen(dir) < sizeof(test->dir));
     strcpy(test->dir, dir);
-    test_ok(blx_store_open(dir, BLX_STORE_WRITE, &test->store, &err), &err);
+    test_ok(blx_store_open(dir, is_made ? BLX_STORE_WRITE : BLX_STORE_INIT, &test->store, &err),
+            &err);
 }
 
 static struct blx_agent_store agent_of(const struct test_store *test)
@@ -240,7 +243,7 @@ void check_store(const struct site *site, const char *dir)
     struct blx_error err = {0};
     struct blx_volume_state states[SITE_VOLUMES];
     const struct site_image now[] = {site->volumes[0].now, site->volumes[1].now};
-    open_store(&test, dir);
+    open_store(&test, site, dir);
     verify(&test, BEFORE_RECOVERY);
     check_audit(site, &test);
     if (blx_agent_store_exists(agent_of(&test)) || site->checkpoint_count > 0)
@@ -265,7 +268,7 @@ void check_recovery(const struct site *site, const char *dir, struct recorder *r
     struct blx_error err = {0};
     struct blx_volume_state states[SITE_VOLUMES];
     const struct blx_sys *before = blx_sys;
-    open_store(&test, dir);
+    open_store(&test, site, dir);
     probe_init(&probe, site);
     recorder->disk = disk_load(dir);
     struct recorder *outer = record_start(recorder);

@@ -214,7 +214,7 @@ static void begin_life(void)
     int rc;
     do { /* until the disk flushes what it is to */
         blx_error_clear(&err);
-        rc = blx_store_open(test->dir, BLX_STORE_WRITE, &test->store, &err);
+        rc = blx_store_open(test->dir, BLX_STORE_INIT, &test->store, &err);
     } while (rc == -EIO);
     test_ok(rc, &err);
     replay.is_nested = false;
