@@ -147,6 +147,10 @@ static void begin(struct site *site, struct site_volume *volume,
 {
     struct blx_error err = {0};
     const struct site_image *stored = site_check_state(volume, state);
+    if (state->generation.bytes[0] != volume->stored) { /* it had begun before, unnoticed */
+        volume->stored = state->generation.bytes[0];
+        volume->acked_seq = 0;
+    }
     bool same = blx_generation_equal(&state->generation, &volume->disk.info.generation);
     enum blx_pass pass = choose_pass(site, volume, state);
     uint64_t seq = same ? state->durable_seq : 0;
@@ -159,7 +163,7 @@ static void begin(struct site *site, struct site_volume *volume,
     if (is_over(site, blx_agent_writer_begin(site->writer, volume->disk.info.volume, pass, &err),
                 &err))
         return;
-    if (!same || volume->stored != volume->beginning) /* it may have begun before, unnoticed */
+    if (!same)
         volume->acked_seq = 0;
     volume->stored = volume->beginning;
     volume->beginning = 0;
