@@ -52,6 +52,8 @@ static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestam
                              cause.message);
     if (rc < 0)
         return blx_error_copy(err, rc, &cause);
+    for (uint32_t v = 0; v < checkpoint->manifest.volume_count; v++)
+        agent->was_cut_off = agent->was_cut_off || checkpoint->manifest.volumes[v].clearing;
     agent->count++;
     return 0;
 }

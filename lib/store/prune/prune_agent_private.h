@@ -26,6 +26,7 @@ struct blx_prune_agent {
     struct blx_prune_checkpoint *checkpoints; /* owned; oldest first */
     size_t count;
     struct blx_prune_report *report;
+    bool was_cut_off; /* an earlier prune: the holes that it made may not be durable */
 };
 
 /* Makes the names of manifests and segments durable, and reads all manifests. -EBADMSG if one is

@@ -26,7 +26,7 @@ struct clearing {
     const char *dir;
     const char *path; /* of the segment */
     int fd;
-    bool changed;
+    bool changed; /* it is to be flushed */
 };
 
 static uint64_t used_bytes(int fd)
@@ -67,6 +67,8 @@ static int make_hole(struct clearing *clearing, uint64_t start, uint64_t end, st
     int rc = is_hole(clearing->fd, start, end);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot read '%s'", clearing->path);
+    if (rc == 1) /* whoever made it may have died before it was durable */
+        clearing->changed = clearing->changed || clearing->agent->was_cut_off;
     if (rc == 1 || clearing->agent->report->no_holes)
         return 0;
     clearing->changed = true;
