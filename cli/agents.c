@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "cli/control.h"
+#include "store/archive.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/pause.h"
 #include "store/trouble.h"
@@ -80,6 +81,8 @@ static void read_stored(const struct blx_store *store, const char *id,
         agent->enrolled_since = blx_agent_store_look_enrolled(blx_store_agent(store, id));
     if (blx_pause_look(blx_store_agent(store, id), &agent->paused_since, &err) < 0)
         agent->paused_since = 0; /* the trouble above tells what is wrong with the store */
+    if (blx_archive_look(blx_store_agent(store, id), &agent->archived_since, &err) < 0)
+        agent->archived_since = 0;
     struct blx_error why = {0};
     if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
         blx_text_set(agent->status.reason, why.message);

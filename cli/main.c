@@ -93,6 +93,18 @@ static const struct command commands[] = {
      "[--min-age=T] [--dry-run] [--confirm] [--json]",
      "remove the checkpoints that no rule keeps",
      "Removes the checkpoints that no rule keeps, and prints why the others are kept."},
+    {"remove", BLX_COMMAND_REMOVE, cli_remove,
+     "blxrep dispatcher remove --agent=ID --data-dir=DIR [--volume=NAME] [--uncommitted] "
+     "[--checkpoint=TIMESTAMP ...] [--dry-run] [--yes]",
+     "remove an agent's data for good",
+     "Removes all data of an agent, of one of its volumes, or what no checkpoint has. The agent "
+     "must "
+     "not be connected.\nAsks for the agent's ID again, or wants --yes."},
+    {"archive", BLX_COMMAND_ARCHIVE, cli_archive,
+     "blxrep dispatcher archive --agent=ID --data-dir=DIR [--undo]",
+     "keep an agent's checkpoints and expect no new ones",
+     "Retires an agent: its checkpoints stay, no alarm follows, and it may not connect until the "
+     "archive is undone."},
     {"pin", BLX_COMMAND_PIN, cli_pin,
      "blxrep dispatcher pin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
      "keep a checkpoint from being pruned",

@@ -15,6 +15,7 @@
 #include "cli/describe.h"
 #include "cli/table.h"
 #include "config/policy.h"
+#include "store/archive.h"
 #include "store/prune/brake.h"
 #include "store/prune/retention.h"
 #include "store/prune/rewrite.h"
@@ -245,6 +246,17 @@ static void try_agent(struct run *run, const char *agent_id)
     run->status = BLX_EXIT_FAILED;
 }
 
+/* Its data is to be kept, so it is pruned only if it is named. */
+static bool is_archived(const struct run *run, const char *agent_id)
+{
+    blx_timestamp since = 0;
+    if (blx_archive_look(blx_store_agent(run->store, agent_id), &since, NULL) != 1)
+        return false;
+    cli_note("'%s' is archived, so its checkpoints are kept: --agent=%s prunes it all the same",
+             agent_id, agent_id);
+    return true;
+}
+
 static int prune_all(struct run *run, struct blx_error *err)
 {
     char **ids = NULL;
@@ -257,7 +269,8 @@ static int prune_all(struct run *run, struct blx_error *err)
     if (rc == 0 && run->config->agent != NULL)
         try_agent(run, run->config->agent);
     for (size_t i = 0; i < count; i++)
-        try_agent(run, ids[i]);
+        if (!is_archived(run, ids[i]))
+            try_agent(run, ids[i]);
     if (rc == 0 && run->json != NULL)
         blx_json_close(run->json, ']');
     blx_store_free_agents(ids, count);

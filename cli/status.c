@@ -101,6 +101,7 @@ static void print_agent_json(struct blx_json *json, const struct blx_control_age
     blx_json_string(json, "why", judgement.text);
     print_judgement_json(json, &judgement);
     cli_json_time(json, "paused_since", agent->paused_since);
+    cli_json_time(json, "archived_since", agent->archived_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(json, "peer", agent->peer);
     print_last_json(json, agent, now_ns);
@@ -157,6 +158,7 @@ static const char *protection_cell(enum blx_protection protection)
 {
     static const char *const cells[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "yes",
+        [BLX_PROTECTION_ARCHIVED] = "ARCHIVED",
         [BLX_PROTECTION_FIRST_SYNC] = "first sync",
         [BLX_PROTECTION_PAUSED] = "PAUSED",
         [BLX_PROTECTION_REVOKED] = "REVOKED",
@@ -253,7 +255,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
 /* The colour of an agent with this protection. */
 static const char *paint_of(enum blx_protection protection)
 {
-    if (protection == BLX_PROTECTED)
+    if (protection == BLX_PROTECTED || protection == BLX_PROTECTION_ARCHIVED)
         return CLI_GREEN;
     bool expected = protection == BLX_PROTECTION_FIRST_SYNC ||
                     protection == BLX_PROTECTION_NEVER_JOINED ||
@@ -278,7 +280,7 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
     const struct blx_control_agent *oldest = NULL;
     for (size_t i = 0; i < agents->count; i++) {
         const struct blx_control_agent *agent = &agents->list[i];
-        if (agent->last_checkpoint != 0 &&
+        if (agent->last_checkpoint != 0 && agent->archived_since == 0 &&
             (oldest == NULL || agent->last_checkpoint < oldest->last_checkpoint))
             oldest = agent;
     }
@@ -291,6 +293,7 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
 {
     static const char *const words[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "protected",
+        [BLX_PROTECTION_ARCHIVED] = "archived",
         [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
         [BLX_PROTECTION_PAUSED] = "paused",
         [BLX_PROTECTION_REVOKED] = "revoked",
@@ -302,7 +305,7 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
         [BLX_PROTECTION_LOST] = "lost",
     };
     const char *between = ":";
-    for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTED; protection--) {
+    for (int protection = BLX_PROTECTION_LOST; protection > BLX_PROTECTION_ARCHIVED; protection--) {
         size_t tally = cli_agents_tally(agents, (enum blx_protection)protection);
         if (tally == 0)
             continue;
@@ -311,24 +314,30 @@ static void print_troubles(const struct cli_agents *agents, FILE *out)
     }
 }
 
+/* Nobody expects anything of an agent that is archived. */
+static size_t count_wanted(const struct cli_agents *agents)
+{
+    return agents->count - cli_agents_tally(agents, BLX_PROTECTION_ARCHIVED);
+}
+
 /* The first line, which alone answers the question whether all is well. */
 static void write_headline(const struct cli_agents *agents, FILE *out)
 {
     size_t well = cli_agents_tally(agents, BLX_PROTECTED);
+    size_t wanted = count_wanted(agents);
     if (agents->count == 0) {
         fprintf(out, "no agent has connected yet");
     } else if (!agents->running) {
         fprintf(out, "NOTHING is being protected, no dispatcher runs");
         print_oldest(agents, "; the oldest", out);
-    } else if (well == agents->count && agents->count == 1) {
+    } else if (well == wanted && wanted == 1) {
         fprintf(out, "the only agent is protected");
         print_oldest(agents, ", its last", out);
-    } else if (well == agents->count) {
-        fprintf(out, "all %zu agents protected", agents->count);
+    } else if (well == wanted) {
+        fprintf(out, "all %zu agents protected", wanted);
         print_oldest(agents, ", the oldest", out);
     } else {
-        fprintf(out, "%zu of %zu agent%s NOT protected", agents->count - well, agents->count,
-                cli_plural(agents->count));
+        fprintf(out, "%zu of %zu agent%s NOT protected", wanted - well, wanted, cli_plural(wanted));
         print_troubles(agents, out);
         print_oldest(agents, "; the oldest", out);
     }
@@ -463,9 +472,10 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
 
 static bool is_well(const struct cli_agents *agents)
 {
-    return agents->running && agents->count > 0 &&
+    size_t wanted = count_wanted(agents);
+    return agents->running && wanted > 0 &&
            !blx_certificates_are_ending(&agents->dispatcher, agents->now_realtime_ns) &&
-           cli_agents_tally(agents, BLX_PROTECTED) == agents->count;
+           cli_agents_tally(agents, BLX_PROTECTED) == wanted;
 }
 
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err)

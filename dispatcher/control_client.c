@@ -15,6 +15,7 @@
 #include "base/name.h"
 #include "dispatcher/control_private.h"
 #include "dispatcher/overview.h"
+#include "store/archive.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
 #include "wire/conn.h"
@@ -174,18 +175,30 @@ static int serve_revoke(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
-/* The pause is in the store already, or is gone from it. */
+/* A command has changed something in the agent's folder, or removed it: it is looked at again. */
 static int serve_pause(struct client *client, const char *agent_id)
 {
     const struct blx_control_done done = {.ok = true};
+    struct dispatcher *dispatcher = client->dispatcher;
+    struct blx_control_agent live = {0};
     struct blx_error err = {0};
-    blx_timestamp since;
-    int rc = check_agent(client, agent_id, &err);
+    const struct blx_agent_store agent = blx_store_agent(dispatcher->store, agent_id);
+    blx_timestamp since, archived;
+    int rc = blx_name_check("agent ID", agent_id, &err);
+    if (rc == 0 && !dispatcher_registry_describe(&dispatcher->registry, agent_id, &live))
+        dispatcher_roster_forget(&dispatcher->roster, agent_id);
+    if (rc == 0 && !blx_agent_store_exists(agent))
+        return send_done(client, &done);
     if (rc == 0)
-        rc = blx_pause_look(blx_store_agent(client->dispatcher->store, agent_id), &since, &err);
+        rc = blx_pause_look(agent, &since, &err);
+    if (rc >= 0)
+        rc = blx_archive_look(agent, &archived, &err);
     if (rc < 0)
         return send_failure(client, &err);
-    blx_log_notice("agent '%s' is %s", agent_id, since != 0 ? "paused" : "resumed");
+    blx_log_notice("agent '%s' is %s", agent_id,
+                   archived != 0 ? "archived"
+                   : since != 0  ? "paused"
+                                 : "not paused");
     dispatcher_registry_order_policy(&client->dispatcher->registry, agent_id);
     return send_done(client, &done);
 }

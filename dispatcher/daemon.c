@@ -27,6 +27,7 @@
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
 #include "store/owner.h"
+#include "store/remove/remove.h"
 #include "store/reserve.h"
 
 static void close_store(struct blx_store *store)
@@ -197,6 +198,19 @@ static void make_reserve(const struct blx_store *store)
         blx_log_warning("cannot keep room for pruning: %s", err.message);
 }
 
+/* Whoever removed an agent was promised that all of it goes. */
+static void finish_removals(const struct blx_store *store)
+{
+    struct blx_error err = {0};
+    size_t finished = 0;
+    int rc = blx_remove_finish(store, &finished, &err);
+    if (finished > 0)
+        blx_log_notice("removed the rest of %zu folder%s, after a removal that was cut off",
+                       finished, finished == 1 ? "" : "s");
+    if (rc < 0)
+        blx_log_warning("a removal that was cut off cannot be ended: %s", err.message);
+}
+
 static void warn_of_open_door(const struct blx_config *config)
 {
     if (config->tls.ca != NULL && config->admit_count == 0)
@@ -240,6 +254,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
         return rc;
     make_reserve(&store);
     warn_of_open_door(config);
+    finish_removals(&store);
     int fd = blx_address_listen(config->listen, err);
     if (fd < 0)
         return fd;

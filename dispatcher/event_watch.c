@@ -58,7 +58,8 @@ static bool is_news(const struct dispatcher_event_memory *memory, enum blx_prote
                     const struct blx_trouble *store_trouble)
 {
     bool expected = now == BLX_PROTECTION_FIRST_SYNC || now == BLX_PROTECTION_PAUSED ||
-                    now == BLX_PROTECTION_REVOKED || now == BLX_PROTECTION_NEVER_JOINED;
+                    now == BLX_PROTECTION_REVOKED || now == BLX_PROTECTION_ARCHIVED ||
+                    now == BLX_PROTECTION_NEVER_JOINED;
     bool told_of_store =
         now == BLX_PROTECTION_NOT_STORED && store_trouble->kind != BLX_TROUBLE_NONE;
     return now != memory->told && !expected && !told_of_store;

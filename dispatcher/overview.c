@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "base/version.h"
 #include "dispatcher/policy_book.h"
+#include "store/archive.h"
 #include "store/pause.h"
 #include "store/trouble.h"
 #include "tls/pki.h"
@@ -61,6 +62,8 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
     /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
     if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
             0 ||
+        blx_archive_look(blx_store_agent(dispatcher->store, agent_id), &agent->archived_since,
+                         &why) < 0 ||
         blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);

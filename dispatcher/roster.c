@@ -280,6 +280,21 @@ void dispatcher_roster_leave(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_forget(struct dispatcher_roster *roster, const char *agent_id)
+{
+    const struct blx_manifest none = {0};
+    pthread_mutex_lock(&roster->lock);
+    struct dispatcher_roster_record *record = find_locked(roster, agent_id);
+    if (record != NULL) {
+        record->loaded = false;
+        free(blx_take_ptr(record->tail));
+        blx_manifest_tell(&none, &record->facts);
+        record->facts.failure[0] = '\0';
+        record->facts.prune_hold[0] = '\0';
+    }
+    pthread_mutex_unlock(&roster->lock);
+}
+
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err)
 {

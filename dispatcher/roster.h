@@ -133,6 +133,10 @@ void dispatcher_roster_note_rescan(struct dispatcher_roster *roster,
 void dispatcher_roster_leave(struct dispatcher_roster *roster,
                              struct dispatcher_roster_record *record, struct blx_agent_tail *tail);
 
+/* Data of `agent_id` was removed from the store by hand: what is known of its checkpoints is looked
+ * up again. */
+void dispatcher_roster_forget(struct dispatcher_roster *roster, const char *agent_id);
+
 /* Stored data of `agent_id` was found damaged. Waits for the disk. -ENOMEM. */
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err);

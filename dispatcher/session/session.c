@@ -60,12 +60,13 @@ static int check_hello(const struct dispatcher_session *session, const struct bl
     return 0;
 }
 
-/* A revocation is written first, and then the live sessions are ended. So a session that enters and
- * looks afterwards cannot slip through between the two. */
-static int check_revoked(const struct dispatcher_session *session, struct blx_error *err)
+/* A revocation, or an archive, is written first, and then the live sessions are ended. So a session
+ * that enters and looks afterwards cannot slip through between the two. */
+static int check_welcome(const struct dispatcher_session *session, struct blx_error *err)
 {
-    return blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
-                                 session->peer.serial, err);
+    int rc = blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
+                                   session->peer.serial, err);
+    return rc == 0 ? dispatcher_session_check_archived(session, err) : rc;
 }
 
 static int check_admitted(const struct dispatcher_session *session, struct blx_error *err)
@@ -97,7 +98,7 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
         rc = check_admitted(session, err);
     /* Before a take-over: a revoked agent must not end the session of the one that replaced it. */
     if (rc == 0)
-        rc = check_revoked(session, err);
+        rc = check_welcome(session, err);
     if (rc == 0)
         rc = dispatcher_registry_claim(&session->dispatcher->registry, &session->entry,
                                        session->agent_id, err);
@@ -137,7 +138,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     dispatcher_session_move(session, DISPATCHER_SESSION_ENTERED);
-    rc = check_revoked(session, err);
+    rc = check_welcome(session, err);
     if (rc < 0)
         return rc;
     dispatcher_session_note_ca(session, session->peer.ca_fingerprint);

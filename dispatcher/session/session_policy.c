@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "dispatcher/policy_book.h"
 #include "dispatcher/session/session_private.h"
+#include "store/archive.h"
 #include "store/pause.h"
 
 /* An older release does not know POLICY. If it is paused its session ends; its tracking goes on. */
@@ -23,6 +24,20 @@ static int check_old_agent(const struct dispatcher_session *session,
                         "a policy: install the dispatcher's",
                         session->agent_id);
     return 0;
+}
+
+int dispatcher_session_check_archived(const struct dispatcher_session *session,
+                                      struct blx_error *err)
+{
+    blx_timestamp since;
+    int rc = blx_archive_look(blx_store_agent(session->dispatcher->store, session->agent_id),
+                              &since, err);
+    if (rc <= 0)
+        return rc;
+    return blx_error_set(err, -EACCES,
+                         "the agent '%s' is archived on the dispatcher: stop it here, or undo that "
+                         "there with `blxrep dispatcher archive --undo --agent=%s`",
+                         session->agent_id, session->agent_id);
 }
 
 static int find_policy(struct dispatcher_session *session, struct blx_policy_message *policy,
@@ -47,7 +62,9 @@ int dispatcher_session_tell_policy(struct dispatcher_session *session, struct bl
 {
     struct blx_message message = {.type = BLX_MESSAGE_POLICY};
     const struct blx_policy_message *policy = &message.policy;
-    int rc = find_policy(session, &message.policy, err);
+    int rc = dispatcher_session_check_archived(session, err);
+    if (rc == 0)
+        rc = find_policy(session, &message.policy, err);
     if (rc < 0)
         return rc;
     dispatcher_registry_set_policy(&session->dispatcher->registry, &session->entry, policy);

@@ -148,6 +148,10 @@ int dispatcher_session_order_rescan(struct dispatcher_session *session, struct b
  */
 int dispatcher_session_tell_policy(struct dispatcher_session *session, struct blx_error *err);
 
+/* -EACCES if the agent is archived. */
+int dispatcher_session_check_archived(const struct dispatcher_session *session,
+                                      struct blx_error *err);
+
 /* Sends; a failure means that the connection is lost. */
 int dispatcher_session_send(struct dispatcher_session *session, const struct blx_message *message,
                             struct blx_error *err);

@@ -24,6 +24,8 @@ _blxrep_options() {
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
+    remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --help --version ;;
+    archive) echo --config --agent --data-dir --undo --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
@@ -45,13 +47,13 @@ _blxrep_value() {
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --utc | --resume | --incomplete | --init | --dry-run | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
 
 _blxrep() {
-    local commands="start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin policy log pause resume keygen"
+    local commands="start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin policy log pause resume join keygen
-set -l of_dispatcher start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin log pause resume
+set -l commands start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l of_dispatcher start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -51,8 +51,8 @@ __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "The address at 
 __blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin policy log pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "info restore pin unpin" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "info restore pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
@@ -78,7 +78,11 @@ __blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older
 __blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"
 __blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goes"
 __blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
-__blxrep_option "" "prune restore retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
+__blxrep_option "" remove -l volume -x -d "Only this volume, of every checkpoint"
+__blxrep_option "" remove -l uncommitted -f -d "Only what was received and is in no checkpoint"
+__blxrep_option "" remove -l yes -f -d "Do not ask"
+__blxrep_option "" archive -l undo -f -d "Let the agent go on"
+__blxrep_option "" "prune restore remove retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"

@@ -22,6 +22,7 @@ const struct blx_sys blx_sys_real = {
     .rename = rename,
     .unlink = unlink,
     .mkdir = mkdir,
+    .rmdir = rmdir,
 };
 
 const struct blx_sys *blx_sys = &blx_sys_real;

@@ -23,6 +23,7 @@ struct blx_sys {
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
+    int (*rmdir)(const char *path);
 };
 
 /* The table in use: the real calls, unless a test has put its own here. */

@@ -85,6 +85,12 @@ struct blx_config {
     bool utc;
     struct blx_retention keep; /* the flags; if any is given the file's retention does not count */
     bool dry_run;
+    char *volume; /* remove --volume=NAME */
+    bool uncommitted;
+    bool yes;
+    bool undo;     /* archive --undo */
+    char **pinned; /* owned, pinned_count of them: remove --checkpoint=TIMESTAMP */
+    size_t pinned_count;
     bool confirm;
     bool verify;
     bool json;
@@ -132,6 +138,8 @@ enum blx_command {
     BLX_COMMAND_RENEW = 1 << 21,
     BLX_COMMAND_RENEW_CA = 1 << 22,
     BLX_COMMAND_RETIRE_CA = 1 << 23,
+    BLX_COMMAND_REMOVE = 1 << 24,
+    BLX_COMMAND_ARCHIVE = 1 << 25,
 };
 
 enum blx_config_result {

@@ -127,6 +127,7 @@ static const char *const busy_text[] = {
     [BLX_LOCK_CHAINS] = "a restore of the agent is being planned; try again",
     [BLX_LOCK_CONTENTS] = "a prune or a verification of the agent is running; try again later",
     [BLX_LOCK_REWRITES] = "segments of the agent are being rewritten already",
+    [BLX_LOCK_SESSION] = "the agent is connected",
 };
 
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
@@ -165,6 +166,32 @@ int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
     if (rc == 0)
         rc = blx_agent_lock_share(lock, BLX_LOCK_CHAINS, err);
     return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;
+}
+
+/* A removal renames the folder: whoever opened the lock before has one that protects nothing. */
+static bool is_in_place(struct blx_agent_store agent, const struct blx_agent_lock *lock)
+{
+    char dir[PATH_MAX], path[PATH_MAX];
+    struct stat opened, named;
+    if (lock->fd < 0)
+        return true;
+    return blx_agent_store_path(agent, dir, NULL) == 0 &&
+           blx_path_format(path, sizeof(path), NULL, "%s/lock", dir) == 0 &&
+           fstat(lock->fd, &opened) == 0 && stat(path, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                         struct blx_error *err)
+{
+    int rc = blx_agent_lock_open_shared(agent, lock, err);
+    if (rc < 0)
+        return rc;
+    rc = take(lock, F_OFD_SETLK, BLX_LOCK_SESSION, BLX_LOCK_SHARED);
+    if (rc == -EAGAIN || rc == -EACCES || (rc == 0 && !is_in_place(agent, lock)))
+        return blx_error_set(err, -EBUSY,
+                             "data of the agent '%s' is being removed; try again later", agent.id);
+    return failed(rc, err);
 }
 
 int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp first,

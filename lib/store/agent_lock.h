@@ -8,6 +8,7 @@
  *     byte 1          contents: shared by a verification, exclusive by a prune; a rewrite shares it
  *                     while it copies, and has it alone while it puts a segment in another's place
  *     byte 2          rewrites: exclusive by a rewrite
+ *     byte 3          the session: shared by the agent's writer, exclusive by a removal
  *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is then not removed
  *
  * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
@@ -32,6 +33,7 @@ enum blx_lock_part {
     BLX_LOCK_CHAINS = 0,
     BLX_LOCK_CONTENTS = 1,
     BLX_LOCK_REWRITES = 2,
+    BLX_LOCK_SESSION = 3,
     BLX_LOCK_PARTS
 };
 
@@ -78,6 +80,13 @@ int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
  * an unknown agent. After an error too the lock must be closed. */
 int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
                          struct blx_agent_lock *lock, struct blx_error *err);
+
+/*
+ * Opens the lock and shares the session's byte: how a writer begins. -EBUSY while data of the agent
+ * is being removed: it does not wait. After an error too the lock must be closed.
+ */
+int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lock,
+                         struct blx_error *err);
 
 /* Whether anybody else holds one of the checkpoints [first, last]: 1, 0, or -errno. The caller has
  * BLX_LOCK_CHAINS alone. */

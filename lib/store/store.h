@@ -7,7 +7,7 @@
  * The rooms, each of which includes only those above it:
  *
  *     .            store.h: the data directory; agent_lock.h: readers and prunes;
- *                  pause.h, rescan_order.h: standing orders
+ *                  pause.h, archive.h, rescan_order.h: standing orders
  *     segment/     segment.h: a file of frames with an index; index.h: which frame holds a block
  *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
  *     view/        view.h: a checkpoint's volume, read at any place; plan_private.h: a chain as one
@@ -17,6 +17,7 @@
  *     prune/       retention.h: which checkpoints to keep; prune.h removes the others; rewrite.h
  *                  makes the rest compact
  *     verify/      verify.h: every byte read and checked
+ *     remove/      remove.h: an agent's data, by hand
  *
  * Threads: a struct blx_store is immutable once it is open.
  */

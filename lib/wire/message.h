@@ -93,7 +93,8 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_REVOKE = 72, /* cli -> dispatcher: `agent` is revoked: end its session */
     BLX_MESSAGE_CONTROL_DISPATCHER = 73, /* dispatcher -> cli: itself, before the list */
     BLX_MESSAGE_CONTROL_DAMAGE = 74,     /* cli -> dispatcher: damage of `agent` was found */
-    BLX_MESSAGE_CONTROL_PAUSE = 76,      /* cli -> dispatcher: `agent` was paused, or resumed */
+    BLX_MESSAGE_CONTROL_PAUSE =
+        76, /* cli -> dispatcher: `agent` was paused, resumed, archived, or data of it removed */
 };
 
 /* What an agent is doing. */
@@ -400,8 +401,9 @@ struct blx_control_agent {
     uint64_t total_received_bytes;
     uint64_t total_freeze_ns;
 
-    blx_timestamp paused_since; /* 0: it is not paused */
-    bool revoked;               /* and no certificate has been signed for it since */
+    blx_timestamp paused_since;   /* 0: it is not paused */
+    blx_timestamp archived_since; /* 0: it is not archived */
+    bool revoked;                 /* and no certificate has been signed for it since */
 
     /* Of the last checkpoint. */
     uint64_t changed_bytes; /* distinct blocks */

@@ -159,6 +159,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .total_received_bytes = blx_le64_of(agent->total_received_bytes),
         .total_freeze_ns = blx_le64_of(agent->total_freeze_ns),
         .paused_since = blx_le64_of(agent->paused_since),
+        .archived_since = blx_le64_of(agent->archived_since),
         .revoked = blx_le32_of(agent->revoked),
         .changed_bytes = blx_le64_of(agent->changed_bytes),
         .stored_bytes = blx_le64_of(agent->stored_bytes),
@@ -232,6 +233,8 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         rc = blx_field_get_timestamp(disk.last_time, &agent->last_time, err);
     if (rc == 0)
         rc = blx_field_get_timestamp(disk.paused_since, &agent->paused_since, err);
+    if (rc == 0)
+        rc = blx_field_get_timestamp(disk.archived_since, &agent->archived_since, err);
     if (rc == 0)
         rc = blx_field_get_consistency(disk.last_consistency, &agent->last_consistency, err);
     if (rc == 0)

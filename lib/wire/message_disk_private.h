@@ -254,6 +254,7 @@ struct blx_control_agent_disk {
     struct blx_trouble_disk trouble;
     blx_le64 enrolled_since;
     blx_le64 stalled_ms;
+    blx_le64 archived_since;
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -322,7 +323,7 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 1912, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 1920, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");

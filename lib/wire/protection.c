@@ -21,6 +21,7 @@ static const struct {
     [BLX_REASON_NEVER_JOINED] = {"never-joined",
                                  "run there the line that `blxrep dispatcher enroll --token` "
                                  "prints, and start blxrep-agent"},
+    [BLX_REASON_ARCHIVED] = {"archived", "`blxrep dispatcher archive --undo` lets it go on"},
     [BLX_REASON_PAUSED] = {"paused", "`blxrep dispatcher resume` ends the pause"},
     [BLX_REASON_REVOKED] = {"revoked", "`blxrep dispatcher enroll` lets it in again"},
     [BLX_REASON_STORE_FULL] = {"store-full", "make room, or `blxrep dispatcher prune`"},
@@ -93,6 +94,7 @@ const char *blx_protection_name(enum blx_protection protection)
 {
     static const char *const names[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "protected",
+        [BLX_PROTECTION_ARCHIVED] = "archived",
         [BLX_PROTECTION_FIRST_SYNC] = "first-sync",
         [BLX_PROTECTION_PAUSED] = "paused",
         [BLX_PROTECTION_REVOKED] = "revoked",
@@ -156,6 +158,15 @@ static enum blx_reason absence_reason(const struct blx_control_agent *agent)
 static blx_timestamp absent_since(const struct case_file *file)
 {
     return file->agent->away_ms == BLX_AWAY_UNKNOWN ? 0 : ago(file, file->agent->away_ms);
+}
+
+static void judge_archive(const struct case_file *file)
+{
+    char since[BLX_RFC3339_TEXT_BYTES];
+    blx_timestamp archived = file->agent->archived_since;
+    blx_timestamp_format_rfc3339(archived, since);
+    snprintf(decide(file, BLX_PROTECTION_ARCHIVED, BLX_REASON_ARCHIVED, archived), BLX_TEXT_BYTES,
+             "archived since %s", since);
 }
 
 static void judge_pause(const struct case_file *file)
@@ -295,7 +306,9 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
     uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
     *judgement = (struct blx_judgement){.protection = BLX_PROTECTED};
     snprintf(judgement->object, sizeof(judgement->object), "the agent '%s'", agent->agent_id);
-    if (agent->revoked)
+    if (agent->archived_since != 0)
+        judge_archive(&file);
+    else if (agent->revoked)
         blx_text_copy(decide(&file, BLX_PROTECTION_REVOKED, BLX_REASON_REVOKED, 0), BLX_TEXT_BYTES,
                       "its certificate is revoked");
     else if (agent->paused_since != 0)

@@ -23,6 +23,7 @@
 /* From good to bad: a worse judgement hides the better ones, and is shown first in a list. */
 enum blx_protection {
     BLX_PROTECTED = 0,
+    BLX_PROTECTION_ARCHIVED,     /* somebody has archived it: nobody expects anything of it */
     BLX_PROTECTION_FIRST_SYNC,   /* connected, but it or a disk has no checkpoint yet */
     BLX_PROTECTION_PAUSED,       /* somebody has paused it, which hides everything else */
     BLX_PROTECTION_REVOKED,      /* somebody has revoked it; its checkpoints stay */
@@ -48,6 +49,7 @@ enum blx_reason {
     BLX_REASON_NO_DISPATCHER,
     BLX_REASON_NOT_CONNECTED, /* a remark, until BLX_PROTECTION_AWAY_MS have passed */
     BLX_REASON_NEVER_JOINED,
+    BLX_REASON_ARCHIVED,
     BLX_REASON_PAUSED,
     BLX_REASON_REVOKED,
     BLX_REASON_STORE_FULL,
@@ -89,8 +91,8 @@ enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,
 const char *blx_protection_explain(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                                    char text[BLX_TEXT_BYTES]);
 
-/* "protected", "first-sync", "paused", "revoked", "never-joined", "damaged", "inconsistent",
- * "late", "not-stored", "lost". */
+/* "protected", "archived", "first-sync", "paused", "revoked", "never-joined", "damaged",
+ * "inconsistent", "late", "not-stored", "lost". */
 const char *blx_protection_name(enum blx_protection protection);
 
 /* "store-full" and so on, which is also the entry in blxrep-recovery(7); "" for NONE. */

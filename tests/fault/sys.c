@@ -65,6 +65,11 @@ static int sys_mkdir(const char *path, mode_t mode)
     return sys_fails() ? -1 : blx_sys_real.mkdir(path, mode);
 }
 
+static int sys_rmdir(const char *path)
+{
+    return sys_fails() ? -1 : blx_sys_real.rmdir(path);
+}
+
 static const struct blx_sys table = {
     .openat = sys_openat,
     .pread = sys_pread,
@@ -76,6 +81,7 @@ static const struct blx_sys table = {
     .rename = sys_rename,
     .unlink = sys_unlink,
     .mkdir = sys_mkdir,
+    .rmdir = sys_rmdir,
 };
 
 void sys_use_fast(void)

@@ -93,8 +93,8 @@ static int write_pin(const char *path, enum blx_pin pin, struct blx_error *err)
 }
 
 /* Under the chains' lock a prune either sees the pin or has removed the checkpoint. */
-static int write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
-                        struct blx_error *err)
+int blx_pin_write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
+                         struct blx_error *err)
 {
     char path[PATH_MAX], manifest[PATH_MAX];
     struct stat st;
@@ -117,5 +117,5 @@ int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, enum b
     int rc = blx_agent_lock_open(agent, &lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(&lock, BLX_LOCK_CHAINS, err);
-    return rc == 0 ? write_locked(agent, checkpoint, pin, err) : rc;
+    return rc == 0 ? blx_pin_write_locked(agent, checkpoint, pin, err) : rc;
 }

@@ -20,6 +20,10 @@ enum blx_pin { BLX_PIN_OFF, BLX_PIN_ON };
 int blx_pin_write(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
                   struct blx_error *err);
 
+/* The same, for a caller that has BLX_LOCK_CHAINS. */
+int blx_pin_write_locked(struct blx_agent_store agent, blx_timestamp checkpoint, enum blx_pin pin,
+                         struct blx_error *err);
+
 int blx_pin_read(struct blx_agent_store agent, blx_timestamp checkpoint, bool *pinned,
                  struct blx_error *err);
 

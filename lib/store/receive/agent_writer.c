@@ -98,10 +98,13 @@ int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *t
     struct blx_agent_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the store of the agent '%s'", agent.id);
+    opened->lock.fd = -1;
     opened->agent.tail = blx_take_ptr(owned_tail);
     strcpy(opened->agent_id, agent.id);
     opened->agent.store = blx_store_agent(agent.store, opened->agent_id);
     rc = make_folders(opened, err);
+    if (rc == 0)
+        rc = blx_agent_lock_enter(opened->agent.store, &opened->lock, err);
     if (rc == 0)
         rc = read_last(opened, err);
     if (rc < 0) {
@@ -119,6 +122,7 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
     for (uint32_t i = 0; i < writer->volume_count; i++)
         blx_received_volume_free(writer->volumes[i]);
     blx_manifest_done(&writer->agent.last);
+    blx_agent_lock_close(&writer->lock);
     free(writer->agent.tail);
     free(writer);
 }

@@ -35,7 +35,8 @@
 
 struct blx_agent_writer;
 
-/* Makes the agent's folders if they are missing. The store is borrowed. `tail` was left by the
+/* Makes the agent's folders if they are missing. -EBUSY while data of the agent is being removed
+ * (remove.h). The store is borrowed. `tail` was left by the
  * agent's writer before, and is taken in any case; NULL: the folders are listed. */
 int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
                           struct blx_agent_writer **writer, struct blx_error *err);

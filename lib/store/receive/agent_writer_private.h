@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "store/agent_lock.h"
 #include "store/receive/agent_writer.h"
 #include "store/receive/received_recover_private.h"
 #include "store/receive/received_volume_private.h"
@@ -13,6 +14,7 @@
 struct blx_agent_writer {
     char agent_id[BLX_NAME_BYTES];
     struct blx_received_agent agent; /* with this ID */
+    struct blx_agent_lock lock;      /* BLX_LOCK_SESSION, as long as the writer is open */
     struct blx_received_volume *volumes[BLX_MAX_VOLUMES];
     uint32_t volume_count;
     int broken;              /* the disk's first error; nothing may be written any more */

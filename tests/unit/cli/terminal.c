@@ -92,6 +92,9 @@ static void spoil(struct blx_control_agent *agent, enum blx_protection protectio
         agent->status.eta_seconds = 12345;
         fill_text(agent->status.reason, "nothing is stored yet:");
         break;
+    case BLX_PROTECTION_ARCHIVED:
+        agent->archived_since = agent->last_time;
+        break;
     case BLX_PROTECTION_PAUSED:
         agent->paused_since = agent->last_time;
         break;

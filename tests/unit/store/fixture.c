@@ -327,6 +327,11 @@ static int fault_mkdir(const char *path, mode_t mode)
     return refused() ? -1 : blx_sys_real.mkdir(path, mode);
 }
 
+static int fault_rmdir(const char *path)
+{
+    return refused() ? -1 : blx_sys_real.rmdir(path);
+}
+
 static const struct blx_sys fault_table = {
     .openat = fault_openat,
     .pread = fault_pread,
@@ -338,6 +343,7 @@ static const struct blx_sys fault_table = {
     .rename = fault_rename,
     .unlink = fault_unlink,
     .mkdir = fault_mkdir,
+    .rmdir = fault_rmdir,
 };
 
 static int skip_fsync(int fd)

@@ -157,6 +157,7 @@ static const struct blx_message examples[] = {
                        .freeze_ns = 41000000,
                        .paused_since = 20261122203559,
                        .revoked = true,
+                       .archived_since = 20261122203601,
                        .changed_bytes = 8192001,
                        .stored_bytes = 4096002,
                        .saved_bytes = 4095999,

@@ -106,6 +106,21 @@ static void revocation_is_no_loss(void **state)
     assert_string_equal(blx_protection_name(BLX_PROTECTION_REVOKED), "revoked");
 }
 
+static void archive_hides_all_and_is_no_alarm(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.archived_since = 20261122203559;
+    agent.revoked = true;
+    agent.paused_since = 20261122203559;
+    agent.status.state = BLX_AGENT_OFFLINE;
+    agent.away_ms = 3600000;
+    assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_ARCHIVED);
+    assert_string_equal(explain_after(&agent, 0),
+                        "archived since 2026-11-22T20:35:59Z");
+    assert_string_equal(blx_protection_name(BLX_PROTECTION_ARCHIVED), "archived");
+}
+
 static void first_sync_is_not_protected_yet(void **state)
 {
     (void)state;
@@ -295,6 +310,7 @@ int main(void)
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
         cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
         cmocka_unit_test(revocation_is_no_loss),
+        cmocka_unit_test(archive_hides_all_and_is_no_alarm),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(a_disk_in_its_first_pass_is_not_protected_yet),
         cmocka_unit_test(crash_protects_and_none_does_not),

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "fake_agent.h"
 #include "store/receive/agent_writer_private.h"
+#include "store/archive.h"
 #include "store/pause.h"
 
 static const blx_timestamp noon = 20261122120000;
@@ -177,6 +178,26 @@ static void agent_may_hang_up_after_its_policy(void **state)
     fake_agent_close(agent);
 }
 
+static void archived_agent_is_refused_until_that_is_undone(void **state)
+{
+    struct fake_site *site = *state;
+    struct blx_agent_store web1 = blx_store_agent(&site->store, "web1");
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    assert_int_equal(blx_archive_begin(web1, noon, NULL), 0);
+    dispatcher_registry_order_policy(&site->dispatcher.registry, "web1");
+    fake_agent_expect_error(agent, "the agent 'web1' is archived on the dispatcher");
+    fake_agent_close(agent);
+    agent = fake_agent_connect(site, "web1", NULL);
+    fake_agent_hello(agent, "web1");
+    fake_agent_expect_error(agent, "archive --undo --agent=web1");
+    fake_agent_close(agent);
+    assert_int_equal(blx_archive_end(web1, NULL), 0);
+    agent = fake_agent_online(site, "web1");
+    fake_agent_close(agent);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -187,6 +208,7 @@ int main(void)
         TEST(frames_of_a_paused_agent_are_refused),
         TEST(older_agent_that_cannot_be_told_is_turned_away_while_paused),
         TEST(agent_may_hang_up_after_its_policy),
+        TEST(archived_agent_is_refused_until_that_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

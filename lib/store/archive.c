@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/archive.h"
+
+#include "store/standing_private.h"
+
+static const char name[] = "archived";
+
+int blx_archive_begin(struct blx_agent_store agent, blx_timestamp since, struct blx_error *err)
+{
+    return blx_standing_begin(agent, name, since, err);
+}
+
+int blx_archive_end(struct blx_agent_store agent, struct blx_error *err)
+{
+    return blx_standing_end(agent, name, err);
+}
+
+int blx_archive_look(struct blx_agent_store agent, blx_timestamp *since, struct blx_error *err)
+{
+    return blx_standing_look(agent, name, since, err);
+}
