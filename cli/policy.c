@@ -38,6 +38,22 @@ static void format_retention(const struct blx_retention *retention, char text[VA
     }
 }
 
+static void format_quota(const struct blx_quota *quota, char text[VALUE_BYTES])
+{
+    size_t used = (size_t)snprintf(text, VALUE_BYTES, "%s", blx_quota_is_none(quota) ? "none" : "");
+    for (int kind = 0; kind < BLX_QUOTA_KINDS && used < VALUE_BYTES; kind++) {
+        char value[BLX_UNIT_TEXT_BYTES];
+        if (quota->of[kind] == 0)
+            continue;
+        if (kind == BLX_QUOTA_BYTES || kind == BLX_QUOTA_BYTES_A_DAY)
+            blx_size_format(quota->of[kind], value);
+        else
+            snprintf(value, sizeof(value), "%" PRIu64, quota->of[kind]);
+        used += (size_t)snprintf(text + used, VALUE_BYTES - used, "%s%s: %s", used > 0 ? ", " : "",
+                                 blx_quota_name((enum blx_quota_kind)kind), value);
+    }
+}
+
 /* The pattern after `at`, the first one after NULL; NULL after the last. */
 static const char *next_exclude(const struct blx_policy_verdict *verdict, const char *at)
 {
@@ -60,6 +76,9 @@ static void format_value(const struct blx_policy_verdict *verdict, enum blx_poli
     switch (key) {
     case BLX_POLICY_RETENTION:
         format_retention(&verdict->retention, text);
+        return;
+    case BLX_POLICY_QUOTA:
+        format_quota(&verdict->quota, text);
         return;
     case BLX_POLICY_EXCLUDE:
         format_excludes(verdict, text);
@@ -116,6 +135,14 @@ static void print_value_json(struct blx_json *json, const struct blx_policy_verd
         for (unsigned rule = 0; rule < BLX_KEEP_RULES; rule++) {
             if (verdict->retention.keep[rule] > 0)
                 blx_json_number(json, blx_retention_name(rule), verdict->retention.keep[rule]);
+        }
+        blx_json_close(json, '}');
+    } else if (key == BLX_POLICY_QUOTA) {
+        blx_json_open(json, "value", '{');
+        for (int kind = 0; kind < BLX_QUOTA_KINDS; kind++) {
+            if (verdict->quota.of[kind] > 0)
+                blx_json_number(json, blx_quota_name((enum blx_quota_kind)kind),
+                                verdict->quota.of[kind]);
         }
         blx_json_close(json, '}');
     } else if (key == BLX_POLICY_EXCLUDE) {

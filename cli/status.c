@@ -109,6 +109,8 @@ static void print_agent_json(struct blx_json *json, const struct blx_control_age
     blx_json_string(json, "reason", agent->status.reason);
     blx_json_string(json, "note", agent->note);
     blx_json_string(json, "failure", agent->failure);
+    blx_json_number(json, "quota_state", agent->quota_state);
+    blx_json_string(json, "quota", agent->quota);
     blx_json_number(json, "sync_freq_ms", agent->sync_freq_ms);
     if (agent->away_ms == BLX_AWAY_UNKNOWN)
         blx_json_null(json, "away_ms");

@@ -152,6 +152,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         return rc;
     }
     rc = dispatcher_pruner_start(&pruner, dispatcher, config->prune_grace_ms, err);
+    dispatcher->pruner = rc == 0 ? &pruner : NULL;
     if (rc == 0 && config->rewrite_bytes_per_second != 0)
         rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                        config->rewrite_bytes_per_second, err);

@@ -50,6 +50,7 @@ enum {
 };
 
 struct dispatcher_policy_book;
+struct dispatcher_pruner;
 
 struct dispatcher {
     /* Constant while threads run: main() fills them before, and any thread reads them. */
@@ -61,6 +62,9 @@ struct dispatcher {
     size_t admit_count;
     uint64_t heartbeat_ms;
     uint64_t pause_ms; /* DISPATCHER_PAUSE_MS, except in tests */
+
+    struct dispatcher_pruner *pruner; /* borrowed; NULL: there is none. Set before the first session
+                                         is accepted */
 
     /* Shared; each has a lock of its own. */
     struct dispatcher_policy_book *book;

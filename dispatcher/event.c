@@ -21,6 +21,8 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind)
         [DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT] = "checkpoint-inconsistent",
         [DISPATCHER_EVENT_CHECKPOINT_DAMAGED] = "checkpoint-damaged",
         [DISPATCHER_EVENT_PRUNE_HELD] = "prune-held",
+        [DISPATCHER_EVENT_QUOTA_REACHED] = "quota-reached",
+        [DISPATCHER_EVENT_QUOTA_NEAR] = "quota-near",
         [DISPATCHER_EVENT_CLOCK_OFF] = "clock-off",
         [DISPATCHER_EVENT_AGENT_PROTECTED] = "agent-protected",
         [DISPATCHER_EVENT_STORE_WORKS] = "store-works",

@@ -23,10 +23,12 @@ enum dispatcher_event_kind {
     DISPATCHER_EVENT_HISTORY_GONE, /* the store has lost the newest checkpoints of the agent */
     DISPATCHER_EVENT_CHECKPOINT_LATE,
     DISPATCHER_EVENT_DISK_NEARLY_FULL,
+    DISPATCHER_EVENT_QUOTA_REACHED,   /* the agent is refused until there is room */
     DISPATCHER_EVENT_AGENTS_KEPT_OUT, /* connections of strangers take every place */
     DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
     DISPATCHER_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
     DISPATCHER_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
+    DISPATCHER_EVENT_QUOTA_NEAR,         /* it will be soon */
     DISPATCHER_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     DISPATCHER_EVENT_AGENT_PROTECTED,    /* it is well again */
     DISPATCHER_EVENT_STORE_WORKS,        /* the store takes data again */

@@ -146,6 +146,21 @@ static int look_at_prune(struct dispatcher_event_memory *memory,
     return rc;
 }
 
+/* Room again is no event: the agent's next checkpoint is. */
+static int look_at_quota(struct dispatcher_event_memory *memory,
+                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+{
+    int rc = 0;
+    if (agent->quota_state > memory->quota_state)
+        rc = dispatcher_event_list_add(list,
+                                       agent->quota_state == 1 ? DISPATCHER_EVENT_QUOTA_NEAR
+                                                               : DISPATCHER_EVENT_QUOTA_REACHED,
+                                       agent->agent_id, agent->quota);
+    if (rc == 0)
+        memory->quota_state = agent->quota_state;
+    return rc;
+}
+
 static int look_at_clock(struct dispatcher_event_memory *memory,
                          const struct blx_control_agent *agent, struct dispatcher_event_list *list)
 {
@@ -238,6 +253,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)
             rc = look_at_clock(memory, agent, list);
+        if (rc == 0)
+            rc = look_at_quota(memory, agent, list);
     }
     return rc;
 }

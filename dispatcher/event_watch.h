@@ -18,6 +18,7 @@ struct dispatcher_event_memory {
     uint64_t damages;
     uint64_t histories_gone;
     bool clock_off;
+    uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];
 };
 

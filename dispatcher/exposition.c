@@ -57,6 +57,12 @@ static double last_checkpoint(const struct blx_control_agent *agent, uint64_t no
     return agent->last_checkpoint == 0 ? NAN : (double)blx_timestamp_to_unix(agent->last_time);
 }
 
+static double quota_state(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    (void)now_realtime_ns;
+    return (double)agent->quota_state;
+}
+
 static double clock_offset(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     (void)now_realtime_ns;
@@ -104,6 +110,8 @@ static const struct agent_metric agent_metrics[] = {
      .value = sync_period},
     {"blxrep_agent_last_checkpoint_timestamp_seconds", gauge,
      "When the last checkpoint was cut, since 1970.", .value = last_checkpoint},
+    {"blxrep_agent_quota_state", gauge,
+     "The agent's quota: 0 free, 1 nearly used up, 2 used up and refused.", .value = quota_state},
     {"blxrep_agent_clock_offset_seconds", gauge,
      "The agent's clock less the dispatcher's, at the last cut.", .value = clock_offset},
     {"blxrep_agent_last_freeze_seconds", gauge,

@@ -162,6 +162,13 @@ static bool work(void *arg, const char *agent_id, uint64_t *rest_ns)
     return rc == 0;
 }
 
+void dispatcher_pruner_relieve(struct dispatcher_pruner *pruner, const char *agent_id)
+{
+    uint64_t retry_ms = 0;
+    if (pruner != NULL)
+        prune(pruner, agent_id, &retry_ms);
+}
+
 static bool is_wanted_locked(const struct dispatcher_registry_entry *entry, blx_timestamp *reason)
 {
     *reason = entry->last_checkpoint;

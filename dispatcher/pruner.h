@@ -30,3 +30,7 @@ struct dispatcher_pruner {
  * Ended by dispatcher_chore_stop(). */
 int dispatcher_pruner_start(struct dispatcher_pruner *pruner, struct dispatcher *dispatcher,
                             uint64_t grace_ms, struct blx_error *err);
+
+/* A turn out of order, in the caller's thread: for an agent that may not have a session before
+ * there is room. NULL: there is no pruner. */
+void dispatcher_pruner_relieve(struct dispatcher_pruner *pruner, const char *agent_id);

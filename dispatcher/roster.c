@@ -199,6 +199,36 @@ bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
     return allowed;
 }
 
+uint64_t dispatcher_roster_add_day(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record, uint64_t day,
+                                   uint64_t bytes)
+{
+    pthread_mutex_lock(&roster->lock);
+    if (record->day != day)
+        record->day_bytes = 0;
+    record->day = day;
+    record->day_bytes += bytes;
+    uint64_t day_bytes = record->day_bytes;
+    pthread_mutex_unlock(&roster->lock);
+    return day_bytes;
+}
+
+uint64_t dispatcher_roster_read_day(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t day)
+{
+    return dispatcher_roster_add_day(roster, record, day, 0);
+}
+
+void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record,
+                                  enum blx_quota_state state, const char *text)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.quota_state = (uint32_t)state;
+    snprintf(record->facts.quota, sizeof(record->facts.quota), "%s", text);
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_status(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record,
                                    const struct blx_status *status)

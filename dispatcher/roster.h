@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "dispatcher/meter.h"
+#include "store/quota.h"
 #include "store/receive/agent_tail.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
@@ -32,6 +33,8 @@ struct dispatcher_roster_record {
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
     unsigned renewals;           /* that count against the agent still */
     uint64_t renewals_ns;        /* when the last of these was forgotten or the first came */
+    uint64_t day;                /* UTC, of day_bytes */
+    uint64_t day_bytes;          /* frames that came on that day, in whatever sessions */
     uint64_t left_ns;            /* when the last session ended; 0: none has */
     uint64_t best_done_bytes;    /* of the first sync, by the last STATUS of `sync_bytes` */
     uint64_t sync_bytes;         /* its size */
@@ -108,6 +111,19 @@ uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
  * more every DISPATCHER_ROSTER_RENEWAL_S, in whatever sessions. */
 bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
                                      struct dispatcher_roster_record *record, uint64_t now_ns);
+
+/* Counts frames' bytes of the UTC day number `day`, and tells how many came on it since the
+ * dispatcher's start. */
+uint64_t dispatcher_roster_add_day(struct dispatcher_roster *roster,
+                                   struct dispatcher_roster_record *record, uint64_t day,
+                                   uint64_t bytes);
+uint64_t dispatcher_roster_read_day(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t day);
+
+/* How much of its quota the agent uses. */
+void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
+                                  struct dispatcher_roster_record *record,
+                                  enum blx_quota_state state, const char *text);
 
 /* The agent has reported about itself: its first sync may have made progress. */
 void dispatcher_roster_note_status(struct dispatcher_roster *roster,

@@ -147,6 +147,12 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
                                  &session->record, err);
     if (rc < 0)
         return rc;
+    struct blx_policy_verdict verdict;
+    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    dispatcher_session_set_quota(session, &verdict.quota);
+    rc = dispatcher_session_open_quota(session, err);
+    if (rc < 0)
+        return rc;
     rc = blx_agent_writer_open(blx_store_agent(session->dispatcher->store, session->agent_id),
                                dispatcher_roster_take_tail(roster, session->agent_id),
                                &session->writer, err);
@@ -160,8 +166,6 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     }
     dispatcher_registry_set_last_checkpoint(registry, &session->entry, last->timestamp,
                                             blx_manifest_time(last));
-    struct blx_policy_verdict verdict;
-    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
 
     const struct blx_message welcome = {
         .type = BLX_MESSAGE_WELCOME,

@@ -87,12 +87,15 @@ int dispatcher_session_commit(struct dispatcher_session *session,
     if (cut->left_out != 0 && (session->features & BLX_FEATURE_LEAVE_OUT) == 0)
         return dispatcher_session_protest(
             err, "CHECKPOINT leaves volumes out, though that was not agreed on");
+    int rc = dispatcher_session_count_commit(session, err);
+    if (rc < 0)
+        return rc;
     blx_timestamp timestamp = 0;
     struct blx_commit_times times;
     struct dispatcher_pulse pulse;
     judge_time(session, asked_ns, cut, &times);
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
-    int rc = blx_agent_writer_commit(session->writer, cut, &times, &timestamp, err);
+    rc = blx_agent_writer_commit(session->writer, cut, &times, &timestamp, err);
     dispatcher_pulse_stop(&pulse);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);

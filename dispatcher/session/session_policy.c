@@ -50,6 +50,7 @@ static int find_policy(struct dispatcher_session *session, struct blx_policy_mes
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    dispatcher_session_set_quota(session, &verdict.quota);
     *policy = (struct blx_policy_message){.sync_freq_ms = verdict.sync_freq_ms,
                                           .paused = rc == 1,
                                           .exclude_bytes = (uint32_t)verdict.exclude_bytes};

@@ -7,6 +7,7 @@
  *     session_volumes.c     volumes and frames
  *     session_checkpoint.c  checkpoints
  *     session_digest.c      the digests of a rescan
+ *     session_quota.c       how much of its quota the agent uses
  *     session_receive.c     the loop: orders, receiving, syncing, heartbeats
  *     session_policy.c      the agent's policy and pause
  *     session_link.c        sending, acknowledging, noting failures
@@ -110,6 +111,10 @@ struct dispatcher_session {
     bool rescan_told; /* the agent knows the order to rescan; its next FRESH request follows it */
     enum blx_agent_state reported; /* by the last STATUS; OFFLINE before the first */
     uint64_t paused_ns;            /* when the agent was told that it is paused; 0: it is not */
+    struct blx_quota quota;        /* the limits of its policy */
+    struct blx_quota used;         /* as measured, and counted on since */
+    uint64_t measured_ns;          /* when; 0: not yet */
+    enum blx_quota_state quota_state;
     uint64_t last_received_ns;
     uint64_t frame_bytes_at_checkpoint; /* entry.frame_bytes at the last commit */
     int ack_rc;                         /* of the acknowledgements that the running sync sends */
@@ -151,6 +156,21 @@ int dispatcher_session_tell_policy(struct dispatcher_session *session, struct bl
 /* -EACCES if the agent is archived. */
 int dispatcher_session_check_archived(const struct dispatcher_session *session,
                                       struct blx_error *err);
+
+/* The limits that hold from now on; they count from the next frame. */
+void dispatcher_session_set_quota(struct dispatcher_session *session,
+                                  const struct blx_quota *limits);
+
+/* -EDQUOT if one is reached, even after a prune: before the session touches the store. */
+int dispatcher_session_open_quota(struct dispatcher_session *session, struct blx_error *err);
+
+/* Counts a frame, a volume by its name, or a commit, before it is stored. -EDQUOT if that is more
+ * than the agent may have. */
+int dispatcher_session_count_frame(struct dispatcher_session *session, uint64_t bytes,
+                                   struct blx_error *err);
+int dispatcher_session_count_volume(struct dispatcher_session *session, const char *name,
+                                    struct blx_error *err);
+int dispatcher_session_count_commit(struct dispatcher_session *session, struct blx_error *err);
 
 /* Sends; a failure means that the connection is lost. */
 int dispatcher_session_send(struct dispatcher_session *session, const struct blx_message *message,

@@ -45,6 +45,9 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
                                           "expected VOLUME number %" PRIu32 ", got number %" PRIu32,
                                           index, message.volume.volume);
 
+    rc = dispatcher_session_count_volume(session, message.volume.name, err);
+    if (rc < 0)
+        return rc;
     struct blx_message answer = {.type = BLX_MESSAGE_VOLUME_STATE};
     struct dispatcher_pulse pulse;
     /* Scanning a large open segment can take minutes. */
@@ -162,6 +165,8 @@ int dispatcher_session_take_frame(struct dispatcher_session *session,
         return dispatcher_session_protest(
             err, "a frame of volume number %" PRIu32 ", which has not begun", frame->volume);
     int rc = check_pause(session, err);
+    if (rc == 0)
+        rc = dispatcher_session_count_frame(session, frame->frame_bytes, err);
     if (rc < 0)
         return rc;
     rc = blx_agent_writer_append(session->writer, frame->volume, frame->bytes, frame->frame_bytes,

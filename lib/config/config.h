@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "store/prune/retention.h"
+#include "store/quota.h"
 #include "wire/message.h"
 
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
@@ -54,6 +55,7 @@ struct blx_config {
     char *run_dir;
     struct blx_config_tls tls;
     struct blx_retention retention; /* the file's group of that name */
+    struct blx_quota quota;         /* a policy's group of that name */
     uint64_t sync_freq_ms;          /* 0: not given */
     enum blx_codec compression;
     bool compression_adapts; /* "auto": the level adapts to what holds the agent back */

@@ -163,21 +163,61 @@ static int apply_retention_key(const struct blx_place *place, struct blx_config 
     return -EINVAL;
 }
 
-int blx_place_retention(const struct blx_place *group, struct blx_config *config,
-                        struct blx_error *err)
+typedef int group_key(const struct blx_place *place, struct blx_config *config,
+                      struct blx_error *err);
+
+static int apply_group(const struct blx_place *group, const char *prefix, const char *example,
+                       group_key *apply, struct blx_config *config, struct blx_error *err)
 {
     if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
-        return blx_place_wrong_type(group, group->setting, "a group",
-                                    "{ keep-last: 10, keep-daily: 7 }", err);
+        return blx_place_wrong_type(group, group->setting, "a group", example, err);
     for (int i = 0; i < config_setting_length(group->setting); i++) {
         struct blx_place place = {.path = group->path,
-                                  .group = "retention.",
+                                  .group = prefix,
                                   .setting = config_setting_get_elem(group->setting, (unsigned)i)};
-        int rc = apply_retention_key(&place, config, err);
+        int rc = apply(&place, config, err);
         if (rc < 0)
             return rc;
     }
     return 0;
+}
+
+int blx_place_retention(const struct blx_place *group, struct blx_config *config,
+                        struct blx_error *err)
+{
+    return apply_group(group, "retention.", "{ keep-last: 10, keep-daily: 7 }", apply_retention_key,
+                       config, err);
+}
+
+static int apply_quota_key(const struct blx_place *place, struct blx_config *config,
+                           struct blx_error *err)
+{
+    const char *name = config_setting_name(place->setting);
+    for (int kind = 0; kind < BLX_QUOTA_KINDS; kind++) {
+        if (strcmp(name, blx_quota_name((enum blx_quota_kind)kind)) != 0)
+            continue;
+        bool is_size = kind == BLX_QUOTA_BYTES || kind == BLX_QUOTA_BYTES_A_DAY;
+        const struct blx_option option = {
+            .info = {.name = name},
+            .kind = is_size ? BLX_OPTION_SIZE : BLX_OPTION_COUNT,
+            .offset =
+                offsetof(struct blx_config, quota.of) + (size_t)kind * sizeof(config->quota.of[0]),
+            .example = is_size ? "\"500G\"" : "100",
+            .low = 1,
+            .high = is_size ? INT64_MAX : UINT32_MAX,
+        };
+        return apply_scalar(place, &option, place->setting, config, err);
+    }
+    blx_error_set(err, -EINVAL,
+                  "unknown key; 'quota' has bytes, bytes-a-day, volumes, checkpoints and segments");
+    blx_place_prefix(place, err);
+    return -EINVAL;
+}
+
+int blx_place_quota(const struct blx_place *group, struct blx_config *config, struct blx_error *err)
+{
+    return apply_group(group, "quota.", "{ bytes: \"500G\", checkpoints: 1000 }", apply_quota_key,
+                       config, err);
 }
 
 /* libconfig gives the line and the cause. If the line looks like YAML the hint says how to write

@@ -48,3 +48,7 @@ int blx_place_option(const struct blx_place *place, const struct blx_option *opt
 /* Reads the group `retention` into config->retention. */
 int blx_place_retention(const struct blx_place *group, struct blx_config *config,
                         struct blx_error *err);
+
+/* Reads the group `quota` into config->quota. */
+int blx_place_quota(const struct blx_place *group, struct blx_config *config,
+                    struct blx_error *err);

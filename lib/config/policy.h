@@ -9,11 +9,12 @@
  *     retention: { keep-last: 20 }
  *     bandwidth-limit: "20M"
  *     exclude: ["sdb"]
+ *     quota: { bytes: "500G", checkpoints: 1000 }
  *
  * One rule decides if several match: the files are read in the order of their names, as drop-ins
- * are, and for each key the last file that has it wins. A key is replaced whole: `retention` and
- * `exclude` are never combined from two files. For a key that no policy has the dispatcher's own
- * setting counts.
+ * are, and for each key the last file that has it wins. A key is replaced whole: `retention`,
+ * `exclude` and `quota` are never combined from two files. For a key that no policy has the
+ * dispatcher's own setting counts.
  *
  * Threads: a set is filled by one thread and then only read. Reading files waits for the disk.
  */
@@ -32,6 +33,7 @@ enum blx_policy_key {
     BLX_POLICY_RETENTION,
     BLX_POLICY_BANDWIDTH_LIMIT,
     BLX_POLICY_EXCLUDE,
+    BLX_POLICY_QUOTA,
     BLX_POLICY_KEYS,
 };
 
@@ -82,6 +84,7 @@ struct blx_policy_verdict {
     /* Patterns, each with its NUL. */
     char exclude[BLX_POLICY_TEXT_BYTES];
     size_t exclude_bytes;
+    struct blx_quota quota;
 };
 
 /* `own`: the settings that count if no policy has others; the dispatcher has sync-freq and

@@ -19,6 +19,7 @@ const char *blx_policy_key_name(enum blx_policy_key key)
         [BLX_POLICY_RETENTION] = "retention",
         [BLX_POLICY_BANDWIDTH_LIMIT] = "bandwidth-limit",
         [BLX_POLICY_EXCLUDE] = "exclude",
+        [BLX_POLICY_QUOTA] = "quota",
     };
     return names[key];
 }
@@ -130,9 +131,10 @@ static int apply_bandwidth_limit(const struct blx_place *place, const struct blx
 
 static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {
-    blx_error_set(err, -EINVAL,
-                  "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit and "
-                  "exclude");
+    blx_error_set(
+        err, -EINVAL,
+        "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit, exclude "
+        "and quota");
     return refuse(place, err);
 }
 
@@ -150,6 +152,8 @@ static int apply_setting(void *arg, const struct blx_place *place, struct blx_er
     policy->given |= 1U << key;
     if (key == BLX_POLICY_RETENTION)
         return blx_place_retention(place, &policy->settings, err);
+    if (key == BLX_POLICY_QUOTA)
+        return blx_place_quota(place, &policy->settings, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (key == BLX_POLICY_EXCLUDE)
         return apply_exclude(place, option, policy, err);
@@ -168,8 +172,8 @@ static int check_whole(const char *path, unsigned lines, const struct blx_policy
                              path, lines + 1, agents_example);
     if (policy->given == 0)
         return blx_error_set(err, -EINVAL,
-                             "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit or "
-                             "exclude, or remove the file",
+                             "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit, "
+                             "exclude or quota, or remove the file",
                              path);
     return 0;
 }

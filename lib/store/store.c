@@ -271,6 +271,12 @@ bool blx_agent_store_exists(struct blx_agent_store agent)
     return blx_agent_store_path(agent, path, NULL) == 0 && is_directory(path);
 }
 
+bool blx_agent_store_has_volume(struct blx_agent_store agent, const char *volume)
+{
+    char path[PATH_MAX];
+    return blx_agent_store_volume_path(agent, volume, path, NULL) == 0 && is_directory(path);
+}
+
 struct agent_list {
     const struct blx_store *store;
     char **ids;

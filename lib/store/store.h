@@ -6,7 +6,7 @@
  *
  * The rooms, each of which includes only those above it:
  *
- *     .            store.h: the data directory; agent_lock.h: readers and prunes;
+ *     .            store.h: the data directory; agent_lock.h: readers and prunes; quota.h;
  *                  pause.h, archive.h, rescan_order.h: standing orders
  *     segment/     segment.h: a file of frames with an index; index.h: which frame holds a block
  *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
@@ -85,6 +85,9 @@ blx_timestamp blx_agent_store_look_enrolled(struct blx_agent_store agent);
 
 /* Whether the store knows the agent. */
 bool blx_agent_store_exists(struct blx_agent_store agent);
+
+/* Whether the agent has a volume of that name: a folder. */
+bool blx_agent_store_has_volume(struct blx_agent_store agent, const char *volume);
 
 /* The IDs of all agents, sorted; free each and the array with blx_store_free_agents(). */
 int blx_store_list_agents(const struct blx_store *store, char ***agent_ids, size_t *count,

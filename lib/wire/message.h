@@ -402,6 +402,8 @@ struct blx_control_agent {
     uint64_t total_freeze_ns;
 
     blx_timestamp paused_since;   /* 0: it is not paused */
+    uint32_t quota_state;         /* 0: free; 1: a limit of its quota is near; 2: one is reached */
+    char quota[BLX_TEXT_BYTES];   /* which, and how much is used; "": it is free */
     blx_timestamp archived_since; /* 0: it is not archived */
     bool revoked;                 /* and no certificate has been signed for it since */
 

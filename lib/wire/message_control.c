@@ -159,6 +159,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .total_received_bytes = blx_le64_of(agent->total_received_bytes),
         .total_freeze_ns = blx_le64_of(agent->total_freeze_ns),
         .paused_since = blx_le64_of(agent->paused_since),
+        .quota_state = blx_le32_of(agent->quota_state),
         .archived_since = blx_le64_of(agent->archived_since),
         .revoked = blx_le32_of(agent->revoked),
         .changed_bytes = blx_le64_of(agent->changed_bytes),
@@ -176,6 +177,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
     blx_text_put(disk.peer, sizeof(disk.peer), agent->peer);
     blx_text_put(disk.note, sizeof(disk.note), agent->note);
     blx_text_put(disk.failure, sizeof(disk.failure), agent->failure);
+    blx_text_put(disk.quota, sizeof(disk.quota), agent->quota);
     blx_text_put(disk.prune_hold, sizeof(disk.prune_hold), agent->prune_hold);
     memcpy(body, &disk, sizeof(disk));
     return sizeof(disk);
@@ -220,7 +222,14 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         return blx_error_set(err, -EBADMSG, "the number of volumes is out of range");
     if (blx_le32_get(disk.revoked) > 1)
         return blx_error_set(err, -EBADMSG, "the revocation is out of range");
+    agent->quota_state = blx_le32_get(disk.quota_state);
+    if (agent->quota_state > 2)
+        return blx_error_set(err, -EBADMSG, "the state of the quota is out of range");
     int rc = blx_field_check_reserved(disk.reserved, err);
+    if (rc == 0)
+        rc = blx_field_check_reserved(disk.reserved_too, err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
     if (rc == 0)
         rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
     if (rc == 0)

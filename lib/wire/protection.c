@@ -24,6 +24,7 @@ static const struct {
     [BLX_REASON_ARCHIVED] = {"archived", "`blxrep dispatcher archive --undo` lets it go on"},
     [BLX_REASON_PAUSED] = {"paused", "`blxrep dispatcher resume` ends the pause"},
     [BLX_REASON_REVOKED] = {"revoked", "`blxrep dispatcher enroll` lets it in again"},
+    [BLX_REASON_QUOTA] = {"quota", "raise `quota` in its policy, or remove checkpoints"},
     [BLX_REASON_STORE_FULL] = {"store-full", "make room, or `blxrep dispatcher prune`"},
     [BLX_REASON_STORE_READ_ONLY] = {"store-read-only",
                                     "look at the kernel's log, check the filesystem, and mount it "
@@ -160,6 +161,14 @@ static blx_timestamp absent_since(const struct case_file *file)
     return file->agent->away_ms == BLX_AWAY_UNKNOWN ? 0 : ago(file, file->agent->away_ms);
 }
 
+static void judge_quota(const struct case_file *file, enum blx_protection protection)
+{
+    const struct blx_control_agent *agent = file->agent;
+    snprintf(decide(file, protection, BLX_REASON_QUOTA, 0), BLX_TEXT_BYTES,
+             "its quota is %s: %.180s", agent->quota_state == 1 ? "nearly used up" : "used up",
+             agent->quota);
+}
+
 static void judge_archive(const struct case_file *file)
 {
     char since[BLX_RFC3339_TEXT_BYTES];
@@ -288,6 +297,8 @@ static void remark(const struct case_file *file)
     else if (hindrance(agent)[0] != '\0')
         blx_text_copy(decide(file, BLX_PROTECTED, hindrance_reason(agent), 0), BLX_TEXT_BYTES,
                       hindrance(agent));
+    else if (agent->quota_state != 0)
+        judge_quota(file, BLX_PROTECTED);
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM && agent->note[0] != '\0')
         blx_text_copy(decide(file, BLX_PROTECTED, BLX_REASON_NOT_FROZEN, agent->last_time),
                       BLX_TEXT_BYTES, agent->note);
@@ -313,6 +324,8 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
                       "its certificate is revoked");
     else if (agent->paused_since != 0)
         judge_pause(&file);
+    else if (agent->quota_state == 2 && agent->away_ms != BLX_AWAY_UNKNOWN)
+        judge_quota(&file, BLX_PROTECTION_NOT_STORED);
     else if (agent->trouble.kind != BLX_TROUBLE_NONE && agent->away_ms != BLX_AWAY_UNKNOWN)
         judge_trouble(&file);
     else if (agent->enrolled_since != 0 && agent->away_ms != BLX_AWAY_UNKNOWN)

@@ -58,6 +58,7 @@ enum blx_reason {
     BLX_REASON_STORE_GONE,
     BLX_REASON_STORE_FAILED,
     BLX_REASON_STORE_DAMAGED,
+    BLX_REASON_QUOTA, /* a remark, until it is used up */
     BLX_REASON_FIRST_SYNC,
     BLX_REASON_FIRST_SYNC_STALLED,
     BLX_REASON_CHECKPOINT_FAILED, /* a remark, until a checkpoint is late */

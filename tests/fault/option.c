@@ -138,6 +138,8 @@ static int take_setting(void *arg, const struct blx_place *place, struct blx_err
     const char *name = config_setting_name(place->setting);
     if (strcmp(name, "tls") == 0)
         return 0;
+    if (strcmp(name, "quota") == 0)
+        return blx_place_quota(place, &setting->config, err);
     if (strcmp(name, "retention") == 0)
         return blx_place_retention(place, &setting->config, err);
     return blx_place_option(place, blx_option_find(name, strlen(name)), &setting->config, err);

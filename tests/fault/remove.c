@@ -11,6 +11,7 @@
 #include "store/archive.h"
 #include "store/directory_private.h"
 #include "store/checkpoint/pin.h"
+#include "store/quota.h"
 #include "store/standing_private.h"
 #include "store_state.h"
 #include "sys.h"
@@ -238,6 +239,15 @@ static int run_archive_end(void *arg, struct blx_error *err)
     return blx_archive_end(web1(), err);
 }
 
+static int run_quota(void *arg, struct blx_error *err)
+{
+    struct blx_quota used = {0};
+    (void)arg;
+    int rc = blx_quota_measure(web1(), &used, err);
+    assert_int_equal(used.of[BLX_QUOTA_CHECKPOINTS], rc == 0 ? 2 : 0);
+    return rc;
+}
+
 static int run_standing(void *arg, struct blx_error *err)
 {
     (void)arg;
@@ -281,6 +291,7 @@ static void marks_and_locks_leave_the_store_good(void **state)
     fault_loop(&(struct fault_case){setup, run_archive, check_good, teardown, 0}, NULL);
     fault_loop(&(struct fault_case){setup, run_archive_look, check_good, teardown, 0}, NULL);
     fault_loop(&(struct fault_case){setup, run_archive_end, check_good, teardown, 0}, NULL);
+    fault_loop(&(struct fault_case){setup, run_quota, check_good, teardown, 0}, NULL);
     fault_loop(&(struct fault_case){setup, run_standing, check_good, teardown, 0}, NULL);
 }
 

@@ -195,6 +195,30 @@ static void a_folder_that_is_named_must_be_there(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void quota_is_one_value_of_sizes_and_counts(void **state)
+{
+    (void)state;
+    write_policy("10.yaml", "agents: \"*\"\nquota: { bytes: \"2G\", segments: 9 }\n");
+    write_policy("20.yaml", "agents: \"web*\"\nquota: { bytes-a-day: \"1M\", volumes: 2, "
+                            "checkpoints: 3 }\n");
+    read_all();
+    struct blx_policy_verdict web1 = judge("web1"), db1 = judge("db1");
+    assert_int_equal(db1.quota.of[BLX_QUOTA_BYTES], UINT64_C(2) << 30);
+    assert_int_equal(db1.quota.of[BLX_QUOTA_SEGMENTS], 9);
+    assert_int_equal(web1.quota.of[BLX_QUOTA_BYTES], 0);
+    assert_int_equal(web1.quota.of[BLX_QUOTA_BYTES_A_DAY], 1 << 20);
+    assert_int_equal(web1.quota.of[BLX_QUOTA_VOLUMES], 2);
+    assert_int_equal(web1.quota.of[BLX_QUOTA_CHECKPOINTS], 3);
+    write_policy("30.yaml", "agents: \"web*\"\nquota: { inodes: 3 }\n");
+    blx_policies_done(&policies);
+    assert_int_equal(blx_policies_read(folder, &policies, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "'quota' has bytes, bytes-a-day, volumes"));
+    blx_error_clear(&err);
+    write_policy("30.yaml", "agents: \"web*\"\nquota: { bytes: \"many\" }\n");
+    assert_int_equal(blx_policies_read(folder, &policies, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "quota.bytes"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +228,7 @@ int main(void)
         TEST(a_wrong_file_is_named_with_line_key_and_hint),
         TEST(excludes_fit_into_what_an_agent_can_be_sent),
         TEST(a_folder_that_is_named_must_be_there),
+        TEST(quota_is_one_value_of_sizes_and_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

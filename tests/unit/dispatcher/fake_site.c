@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/io.h"
 #include "base/units.h"
 #include "dispatcher/address.h"
 #include "dispatcher/server.h"
@@ -156,4 +157,22 @@ struct blx_control_done fake_site_outcome(struct fake_site *site,
     assert_true(dispatcher_registry_unask(&site->dispatcher.registry, waiter));
     close(waiter->event_fd);
     return waiter->outcome;
+}
+
+void fake_site_put_policy(struct fake_site *site, const char *text)
+{
+    struct blx_policies policies = {0};
+    struct blx_error err = {0};
+    char dir[64], path[96];
+    snprintf(dir, sizeof(dir), "%s/policies", site->dir);
+    snprintf(path, sizeof(path), "%s/a.yaml", dir);
+    assert_int_equal(blx_mkdir_parents(dir, 0700, NULL), 0);
+    if (text != NULL)
+        assert_int_equal(blx_file_replace(path, text, strlen(text), 0600, NULL), 0);
+    else
+        unlink(path);
+    if (blx_policies_read(dir, &policies, &err) < 0)
+        fail_msg("%s", err.message);
+    dispatcher_policy_book_replace(&site->book, &policies);
+    dispatcher_registry_order_policy(&site->dispatcher.registry, NULL);
 }

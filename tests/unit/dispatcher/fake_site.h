@@ -43,6 +43,9 @@ void fake_site_stop(struct fake_site *site);
 /* DIR/control.sock of the site, as a client's connection. */
 struct blx_conn *fake_site_control(const struct fake_site *site);
 
+/* Puts one policy in force, or none if `text` is NULL. */
+void fake_site_put_policy(struct fake_site *site, const char *text);
+
 /* Asks for a checkpoint as a client of the control socket does. fake_site_outcome() waits for the
  * result. */
 void fake_site_ask(struct fake_site *site, const char *agent_id,

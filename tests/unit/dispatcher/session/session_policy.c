@@ -29,25 +29,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Puts one policy in force, or none if `text` is NULL. */
-static void put_policy(struct fake_site *site, const char *text)
-{
-    struct blx_policies policies = {0};
-    struct blx_error err = {0};
-    char dir[64], path[96];
-    snprintf(dir, sizeof(dir), "%s/policies", site->dir);
-    snprintf(path, sizeof(path), "%s/a.yaml", dir);
-    assert_int_equal(blx_mkdir_parents(dir, 0700, NULL), 0);
-    if (text != NULL)
-        assert_int_equal(blx_file_replace(path, text, strlen(text), 0600, NULL), 0);
-    else
-        unlink(path);
-    if (blx_policies_read(dir, &policies, &err) < 0)
-        fail_msg("%s", err.message);
-    dispatcher_policy_book_replace(&site->book, &policies);
-    dispatcher_registry_order_policy(&site->dispatcher.registry, NULL);
-}
-
 static void pause_agent(struct fake_site *site, const char *agent_id, bool paused)
 {
     struct blx_error err = {0};
@@ -81,8 +62,8 @@ static void agent_is_told_its_policy_and_each_change_of_it(void **state)
 {
     struct fake_site *site = *state;
     struct blx_policy_message policy;
-    put_policy(site,
-               "agents: \"web1\"\nsync-freq: \"7s\"\nbandwidth-limit: \"2M\"\nexclude: \"sdb\"\n");
+    fake_site_put_policy(
+        site, "agents: \"web1\"\nsync-freq: \"7s\"\nbandwidth-limit: \"2M\"\nexclude: \"sdb\"\n");
     struct fake_agent *agent = greet(site, "web1", &policy);
     assert_int_equal(agent->welcome.sync_freq_ms, 7000);
     assert_int_equal(policy.sync_freq_ms, 7000);
@@ -91,7 +72,7 @@ static void agent_is_told_its_policy_and_each_change_of_it(void **state)
     assert_string_equal(policy.exclude, "sdb");
     assert_false(policy.paused);
     fake_agent_announce(agent);
-    put_policy(site, NULL);
+    fake_site_put_policy(site, NULL);
     policy = fake_agent_expect(agent, BLX_MESSAGE_POLICY).policy;
     assert_int_equal(policy.sync_freq_ms, 60000);
     assert_int_equal(policy.exclude_bytes, 0);
