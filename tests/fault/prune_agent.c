@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -159,6 +160,34 @@ static void check_unlink(void *arg, int rc)
     check_restores(prune);
 }
 
+/* A volume that no checkpoint has, and nobody has touched for long. */
+static void setup_orphan(void *arg)
+{
+    struct pruning *prune = arg;
+    char path[PATH_MAX];
+    const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    setup_agent(arg);
+    test_path(&prune->state.test, path, "agents/web1/volumes/vdx");
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+}
+
+static int run_orphans(void *arg, struct blx_error *err)
+{
+    return blx_prune_orphans(&((struct pruning *)arg)->agent, err);
+}
+
+static void check_orphans(void *arg, int rc)
+{
+    struct pruning *prune = arg;
+    char path[PATH_MAX];
+    if (rc < 0)
+        assert_int_equal(run_orphans(arg, NULL), 0);
+    test_path(&prune->state.test, path, "agents/web1/volumes/vdx");
+    assert_int_equal(access(path, F_OK), -1);
+    check_restores(prune);
+}
+
 static void each_step_of_a_prune_can_be_repeated(void **state)
 {
     (void)state;
@@ -166,6 +195,8 @@ static void each_step_of_a_prune_can_be_repeated(void **state)
     fault_loop(&(struct fault_case){setup_agent, run_merge, check_merge, teardown, 0}, &pruning);
     fault_loop(&(struct fault_case){setup_merged, run_clear, check_clear, teardown, 0}, &pruning);
     fault_loop(&(struct fault_case){setup_merged, run_unlink, check_unlink, teardown, 0}, &pruning);
+    fault_loop(&(struct fault_case){setup_orphan, run_orphans, check_orphans, teardown, 0},
+               &pruning);
 }
 
 static int count_segment(void *arg, const struct blx_needed_segment *segment, struct blx_error *err)

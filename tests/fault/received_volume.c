@@ -143,11 +143,30 @@ static void check_discard(void *arg, int rc)
     check(arg, rc);
 }
 
+static void setup_unmade(void *arg)
+{
+    setup_volume(arg);
+    ((struct handling *)arg)->volume->is_made = false;
+}
+
+static int run_make(void *arg, struct blx_error *err)
+{
+    return blx_received_volume_make(((struct handling *)arg)->volume, err);
+}
+
+static void check_make(void *arg, int rc)
+{
+    struct handling *handle = arg;
+    assert_int_equal(handle->volume->is_made, rc == 0);
+    check(arg, rc);
+}
+
 static void what_is_discarded_goes_now_or_then(void **state)
 {
     (void)state;
     fault_loop(&(struct fault_case){setup_discard, run_discard, check_discard, teardown, 0},
                &handling);
+    fault_loop(&(struct fault_case){setup_unmade, run_make, check_make, teardown, 0}, &handling);
 }
 
 /* The state file. */

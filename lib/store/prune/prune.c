@@ -192,6 +192,8 @@ static int clear_all(struct blx_prune_agent *agent, const struct blx_prune_reque
                      struct blx_error *err)
 {
     int rc = blx_prune_unlink(agent, err);
+    if (rc == 0)
+        rc = blx_prune_orphans(agent, err);
     for (size_t i = 0; rc == 0 && i < agent->count; i++) {
         rc = check_stop(request, err);
         if (rc == 0 && !agent->checkpoints[i].gone)

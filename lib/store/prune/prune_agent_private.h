@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Shared by the parts of a prune and a rewrite: prune_agent.c reads the agent's manifests,
- * prune_merge.c puts manifests together, prune_clear.c frees the space, prune.c does it in order;
- * rewrite.c makes the remaining segments compact. Private to lib/store.
+ * prune_merge.c puts manifests together, prune_clear.c frees the space, prune_orphans.c removes
+ * volumes that no checkpoint has, prune.c does it in order; rewrite.c makes the remaining segments
+ * compact. Private to lib/store.
  */
 #pragma once
 
@@ -59,3 +60,6 @@ bool blx_prune_is_shared(const struct blx_prune_agent *agent, size_t keeper, con
 
 /* Unlinks the committed segments that no manifest names. */
 int blx_prune_unlink(struct blx_prune_agent *agent, struct blx_error *err);
+
+/* Removes the folders of volumes that no manifest has and nobody has touched for long. */
+int blx_prune_orphans(struct blx_prune_agent *agent, struct blx_error *err);

@@ -204,9 +204,13 @@ int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct bl
         return blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
     volume->info = *info;
     volume->dir = strdup(dir);
-    rc = volume->dir != NULL
-             ? blx_directory_make(dir, err)
-             : blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
+    if (volume->dir == NULL)
+        rc = blx_error_errno(err, -ENOMEM, "cannot open the volume '%s'", info->name);
+    /* One that a checkpoint has is never new. */
+    volume->is_made = blx_agent_store_has_volume(writer->agent.store, info->name) ||
+                      blx_manifest_find(&writer->agent.last, info->name) != NULL;
+    if (rc == 0 && volume->is_made)
+        rc = blx_directory_make(dir, err);
     if (rc == 0)
         rc = blx_received_volume_recover(&writer->agent, volume, err);
     if (rc < 0) {
@@ -267,7 +271,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
     };
     memcpy(file.device, info->device, sizeof(file.device));
     memcpy(file.identity, info->identity, sizeof(file.identity));
-    int rc = blx_volume_file_write(volume->dir, &file, err);
+    int rc = volume->is_made ? blx_volume_file_write(volume->dir, &file, err) : 0;
     if (rc < 0)
         return rc;
     volume->file = file;
@@ -276,7 +280,7 @@ static int begin_full(const struct blx_agent_writer *writer, struct blx_received
     if (!same)
         volume->acked_seq = 0;
     blx_received_volume_go_on(volume);
-    return blx_received_volume_discard(volume, err);
+    return volume->is_made ? blx_received_volume_discard(volume, err) : 0;
 }
 
 /*
@@ -425,6 +429,9 @@ static int make_room(struct blx_received_volume *volume, struct blx_error *err)
         if (rc < 0)
             return rc;
     }
+    int rc = blx_received_volume_make(volume, err);
+    if (rc < 0)
+        return rc;
     return blx_segment_writer_open(volume->dir, volume->next_number, volume->info.block_shift,
                                    &volume->open, NULL, err);
 }

@@ -223,7 +223,9 @@ static int seal_all(struct blx_agent_writer *writer, const struct blx_checkpoint
     for (uint32_t i = 0; i < writer->volume_count; i++) {
         if (is_left_out(cut, i))
             continue;
-        int rc = blx_received_volume_seal_frames(writer->volumes[i], err);
+        int rc = blx_received_volume_make(writer->volumes[i], err);
+        if (rc == 0)
+            rc = blx_received_volume_seal_frames(writer->volumes[i], err);
         if (rc < 0)
             return rc;
     }

@@ -115,7 +115,7 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
     struct blx_received_volume *volume = writer->volumes[number];
     struct blx_volume_file file = volume->file;
     file.distrusted = true;
-    rc = blx_volume_file_write(volume->dir, &file, err);
+    rc = volume->is_made ? blx_volume_file_write(volume->dir, &file, err) : 0;
     if (rc < 0)
         return blx_agent_writer_fail(writer, rc);
     volume->file = file;

@@ -2,8 +2,10 @@
 #include "store/receive/received_recover_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -351,7 +353,9 @@ int blx_received_volume_recover(const struct blx_received_agent *agent,
     struct committed committed;
     struct blx_error lost = {0};
     enum file_state file = FILE_GONE;
-    int rc = blx_fsync_dir(volume->dir, err);
+    int rc = volume->is_made ? blx_fsync_dir(volume->dir, err) : 0;
+    if (rc == 0 && volume->is_made) /* it is in use: prune_orphans.c spares it */
+        utimensat(AT_FDCWD, volume->dir, NULL, 0);
     if (rc == 0)
         rc = list(agent, volume, &listing, err);
     if (rc == 0)

@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/name.h"
 #include "base/sys.h"
 #include "store/directory_private.h"
 #include "store/segment/segment_writer_private.h"
@@ -85,6 +87,47 @@ bool blx_received_volume_is_crowded(const struct blx_received_volume *volume)
 {
     uint64_t of_a_pass = volume->info.size_bytes / BLX_SEGMENT_MAX_BYTES + 1;
     return volume->pending_count >= 4096 + 4 * of_a_pass;
+}
+
+struct siblings {
+    size_t count;
+};
+
+static int count_sibling(void *arg, const char *name, struct blx_error *err)
+{
+    struct siblings *siblings = arg;
+    (void)err;
+    siblings->count += blx_name_check("volume name", name, NULL) == 0;
+    return 0;
+}
+
+static int check_siblings(const struct blx_received_volume *volume, struct blx_error *err)
+{
+    char parent[PATH_MAX];
+    struct siblings siblings = {0};
+    int rc = blx_path_format(parent, sizeof(parent), err, "%.*s",
+                             (int)(strrchr(volume->dir, '/') - volume->dir), volume->dir);
+    if (rc == 0)
+        rc = blx_directory_each(parent, count_sibling, &siblings, err);
+    if (rc < 0 || siblings.count < BLX_RECEIVED_MOST_VOLUMES)
+        return rc;
+    return blx_error_set(err, -EDQUOT,
+                         "the volume '%s' is refused: %zu are stored already in '%s'; `blxrep "
+                         "dispatcher remove --volume=NAME` removes one",
+                         volume->info.name, siblings.count, parent);
+}
+
+int blx_received_volume_make(struct blx_received_volume *volume, struct blx_error *err)
+{
+    if (volume->is_made)
+        return 0;
+    int rc = check_siblings(volume, err);
+    if (rc == 0)
+        rc = blx_directory_make(volume->dir, err);
+    if (rc == 0)
+        rc = blx_volume_file_write(volume->dir, &volume->file, err);
+    volume->is_made = rc == 0;
+    return rc;
 }
 
 static int remove_file(const char *path, struct blx_error *err)

@@ -57,9 +57,20 @@ struct blx_received_volume {
     uint64_t seq;                  /* the last frame that was appended */
     uint64_t acked_seq;            /* the last one that was reported durable */
     uint64_t unsynced_bytes;       /* appended to `open` since its last sync */
+    bool is_made;                  /* its folder is there, and its state file says `file` */
     uint32_t unreadable_count;     /* what the next checkpoint lacks */
     struct blx_extent *unreadable; /* owned */
 };
+
+/* More volumes than any agent of ours has names for: a further one is refused. */
+enum { BLX_RECEIVED_MOST_VOLUMES = 1024 };
+
+/*
+ * Makes the folder, and the state file, unless they are there. A volume that is new gets them with
+ * its first frame or its first checkpoint, so that names alone leave nothing behind. -EDQUOT at
+ * BLX_RECEIVED_MOST_VOLUMES.
+ */
+int blx_received_volume_make(struct blx_received_volume *volume, struct blx_error *err);
 
 /* The open segment becomes a pending one. It must have a frame. */
 int blx_received_volume_seal(struct blx_received_volume *volume, struct blx_error *err);

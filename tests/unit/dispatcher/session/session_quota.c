@@ -178,7 +178,6 @@ static void checkpoint_beyond_the_quota_waits_until_one_is_removed(void **state)
     fake_agent_write(agent, 1, 1, 0x12);
     checkpoint(site, agent, "web1");
     struct dispatcher_registry_waiter waiter;
-    fake_agent_write(agent, 2, 1, 0x13);
     fake_site_ask(site, "web1", &waiter);
     uint64_t request =
         fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "fake_agent.h"
 
 static int setup(void **state)
@@ -169,6 +171,38 @@ static void session_refuses_frames_without_the_key_that_was_named(void **state)
     fake_agent_close(agent);
 }
 
+/* Neither an announced volume, nor a pass without a frame leaves anything in the store. */
+static void session_leaves_no_folder_for_a_name_alone(void **state)
+{
+    struct fake_site *site = *state;
+    const char *const names[] = {"x1", "x2", "x3"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
+        fake_agent_hello(agent, "web1");
+        fake_agent_expect(agent, BLX_MESSAGE_WELCOME);
+        struct blx_message volume = {
+            .type = BLX_MESSAGE_VOLUME,
+            .volume = {.block_shift = 12,
+                       .size_bytes = FAKE_VOLUME_BYTES,
+                       .generation = agent->generation,
+                       .device = "/dev/x"},
+        };
+        snprintf(volume.volume.name, sizeof(volume.volume.name), "%s", names[i]);
+        fake_agent_send(agent, &volume);
+        fake_agent_expect(agent, BLX_MESSAGE_VOLUME_STATE);
+        fake_agent_begin(agent, BLX_PASS_FULL);
+        fake_agent_cut(agent, 77, 0);
+        fake_agent_expect_error(agent, "which was not asked for");
+        fake_agent_close(agent);
+        assert_false(blx_agent_store_has_volume(blx_store_agent(&site->store, "web1"), names[i]));
+    }
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    assert_true(blx_agent_store_has_volume(blx_store_agent(&site->store, "web1"), "vda"));
+    fake_agent_close(agent);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -187,6 +221,7 @@ int main(void)
         TEST(session_refuses_messages_of_the_other_direction),
         TEST(session_refuses_a_key_that_was_not_agreed_on),
         TEST(session_refuses_frames_without_the_key_that_was_named),
+        TEST(session_leaves_no_folder_for_a_name_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

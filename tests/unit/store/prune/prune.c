@@ -588,6 +588,43 @@ static void a_carried_chain_outlives_the_checkpoints_before_it(void **state)
     test_store_done(&test);
 }
 
+/* A volume that got frames and never a checkpoint goes when nobody has touched it for long. */
+static void volume_without_a_checkpoint_goes_after_a_week(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct history history;
+    struct test_volume other;
+    const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    const char *const files[] = {"/volume", "/open.seg", ""};
+    char path[PATH_MAX];
+    history_init(&history, 31);
+    history_commit(&history);
+    blx_agent_writer_close(history.writer);
+    test_volume_init(&other, "sdb", HISTORY_BYTES, 2);
+    struct test_volume *const one[] = {&other};
+    struct blx_agent_writer *writer = test_writer_open(&history.test, one, 1, NULL);
+    test_path(&history.test, path, "agents/web1/volumes/sdb");
+    test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_FULL, &err), &err);
+    assert_int_equal(access(path, F_OK), -1); /* nothing of a name alone */
+    test_volume_send(&other, writer, 1, 7);
+    assert_int_equal(blx_agent_writer_sync(writer, NULL, NULL, &err), 0);
+    blx_agent_writer_close(writer);
+    history.writer = NULL;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        test_ok(test_prune(&history.test, NULL, 0, &report, &err), &err);
+        test_path(&history.test, path, "agents/web1/volumes/sdb%s", files[i]);
+        assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    }
+    test_ok(test_prune(&history.test, NULL, 0, &report, &err), &err);
+    assert_int_equal(access(path, F_OK), -1);
+    history_begin(&history, BLX_PASS_RESUME);
+    history_check(&history);
+    test_volume_done(&other);
+    history_done(&history);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -606,6 +643,7 @@ int main(void)
         cmocka_unit_test(space_of_dead_frames_is_given_back),
         cmocka_unit_test(a_flipped_bit_is_found_after_a_prune),
         cmocka_unit_test(zeros_that_a_checkpoint_needs_are_damage),
+        cmocka_unit_test(volume_without_a_checkpoint_goes_after_a_week),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
