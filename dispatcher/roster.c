@@ -186,15 +186,27 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
 bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
                                      struct dispatcher_roster_record *record, uint64_t now_ns)
 {
-    const uint64_t period_ns = DISPATCHER_ROSTER_RENEWAL_S * UINT64_C(1000000000);
+    static const struct dispatcher_bucket_size size = {.burst = DISPATCHER_ROSTER_RENEWALS,
+                                                       .period_ns = DISPATCHER_ROSTER_RENEWAL_S *
+                                                                    UINT64_C(1000000000)};
     pthread_mutex_lock(&roster->lock);
-    if (record->renewals == 0)
-        record->renewals_ns = now_ns;
-    uint64_t forgotten = (now_ns - record->renewals_ns) / period_ns;
-    record->renewals_ns += forgotten * period_ns;
-    record->renewals = forgotten < record->renewals ? record->renewals - (unsigned)forgotten : 0;
-    bool allowed = record->renewals < DISPATCHER_ROSTER_RENEWALS;
-    record->renewals += allowed;
+    bool allowed = dispatcher_bucket_take(&record->renewals, &size, now_ns);
+    pthread_mutex_unlock(&roster->lock);
+    return allowed;
+}
+
+bool dispatcher_roster_allow_session(struct dispatcher_roster *roster,
+                                     struct dispatcher_roster_record *record, uint64_t now_ns,
+                                     unsigned *held_back)
+{
+    static const struct dispatcher_bucket_size size = {.burst = DISPATCHER_ROSTER_SESSIONS,
+                                                       .period_ns = DISPATCHER_ROSTER_SESSION_MS *
+                                                                    UINT64_C(1000000)};
+    pthread_mutex_lock(&roster->lock);
+    bool allowed = dispatcher_bucket_take(&record->sessions, &size, now_ns);
+    if (allowed)
+        *held_back = record->held_back;
+    record->held_back = allowed ? 0 : record->held_back + 1;
     pthread_mutex_unlock(&roster->lock);
     return allowed;
 }

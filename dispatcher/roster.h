@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "dispatcher/bucket.h"
 #include "dispatcher/meter.h"
 #include "store/quota.h"
 #include "store/receive/agent_tail.h"
@@ -31,16 +32,17 @@ struct dispatcher_roster_record {
 
     /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
-    unsigned renewals;           /* that count against the agent still */
-    uint64_t renewals_ns;        /* when the last of these was forgotten or the first came */
-    uint64_t day;                /* UTC, of day_bytes */
-    uint64_t day_bytes;          /* frames that came on that day, in whatever sessions */
-    uint64_t left_ns;            /* when the last session ended; 0: none has */
-    uint64_t best_done_bytes;    /* of the first sync, by the last STATUS of `sync_bytes` */
-    uint64_t sync_bytes;         /* its size */
-    uint64_t progressed_ns;      /* when best_done_bytes grew last, without the time away; 0: no
+    struct dispatcher_bucket renewals;
+    struct dispatcher_bucket sessions; /* begun */
+    unsigned held_back;                /* sessions that were refused since one was begun */
+    uint64_t day;                      /* UTC, of day_bytes */
+    uint64_t day_bytes;                /* frames that came on that day, in whatever sessions */
+    uint64_t left_ns;                  /* when the last session ended; 0: none has */
+    uint64_t best_done_bytes;          /* of the first sync, by the last STATUS of `sync_bytes` */
+    uint64_t sync_bytes;               /* its size */
+    uint64_t progressed_ns;     /* when best_done_bytes grew last, without the time away; 0: no
                                     STATUS came yet */
-    struct blx_trouble trouble;  /* that ended the last session; NONE once data was stored again */
+    struct blx_trouble trouble; /* that ended the last session; NONE once data was stored again */
     struct dispatcher_meter meter;
 
     /* Guarded by the roster's lock, written by the agent's session. */
@@ -124,6 +126,15 @@ uint64_t dispatcher_roster_read_day(struct dispatcher_roster *roster,
 void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record,
                                   enum blx_quota_state state, const char *text);
+
+enum { DISPATCHER_ROSTER_SESSIONS = 60, DISPATCHER_ROSTER_SESSION_MS = 2000 };
+
+/* Whether the agent may begin a session: DISPATCHER_ROSTER_SESSIONS at once, and one more every
+ * DISPATCHER_ROSTER_SESSION_MS. If so, `held_back` becomes the number of those that were refused
+ * since the last one that was not. */
+bool dispatcher_roster_allow_session(struct dispatcher_roster *roster,
+                                     struct dispatcher_roster_record *record, uint64_t now_ns,
+                                     unsigned *held_back);
 
 /* The agent has reported about itself: its first sync may have made progress. */
 void dispatcher_roster_note_status(struct dispatcher_roster *roster,

@@ -130,6 +130,26 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
     return session->volumes != NULL ? 0 : blx_error_set(err, -ENOMEM, "out of memory");
 }
 
+/* An agent that connects again and again costs disk reads and log lines: sessions beyond its bucket
+ * are refused before either, and told in one line when one is let in. */
+static int check_pace(struct dispatcher_session *session, struct blx_error *err)
+{
+    unsigned held_back = 0;
+    if (!dispatcher_roster_allow_session(&session->dispatcher->roster, session->record,
+                                         blx_clock_ns(), &held_back)) {
+        session->failures |= DISPATCHER_SESSION_PACED;
+        return blx_error_set(err, -EAGAIN,
+                             "the agent '%s' connects too often: one session every %d s is let in "
+                             "from now on",
+                             session->agent_id, DISPATCHER_ROSTER_SESSION_MS / 1000);
+    }
+    if (held_back > 0)
+        blx_log_warning("agent '%s' connects too often: %u sessions of it were refused, and their "
+                        "log lines suppressed",
+                        session->agent_id, held_back);
+    return 0;
+}
+
 /* Takes the agent's place in the registry, which gives the right to its store, and welcomes it. */
 static int enter(struct dispatcher_session *session, struct blx_error *err)
 {
@@ -145,6 +165,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     struct dispatcher_roster *roster = &session->dispatcher->roster;
     rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
                                  &session->record, err);
+    if (rc == 0)
+        rc = check_pace(session, err);
     if (rc < 0)
         return rc;
     struct blx_policy_verdict verdict;
@@ -264,6 +286,8 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
     char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
     unsigned held_back = 0;
 
+    if ((session->failures & DISPATCHER_SESSION_PACED) != 0)
+        return;
     if (reached >= DISPATCHER_SESSION_ENTERED) {
         uint64_t now_ns = blx_clock_ns();
         blx_duration_format((now_ns - session->entry.connected_ns) / 1000000, lasted);

@@ -88,6 +88,7 @@ enum dispatcher_session_state {
 enum dispatcher_session_failure {
     DISPATCHER_SESSION_LINK_LOST = 1,    /* the agent is gone or reads no more: send nothing */
     DISPATCHER_SESSION_STORE_FAILED = 2, /* the writer is not to be used, except to close it */
+    DISPATCHER_SESSION_PACED = 4,        /* the agent connects too often: its end is not logged */
 };
 
 struct dispatcher_session {

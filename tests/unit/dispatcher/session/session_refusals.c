@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "fake_agent.h"
 
@@ -203,6 +204,31 @@ static void session_leaves_no_folder_for_a_name_alone(void **state)
     fake_agent_close(agent);
 }
 
+/* The bucket holds over all sessions of the agent, and others have their own. */
+static void agent_that_connects_too_often_is_slowed_down(void **state)
+{
+    struct fake_site *site = *state;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < DISPATCHER_ROSTER_SESSIONS + 40 && refused == 0; i++) {
+        struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
+        fake_agent_hello(agent, "web1");
+        struct blx_message message;
+        assert_int_equal(blx_conn_recv(agent->conn, FAKE_RECV_MS, &message, NULL), 0);
+        if (message.type == BLX_MESSAGE_ERROR) {
+            assert_non_null(strstr(message.error.text, "the agent 'web1' connects too often"));
+            assert_true(i >= DISPATCHER_ROSTER_SESSIONS);
+            refused++;
+        } else {
+            const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};
+            assert_int_equal(message.type, BLX_MESSAGE_WELCOME);
+            fake_agent_send(agent, &goodbye);
+        }
+        fake_agent_close(agent);
+    }
+    assert_int_equal(refused, 1);
+    fake_agent_close(fake_agent_online(site, "web10"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -222,6 +248,7 @@ int main(void)
         TEST(session_refuses_a_key_that_was_not_agreed_on),
         TEST(session_refuses_frames_without_the_key_that_was_named),
         TEST(session_leaves_no_folder_for_a_name_alone),
+        TEST(agent_that_connects_too_often_is_slowed_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dispatcher/bucket.h"
+
+bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
+                            const struct dispatcher_bucket_size *size, uint64_t now_ns)
+{
+    if (bucket->taken == 0)
+        bucket->since_ns = now_ns;
+    uint64_t forgotten = (now_ns - bucket->since_ns) / size->period_ns;
+    bucket->since_ns += forgotten * size->period_ns;
+    bucket->taken = forgotten < bucket->taken ? bucket->taken - (unsigned)forgotten : 0;
+    bool allowed = bucket->taken < size->burst;
+    bucket->taken += allowed;
+    return allowed;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A token bucket: a number of something at once, and one more in every period. The roster has one
+ * for each kind of thing that an agent may ask for too often, so that it counts over all sessions.
+ *
+ * Threads: the owner's lock guards it. Times are blx_clock_ns().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dispatcher_bucket {
+    unsigned taken;    /* that count still */
+    uint64_t since_ns; /* when the last of these was forgotten, or the first came */
+};
+
+struct dispatcher_bucket_size {
+    unsigned burst;
+    uint64_t period_ns;
+};
+
+/* Takes one, unless `burst` are taken already. All zero is an empty one. */
+bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
+                            const struct dispatcher_bucket_size *size, uint64_t now_ns);
