@@ -381,7 +381,7 @@ static const char *store_word(const struct blx_control_dispatcher *dispatcher)
 static void print_dispatcher(const struct cli_agents *agents, const struct cli_screen *screen,
                              FILE *out)
 {
-    char free_text[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES], rate[BLX_UNIT_TEXT_BYTES];
+    char text[BLX_TEXT_BYTES], rate[BLX_UNIT_TEXT_BYTES];
     const struct blx_control_dispatcher *dispatcher = &agents->dispatcher;
     const char *word = store_word(dispatcher);
     bool is_bad = word[0] != '\0';
@@ -392,9 +392,8 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
         rate_bytes_per_s += agents->list[i].rate_bytes_per_s;
     if (is_bad && screen->has_colours)
         fputs(CLI_RED, out);
-    fprintf(out, "data directory: %s of %s free%s, %s/s coming in%s\n",
-            blx_size_format(dispatcher->data_free_bytes, free_text),
-            blx_size_format(dispatcher->data_bytes, size), word,
+    fprintf(out, "data directory: %s%s, %s/s coming in%s\n",
+            blx_data_explain(dispatcher, BLX_DATA_INODES_IF_FEW, text), word,
             blx_size_format(rate_bytes_per_s, rate),
             is_bad && screen->has_colours ? CLI_PLAIN : "");
 }

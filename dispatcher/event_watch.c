@@ -10,8 +10,6 @@
 #include "dispatcher/cut_time.h"
 #include "wire/protection.h"
 
-enum { FEW_INODES_PART = 20 };
-
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
 {
     free(watch->agents);
@@ -179,19 +177,13 @@ static int look_at_disk(struct dispatcher_event_watch *watch,
                         const struct dispatcher_overview *overview,
                         struct dispatcher_event_list *list)
 {
-    char text[BLX_TEXT_BYTES], left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES];
+    char text[BLX_TEXT_BYTES];
     const struct blx_control_dispatcher *dispatcher = &overview->dispatcher;
-    bool few_inodes = overview->data_free_inodes < overview->data_inodes / FEW_INODES_PART;
-    bool nearly_full = blx_data_is_nearly_full(dispatcher) || few_inodes;
+    bool nearly_full = blx_data_is_nearly_full(dispatcher);
     if (dispatcher->data_bytes == 0 || nearly_full == watch->nearly_full)
         return 0;
-    snprintf(text, sizeof(text), "%s of %s are free",
-             blx_size_format(dispatcher->data_free_bytes, left),
-             blx_size_format(dispatcher->data_bytes, size));
-    if (few_inodes || (!nearly_full && overview->data_inodes > 0))
-        snprintf(text + strlen(text), sizeof(text) - strlen(text), ", and %llu of %llu inodes",
-                 (unsigned long long)overview->data_free_inodes,
-                 (unsigned long long)overview->data_inodes);
+    blx_data_explain(dispatcher, nearly_full ? BLX_DATA_INODES_IF_FEW : BLX_DATA_INODES_ALWAYS,
+                     text);
     int rc = dispatcher_event_list_add(
         list, nearly_full ? DISPATCHER_EVENT_DISK_NEARLY_FULL : DISPATCHER_EVENT_DISK_HAS_ROOM, "",
         text);

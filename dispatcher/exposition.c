@@ -260,12 +260,12 @@ static void write_dispatcher(const struct dispatcher_overview *overview, uint64_
               (double)self->data_bytes, out);
     write_one("blxrep_data_free_bytes", gauge, "Free on the data directory's filesystem.",
               (double)self->data_free_bytes, out);
-    if (overview->data_inodes == 0)
+    if (self->data_inodes == 0)
         return;
     write_one("blxrep_data_inodes", gauge, "Inodes of the data directory's filesystem.",
-              (double)overview->data_inodes, out);
+              (double)self->data_inodes, out);
     write_one("blxrep_data_free_inodes", gauge, "Free inodes of the data directory's filesystem.",
-              (double)overview->data_free_inodes, out);
+              (double)self->data_free_inodes, out);
 }
 
 void dispatcher_exposition_write(const struct dispatcher_overview *overview,

@@ -27,8 +27,8 @@ static void describe_dispatcher(struct dispatcher *dispatcher, struct dispatcher
     if (statvfs(dispatcher->store->data_dir, &disk) < 0)
         return; /* its size stays unknown */
     out->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
-    overview->data_inodes = disk.f_files;
-    overview->data_free_inodes = disk.f_favail;
+    out->data_inodes = disk.f_files;
+    out->data_free_inodes = disk.f_favail < disk.f_files ? disk.f_favail : disk.f_files;
     out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 

@@ -16,8 +16,6 @@ struct dispatcher_overview {
     struct blx_control_dispatcher dispatcher;
     struct blx_control_agent *agents; /* owned; by ID */
     size_t agent_count;
-    uint64_t data_inodes; /* of the data directory's filesystem; 0: it makes them as needed */
-    uint64_t data_free_inodes;
     uint64_t kept_out; /* connections that were refused since the start for want of a place */
 };
 

@@ -422,6 +422,8 @@ struct blx_control_dispatcher {
     uint64_t uptime_ms;
     uint64_t data_bytes; /* size of the data directory's filesystem; 0: not known */
     uint64_t data_free_bytes;
+    uint64_t data_inodes; /* of that filesystem; 0: it makes them as needed, or not known */
+    uint64_t data_free_inodes;
     uint64_t cert_ends_s;          /* when its certificate expires, since 1970; 0: not known */
     uint64_t ca_ends_s;            /* and its CA; 0: it is not blxrep's */
     bool ca_rolls;                 /* its CA has a successor */

@@ -266,6 +266,8 @@ size_t blx_message_put_control_dispatcher(const struct blx_message *message, uin
         .uptime_ms = blx_le64_of(dispatcher->uptime_ms),
         .data_bytes = blx_le64_of(dispatcher->data_bytes),
         .data_free_bytes = blx_le64_of(dispatcher->data_free_bytes),
+        .data_inodes = blx_le64_of(dispatcher->data_inodes),
+        .data_free_inodes = blx_le64_of(dispatcher->data_free_inodes),
         .trouble = put_trouble(&dispatcher->trouble),
         .cert_ends_s = blx_le64_of(dispatcher->cert_ends_s),
         .ca_ends_s = blx_le64_of(dispatcher->ca_ends_s),
@@ -287,6 +289,8 @@ int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
     dispatcher->uptime_ms = blx_le64_get(disk.uptime_ms);
     dispatcher->data_bytes = blx_le64_get(disk.data_bytes);
     dispatcher->data_free_bytes = blx_le64_get(disk.data_free_bytes);
+    dispatcher->data_inodes = blx_le64_get(disk.data_inodes);
+    dispatcher->data_free_inodes = blx_le64_get(disk.data_free_inodes);
     dispatcher->cert_ends_s = blx_le64_get(disk.cert_ends_s);
     dispatcher->ca_ends_s = blx_le64_get(disk.ca_ends_s);
     dispatcher->ca_rolls = blx_le32_get(disk.ca_rolls) == 1;
@@ -297,6 +301,8 @@ int blx_message_get_control_dispatcher(const uint8_t *body, size_t body_bytes,
         return blx_error_set(err, -EBADMSG, "the time since the start is zero");
     if (dispatcher->data_free_bytes > dispatcher->data_bytes)
         return blx_error_set(err, -EBADMSG, "more bytes are free than the filesystem has");
+    if (dispatcher->data_free_inodes > dispatcher->data_inodes)
+        return blx_error_set(err, -EBADMSG, "more inodes are free than the filesystem has");
     int rc = blx_field_get_text(disk.software, dispatcher->software, "the software", err);
     return rc == 0 ? get_trouble(&disk.trouble, &dispatcher->trouble, err) : rc;
 }

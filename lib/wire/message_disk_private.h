@@ -264,6 +264,8 @@ struct blx_control_dispatcher_disk {
     blx_le64 uptime_ms;
     blx_le64 data_bytes;
     blx_le64 data_free_bytes;
+    blx_le64 data_inodes;
+    blx_le64 data_free_inodes;
     char software[BLX_TEXT_BYTES];
     struct blx_trouble_disk trouble;
     blx_le64 cert_ends_s;
@@ -330,7 +332,7 @@ _Static_assert(sizeof(struct blx_control_agent_disk) == 2184, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");
-_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 576, "CONTROL_DISPATCHER");
+_Static_assert(sizeof(struct blx_control_dispatcher_disk) == 592, "CONTROL_DISPATCHER");
 _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");

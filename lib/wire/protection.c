@@ -378,9 +378,29 @@ const char *blx_judgement_format(const struct blx_judgement *judgement,
     return text;
 }
 
+static bool has_few_inodes(const struct blx_control_dispatcher *dispatcher)
+{
+    return dispatcher->data_free_inodes < dispatcher->data_inodes / BLX_NEARLY_FULL_PART;
+}
+
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher)
 {
-    return dispatcher->data_free_bytes < dispatcher->data_bytes / BLX_NEARLY_FULL_PART;
+    return dispatcher->data_free_bytes < dispatcher->data_bytes / BLX_NEARLY_FULL_PART ||
+           has_few_inodes(dispatcher);
+}
+
+const char *blx_data_explain(const struct blx_control_dispatcher *dispatcher,
+                             enum blx_data_inodes inodes, char text[BLX_TEXT_BYTES])
+{
+    char left[BLX_UNIT_TEXT_BYTES], size[BLX_UNIT_TEXT_BYTES], more[96] = "";
+    if (has_few_inodes(dispatcher) ||
+        (inodes == BLX_DATA_INODES_ALWAYS && dispatcher->data_inodes > 0))
+        snprintf(more, sizeof(more), ", and %" PRIu64 " of %" PRIu64 " inodes",
+                 dispatcher->data_free_inodes, dispatcher->data_inodes);
+    snprintf(text, BLX_TEXT_BYTES, "%s of %s free%s",
+             blx_size_format(dispatcher->data_free_bytes, left),
+             blx_size_format(dispatcher->data_bytes, size), more);
+    return text;
 }
 
 int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns)

@@ -128,5 +128,12 @@ int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns);
 bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,
                                  uint64_t now_realtime_ns);
 
-/* True while less than a twentieth of the data directory's filesystem is free. */
+/* True while less than a twentieth of the bytes, or of the inodes, of the data directory's
+ * filesystem is free: without an inode no checkpoint can be written either. */
 bool blx_data_is_nearly_full(const struct blx_control_dispatcher *dispatcher);
+
+/* "49 B of 1000 B free", and the inodes if these are what is short, or `inodes` is given. The
+ * same words for status, log and events. Returns `text`. */
+enum blx_data_inodes { BLX_DATA_INODES_IF_FEW, BLX_DATA_INODES_ALWAYS };
+const char *blx_data_explain(const struct blx_control_dispatcher *dispatcher,
+                             enum blx_data_inodes inodes, char text[BLX_TEXT_BYTES]);

@@ -64,7 +64,8 @@ void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_
  * last durable frame. A new one gets its folder with its first frame, or its first checkpoint. If
  * the size, block size or identity in `info` differs from the stored one, or if frames were lost,
  * state->generation is none. A rescan may compare with state->image_bytes of what is stored; 0 for
- * another disk, a larger one, or one that cannot be read: then a full pass follows. -EEXIST if two volumes of the session have one name.
+ * another disk, a larger one, or one that cannot be read: then a full pass follows. -EEXIST if two
+ * volumes of the session have one name.
  *
  * If the open segment is damaged it is cut off there, and durable_seq is before the damage. Only
  * the agent knows whether acknowledged frames were lost by that, or some that a power cut tore

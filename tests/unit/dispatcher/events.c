@@ -153,7 +153,7 @@ static void disk_and_damage_are_told(void **state)
                                                    "a frame's checksum is wrong", NULL),
                      0);
     assert_int_equal(look_after(scene, 10), 2);
-    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B are free");
+    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B free");
     assert_event(scene, 1, DISPATCHER_EVENT_DAMAGE_FOUND, "web1", "checksum is wrong");
     assert_int_equal(look_after(scene, 11), 0);
     scene->overview.dispatcher.data_free_bytes = 500;
@@ -164,12 +164,12 @@ static void disk_and_damage_are_told(void **state)
 static void few_inodes_are_told(void **state)
 {
     struct scene *scene = *state;
-    scene->overview.data_inodes = 1000;
-    scene->overview.data_free_inodes = 49;
+    scene->overview.dispatcher.data_inodes = 1000;
+    scene->overview.dispatcher.data_free_inodes = 49;
     assert_int_equal(look_after(scene, 10), 1);
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "and 49 of 1000 inodes");
     assert_int_equal(look_after(scene, 11), 0);
-    scene->overview.data_free_inodes = 51;
+    scene->overview.dispatcher.data_free_inodes = 51;
     assert_int_equal(look_after(scene, 12), 1);
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "and 51 of 1000 inodes");
 }

@@ -180,6 +180,8 @@ static const struct blx_message examples[] = {
      .control_dispatcher = {.uptime_ms = 3600001,
                             .data_bytes = 4398046511104,
                             .data_free_bytes = 1099511627777,
+                            .data_inodes = 268435456,
+                            .data_free_inodes = 134217729,
                             .cert_ends_s = 2111111111,
                             .ca_ends_s = 2422222222,
                             .ca_rolls = true,
@@ -500,8 +502,9 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1320, 2, "revocation");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "reserved");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more bytes are free");
-    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 25, 7, "software");
-    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 568, 2, "successor");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 39, 1, "more inodes are free");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 41, 7, "software");
+    refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 584, 2, "successor");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 0, 0, "agent ID");
     refuse(BLX_MESSAGE_CONTROL_DAMAGE, 73, 7, "damage");
 }

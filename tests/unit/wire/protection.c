@@ -116,8 +116,7 @@ static void archive_hides_all_and_is_no_alarm(void **state)
     agent.status.state = BLX_AGENT_OFFLINE;
     agent.away_ms = 3600000;
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_ARCHIVED);
-    assert_string_equal(explain_after(&agent, 0),
-                        "archived since 2026-11-22T20:35:59Z");
+    assert_string_equal(explain_after(&agent, 0), "archived since 2026-11-22T20:35:59Z");
     assert_string_equal(blx_protection_name(BLX_PROTECTION_ARCHIVED), "archived");
 }
 
@@ -284,6 +283,24 @@ static void disk_is_nearly_full_below_a_twentieth(void **state)
     assert_false(blx_data_is_nearly_full(&dispatcher));
 }
 
+static void few_inodes_are_a_full_disk_and_told(void **state)
+{
+    (void)state;
+    char text[BLX_TEXT_BYTES];
+    struct blx_control_dispatcher dispatcher = {.data_bytes = 1000, .data_free_bytes = 500};
+    assert_string_equal(blx_data_explain(&dispatcher, BLX_DATA_INODES_ALWAYS, text),
+                        "500 B of 1000 B free"); /* inodes are made as needed */
+    dispatcher.data_inodes = 1000;
+    dispatcher.data_free_inodes = 50;
+    assert_false(blx_data_is_nearly_full(&dispatcher));
+    assert_string_equal(blx_data_explain(&dispatcher, BLX_DATA_INODES_IF_FEW, text),
+                        "500 B of 1000 B free");
+    dispatcher.data_free_inodes = 49;
+    assert_true(blx_data_is_nearly_full(&dispatcher));
+    assert_string_equal(blx_data_explain(&dispatcher, BLX_DATA_INODES_IF_FEW, text),
+                        "500 B of 1000 B free, and 49 of 1000 inodes");
+}
+
 static void certificates_end_soon_within_thirty_days(void **state)
 {
     (void)state;
@@ -322,6 +339,7 @@ int main(void)
         cmocka_unit_test(reason_has_its_entry_in_the_manual),
         cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
         cmocka_unit_test(certificates_end_soon_within_thirty_days),
+        cmocka_unit_test(few_inodes_are_a_full_disk_and_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
