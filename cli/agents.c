@@ -111,7 +111,7 @@ static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx
 int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct blx_error *err)
 {
     BLX_CLEANUP(cli_agents_done)
-    struct cli_agents found = {.now_realtime_ns = blx_clock_realtime_ns()};
+    struct cli_agents found = {.data_dir = data_dir, .now_realtime_ns = blx_clock_realtime_ns()};
     struct blx_error cause = {0};
     struct blx_conn *conn = NULL;
     int rc = cli_become_owner(data_dir, err);

@@ -19,6 +19,7 @@ struct cli_agents {
     struct blx_control_dispatcher dispatcher; /* zero unless running */
     struct blx_control_agent *list;           /* owned; in the order of the IDs */
     size_t count;
+    const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */
 };
 

@@ -25,6 +25,7 @@ struct cli_request {
 /* Each returns the exit status. Unless that is BLX_EXIT_OK, `err` has the message; it is empty if
  * the message is printed already. */
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err);
@@ -56,6 +57,9 @@ enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *er
  * come to is used as root.
  */
 int cli_become_owner(const char *data_dir, struct blx_error *err);
+
+/* Runs the program words[0] in place of this one: it returns only if that fails. */
+enum blx_exit cli_become_program(char **words, struct blx_error *err);
 
 /* The user that typed the command, whoever the process is now. */
 uid_t cli_caller_uid(void);

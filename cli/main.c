@@ -74,6 +74,12 @@ static const struct command commands[] = {
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
      "prints the paths."},
+    {"mount", BLX_COMMAND_MOUNT, cli_mount,
+     "blxrep dispatcher mount --agent=ID --data-dir=DIR [--checkpoint=TIMESTAMP] "
+     "[--writable[=FILE]] [--key=FILE ...] [--foreground] [--idle=TIME] MOUNTPOINT",
+     "show checkpoints as files",
+     "Shows an agent's checkpoints as folders with an image of each disk and of each partition. "
+     "Nothing\nis copied, and the store is only read. `umount` or `fusermount3 -u` ends it."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},

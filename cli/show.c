@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/mounts.h"
 #include "cli/table.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
@@ -219,6 +220,8 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         blx_json_close(&json, ']');
     else if (count > 0)
         cli_table_print(&table);
+    if (!config->json)
+        cli_mounts_print(config->data_dir, config->agent, stdout);
     return sink.status;
 }
 

@@ -11,6 +11,7 @@
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/mounts.h"
 #include "cli/screen.h"
 #include "cli/status_private.h"
 #include "cli/table.h"
@@ -89,9 +90,10 @@ static void print_judgement_json(struct blx_json *json, const struct blx_judgeme
     blx_json_close(json, '}');
 }
 
-static void print_agent_json(struct blx_json *json, const struct blx_control_agent *agent,
-                             uint64_t now_ns)
+static void print_agent_json(struct blx_json *json, const struct cli_agents *agents, size_t at)
 {
+    const struct blx_control_agent *agent = &agents->list[at];
+    uint64_t now_ns = agents->now_realtime_ns;
     struct blx_judgement judgement;
     blx_protection_examine(agent, now_ns, &judgement);
     blx_json_open(json, NULL, '{');
@@ -122,6 +124,7 @@ static void print_agent_json(struct blx_json *json, const struct blx_control_age
     print_counts_json(json, agent);
     blx_json_number(json, "volumes", agent->volume_count);
     blx_json_number(json, "volume_bytes", agent->volume_bytes);
+    cli_mounts_json(json, agents->data_dir, agent->agent_id);
     blx_json_close(json, '}');
 }
 
@@ -130,7 +133,7 @@ static void print_json(const struct cli_agents *agents, FILE *out)
     struct blx_json json = {.out = out};
     blx_json_open(&json, NULL, '[');
     for (size_t i = 0; i < agents->count; i++)
-        print_agent_json(&json, &agents->list[i], agents->now_realtime_ns);
+        print_agent_json(&json, agents, i);
     blx_json_close(&json, ']');
 }
 
@@ -453,7 +456,10 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     print_headline(agents, screen, out);
     print_dispatcher(agents, screen, out);
     print_certificates(agents, out);
-    return print_table(agents, screen, max_lines, out, err);
+    int rc = print_table(agents, screen, max_lines, out, err);
+    if (agents->data_dir != NULL)
+        cli_mounts_print(agents->data_dir, NULL, out);
+    return rc;
 }
 
 static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct blx_error *err)
@@ -467,7 +473,8 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
         print_json(&agents, out);
         return 0;
     }
-    size_t max_lines = screen->rows > PICTURE_LINES + 1 ? screen->rows - PICTURE_LINES - 1 : 1;
+    size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir);
+    size_t max_lines = screen->rows > lines + 1 ? screen->rows - lines - 1 : 1;
     return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }
 

@@ -5,7 +5,7 @@
 #                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
-#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep
+#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, and blxrep-mount
 #
 # No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management
 # writes it whole, often before the package comes, and a file of ours in its place would make dpkg ask questions. Examples are in the
@@ -90,6 +90,8 @@ set(CPACK_DEBIAN_CLI_PACKAGE_SUGGESTS "blxrep-agent, blxrep-dispatcher")
 set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "libblxrep0 ${exactly}, blxrep ${exactly}")
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_DEPENDS "libblxrep0 ${exactly}, blxrep ${exactly}, \
 systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles")
+# Users other than root mount by it.
+set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${packaging}/debian/library/triggers)
 set(CPACK_DEBIAN_CLI_PACKAGE_CONTROL_EXTRA ${packaging}/debian/cli/postrm)
 foreach(daemon IN ITEMS agent dispatcher)
@@ -113,6 +115,7 @@ set(exactly "= ${PROJECT_VERSION}-${BLXREP_PACKAGE_RELEASE}")
 set(CPACK_RPM_CLI_PACKAGE_REQUIRES "libblxrep0 ${exactly}")
 set(CPACK_RPM_AGENT_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
 set(CPACK_RPM_DISPATCHER_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
+set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3")
 set(CPACK_RPM_LIBRARY_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 set(CPACK_RPM_LIBRARY_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 foreach(daemon IN ITEMS agent dispatcher)

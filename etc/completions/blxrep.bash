@@ -15,6 +15,7 @@ _blxrep_options() {
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
+    mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
@@ -35,8 +36,8 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --encryption-key | --key | --token-file | --device | --output) compgen -f -- "$word" ;;
-    --data-dir | --run-dir | --policy-dir) compgen -d -- "$word" ;;
+    --config | --credentials | --encryption-key | --key | --token-file | --device | --output | --writable) compgen -f -- "$word" ;;
+    --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
@@ -47,13 +48,13 @@ _blxrep_value() {
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     case $1 in
-    --delta | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --writable --foreground --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
 
 _blxrep() {
-    local commands="start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
+    local commands="start enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

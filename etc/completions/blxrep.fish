@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
-set -l of_dispatcher start enroll show info restore checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive log pause resume
+set -l commands start enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l of_dispatcher start enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -51,19 +51,23 @@ __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "The address at 
 __blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore checkpoint rescan revoke verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "info restore pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show info restore mount checkpoint rescan revoke verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "info restore mount pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
 __blxrep_option "" show -l last -x -d "Only the newest N checkpoints"
 __blxrep_option "" "show info log" -l utc -f -d "Print times in UTC"
 __blxrep_option "" "enroll restore keygen" -l output -r -F -d "Where to write"
-__blxrep_option "" restore -l key -r -F -d "The key that the checkpoint is encrypted with"
+__blxrep_option "" "restore mount" -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
 __blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
+__blxrep_option "" mount -l writable -r -F -d "Let the files be written"
+__blxrep_option "" mount -l foreground -f -d "Stay in the foreground"
+__blxrep_option "" mount -l idle -x -d "End the mount if nobody has used it for this time"
+__blxrep_option "" mount -l mountpoint -x -a "(__fish_complete_directories)" -d "The empty folder to mount at"
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
 __blxrep_option "" join -l token -x -d "The token"
 __blxrep_option "" join -l token-file -r -F -d "A file that holds the token"

@@ -19,7 +19,8 @@ void blx_config_done(struct blx_config *config)
                      config->agent,          config->checkpoint, config->output,
                      config->start,          config->end,        config->token,
                      config->metrics_listen, config->on_event,   config->policy_dir,
-                     config->encryption_key, config->token_file};
+                     config->encryption_key, config->token_file, config->mountpoint,
+                     config->writable};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -128,8 +129,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
-                    BLX_COMMAND_POLICY | BLX_COMMAND_INFO | PAUSE | BLX_COMMAND_REMOVE |
-                    BLX_COMMAND_ARCHIVE,
+                    BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
+                    BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
                 BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~BLX_COMMAND_POLICY),
@@ -147,10 +148,16 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | PIN, config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
+        {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
             return missing(wanted[i].name, command, config, err);
     }
+    if ((command & BLX_COMMAND_MOUNT) != 0 && config->writable != NULL &&
+        config->checkpoint == NULL)
+        return blx_error_set(err, -EINVAL,
+                             "--writable needs one checkpoint: give --checkpoint=TIMESTAMP, or "
+                             "--checkpoint=latest");
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
 }

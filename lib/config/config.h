@@ -106,8 +106,12 @@ struct blx_config {
     bool make_token; /* enroll --token */
     char *token;     /* join --token=TOKEN */
     char *token_file;
-    char **keys; /* owned, key_count of them: restore --key=FILE */
+    char **keys; /* owned, key_count of them: restore and mount --key=FILE */
     size_t key_count;
+    char *mountpoint;
+    char *writable; /* NULL: read-only; "": a file without a name takes what is written */
+    bool foreground;
+    uint64_t idle_ms; /* a mount that nobody uses for so long ends */
 };
 
 /* Frees what the config owns; it may be all-zero or half filled. */
@@ -142,6 +146,7 @@ enum blx_command {
     BLX_COMMAND_RETIRE_CA = 1 << 23,
     BLX_COMMAND_REMOVE = 1 << 24,
     BLX_COMMAND_ARCHIVE = 1 << 25,
+    BLX_COMMAND_MOUNT = 1 << 26,
 };
 
 enum blx_config_result {
@@ -152,13 +157,14 @@ enum blx_config_result {
 
 /*
  * Reads argv[1..], then the file, then fills the defaults. All of argv must be options, as
- * "--name=value" or "--name value". If one is repeated the last one wins, except that --device adds
- * up, and then replaces the file's. The file is --config's, or the default path if that exists.
- * Every known key is accepted in it for every command, so that one file serves all programs. Every
- * value is checked by itself here, IDs and addresses included; blx_config_require() checks whether
- * the required ones are there. Any error means wrong usage or a bad file (line, key, cause, hint)
- * -> exit 2: -EINVAL, or why a --config cannot be read. `config` is written only on success. With
- * --help or --version the file is not read and `config` is not written.
+ * "--name=value" or "--name value"; a mount's mountpoint may also stand alone. If one is repeated
+ * the last one wins, except that --device adds up, and then replaces the file's. The file is
+ * --config's, or the default path if that exists. Every known key is accepted in it for every
+ * command, so that one file serves all programs. Every value is checked by itself here, IDs and
+ * addresses included; blx_config_require() checks whether the required ones are there. Any error
+ * means wrong usage or a bad file (line, key, cause, hint) -> exit 2: -EINVAL, or why a --config
+ * cannot be read. `config` is written only on success. With --help or --version the file is not
+ * read and `config` is not written.
  */
 int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err);

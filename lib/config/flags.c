@@ -47,6 +47,10 @@ static int take_value(const struct blx_option *option, struct cursor *at, const 
         *value = take_bool(option, at);
         return 0;
     }
+    if (option->kind == BLX_OPTION_SPARE_TEXT) {
+        *value = "";
+        return 0;
+    }
     /* So that a forgotten value never swallows the option after it. */
     if (word == NULL || strncmp(word, "--", 2) == 0)
         return blx_error_set(err, -EINVAL, "'--%s' needs a value: write --%s=%s", option->info.name,
@@ -82,12 +86,25 @@ static bool is_question(const struct blx_option *option, enum blx_config_result 
     return true;
 }
 
+/* The option whose value the command takes as a word of its own; NULL: none. */
+static const struct blx_option *option_of_word(enum blx_command command)
+{
+    const struct blx_option *option;
+    for (size_t i = 0; (option = blx_option_at(i)) != NULL; i++)
+        if ((option->word_for & command) != 0)
+            return option;
+    return NULL;
+}
+
 static int apply_word(struct cursor *at, struct blx_config *config, uint64_t *lists_begun,
                       enum blx_config_result *result, struct blx_error *err)
 {
     const char *word = at->flags->argv[at->next++];
     if (strcmp(word, "-h") == 0)
         word = "--help";
+    const struct blx_option *unnamed = word[0] != '-' ? option_of_word(at->flags->command) : NULL;
+    if (unnamed != NULL)
+        return apply_option(unnamed, word, config, lists_begun, err);
     if (strncmp(word, "--", 2) != 0 || word[2] == '\0')
         return blx_error_set(err, -EINVAL,
                              "unexpected argument '%.80s': options are written --name=value", word);

@@ -31,6 +31,7 @@ enum blx_option_kind {
     BLX_OPTION_SIZE,
     BLX_OPTION_COUNT, /* a whole number */
     BLX_OPTION_BANDWIDTH,
+    BLX_OPTION_SPARE_TEXT, /* a text that may be missing: then it is empty */
 };
 
 enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */
@@ -39,6 +40,7 @@ struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
     unsigned flag_only_for; /* commands for which the file's value does not count */
+    unsigned word_for;      /* commands that take the value also as a word without a name */
     size_t offset;          /* of the field in struct blx_config */
     size_t count_offset;    /* for a list: of the field with the number of its texts */
     const char *too_many; /* for a list, which has at most BLX_MAX_VOLUMES: of what, the way out */

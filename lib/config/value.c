@@ -200,7 +200,7 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
                    struct blx_error *err)
 {
     void *field = (char *)config + option->offset;
-    if (text[0] == '\0')
+    if (text[0] == '\0' && option->kind != BLX_OPTION_SPARE_TEXT)
         return blx_error_set(err, -EINVAL, "the value is empty: write one, such as %s",
                              option->example);
     int rc = check_text(option->kind, text, err);

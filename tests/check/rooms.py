@@ -50,6 +50,8 @@ dispatcher/session:    lib/* dispatcher
 dispatcher/server.c:   lib/* dispatcher dispatcher/session
 
 cli:                   lib/*
+
+mount:                 lib/*
 """
 # Headers that the build makes.
 MADE = {"base/version.h", "tracker_bpf.skel.h"}

@@ -73,7 +73,8 @@ class Package(unittest.TestCase):
                              "share/bash-completion/completions/blxrep-agent"],
             "blxrep-dispatcher": ["bin/blxrep-dispatcher", "lib/systemd/system/blxrep-dispatcher.service",
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
-                                  "share/man/man8/blxrep-dispatcher.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
+                                  "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
+                                  "share/man/man8/blxrep-mount.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
         }
         for package, paths in expected.items():
             self.assertLessEqual({f"/usr/{path}" for path in paths}, self.files(package))

@@ -4,7 +4,7 @@
  * reads through it, and whatever shows a checkpoint later does; a rescan's image is a view, too.
  *
  *     manifests ──chain──► segments, opened in parallel ──plan──► index of a window ──► block map
- *     read(block): block map ──► frame ──cache──► parsed, decrypted, unpacked, held against the map
+ *     read(block): block map ──► frame ──cache──► parsed, decrypted, unpacked, compared with it
  *
  * A window is planned when somebody reads in it. If the volume's index is small, as most are, the
  * first window is all of it. Otherwise windows stay until their maps exceed the view's share of
