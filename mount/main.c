@@ -108,10 +108,13 @@ static int open_tree(struct job *job, struct blx_error *err)
     const struct blx_config *config = job->config;
     struct mount_tree_config tree = {.keys = &job->keys,
                                      .cache_bytes = BLX_FRAME_CACHE_DEFAULT_BYTES};
+    char data_dir[PATH_MAX]; /* not relative to the folder that is left later */
     enum blx_owner owner = BLX_OWNER_KEPT;
     int rc = blx_owner_become(config->data_dir, &owner, err);
+    if (rc == 0 && realpath(config->data_dir, data_dir) == NULL)
+        rc = blx_error_errno(err, -errno, "cannot find '%s'", config->data_dir);
     if (rc == 0)
-        rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
+        rc = blx_store_open(data_dir, BLX_STORE_READ, &job->store, err);
     if (rc < 0)
         return rc;
     tree.agent = blx_store_agent(&job->store, config->agent);

@@ -543,6 +543,19 @@ static void stop_watching(struct mount_serve *serve)
     pthread_join(serve->watcher, NULL);
 }
 
+/* Signals are the main thread's: it waits for the session's end, and they wake it. */
+static int start_threads(struct mount_serve *serve)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = -pthread_create(&serve->watcher, NULL, watch, serve);
+    if (rc == 0)
+        serve->ahead = mount_ahead_new();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
 int mount_serve_run(struct mount_serve *serve, struct mount_tree *tree, void (*ready)(void *arg),
                     void *arg, struct blx_error *err)
 {
@@ -552,10 +565,9 @@ int mount_serve_run(struct mount_serve *serve, struct mount_tree *tree, void (*r
     serve->has_handlers = fuse_set_signal_handlers(serve->session) == 0;
     if (!serve->has_handlers)
         return blx_error_set(err, -EIO, "cannot take signals");
-    int rc = -pthread_create(&serve->watcher, NULL, watch, serve);
+    int rc = start_threads(serve);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot start a thread for the mount");
-    serve->ahead = mount_ahead_new();
     ready(arg);
     rc = fuse_session_loop_mt(serve->session, &loop);
     stop_watching(serve);

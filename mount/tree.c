@@ -316,9 +316,11 @@ int mount_checkpoint_get(struct mount_checkpoint *checkpoint, struct blx_error *
     return rc < 0 ? told(checkpoint, rc, &cause) : 0;
 }
 
+/* One that is being opened is not, and nobody waits for it here. */
 static bool is_idle(struct mount_checkpoint *checkpoint, uint64_t *used_ns)
 {
-    pthread_mutex_lock(&checkpoint->lock);
+    if (pthread_mutex_trylock(&checkpoint->lock) != 0)
+        return false;
     bool idle = checkpoint->open && checkpoint->users == 0;
     *used_ns = checkpoint->used_ns;
     pthread_mutex_unlock(&checkpoint->lock);

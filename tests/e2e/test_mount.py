@@ -335,6 +335,13 @@ class Mounts(Case):
             os.makedirs(self.path("new"), exist_ok=True)
             words = [self.path("new") if word == self.path() else word for word in words]
             self.cli.fails(status, pattern, "dispatcher", "mount", *words)
+        relative = Mount(self, name="relative")
+        relative.words = [word.replace(self.data_dir, "data") for word in relative.words]
+        done = run(*relative.words, cwd=self.folder, env=environment())
+        self.assertEqual(done.stdout + done.stderr, "")
+        REGISTRY.add(relative)
+        check_equal(relative.image("latest", self.image_name()), taken[0][1])
+        run("fusermount3", "-u", relative.path)
         process = subprocess.Popen([os.path.join(bin_folder(), "blxrep-mount"), "--agent=server1", f"--data-dir={self.data_dir}",
                                     "--foreground", self.path("new")], env=environment())
         wait_until("it is mounted", lambda: os.path.exists(self.path("new", taken[0][0])))

@@ -226,10 +226,31 @@ static void every_option_has_a_help_text_and_a_name_of_its_own(void **state)
     }
 }
 
+static void a_mountpoint_may_stand_alone(void **state)
+{
+    struct fixture *f = *state;
+    enum blx_command mount = BLX_COMMAND_MOUNT;
+    assert_int_equal(LOAD(f, mount, "--agent=a", "/mnt", "--data-dir", "/d", "--writable"), 0);
+    assert_string_equal(f->config.mountpoint, "/mnt");
+    assert_string_equal(f->config.data_dir, "/d");
+    assert_string_equal(f->config.writable, "");
+    assert_int_equal(f->config.idle_ms, 24 * 3600 * 1000);
+    assert_int_equal(blx_config_require(mount, &f->config, NULL), -EINVAL); /* no checkpoint */
+    assert_int_equal(
+        LOAD(f, mount, "--writable=/o", "--mountpoint=/m", "--agent=a", "--data-dir=/d"), 0);
+    assert_string_equal(f->config.mountpoint, "/m");
+    assert_string_equal(f->config.writable, "/o");
+    assert_int_equal(LOAD(f, mount, "--agent=a", "--data-dir=/d"), 0);
+    assert_null(f->config.writable);
+    assert_int_equal(blx_config_require(mount, &f->config, NULL), -EINVAL);
+    REFUSED(f, mount, "unexpected argument '-x'", "-x");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+        TEST(a_mountpoint_may_stand_alone),
         TEST(both_ways_to_write_a_value_are_taken),
         TEST(last_of_a_repeated_flag_wins_and_devices_add_up),
         TEST(switches_stand_alone_or_take_yes_and_no),

@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-blx_unit_test(mount/partitions LIBRARIES blx_mount)
+foreach(noun IN ITEMS overlay partitions)
+    blx_unit_test(mount/${noun} LIBRARIES blx_mount)
+endforeach()
