@@ -53,7 +53,7 @@ static _Noreturn void guard_mount(int fd, const char *mountpoint, const char *so
         signal(ignored[i], SIG_IGN);
     keep_only(fd);
     await_end();
-    if (blx_mounts_is_there(mountpoint, source))
+    if (blx_mounts_find(mountpoint, source, NULL))
         unmount(mountpoint);
     _exit(0);
 }

@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/cond.h"
+#include "base/log.h"
 #include "base/timestamp.h"
 #include "mount/ahead.h"
 #include "mount/guard.h"
@@ -35,7 +36,8 @@ enum { INODE_LATEST = 2, INODE_SHIFT = 16 };
 
 enum {
     IDLE_VIEW_MS = 5 * 1000, /* an open checkpoint that nobody uses is closed */
-    LOOK_MS = 1000,          /* how often the idle time is looked at, at most */
+    READ_AHEAD_KIB = 1024,
+    LOOK_MS = 1000, /* how often the idle time is looked at, at most */
 };
 
 /* How long the kernel may rely on a name: a file never changes, a checkpoint may be pruned. */
@@ -52,6 +54,8 @@ struct mount_serve {
     time_t began;
     struct mount_guard guard;
     bool has_handlers;
+    atomic_int read_ahead_fd; /* -1: it was used, or cannot be had */
+    pthread_key_t answers;    /* each thread's */
     pthread_t watcher;
     pthread_mutex_t lock; /* guards `stopping` */
     pthread_cond_t stop;
@@ -171,9 +175,21 @@ static int learn_files(struct mount_checkpoint *checkpoint)
     return rc;
 }
 
+/* The kernel reads 128 KiB ahead, half a frame. It forgets what was set before its first call. */
+static void read_more_ahead(struct mount_serve *serve)
+{
+    int fd = atomic_exchange(&serve->read_ahead_fd, -1);
+    if (fd < 0)
+        return;
+    if (dprintf(fd, "%d\n", READ_AHEAD_KIB) < 0)
+        blx_log_debug("the kernel keeps its read-ahead");
+    close(fd);
+}
+
 static void look_up(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct mount_serve *serve = serve_of(request);
+    read_more_ahead(serve);
     if (parent == FUSE_ROOT_ID) {
         look_up_checkpoint(request, serve, name);
         return;
@@ -359,6 +375,26 @@ static void release_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_
     fuse_reply_err(request, 0);
 }
 
+/* What a thread answers with, as large as its largest answer so far. */
+struct answer {
+    size_t size;
+    uint8_t bytes[];
+};
+
+/* NULL: no memory. */
+static uint8_t *hold_answer(struct mount_serve *serve, size_t bytes)
+{
+    struct answer *answer = pthread_getspecific(serve->answers);
+    if (answer != NULL && answer->size >= bytes)
+        return answer->bytes;
+    free(answer);
+    answer = malloc(sizeof(*answer) + bytes);
+    if (answer != NULL)
+        answer->size = bytes;
+    pthread_setspecific(serve->answers, answer);
+    return answer != NULL ? answer->bytes : NULL;
+}
+
 /* All of the range or an error: fewer bytes would be the end of the file, and zeros after it. */
 static void read_file(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_t offset,
                       struct fuse_file_info *info)
@@ -368,14 +404,14 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_t 
     uint64_t at = (uint64_t)offset, size = handle->file->bytes;
     (void)inode;
     bytes = at >= size ? 0 : bytes < size - at ? bytes : (size_t)(size - at);
-    BLX_CLEANUP_FREE char *buffer = malloc(bytes + 1);
+    uint8_t *buffer = hold_answer(serve, bytes);
     int rc = buffer == NULL ? -ENOMEM
                             : mount_file_read(handle->checkpoint, handle->file, buffer, bytes, at);
     if (rc < 0) {
         fuse_reply_err(request, -rc);
         return;
     }
-    fuse_reply_buf(request, buffer, bytes);
+    fuse_reply_buf(request, (const char *)buffer, bytes);
     if (serve->ahead != NULL)
         mount_ahead_follow(serve->ahead, &handle->reader, handle->checkpoint, handle->file, bytes,
                            at);
@@ -479,6 +515,16 @@ static int add_options(const struct mount_serve_config *config, struct fuse_args
     return rc;
 }
 
+/* The kernel's setting of how far it reads ahead, which root may change; -1: it cannot be had. */
+static int open_read_ahead(const struct mount_serve_config *config)
+{
+    char device[BLX_MOUNT_DEVICE_BYTES], path[64];
+    if (!blx_mounts_find(config->mountpoint, config->source, device))
+        return -1;
+    snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", device);
+    return open(path, O_WRONLY | O_CLOEXEC);
+}
+
 int mount_serve_open(const struct mount_serve_config *config, struct mount_serve **serve,
                      struct blx_error *err)
 {
@@ -487,11 +533,16 @@ int mount_serve_open(const struct mount_serve_config *config, struct mount_serve
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot mount at '%s'", config->mountpoint);
     made->config = *config;
+    made->read_ahead_fd = -1;
     made->uid = getuid();
     made->gid = getgid();
     made->began = (time_t)(blx_clock_realtime_ns() / BLX_NS_PER_S);
     pthread_mutex_init(&made->lock, NULL);
     blx_cond_init(&made->stop);
+    if (pthread_key_create(&made->answers, free) != 0) {
+        free(made);
+        return blx_error_set(err, -EAGAIN, "cannot mount at '%s'", config->mountpoint);
+    }
     if (add_options(config, &args) == 0)
         made->session = fuse_session_new(&args, &operations, sizeof(operations), made);
     fuse_opt_free_args(&args);
@@ -508,6 +559,7 @@ int mount_serve_open(const struct mount_serve_config *config, struct mount_serve
         mount_serve_close(made);
         return rc;
     }
+    made->read_ahead_fd = open_read_ahead(config);
     *serve = made;
     return 0;
 }
@@ -595,6 +647,10 @@ void mount_serve_close(struct mount_serve *serve)
         fuse_session_unmount(serve->session);
     if (serve->session != NULL)
         fuse_session_destroy(serve->session);
+    if (serve->read_ahead_fd >= 0)
+        close(serve->read_ahead_fd);
+    free(pthread_getspecific(serve->answers));
+    pthread_key_delete(serve->answers);
     pthread_cond_destroy(&serve->stop);
     pthread_mutex_destroy(&serve->lock);
     free(serve);

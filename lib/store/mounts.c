@@ -43,10 +43,12 @@ static void unescape(char *text)
 }
 
 /* The fields of a line: ID PARENT MAJ:MIN ROOT PATH OPTIONS [...] - TYPE SOURCE SUPER. */
-static bool split(char *line, char **path, char **options, char **source)
+static bool split(char *line, char **device, char **path, char **options, char **source)
 {
     char *rest = NULL, *field = strtok_r(line, " \n", &rest);
     for (int i = 0; field != NULL && strcmp(field, "-") != 0; i++) {
+        if (i == 2)
+            *device = field;
         if (i == 4)
             *path = field;
         if (i == 5)
@@ -66,10 +68,11 @@ static bool is_alive(pid_t pid)
 /* Whether the line is a mount of that data directory, and its process lives. */
 static bool parse(char *line, const char *data_dir, struct blx_mount *mount)
 {
-    char *path = NULL, *options = NULL, *source = NULL, checkpoint[BLX_TIMESTAMP_TEXT_BYTES];
+    char *device, *path = NULL, *options = NULL, *source = NULL,
+                  checkpoint[BLX_TIMESTAMP_TEXT_BYTES];
     int pid, at = 0;
     *mount = (struct blx_mount){0};
-    if (!split(line, &path, &options, &source) || path == NULL || options == NULL)
+    if (!split(line, &device, &path, &options, &source) || path == NULL || options == NULL)
         return false;
     unescape(path);
     unescape(source);
@@ -86,22 +89,25 @@ static bool parse(char *line, const char *data_dir, struct blx_mount *mount)
     return is_alive(pid);
 }
 
-bool blx_mounts_is_there(const char *path, const char *source)
+bool blx_mounts_find(const char *path, const char *source, char device[BLX_MOUNT_DEVICE_BYTES])
 {
     BLX_CLEANUP_FILE FILE *file = fopen("/proc/self/mountinfo", "re");
     BLX_CLEANUP_FREE char *line = NULL;
     size_t room = 0;
     bool there = false;
     while (file != NULL && getline(&line, &room, file) > 0) {
-        char *found_path = NULL, *options = NULL, *found_source = NULL;
-        bool ours = split(line, &found_path, &options, &found_source);
+        char *found_device = NULL, *found_path = NULL, *options = NULL, *found_source = NULL;
+        bool ours = split(line, &found_device, &found_path, &options, &found_source);
         if (found_path == NULL)
             continue;
         unescape(found_path);
         if (found_source != NULL)
             unescape(found_source);
-        if (strcmp(found_path, path) == 0)
-            there = ours && strcmp(found_source, source) == 0;
+        if (strcmp(found_path, path) != 0)
+            continue;
+        there = ours && strcmp(found_source, source) == 0;
+        if (there && device != NULL)
+            blx_text_copy(device, BLX_MOUNT_DEVICE_BYTES, found_device);
     }
     return there;
 }

@@ -39,8 +39,11 @@ struct blx_mount {
 int blx_mounts_source(struct blx_agent_store agent, blx_timestamp checkpoint,
                       char source[BLX_MOUNT_SOURCE_BYTES], struct blx_error *err);
 
-/* Whether the mount of that name is at the path, and on top of others there. */
-bool blx_mounts_is_there(const char *path, const char *source);
+enum { BLX_MOUNT_DEVICE_BYTES = 24 };
+
+/* Whether the mount of that name is at the path, and on top of others there. `device` takes its
+ * number, "0:42"; NULL: it is not wanted. */
+bool blx_mounts_find(const char *path, const char *source, char device[BLX_MOUNT_DEVICE_BYTES]);
 
 /* Calls visit() for each mount of the data directory's agents whose process lives; for none if the
  * kernel's table cannot be read. */

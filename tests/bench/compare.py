@@ -21,6 +21,7 @@ import capacity
 import data
 import freeze
 import network
+import opening
 import tracking
 from checks import check_equal
 from disks import MIB, LoopDisk
@@ -217,6 +218,9 @@ class Bench:
     def network(self):
         network.measure(self.report, self.folder, min(self.rounds, 3), max(16, min(256, self.disk_mib // 8)), self.in_any_order)
 
+    def open(self):
+        opening.measure(self)
+
 
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -227,8 +231,8 @@ def machine():
             "load before": "%.2f %.2f %.2f" % os.getloadavg()}
 
 
-WORKS = ["tracking", "full", "increment", "hot", "restore", "freeze", "ingest", "memory", "network"]
-OWN_DISK = {"tracking", "freeze", "ingest", "memory", "network"}
+WORKS = ["tracking", "full", "increment", "hot", "restore", "freeze", "ingest", "memory", "network", "open"]
+OWN_DISK = {"open", "tracking", "freeze", "ingest", "memory", "network"}
 
 
 def main():
