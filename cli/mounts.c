@@ -26,8 +26,10 @@ static uint64_t age_s(const struct picture *picture, const struct blx_mount *mou
 
 static void print_one(const struct picture *picture, const struct blx_mount *mount)
 {
-    char age[BLX_UNIT_TEXT_BYTES], checkpoint[40] = "all checkpoints";
-    if (mount->checkpoint != 0)
+    char age[BLX_UNIT_TEXT_BYTES], checkpoint[40] = "one checkpoint";
+    if (mount->all)
+        snprintf(checkpoint, sizeof(checkpoint), "all checkpoints");
+    else if (mount->checkpoint != 0)
         snprintf(checkpoint, sizeof(checkpoint), "checkpoint %" PRIu64, mount->checkpoint);
     fprintf(picture->out, "mounted for %s: %s of %s at %s%s (process %d)\n",
             blx_duration_format(age_s(picture, mount) * 1000, age), checkpoint, mount->agent_id,
@@ -43,6 +45,7 @@ static void print_one_json(const struct picture *picture, const struct blx_mount
         cli_json_timestamp(json, "checkpoint", mount->checkpoint);
     else
         blx_json_null(json, "checkpoint");
+    blx_json_bool(json, "all", mount->all);
     blx_json_number(json, "age", age_s(picture, mount));
     blx_json_bool(json, "writable", mount->writable);
     blx_json_number(json, "pid", (uint64_t)mount->pid);

@@ -131,13 +131,10 @@ static int open_tree(struct job *job, struct blx_error *err)
 static int name_source(struct job *job, struct blx_error *err)
 {
     struct blx_store named = {.lock_fd = -1};
-    blx_timestamp timestamp = 0;
     int rc =
         blx_path_format(named.data_dir, sizeof(named.data_dir), err, "%s", job->config->data_dir);
-    if (job->config->checkpoint != NULL)
-        blx_timestamp_parse(job->config->checkpoint, &timestamp, NULL);
-    return rc == 0 ? blx_mounts_source(blx_store_agent(&named, job->config->agent), timestamp,
-                                       job->source, err)
+    return rc == 0 ? blx_mounts_source(blx_store_agent(&named, job->config->agent),
+                                       job->config->checkpoint, job->source, err)
                    : rc;
 }
 

@@ -14,14 +14,16 @@
 #include "base/io.h"
 #include "base/text.h"
 
-int blx_mounts_source(struct blx_agent_store agent, blx_timestamp checkpoint,
+int blx_mounts_source(struct blx_agent_store agent, const char *checkpoint,
                       char source[BLX_MOUNT_SOURCE_BYTES], struct blx_error *err)
 {
-    char real[PATH_MAX], text[BLX_TIMESTAMP_TEXT_BYTES] = "all";
+    char real[PATH_MAX];
+    blx_timestamp timestamp;
+    const char *text = checkpoint == NULL ? "all" : "one";
     if (realpath(agent.store->data_dir, real) == NULL)
         return blx_error_errno(err, -errno, "cannot find '%s'", agent.store->data_dir);
-    if (checkpoint != 0)
-        blx_timestamp_format(checkpoint, text);
+    if (checkpoint != NULL && blx_timestamp_parse(checkpoint, &timestamp, NULL) == 0)
+        text = checkpoint;
     return blx_path_format(source, BLX_MOUNT_SOURCE_BYTES, err, "%s:%s:%" PRIu64 ":%d:%s", agent.id,
                            text, blx_clock_realtime_ns() / BLX_NS_PER_S, (int)getpid(), real);
 }
@@ -80,7 +82,8 @@ static bool parse(char *line, const char *data_dir, struct blx_mount *mount)
                &mount->since_s, &pid, &at) != 4 ||
         at == 0 || strcmp(source + at, data_dir) != 0)
         return false;
-    if (strcmp(checkpoint, "all") != 0 &&
+    mount->all = strcmp(checkpoint, "all") == 0;
+    if (!mount->all && strcmp(checkpoint, "one") != 0 &&
         blx_timestamp_parse(checkpoint, &mount->checkpoint, NULL) < 0)
         return false;
     mount->pid = pid;

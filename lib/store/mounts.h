@@ -4,7 +4,8 @@
  * type fuse.blxrep and names what it shows in place of a device. So there is no file to write into
  * the store, none to lock, and none that a killed process leaves behind.
  *
- *     ID:CHECKPOINT:SINCE:PID:DIR      CHECKPOINT is a timestamp or "all", SINCE seconds of 1970
+ *     ID:CHECKPOINT:SINCE:PID:DIR      SINCE counts seconds since 1970; CHECKPOINT is a timestamp,
+ *                                      "all", or "one": it was named by "latest" or a time
  *
  * Mounts in other mount namespaces are not seen.
  *
@@ -27,16 +28,17 @@ enum { BLX_MOUNT_SOURCE_BYTES = PATH_MAX + 160 };
 
 struct blx_mount {
     char agent_id[BLX_NAME_BYTES];
-    blx_timestamp checkpoint; /* 0: all of the agent's */
-    int64_t since_s;          /* since 1970 */
+    blx_timestamp checkpoint; /* 0: all of the agent's, or one whose name is not known here */
+    bool all;
+    int64_t since_s; /* since 1970 */
     pid_t pid;
     bool writable;
     char path[PATH_MAX];
 };
 
-/* What a mount of this process is called from now on. The data directory's path becomes a real one.
- */
-int blx_mounts_source(struct blx_agent_store agent, blx_timestamp checkpoint,
+/* What a mount of this process is called from now on. `checkpoint` is what the user wrote, NULL for
+ * all of them. The data directory's path becomes a real one. */
+int blx_mounts_source(struct blx_agent_store agent, const char *checkpoint,
                       char source[BLX_MOUNT_SOURCE_BYTES], struct blx_error *err);
 
 enum { BLX_MOUNT_DEVICE_BYTES = 24 };

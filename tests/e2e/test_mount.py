@@ -170,7 +170,7 @@ class Mounts(Case):
         self.assertRaises(OSError, open, mount.image(stamps[0], self.image_name()), "r+b")
         # Others see it.
         row = self.cli.status(self.data_dir)[0]
-        self.assertEqual([(m["path"], m["checkpoint"], m["writable"]) for m in row["mounts"]], [(mount.path, None, False)])
+        self.assertEqual([(m["path"], m["checkpoint"], m["all"], m["writable"]) for m in row["mounts"]], [(mount.path, None, True, False)])
         for command in (["status"], ["show", "--agent=server1"]):
             shown = self.cli.run("dispatcher", *command, f"--data-dir={self.data_dir}").stdout
             self.assertRegex(shown, rf"(?m)^mounted for .*: all checkpoints of server1 at {re.escape(mount.path)} \(process \d+\)$")
