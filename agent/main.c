@@ -39,16 +39,28 @@ static int fail(const struct blx_error *error)
     return BLX_EXIT_FAILED;
 }
 
-/* SIGTERM and SIGINT are blocked everywhere and taken here. */
+static void fill_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
+}
+
+/* These signals are blocked everywhere and taken here. A terminal that closes, or a reload that is
+ * meant well, does not end the protection. */
 static void *wait_for_signal(void *arg)
 {
     struct agent *agent = arg;
     sigset_t signals;
-    int number;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigwait(&signals, &number);
+    int number = SIGHUP;
+    fill_signals(&signals);
+    while (number == SIGHUP) {
+        sigwait(&signals, &number);
+        if (number == SIGHUP)
+            blx_log_notice("SIGHUP changes nothing: restart the agent to have it read its "
+                           "configuration");
+    }
     agent_stop(agent);
     return NULL;
 }
@@ -56,9 +68,7 @@ static void *wait_for_signal(void *arg)
 static void block_signals(void)
 {
     sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    fill_signals(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 }

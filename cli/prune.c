@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `blxrep prune`: removes the checkpoints that no rule keeps, and rewrites segments. */
+#include "store/checkpoint/manifest_file.h"
 #include "store/prune/prune.h"
 
 #include <errno.h>
@@ -188,6 +189,34 @@ static int check_brake(const struct run *run, const char *agent_id,
     return 0;
 }
 
+/* The sum under the table of a dry run. What becomes free depends on what the others still need, so
+ * what the checkpoints store is its upper bound. */
+static void note_plan(const struct run *run, const char *agent_id,
+                      const struct blx_retention_plan *plan)
+{
+    char size[BLX_UNIT_TEXT_BYTES], time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
+    blx_timestamp oldest = 0;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+        if (plan->verdicts[i] != 0 && oldest == 0)
+            oldest = plan->timestamps[i];
+        if (plan->verdicts[i] != 0 || blx_manifest_read(blx_store_agent(run->store, agent_id),
+                                                        plan->timestamps[i], &manifest, NULL) < 0)
+            continue;
+        for (uint32_t v = 0; v < manifest.volume_count; v++)
+            bytes += manifest.volumes[v].stored_bytes;
+    }
+    cli_note(
+        "'%s': %zu of %zu checkpoints would be removed, which store %s (some of that may still "
+        "be needed)%s%s%s%s%s",
+        agent_id, plan->doomed_count, plan->count, blx_size_format(bytes, size),
+        oldest != 0 ? "; the oldest that stays is of " : "",
+        oldest != 0 ? cli_time_format(run->config, oldest, time) : "", oldest != 0 ? ", " : "",
+        oldest != 0 ? cli_age_format(oldest, blx_clock_realtime_ns(), age) : "",
+        oldest != 0 ? " ago" : "");
+}
+
 static void record(const struct run *run, const char *agent_id,
                    const struct blx_retention_plan *plan, const struct blx_prune_report *report)
 {
@@ -231,6 +260,8 @@ static int prune_agent(struct run *run, const char *agent_id, struct blx_error *
         if (report.removed > 0)
             record(run, agent_id, &plan, &report);
     }
+    if (run->config->dry_run && run->json == NULL)
+        note_plan(run, agent_id, &plan);
     if (run->json != NULL)
         print_json(run->json, agent_id, &plan, &report, &rewritten);
     return rc;

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,39 +91,96 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     _exit(BLX_EXIT_OK);
 }
 
-static void reload(struct dispatcher *dispatcher)
+/* What a reload works on. */
+struct site {
+    struct dispatcher *dispatcher;
+    const struct blx_config *config; /* of the start */
+    struct dispatcher_words words;
+    struct dispatcher_events *events;
+};
+
+static bool is_other(const char *a, const char *b)
+{
+    return (a == NULL) != (b == NULL) || (a != NULL && strcmp(a, b) != 0);
+}
+
+/* Names each option that holds since the start, whatever the file says now. */
+static void log_restarts(const struct blx_config *now, const struct blx_config *fresh)
+{
+    const struct {
+        const char *name;
+        bool changed;
+    } options[] = {
+        {"data-dir", is_other(now->data_dir, fresh->data_dir)},
+        {"listen", is_other(now->listen, fresh->listen)},
+        {"metrics-listen", is_other(now->metrics_listen, fresh->metrics_listen)},
+        {"policy-dir", is_other(now->policy_dir, fresh->policy_dir)},
+        {"tls", is_other(now->tls.ca, fresh->tls.ca) || is_other(now->tls.cert, fresh->tls.cert) ||
+                    is_other(now->tls.key, fresh->tls.key)},
+        {"rewrite-rate", now->rewrite_bytes_per_second != fresh->rewrite_bytes_per_second},
+        {"prune-grace", now->prune_grace_ms != fresh->prune_grace_ms},
+        {"hook-timeout", now->hook_timeout_ms != fresh->hook_timeout_ms},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (options[i].changed)
+            blx_log_warning("%s is another one in the configuration: restart the dispatcher for it",
+                            options[i].name);
+    }
+}
+
+static void adopt(const struct site *site, const struct blx_config *fresh,
+                  struct blx_policies *policies)
+{
+    struct dispatcher *dispatcher = site->dispatcher;
+    size_t count = policies->count;
+    bool own = dispatcher_policy_book_replace(dispatcher->book, policies, fresh->sync_freq_ms,
+                                              &fresh->retention);
+    bool command = dispatcher_events_set_command(site->events, fresh->on_event);
+    blx_log_info(
+        "the policies in '%s' were read again: %zu; sync-freq and retention are %s, on-event is "
+        "%s",
+        dispatcher->policy_dir, count, own ? "new" : "as before", command ? "new" : "as before");
+    dispatcher_audit(dispatcher, "policies", NULL, "%zu read again from '%s'%s", count,
+                     dispatcher->policy_dir, own ? ", and new own rules" : "");
+    dispatcher_registry_order_policy(&dispatcher->registry, NULL);
+    log_restarts(site->config, fresh);
+}
+
+static void reload(const struct site *site)
 {
     BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
+    BLX_CLEANUP_CONFIG struct blx_config fresh = {0};
+    enum blx_config_result result;
     struct blx_error err = {0};
 
     notify("RELOADING=1");
-    if (blx_policies_read(dispatcher->policy_dir, &policies, &err) < 0) {
-        blx_log_error("the policies stay as they were: %s", err.message);
-    } else {
-        blx_log_info("the policies in '%s' were read again: %zu", dispatcher->policy_dir,
-                     policies.count);
-        dispatcher_audit(dispatcher, "policies", NULL, "%zu read again from '%s'", policies.count,
-                         dispatcher->policy_dir);
-        dispatcher_policy_book_replace(dispatcher->book, &policies);
-        dispatcher_registry_order_policy(&dispatcher->registry, NULL);
-    }
+    int rc = blx_config_load(BLX_COMMAND_DISPATCHER, site->words.count, site->words.list, &fresh,
+                             &result, &err);
+    if (rc == 0)
+        rc = blx_config_require(BLX_COMMAND_DISPATCHER, &fresh, &err);
+    if (rc == 0)
+        rc = blx_policies_read(site->dispatcher->policy_dir, &policies, &err);
+    if (rc < 0)
+        blx_log_error("the configuration and the policies stay as they were: %s", err.message);
+    else
+        adopt(site, &fresh, &policies);
     notify("READY=1");
 }
 
 /* False: stop serving. */
-static bool follow_signal(struct dispatcher *dispatcher, int signal_fd)
+static bool follow_signal(const struct site *site, int signal_fd)
 {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
         return errno == EAGAIN;
     if (info.ssi_signo != SIGHUP)
         return false;
-    reload(dispatcher);
+    reload(site);
     return true;
 }
 
-static int serve(struct dispatcher *dispatcher, const struct blx_config *config, int listen_fd,
-                 int signal_fd, struct blx_error *err)
+static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
+                 struct dispatcher_words words, int listen_fd, int signal_fd, struct blx_error *err)
 {
     struct dispatcher_scheduler scheduler;
     struct dispatcher_pruner pruner = {0};
@@ -161,9 +220,10 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
             blx_log_info("metrics are served at http://%s/metrics",
                          dispatcher_metrics_get_address(metrics));
         log_listening(config, listen_fd);
+        const struct site site = {dispatcher, config, words, events};
         do
             rc = dispatcher_server_run(dispatcher, listen_fd, signal_fd, err);
-        while (rc == 0 && follow_signal(dispatcher, signal_fd));
+        while (rc == 0 && follow_signal(&site, signal_fd));
         blx_log_info("stopping");
     }
     dispatcher_metrics_stop(metrics);
@@ -172,7 +232,8 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
 }
 
 static int serve_with_shared_state(struct dispatcher *dispatcher, const struct blx_config *config,
-                                   int listen_fd, int signal_fd, struct blx_error *err)
+                                   struct dispatcher_words words, int listen_fd, int signal_fd,
+                                   struct blx_error *err)
 {
     int rc = dispatcher_registry_init(&dispatcher->registry, DISPATCHER_MAX_PENDING,
                                       DISPATCHER_MAX_FROM_SOURCE);
@@ -181,7 +242,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     dispatcher_roster_init(&dispatcher->roster);
     rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
-        rc = serve(dispatcher, config, listen_fd, signal_fd, err);
+        rc = serve(dispatcher, config, words, listen_fd, signal_fd, err);
         dispatcher_threads_done(&dispatcher->sessions);
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
@@ -241,8 +302,8 @@ static int become_owner(const char *data_dir, struct blx_error *err)
                          data_dir, st.st_uid);
 }
 
-int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
-                          int signal_fd, struct blx_error *err)
+int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_words words,
+                          struct blx_policies *policies, int signal_fd, struct blx_error *err)
 {
     BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
 
@@ -277,7 +338,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *
     if (rc < 0)
         return rc;
     dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
-    rc = serve_with_shared_state(&dispatcher, config, listen_fd, signal_fd, err);
+    rc = serve_with_shared_state(&dispatcher, config, words, listen_fd, signal_fd, err);
     dispatcher_policy_book_done(&book);
     dispatcher_identity_done(&dispatcher.identity);
     return rc;

@@ -18,8 +18,13 @@
 
 /*
  * Runs until a signal other than SIGHUP arrives at `signal_fd`, a signalfd whose signals are
- * blocked. On SIGHUP the policies are read again; if one is wrong the old ones stay. The first
- * `policies` are taken over.
+ * blocked. On SIGHUP the policies and the configuration, with the words of the command line, are read
+ * again; if one is wrong the old ones stay. The first `policies` are taken over.
  */
-int dispatcher_daemon_run(const struct blx_config *config, struct blx_policies *policies,
-                          int signal_fd, struct blx_error *err);
+struct dispatcher_words {
+    int count; /* argc and argv of main() */
+    char **list;
+};
+
+int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_words words,
+                          struct blx_policies *policies, int signal_fd, struct blx_error *err);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +21,13 @@
 struct dispatcher_events {
     /* Constant while the thread runs. */
     struct dispatcher *dispatcher;
-    struct dispatcher_events_plan plan;
-    int stop_fd; /* an eventfd that main() writes once and nobody reads */
+    struct dispatcher_events_plan plan; /* its command is not used */
+    int stop_fd;                        /* an eventfd that main() writes once and nobody reads */
 
     struct dispatcher_threads threads; /* one; main()'s */
+
+    pthread_mutex_t lock;
+    char *command; /* owned; guarded by `lock`, written by main(); NULL: events are only logged */
 
     /* The thread's alone; main() frees them after its end. */
     struct dispatcher_event_watch watch;
@@ -63,8 +68,35 @@ static void look(struct dispatcher_events *events)
         events->found_ns = blx_clock_ns();
 }
 
+/* A copy of the command, for the caller to free. NULL: there is none, or no memory. */
+static char *copy_command(struct dispatcher_events *events)
+{
+    pthread_mutex_lock(&events->lock);
+    char *command = events->command != NULL ? strdup(events->command) : NULL;
+    pthread_mutex_unlock(&events->lock);
+    return command;
+}
+
+bool dispatcher_events_set_command(struct dispatcher_events *events, const char *command)
+{
+    BLX_CLEANUP_FREE char *copy = command != NULL ? strdup(command) : NULL;
+    if (command != NULL && copy == NULL) {
+        blx_log_error("cannot take the new on-event command: out of memory");
+        return false;
+    }
+    pthread_mutex_lock(&events->lock);
+    const char *before = events->command;
+    bool changed =
+        (before == NULL) != (copy == NULL) || (before != NULL && strcmp(before, copy) != 0);
+    char *old = events->command;
+    events->command = copy;
+    copy = old;
+    pthread_mutex_unlock(&events->lock);
+    return changed;
+}
+
 /* Runs the command and blocks until it has ended. */
-static void tell(struct dispatcher_events *events)
+static void tell(struct dispatcher_events *events, const char *text)
 {
     char *variables[DISPATCHER_EVENT_VARIABLES];
     struct blx_error err = {0};
@@ -72,7 +104,7 @@ static void tell(struct dispatcher_events *events)
                                              variables);
     if (rc == 0) {
         const struct blx_command command = {.name = "on-event",
-                                            .text = events->plan.command,
+                                            .text = text,
                                             .variables = (const char *const *)variables,
                                             .variable_count = DISPATCHER_EVENT_VARIABLES,
                                             .timeout_ms = events->plan.timeout_ms,
@@ -109,10 +141,11 @@ static void events_main(void *arg)
     struct dispatcher_events *events = arg;
     while (!shall_stop(events)) {
         look(events);
-        if (events->plan.command == NULL)
+        BLX_CLEANUP_FREE char *command = copy_command(events);
+        if (command == NULL)
             dispatcher_event_list_done(&events->list);
         else if (is_due(events))
-            tell(events);
+            tell(events, command);
     }
 }
 
@@ -125,9 +158,15 @@ int dispatcher_events_start(struct dispatcher *dispatcher,
         return blx_error_errno(err, -ENOMEM, "watching for events");
     made->dispatcher = dispatcher;
     made->plan = *plan;
+    made->plan.command = NULL;
+    made->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    dispatcher_events_set_command(made, plan->command);
     made->stop_fd = eventfd(0, EFD_CLOEXEC);
-    if (made->stop_fd < 0)
-        return blx_error_errno(err, -errno, "watching for events");
+    if (made->stop_fd < 0) {
+        int failed = -errno;
+        free(made->command);
+        return blx_error_errno(err, failed, "watching for events");
+    }
     int rc = dispatcher_threads_init(&made->threads, 1);
     if (rc < 0) {
         blx_error_errno(err, rc, "watching for events");
@@ -138,6 +177,7 @@ int dispatcher_events_start(struct dispatcher *dispatcher,
     }
     if (rc < 0) {
         close(made->stop_fd);
+        free(made->command);
         return rc;
     }
     *events = blx_take_ptr(made);
@@ -156,6 +196,8 @@ int dispatcher_events_stop(struct dispatcher_events *events, uint64_t deadline_n
     dispatcher_event_watch_done(&events->watch);
     dispatcher_event_list_done(&events->list);
     close(events->stop_fd);
+    free(events->command);
+    pthread_mutex_destroy(&events->lock);
     free(events);
     return 0;
 }

@@ -13,6 +13,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "dispatcher/dispatcher.h"
 
 enum {
@@ -31,10 +33,15 @@ struct dispatcher_events_plan {
 
 struct dispatcher_events;
 
-/* `plan` is copied, its command is borrowed. */
+/* `plan` and its command are copied. */
 int dispatcher_events_start(struct dispatcher *dispatcher,
                             const struct dispatcher_events_plan *plan,
                             struct dispatcher_events **events, struct blx_error *err);
+
+/* The command of the next run: a copy of `command`; NULL: events are only logged. A command that runs
+ * now is left alone. True if it is another one than before. -ENOMEM is logged, and the old one
+ * stays. For main(). */
+bool dispatcher_events_set_command(struct dispatcher_events *events, const char *command);
 
 /* Kills a running command. -ETIMEDOUT if the thread still sits in a disk call at `deadline_ns`:
  * then nothing was freed. NULL is allowed. */

@@ -78,7 +78,8 @@ int main(int argc, char **argv)
     if (signals < 0)
         return fail(BLX_EXIT_FAILED, &err);
     BLX_CLEANUP_FD int signal_fd = signals;
-    return dispatcher_daemon_run(&config, &policies, signal_fd, &err) < 0
+    const struct dispatcher_words words = {argc, argv};
+    return dispatcher_daemon_run(&config, words, &policies, signal_fd, &err) < 0
                ? fail(BLX_EXIT_FAILED, &err)
                : BLX_EXIT_OK;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dispatcher/policy_book.h"
 
+#include <string.h>
+
 void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx_policies *policies,
                                  uint64_t sync_freq_ms, const struct blx_retention *retention)
 {
@@ -18,15 +20,21 @@ void dispatcher_policy_book_done(struct dispatcher_policy_book *book)
     pthread_mutex_destroy(&book->lock);
 }
 
-void dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
-                                    struct blx_policies *policies)
+bool dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
+                                    struct blx_policies *policies, uint64_t sync_freq_ms,
+                                    const struct blx_retention *retention)
 {
     pthread_mutex_lock(&book->lock);
+    bool changed = book->own.sync_freq_ms != sync_freq_ms ||
+                   memcmp(&book->own.retention, retention, sizeof(*retention)) != 0;
     struct blx_policies old = book->policies;
     book->policies = *policies;
+    book->own.sync_freq_ms = sync_freq_ms;
+    book->own.retention = *retention;
     pthread_mutex_unlock(&book->lock);
     *policies = (struct blx_policies){0};
     blx_policies_done(&old);
+    return changed;
 }
 
 void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,

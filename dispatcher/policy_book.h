@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The policies that are in force (config/policy.h), and the dispatcher's own options, which hold if
- * no policy says otherwise. A reload replaces the whole set, or keeps the old one if a file is
- * wrong.
+ * no policy says otherwise. A reload replaces both, or keeps the old ones if a file is wrong.
  *
  * Threads: any. `lock` is a leaf. A verdict is the caller's copy.
  */
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "config/policy.h"
 
 struct dispatcher_policy_book {
     pthread_mutex_t lock;
     struct blx_policies policies;  /* guarded by `lock`; main() replaces them */
-    struct blx_policy_verdict own; /* constant; only judging reads it */
+    struct blx_policy_verdict own; /* guarded by `lock`; main() replaces it */
 };
 
 /* `policies` is taken over. */
@@ -23,9 +23,10 @@ void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx
                                  uint64_t sync_freq_ms, const struct blx_retention *retention);
 void dispatcher_policy_book_done(struct dispatcher_policy_book *book);
 
-/* `policies` is taken over. */
-void dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
-                                    struct blx_policies *policies);
+/* `policies` is taken over. Returns whether the options are others than before. */
+bool dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
+                                    struct blx_policies *policies, uint64_t sync_freq_ms,
+                                    const struct blx_retention *retention);
 
 /* The rules that hold for the agent now. */
 void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,

@@ -251,7 +251,8 @@ class Dispatcher(Daemon):
         self.data_dir = data_dir
         self.port = port or free_port()
         self.address = f"{host}:{self.port}"
-        super().__init__(registry, folder, name, "--mode=dispatcher", f"--data-dir={data_dir}", f"--sync-freq={sync_freq}",
+        freq = [f"--sync-freq={sync_freq}"] if sync_freq else []  # a flag outranks the file
+        super().__init__(registry, folder, name, "--mode=dispatcher", f"--data-dir={data_dir}", *freq,
                          f"--listen={self.address}", "--init", *words)
 
     def agent_state(self, agent_id):

@@ -96,6 +96,28 @@ class Policy(Case):
         self.cli.fails(2, "30-bad.yaml", "start", "--mode=dispatcher", f"--data-dir={self.data_dir}", "--sync-freq=1h",
                        "--listen=127.0.0.1:0", self.word)
 
+    def test_reload_reads_the_configuration(self):
+        """sync-freq, retention and on-event are taken; what needs a restart is named; a mistake changes nothing."""
+        config = self.path("config.yaml")
+
+        def write(*lines):
+            with open(config, "w", encoding="ascii") as file:
+                file.write("".join(line + "\n" for line in lines))
+        write('sync-freq: "1h"', 'on-event: "true"')
+        self.start_dispatcher(self.word, f"--config={config}", sync_freq=None)
+        self.start_agent("server1", self.loop_disk(16))
+        self.assertEqual(self.dispatcher.agent_state("server1")["sync_freq_ms"], 3600000)
+        write('sync-freq: "2s"', 'on-event: "false"', 'retention: { keep-last: 7 }', 'rewrite-rate: "1M"')
+        start = len(self.dispatcher.lines)
+        self.reload("sync-freq and retention are new, on-event is new")
+        self.dispatcher.wait_line("rewrite-rate is another one in the configuration: restart", start=start)
+        self.assertEqual(self.dispatcher.agent_state("server1")["sync_freq_ms"], 2000)
+        self.dispatcher.wait_checkpoints("server1", 3)
+        self.reload("sync-freq and retention are as before, on-event is as before")
+        write('sync-freq: "2s"', "retention: { keep-lst: 7 }")
+        self.reload("stay as they were: .*keep-lst")
+        self.assertEqual(self.dispatcher.agent_state("server1")["sync_freq_ms"], 2000)
+
     def test_agents_have_their_own_sync_freq_and_retention(self):
         self.write("web.yaml", 'agents: "web*"', 'sync-freq: "2s"', 'retention: { keep-last: 2, min-age: "1ms" }')
         self.start_dispatcher(self.word)

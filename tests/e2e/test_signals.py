@@ -25,6 +25,14 @@ class Signals(Case):
                 self.assertEqual(daemon.process.wait(30), 0, daemon.log())
             self.assertFalse(os.path.exists(os.path.join(self.data_dir, "control.sock")))
 
+    def test_sighup_does_not_end_the_agent(self):
+        self.start_dispatcher()
+        agent = self.start_agent("server1", self.loop_disk(64))
+        agent.send(signal.SIGHUP)
+        agent.wait_line("SIGHUP changes nothing")
+        self.checkpoint("server1")
+        self.assertEqual(self.cli.status(self.data_dir)[0]["sessions"], 1)
+
     def test_dispatcher_ends_while_agents_are_connected(self):
         self.start_dispatcher()
         agent = self.start_agent("server1", self.loop_disk(64))

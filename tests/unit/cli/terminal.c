@@ -249,6 +249,16 @@ static void other_commands_fit(void **state)
     }
 }
 
+static void dry_run_of_a_prune_has_its_sum(void **state)
+{
+    struct site *site = *state;
+    run_blxrep(&site->run, "prune", "--agent=web1", "--keep-last=1", "--dry-run", site->data_dir,
+               NULL);
+    run_ended(&site->run, 0, "2 of 3 checkpoints would be removed, which store ");
+    assert_non_null(strstr(site->run.err, "the oldest that stays is of 2026-"));
+    assert_null(strstr(site->run.err, "store 0 B"));
+}
+
 static void no_color_is_heard(void **state)
 {
     struct site *site = *state;
@@ -270,6 +280,7 @@ int main(void)
         cmocka_unit_test(status_fits_in_every_state_and_tells_all),
         cmocka_unit_test(folded_rows_count_as_lines_of_the_screen),
         cmocka_unit_test_setup_teardown(other_commands_fit, site_setup_two, site_teardown),
+        cmocka_unit_test_setup_teardown(dry_run_of_a_prune_has_its_sum, site_setup, site_teardown),
         cmocka_unit_test_setup_teardown(no_color_is_heard, site_setup, site_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
