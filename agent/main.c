@@ -227,6 +227,7 @@ int main(int argc, char **argv)
         fail(&error);
         return BLX_EXIT_USAGE;
     }
+    blx_log_set_format(config.log_format);
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
     block_signals();

@@ -18,8 +18,8 @@
 
 /*
  * Runs until a signal other than SIGHUP arrives at `signal_fd`, a signalfd whose signals are
- * blocked. On SIGHUP the policies and the configuration, with the words of the command line, are read
- * again; if one is wrong the old ones stay. The first `policies` are taken over.
+ * blocked. On SIGHUP the policies and the configuration, with the words of the command line, are
+ * read again; if one is wrong the old ones stay. The first `policies` are taken over.
  */
 struct dispatcher_words {
     int count; /* argc and argv of main() */

@@ -32,6 +32,29 @@ const char *dispatcher_event_name(enum dispatcher_event_kind kind)
     return names[kind];
 }
 
+const char *dispatcher_event_message_id(enum dispatcher_event_kind kind)
+{
+    static const char *const ids[] = {
+        [DISPATCHER_EVENT_STORE_FAILS] = "6536f18309eb5314ad0641604382d844",
+        [DISPATCHER_EVENT_AGENT_LOST] = "e363cd34ccc159a18bcb1e28ae305ed4",
+        [DISPATCHER_EVENT_AGENT_NOT_STORED] = "fddddd3bf0015407a1b7c469f37aaa15",
+        [DISPATCHER_EVENT_DAMAGE_FOUND] = "baf554ccd2535f0090f9915324806da9",
+        [DISPATCHER_EVENT_HISTORY_GONE] = "c66eb13f83b256a09fc352581ddeae96",
+        [DISPATCHER_EVENT_CHECKPOINT_LATE] = "ec4d74c6ddf25740aaef6151795ce398",
+        [DISPATCHER_EVENT_DISK_NEARLY_FULL] = "b9a65bc2382d5ecab0c95284d8ca5171",
+        [DISPATCHER_EVENT_AGENTS_KEPT_OUT] = "7fa45cdb24bf50c5a03d8d55741e0bfb",
+        [DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT] = "cf3ca08d015c53e090ef4b03d75ec8c2",
+        [DISPATCHER_EVENT_CHECKPOINT_DAMAGED] = "e9047318df5e54d7b616b40db7363a2a",
+        [DISPATCHER_EVENT_PRUNE_HELD] = "7e99c2f4ba1750e584e999532578583f",
+        [DISPATCHER_EVENT_CLOCK_OFF] = "08c0ff9b10a957a5816ef3d24f8cfbb6",
+        [DISPATCHER_EVENT_AGENT_PROTECTED] = "cc791e47713d5f5eb7693e7b7c2d2f77",
+        [DISPATCHER_EVENT_STORE_WORKS] = "3bc62cd0f4e753e28c6e838a945646a9",
+        [DISPATCHER_EVENT_DISK_HAS_ROOM] = "cde8b39354385cdca1680b86558b8ac4",
+        [DISPATCHER_EVENT_AGENTS_LET_IN] = "7cece9287fb154f89d8e77e4542bc75b",
+    };
+    return ids[kind];
+}
+
 bool dispatcher_event_is_good(enum dispatcher_event_kind kind)
 {
     return kind >= DISPATCHER_EVENT_AGENT_PROTECTED;

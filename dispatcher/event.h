@@ -39,6 +39,9 @@ enum dispatcher_event_kind {
 /* "agent-lost", "damage-found" and so on. */
 const char *dispatcher_event_name(enum dispatcher_event_kind kind);
 
+/* Its MESSAGE_ID in the journal, which never changes. */
+const char *dispatcher_event_message_id(enum dispatcher_event_kind kind);
+
 /* Whether the event is the end of a trouble. */
 bool dispatcher_event_is_good(enum dispatcher_event_kind kind);
 

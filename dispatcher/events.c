@@ -40,10 +40,15 @@ struct dispatcher_events {
 static void log_event(const struct dispatcher_event *event)
 {
     bool good = dispatcher_event_is_good(event->kind);
-    blx_log(good ? BLX_LOG_NOTICE : BLX_LOG_WARNING, "%s%s%s%s: %s",
-            event->agent_id[0] != '\0' ? "agent '" : "", event->agent_id,
-            event->agent_id[0] != '\0' ? "': " : "", dispatcher_event_name(event->kind),
-            event->text);
+    const struct blx_log_about about = {
+        .agent = event->agent_id[0] != '\0' ? event->agent_id : NULL,
+        .event = dispatcher_event_name(event->kind),
+        .message_id = dispatcher_event_message_id(event->kind),
+    };
+    blx_log_about(good ? BLX_LOG_NOTICE : BLX_LOG_WARNING, &about, "%s%s%s%s: %s",
+                  event->agent_id[0] != '\0' ? "agent '" : "", event->agent_id,
+                  event->agent_id[0] != '\0' ? "': " : "", dispatcher_event_name(event->kind),
+                  event->text);
 }
 
 static void look(struct dispatcher_events *events)

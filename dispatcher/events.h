@@ -38,9 +38,9 @@ int dispatcher_events_start(struct dispatcher *dispatcher,
                             const struct dispatcher_events_plan *plan,
                             struct dispatcher_events **events, struct blx_error *err);
 
-/* The command of the next run: a copy of `command`; NULL: events are only logged. A command that runs
- * now is left alone. True if it is another one than before. -ENOMEM is logged, and the old one
- * stays. For main(). */
+/* The command of the next run: a copy of `command`; NULL: events are only logged. A command that
+ * runs now is left alone. True if it is another one than before. -ENOMEM is logged, and the old
+ * one stays. For main(). */
 bool dispatcher_events_set_command(struct dispatcher_events *events, const char *command);
 
 /* Kills a running command. -ETIMEDOUT if the thread still sits in a disk call at `deadline_ns`:

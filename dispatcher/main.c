@@ -70,6 +70,7 @@ int main(int argc, char **argv)
     if (blx_config_require(BLX_COMMAND_DISPATCHER, &config, &err) < 0 ||
         blx_policies_read(config.policy_dir, &policies, &err) < 0)
         return fail(BLX_EXIT_USAGE, &err);
+    blx_log_set_format(config.log_format);
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
 

@@ -6,10 +6,10 @@ _blxrep_options() {
     start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event \
         --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
-        --hook-timeout --prune-grace --admit --verbose --help --version ;;
+        --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
-        --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --admit --verbose --help --version ;;
+        --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
@@ -39,6 +39,7 @@ _blxrep_value() {
     --config | --credentials | --encryption-key | --key | --token-file | --device | --output | --writable) compgen -f -- "$word" ;;
     --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
+    --log-format) compgen -W "text json" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
     --checkpoint) compgen -W "latest yesterday" -- "$word" ;;

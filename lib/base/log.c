@@ -16,18 +16,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/notify.h"
 #include "base/text.h"
+#include "base/when.h"
 
 enum { LINE_BYTES = 1024, KEPT_BYTES = 64 * 1024 };
 
 static struct {
     pthread_mutex_t lock; /* guards everything below */
     enum blx_log_level level;
+    enum blx_log_format format;
+    const char *journal;
     bool holding;
     size_t kept_bytes; /* whole lines */
     unsigned dropped;  /* and not told yet */
     char kept[KEPT_BYTES];
-} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = BLX_LOG_INFO};
+} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER,
+               .level = BLX_LOG_INFO,
+               .journal = "/run/systemd/journal/socket"};
 
 /* $JOURNAL_STREAM is DEVICE:INODE of the stream to the journal. A program whose stderr was sent
  * elsewhere inherits it too, so it has to be compared. */
@@ -151,24 +159,127 @@ void blx_log_set_level(enum blx_log_level level)
     pthread_mutex_unlock(&log_state.lock);
 }
 
-void blx_log(enum blx_log_level level, const char *format, ...)
+void blx_log_set_format(enum blx_log_format format)
 {
-    char line[LINE_BYTES];
-    int used = snprintf(line, sizeof(line), "%s", level_prefix(level));
-    va_list args;
-    va_start(args, format);
-    int more = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, args);
-    va_end(args);
-    if (more < 0)
+    pthread_mutex_lock(&log_state.lock);
+    log_state.format = format;
+    pthread_mutex_unlock(&log_state.lock);
+}
+
+void blx_log_set_journal(const char *path)
+{
+    pthread_mutex_lock(&log_state.lock);
+    log_state.journal = path;
+    pthread_mutex_unlock(&log_state.lock);
+}
+
+static blx_timestamp now(void)
+{
+    return blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S));
+}
+
+/* The line as JSON, without its end. */
+static void format_json(enum blx_log_level level, const struct blx_log_about *about,
+                        const char *message, char line[LINE_BYTES])
+{
+    static const char *const levels[] = {"emergency", "alert",  "critical", "error",
+                                         "warning",   "notice", "info",     "debug"};
+    char time[BLX_WHEN_TEXT_BYTES];
+    FILE *out = fmemopen(line, LINE_BYTES - 1, "w");
+    if (out == NULL)
         return;
-    blx_text_clean(line + used);
+    struct blx_json json = {.out = out, .one_line = true};
+    blx_json_open(&json, NULL, '{');
+    blx_json_string(&json, "time", blx_when_format(now(), BLX_ZONE_UTC, time));
+    blx_json_string(&json, "level", levels[level]);
+    if (about->agent != NULL)
+        blx_json_string(&json, "agent", about->agent);
+    if (about->event != NULL)
+        blx_json_string(&json, "event", about->event);
+    blx_json_string(&json, "message", message);
+    blx_json_close(&json, '}');
+    fclose(out);
+    line[strcspn(line, "\n")] = '\0';
+}
+
+static void format_text(enum blx_log_level level, enum blx_log_format format, const char *message,
+                        char line[LINE_BYTES])
+{
+    char time[BLX_WHEN_TEXT_BYTES] = "";
+    if (format == BLX_LOG_TIMED && !is_journal())
+        blx_when_format(now(), BLX_ZONE_LOCAL, time);
+    snprintf(line, LINE_BYTES - 1, "%s%s%s%s", time, time[0] != '\0' ? " " : "",
+             level_prefix(level), message);
+}
+
+/* Hands the line over with its fields. False: the journal does not take it so. */
+static bool send_fields(enum blx_log_level level, const struct blx_log_about *about,
+                        const char *message, const char *journal)
+{
+    char entry[2 * LINE_BYTES];
+    if (about->event == NULL || !is_journal())
+        return false;
+    snprintf(
+        entry, sizeof(entry),
+        "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n%s%s%sBLXREP_EVENT=%s\n%s%s%s", message,
+        (int)level, program_invocation_short_name, about->agent != NULL ? "BLXREP_AGENT=" : "",
+        about->agent != NULL ? about->agent : "", about->agent != NULL ? "\n" : "", about->event,
+        about->message_id != NULL ? "MESSAGE_ID=" : "",
+        about->message_id != NULL ? about->message_id : "", about->message_id != NULL ? "\n" : "");
+    return blx_notify_socket(journal, entry) == 0;
+}
+
+static void log_line(enum blx_log_level level, const struct blx_log_about *about,
+                     const char *message)
+{
+    char line[LINE_BYTES + 1] = "";
+    pthread_mutex_lock(&log_state.lock);
+    enum blx_log_format format = log_state.format;
+    const char *journal = log_state.journal;
+    bool wanted = level <= log_state.level;
+    bool holding = log_state.holding;
+    pthread_mutex_unlock(&log_state.lock);
+    if (!wanted ||
+        (format != BLX_LOG_JSON && !holding && send_fields(level, about, message, journal)))
+        return;
+    if (format == BLX_LOG_JSON)
+        format_json(level, about, message, line);
+    else
+        format_text(level, format, message, line);
     size_t length = strlen(line);
     line[length++] = '\n';
 
     pthread_mutex_lock(&log_state.lock);
-    if (level <= log_state.level)
-        put_line_locked(line, length);
+    put_line_locked(line, length);
     pthread_mutex_unlock(&log_state.lock);
+}
+
+void blx_log(enum blx_log_level level, const char *format, ...)
+{
+    static const struct blx_log_about nothing = {.agent = NULL};
+    char message[LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    if (length < 0)
+        return;
+    blx_text_clean(message);
+    log_line(level, &nothing, message);
+}
+
+void blx_log_about(enum blx_log_level level, const struct blx_log_about *about, const char *format,
+                   ...)
+{
+    char message[LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    if (length < 0)
+        return;
+    blx_text_clean(message);
+    log_line(level, about, message);
 }
 
 void blx_log_hold(void)

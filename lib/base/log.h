@@ -2,7 +2,8 @@
 /*
  * The daemons' log, on stderr: one line for each thing worth knowing. If stderr is the journal
  * ($JOURNAL_STREAM names it) a line begins with the priority prefix that journald understands,
- * otherwise with a plain "level: ". lib itself never logs; it returns errors.
+ * otherwise with the time, in a daemon, and a plain "level: ". As JSON it is an object in one line,
+ * wherever it goes. lib itself never logs; it returns errors.
  *
  * Nothing here waits for whoever reads the log. If a pipe, a socket or a terminal takes no more,
  * lines are kept in a fixed buffer until it does, in their order. Those that do not fit are counted
@@ -38,6 +39,25 @@ void blx_log_set_level(enum blx_log_level level);
 /* `format` has no newline. A line is cut at 1 KiB. */
 void blx_log(enum blx_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+enum blx_log_format {
+    BLX_LOG_PLAIN, /* the default: for commands, which people watch */
+    BLX_LOG_TIMED, /* for daemons */
+    BLX_LOG_JSON,
+};
+void blx_log_set_format(enum blx_log_format format);
+
+/* What a line is about: fields of their own in JSON and in the journal. NULL: it has none. */
+struct blx_log_about {
+    const char *agent;      /* "agent", BLXREP_AGENT */
+    const char *event;      /* "event", BLXREP_EVENT */
+    const char *message_id; /* MESSAGE_ID: 32 hexadecimal digits; only in the journal */
+};
+void blx_log_about(enum blx_log_level level, const struct blx_log_about *about, const char *format,
+                   ...) __attribute__((format(printf, 3, 4)));
+
+/* Where the journal takes fields; its own socket unless a test sets another. `path` is borrowed. */
+void blx_log_set_journal(const char *path);
 
 /* Keeps lines in memory from now on, up to 64 KiB. */
 void blx_log_hold(void);

@@ -24,12 +24,8 @@ static int notify_address(const char *name, struct sockaddr_un *address, socklen
     return 0;
 }
 
-static int send_state(const char *state, int flags)
+static int send_to(const char *name, const char *state, int flags)
 {
-    const char *name = getenv("NOTIFY_SOCKET");
-    if (name == NULL || name[0] == '\0')
-        return 0;
-
     struct sockaddr_un address;
     socklen_t length;
     int rc = notify_address(name, &address, &length);
@@ -41,6 +37,17 @@ static int send_state(const char *state, int flags)
     ssize_t sent =
         sendto(fd, state, strlen(state), MSG_NOSIGNAL | flags, (struct sockaddr *)&address, length);
     return sent < 0 ? -errno : 0;
+}
+
+static int send_state(const char *state, int flags)
+{
+    const char *name = getenv("NOTIFY_SOCKET");
+    return name == NULL || name[0] == '\0' ? 0 : send_to(name, state, flags);
+}
+
+int blx_notify_socket(const char *name, const char *text)
+{
+    return send_to(name, text, MSG_DONTWAIT);
 }
 
 int blx_notify(const char *state)

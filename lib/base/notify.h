@@ -20,3 +20,7 @@ int blx_notify(const char *state);
 /* The same, but -EAGAIN instead of waiting for a service manager that does not read. For messages
  * that are repeated anyway, and for threads that must not wait. */
 int blx_notify_at_once(const char *state);
+
+/* Sends `text` to the UNIX datagram socket `name`, without waiting: -EAGAIN. The errors are
+ * blx_notify()'s. */
+int blx_notify_socket(const char *name, const char *text);

@@ -17,6 +17,7 @@
 #include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "store/prune/retention.h"
 #include "store/quota.h"
 #include "wire/message.h"
@@ -69,9 +70,10 @@ struct blx_config {
     uint64_t freeze_limit_ms;  /* after which the guard thaws */
     uint64_t disk_timeout_ms;  /* how long a disk or a filesystem may take to answer */
     uint64_t freeze_buffer_bytes;
-    bool freeze;          /* freeze: false -> never freeze, checkpoints are "crash" at best */
-    bool verbose;         /* debug lines in the log */
-    char *metrics_listen; /* NULL: no metrics */
+    bool freeze; /* freeze: false -> never freeze, checkpoints are "crash" at best */
+    enum blx_log_format log_format;    /* TIMED or JSON */
+    bool verbose;                      /* debug lines in the log */
+    char *metrics_listen;              /* NULL: no metrics */
     uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: no rewriting by itself */
     char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
     char *policy_dir;

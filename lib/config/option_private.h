@@ -25,6 +25,7 @@ enum blx_option_kind {
     BLX_OPTION_LISTEN,     /* [HOST]:PORT to listen on */
     BLX_OPTION_LIST,       /* texts that add up */
     BLX_OPTION_MODE,
+    BLX_OPTION_LOG_FORMAT,
     BLX_OPTION_CODEC,
     BLX_OPTION_BOOL,
     BLX_OPTION_DURATION,

@@ -99,6 +99,18 @@ static int set_mode(enum blx_mode *mode, const char *text, struct blx_error *err
     return 0;
 }
 
+static int set_log_format(enum blx_log_format *format, const char *text, struct blx_error *err)
+{
+    if (strcmp(text, "text") == 0)
+        *format = BLX_LOG_TIMED;
+    else if (strcmp(text, "json") == 0)
+        *format = BLX_LOG_JSON;
+    else
+        return blx_error_set(err, -EINVAL, "'%.40s' is no format of the log: write text or json",
+                             text);
+    return 0;
+}
+
 static int check_bounds(const struct blx_option *option, const char *text, uint64_t value,
                         struct blx_error *err)
 {
@@ -209,6 +221,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
     switch (option->kind) {
     case BLX_OPTION_MODE:
         return set_mode(field, text, err);
+    case BLX_OPTION_LOG_FORMAT:
+        return set_log_format(field, text, err);
     case BLX_OPTION_CODEC:
         return set_codec(config, text, err);
     case BLX_OPTION_BOOL:

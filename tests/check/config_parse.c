@@ -97,6 +97,7 @@ static void print_config(const struct blx_config *config)
     blx_json_number(&json, "disk-timeout", config->disk_timeout_ms);
     blx_json_number(&json, "freeze-buffer", config->freeze_buffer_bytes);
     blx_json_bool(&json, "freeze", config->freeze);
+    print_text(&json, "log-format", config->log_format == BLX_LOG_JSON ? "json" : "text");
     blx_json_bool(&json, "verbose", config->verbose);
     blx_json_close(&json, '}');
 }

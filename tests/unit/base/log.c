@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -176,6 +177,80 @@ static void lines_that_cannot_be_written_are_counted(void **state)
     close(file);
 }
 
+/* What is written to a stderr that is not the journal. */
+static void log_in(enum blx_log_format format, char line[512])
+{
+    static const struct blx_log_about about = {.agent = "web1", .event = "agent-lost"};
+    int before = dup(STDERR_FILENO);
+    int file = memfd_create("log", MFD_CLOEXEC);
+    assert_true(before >= 0 && file >= 0);
+    blx_log_set_format(format);
+    dup2(file, STDERR_FILENO);
+    blx_log_about(BLX_LOG_WARNING, &about, "it is \"gone\"");
+    dup2(before, STDERR_FILENO);
+    blx_log_set_format(BLX_LOG_PLAIN);
+    ssize_t got = pread(file, line, 511, 0);
+    assert_true(got > 0);
+    line[got] = '\0';
+    close(before);
+    close(file);
+}
+
+static void daemons_have_times_unless_the_journal_has_them(void **state)
+{
+    (void)state;
+    char line[512];
+    int year = 0, day = 0;
+    char sign = 0, rest[64] = "";
+    log_in(BLX_LOG_TIMED, line);
+    assert_int_equal(
+        sscanf(line, "%4d-%*2d-%2d %*2d:%*2d:%*2d %c%*2d:%*2d %63[^\n]", &year, &day, &sign, rest),
+        4);
+    assert_true(year > 2000 && day > 0 && (sign == '+' || sign == '-'));
+    assert_string_equal(rest, "warning: it is \"gone\"");
+    blx_log_set_format(BLX_LOG_TIMED);
+    log_with_stream(0, line);
+    blx_log_set_format(BLX_LOG_PLAIN);
+    assert_string_equal(line, "<4>the disk is full\n");
+}
+
+static void json_is_one_object_in_a_line(void **state)
+{
+    (void)state;
+    char line[512];
+    log_in(BLX_LOG_JSON, line);
+    assert_true(strncmp(line, "{\"time\": \"", 10) == 0);
+    assert_non_null(strstr(line, "Z\", \"level\": \"warning\", \"agent\": \"web1\", \"event\": "
+                                 "\"agent-lost\", \"message\": \"it is \\\"gone\\\"\"}\n"));
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void journal_gets_the_fields_of_an_event(void **state)
+{
+    (void)state;
+    static const struct blx_log_about about = {
+        .agent = "web1", .event = "agent-lost", .message_id = "0123456789abcdef0123456789abcdef"};
+    struct sockaddr_un own = {.sun_family = AF_UNIX};
+    char stream[64], entry[512] = "";
+    struct stat status;
+    snprintf(own.sun_path, sizeof(own.sun_path), "/tmp/blxrep-log-test.%d", (int)getpid());
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&own, sizeof(own)), 0);
+    assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    blx_log_set_journal(own.sun_path);
+    blx_log_about(BLX_LOG_WARNING, &about, "it is gone");
+    unsetenv("JOURNAL_STREAM");
+    ssize_t got = recv(fd, entry, sizeof(entry) - 1, 0);
+    unlink(own.sun_path);
+    close(fd);
+    assert_true(got > 0);
+    assert_non_null(strstr(entry, "MESSAGE=it is gone\nPRIORITY=4\n"));
+    assert_non_null(strstr(entry, "\nBLXREP_AGENT=web1\nBLXREP_EVENT=agent-lost\n"
+                                  "MESSAGE_ID=0123456789abcdef0123456789abcdef\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +258,9 @@ int main(void)
         cmocka_unit_test(stderr_that_is_not_the_journal_gets_words),
         cmocka_unit_test(lines_wait_for_a_reader_that_does_not_read),
         cmocka_unit_test(lines_that_cannot_be_written_are_counted),
+        cmocka_unit_test(daemons_have_times_unless_the_journal_has_them),
+        cmocka_unit_test(json_is_one_object_in_a_line),
+        cmocka_unit_test(journal_gets_the_fields_of_an_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
