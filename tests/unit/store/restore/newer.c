@@ -12,9 +12,9 @@
 #include "store/layout_private.h"
 #include "store/receive/volume_file_private.h"
 
-/* Writes another version into the file's first `bytes` (0: all of it), and the checksum that fits.
- */
-static void make_newer(const char *path, size_t bytes, size_t checksum_offset)
+/* Writes the version after `newest` into the file's first `bytes` (0: all of it), and the checksum
+ * that fits. */
+static void make_newer(const char *path, uint8_t newest, size_t bytes, size_t checksum_offset)
 {
     struct blx_error err = {0};
     BLX_CLEANUP_FREE void *content = NULL;
@@ -24,7 +24,7 @@ static void make_newer(const char *path, size_t bytes, size_t checksum_offset)
         bytes = total;
     uint8_t *at = content;
     assert_int_equal(at[4], BLX_LAYOUT_VERSION);
-    at[4] = BLX_LAYOUT_VERSION + 1;
+    at[4] = newest + 1;
     blx_le64 checksum = blx_le64_of(blx_layout_checksum(at, bytes, checksum_offset));
     memcpy(at + checksum_offset, &checksum, sizeof(checksum));
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -56,7 +56,7 @@ static void every_file_says_that_it_is_newer(void **state)
     test_ok(blx_manifest_path(blx_store_agent(&history.test.store, "web1"), history.timestamps[0],
                               path, &err),
             &err);
-    make_newer(path, 0, offsetof(struct blx_manifest_disk, checksum));
+    make_newer(path, BLX_MANIFEST_VERSION, 0, offsetof(struct blx_manifest_disk, checksum));
     expect_newer(blx_manifest_read(blx_store_agent(&history.test.store, "web1"),
                                    history.timestamps[0], &manifest, &err),
                  &err);
@@ -66,13 +66,13 @@ static void every_file_says_that_it_is_newer(void **state)
         blx_agent_store_volume_path(blx_store_agent(&history.test.store, "web1"), "sda", dir, &err),
         &err);
     test_ok(blx_segment_path(dir, 1, path, &err), &err);
-    make_newer(path, sizeof(struct blx_segment_header_disk),
+    make_newer(path, BLX_LAYOUT_VERSION, sizeof(struct blx_segment_header_disk),
                offsetof(struct blx_segment_header_disk, checksum));
     expect_newer(blx_segment_reader_open(dir, 1, &reader, &err), &err);
 
     err = (struct blx_error){0};
     snprintf(path, sizeof(path), "%s/volume", dir);
-    make_newer(path, 0, offsetof(struct blx_volume_file_disk, checksum));
+    make_newer(path, BLX_LAYOUT_VERSION, 0, offsetof(struct blx_volume_file_disk, checksum));
     expect_newer(blx_volume_file_read(dir, &file, &err), &err);
     history_done(&history);
 }
