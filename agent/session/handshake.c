@@ -163,7 +163,22 @@ static struct agent_stream_state stream_state(const struct agent_session *sessio
 {
     return (struct agent_stream_state){.generation = state->generation,
                                        .durable_seq = state->durable_seq,
-                                       .last_checkpoint = session->welcome.last_checkpoint};
+                                       .last_checkpoint = session->welcome.last_checkpoint,
+                                       .knows_checkpoint = session->knows_checkpoint};
+}
+
+/* A disk that was away does not know of the checkpoints that were taken without it. Another volume
+ * whose stream goes on does: they are this agent's. */
+static bool knows_checkpoint(const struct agent_session *session,
+                             const struct blx_volume_state *states)
+{
+    const struct agent *agent = session->agent;
+    bool knows = false;
+    for (size_t i = 0; i < agent->volume_count; i++) {
+        const struct agent_stream_state stored = stream_state(session, &states[i]);
+        knows |= agent_stream_explain(agent->volumes[i].ledger.head, &stored) == NULL;
+    }
+    return knows;
 }
 
 /* A dispatcher that does not know CONTINUE takes a rescan for it: its store does the same. What is
@@ -279,6 +294,7 @@ int agent_session_handshake(struct agent_session *session, struct blx_error *err
         rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = announce(session, &agent->volumes[i], &states[i], err);
+    session->knows_checkpoint = rc == 0 && knows_checkpoint(session, states);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)
         rc = begin_volume(session, &agent->volumes[i], &states[i], err);
     return rc;

@@ -87,6 +87,7 @@ struct agent_session {
     struct agent *agent;
     struct blx_conn *conn;      /* owned; has locks of its own */
     struct blx_welcome welcome; /* as it came: a policy changes `sync_freq_ms` below */
+    bool knows_checkpoint;      /* the welcome's is this agent's, says a volume that goes on */
     pthread_t sender, receiver;
 
     /* The control thread's alone. */

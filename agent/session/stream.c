@@ -40,7 +40,8 @@ const char *agent_stream_explain(const struct agent_ledger_head *head,
         return reason;
     if (state->last_checkpoint < head->last_checkpoint)
         return "the dispatcher's last checkpoint is older than the one it had confirmed";
-    if (state->last_checkpoint > head->last_checkpoint && !head->checkpoint_unconfirmed)
+    if (state->last_checkpoint > head->last_checkpoint && !head->checkpoint_unconfirmed &&
+        !state->knows_checkpoint)
         return "the dispatcher has a newer checkpoint than this agent knows of: this machine was "
                "set back to an earlier state, or is a clone";
     return NULL;

@@ -30,6 +30,7 @@
  *
  *     an older checkpoint than the one that it confirmed: the dispatcher was set back      compare
  *     a newer one, though no answer to a CHECKPOINT is missing: the agent was set back     compare
+ *     a newer one, and the stream of another volume goes on with it: this disk was away    goes on
  *
  *     agent    dispatcher
  *     back     stays         S with seq > sent, or a later stream, or a newer checkpoint: compare.
@@ -49,6 +50,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "agent/track/ledger.h"
 
 /* What the dispatcher says of its state, in WELCOME and VOLUME_STATE. */
@@ -56,6 +59,7 @@ struct agent_stream_state {
     struct blx_generation generation; /* none: there is nothing to go on with */
     uint64_t durable_seq;
     blx_timestamp last_checkpoint;
+    bool knows_checkpoint; /* this agent took it: the stream of another volume of its goes on */
 };
 
 /* NULL if the volume's frames go on after that state; otherwise why they do not. */

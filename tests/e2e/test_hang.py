@@ -88,6 +88,8 @@ class Hang(Case):
         start = len(agent.lines)
         self.stuck.answer()
         agent.wait_line(fr"'{self.stuck.path}' is tracked \(as before: no change was missed\)", start=start)
+        agent.wait_line(fr"'{self.stuck.path}': (resumed|rescan|full pass)", start=start)
+        agent.wait_line(fr"'{self.stuck.path}': resumed", seconds=1, start=start)
         fill(self.stuck.path, 2)
         wait_until("both are volumes", lambda: self.dispatcher.agent_state("server1")["volumes"] == 2, 60)
         row = self.row("server1", self.checkpoint("server1"))

@@ -49,7 +49,8 @@ static uint64_t compared, resumed;
 
 /* How the handshake decides. */
 struct rule {
-    bool fresh; /* each session has a stream of its own */
+    bool fresh;            /* each session has a stream of its own */
+    bool knows_checkpoint; /* whatever it is */
     const char *(*explain)(const struct agent_ledger_head *head,
                            const struct agent_stream_state *state);
 };
@@ -57,6 +58,10 @@ struct rule {
 static const struct rule *rule;
 
 static const struct rule real = {.fresh = true, .explain = agent_stream_explain};
+
+/* The volume was away, and another one knows of the checkpoints that were taken meanwhile. */
+static const struct rule away = {
+    .fresh = true, .knows_checkpoint = true, .explain = agent_stream_explain};
 
 /* As it was: it knew the stream and what was acknowledged. */
 static const char *explain_by_acks(const struct agent_ledger_head *head,
@@ -111,8 +116,10 @@ static bool connect(struct world *world)
 {
     struct agent_ledger_head *head = &world->machine.head;
     struct store *store = &world->store;
-    const struct agent_stream_state state = {
-        .generation = store->generation, .durable_seq = store->seq, .last_checkpoint = store->last};
+    const struct agent_stream_state state = {.generation = store->generation,
+                                             .durable_seq = store->seq,
+                                             .last_checkpoint = store->last,
+                                             .knows_checkpoint = rule->knows_checkpoint};
     disconnect(world);
     world->connected = true;
     struct blx_generation fresh = make_stream();
@@ -343,6 +350,14 @@ static void long_histories_lose_nothing(void **state)
                   WALK_STEPS, (unsigned long long)resumed, (unsigned long long)compared);
 }
 
+/* The streams alone tell what was set back: a volume whose checkpoints another one knows may go on
+ * by them. */
+static void a_volume_that_was_away_loses_nothing(void **state)
+{
+    (void)state;
+    assert_true(walk_all(&away));
+}
+
 /* The explorer finds what is there to find. */
 static void rules_that_know_less_lose_blocks(void **state)
 {
@@ -411,6 +426,12 @@ static void each_row_of_the_table_is_as_it_says(void **state)
     assert_non_null(strstr(agent_stream_explain(&head, &said), "older"));
     said.last_checkpoint = 20261130000000;
     assert_non_null(strstr(agent_stream_explain(&head, &said), "newer checkpoint"));
+    said.knows_checkpoint = true;
+    assert_null(agent_stream_explain(&head, &said));
+    said.durable_seq = 9; /* what another volume knows is no answer to the rest */
+    assert_non_null(strstr(agent_stream_explain(&head, &said), "has not sent"));
+    said.durable_seq = 8;
+    said.knows_checkpoint = false;
     head.checkpoint_unconfirmed = true;
     assert_null(agent_stream_explain(&head, &said));
     head.stream_used = false;
@@ -423,6 +444,7 @@ int main(void)
         cmocka_unit_test(each_row_of_the_table_is_as_it_says),
         cmocka_unit_test(every_short_history_loses_nothing),
         cmocka_unit_test(long_histories_lose_nothing),
+        cmocka_unit_test(a_volume_that_was_away_loses_nothing),
         cmocka_unit_test(rules_that_know_less_lose_blocks),
         cmocka_unit_test(crashes_alone_compare_nothing),
     };
