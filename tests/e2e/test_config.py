@@ -30,7 +30,7 @@ class Config(Case):
         for_dispatcher = self.write(SEED.format(mode="dispatcher", **values))
         for_agent = self.write(SEED.format(mode="agent", **values), "agent.yaml")
         self.dispatcher = Dispatcher(REGISTRY, self.folder, self.data_dir)
-        self.dispatcher.words = [f"--config={for_dispatcher}", f"--listen=127.0.0.1:{port}"]
+        self.dispatcher.words = [f"--config={for_dispatcher}", f"--listen=127.0.0.1:{port}", "--init"]
         self.dispatcher.start()
         agent = Daemon(REGISTRY, self.folder, "agent", f"--config={for_agent}", f"--run-dir={self.path('run')}",
                        f"--credentials={self.enroll('agent1')}")
