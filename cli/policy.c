@@ -87,6 +87,9 @@ static void format_value(const struct blx_policy_verdict *verdict, enum blx_poli
         snprintf(text, VALUE_BYTES, "%.*s", VALUE_BYTES - 1,
                  verdict->bandwidth_limit[0] != '\0' ? verdict->bandwidth_limit : "none");
         return;
+    case BLX_POLICY_ENCRYPTION:
+        snprintf(text, VALUE_BYTES, "%s", blx_policy_encryption_name(verdict->encryption));
+        return;
     default:
         snprintf(text, VALUE_BYTES, "%s",
                  verdict->sync_freq_ms == 0 ? "the dispatcher's own --sync-freq"
@@ -150,6 +153,8 @@ static void print_value_json(struct blx_json *json, const struct blx_policy_verd
         for (const char *at = NULL; (at = next_exclude(verdict, at)) != NULL;)
             blx_json_string(json, NULL, at);
         blx_json_close(json, ']');
+    } else if (key == BLX_POLICY_ENCRYPTION) {
+        blx_json_string(json, "value", blx_policy_encryption_name(verdict->encryption));
     } else if (key == BLX_POLICY_SYNC_FREQ && verdict->sync_freq_ms != 0) {
         blx_json_number(json, "value", verdict->sync_freq_ms);
     } else if (key == BLX_POLICY_BANDWIDTH_LIMIT && verdict->bandwidth_limit[0] != '\0') {

@@ -241,6 +241,15 @@ void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_note_encryption(struct dispatcher_roster *roster,
+                                       struct dispatcher_roster_record *record,
+                                       enum dispatcher_roster_encryption encryption)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.unencrypted = encryption == DISPATCHER_ROSTER_ENCRYPTION_LACKS;
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_status(struct dispatcher_roster *roster,
                                    struct dispatcher_roster_record *record,
                                    const struct blx_status *status)

@@ -127,6 +127,15 @@ void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record,
                                   enum blx_quota_state state, const char *text);
 
+/* Whether the agent encrypts as its policy demands. */
+enum dispatcher_roster_encryption {
+    DISPATCHER_ROSTER_ENCRYPTION_FITS,
+    DISPATCHER_ROSTER_ENCRYPTION_LACKS,
+};
+void dispatcher_roster_note_encryption(struct dispatcher_roster *roster,
+                                       struct dispatcher_roster_record *record,
+                                       enum dispatcher_roster_encryption encryption);
+
 enum { DISPATCHER_ROSTER_SESSIONS = 60, DISPATCHER_ROSTER_SESSION_MS = 2000 };
 
 /* Whether the agent may begin a session: DISPATCHER_ROSTER_SESSIONS at once, and one more every

@@ -171,6 +171,9 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
         return rc;
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    rc = dispatcher_session_check_encryption(session, &verdict, err);
+    if (rc < 0)
+        return rc;
     dispatcher_session_set_quota(session, &verdict.quota);
     rc = dispatcher_session_open_quota(session, err);
     if (rc < 0)

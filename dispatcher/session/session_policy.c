@@ -40,16 +40,38 @@ int dispatcher_session_check_archived(const struct dispatcher_session *session,
                          session->agent_id, session->agent_id);
 }
 
+int dispatcher_session_check_encryption(struct dispatcher_session *session,
+                                        const struct blx_policy_verdict *verdict,
+                                        struct blx_error *err)
+{
+    bool lacks = verdict->encryption == BLX_POLICY_ENCRYPTION_REQUIRED &&
+                 (session->features & BLX_FEATURE_ENCRYPTION) == 0;
+    dispatcher_roster_note_encryption(&session->dispatcher->roster, session->record,
+                                      lacks ? DISPATCHER_ROSTER_ENCRYPTION_LACKS
+                                            : DISPATCHER_ROSTER_ENCRYPTION_FITS);
+    if (!lacks)
+        return 0;
+    return blx_error_set(
+        err, -EACCES,
+        "the policy of the agent '%s' on the dispatcher demands encryption, and it "
+        "sends its data in the clear: give `encryption-key` here, or change "
+        "`encryption` there",
+        session->agent_id);
+}
+
 static int find_policy(struct dispatcher_session *session, struct blx_policy_message *policy,
                        struct blx_error *err)
 {
     struct blx_policy_verdict verdict;
     blx_timestamp since;
-    int rc =
+    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    int rc = dispatcher_session_check_encryption(session, &verdict, err);
+    if (rc < 0)
+        return rc;
+    rc =
         blx_pause_look(blx_store_agent(session->dispatcher->store, session->agent_id), &since, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
-    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
     dispatcher_session_set_quota(session, &verdict.quota);
     *policy = (struct blx_policy_message){.sync_freq_ms = verdict.sync_freq_ms,
                                           .paused = rc == 1,

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/policy.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/registry.h"
 #include "store/receive/agent_writer.h"
@@ -104,7 +105,7 @@ struct dispatcher_session {
     struct dispatcher_roster_record *record; /* the roster's, of this agent; NULL before ENTERED */
     char agent_id[BLX_NAME_BYTES];           /* by the certificate */
     struct blx_tls_peer peer;                /* as TLS has authenticated it */
-    uint64_t features;                       /* that WELCOME has confirmed */
+    uint64_t features; /* that WELCOME has confirmed; without ENCRYPTION once no KEY has come */
     uint32_t volume_count;
     uint32_t begun_count;
     struct dispatcher_session_volume *volumes; /* owned, volume_count of them */
@@ -157,6 +158,12 @@ int dispatcher_session_tell_policy(struct dispatcher_session *session, struct bl
 /* -EACCES if the agent is archived. */
 int dispatcher_session_check_archived(const struct dispatcher_session *session,
                                       struct blx_error *err);
+
+/* -EACCES if the agent's policy demands encryption, and the session is not encrypted. An agent that
+ * has agreed on it may still name no key, so it is looked at again then. */
+int dispatcher_session_check_encryption(struct dispatcher_session *session,
+                                        const struct blx_policy_verdict *verdict,
+                                        struct blx_error *err);
 
 /* The limits that hold from now on; they count from the next frame. */
 void dispatcher_session_set_quota(struct dispatcher_session *session,

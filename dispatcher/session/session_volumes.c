@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "dispatcher/cut_time.h"
+#include "dispatcher/policy_book.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
 
@@ -21,6 +22,15 @@ static int take_key(struct dispatcher_session *session, const struct blx_key_mes
     return 0;
 }
 
+/* An agent that names no key does not encrypt, whatever it has agreed on. */
+static int do_without_key(struct dispatcher_session *session, struct blx_error *err)
+{
+    struct blx_policy_verdict verdict;
+    session->features &= ~BLX_FEATURE_ENCRYPTION;
+    dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
+    return dispatcher_session_check_encryption(session, &verdict, err);
+}
+
 static int receive_volume(struct dispatcher_session *session, uint32_t index, struct blx_error *err)
 {
     struct blx_message message;
@@ -29,6 +39,8 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
         rc = take_key(session, &message.key, err);
         if (rc == 0)
             rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
+    } else if (rc == 0 && index == 0 && message.type == BLX_MESSAGE_VOLUME) {
+        rc = do_without_key(session, err);
     }
     if (rc < 0)
         return rc;

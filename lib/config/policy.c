@@ -126,6 +126,8 @@ void blx_policies_judge(const struct blx_policies *policies, const struct blx_po
         blx_text_set(verdict->bandwidth_limit, by[BLX_POLICY_BANDWIDTH_LIMIT]->bandwidth_limit);
     if (by[BLX_POLICY_QUOTA] != NULL)
         verdict->quota = by[BLX_POLICY_QUOTA]->settings.quota;
+    if (by[BLX_POLICY_ENCRYPTION] != NULL)
+        verdict->encryption = by[BLX_POLICY_ENCRYPTION]->encryption;
     if (by[BLX_POLICY_EXCLUDE] != NULL)
         take_excludes(&by[BLX_POLICY_EXCLUDE]->settings, verdict);
 }

@@ -10,6 +10,7 @@
  *     bandwidth-limit: "20M"
  *     exclude: ["sdb"]
  *     quota: { bytes: "500G", checkpoints: 1000 }
+ *     encryption: "required"
  *
  * One rule decides if several match: the files are read in the order of their names, as drop-ins
  * are, and for each key the last file that has it wins. A key is replaced whole: `retention`,
@@ -34,8 +35,19 @@ enum blx_policy_key {
     BLX_POLICY_BANDWIDTH_LIMIT,
     BLX_POLICY_EXCLUDE,
     BLX_POLICY_QUOTA,
+    BLX_POLICY_ENCRYPTION,
     BLX_POLICY_KEYS,
 };
+
+/* Whether an agent may send its data in the clear. */
+enum blx_policy_encryption {
+    BLX_POLICY_ENCRYPTION_OPTIONAL = 0,
+    BLX_POLICY_ENCRYPTION_REQUIRED,
+    BLX_POLICY_ENCRYPTIONS,
+};
+
+/* "optional", "required" */
+const char *blx_policy_encryption_name(enum blx_policy_encryption encryption);
 
 /* "sync-freq", ... */
 const char *blx_policy_key_name(enum blx_policy_key key);
@@ -47,6 +59,7 @@ struct blx_policy {
     unsigned given;                              /* a bit, 1 << key, for each key that it sets */
     struct blx_config settings;                  /* owned: the values */
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* this value as text, as it is written */
+    enum blx_policy_encryption encryption;
 };
 
 struct blx_policies {
@@ -85,6 +98,7 @@ struct blx_policy_verdict {
     char exclude[BLX_POLICY_TEXT_BYTES];
     size_t exclude_bytes;
     struct blx_quota quota;
+    enum blx_policy_encryption encryption;
 };
 
 /* `own`: the settings that count if no policy has others; the dispatcher has sync-freq and

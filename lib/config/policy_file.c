@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One policy: a file of the policy folder. Its keys, except `agents`, are options of the same
- * names. */
+/* One policy: a file of the policy folder. Its keys, except `agents` and `encryption`, are options
+ * of the same names. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +20,18 @@ const char *blx_policy_key_name(enum blx_policy_key key)
         [BLX_POLICY_BANDWIDTH_LIMIT] = "bandwidth-limit",
         [BLX_POLICY_EXCLUDE] = "exclude",
         [BLX_POLICY_QUOTA] = "quota",
+        [BLX_POLICY_ENCRYPTION] = "encryption",
     };
     return names[key];
+}
+
+const char *blx_policy_encryption_name(enum blx_policy_encryption encryption)
+{
+    static const char *const names[BLX_POLICY_ENCRYPTIONS] = {
+        [BLX_POLICY_ENCRYPTION_OPTIONAL] = "optional",
+        [BLX_POLICY_ENCRYPTION_REQUIRED] = "required",
+    };
+    return names[encryption];
 }
 
 void blx_policy_done(struct blx_policy *policy)
@@ -129,12 +139,29 @@ static int apply_bandwidth_limit(const struct blx_place *place, const struct blx
     return 0;
 }
 
+static int apply_encryption(const struct blx_place *place, struct blx_policy *policy,
+                            struct blx_error *err)
+{
+    if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
+        return blx_place_wrong_type(place, place->setting, "a text", "\"required\"", err);
+    const char *text = config_setting_get_string(place->setting);
+    unsigned value = 0;
+    while (value < BLX_POLICY_ENCRYPTIONS && strcmp(text, blx_policy_encryption_name(value)) != 0)
+        value++;
+    if (value == BLX_POLICY_ENCRYPTIONS) {
+        blx_error_set(err, -EINVAL, "'%.40s' is neither \"required\" nor \"optional\"", text);
+        return refuse(place, err);
+    }
+    policy->encryption = value;
+    return 0;
+}
+
 static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {
     blx_error_set(
         err, -EINVAL,
-        "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit, exclude "
-        "and quota");
+        "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit, exclude, "
+        "quota and encryption");
     return refuse(place, err);
 }
 
@@ -154,6 +181,8 @@ static int apply_setting(void *arg, const struct blx_place *place, struct blx_er
         return blx_place_retention(place, &policy->settings, err);
     if (key == BLX_POLICY_QUOTA)
         return blx_place_quota(place, &policy->settings, err);
+    if (key == BLX_POLICY_ENCRYPTION)
+        return apply_encryption(place, policy, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (key == BLX_POLICY_EXCLUDE)
         return apply_exclude(place, option, policy, err);
@@ -173,7 +202,7 @@ static int check_whole(const char *path, unsigned lines, const struct blx_policy
     if (policy->given == 0)
         return blx_error_set(err, -EINVAL,
                              "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit, "
-                             "exclude or quota, or remove the file",
+                             "exclude, quota or encryption, or remove the file",
                              path);
     return 0;
 }

@@ -406,6 +406,7 @@ struct blx_control_agent {
     char quota[BLX_TEXT_BYTES];   /* which, and how much is used; "": it is free */
     blx_timestamp archived_since; /* 0: it is not archived */
     bool revoked;                 /* and no certificate has been signed for it since */
+    bool unencrypted; /* it is refused: its policy demands encryption, and it sends none */
 
     /* Of the last checkpoint. */
     uint64_t changed_bytes; /* distinct blocks */

@@ -162,6 +162,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .quota_state = blx_le32_of(agent->quota_state),
         .archived_since = blx_le64_of(agent->archived_since),
         .revoked = blx_le32_of(agent->revoked),
+        .unencrypted = blx_le32_of(agent->unencrypted),
         .changed_bytes = blx_le64_of(agent->changed_bytes),
         .stored_bytes = blx_le64_of(agent->stored_bytes),
         .saved_bytes = blx_le64_of(agent->saved_bytes),
@@ -203,6 +204,7 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->total_received_bytes = blx_le64_get(disk->total_received_bytes);
     agent->total_freeze_ns = blx_le64_get(disk->total_freeze_ns);
     agent->revoked = blx_le32_get(disk->revoked) == 1;
+    agent->unencrypted = blx_le32_get(disk->unencrypted) == 1;
     agent->changed_bytes = blx_le64_get(disk->changed_bytes);
     agent->stored_bytes = blx_le64_get(disk->stored_bytes);
     agent->saved_bytes = blx_le64_get(disk->saved_bytes);
@@ -222,12 +224,12 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
         return blx_error_set(err, -EBADMSG, "the number of volumes is out of range");
     if (blx_le32_get(disk.revoked) > 1)
         return blx_error_set(err, -EBADMSG, "the revocation is out of range");
+    if (blx_le32_get(disk.unencrypted) > 1)
+        return blx_error_set(err, -EBADMSG, "the lack of encryption is out of range");
     agent->quota_state = blx_le32_get(disk.quota_state);
     if (agent->quota_state > 2)
         return blx_error_set(err, -EBADMSG, "the state of the quota is out of range");
     int rc = blx_field_check_reserved(disk.reserved, err);
-    if (rc == 0)
-        rc = blx_field_check_reserved(disk.reserved_too, err);
     if (rc == 0)
         rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
     if (rc == 0)

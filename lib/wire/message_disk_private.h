@@ -256,7 +256,7 @@ struct blx_control_agent_disk {
     blx_le64 stalled_ms;
     blx_le64 archived_since;
     blx_le32 quota_state;
-    blx_le32 reserved_too;
+    blx_le32 unencrypted;
     char quota[BLX_TEXT_BYTES];
 } __attribute__((packed));
 

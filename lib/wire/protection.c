@@ -25,6 +25,9 @@ static const struct {
     [BLX_REASON_PAUSED] = {"paused", "`blxrep dispatcher resume` ends the pause"},
     [BLX_REASON_REVOKED] = {"revoked", "`blxrep dispatcher enroll` lets it in again"},
     [BLX_REASON_QUOTA] = {"quota", "raise `quota` in its policy, or remove checkpoints"},
+    [BLX_REASON_UNENCRYPTED] = {"unencrypted",
+                                "give it an `encryption-key`, or change `encryption` in its "
+                                "policy"},
     [BLX_REASON_STORE_FULL] = {"store-full", "make room, or `blxrep dispatcher prune`"},
     [BLX_REASON_STORE_READ_ONLY] = {"store-read-only",
                                     "look at the kernel's log, check the filesystem, and mount it "
@@ -324,6 +327,10 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
                       "its certificate is revoked");
     else if (agent->paused_since != 0)
         judge_pause(&file);
+    else if (agent->unencrypted && agent->away_ms != BLX_AWAY_UNKNOWN)
+        blx_text_copy(decide(&file, BLX_PROTECTION_NOT_STORED, BLX_REASON_UNENCRYPTED, 0),
+                      BLX_TEXT_BYTES,
+                      "its policy demands encryption, and it sends its data in the clear");
     else if (agent->quota_state == 2 && agent->away_ms != BLX_AWAY_UNKNOWN)
         judge_quota(&file, BLX_PROTECTION_NOT_STORED);
     else if (agent->trouble.kind != BLX_TROUBLE_NONE && agent->away_ms != BLX_AWAY_UNKNOWN)

@@ -33,7 +33,8 @@ enum blx_protection {
     BLX_PROTECTION_INCONSISTENT, /* the last checkpoint's consistency is "none" */
     BLX_PROTECTION_LATE,         /* the last checkpoint is older than blx_protection_limit_s(), or
                                     the first sync makes no progress */
-    BLX_PROTECTION_NOT_STORED,   /* the store takes nothing: not the agent's fault */
+    BLX_PROTECTION_NOT_STORED,   /* the store takes nothing of it: it is in trouble, or a policy
+                                    forbids it */
     BLX_PROTECTION_LOST,         /* not connected for BLX_PROTECTION_AWAY_MS */
 };
 
@@ -59,6 +60,7 @@ enum blx_reason {
     BLX_REASON_STORE_FAILED,
     BLX_REASON_STORE_DAMAGED,
     BLX_REASON_QUOTA, /* a remark, until it is used up */
+    BLX_REASON_UNENCRYPTED,
     BLX_REASON_FIRST_SYNC,
     BLX_REASON_FIRST_SYNC_STALLED,
     BLX_REASON_CHECKPOINT_FAILED, /* a remark, until a checkpoint is late */

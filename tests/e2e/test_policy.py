@@ -140,6 +140,29 @@ class Policy(Case):
         before = len(self.show("db1"))
         self.dispatcher.wait_checkpoints("db1", before + 2)
 
+    def test_required_encryption_takes_nothing_in_the_clear(self):
+        key = self.path("web.key")
+        self.cli.run("keygen", f"--output={key}")
+        self.write("web.yaml", 'agents: "web*"', 'encryption: "required"')
+        self.assertEqual(self.policy("web1")["encryption"]["value"], "required")
+        self.start_dispatcher(self.word)
+        plain = self.start_agent("web1", self.loop_disk(16, "web1"), online=False)
+        plain.wait_line("the policy of the agent 'web1' on the dispatcher demands encryption.*encryption-key")
+        row = self.dispatcher.agent_state("web1")
+        self.assertEqual((row["protection"], row["judgement"]["reason"]), ("not-stored", "unencrypted"))
+        self.start_agent("web2", self.loop_disk(16, "web2"), f"--encryption-key={key}")
+        self.checkpoint("web2")
+        self.assertFalse(os.path.exists(os.path.join(self.data_dir, "agents", "web1", "volumes")))
+        self.write("web.yaml", 'agents: "web*"', 'encryption: "optional"')
+        self.reload("policies in .* were read again: 1")
+        self.dispatcher.wait_online("web1")
+        self.checkpoint("web1")
+        # And back: the session that runs ends at once, the encrypted one stays.
+        self.write("web.yaml", 'agents: "web*"', 'encryption: "required"')
+        self.reload("policies in .* were read again: 1")
+        wait_until("it is refused again", lambda: self.dispatcher.agent_state("web1")["protection"] == "not-stored", 60)
+        self.checkpoint("web2")
+
     def test_exclude_leaves_out_and_takes_back(self):
         disks = [self.loop_disk(16, name) for name in ("one", "two")]
         self.write("x.yaml", 'agents: "web1"', f'exclude: ["{disks[1].name}"]')

@@ -219,6 +219,27 @@ static void quota_is_one_value_of_sizes_and_counts(void **state)
     assert_non_null(strstr(err.message, "quota.bytes"));
 }
 
+static void encryption_is_demanded_or_not(void **state)
+{
+    (void)state;
+    write_policy("10.yaml", "agents: \"*\"\nencryption: \"required\"\n");
+    write_policy("20.yaml", "agents: \"db1\"\nencryption: \"optional\"\n");
+    read_all();
+    assert_int_equal(judge("web1").encryption, BLX_POLICY_ENCRYPTION_REQUIRED);
+    assert_int_equal(judge("db1").encryption, BLX_POLICY_ENCRYPTION_OPTIONAL);
+    static const char *const wrong[] = {"\"require\"", "true"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char text[128];
+        snprintf(text, sizeof(text), "agents: \"*\"\nencryption: %s\n", wrong[i]);
+        write_policy("30.yaml", text);
+        blx_policies_done(&policies);
+        assert_int_equal(blx_policies_read(folder, &policies, &err), -EINVAL);
+        assert_non_null(strstr(err.message, "key 'encryption'"));
+        assert_non_null(strstr(err.message, "\"required\""));
+        blx_error_clear(&err);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +250,7 @@ int main(void)
         TEST(excludes_fit_into_what_an_agent_can_be_sent),
         TEST(a_folder_that_is_named_must_be_there),
         TEST(quota_is_one_value_of_sizes_and_counts),
+        TEST(encryption_is_demanded_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

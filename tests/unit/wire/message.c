@@ -159,6 +159,7 @@ static const struct blx_message examples[] = {
                        .revoked = true,
                        .archived_since = 20261122203601,
                        .quota_state = 1,
+                       .unencrypted = true,
                        .quota = "bytes: 410 MiB of 512 MiB",
                        .changed_bytes = 8192001,
                        .stored_bytes = 4096002,

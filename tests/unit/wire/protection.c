@@ -106,6 +106,21 @@ static void revocation_is_no_loss(void **state)
     assert_string_equal(blx_protection_name(BLX_PROTECTION_REVOKED), "revoked");
 }
 
+static void data_in_the_clear_that_a_policy_forbids_is_not_stored(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    struct blx_judgement judgement;
+    agent.unencrypted = true;
+    agent.away_ms = 2 * BLX_PROTECTION_AWAY_MS; /* because it is refused */
+    agent.status.state = BLX_AGENT_OFFLINE;
+    blx_protection_examine(&agent, cut_s * SECOND_NS, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTION_NOT_STORED);
+    assert_int_equal(judgement.reason, BLX_REASON_UNENCRYPTED);
+    agent.paused_since = agent.last_time;
+    assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED);
+}
+
 static void archive_hides_all_and_is_no_alarm(void **state)
 {
     (void)state;
@@ -327,6 +342,7 @@ int main(void)
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
         cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
         cmocka_unit_test(revocation_is_no_loss),
+        cmocka_unit_test(data_in_the_clear_that_a_policy_forbids_is_not_stored),
         cmocka_unit_test(archive_hides_all_and_is_no_alarm),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(a_disk_in_its_first_pass_is_not_protected_yet),

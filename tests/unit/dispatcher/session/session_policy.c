@@ -9,11 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
+#include "dispatcher/overview.h"
 #include "fake_agent.h"
 #include "store/receive/agent_writer_private.h"
 #include "store/archive.h"
 #include "store/pause.h"
+#include "wire/protection.h"
 
 static const blx_timestamp noon = 20261122120000;
 
@@ -179,6 +182,83 @@ static void archived_agent_is_refused_until_that_is_undone(void **state)
     fake_agent_close(agent);
 }
 
+/* What `status` says of web1. */
+static enum blx_reason judge(struct fake_site *site)
+{
+    struct dispatcher_overview overview;
+    struct blx_judgement judgement = {0};
+    assert_int_equal(dispatcher_overview_take(&site->dispatcher, &overview, NULL), 0);
+    for (size_t i = 0; i < overview.agent_count; i++)
+        if (strcmp(overview.agents[i].agent_id, "web1") == 0)
+            blx_protection_examine(&overview.agents[i], blx_clock_realtime_ns(), &judgement);
+    dispatcher_overview_done(&overview);
+    return judgement.reason;
+}
+
+static void expect_plain_refused(struct fake_site *site)
+{
+    struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
+    fake_agent_hello(agent, "web1");
+    fake_agent_expect_error(agent, "demands encryption");
+    fake_agent_close(agent);
+}
+
+static struct fake_agent *encrypted_online(struct fake_site *site, const struct blx_volume_key *key)
+{
+    struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
+    agent->key = key;
+    fake_agent_greet(agent, "web1");
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    return agent;
+}
+
+static void data_in_the_clear_is_refused_as_long_as_encryption_is_required(void **state)
+{
+    struct fake_site *site = *state;
+    const struct blx_key key = {.secret = {1}, .id = {{1}}};
+    struct blx_volume_key derived;
+    assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &derived, NULL), 0);
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    fake_site_put_policy(site, "agents: \"web1\"\nencryption: \"required\"\n");
+    fake_agent_expect_error(agent, "the policy of the agent 'web1' on the dispatcher demands");
+    fake_agent_close(agent);
+    expect_plain_refused(site);
+    assert_int_equal(judge(site), BLX_REASON_UNENCRYPTED);
+
+    agent = encrypted_online(site, &derived);
+    assert_int_not_equal(judge(site), BLX_REASON_UNENCRYPTED);
+    fake_site_put_policy(site, "agents: \"web*\"\nencryption: \"required\"\n");
+    fake_agent_write(agent, 1, 1, 0x22);
+    fake_agent_wait_durable(agent, 2);
+    fake_agent_close(agent);
+
+    /* It agrees on encryption, and then names no key. */
+    agent = fake_agent_connect(site, "web1", NULL);
+    agent->features = BLX_FEATURE_ENCRYPTION;
+    fake_agent_hello(agent, "web1");
+    fake_agent_expect(agent, BLX_MESSAGE_WELCOME);
+    fake_agent_send(agent, &(struct blx_message){.type = BLX_MESSAGE_VOLUME,
+                                                 .volume = {.block_shift = 12,
+                                                            .size_bytes = FAKE_VOLUME_BYTES,
+                                                            .generation = agent->generation,
+                                                            .name = "vda",
+                                                            .device = "/dev/vda"}});
+    fake_agent_expect_error(agent, "demands encryption");
+    fake_agent_close(agent);
+    assert_int_equal(judge(site), BLX_REASON_UNENCRYPTED);
+
+    fake_site_put_policy(site, NULL);
+    agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    assert_int_not_equal(judge(site), BLX_REASON_UNENCRYPTED);
+    fake_agent_close(agent);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -190,6 +270,7 @@ int main(void)
         TEST(older_agent_that_cannot_be_told_is_turned_away_while_paused),
         TEST(agent_may_hang_up_after_its_policy),
         TEST(archived_agent_is_refused_until_that_is_undone),
+        TEST(data_in_the_clear_is_refused_as_long_as_encryption_is_required),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
