@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -19,12 +18,14 @@
 #include "cli/target.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
+#include "store/owner.h"
 #include "store/restore/restore.h"
 #include "store/view/info.h"
 #include "wire/protection.h"
 
 struct job {
     const struct blx_config *config;
+    enum blx_owner owner; /* as whom the store is read */
     struct blx_store store;
     struct blx_manifest manifest;
     bool into_folder; /* --output is a directory */
@@ -39,6 +40,7 @@ static void job_done(struct job *job)
     blx_manifest_done(&job->manifest);
     blx_keyring_done(&job->keys);
     free(job->paths);
+    blx_owner_leave(job->owner, NULL);
 }
 
 static char *target_path(const struct job *job, uint32_t volume)
@@ -147,12 +149,6 @@ static int select_volumes(struct job *job, struct blx_error *err)
     return count;
 }
 
-static bool is_directory(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 /* -EINVAL is a usage error. */
 static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
@@ -161,7 +157,7 @@ static int check_output(struct job *job, int volume_count, struct blx_error *err
         return blx_error_set(err, -EINVAL,
                              "--output=- names no file, and an image is not written in order: give "
                              "a path, and read the image from there (./- is a file of that name)");
-    job->into_folder = output != NULL && is_directory(output);
+    job->into_folder = output != NULL && cli_target_is_folder(output);
     if (output != NULL && !job->into_folder && volume_count > 1)
         return blx_error_set(err, -EINVAL,
                              "--output='%s' is not a directory, but %d devices are to be restored: "
@@ -188,14 +184,13 @@ static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
  * half restored. */
 static int check_target(const struct job *job, const char *path, struct blx_error *err)
 {
-    struct stat st;
     struct cli_target target;
     if (job->config->force || job->config->delta)
         return 0;
     cli_target_look(path, &target);
     if (target.kind == CLI_TARGET_DEVICE)
         return cli_target_check(path, &target, err);
-    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode))
+    if (!cli_target_is_taken(path))
         return 0;
     return blx_error_set(
         err, -EEXIST,
@@ -221,8 +216,10 @@ static int open_job(struct job *job, struct blx_error *err)
 {
     const struct blx_config *config = job->config;
     blx_timestamp timestamp;
-    /* Another output may be one that only root can write to. */
-    int rc = config->output == NULL ? cli_become_owner(config->data_dir, err) : 0;
+    /* Another output may be one that only root can write to; the store is read as its owner in any
+     * case, who can put links there. */
+    int rc = config->output == NULL ? cli_become_owner(config->data_dir, err)
+                                    : blx_owner_visit(config->data_dir, &job->owner, err);
     if (rc == 0)
         rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
     if (rc == 0)

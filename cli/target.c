@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/owner.h"
 
 static const char *value_of(blkid_probe probe, const char *name)
 {
@@ -70,10 +71,9 @@ static void look_at_folder(const char *path, struct cli_target *target)
     target->filesystem_bytes = (uint64_t)room.f_blocks * room.f_frsize;
 }
 
-void cli_target_look(const char *path, struct cli_target *target)
+static void look(const char *path, struct cli_target *target)
 {
     struct stat st;
-    *target = (struct cli_target){.kind = CLI_TARGET_FILE};
     bool exists = stat(path, &st) == 0;
     if (exists && S_ISBLK(st.st_mode)) {
         look_at_device(path, target);
@@ -85,6 +85,39 @@ void cli_target_look(const char *path, struct cli_target *target)
     target->size_bytes = (uint64_t)st.st_size;
     snprintf(target->holds, sizeof(target->holds), "a file of %llu bytes",
              (unsigned long long)target->size_bytes);
+}
+
+void cli_target_look(const char *path, struct cli_target *target)
+{
+    struct blx_owner_errand errand;
+    *target = (struct cli_target){.kind = CLI_TARGET_FILE};
+    if (blx_owner_step_out(&errand, NULL) < 0)
+        return;
+    look(path, target);
+    blx_owner_step_back(&errand, NULL);
+}
+
+/* 0 for a name that is not there, or cannot be looked at: the restore says why. */
+static mode_t mode_of(const char *path, int flags)
+{
+    struct blx_owner_errand errand;
+    struct stat st;
+    if (blx_owner_step_out(&errand, NULL) < 0)
+        return 0;
+    int rc = fstatat(AT_FDCWD, path, &st, flags);
+    blx_owner_step_back(&errand, NULL);
+    return rc == 0 ? st.st_mode : 0;
+}
+
+bool cli_target_is_folder(const char *path)
+{
+    return S_ISDIR(mode_of(path, 0));
+}
+
+bool cli_target_is_taken(const char *path)
+{
+    mode_t mode = mode_of(path, AT_SYMLINK_NOFOLLOW);
+    return mode != 0 && !S_ISLNK(mode);
 }
 
 int cli_target_check(const char *path, const struct cli_target *target, struct blx_error *err)

@@ -28,8 +28,14 @@ struct cli_target {
         [CLI_TARGET_TEXT_BYTES]; /* "ext4 'data'", "a gpt partition table"; "": nothing known */
 };
 
-/* What cannot be found out stays zero: the restore says why. */
+/* What cannot be found out stays zero: the restore says why. Looks as root if root visits the store
+ * (store/owner.h); so do the others. */
 void cli_target_look(const char *path, struct cli_target *target);
+
+bool cli_target_is_folder(const char *path);
+
+/* Whether something that is no link has this name. */
+bool cli_target_is_taken(const char *path);
 
 /* -EEXIST if it is a device that holds something which nobody uses just now, so that only its
  * signature keeps it from being overwritten. */

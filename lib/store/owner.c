@@ -8,11 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whether the owner can come to the folder at all. The process acts as the owner afterwards. */
+/* Whether the owner can come to the folder at all; its own mode does not count, as the owner can
+ * change it. The process acts as the owner afterwards. */
 static bool owner_reaches(const char *data_dir, const struct stat *st)
 {
     return setgroups(0, NULL) == 0 && setegid(st->st_gid) == 0 && seteuid(st->st_uid) == 0 &&
-           faccessat(AT_FDCWD, data_dir, R_OK | X_OK, AT_EACCESS) == 0;
+           faccessat(AT_FDCWD, data_dir, F_OK, AT_EACCESS) == 0;
 }
 
 int blx_owner_visit(const char *data_dir, enum blx_owner *owner, struct blx_error *err)
@@ -29,6 +30,23 @@ int blx_owner_leave(enum blx_owner owner, struct blx_error *err)
 {
     if (owner == BLX_OWNER_BECAME && (seteuid(0) != 0 || setegid(0) != 0))
         return blx_error_errno(err, -errno, "cannot act as root again");
+    return 0;
+}
+
+int blx_owner_step_out(struct blx_owner_errand *errand, struct blx_error *err)
+{
+    *errand = (struct blx_owner_errand){geteuid(), getegid()};
+    if (getuid() != 0 || errand->uid == 0)
+        return 0;
+    return blx_owner_leave(BLX_OWNER_BECAME, err);
+}
+
+int blx_owner_step_back(const struct blx_owner_errand *errand, struct blx_error *err)
+{
+    if (errand->uid == geteuid())
+        return 0;
+    if (setegid(errand->gid) != 0 || seteuid(errand->uid) != 0)
+        return blx_error_errno(err, -errno, "cannot act as user %u again", errand->uid);
     return 0;
 }
 

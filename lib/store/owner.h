@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/error.h"
 
 enum blx_owner {
@@ -25,3 +27,12 @@ int blx_owner_visit(const char *data_dir, enum blx_owner *owner, struct blx_erro
 
 /* Changes nothing after BLX_OWNER_KEPT or BLX_OWNER_OUTSIDE. */
 int blx_owner_leave(enum blx_owner owner, struct blx_error *err);
+
+/* Within a visit: as root for something that lies outside of the directory, such as an output, and
+ * then as the owner again. Without a visit both change nothing. */
+struct blx_owner_errand {
+    uid_t uid;
+    gid_t gid;
+};
+int blx_owner_step_out(struct blx_owner_errand *errand, struct blx_error *err);
+int blx_owner_step_back(const struct blx_owner_errand *errand, struct blx_error *err);

@@ -4,6 +4,7 @@
 import os
 
 from case import Case, main
+from checks import check_equal
 from programs import Dispatcher
 from registry import REGISTRY, wait_until
 
@@ -45,6 +46,48 @@ class Owner(Case):
         service.wait_online("web1")
         self.assertEqual(self.row("web1", self.checkpoint("web1"))["kind"], "incremental")
         self.assertNotIn("started by root", service.log())
+
+    def test_a_restore_by_root_reads_the_store_as_its_owner(self):
+        self.start_dispatcher()
+        disk = self.loop_disk(16)
+        disk.make("ext4").umount()
+        self.start_agent("web1", disk)
+        stamp = self.checkpoint("web1")
+        self.dispatcher.stop()
+        roots = self.path("roots")
+        os.mkdir(roots, 0o700)
+        output = os.path.join(roots, "web1.img")
+        words = ["restore", f"--checkpoint={stamp}", "--agent=web1", f"--data-dir={self.data_dir}", f"--output={output}"]
+        volumes = os.path.join(self.data_dir, "agents", "web1", "volumes")
+        segment = next(os.path.join(folder, name) for folder, _folders, names in os.walk(volumes) for name in names
+                       if name.endswith(".seg"))
+        # The service's user leads root to files that root alone may read, and shuts its folder.
+        for place in (segment, os.path.dirname(segment)):
+            secret = os.path.join(roots, "secret")
+            os.rename(place, secret)
+            os.chown(secret, 0, 0)
+            os.chmod(secret, 0o700)
+            os.symlink(secret, place)
+            for mode in (0o700, 0o000):
+                os.chmod(self.data_dir, mode)
+                self.cli.fails(1, "permission denied|symbolic link", *words)
+                self.assertEqual(os.listdir(roots), ["secret"])
+            os.chmod(self.data_dir, 0o700)
+            os.unlink(place)
+            os.rename(secret, place)
+            os.chown(place, NOBODY, NOBODY)
+        for place in (output, roots):
+            words[-1] = f"--output={place}"
+            image = self.cli.run(*words).stdout.strip()
+            self.assertEqual((os.path.dirname(image), os.stat(image).st_uid), (roots, 0))
+            check_equal(image, disk.copy(self.path("disk.copy")))
+        self.cli.run(*words[:-1], f"--output={output}", "--delta")
+        self.cli.run(*words[:-1], f"--output={output}", "--force")
+        self.cli.fails(1, "already exists", *words[:-1], f"--output={output}")
+        target = self.loop_disk(16, "target")
+        self.cli.run(*words[:-1], f"--output={target.path}")
+        check_equal(target.copy(self.path("target.copy")), self.path("disk.copy"))
+        self.assert_all_is_the_owners()
 
     def test_the_agents_folder_for_state_is_its_own(self):
         self.start_dispatcher()

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
+#include "store/owner.h"
 
 static bool is_same_file(int fd, const char *path)
 {
@@ -272,11 +273,9 @@ static int open_device(struct blx_restore_output *output, struct blx_error *err)
     return 0;
 }
 
-int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
-                            struct blx_restore_output *output, struct blx_error *err)
+static int open_target(const struct blx_restore_target *target, struct blx_restore_output *output,
+                       struct blx_error *err)
 {
-    *output = (struct blx_restore_output){
-        .fd = -1, .direct_fd = -1, .flags = target->flags, .size_bytes = size_bytes};
     int rc = blx_path_format(output->path, sizeof(output->path), err, "%s", target->path);
     if (rc < 0)
         return rc;
@@ -291,12 +290,22 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
     return output->device ? open_device(output, err) : open_file(output, err);
 }
 
-int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
+int blx_restore_output_open(const struct blx_restore_target *target, uint64_t size_bytes,
+                            struct blx_restore_output *output, struct blx_error *err)
 {
-    if (blx_sys->fsync(output->fd) != 0)
-        return blx_restore_output_failed(output, -errno, err);
-    if (output->device)
-        return 0;
+    struct blx_owner_errand errand;
+    *output = (struct blx_restore_output){
+        .fd = -1, .direct_fd = -1, .flags = target->flags, .size_bytes = size_bytes};
+    int rc = blx_owner_step_out(&errand, err);
+    if (rc < 0)
+        return rc;
+    rc = open_target(target, output, err);
+    int back = blx_owner_step_back(&errand, err);
+    return rc < 0 ? rc : back;
+}
+
+static int give_name(struct blx_restore_output *output, struct blx_error *err)
+{
     int rc;
     if (output->flags & BLX_RESTORE_FORCE)
         rc = blx_sys->rename(output->partial, output->path) != 0 ? -errno : 0;
@@ -313,14 +322,40 @@ int blx_restore_output_finish(struct blx_restore_output *output, struct blx_erro
     return blx_fsync_parent(output->path, err);
 }
 
-void blx_restore_output_done(struct blx_restore_output *output)
+int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
 {
-    if (output->partial[0] != '\0' && output->renamed && !output->touched) {
+    struct blx_owner_errand errand;
+    if (blx_sys->fsync(output->fd) != 0)
+        return blx_restore_output_failed(output, -errno, err);
+    if (output->device)
+        return 0;
+    int rc = blx_owner_step_out(&errand, err);
+    if (rc < 0)
+        return rc;
+    rc = give_name(output, err);
+    int back = blx_owner_step_back(&errand, err);
+    return rc < 0 ? rc : back;
+}
+
+/* Of a restore that failed. */
+static void clear_away(struct blx_restore_output *output)
+{
+    struct blx_owner_errand errand;
+    if (blx_owner_step_out(&errand, NULL) < 0)
+        return;
+    if (output->renamed && !output->touched) {
         show_again(output);
         rename_new(output->partial, output->path); /* its content is unchanged */
-    } else if (output->partial[0] != '\0' && !output->keeps) {
+    } else if (!output->keeps) {
         blx_sys->unlink(output->partial);
     }
+    blx_owner_step_back(&errand, NULL);
+}
+
+void blx_restore_output_done(struct blx_restore_output *output)
+{
+    if (output->partial[0] != '\0')
+        clear_away(output);
     if (output->fd >= 0)
         close(output->fd);
     if (output->direct_fd >= 0)

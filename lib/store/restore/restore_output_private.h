@@ -10,6 +10,9 @@
  * units that differ are written. So it does not matter what it held, nor how much of that ever
  * became durable.
  *
+ * If root visits the store as its owner (store/owner.h) the target is opened, named and removed as
+ * root.
+ *
  * Threads: blx_restore_output_write() and _zero() may be called from several at once for different
  * ranges; the rest is the caller's.
  */
