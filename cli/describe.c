@@ -39,6 +39,15 @@ const char *cli_consistency_format(enum blx_consistency consistency, uint64_t un
     return text;
 }
 
+const char *cli_key_format(const struct blx_key_id *id, char text[BLX_KEY_ID_TEXT_BYTES])
+{
+    if (blx_key_id_is_none(id))
+        snprintf(text, BLX_KEY_ID_TEXT_BYTES, "-");
+    else
+        blx_key_id_format(id, text);
+    return text;
+}
+
 const char *cli_time_format(const struct blx_config *config, blx_timestamp timestamp,
                             char text[BLX_WHEN_TEXT_BYTES])
 {
@@ -54,6 +63,27 @@ const char *cli_age_format(blx_timestamp timestamp, uint64_t now_realtime_ns,
     else
         blx_duration_format((uint64_t)age_s * 1000, text);
     return text;
+}
+
+const char *cli_seconds_format(uint64_t seconds, char text[BLX_UNIT_TEXT_BYTES])
+{
+    if (seconds < 60)
+        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " s", seconds);
+    else
+        blx_duration_format(seconds * 1000, text);
+    return text;
+}
+
+void cli_pass_format(const struct blx_status *status, char text[CLI_PASS_TEXT_BYTES])
+{
+    char total[BLX_UNIT_TEXT_BYTES], eta[BLX_UNIT_TEXT_BYTES];
+    snprintf(text, CLI_PASS_TEXT_BYTES, "-");
+    if (status->state == BLX_AGENT_OFFLINE || status->total_bytes == 0)
+        return;
+    double percent = 100.0 * (double)status->done_bytes / (double)status->total_bytes;
+    snprintf(text, CLI_PASS_TEXT_BYTES, "%.0f %% of %s%s%s", percent > 100 ? 100 : percent,
+             blx_size_format(status->total_bytes, total), status->eta_seconds > 0 ? ", ETA " : "",
+             status->eta_seconds > 0 ? cli_seconds_format(status->eta_seconds, eta) : "");
 }
 
 void cli_note_checkpoint(const struct blx_config *config, blx_timestamp timestamp)
@@ -87,6 +117,15 @@ void cli_json_time(struct blx_json *json, const char *key, blx_timestamp timesta
     }
     blx_timestamp_format_rfc3339(timestamp, text);
     blx_json_string(json, key, text);
+}
+
+void cli_json_key(struct blx_json *json, const struct blx_manifest_volume *volume)
+{
+    char text[BLX_KEY_ID_TEXT_BYTES];
+    if (blx_key_id_is_none(&volume->key_id))
+        blx_json_null(json, "key");
+    else
+        blx_json_string(json, "key", cli_key_format(&volume->key_id, text));
 }
 
 void cli_json_missing(struct blx_json *json, const struct blx_manifest *manifest)

@@ -88,13 +88,16 @@ static void print_unreadable(FILE *out, const struct blx_manifest_volume *volume
 static void print_volume(FILE *out, const struct blx_manifest_volume *volume,
                          const struct blx_info *info)
 {
-    char generation[BLX_GENERATION_TEXT_BYTES];
+    char generation[BLX_GENERATION_TEXT_BYTES], key[BLX_KEY_ID_TEXT_BYTES];
+    bool encrypted = !blx_key_id_is_none(&volume->key_id);
     blx_generation_format(&volume->generation, generation);
     fprintf(out, "\n%s\n", volume->name);
     fprintf(out, "  %-15s%s\n", "device", volume->device);
     fprintf(out, "  %-15s%s\n", "identity",
             volume->identity[0] != '\0' ? volume->identity : "unknown");
     fprintf(out, "  %-15s%s\n", "generation", generation);
+    fprintf(out, "  %-15s%s%s\n", "encrypted", encrypted ? "with the key " : "no",
+            encrypted ? cli_key_format(&volume->key_id, key) : "");
     fprintf(out, "  %-15s%s\n", "kind", cli_volume_kind_name(volume));
     fprintf(out, "  %-15s%zu checkpoint%s\n", "chain", info->chain_length,
             cli_plural(info->chain_length));
@@ -172,6 +175,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_string(json, "identity", volume->identity);
     blx_json_string(json, "generation", generation);
     blx_json_number(json, "last_seq", volume->last_seq);
+    cli_json_key(json, volume);
     blx_json_string(json, "kind", cli_volume_kind_name(volume));
     blx_json_number(json, "chain_length", info->chain_length);
     blx_json_number(json, "size", volume->size_bytes);

@@ -36,7 +36,10 @@ static const struct command commands[] = {
      "make this server an agent",
      "Makes a key for this server and has the dispatcher sign a certificate for it.\n"
      "Without --token-file it asks for the token on the terminal."},
-    {"keygen", BLX_COMMAND_KEYGEN, cli_keygen, "blxrep keygen [--output=FILE]",
+    {"keygen", BLX_COMMAND_KEYGEN, cli_keygen,
+     "blxrep keygen [--output=FILE]\n"
+     "       blxrep keygen --check=FILE [--data-dir=DIR] [--agent=ID]\n"
+     "       blxrep keygen --print=FILE",
      "make a key with which agents encrypt",
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
      "prints the path.\nLose the key and you lose the checkpoints."},

@@ -38,13 +38,7 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_number(json, "changed_bytes", volume->changed_bytes);
     blx_json_number(json, "stored_bytes", volume->stored_bytes);
     blx_json_number(json, "saved_bytes", blx_manifest_volume_saved_bytes(volume));
-    if (blx_key_id_is_none(&volume->key_id)) {
-        blx_json_null(json, "key");
-    } else {
-        char key[BLX_KEY_ID_TEXT_BYTES];
-        blx_key_id_format(&volume->key_id, key);
-        blx_json_string(json, "key", key);
-    }
+    cli_json_key(json, volume);
     cli_json_unreadable(json, volume);
     blx_json_close(json, '}');
 }
@@ -89,18 +83,19 @@ enum column {
     COLUMN_CHANGED,
     COLUMN_STORED,
     COLUMN_SAVED,
+    COLUMN_KEY,
     COLUMN_PINNED,
     COLUMN_COUNT,
 };
 
 /* The least useful first. */
-static const uint8_t spare_columns[] = {COLUMN_SAVED,   COLUMN_SIZE,    COLUMN_KIND, COLUMN_STORED,
-                                        COLUMN_CHANGED, COLUMN_VOLUMES, COLUMN_TIME};
+static const uint8_t spare_columns[] = {COLUMN_KEY,    COLUMN_SAVED,   COLUMN_SIZE,    COLUMN_KIND,
+                                        COLUMN_STORED, COLUMN_CHANGED, COLUMN_VOLUMES, COLUMN_TIME};
 
 static int add_volume_row(struct cli_table *table, const struct blx_manifest_volume *volume)
 {
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
-    char saved[8];
+    char saved[8], key[BLX_KEY_ID_TEXT_BYTES];
     bool damaged = volume->unreadable_count > 0;
     const char *cells[COLUMN_COUNT] = {
         "",
@@ -113,8 +108,20 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
         blx_size_format(volume->changed_bytes, changed),
         blx_size_format(volume->stored_bytes, stored),
         format_saved(volume->changed_bytes, blx_manifest_volume_saved_bytes(volume), saved),
+        cli_key_format(&volume->key_id, key),
         ""};
     return cli_table_add(table, cells);
+}
+
+/* The key of all volumes; "several" if they differ. */
+static const char *format_keys(const struct blx_manifest *manifest,
+                               char text[BLX_KEY_ID_TEXT_BYTES])
+{
+    for (uint32_t i = 1; i < manifest->volume_count; i++) {
+        if (!blx_key_id_equal(&manifest->volumes[i].key_id, &manifest->volumes[0].key_id))
+            return "several";
+    }
+    return cli_key_format(&manifest->volumes[0].key_id, text);
 }
 
 static int add_rows(const struct sink *sink, const struct blx_manifest *manifest, bool pinned)
@@ -123,6 +130,7 @@ static int add_rows(const struct sink *sink, const struct blx_manifest *manifest
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
     char count[32], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
+    char key[BLX_KEY_ID_TEXT_BYTES];
     uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
         size_bytes += manifest->volumes[i].size_bytes;
@@ -151,6 +159,7 @@ static int add_rows(const struct sink *sink, const struct blx_manifest *manifest
         blx_size_format(changed_bytes, changed),
         blx_size_format(stored_bytes, stored),
         format_saved(changed_bytes, saved_bytes, saved),
+        format_keys(manifest, key),
         pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
@@ -185,9 +194,9 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
-    static const char *const head[COLUMN_COUNT] = {"CHECKPOINT", "TIME",    "AGE",   "CONSISTENCY",
-                                                   "KIND",       "VOLUMES", "SIZE",  "CHANGED",
-                                                   "STORED",     "SAVED",   "PINNED"};
+    static const char *const head[COLUMN_COUNT] = {"CHECKPOINT", "TIME",    "AGE",  "CONSISTENCY",
+                                                   "KIND",       "VOLUMES", "SIZE", "CHANGED",
+                                                   "STORED",     "SAVED",   "KEY",  "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {

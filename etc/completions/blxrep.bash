@@ -11,7 +11,7 @@ _blxrep_options() {
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
     dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
-    keygen) echo --config --output --help --version ;;
+    keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
@@ -36,7 +36,7 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --encryption-key | --key | --token-file | --device | --output | --writable) compgen -f -- "$word" ;;
+    --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable) compgen -f -- "$word" ;;
     --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
@@ -48,8 +48,9 @@ _blxrep_value() {
 
 _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
+    [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --verify --confirm --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -52,7 +52,7 @@ __blxrep_option blxrep-dispatcher start -l metrics-listen -x -d "The address at 
 __blxrep_option blxrep-dispatcher start -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher start -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore mount checkpoint rescan revoke verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show info restore mount checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "info restore mount pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
@@ -90,6 +90,8 @@ __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" "prune restore remove retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
+__blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key opens"
+__blxrep_option "" keygen -l print -r -F -d "Print this key for paper"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"
 
 functions -e __blxrep_option

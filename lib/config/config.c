@@ -12,15 +12,15 @@ void blx_config_done(struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++)
         blx_option_clear_list(blx_option_at(i), config);
-    char *texts[] = {config->config_path,    config->id,         config->dispatcher_addr,
-                     config->data_dir,       config->listen,     config->credentials,
-                     config->run_dir,        config->pre_freeze, config->post_thaw,
-                     config->tls.ca,         config->tls.cert,   config->tls.key,
-                     config->agent,          config->checkpoint, config->output,
-                     config->start,          config->end,        config->token,
-                     config->metrics_listen, config->on_event,   config->policy_dir,
-                     config->encryption_key, config->token_file, config->mountpoint,
-                     config->writable};
+    char *texts[] = {config->config_path, config->id,         config->dispatcher_addr,
+                     config->data_dir,    config->listen,     config->credentials,
+                     config->run_dir,     config->pre_freeze, config->post_thaw,
+                     config->tls.ca,      config->tls.cert,   config->tls.key,
+                     config->agent,       config->checkpoint, config->output,
+                     config->check_key,   config->print_key,  config->start,
+                     config->end,         config->token,      config->metrics_listen,
+                     config->on_event,    config->policy_dir, config->encryption_key,
+                     config->token_file,  config->mountpoint, config->writable};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};

@@ -82,7 +82,8 @@ struct blx_config {
     char *agent;
     char *checkpoint;
     char *output;
-    char *start; /* base/when.h */
+    char *check_key, *print_key; /* keygen */
+    char *start;                 /* base/when.h */
     char *end;
     uint64_t since_ms;   /* 0: not given */
     uint64_t last_count; /* 0: not given */

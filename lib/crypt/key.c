@@ -16,8 +16,16 @@
 #include "base/secret_file.h"
 
 static const char first_line[] = "blxrep encryption key 1";
+static const char paper_line[] = "blxrep encryption key 2";
 static const char id_info[] = "blxrep key id 1";
-static const char id_label[] = "id: ", key_label[] = "key: ";
+static const char id_label[] = "id: ", key_label[] = "key: ", part_label[] = "key ";
+
+enum {
+    PARTS = 4, /* of a key on paper, a line each */
+    PART_BYTES = BLX_KEY_BYTES / PARTS,
+    GROUP_DIGITS = 4,
+    PART_TEXT_BYTES = 2 * PART_BYTES + 2 * sizeof(uint16_t) + 1,
+};
 
 int blx_key_expand(const uint8_t secret[BLX_KEY_BYTES], const void *info, size_t info_bytes,
                    void *out, size_t out_bytes, struct blx_error *err)
@@ -103,11 +111,58 @@ static void write_digits(const uint8_t *bytes, size_t count, char *text)
 struct reading {
     struct blx_key key; /* the id is the one that the file claims */
     bool has_first, has_id, has_key;
+    bool on_paper;
+    unsigned part_count; /* on paper: how many parts of the key are read */
+    char fault[96];
 };
 
 static bool begins_with(const char *line, size_t length, const char *label)
 {
     return length > strlen(label) && memcmp(line, label, strlen(label)) == 0;
+}
+
+/* CRC-16/CCITT of the part's number and its bytes: a mistyped digit, two swapped ones and two
+ * swapped lines are all found. */
+static uint16_t part_sum(unsigned number, const uint8_t bytes[PART_BYTES])
+{
+    uint16_t sum = 0xffff;
+    for (size_t i = 0; i <= PART_BYTES; i++) {
+        sum ^= (uint16_t)((i == 0 ? number : bytes[i - 1]) << 8);
+        for (unsigned bit = 0; bit < 8; bit++)
+            sum = (uint16_t)((sum & 0x8000) != 0 ? sum << 1 ^ 0x1021 : sum << 1);
+    }
+    return sum;
+}
+
+/* "key 2: 0123 4567 89ab cdef 1b2c"; blanks count nowhere after the colon. */
+static const char *read_part(struct reading *reading, const char *line, size_t length)
+{
+    const size_t skip = sizeof(part_label) - 1 + 2; /* the number and the colon */
+    const unsigned number = reading->part_count + 1;
+    uint8_t bytes[PART_BYTES + sizeof(uint16_t)] = {0};
+    char digits[PART_TEXT_BYTES] = "";
+    size_t count = 0;
+    bool fits = length > skip && line[skip - 2] == (char)('0' + number) && line[skip - 1] == ':';
+    for (size_t i = skip; fits && i < length; i++) {
+        if (line[i] != ' ' && count < sizeof(digits))
+            digits[count++] = line[i];
+    }
+    if (!fits)
+        snprintf(reading->fault, sizeof(reading->fault), "its line \"key %u: \" is missing",
+                 number);
+    else if (!read_digits(digits, count, bytes, sizeof(bytes)))
+        snprintf(reading->fault, sizeof(reading->fault),
+                 "its line \"key %u: \" does not have five groups of four hexadecimal digits",
+                 number);
+    else if (part_sum(number, bytes) != (bytes[PART_BYTES] << 8 | bytes[PART_BYTES + 1]))
+        snprintf(reading->fault, sizeof(reading->fault),
+                 "its line \"key %u: \" has a wrong digit: compare it with the paper", number);
+    else
+        memcpy(reading->key.secret + reading->part_count++ * PART_BYTES, bytes, PART_BYTES);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+    OPENSSL_cleanse(digits, sizeof(digits));
+    reading->has_key = reading->part_count == PARTS;
+    return reading->fault[0] != '\0' ? reading->fault : NULL;
 }
 
 /* Why the line cannot stand in a key file; NULL if it can. */
@@ -117,6 +172,9 @@ static const char *read_line(struct reading *reading, const char *line, size_t l
     if (!reading->has_first) {
         reading->has_first =
             length == sizeof(first_line) - 1 && memcmp(line, first_line, length) == 0;
+        reading->on_paper =
+            length == sizeof(paper_line) - 1 && memcmp(line, paper_line, length) == 0;
+        reading->has_first = reading->has_first || reading->on_paper;
         return reading->has_first ? NULL
                                   : "its first line is not \"blxrep encryption key 1\" (`blxrep "
                                     "keygen` makes one)";
@@ -128,7 +186,9 @@ static const char *read_line(struct reading *reading, const char *line, size_t l
                                       sizeof(reading->key.id.bytes));
         return reading->has_id ? NULL : "its id is not 16 hexadecimal digits";
     }
-    if (begins_with(line, length, key_label) && !reading->has_key) {
+    if (reading->on_paper && begins_with(line, length, part_label) && !reading->has_key)
+        return read_part(reading, line, length);
+    if (!reading->on_paper && begins_with(line, length, key_label) && !reading->has_key) {
         reading->has_key = read_digits(line + key_skip, length - key_skip, reading->key.secret,
                                        sizeof(reading->key.secret));
         return reading->has_key ? NULL : "its key is not 64 hexadecimal digits";
@@ -155,7 +215,7 @@ static const char *read_lines(struct reading *reading, const char *text, size_t 
 
 static void reading_wipe(struct reading *reading)
 {
-    blx_key_wipe(&reading->key);
+    OPENSSL_cleanse(reading, sizeof(*reading));
 }
 
 int blx_key_parse(const char *text, size_t bytes, struct blx_key *key, struct blx_error *err)
@@ -205,6 +265,34 @@ int blx_key_write(const char *path, const struct blx_key *key, struct blx_error 
     OPENSSL_cleanse(secret, sizeof(secret));
     OPENSSL_cleanse(text, sizeof(text));
     return rc;
+}
+
+void blx_key_format_for_paper(const struct blx_key *key, char text[BLX_KEY_PAPER_BYTES])
+{
+    char id[BLX_KEY_ID_TEXT_BYTES], digits[PART_TEXT_BYTES];
+    blx_key_id_format(&key->id, id);
+    size_t used =
+        (size_t)snprintf(text, BLX_KEY_PAPER_BYTES,
+                         "%s\n"
+                         "# To use it, type these lines into a file of mode 0600. The last "
+                         "group of a line is its check sum:\n"
+                         "# `blxrep keygen --check=FILE` names a line that is mistyped.\n"
+                         "%s%s\n",
+                         paper_line, id_label, id);
+    for (unsigned part = 0; part < PARTS; part++) {
+        const uint8_t *bytes = key->secret + part * PART_BYTES;
+        const uint16_t sum = part_sum(part + 1, bytes);
+        const uint8_t sum_bytes[] = {(uint8_t)(sum >> 8), (uint8_t)sum};
+        write_digits(bytes, PART_BYTES, digits);
+        write_digits(sum_bytes, sizeof(sum_bytes), digits + 2 * PART_BYTES);
+        used += (size_t)snprintf(text + used, BLX_KEY_PAPER_BYTES - used, "%s%u:", part_label,
+                                 part + 1);
+        for (size_t i = 0; digits[i] != '\0'; i += GROUP_DIGITS)
+            used += (size_t)snprintf(text + used, BLX_KEY_PAPER_BYTES - used, " %.*s", GROUP_DIGITS,
+                                     digits + i);
+        used += (size_t)snprintf(text + used, BLX_KEY_PAPER_BYTES - used, "\n");
+    }
+    OPENSSL_cleanse(digits, sizeof(digits));
 }
 
 bool blx_key_id_is_none(const struct blx_key_id *id)

@@ -11,6 +11,13 @@
  *     id: 16 hexadecimal digits
  *     key: 64 hexadecimal digits
  *
+ * The form for paper says where a digit was mistyped: each quarter of the key has a check sum. It
+ * is a key file as well:
+ *
+ *     blxrep encryption key 2
+ *     id: 16 hexadecimal digits
+ *     key 1: 4 groups of 4 digits, and the check sum's 4 digits; then "key 2: " to "key 4: "
+ *
  * Secrets: the owner of a struct blx_key wipes it with blx_key_wipe(). These functions wipe their
  * own copies.
  *
@@ -30,6 +37,7 @@ enum {
     BLX_KEY_ID_BYTES = 8,
     BLX_KEY_ID_TEXT_BYTES = 2 * BLX_KEY_ID_BYTES + 1,
     BLX_KEY_FILE_MAX_BYTES = 4096,
+    BLX_KEY_PAPER_BYTES = 1024,
 };
 
 struct blx_key_id {
@@ -58,6 +66,9 @@ int blx_key_read(const char *path, struct blx_key *key, struct blx_error *err);
 /* Writes a file (base/secret_file.h) that did not exist before: -EEXIST. Durable when it returns.
  * Waits for the disk. */
 int blx_key_write(const char *path, const struct blx_key *key, struct blx_error *err);
+
+/* The text of a key file in the form for paper, which the caller wipes. */
+void blx_key_format_for_paper(const struct blx_key *key, char text[BLX_KEY_PAPER_BYTES]);
 
 bool blx_key_id_is_none(const struct blx_key_id *id);
 bool blx_key_id_equal(const struct blx_key_id *a, const struct blx_key_id *b);

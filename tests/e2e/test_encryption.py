@@ -37,6 +37,9 @@ class Encryption(Case):
         with open(path, encoding="ascii") as file:
             return next(line.split()[1] for line in file if line.startswith("id: "))
 
+    def of_store(self, command, *words):
+        return self.cli.run(command, f"--data-dir={self.data_dir}", "--agent=server1", *words)
+
     def start(self, *words, key=None, address=None):
         encryption = [f"--encryption-key={key}"] if key else []
         return self.start_agent("server1", self.disk, "--skip-free-space=no", *encryption, *words, address=address)
@@ -113,6 +116,8 @@ class Encryption(Case):
         self.assertEqual(self.files_with_marker(), [])
         row = self.row("server1", stamp)
         self.assertEqual(row["volumes"][0]["key"], self.key_id(self.key))
+        self.assertRegex(self.of_store("show").stdout, rf"{stamp} .* {self.key_id(self.key)}\n")
+        self.assertIn(f"encrypted      with the key {self.key_id(self.key)}\n", self.of_store("info", f"--checkpoint={stamp}").stdout)
         self.check(stamp, copy, self.key)
         for one in loaded:
             image = self.restore("server1", one, self.path(f"{one}.img"), f"--key={self.key}")
@@ -124,6 +129,38 @@ class Encryption(Case):
         self.restore_fails(f"encrypted with the key {self.key_id(self.key)}: give that one", stamp, f"--key={other}")
         self.check(stamp, copy, other, self.key)
         self.verify()
+        self.check_keys(other, self.paper(self.key), len(self.show("server1")))
+
+    def paper(self, key):
+        """The key as somebody has typed it in again from paper."""
+        done = self.cli.run("keygen", f"--print={key}")
+        with open(key, encoding="ascii") as file:
+            secret = next(line.split()[1] for line in file if line.startswith("key: "))
+        self.assertIn(f"\nkey 1: {secret[:4]} {secret[4:8]} ", done.stdout)
+        with open(self.path("typed.key"), "w", encoding="ascii") as file:
+            file.write(done.stdout)
+        return file.name
+
+    def check_keys(self, other, paper, count):
+        store = f"--data-dir={self.data_dir}"
+        for words in ([], ["--agent=server1"]):
+            done = self.cli.run("keygen", f"--check={paper}", store, *words)
+            self.assertEqual(done.stdout.splitlines()[1:], [f"opens {count} of {count} checkpoints of server1"])
+        done = self.cli.run("keygen", f"--check={other}", store, check=False)
+        self.assertEqual(done.returncode, 1)
+        wanted = f"opens 0 of {count} checkpoints of server1; {count} need another key, such as {self.key_id(self.key)}"
+        self.assertEqual(done.stdout.splitlines()[1:], [wanted])
+        self.assertEqual(self.cli.run("keygen", f"--check={other}").stdout, f"'{other}' is whole: it is the key {self.key_id(other)}\n")
+        done = self.cli.run("keygen", f"--check={other}", store, "--agent=server9", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("server9", done.stderr)
+        self.cli.fails(2, "exclude each other", "keygen", f"--check={other}", f"--print={other}")
+        with open(paper, encoding="ascii") as file:
+            text = file.read()
+        at = text.index("key 3: ") + len("key 3: ")
+        with open(self.path("wrong.key"), "w", encoding="ascii") as file:
+            file.write(text[:at] + ("1" if text[at] == "0" else "0") + text[at + 1:])
+        self.cli.fails(1, 'wrong.key.*line "key 3: " has a wrong digit', "keygen", f"--check={self.path('wrong.key')}")
 
     def test_without_a_key_the_marker_is_found(self):
         """Shows that the test above can fail."""
@@ -132,6 +169,8 @@ class Encryption(Case):
         stamp, copy = self.settled_checkpoint()
         self.assertNotEqual(self.files_with_marker(), [])
         self.assertIsNone(self.row("server1", stamp)["volumes"][0]["key"])
+        self.assertRegex(self.of_store("show").stdout, rf"{stamp} .* -\n")
+        self.assertIn("encrypted      no\n", self.of_store("info", f"--checkpoint={stamp}").stdout)
         self.restore_fails("it is not encrypted, though a key was given", stamp, f"--key={self.key}")
         self.check(stamp, copy)
 

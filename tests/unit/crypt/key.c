@@ -18,6 +18,12 @@
 #define ID     "id: 119b567cd219200f\n"
 #define SECRET "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define KEY    "key: " SECRET "\n"
+#define PAPER  "blxrep encryption key 2\n"
+#define PART_1 "key 1: 0001 0203 0405 0607 d5e2\n"
+#define SUM_2  "5e7d"
+#define PART_2 "key 2: 0809 0a0b 0c0d 0e0f " SUM_2 "\n"
+#define PART_3 "key 3: 1011 1213 1415 1617 4e12\n"
+#define PART_4 "key 4: 1819 1a1b 1c1d 1e1f 5962\n"
 
 static void check_is_example(const struct blx_key *key)
 {
@@ -35,6 +41,8 @@ static void key_file_is_read_in_all_its_forms(void **state)
         FIRST ID KEY,
         FIRST KEY ID,
         FIRST "# a comment\n\n" ID "#\n" KEY "\n\n",
+        PAPER ID PART_1 PART_2 PART_3 PART_4,
+        PAPER "key 1:0001020304050607d5e2\n# typed in\n\n" PART_2 PART_3 PART_4 ID,
         FIRST ID "key: " SECRET, /* the last line's end is lost */
         "blxrep encryption key 1\r\nid: 119B567CD219200F\r\nkey: " SECRET "\r\n",
     };
@@ -67,7 +75,18 @@ static void key_file_that_is_none_is_refused_with_the_reason(void **state)
         {"", "is missing"},
         {"\n" FIRST ID KEY, "first line"},
         {"-----BEGIN PRIVATE KEY-----\n", "first line"},
-        {"blxrep encryption key 2\n" ID KEY, "first line"},
+        {"blxrep encryption key 3\n" ID KEY, "first line"},
+        {PAPER ID KEY, "not known"},
+        {FIRST ID PART_1, "not known"},
+        {PAPER ID PART_1 PART_2 PART_3, "is missing"},
+        {PAPER ID PART_1 PART_3 PART_2 PART_4, "\"key 2: \" is missing"},
+        {PAPER ID PART_1 PART_2 PART_3 PART_4 PART_4, "twice"},
+        {PAPER ID PART_1 "key 2: 0809 0a0b 0c0d 0e0f\n" PART_3 PART_4, "five groups"},
+        {PAPER ID PART_1 "key 2: 0809 0a0b 0c0d 0e1f " SUM_2 "\n" PART_3 PART_4,
+         "\"key 2: \" has a wrong digit"},
+        {PAPER ID PART_1 "key 2: 0809 0a0b 0c0d e00f " SUM_2 "\n" PART_3 PART_4,
+         "\"key 2: \" has a wrong digit"},
+        {PAPER "id: 119b567cd219200e\n" PART_1 PART_2 PART_3 PART_4, "do not fit together"},
         {FIRST ID, "is missing"},
         {FIRST KEY, "is missing"},
         {FIRST ID ID KEY, "twice"},
@@ -87,6 +106,18 @@ static void key_file_that_is_none_is_refused_with_the_reason(void **state)
     static char large[BLX_KEY_FILE_MAX_BYTES + 1];
     check_refused(large, sizeof(large), "too long");
     check_refused(FIRST ID KEY "\0", strlen(FIRST ID KEY) + 1, "not known");
+}
+
+static void key_on_paper_is_a_key_file(void **state)
+{
+    (void)state;
+    struct blx_key key = {0}, read = {0};
+    char text[BLX_KEY_PAPER_BYTES];
+    assert_int_equal(blx_key_parse(FIRST ID KEY, strlen(FIRST ID KEY), &key, NULL), 0);
+    blx_key_format_for_paper(&key, text);
+    assert_non_null(strstr(text, ID PART_1 PART_2 PART_3 PART_4));
+    assert_int_equal(blx_key_parse(text, strlen(text), &read, NULL), 0);
+    check_is_example(&read);
 }
 
 static void keys_are_random_and_come_back_from_their_files(void **state)
@@ -126,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(key_file_is_read_in_all_its_forms),
         cmocka_unit_test(key_file_that_is_none_is_refused_with_the_reason),
+        cmocka_unit_test(key_on_paper_is_a_key_file),
         cmocka_unit_test(keys_are_random_and_come_back_from_their_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
