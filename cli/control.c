@@ -12,13 +12,14 @@
 #include "base/io.h"
 #include "base/text.h"
 
-enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000 };
+enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000, TICK_MS = 2000 };
 
 /* A question about an agent. */
 struct question {
     const char *agent_id;
     const char *deed; /* completes "the dispatcher did not ... 'ID'" */
     uint64_t timeout_ms;
+    const struct cli_waiting *waiting; /* then without a timeout; NULL: nobody */
     struct blx_message message;
 };
 
@@ -72,6 +73,20 @@ int cli_control_unexpected(const char *data_dir, enum blx_message_type type, str
                          data_dir, blx_message_name(type));
 }
 
+static int receive(struct blx_conn *conn, const struct question *question,
+                   struct blx_message *answer, struct blx_error *err)
+{
+    if (question->waiting == NULL)
+        return blx_conn_recv(conn, question->timeout_ms, answer, err);
+    struct blx_error none = {0};
+    int rc;
+    while ((rc = blx_conn_recv(conn, TICK_MS, answer, &none)) == -ETIMEDOUT) {
+        blx_error_clear(&none);
+        question->waiting->tick(question->waiting->arg);
+    }
+    return rc < 0 ? blx_error_copy(err, rc, &none) : 0;
+}
+
 /* Sends the message and receives the CONTROL_DONE that answers it. */
 static int exchange(const char *data_dir, const struct question *question,
                     struct blx_control_done *outcome, struct blx_error *err)
@@ -83,7 +98,7 @@ static int exchange(const char *data_dir, const struct question *question,
         return rc;
     rc = blx_conn_send(conn, &question->message, err);
     if (rc == 0)
-        rc = blx_conn_recv(conn, question->timeout_ms, &answer, err);
+        rc = receive(conn, question, &answer, err);
     blx_conn_free(conn);
     if (rc < 0) {
         blx_error_prefix(err, "the dispatcher on '%s' did not answer", data_dir);
@@ -117,11 +132,13 @@ static struct question about(enum blx_message_type type, const char *agent_id, c
 }
 
 int cli_control_checkpoint(const char *data_dir, const char *agent_id,
-                           struct blx_control_done *outcome, struct blx_error *err)
+                           const struct cli_waiting *waiting, struct blx_control_done *outcome,
+                           struct blx_error *err)
 {
     struct question question =
         about(BLX_MESSAGE_CONTROL_CHECKPOINT, agent_id, "take a checkpoint of");
     question.timeout_ms = BLX_FOR_EVER; /* a first sync may take days */
+    question.waiting = waiting;
     blx_text_set(question.message.control_checkpoint.agent_id, agent_id);
     int rc = ask(data_dir, &question, outcome, err);
     if (rc != -EPIPE && rc != -ECONNRESET)

@@ -20,10 +20,17 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
 /* -EPROTO: the dispatcher sent a message that does not answer the question. */
 int cli_control_unexpected(const char *data_dir, enum blx_message_type type, struct blx_error *err);
 
+/* What is done about every two seconds as long as no answer has come. NULL: nothing. */
+struct cli_waiting {
+    void (*tick)(void *arg);
+    void *arg;
+};
+
 /* Has a checkpoint taken. Waits until it is durable, however long that takes: `outcome` then has
- * its timestamp, and a text if it is damaged. */
+ * its timestamp, and a text if it is damaged. `waiting` may be NULL. */
 int cli_control_checkpoint(const char *data_dir, const char *agent_id,
-                           struct blx_control_done *outcome, struct blx_error *err);
+                           const struct cli_waiting *waiting, struct blx_control_done *outcome,
+                           struct blx_error *err);
 
 /* Orders a rescan, unless one is ordered already. The text of `outcome` says when the agent will
  * begin; "" means now. */

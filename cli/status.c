@@ -137,27 +137,6 @@ static void print_json(const struct cli_agents *agents, FILE *out)
     blx_json_close(&json, ']');
 }
 
-static const char *format_seconds(uint64_t seconds, char text[BLX_UNIT_TEXT_BYTES])
-{
-    if (seconds < 60)
-        snprintf(text, BLX_UNIT_TEXT_BYTES, "%" PRIu64 " s", seconds);
-    else
-        blx_duration_format(seconds * 1000, text);
-    return text;
-}
-
-static void format_progress(const struct blx_status *status, char text[96])
-{
-    char total[BLX_UNIT_TEXT_BYTES], eta[BLX_UNIT_TEXT_BYTES];
-    snprintf(text, 96, "-");
-    if (status->state == BLX_AGENT_OFFLINE || status->total_bytes == 0)
-        return;
-    double percent = 100.0 * (double)status->done_bytes / (double)status->total_bytes;
-    snprintf(text, 96, "%.0f %% of %s%s%s", percent > 100 ? 100 : percent,
-             blx_size_format(status->total_bytes, total), status->eta_seconds > 0 ? ", ETA " : "",
-             status->eta_seconds > 0 ? format_seconds(status->eta_seconds, eta) : "");
-}
-
 /* In capitals if somebody should look at it. */
 static const char *protection_cell(enum blx_protection protection)
 {
@@ -226,7 +205,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     bool has_checkpoint = agent->last_checkpoint != 0;
     if (has_checkpoint) {
         blx_timestamp_format(agent->last_checkpoint, last);
-        format_seconds(blx_protection_age_s(agent, now_ns), age);
+        cli_seconds_format(blx_protection_age_s(agent, now_ns), age);
         blx_size_format(agent->changed_bytes, changed);
         blx_size_format(agent->stored_bytes, stored);
         cli_consistency_format(agent->last_consistency, agent->last_unreadable_bytes, consistency);
@@ -237,7 +216,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
         blx_size_format(agent->status.dirty_bytes, backlog);
     if (agent->rate_bytes_per_s > 0)
         snprintf(rate, sizeof(rate), "%s/s", blx_size_format(agent->rate_bytes_per_s, size));
-    format_progress(&agent->status, progress);
+    cli_pass_format(&agent->status, progress);
     const char *const cells[COLUMN_COUNT] = {
         [COLUMN_AGENT] = agent->agent_id,
         [COLUMN_PROTECTED] = protection_cell(judgement.protection),
@@ -291,7 +270,7 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
     }
     if (oldest != NULL)
         fprintf(out, "%s checkpoint is %s old", before,
-                format_seconds(blx_protection_age_s(oldest, agents->now_realtime_ns), age));
+                cli_seconds_format(blx_protection_age_s(oldest, agents->now_realtime_ns), age));
 }
 
 static void print_troubles(const struct cli_agents *agents, FILE *out)

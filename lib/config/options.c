@@ -332,7 +332,7 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(force),
      .example = "true"},
-    {.info = {"force", NULL, "replace an existing credentials file",
+    {.info = {"force", NULL, "replace an existing credentials file; also if a device is not there",
               JOIN, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(force),

@@ -155,18 +155,33 @@ class Join(Case):
         return self.start_agent("web1", disk, *words)
 
     def join_in_another_etc(self, before):
-        """Joins with a disk while /etc holds only what the shell command `before` makes. Returns the command's output and the settings."""
+        """Joins with disks that are not there while /etc holds only what the shell command `before` makes. Returns the command's output and
+        the settings."""
         done = run("unshare", "-m", "sh", "-ec", f'mount -t tmpfs etc /etc; {before}; "$@"; cat /etc/blxrep/config.yaml', "sh",
-                   self.cli.program, *self.token_line(), "--device=/dev/vda", "--device=/dev/vdb", env=environment())
+                   self.cli.program, *self.token_line(), "--device=/dev/none1", "--device=/dev/none2", "--force", env=environment())
         return done.stdout.splitlines(), done.stderr
 
     def test_joining_with_a_disk_writes_the_settings_once(self):
-        lines, _said = self.join_in_another_etc(":")
+        lines, said = self.join_in_another_etc(":")
+        self.assertTrue(said.endswith("next: systemctl enable --now blxrep-agent\n"), said)
         self.assertEqual(lines[:2], ["/etc/blxrep/agent.pem", "/etc/blxrep/config.yaml"])
-        self.assertEqual(lines[-3:], ['id: "web1"', f'dispatcher-addr: "{self.dispatcher.address}"', 'device: [ "/dev/vda", "/dev/vdb" ]'])
+        self.assertEqual(lines[-3:], ['id: "web1"', f'dispatcher-addr: "{self.dispatcher.address}"', 'device: [ "/dev/none1", "/dev/none2" ]'])
         lines, said = self.join_in_another_etc("mkdir /etc/blxrep; echo 'id: \"mine\"' >/etc/blxrep/config.yaml")
-        self.assertEqual(lines, ["/etc/blxrep/agent.pem", 'id: "mine"'])
-        self.assertIn("was not changed", said)
+        self.assertEqual(lines[:3], ["/etc/blxrep/agent.pem", "/etc/blxrep/config.yaml", 'id: "mine"'])
+        self.assertEqual(lines[-2:], [f'dispatcher-addr: "{self.dispatcher.address}"', 'device: [ "/dev/none1", "/dev/none2" ]'])
+        self.assertIn("next: write into '/etc/blxrep/config.yaml': id: \"web1\"\n", said)
+        whole = f'id: "web1"\ndispatcher-addr: "{self.dispatcher.address}"\ndevice: "/dev/none1"'
+        lines, said = self.join_in_another_etc(f"mkdir /etc/blxrep; echo '{whole}' >/etc/blxrep/config.yaml")
+        self.assertEqual(lines, ["/etc/blxrep/agent.pem", *whole.split("\n")])
+        self.assertIn("write into '/etc/blxrep/config.yaml': device: \"/dev/none2\"\n", said)
+
+    def test_a_device_that_is_not_there_uses_up_no_token(self):
+        words, plain = self.token_line(), self.path("a file")
+        with open(plain, "w", encoding="ascii"):
+            pass
+        for name in ("/dev/none", "/dev/none[ab]", plain):
+            self.join_fails(re.escape(f"there is no block device '{name}'"), words, "web1", f"--device={name}")
+        self.join(words)
 
     def test_a_server_joins_and_is_protected(self):
         path = self.join(self.token_line())

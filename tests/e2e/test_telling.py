@@ -2,7 +2,11 @@
 """Nobody is misled: a store that is full, read-only, another's or unmounted is told as that, and never as the agents' absence."""
 
 import os
+import pty
 import re
+import select
+import signal
+import subprocess
 
 from case import Case, main
 from disks import LoopDisk
@@ -91,6 +95,32 @@ class Telling(Case):
         sessions = self.row()["sessions"]
         wait_until("another session", lambda: self.row()["sessions"] > sessions, 60)
         self.assertLess(len(self.dispatcher.lines) - start, 12)
+
+    def test_checkpoint_tells_what_it_waits_for(self):
+        """On a terminal; the agent stands still until the words are there. Elsewhere there are none."""
+        self.disk = self.loop_disk(16)
+        self.start_dispatcher()
+        agent = self.start_agent("server1", self.disk, "--skip-free-space=no")
+        self.checkpoint("server1")
+        terminal, program_fd = pty.openpty()
+        with open(self.path("plain"), "w+b") as plain:
+            agent.send(signal.SIGSTOP)
+            try:
+                words = [self.cli.program, "checkpoint", "--agent=server1", f"--data-dir={self.data_dir}"]
+                watched = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=program_fd, env=environment())
+                other = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=plain, env=environment())
+                os.close(program_fd)
+                shown = b""
+                while b"waits: the agent 'server1' " not in shown:
+                    self.assertTrue(select.select([terminal], [], [], 30)[0], "nothing is told")
+                    shown += os.read(terminal, 4096)
+            finally:
+                agent.send(signal.SIGCONT)
+            for process in (watched, other):
+                self.assertRegex(process.communicate(timeout=120)[0], rb"^\d{14}\n$")
+            os.close(terminal)
+            plain.seek(0)
+            self.assertEqual(plain.read(), b"")
 
     def test_enrolled_and_never_joined(self):
         self.start_dispatcher()

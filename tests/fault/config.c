@@ -85,7 +85,9 @@ static int join(void *state, struct blx_error *err)
 {
     const struct loading *loading = state;
     char *devices[] = {(char[]){"/dev/vda"}};
-    return blx_agent_file_write(loading->fixture->path, "web2", "backup:8080", devices, 1, err);
+    const struct blx_agent_settings settings = {
+        .id = "web2", .dispatcher_addr = "backup:8080", .devices = devices, .device_count = 1};
+    return blx_agent_file_write(loading->fixture->path, &settings, err);
 }
 
 /* The old file, or the new one whole. */

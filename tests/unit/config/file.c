@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -303,7 +304,12 @@ static void what_joining_writes_is_what_an_agent_needs(void **state)
 {
     struct fixture *f = *state;
     char *devices[] = {"/dev/vda", "/dev/a \"b\"\\c"};
-    assert_int_equal(blx_agent_file_write(f->path, "web1", "[::1]:8080", devices, 2, &f->err), 0);
+    const struct blx_agent_settings settings = {.id = "web1",
+                                                .dispatcher_addr = "[::1]:8080",
+                                                .credentials = "/srv/web1.pem",
+                                                .devices = devices,
+                                                .device_count = 2};
+    assert_int_equal(blx_agent_file_write(f->path, &settings, &f->err), 0);
     assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
     assert_int_equal(blx_config_require(agent, &f->config, &f->err), 0);
     assert_string_equal(f->config.id, "web1");
@@ -311,6 +317,29 @@ static void what_joining_writes_is_what_an_agent_needs(void **state)
     assert_int_equal(f->config.device_count, 2);
     assert_string_equal(f->config.devices[0], devices[0]);
     assert_string_equal(f->config.devices[1], devices[1]);
+    assert_string_equal(f->config.credentials, "/srv/web1.pem");
+}
+
+static void file_that_joining_completes_keeps_what_it_had(void **state)
+{
+    struct fixture *f = *state;
+    char *devices[] = {"/dev/vda"};
+    const struct blx_agent_settings had = {.id = "web1"};
+    const struct blx_agent_settings more = {
+        .dispatcher_addr = "[::1]:8080", .devices = devices, .device_count = 1};
+    assert_int_equal(blx_agent_file_write(f->path, &had, &f->err), 0);
+    assert_int_equal(chmod(f->path, 0640), 0);
+    assert_int_equal(blx_agent_file_complete(f->path, &more, &f->err), 0);
+    struct stat st;
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
+    assert_int_equal(blx_config_require(agent, &f->config, &f->err), 0);
+    assert_string_equal(f->config.id, "web1");
+    assert_string_equal(f->config.dispatcher_addr, "[::1]:8080");
+    assert_string_equal(f->config.devices[0], "/dev/vda");
+    assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(blx_agent_file_complete(f->path, &more, &f->err), -ENOENT);
 }
 
 int main(void)
@@ -332,6 +361,7 @@ int main(void)
         TEST(strings_and_comments_hide_what_they_hold),
         TEST(named_file_must_be_readable_and_the_default_may_be_missing),
         TEST(refused_file_leaves_the_config_as_it_was),
+        TEST(file_that_joining_completes_keeps_what_it_had),
         TEST(what_joining_writes_is_what_an_agent_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
