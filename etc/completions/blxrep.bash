@@ -50,7 +50,7 @@ _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --verify --confirm --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --verify | --confirm | --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
