@@ -228,7 +228,6 @@ static void proof_makes_no_chain(void **state)
 {
     const struct fixture *fixture = *state;
     char command[1024];
-    MOVER mover = mover_of(fixture, "web1");
     begin(fixture);
     snprintf(command, sizeof(command),
              "openssl verify -CAfile '%s/pki/ca.pem' -untrusted '%s/pki/next/proof.pem' "
