@@ -14,10 +14,9 @@ static int write_archive(const struct blx_store *store, const struct blx_config 
 {
     struct blx_agent_store agent = blx_store_agent(store, config->agent);
     blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S));
-    if (!blx_agent_store_exists(agent))
-        return blx_error_set(err, -ENOENT,
-                             "no agent '%s' in '%s': `blxrep dispatcher status` lists the agents",
-                             config->agent, config->data_dir);
+    int rc = blx_agent_store_check(agent, err);
+    if (rc < 0)
+        return rc;
     return config->undo ? blx_archive_end(agent, err) : blx_archive_begin(agent, now, err);
 }
 

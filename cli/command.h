@@ -74,11 +74,11 @@ int cli_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
  */
 void cli_audit(const char *data_dir, const struct blx_audit_entry *entry);
 
-/* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 /* Prints the lines of `text` on stdout. A terminal gets them broken between words, with `indent`
  * blanks before each further line. NULL is passed over. */
 void cli_say(const char *text, size_t indent);
 
+/* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Draws a progress bar; lib's long operations call it. `progress` is a struct blx_progress. */

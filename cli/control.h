@@ -40,7 +40,8 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
 /* Ends the session of an agent that is revoked, and returns after it has ended. */
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
-/* Reports that the agent's pause was set or removed in the store. */
+/* Reports that the agent's folder was changed by hand: its pause or archive was set or removed, or
+ * data of it was. */
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err);
 
 /* Reports that stored data of the agent is damaged; `text` says what was found. */

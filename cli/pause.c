@@ -12,14 +12,12 @@
 static int write_pause(const struct blx_store *store, const struct blx_config *config, bool paused,
                        struct blx_error *err)
 {
-    if (!blx_agent_store_exists(blx_store_agent(store, config->agent)))
-        return blx_error_set(err, -ENOENT,
-                             "no agent '%s' in '%s': `blxrep dispatcher status` lists the agents",
-                             config->agent, config->data_dir);
-    if (!paused)
-        return blx_pause_end(blx_store_agent(store, config->agent), err);
+    struct blx_agent_store agent = blx_store_agent(store, config->agent);
     blx_timestamp now = blx_timestamp_from_unix((int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S));
-    return blx_pause_begin(blx_store_agent(store, config->agent), now, err);
+    int rc = blx_agent_store_check(agent, err);
+    if (rc < 0)
+        return rc;
+    return paused ? blx_pause_begin(agent, now, err) : blx_pause_end(agent, err);
 }
 
 /* First writes the pause, then tells the dispatcher. Any dispatcher that starts later reads it from

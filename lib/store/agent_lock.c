@@ -160,9 +160,9 @@ int blx_agent_lock_hold(struct blx_agent_lock *lock, blx_timestamp checkpoint,
 int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
                          struct blx_agent_lock *lock, struct blx_error *err)
 {
-    if (!blx_agent_store_exists(agent))
-        return blx_error_set(err, -ENOENT, "unknown agent '%s'", agent.id);
-    int rc = blx_agent_lock_open_shared(agent, lock, err);
+    int rc = blx_agent_store_check(agent, err);
+    if (rc == 0)
+        rc = blx_agent_lock_open_shared(agent, lock, err);
     if (rc == 0)
         rc = blx_agent_lock_share(lock, BLX_LOCK_CHAINS, err);
     return rc == 0 ? blx_agent_lock_hold(lock, checkpoint, err) : rc;

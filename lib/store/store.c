@@ -17,6 +17,7 @@
 #include "store/directory_private.h"
 
 #define FORMAT_TEXT "blxrep store "
+enum { LISTED_AGENTS = 8 };
 
 static int keep_path(const char *data_dir, struct blx_store *store, struct blx_error *err)
 {
@@ -325,4 +326,25 @@ void blx_store_free_agents(char **agent_ids, size_t count)
     for (size_t i = 0; i < count; i++)
         free(agent_ids[i]);
     free(agent_ids);
+}
+
+int blx_agent_store_check(struct blx_agent_store agent, struct blx_error *err)
+{
+    if (blx_agent_store_exists(agent))
+        return 0;
+    char **ids = NULL;
+    size_t count = 0, used = 0;
+    char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
+    blx_store_list_agents(agent.store, &ids, &count, NULL);
+    for (size_t i = 0; i < count && i < LISTED_AGENTS; i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%.40s'",
+                                 i == 0 ? "" : ", ", ids[i]);
+    if (count > LISTED_AGENTS)
+        snprintf(known + used, sizeof(known) - used, " and %zu more", count - LISTED_AGENTS);
+    blx_store_free_agents(ids, count);
+    if (count == 0)
+        return blx_error_set(err, -ENOENT, "unknown agent '%s': the store '%s' has no agent yet",
+                             agent.id, agent.store->data_dir);
+    return blx_error_set(err, -ENOENT, "unknown agent '%s' in the store '%s'; it knows %s",
+                         agent.id, agent.store->data_dir, known);
 }

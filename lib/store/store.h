@@ -86,6 +86,9 @@ blx_timestamp blx_agent_store_look_enrolled(struct blx_agent_store agent);
 /* Whether the store knows the agent. */
 bool blx_agent_store_exists(struct blx_agent_store agent);
 
+/* The same, as 0 or -ENOENT; the message names agents that it knows. */
+int blx_agent_store_check(struct blx_agent_store agent, struct blx_error *err);
+
 /* Whether the agent has a volume of that name: a folder. */
 bool blx_agent_store_has_volume(struct blx_agent_store agent, const char *volume);
 

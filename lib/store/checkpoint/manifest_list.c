@@ -14,7 +14,7 @@
 
 #include "store/directory_private.h"
 
-enum { LISTED_AGENTS = 8, LISTED_TIMESTAMPS = 8 };
+enum { LISTED_TIMESTAMPS = 8 };
 
 struct timestamps {
     blx_timestamp first, last;
@@ -36,25 +36,6 @@ static int add_timestamp(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-static int unknown_agent(struct blx_agent_store agent, struct blx_error *err)
-{
-    char **ids = NULL;
-    size_t count = 0, used = 0;
-    char known[BLX_ERROR_MESSAGE_BYTES / 2] = "";
-    blx_store_list_agents(agent.store, &ids, &count, NULL);
-    for (size_t i = 0; i < count && i < LISTED_AGENTS; i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s'%.40s'",
-                                 i == 0 ? "" : ", ", ids[i]);
-    if (count > LISTED_AGENTS)
-        snprintf(known + used, sizeof(known) - used, " and %zu more", count - LISTED_AGENTS);
-    blx_store_free_agents(ids, count);
-    if (count == 0)
-        return blx_error_set(err, -ENOENT, "unknown agent '%s': the store '%s' has no agent yet",
-                             agent.id, agent.store->data_dir);
-    return blx_error_set(err, -ENOENT, "unknown agent '%s' in the store '%s'; it knows %s",
-                         agent.id, agent.store->data_dir, known);
-}
-
 int blx_manifest_list(struct blx_agent_store agent, blx_timestamp first, blx_timestamp last,
                       blx_timestamp **timestamps, size_t *count, struct blx_error *err)
 {
@@ -63,9 +44,9 @@ int blx_manifest_list(struct blx_agent_store agent, blx_timestamp first, blx_tim
     int rc = blx_manifest_dir(agent, dir, err);
     if (rc < 0)
         return rc;
-    if (!blx_agent_store_exists(agent))
-        return unknown_agent(agent, err);
-    rc = blx_directory_each(dir, add_timestamp, &list, err);
+    rc = blx_agent_store_check(agent, err);
+    if (rc == 0)
+        rc = blx_directory_each(dir, add_timestamp, &list, err);
     if (rc < 0) {
         free(list.values);
         return rc;

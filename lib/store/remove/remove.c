@@ -144,13 +144,10 @@ static bool is_hidden(const struct blx_removal *removal)
 /* A removal of all that was cut off can be repeated. */
 static int check_known(const struct blx_removal *removal, struct blx_error *err)
 {
-    if (blx_agent_store_exists(removal->agent.store) ||
-        (removal->request->part == BLX_REMOVE_ALL && is_hidden(removal)))
-        return 0;
     int rc = blx_name_check("agent ID", removal->agent.store.id, err);
-    return rc < 0 ? rc
-                  : blx_error_set(err, -ENOENT, "no agent '%s' in '%s'", removal->agent.store.id,
-                                  removal->agent.store.store->data_dir);
+    if (rc < 0 || (removal->request->part == BLX_REMOVE_ALL && is_hidden(removal)))
+        return rc;
+    return blx_agent_store_check(removal->agent.store, err);
 }
 
 static int look(struct blx_removal *removal, struct blx_error *err)
