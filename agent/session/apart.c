@@ -6,7 +6,7 @@
 
 #include "base/units.h"
 
-enum { PATIENCE_MIN_MS = 500, PATIENCE_MAX_MS = 10 * 1000 };
+enum { PATIENCE_MIN_MS = 500, PATIENCE_MAX_MS = 10 * 1000, SHARE_MIN_MS = 500 };
 
 static bool knows_it(const struct agent_session *session)
 {
@@ -61,8 +61,13 @@ bool agent_apart_can_begin(const struct agent_session *session)
     if (agent->volume_count < 2 || !knows_it(session))
         return true;
     uint64_t passing = find_passing(agent, 0);
-    return passing == 0 ||
-           (passing != every_one(agent) && passing == find_passing(agent, patience_ns(session)));
+    return passing == 0 || (passing != every_one(agent) && !agent_apart_has_share(session) &&
+                            passing == find_passing(agent, patience_ns(session)));
+}
+
+bool agent_apart_has_share(const struct agent_session *session)
+{
+    return blx_clock_ns() < session->share_ends_ns;
 }
 
 bool agent_apart_can_leave_out(const struct agent_session *session)
@@ -82,12 +87,19 @@ static void line_up(struct agent_session *session)
 void agent_apart_choose(struct agent_session *session)
 {
     uint64_t passing = knows_it(session) ? find_passing(session->agent, patience_ns(session)) : 0;
+    if (session->apart == 0)
+        session->apart_since_ns = blx_clock_ns();
     session->apart = passing == every_one(session->agent) ? 0 : passing;
     line_up(session);
 }
 
 void agent_apart_end(struct agent_session *session)
 {
+    uint64_t now_ns = blx_clock_ns(), share_ns = now_ns - session->apart_since_ns;
+    const uint64_t least_ns = SHARE_MIN_MS * UINT64_C(1000000);
+    const uint64_t most_ns = PATIENCE_MAX_MS * UINT64_C(1000000);
+    share_ns = share_ns < least_ns ? least_ns : share_ns > most_ns ? most_ns : share_ns;
+    session->share_ends_ns = session->apart != 0 ? now_ns + share_ns : 0;
     session->apart = 0;
 }
 

@@ -9,6 +9,9 @@
  * A pass that ends soon is waited for: half a period, ten seconds at most, counted from the pass's
  * beginning or the session's. So the first checkpoint of small disks has all of them.
  *
+ * After a checkpoint the passes that it left out get as long as it took, half a second at least and
+ * ten seconds at most, before the next one begins. So they end, however often one is asked for.
+ *
  * Who is apart is chosen when a checkpoint begins, and again before each of its attempts. It is
  * never all of them: a checkpoint that would have no volume does not begin before one has ended its
  * pass. With a dispatcher that does not know LEAVE OUT nobody is apart, and a checkpoint waits for
@@ -31,6 +34,9 @@ bool agent_apart_can_begin(const struct agent_session *session);
 /* Whether a checkpoint can begin now and leaves out whoever is passing: only then does it help to
  * interrupt a pass for it. */
 bool agent_apart_can_leave_out(const struct agent_session *session);
+
+/* Whether it is the turn of the passes that the last checkpoint left out. */
+bool agent_apart_has_share(const struct agent_session *session);
 
 /* For the checkpoint that begins, or its next attempt. */
 void agent_apart_choose(struct agent_session *session);

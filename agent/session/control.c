@@ -136,7 +136,8 @@ static int follow(struct agent_session *session, struct blx_error *err)
             session->held_request = request;
             rc = work_in_background(session, err);
         }
-        uint64_t pause_ms = session->held_request != 0 ? HELD_MS : quiet_ms(session);
+        bool hurries = session->held_request != 0 || agent_apart_has_share(session);
+        uint64_t pause_ms = hurries ? HELD_MS : quiet_ms(session);
         uint64_t next = wait_for_request(session, rc == 0 ? pause_ms : 0);
         request = next != 0 ? next : session->held_request;
     }

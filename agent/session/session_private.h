@@ -99,6 +99,8 @@ struct agent_session {
     uint64_t last_question;                 /* number of the last digest request */
     uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
     uint64_t apart; /* a bit, 1 << index, for each volume that the running checkpoint lacks */
+    uint64_t apart_since_ns;
+    uint64_t share_ends_ns; /* until then it is the turn of the passes; 0: it is not */
     struct agent_device in_step[BLX_MAX_VOLUMES]; /* copies of the other ones' devices */
     size_t in_step_count;
 

@@ -197,6 +197,18 @@ class TwoDisks(Case):
         check_equal(self.restore("server1", both, self.path("again.img"), f"--device={lost.path}"), kept)
         self.assertLess(len([line for line in agent.lines if lost.path in line]), 40)
 
+    def test_first_pass_ends_however_often_a_checkpoint_is_asked_for(self):
+        small, large = self.loop_disk(16, "small"), self.loop_disk(36, "large")
+        small.make("ext4")
+        fill(large.file, 36)
+        self.start_dispatcher(sync_freq="16s")  # so a pass is waited for at most 8 s, and this one takes 12
+        self.start_agent("server1", [small, large], "--bandwidth-limit=3M", "--skip-free-space=no", "--compression=none")
+
+        def has_both():
+            return len(self.row("server1", self.checkpoint("server1"))["volumes"]) == 2
+        wait_until("the large disk is in a checkpoint", has_both, 60, interval=0.01)
+        self.assertTrue([row for row in self.show("server1") if row["missing"]])
+
 
 if __name__ == "__main__":
     main()
