@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/stream.h"
 #include "cli/target.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
@@ -149,14 +151,38 @@ static int select_volumes(struct job *job, struct blx_error *err)
     return count;
 }
 
+/* The image goes to the standard output. */
+static bool streams(const struct job *job)
+{
+    return job->config->output != NULL && strcmp(job->config->output, "-") == 0;
+}
+
+/* -EINVAL is a usage error. */
+static int check_stream(const struct job *job, int volume_count, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    if (volume_count != 1)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- is one image, but %d devices are to be restored: select "
+                             "one with --device",
+                             volume_count);
+    if (config->force || config->delta || config->resume || config->dry_run)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- has no target that --force, --delta, --resume or "
+                             "--dry-run could mean: leave them out, or name a file");
+    if (isatty(STDOUT_FILENO) == 1)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- writes a disk's image, and the standard output is a "
+                             "terminal: send it to a file or a program");
+    return 0;
+}
+
 /* -EINVAL is a usage error. */
 static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
-    if (output != NULL && strcmp(output, "-") == 0)
-        return blx_error_set(err, -EINVAL,
-                             "--output=- names no file, and an image is not written in order: give "
-                             "a path, and read the image from there (./- is a file of that name)");
+    if (streams(job))
+        return check_stream(job, volume_count, err);
     job->into_folder = output != NULL && cli_target_is_folder(output);
     if (output != NULL && !job->into_folder && volume_count > 1)
         return blx_error_set(err, -EINVAL,
@@ -218,8 +244,9 @@ static int open_job(struct job *job, struct blx_error *err)
     blx_timestamp timestamp;
     /* Another output may be one that only root can write to; the store is read as its owner in any
      * case, who can put links there. */
-    int rc = config->output == NULL ? cli_become_owner(config->data_dir, err)
-                                    : blx_owner_visit(config->data_dir, &job->owner, err);
+    int rc = config->output == NULL || streams(job)
+                 ? cli_become_owner(config->data_dir, err)
+                 : blx_owner_visit(config->data_dir, &job->owner, err);
     if (rc == 0)
         rc = blx_store_open(config->data_dir, BLX_STORE_READ, &job->store, err);
     if (rc == 0)
@@ -433,6 +460,38 @@ static int restore_volume(struct job *job, uint32_t volume, struct blx_error *er
     return 1;
 }
 
+/* A wanted volume's path is not empty, see select_volumes(). */
+static const char *find_wanted(const struct job *job)
+{
+    uint32_t volume = 0;
+    while (target_path(job, volume)[0] == '\0')
+        volume++;
+    return job->manifest.volumes[volume].name;
+}
+
+static int stream_volume(const struct job *job, struct blx_error *err)
+{
+    const char *name = find_wanted(job);
+    char label[BLX_NAME_BYTES + 16], size[BLX_UNIT_TEXT_BYTES];
+    struct blx_progress bar;
+    uint64_t written_bytes = 0;
+    snprintf(label, sizeof(label), "restoring %s", name);
+    blx_progress_init(&bar, label, 0);
+    const struct cli_stream stream = {.agent = blx_store_agent(&job->store, job->config->agent),
+                                      .checkpoint = job->manifest.timestamp,
+                                      .volume = name,
+                                      .keys = &job->keys,
+                                      .bar = &bar};
+    int rc = cli_stream_write(&stream, STDOUT_FILENO, &written_bytes, err);
+    blx_progress_done(&bar);
+    if (rc == 0)
+        cli_note("checkpoint %" PRIu64 " of '%s': the image of '%s' is complete, %" PRIu64
+                 " bytes (%s)",
+                 job->manifest.timestamp, job->config->agent, name, written_bytes,
+                 blx_size_format(written_bytes, size));
+    return rc;
+}
+
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err)
 {
     BLX_CLEANUP(job_done)
@@ -447,10 +506,12 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
     rc = check_complete(&job, err);
-    if (rc == 0)
+    if (rc == 0 && !streams(&job))
         rc = name_targets(&job, err);
     if (rc == 0)
         rc = check_keys(&job, err);
+    if (streams(&job))
+        return rc < 0 || stream_volume(&job, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
     if (rc >= 0 && job.config->dry_run)
         print_plan(&job);
     if (rc == 0)

@@ -129,6 +129,41 @@ class Series(Case):
             self.cli.fails(1, "larger one", *words, f"--output={small.path}", *force)
         self.assertEqual(allocated_bytes(small.file), 0, "nothing was written")
 
+    def test_a_stream_is_the_whole_image_or_an_error(self):
+        disks = [self.loop_disk(32, "one"), self.loop_disk(32, "two")]
+        for disk in disks:
+            files = disk.make("ext4")
+            fill(files.path + "/file", 8)
+            files.umount()
+        self.start_dispatcher()
+        self.start_agent("server1", [disk.path for disk in disks])
+        stamp = self.checkpoint("server1")
+        self.dispatcher.stop()
+        words = ["restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={stamp}", "--output=-"]
+        one = f"--device={disks[0].path}"
+        self.cli.fails(2, "2 devices.*--device", *words)
+        self.cli.fails(2, "--force", *words, one, "--force")
+        done = self.cli.raw(*words, one)
+        self.assertEqual((done.returncode, len(done.stdout)), (0, disks[0].size), done.stderr)
+        self.assertIn(f"is complete, {disks[0].size} bytes", done.stderr.decode())
+        with open(disks[0].copy(self.path("copy.img")), "rb") as file:
+            self.assertTrue(file.read() == done.stdout, "the stream is the disk")
+        self.assertFalse(os.path.exists("-"))
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([self.cli.program, *words, one], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"ends after 0 bytes", ended.stderr)
+        # Damage in the middle ends it with an error.
+        folder = os.path.join(self.data_dir, "agents", "server1", "volumes", os.path.basename(disks[0].path))
+        segment = max((os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".seg")), key=os.path.getsize)
+        with open(segment, "r+b") as file:
+            file.seek(os.path.getsize(segment) // 2)
+            file.write(b"damage" * 100)
+        ended = self.cli.raw(*words, one)
+        self.assertEqual(ended.returncode, 1)
+        self.assertLess(len(ended.stdout), disks[0].size)
+        self.assertIn(f"ends after {len(ended.stdout)} bytes", ended.stderr.decode())
+
     def test_killed_restore_leaves_no_image(self):
         disk = self.loop_disk(512)
         files = disk.make("ext4")

@@ -202,8 +202,12 @@ static void dry_run_tells_and_writes_nothing(void **state)
     put_file(path);
     RESTORE(site, "--checkpoint=latest", output, "--dry-run");
     run_ended(&site->run, 1, path);
-    RESTORE(site, "--checkpoint=latest", "--output=-");
+    RESTORE(site, "--checkpoint=latest", "--output=-", "--dry-run");
     run_ended(&site->run, 2, "--output=-");
+    run_blxrep_on_terminal(&site->run, 120, "restore", "--agent=web1", site->data_dir,
+                           "--checkpoint=latest", "--output=-", NULL);
+    assert_int_equal(site->run.status, 2);
+    assert_non_null(strstr(site->run.out, "the standard output is a terminal"));
 }
 
 int main(void)
