@@ -58,6 +58,9 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(dispatcher->book, agent_id, &verdict);
     agent->sync_freq_ms = verdict.sync_freq_ms;
+    /* The policy may have been changed since it was refused. */
+    if (verdict.encryption != BLX_POLICY_ENCRYPTION_REQUIRED)
+        agent->unencrypted = false;
     struct blx_error why = {0};
     /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
     if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <

@@ -252,6 +252,7 @@ static void data_in_the_clear_is_refused_as_long_as_encryption_is_required(void 
     assert_int_equal(judge(site), BLX_REASON_UNENCRYPTED);
 
     fake_site_put_policy(site, NULL);
+    assert_int_not_equal(judge(site), BLX_REASON_UNENCRYPTED); /* and it has not come back yet */
     agent = fake_agent_online(site, "web1");
     fake_agent_write(agent, 0, 1, 0x11);
     fake_agent_wait_durable(agent, 1);
