@@ -213,8 +213,11 @@ int main(int argc, char **argv)
     if (rc == 0 && result == BLX_CONFIG_HELP) {
         blx_config_print_help(
             BLX_COMMAND_AGENT,
-            "blxrep-agent --id=ID --dispatcher-addr=HOST:PORT --device=DEVICE...",
-            "Follows which blocks of the devices change and sends them to the dispatcher.", stdout);
+            &(struct blx_help){
+                .usage = "blxrep-agent --id=ID --dispatcher-addr=HOST:PORT --device=DEVICE...",
+                .description = "Follows which blocks of the devices change and sends them to the "
+                               "dispatcher."},
+            stdout);
         return BLX_EXIT_OK;
     }
     if (rc == 0 && result == BLX_CONFIG_VERSION) {

@@ -78,6 +78,9 @@ void cli_audit(const char *data_dir, const struct blx_audit_entry *entry);
  * blanks before each further line. NULL is passed over. */
 void cli_say(const char *text, size_t indent);
 
+/* Prints a sentence on stdout. A terminal gets it broken between words. */
+void cli_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Prints "blxrep: <message>" on stderr, for a remark that does not end the command. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -2,9 +2,13 @@
 /* `blxrep`: finds the subcommand in one table, reads its options, runs it, prints its error. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/version.h"
+#include "base/text.h"
 #include "cli/command.h"
+#include "cli/examples.h"
+#include "cli/screen.h"
 
 struct command {
     const char *name;
@@ -153,7 +157,7 @@ static void print_overview(FILE *out)
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].summary);
-    fputs("\n`blxrep COMMAND --help` lists the options of a command. See also blxrep(1).\n", out);
+    fputs("\n`blxrep help COMMAND` lists the options of a command. See also blxrep(1).\n", out);
 }
 
 /* The first word is no command: it may ask for help or the version. */
@@ -171,8 +175,23 @@ static enum blx_exit no_command(const char *word)
         printf("blxrep %s\n", BLX_VERSION);
         return BLX_EXIT_OK;
     }
-    cli_note("unknown command '%.80s': `blxrep --help` lists the commands", word);
+    struct blx_guess guess = {.name = word};
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        blx_guess_consider(&guess, commands[i].name);
+    if (guess.nearest != NULL)
+        cli_note("unknown command '%.80s': did you mean `blxrep %s`?", word, guess.nearest);
+    else
+        cli_note("unknown command '%.80s': `blxrep --help` lists the commands", word);
     return BLX_EXIT_USAGE;
+}
+
+static void print_help(const struct command *command)
+{
+    const struct blx_help help = {.usage = command->usage,
+                                  .description = command->description,
+                                  .examples = cli_examples_of(command->command),
+                                  .width = cli_screen_width(STDOUT_FILENO)};
+    blx_config_print_help(command->command, &help, stdout);
 }
 
 static enum blx_exit run(const struct command *command, int argc, char **argv,
@@ -183,7 +202,7 @@ static enum blx_exit run(const struct command *command, int argc, char **argv,
     if (blx_config_load(command->command, argc, argv, &config, &result, err) < 0)
         return BLX_EXIT_USAGE;
     if (result == BLX_CONFIG_HELP) {
-        blx_config_print_help(command->command, command->usage, command->description, stdout);
+        print_help(command);
         return BLX_EXIT_OK;
     }
     if (result == BLX_CONFIG_VERSION)
@@ -211,14 +230,27 @@ static const struct command *find(const char *name, const char *side)
     return NULL;
 }
 
+/* `words` are those after "help"; the last one names a command. NULL ends them. */
+static enum blx_exit help(char **words)
+{
+    const char *name = words[0] != NULL && words[1] != NULL ? words[1] : words[0];
+    const struct command *command = find(name, NULL);
+    if (command == NULL)
+        return no_command(name != NULL ? name : "--help");
+    print_help(command);
+    return BLX_EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct blx_error err = {0};
     bool sided = argc > 1 && (strcmp(argv[1], "dispatcher") == 0 || strcmp(argv[1], "agent") == 0);
     int at = sided ? 2 : 1;
     const struct command *command = find(at < argc ? argv[at] : NULL, sided ? argv[1] : NULL);
-    enum blx_exit status = command == NULL ? no_command(at < argc ? argv[at] : NULL)
-                                           : run(command, argc - at, argv + at, &err);
+    bool asked = at < argc && strcmp(argv[at], "help") == 0;
+    enum blx_exit status = asked             ? help(argv + at + 1)
+                           : command == NULL ? no_command(at < argc ? argv[at] : NULL)
+                                             : run(command, argc - at, argv + at, &err);
     if (err.message[0] != '\0')
         cli_note("%s", err.message);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -43,9 +43,9 @@ static enum blx_exit set_pause(const struct blx_config *config, bool paused, str
             config->agent, paused ? "paused" : "resumed", why.message);
         return BLX_EXIT_FAILED;
     }
-    printf(paused ? "'%s' is paused: its changes are tracked, and sent after it is resumed\n"
-                  : "'%s' is resumed\n",
-           config->agent);
+    cli_tell(paused ? "'%s' is paused: its changes are tracked, and sent after it is resumed"
+                    : "'%s' is resumed",
+             config->agent);
     return BLX_EXIT_OK;
 }
 

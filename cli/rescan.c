@@ -13,7 +13,7 @@ enum blx_exit cli_rescan(const struct cli_request *request, struct blx_error *er
         return BLX_EXIT_FAILED;
     const struct blx_audit_entry entry = {.event = "rescan", .agent = config->agent};
     cli_audit(config->data_dir, &entry);
-    printf("the rescan of '%s' begins%s%s: `blxrep dispatcher status` shows its progress\n",
-           config->agent, outcome.text[0] != '\0' ? " " : "", outcome.text);
+    cli_tell("the rescan of '%s' begins%s%s: `blxrep dispatcher status` shows its progress",
+             config->agent, outcome.text[0] != '\0' ? " " : "", outcome.text);
     return BLX_EXIT_OK;
 }

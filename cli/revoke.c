@@ -76,6 +76,6 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
         return BLX_EXIT_FAILED;
     const struct blx_audit_entry entry = {.event = "revoke", .agent = config->agent};
     cli_audit(config->data_dir, &entry);
-    printf("'%s' is revoked; its checkpoints are kept\n", config->agent);
+    cli_tell("'%s' is revoked; its checkpoints are kept", config->agent);
     return BLX_EXIT_OK;
 }

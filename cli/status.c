@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "cli/agents.h"
 #include "cli/command.h"
@@ -340,7 +341,7 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
     bool painted = screen->has_colours && agents->count > 0;
     if (painted)
         fputs(paint_of(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)), out);
-    cli_wrap(out, line, 0, WRAP_INDENT, screen->columns);
+    blx_text_wrap(out, line, 0, WRAP_INDENT, screen->columns);
     if (painted)
         fputs(CLI_PLAIN, out);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cli/screen.h"
 
 enum {
@@ -97,31 +98,6 @@ static void lay_out(const struct cli_table *table, struct layout *layout)
     }
 }
 
-size_t cli_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width)
-{
-    size_t lines = 1;
-    bool at_start = true;
-    while (*text != '\0') {
-        size_t blanks = strspn(text, " "), length = strcspn(text + blanks, " ");
-        if (width > 0 && !at_start && column + blanks + length > width) {
-            if (out != NULL)
-                fprintf(out, "\n%*s", (int)indent, "");
-            column = indent;
-            blanks = 0;
-            lines++;
-        }
-        const char *word = text + strspn(text, " ");
-        if (out != NULL)
-            fprintf(out, "%*s%.*s", (int)blanks, "", (int)length, word);
-        column += blanks + length;
-        text = word + length;
-        at_start = false;
-    }
-    if (out != NULL)
-        fputc('\n', out);
-    return lines;
-}
-
 static void print_row(const struct cli_table *table, const struct layout *layout, size_t row,
                       FILE *out)
 {
@@ -156,7 +132,7 @@ static size_t print_folded(const struct cli_table *table, const struct layout *l
         return 0;
     if (out != NULL)
         fprintf(out, "%*s", INDENT, "");
-    return cli_wrap(out, text, INDENT, INDENT, table->max_width);
+    return blx_text_wrap(out, text, INDENT, INDENT, table->max_width);
 }
 
 static void paint(const struct cli_table *table, const char *colour, FILE *out)

@@ -40,8 +40,4 @@ int cli_table_add(struct cli_table *table, const char *const *texts);
 /* Returns how many rows were printed, without the head. */
 size_t cli_table_print(const struct cli_table *table);
 
-/* Prints a line that has `column` columns already, broken between words at `width` (0: never), with
- * `indent` blanks before each further line, and ends it. Returns the number of lines. `out` NULL:
- * only counts them. */
-size_t cli_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width);
 void cli_table_done(struct cli_table *table);

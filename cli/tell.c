@@ -25,8 +25,8 @@ void cli_note(const char *format, ...)
     if (text != NULL)
         blx_text_clean(text);
     fputs(name, stderr);
-    cli_wrap(stderr, text != NULL ? text : "out of memory", sizeof(name) - 1, sizeof(name) - 1,
-             cli_screen_width(STDERR_FILENO));
+    blx_text_wrap(stderr, text != NULL ? text : "out of memory", sizeof(name) - 1, sizeof(name) - 1,
+                  cli_screen_width(STDERR_FILENO));
 }
 
 void cli_say(const char *text, size_t indent)
@@ -36,9 +36,21 @@ void cli_say(const char *text, size_t indent)
         size_t length = strcspn(text, "\n");
         BLX_CLEANUP_FREE char *line = strndup(text, length);
         if (line != NULL)
-            cli_wrap(stdout, line, 0, indent, width);
+            blx_text_wrap(stdout, line, 0, indent, width);
         text += length + (text[length] == '\n');
     }
+}
+
+void cli_tell(const char *format, ...)
+{
+    BLX_CLEANUP_FREE char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0)
+        text = NULL;
+    cli_say(text != NULL ? text : "out of memory", 0);
 }
 
 void cli_progress(void *progress, uint64_t done_bytes, uint64_t total_bytes)

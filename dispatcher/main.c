@@ -59,8 +59,12 @@ int main(int argc, char **argv)
         return fail(BLX_EXIT_USAGE, &err);
     if (result == BLX_CONFIG_HELP) {
         blx_config_print_help(
-            BLX_COMMAND_DISPATCHER, "blxrep-dispatcher --data-dir=DIR --sync-freq=N [options]",
-            "Receives the disks of all agents and keeps restorable checkpoints of them.", stdout);
+            BLX_COMMAND_DISPATCHER,
+            &(struct blx_help){
+                .usage = "blxrep-dispatcher --data-dir=DIR --sync-freq=N [options]",
+                .description =
+                    "Receives the disks of all agents and keeps restorable checkpoints of them."},
+            stdout);
         return BLX_EXIT_OK;
     }
     if (result == BLX_CONFIG_VERSION) {

@@ -236,7 +236,9 @@ int main(int argc, char **argv)
     enum blx_config_result result;
     int rc = blx_config_load(BLX_COMMAND_MOUNT, argc, argv, &config, &result, &err);
     if (rc == 0 && result == BLX_CONFIG_HELP) {
-        blx_config_print_help(BLX_COMMAND_MOUNT, usage, description, stdout);
+        blx_config_print_help(BLX_COMMAND_MOUNT,
+                              &(struct blx_help){.usage = usage, .description = description},
+                              stdout);
         return BLX_EXIT_OK;
     }
     if (rc == 0 && result == BLX_CONFIG_VERSION) {

@@ -74,7 +74,7 @@ _blxrep() {
         ;;
     esac
     if [[ -z $command ]]; then
-        [[ $at -eq 1 ]] && commands+=" join dispatcher agent --help --version"
+        [[ $at -eq 1 ]] && commands+=" join help dispatcher agent --help --version"
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
     elif [[ $previous == --* ]] && ! _blxrep_without_value "$previous" "$command"; then
         mapfile -t COMPREPLY < <(_blxrep_value "$previous" "$word")

@@ -6,7 +6,7 @@ set -l of_dispatcher start enroll show info restore mount checkpoint rescan revo
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
-complete -c blxrep -n $none -a "$commands dispatcher agent"
+complete -c blxrep -n $none -a "$commands help dispatcher agent"
 
 # __blxrep_option DAEMONS SUBCOMMANDS ...: blxrep-agent and blxrep-dispatcher take the options that `start` takes for them.
 function __blxrep_option

@@ -7,6 +7,8 @@
 
 #include "base/assert.h"
 
+enum { NAME_MAX_LENGTH = 32 }; /* of a name that is guessed */
+
 void blx_text_copy(char *to, size_t bytes, const char *from)
 {
     blx_assert(bytes > 0);
@@ -82,5 +84,71 @@ void blx_text_clean(char *text)
             memset(at, '?', bytes);
         at += bytes;
         left -= bytes;
+    }
+}
+
+size_t blx_text_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width)
+{
+    size_t lines = 1;
+    bool at_start = true;
+    while (*text != '\0') {
+        size_t blanks = strspn(text, " "), length = strcspn(text + blanks, " ");
+        if (width > 0 && !at_start && column + blanks + length > width) {
+            if (out != NULL)
+                fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            blanks = 0;
+            lines++;
+        }
+        const char *word = text + strspn(text, " ");
+        if (out != NULL)
+            fprintf(out, "%*s%.*s", (int)blanks, "", (int)length, word);
+        column += blanks + length;
+        text = word + length;
+        at_start = false;
+    }
+    if (out != NULL)
+        fputc('\n', out);
+    return lines;
+}
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+    size_t ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+/* How many letters must be added, removed, changed or swapped with their neighbours to turn `b` into
+ * `a`. Both are at most NAME_MAX_LENGTH long. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t to[NAME_MAX_LENGTH + 1][NAME_MAX_LENGTH + 1]; /* of the first i and j letters */
+    const size_t a_length = strlen(a), b_length = strlen(b);
+    for (size_t i = 0; i <= a_length; i++) {
+        for (size_t j = 0; j <= b_length; j++) {
+            if (i == 0 || j == 0) {
+                to[i][j] = i + j;
+                continue;
+            }
+            to[i][j] = smallest(to[i - 1][j - 1] + (a[i - 1] != b[j - 1]), to[i - 1][j] + 1,
+                                to[i][j - 1] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                to[i][j] = smallest(to[i][j], to[i - 2][j - 2] + 1, SIZE_MAX);
+        }
+    }
+    return to[a_length][b_length];
+}
+
+void blx_guess_consider(struct blx_guess *guess, const char *known)
+{
+    size_t length = strlen(guess->name);
+    if (length < 2 || length > NAME_MAX_LENGTH || strlen(known) > NAME_MAX_LENGTH)
+        return;
+    bool begins_so = length > 2 && strncmp(known, guess->name, length) == 0;
+    size_t distance = begins_so ? 1 : edit_distance(guess->name, known);
+    size_t limit = guess->nearest != NULL ? guess->distance : length / 3 + 2;
+    if (distance < limit) {
+        guess->nearest = known;
+        guess->distance = distance;
     }
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdio.h>
 
 /* Copies `from` to the `bytes` (at least 1) bytes at `to`, cut to fit, with its NUL. */
 void blx_text_copy(char *to, size_t bytes, const char *from);
@@ -33,3 +34,18 @@ size_t blx_text_character_bytes(const char *text, size_t left);
  * it is (they change its direction, or are invisible). Of the same length afterwards.
  */
 void blx_text_clean(char *text);
+
+/* Prints a line that has `column` columns already, broken between words at `width` (0: never), with
+ * `indent` blanks before each further line, and ends it. Returns the number of lines. `out` NULL:
+ * only counts them. */
+size_t blx_text_wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width);
+
+/* Looks for the known name that somebody meant who wrote `name`. Begin with the others zero. */
+struct blx_guess {
+    const char *name;
+    const char *nearest; /* of those considered; NULL: none is near */
+    size_t distance;     /* how many letters differ */
+};
+
+/* `known` is remembered, not copied, if it is nearer than those before. */
+void blx_guess_consider(struct blx_guess *guess, const char *known);

@@ -179,9 +179,14 @@ int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_
 int blx_config_require(enum blx_command command, const struct blx_config *config,
                        struct blx_error *err);
 
-/* The help of one command: usage line, description, options with defaults. */
-void blx_config_print_help(enum blx_command command, const char *usage, const char *description,
-                           FILE *out);
+struct blx_help {
+    const char *usage, *description;
+    const char *examples; /* lines; NULL: none */
+    size_t width;         /* columns; 0: the usual ones of a page */
+};
+
+/* The help of one command: usage, description, options with defaults, examples. */
+void blx_config_print_help(enum blx_command command, const struct blx_help *help, FILE *out);
 
 /* For the tests and the completions. */
 struct blx_option_info {

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 #define FIELD(name) offsetof(struct blx_config, name)
 
 enum {
@@ -492,7 +494,7 @@ static const struct blx_option options[] = {
     {.info = {"version", NULL, "print the version", ALL, false}, .kind = BLX_OPTION_VERSION},
 };
 
-enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]), NAME_MAX_LENGTH = 32 };
+enum { OPTION_COUNT = sizeof(options) / sizeof(options[0]) };
 
 const struct blx_option *blx_option_at(size_t index)
 {
@@ -525,52 +527,16 @@ const struct blx_option *blx_option_find_for(const char *name, size_t length, un
     return found;
 }
 
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-    size_t ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* How many letters must be added, removed or changed to turn `b` into `a`. Both are at most
- * NAME_MAX_LENGTH long. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[NAME_MAX_LENGTH + 1];
-    size_t b_length = strlen(b);
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < b_length; j++) {
-            size_t changed = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = smallest(changed, row[j] + 1, diagonal + 1);
-        }
-    }
-    return row[b_length];
-}
-
 /* Among the options that `commands` take, or, if there are none, that the file knows. */
 static const char *nearest_of(const char *name, unsigned commands)
 {
-    size_t length = strlen(name);
-    if (length < 2 || length > NAME_MAX_LENGTH)
-        return NULL;
-    const char *nearest = NULL;
-    size_t nearest_distance = length / 3 + 2;
+    struct blx_guess guess = {.name = name};
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct blx_option_info *info = &options[i].info;
-        if (commands == 0 ? !info->in_file : (info->commands & commands) == 0)
-            continue;
-        bool begins_so = length > 2 && strncmp(info->name, name, length) == 0;
-        size_t distance = begins_so ? 1 : edit_distance(name, info->name);
-        if (distance < nearest_distance) {
-            nearest = info->name;
-            nearest_distance = distance;
-        }
+        if (commands == 0 ? info->in_file : (info->commands & commands) != 0)
+            blx_guess_consider(&guess, info->name);
     }
-    return nearest;
+    return guess.nearest;
 }
 
 const char *blx_option_nearest_flag(const char *name, enum blx_command command)

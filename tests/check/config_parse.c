@@ -142,7 +142,8 @@ int main(int argc, char **argv)
     struct blx_error err = {0};
     int rc = blx_config_load(command, argc - 1, argv + 1, &config, &result, &err);
     if (rc == 0 && result == BLX_CONFIG_HELP) {
-        blx_config_print_help(command, argv[1], "A test.", stdout);
+        blx_config_print_help(
+            command, &(struct blx_help){.usage = argv[1], .description = "A test."}, stdout);
         return BLX_EXIT_OK;
     }
     if (rc == 0)

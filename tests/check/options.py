@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every option of the table is in --help, in its man page and in the completions, and nothing else is."""
 
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
+import struct
 import subprocess
+import termios
 import unittest
 
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
@@ -51,6 +55,39 @@ class Options(unittest.TestCase):
             listed = set(re.findall(r"(?m)^  --([a-z-]+)", done.stdout))
             self.assertEqual(listed, taken(command), command)
             self.assertEqual(done.stderr, "")
+            if command not in PROGRAMS:
+                self.check_examples(command, done.stdout)
+
+    def check_examples(self, command, text):
+        """Each is of the command, on a line of its own or broken, and has only its options."""
+        _help, mark, rest = text.partition("\nExamples:\n")
+        examples = re.findall(r"(?m)^  (blxrep .*(?:\n    .*)*)$", rest)
+        self.assertTrue(mark and len(examples) >= 2, f"{command}: two examples")
+        for example in examples:
+            words = [word for word in example.split("|")[0].split() if word not in ("dispatcher", "agent")]
+            self.assertEqual(words[1], command, example)
+            self.assertLessEqual({word[2:].split("=")[0] for word in words if word.startswith("--")}, taken(command), example)
+
+    def test_help_fits_the_terminal(self):
+        for command in COMMANDS:
+            for columns in (80, 132):
+                if command in PROGRAMS:
+                    continue  # a daemon's help has the width of a page
+                pid, terminal = pty.fork()
+                if pid == 0:
+                    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+                    os.execv(BIN / "blxrep", ["blxrep", command, "--help"])
+                shown = b""
+                try:
+                    while piece := os.read(terminal, 65536):
+                        shown += piece
+                except OSError:
+                    pass  # the program has ended
+                os.close(terminal)
+                self.assertEqual(os.waitpid(pid, 0)[1], 0)
+                lines = shown.decode().replace("\r", "").splitlines()
+                self.assertIn("Options:", lines)
+                self.assertEqual([line for line in lines if len(line) > columns], [], f"{command}, {columns}")
 
     def test_man_pages_list_them(self):
         for command, page in PAGES.items():

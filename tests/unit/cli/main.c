@@ -19,7 +19,13 @@ static void usage_errors_end_with_status_2_and_one_line(void **state)
     (void)state;
     struct run run;
     run_blxrep(&run, "frobnicate", NULL);
-    run_ended(&run, 2, "unknown command 'frobnicate'");
+    run_ended(&run, 2, "unknown command 'frobnicate': `blxrep --help` lists");
+    run_blxrep(&run, "stauts", "--data-dir=/x", NULL);
+    run_ended(&run, 2, "did you mean `blxrep status`?");
+    run_blxrep(&run, "help", "resore", NULL);
+    run_ended(&run, 2, "did you mean `blxrep restore`?");
+    run_blxrep(&run, "status", "--jsno", NULL);
+    run_ended(&run, 2, "did you mean --json?");
     run_blxrep(&run, "show", "--agent=a", NULL);
     run_ended(&run, 2, "missing --data-dir");
     run_blxrep(&run, "dispatcher", "show", "--agent=a", "--data-dir=/x", "extra", NULL);
@@ -62,6 +68,13 @@ static void help_and_version_go_to_stdout(void **state)
         run_blxrep(&run, commands[i], "--help", NULL);
         run_ended(&run, 0, NULL);
         assert_non_null(strstr(run.out, "Usage: blxrep "));
+        struct run asked;
+        run_blxrep(&asked, "help", commands[i], NULL);
+        run_ended(&asked, 0, NULL);
+        assert_string_equal(asked.out, run.out);
+        run_blxrep(&asked, "help", "dispatcher", commands[i], NULL);
+        run_ended(&asked, 0, NULL);
+        assert_string_equal(asked.out, run.out);
         run_blxrep(&run, "dispatcher", commands[i], "--version", NULL);
         run_ended(&run, 0, NULL);
     }
