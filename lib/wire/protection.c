@@ -82,10 +82,18 @@ static bool is_connected(const struct blx_control_agent *agent)
     return agent->status.state != BLX_AGENT_OFFLINE;
 }
 
-/* Not connected for longer than a reboot takes. */
+uint64_t blx_protection_away_ms(uint64_t sync_freq_ms)
+{
+    uint64_t half_ms = sync_freq_ms / 2;
+    if (sync_freq_ms == 0 || half_ms > BLX_PROTECTION_AWAY_MS)
+        return BLX_PROTECTION_AWAY_MS;
+    return half_ms > BLX_PROTECTION_SHORT_AWAY_MS ? half_ms : BLX_PROTECTION_SHORT_AWAY_MS;
+}
+
+/* Not connected for longer than it may be. */
 static bool is_away(const struct blx_control_agent *agent)
 {
-    return !is_connected(agent) && agent->away_ms > BLX_PROTECTION_AWAY_MS;
+    return !is_connected(agent) && agent->away_ms > blx_protection_away_ms(agent->sync_freq_ms);
 }
 
 /* The agent's own words (agent/session/apart.c). The other disks are protected; that one is not. */

@@ -35,12 +35,13 @@ enum blx_protection {
                                     the first sync makes no progress */
     BLX_PROTECTION_NOT_STORED,   /* the store takes nothing of it: it is in trouble, or a policy
                                     forbids it */
-    BLX_PROTECTION_LOST,         /* not connected for BLX_PROTECTION_AWAY_MS */
+    BLX_PROTECTION_LOST,         /* not connected for blx_protection_away_ms() */
 };
 
 enum {
     BLX_PROTECTIONS = BLX_PROTECTION_LOST + 1,
     BLX_PROTECTION_AWAY_MS = 60 * 1000,         /* a reboot or an upgrade may take that long */
+    BLX_PROTECTION_SHORT_AWAY_MS = 5 * 1000,    /* an agent that lost its session comes back */
     BLX_PROTECTION_STALLED_MS = 15 * 60 * 1000, /* a first sync without any progress */
 };
 
@@ -48,7 +49,7 @@ enum {
 enum blx_reason {
     BLX_REASON_NONE = 0,
     BLX_REASON_NO_DISPATCHER,
-    BLX_REASON_NOT_CONNECTED, /* a remark, until BLX_PROTECTION_AWAY_MS have passed */
+    BLX_REASON_NOT_CONNECTED, /* a remark, until blx_protection_away_ms() have passed */
     BLX_REASON_NEVER_JOINED,
     BLX_REASON_ARCHIVED,
     BLX_REASON_PAUSED,
@@ -112,6 +113,11 @@ const char *blx_judgement_format(const struct blx_judgement *judgement,
 /* The age after which a checkpoint is late: two periods and a minute. 0: the period is not known,
  * so there is no limit. */
 uint64_t blx_protection_limit_s(uint64_t sync_freq_ms);
+
+/* For how long an agent may be away and count as protected: a minute, but no longer than half its
+ * period, so that nobody is told "protected" when the next checkpoint is due and cannot come; five
+ * seconds at least. */
+uint64_t blx_protection_away_ms(uint64_t sync_freq_ms);
 
 /* The last checkpoint's age in seconds; 0 if it lies in the future. There must be one. */
 uint64_t blx_protection_age_s(const struct blx_control_agent *agent, uint64_t now_realtime_ns);

@@ -75,6 +75,24 @@ static void agent_is_lost_after_a_minute_whatever_it_has(void **state)
     assert_string_equal(explain_after(&agent, 10), "no dispatcher runs");
 }
 
+static void agent_with_a_short_period_is_lost_sooner(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t sync_freq_ms, away_ms;
+    } cases[] = {{2000, 5000},    {20000, 10000},  {119000, 59500},
+                 {120000, 60000}, {180000, 60000}, {0, 60000}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_control_agent agent = good_agent();
+        agent.status.state = BLX_AGENT_OFFLINE;
+        agent.sync_freq_ms = cases[i].sync_freq_ms;
+        agent.away_ms = cases[i].away_ms;
+        assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+        agent.away_ms++;
+        assert_int_equal(judge_after(&agent, 10), BLX_PROTECTION_LOST);
+    }
+}
+
 static void pause_hides_everything_else_and_says_since_when(void **state)
 {
     (void)state;
@@ -340,6 +358,7 @@ int main(void)
         cmocka_unit_test(checkpoint_may_be_two_periods_and_a_minute_old),
         cmocka_unit_test(clock_that_went_back_makes_nothing_late),
         cmocka_unit_test(agent_is_lost_after_a_minute_whatever_it_has),
+        cmocka_unit_test(agent_with_a_short_period_is_lost_sooner),
         cmocka_unit_test(pause_hides_everything_else_and_says_since_when),
         cmocka_unit_test(revocation_is_no_loss),
         cmocka_unit_test(data_in_the_clear_that_a_policy_forbids_is_not_stored),
