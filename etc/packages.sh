@@ -15,7 +15,9 @@ tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd fuse3)
     # For the checks of the sources. Releases of clang-format differ in details, so it is this one everywhere.
-    packages+=(git clang-format-14 clang-tidy-14)
+    packages+=(git clang-format-14 clang-tidy-14 shellcheck)
+    # What the scripts for on-event need.
+    packages+=(curl)
     # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.
