@@ -230,13 +230,21 @@ static const struct command *find(const char *name, const char *side)
     return NULL;
 }
 
+/* The optional word before a command. */
+static bool is_side(const char *word)
+{
+    return strcmp(word, "dispatcher") == 0 || strcmp(word, "agent") == 0;
+}
+
 /* `words` are those after "help"; the last one names a command. NULL ends them. */
 static enum blx_exit help(char **words)
 {
     const char *name = words[0] != NULL && words[1] != NULL ? words[1] : words[0];
     const struct command *command = find(name, NULL);
+    if (name == NULL || is_side(name))
+        return no_command("--help");
     if (command == NULL)
-        return no_command(name != NULL ? name : "--help");
+        return no_command(name);
     print_help(command);
     return BLX_EXIT_OK;
 }
@@ -244,7 +252,7 @@ static enum blx_exit help(char **words)
 int main(int argc, char **argv)
 {
     struct blx_error err = {0};
-    bool sided = argc > 1 && (strcmp(argv[1], "dispatcher") == 0 || strcmp(argv[1], "agent") == 0);
+    bool sided = argc > 1 && is_side(argv[1]);
     int at = sided ? 2 : 1;
     const struct command *command = find(at < argc ? argv[at] : NULL, sided ? argv[1] : NULL);
     bool asked = at < argc && strcmp(argv[at], "help") == 0;

@@ -241,6 +241,59 @@ static void a_text_of_others_shows_what_it_is(void **state)
     }
 }
 
+static void the_name_that_was_meant_is_found(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"start", "status", "show", "restore", "renew", "renew-ca"};
+    static const char *const cases[][2] = {
+        {"status", "status"}, {"stauts", "status"},
+        {"sta", "start"},     {"resotre", "restore"},
+        {"renw", "renew"},    {"renew_ca", "renew-ca"},
+        {"frobnicate", NULL}, {"s", NULL},
+        {"", NULL},           {"a-name-longer-than-any-known-one-of-all", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_guess guess = {.name = cases[i][0]};
+        for (size_t j = 0; j < sizeof(known) / sizeof(known[0]); j++)
+            blx_guess_consider(&guess, known[j]);
+        if (cases[i][1] == NULL)
+            assert_null(guess.nearest);
+        else
+            assert_string_equal(guess.nearest, cases[i][1]);
+    }
+}
+
+static void lines_are_broken_between_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t column, indent, width, lines;
+        const char *broken;
+    } cases[] = {
+        {"one two three", 0, 2, 8, 2, "one two\n  three\n"},
+        {"one two three", 5, 5, 9, 3, "one\n     two\n     three\n"},
+        {"one two three", 0, 2, 0, 1, "one two three\n"},
+        {"uninterruptible", 0, 2, 8, 1, "uninterruptible\n"},
+        {"", 0, 2, 8, 1, "\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *got = NULL;
+        size_t bytes = 0;
+        FILE *out = open_memstream(&got, &bytes);
+        assert_non_null(out);
+        assert_int_equal(
+            blx_text_wrap(out, cases[i].text, cases[i].column, cases[i].indent, cases[i].width),
+            cases[i].lines);
+        assert_int_equal(fclose(out), 0);
+        assert_string_equal(got, cases[i].broken);
+        free(got);
+        assert_int_equal(
+            blx_text_wrap(NULL, cases[i].text, cases[i].column, cases[i].indent, cases[i].width),
+            cases[i].lines);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +309,8 @@ int main(void)
         cmocka_unit_test(a_text_is_cut_to_its_field),
         cmocka_unit_test(an_error_is_one_line_whatever_it_names),
         cmocka_unit_test(a_text_of_others_shows_what_it_is),
+        cmocka_unit_test(the_name_that_was_meant_is_found),
+        cmocka_unit_test(lines_are_broken_between_words),
         cmocka_unit_test(json_is_nested_escaped_and_separated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

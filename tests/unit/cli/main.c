@@ -57,6 +57,13 @@ static void help_and_version_go_to_stdout(void **state)
     run_blxrep(&run, "--help", NULL);
     run_ended(&run, 0, NULL);
     assert_non_null(strstr(run.out, "restore"));
+    struct run asked;
+    run_blxrep(&asked, "help", NULL);
+    run_ended(&asked, 0, NULL);
+    assert_string_equal(asked.out, run.out);
+    run_blxrep(&asked, "help", "agent", NULL);
+    run_ended(&asked, 0, NULL);
+    assert_string_equal(asked.out, run.out);
     run_blxrep(&run, "--version", NULL);
     run_ended(&run, 0, NULL);
     assert_int_equal(strncmp(run.out, "blxrep ", 7), 0);
@@ -68,7 +75,6 @@ static void help_and_version_go_to_stdout(void **state)
         run_blxrep(&run, commands[i], "--help", NULL);
         run_ended(&run, 0, NULL);
         assert_non_null(strstr(run.out, "Usage: blxrep "));
-        struct run asked;
         run_blxrep(&asked, "help", commands[i], NULL);
         run_ended(&asked, 0, NULL);
         assert_string_equal(asked.out, run.out);
