@@ -20,11 +20,13 @@ struct cli_request {
     const struct blx_config *config; /* complete: blx_config_require() has passed */
     int argc;                        /* the subcommand's words: argv[0] is its name */
     char **argv;
+    const char *side; /* the word before the command: "dispatcher" or "agent"; NULL: none */
 };
 
 /* Each returns the exit status. Unless that is BLX_EXIT_OK, `err` has the message; it is empty if
  * the message is printed already. */
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_check(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);

@@ -11,6 +11,8 @@ static const struct {
      "  blxrep start --mode=dispatcher --data-dir=/var/lib/blxrep --sync-freq=3\n"
      "  blxrep start --mode=agent --id=web1 --dispatcher-addr=backup.example.org:8080 "
      "--device=/dev/vda\n"},
+    {BLX_COMMAND_CHECK, "  blxrep check\n"
+                        "  blxrep check --config=/etc/blxrep/config.yaml --json\n"},
     {BLX_COMMAND_ENROLL,
      "  blxrep dispatcher enroll --agent=web1 --data-dir=/var/lib/blxrep --token\n"
      "  blxrep dispatcher enroll --agent=web1 --data-dir=/var/lib/blxrep "

@@ -26,6 +26,12 @@ static const struct command commands[] = {
      "[--device=/dev/Y ...]",
      "start the agent or the dispatcher in the foreground",
      "Becomes blxrep-agent or blxrep-dispatcher and runs in the foreground. SIGTERM ends it."},
+    {"check", BLX_COMMAND_CHECK, cli_check,
+     "blxrep [dispatcher|agent] check [--config=FILE] [--json] [any option of the daemon]",
+     "look for what would keep the agent or the dispatcher from working",
+     "Reads the configuration as the daemon does and looks at everything that it needs. Changes "
+     "nothing.\nPrints a line for each thing, and fails if one of them keeps the daemon from "
+     "working."},
     {"enroll", BLX_COMMAND_ENROLL, cli_enroll,
      "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--init] [--output=FILE]\n"
      "       blxrep dispatcher enroll --agent=ID --data-dir=DIR --token "
@@ -145,7 +151,7 @@ static const struct command commands[] = {
 
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
-    BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN,
+    BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK,
     AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the others are for the dispatcher */
 };
 
@@ -194,7 +200,7 @@ static void print_help(const struct command *command)
     blx_config_print_help(command->command, &help, stdout);
 }
 
-static enum blx_exit run(const struct command *command, int argc, char **argv,
+static enum blx_exit run(const struct command *command, const char *side, int argc, char **argv,
                          struct blx_error *err)
 {
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
@@ -209,7 +215,7 @@ static enum blx_exit run(const struct command *command, int argc, char **argv,
         return no_command("--version");
     if (blx_config_require(command->command, &config, err) < 0)
         return BLX_EXIT_USAGE;
-    struct cli_request request = {.config = &config, .argc = argc, .argv = argv};
+    struct cli_request request = {.config = &config, .argc = argc, .argv = argv, .side = side};
     return command->run(&request, err);
 }
 
@@ -256,9 +262,10 @@ int main(int argc, char **argv)
     int at = sided ? 2 : 1;
     const struct command *command = find(at < argc ? argv[at] : NULL, sided ? argv[1] : NULL);
     bool asked = at < argc && strcmp(argv[at], "help") == 0;
-    enum blx_exit status = asked             ? help(argv + at + 1)
-                           : command == NULL ? no_command(at < argc ? argv[at] : NULL)
-                                             : run(command, argc - at, argv + at, &err);
+    enum blx_exit status = asked ? help(argv + at + 1)
+                           : command == NULL
+                               ? no_command(at < argc ? argv[at] : NULL)
+                               : run(command, sided ? argv[1] : NULL, argc - at, argv + at, &err);
     if (err.message[0] != '\0')
         cli_note("%s", err.message);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -7,6 +7,7 @@ _blxrep_options() {
         --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
+    check) echo $(_blxrep_options start | sed 's/ --init / /') --json ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
     dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
@@ -56,7 +57,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
+    local commands="start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then
@@ -69,7 +70,7 @@ _blxrep() {
     blxrep-dispatcher) command=dispatcher ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
-        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start keygen"
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start check keygen"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
         ;;
     esac

@@ -26,6 +26,15 @@ void blx_config_done(struct blx_config *config)
     *config = (struct blx_config){0};
 }
 
+struct blx_tls_files blx_config_agent_files(const struct blx_config *config)
+{
+    const char *bundle = config->credentials;
+    if (config->tls.ca == NULL)
+        return (struct blx_tls_files){.ca = bundle, .cert = bundle, .key = bundle};
+    return (struct blx_tls_files){
+        .ca = config->tls.ca, .cert = config->tls.cert, .key = config->tls.key};
+}
+
 static int apply_defaults(struct blx_config *config, struct blx_error *err)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++) {

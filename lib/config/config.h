@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "store/prune/retention.h"
 #include "store/quota.h"
+#include "tls/tls.h"
 #include "wire/message.h"
 
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
@@ -121,6 +122,10 @@ struct blx_config {
 void blx_config_done(struct blx_config *config);
 #define BLX_CLEANUP_CONFIG BLX_CLEANUP(blx_config_done)
 
+/* Where an agent's key and certificates are: the site's own, or the bundle of `join` or `enroll`.
+ * The paths are the config's. */
+struct blx_tls_files blx_config_agent_files(const struct blx_config *config);
+
 /* Which command line is being read: options that it does not take are usage errors. */
 enum blx_command {
     BLX_COMMAND_START = 1 << 0,
@@ -150,6 +155,7 @@ enum blx_command {
     BLX_COMMAND_REMOVE = 1 << 24,
     BLX_COMMAND_ARCHIVE = 1 << 25,
     BLX_COMMAND_MOUNT = 1 << 26,
+    BLX_COMMAND_CHECK = 1 << 27,
 };
 
 enum blx_config_result {

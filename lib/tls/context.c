@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "tls/certificate_private.h"
@@ -323,6 +324,36 @@ int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls
                                struct blx_error *err)
 {
     return context_new(files, false, context, err);
+}
+
+static int no_credentials(const char *path, const char *agent_id, int rc, struct blx_error *err)
+{
+    return blx_error_errno(err, rc,
+                           "no credentials at '%s': run what `blxrep dispatcher enroll --agent=%s "
+                           "--token` prints, or make them with `blxrep dispatcher enroll "
+                           "--agent=%s` and copy the file here",
+                           path, agent_id, agent_id);
+}
+
+int blx_tls_context_new_agent(const struct blx_tls_files *files, const char *agent_id,
+                              struct blx_tls_context **context, struct blx_error *err)
+{
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
+    char name[BLX_NAME_BYTES];
+    if (access(files->cert, F_OK) != 0)
+        return no_credentials(files->cert, agent_id, -errno, err);
+    int rc = blx_tls_context_new_client(files, &made, err);
+    if (rc == 0)
+        rc = blx_tls_context_name(made, name, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(name, agent_id) != 0)
+        return blx_error_set(err, -EACCES,
+                             "the credentials '%s' are for the agent '%s', not for '%s': enroll "
+                             "'%s' on the dispatcher",
+                             files->cert, name, agent_id, agent_id);
+    *context = blx_take_ptr(made);
+    return 0;
 }
 
 int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NAME_BYTES],

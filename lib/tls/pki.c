@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "base/io.h"
 #include "base/name.h"
 #include "base/secret_file.h"
 #include "tls/certificate_private.h"
@@ -353,6 +354,37 @@ int blx_pki_load_server(const char *data_dir, struct blx_pki_server *server, str
     blx_pki_authority_done(&ca);
     blx_pki_close(&pki);
     return rc;
+}
+
+static int read_end(const struct blx_pki *pki, const char *name, uint64_t *ends_s,
+                    struct blx_error *err)
+{
+    char path[PATH_MAX];
+    BLX_CLEANUP_X509 X509 *cert = NULL;
+    int rc = blx_pki_path(pki, name, path, err);
+    if (rc == 0)
+        rc = blx_pem_read_cert(path, &cert, err);
+    if (rc == 0)
+        *ends_s = blx_certificate_ends_s(cert);
+    return rc;
+}
+
+int blx_pki_look_server(const char *data_dir, struct blx_pki_server *server, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    char next[PATH_MAX];
+    bool rolling = false;
+    *server = (struct blx_pki_server){.tls = NULL};
+    int rc = blx_path_format(pki.dir, sizeof(pki.dir), err, "%s/pki", data_dir);
+    if (rc == 0)
+        rc = read_end(&pki, "ca.pem", &server->ca_ends_s, err);
+    if (rc == 0)
+        rc = read_end(&pki, "dispatcher.pem", &server->ends_s, err);
+    if (rc == 0)
+        rc = blx_pki_path(&pki, "next/ca.pem", next, err);
+    if (rc == 0)
+        rc = blx_pki_file_exists(next, &rolling, err);
+    return rc == 0 ? load_context(&pki, rolling, &server->tls, err) : rc;
 }
 
 int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority *ca,

@@ -55,6 +55,13 @@ struct blx_pki_server {
 int blx_pki_load_server(const char *data_dir, struct blx_pki_server *server, struct blx_error *err);
 
 /*
+ * Loads it as it is, for a look: nothing is made, renewed or locked. -ENOENT if there is no CA yet.
+ * The times are filled after other errors too, such as that of a certificate that has expired; 0:
+ * not known.
+ */
+int blx_pki_look_server(const char *data_dir, struct blx_pki_server *server, struct blx_error *err);
+
+/*
  * Makes a key and a client certificate for the agent, signed by the CA, and writes one PEM bundle
  * (key, certificate, CA) to `output_path`, mode 0600, by rename. Never replaces an existing file:
  * -EEXIST. -EINVAL if `agent_id` is not an ID. The private key is wiped from memory. An ID may be

@@ -62,6 +62,11 @@ int blx_tls_context_new_server(const struct blx_tls_files *files, struct blx_tls
 int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls_context **context,
                                struct blx_error *err);
 
+/* The same for an agent, whose certificate must be in its name. -EACCES if it is another's; the
+ * error of credentials that are not there says how they are made. */
+int blx_tls_context_new_agent(const struct blx_tls_files *files, const char *agent_id,
+                              struct blx_tls_context **context, struct blx_error *err);
+
 /* The common name of the context's own certificate (for an agent: its ID) and the days until it
  * expires. */
 int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NAME_BYTES],

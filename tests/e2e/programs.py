@@ -70,6 +70,14 @@ def environment(extra=None):
     return env
 
 
+def run_with(clock, *words):
+    """Runs a program that ends by itself with that clock; None: the machine's."""
+    done = run(*words, check=False, timeout=60, env=environment(clock.environment() if clock else None))
+    if SANITIZER_REPORT.search(done.stderr):
+        raise Failure(f"{' '.join(map(str, words))}: sanitizer report\n{done.stderr}")
+    return done
+
+
 class Cli:
     """`blxrep ...`, one run at a time."""
 

@@ -126,6 +126,12 @@ static int run_load_server(void *arg, struct blx_error *err)
     return blx_pki_load_server(site->dir, &site->server, err);
 }
 
+static int run_look_server(void *arg, struct blx_error *err)
+{
+    struct rolling *site = arg;
+    return blx_pki_look_server(site->dir, &site->server, err);
+}
+
 static void check_load_server(void *arg, int rc)
 {
     assert_int_equal(((struct rolling *)arg)->server.tls != NULL, rc == 0);
@@ -207,6 +213,8 @@ static void a_dispatchers_certificate_is_renewed_or_still_works(void **state)
                &site);
     fault_loop(&(struct fault_case){setup_open, run_write_cert, check_nothing, teardown, 0}, &site);
     fault_loop(&(struct fault_case){setup_begun, run_load_server, check_load_server, teardown, 0},
+               &site);
+    fault_loop(&(struct fault_case){setup_begun, run_look_server, check_load_server, teardown, 0},
                &site);
 }
 
