@@ -92,7 +92,8 @@ static void print_line(const struct examination *x, const struct finding *findin
     blx_text_clean(line);
     printf("%s%-*s%s%-*s", colour != NULL ? colour : "", RESULT_WIDTH,
            results[finding->result].shown, colour != NULL ? CLI_PLAIN : "", NAME_WIDTH, x->check);
-    cli_wrap(stdout, line, RESULT_WIDTH + NAME_WIDTH, RESULT_WIDTH + NAME_WIDTH, x->screen.columns);
+    blx_text_wrap(stdout, line, RESULT_WIDTH + NAME_WIDTH, RESULT_WIDTH + NAME_WIDTH,
+                  x->screen.columns);
 }
 
 static void print_json(struct blx_json *json, const char *check, const struct finding *finding,
