@@ -9,7 +9,7 @@ Whatever comments and documents name exists: files and folders, functions and ot
 - Names that begin as ours do (blx_, BLX_, agent_ and so on) are also looked at without parentheses. One that ends in "_" or "_*" is a
   beginning, and one that begins with "_", such as _done(), an ending.
 - An option is one of the table in lib/config/options.c, or stands in the code of a script or of a test program, or belongs to another
-  program (FOREIGN_OPTIONS). The messages and help texts of the programs name only options of the table.
+  program (FOREIGN_OPTIONS). The messages and help texts of the programs name only options of the table, and TOLD_OPTIONS.
 
 CHANGELOG.md is left out: it names things as they were called then. argv: the build folder, from which the tests' names come.
 """
@@ -44,6 +44,8 @@ FOREIGN_OPTIONS = {
 }
 # In "--name" of messages and help texts any option may stand.
 PLACEHOLDER = "--name"
+# Of commands that a message tells the reader to type next.
+TOLD_OPTIONS = {"--now"}  # systemctl
 # Files that are made or belong to others.
 FOREIGN_FILES = {
     "blxrep-protocol.7",  # made of proto/PROTOCOL.md
@@ -231,7 +233,7 @@ class Prose:
         if self.name.endswith((".c", ".h")) and not self.name.startswith("tests/"):
             text = tree.c_strings(tree.read(self.name))
             for match in OPTION.finditer(text):
-                if match[1] not in self.tree.table | {PLACEHOLDER}:
+                if match[1] not in self.tree.table | {PLACEHOLDER} | TOLD_OPTIONS:
                     yield f"{self.name}:{tree.line_of(text, match.start())}: a message names {match[1]}, which is no option"
 
     def others(self):
