@@ -118,8 +118,8 @@ static size_t smallest(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* How many letters must be added, removed, changed or swapped with their neighbours to turn `b` into
- * `a`. Both are at most NAME_MAX_LENGTH long. */
+/* How many letters must be added, removed, changed or swapped with their neighbours to turn `b`
+ * into `a`. Both are at most NAME_MAX_LENGTH long. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t to[NAME_MAX_LENGTH + 1][NAME_MAX_LENGTH + 1]; /* of the first i and j letters */
