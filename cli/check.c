@@ -29,7 +29,6 @@
 #include "cli/control.h"
 #include "cli/describe.h"
 #include "cli/screen.h"
-#include "cli/table.h"
 #include "config/policy.h"
 #include "crypt/key.h"
 #include "store/checkpoint/manifest_file.h"
