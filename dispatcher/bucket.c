@@ -6,7 +6,8 @@ bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
 {
     if (bucket->taken == 0)
         bucket->since_ns = now_ns;
-    uint64_t forgotten = (now_ns - bucket->since_ns) / size->period_ns;
+    uint64_t elapsed_ns = now_ns > bucket->since_ns ? now_ns - bucket->since_ns : 0;
+    uint64_t forgotten = elapsed_ns / size->period_ns;
     bucket->since_ns += forgotten * size->period_ns;
     bucket->taken = forgotten < bucket->taken ? bucket->taken - (unsigned)forgotten : 0;
     bool allowed = bucket->taken < size->burst;

@@ -20,6 +20,7 @@ struct dispatcher_bucket_size {
     uint64_t period_ns;
 };
 
-/* Takes one, unless `burst` are taken already. All zero is an empty one. */
+/* Takes one, unless `burst` are taken already. All zero is an empty one. A time before the last one
+ * counts as that: whoever looked at the clock first may come second. */
 bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
                             const struct dispatcher_bucket_size *size, uint64_t now_ns);
