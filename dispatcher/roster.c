@@ -484,8 +484,8 @@ int dispatcher_roster_describe(struct dispatcher_roster *roster, const struct bl
     int rc = look_up(roster, store, agent_id, &record, err);
     if (rc < 0)
         return rc;
-    uint64_t now_ns = blx_clock_ns();
     pthread_mutex_lock(&roster->lock);
+    uint64_t now_ns = blx_clock_ns(); /* no time in the record is after it */
     *agent = record->facts;
     agent->rate_bytes_per_s = dispatcher_meter_read(&record->meter, now_ns);
     uint64_t since_ns = record->left_ns != 0 ? record->left_ns : roster->started_ns;
