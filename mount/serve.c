@@ -411,10 +411,11 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_t 
         fuse_reply_err(request, -rc);
         return;
     }
-    fuse_reply_buf(request, (const char *)buffer, bytes);
+    /* The handle may be released by another thread as soon as there is an answer. */
     if (serve->ahead != NULL)
         mount_ahead_follow(serve->ahead, &handle->reader, handle->checkpoint, handle->file, bytes,
                            at);
+    fuse_reply_buf(request, (const char *)buffer, bytes);
 }
 
 static void write_file(fuse_req_t request, fuse_ino_t inode, const char *buffer, size_t bytes,
