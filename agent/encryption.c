@@ -11,34 +11,12 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
-
-static int mark_path(const struct agent *agent, char path[PATH_MAX], struct blx_error *err)
-{
-    return blx_path_format(path, PATH_MAX, err, "%s.encrypted", agent->config->credentials);
-}
-
-/* Whatever keeps the mark from being looked at, encryption is not to end for that. */
-static int check_mark(const struct agent *agent, struct blx_error *err)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    int rc = mark_path(agent, path, err);
-    if (rc < 0)
-        return rc;
-    if (lstat(path, &st) != 0 && errno == ENOENT)
-        return 0;
-    return blx_error_set(
-        err, -ENOKEY,
-        "this agent has sent everything encrypted so far ('%s' says so), and no "
-        "encryption-key is given: give the key's file, or encryption-key: \"none\" "
-        "to send everything in the clear from now on",
-        path);
-}
+#include "config/encryption_mark.h"
 
 static int remove_mark(const struct agent *agent, struct blx_error *err)
 {
     char path[PATH_MAX];
-    int rc = mark_path(agent, path, err);
+    int rc = blx_encryption_mark_path(agent->config, path, err);
     if (rc < 0)
         return rc;
     if (unlink(path) == 0)
@@ -56,7 +34,7 @@ void agent_encryption_note(const struct agent *agent)
     struct stat st;
     if (blx_key_id_is_none(&agent->key.id))
         return;
-    int rc = mark_path(agent, path, &error);
+    int rc = blx_encryption_mark_path(agent->config, path, &error);
     if (rc == 0 && lstat(path, &st) == 0)
         return;
     blx_key_id_format(&agent->key.id, text);
@@ -74,7 +52,7 @@ int agent_encryption_load(struct agent *agent, struct blx_error *err)
 {
     const char *path = agent->config->encryption_key;
     if (path == NULL)
-        return check_mark(agent, err);
+        return blx_encryption_mark_check(agent->config, err);
     if (strcmp(path, "none") == 0)
         return remove_mark(agent, err);
     int rc = blx_key_read(path, &agent->key, err);

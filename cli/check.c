@@ -29,6 +29,7 @@
 #include "cli/control.h"
 #include "cli/describe.h"
 #include "cli/screen.h"
+#include "config/encryption_mark.h"
 #include "config/policy.h"
 #include "crypt/key.h"
 #include "store/checkpoint/manifest_file.h"
@@ -506,7 +507,9 @@ static void check_key(struct examination *x)
     BLX_CLEANUP_SECRET_KEY struct blx_key key = {.secret = {0}};
     struct blx_error err = {0};
     const char *path = x->config->encryption_key;
-    if (path == NULL || strcmp(path, "none") == 0)
+    if (blx_encryption_mark_check(x->config, &err) < 0)
+        report_error(x, NULL, &err);
+    else if (path == NULL || strcmp(path, "none") == 0)
         report_ok(x, NULL,
                   "no key is given: TLS protects what is sent, and the store has it as it is");
     else if (blx_key_read(path, &key, &err) < 0)

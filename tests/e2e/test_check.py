@@ -152,6 +152,12 @@ class Check(Case):
         address = f"127.0.0.1:{free_port()}"
         self.fails("agent", "dispatcher", address, "nothing listens there", *words, f"--dispatcher-addr={address}")
         self.fails("agent", "encryption", self.path("no.key"), "No such file", *words, f"--encryption-key={self.path('no.key')}")
+        mark = self.path("web1.pem.encrypted")
+        with open(mark, "w", encoding="ascii"):
+            pass
+        self.fails("agent", "encryption", mark, "sent everything encrypted so far", *words)
+        self.examine("agent", *words, "--encryption-key=none")
+        os.unlink(mark)
         os.mkdir(self.path("run"))
         os.chown(self.path("run"), NOBODY, NOBODY)
         self.fails("agent", "run-dir", self.path("run"), f"belongs to the user {NOBODY}", *words)
