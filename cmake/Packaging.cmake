@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# `cmake --build BUILD --target package` makes four packages in BUILD/packages: as .deb if there is dpkg-deb, as .rpm if there is rpmbuild.
+# `cmake --build BUILD --target package` makes five packages in BUILD/packages: as .deb if there is dpkg-deb, as .rpm if there is rpmbuild.
 #
 #   libblxrep0          the library of the three programs. Its interface changes with every release and no header is installed, so there
 #                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, and blxrep-mount
+#   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #
 # No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management
 # writes it whole, often before the package comes, and a file of ours in its place would make dpkg ask questions. Examples are in the
@@ -41,7 +42,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
-set(CPACK_COMPONENTS_ALL library cli agent dispatcher)
+set(CPACK_COMPONENTS_ALL library cli agent dispatcher nbd)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package has one of its own
 
@@ -72,6 +73,9 @@ blx_package(DISPATCHER blxrep-dispatcher "live replication of servers' disks (di
 "Receives the changed blocks of every blxrep-agent and keeps restorable
 checkpoints of their disks, one every few seconds or minutes. It runs as a
 user of its own without any privilege.")
+blx_package(NBD blxrep-nbdkit "live replication of servers' disks (nbdkit plugin)"
+"Serves any checkpoint that blxrep-dispatcher keeps over NBD, without a copy:
+to QEMU, to qemu-img, which makes images of other kinds of it, and to nbdcopy.")
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -86,10 +90,12 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(exactly "(= ${PROJECT_VERSION}-${BLXREP_PACKAGE_RELEASE})")
 set(CPACK_DEBIAN_CLI_PACKAGE_DEPENDS "libblxrep0 ${exactly}")
-set(CPACK_DEBIAN_CLI_PACKAGE_SUGGESTS "blxrep-agent, blxrep-dispatcher")
+set(CPACK_DEBIAN_CLI_PACKAGE_SUGGESTS "blxrep-agent, blxrep-dispatcher, blxrep-nbdkit")
 set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "libblxrep0 ${exactly}, blxrep ${exactly}")
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_DEPENDS "libblxrep0 ${exactly}, blxrep ${exactly}, \
 systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles")
+set(CPACK_DEBIAN_NBD_PACKAGE_DEPENDS "libblxrep0 ${exactly}, nbdkit (>= 1.28)")
+set(CPACK_DEBIAN_NBD_PACKAGE_RECOMMENDS "qemu-utils")
 # Users other than root mount by it.
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${packaging}/debian/library/triggers)
@@ -116,6 +122,8 @@ set(CPACK_RPM_CLI_PACKAGE_REQUIRES "libblxrep0 ${exactly}")
 set(CPACK_RPM_AGENT_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
 set(CPACK_RPM_DISPATCHER_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
 set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3")
+set(CPACK_RPM_NBD_PACKAGE_REQUIRES "libblxrep0 ${exactly}, nbdkit-server >= 1.28")
+set(CPACK_RPM_NBD_PACKAGE_SUGGESTS "qemu-img")
 set(CPACK_RPM_LIBRARY_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 set(CPACK_RPM_LIBRARY_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 foreach(daemon IN ITEMS agent dispatcher)
@@ -128,7 +136,8 @@ set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
     /etc /usr/lib/systemd /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
     /usr/share/bash-completion/completions /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh
     /usr/share/zsh/site-functions /usr/share/zsh/vendor-completions /usr/share/man /usr/share/man/man1 /usr/share/man/man5 /usr/share/man/man8
-    /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} /usr/share/lintian /usr/share/lintian/overrides)
+    /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/nbdkit
+    /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/nbdkit/plugins /usr/share/lintian /usr/share/lintian/overrides)
 
 include(CPack)
 add_subdirectory(packaging)

@@ -6,14 +6,14 @@
 set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
-    libxxhash-dev libmicrohttpd-dev libblkid-dev libfuse3-dev)
+    libxxhash-dev libmicrohttpd-dev libblkid-dev libfuse3-dev nbdkit-plugin-dev)
 case ${1:-build} in
 build) ;;
 bench) # also the programs that the benchmarks compare with
     packages+=(python3 fio e2fsprogs iproute2 util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
-        iproute2 zstd fuse3)
+        iproute2 zstd fuse3 nbdkit libnbd-bin qemu-utils)
     # For the checks of the sources. Releases of clang-format differ in details, so it is this one everywhere.
     packages+=(git clang-format-14 clang-tidy-14 shellcheck)
     # What the scripts for on-event need.

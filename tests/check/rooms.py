@@ -52,6 +52,8 @@ dispatcher/server.c:   lib/* dispatcher dispatcher/session
 cli:                   lib/*
 
 mount:                 lib/*
+
+nbd:                   lib/*
 """
 # Headers that the build makes.
 MADE = {"base/version.h", "tracker_bpf.skel.h"}

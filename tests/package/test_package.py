@@ -11,7 +11,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
-PACKAGES = ["blxrep", "blxrep-agent", "blxrep-dispatcher", "libblxrep0"]
+PACKAGES = ["blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-nbdkit", "libblxrep0"]
 EPOCH = "1767225600"
 OLD, NEW = "0.1", "0.2"
 
@@ -75,9 +75,12 @@ class Package(unittest.TestCase):
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
                                   "share/man/man8/blxrep-mount.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
+            "blxrep-nbdkit": ["share/man/man1/nbdkit-blxrep-plugin.1.gz"],
         }
         for package, paths in expected.items():
             self.assertLessEqual({f"/usr/{path}" for path in paths}, self.files(package))
+        self.assertTrue(any(re.fullmatch(r"/usr/lib/[^/]+/nbdkit/plugins/nbdkit-blxrep-plugin\.so", path)
+                            for path in self.files("blxrep-nbdkit")))
         seen = set()
         for package in PACKAGES:
             documents = {f"/usr/share/doc/{package}/{name}" for name in ("copyright", "changelog.gz", "changelog.Debian.gz")}
@@ -96,7 +99,7 @@ class Package(unittest.TestCase):
         self.assertEqual(self.field("blxrep", "Version"), f"0.1.0-{OLD}")
         mine = f"(= 0.1.0-{OLD})"
         for package, needs in {"blxrep": ["libblxrep0"], "blxrep-agent": ["libblxrep0", "blxrep"],
-                               "blxrep-dispatcher": ["libblxrep0", "blxrep"]}.items():
+                               "blxrep-dispatcher": ["libblxrep0", "blxrep"], "blxrep-nbdkit": ["libblxrep0"]}.items():
             depends = self.field(package, "Depends").split(", ")
             self.assertLessEqual({f"{name} {mine}" for name in needs}, set(depends))
         self.assertRegex(self.field("blxrep-agent", "Depends"), r"\blibbpf[01]\b")
@@ -108,7 +111,7 @@ class Package(unittest.TestCase):
         self.assertEqual(said.strip(), "")
 
     def test_rpms_ask_for_each_other(self):
-        for package in PACKAGES[:3]:
+        for package in PACKAGES[:4]:
             found = self.old / f"{package}-0.1.0-{OLD}.x86_64.rpm"
             requires = run("rpm", "-qpR", found).splitlines()
             self.assertIn(f"libblxrep0 = 0.1.0-{OLD}", requires)
@@ -132,7 +135,7 @@ class Package(unittest.TestCase):
         again = build(copy, copy / "build")
         names = sorted(path.name for path in self.old.iterdir())
         self.assertEqual(sorted(path.name for path in again.iterdir()), names)
-        self.assertEqual(len(names), 8)
+        self.assertEqual(len(names), 10)
         differing = [name for name in names if (self.old / name).read_bytes() != (again / name).read_bytes()]
         self.assertEqual(differing, [])
 
