@@ -90,6 +90,37 @@ static int join(void *state, struct blx_error *err)
     return blx_agent_file_write(loading->fixture->path, &settings, err);
 }
 
+static const char begun_file[] = "mode: \"agent\"\nfreeze-limit: \"2s\"\n";
+
+static int complete(void *state, struct blx_error *err)
+{
+    const struct loading *loading = state;
+    char *devices[] = {(char[]){"/dev/vda"}};
+    const struct blx_agent_settings settings = {
+        .id = "web2", .dispatcher_addr = "backup:8080", .devices = devices, .device_count = 1};
+    return blx_agent_file_complete(loading->fixture->path, &settings, err);
+}
+
+/* As it was begun, or with all that was missing. */
+static void check_complete(void *state, int rc)
+{
+    struct loading *loading = state;
+    assert_int_equal(fixture_load(loading->fixture, loading->command, FIXTURE_FILE_AND_FLAGS, NULL),
+                     0);
+    const struct blx_config *config = &loading->fixture->config;
+    assert_int_equal(config->freeze_limit_ms, 2000);
+    assert_true(config->id != NULL || rc < 0);
+    if (config->id != NULL)
+        assert_int_equal(blx_config_require(loading->command, config, NULL), 0);
+}
+
+static void an_agents_file_is_completed_or_as_it_was(void **state)
+{
+    struct loading loading = {.fixture = *state, .file = begun_file, .command = BLX_COMMAND_AGENT};
+    fault_loop(&(struct fault_case){.setup = prepare, .run = complete, .check = check_complete},
+               &loading);
+}
+
 /* The old file, or the new one whole. */
 static void check_join(void *state, int rc)
 {
@@ -125,6 +156,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_agents_file_is_the_old_one_or_the_new_one, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(an_agents_file_is_completed_or_as_it_was, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(an_agents_configuration_is_whole_or_untouched,
                                         fixture_setup, fixture_teardown),

@@ -131,6 +131,23 @@ static void check_agents(void *arg, int rc)
     blx_store_free_agents(out->ids, out->count);
 }
 
+/* The answer does not hang on the names that it lists. */
+static int run_unknown(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    int rc = blx_agent_store_check(blx_store_agent(&out->state->test.store, "web9"), err);
+    assert_int_equal(rc, -ENOENT);
+    assert_non_null(strstr(err->message, "'web9'"));
+    blx_error_clear(err);
+    return 0;
+}
+
+static void check_unknown(void *arg, int rc)
+{
+    (void)arg;
+    assert_int_equal(rc, 0);
+}
+
 static int run_enroll(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
@@ -155,6 +172,7 @@ static void a_store_is_read_and_its_agents_are_listed(void **state)
     struct outputs out;
     fault_loop(&(struct fault_case){reset, run_open_read, check_open_read, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_agents, check_agents, NULL, 0}, &out);
+    fault_loop(&(struct fault_case){reset, run_unknown, check_unknown, NULL, 0}, &out);
     fault_loop(&(struct fault_case){reset, run_enroll, check_enroll, NULL, 0}, &out);
 }
 
