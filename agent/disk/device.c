@@ -280,6 +280,10 @@ int agent_device_open(const char *path, struct agent_device *device, struct blx_
     found.major = major(number);
     found.minor = minor(number);
     int r = fill(&found, err);
+    if (r == -ENOMEDIUM) {
+        *device = found;
+        device->fd = -1;
+    }
     if (r < 0)
         return r;
     blx_take_fd(&fd);

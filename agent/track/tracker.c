@@ -458,6 +458,13 @@ void agent_tracker_destroy(struct agent_tracker *tracker)
     free_tracker(tracker);
 }
 
+void agent_tracker_forget(const struct agent_device *device)
+{
+    struct agent_pins pins;
+    if (agent_pins_open(device->kernel_name, &pins, NULL) == 0)
+        agent_pins_remove(&pins);
+}
+
 bool agent_tracker_is_adopted(const struct agent_tracker *tracker)
 {
     return tracker->adopted;

@@ -39,6 +39,10 @@ void agent_tracker_close(struct agent_tracker *tracker);
  * changed under us. */
 void agent_tracker_destroy(struct agent_tracker *tracker);
 
+/* The same for the tracker that an earlier process has left, if there is one. For a device that has
+ * lost its medium: whatever comes back was not watched, though nothing else may tell that it went. */
+void agent_tracker_forget(const struct agent_device *device);
+
 /* True if pins of an earlier process were adopted: the generation goes on. */
 bool agent_tracker_is_adopted(const struct agent_tracker *tracker);
 const struct blx_generation *agent_tracker_get_generation(const struct agent_tracker *tracker);

@@ -73,6 +73,8 @@ int agent_volume_open(const char *device_path, const char *run_dir, uint32_t ind
 {
     *volume = (struct agent_volume){.index = index, .device = {.fd = -1}};
     int rc = agent_device_open(device_path, &volume->device, err);
+    if (rc == -ENOMEDIUM)
+        agent_tracker_forget(&volume->device);
     if (rc == 0)
         rc = open_tracker_and_ledger(volume, run_dir, err);
     if (rc == 0)
