@@ -98,12 +98,13 @@ const struct site_image *site_check_state(const struct site_volume *volume,
                                           const struct blx_volume_state *state)
 {
     uint8_t found = state->generation.bytes[0];
+    bool nothing_yet = found == 0 && !volume->is_promised;
     if (found == volume->stored && found != 0) {
         if (state->durable_seq < volume->acked_seq)
             fail_msg("%s: frame %llu was acknowledged, and the store has %llu",
                      volume->disk.info.name, (unsigned long long)volume->acked_seq,
                      (unsigned long long)state->durable_seq);
-    } else if (volume->stored != 0 && (found == 0 || found != volume->beginning)) {
+    } else if (volume->stored != 0 && !nothing_yet && (found == 0 || found != volume->beginning)) {
         fail_msg("%s: generation %u, frame %llu were stored, and the store has %u, %llu (%s)",
                  volume->disk.info.name, volume->stored, (unsigned long long)volume->acked_seq,
                  found, (unsigned long long)state->durable_seq, state->reason);
@@ -251,6 +252,7 @@ static void note_ack(void *arg, uint32_t volume, uint64_t durable_seq)
 {
     struct site *site = arg;
     site->volumes[volume].acked_seq = durable_seq;
+    site->volumes[volume].is_promised |= durable_seq > 0;
 }
 
 void site_sync(struct site *site)
@@ -293,8 +295,10 @@ void site_commit(struct site *site)
         return;
     assert_int_equal(timestamp, checkpoint->timestamp);
     checkpoint->promise = SITE_KEPT;
-    for (size_t i = 0; i < SITE_VOLUMES; i++)
+    for (size_t i = 0; i < SITE_VOLUMES; i++) {
         site->volumes[i].acked_seq = site->volumes[i].disk.seq;
+        site->volumes[i].is_promised = true;
+    }
     site->did.commits++;
 }
 

@@ -46,6 +46,7 @@ struct site_volume {
     uint8_t stored;          /* the generation whose frames are stored; 0: none yet */
     uint8_t beginning;       /* the one that a pass is just beginning with; 0: none is */
     uint64_t acked_seq;      /* of `stored` */
+    bool is_promised;        /* a frame was acknowledged; names alone leave nothing */
     /* The stored image after each frame, by generation and seq. */
     struct site_image (*after)[SITE_FRAMES];
 };
