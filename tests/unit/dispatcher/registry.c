@@ -124,7 +124,7 @@ static void new_session_takes_over(void **state)
 static void session_that_does_not_end_by_itself_is_cut(void **state)
 {
     struct dispatcher_registry *registry = *state;
-    registry->takeover_ms = 50;
+    registry->takeover_ms = 1000; /* and as long again for the cut one to end */
     take_over(registry, true);
 }
 
