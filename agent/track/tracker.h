@@ -40,7 +40,7 @@ void agent_tracker_close(struct agent_tracker *tracker);
 void agent_tracker_destroy(struct agent_tracker *tracker);
 
 /* The same for the tracker that an earlier process has left, if there is one. For a device that has
- * lost its medium: whatever comes back was not watched, though nothing else may tell that it went. */
+ * lost its medium: whatever comes back was not watched, and nothing else may tell that it went. */
 void agent_tracker_forget(const struct agent_device *device);
 
 /* True if pins of an earlier process were adopted: the generation goes on. */
