@@ -281,8 +281,8 @@ int agent_device_open(const char *path, struct agent_device *device, struct blx_
     found.minor = minor(number);
     int r = fill(&found, err);
     if (r == -ENOMEDIUM) {
+        found.fd = device->fd;
         *device = found;
-        device->fd = -1;
     }
     if (r < 0)
         return r;

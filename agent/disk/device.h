@@ -42,7 +42,7 @@ struct agent_device {
  * Finds and opens the device. Follows by-id and mapper links. Errors, each with its cause and way
  * out: missing, no block device, no rights, size zero, an NVMe multipath head (not trackable yet:
  * its requests carry the hidden path's number), -ETIME: it does not answer. After -ENOMEDIUM, size
- * zero, the device's names are filled all the same.
+ * zero, the device's names are filled all the same, and its fd stays.
  */
 int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err);
 void agent_device_close(struct agent_device *device);
