@@ -67,7 +67,7 @@ static int choose_volume(const struct nbd_served *served, const struct blx_manif
 {
     char known[512];
     *volume = served->volume;
-    if (served->volume != NULL && blx_manifest_find(manifest, served->volume) != NULL)
+    if (served->volume != NULL && blx_manifest_has(manifest, served->volume))
         return 0;
     if (served->volume == NULL && manifest->volume_count == 1) {
         *volume = manifest->volumes[0].name;

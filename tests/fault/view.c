@@ -9,6 +9,7 @@
 #include "store/view/frame_cache_private.h"
 #include "store/view/image_private.h"
 #include "store/view/stored_frame_private.h"
+#include "store/view/volume_secret_private.h"
 #include "store_state.h"
 #include "sys.h"
 
@@ -16,6 +17,7 @@ struct viewing {
     struct blx_frame_cache *cache;
     struct blx_view *view;
     struct blx_image *image;
+    struct blx_volume_secret secret;
     struct blx_stored_frame stored;
     struct blx_segment_reader *reader;
     struct blx_cached_frame *frame;
@@ -68,6 +70,19 @@ static int run_open(void *arg, struct blx_error *err)
     return blx_view_open(&request, &viewing->view, err);
 }
 
+static int run_secret(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_volume_secret_find(web1(), store_state.checkpoints[1], "vda", NULL, &viewing->secret,
+                                  err);
+}
+
+static void check_secret(void *arg, int rc)
+{
+    (void)rc;
+    assert_null(blx_volume_secret_key(&((struct viewing *)arg)->secret));
+}
+
 static void setup_view(void *arg)
 {
     setup(arg);
@@ -100,6 +115,7 @@ static void a_view_is_opened_and_read_or_an_error(void **state)
 {
     (void)state;
     static struct viewing viewing;
+    fault_loop(&(struct fault_case){setup, run_secret, check_secret, teardown, 0}, &viewing);
     fault_loop(&(struct fault_case){setup, run_open, check_open, teardown, 0}, &viewing);
     fault_loop(&(struct fault_case){setup_view, run_read, check_read, teardown, 0}, &viewing);
 }

@@ -10,13 +10,13 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "store/checkpoint/manifest_file.h"
 #include "store/crew_private.h"
 #include "store/damage_private.h"
 #include "store/directory_private.h"
 #include "store/restore/restore_output_private.h"
 #include "store/view/plan_private.h"
 #include "store/view/stored_frame_private.h"
+#include "store/view/volume_secret_private.h"
 
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
  * write to a device, or read from it to compare, most wait for one of the two disks. */
@@ -272,8 +272,7 @@ struct job {
     const struct blx_restore_target *target;
     const struct blx_restore_progress *progress;
     struct blx_restore_output output;
-    struct blx_volume_key key;
-    bool is_encrypted; /* and `key` is there */
+    struct blx_volume_secret secret;
     bool opened;
     uint64_t done_bytes;
 };
@@ -295,32 +294,9 @@ static void mention_kept(const struct job *job, struct blx_error *err)
 
 static void job_done(struct job *job)
 {
-    blx_volume_key_wipe(&job->key);
+    blx_volume_secret_wipe(&job->secret);
     if (job->opened)
         blx_restore_output_done(&job->output);
-}
-
-/* All frames of a chain have the key that its newest checkpoint names. */
-static int find_key(struct job *job, struct blx_error *err)
-{
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    const struct blx_key *key = NULL;
-    int rc = blx_manifest_read(job->agent, job->checkpoint, &manifest, err);
-    if (rc < 0)
-        return rc;
-    const struct blx_manifest_volume *volume = blx_manifest_find(&manifest, job->volume);
-    if (volume == NULL)
-        return 0; /* the plan says so, with the volumes that there are */
-    if (blx_manifest_is_carried(&manifest, volume))
-        return blx_error_set(err, -ENOENT,
-                             "the checkpoint %llu was taken without the volume '%s': give one that "
-                             "has it",
-                             (unsigned long long)job->checkpoint, job->volume);
-    rc = blx_keyring_choose(job->target->keys, &volume->key_id, &key, err);
-    if (rc < 0 || key == NULL)
-        return rc;
-    job->is_encrypted = true;
-    return blx_volume_key_derive(key, job->agent.id, job->volume, &job->key, err);
 }
 
 /* The other half is the rest of the process's. */
@@ -340,7 +316,7 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
         .max_files = files_to_keep(),
         .start_block = *start_block,
         .losses = job->target->losses,
-        .key = job->is_encrypted ? &job->key : NULL,
+        .key = blx_volume_secret_key(&job->secret),
     };
     int rc = blx_plan_make(job->agent, job->checkpoint, job->volume, &plan, err);
     if (rc == 0 && !job->opened) {
@@ -370,7 +346,7 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
     uint64_t start_block = 0;
     int rc = blx_agent_lock_begin(agent, checkpoint, &lock, err);
     if (rc == 0)
-        rc = find_key(&job, err);
+        rc = blx_volume_secret_find(agent, checkpoint, volume, target->keys, &job.secret, err);
     bool more = rc == 0;
     blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     for (; more; more = rc == 0 && start_block != 0)

@@ -12,10 +12,10 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "crypt/block_digest.h"
-#include "store/checkpoint/manifest_file.h"
 #include "store/view/block_map_private.h"
 #include "store/view/frame_cache_private.h"
 #include "store/view/stored_frame_private.h"
+#include "store/view/volume_secret_private.h"
 
 /* So many of the newest segments keep their files open; the others are opened for each frame. */
 enum { MAX_FILES = 64 };
@@ -631,26 +631,6 @@ static void checkpoint_done(void *arg)
     free(checkpoint);
 }
 
-/* All frames of a chain have the key that its newest checkpoint names. */
-static int find_key(const struct blx_view_request *request, struct blx_volume_key *derived,
-                    struct blx_view_source *source, struct blx_error *err)
-{
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    const struct blx_key *key = NULL;
-    int rc = blx_manifest_read(request->agent, request->checkpoint, &manifest, err);
-    if (rc < 0)
-        return rc;
-    const struct blx_manifest_volume *volume = blx_manifest_find(&manifest, request->volume);
-    if (volume == NULL)
-        return 0; /* the plan says so, with the volumes that there are */
-    rc = blx_keyring_choose(request->keys, &volume->key_id, &key, err);
-    if (rc < 0 || key == NULL)
-        return rc;
-    source->key_id = volume->key_id;
-    source->key = derived;
-    return blx_volume_key_derive(key, request->agent.id, request->volume, derived, err);
-}
-
 static int hold_checkpoint(struct checkpoint *checkpoint, struct blx_error *err)
 {
     int rc = blx_agent_lock_begin(checkpoint->agent, checkpoint->timestamp, &checkpoint->lock, err);
@@ -661,7 +641,7 @@ static int hold_checkpoint(struct checkpoint *checkpoint, struct blx_error *err)
 int blx_view_open(const struct blx_view_request *request, struct blx_view **view,
                   struct blx_error *err)
 {
-    BLX_CLEANUP(blx_volume_key_wipe) struct blx_volume_key key = {0};
+    BLX_CLEANUP_VOLUME_SECRET struct blx_volume_secret secret = {0};
     int rc = blx_name_check("agent ID", request->agent.id, err);
     if (rc == 0)
         rc = blx_name_check("volume name", request->volume, err);
@@ -683,10 +663,13 @@ int blx_view_open(const struct blx_view_request *request, struct blx_view **view
                                      .max_map_bytes = request->max_map_bytes};
     rc = hold_checkpoint(checkpoint, err);
     if (rc == 0)
-        rc = find_key(request, &key, &source, err);
+        rc = blx_volume_secret_find(request->agent, request->checkpoint, request->volume,
+                                    request->keys, &secret, err);
     if (rc < 0) {
         checkpoint_done(checkpoint);
         return rc;
     }
+    source.key_id = secret.id;
+    source.key = blx_volume_secret_key(&secret);
     return blx_view_open_source(&source, view, err);
 }

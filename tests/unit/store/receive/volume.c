@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "store/view/view.h"
 
 enum { BLOCKS = 20, SIZE_BYTES = BLOCKS * TEST_BLOCK_BYTES - 100 };
 
@@ -348,6 +349,15 @@ static void a_volume_that_was_away_goes_on_in_its_chain(void **state)
         blx_restore(blx_store_agent(&f->test.store, "web1"), middle, "sdb", &target, NULL, &err),
         -ENOENT);
     assert_non_null(strstr(err.message, "without the volume 'sdb'"));
+    struct blx_frame_cache *cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
+    struct blx_view *view = NULL;
+    const struct blx_view_request request = {.agent = blx_store_agent(&f->test.store, "web1"),
+                                             .checkpoint = middle,
+                                             .volume = "sdb",
+                                             .cache = cache};
+    assert_int_equal(blx_view_open(&request, &view, &err), -ENOENT);
+    assert_non_null(strstr(err.message, "without the volume 'sdb'"));
+    blx_frame_cache_free(cache);
     uint8_t *before = malloc(SIZE_BYTES);
     assert_non_null(before);
     memcpy(before, f->sdb.image, SIZE_BYTES);
