@@ -12,16 +12,20 @@
 #include "cli/screen.h"
 #include "cli/table.h"
 
+/* The caller frees it; NULL: no memory. */
+__attribute__((format(printf, 1, 0))) static char *make_text(const char *format, va_list args)
+{
+    char *text;
+    return vasprintf(&text, format, args) < 0 ? NULL : text;
+}
+
 void cli_note(const char *format, ...)
 {
     static const char name[] = "blxrep: ";
-    BLX_CLEANUP_FREE char *text = NULL;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(&text, format, args);
+    BLX_CLEANUP_FREE char *text = make_text(format, args);
     va_end(args);
-    if (length < 0)
-        text = NULL;
     if (text != NULL)
         blx_text_clean(text);
     fputs(name, stderr);
@@ -43,13 +47,10 @@ void cli_say(const char *text, size_t indent)
 
 void cli_tell(const char *format, ...)
 {
-    BLX_CLEANUP_FREE char *text = NULL;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(&text, format, args);
+    BLX_CLEANUP_FREE char *text = make_text(format, args);
     va_end(args);
-    if (length < 0)
-        text = NULL;
     cli_say(text != NULL ? text : "out of memory", 0);
 }
 

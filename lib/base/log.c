@@ -208,8 +208,9 @@ static void format_text(enum blx_log_level level, enum blx_log_format format, co
     char time[BLX_WHEN_TEXT_BYTES] = "";
     if (format == BLX_LOG_TIMED && !is_journal())
         blx_when_format(now(), BLX_ZONE_LOCAL, time);
-    snprintf(line, LINE_BYTES - 1, "%s%s%s%s", time, time[0] != '\0' ? " " : "",
-             level_prefix(level), message);
+    size_t used = (size_t)snprintf(line, LINE_BYTES - 1, "%s%s%s", time, time[0] != '\0' ? " " : "",
+                                   level_prefix(level));
+    blx_text_copy(line + used, LINE_BYTES - 1 - used, message);
 }
 
 /* Hands the line over with its fields. False: the journal does not take it so. */
@@ -254,32 +255,33 @@ static void log_line(enum blx_log_level level, const struct blx_log_about *about
     pthread_mutex_unlock(&log_state.lock);
 }
 
+__attribute__((format(printf, 3, 0))) static void log_formatted(enum blx_log_level level,
+                                                                const struct blx_log_about *about,
+                                                                const char *format, va_list args)
+{
+    char message[LINE_BYTES];
+    if (vsnprintf(message, sizeof(message), format, args) < 0)
+        return;
+    blx_text_clean(message);
+    log_line(level, about, message);
+}
+
 void blx_log(enum blx_log_level level, const char *format, ...)
 {
     static const struct blx_log_about nothing = {.agent = NULL};
-    char message[LINE_BYTES];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(message, sizeof(message), format, args);
+    log_formatted(level, &nothing, format, args);
     va_end(args);
-    if (length < 0)
-        return;
-    blx_text_clean(message);
-    log_line(level, &nothing, message);
 }
 
 void blx_log_about(enum blx_log_level level, const struct blx_log_about *about, const char *format,
                    ...)
 {
-    char message[LINE_BYTES];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(message, sizeof(message), format, args);
+    log_formatted(level, about, format, args);
     va_end(args);
-    if (length < 0)
-        return;
-    blx_text_clean(message);
-    log_line(level, about, message);
 }
 
 void blx_log_hold(void)
