@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "store/mounts.h"
 
 /* Root may do it itself; others have fusermount3 do it. */
@@ -33,7 +34,7 @@ static void keep_only(int fd)
     dup2(fd, STDERR_FILENO + 1);
     for (int standard = STDIN_FILENO; null >= 0 && standard <= STDERR_FILENO; standard++)
         dup2(null, standard);
-    close_range(STDERR_FILENO + 2, ~0U, 0);
+    blx_close_from(STDERR_FILENO + 2);
 }
 
 static void await_end(void)

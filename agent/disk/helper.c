@@ -4,13 +4,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/disk/patience_private.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 
 enum { SOCKET_FD = 3, FIRST_FREE_FD = 4 };
 
@@ -116,12 +115,7 @@ static void drop_descriptors(int socket_fd)
 {
     if (socket_fd != SOCKET_FD && dup2(socket_fd, SOCKET_FD) < 0)
         _exit(1);
-    if (syscall(SYS_close_range, FIRST_FREE_FD, ~0U, 0) == 0)
-        return;
-    struct rlimit limit = {0};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    for (int fd = FIRST_FREE_FD; fd < (int)limit.rlim_cur && fd < 1 << 20; fd++)
-        close(fd);
+    blx_close_from(FIRST_FREE_FD);
 }
 
 _Noreturn void agent_helper_nurse(int socket_fd, struct agent_helper_place *places)

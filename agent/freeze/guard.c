@@ -13,9 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/io.h"
 
 enum {
     SOCKET_FD = 0, /* all from FIRST_FREE_FD on are for the filesystems */
@@ -187,12 +188,7 @@ static void drop_descriptors(int socket_fd, int record_fd)
         _exit(1);
     if (record_copy < 0 || dup2(record_copy, RECORD_FD) < 0)
         close(RECORD_FD);
-    if (syscall(SYS_close_range, FIRST_FREE_FD, ~0U, 0) == 0)
-        return;
-    struct rlimit limit = {0};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    for (int fd = FIRST_FREE_FD; fd < (int)limit.rlim_cur && fd < 1 << 20; fd++)
-        close(fd);
+    blx_close_from(FIRST_FREE_FD);
 }
 
 static void write_text(const char *path, const char *text)

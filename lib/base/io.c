@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
@@ -169,6 +170,16 @@ ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t b
     if (got < 0)
         return -errno;
     return (size_t)got < bytes ? got : -EFBIG;
+}
+
+void blx_close_from(int first_fd)
+{
+    struct rlimit limit = {0};
+    if (syscall(SYS_close_range, first_fd, ~0U, 0) == 0)
+        return;
+    getrlimit(RLIMIT_NOFILE, &limit); /* before Linux 5.9 */
+    for (int fd = first_fd; fd < (int)limit.rlim_cur && fd < 1 << 20; fd++)
+        close(fd);
 }
 
 void blx_raise_file_limit(void)

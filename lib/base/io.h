@@ -51,6 +51,10 @@ int blx_file_read(const char *path, size_t limit_bytes, void **content, size_t *
  */
 ssize_t blx_file_read_small(int dir_fd, const char *name, void *buffer, size_t bytes);
 
+/* Closes all descriptors from that number on, for a process that must hold nothing of its parent's.
+ * Allocates nothing. */
+void blx_close_from(int first_fd);
+
 /* From now on this process may have as many files open as its hard limit allows. */
 void blx_raise_file_limit(void);
 
