@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -300,25 +299,14 @@ static void check_data_dir(struct examination *x)
     }
     x->store_is_open = true;
     blx_store_find_trouble(&x->store, &trouble);
-    struct finding finding = {.result = RESULT_FAIL, .object = dir};
-    switch (trouble.kind) {
-    case BLX_TROUBLE_NONE:
+    if (trouble.kind == BLX_TROUBLE_NONE)
         report_ok(x, dir, "a store, and writable");
-        return;
-    case BLX_TROUBLE_FULL:
-        finding.way_out = blx_reason_way_out(BLX_REASON_STORE_FULL);
-        break;
-    case BLX_TROUBLE_READ_ONLY:
-        finding.way_out = blx_reason_way_out(BLX_REASON_STORE_READ_ONLY);
-        break;
-    case BLX_TROUBLE_DENIED:
-        finding.way_out = blx_reason_way_out(BLX_REASON_STORE_DENIED);
-        break;
-    default:
-        finding.way_out = blx_reason_way_out(BLX_REASON_STORE_FAILED);
-        break;
-    }
-    report(x, finding, "%s", trouble.text);
+    else
+        report(x,
+               (struct finding){.result = RESULT_FAIL,
+                                .object = dir,
+                                .way_out = blx_reason_way_out(blx_trouble_reason(trouble.kind))},
+               "%s", trouble.text);
 }
 
 /* The folder that the data directory's filesystem is mounted at. */
@@ -380,11 +368,11 @@ static int sum_last_day(const struct blx_store *store, uint64_t *bytes, struct b
 static void check_room(struct examination *x)
 {
     struct blx_error err = {0};
-    struct statvfs disk;
+    struct blx_control_dispatcher room = {0};
     uint64_t bytes = 0;
     char text[BLX_TEXT_BYTES], rate[BLX_UNIT_TEXT_BYTES];
     const char *dir = x->config->data_dir;
-    if (!x->store_is_open || statvfs(dir, &disk) != 0) {
+    if (!x->store_is_open || !blx_store_measure(&x->store, &room)) {
         skip(x, dir, "the data directory cannot be used");
         return;
     }
@@ -397,11 +385,6 @@ static void check_room(struct examination *x)
         report_error(x, dir, &err);
         return;
     }
-    const struct blx_control_dispatcher room = {
-        .data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize,
-        .data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize,
-        .data_inodes = disk.f_files,
-        .data_free_inodes = disk.f_favail};
     struct finding finding = {.result = RESULT_OK, .object = dir};
     const uint64_t days = bytes > 0 ? room.data_free_bytes / bytes : UINT64_MAX;
     if (days < FEW_DAYS || blx_data_is_nearly_full(&room)) {

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "base/units.h"
 #include "base/version.h"
@@ -18,18 +17,12 @@
 static void describe_dispatcher(struct dispatcher *dispatcher, struct dispatcher_overview *overview)
 {
     struct blx_control_dispatcher *out = &overview->dispatcher;
-    struct statvfs disk;
     *out = (struct blx_control_dispatcher){
         .uptime_ms = (blx_clock_ns() - dispatcher->roster.started_ns) / 1000000 + 1};
     snprintf(out->software, sizeof(out->software), "blxrep-dispatcher %s", BLX_VERSION);
     blx_store_find_trouble(dispatcher->store, &out->trouble);
     dispatcher_roster_note_store(&dispatcher->roster, &out->trouble);
-    if (statvfs(dispatcher->store->data_dir, &disk) < 0)
-        return; /* its size stays unknown */
-    out->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
-    out->data_inodes = disk.f_files;
-    out->data_free_inodes = disk.f_favail < disk.f_files ? disk.f_favail : disk.f_files;
-    out->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    blx_store_measure(dispatcher->store, out); /* or its size stays unknown */
 }
 
 /* The store's trouble concerns every agent; otherwise one may have its own, or never have come. */

@@ -94,6 +94,18 @@ void blx_store_find_trouble(const struct blx_store *store, struct blx_trouble *t
     }
 }
 
+bool blx_store_measure(const struct blx_store *store, struct blx_control_dispatcher *room)
+{
+    struct statvfs disk;
+    if (statvfs(store->data_dir, &disk) != 0)
+        return false;
+    room->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+    room->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    room->data_inodes = disk.f_files;
+    room->data_free_inodes = disk.f_favail < disk.f_files ? disk.f_favail : disk.f_files;
+    return true;
+}
+
 void blx_agent_store_find_trouble(struct blx_agent_store agent, struct blx_trouble *trouble)
 {
     static const char *const below[] = {"", "/checkpoints", "/volumes"};

@@ -65,6 +65,20 @@ const char *blx_reason_way_out(enum blx_reason reason)
     return reasons[reason].way_out;
 }
 
+enum blx_reason blx_trouble_reason(enum blx_trouble_kind kind)
+{
+    static const enum blx_reason kinds[] = {
+        [BLX_TROUBLE_NONE] = BLX_REASON_NONE,
+        [BLX_TROUBLE_FULL] = BLX_REASON_STORE_FULL,
+        [BLX_TROUBLE_READ_ONLY] = BLX_REASON_STORE_READ_ONLY,
+        [BLX_TROUBLE_DENIED] = BLX_REASON_STORE_DENIED,
+        [BLX_TROUBLE_GONE] = BLX_REASON_STORE_GONE,
+        [BLX_TROUBLE_FAILED] = BLX_REASON_STORE_FAILED,
+        [BLX_TROUBLE_DAMAGED] = BLX_REASON_STORE_DAMAGED,
+    };
+    return kinds[kind];
+}
+
 uint64_t blx_protection_limit_s(uint64_t sync_freq_ms)
 {
     return sync_freq_ms == 0 ? 0 : 2 * sync_freq_ms / 1000 + LATE_SLACK_S;
@@ -204,20 +218,11 @@ static void judge_pause(const struct case_file *file)
 /* The store's trouble is never told as the agent's absence, and hides it. */
 static void judge_trouble(const struct case_file *file)
 {
-    static const enum blx_reason kinds[] = {
-        [BLX_TROUBLE_NONE] = BLX_REASON_NONE,
-        [BLX_TROUBLE_FULL] = BLX_REASON_STORE_FULL,
-        [BLX_TROUBLE_READ_ONLY] = BLX_REASON_STORE_READ_ONLY,
-        [BLX_TROUBLE_DENIED] = BLX_REASON_STORE_DENIED,
-        [BLX_TROUBLE_GONE] = BLX_REASON_STORE_GONE,
-        [BLX_TROUBLE_FAILED] = BLX_REASON_STORE_FAILED,
-        [BLX_TROUBLE_DAMAGED] = BLX_REASON_STORE_DAMAGED,
-    };
     const struct blx_control_agent *agent = file->agent;
     bool damaged = agent->trouble.kind == BLX_TROUBLE_DAMAGED;
     char away[BLX_UNIT_TEXT_BYTES];
     char *text = decide(file, damaged ? BLX_PROTECTION_DAMAGED : BLX_PROTECTION_NOT_STORED,
-                        kinds[agent->trouble.kind], agent->trouble.since);
+                        blx_trouble_reason(agent->trouble.kind), agent->trouble.since);
     blx_text_set(file->judgement->object, "the store");
     if (is_away(agent))
         snprintf(text, BLX_TEXT_BYTES, "%.180s; not connected for %s", agent->trouble.text,
@@ -321,11 +326,52 @@ static void remark(const struct case_file *file)
                  "%" PRIu64 " missed events led to rescans", agent->status.missed_events);
 }
 
+/* An agent that has checkpoints: is the last one what it should be? */
+static void judge_last_checkpoint(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
+    uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
+    if (limit_s > 0 && blx_protection_age_s(agent, file->now_realtime_ns) > limit_s)
+        judge_lateness(file, limit_s);
+    else if (agent->last_consistency == BLX_CONSISTENCY_NONE)
+        blx_text_copy(
+            decide(file, BLX_PROTECTION_INCONSISTENT, BLX_REASON_INCONSISTENT, agent->last_time),
+            BLX_TEXT_BYTES, agent->note);
+    else if (agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0)
+        judge_damage(file);
+    else if (lacks_a_first_pass(agent))
+        judge_first_sync(file);
+    else
+        remark(file);
+}
+
+/* What only a dispatcher that runs can tell: why nothing of the agent is stored. False: it is. */
+static bool judge_hindrance_to_storing(const struct case_file *file)
+{
+    const struct blx_control_agent *agent = file->agent;
+    if (agent->away_ms == BLX_AWAY_UNKNOWN)
+        return false;
+    if (agent->unencrypted)
+        blx_text_copy(decide(file, BLX_PROTECTION_NOT_STORED, BLX_REASON_UNENCRYPTED, 0),
+                      BLX_TEXT_BYTES,
+                      "its policy demands encryption, and it sends its data in the clear");
+    else if (agent->quota_state == 2)
+        judge_quota(file, BLX_PROTECTION_NOT_STORED);
+    else if (agent->trouble.kind != BLX_TROUBLE_NONE)
+        judge_trouble(file);
+    else if (agent->enrolled_since != 0)
+        blx_text_copy(decide(file, BLX_PROTECTION_NEVER_JOINED, BLX_REASON_NEVER_JOINED,
+                             agent->enrolled_since),
+                      BLX_TEXT_BYTES, "it was enrolled, and has never connected");
+    else
+        return false;
+    return true;
+}
+
 void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                             struct blx_judgement *judgement)
 {
     const struct case_file file = {agent, now_realtime_ns, judgement};
-    uint64_t limit_s = blx_protection_limit_s(agent->sync_freq_ms);
     *judgement = (struct blx_judgement){.protection = BLX_PROTECTED};
     snprintf(judgement->object, sizeof(judgement->object), "the agent '%s'", agent->agent_id);
     if (agent->archived_since != 0)
@@ -335,34 +381,14 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
                       "its certificate is revoked");
     else if (agent->paused_since != 0)
         judge_pause(&file);
-    else if (agent->unencrypted && agent->away_ms != BLX_AWAY_UNKNOWN)
-        blx_text_copy(decide(&file, BLX_PROTECTION_NOT_STORED, BLX_REASON_UNENCRYPTED, 0),
-                      BLX_TEXT_BYTES,
-                      "its policy demands encryption, and it sends its data in the clear");
-    else if (agent->quota_state == 2 && agent->away_ms != BLX_AWAY_UNKNOWN)
-        judge_quota(&file, BLX_PROTECTION_NOT_STORED);
-    else if (agent->trouble.kind != BLX_TROUBLE_NONE && agent->away_ms != BLX_AWAY_UNKNOWN)
-        judge_trouble(&file);
-    else if (agent->enrolled_since != 0 && agent->away_ms != BLX_AWAY_UNKNOWN)
-        blx_text_copy(decide(&file, BLX_PROTECTION_NEVER_JOINED, BLX_REASON_NEVER_JOINED,
-                             agent->enrolled_since),
-                      BLX_TEXT_BYTES, "it was enrolled, and has never connected");
+    else if (judge_hindrance_to_storing(&file))
+        return;
     else if (is_away(agent))
         judge_absence(&file);
     else if (agent->last_checkpoint == 0)
         judge_first_sync(&file);
-    else if (limit_s > 0 && blx_protection_age_s(agent, now_realtime_ns) > limit_s)
-        judge_lateness(&file, limit_s);
-    else if (agent->last_consistency == BLX_CONSISTENCY_NONE)
-        blx_text_copy(
-            decide(&file, BLX_PROTECTION_INCONSISTENT, BLX_REASON_INCONSISTENT, agent->last_time),
-            BLX_TEXT_BYTES, agent->note);
-    else if (agent->last_unreadable_bytes > 0 || agent->status.unreadable_bytes > 0)
-        judge_damage(&file);
-    else if (lacks_a_first_pass(agent))
-        judge_first_sync(&file);
     else
-        remark(&file);
+        judge_last_checkpoint(&file);
 }
 
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,

@@ -105,6 +105,9 @@ const char *blx_reason_name(enum blx_reason reason);
 /* The first thing to do about it, in a few words; "" if there is nothing to do. */
 const char *blx_reason_way_out(enum blx_reason reason);
 
+/* What a trouble of the store is told as. */
+enum blx_reason blx_trouble_reason(enum blx_trouble_kind kind);
+
 /* "store-full: the store '/data' is full: make room, or prune". "" if there is nothing to say.
  * Returns `text`. */
 const char *blx_judgement_format(const struct blx_judgement *judgement,
