@@ -59,9 +59,6 @@ struct agent_patience_call {
 int agent_patience_run(const char *name, const struct agent_patience_call *call, void *arg,
                        struct agent_patience_io *io, uint64_t timeout_ms);
 
-/* For how long a call of this name has been hanging, in ns; 0: none is. */
-uint64_t agent_patience_ask(const char *name);
-
 /* Fills in the name that has been hanging for the longest time and begins with `prefix`, and since
  * when: "the filesystem on '/srv' does not answer since 23:10:04". False: none is. */
 bool agent_patience_explain(const char *prefix, char *text, size_t bytes);

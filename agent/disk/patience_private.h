@@ -45,3 +45,6 @@ int agent_helper_receive(int socket_fd, uint32_t *word, int *fd, int flags);
 /* The nursery's process: forks a helper for each word, which is the number of its place, with the
  * descriptor as its socket. Ends with the agent. */
 _Noreturn void agent_helper_nurse(int socket_fd, struct agent_helper_place *places);
+
+/* For how long a call of this name has been hanging, in ns; 0: none is. For the tests. */
+uint64_t agent_patience_ask(const char *name);

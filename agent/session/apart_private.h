@@ -47,6 +47,6 @@ void agent_apart_end(struct agent_session *session);
 /* Adds to the note which disks the checkpoint lacks, and how far they are. */
 void agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BYTES]);
 
-/* How many blocks the pass that is under way has, and how many are left; 0: none is. */
+/* How many blocks the pass that is under way has, and how many of them are done; 0: none is. */
 uint64_t agent_apart_measure_pass(const struct agent_volume *volume, uint64_t marked_blocks,
                                   uint64_t *done_blocks);

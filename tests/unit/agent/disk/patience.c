@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/disk/patience.h"
+#include "agent/disk/patience_private.h"
 
 #include <errno.h>
 #include <poll.h>
