@@ -39,9 +39,9 @@ struct blx_prune_request {
  * Removes those of the checkpoints that nobody holds, completes an earlier prune that was cut off,
  * and removes volumes that no checkpoint has and nobody has touched for BLX_PRUNE_ORPHAN_S. After
  * an error every checkpoint that still has a manifest restores as before; `report` says what was
- * done in any case. -EINVAL for a checkpoint that is the newest one of a volume; -EBUSY as said
- * above; -EBADMSG if a manifest is damaged (nobody knows then which segments it needs) or a chain
- * that would be merged is broken.
+ * done in any case. -EINVAL for a checkpoint that stays for a volume's sake (newest_private.h);
+ * -EBUSY as said above; -EBADMSG if a manifest is damaged (nobody knows then which segments it
+ * needs) or a chain that would be merged is broken.
  */
 int blx_prune(struct blx_agent_store agent, const struct blx_prune_request *request,
               struct blx_prune_report *report, struct blx_error *err);

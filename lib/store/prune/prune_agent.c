@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/directory_private.h"
+#include "store/prune/newest_private.h"
 
 void blx_prune_agent_forget(struct blx_prune_agent *agent)
 {
@@ -38,6 +39,11 @@ size_t blx_prune_agent_find(const struct blx_prune_agent *agent, blx_timestamp t
     return low < agent->count && agent->checkpoints[low].timestamp == timestamp ? low : SIZE_MAX;
 }
 
+static int no_memory(const struct blx_prune_agent *agent, struct blx_error *err)
+{
+    return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->store.id);
+}
+
 static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestamp,
                            struct blx_error *err)
 {
@@ -58,18 +64,20 @@ static int read_checkpoint(struct blx_prune_agent *agent, blx_timestamp timestam
     return 0;
 }
 
-/* Whether no later checkpoint has one of its volumes. */
-static bool is_newest(const struct blx_prune_agent *agent, size_t at)
+static void note_newest(void *arg, size_t at)
 {
-    const struct blx_manifest *manifest = &agent->checkpoints[at].manifest;
-    for (uint32_t v = 0; v < manifest->volume_count; v++) {
-        bool found = false;
-        for (size_t i = at + 1; i < agent->count && !found; i++)
-            found = blx_manifest_has(&agent->checkpoints[i].manifest, manifest->volumes[v].name);
-        if (!found)
-            return true;
-    }
-    return false;
+    struct blx_prune_agent *agent = arg;
+    agent->checkpoints[at].newest = true;
+}
+
+static int find_newest(struct blx_prune_agent *agent, struct blx_error *err)
+{
+    BLX_CLEANUP(blx_newest_done) struct blx_newest newest = {0};
+    for (size_t i = agent->count; i > 0; i--)
+        if (blx_newest_note(&newest, i - 1, &agent->checkpoints[i - 1].manifest) < 0)
+            return no_memory(agent, err);
+    blx_newest_each(&newest, agent->count, note_newest, agent);
+    return 0;
 }
 
 static void link_all(struct blx_prune_agent *agent)
@@ -80,7 +88,6 @@ static void link_all(struct blx_prune_agent *agent)
             checkpoint->parent = blx_prune_agent_find(agent, checkpoint->manifest.parent);
         if (checkpoint->parent != SIZE_MAX)
             agent->checkpoints[checkpoint->parent].children++;
-        checkpoint->newest = is_newest(agent, i);
     }
 }
 
@@ -127,10 +134,11 @@ int blx_prune_agent_open(struct blx_agent_store agent_store, struct blx_prune_ag
         return rc;
     agent->checkpoints = calloc(count + 1, sizeof(agent->checkpoints[0]));
     if (agent->checkpoints == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent_store.id);
+        return no_memory(agent, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = read_checkpoint(agent, all[i], err);
-    if (rc == 0)
-        link_all(agent);
-    return rc;
+    if (rc < 0)
+        return rc;
+    link_all(agent);
+    return find_newest(agent, err);
 }

@@ -16,7 +16,7 @@ struct blx_prune_checkpoint {
     struct blx_manifest manifest;
     size_t parent;   /* its place among the checkpoints; SIZE_MAX: it has none, or it is missing */
     size_t children; /* that are still there */
-    bool newest;     /* of the agent, or of a volume */
+    bool newest;     /* of the agent, or of a volume: it must stay */
     bool doomed;     /* to be removed */
     bool gone;
 };

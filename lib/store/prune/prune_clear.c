@@ -186,12 +186,14 @@ static int name_all(struct sweep *sweep, const char *volume)
     const struct blx_prune_agent *agent = sweep->agent;
     for (size_t i = 0; i < agent->count; i++) {
         const struct blx_manifest_volume *found =
-            agent->checkpoints[i].gone ? NULL
-                                       : blx_manifest_find(&agent->checkpoints[i].manifest, volume);
+            blx_manifest_find(&agent->checkpoints[i].manifest, volume);
         if (found == NULL)
             continue;
+        /* Those of one that is gone count: it may have been the last that had the volume. */
         if (found->next_segment > sweep->next_segment)
             sweep->next_segment = found->next_segment;
+        if (agent->checkpoints[i].gone)
+            continue;
         uint32_t *grown =
             reallocarray(sweep->named, sweep->count + found->segment_count + 1, sizeof(grown[0]));
         if (grown == NULL)
@@ -232,27 +234,24 @@ static int visit_file(void *arg, const char *name, struct blx_error *err)
     return 0;
 }
 
-static int sweep_volume(struct blx_prune_agent *agent, const char *volume, struct blx_error *err)
+/* A volume that no manifest has had has no committed segment: prune_orphans.c knows about it. */
+static int sweep_volume(void *arg, const char *volume, struct blx_error *err)
 {
+    struct blx_prune_agent *agent = arg;
     BLX_CLEANUP(sweep_done) struct sweep sweep = {.agent = agent};
-    int rc = blx_agent_store_volume_path(agent->store, volume, sweep.dir, err);
-    if (rc < 0)
-        return rc;
+    if (blx_agent_store_volume_path(agent->store, volume, sweep.dir, NULL) < 0)
+        return 0; /* no volume's name */
     if (name_all(&sweep, volume) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot prune the agent '%s'", agent->store.id);
-    rc = blx_directory_each(sweep.dir, visit_file, &sweep, err);
+    if (sweep.next_segment == 0)
+        return 0;
+    int rc = blx_directory_each(sweep.dir, visit_file, &sweep, err);
     return rc == 0 && sweep.changed ? blx_fsync_dir(sweep.dir, err) : rc;
 }
 
 int blx_prune_unlink(struct blx_prune_agent *agent, struct blx_error *err)
 {
-    int rc = 0;
-    for (size_t i = 0; i < agent->count; i++) {
-        const struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[i];
-        /* Each volume once: with its newest checkpoint. */
-        for (uint32_t v = 0; rc == 0 && checkpoint->newest && v < checkpoint->manifest.volume_count;
-             v++)
-            rc = sweep_volume(agent, checkpoint->manifest.volumes[v].name, err);
-    }
-    return rc;
+    char dir[PATH_MAX];
+    int rc = blx_agent_store_volume_path(agent->store, NULL, dir, err);
+    return rc == 0 ? blx_directory_each(dir, sweep_volume, agent, err) : rc;
 }

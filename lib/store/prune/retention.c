@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
+#include "store/prune/newest_private.h"
 
 bool blx_retention_is_none(const struct blx_retention *retention)
 {
@@ -141,33 +141,10 @@ void blx_retention_plan_done(struct blx_retention_plan *plan)
     *plan = (struct blx_retention_plan){0};
 }
 
-/* The volumes of the checkpoints looked at so far. */
-struct volumes {
-    char (*names)[BLX_NAME_BYTES]; /* owned */
-    size_t count;
-};
-
-static void volumes_done(struct volumes *volumes)
+static void note_newest(void *arg, size_t at)
 {
-    free(volumes->names);
-}
-
-/* 1 if the manifest has a volume that no newer checkpoint has. */
-static int note_volumes(struct volumes *volumes, const struct blx_manifest *manifest)
-{
-    int newest = 0;
-    for (uint32_t v = 0; v < manifest->volume_count; v++) {
-        size_t i = 0;
-        while (i < volumes->count && strcmp(volumes->names[i], manifest->volumes[v].name) != 0)
-            i++;
-        if (i < volumes->count)
-            continue;
-        if (blx_array_make_room(volumes->names, volumes->count) < 0)
-            return -ENOMEM;
-        memcpy(volumes->names[volumes->count++], manifest->volumes[v].name, BLX_NAME_BYTES);
-        newest = 1;
-    }
-    return newest;
+    uint32_t *others = arg;
+    others[at] |= blx_retention_bit(BLX_KEEP_NEWEST);
 }
 
 static int no_memory(const char *agent_id, struct blx_error *err)
@@ -179,7 +156,7 @@ static int no_memory(const char *agent_id, struct blx_error *err)
 static int read_items(struct blx_agent_store agent, struct blx_retention_plan *plan,
                       uint32_t *others, struct blx_error *err)
 {
-    BLX_CLEANUP(volumes_done) struct volumes volumes = {0};
+    BLX_CLEANUP(blx_newest_done) struct blx_newest newest = {0};
     for (size_t i = plan->count; i > 0; i--) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
         bool pinned = false;
@@ -193,12 +170,11 @@ static int read_items(struct blx_agent_store agent, struct blx_retention_plan *p
             return rc;
         plan->items[i - 1].time = blx_manifest_time(&manifest);
         plan->items[i - 1].damaged = blx_manifest_unreadable_bytes(&manifest) > 0;
-        rc = note_volumes(&volumes, &manifest);
-        if (rc < 0)
+        if (blx_newest_note(&newest, i - 1, &manifest) < 0)
             return no_memory(agent.id, err);
-        others[i - 1] |= rc == 1 ? blx_retention_bit(BLX_KEEP_NEWEST) : 0;
         others[i - 1] |= pinned ? blx_retention_bit(BLX_KEEP_PINNED) : 0;
     }
+    blx_newest_each(&newest, plan->count, note_newest, others);
     return 0;
 }
 

@@ -5,9 +5,10 @@
  * have a checkpoint, however long ago, and keeps the newest one of each; so do days, ISO weeks,
  * months and years. keep-within=T keeps all that are at most T older than the newest one.
  *
- * Whatever the rules say, these stay: pinned checkpoints; the newest one of each volume (the next
- * checkpoint builds upon it, or it is all that is left of a disk); and those that are younger than
- * min-age, so that an intruder on an agent needs days, in which somebody may notice.
+ * Whatever the rules say, these stay: pinned checkpoints; the newest one, upon which the next one
+ * builds; the newest one of each volume, which may be all that is left of a disk (for the names
+ * that have been known longest: newest_private.h); and those that are younger than min-age, so
+ * that an intruder on an agent needs days, in which somebody may notice.
  *
  * Time is the dispatcher's (blx_manifest_time()), in UTC. The agent's clock decides nothing (I13).
  *

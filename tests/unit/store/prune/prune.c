@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "base/sys.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
+#include "store/prune/retention.h"
 #include "store/verify/verify.h"
 
 static void the_others_stay_bit_exact(void **state)
@@ -362,6 +364,71 @@ static void the_newest_checkpoint_of_each_volume_stays(void **state)
     test_store_done(&test);
 }
 
+/* A session as an agent has it that was broken into: a disk of another name. */
+static void take_with_invented_name(struct test_store *test, struct test_volume *sda, unsigned i)
+{
+    struct blx_error err = {0};
+    struct test_volume invented;
+    char name[BLX_NAME_BYTES];
+    snprintf(name, sizeof(name), "x%u", i);
+    test_volume_init(&invented, name, HISTORY_BYTES, 2);
+    struct test_volume *const volumes[] = {sda, &invented};
+    struct blx_agent_writer *writer = test_writer_open(test, volumes, 2, NULL);
+    test_ok(blx_agent_writer_begin(writer, 0, i == 0 ? BLX_PASS_FULL : BLX_PASS_RESUME, &err),
+            &err);
+    test_ok(blx_agent_writer_begin(writer, 1, BLX_PASS_FULL, &err), &err);
+    test_volume_send(sda, writer, i % HISTORY_BLOCKS, i + 1);
+    test_volume_send(&invented, writer, 0, i + 1);
+    test_writer_commit(writer, volumes, 2, 1000000000 + i);
+    blx_agent_writer_close(writer);
+    test_volume_done(&invented);
+}
+
+static void expect_segment(const struct test_store *test, const char *volume, bool there)
+{
+    char path[PATH_MAX];
+    test_path(test, path, "agents/web1/volumes/%s/00000001.seg", volume);
+    assert_int_equal(access(path, F_OK), there ? 0 : -1);
+}
+
+/* Twice as many names as a checkpoint can have, so that some are carried no more. */
+static void invented_names_do_not_escape_retention(void **state)
+{
+    (void)state;
+    enum { KEPT = BLX_MAX_VOLUMES, SESSIONS = 2 * KEPT + 6 };
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct test_store test;
+    struct test_volume sda;
+    test_fsync_off();
+    test_store_init(&test);
+    test_volume_init(&sda, "sda", HISTORY_BYTES, 1);
+    for (unsigned i = 0; i < SESSIONS; i++)
+        take_with_invented_name(&test, &sda, i);
+    const struct blx_agent_store agent = blx_store_agent(&test.store, "web1");
+    BLX_CLEANUP(blx_retention_plan_done) struct blx_retention_plan plan = {0};
+    const struct blx_retention last = {.keep = {[BLX_KEEP_LAST] = 1}};
+    test_ok(blx_retention_plan_make(agent, &last, UINT64_MAX, &plan, &err), &err);
+    /* The first names keep their checkpoints: "sda", whose newest is the last, and 63 more. */
+    assert_int_equal(plan.doomed_count, SESSIONS - KEPT);
+    assert_int_equal(plan.verdicts[KEPT - 2], blx_retention_bit(BLX_KEEP_NEWEST));
+    assert_int_equal(plan.verdicts[KEPT - 1], 0);
+    assert_int_equal(plan.verdicts[SESSIONS - 2], 0);
+    assert_int_not_equal(plan.verdicts[SESSIONS - 1], 0);
+    /* The prune holds to the same rule. */
+    assert_int_equal(test_prune(&test, plan.timestamps + KEPT - 2, 1, &report, &err), -EINVAL);
+    expect_segment(&test, "x63", true);
+    test_ok(test_prune(&test, plan.doomed, plan.doomed_count, &report, &err), &err);
+    assert_int_equal(report.removed, plan.doomed_count);
+    test_restores_to(&test, plan.timestamps[SESSIONS - 1], "sda", sda.image, HISTORY_BYTES);
+    expect_segment(&test, "x0", true);   /* it has its checkpoint */
+    expect_segment(&test, "x63", false); /* nobody knows it any more */
+    expect_segment(&test, "x132", true); /* the last one carries it */
+    test_no_damage(&test);
+    test_volume_done(&sda);
+    test_store_done(&test);
+}
+
 /* Large frames that do not compress, each superseded as a whole. */
 static void space_of_dead_frames_is_given_back(void **state)
 {
@@ -639,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_verification_keeps_a_prune_waiting),
         cmocka_unit_test(nothing_is_removed_while_a_manifest_is_damaged),
         cmocka_unit_test(the_newest_checkpoint_of_each_volume_stays),
+        cmocka_unit_test(invented_names_do_not_escape_retention),
         cmocka_unit_test(a_carried_chain_outlives_the_checkpoints_before_it),
         cmocka_unit_test(space_of_dead_frames_is_given_back),
         cmocka_unit_test(a_flipped_bit_is_found_after_a_prune),
