@@ -103,29 +103,21 @@ static int look_at_store(struct dispatcher_event_watch *watch, const struct blx_
     return rc;
 }
 
-static int look_at_damage(struct dispatcher_event_memory *memory, struct dispatcher_roster *roster,
-                          const char *agent_id, struct dispatcher_event_list *list)
+static int look_at_findings(struct dispatcher_event_memory *memory,
+                            struct dispatcher_roster *roster, const char *agent_id,
+                            enum dispatcher_finding finding, struct dispatcher_event_list *list)
 {
-    char text[BLX_TEXT_BYTES];
-    uint64_t damages = dispatcher_roster_read_damages(roster, agent_id, text);
-    if (damages == memory->damages)
+    static const enum dispatcher_event_kind kinds[DISPATCHER_FINDINGS] = {
+        [DISPATCHER_FINDING_DAMAGE] = DISPATCHER_EVENT_DAMAGE_FOUND,
+        [DISPATCHER_FINDING_HISTORY_GONE] = DISPATCHER_EVENT_HISTORY_GONE,
+    };
+    const struct dispatcher_findings findings =
+        dispatcher_roster_read_findings(roster, agent_id, finding);
+    if (findings.count == memory->findings[finding])
         return 0;
-    int rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_DAMAGE_FOUND, agent_id, text);
+    int rc = dispatcher_event_list_add(list, kinds[finding], agent_id, findings.text);
     if (rc == 0)
-        memory->damages = damages;
-    return rc;
-}
-
-static int look_at_history(struct dispatcher_event_memory *memory, struct dispatcher_roster *roster,
-                           const char *agent_id, struct dispatcher_event_list *list)
-{
-    char text[BLX_TEXT_BYTES];
-    uint64_t gone = dispatcher_roster_read_histories_gone(roster, agent_id, text);
-    if (gone == memory->histories_gone)
-        return 0;
-    int rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_HISTORY_GONE, agent_id, text);
-    if (rc == 0)
-        memory->histories_gone = gone;
+        memory->findings[finding] = findings.count;
     return rc;
 }
 
@@ -237,10 +229,9 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         if (memory == NULL)
             return -ENOMEM;
         rc = look_at_protection(memory, agent, trouble, now_realtime_ns, list);
-        if (rc == 0)
-            rc = look_at_damage(memory, roster, agent->agent_id, list);
-        if (rc == 0)
-            rc = look_at_history(memory, roster, agent->agent_id, list);
+        for (int finding = 0; rc == 0 && finding < DISPATCHER_FINDINGS; finding++)
+            rc = look_at_findings(memory, roster, agent->agent_id, (enum dispatcher_finding)finding,
+                                  list);
         if (rc == 0)
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)

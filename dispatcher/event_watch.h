@@ -9,14 +9,14 @@
 
 #include "dispatcher/event.h"
 #include "dispatcher/overview.h"
+#include "dispatcher/roster.h"
 #include "wire/protection.h"
 
 /* The last report about an agent. */
 struct dispatcher_event_memory {
     char agent_id[BLX_NAME_BYTES];
     enum blx_protection told;
-    uint64_t damages;
-    uint64_t histories_gone;
+    uint64_t findings[DISPATCHER_FINDINGS];
     bool clock_off;
     uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];

@@ -346,6 +346,13 @@ void dispatcher_roster_forget(struct dispatcher_roster *roster, const char *agen
     pthread_mutex_unlock(&roster->lock);
 }
 
+static void add_finding_locked(struct dispatcher_roster_record *record,
+                               enum dispatcher_finding finding, const char *text)
+{
+    record->findings[finding].count++;
+    blx_text_set(record->findings[finding].text, text);
+}
+
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err)
 {
@@ -354,8 +361,7 @@ int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&roster->lock);
-    record->damages++;
-    snprintf(record->damage, sizeof(record->damage), "%s", text);
+    add_finding_locked(record, DISPATCHER_FINDING_DAMAGE, text);
     pthread_mutex_unlock(&roster->lock);
     return 0;
 }
@@ -404,19 +410,17 @@ int dispatcher_roster_list(struct dispatcher_roster *roster, char ***agent_ids, 
     return 0;
 }
 
-uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
-                                        char text[BLX_TEXT_BYTES])
+struct dispatcher_findings dispatcher_roster_read_findings(struct dispatcher_roster *roster,
+                                                           const char *agent_id,
+                                                           enum dispatcher_finding finding)
 {
-    uint64_t damages = 0;
-    text[0] = '\0';
+    struct dispatcher_findings findings = {0};
     pthread_mutex_lock(&roster->lock);
     const struct dispatcher_roster_record *record = find_locked(roster, agent_id);
-    if (record != NULL) {
-        damages = record->damages;
-        memcpy(text, record->damage, sizeof(record->damage));
-    }
+    if (record != NULL)
+        findings = record->findings[finding];
     pthread_mutex_unlock(&roster->lock);
-    return damages;
+    return findings;
 }
 
 bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
@@ -439,24 +443,8 @@ bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
                 "a part of its history is gone from the store: checkpoint %llu was the newest, "
                 "now %llu is",
                 (unsigned long long)facts->last_checkpoint, (unsigned long long)newest->timestamp);
-        memcpy(record->history_gone, text, sizeof(record->history_gone));
-        record->histories_gone++;
+        add_finding_locked(record, DISPATCHER_FINDING_HISTORY_GONE, text);
         blx_manifest_tell(newest, facts);
-    }
-    pthread_mutex_unlock(&roster->lock);
-    return gone;
-}
-
-uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
-                                               const char *agent_id, char text[BLX_TEXT_BYTES])
-{
-    uint64_t gone = 0;
-    text[0] = '\0';
-    pthread_mutex_lock(&roster->lock);
-    const struct dispatcher_roster_record *record = find_locked(roster, agent_id);
-    if (record != NULL) {
-        gone = record->histories_gone;
-        memcpy(text, record->history_gone, sizeof(record->history_gone));
     }
     pthread_mutex_unlock(&roster->lock);
     return gone;

@@ -25,6 +25,18 @@
 #include "store/store.h"
 #include "wire/message.h"
 
+/* What was found in an agent's store that should not be there, or is no longer there. */
+enum dispatcher_finding {
+    DISPATCHER_FINDING_DAMAGE,
+    DISPATCHER_FINDING_HISTORY_GONE, /* the newest checkpoints */
+};
+enum { DISPATCHER_FINDINGS = DISPATCHER_FINDING_HISTORY_GONE + 1 };
+
+struct dispatcher_findings {
+    uint64_t count;            /* since the dispatcher's start */
+    char text[BLX_TEXT_BYTES]; /* of the last one; "": there was none */
+};
+
 struct dispatcher_roster_record {
     /* Guarded by the roster's lock. `next` is written once, before the record is in the list. */
     struct dispatcher_roster_record *next;
@@ -45,16 +57,11 @@ struct dispatcher_roster_record {
     struct blx_trouble trouble; /* that ended the last session; NONE once data was stored again */
     struct dispatcher_meter meter;
 
-    /* Guarded by the roster's lock, written by the agent's session. */
-    uint64_t histories_gone;           /* since the start */
-    char history_gone[BLX_TEXT_BYTES]; /* the last time */
-
     /* Guarded by the roster's lock, written by the thread that looks the last checkpoint up. */
     struct blx_trouble unread; /* why it cannot be read */
 
-    /* Guarded by the roster's lock, written by any thread that finds damage. */
-    uint64_t damages;            /* found since the start */
-    char damage[BLX_TEXT_BYTES]; /* the last one */
+    /* Guarded by the roster's lock, written by any thread that finds something. */
+    struct dispatcher_findings findings[DISPATCHER_FINDINGS];
 
     /* Guarded by the roster's lock, written by the agent's session and by the first thread that
      * looks. `facts.agent_id` is constant. Fields that only the registry knows are left empty. */
@@ -104,10 +111,6 @@ enum { DISPATCHER_ROSTER_RENEWALS = 4, DISPATCHER_ROSTER_RENEWAL_S = 900 };
 bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record,
                                     const struct blx_manifest *newest, char text[BLX_TEXT_BYTES]);
-
-/* How often that has happened, and what is known of the last time; `text` is "" if it has not. */
-uint64_t dispatcher_roster_read_histories_gone(struct dispatcher_roster *roster,
-                                               const char *agent_id, char text[BLX_TEXT_BYTES]);
 
 /* Whether the agent may have a certificate renewed: DISPATCHER_ROSTER_RENEWALS at once, and one
  * more every DISPATCHER_ROSTER_RENEWAL_S, in whatever sessions. */
@@ -189,9 +192,10 @@ bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_
 int dispatcher_roster_list(struct dispatcher_roster *roster, char ***agent_ids, size_t *count,
                            struct blx_error *err);
 
-/* How often damage was found since the start; `text` is the last one. */
-uint64_t dispatcher_roster_read_damages(struct dispatcher_roster *roster, const char *agent_id,
-                                        char text[BLX_TEXT_BYTES]);
+/* All zero for an agent that is not known here. */
+struct dispatcher_findings dispatcher_roster_read_findings(struct dispatcher_roster *roster,
+                                                           const char *agent_id,
+                                                           enum dispatcher_finding finding);
 
 /*
  * Fills `agent` as if it were offline: with everything except the facts of a live session, which

@@ -161,6 +161,25 @@ static void disk_and_damage_are_told(void **state)
     assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
 }
 
+static void history_that_is_gone_is_told_each_time(void **state)
+{
+    struct scene *scene = *state;
+    struct dispatcher_roster *roster = &scene->site->dispatcher.roster;
+    struct dispatcher_roster_record *record = NULL;
+    const struct blx_manifest none = {0}, had = {.timestamp = scene->agents[0].last_checkpoint};
+    char text[BLX_TEXT_BYTES];
+    assert_int_equal(dispatcher_roster_enter(roster, &scene->site->store, "web1", &record, NULL),
+                     0);
+    for (uint64_t time = 0; time < 2; time++) {
+        dispatcher_roster_note_commit(roster, record, &had);
+        assert_int_equal(look_after(scene, 10 + 2 * time), 0);
+        assert_true(dispatcher_roster_note_history(roster, record, &none, text));
+        assert_int_equal(look_after(scene, 11 + 2 * time), 1);
+        assert_event(scene, 0, DISPATCHER_EVENT_HISTORY_GONE, "web1", "its history is gone");
+    }
+    dispatcher_roster_leave(roster, record, NULL);
+}
+
 static void few_inodes_are_told(void **state)
 {
     struct scene *scene = *state;
@@ -297,6 +316,7 @@ int main(void)
         TEST(trouble_of_the_store_is_one_event_for_all),
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
+        TEST(history_that_is_gone_is_told_each_time),
         TEST(few_inodes_are_told),
         TEST(agents_that_are_kept_out_are_told),
         TEST(most_pressing_event_comes_first),
