@@ -29,12 +29,15 @@ enum dispatcher_event_kind {
     DISPATCHER_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
     DISPATCHER_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
     DISPATCHER_EVENT_QUOTA_NEAR,         /* it will be soon */
+    DISPATCHER_EVENT_HOOK_FAILED,        /* a checkpoint's pre-freeze or post-thaw command */
     DISPATCHER_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     DISPATCHER_EVENT_AGENT_PROTECTED,    /* it is well again */
     DISPATCHER_EVENT_STORE_WORKS,        /* the store takes data again */
     DISPATCHER_EVENT_DISK_HAS_ROOM,      /* there is room again */
     DISPATCHER_EVENT_AGENTS_LET_IN,      /* there are places again */
 };
+
+enum { DISPATCHER_EVENT_KINDS = DISPATCHER_EVENT_AGENTS_LET_IN + 1 };
 
 /* "agent-lost", "damage-found" and so on. */
 const char *dispatcher_event_name(enum dispatcher_event_kind kind);

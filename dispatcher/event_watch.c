@@ -165,6 +165,20 @@ static int look_at_clock(struct dispatcher_event_memory *memory,
     return rc;
 }
 
+/* A hook that works again is no event: `status` has it no more. */
+static int look_at_hooks(struct dispatcher_event_memory *memory,
+                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+{
+    char text[BLX_TEXT_BYTES];
+    bool failed = blx_hooks_explain(agent->cut_flags, text)[0] != '\0';
+    int rc = 0;
+    if (failed && !memory->hook_failed)
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_HOOK_FAILED, agent->agent_id, text);
+    if (rc == 0)
+        memory->hook_failed = failed;
+    return rc;
+}
+
 static int look_at_disk(struct dispatcher_event_watch *watch,
                         const struct dispatcher_overview *overview,
                         struct dispatcher_event_list *list)
@@ -236,6 +250,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)
             rc = look_at_clock(memory, agent, list);
+        if (rc == 0)
+            rc = look_at_hooks(memory, agent, list);
         if (rc == 0)
             rc = look_at_quota(memory, agent, list);
     }

@@ -18,6 +18,7 @@ struct dispatcher_event_memory {
     enum blx_protection told;
     uint64_t findings[DISPATCHER_FINDINGS];
     bool clock_off;
+    bool hook_failed;
     uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];
 };

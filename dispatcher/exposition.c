@@ -63,6 +63,12 @@ static double quota_state(const struct blx_control_agent *agent, uint64_t now_re
     return (double)agent->quota_state;
 }
 
+static double hook_failed(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    (void)now_realtime_ns;
+    return (agent->cut_flags & (BLX_CUT_PRE_FREEZE_FAILED | BLX_CUT_POST_THAW_FAILED)) != 0;
+}
+
 static double clock_offset(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     (void)now_realtime_ns;
@@ -112,6 +118,9 @@ static const struct agent_metric agent_metrics[] = {
      "When the last checkpoint was cut, since 1970.", .value = last_checkpoint},
     {"blxrep_agent_quota_state", gauge,
      "The agent's quota: 0 free, 1 nearly used up, 2 used up and refused.", .value = quota_state},
+    {"blxrep_agent_last_hook_failed", gauge,
+     "Whether the pre-freeze or the post-thaw command failed for the last checkpoint.",
+     .value = hook_failed},
     {"blxrep_agent_clock_offset_seconds", gauge,
      "The agent's clock less the dispatcher's, at the last cut.", .value = clock_offset},
     {"blxrep_agent_last_freeze_seconds", gauge,

@@ -120,15 +120,17 @@ uint64_t agent_apart_measure_pass(const struct agent_volume *volume, uint64_t ma
     return total;
 }
 
-void agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BYTES])
+uint32_t agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BYTES])
 {
     const struct agent *agent = session->agent;
+    uint32_t flags = 0;
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct agent_volume *volume = &agent->volumes[i];
         const struct agent_ledger_head *head = volume->ledger.head;
         bool compares = head->rescan_active || head->pass_is_rescan;
         if (!agent_apart_is(session, i))
             continue;
+        flags |= compares ? 0 : BLX_CUT_LACKS_FIRST_PASS;
         uint64_t done = 0;
         uint64_t marked = agent_volume_count_marked(volume) + agent_volume_count_in_flight(volume);
         uint64_t total = agent_apart_measure_pass(volume, marked, &done);
@@ -137,4 +139,5 @@ void agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BY
                  used > 0 ? "; " : "", volume->device.path, compares ? "comparison" : "first pass",
                  total == 0 ? 0 : (unsigned)((double)done * 100 / (double)total));
     }
+    return flags;
 }

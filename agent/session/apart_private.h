@@ -44,8 +44,9 @@ void agent_apart_choose(struct agent_session *session);
 /* The checkpoint is over: nobody is apart. */
 void agent_apart_end(struct agent_session *session);
 
-/* Adds to the note which disks the checkpoint lacks, and how far they are. */
-void agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BYTES]);
+/* Adds to the note which disks the checkpoint lacks, and how far they are. BLX_CUT_LACKS_FIRST_PASS
+ * if one of them was in no checkpoint yet, otherwise 0. */
+uint32_t agent_apart_note(const struct agent_session *session, char note[BLX_TEXT_BYTES]);
 
 /* How many blocks the pass that is under way has, and how many of them are done; 0: none is. */
 uint64_t agent_apart_measure_pass(const struct agent_volume *volume, uint64_t marked_blocks,

@@ -178,11 +178,11 @@ static void send_overtaken(struct agent_session *session, uint64_t request)
     send_failed(session, request, reason, NULL);
 }
 
-/* Adds the blocks and disks that the checkpoint lacks to its note. */
-static void note_missing_blocks(const struct agent_session *session, char note[BLX_TEXT_BYTES])
+/* Adds the blocks and disks that the checkpoint lacks to its note. Returns flags of the cut. */
+static uint32_t note_missing_blocks(const struct agent_session *session, char note[BLX_TEXT_BYTES])
 {
     const struct agent *agent = session->agent;
-    agent_apart_note(session, note);
+    uint32_t flags = agent_apart_note(session, note);
     for (size_t i = 0; i < agent->volume_count; i++) {
         const struct agent_volume *volume = &agent->volumes[i];
         uint64_t bytes = atomic_load(&volume->bad.count) << volume->block_shift;
@@ -193,6 +193,7 @@ static void note_missing_blocks(const struct agent_session *session, char note[B
                      used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
     }
     agent_refusals_note(&agent->refusals, note);
+    return flags;
 }
 
 /*
@@ -222,6 +223,7 @@ static void fill_message(struct agent_session *session, uint64_t request,
 {
     struct agent *agent = session->agent;
     const bool tells_age = (session->welcome.features & BLX_FEATURE_CUT_AGE) != 0;
+    const bool tells_flags = tells_age && (session->welcome.features & BLX_FEATURE_CUT_FLAGS) != 0;
     *message = (struct blx_message){
         .type = BLX_MESSAGE_CHECKPOINT,
         .checkpoint = {.request = request,
@@ -233,7 +235,9 @@ static void fill_message(struct agent_session *session, uint64_t request,
                        .left_out = session->apart},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
-    note_missing_blocks(session, message->checkpoint.note);
+    uint32_t flags = note_missing_blocks(session, message->checkpoint.note);
+    if (tells_flags)
+        message->checkpoint.cut_flags = BLX_CUT_FLAGS_TOLD | flags | cut->flags;
     pthread_mutex_lock(&agent->lock);
     for (size_t i = 0; i < agent->volume_count; i++) {
         message->checkpoint.last_seq[i] =

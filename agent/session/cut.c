@@ -26,6 +26,7 @@ struct scene {
     struct agent_mounts mounts;
     struct agent_evidence evidence;
     char hooks[BLX_TEXT_BYTES];       /* those that failed; empty if none did */
+    uint32_t flags;                   /* the same as bits of enum blx_cut_flags */
     uint64_t queued[BLX_MAX_VOLUMES]; /* writes started, when the reading began */
     bool busy[BLX_MAX_VOLUMES];       /* a write was in flight, or began, while we read */
     struct agent_freeze_result frozen;
@@ -384,7 +385,8 @@ static int attempt_in_scene(struct agent_session *session, enum agent_cut_kind k
     return rc == 0 ? judge(scene, kind, cut) : rc;
 }
 
-static void run_hook(struct scene *scene, const char *name, const char *command)
+static void run_hook(struct scene *scene, const char *name, const char *command,
+                     enum blx_cut_flags failed)
 {
     struct agent *agent = scene->agent;
     struct blx_error error = {0};
@@ -393,6 +395,7 @@ static void run_hook(struct scene *scene, const char *name, const char *command)
     if (rc == 0)
         return;
     blx_log_warning("%s", error.message);
+    scene->flags |= failed;
     if (rc == -ETIMEDOUT)
         add_note(scene->hooks, "the %s command took too long and was killed", name);
     else
@@ -405,7 +408,7 @@ static int prepare_applications(struct scene *scene, struct blx_error *err)
 {
     struct agent *agent = scene->agent;
     struct blx_error error = {0};
-    run_hook(scene, "pre-freeze", agent->config->pre_freeze);
+    run_hook(scene, "pre-freeze", agent->config->pre_freeze, BLX_CUT_PRE_FREEZE_FAILED);
     int rc = agent_mounts_find(scene->session->in_step, scene->session->in_step_count,
                                &scene->mounts, err);
     if (rc == 0 && agent->config->pre_freeze != NULL &&
@@ -427,9 +430,10 @@ int agent_cut_attempt(struct agent_session *session, enum agent_cut_kind kind,
     if (rc == 0)
         rc = attempt_in_scene(session, kind, scene, cut, err);
     agent_mounts_done(&scene->mounts); /* before the hook: it may take long, or unmount one */
-    run_hook(scene, "post-thaw", agent->config->post_thaw);
+    run_hook(scene, "post-thaw", agent->config->post_thaw, BLX_CUT_POST_THAW_FAILED);
     if (scene->hooks[0] != '\0')
         add_note(cut->note, "%s", scene->hooks);
+    cut->flags = scene->flags;
     agent_evidence_done(&scene->evidence);
     free(scene);
     return rc;

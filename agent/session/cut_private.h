@@ -44,6 +44,7 @@ struct agent_cut {
     enum blx_consistency consistency;
     enum agent_cut_trouble trouble; /* of this attempt */
     struct agent_cut_history history;
+    uint32_t flags;            /* of enum blx_cut_flags: which hooks failed */
     char note[BLX_TEXT_BYTES]; /* why `consistency` is less than "filesystem", and which hook
                                 * failed */
 };

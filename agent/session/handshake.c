@@ -47,6 +47,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
     const bool encrypts = !blx_key_id_is_none(&agent->key.id);
     const uint64_t offered =
         BLX_FEATURE_POLICY | BLX_FEATURE_CUT_AGE | BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT |
+        BLX_FEATURE_CUT_FLAGS |
         (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY
                                                  : 0) |
         (encrypts ? BLX_FEATURE_ENCRYPTION : 0);

@@ -120,7 +120,7 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
         return rc;
     session->volume_count = message.hello.volume_count;
     uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE |
-                     BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT;
+                     BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_FLAGS;
     if (session->dispatcher->own_pki)
         known |= BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY;
     session->features = message.hello.features & known;

@@ -87,6 +87,9 @@ int dispatcher_session_commit(struct dispatcher_session *session,
     if (cut->left_out != 0 && (session->features & BLX_FEATURE_LEAVE_OUT) == 0)
         return dispatcher_session_protest(
             err, "CHECKPOINT leaves volumes out, though that was not agreed on");
+    if (cut->cut_flags != 0 && (session->features & BLX_FEATURE_CUT_FLAGS) == 0)
+        return dispatcher_session_protest(
+            err, "CHECKPOINT has flags of its cut, though that was not agreed on");
     int rc = dispatcher_session_count_commit(session, err);
     if (rc < 0)
         return rc;

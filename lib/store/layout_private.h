@@ -104,7 +104,7 @@ struct blx_manifest_disk {
     blx_le32 magic;
     uint8_t version;
     uint8_t consistency;
-    uint8_t reserved[2];
+    blx_le16 cut_flags; /* programs of before wrote 0, and ignore it */
     blx_le64 timestamp;
     blx_le64 parent;
     blx_le64 agent_realtime_ns;

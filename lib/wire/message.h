@@ -53,6 +53,7 @@ enum {
 #define BLX_FEATURE_CONTINUE   (UINT64_C(1) << 14) /* BEGIN with CONTINUE is understood */
 #define BLX_FEATURE_LEAVE_OUT  (UINT64_C(1) << 15) /* CHECKPOINT may end with left_out */
 #define BLX_FEATURE_AUTHORITY  (UINT64_C(1) << 16) /* AUTHORITY and RENEWED are understood */
+#define BLX_FEATURE_CUT_FLAGS  (UINT64_C(1) << 17) /* CHECKPOINT may end with cut_flags */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -265,6 +266,23 @@ struct blx_checkpoint_request {
 
 #define BLX_CUT_AGE_UNKNOWN UINT64_MAX
 
+/* What a program has to know of a cut, which a person reads in its note. 0: the agent did not tell,
+ * and the note alone says it. */
+enum blx_cut_flags {
+    BLX_CUT_FLAGS_TOLD = 1,
+    BLX_CUT_LACKS_FIRST_PASS = 2, /* of a disk that is left out, and was in no checkpoint yet */
+    BLX_CUT_PRE_FREEZE_FAILED = 4,
+    BLX_CUT_POST_THAW_FAILED = 8,
+};
+enum { BLX_CUT_FLAGS_ALL = 15 };
+
+/* Whether the flags are some that this program knows, and told. */
+static inline bool blx_cut_flags_are_valid(uint32_t flags)
+{
+    return (flags & ~(uint32_t)BLX_CUT_FLAGS_ALL) == 0 &&
+           (flags == 0 || (flags & BLX_CUT_FLAGS_TOLD) != 0);
+}
+
 struct blx_checkpoint_message {
     uint64_t request;
     uint64_t cut_realtime_ns; /* by the agent's clock: information */
@@ -282,6 +300,8 @@ struct blx_checkpoint_message {
     /* A bit, 1 << index, for each volume that the checkpoint does not have: its pass is under way.
      * Never all of them. Not 0 with BLX_FEATURE_LEAVE_OUT and a known cut_age_ns only. */
     uint64_t left_out;
+    /* Of enum blx_cut_flags. Not 0 with BLX_FEATURE_CUT_FLAGS and a known cut_age_ns only. */
+    uint32_t cut_flags;
 };
 
 /*
@@ -391,6 +411,7 @@ struct blx_control_agent {
     uint64_t volume_bytes;     /* size of all volumes */
     uint64_t freeze_ns;        /* of the last checkpoint */
     char note[BLX_TEXT_BYTES]; /* of the last checkpoint: why it is less than "filesystem" */
+    uint32_t cut_flags;        /* of the last checkpoint: of enum blx_cut_flags */
     char failure[BLX_TEXT_BYTES]; /* why the last try for a checkpoint failed; "": it did not */
 
     /* Since the dispatcher started. */

@@ -54,33 +54,42 @@ size_t blx_message_put_checkpoint(const struct blx_message *message, uint8_t *bo
     blx_le64 age = blx_le64_of(checkpoint->cut_age_ns);
     memcpy(body + bytes, &age, sizeof(age));
     bytes += sizeof(age);
-    if (checkpoint->left_out == 0)
+    if (checkpoint->left_out == 0 && checkpoint->cut_flags == 0)
         return bytes;
     blx_le64 left_out = blx_le64_of(checkpoint->left_out);
     memcpy(body + bytes, &left_out, sizeof(left_out));
-    return bytes + sizeof(left_out);
+    bytes += sizeof(left_out);
+    if (checkpoint->cut_flags == 0)
+        return bytes;
+    blx_le64 flags = blx_le64_of(checkpoint->cut_flags);
+    memcpy(body + bytes, &flags, sizeof(flags));
+    return bytes + sizeof(flags);
 }
 
+enum { END_FIELDS = 3 };
+
 /* The fields at the end: the first is there with BLX_FEATURE_CUT_AGE alone, the second if volumes
- * are left out. */
+ * are left out or the third is there, the third with BLX_FEATURE_CUT_FLAGS. */
 static int get_end(const uint8_t *at, size_t bytes, struct blx_checkpoint_message *checkpoint,
                    struct blx_error *err)
 {
     uint64_t every = UINT64_MAX >> (64 - checkpoint->volume_count);
-    blx_le64 field;
-    checkpoint->cut_age_ns = BLX_CUT_AGE_UNKNOWN;
-    checkpoint->left_out = 0;
-    if (bytes == 0)
-        return 0;
-    memcpy(&field, at, sizeof(field));
-    checkpoint->cut_age_ns = blx_le64_get(field);
-    if (bytes == sizeof(field))
-        return 0;
-    memcpy(&field, at + sizeof(field), sizeof(field));
-    checkpoint->left_out = blx_le64_get(field);
-    if (checkpoint->cut_age_ns == BLX_CUT_AGE_UNKNOWN || checkpoint->left_out == 0 ||
-        checkpoint->left_out >= every)
+    uint64_t fields[END_FIELDS] = {BLX_CUT_AGE_UNKNOWN};
+    size_t count = bytes / sizeof(blx_le64);
+    for (size_t i = 0; i < count && i < END_FIELDS; i++) {
+        blx_le64 field;
+        memcpy(&field, at + i * sizeof(field), sizeof(field));
+        fields[i] = blx_le64_get(field);
+    }
+    checkpoint->cut_age_ns = fields[0];
+    checkpoint->left_out = fields[1];
+    checkpoint->cut_flags = (uint32_t)fields[2];
+    if (count > 1 && (checkpoint->cut_age_ns == BLX_CUT_AGE_UNKNOWN ||
+                      (checkpoint->left_out == 0 && count == 2) || checkpoint->left_out >= every))
         return bad(err, "the volumes that it leaves out are out of range");
+    if (count > 2 && (fields[2] == 0 || fields[2] > BLX_CUT_FLAGS_ALL ||
+                      !blx_cut_flags_are_valid(checkpoint->cut_flags)))
+        return bad(err, "the flags of the cut are out of range");
     return 0;
 }
 
@@ -97,8 +106,8 @@ int blx_message_get_checkpoint(const uint8_t *body, size_t body_bytes, struct bl
     if (checkpoint->volume_count == 0 || checkpoint->volume_count > BLX_MAX_VOLUMES)
         return bad(err, "the number of volumes is out of range");
     size_t known_bytes = sizeof(disk) + checkpoint->volume_count * sizeof(blx_le64);
-    if (body_bytes != known_bytes && body_bytes != known_bytes + sizeof(blx_le64) &&
-        body_bytes != known_bytes + 2 * sizeof(blx_le64))
+    if (body_bytes < known_bytes || body_bytes > known_bytes + END_FIELDS * sizeof(blx_le64) ||
+        (body_bytes - known_bytes) % sizeof(blx_le64) != 0)
         return bad(err, "its size does not fit the number of volumes");
     int rc = get_end(body + known_bytes, body_bytes - known_bytes, checkpoint, err);
     if (rc < 0)

@@ -163,6 +163,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .archived_since = blx_le64_of(agent->archived_since),
         .revoked = blx_le32_of(agent->revoked),
         .unencrypted = blx_le32_of(agent->unencrypted),
+        .cut_flags = blx_le32_of(agent->cut_flags),
         .changed_bytes = blx_le64_of(agent->changed_bytes),
         .stored_bytes = blx_le64_of(agent->stored_bytes),
         .saved_bytes = blx_le64_of(agent->saved_bytes),
@@ -229,9 +230,10 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     agent->quota_state = blx_le32_get(disk.quota_state);
     if (agent->quota_state > 2)
         return blx_error_set(err, -EBADMSG, "the state of the quota is out of range");
-    int rc = blx_field_check_reserved(disk.reserved, err);
-    if (rc == 0)
-        rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
+    agent->cut_flags = blx_le32_get(disk.cut_flags);
+    if (!blx_cut_flags_are_valid(agent->cut_flags))
+        return blx_error_set(err, -EBADMSG, "the flags of the last cut are out of range");
+    int rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
     if (rc == 0)
         rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
     if (rc == 0)

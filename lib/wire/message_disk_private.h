@@ -244,7 +244,7 @@ struct blx_control_agent_disk {
     char failure[BLX_TEXT_BYTES];
     blx_le64 paused_since;
     blx_le32 revoked;
-    blx_le32 reserved;
+    blx_le32 cut_flags;
     blx_le64 changed_bytes;
     blx_le64 stored_bytes;
     blx_le64 saved_bytes;

@@ -50,6 +50,9 @@ static const struct {
     [BLX_REASON_UNREADABLE] = {"unreadable", "replace the disk while it can still be read"},
     [BLX_REASON_DISK_AWAY] = {"disk-away", "bring the disk back, or take it out of `device`"},
     [BLX_REASON_PASS_RUNS] = {"pass-runs", ""},
+    [BLX_REASON_HOOK_FAILED] = {"hook-failed",
+                                "run it by hand; the agent's log has what it said: journalctl -u "
+                                "blxrep-agent"},
     [BLX_REASON_NOT_FROZEN] = {"not-frozen", ""},
     [BLX_REASON_PRUNE_HELD] = {"prune-held", "`blxrep dispatcher prune --dry-run`, then --confirm"},
     [BLX_REASON_MISSED_EVENTS] = {"missed-events", ""},
@@ -110,9 +113,11 @@ static bool is_away(const struct blx_control_agent *agent)
     return !is_connected(agent) && agent->away_ms > blx_protection_away_ms(agent->sync_freq_ms);
 }
 
-/* The agent's own words (agent/session/apart.c). The other disks are protected; that one is not. */
+/* The other disks are protected; that one is not. An agent of before told it in the note alone. */
 static bool lacks_a_first_pass(const struct blx_control_agent *agent)
 {
+    if ((agent->cut_flags & BLX_CUT_FLAGS_TOLD) != 0)
+        return (agent->cut_flags & BLX_CUT_LACKS_FIRST_PASS) != 0;
     return strstr(agent->note, "', whose first pass is at ") != NULL;
 }
 
@@ -303,16 +308,32 @@ static void judge_damage(const struct case_file *file)
                  blx_size_format(agent->status.unreadable_bytes, lacks));
 }
 
+const char *blx_hooks_explain(uint32_t cut_flags, char text[BLX_TEXT_BYTES])
+{
+    const uint32_t both = BLX_CUT_PRE_FREEZE_FAILED | BLX_CUT_POST_THAW_FAILED;
+    const char *which = (cut_flags & both) == both ? "pre-freeze and the post-thaw"
+                        : (cut_flags & BLX_CUT_PRE_FREEZE_FAILED) != 0 ? "pre-freeze"
+                                                                       : "post-thaw";
+    text[0] = '\0';
+    if ((cut_flags & both) != 0)
+        snprintf(text, BLX_TEXT_BYTES, "the %s command failed for the last checkpoint", which);
+    return text;
+}
+
 /* A fact that does no harm now and should not surprise anybody later. */
 static void remark(const struct case_file *file)
 {
     const struct blx_control_agent *agent = file->agent;
+    char hooks[BLX_TEXT_BYTES];
     if (!is_connected(agent))
         explain_absence(agent,
                         decide(file, BLX_PROTECTED, absence_reason(agent), absent_since(file)));
     else if (hindrance(agent)[0] != '\0')
         blx_text_copy(decide(file, BLX_PROTECTED, hindrance_reason(agent), 0), BLX_TEXT_BYTES,
                       hindrance(agent));
+    else if (blx_hooks_explain(agent->cut_flags, hooks)[0] != '\0')
+        blx_text_copy(decide(file, BLX_PROTECTED, BLX_REASON_HOOK_FAILED, agent->last_time),
+                      BLX_TEXT_BYTES, hooks);
     else if (agent->quota_state != 0)
         judge_quota(file, BLX_PROTECTED);
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM && agent->note[0] != '\0')

@@ -71,7 +71,8 @@ enum blx_reason {
     BLX_REASON_DISK_AWAY,
     BLX_REASON_PASS_RUNS, /* a full pass or a rescan; a remark, until a checkpoint is late */
 
-    BLX_REASON_NOT_FROZEN, /* from here on always remarks */
+    BLX_REASON_HOOK_FAILED, /* from here on always remarks */
+    BLX_REASON_NOT_FROZEN,
     BLX_REASON_PRUNE_HELD,
     BLX_REASON_MISSED_EVENTS,
 };
@@ -101,6 +102,10 @@ const char *blx_protection_name(enum blx_protection protection);
 
 /* "store-full" and so on, which is also the entry in blxrep-recovery(7); "" for NONE. */
 const char *blx_reason_name(enum blx_reason reason);
+
+/* "the pre-freeze command failed for the last checkpoint"; "" if no hook of it failed. Returns
+ * `text`. */
+const char *blx_hooks_explain(uint32_t cut_flags, char text[BLX_TEXT_BYTES]);
 
 /* The first thing to do about it, in a few words; "" if there is nothing to do. */
 const char *blx_reason_way_out(enum blx_reason reason);

@@ -220,6 +220,12 @@ class Labels(Case):
         row = self.row("server1", self.checkpoint("server1"))
         self.assertEqual((row["consistency"], row["note"]),
                          ("filesystem", "the pre-freeze command failed; the post-thaw command failed"))
+        self.dispatcher.wait_line("agent 'server1': hook-failed: the pre-freeze and the post-thaw command failed for the last checkpoint")
+        # As the manifest says it, too: after a restart status is made from that.
+        self.dispatcher.stop()
+        self.restart_dispatcher()
+        self.dispatcher.wait_online("server1")
+        self.assertEqual(self.dispatcher.agent_state("server1")["judgement"]["reason"], "hook-failed")
 
     def test_mount_that_the_pre_freeze_hook_makes(self):
         disk = self.make_disk()

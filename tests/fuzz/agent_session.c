@@ -42,7 +42,7 @@ enum {
 /* The features of an agent without a key, with a bundle of blxrep's own as its credentials. */
 static const uint64_t offered_features = BLX_FEATURE_POLICY | BLX_FEATURE_RENEWAL |
                                          BLX_FEATURE_CONTINUE | BLX_FEATURE_CUT_AGE |
-                                         BLX_FEATURE_LEAVE_OUT;
+                                         BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_FLAGS;
 
 static const struct blx_config config = {.id = "web1"};
 static struct agent agent = {.config = &config,

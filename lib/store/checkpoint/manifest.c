@@ -78,6 +78,7 @@ void blx_manifest_tell(const struct blx_manifest *manifest, struct blx_control_a
     agent->last_unreadable_bytes = blx_manifest_unreadable_bytes(manifest);
     agent->freeze_ns = manifest->freeze_ns;
     memcpy(agent->note, manifest->note, sizeof(agent->note));
+    agent->cut_flags = manifest->cut_flags;
     agent->volume_count = manifest->volume_count;
     agent->volume_bytes = agent->changed_bytes = agent->stored_bytes = agent->saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {

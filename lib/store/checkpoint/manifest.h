@@ -47,6 +47,7 @@ struct blx_manifest {
     enum blx_consistency consistency;
     uint64_t freeze_ns;
     char note[BLX_TEXT_BYTES];
+    uint32_t cut_flags; /* of enum blx_cut_flags */
     uint32_t volume_count;
     /* Volumes that the checkpoint does not have, whose chains it carries on: they were left out of
      * it, or are away. They have no content of its instant; the entry says where the chain goes on,

@@ -63,6 +63,8 @@ static const char *fault_of(const struct blx_manifest *manifest)
         return "its consistency is unknown";
     if (!blx_layout_text_ok(manifest->note, sizeof(manifest->note)))
         return "its note is not printable";
+    if (!blx_cut_flags_are_valid(manifest->cut_flags))
+        return "its flags are unknown";
     if (manifest->volume_count == 0 || manifest->volume_count > BLX_MAX_VOLUMES ||
         manifest->carried_count > BLX_MAX_VOLUMES - manifest->volume_count)
         return "its number of volumes is out of range";
@@ -148,6 +150,7 @@ int blx_manifest_encode(const struct blx_manifest *manifest, void **content, siz
         /* One without carried volumes is as it always was, so that older programs read it. */
         .version = manifest->carried_count > 0 ? BLX_MANIFEST_VERSION : BLX_LAYOUT_VERSION,
         .consistency = (uint8_t)manifest->consistency,
+        .cut_flags = blx_le16_of((uint16_t)manifest->cut_flags),
         .timestamp = blx_le64_of(manifest->timestamp),
         .parent = blx_le64_of(manifest->parent),
         .agent_realtime_ns = blx_le64_of(manifest->agent_realtime_ns),
@@ -267,6 +270,13 @@ static void clean_texts(struct blx_manifest *manifest)
     }
 }
 
+/* A newer program's flags say more than this one can. */
+static uint32_t known_flags(blx_le16 field)
+{
+    uint32_t flags = blx_le16_get(field) & BLX_CUT_FLAGS_ALL;
+    return blx_cut_flags_are_valid(flags) ? flags : 0;
+}
+
 static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, size_t bytes,
                   struct blx_manifest *manifest, struct blx_error *err)
 {
@@ -277,6 +287,7 @@ static int decode(const struct blx_manifest_disk *disk, const uint8_t *content, 
         .committed_realtime_ns = blx_le64_get(disk->committed_realtime_ns),
         .consistency = disk->consistency,
         .freeze_ns = blx_le64_get(disk->freeze_ns),
+        .cut_flags = known_flags(disk->cut_flags),
     };
     memcpy(manifest->note, disk->note, sizeof(manifest->note));
     int rc = decode_volumes(

@@ -194,6 +194,7 @@ static int describe(const struct blx_agent_writer *writer, const struct blx_chec
     manifest->committed_realtime_ns = times->committed_realtime_ns;
     manifest->consistency = cut->consistency;
     manifest->freeze_ns = cut->freeze_ns;
+    manifest->cut_flags = cut->cut_flags;
     memcpy(manifest->note, cut->note, sizeof(manifest->note));
     if (manifest->timestamp == 0)
         return blx_error_set(err, -EPROTO, "the checkpoint's time is out of range");

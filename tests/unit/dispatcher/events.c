@@ -180,6 +180,34 @@ static void history_that_is_gone_is_told_each_time(void **state)
     dispatcher_roster_leave(roster, record, NULL);
 }
 
+static void hooks_that_fail_are_told_once(void **state)
+{
+    struct scene *scene = *state;
+    for (uint64_t time = 0; time < 2; time++) {
+        scene->agents[1].cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED;
+        assert_int_equal(look_after(scene, 10 + 4 * time), 1);
+        assert_event(scene, 0, DISPATCHER_EVENT_HOOK_FAILED, "web2",
+                     "the post-thaw command failed for the last checkpoint");
+        assert_int_equal(look_after(scene, 11 + 4 * time), 0);
+        scene->agents[1].cut_flags = BLX_CUT_FLAGS_TOLD;
+        assert_int_equal(look_after(scene, 12 + 4 * time), 0);
+    }
+}
+
+static void each_kind_has_a_name_and_an_id_of_its_own(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < DISPATCHER_EVENT_KINDS; kind++) {
+        const char *id = dispatcher_event_message_id((enum dispatcher_event_kind)kind);
+        assert_non_null(dispatcher_event_name((enum dispatcher_event_kind)kind));
+        assert_non_null(id);
+        assert_int_equal(strlen(id), 32);
+        for (unsigned before = 0; before < kind; before++)
+            assert_string_not_equal(
+                id, dispatcher_event_message_id((enum dispatcher_event_kind)before));
+    }
+}
+
 static void few_inodes_are_told(void **state)
 {
     struct scene *scene = *state;
@@ -317,6 +345,8 @@ int main(void)
         TEST(first_sync_is_no_news),
         TEST(disk_and_damage_are_told),
         TEST(history_that_is_gone_is_told_each_time),
+        TEST(hooks_that_fail_are_told_once),
+        TEST(each_kind_has_a_name_and_an_id_of_its_own),
         TEST(few_inodes_are_told),
         TEST(agents_that_are_kept_out_are_told),
         TEST(most_pressing_event_comes_first),

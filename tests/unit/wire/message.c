@@ -160,6 +160,7 @@ static const struct blx_message examples[] = {
                        .archived_since = 20261122203601,
                        .quota_state = 1,
                        .unencrypted = true,
+                       .cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_PRE_FREEZE_FAILED,
                        .quota = "bytes: 410 MiB of 512 MiB",
                        .changed_bytes = 8192001,
                        .stored_bytes = 4096002,
@@ -501,7 +502,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1057, 7, "failure");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1317, 1, "timestamp");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1320, 2, "revocation");
-    refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "reserved");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1324, 2, "flags of the last cut");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "flags of the last cut");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more bytes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 39, 1, "more inodes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 41, 7, "software");
@@ -686,6 +688,44 @@ static void further_vectors_are_what_is_encoded(void **state)
                                                        .last_seq = {4713, 0, 9},
                                                        .left_out = 2}};
     check_vector("checkpoint-left-out", "CHECKPOINT that leaves a volume out", &without);
+    struct blx_message flags = without;
+    flags.checkpoint.cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_LACKS_FIRST_PASS;
+    check_vector("checkpoint-flags", "CHECKPOINT with flags of its cut", &flags);
+    flags.checkpoint.left_out = 0;
+    flags.checkpoint.cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED;
+    check_vector("checkpoint-flags-alone", "CHECKPOINT with flags, of all volumes", &flags);
+}
+
+static void a_checkpoint_of_as_many_volumes_as_there_can_be_has_flags(void **state)
+{
+    (void)state;
+    uint8_t bytes[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    const struct blx_message all = {.type = BLX_MESSAGE_CHECKPOINT,
+                                    .checkpoint = {.volume_count = BLX_MAX_VOLUMES,
+                                                   .left_out = 1,
+                                                   .cut_flags = BLX_CUT_FLAGS_TOLD}};
+    assert_int_equal(decode_all(bytes, encode(&all, bytes), &back, NULL), 0);
+    assert_int_equal(back.checkpoint.cut_flags, BLX_CUT_FLAGS_TOLD);
+}
+
+static void a_checkpoint_with_flags_of_nonsense_is_refused(void **state)
+{
+    (void)state;
+    uint8_t bytes[BLX_MESSAGE_ENCODED_BYTES];
+    struct blx_message back;
+    size_t length = vector_read("checkpoint-flags-alone", bytes, sizeof(bytes));
+    assert_int_equal(decode_all(bytes, length, &back, NULL), 0);
+    assert_int_equal(back.checkpoint.left_out, 0);
+    assert_int_equal(back.checkpoint.cut_flags, BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED);
+    static const uint8_t refused[] = {0, 2, 16, 17, 255};
+    for (size_t i = 0; i < sizeof(refused); i++) {
+        bytes[length - 8] = refused[i];
+        assert_int_equal(decode_all(bytes, length, &back, NULL), -EBADMSG);
+    }
+    bytes[length - 8] = 1;
+    bytes[length - 1] = 1; /* beyond 32 bits */
+    assert_int_equal(decode_all(bytes, length, &back, NULL), -EBADMSG);
 }
 
 static void a_checkpoint_that_leaves_nothing_or_everything_out_is_refused(void **state)
@@ -884,6 +924,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(message_vectors_are_what_is_encoded),
         cmocka_unit_test(an_older_checkpoint_has_no_age),
         cmocka_unit_test(further_vectors_are_what_is_encoded),
+        cmocka_unit_test(a_checkpoint_of_as_many_volumes_as_there_can_be_has_flags),
+        cmocka_unit_test(a_checkpoint_with_flags_of_nonsense_is_refused),
         cmocka_unit_test(a_checkpoint_that_leaves_nothing_or_everything_out_is_refused),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
         cmocka_unit_test(encrypted_frame_vector_is_read),

@@ -164,7 +164,7 @@ static void first_sync_is_not_protected_yet(void **state)
     assert_string_equal(explain_after(&agent, 10), "nothing is stored yet");
 }
 
-/* The others are in its checkpoints, so only the note tells. */
+/* The others are in its checkpoints, so only its flags tell, or the note of an agent of before. */
 static void a_disk_in_its_first_pass_is_not_protected_yet(void **state)
 {
     (void)state;
@@ -176,6 +176,27 @@ static void a_disk_in_its_first_pass_is_not_protected_yet(void **state)
     assert_string_equal(explain_after(&agent, 10), "'/dev/sdb' at 51 %: first sync");
     snprintf(agent.note, sizeof(agent.note), "without '/dev/sdb', whose comparison is at 51 %%");
     assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+    agent.cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_LACKS_FIRST_PASS;
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTION_FIRST_SYNC);
+    /* A path decides nothing: the flags are what counts. */
+    agent.cut_flags = BLX_CUT_FLAGS_TOLD;
+    snprintf(agent.note, sizeof(agent.note), "'/mnt/x', whose first pass is at ' is busy");
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+}
+
+static void a_hook_that_failed_is_told(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = good_agent();
+    agent.cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_PRE_FREEZE_FAILED;
+    assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
+    assert_string_equal(explain_after(&agent, 10),
+                        "the pre-freeze command failed for the last checkpoint");
+    agent.cut_flags |= BLX_CUT_POST_THAW_FAILED;
+    assert_string_equal(explain_after(&agent, 10),
+                        "the pre-freeze and the post-thaw command failed for the last checkpoint");
+    agent.cut_flags = BLX_CUT_FLAGS_TOLD;
+    assert_string_equal(explain_after(&agent, 10), "");
 }
 
 static void crash_protects_and_none_does_not(void **state)
@@ -365,6 +386,7 @@ int main(void)
         cmocka_unit_test(archive_hides_all_and_is_no_alarm),
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(a_disk_in_its_first_pass_is_not_protected_yet),
+        cmocka_unit_test(a_hook_that_failed_is_told),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
         cmocka_unit_test(disk_that_cannot_be_read_now_does_not_protect),

@@ -173,6 +173,30 @@ static void session_refuses_frames_without_the_key_that_was_named(void **state)
     fake_agent_close(agent);
 }
 
+static void session_refuses_flags_of_a_cut_that_were_not_agreed_on(void **state)
+{
+    struct fake_site *site = *state;
+    struct dispatcher_registry_waiter waiter;
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    fake_site_ask(site, "web1", &waiter);
+    struct blx_message cut = {
+        .type = BLX_MESSAGE_CHECKPOINT,
+        .checkpoint = {.cut_realtime_ns = blx_clock_realtime_ns(),
+                       .consistency = BLX_CONSISTENCY_FILESYSTEM,
+                       .volume_count = 1,
+                       .last_seq = {1},
+                       .cut_flags = BLX_CUT_FLAGS_TOLD},
+    };
+    cut.checkpoint.request =
+        fake_agent_expect(agent, BLX_MESSAGE_CHECKPOINT_REQUEST).checkpoint_request.request;
+    fake_agent_send(agent, &cut);
+    fake_agent_expect_error(agent, "flags of its cut");
+    fake_agent_close(agent);
+    assert_false(fake_site_outcome(site, &waiter).ok);
+}
+
 /* Neither an announced volume, nor a pass without a frame leaves anything in the store. */
 static void session_leaves_no_folder_for_a_name_alone(void **state)
 {
@@ -245,6 +269,7 @@ int main(void)
         TEST(session_refuses_a_key_that_was_not_agreed_on),
         TEST(session_refuses_frames_without_the_key_that_was_named),
         TEST(session_leaves_no_folder_for_a_name_alone),
+        TEST(session_refuses_flags_of_a_cut_that_were_not_agreed_on),
         TEST(agent_that_connects_too_often_is_slowed_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "store/checkpoint/manifest_codec_private.h"
+#include "store/layout_private.h"
 
 static const blx_timestamp first = 20261122203600, second = 20261122203630, third = 20261122204000;
 
@@ -51,6 +53,7 @@ static struct blx_manifest sample(blx_timestamp timestamp, blx_timestamp parent,
         .consistency = BLX_CONSISTENCY_CRASH,
         .freeze_ns = 7,
         .note = "no freeze: 'vfat' has none",
+        .cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED,
         .volume_count = 2,
         .volumes = volumes,
     };
@@ -103,6 +106,7 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_int_equal(read.committed_realtime_ns, 6);
     assert_int_equal(read.freeze_ns, 7);
     assert_string_equal(read.note, manifest.note);
+    assert_int_equal(read.cut_flags, BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED);
     assert_int_equal(read.volume_count, 2);
     const struct blx_manifest_volume *sda = blx_manifest_find(&read, "sda");
     assert_string_equal(sda->device, "/dev/sda");
@@ -126,6 +130,35 @@ static void a_manifest_reads_back_as_it_was_written(void **state)
     assert_false(blx_manifest_find(&read, "sdb")->base);
     assert_null(blx_manifest_find(&read, "sd"));
     assert_false(blx_manifest_is_full(&read));
+}
+
+static void flags_of_a_newer_program_are_passed_over(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t stored[2];
+        uint32_t read;
+    } cases[] = {
+        {{0, 0}, 0},
+        {{BLX_CUT_FLAGS_TOLD, 0}, BLX_CUT_FLAGS_TOLD},
+        {{0xf0 | BLX_CUT_FLAGS_TOLD, 0xff}, BLX_CUT_FLAGS_TOLD},
+        {{BLX_CUT_LACKS_FIRST_PASS, 0}, 0}, /* nobody has told */
+    };
+    enum { FLAGS_AT = 6, CHECKSUM_AT = 312 };
+    struct blx_error err = {0};
+    struct blx_manifest_volume volumes[2];
+    struct blx_manifest manifest = sample(second, first, volumes);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        BLX_CLEANUP_MANIFEST struct blx_manifest read = {0};
+        BLX_CLEANUP_FREE void *content = NULL;
+        size_t bytes;
+        test_ok(blx_manifest_encode(&manifest, &content, &bytes, &err), &err);
+        memcpy((uint8_t *)content + FLAGS_AT, cases[i].stored, 2);
+        blx_le64 checksum = blx_le64_of(blx_layout_checksum(content, bytes, CHECKSUM_AT));
+        memcpy((uint8_t *)content + CHECKSUM_AT, &checksum, sizeof(checksum));
+        test_ok(blx_manifest_decode(content, bytes, &read, &err), &err);
+        assert_int_equal(read.cut_flags, cases[i].read);
+    }
 }
 
 /* It has version 2, which older programs refuse: to them it would have the volume. */
@@ -422,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_manifest_reads_back_as_it_was_written),
+        cmocka_unit_test(flags_of_a_newer_program_are_passed_over),
         TEST(carried_volumes_read_back_and_are_no_volumes),
         TEST(a_manifest_of_any_length_is_read),
         TEST(a_taken_timestamp_is_refused),
