@@ -112,6 +112,9 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     blx_json_string(json, "reason", agent->status.reason);
     blx_json_string(json, "note", agent->note);
     blx_json_string(json, "failure", agent->failure);
+    cli_json_time(json, "certificate_ends",
+                  agent->cert_ends_s == 0 ? 0
+                                          : blx_timestamp_from_unix((int64_t)agent->cert_ends_s));
     blx_json_number(json, "quota_state", agent->quota_state);
     blx_json_string(json, "quota", agent->quota);
     blx_json_number(json, "sync_freq_ms", agent->sync_freq_ms);
@@ -384,15 +387,16 @@ static void print_dispatcher(const struct cli_agents *agents, const struct cli_s
 static void print_certificates(const struct cli_agents *agents, FILE *out)
 {
     const struct blx_control_dispatcher *dispatcher = &agents->dispatcher;
-    const int64_t days = blx_days_until(dispatcher->cert_ends_s, agents->now_realtime_ns);
-    const int64_t ca_days = blx_days_until(dispatcher->ca_ends_s, agents->now_realtime_ns);
+    const uint64_t now_ns = agents->now_realtime_ns;
+    char end[BLX_TEXT_BYTES];
     if (!agents->running)
         return;
-    if (dispatcher->ca_ends_s != 0 && ca_days < BLX_CA_WARNING_DAYS)
-        fprintf(out, "certificates: the CA ENDS in %" PRId64 " days, replace it with renew-ca\n",
-                ca_days);
-    else if (dispatcher->cert_ends_s != 0 && days < BLX_CERT_WARNING_DAYS)
-        fprintf(out, "certificates: the dispatcher's ENDS in %" PRId64 " days\n", days);
+    if (blx_end_judge(dispatcher->ca_ends_s, BLX_CA_WARNING_DAYS, now_ns) != BLX_END_FAR)
+        fprintf(out, "certificates ENDING: the CA %s, replace it with renew-ca\n",
+                blx_end_explain(dispatcher->ca_ends_s, now_ns, end));
+    else if (blx_end_judge(dispatcher->cert_ends_s, BLX_CERT_WARNING_DAYS, now_ns) != BLX_END_FAR)
+        fprintf(out, "certificates ENDING: the dispatcher's %s\n",
+                blx_end_explain(dispatcher->cert_ends_s, now_ns, end));
     if (dispatcher->ca_rolls)
         fprintf(out,
                 "certificates: the CA is being replaced, %" PRIu32

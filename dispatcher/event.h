@@ -29,6 +29,7 @@ enum dispatcher_event_kind {
     DISPATCHER_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
     DISPATCHER_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
     DISPATCHER_EVENT_QUOTA_NEAR,         /* it will be soon */
+    DISPATCHER_EVENT_CERTIFICATE_ENDS,   /* the CA's, the dispatcher's or an agent's */
     DISPATCHER_EVENT_HOOK_FAILED,        /* a checkpoint's pre-freeze or post-thaw command */
     DISPATCHER_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     DISPATCHER_EVENT_AGENT_PROTECTED,    /* it is well again */

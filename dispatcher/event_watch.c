@@ -179,6 +179,73 @@ static int look_at_hooks(struct dispatcher_event_memory *memory,
     return rc;
 }
 
+/* A certificate, which `told` is about. A newer one is no event. */
+struct certificate {
+    const char *agent_id; /* "": the dispatcher's, or the CA */
+    const char *name;     /* "its certificate" */
+    const char *way_out;
+    uint64_t end_s;
+    int64_t warning_days;
+    enum blx_end *told;
+};
+
+static int look_at_certificate(const struct certificate *certificate, uint64_t now_realtime_ns,
+                               struct dispatcher_event_list *list)
+{
+    char end[BLX_TEXT_BYTES], text[DISPATCHER_EVENT_TEXT_BYTES];
+    enum blx_end now =
+        blx_end_judge(certificate->end_s, certificate->warning_days, now_realtime_ns);
+    int rc = 0;
+    if (now > *certificate->told) {
+        snprintf(text, sizeof(text), "%s %s: %s", certificate->name,
+                 blx_end_explain(certificate->end_s, now_realtime_ns, end), certificate->way_out);
+        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_CERTIFICATE_ENDS,
+                                       certificate->agent_id, text);
+    }
+    if (rc == 0)
+        *certificate->told = now;
+    return rc;
+}
+
+static int look_at_own_certificates(struct dispatcher_event_watch *watch,
+                                    const struct blx_control_dispatcher *dispatcher,
+                                    uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+{
+    const struct certificate ca = {
+        .agent_id = "",
+        .name = "the CA",
+        .way_out = "make its successor with `blxrep dispatcher renew-ca`",
+        .end_s = dispatcher->ca_ends_s,
+        .warning_days = BLX_CA_WARNING_DAYS,
+        .told = &watch->ca,
+    };
+    const struct certificate own = {
+        .agent_id = "",
+        .name = "the dispatcher's certificate",
+        .way_out = "the dispatcher's log says why it is not renewed",
+        .end_s = dispatcher->cert_ends_s,
+        .warning_days = BLX_CERT_WARNING_DAYS,
+        .told = &watch->certificate,
+    };
+    int rc = look_at_certificate(&ca, now_realtime_ns, list);
+    return rc == 0 ? look_at_certificate(&own, now_realtime_ns, list) : rc;
+}
+
+static int look_at_agents_certificate(struct dispatcher_event_memory *memory,
+                                      const struct blx_control_agent *agent,
+                                      uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+{
+    const struct certificate certificate = {
+        .agent_id = agent->agent_id,
+        .name = "its certificate",
+        .way_out = blx_reason_way_out(BLX_REASON_CERTIFICATE_ENDS),
+        .end_s = agent->revoked ? 0 : agent->cert_ends_s,
+        .warning_days = BLX_CERT_WARNING_DAYS,
+        .told = &memory->certificate,
+    };
+    return look_at_certificate(&certificate, now_realtime_ns, list);
+}
+
 static int look_at_disk(struct dispatcher_event_watch *watch,
                         const struct dispatcher_overview *overview,
                         struct dispatcher_event_list *list)
@@ -236,6 +303,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
     if (rc == 0)
         rc = look_at_disk(watch, overview, list);
     if (rc == 0)
+        rc = look_at_own_certificates(watch, &overview->dispatcher, now_realtime_ns, list);
+    if (rc == 0)
         rc = look_at_places(watch, overview->kept_out, now_realtime_ns, list);
     for (size_t i = 0; rc == 0 && i < overview->agent_count; i++) {
         const struct blx_control_agent *agent = &overview->agents[i];
@@ -252,6 +321,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
             rc = look_at_clock(memory, agent, list);
         if (rc == 0)
             rc = look_at_hooks(memory, agent, list);
+        if (rc == 0)
+            rc = look_at_agents_certificate(memory, agent, now_realtime_ns, list);
         if (rc == 0)
             rc = look_at_quota(memory, agent, list);
     }

@@ -19,6 +19,7 @@ struct dispatcher_event_memory {
     uint64_t findings[DISPATCHER_FINDINGS];
     bool clock_off;
     bool hook_failed;
+    enum blx_end certificate;
     uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];
 };
@@ -29,6 +30,8 @@ struct dispatcher_event_watch {
     size_t agent_count;
     enum blx_trouble_kind store_trouble; /* was reported */
     bool nearly_full;
+    enum blx_end certificate; /* the dispatcher's */
+    enum blx_end ca;
     uint64_t kept_out;    /* as of the last look */
     uint64_t kept_out_ns; /* when that grew last, by the wall clock */
     bool keeping_out;     /* was reported */

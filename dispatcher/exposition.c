@@ -69,6 +69,12 @@ static double hook_failed(const struct blx_control_agent *agent, uint64_t now_re
     return (agent->cut_flags & (BLX_CUT_PRE_FREEZE_FAILED | BLX_CUT_POST_THAW_FAILED)) != 0;
 }
 
+static double certificate_end(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
+{
+    (void)now_realtime_ns;
+    return agent->cert_ends_s == 0 ? NAN : (double)agent->cert_ends_s;
+}
+
 static double clock_offset(const struct blx_control_agent *agent, uint64_t now_realtime_ns)
 {
     (void)now_realtime_ns;
@@ -121,6 +127,9 @@ static const struct agent_metric agent_metrics[] = {
     {"blxrep_agent_last_hook_failed", gauge,
      "Whether the pre-freeze or the post-thaw command failed for the last checkpoint.",
      .value = hook_failed},
+    {"blxrep_agent_certificate_expiry_timestamp_seconds", gauge,
+     "When the certificate of the agent's last session expires, since 1970.",
+     .value = certificate_end},
     {"blxrep_agent_clock_offset_seconds", gauge,
      "The agent's clock less the dispatcher's, at the last cut.", .value = clock_offset},
     {"blxrep_agent_last_freeze_seconds", gauge,

@@ -241,6 +241,14 @@ void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_note_certificate(struct dispatcher_roster *roster,
+                                        struct dispatcher_roster_record *record, uint64_t ends_s)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.cert_ends_s = ends_s;
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_encryption(struct dispatcher_roster *roster,
                                        struct dispatcher_roster_record *record,
                                        enum dispatcher_roster_encryption encryption)

@@ -130,6 +130,11 @@ void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record,
                                   enum blx_quota_state state, const char *text);
 
+/* When the agent's certificate expires, in seconds since 1970; 0: it has got a newer one, which its
+ * next session shows. */
+void dispatcher_roster_note_certificate(struct dispatcher_roster *roster,
+                                        struct dispatcher_roster_record *record, uint64_t ends_s);
+
 /* Whether the agent encrypts as its policy demands. */
 enum dispatcher_roster_encryption {
     DISPATCHER_ROSTER_ENCRYPTION_FITS,

@@ -169,6 +169,7 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
         rc = check_pace(session, err);
     if (rc < 0)
         return rc;
+    dispatcher_roster_note_certificate(roster, session->record, session->peer.ends_s);
     struct blx_policy_verdict verdict;
     dispatcher_policy_book_look(session->dispatcher->book, session->agent_id, &verdict);
     rc = dispatcher_session_check_encryption(session, &verdict, err);

@@ -81,6 +81,7 @@ int dispatcher_session_renew(struct dispatcher_session *session,
                            signer_for(session), request, &answer.certificate, &why);
     if (rc == 0) {
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
+        dispatcher_roster_note_certificate(&session->dispatcher->roster, session->record, 0);
         dispatcher_audit(session->dispatcher, "renew", session->agent_id, "from %s",
                          session->entry.peer);
         return dispatcher_session_send(session, &answer, err);

@@ -145,6 +145,7 @@ static int peer_of(const SSL *ssl, struct blx_tls_peer *peer, struct blx_error *
     if (cert == NULL)
         return blx_error_set(err, -EACCES, "the other side has sent no certificate");
     const struct stack_st_X509 *chain = SSL_get0_verified_chain(ssl);
+    peer->ends_s = blx_certificate_ends_s(cert);
     int rc = blx_certificate_name(cert, peer->name, err);
     if (rc == 0)
         rc = blx_certificate_serial(cert, peer->serial, err);

@@ -94,6 +94,7 @@ struct blx_tls_peer {
     bool joins;                                    /* it has no certificate: the rest is empty */
     char name[BLX_NAME_BYTES];                     /* the verified certificate's common name */
     char serial[BLX_SERIAL_TEXT_BYTES];            /* and its serial number, in hexadecimal */
+    uint64_t ends_s;                               /* when it expires, since 1970; 0: not known */
     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA at the end of its chain */
 };
 

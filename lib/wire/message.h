@@ -436,8 +436,9 @@ struct blx_control_agent {
 
     struct blx_trouble trouble;   /* the store's, as far as it concerns this agent */
     blx_timestamp enrolled_since; /* it has credentials and never connected; 0: it did */
-    uint64_t stalled_ms; /* how long the running first sync has made no progress; 0: it does, or
+    uint64_t stalled_ms;  /* how long the running first sync has made no progress; 0: it does, or
                             none runs */
+    uint64_t cert_ends_s; /* when its certificate expires, since 1970; 0: not known */
 };
 
 struct blx_control_dispatcher {

@@ -172,6 +172,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .trouble = put_trouble(&agent->trouble),
         .enrolled_since = blx_le64_of(agent->enrolled_since),
         .stalled_ms = blx_le64_of(agent->stalled_ms),
+        .cert_ends_s = blx_le64_of(agent->cert_ends_s),
     };
     for (size_t i = 0; i < BLX_CONSISTENCIES; i++)
         disk.checkpoints[i] = blx_le64_of(agent->checkpoints[i]);
@@ -211,6 +212,7 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->saved_bytes = blx_le64_get(disk->saved_bytes);
     agent->clock_offset_ms = (int64_t)blx_le64_get(disk->clock_offset_ms);
     agent->stalled_ms = blx_le64_get(disk->stalled_ms);
+    agent->cert_ends_s = blx_le64_get(disk->cert_ends_s);
 }
 
 int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,

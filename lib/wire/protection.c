@@ -53,6 +53,9 @@ static const struct {
     [BLX_REASON_HOOK_FAILED] = {"hook-failed",
                                 "run it by hand; the agent's log has what it said: journalctl -u "
                                 "blxrep-agent"},
+    [BLX_REASON_CERTIFICATE_ENDS] = {"certificate-ends",
+                                     "an agent renews it by itself; its log says why it does not: "
+                                     "journalctl -u blxrep-agent"},
     [BLX_REASON_NOT_FROZEN] = {"not-frozen", ""},
     [BLX_REASON_PRUNE_HELD] = {"prune-held", "`blxrep dispatcher prune --dry-run`, then --confirm"},
     [BLX_REASON_MISSED_EVENTS] = {"missed-events", ""},
@@ -320,20 +323,55 @@ const char *blx_hooks_explain(uint32_t cut_flags, char text[BLX_TEXT_BYTES])
     return text;
 }
 
+int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns)
+{
+    const int64_t left_s = (int64_t)end_s - (int64_t)(now_realtime_ns / BLX_NS_PER_S);
+    return left_s / DAY_S - (left_s % DAY_S < 0);
+}
+
+enum blx_end blx_end_judge(uint64_t end_s, int64_t warning_days, uint64_t now_realtime_ns)
+{
+    int64_t days = blx_days_until(end_s, now_realtime_ns);
+    if (end_s == 0 || (days >= warning_days && days >= BLX_CERT_WARNING_DAYS))
+        return BLX_END_FAR;
+    if (days >= BLX_CERT_WARNING_DAYS)
+        return BLX_END_SEEN;
+    return days >= 0 ? BLX_END_NEAR : BLX_END_PASSED;
+}
+
+const char *blx_end_explain(uint64_t end_s, uint64_t now_realtime_ns, char text[BLX_TEXT_BYTES])
+{
+    int64_t days = blx_days_until(end_s, now_realtime_ns);
+    if (days < 0)
+        snprintf(text, BLX_TEXT_BYTES, "has ended");
+    else
+        snprintf(text, BLX_TEXT_BYTES, "ends in %" PRId64 " day%s", days, days == 1 ? "" : "s");
+    return text;
+}
+
+static bool is_ending(uint64_t end_s, uint64_t now_realtime_ns)
+{
+    return blx_end_judge(end_s, BLX_CERT_WARNING_DAYS, now_realtime_ns) != BLX_END_FAR;
+}
+
 /* A fact that does no harm now and should not surprise anybody later. */
 static void remark(const struct case_file *file)
 {
     const struct blx_control_agent *agent = file->agent;
-    char hooks[BLX_TEXT_BYTES];
+    char words[BLX_TEXT_BYTES];
     if (!is_connected(agent))
         explain_absence(agent,
                         decide(file, BLX_PROTECTED, absence_reason(agent), absent_since(file)));
     else if (hindrance(agent)[0] != '\0')
         blx_text_copy(decide(file, BLX_PROTECTED, hindrance_reason(agent), 0), BLX_TEXT_BYTES,
                       hindrance(agent));
-    else if (blx_hooks_explain(agent->cut_flags, hooks)[0] != '\0')
+    else if (blx_hooks_explain(agent->cut_flags, words)[0] != '\0')
         blx_text_copy(decide(file, BLX_PROTECTED, BLX_REASON_HOOK_FAILED, agent->last_time),
-                      BLX_TEXT_BYTES, hooks);
+                      BLX_TEXT_BYTES, words);
+    else if (is_ending(agent->cert_ends_s, file->now_realtime_ns))
+        snprintf(decide(file, BLX_PROTECTED, BLX_REASON_CERTIFICATE_ENDS, 0), BLX_TEXT_BYTES,
+                 "its certificate %.200s",
+                 blx_end_explain(agent->cert_ends_s, file->now_realtime_ns, words));
     else if (agent->quota_state != 0)
         judge_quota(file, BLX_PROTECTED);
     else if (agent->last_consistency != BLX_CONSISTENCY_FILESYSTEM && agent->note[0] != '\0')
@@ -463,17 +501,6 @@ const char *blx_data_explain(const struct blx_control_dispatcher *dispatcher,
              blx_size_format(dispatcher->data_free_bytes, left),
              blx_size_format(dispatcher->data_bytes, size), more);
     return text;
-}
-
-int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns)
-{
-    const int64_t left_s = (int64_t)end_s - (int64_t)(now_realtime_ns / BLX_NS_PER_S);
-    return left_s / DAY_S - (left_s % DAY_S < 0);
-}
-
-static bool is_ending(uint64_t end_s, uint64_t now_realtime_ns)
-{
-    return end_s != 0 && blx_days_until(end_s, now_realtime_ns) < BLX_CERT_WARNING_DAYS;
 }
 
 bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,

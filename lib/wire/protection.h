@@ -72,6 +72,7 @@ enum blx_reason {
     BLX_REASON_PASS_RUNS, /* a full pass or a rescan; a remark, until a checkpoint is late */
 
     BLX_REASON_HOOK_FAILED, /* from here on always remarks */
+    BLX_REASON_CERTIFICATE_ENDS,
     BLX_REASON_NOT_FROZEN,
     BLX_REASON_PRUNE_HELD,
     BLX_REASON_MISSED_EVENTS,
@@ -139,6 +140,18 @@ enum {
 
 /* The days until then, rounded down; negative after it. */
 int64_t blx_days_until(uint64_t end_s, uint64_t now_realtime_ns);
+
+/* How near the end of a certificate is. Each is an event once. */
+enum blx_end {
+    BLX_END_FAR,  /* or not known */
+    BLX_END_SEEN, /* within `warning_days` */
+    BLX_END_NEAR, /* within BLX_CERT_WARNING_DAYS */
+    BLX_END_PASSED,
+};
+enum blx_end blx_end_judge(uint64_t end_s, int64_t warning_days, uint64_t now_realtime_ns);
+
+/* "ends in 12 days", "has ended". Returns `text`. */
+const char *blx_end_explain(uint64_t end_s, uint64_t now_realtime_ns, char text[BLX_TEXT_BYTES]);
 
 /* True while the dispatcher's certificate or its CA ends within BLX_CERT_WARNING_DAYS. */
 bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,

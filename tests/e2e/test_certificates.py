@@ -50,6 +50,8 @@ class Certificates(Case):
         cert, key = os.path.join(self.pki, "dispatcher.pem"), os.path.join(self.pki, "dispatcher.key")
         before, before_key = self.certificates(cert), run("openssl", "pkey", "-in", key, "-pubout").stdout
         self.assertFalse(self.lasts(cert, 11 * YEAR))
+        first = self.dispatcher.agent_state("web1")["certificate_ends"]
+        self.assertRegex(first, r"^\d{4}-")
         self.clock.set(8 * YEAR)
         self.dispatcher.wait_line("certificates have changed: the new ones are used", 60)
         self.assertTrue(self.lasts(cert, 17 * YEAR))
@@ -57,6 +59,7 @@ class Certificates(Case):
         agent.wait_line("the certificate is renewed", 60)
         self.checkpoint("web1")
         self.assert_undisturbed(agent)
+        self.assertIsNone(self.dispatcher.agent_state("web1")["certificate_ends"], "its next session shows the newer one")
         # By hand, and what it shows to a newcomer is the newest.
         lines = len(self.dispatcher.lines)
         self.command("renew")
@@ -70,11 +73,13 @@ class Certificates(Case):
         self.dispatcher.wait_offline("web1")
         agent.start()
         self.dispatcher.wait_online("web1")
+        self.assertNotIn(self.dispatcher.agent_state("web1")["certificate_ends"], (None, first))
 
     def test_a_ca_that_cannot_sign_is_logged(self):
         os.rename(os.path.join(self.pki, "ca.key"), self.path("ca.key"))
         self.clock.set(10 * YEAR - 10 * 24 * 3600)
         self.dispatcher.wait_line("dispatcher.pem' expires in 1[0-9] days.*put ca.key back", 60)
+        self.dispatcher.wait_line("certificate-ends: the dispatcher's certificate ends in 1[0-9] days", 60)
         self.cli.fails(1, "ca.key' is missing", "dispatcher", "renew-ca", f"--data-dir={self.data_dir}")
 
     def test_the_ca_gets_a_successor(self):

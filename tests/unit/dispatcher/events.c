@@ -194,6 +194,35 @@ static void hooks_that_fail_are_told_once(void **state)
     }
 }
 
+/* Each end once, and once more when it has come. A newer certificate is no event. */
+static void certificates_that_end_are_told(void **state)
+{
+    struct scene *scene = *state;
+    enum { DAY_S = 86400 };
+    scene->agents[1].cert_ends_s = cut_s + 31 * DAY_S;
+    scene->overview.dispatcher.cert_ends_s = cut_s + 400 * DAY_S;
+    scene->overview.dispatcher.ca_ends_s = cut_s + 400 * DAY_S;
+    assert_int_equal(look_after(scene, 1), 0);
+    scene->agents[1].cert_ends_s = cut_s + 29 * DAY_S;
+    scene->overview.dispatcher.ca_ends_s = cut_s + 300 * DAY_S;
+    assert_int_equal(look_after(scene, 2), 2);
+    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 299 days: make");
+    assert_event(scene, 1, DISPATCHER_EVENT_CERTIFICATE_ENDS, "web2",
+                 "its certificate ends in 28 days: an agent renews it by itself");
+    assert_int_equal(look_after(scene, 3), 0);
+    scene->overview.dispatcher.ca_ends_s = cut_s + 20 * DAY_S;
+    scene->overview.dispatcher.cert_ends_s = cut_s + 20 * DAY_S;
+    scene->agents[1].cert_ends_s = 0; /* it was renewed */
+    assert_int_equal(look_after(scene, 4), 2);
+    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 19 days");
+    assert_event(scene, 1, DISPATCHER_EVENT_CERTIFICATE_ENDS, "",
+                 "the dispatcher's certificate ends in 19 days");
+    scene->agents[1].cert_ends_s = cut_s;
+    assert_int_equal(look_after(scene, 5), 1);
+    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "web2", "its certificate has ended");
+    assert_int_equal(look_after(scene, 6), 0);
+}
+
 static void each_kind_has_a_name_and_an_id_of_its_own(void **state)
 {
     (void)state;
@@ -346,6 +375,7 @@ int main(void)
         TEST(disk_and_damage_are_told),
         TEST(history_that_is_gone_is_told_each_time),
         TEST(hooks_that_fail_are_told_once),
+        TEST(certificates_that_end_are_told),
         TEST(each_kind_has_a_name_and_an_id_of_its_own),
         TEST(few_inodes_are_told),
         TEST(agents_that_are_kept_out_are_told),

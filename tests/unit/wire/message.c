@@ -161,6 +161,7 @@ static const struct blx_message examples[] = {
                        .quota_state = 1,
                        .unencrypted = true,
                        .cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_PRE_FREEZE_FAILED,
+                       .cert_ends_s = 1826916960,
                        .quota = "bytes: 410 MiB of 512 MiB",
                        .changed_bytes = 8192001,
                        .stored_bytes = 4096002,

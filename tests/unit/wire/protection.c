@@ -184,6 +184,42 @@ static void a_disk_in_its_first_pass_is_not_protected_yet(void **state)
     assert_int_equal(judge_after(&agent, 10), BLX_PROTECTED);
 }
 
+static void a_certificate_that_ends_soon_is_told(void **state)
+{
+    (void)state;
+    enum { DAY_S = 86400 };
+    const uint64_t now_s = 1795000000, now_ns = now_s * 1000000000;
+    char text[BLX_TEXT_BYTES];
+    static const struct {
+        int64_t days;
+        enum blx_end agents, cas;
+        const char *text;
+    } cases[] = {
+        {400, BLX_END_FAR, BLX_END_FAR, "ends in 400 days"},
+        {364, BLX_END_FAR, BLX_END_SEEN, "ends in 364 days"},
+        {30, BLX_END_FAR, BLX_END_SEEN, "ends in 30 days"},
+        {29, BLX_END_NEAR, BLX_END_NEAR, "ends in 29 days"},
+        {1, BLX_END_NEAR, BLX_END_NEAR, "ends in 1 day"},
+        {0, BLX_END_NEAR, BLX_END_NEAR, "ends in 0 days"},
+        {-1, BLX_END_PASSED, BLX_END_PASSED, "has ended"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t end_s = now_s + (uint64_t)(cases[i].days * DAY_S);
+        assert_int_equal(blx_end_judge(end_s, BLX_CERT_WARNING_DAYS, now_ns), cases[i].agents);
+        assert_int_equal(blx_end_judge(end_s, BLX_CA_WARNING_DAYS, now_ns), cases[i].cas);
+        assert_string_equal(blx_end_explain(end_s, now_ns, text), cases[i].text);
+    }
+    assert_int_equal(blx_end_judge(0, BLX_CA_WARNING_DAYS, now_ns), BLX_END_FAR);
+    struct blx_control_agent agent = good_agent();
+    struct blx_judgement judgement;
+    uint64_t last_s = (uint64_t)blx_timestamp_to_unix(agent.last_time);
+    agent.cert_ends_s = last_s + 12 * DAY_S + 60;
+    blx_protection_examine(&agent, (last_s + 10) * 1000000000, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTED);
+    assert_string_equal(blx_reason_name(judgement.reason), "certificate-ends");
+    assert_string_equal(judgement.text, "its certificate ends in 12 days");
+}
+
 static void a_hook_that_failed_is_told(void **state)
 {
     (void)state;
@@ -387,6 +423,7 @@ int main(void)
         cmocka_unit_test(first_sync_is_not_protected_yet),
         cmocka_unit_test(a_disk_in_its_first_pass_is_not_protected_yet),
         cmocka_unit_test(a_hook_that_failed_is_told),
+        cmocka_unit_test(a_certificate_that_ends_soon_is_told),
         cmocka_unit_test(crash_protects_and_none_does_not),
         cmocka_unit_test(checkpoint_that_lacks_blocks_does_not_protect),
         cmocka_unit_test(disk_that_cannot_be_read_now_does_not_protect),
