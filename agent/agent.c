@@ -93,6 +93,7 @@ void agent_take_policy_locked(struct agent *agent, const struct blx_policy_messa
                                       : "resumed by the dispatcher");
     if (other_disks || (time == AGENT_POLICY_LATER && begins_pause))
         agent_rejoin_locked(agent);
+    agent_self_note_policy_locked(agent, policy);
     agent->policy = *policy;
     take_bandwidth_limit_locked(agent, policy->bandwidth_limit);
     pthread_cond_broadcast(&agent->changed);

@@ -26,6 +26,7 @@
 #include "agent/send/limiter.h"
 #include "agent/send/pipeline.h"
 #include "agent/refusals.h"
+#include "agent/self.h"
 #include "agent/track/volume.h"
 #include "base/watchdog.h"
 #include "config/config.h"
@@ -79,6 +80,7 @@ struct agent {
     struct agent_limiter limiter;     /* both bandwidth limits [main, sender, receiver] */
     struct agent_disks disks; /* what the last agent_lineup_refresh() has found [main thread, which
                                * reads it without the lock] */
+    struct agent_self self;   /* what it tells of itself [main, receiver] */
 };
 
 /* Whether some device is no longer the one that was opened (gone, resized, swapped), or does not

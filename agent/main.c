@@ -18,6 +18,7 @@
 #include "agent/encryption.h"
 #include "agent/identity.h"
 #include "agent/lineup.h"
+#include "agent/teller.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -135,6 +136,7 @@ static void replicate(struct agent *agent)
         if (use == AGENT_SESSION_STORED ||
             (use == AGENT_SESSION_BEGAN && blx_clock_ns() - begun_ns >= LIVED_MS * BLX_NS_PER_MS))
             backoff_ms = BACKOFF_FIRST_MS;
+        agent_self_note_end(agent, rc, &error);
         if (rc == -ECONNABORTED)
             renew_instance(agent);
         if (rc == 0 || rc == -ERESTART)
@@ -151,6 +153,8 @@ static int prepare(struct agent *agent, struct blx_error *err)
         rc = agent_encryption_load(agent, err);
     if (rc == 0 && blx_generation_create(&agent->instance) < 0)
         rc = blx_error_set(err, -EIO, "cannot begin: no random numbers");
+    if (rc == 0)
+        agent_self_begin(agent);
     if (rc == 0)
         rc = agent_make_run_dir(agent->config->run_dir, err);
     /* Both are forked while there is one thread; the first before anything is looked at that may
@@ -176,7 +180,10 @@ static int run(struct agent *agent)
     struct blx_error error = {0};
     pthread_t signal_thread;
     struct agent_disk_watch *watch = NULL;
+    struct agent_teller *teller = NULL;
     int rc = prepare(agent, &error);
+    if (rc == 0)
+        teller = agent_teller_start(agent);
     if (rc == 0)
         rc = agent_disk_watch_start(agent, &watch, &error);
     if (rc == 0) {
@@ -192,6 +199,7 @@ static int run(struct agent *agent)
         pthread_join(signal_thread, NULL);
         blx_log_info("stopped; the devices stay tracked");
     }
+    agent_teller_stop(teller);
     agent_disk_watch_stop(watch);
     agent_pipeline_stop(agent->pipeline);
     agent_lineup_close(agent);

@@ -28,6 +28,7 @@
 #include "cli/control.h"
 #include "cli/describe.h"
 #include "cli/screen.h"
+#include "cli/self.h"
 #include "config/encryption_mark.h"
 #include "config/policy.h"
 #include "crypt/key.h"
@@ -625,6 +626,36 @@ static void check_run_dir(struct examination *x)
         report_ok(x, dir, "belongs to this user");
 }
 
+/* What the agent that runs says of itself. */
+static void check_session(struct examination *x)
+{
+    BLX_CLEANUP(cli_self_done) struct cli_self self = {.disks = NULL};
+    struct blx_error err = {0};
+    char text[BLX_TEXT_BYTES];
+    int rc = cli_self_collect(x->config->run_dir, &self, &err);
+    if (rc == -ENOTCONN || rc == -EACCES) {
+        skip(x, NULL, err.message);
+        return;
+    }
+    if (rc < 0) {
+        report_error(x, x->config->run_dir, &err);
+        return;
+    }
+    const struct blx_judgement *judgement = &self.judgement;
+    const char *way_out = blx_reason_way_out(judgement->reason);
+    struct finding finding = {.result = RESULT_OK, .object = judgement->object};
+    /* The others work, and something is to be done all the same. */
+    if (judgement->protection == BLX_PROTECTION_LOST)
+        finding.result = RESULT_FAIL;
+    else if (judgement->protection != BLX_PROTECTED)
+        finding.result = RESULT_WARN;
+    if (way_out[0] != '\0' && judgement->reason != BLX_REASON_NO_SESSION)
+        finding.way_out = way_out;
+    blx_text_set(text, judgement->text);
+    report(x, finding, "%s%s%s", blx_protection_name(judgement->protection),
+           text[0] != '\0' ? ": " : "", text);
+}
+
 static void check_dispatcher(struct examination *x)
 {
     struct blx_conn *conn = NULL;
@@ -683,25 +714,12 @@ static const struct check agent_checks[] = {
     {"capabilities", check_capabilities},
     {"device", check_devices},
     {"run-dir", check_run_dir},
+    {"session", check_session},
     {"dispatcher", check_dispatcher},
     {"clock", check_clock},
     {"commands", check_hooks},
     {NULL, NULL},
 };
-
-/* Which daemon is meant: the word before the command, or `mode`, or what only one of them has. */
-static enum blx_mode find_mode(const struct cli_request *request)
-{
-    const struct blx_config *config = request->config;
-    if (request->side != NULL)
-        return strcmp(request->side, "agent") == 0 ? BLX_MODE_AGENT : BLX_MODE_DISPATCHER;
-    if (config->mode != BLX_MODE_NONE)
-        return config->mode;
-    bool agent = config->id != NULL || config->device_count > 0;
-    if (agent == (config->data_dir != NULL))
-        return BLX_MODE_NONE;
-    return agent ? BLX_MODE_AGENT : BLX_MODE_DISPATCHER;
-}
 
 static void run_all(struct examination *x, const struct check *checks)
 {
@@ -735,7 +753,7 @@ enum blx_exit cli_check(const struct cli_request *request, struct blx_error *err
 {
     struct examination x = {
         .config = request->config, .json = {.out = stdout}, .store = {.lock_fd = -1}};
-    const enum blx_mode mode = find_mode(request);
+    const enum blx_mode mode = cli_find_mode(request);
     if (mode == BLX_MODE_NONE) {
         blx_error_set(err, -EINVAL,
                       "the agent or the dispatcher? Type `blxrep agent check` or `blxrep "

@@ -60,6 +60,10 @@ enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *er
  */
 int cli_become_owner(const char *data_dir, struct blx_error *err);
 
+/* Which daemon is meant: the word before the command, or `mode`, or what only one of them has in
+ * its configuration. NONE: nothing tells. */
+enum blx_mode cli_find_mode(const struct cli_request *request);
+
 /* Runs the program words[0] in place of this one: it returns only if that fails. */
 enum blx_exit cli_become_program(char **words, struct blx_error *err);
 

@@ -2,15 +2,10 @@
 #include "cli/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/text.h"
+#include "wire/control_socket.h"
 
 enum { SEND_TIMEOUT_MS = 30000, ANSWER_TIMEOUT_MS = 30000, TICK_MS = 2000 };
 
@@ -23,46 +18,36 @@ struct question {
     struct blx_message message;
 };
 
-static int connect_error(const char *data_dir, int rc, struct blx_error *err)
+int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx_error *err)
 {
-    if (rc == -ENOENT || rc == -ECONNREFUSED)
-        return blx_error_set(err, -ENOTCONN,
+    struct blx_error cause = {0};
+    int rc = blx_control_socket_connect(data_dir, SEND_TIMEOUT_MS, conn, &cause);
+    if (rc == -ENOTCONN)
+        return blx_error_set(err, rc,
                              "no dispatcher runs on '%s': start it with "
                              "`blxrep start --mode=dispatcher --data-dir=%s --sync-freq=N`",
                              data_dir, data_dir);
-    if (rc == -EACCES || rc == -EPERM)
+    if (rc == -EPERM)
         return blx_error_errno(err, -EACCES,
                                "cannot reach the dispatcher on '%s' (run this as root or as the "
                                "dispatcher's user)",
                                data_dir);
-    return blx_error_errno(err, rc, "cannot reach the dispatcher on '%s'", data_dir);
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
-/* A socket's path is limited to 107 bytes, a data directory's is not. So the path goes through the
- * open directory. */
-static int connect_in(int dir_fd, int socket_fd)
+int cli_control_connect_agent(const char *run_dir, struct blx_conn **conn, struct blx_error *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path),
-             "/proc/self/fd/%d/" BLX_CONTROL_SOCKET_NAME, dir_fd);
-    return connect(socket_fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
-}
-
-int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx_error *err)
-{
-    BLX_CLEANUP_FD int dir_fd = blx_open(data_dir, O_PATH | O_DIRECTORY, 0, err);
-    if (dir_fd < 0)
-        return dir_fd;
-    BLX_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return blx_error_errno(err, -errno, "cannot make a socket");
-    int rc = connect_in(dir_fd, fd);
-    if (rc < 0)
-        return connect_error(data_dir, rc, err);
-    rc = blx_conn_new(fd, NULL, SEND_TIMEOUT_MS, conn, err);
-    if (rc == 0)
-        blx_take_fd(&fd);
-    return rc;
+    struct blx_error cause = {0};
+    int rc = blx_control_socket_connect(run_dir, SEND_TIMEOUT_MS, conn, &cause);
+    if (rc == -ENOTCONN || rc == -ENOENT)
+        return blx_error_set(err, -ENOTCONN,
+                             "no agent runs here, or its run-dir is not '%s': start it with "
+                             "`systemctl start blxrep-agent`",
+                             run_dir);
+    if (rc == -EPERM || rc == -EACCES)
+        return blx_error_errno(err, -EACCES, "cannot reach the agent on '%s' (run this as root)",
+                               run_dir);
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
 int cli_control_unexpected(const char *data_dir, enum blx_message_type type, struct blx_error *err)

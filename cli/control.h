@@ -17,6 +17,10 @@
 /* For a conversation of more than one answer. Free with blx_conn_free(). */
 int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx_error *err);
 
+/* The same with the agent of this machine, whose run-dir has its socket. -ENOTCONN: none runs;
+ * -EACCES: only root may ask. */
+int cli_control_connect_agent(const char *run_dir, struct blx_conn **conn, struct blx_error *err);
+
 /* -EPROTO: the dispatcher sent a message that does not answer the question. */
 int cli_control_unexpected(const char *data_dir, enum blx_message_type type, struct blx_error *err);
 

@@ -100,9 +100,11 @@ static const struct command commands[] = {
      "compare an agent's disks with the store",
      "Has an agent compare its disks with the store and send every block that differs."},
     {"status", BLX_COMMAND_STATUS, cli_status,
-     "blxrep dispatcher status --data-dir=DIR [--json] [--watch] [--check]",
-     "show whether all agents are protected",
-     "Shows whether all agents are protected, and lists them, the worst first."},
+     "blxrep [dispatcher] status --data-dir=DIR [--json] [--watch] [--check]\n"
+     "       blxrep [agent] status [--run-dir=DIR] [--json] [--watch] [--check]",
+     "show whether all agents, or this server, are protected",
+     "Shows whether all agents are protected, and lists them, the worst first. On a protected "
+     "server it\nasks the agent there: is this server protected, and which of its disks?"},
     {"verify", BLX_COMMAND_VERIFY, cli_verify,
      "blxrep dispatcher verify --data-dir=DIR [--agent=ID] [--json]", "check every stored byte",
      "Checks every stored byte. Names each damage and the checkpoints that it hurts."},
@@ -151,7 +153,7 @@ static const struct command commands[] = {
 
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
-    BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK,
+    BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
     AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the others are for the dispatcher */
 };
 

@@ -18,7 +18,6 @@
 #include "cli/table.h"
 
 enum {
-    WATCH_PERIOD_MS = 2000,
     WRAP_INDENT = 2,
     PICTURE_LINES = 8, /* beside the agents' rows: four sentences, the head, "... and 3 more" */
 };
@@ -81,8 +80,11 @@ static void print_counts_json(struct blx_json *json, const struct blx_control_ag
     blx_json_number(json, "total_received_bytes", agent->total_received_bytes);
 }
 
-static void print_judgement_json(struct blx_json *json, const struct blx_judgement *judgement)
+void cli_status_judgement_json(struct blx_json *json, const struct blx_judgement *judgement)
 {
+    blx_json_bool(json, "protected", judgement->protection == BLX_PROTECTED);
+    blx_json_string(json, "protection", blx_protection_name(judgement->protection));
+    blx_json_string(json, "why", judgement->text);
     blx_json_open(json, "judgement", '{');
     blx_json_string(json, "reason", blx_reason_name(judgement->reason));
     blx_json_string(json, "object", judgement->object);
@@ -99,10 +101,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     blx_protection_examine(agent, now_ns, &judgement);
     blx_json_open(json, NULL, '{');
     blx_json_string(json, "id", agent->agent_id);
-    blx_json_bool(json, "protected", judgement.protection == BLX_PROTECTED);
-    blx_json_string(json, "protection", blx_protection_name(judgement.protection));
-    blx_json_string(json, "why", judgement.text);
-    print_judgement_json(json, &judgement);
+    cli_status_judgement_json(json, &judgement);
     cli_json_time(json, "paused_since", agent->paused_since);
     cli_json_time(json, "archived_since", agent->archived_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
@@ -240,8 +239,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     return cli_table_add(table, cells);
 }
 
-/* The colour of an agent with this protection. */
-static const char *paint_of(enum blx_protection protection)
+const char *cli_status_colour(enum blx_protection protection)
 {
     if (protection == BLX_PROTECTED || protection == BLX_PROTECTION_ARCHIVED)
         return CLI_GREEN;
@@ -258,7 +256,7 @@ static const char *paint_row(void *arg, size_t row)
         return CLI_BOLD;
     enum blx_protection protection =
         blx_protection_judge(&agents->list[row - 1], agents->now_realtime_ns);
-    return protection == BLX_PROTECTED ? NULL : paint_of(protection);
+    return protection == BLX_PROTECTED ? NULL : cli_status_colour(protection);
 }
 
 /* "; the oldest checkpoint is 3 m 20 s old" */
@@ -343,7 +341,8 @@ static void print_headline(const struct cli_agents *agents, const struct cli_scr
     fclose(text);
     bool painted = screen->has_colours && agents->count > 0;
     if (painted)
-        fputs(paint_of(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)), out);
+        fputs(cli_status_colour(blx_protection_judge(&agents->list[0], agents->now_realtime_ns)),
+              out);
     blx_text_wrap(out, line, 0, WRAP_INDENT, screen->columns);
     if (painted)
         fputs(CLI_PLAIN, out);
@@ -470,14 +469,28 @@ static bool is_well(const struct cli_agents *agents)
            cli_agents_tally(agents, BLX_PROTECTED) == wanted;
 }
 
+/* The agent of this machine is meant, and not a dispatcher. */
+static bool asks_agent(const struct cli_request *request)
+{
+    if (request->side != NULL)
+        return strcmp(request->side, "agent") == 0;
+    return request->config->data_dir == NULL && cli_find_mode(request) == BLX_MODE_AGENT;
+}
+
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
+    if (asks_agent(request))
+        return cli_status_self(request, err);
+    if (config->data_dir == NULL) {
+        blx_config_missing("data-dir", BLX_COMMAND_STATUS, config, err);
+        return BLX_EXIT_USAGE;
+    }
     BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
     struct cli_screen screen;
     int rc = 0;
     if (config->watch)
-        return cli_screen_watch(WATCH_PERIOD_MS, draw, (void *)(uintptr_t)config, err) < 0
+        return cli_screen_watch(CLI_STATUS_PERIOD_MS, draw, (void *)(uintptr_t)config, err) < 0
                    ? BLX_EXIT_FAILED
                    : BLX_EXIT_OK;
     if (cli_agents_collect(config->data_dir, &agents, err) < 0)

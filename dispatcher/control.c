@@ -2,34 +2,25 @@
 #include "dispatcher/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/units.h"
 #include "dispatcher/control_private.h"
-#include "wire/message.h"
+#include "wire/control_socket.h"
 
-enum { BACKLOG = 16, EXHAUSTED_PAUSE_MS = 100 };
-
-#define NEW_SOCKET_NAME BLX_CONTROL_SOCKET_NAME ".new"
+enum { EXHAUSTED_PAUSE_MS = 100 };
 
 struct dispatcher_control {
     /* Constant while the threads run. */
     struct dispatcher *dispatcher;
-    int directory_fd;
-    int listen_fd;
+    struct blx_control_socket socket; /* closed by main() when the accepting thread has ended */
     int stop_fd; /* an eventfd that main() writes once and nobody reads: it wakes all threads */
 
     pthread_t thread;                  /* accepts; main() joins it */
@@ -75,7 +66,7 @@ static void *control_main(void *arg)
     for (;;) {
         struct pollfd fds[] = {
             {.fd = control->stop_fd, .events = POLLIN},
-            {.fd = exhausted ? -1 : control->listen_fd, .events = POLLIN},
+            {.fd = exhausted ? -1 : control->socket.listen_fd, .events = POLLIN},
         };
         int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
         exhausted = false;
@@ -83,7 +74,7 @@ static void *control_main(void *arg)
             return NULL;
         if (ready <= 0 || fds[1].revents == 0)
             continue;
-        int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept4(control->socket.listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             start_client(control, fd);
         else
@@ -91,61 +82,16 @@ static void *control_main(void *arg)
     }
 }
 
-/* Binds in the directory. Mode and owner are right before the socket gets its final name. */
-static int publish_socket(int directory_fd, int fd, struct blx_error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat owner;
-
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory_fd,
-             NEW_SOCKET_NAME);
-    if (unlinkat(directory_fd, NEW_SOCKET_NAME, 0) < 0 && errno != ENOENT)
-        return blx_error_errno(err, -errno, "removing the old '%s'", NEW_SOCKET_NAME);
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return blx_error_errno(err, -errno, "binding '%s'", NEW_SOCKET_NAME);
-    if (fchmodat(directory_fd, NEW_SOCKET_NAME, 0600, 0) < 0 || fstat(directory_fd, &owner) < 0)
-        return blx_error_errno(err, -errno, "setting the mode of '%s'", NEW_SOCKET_NAME);
-    if (owner.st_uid != geteuid() && fchownat(directory_fd, NEW_SOCKET_NAME, owner.st_uid,
-                                              owner.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
-        return blx_error_errno(err, -errno, "giving '%s' to the owner of its directory",
-                               NEW_SOCKET_NAME);
-    if (listen(fd, BACKLOG) < 0)
-        return blx_error_errno(err, -errno, "listening on '%s'", NEW_SOCKET_NAME);
-    if (renameat(directory_fd, NEW_SOCKET_NAME, directory_fd, BLX_CONTROL_SOCKET_NAME) < 0)
-        return blx_error_errno(err, -errno, "renaming '%s' to '%s'", NEW_SOCKET_NAME,
-                               BLX_CONTROL_SOCKET_NAME);
-    return 0;
-}
-
-static int open_socket(struct dispatcher_control *control, struct blx_error *err)
-{
-    const char *data_dir = control->dispatcher->store->data_dir;
-    int fd = blx_open(data_dir, O_PATH | O_DIRECTORY, 0, err);
-    if (fd < 0)
-        return fd;
-    control->directory_fd = fd;
-    control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (control->stop_fd < 0 || control->listen_fd < 0)
-        return blx_error_errno(err, -errno, "making the control socket");
-    int rc = publish_socket(control->directory_fd, control->listen_fd, err);
-    if (rc < 0)
-        blx_error_prefix(err, "the control socket '%s/%s'", data_dir, BLX_CONTROL_SOCKET_NAME);
-    return rc;
-}
-
 static void control_free(struct dispatcher_control *control)
 {
-    blx_cleanup_fd(&control->directory_fd);
-    blx_cleanup_fd(&control->listen_fd);
     blx_cleanup_fd(&control->stop_fd);
     dispatcher_threads_done(&control->clients);
     free(control);
 }
 
-static void remove_socket(const struct dispatcher_control *control)
+static void close_socket(struct dispatcher_control *control)
 {
-    if (unlinkat(control->directory_fd, BLX_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT)
+    if (blx_control_socket_close(&control->socket) < 0)
         blx_log_warning("the control socket could not be removed: the next start replaces it");
 }
 
@@ -155,17 +101,20 @@ int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_co
     struct dispatcher_control *made = malloc(sizeof(*made));
     if (made == NULL)
         return blx_error_set(err, -ENOMEM, "the control socket: out of memory");
-    *made = (struct dispatcher_control){
-        .dispatcher = dispatcher, .directory_fd = -1, .listen_fd = -1, .stop_fd = -1};
+    *made = (struct dispatcher_control){.dispatcher = dispatcher,
+                                        .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     int rc = dispatcher_threads_init(&made->clients, DISPATCHER_CONTROL_MAX_CLIENTS);
     if (rc < 0) {
+        blx_cleanup_fd(&made->stop_fd);
         free(made);
         return blx_error_errno(err, rc, "the control socket's threads");
     }
-    rc = open_socket(made, err);
+    rc = made->stop_fd < 0
+             ? blx_error_errno(err, -EMFILE, "making the control socket")
+             : blx_control_socket_open(dispatcher->store->data_dir, &made->socket, err);
     if (rc == 0 && (rc = dispatcher_thread_create(&made->thread, control_main, made)) < 0) {
         blx_error_errno(err, rc, "starting the control socket's thread");
-        remove_socket(made);
+        close_socket(made);
     }
     if (rc < 0)
         control_free(made);
@@ -178,7 +127,7 @@ int dispatcher_control_stop(struct dispatcher_control *control, uint64_t deadlin
 {
     (void)eventfd_write(control->stop_fd, 1); /* the first write to an eventfd cannot fail */
     pthread_join(control->thread, NULL);
-    remove_socket(control);
+    close_socket(control);
     int rc = dispatcher_threads_wait(&control->clients, deadline_ns);
     if (rc == 0)
         control_free(control);

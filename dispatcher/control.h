@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DIR/control.sock, through which `blxrep` asks the running dispatcher for a checkpoint or for the
- * state of its agents. The socket has mode 0600 and the owner of DIR: whoever may write the store
- * may ask. A connection carries one request.
- *
- * The socket is made under another name and renamed, so it replaces one that a killed dispatcher
- * left. The store's lock ensures that there is no other dispatcher. Paths are relative to a
- * descriptor of DIR, as the path of a socket is limited to 107 bytes.
+ * DIR/control.sock (wire/control_socket.h), over which `blxrep` asks the running dispatcher for a
+ * checkpoint or for the state of its agents. Whoever may write the store may ask. The store's lock
+ * ensures that no other dispatcher has the socket.
  *
  * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are
  * closed at once). Start and stop are main()'s.

@@ -89,7 +89,12 @@ static void take(struct look *look, const struct agent_disk *disk)
 {
     struct agent_disks *disks = look->disks;
     /* A disk that is named twice is an error, which is found when it is opened. */
-    if (is_excluded(look, disk) || (!disk->named && is_taken(disks, disk)))
+    if (is_excluded(look, disk)) {
+        if (disks->excluded_count < AGENT_DISKS_EXCLUDED)
+            disks->excluded[disks->excluded_count++] = *disk;
+        return;
+    }
+    if (!disk->named && is_taken(disks, disk))
         return;
     if (disks->count == BLX_MAX_VOLUMES)
         disks->left_over++;

@@ -41,11 +41,16 @@ struct agent_disk {
     bool refused; /* the last lineup could not open it */
 };
 
+enum { AGENT_DISKS_EXCLUDED = 16 };
+
 struct agent_disks {
     struct agent_disk list[BLX_MAX_VOLUMES];
     size_t count;
     size_t left_over; /* found, and more than an agent can have */
-    uint64_t number;  /* which refresh of the lineup found them */
+    struct agent_disk
+        excluded[AGENT_DISKS_EXCLUDED]; /* the first ones that an exclude leaves out */
+    size_t excluded_count;              /* not more than fit there */
+    uint64_t number;                    /* which refresh of the lineup found them */
 };
 
 /* `policy` (may be NULL) excludes, too. -E2BIG for a path that is too long; -ENOMEM. */

@@ -156,6 +156,7 @@ static int send_failed(struct agent_session *session, uint64_t request, const ch
     snprintf(message.checkpoint_failed.reason, sizeof(message.checkpoint_failed.reason), "%.*s",
              (int)sizeof(message.checkpoint_failed.reason) - 1, reason);
     blx_log_error("no checkpoint: %s", message.checkpoint_failed.reason);
+    agent_self_note_failure(session->agent, message.checkpoint_failed.reason);
     return blx_conn_send(session->conn, &message, err);
 }
 
@@ -178,8 +179,10 @@ static void send_overtaken(struct agent_session *session, uint64_t request)
     send_failed(session, request, reason, NULL);
 }
 
-/* Adds the blocks and disks that the checkpoint lacks to its note. Returns flags of the cut. */
-static uint32_t note_missing_blocks(const struct agent_session *session, char note[BLX_TEXT_BYTES])
+/* Adds the blocks and disks that the checkpoint lacks to its note, and their bytes to
+ * `missing_bytes`. Returns flags of the cut. */
+static uint32_t note_missing_blocks(const struct agent_session *session, char note[BLX_TEXT_BYTES],
+                                    uint64_t *missing_bytes)
 {
     const struct agent *agent = session->agent;
     uint32_t flags = agent_apart_note(session, note);
@@ -188,9 +191,11 @@ static uint32_t note_missing_blocks(const struct agent_session *session, char no
         uint64_t bytes = atomic_load(&volume->bad.count) << volume->block_shift;
         char size[BLX_UNIT_TEXT_BYTES];
         size_t used = strlen(note);
-        if (bytes > 0 && !agent_apart_is(session, i))
-            snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
-                     used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
+        if (bytes == 0 || agent_apart_is(session, i))
+            continue;
+        *missing_bytes += bytes;
+        snprintf(note + used, BLX_TEXT_BYTES - used, "%s%s of '%s' could not be read",
+                 used > 0 ? "; " : "", blx_size_format(bytes, size), volume->device.path);
     }
     agent_refusals_note(&agent->refusals, note);
     return flags;
@@ -235,7 +240,8 @@ static void fill_message(struct agent_session *session, uint64_t request,
                        .left_out = session->apart},
     };
     memcpy(message->checkpoint.note, cut->note, sizeof(cut->note));
-    uint32_t flags = note_missing_blocks(session, message->checkpoint.note);
+    uint64_t missing_bytes = 0;
+    uint32_t flags = note_missing_blocks(session, message->checkpoint.note, &missing_bytes);
     if (tells_flags)
         message->checkpoint.cut_flags = BLX_CUT_FLAGS_TOLD | flags | cut->flags;
     pthread_mutex_lock(&agent->lock);
@@ -245,6 +251,7 @@ static void fill_message(struct agent_session *session, uint64_t request,
         agent->volumes[i].ledger.head->checkpoint_unconfirmed = true;
     }
     session->committing = request;
+    agent_self_note_cut_locked(agent, &message->checkpoint, missing_bytes);
     pthread_mutex_unlock(&agent->lock);
 }
 

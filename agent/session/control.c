@@ -193,6 +193,7 @@ int agent_control_run(struct agent *agent, enum agent_session_use *use, struct b
     }
     if (rc == 0) {
         blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
+        agent_self_note_session(agent, &session->welcome);
         rc = follow(session, err);
         /* Before the threads are stopped, which ends the connection as well. */
         rc = reason_of_end(session, rc, err);
@@ -203,5 +204,6 @@ int agent_control_run(struct agent *agent, enum agent_session_use *use, struct b
     agent_renewal_done(session);
     blx_conn_free(session->conn);
     free(session);
+    agent_session_tell_absence(agent);
     return rc;
 }

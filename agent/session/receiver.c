@@ -36,6 +36,7 @@ static void on_checkpoint_done_locked(struct agent_session *session,
         return;
     session->committing = 0;
     session->has_stored = true;
+    agent_self_note_commit_locked(agent, done->timestamp);
     for (size_t i = 0; i < agent->volume_count; i++) {
         agent->volumes[i].ledger.head->last_checkpoint = done->timestamp;
         agent->volumes[i].ledger.head->checkpoint_unconfirmed = false;

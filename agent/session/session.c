@@ -10,6 +10,7 @@
 #include "agent/session/apart_private.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/units.h"
 
 enum {
@@ -132,10 +133,11 @@ void agent_session_submit(struct agent_session *session, struct agent_job *job)
     agent_pipeline_submit(session->agent->pipeline, job);
 }
 
-/* Adds the volume's pass to the status: a rescan that compares, the blocks that a rescan found
- * while they are sent, or a full pass. */
+/* Adds the volume's pass to the status and to what is told of its disk: a rescan that compares, the
+ * blocks that a rescan found while they are sent, or a full pass. */
 static void measure_pass(const struct agent *agent, const struct agent_volume *volume,
-                         uint64_t marked_blocks, struct blx_status *status)
+                         uint64_t marked_blocks, struct blx_status *status,
+                         struct blx_control_disk *disk)
 {
     const struct agent_ledger_head *head = volume->ledger.head;
     uint64_t done = 0, total = agent_apart_measure_pass(volume, marked_blocks, &done);
@@ -147,9 +149,12 @@ static void measure_pass(const struct agent *agent, const struct agent_volume *v
         status->state = head->pass_is_rescan ? BLX_AGENT_RESCAN : BLX_AGENT_FULL_SYNC;
     if (total == 0)
         return;
-    status->total_bytes += total << volume->block_shift;
-    status->done_bytes += done << volume->block_shift;
+    disk->total_bytes = total << volume->block_shift;
+    disk->done_bytes = done << volume->block_shift;
+    status->total_bytes += disk->total_bytes;
+    status->done_bytes += disk->done_bytes;
     const char *reason = head->rescan_active ? head->rescan_reason : head->pass_reason;
+    blx_text_set(disk->text, reason);
     if (status->reason[0] == '\0' && agent->volume_count > 1)
         snprintf(status->reason, sizeof(status->reason), "'%.60s' at %u %%: %.150s",
                  volume->device.path, (unsigned)((double)done * 100 / (double)total), reason);
@@ -166,22 +171,34 @@ static void explain_stuck_filesystem(char reason[BLX_TEXT_BYTES])
         snprintf(reason + used, BLX_TEXT_BYTES - used, "%s%s", used > 0 ? "; " : "", why);
 }
 
-/* The figures of the status: how much is marked, and how far a pass is. */
-static void measure(struct agent *agent, struct blx_status *status)
+static void measure_volume(const struct agent *agent, const struct agent_volume *volume,
+                           struct blx_status *status, struct blx_control_disk *disk)
 {
-    for (size_t i = 0; i < agent->volume_count; i++) {
-        const struct agent_volume *volume = &agent->volumes[i];
-        uint64_t marked = agent_volume_count_marked(volume) + agent_volume_count_in_flight(volume);
-        struct agent_tracker_counters counters = {0};
-        agent_tracker_read_counters(volume->tracker, &counters, NULL);
-        status->dirty_bytes += marked << volume->block_shift;
-        status->unreadable_bytes += atomic_load(&volume->bad.count) << volume->block_shift;
-        status->missed_events += counters.missed;
-        status->tracked_events += counters.events;
-        status->passthrough_commands += counters.passthrough;
-        status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
-        measure_pass(agent, volume, marked, status);
-    }
+    uint64_t marked = agent_volume_count_marked(volume) + agent_volume_count_in_flight(volume);
+    struct agent_tracker_counters counters = {0};
+    agent_tracker_read_counters(volume->tracker, &counters, NULL);
+    *disk = (struct blx_control_disk){.state = BLX_DISK_PROTECTED,
+                                      .size_bytes = volume->device.size_bytes,
+                                      .dirty_bytes = marked << volume->block_shift,
+                                      .unreadable_bytes = atomic_load(&volume->bad.count)
+                                                          << volume->block_shift,
+                                      .tracked_events = counters.events,
+                                      .missed_events = counters.missed};
+    blx_text_set(disk->path, volume->device.path);
+    status->dirty_bytes += disk->dirty_bytes;
+    status->unreadable_bytes += disk->unreadable_bytes;
+    status->missed_events += counters.missed;
+    status->tracked_events += counters.events;
+    status->passthrough_commands += counters.passthrough;
+    status->unseen_sectors += volume->ledger.head->witness.unseen_sectors;
+    measure_pass(agent, volume, marked, status, disk);
+}
+
+/* The figures of the status: how much is marked, and how far a pass is. */
+static void measure(struct agent *agent, struct blx_status *status, struct blx_control_disk *disks)
+{
+    for (size_t i = 0; i < agent->volume_count; i++)
+        measure_volume(agent, &agent->volumes[i], status, &disks[i]);
     status->unreadable_bytes += agent_refusals_count_bytes(&agent->refusals);
     agent_refusals_explain(&agent->refusals, status->reason);
     explain_stuck_filesystem(status->reason);
@@ -218,12 +235,23 @@ static bool is_same(const struct blx_status *a, const struct blx_status *b)
 void agent_session_update_status(struct agent_session *session, enum blx_agent_state state)
 {
     struct blx_status status = {.state = state};
-    measure(session->agent, &status);
+    struct blx_control_disk disks[BLX_MAX_VOLUMES];
+    measure(session->agent, &status, disks);
     status.eta_seconds = estimate_seconds(&session->pace, &status);
     pthread_mutex_lock(&session->agent->lock);
     session->status_is_new |= !is_same(&session->status, &status);
     session->status = status;
     pthread_mutex_unlock(&session->agent->lock);
+    agent_self_note_status(session->agent, &status, disks);
+}
+
+void agent_session_tell_absence(struct agent *agent)
+{
+    struct blx_status status = {.state = BLX_AGENT_OFFLINE};
+    struct blx_control_disk disks[BLX_MAX_VOLUMES];
+    measure(agent, &status, disks);
+    status.state = BLX_AGENT_OFFLINE; /* a pass waits for the next session */
+    agent_self_note_status(agent, &status, disks);
 }
 
 int agent_session_start(struct agent_session *session, struct blx_error *err)

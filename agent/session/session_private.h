@@ -202,6 +202,9 @@ void agent_session_submit(struct agent_session *session, struct agent_job *job);
  * sender sends it when it is due. */
 void agent_session_update_status(struct agent_session *session, enum blx_agent_state state);
 
+/* Measures the same for agent/self.h while there is no session. The main thread's. */
+void agent_session_tell_absence(struct agent *agent);
+
 /* handshake.c: HELLO to BEGIN. */
 int agent_session_handshake(struct agent_session *session, struct blx_error *err);
 

@@ -22,7 +22,7 @@ _blxrep_options() {
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
     policy) echo --config --agent --policy-dir --json --help --version ;;
-    status) echo --config --data-dir --json --watch --check --help --version ;;
+    status) echo --config --data-dir --run-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;

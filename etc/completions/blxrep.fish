@@ -31,7 +31,7 @@ __blxrep_option blxrep-agent "start check restore join" -l device -r -F -d "A bl
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent "start check" -l encryption-key -r -F -d "Encrypt all that is sent with this key"
-__blxrep_option blxrep-agent "start check" -l run-dir -x -a "(__fish_complete_directories)" -d "The folder for state that survives a restart"
+__blxrep_option blxrep-agent "start check status" -l run-dir -x -a "(__fish_complete_directories)" -d "The folder for state that survives a restart"
 __blxrep_option blxrep-agent "start check" -l compression -x -a "auto zstd zlib none" -d "How blocks are compressed"
 __blxrep_option blxrep-agent "start check" -l bandwidth-limit -x -d "The most bytes to send per second"
 __blxrep_option blxrep-agent "start check" -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"

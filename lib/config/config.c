@@ -98,8 +98,8 @@ int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_
     return 0;
 }
 
-static int missing(const char *name, enum blx_command command, const struct blx_config *config,
-                   struct blx_error *err)
+int blx_config_missing(const char *name, enum blx_command command, const struct blx_config *config,
+                       struct blx_error *err)
 {
     const struct blx_option *option = blx_option_find_for(name, strlen(name), command);
     const struct blx_option_info *info = &option->info;
@@ -140,9 +140,9 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                     BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
                     BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE,
-        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_STATUS | BLX_COMMAND_VERIFY |
-                BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
-                BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~BLX_COMMAND_POLICY),
+        STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_VERIFY | BLX_COMMAND_PRUNE |
+                BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | BLX_COMMAND_RETIRE_CA |
+                (ONE_AGENT & ~BLX_COMMAND_POLICY),
     };
     const struct {
         const char *name;
@@ -161,7 +161,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
-            return missing(wanted[i].name, command, config, err);
+            return blx_config_missing(wanted[i].name, command, config, err);
     }
     if ((command & BLX_COMMAND_MOUNT) != 0 && config->writable != NULL &&
         config->checkpoint == NULL)

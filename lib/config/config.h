@@ -185,6 +185,10 @@ int blx_config_load(enum blx_command command, int argc, char **argv, struct blx_
 int blx_config_require(enum blx_command command, const struct blx_config *config,
                        struct blx_error *err);
 
+/* The same error, for what a command needs only sometimes. `name` is an option of its. */
+int blx_config_missing(const char *name, enum blx_command command, const struct blx_config *config,
+                       struct blx_error *err);
+
 struct blx_help {
     const char *usage, *description;
     const char *examples; /* lines; NULL: none */

@@ -15,7 +15,7 @@ struct message_kind {
                struct blx_error *err);
 };
 
-enum { KIND_COUNT = BLX_MESSAGE_CONTROL_PAUSE + 1 };
+enum { KIND_COUNT = BLX_MESSAGE_CONTROL_DISK + 1 };
 
 /* By number. A row without a name is a number that no type uses. */
 static const struct message_kind kinds[KIND_COUNT] = {
@@ -164,6 +164,19 @@ const char *blx_agent_state_name(enum blx_agent_state state)
         return "CHECKPOINT";
     case BLX_AGENT_RESCAN:
         return "RESCAN";
+    }
+    return "unknown";
+}
+
+const char *blx_disk_state_name(enum blx_disk_state state)
+{
+    switch (state) {
+    case BLX_DISK_PROTECTED:
+        return "protected";
+    case BLX_DISK_REFUSED:
+        return "refused";
+    case BLX_DISK_EXCLUDED:
+        return "excluded";
     }
     return "unknown";
 }

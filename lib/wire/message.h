@@ -22,7 +22,7 @@
 #include "base/timestamp.h"
 #include "wire/frame.h"
 
-/* In the data directory; the CONTROL_ messages go through it. */
+/* In the data directory, or the agent's run-dir; the CONTROL_ messages go through it. */
 #define BLX_CONTROL_SOCKET_NAME "control.sock"
 
 enum {
@@ -88,14 +88,17 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
         65, /* dispatcher -> cli: durable, its timestamp; also ends a status list */
-    BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents */
-    BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher -> cli: one agent of the list */
+    BLX_MESSAGE_CONTROL_STATUS = 66, /* cli -> dispatcher: list the agents; cli -> agent: tell of
+                                        yourself */
+    BLX_MESSAGE_CONTROL_AGENT = 67,  /* dispatcher, agent -> cli: one agent of the list; itself */
     BLX_MESSAGE_CONTROL_RESCAN = 68, /* cli -> dispatcher: have `agent` begin a rescan */
     BLX_MESSAGE_CONTROL_REVOKE = 72, /* cli -> dispatcher: `agent` is revoked: end its session */
     BLX_MESSAGE_CONTROL_DISPATCHER = 73, /* dispatcher -> cli: itself, before the list */
     BLX_MESSAGE_CONTROL_DAMAGE = 74,     /* cli -> dispatcher: damage of `agent` was found */
     BLX_MESSAGE_CONTROL_PAUSE =
         76, /* cli -> dispatcher: `agent` was paused, resumed, archived, or data of it removed */
+    BLX_MESSAGE_CONTROL_SELF = 80, /* agent -> cli: what no dispatcher knows of it */
+    BLX_MESSAGE_CONTROL_DISK = 81, /* agent -> cli: one of its disks, or one that is left out */
 };
 
 /* What an agent is doing. */
@@ -460,6 +463,39 @@ struct blx_control_damage {
     char text[BLX_TEXT_BYTES]; /* what was found */
 };
 
+/* What an agent tells of itself beside its CONTROL_AGENT. */
+struct blx_control_self {
+    char dispatcher_addr[BLX_TEXT_BYTES]; /* as configured */
+    char software[BLX_TEXT_BYTES];        /* "blxrep-agent 0.1.0" */
+    uint64_t uptime_ms;
+    uint64_t cert_ends_s;         /* when its certificate expires, since 1970; 0: not known */
+    char refusal[BLX_TEXT_BYTES]; /* why its last session ended, or none began; "": none ended */
+    uint64_t refusal_ms;          /* how long ago that was */
+    bool encrypts;
+    bool knows_checkpoint; /* false: the last checkpoint was taken before this process began, and
+                              only its name is known */
+    uint32_t left_over;    /* disks beyond the number that one agent can have */
+};
+
+enum blx_disk_state {
+    BLX_DISK_PROTECTED = 1,
+    BLX_DISK_REFUSED = 2,  /* wanted, and cannot be protected now */
+    BLX_DISK_EXCLUDED = 3, /* an `exclude` leaves it out */
+};
+
+struct blx_control_disk {
+    enum blx_disk_state state;
+    char path[BLX_TEXT_BYTES];
+    char text[BLX_TEXT_BYTES]; /* why it is refused, or why a pass runs; may be empty */
+    uint64_t size_bytes;       /* 0: not known */
+    uint64_t dirty_bytes; /* the rest is 0 unless it is protected; as in STATUS, of this disk */
+    uint64_t unreadable_bytes;
+    uint64_t done_bytes;
+    uint64_t total_bytes;
+    uint64_t tracked_events;
+    uint64_t missed_events;
+};
+
 struct blx_message {
     enum blx_message_type type;
     union {
@@ -496,6 +532,8 @@ struct blx_message {
         struct blx_control_dispatcher control_dispatcher;
         struct blx_control_damage control_damage;
         struct blx_control_pause control_pause;
+        struct blx_control_self control_self;
+        struct blx_control_disk control_disk;
     };
 };
 
@@ -531,3 +569,4 @@ const char *blx_consistency_name(
     enum blx_consistency consistency); /* "none", "crash", "filesystem" */
 const char *blx_agent_state_name(
     enum blx_agent_state state); /* "OFFLINE", "FULL SYNC", "LIVE", "CHECKPOINT", "RESCAN" */
+const char *blx_disk_state_name(enum blx_disk_state state); /* "protected", "refused", "excluded" */

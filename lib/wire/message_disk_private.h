@@ -287,6 +287,31 @@ struct blx_control_pause_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
+struct blx_control_self_disk {
+    char dispatcher_addr[BLX_TEXT_BYTES];
+    char software[BLX_TEXT_BYTES];
+    blx_le64 uptime_ms;
+    blx_le64 cert_ends_s;
+    blx_le64 refusal_ms;
+    char refusal[BLX_TEXT_BYTES];
+    blx_le32 flags;
+    blx_le32 left_over;
+} __attribute__((packed));
+
+struct blx_control_disk_disk {
+    blx_le32 state;
+    blx_le32 reserved;
+    blx_le64 size_bytes;
+    blx_le64 dirty_bytes;
+    blx_le64 unreadable_bytes;
+    blx_le64 done_bytes;
+    blx_le64 total_bytes;
+    blx_le64 tracked_events;
+    blx_le64 missed_events;
+    char path[BLX_TEXT_BYTES];
+    char text[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
 struct blx_control_damage_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
     char text[BLX_TEXT_BYTES];
@@ -338,6 +363,10 @@ _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_pause_disk) == 72, "CONTROL_PAUSE");
+_Static_assert(sizeof(struct blx_control_self_disk) == 800, "CONTROL_SELF");
+_Static_assert(offsetof(struct blx_control_self_disk, refusal) == 536, "CONTROL_SELF");
+_Static_assert(sizeof(struct blx_control_disk_disk) == 576, "CONTROL_DISK");
+_Static_assert(offsetof(struct blx_control_disk_disk, path) == 64, "CONTROL_DISK");
 _Static_assert(sizeof(struct blx_policy_disk) == 24, "POLICY");
 
 #define BLX_MESSAGE(NAME, name, number, direction, least, most)                                    \

@@ -18,6 +18,7 @@ static const struct {
     [BLX_REASON_NONE] = {"", ""},
     [BLX_REASON_NO_DISPATCHER] = {"no-dispatcher", "start it: systemctl start blxrep-dispatcher"},
     [BLX_REASON_NOT_CONNECTED] = {"not-connected", "look there: systemctl status blxrep-agent"},
+    [BLX_REASON_NO_SESSION] = {"no-session", "`blxrep agent check` looks for the cause"},
     [BLX_REASON_NEVER_JOINED] = {"never-joined",
                                  "run there the line that `blxrep dispatcher enroll --token` "
                                  "prints, and start blxrep-agent"},
@@ -448,6 +449,18 @@ void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_
         judge_first_sync(&file);
     else
         judge_last_checkpoint(&file);
+}
+
+void blx_protection_examine_self(const struct blx_control_self *self,
+                                 const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                                 struct blx_judgement *judgement)
+{
+    struct blx_control_agent seen = *agent;
+    if (!self->knows_checkpoint)
+        seen.last_consistency = BLX_CONSISTENCY_FILESYSTEM;
+    blx_protection_examine(&seen, now_realtime_ns, judgement);
+    if (judgement->reason == BLX_REASON_NOT_CONNECTED)
+        judgement->reason = BLX_REASON_NO_SESSION;
 }
 
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,

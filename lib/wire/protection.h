@@ -50,6 +50,7 @@ enum blx_reason {
     BLX_REASON_NONE = 0,
     BLX_REASON_NO_DISPATCHER,
     BLX_REASON_NOT_CONNECTED, /* a remark, until blx_protection_away_ms() have passed */
+    BLX_REASON_NO_SESSION,    /* the same, as the agent sees it */
     BLX_REASON_NEVER_JOINED,
     BLX_REASON_ARCHIVED,
     BLX_REASON_PAUSED,
@@ -90,6 +91,15 @@ struct blx_judgement {
 /* Fills all of `judgement`. */
 void blx_protection_examine(const struct blx_control_agent *agent, uint64_t now_realtime_ns,
                             struct blx_judgement *judgement);
+
+/*
+ * The judgement that an agent's own answer (CONTROL_SELF, CONTROL_AGENT) leads to. It knows why it
+ * is not connected; what only a dispatcher knows, such as a revocation or a full store, is in the
+ * refusal. Of a checkpoint that it did not take itself it knows nothing bad.
+ */
+void blx_protection_examine_self(const struct blx_control_self *self,
+                                 const struct blx_control_agent *agent, uint64_t now_realtime_ns,
+                                 struct blx_judgement *judgement);
 
 /* Parts of the same judgement. The reason's text goes to `text`, which is returned. */
 enum blx_protection blx_protection_judge(const struct blx_control_agent *agent,

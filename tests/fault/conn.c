@@ -19,6 +19,7 @@
 #include "tls/pki.h"
 #include "tls/tls.h"
 #include "wire/conn.h"
+#include "wire/control_socket.h"
 
 enum { PATIENCE_MS = 10 * 1000, FRAME_BYTES = 5000 };
 
@@ -280,9 +281,56 @@ static void an_address_is_listened_on_or_nothing_is_left(void **state)
     fault_loop(&(struct fault_case){NULL, listen_run, listen_check, NULL, 0}, *state);
 }
 
+/* The socket in a folder, at which a daemon answers. */
+struct door {
+    char dir[FOLDER_BYTES];
+    struct blx_control_socket control;
+    struct blx_conn *conn;
+};
+
+static void door_setup(void *state)
+{
+    struct door *door = state;
+    *door = (struct door){.control = {.dir_fd = -1, .listen_fd = -1}};
+    folder_make(door->dir);
+}
+
+static int door_run(void *state, struct blx_error *err)
+{
+    struct door *door = state;
+    int rc = blx_control_socket_open(door->dir, &door->control, err);
+    return rc < 0 ? rc : blx_control_socket_connect(door->dir, PATIENCE_MS, &door->conn, err);
+}
+
+static void door_check(void *state, int rc)
+{
+    struct door *door = state;
+    assert_int_equal(rc == 0, door->conn != NULL);
+    if (door->control.listen_fd >= 0)
+        assert_int_equal(blx_control_socket_close(&door->control), 0);
+    /* Whoever comes next finds no trace. */
+    assert_int_equal(blx_control_socket_open(door->dir, &door->control, NULL), 0);
+    assert_int_equal(blx_control_socket_close(&door->control), 0);
+}
+
+static void door_teardown(void *state)
+{
+    struct door *door = state;
+    blx_conn_free(door->conn);
+    folder_remove(door->dir);
+}
+
+static void a_control_socket_is_opened_and_reached_or_nothing_is_left(void **state)
+{
+    (void)state;
+    struct door door;
+    fault_loop(&(struct fault_case){door_setup, door_run, door_check, door_teardown, 0}, &door);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_control_socket_is_opened_and_reached_or_nothing_is_left),
         cmocka_unit_test(a_connection_that_fails_is_dead),
         cmocka_unit_test(a_client_connects_or_leaves_nothing),
         cmocka_unit_test(a_server_accepts_or_leaves_nothing),

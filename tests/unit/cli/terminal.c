@@ -186,6 +186,60 @@ static void status_fits_in_every_state_and_tells_all(void **state)
     }
 }
 
+static void status_of_this_server_fits_and_tells_all(void **state)
+{
+    (void)state;
+    for (int p = BLX_PROTECTED; p < BLX_PROTECTIONS; p++) {
+        struct blx_control_disk disks[] = {
+            {.state = BLX_DISK_PROTECTED,
+             .path = "/dev/disk/by-id/scsi-a-disk-with-a-long-name",
+             .size_bytes = UINT64_C(1) << 40,
+             .dirty_bytes = 123456789,
+             .done_bytes = 1 << 20,
+             .total_bytes = 1 << 30,
+             .tracked_events = 1234567890,
+             .missed_events = 3},
+            {.state = BLX_DISK_REFUSED, .path = "/dev/vdb"},
+            {.state = BLX_DISK_EXCLUDED, .path = "/dev/vdc", .size_bytes = 4096}};
+        fill_text(disks[0].text, "nobody tracked the writes before now:");
+        fill_text(disks[1].text, "'/dev/vdb' cannot be opened:");
+        struct cli_self self = {
+            .agent = make_agent("a-database-with-a-long-name"),
+            .more = {.dispatcher_addr = "backup.a-site-with-a-long-name.example.com:8080",
+                     .knows_checkpoint = true,
+                     .cert_ends_s = cut_s + 86400,
+                     .refusal_ms = 123456,
+                     .left_over = 2},
+            .disks = disks,
+            .disk_count = sizeof(disks) / sizeof(disks[0]),
+            .now_realtime_ns = (cut_s + 60) * BLX_NS_PER_S,
+        };
+        spoil(&self.agent, (enum blx_protection)p);
+        fill_text(self.more.refusal, "the dispatcher ended the session:");
+        blx_protection_examine_self(&self.more, &self.agent, self.now_realtime_ns, &self.judgement);
+        assert_int_equal(self.judgement.protection, p);
+        for (size_t w = 0; w <= COLUMNS; w++) {
+            const struct cli_screen screen = {.is_terminal = w < COLUMNS,
+                                              .columns = w < COLUMNS ? widths[w] : 0};
+            char why[BLX_JUDGEMENT_TEXT_BYTES], *text = NULL;
+            size_t bytes = 0;
+            FILE *out = open_memstream(&text, &bytes);
+            assert_non_null(out);
+            assert_int_equal(cli_status_print_self(&self, &screen, out, NULL), 0);
+            fclose(out);
+            assert_fits(text, w < COLUMNS ? widths[w] : UINT32_MAX);
+            assert_null(strchr(text, '\033'));
+            assert_words(blx_judgement_format(&self.judgement, why), text);
+            assert_words(self.more.refusal, text);
+            for (size_t i = 0; i < self.disk_count; i++) {
+                assert_words(disks[i].path, text);
+                assert_words(disks[i].text, text);
+            }
+            free(text);
+        }
+    }
+}
+
 static void folded_rows_count_as_lines_of_the_screen(void **state)
 {
     (void)state;
@@ -278,6 +332,7 @@ int main(void)
     setenv("NO_COLOR", "1", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_fits_in_every_state_and_tells_all),
+        cmocka_unit_test(status_of_this_server_fits_and_tells_all),
         cmocka_unit_test(folded_rows_count_as_lines_of_the_screen),
         cmocka_unit_test_setup_teardown(other_commands_fit, site_setup_two, site_teardown),
         cmocka_unit_test_setup_teardown(dry_run_of_a_prune_has_its_sum, site_setup, site_teardown),

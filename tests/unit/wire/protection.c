@@ -362,6 +362,30 @@ static void reason_has_its_entry_in_the_manual(void **state)
     }
 }
 
+static void agent_judges_itself_as_the_dispatcher_does(void **state)
+{
+    (void)state;
+    const uint64_t now_ns = (cut_s + 10) * SECOND_NS;
+    struct blx_control_self self = {.knows_checkpoint = true};
+    struct blx_control_agent agent = good_agent();
+    struct blx_judgement judgement;
+    blx_protection_examine_self(&self, &agent, now_ns, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTED);
+    agent.last_consistency = BLX_CONSISTENCY_NONE;
+    blx_protection_examine_self(&self, &agent, now_ns, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTION_INCONSISTENT);
+    self.knows_checkpoint = false; /* nobody has told it of that checkpoint */
+    blx_protection_examine_self(&self, &agent, now_ns, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTED);
+    agent.status.state = BLX_AGENT_OFFLINE;
+    agent.away_ms = 61000;
+    snprintf(agent.failure, sizeof(agent.failure), "connection refused");
+    blx_protection_examine_self(&self, &agent, now_ns, &judgement);
+    assert_int_equal(judgement.protection, BLX_PROTECTION_LOST);
+    assert_int_equal(judgement.reason, BLX_REASON_NO_SESSION);
+    assert_string_equal(judgement.text, "connection refused; not connected for 1 m 1 s");
+}
+
 static void disk_is_nearly_full_below_a_twentieth(void **state)
 {
     (void)state;
@@ -430,6 +454,7 @@ int main(void)
         cmocka_unit_test(trouble_of_the_store_is_not_the_agents_absence),
         cmocka_unit_test(agent_that_never_joined_is_not_protected),
         cmocka_unit_test(first_sync_without_progress_is_late),
+        cmocka_unit_test(agent_judges_itself_as_the_dispatcher_does),
         cmocka_unit_test(reason_has_its_entry_in_the_manual),
         cmocka_unit_test(disk_is_nearly_full_below_a_twentieth),
         cmocka_unit_test(certificates_end_soon_within_thirty_days),

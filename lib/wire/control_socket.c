@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/control_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum { BACKLOG = 16 };
+
+#define NEW_SOCKET_NAME BLX_CONTROL_SOCKET_NAME ".new"
+
+static struct sockaddr_un address_in(int dir_fd, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+    return address;
+}
+
+/* Binds in the directory. Mode and owner are right before the socket gets its final name. */
+static int publish(int dir_fd, int fd, struct blx_error *err)
+{
+    const struct sockaddr_un address = address_in(dir_fd, NEW_SOCKET_NAME);
+    struct stat owner;
+    if (unlinkat(dir_fd, NEW_SOCKET_NAME, 0) < 0 && errno != ENOENT)
+        return blx_error_errno(err, -errno, "removing the old '%s'", NEW_SOCKET_NAME);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        return blx_error_errno(err, -errno, "binding '%s'", NEW_SOCKET_NAME);
+    if (fchmodat(dir_fd, NEW_SOCKET_NAME, 0600, 0) < 0 || fstat(dir_fd, &owner) < 0)
+        return blx_error_errno(err, -errno, "setting the mode of '%s'", NEW_SOCKET_NAME);
+    if (owner.st_uid != geteuid() &&
+        fchownat(dir_fd, NEW_SOCKET_NAME, owner.st_uid, owner.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return blx_error_errno(err, -errno, "giving '%s' to the owner of its directory",
+                               NEW_SOCKET_NAME);
+    if (listen(fd, BACKLOG) < 0)
+        return blx_error_errno(err, -errno, "listening on '%s'", NEW_SOCKET_NAME);
+    if (renameat(dir_fd, NEW_SOCKET_NAME, dir_fd, BLX_CONTROL_SOCKET_NAME) < 0)
+        return blx_error_errno(err, -errno, "renaming '%s' to '%s'", NEW_SOCKET_NAME,
+                               BLX_CONTROL_SOCKET_NAME);
+    return 0;
+}
+
+int blx_control_socket_open(const char *dir, struct blx_control_socket *control,
+                            struct blx_error *err)
+{
+    BLX_CLEANUP_FD int dir_fd = blx_open(dir, O_PATH | O_DIRECTORY, 0, err);
+    if (dir_fd < 0)
+        return dir_fd;
+    BLX_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return blx_error_errno(err, -errno, "making the control socket");
+    int rc = publish(dir_fd, fd, err);
+    if (rc < 0) {
+        blx_error_prefix(err, "the control socket '%s/%s'", dir, BLX_CONTROL_SOCKET_NAME);
+        return rc;
+    }
+    *control =
+        (struct blx_control_socket){.dir_fd = blx_take_fd(&dir_fd), .listen_fd = blx_take_fd(&fd)};
+    return 0;
+}
+
+int blx_control_socket_close(struct blx_control_socket *control)
+{
+    int rc =
+        unlinkat(control->dir_fd, BLX_CONTROL_SOCKET_NAME, 0) < 0 && errno != ENOENT ? -errno : 0;
+    close(control->listen_fd);
+    close(control->dir_fd);
+    *control = (struct blx_control_socket){.dir_fd = -1, .listen_fd = -1};
+    return rc;
+}
+
+static int connect_in(int dir_fd, int fd)
+{
+    const struct sockaddr_un address = address_in(dir_fd, BLX_CONTROL_SOCKET_NAME);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return 0;
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        return -ENOTCONN;
+    return errno == EACCES ? -EPERM : -errno;
+}
+
+int blx_control_socket_connect(const char *dir, uint64_t send_timeout_ms, struct blx_conn **conn,
+                               struct blx_error *err)
+{
+    BLX_CLEANUP_FD int dir_fd = blx_open(dir, O_PATH | O_DIRECTORY, 0, err);
+    if (dir_fd < 0)
+        return dir_fd;
+    BLX_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return blx_error_errno(err, -errno, "cannot make a socket");
+    int rc = connect_in(dir_fd, fd);
+    if (rc == -ENOTCONN)
+        return blx_error_set(err, rc, "nobody listens at '%s/%s'", dir, BLX_CONTROL_SOCKET_NAME);
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot connect to '%s/%s'", dir, BLX_CONTROL_SOCKET_NAME);
+    rc = blx_conn_new(fd, NULL, send_timeout_ms, conn, err);
+    if (rc == 0)
+        blx_take_fd(&fd);
+    return rc;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The socket at which a daemon answers `blxrep`: FOLDER/control.sock, in the dispatcher's data
+ * directory or the agent's run-dir. It has mode 0600 and the owner of the folder. A connection
+ * carries one request.
+ *
+ * The socket is made under another name and renamed, so it replaces one that a killed daemon left.
+ * Whoever opens it must know that no other daemon has that folder. Paths are relative to a
+ * descriptor of the folder, as the path of a socket is limited to 107 bytes.
+ *
+ * Threads: no shared state.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "wire/conn.h"
+
+struct blx_control_socket {
+    int dir_fd;
+    int listen_fd; /* not blocking */
+};
+
+/* Begins to listen. `control` is written on success; end it with blx_control_socket_close(). The
+ * message names the socket. */
+int blx_control_socket_open(const char *dir, struct blx_control_socket *control,
+                            struct blx_error *err);
+
+/* Removes the socket's name and closes it. -errno if the name could not be removed; the next start
+ * replaces it. */
+int blx_control_socket_close(struct blx_control_socket *control);
+
+/*
+ * Connects to the daemon that listens there. `send_timeout_ms` as in blx_conn_new(); free the
+ * connection with blx_conn_free(). -ENOTCONN: no daemon listens; -EPERM: only another user may ask;
+ * others say that the folder cannot be opened, or why there is no socket.
+ */
+int blx_control_socket_connect(const char *dir, uint64_t send_timeout_ms, struct blx_conn **conn,
+                               struct blx_error *err);
