@@ -46,6 +46,8 @@ static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cl
             rc = add(agents, &message.control_agent, err);
         else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_DISPATCHER)
             agents->dispatcher = message.control_dispatcher;
+        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_STALE)
+            blx_text_set(agents->stale, message.control_stale.text);
         else if (rc == 0)
             break;
     }

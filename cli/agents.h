@@ -17,7 +17,8 @@ struct cli_agents {
     bool running;                             /* a dispatcher runs, and reported them */
     char note[BLX_ERROR_MESSAGE_BYTES];       /* that no dispatcher runs; "" if one does */
     struct blx_control_dispatcher dispatcher; /* zero unless running */
-    struct blx_control_agent *list;           /* owned; in the order of the IDs */
+    char stale[BLX_TEXT_BYTES];     /* what its files say and it does not use; "": nothing */
+    struct blx_control_agent *list; /* owned; in the order of the IDs */
     size_t count;
     const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */

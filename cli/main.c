@@ -135,9 +135,11 @@ static const struct command commands[] = {
      "let a pinned checkpoint be pruned again",
      "Removes the pin from a checkpoint, so that it can be pruned again."},
     {"policy", BLX_COMMAND_POLICY, cli_policy,
-     "blxrep dispatcher policy --agent=ID [--policy-dir=DIR] [--json]",
+     "blxrep dispatcher policy --agent=ID [--data-dir=DIR] [--policy-dir=DIR] [--json]",
      "show the settings that hold for an agent",
-     "Shows each setting that holds for an agent, and the file and pattern that it comes from."},
+     "Shows each setting that holds for an agent, and the file and pattern that it comes from: as "
+     "the dispatcher\nuses them, or as the files say if none runs. Names what stands in a file and "
+     "is not in force."},
     {"log", BLX_COMMAND_LOG, cli_log,
      "blxrep dispatcher log --data-dir=DIR [--agent=ID] [--verify] [--utc] [--json]",
      "show what was done to whose checkpoints",

@@ -19,7 +19,9 @@
 
 enum {
     WRAP_INDENT = 2,
-    PICTURE_LINES = 8, /* beside the agents' rows: four sentences, the head, "... and 3 more" */
+    /* Beside the agents' rows: five sentences, one of them in two lines, the head, "... and 3 more"
+     */
+    PICTURE_LINES = 10,
 };
 
 /* The values that only the agent knows: null while it is not connected. */
@@ -404,6 +406,15 @@ static void print_certificates(const struct cli_agents *agents, FILE *out)
                 dispatcher->ca_stayed == 1 ? "s" : "");
 }
 
+static void print_stale(const struct cli_agents *agents, const struct cli_screen *screen, FILE *out)
+{
+    char line[BLX_TEXT_BYTES + 32];
+    if (agents->stale[0] == '\0')
+        return;
+    snprintf(line, sizeof(line), "configuration: %s", agents->stale);
+    blx_text_wrap(out, line, 0, WRAP_INDENT, screen->columns);
+}
+
 /* `max_lines`: 0 means no limit. */
 static int print_table(struct cli_agents *agents, const struct cli_screen *screen, size_t max_lines,
                        FILE *out, struct blx_error *err)
@@ -439,6 +450,7 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     print_headline(agents, screen, out);
     print_dispatcher(agents, screen, out);
     print_certificates(agents, out);
+    print_stale(agents, screen, out);
     int rc = print_table(agents, screen, max_lines, out, err);
     if (agents->data_dir != NULL)
         cli_mounts_print(agents->data_dir, NULL, out);
@@ -497,6 +509,8 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
         return BLX_EXIT_FAILED;
     if (agents.note[0] != '\0')
         cli_note("%s", agents.note);
+    if (config->json && agents.stale[0] != '\0')
+        cli_note("%s", agents.stale);
     cli_screen_look(&screen);
     if (config->json)
         print_json(&agents, stdout);

@@ -15,6 +15,8 @@
 #include "base/name.h"
 #include "dispatcher/control_private.h"
 #include "dispatcher/overview.h"
+#include "dispatcher/policy_book.h"
+#include "dispatcher/sources.h"
 #include "store/archive.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
@@ -203,11 +205,40 @@ static int serve_pause(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
+/* What the files say and is not in force, if there is anything. */
+static int send_stale(struct client *client)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_CONTROL_STALE};
+    if (client->dispatcher->sources == NULL)
+        return 0;
+    dispatcher_sources_explain(client->dispatcher->sources, message.control_stale.text);
+    return message.control_stale.text[0] != '\0' ? blx_conn_send(client->conn, &message, NULL) : 0;
+}
+
+/* The settings that hold for an agent, whether it is known or not. */
+static int serve_policy(struct client *client, const char *agent_id)
+{
+    const struct dispatcher *dispatcher = client->dispatcher;
+    const char *config_path = dispatcher->sources != NULL ? dispatcher->sources->config_path : NULL;
+    int rc = 0;
+    for (unsigned key = 0; rc == 0 && key < BLX_POLICY_KEYS; key++) {
+        struct blx_message message = {.type = BLX_MESSAGE_CONTROL_VERDICT};
+        dispatcher_policy_book_tell(dispatcher->book, agent_id, key, config_path,
+                                    &message.control_verdict);
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
+    if (rc == 0)
+        rc = send_stale(client);
+    return rc == 0 ? send_done(client, &(struct blx_control_done){.ok = true}) : rc;
+}
+
 static int send_overview(struct client *client, const struct dispatcher_overview *overview)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
                                   .control_dispatcher = overview->dispatcher};
     int rc = blx_conn_send(client->conn, &message, NULL);
+    if (rc == 0)
+        rc = send_stale(client);
     for (size_t i = 0; i < overview->agent_count && rc == 0; i++) {
         message.type = BLX_MESSAGE_CONTROL_AGENT;
         message.control_agent = overview->agents[i];
@@ -273,6 +304,8 @@ static void serve(struct client *client)
         serve_pause(client, message.control_pause.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_DAMAGE) {
         serve_damage(client, &message.control_damage);
+    } else if (message.type == BLX_MESSAGE_CONTROL_POLICY) {
+        serve_policy(client, message.control_policy.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_STATUS) {
         serve_status(client);
     } else {

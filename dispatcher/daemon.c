@@ -28,6 +28,7 @@
 #include "dispatcher/rewriter.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
+#include "dispatcher/sources.h"
 #include "store/owner.h"
 #include "store/remove/remove.h"
 #include "store/reserve.h"
@@ -104,9 +105,13 @@ static bool is_other(const char *a, const char *b)
     return (a == NULL) != (b == NULL) || (a != NULL && strcmp(a, b) != 0);
 }
 
-/* Names each option that holds since the start, whatever the file says now. */
-static void log_restarts(const struct blx_config *now, const struct blx_config *fresh)
+/* Names each option that holds since the start, whatever the file says now; `text` becomes all of
+ * them. */
+static void list_restarts(const struct blx_config *now, const struct blx_config *fresh,
+                          char text[BLX_TEXT_BYTES])
 {
+    size_t count = 0, used = 0;
+    text[0] = '\0';
     const struct {
         const char *name;
         bool changed;
@@ -122,16 +127,23 @@ static void log_restarts(const struct blx_config *now, const struct blx_config *
         {"hook-timeout", now->hook_timeout_ms != fresh->hook_timeout_ms},
     };
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        if (options[i].changed)
-            blx_log_warning("%s is another one in the configuration: restart the dispatcher for it",
-                            options[i].name);
+        if (!options[i].changed)
+            continue;
+        blx_log_warning("%s is another one in the configuration: restart the dispatcher for it",
+                        options[i].name);
+        used += (size_t)snprintf(text + used, BLX_TEXT_BYTES - used, "%s%s",
+                                 count++ > 0 ? ", " : "", options[i].name);
     }
+    if (count > 0)
+        snprintf(text + used, BLX_TEXT_BYTES - used,
+                 count == 1 ? " is another one" : " are other ones");
 }
 
 static void adopt(const struct site *site, const struct blx_config *fresh,
-                  struct blx_policies *policies)
+                  struct blx_policies *policies, struct dispatcher_sources_look *look)
 {
     struct dispatcher *dispatcher = site->dispatcher;
+    char restarts[BLX_TEXT_BYTES];
     size_t count = policies->count;
     bool own = dispatcher_policy_book_replace(dispatcher->book, policies, fresh->sync_freq_ms,
                                               &fresh->retention);
@@ -143,7 +155,8 @@ static void adopt(const struct site *site, const struct blx_config *fresh,
     dispatcher_audit(dispatcher, "policies", NULL, "%zu read again from '%s'%s", count,
                      dispatcher->policy_dir, own ? ", and new own rules" : "");
     dispatcher_registry_order_policy(&dispatcher->registry, NULL);
-    log_restarts(site->config, fresh);
+    list_restarts(site->config, fresh, restarts);
+    dispatcher_sources_adopt(dispatcher->sources, look, restarts);
 }
 
 static void reload(const struct site *site)
@@ -153,7 +166,11 @@ static void reload(const struct site *site)
     enum blx_config_result result;
     struct blx_error err = {0};
 
+    BLX_CLEANUP(dispatcher_sources_look_done)
+    struct dispatcher_sources_look look = {.list = NULL};
+
     notify("RELOADING=1");
+    dispatcher_sources_look(site->dispatcher->sources, &look);
     int rc = blx_config_load(BLX_COMMAND_DISPATCHER, site->words.count, site->words.list, &fresh,
                              &result, &err);
     if (rc == 0)
@@ -163,7 +180,7 @@ static void reload(const struct site *site)
     if (rc < 0)
         blx_log_error("the configuration and the policies stay as they were: %s", err.message);
     else
-        adopt(site, &fresh, &policies);
+        adopt(site, &fresh, &policies, &look);
     notify("READY=1");
 }
 
@@ -322,6 +339,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_wor
         return fd;
     BLX_CLEANUP_FD int listen_fd = fd;
     struct dispatcher_policy_book book;
+    struct dispatcher_sources sources;
     struct dispatcher dispatcher = {
         .store = &store,
         .data_dir = config->data_dir,
@@ -330,6 +348,7 @@ int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_wor
         .admitted = config->admitted,
         .admit_count = config->admit_count,
         .book = &book,
+        .sources = &sources,
         .heartbeat_ms = DISPATCHER_HEARTBEAT_MS,
         .pause_ms = DISPATCHER_PAUSE_MS,
         .refusals = DISPATCHER_RATE_INIT,
@@ -337,9 +356,11 @@ int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_wor
     rc = dispatcher_identity_load(&dispatcher.identity, config, err);
     if (rc < 0)
         return rc;
+    dispatcher_sources_init(&sources, config->config_path, config->policy_dir);
     dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
     rc = serve_with_shared_state(&dispatcher, config, words, listen_fd, signal_fd, err);
     dispatcher_policy_book_done(&book);
+    dispatcher_sources_done(&sources);
     dispatcher_identity_done(&dispatcher.identity);
     return rc;
 }

@@ -50,6 +50,7 @@ enum {
 };
 
 struct dispatcher_policy_book;
+struct dispatcher_sources;
 struct dispatcher_pruner;
 
 struct dispatcher {
@@ -68,6 +69,7 @@ struct dispatcher {
 
     /* Shared; each has a lock of its own. */
     struct dispatcher_policy_book *book;
+    struct dispatcher_sources *sources; /* NULL: its settings come from no file */
     struct dispatcher_identity identity;
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;

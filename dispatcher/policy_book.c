@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx_policies *policies,
                                  uint64_t sync_freq_ms, const struct blx_retention *retention)
 {
@@ -43,4 +45,33 @@ void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char
     pthread_mutex_lock(&book->lock);
     blx_policies_judge(&book->policies, &book->own, agent_id, verdict);
     pthread_mutex_unlock(&book->lock);
+}
+
+/* The dispatcher's own options are these two. */
+static bool is_own(const struct dispatcher_policy_book *book, enum blx_policy_key key)
+{
+    return key == BLX_POLICY_SYNC_FREQ ||
+           (key == BLX_POLICY_RETENTION && !blx_retention_is_none(&book->own.retention));
+}
+
+void dispatcher_policy_book_tell(struct dispatcher_policy_book *book, const char *agent_id,
+                                 enum blx_policy_key key, const char *config_path,
+                                 struct blx_control_verdict *told)
+{
+    struct blx_policy_verdict verdict;
+    const char *pattern = "";
+    *told = (struct blx_control_verdict){.source = BLX_VERDICT_DEFAULT};
+    pthread_mutex_lock(&book->lock);
+    blx_policies_judge(&book->policies, &book->own, agent_id, &verdict);
+    const struct blx_policy *policy = blx_policies_find(&book->policies, key, agent_id, &pattern);
+    if (policy != NULL) {
+        told->source = BLX_VERDICT_POLICY;
+        blx_text_set(told->file, policy->path);
+        blx_text_set(told->pattern, pattern);
+    } else if (is_own(book, key)) {
+        told->source = BLX_VERDICT_CONFIG;
+        blx_text_set(told->file, config_path != NULL ? config_path : "");
+    }
+    pthread_mutex_unlock(&book->lock);
+    blx_policy_verdict_put(&verdict, key, told);
 }

@@ -28,6 +28,12 @@ bool dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
                                     struct blx_policies *policies, uint64_t sync_freq_ms,
                                     const struct blx_retention *retention);
 
+/* One of them, where it comes from, and the pattern that matches. The dispatcher's own options are
+ * told to come from `config_path` (NULL: no file). */
+void dispatcher_policy_book_tell(struct dispatcher_policy_book *book, const char *agent_id,
+                                 enum blx_policy_key key, const char *config_path,
+                                 struct blx_control_verdict *told);
+
 /* The rules that hold for the agent now. */
 void dispatcher_policy_book_look(struct dispatcher_policy_book *book, const char *agent_id,
                                  struct blx_policy_verdict *verdict);

@@ -21,7 +21,7 @@ _blxrep_options() {
     revoke) echo --config --agent --data-dir --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
-    policy) echo --config --agent --policy-dir --json --help --version ;;
+    policy) echo --config --agent --data-dir --policy-dir --json --help --version ;;
     status) echo --config --data-dir --run-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \

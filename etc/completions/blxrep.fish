@@ -2,7 +2,7 @@
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
 set -l commands start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
-set -l of_dispatcher start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive log pause resume
+set -l of_dispatcher start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f

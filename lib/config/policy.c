@@ -22,11 +22,15 @@ void blx_policies_done(struct blx_policies *policies)
     *policies = (struct blx_policies){0};
 }
 
+bool blx_policy_is_file(const char *name)
+{
+    size_t length = strlen(name), end = sizeof(suffix) - 1;
+    return name[0] != '.' && length > end && strcmp(name + length - end, suffix) == 0;
+}
+
 static int is_policy(const struct dirent *entry)
 {
-    size_t length = strlen(entry->d_name), end = sizeof(suffix) - 1;
-    return entry->d_name[0] != '.' && length > end &&
-           strcmp(entry->d_name + length - end, suffix) == 0;
+    return blx_policy_is_file(entry->d_name);
 }
 
 /* By bytes, so that the locale does not matter. */

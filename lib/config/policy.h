@@ -21,6 +21,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,6 +74,9 @@ struct blx_policies {
 int blx_policy_read(const char *path, struct blx_policy *policy, struct blx_error *err);
 void blx_policy_done(struct blx_policy *policy);
 
+/* Whether a file of this name in the policy folder is a policy: *.yaml, and not hidden. */
+bool blx_policy_is_file(const char *name);
+
 /*
  * Reads every *.yaml of `dir` whose name does not begin with a dot. All or none: the first file
  * that is wrong is the error. The default folder may be missing: then there are no policies.
@@ -100,6 +104,19 @@ struct blx_policy_verdict {
     struct blx_quota quota;
     enum blx_policy_encryption encryption;
 };
+
+/*
+ * One setting of a verdict as CONTROL_VERDICT carries it, and back; the source and the file are the
+ * caller's. -EBADMSG for a key that is not known here, or a value that is none.
+ */
+void blx_policy_verdict_put(const struct blx_policy_verdict *verdict, enum blx_policy_key key,
+                            struct blx_control_verdict *told);
+int blx_policy_verdict_take(const struct blx_control_verdict *told,
+                            struct blx_policy_verdict *verdict, struct blx_error *err);
+
+/* Whether both say the same for this key. */
+bool blx_policy_verdict_agrees(const struct blx_policy_verdict *a,
+                               const struct blx_policy_verdict *b, enum blx_policy_key key);
 
 /* `own`: the settings that count if no policy has others; the dispatcher has sync-freq and
  * retention. */

@@ -97,8 +97,12 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_DAMAGE = 74,     /* cli -> dispatcher: damage of `agent` was found */
     BLX_MESSAGE_CONTROL_PAUSE =
         76, /* cli -> dispatcher: `agent` was paused, resumed, archived, or data of it removed */
-    BLX_MESSAGE_CONTROL_SELF = 80, /* agent -> cli: what no dispatcher knows of it */
-    BLX_MESSAGE_CONTROL_DISK = 81, /* agent -> cli: one of its disks, or one that is left out */
+    BLX_MESSAGE_CONTROL_SELF = 80,    /* agent -> cli: what no dispatcher knows of it */
+    BLX_MESSAGE_CONTROL_DISK = 81,    /* agent -> cli: one of its disks, or one that is left out */
+    BLX_MESSAGE_CONTROL_POLICY = 82,  /* cli -> dispatcher: tell what is in force for `agent` */
+    BLX_MESSAGE_CONTROL_VERDICT = 83, /* dispatcher -> cli: one setting that is */
+    BLX_MESSAGE_CONTROL_STALE = 84,   /* dispatcher -> cli: what its files say, and it does not use;
+                                         before a status list, or after the settings */
 };
 
 /* What an agent is doing. */
@@ -496,6 +500,30 @@ struct blx_control_disk {
     uint64_t missed_events;
 };
 
+struct blx_control_policy {
+    char agent_id[BLX_NAME_BYTES];
+};
+
+enum blx_verdict_source {
+    BLX_VERDICT_DEFAULT = 0,
+    BLX_VERDICT_CONFIG = 1, /* the dispatcher's configuration, or its command line */
+    BLX_VERDICT_POLICY = 2,
+};
+
+enum { BLX_VERDICT_NUMBERS = 16 };
+
+/* A setting that is in force for an agent; config/policy.h knows the keys and what the value means.
+ */
+struct blx_control_verdict {
+    uint32_t key;
+    enum blx_verdict_source source;
+    char file[BLX_TEXT_BYTES];    /* of the source; "": the command line, or no file */
+    char pattern[BLX_TEXT_BYTES]; /* of a policy: the one that matches the agent */
+    uint64_t numbers[BLX_VERDICT_NUMBERS];
+    char texts[BLX_POLICY_TEXT_BYTES]; /* each with its NUL */
+    size_t texts_bytes;
+};
+
 struct blx_message {
     enum blx_message_type type;
     union {
@@ -534,6 +562,9 @@ struct blx_message {
         struct blx_control_pause control_pause;
         struct blx_control_self control_self;
         struct blx_control_disk control_disk;
+        struct blx_control_policy control_policy;
+        struct blx_control_verdict control_verdict;
+        struct blx_text_message control_stale;
     };
 };
 

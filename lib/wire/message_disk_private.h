@@ -287,6 +287,21 @@ struct blx_control_pause_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
+struct blx_control_policy_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+} __attribute__((packed));
+
+/* texts_bytes bytes of texts follow. */
+struct blx_control_verdict_disk {
+    blx_le32 key;
+    blx_le32 source;
+    char file[BLX_TEXT_BYTES];
+    char pattern[BLX_TEXT_BYTES];
+    blx_le64 numbers[BLX_VERDICT_NUMBERS];
+    blx_le32 texts_bytes;
+    blx_le32 reserved;
+} __attribute__((packed));
+
 struct blx_control_self_disk {
     char dispatcher_addr[BLX_TEXT_BYTES];
     char software[BLX_TEXT_BYTES];
@@ -363,6 +378,9 @@ _Static_assert(sizeof(struct blx_control_damage_disk) == 328, "CONTROL_DAMAGE");
 _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_pause_disk) == 72, "CONTROL_PAUSE");
+_Static_assert(sizeof(struct blx_control_policy_disk) == 72, "CONTROL_POLICY");
+_Static_assert(sizeof(struct blx_control_verdict_disk) == 656, "CONTROL_VERDICT");
+_Static_assert(offsetof(struct blx_control_verdict_disk, numbers) == 520, "CONTROL_VERDICT");
 _Static_assert(sizeof(struct blx_control_self_disk) == 800, "CONTROL_SELF");
 _Static_assert(offsetof(struct blx_control_self_disk, refusal) == 536, "CONTROL_SELF");
 _Static_assert(sizeof(struct blx_control_disk_disk) == 576, "CONTROL_DISK");
@@ -387,6 +405,8 @@ int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx
 int blx_field_get_consistency(blx_le32 field, enum blx_consistency *consistency,
                               struct blx_error *err);
 int blx_field_check_reserved(blx_le32 field, struct blx_error *err);
+/* Whether these are texts, none of them empty, each with its NUL. */
+bool blx_field_are_texts(const char *texts, size_t bytes);
 void blx_field_put_name(char *field, const char *name);
 
 /* STATUS's body is also part of CONTROL_AGENT. `least` is the lowest state that is valid there. */

@@ -112,3 +112,14 @@ int blx_status_get(const struct blx_status_disk *disk, enum blx_agent_state leas
     status->unseen_sectors = blx_le64_get(disk->unseen_sectors);
     return blx_field_get_text(disk->reason, status->reason, "the reason", err);
 }
+
+bool blx_field_are_texts(const char *texts, size_t bytes)
+{
+    for (size_t at = 0; at < bytes;) {
+        size_t length = strnlen(texts + at, bytes - at);
+        if (length == 0 || at + length == bytes || !blx_text_is_valid(texts + at, length + 1))
+            return false;
+        at += length + 1;
+    }
+    return true;
+}

@@ -43,18 +43,6 @@ static int get_head(const struct blx_policy_disk *disk, size_t texts_bytes,
     return blx_field_check_reserved(disk->reserved, err);
 }
 
-/* Patterns, none of them empty, each with its NUL. */
-static bool are_patterns(const char *texts, size_t bytes)
-{
-    for (size_t at = 0; at < bytes;) {
-        size_t length = strnlen(texts + at, bytes - at);
-        if (length == 0 || at + length == bytes || !blx_text_is_valid(texts + at, length + 1))
-            return false;
-        at += length + 1;
-    }
-    return true;
-}
-
 int blx_message_get_policy(const uint8_t *body, size_t body_bytes, struct blx_message *message,
                            struct blx_error *err)
 {
@@ -70,7 +58,7 @@ int blx_message_get_policy(const uint8_t *body, size_t body_bytes, struct blx_me
     memcpy(policy->exclude, body + sizeof(disk) + bandwidth_bytes, policy->exclude_bytes);
     if (strlen(policy->bandwidth_limit) != bandwidth_bytes ||
         !blx_text_is_valid(policy->bandwidth_limit, sizeof(policy->bandwidth_limit)) ||
-        !are_patterns(policy->exclude, policy->exclude_bytes))
+        !blx_field_are_texts(policy->exclude, policy->exclude_bytes))
         return blx_error_set(err, -EBADMSG, "one of its texts is not printable text");
     return 0;
 }

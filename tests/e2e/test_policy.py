@@ -118,6 +118,60 @@ class Policy(Case):
         self.reload("stay as they were: .*keep-lst")
         self.assertEqual(self.dispatcher.agent_state("server1")["sync_freq_ms"], 2000)
 
+    def test_what_is_in_force_is_shown_and_what_is_not(self):
+        """`policy` asks the dispatcher; a file that was changed and not read again is told, by `status`, too."""
+        self.write("web.yaml", 'agents: "web*"', 'sync-freq: "30s"', "retention: { keep-last: 20 }")
+        config = self.path("config.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write('sync-freq: "1h"\n')
+        self.start_dispatcher(self.word, f"--config={config}", sync_freq=None)
+        words = ("--agent=web1", self.word, f"--data-dir={self.data_dir}", f"--config={config}")
+
+        def ask():
+            done = self.cli.run("dispatcher", "policy", *words, "--json")
+            return json.loads(done.stdout), done.stderr
+
+        def status():
+            return self.cli.run("status", f"--data-dir={self.data_dir}").stdout
+        found, said = ask()
+        self.assertEqual(found["sync-freq"], {"value": 30000, "source": "policy", "file": f"{self.policies}/web.yaml", "pattern": "web*"})
+        self.assertEqual(found["retention"]["value"], {"keep-last": 20})
+        self.assertEqual(said, "")
+        self.assertNotIn("configuration:", status())
+        # A change is not in force before a reload.
+        self.write("web.yaml", 'agents: "web*"', 'sync-freq: "30s"', "retention: { keep-last: 2 }")
+        found, said = ask()
+        self.assertEqual(found["retention"]["value"], {"keep-last": 20})
+        self.assertEqual(found["retention"]["pending"]["value"], {"keep-last": 2})
+        self.assertNotIn("pending", found["sync-freq"])
+        self.assertRegex(said, r"NOT in force: retention: keep-last: 2 \(\S+/web.yaml\): systemctl reload blxrep-dispatcher")
+        self.assertRegex(status(), r"(?m)^configuration: '\S+/web.yaml' was changed and is not in force: systemctl reload blxrep-dispatcher$")
+        # Neither is one that a reload would refuse.
+        self.write("bad.yaml", "agents: web1")
+        found, said = ask()
+        self.assertEqual(found["retention"]["value"], {"keep-last": 20})
+        self.assertRegex(said, "the files cannot be loaded again: .*bad.yaml")
+        self.reload("stay as they were: .*bad.yaml")
+        self.assertIn("is not in force", status())
+        os.unlink(os.path.join(self.policies, "bad.yaml"))
+        with open(config, "w", encoding="ascii") as file:
+            file.write('sync-freq: "2h"\nrewrite-rate: "1M"\n')
+        self.reload("policies in .* were read again: 1")
+        found, said = ask()
+        self.assertEqual(found["retention"]["value"], {"keep-last": 2})
+        self.assertNotIn("pending", found["retention"])
+        self.assertRegex(status(), r"(?m)^configuration: rewrite-rate is another one in the configuration: systemctl restart ")
+        # A policy that is new, or gone, is one that is not in force.
+        self.write("other.yaml", 'agents: "db*"', "sync-freq: 3")
+        self.assertRegex(status(), r"(?m)^configuration: '\S+/other.yaml' is new and is not in force")
+        os.unlink(os.path.join(self.policies, "other.yaml"))
+        os.unlink(os.path.join(self.policies, "web.yaml"))
+        self.assertRegex(status(), r"(?m)^configuration: '\S+/web.yaml' is gone and is not in force")
+        self.dispatcher.stop()
+        found, said = ask()
+        self.assertEqual(found["sync-freq"], {"value": 7200000, "source": "config"})
+        self.assertIn("these are the files' settings", said)
+
     def test_agents_have_their_own_sync_freq_and_retention(self):
         self.write("web.yaml", 'agents: "web*"', 'sync-freq: "2s"', 'retention: { keep-last: 2, min-age: "1ms" }')
         self.start_dispatcher(self.word)

@@ -240,6 +240,36 @@ static void encryption_is_demanded_or_not(void **state)
     }
 }
 
+static void verdict_survives_its_messages(void **state)
+{
+    (void)state;
+    write_policy("10.yaml", "agents: \"*\"\nsync-freq: 5\nretention: { keep-last: 3, keep-within: "
+                            "\"2d\" }\nquota: { bytes: \"2G\", segments: 9 }\nexclude: [\"sdb\", "
+                            "\"loop*\"]\nbandwidth-limit: \"2M\"\nencryption: \"required\"\n");
+    read_all();
+    const struct blx_policy_verdict web1 = judge("web1");
+    struct blx_policy_verdict heard = {.sync_freq_ms = 1};
+    for (unsigned key = 0; key < BLX_POLICY_KEYS; key++) {
+        struct blx_message message = {.type = BLX_MESSAGE_CONTROL_VERDICT}, got;
+        uint8_t bytes[BLX_MESSAGE_ENCODED_BYTES];
+        size_t length = 0;
+        assert_false(blx_policy_verdict_agrees(&web1, &heard, key));
+        blx_policy_verdict_put(&web1, key, &message.control_verdict);
+        assert_int_equal(blx_message_encode(&message, bytes, sizeof(bytes), &length), 0);
+        assert_int_equal(blx_message_decode(message.type, bytes + BLX_MESSAGE_HEADER_BYTES,
+                                            length - BLX_MESSAGE_HEADER_BYTES, &got, &err),
+                         0);
+        assert_int_equal(blx_policy_verdict_take(&got.control_verdict, &heard, &err), 0);
+        assert_true(blx_policy_verdict_agrees(&web1, &heard, key));
+    }
+    struct blx_control_verdict strange = {.key = BLX_POLICY_KEYS};
+    assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
+    blx_error_clear(&err);
+    strange = (struct blx_control_verdict){.key = BLX_POLICY_ENCRYPTION, .numbers = {7}};
+    assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
+    blx_error_clear(&err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +281,7 @@ int main(void)
         TEST(a_folder_that_is_named_must_be_there),
         TEST(quota_is_one_value_of_sizes_and_counts),
         TEST(encryption_is_demanded_or_not),
+        TEST(verdict_survives_its_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
