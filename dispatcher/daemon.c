@@ -18,6 +18,7 @@
 #include "base/units.h"
 #include "base/version.h"
 #include "dispatcher/address.h"
+#include "dispatcher/announce.h"
 #include "dispatcher/audit.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
@@ -145,8 +146,9 @@ static void adopt(const struct site *site, const struct blx_config *fresh,
     struct dispatcher *dispatcher = site->dispatcher;
     char restarts[BLX_TEXT_BYTES];
     size_t count = policies->count;
-    bool own = dispatcher_policy_book_replace(dispatcher->book, policies, fresh->sync_freq_ms,
-                                              &fresh->retention);
+    struct blx_policy_verdict options = {.sync_freq_ms = fresh->sync_freq_ms,
+                                         .retention = fresh->retention};
+    bool own = dispatcher_policy_book_exchange(dispatcher->book, policies, &options);
     bool command = dispatcher_events_set_command(site->events, fresh->on_event);
     blx_log_info(
         "the policies in '%s' were read again: %zu; sync-freq and retention are %s, on-event is "
@@ -155,6 +157,7 @@ static void adopt(const struct site *site, const struct blx_config *fresh,
     dispatcher_audit(dispatcher, "policies", NULL, "%zu read again from '%s'%s", count,
                      dispatcher->policy_dir, own ? ", and new own rules" : "");
     dispatcher_registry_order_policy(&dispatcher->registry, NULL);
+    dispatcher_announce_start(dispatcher, policies, &options);
     list_restarts(site->config, fresh, restarts);
     dispatcher_sources_adopt(dispatcher->sources, look, restarts);
 }

@@ -8,6 +8,7 @@
  *     scheduler       one (scheduler.h)
  *     chores          the pruner and the rewriter, one each (chore.h)
  *     events          one (events.h)
+ *     announcement    one for a while after a reload (announce.h)
  *     control         one that accepts, and one for each client (control.h)
  *     metrics         one (metrics.h)
  *

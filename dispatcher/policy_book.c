@@ -22,20 +22,19 @@ void dispatcher_policy_book_done(struct dispatcher_policy_book *book)
     pthread_mutex_destroy(&book->lock);
 }
 
-bool dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
-                                    struct blx_policies *policies, uint64_t sync_freq_ms,
-                                    const struct blx_retention *retention)
+bool dispatcher_policy_book_exchange(struct dispatcher_policy_book *book,
+                                     struct blx_policies *policies, struct blx_policy_verdict *own)
 {
     pthread_mutex_lock(&book->lock);
-    bool changed = book->own.sync_freq_ms != sync_freq_ms ||
-                   memcmp(&book->own.retention, retention, sizeof(*retention)) != 0;
-    struct blx_policies old = book->policies;
+    const struct blx_policies old = book->policies;
+    const struct blx_policy_verdict old_own = book->own;
     book->policies = *policies;
-    book->own.sync_freq_ms = sync_freq_ms;
-    book->own.retention = *retention;
+    book->own = *own;
     pthread_mutex_unlock(&book->lock);
-    *policies = (struct blx_policies){0};
-    blx_policies_done(&old);
+    bool changed = !blx_policy_verdict_agrees(&old_own, own, BLX_POLICY_SYNC_FREQ) ||
+                   !blx_policy_verdict_agrees(&old_own, own, BLX_POLICY_RETENTION);
+    *policies = old;
+    *own = old_own;
     return changed;
 }
 

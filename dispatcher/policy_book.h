@@ -23,10 +23,10 @@ void dispatcher_policy_book_init(struct dispatcher_policy_book *book, struct blx
                                  uint64_t sync_freq_ms, const struct blx_retention *retention);
 void dispatcher_policy_book_done(struct dispatcher_policy_book *book);
 
-/* `policies` is taken over. Returns whether the options are others than before. */
-bool dispatcher_policy_book_replace(struct dispatcher_policy_book *book,
-                                    struct blx_policies *policies, uint64_t sync_freq_ms,
-                                    const struct blx_retention *retention);
+/* Puts these into force; `policies` and `own` become those before, which are the caller's. `own`:
+ * the dispatcher's sync-freq and retention. Returns whether these two are others than before. */
+bool dispatcher_policy_book_exchange(struct dispatcher_policy_book *book,
+                                     struct blx_policies *policies, struct blx_policy_verdict *own);
 
 /* One of them, where it comes from, and the pattern that matches. The dispatcher's own options are
  * told to come from `config_path` (NULL: no file). */

@@ -586,6 +586,14 @@ bool dispatcher_registry_describe(struct dispatcher_registry *registry, const ch
     return entry != NULL;
 }
 
+bool dispatcher_registry_is_stopping(struct dispatcher_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    bool stopping = registry->stopping;
+    pthread_mutex_unlock(&registry->lock);
+    return stopping;
+}
+
 void dispatcher_registry_stop(struct dispatcher_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);

@@ -293,6 +293,9 @@ bool dispatcher_registry_describe(struct dispatcher_registry *registry, const ch
  * identified themselves are cut, and all waiters fail. */
 void dispatcher_registry_stop(struct dispatcher_registry *registry);
 
+/* Whether that has begun. */
+bool dispatcher_registry_is_stopping(struct dispatcher_registry *registry);
+
 /* Shuts down every socket, because some sessions did not end by themselves. */
 void dispatcher_registry_cut(struct dispatcher_registry *registry);
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import stat
+import time
 
 from case import Case, main
 from checks import check_equal
@@ -171,6 +172,38 @@ class Policy(Case):
         found, said = ask()
         self.assertEqual(found["sync-freq"], {"value": 7200000, "source": "config"})
         self.assertIn("these are the files' settings", said)
+
+    def test_a_reload_announces_what_the_next_prune_would_remove(self):
+        """In the log and the audit log, before anything goes, also of an agent that is away; a dry run agrees."""
+        self.write("web.yaml", 'agents: "web*"', 'retention: { keep-last: 20, min-age: "1ms" }')
+        self.start_dispatcher(self.word, "--prune-grace=1h")
+        agents = [self.start_agent(name, self.loop_disk(16, name)) for name in ("web1", "web2", "db1")]
+        for agent in agents:
+            for _ in range(4 if agent.id == "web1" else 1):
+                self.checkpoint(agent.id)
+        agents[0].stop()
+        before = len(self.show("web1"))
+        # Checkpoints of one second have names ahead of the clock, and min-age keeps them until then.
+        newest = str(self.show("web1")[-1]["checkpoint"])
+        wait_until("the newest one's time", lambda: time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - 1)) > newest, 30)
+        self.write("web.yaml", 'agents: "web*"', 'retention: { keep-last: 3, min-age: "1ms" }')
+        start = len(self.dispatcher.lines)
+        self.reload("policies in .* were read again: 1")
+        line = f"retention of agent 'web1' changed: the next prune would remove {before - 3} of {before} checkpoints"
+        self.dispatcher.wait_line(line, start=start)
+        told = json.loads(self.cli.run("dispatcher", "log", f"--data-dir={self.data_dir}", "--json").stdout)
+        texts = [(row["agent"], row["text"]) for row in told if row["event"] == "retention"]
+        self.assertEqual(texts, [("web1", f"changed: the next prune would remove {before - 3} of {before} checkpoints")])
+        done = self.cli.run("prune", f"--data-dir={self.data_dir}", "--agent=web1", "--dry-run", self.word)
+        self.assertIn(f"'web1': {before - 3} of {before} checkpoints would be removed", done.stderr)
+        self.assertEqual(len(self.show("web1")), before, "nothing is gone yet")
+        # Rules that stay the same are not announced again, and neither are those of others.
+        start = len(self.dispatcher.lines)
+        self.reload("policies in .* were read again: 1")
+        self.write("web.yaml", 'agents: "web*"', "retention: { }")
+        self.reload("policies in .* were read again: 1")
+        self.dispatcher.stop()
+        self.assertNotIn("retention of agent", "\n".join(self.dispatcher.lines[start:]))
 
     def test_agents_have_their_own_sync_freq_and_retention(self):
         self.write("web.yaml", 'agents: "web*"', 'sync-freq: "2s"', 'retention: { keep-last: 2, min-age: "1ms" }')

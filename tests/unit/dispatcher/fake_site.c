@@ -173,8 +173,8 @@ void fake_site_put_policy(struct fake_site *site, const char *text)
         unlink(path);
     if (blx_policies_read(dir, &policies, &err) < 0)
         fail_msg("%s", err.message);
-    const struct blx_policy_verdict own = site->book.own;
-    assert_false(
-        dispatcher_policy_book_replace(&site->book, &policies, own.sync_freq_ms, &own.retention));
+    struct blx_policy_verdict own = site->book.own;
+    assert_false(dispatcher_policy_book_exchange(&site->book, &policies, &own));
+    blx_policies_done(&policies);
     dispatcher_registry_order_policy(&site->dispatcher.registry, NULL);
 }
