@@ -130,6 +130,15 @@ def loops_below(path):
     return loops
 
 
+def is_running(pid):
+    """Whether there is a process of that ID that has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def processes_naming(path):
     """(pid, command) of the processes that have `path` on their command line, except for this one."""
     found = []
@@ -139,11 +148,9 @@ def processes_naming(path):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 command = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                state = file.read().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if path in command and state != "Z":
+        if path in command and is_running(pid):
             found.append((int(pid), command))
     return found
 

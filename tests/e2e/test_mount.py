@@ -11,9 +11,10 @@ import subprocess
 
 from case import Case, main
 from checks import check_equal, check_same_tree, different_blocks, tree
+from damage import flip_byte
 from disks import BLOCK, MIB
 from programs import SANITIZER_REPORT, bin_folder, environment
-from registry import REGISTRY, Failure, run, wait_until
+from registry import REGISTRY, Failure, is_running, run, wait_until
 from workloads import fill
 
 
@@ -47,11 +48,7 @@ class Mount:
             return next((line for line in file if line.split()[4] == self.path), None)
 
     def is_running(self):
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
-                return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
-            return False
+        return is_running(self.pid)
 
     def image(self, *names):
         return os.path.join(self.path, *names)
@@ -218,12 +215,7 @@ class Mounts(Case):
         self.stop_daemons()
         folder = os.path.join(self.data_dir, "agents", "server1", "volumes", self.volume())
         segment = os.path.join(folder, sorted(os.listdir(folder))[0])
-        with open(segment, "r+b") as file:
-            middle = os.path.getsize(segment) // 2
-            file.seek(middle)
-            byte = file.read(1)
-            file.seek(middle)
-            file.write(bytes([byte[0] ^ 1]))
+        flip_byte(segment)
         stamp, copy, _tree = taken[1]
         done = self.cli.run("restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={stamp}",
                             f"--output={self.path('forced.img')}", "--force", check=False)

@@ -8,6 +8,7 @@ import subprocess
 
 from case import Case, main
 from checks import check_equal
+from damage import flip_byte
 from disks import MIB
 from nbdkit import Nbdkit, plugin, plugin_environment, refused
 from programs import environment
@@ -108,12 +109,7 @@ class Nbd(Case):
         stamp, _copy = self.take(1)[0]
         folder = os.path.join(self.data_dir, "agents", "server1", "volumes", self.disk.name)
         segment = os.path.join(folder, sorted(os.listdir(folder))[0])
-        with open(segment, "r+b") as file:
-            middle = os.path.getsize(segment) // 2
-            file.seek(middle)
-            byte = file.read(1)
-            file.seek(middle)
-            file.write(bytes([byte[0] ^ 1]))
+        flip_byte(segment)
         forced = self.path("forced.img")
         done = self.cli.run("restore", "--agent=server1", f"--data-dir={self.data_dir}", f"--checkpoint={stamp}", f"--output={forced}",
                             "--force", check=False)

@@ -6,6 +6,7 @@ import shutil
 
 from case import Case, main
 from checks import check_equal
+from damage import flip_byte
 from disks import BLOCK, MIB
 from proxy import Proxy
 from registry import REGISTRY, run, wait_until
@@ -230,11 +231,7 @@ class Rescan(Case):
         """Flips a byte in the middle of the first segment. Its checkpoint does not restore any more."""
         folder = os.path.join(self.data_dir, "agents/server1/volumes", self.disk.name)
         segment = os.path.join(folder, sorted(name for name in os.listdir(folder) if name.endswith(".seg"))[0])
-        with open(segment, "r+b") as file:
-            file.seek(os.path.getsize(segment) // 2)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 0xff]))
+        flip_byte(segment)
         broken = self.show("server1")[-1]["checkpoint"]
         self.cli.run("restore", f"--checkpoint={broken}", "--agent=server1", f"--data-dir={self.data_dir}",
                      f"--output={self.path('broken.img')}", check=False)

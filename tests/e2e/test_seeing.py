@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 
 from case import Case, main
+from damage import flip_byte
 from programs import bin_folder, environment
 from registry import REGISTRY, run, wait_until
 
@@ -176,11 +177,7 @@ class Seeing(Case):
         self.wait_protected(2)
         crowd.leave(1)
         segment = self.path("data", "agents", "a001", "volumes", "vda", "00000001.seg")
-        with open(segment, "r+b") as file:
-            file.seek(os.path.getsize(segment) // 2)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
+        flip_byte(segment)
         self.assertEqual(self.cli.run("verify", f"--data-dir={self.data_dir}", check=False).returncode, 1)
         read = lambda: pathlib.Path(told).read_text() if os.path.exists(told) else ""
         wait_until("damage-found", lambda: "damage-found a001 verify found " in read(), 30)

@@ -7,6 +7,7 @@ import subprocess
 
 from case import Case, main
 from checks import allocated_bytes, check_equal
+from damage import flip_byte
 from disks import MIB
 from programs import bin_folder, environment
 from registry import run, wait_until
@@ -256,11 +257,7 @@ class Series(Case):
         segments = [os.path.join(folder, name) for folder, _folders, names in os.walk(self.data_dir) for name in names
                     if name.endswith(".seg")]
         largest = max(segments, key=os.path.getsize)
-        with open(largest, "r+b") as file:
-            file.seek(os.path.getsize(largest) // 2)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
+        flip_byte(largest)
         self.cli.fails(1, os.path.basename(largest), "restore", "--agent=server1", f"--data-dir={self.data_dir}",
                        f"--checkpoint={stamp}", f"--output={self.path('image')}")
         self.assertFalse(os.path.exists(self.path("image")))

@@ -6,6 +6,7 @@ import os
 
 from case import Case, main
 from checks import check_equal, different_blocks
+from damage import flip_byte
 from disks import BLOCK, MIB
 from workloads import fill
 
@@ -46,14 +47,6 @@ class Verify(Case):
         folder = os.path.join(self.data_dir, "agents", "server1", "volumes")
         return sorted(os.path.join(where, name) for where, _folders, names in os.walk(folder) for name in names
                       if name.endswith(".seg") and name != "open.seg")
-
-    @staticmethod
-    def flip(path, offset):
-        with open(path, "r+b") as file:
-            file.seek(offset)
-            byte = file.read(1)
-            file.seek(offset)
-            file.write(bytes([byte[0] ^ 1]))
 
     def named(self, report):
         return {row["checkpoint"] for row in report["hurt"]}
@@ -102,7 +95,7 @@ class Verify(Case):
 
         # The newest checkpoint's own frame: only it is hurt.
         newest = self.segments()[-1]
-        self.flip(newest, os.path.getsize(newest) // 2)
+        flip_byte(newest)
         report = self.verify(1)
         damage, = report["damages"]
         self.assertEqual(os.path.join(self.data_dir, damage["file"]), newest)
@@ -113,7 +106,7 @@ class Verify(Case):
         self.check_force(*taken[2], damage)
         text = self.cli.run("verify", f"--data-dir={self.data_dir}", "--agent=server1", check=False).stdout.splitlines()
         self.assertTrue(os.path.basename(newest) in text[0] and text[0].endswith(f"of server1: {stamps[2]}"), text)
-        self.flip(newest, os.path.getsize(newest) // 2)
+        flip_byte(newest)
 
         # A checkpoint that is taken now is not disturbed by any of this.
         self.checkpoint("server1")
@@ -125,7 +118,7 @@ class Verify(Case):
         self.dispatcher.stop()
         base = self.segments()[0]
         for offset in (8, os.path.getsize(base) - 10, os.path.getsize(base) - 130):  # header, footer, index
-            self.flip(base, offset)
+            flip_byte(base, offset)
             report = self.verify(1)
             self.assertTrue(set(stamps) <= self.named(report), "all build upon it")
             self.cli.fails(1, os.path.basename(base), *self.restore_words(stamps[1]))
@@ -134,17 +127,17 @@ class Verify(Case):
             self.assertIn("nothing of it is missing", done.stderr)
             check_equal(self.path(f"{stamps[1]}.img"), taken[1][1])
             os.unlink(self.path(f"{stamps[1]}.img"))
-            self.flip(base, offset)
+            flip_byte(base, offset)
 
         manifest = os.path.join(self.data_dir, "agents", "server1", "checkpoints", stamps[1])
-        self.flip(manifest, 100)
+        flip_byte(manifest, 100)
         report = self.verify(1)
         damage, = report["damages"]
         self.assertEqual(os.path.join(self.data_dir, damage["file"]), manifest)
         self.assertNotIn(stamps[0], self.named(report))
         self.assertTrue(set(stamps[1:]) <= self.named(report))
         self.check_restores(taken, set(stamps[1:]))
-        self.flip(manifest, 100)
+        flip_byte(manifest, 100)
 
         os.rename(base, base + ".away")
         self.assertTrue(set(stamps) <= self.named(self.verify(1)))
