@@ -2,6 +2,7 @@
 /* A user's command, and the notices to the service manager: no process and no descriptor stays if
  * they fail. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/command.h"
 #include "base/notify.h"
+#include "base/program.h"
 #include "folder.h"
 #include "loop.h"
 
@@ -62,6 +65,28 @@ static void a_command_has_ended_whatever_failed(void **state)
     (void)state;
     struct running running;
     fault_loop(&(struct fault_case){setup, run_command, check_command, teardown, 0}, &running);
+}
+
+static int run_program(void *arg, struct blx_error *err)
+{
+    static const char *const words[] = {"sh", "-c", "printf %s done >&3", NULL};
+    const struct running *running = arg;
+    BLX_CLEANUP_FD int fd = open(running->file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    const int fds[] = {-1, -1, -1, fd};
+    const struct blx_program program = {.words = words, .fds = fds, .fd_count = 4};
+    pid_t pid = 0;
+    int rc = blx_program_start(&program, &pid, err);
+    assert_int_equal(pid != 0, rc == 0);
+    if (rc == 0)
+        assert_int_equal(blx_program_wait(pid), 0);
+    return rc;
+}
+
+static void a_program_runs_or_there_is_none(void **state)
+{
+    (void)state;
+    struct running running;
+    fault_loop(&(struct fault_case){setup, run_program, check_command, teardown, 0}, &running);
 }
 
 static void setup_manager(void *arg)
@@ -115,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_has_ended_whatever_failed),
+        cmocka_unit_test(a_program_runs_or_there_is_none),
         cmocka_unit_test(the_service_manager_is_told_or_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
