@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -66,6 +67,9 @@ enum blx_mode cli_find_mode(const struct cli_request *request);
 
 /* Runs the program words[0] in place of this one: it returns only if that fails. */
 enum blx_exit cli_become_program(char **words, struct blx_error *err);
+
+/* The path of nbdkit's plugin: this build tree's, or the installed one, which may be missing. */
+int cli_find_plugin(char path[PATH_MAX], struct blx_error *err);
 
 /* The user that typed the command, whoever the process is now. */
 uid_t cli_caller_uid(void);

@@ -21,6 +21,8 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
+#include "store/restore/image_format.h"
+#include "store/restore/restore_convert.h"
 #include "store/restore/restore.h"
 #include "store/view/info.h"
 #include "wire/protection.h"
@@ -157,6 +159,41 @@ static bool streams(const struct job *job)
     return job->config->output != NULL && strcmp(job->config->output, "-") == 0;
 }
 
+/* Everything but a raw image is made by qemu-img. */
+static bool converts(const struct job *job)
+{
+    return job->config->image_format != BLX_IMAGE_RAW;
+}
+
+/* -EINVAL is a usage error. */
+static int check_format(const struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    const char *format = blx_image_format_name(config->image_format);
+    if (!converts(job))
+        return 0;
+    if (config->delta || config->resume)
+        return blx_error_set(err, -EINVAL,
+                             "--delta and --resume compare a raw image or a device: leave them "
+                             "out, or --format=%s",
+                             format);
+    if (streams(job))
+        return blx_error_set(err, -EINVAL,
+                             "a %s image is not written in order, so it has no way through "
+                             "--output=-: name a file",
+                             format);
+    if (config->output == NULL)
+        return 0;
+    struct cli_target target;
+    cli_target_look(config->output, &target);
+    if (target.kind == CLI_TARGET_DEVICE)
+        return blx_error_set(err, -EINVAL,
+                             "'%s' is a device, which takes the disk as it is: leave "
+                             "--format=%s out, or name a file",
+                             config->output, format);
+    return 0;
+}
+
 /* -EINVAL is a usage error. */
 static int check_stream(const struct job *job, int volume_count, struct blx_error *err)
 {
@@ -181,6 +218,9 @@ static int check_stream(const struct job *job, int volume_count, struct blx_erro
 static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
+    int rc = check_format(job, err);
+    if (rc < 0)
+        return rc;
     if (streams(job))
         return check_stream(job, volume_count, err);
     job->into_folder = output != NULL && cli_target_is_folder(output);
@@ -199,10 +239,10 @@ static int name_target(struct job *job, uint32_t volume, struct blx_error *err)
     char *path = target_path(job, volume);
     if (config->output == NULL)
         return blx_restore_default_path(blx_store_agent(&job->store, config->agent), &job->manifest,
-                                        name, path, err);
+                                        name, config->image_format, path, err);
     if (job->into_folder)
-        return blx_restore_image_path(config->output, config->agent, &job->manifest, name, path,
-                                      err);
+        return blx_restore_image_path(config->output, config->agent, &job->manifest, name,
+                                      config->image_format, path, err);
     return blx_path_format(path, PATH_MAX, err, "%s", config->output);
 }
 
@@ -218,11 +258,9 @@ static int check_target(const struct job *job, const char *path, struct blx_erro
         return cli_target_check(path, &target, err);
     if (!cli_target_is_taken(path))
         return 0;
-    return blx_error_set(
-        err, -EEXIST,
-        "'%s' already exists: give another --output, --delta to bring it up to date, or --force to "
-        "replace it",
-        path);
+    return blx_error_set(err, -EEXIST,
+                         "'%s' already exists: give another --output%s, or --force to replace it",
+                         path, converts(job) ? "" : ", --delta to bring it up to date");
 }
 
 static int name_targets(struct job *job, struct blx_error *err)
@@ -316,14 +354,27 @@ static uint64_t bytes_to_write(const struct job *job, uint32_t volume)
                : info.used_bytes;
 }
 
+/* Called before the first volume is written, too. */
+static int check_sizes(const struct job *job, struct blx_error *err)
+{
+    int rc = 0;
+    for (uint32_t v = 0; rc == 0 && v < job->manifest.volume_count; v++)
+        if (target_path(job, v)[0] != '\0')
+            rc = blx_image_format_check_size(job->config->image_format,
+                                             job->manifest.volumes[v].size_bytes, err);
+    return rc;
+}
+
 /* The images that go to one filesystem fit in it together. In the store's own, what is nearly full
- * would stop the dispatcher; --force takes all of it. */
+ * would stop the dispatcher; --force takes all of it. Of a VMDK image, which is compressed, nobody
+ * knows the size beforehand. */
 static int check_room(const struct job *job, struct blx_error *err)
 {
     struct cli_target target = {0};
     const char *path = NULL;
     uint64_t needed = 0;
-    if (job->config->force || job->config->delta || job->config->resume)
+    if (job->config->force || job->config->delta || job->config->resume ||
+        job->config->image_format == BLX_IMAGE_VMDK)
         return 0;
     for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
         if (target_path(job, v)[0] == '\0')
@@ -392,7 +443,9 @@ static void advise(const struct job *job, uint32_t volume, char *text, size_t by
     struct cli_target target;
     cli_target_look(path, &target);
     char more[BLX_UNIT_TEXT_BYTES];
-    if (target.kind != CLI_TARGET_DEVICE)
+    if (converts(job))
+        snprintf(text, bytes, "`qemu-img info '%s'` describes it", path);
+    else if (target.kind != CLI_TARGET_DEVICE)
         snprintf(text, bytes, "`losetup -fP '%s'` makes a disk of it", path);
     else if (target.size_bytes > disk->size_bytes && strstr(target.holds, "gpt") != NULL)
         snprintf(text, bytes,
@@ -427,6 +480,24 @@ static unsigned restore_flags(const struct blx_config *config)
            (config->force ? BLX_RESTORE_FORCE : 0U);
 }
 
+static int write_volume(const struct job *job, uint32_t volume,
+                        const struct blx_restore_target *target,
+                        const struct blx_restore_progress *progress, struct blx_error *err)
+{
+    const struct blx_agent_store agent = blx_store_agent(&job->store, job->config->agent);
+    const char *name = job->manifest.volumes[volume].name;
+    char plugin[PATH_MAX];
+    if (!converts(job))
+        return blx_restore(agent, job->manifest.timestamp, name, target, progress, err);
+    const struct blx_restore_conversion conversion = {.format = job->config->image_format,
+                                                      .plugin = plugin,
+                                                      .total_bytes = bytes_to_write(job, volume)};
+    int rc = cli_find_plugin(plugin, err);
+    return rc < 0 ? rc
+                  : blx_restore_convert(agent, job->manifest.timestamp, name, target, &conversion,
+                                        progress, err);
+}
+
 /* 1: the volume is restored, except for damage. */
 static int restore_volume(struct job *job, uint32_t volume, struct blx_error *err)
 {
@@ -442,9 +513,9 @@ static int restore_volume(struct job *job, uint32_t volume, struct blx_error *er
                                         .flags = restore_flags(job->config),
                                         .keys = &job->keys,
                                         .written_bytes = &written_bytes,
-                                        .losses = job->config->force ? &losses : NULL};
-    int rc = blx_restore(blx_store_agent(&job->store, job->config->agent), job->manifest.timestamp,
-                         name, &target, &progress, err);
+                                        .losses =
+                                            job->config->force && !converts(job) ? &losses : NULL};
+    int rc = write_volume(job, volume, &target, &progress, err);
     blx_progress_done(&bar);
     job->written_bytes += written_bytes;
     if (rc == 0) {
@@ -492,6 +563,47 @@ static int stream_volume(const struct job *job, struct blx_error *err)
     return rc;
 }
 
+/* Whatever can be refused, before the first byte is written. */
+static int prepare(struct job *job, struct blx_error *err)
+{
+    int rc = check_complete(job, err);
+    if (rc == 0 && !streams(job))
+        rc = name_targets(job, err);
+    if (rc == 0)
+        rc = check_sizes(job, err);
+    return rc == 0 ? check_keys(job, err) : rc;
+}
+
+/* 1: they are restored, except for damage. */
+static int restore_volumes(struct job *job, struct blx_error *err)
+{
+    bool damaged = false;
+    int rc = 0;
+    for (uint32_t v = 0; rc >= 0 && v < job->manifest.volume_count; v++) {
+        if (target_path(job, v)[0] != '\0')
+            rc = restore_volume(job, v, err);
+        damaged = damaged || rc > 0;
+    }
+    return rc < 0 ? rc : damaged;
+}
+
+static int restore_targets(struct job *job, int count, struct blx_error *err)
+{
+    if (job->config->dry_run) {
+        print_plan(job);
+        return check_room(job, err);
+    }
+    uint64_t begun_ns = blx_clock_ns();
+    int rc = check_room(job, err);
+    if (rc == 0)
+        rc = restore_volumes(job, err);
+    if (rc >= 0 && strcmp(job->config->checkpoint, "latest") == 0)
+        cli_agents_note(job->config->data_dir, job->config->agent);
+    if (rc >= 0)
+        sum_up(job, count, blx_clock_ns() - begun_ns);
+    return rc;
+}
+
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err)
 {
     BLX_CLEANUP(job_done)
@@ -505,29 +617,8 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     int rc = check_output(&job, count, err);
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
-    rc = check_complete(&job, err);
-    if (rc == 0 && !streams(&job))
-        rc = name_targets(&job, err);
+    rc = prepare(&job, err);
     if (rc == 0)
-        rc = check_keys(&job, err);
-    if (streams(&job))
-        return rc < 0 || stream_volume(&job, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
-    if (rc >= 0 && job.config->dry_run)
-        print_plan(&job);
-    if (rc == 0)
-        rc = check_room(&job, err);
-    if (rc < 0 || job.config->dry_run)
-        return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
-    bool damaged = false;
-    uint64_t begun_ns = blx_clock_ns();
-    for (uint32_t v = 0; rc >= 0 && v < job.manifest.volume_count; v++) {
-        if (target_path(&job, v)[0] != '\0')
-            rc = restore_volume(&job, v, err);
-        damaged = damaged || rc > 0;
-    }
-    if (rc >= 0 && strcmp(job.config->checkpoint, "latest") == 0)
-        cli_agents_note(job.config->data_dir, job.config->agent);
-    if (rc >= 0)
-        sum_up(&job, count, blx_clock_ns() - begun_ns);
-    return rc < 0 || damaged ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+        rc = streams(&job) ? stream_volume(&job, err) : restore_targets(&job, count, err);
+    return rc == 0 ? BLX_EXIT_OK : BLX_EXIT_FAILED;
 }

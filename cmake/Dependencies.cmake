@@ -12,4 +12,7 @@ pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.71)
 pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid>=2.36)
 pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.10)
 pkg_check_modules(NBDKIT REQUIRED IMPORTED_TARGET nbdkit>=1.28)
+# nbdkit's own folder, below our prefix.
+pkg_get_variable(NBDKIT_PLUGIN_DIR nbdkit plugindir)
+string(REGEX REPLACE "^.*/(nbdkit/plugins)$" "${CMAKE_INSTALL_FULL_LIBDIR}/\\1" BLXREP_NBDKIT_PLUGINS "${NBDKIT_PLUGIN_DIR}")
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)

@@ -15,7 +15,7 @@ _blxrep_options() {
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --key --delta --resume --incomplete --dry-run --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --incomplete --dry-run --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
@@ -41,6 +41,7 @@ _blxrep_value() {
     --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
+    --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
     --freeze | --skip-free-space) compgen -W "yes no" -- "$word" ;;
     --checkpoint) compgen -W "latest yesterday" -- "$word" ;;

@@ -64,6 +64,7 @@ __blxrep_option "" "restore mount" -l key -r -F -d "The key that the checkpoint 
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
+__blxrep_option "" restore -l format -x -a "raw qcow2 vmdk vhd vhdx" -d "The kind of image to write"
 __blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
 __blxrep_option "" mount -l writable -r -F -d "Let the files be written"
 __blxrep_option "" mount -l foreground -f -d "Stay in the foreground"

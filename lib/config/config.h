@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "store/prune/retention.h"
 #include "store/quota.h"
+#include "store/restore/image_format.h"
 #include "tls/tls.h"
 #include "wire/message.h"
 
@@ -105,10 +106,11 @@ struct blx_config {
     bool force;
     bool delta;
     bool resume;
-    bool init;       /* enroll, dispatcher: make the store first */
-    bool incomplete; /* restore: although the checkpoint lacks a disk */
-    bool make_token; /* enroll --token */
-    char *token;     /* join --token=TOKEN */
+    bool init;                          /* enroll, dispatcher: make the store first */
+    bool incomplete;                    /* restore: although the checkpoint lacks a disk */
+    enum blx_image_format image_format; /* restore --format */
+    bool make_token;                    /* enroll --token */
+    char *token;                        /* join --token=TOKEN */
     char *token_file;
     char **keys; /* owned, key_count of them: restore and mount --key=FILE */
     size_t key_count;

@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "base/when.h"
 #include "config/option_private.h"
+#include "store/restore/image_format.h"
 #include "tls/tls.h"
 #include "wire/frame.h"
 
@@ -225,6 +226,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
         return set_log_format(field, text, err);
     case BLX_OPTION_CODEC:
         return set_codec(config, text, err);
+    case BLX_OPTION_IMAGE_FORMAT:
+        return blx_image_format_parse(text, field, err);
     case BLX_OPTION_BOOL:
         return set_bool(field, text, err);
     case BLX_OPTION_DURATION:

@@ -3,10 +3,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 from programs import SANITIZER_REPORT, bin_folder, environment
-from registry import REGISTRY, Failure, run, wait_until
+from registry import REGISTRY, Failure, is_running, run, wait_until
 
 PLUGIN = "nbdkit-blxrep-plugin.so"
 
@@ -68,11 +69,7 @@ class Nbdkit:
             return log.read()
 
     def is_running(self):
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
-                return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
-            return False
+        return is_running(self.pid)
 
     def end(self, number):
         """By a signal; until then it ran, so no sanitizer ended it. nbdkit leaves a socket that was named, and its file."""
@@ -89,3 +86,27 @@ class Nbdkit:
     def close(self):
         if self.is_running():
             self.end(9)
+
+
+class Tools:
+    """A folder for PATH: nbdkit with what the plugin that was built needs, and whatever else a test wants. It notes nbdkit's words."""
+
+    def __init__(self, folder):
+        self.folder = os.path.join(folder, "tools")
+        self.log = os.path.join(folder, "nbdkit.words")
+        os.mkdir(self.folder)
+        wanted = " ".join(f"'{name}={value}'" for name, value in plugin_environment().items())
+        self.put("nbdkit", f'echo "$$ $*" >>{self.log}\nexec env {wanted} {shutil.which("nbdkit")} "$@"')
+
+    def put(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\n{text}\n")
+        os.chmod(path, 0o755)
+
+    def runs(self):
+        """(pid, words) of each nbdkit that was started."""
+        if not os.path.exists(self.log):
+            return []
+        with open(self.log, encoding="utf-8") as file:
+            return [(int(pid), words) for pid, words in (line.rstrip("\n").split(" ", 1) for line in file)]

@@ -464,7 +464,7 @@ static int run_default_path(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
     return blx_restore_default_path(blx_store_agent(&out->state->test.store, "web1"),
-                                    &out->manifest, "vda", out->path, err);
+                                    &out->manifest, "vda", BLX_IMAGE_RAW, out->path, err);
 }
 
 static void check_default_path(void *arg, int rc)

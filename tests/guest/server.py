@@ -27,7 +27,7 @@ from guest import HERE, MIB, Failure, run
 DISK_MIB = 1536
 FIRST_SECTOR = 2048
 SYSTEM = ("systemd-sysv,dbus,udev,e2fsprogs,mount,kmod,initramfs-tools,linux-image-cloud-amd64,grub-pc-bin,grub-common,openssh-server,sqlite3,zstd,"
-          "iproute2,procps")
+          "iproute2,procps,qemu-utils")
 NETWORK = """[Match]
 Name=e*
 [Network]

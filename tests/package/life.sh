@@ -155,6 +155,9 @@ stamp=$(take_checkpoint)
 blxrep restore --agent=web1 --checkpoint="$stamp" --data-dir=$data --output=/run/life.img
 cmp /run/life.img "$disk" || fail "the checkpoint after the upgrade is not what the disk holds"
 rm /run/life.img
+blxrep restore --agent=web1 --checkpoint="$stamp" --data-dir=$data --format=qcow2 --output=/run/life.qcow2
+qemu-img compare -f qcow2 -F raw /run/life.qcow2 "$disk" || fail "the qcow2 image is not what the disk holds"
+rm /run/life.qcow2
 
 step "removal keeps the data, the settings and the tracking"
 [ "$mode" = systemd ] || for daemon in agent dispatcher; do stop_daemon $daemon; done

@@ -367,7 +367,7 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
 
 int blx_restore_image_path(const char *folder, const char *agent_id,
                            const struct blx_manifest *manifest, const char *volume,
-                           char path[PATH_MAX], struct blx_error *err)
+                           enum blx_image_format format, char path[PATH_MAX], struct blx_error *err)
 {
     bool several = manifest->volume_count > 1;
     int rc = blx_name_check("agent ID", agent_id, err);
@@ -375,17 +375,19 @@ int blx_restore_image_path(const char *folder, const char *agent_id,
         rc = blx_name_check("volume name", volume, err);
     if (rc < 0)
         return rc;
-    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.img", folder, agent_id,
+    return blx_path_format(path, PATH_MAX, err, "%s/%s-%llu%s%s.%s", folder, agent_id,
                            (unsigned long long)manifest->timestamp, several ? "-" : "",
-                           several ? volume : "");
+                           several ? volume : "", blx_image_format_extension(format));
 }
 
 int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
-                             const char *volume, char path[PATH_MAX], struct blx_error *err)
+                             const char *volume, enum blx_image_format format, char path[PATH_MAX],
+                             struct blx_error *err)
 {
     char folder[PATH_MAX];
     int rc = blx_path_format(folder, sizeof(folder), err, "%s/restore", agent.store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(folder, err);
-    return rc == 0 ? blx_restore_image_path(folder, agent.id, manifest, volume, path, err) : rc;
+    return rc == 0 ? blx_restore_image_path(folder, agent.id, manifest, volume, format, path, err)
+                   : rc;
 }

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "store/checkpoint/manifest.h"
+#include "store/restore/image_format.h"
 #include "store/restore/restore_target.h"
 #include "store/store.h"
 
@@ -61,12 +62,14 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
 
 /*
  * The path of a volume's image in `folder`: ID-TIMESTAMP.img, or ID-TIMESTAMP-VOLUME.img if the
- * manifest has several volumes.
+ * manifest has several volumes. The name ends as the format's images do.
  */
 int blx_restore_image_path(const char *folder, const char *agent_id,
                            const struct blx_manifest *manifest, const char *volume,
-                           char path[PATH_MAX], struct blx_error *err);
+                           enum blx_image_format format, char path[PATH_MAX],
+                           struct blx_error *err);
 
 /* The same in DIR/restore, for a restore without --output. Makes that folder. */
 int blx_restore_default_path(struct blx_agent_store agent, const struct blx_manifest *manifest,
-                             const char *volume, char path[PATH_MAX], struct blx_error *err);
+                             const char *volume, enum blx_image_format format, char path[PATH_MAX],
+                             struct blx_error *err);

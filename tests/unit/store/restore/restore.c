@@ -536,18 +536,22 @@ static void the_default_path_names_the_volume_only_among_several(void **state)
     char path[PATH_MAX], expected[PATH_MAX];
     struct blx_manifest manifest = {.timestamp = f->two, .volume_count = 1};
     test_ok(blx_restore_default_path(blx_store_agent(&f->test.store, "web1"), &manifest, "sda",
-                                     path, &err),
+                                     BLX_IMAGE_RAW, path, &err),
             &err);
     test_path(&f->test, expected, "restore/web1-20010909014820.img");
     assert_string_equal(path, expected);
     manifest.volume_count = 2;
     test_ok(blx_restore_default_path(blx_store_agent(&f->test.store, "web1"), &manifest, "sda",
-                                     path, &err),
+                                     BLX_IMAGE_RAW, path, &err),
             &err);
     test_path(&f->test, expected, "restore/web1-20010909014820-sda.img");
     assert_string_equal(path, expected);
-    test_ok(blx_restore_image_path("/x", "web1", &manifest, "sda", expected, &err), &err);
+    test_ok(blx_restore_image_path("/x", "web1", &manifest, "sda", BLX_IMAGE_RAW, expected, &err),
+            &err);
     assert_string_equal(expected, "/x/web1-20010909014820-sda.img");
+    test_ok(blx_restore_image_path("/x", "web1", &manifest, "sda", BLX_IMAGE_VHDX, expected, &err),
+            &err);
+    assert_string_equal(expected, "/x/web1-20010909014820-sda.vhdx");
     test_ok(restore(f, f->two, path, false, &err), &err);
 }
 
