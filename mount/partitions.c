@@ -47,6 +47,7 @@ struct search {
     const struct mount_disk *disk;
     struct mount_partition *partitions;
     int count;
+    unsigned logical_count, link_count; /* of all extended partitions */
 };
 
 /* What is empty, or reaches beyond the disk, is none. */
@@ -132,17 +133,19 @@ static int read_dos(const struct search *search, uint64_t sector,
 }
 
 /* The logical partitions are a chain of tables, each with one partition and the next table's place.
- * As many are followed as there may be partitions. */
+ * As many are followed as there may be partitions. A link whose partition was deleted takes no
+ * number, as with the kernel. */
 static int read_logical(struct search *search, uint64_t extended)
 {
     uint64_t at = extended;
-    for (unsigned i = 0; i < MOUNT_MAX_PARTITIONS; i++) {
+    while (search->link_count++ < MOUNT_MAX_PARTITIONS) {
         struct dos_entry_disk entries[DOS_ENTRIES];
         int rc = read_dos(search, at, entries);
         if (rc <= 0)
             return rc;
-        add(search, DOS_FIRST_LOGICAL + i, at + blx_le32_get(entries[0].start),
-            blx_le32_get(entries[0].count), SECTOR_BYTES);
+        if (blx_le32_get(entries[0].count) != 0)
+            add(search, DOS_FIRST_LOGICAL + search->logical_count++,
+                at + blx_le32_get(entries[0].start), blx_le32_get(entries[0].count), SECTOR_BYTES);
         if (!is_extended(&entries[1]) || blx_le32_get(entries[1].count) == 0)
             return 0;
         at = extended + blx_le32_get(entries[1].start);

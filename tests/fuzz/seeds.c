@@ -596,6 +596,51 @@ static void save_control(void)
     save("control", "pause-web1", script.data, script.size);
 }
 
+static void put_number(uint8_t *at, uint32_t number)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(number >> 8 * i);
+}
+
+/* An entry of the DOS table in that sector. */
+static void put_dos(uint8_t *disk, unsigned sector, unsigned entry, uint8_t type, uint32_t start)
+{
+    uint8_t *table = disk + 512 * sector, *at = table + 446 + 16 * entry;
+    at[4] = type;
+    put_number(at + 8, start);
+    put_number(at + 12, 1);
+    table[510] = 0x55;
+    table[511] = 0xaa;
+}
+
+/* Disks of a few sectors, to which partitions.c sends every pointer. */
+static void save_partitions(void)
+{
+    uint8_t disk[16 * 512] = {0};
+    put_dos(disk, 0, 0, 0x83, 1);
+    put_dos(disk, 0, 1, 0x05, 4);
+    put_dos(disk, 4, 0, 0x83, 1);
+    put_dos(disk, 4, 1, 0x05, 2);
+    put_dos(disk, 6, 0, 0x83, 1);
+    save("partitions", "dos", disk, sizeof(disk));
+    put_dos(disk, 6, 1, 0x05, 0);
+    put_dos(disk, 0, 2, 0x0f, 6);
+    save("partitions", "dos-loop", disk, sizeof(disk));
+    memset(disk, 0, sizeof(disk));
+    put_dos(disk, 0, 0, 0xee, 1);
+    memcpy(disk + 512, "EFI PART", 8);
+    put_number(disk + 512 + 72, 2);
+    put_number(disk + 512 + 80, 8);
+    put_number(disk + 512 + 84, 128);
+    for (unsigned i = 0; i < 8; i += 2) {
+        uint8_t *entry = disk + 1024 + 128 * i;
+        memset(entry, 0x11, 16);
+        put_number(entry + 32, 6 + i);
+        put_number(entry + 40, 7 + i);
+    }
+    save("partitions", "gpt", disk, sizeof(disk));
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -617,5 +662,6 @@ int main(int argc, char **argv)
     save_agent_sessions();
     save_policies();
     save_control();
+    save_partitions();
     return 0;
 }

@@ -147,6 +147,27 @@ static void a_chain_of_logical_partitions_that_turns_in_a_circle_ends(void **sta
     int count = find();
     assert_true(count > 0 && count <= MOUNT_MAX_PARTITIONS);
     assert_true(image.reads < 1000);
+    for (int i = 1; i < count; i++) /* no two have one name */
+        assert_true(found[i - 1].number < found[i].number);
+}
+
+/* As the kernel does, which /etc/fstab was written for. */
+static void a_link_without_a_partition_takes_no_number(void **state)
+{
+    (void)state;
+    put_dos(0, 0, 0x05, 1000, 2000);
+    put_dos(1000, 1, 0x05, 100, 200); /* its partition was deleted */
+    put_dos(1100, 0, 0x83, 2, 98);
+    put_dos(1100, 1, 0x05, 300, 200);
+    put_dos(1300, 0, 0x83, 2, SECTORS); /* beyond the disk */
+    put_dos(1300, 1, 0x05, 400, 200);
+    put_dos(1400, 0, 0x83, 2, 98);
+    put_dos(0, 1, 0x05, 3000, 500);
+    put_dos(3000, 0, 0x83, 2, 10);
+    assert_int_equal(find(), 3);
+    check(0, 5, 1102, 98);
+    check(1, 7, 1402, 98);
+    check(2, 8, 3002, 10);
 }
 
 static void hostile_numbers_are_left_out(void **state)
@@ -193,6 +214,7 @@ int main(void)
         cmocka_unit_test_setup(the_second_copy_of_a_gpt_helps, setup),
         cmocka_unit_test_setup(a_dos_table_is_read, setup),
         cmocka_unit_test_setup(a_chain_of_logical_partitions_that_turns_in_a_circle_ends, setup),
+        cmocka_unit_test_setup(a_link_without_a_partition_takes_no_number, setup),
         cmocka_unit_test_setup(hostile_numbers_are_left_out, setup),
         cmocka_unit_test_setup(random_tables_stay_inside, setup),
     };
