@@ -103,9 +103,12 @@ static void the_first_that_is_said_is_the_cause(void **state)
     static const struct {
         const char *nbdkit, *qemu_img, *cause;
     } cases[] = {
-        {"echo 'nbdkit: blxrep.2: error: the frame is damaged' >&2; exec cat",
-         "sleep 0.2; echo 'qemu-img: error while reading' >&2; exit 1", ": the frame is damaged"},
-        {"exec cat", "echo 'qemu-img: warning: slow' >&2; echo 'qemu-img: no room' >&2; exit 1",
+        {"echo 'nbdkit: blxrep.2: error: the frame is damaged' >&2; echo; exec cat",
+         "read word <&3; echo 'qemu-img: error while reading' >&2; exit 1",
+         ": the frame is damaged"},
+        {"exec cat; echo 'nbdkit: error: lost' >&2",
+         "echo 'qemu-img: warning: slow' >&2; echo 'qemu-img: cannot remove' >&2;"
+         "echo 'qemu-img: no room' >&2; exit 1",
          ": no room"},
         {"exec cat", "exit 3", "qemu-img ended with status 3, and nbdkit with 0"},
         {"kill -9 $$", "cat <&3 >/dev/null; echo lost >&2; exit 1", "nbdkit was ended by signal 9"},

@@ -32,12 +32,15 @@ enum {
 
 #define READERS "16" /* of qemu-img, which waits for as many frames at once */
 
-/* The first line that one of the two says on their common standard error. What follows it is a
- * consequence, since each says what is wrong before it lets go of the other. */
+static const char converter_mark[] = "qemu-img: ";
+
+/* What the two say on their common standard error. Each says what is wrong before it lets go of the
+ * other, so the first that speaks has the cause, and what the other says is a consequence: nbdkit's
+ * first line, or qemu-img's last one, before which it tells what it gave up. */
 struct said {
-    char text[SAID_BYTES];
+    char line[SAID_BYTES]; /* that is not complete */
     size_t bytes;
-    bool whole;
+    char cause[SAID_BYTES]; /* "": nothing yet */
 };
 
 /* A conversion under way. */
@@ -178,23 +181,30 @@ static int start_converter(struct conversion *work, enum blx_image_format format
     return start_as_caller(&qemu_img, &work->converter, err);
 }
 
+static bool is_converters(const char *line)
+{
+    return strncmp(line, converter_mark, sizeof(converter_mark) - 1) == 0;
+}
+
 /* Warnings are no cause. */
 static void end_line(struct said *said)
 {
-    said->text[said->bytes] = '\0';
-    said->whole = said->bytes > 0 && strstr(said->text, "warning:") == NULL;
-    if (!said->whole)
-        said->bytes = 0;
+    said->line[said->bytes] = '\0';
+    said->bytes = 0;
+    if (said->line[0] == '\0' || strstr(said->line, "warning:") != NULL)
+        return;
+    if (said->cause[0] == '\0' || (is_converters(said->cause) && is_converters(said->line)))
+        blx_text_set(said->cause, said->line);
 }
 
 static void take_said(struct conversion *work, const char *text, size_t bytes)
 {
     struct said *said = &work->said;
-    for (size_t i = 0; i < bytes && !said->whole; i++) {
+    for (size_t i = 0; i < bytes; i++) {
         if (text[i] == '\n')
             end_line(said);
-        else if (said->bytes + 1 < sizeof(said->text))
-            said->text[said->bytes++] = text[i];
+        else if (said->bytes + 1 < sizeof(said->line))
+            said->line[said->bytes++] = text[i];
     }
 }
 
@@ -257,13 +267,12 @@ static int follow(struct conversion *work, struct blx_error *err)
 /* "nbdkit: blxrep.1: error: the frame ..." without what is of no use to a person. */
 static const char *cause_of(struct said *said)
 {
-    static const char mark[] = "error: ", name[] = "qemu-img: ";
-    const char *after = strstr(said->text, mark);
-    blx_text_clean(said->text);
-    if (after != NULL)
-        return after + sizeof(mark) - 1;
-    return strncmp(said->text, name, sizeof(name) - 1) == 0 ? said->text + sizeof(name) - 1
-                                                            : said->text;
+    static const char mark[] = "error: ";
+    const char *after = strstr(said->cause, mark);
+    blx_text_clean(said->cause);
+    if (is_converters(said->cause))
+        return said->cause + sizeof(converter_mark) - 1;
+    return after != NULL ? after + sizeof(mark) - 1 : said->cause;
 }
 
 static int was_killed(int converter, int server, struct blx_error *err)
@@ -284,7 +293,7 @@ static int judge(struct conversion *work, struct blx_error *err)
         return 0;
     if (converter > BLX_PROGRAM_SIGNALLED || server > BLX_PROGRAM_SIGNALLED)
         return was_killed(converter, server, err); /* what was said is a consequence */
-    if (work->said.whole)
+    if (work->said.cause[0] != '\0')
         return blx_error_set(err, -EIO, "%s", cause_of(&work->said));
     return blx_error_set(err, -EIO, "qemu-img ended with status %d, and nbdkit with %d", converter,
                          server);
