@@ -35,7 +35,7 @@ struct job {
     const struct blx_config *config;
     struct blx_store store;
     struct blx_keyring keys;
-    struct mount_overlay *overlay; /* owned until the tree has it */
+    struct blx_overlay *overlay; /* owned until the tree has it */
     struct mount_serve *serve;
     struct mount_tree *tree;
     char mountpoint[PATH_MAX];
@@ -62,7 +62,7 @@ static int open_callers(struct job *job, struct blx_error *err)
 {
     int rc = read_keys(job, err);
     if (rc == 0 && job->config->writable != NULL)
-        rc = mount_overlay_open(job->config->writable, &job->overlay, err);
+        rc = blx_overlay_open(job->config->writable, BLX_OVERLAY_WRITE, &job->overlay, err);
     if (rc == 0 && realpath(job->config->mountpoint, job->mountpoint) == NULL)
         rc = blx_error_errno(err, -errno, "cannot mount at '%s'", job->config->mountpoint);
     return rc;
@@ -182,7 +182,7 @@ static int run(const struct blx_config *config, int ready_fd)
         fail(&err);
     mount_serve_close(job.serve);
     mount_tree_free(job.tree);
-    mount_overlay_close(job.overlay);
+    blx_overlay_close(job.overlay);
     blx_store_close(&job.store);
     blx_keyring_done(&job.keys);
     return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;

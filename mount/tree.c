@@ -96,7 +96,7 @@ void mount_tree_free(struct mount_tree *tree)
         checkpoint_free(tree->checkpoints[i]);
     free(tree->checkpoints);
     blx_frame_cache_free(tree->cache);
-    mount_overlay_close(tree->config.overlay);
+    blx_overlay_close(tree->config.overlay);
     pthread_mutex_destroy(&tree->lock);
     free(tree);
 }
@@ -243,7 +243,6 @@ static int list_volumes(struct mount_checkpoint *checkpoint, struct blx_error *e
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     struct mount_tree *tree = checkpoint->tree;
-    uint64_t offset = 0;
     int rc = blx_manifest_read(tree->config.agent, checkpoint->timestamp, &manifest, err);
     if (rc < 0)
         return rc;
@@ -253,13 +252,10 @@ static int list_volumes(struct mount_checkpoint *checkpoint, struct blx_error *e
     for (uint32_t i = 0; i < manifest.volume_count; i++) {
         memcpy(volumes[i].name, manifest.volumes[i].name, sizeof(volumes[i].name));
         volumes[i].size_bytes = manifest.volumes[i].size_bytes;
-        volumes[i].overlay_offset = offset;
-        offset += (volumes[i].size_bytes + MOUNT_OVERLAY_UNIT_BYTES - 1) /
-                  MOUNT_OVERLAY_UNIT_BYTES * MOUNT_OVERLAY_UNIT_BYTES;
+        volumes[i].overlay_offset = blx_overlay_place(&manifest, i);
     }
     if (tree->config.overlay != NULL)
-        rc = mount_overlay_begin(tree->config.overlay, tree->config.agent.id, checkpoint->timestamp,
-                                 offset, err);
+        rc = blx_overlay_begin(tree->config.overlay, tree->config.agent.id, &manifest, err);
     if (rc < 0) {
         free(volumes);
         return rc;
@@ -407,34 +403,34 @@ static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_byte
     return told(reading->checkpoint, rc, &cause);
 }
 
-static struct mount_below below_of(struct reading *reading)
+static struct blx_overlay_below below_of(struct reading *reading)
 {
-    return (struct mount_below){.read = read_view,
-                                .arg = reading,
-                                .offset_bytes = reading->volume->overlay_offset,
-                                .size_bytes = reading->volume->size_bytes};
+    return (struct blx_overlay_below){.read = read_view,
+                                      .arg = reading,
+                                      .offset_bytes = reading->volume->overlay_offset,
+                                      .size_bytes = reading->volume->size_bytes};
 }
 
 int mount_file_read(struct mount_checkpoint *checkpoint, const struct mount_file *file,
                     void *buffer, size_t bytes, uint64_t offset_bytes)
 {
-    struct mount_overlay *overlay = checkpoint->tree->config.overlay;
+    struct blx_overlay *overlay = checkpoint->tree->config.overlay;
     struct reading reading = {checkpoint, &checkpoint->volumes[file->volume]};
-    struct mount_below below = below_of(&reading);
+    struct blx_overlay_below below = below_of(&reading);
     uint64_t offset = file->offset_bytes + offset_bytes;
-    return overlay != NULL ? mount_overlay_read(overlay, &below, buffer, bytes, offset)
+    return overlay != NULL ? blx_overlay_read(overlay, &below, buffer, bytes, offset)
                            : read_view(&reading, buffer, bytes, offset);
 }
 
 int mount_file_write(struct mount_checkpoint *checkpoint, const struct mount_file *file,
                      const void *buffer, size_t bytes, uint64_t offset_bytes)
 {
-    struct mount_overlay *overlay = checkpoint->tree->config.overlay;
+    struct blx_overlay *overlay = checkpoint->tree->config.overlay;
     struct reading reading = {checkpoint, &checkpoint->volumes[file->volume]};
-    struct mount_below below = below_of(&reading);
+    struct blx_overlay_below below = below_of(&reading);
     if (overlay == NULL)
         return -EROFS;
-    return mount_overlay_write(overlay, &below, buffer, bytes, file->offset_bytes + offset_bytes);
+    return blx_overlay_write(overlay, &below, buffer, bytes, file->offset_bytes + offset_bytes);
 }
 
 int mount_file_find_extent(struct mount_checkpoint *checkpoint, const struct mount_file *file,
@@ -458,5 +454,5 @@ void mount_file_read_ahead(struct mount_checkpoint *checkpoint, const struct mou
 
 int mount_tree_sync(struct mount_tree *tree)
 {
-    return tree->config.overlay != NULL ? mount_overlay_sync(tree->config.overlay) : 0;
+    return tree->config.overlay != NULL ? blx_overlay_sync(tree->config.overlay) : 0;
 }

@@ -20,7 +20,7 @@
 
 #include "base/error.h"
 #include "crypt/keyring.h"
-#include "mount/overlay.h"
+#include "store/view/overlay.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "store/view/view.h"
@@ -36,7 +36,7 @@ struct mount_tree_config {
     struct blx_agent_store agent;   /* borrowed */
     const struct blx_keyring *keys; /* borrowed */
     blx_timestamp only;             /* the one checkpoint that is shown; 0: all */
-    struct mount_overlay *overlay;  /* owned from then on; NULL: read-only. Needs `only` */
+    struct blx_overlay *overlay;    /* owned from then on; NULL: read-only. Needs `only` */
     size_t cache_bytes;
 };
 

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(noun IN ITEMS overlay partitions)
+foreach(noun IN ITEMS partitions)
     blx_unit_test(mount/${noun} LIBRARIES blx_mount)
 endforeach()

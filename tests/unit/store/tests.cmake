@@ -15,4 +15,5 @@ endforeach()
 # It fills a filesystem of its own.
 blx_unit_test(store/full LIBRARIES unit_store_fixture LABELS root)
 blx_unit_test(store/damage)
+blx_unit_test(store/view/overlay)
 blx_unit_test(store/prune/retention)
