@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 
 static int set_text(char **field, const char *value, struct blx_error *err)
@@ -35,9 +36,11 @@ int nbd_served_set(struct nbd_served *served, const char *name, const char *valu
             return set_text(words[i].field, value, err);
     if (strcmp(name, "key") == 0)
         return blx_keyring_add(&served->keys, value, err);
+    if (strcmp(name, "overlay") == 0 && served->overlay == NULL)
+        return blx_overlay_open(value, BLX_OVERLAY_WRITE, &served->overlay, err);
     return blx_error_set(err, -EINVAL,
-                         "'%s' is no parameter of this plugin: it has data-dir, agent, checkpoint, "
-                         "volume and key",
+                         "'%s' is no parameter of this plugin, or stands there twice: it has "
+                         "data-dir, agent, checkpoint, volume, key and overlay",
                          name);
 }
 
@@ -53,53 +56,62 @@ static int check_words(const struct nbd_served *served, struct blx_error *err)
     return 0;
 }
 
-static void list_volumes(const struct blx_manifest *manifest, char *text, size_t bytes)
+static void list_volumes(const struct nbd_served *served, char *text, size_t bytes)
 {
     text[0] = '\0';
-    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+    for (uint32_t i = 0; i < served->volume_count; i++) {
         size_t used = strlen(text);
-        snprintf(text + used, bytes - used, "%s%s", i > 0 ? ", " : "", manifest->volumes[i].name);
+        snprintf(text + used, bytes - used, "%s%s", i > 0 ? ", " : "", served->volumes[i].name);
     }
 }
 
-static int choose_volume(const struct nbd_served *served, const struct blx_manifest *manifest,
-                         const char **volume, struct blx_error *err)
+/* All that are wanted, not open yet. */
+static int name_volumes(struct nbd_served *served, const struct blx_manifest *manifest,
+                        struct blx_error *err)
 {
     char known[512];
-    *volume = served->volume;
-    if (served->volume != NULL && blx_manifest_has(manifest, served->volume))
-        return 0;
-    if (served->volume == NULL && manifest->volume_count == 1) {
-        *volume = manifest->volumes[0].name;
-        return 0;
+    served->volumes = calloc(manifest->volume_count + 1, sizeof(served->volumes[0]));
+    if (served->volumes == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a checkpoint");
+    for (uint32_t i = 0; i < manifest->volume_count; i++) {
+        struct nbd_volume *volume = &served->volumes[served->volume_count++];
+        blx_text_set(volume->name, manifest->volumes[i].name);
+        volume->served = served;
+        volume->place = blx_overlay_place(manifest, i);
     }
-    list_volumes(manifest, known, sizeof(known));
     if (served->volume == NULL)
-        return blx_error_set(err, -EINVAL,
-                             "the checkpoint %llu has several volumes: add volume= "
-                             "with one of %s",
-                             (unsigned long long)manifest->timestamp, known);
+        return 0;
+    for (uint32_t i = 0; i < served->volume_count; i++)
+        if (strcmp(served->volumes[i].name, served->volume) == 0) {
+            served->volumes[0] = served->volumes[i];
+            served->volume_count = 1;
+            return 0;
+        }
+    list_volumes(served, known, sizeof(known));
     return blx_error_set(err, -ENOENT,
-                         "the checkpoint %llu has no volume '%s': add volume= with "
-                         "one of %s",
+                         "the checkpoint %llu has no volume '%s': add volume= with one of %s",
                          (unsigned long long)manifest->timestamp, served->volume, known);
 }
 
-static int open_view(struct nbd_served *served, const struct blx_manifest *manifest,
-                     struct blx_error *err)
+static int open_views(struct nbd_served *served, const struct blx_manifest *manifest,
+                      struct blx_error *err)
 {
-    struct blx_view_request request = {
-        .agent = blx_store_agent(&served->store, served->agent),
-        .checkpoint = manifest->timestamp,
-        .keys = &served->keys,
-    };
-    int rc = choose_volume(served, manifest, &request.volume, err);
+    int rc = name_volumes(served, manifest, err);
     if (rc < 0)
         return rc;
-    request.cache = served->cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
-    if (request.cache == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot open '%s'", request.volume);
-    return blx_view_open(&request, &served->view, err);
+    served->cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
+    if (served->cache == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open a checkpoint");
+    for (uint32_t i = 0; rc == 0 && i < served->volume_count; i++) {
+        const struct blx_view_request request = {.agent =
+                                                     blx_store_agent(&served->store, served->agent),
+                                                 .checkpoint = manifest->timestamp,
+                                                 .volume = served->volumes[i].name,
+                                                 .keys = &served->keys,
+                                                 .cache = served->cache};
+        rc = blx_view_open(&request, &served->volumes[i].view, err);
+    }
+    return rc;
 }
 
 int nbd_served_open(struct nbd_served *served, struct blx_error *err)
@@ -116,13 +128,20 @@ int nbd_served_open(struct nbd_served *served, struct blx_error *err)
     rc = blx_manifest_resolve(agent, wanted, &timestamp, err);
     if (rc == 0)
         rc = blx_manifest_read(agent, timestamp, &manifest, err);
-    return rc == 0 ? open_view(served, &manifest, err) : rc;
+    if (rc == 0)
+        rc = open_views(served, &manifest, err);
+    if (rc == 0 && served->overlay != NULL)
+        rc = blx_overlay_begin(served->overlay, served->agent, &manifest, err);
+    return rc;
 }
 
 void nbd_served_close(struct nbd_served *served)
 {
-    blx_view_close(served->view);
+    for (uint32_t i = 0; i < served->volume_count; i++)
+        blx_view_close(served->volumes[i].view);
+    free(served->volumes);
     blx_frame_cache_free(served->cache);
+    blx_overlay_close(served->overlay);
     blx_store_close(&served->store);
     blx_keyring_done(&served->keys);
     free(served->data_dir);
@@ -130,4 +149,66 @@ void nbd_served_close(struct nbd_served *served)
     free(served->checkpoint);
     free(served->volume);
     *served = (struct nbd_served){.store.lock_fd = -1};
+}
+
+int nbd_served_find(struct nbd_served *served, const char *name, struct nbd_volume **volume,
+                    struct blx_error *err)
+{
+    char known[512];
+    for (uint32_t i = 0; i < served->volume_count; i++)
+        if (served->volume_count == 1 || strcmp(served->volumes[i].name, name) == 0) {
+            *volume = &served->volumes[i];
+            return 0;
+        }
+    list_volumes(served, known, sizeof(known));
+    return blx_error_set(err, -ENOENT,
+                         "there is no export '%.64s': ask for one of %s, as in "
+                         "nbd://localhost/NAME, or start nbdkit with volume=NAME",
+                         name, known);
+}
+
+/* The view's error, for whoever reads through the overlay. */
+struct reading {
+    struct blx_view *view;
+    struct blx_error *err;
+};
+
+static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
+{
+    const struct reading *reading = arg;
+    return blx_view_read(reading->view, buffer, bytes, offset_bytes, reading->err);
+}
+
+static struct blx_overlay_below below_of(const struct nbd_volume *volume, struct reading *reading)
+{
+    return (struct blx_overlay_below){.read = read_view,
+                                      .arg = reading,
+                                      .offset_bytes = volume->place,
+                                      .size_bytes = blx_view_size_bytes(volume->view)};
+}
+
+int nbd_volume_read(struct nbd_volume *volume, void *buffer, uint32_t bytes, uint64_t offset_bytes,
+                    struct blx_error *err)
+{
+    struct blx_overlay *overlay = volume->served->overlay;
+    struct reading reading = {volume->view, err};
+    struct blx_overlay_below below = below_of(volume, &reading);
+    int rc = overlay != NULL ? blx_overlay_read(overlay, &below, buffer, bytes, offset_bytes)
+                             : read_view(&reading, buffer, bytes, offset_bytes);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'", volume->name) : 0;
+}
+
+int nbd_volume_write(struct nbd_volume *volume, const void *buffer, uint32_t bytes,
+                     uint64_t offset_bytes, struct blx_error *err)
+{
+    struct reading reading = {volume->view, err};
+    struct blx_overlay_below below = below_of(volume, &reading);
+    int rc = blx_overlay_write(volume->served->overlay, &below, buffer, bytes, offset_bytes);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot write over '%s'", volume->name) : 0;
+}
+
+int nbd_served_sync(struct nbd_served *served, struct blx_error *err)
+{
+    int rc = blx_overlay_sync(served->overlay);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot make durable what was written") : 0;
 }

@@ -53,7 +53,10 @@ class Nbdkit:
 
     @property
     def uri(self):
-        return f"nbd+unix:///?socket={self.socket}"
+        return self.export("")
+
+    def export(self, name):
+        return f"nbd+unix:///{name}?socket={self.socket}"
 
     def read_pid(self):
         """nbdkit writes it after its parent has ended; None: not yet."""

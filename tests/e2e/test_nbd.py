@@ -123,6 +123,39 @@ class Nbd(Case):
         check_equal(salvaged, forced)
         server.end(signal.SIGTERM)
 
+    def test_what_is_written_goes_over_the_checkpoint(self):
+        """Each disk is an export; what is written to one is there for the next nbdkit, and nowhere else."""
+        other = self.loop_disk(16, "other")
+        run("mkfs.ext4", "-q", other.path)
+        self.files.umount()
+        agent = self.start_agent("server1", [self.disk, other], "--skip-free-space=no")
+        stamp = self.checkpoint("server1")
+        agent.stop()
+        copies = {disk.name: disk.copy(self.path(f"{disk.name}.copy")) for disk in (self.disk, other)}
+        changes = self.path("changes")
+        server = Nbdkit(self.folder, *self.words(stamp, f"overlay={changes}"))
+        listed = json.loads(run("nbdinfo", "--list", "--json", server.uri).stdout)
+        self.assertEqual({export["export-name"]: export["export-size"] for export in listed["exports"]},
+                         {self.disk.name: DISK_MIB * MIB, other.name: 16 * MIB})
+        done = run("nbdinfo", server.export("vdz"), check=False)
+        self.assertRegex(done.stderr, "No such file or directory for export: vdz")
+        for name, byte in ((self.disk.name, 7), (other.name, 9)):
+            run("qemu-io", "-f", "raw", "-c", f"write -P {byte} 5000 70000", "-c", "flush", server.export(name))
+            with open(copies[name], "r+b") as copy:
+                copy.seek(5000)
+                copy.write(bytes([byte]) * 70000)
+        server.end(signal.SIGKILL)
+        server = Nbdkit(self.folder, *self.words(stamp, f"overlay={changes}"))
+        for name, copy in copies.items():
+            run("qemu-img", "compare", "-f", "raw", "-F", "raw", server.export(name), copy)
+        self.assertIn("in use", refused(*self.words(stamp, f"overlay={changes}")))
+        server.end(signal.SIGTERM)
+        self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")
+        server = Nbdkit(self.folder, *self.words(stamp, f"volume={other.name}"))
+        self.assertNotEqual(run("qemu-io", "-f", "raw", "-c", "write 0 512", server.uri, check=False).returncode, 0)
+        run("qemu-io", "-r", "-f", "raw", "-c", "read -P 0 0 1024", server.uri)
+        server.end(signal.SIGTERM)
+
     def test_it_reads_as_the_owner_and_leaves_as_the_caller(self):
         stamp, copy = self.take(1)[0]
         self.dispatcher.stop()
