@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mount/tree.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "mount/partitions.h"
+#include "store/view/partitions.h"
 #include "store/checkpoint/manifest_file.h"
 
 /* So many checkpoints that nobody uses stay open: a listing is followed by a read. */
@@ -192,25 +191,20 @@ static bool has_file(const struct mount_checkpoint *checkpoint, size_t count, co
     return false;
 }
 
-/* vda1.img of vda, nvme0n1p1.img of nvme0n1. */
-static void name_partition(const char *volume, unsigned number, char name[MOUNT_FILE_NAME_BYTES])
-{
-    bool digit = isdigit((unsigned char)volume[strlen(volume) - 1]) != 0;
-    snprintf(name, MOUNT_FILE_NAME_BYTES, "%s%s%u.img", volume, digit ? "p" : "", number);
-}
-
 /* A volume of that name comes before a partition. */
 static int add_partitions(struct mount_checkpoint *checkpoint, uint32_t at, size_t *count)
 {
     struct volume *volume = &checkpoint->volumes[at];
-    struct mount_partition found[MOUNT_MAX_PARTITIONS];
-    const struct mount_disk disk = {
+    struct blx_partition found[BLX_MAX_PARTITIONS];
+    const struct blx_partitioned disk = {
         .read = read_volume, .arg = volume, .size_bytes = volume->size_bytes};
-    int partitions = volume->view != NULL ? mount_partitions_find(&disk, found) : 0;
+    int partitions = volume->view != NULL ? blx_partitions_find(&disk, found) : 0;
     for (int i = 0; i < partitions && *count < MOUNT_MAX_FILES; i++) {
         struct mount_file file = {
             .volume = at, .offset_bytes = found[i].offset_bytes, .bytes = found[i].bytes};
-        name_partition(volume->name, found[i].number, file.name);
+        char name[MOUNT_FILE_NAME_BYTES - sizeof(".img") + 1];
+        blx_partition_name(volume->name, found[i].number, name, sizeof(name));
+        snprintf(file.name, sizeof(file.name), "%s.img", name);
         if (has_file(checkpoint, *count, file.name))
             continue;
         if (blx_array_make_room(checkpoint->files, *count) < 0)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mount/partitions.h"
+#include "store/view/partitions.h"
 
+#include <ctype.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/le.h"
@@ -11,6 +13,7 @@ enum {
     GPT_HEADER_BYTES = 92,
     GPT_ENTRY_MIN_BYTES = 128,
     GPT_ENTRY_MAX_BYTES = 4096,
+    DOS_SIGNATURE_OFFSET = 440,
     DOS_TABLE_OFFSET = 446,
     DOS_ENTRIES = 4,
     DOS_FIRST_LOGICAL = 5,
@@ -44,27 +47,56 @@ struct gpt_entry_disk {
 } __attribute__((packed));
 
 struct search {
-    const struct mount_disk *disk;
-    struct mount_partition *partitions;
+    const struct blx_partitioned *disk;
+    struct blx_partition *partitions;
     int count;
     unsigned logical_count, link_count; /* of all extended partitions */
+    uint32_t signature;                 /* of a DOS table */
 };
 
-/* What is empty, or reaches beyond the disk, is none. */
-static void add(struct search *search, unsigned number, uint64_t start, uint64_t count,
-                unsigned sector_bytes)
+/* What is empty, or reaches beyond the disk, is none. NULL then. */
+static struct blx_partition *add(struct search *search, unsigned number, uint64_t start,
+                                 uint64_t count, unsigned sector_bytes)
 {
     uint64_t sectors = search->disk->size_bytes / sector_bytes;
-    if (search->count == MOUNT_MAX_PARTITIONS || start == 0 || count == 0 || start >= sectors ||
+    if (search->count == BLX_MAX_PARTITIONS || start == 0 || count == 0 || start >= sectors ||
         count > sectors - start)
-        return;
-    search->partitions[search->count++] = (struct mount_partition){
+        return NULL;
+    struct blx_partition *added = &search->partitions[search->count++];
+    *added = (struct blx_partition){
         .number = number, .offset_bytes = start * sector_bytes, .bytes = count * sector_bytes};
+    return added;
+}
+
+static void add_dos(struct search *search, unsigned number, uint64_t start, uint64_t count)
+{
+    struct blx_partition *added = add(search, number, start, count, SECTOR_BYTES);
+    if (added != NULL)
+        snprintf(added->id, sizeof(added->id), "%08x-%02x", search->signature, number);
+}
+
+/* The first three fields of a GPT's ID are little-endian. */
+static void add_gpt(struct search *search, unsigned number, const struct gpt_entry_disk *entry,
+                    unsigned sector_bytes)
+{
+    static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+    uint64_t first = blx_le64_get(entry->first_lba), last = blx_le64_get(entry->last_lba);
+    if (first > last || last == UINT64_MAX)
+        return;
+    struct blx_partition *added = add(search, number, first, last - first + 1, sector_bytes);
+    if (added == NULL)
+        return;
+    char *to = added->id;
+    for (size_t i = 0; i < sizeof(order); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *to++ = '-';
+        to += snprintf(to, 3, "%02x", entry->id[order[i]]);
+    }
 }
 
 static int read_at(const struct search *search, void *buffer, size_t bytes, uint64_t offset)
 {
-    const struct mount_disk *disk = search->disk;
+    const struct blx_partitioned *disk = search->disk;
     if (offset > disk->size_bytes || bytes > disk->size_bytes - offset) {
         memset(buffer, 0, bytes);
         return 0;
@@ -85,14 +117,13 @@ static int read_gpt(struct search *search, uint64_t header_lba, unsigned sector_
     if (lba > search->disk->size_bytes / sector_bytes || bytes < GPT_ENTRY_MIN_BYTES ||
         bytes > GPT_ENTRY_MAX_BYTES)
         return 0;
-    for (uint32_t i = 0; i < count && i < MOUNT_MAX_PARTITIONS; i++) {
+    for (uint32_t i = 0; i < count && i < BLX_MAX_PARTITIONS; i++) {
         struct gpt_entry_disk entry;
         rc = read_at(search, &entry, sizeof(entry), lba * sector_bytes + (uint64_t)i * bytes);
         if (rc < 0)
             return rc;
-        uint64_t first = blx_le64_get(entry.first_lba), last = blx_le64_get(entry.last_lba);
-        if (memcmp(entry.type, unused, sizeof(unused)) != 0 && first <= last && last < UINT64_MAX)
-            add(search, i + 1, first, last - first + 1, sector_bytes);
+        if (memcmp(entry.type, unused, sizeof(unused)) != 0)
+            add_gpt(search, i + 1, &entry, sector_bytes);
     }
     return 1;
 }
@@ -138,14 +169,14 @@ static int read_dos(const struct search *search, uint64_t sector,
 static int read_logical(struct search *search, uint64_t extended)
 {
     uint64_t at = extended;
-    while (search->link_count++ < MOUNT_MAX_PARTITIONS) {
+    while (search->link_count++ < BLX_MAX_PARTITIONS) {
         struct dos_entry_disk entries[DOS_ENTRIES];
         int rc = read_dos(search, at, entries);
         if (rc <= 0)
             return rc;
         if (blx_le32_get(entries[0].count) != 0)
-            add(search, DOS_FIRST_LOGICAL + search->logical_count++,
-                at + blx_le32_get(entries[0].start), blx_le32_get(entries[0].count), SECTOR_BYTES);
+            add_dos(search, DOS_FIRST_LOGICAL + search->logical_count++,
+                    at + blx_le32_get(entries[0].start), blx_le32_get(entries[0].count));
         if (!is_extended(&entries[1]) || blx_le32_get(entries[1].count) == 0)
             return 0;
         at = extended + blx_le32_get(entries[1].start);
@@ -155,19 +186,20 @@ static int read_logical(struct search *search, uint64_t extended)
 
 static int find_dos(struct search *search, const struct dos_entry_disk entries[DOS_ENTRIES])
 {
-    int rc = 0;
+    blx_le32 signature;
+    int rc = read_at(search, &signature, sizeof(signature), DOS_SIGNATURE_OFFSET);
+    search->signature = rc == 0 ? blx_le32_get(signature) : 0;
     for (unsigned i = 0; i < DOS_ENTRIES; i++)
         if (entries[i].type != 0 && entries[i].type != DOS_GPT && !is_extended(&entries[i]))
-            add(search, i + 1, blx_le32_get(entries[i].start), blx_le32_get(entries[i].count),
-                SECTOR_BYTES);
+            add_dos(search, i + 1, blx_le32_get(entries[i].start), blx_le32_get(entries[i].count));
     for (unsigned i = 0; rc == 0 && i < DOS_ENTRIES; i++)
         if (is_extended(&entries[i]))
             rc = read_logical(search, blx_le32_get(entries[i].start));
     return rc;
 }
 
-int mount_partitions_find(const struct mount_disk *disk,
-                          struct mount_partition partitions[MOUNT_MAX_PARTITIONS])
+int blx_partitions_find(const struct blx_partitioned *disk,
+                        struct blx_partition partitions[BLX_MAX_PARTITIONS])
 {
     struct search search = {.disk = disk, .partitions = partitions};
     struct dos_entry_disk entries[DOS_ENTRIES];
@@ -181,4 +213,10 @@ int mount_partitions_find(const struct mount_disk *disk,
     if (rc == 0)
         rc = find_dos(&search, entries);
     return rc < 0 ? rc : search.count;
+}
+
+void blx_partition_name(const char *disk, unsigned number, char *name, size_t bytes)
+{
+    bool digit = isdigit((unsigned char)disk[strlen(disk) - 1]) != 0;
+    snprintf(name, bytes, "%s%s%u", disk, digit ? "p" : "", number);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Partition tables, good and hostile. */
-#include "mount/partitions.h"
+#include "store/view/partitions.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ struct image {
 };
 
 static struct image image;
-static struct mount_partition found[MOUNT_MAX_PARTITIONS];
+static struct blx_partition found[BLX_MAX_PARTITIONS];
 
 static int read_image(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
 {
@@ -33,10 +33,10 @@ static int read_image(void *arg, void *buffer, size_t bytes, uint64_t offset_byt
 
 static int find(void)
 {
-    const struct mount_disk disk = {.read = read_image, .arg = &image, .size_bytes = BYTES};
+    const struct blx_partitioned disk = {.read = read_image, .arg = &image, .size_bytes = BYTES};
     image.reads = 0;
     memset(found, 0xee, sizeof(found));
-    return mount_partitions_find(&disk, found);
+    return blx_partitions_find(&disk, found);
 }
 
 static int setup(void **state)
@@ -75,6 +75,8 @@ static void put_gpt_entry(uint32_t entries_sector, unsigned at, uint32_t first, 
 {
     size_t entry = (size_t)entries_sector * 512 + 128 * at;
     memset(image.bytes + entry, 0x11, 16);
+    for (size_t i = 0; i < 16; i++)
+        image.bytes[entry + 16 + i] = (uint8_t)(0xa0 + i);
     put32(entry + 32, first);
     put32(entry + 40, last);
 }
@@ -109,6 +111,21 @@ static void a_gpt_is_read(void **state)
     assert_int_equal(find(), 2);
     check(0, 1, 34, 66);
     check(1, 5, 100, 1);
+    assert_string_equal(found[0].id, "a3a2a1a0-a5a4-a7a6-a8a9-aaabacadaeaf");
+}
+
+static void a_partition_is_named_as_the_kernel_names_it(void **state)
+{
+    (void)state;
+    char name[32];
+    blx_partition_name("vda", 12, name, sizeof(name));
+    assert_string_equal(name, "vda12");
+    blx_partition_name("/dev/nvme0n1", 3, name, sizeof(name));
+    assert_string_equal(name, "/dev/nvme0n1p3");
+    put32(440, 0x1234abcd);
+    put_dos(0, 1, 0x83, 8, 16);
+    assert_int_equal(find(), 1);
+    assert_string_equal(found[0].id, "1234abcd-02");
 }
 
 static void the_second_copy_of_a_gpt_helps(void **state)
@@ -145,7 +162,7 @@ static void a_chain_of_logical_partitions_that_turns_in_a_circle_ends(void **sta
     put_dos(1000, 0, 0x83, 2, 98);
     put_dos(1000, 1, 0x05, 0, 200); /* itself */
     int count = find();
-    assert_true(count > 0 && count <= MOUNT_MAX_PARTITIONS);
+    assert_true(count > 0 && count <= BLX_MAX_PARTITIONS);
     assert_true(image.reads < 1000);
     for (int i = 1; i < count; i++) /* no two have one name */
         assert_true(found[i - 1].number < found[i].number);
@@ -198,7 +215,7 @@ static void random_tables_stay_inside(void **state)
         put_dos(0, 0, turn % 2 == 0 ? 0xee : 0x05, (uint32_t)rand_r(&seed) % SECTORS, 100);
         put_gpt(1, (uint32_t)rand_r(&seed) % 8, (uint32_t)rand_r(&seed));
         int count = find();
-        assert_true(count >= 0 && count <= MOUNT_MAX_PARTITIONS);
+        assert_true(count >= 0 && count <= BLX_MAX_PARTITIONS);
         for (int i = 0; i < count; i++) {
             assert_true(found[i].offset_bytes > 0 && found[i].bytes > 0);
             assert_true(found[i].bytes <= BYTES - found[i].offset_bytes);
@@ -211,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_disk_without_a_table_has_none, setup),
         cmocka_unit_test_setup(a_gpt_is_read, setup),
+        cmocka_unit_test_setup(a_partition_is_named_as_the_kernel_names_it, setup),
         cmocka_unit_test_setup(the_second_copy_of_a_gpt_helps, setup),
         cmocka_unit_test_setup(a_dos_table_is_read, setup),
         cmocka_unit_test_setup(a_chain_of_logical_partitions_that_turns_in_a_circle_ends, setup),

@@ -11,14 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOUNT_MAX_PARTITIONS = 128 };
+enum { BLX_MAX_PARTITIONS = 128, BLX_PARTITION_ID_BYTES = 37 };
 
-struct mount_partition {
+struct blx_partition {
     unsigned number; /* as the kernel counts: logical ones from 5 on */
     uint64_t offset_bytes, bytes;
+    char id[BLX_PARTITION_ID_BYTES]; /* as PARTUUID= names it, in small letters */
 };
 
-struct mount_disk {
+struct blx_partitioned {
     /* 0 or -errno; fills all of `buffer`. */
     int (*read)(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes);
     void *arg;
@@ -26,5 +27,9 @@ struct mount_disk {
 };
 
 /* How many there are, ascending by number; 0 without a table. -errno if the disk cannot be read. */
-int mount_partitions_find(const struct mount_disk *disk,
-                          struct mount_partition partitions[MOUNT_MAX_PARTITIONS]);
+int blx_partitions_find(const struct blx_partitioned *disk,
+                        struct blx_partition partitions[BLX_MAX_PARTITIONS]);
+
+/* vda1 of vda, nvme0n1p1 of nvme0n1: as the kernel names the partition of a disk. The disk has a
+ * name. */
+void blx_partition_name(const char *disk, unsigned number, char *name, size_t bytes);
