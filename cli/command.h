@@ -28,6 +28,7 @@ struct cli_request {
  * the message is printed already. */
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_check(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
@@ -67,6 +68,10 @@ enum blx_mode cli_find_mode(const struct cli_request *request);
 
 /* Runs the program words[0] in place of this one: it returns only if that fails. */
 enum blx_exit cli_become_program(char **words, struct blx_error *err);
+
+/* The same for a program that takes the subcommand's words. */
+enum blx_exit cli_become_same(const char *program, const struct cli_request *request,
+                              struct blx_error *err);
 
 /* The path of nbdkit's plugin: this build tree's, or the installed one, which may be missing. */
 int cli_find_plugin(char path[PATH_MAX], struct blx_error *err);

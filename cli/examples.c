@@ -49,6 +49,10 @@ static const struct {
     {BLX_COMMAND_MOUNT, "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep /mnt\n"
                         "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep "
                         "--checkpoint=latest --writable /mnt\n"},
+    {BLX_COMMAND_FILES,
+     "  blxrep dispatcher files --agent=web1 --checkpoint=latest --data-dir=/var/lib/blxrep /etc\n"
+     "  blxrep dispatcher files --agent=web1 --checkpoint=\"yesterday 18:00\" "
+     "--data-dir=/var/lib/blxrep --output=. /etc/nginx \"/etc/*.conf\"\n"},
     {BLX_COMMAND_CHECKPOINT,
      "  blxrep dispatcher checkpoint --agent=web1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher checkpoint --agent=db1 --data-dir=/var/lib/blxrep\n"},

@@ -93,6 +93,12 @@ static const struct command commands[] = {
      "show checkpoints as files",
      "Shows an agent's checkpoints as folders with an image of each disk and of each partition. "
      "Nothing\nis copied, and the store is only read. `umount` or `fusermount3 -u` ends it."},
+    {"files", BLX_COMMAND_FILES, cli_files,
+     "blxrep dispatcher files --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--device=/dev/X] "
+     "[--output=DIR|-] [--key=FILE ...] [--force] [--json] [PATH ...]",
+     "list files of a checkpoint, or copy them out",
+     "Lists files and folders of a checkpoint, or copies them out with --output. The server's own\n"
+     "/etc/fstab tells where a path lies. Nothing is restored, and the store is only read."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},

@@ -5,7 +5,7 @@
 #                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
-#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, and blxrep-mount
+#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount and blxrep-files
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #
 # No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management

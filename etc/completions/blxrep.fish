@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
-set -l of_dispatcher start check enroll show info restore mount checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
+set -l commands start check enroll show info restore mount files checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l of_dispatcher start check enroll show info restore mount files checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -27,7 +27,7 @@ __blxrep_option "$both" "start check" -l verbose -f -d "Also log debug lines"
 __blxrep_option "" "start check" -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent "start check" -l id -x -d "This agent's ID"
 __blxrep_option blxrep-agent "start check enroll join" -l dispatcher-addr -x -d "The address at which the dispatcher listens"
-__blxrep_option blxrep-agent "start check restore join" -l device -r -F -d "A block device, repeatable"
+__blxrep_option blxrep-agent "start check restore join files" -l device -r -F -d "A block device, repeatable"
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent "start check" -l encryption-key -r -F -d "Encrypt all that is sent with this key"
@@ -52,15 +52,15 @@ __blxrep_option blxrep-dispatcher "start check" -l metrics-listen -x -d "The add
 __blxrep_option blxrep-dispatcher "start check" -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher "start check" -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore mount checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "info restore mount pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show info restore mount files checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "info restore mount files pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
 __blxrep_option "" show -l last -x -d "Only the newest N checkpoints"
 __blxrep_option "" "show info log" -l utc -f -d "Print times in UTC"
-__blxrep_option "" "enroll restore keygen" -l output -r -F -d "Where to write"
-__blxrep_option "" "restore mount" -l key -r -F -d "The key that the checkpoint is encrypted with"
+__blxrep_option "" "enroll restore keygen files" -l output -r -F -d "Where to write"
+__blxrep_option "" "restore mount files" -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
@@ -70,10 +70,11 @@ __blxrep_option "" mount -l writable -r -F -d "Let the files be written"
 __blxrep_option "" mount -l foreground -f -d "Stay in the foreground"
 __blxrep_option "" mount -l idle -x -d "End the mount if nobody has used it for this time"
 __blxrep_option "" mount -l mountpoint -x -a "(__fish_complete_directories)" -d "The empty folder to mount at"
+__blxrep_option "" files -l path -x -d "A file, a folder or a pattern on the server"
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
 __blxrep_option "" join -l token -x -d "The token"
 __blxrep_option "" join -l token-file -r -F -d "A file that holds the token"
-__blxrep_option "" "restore join revoke retire-ca" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
+__blxrep_option "" "restore join revoke retire-ca files" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
 __blxrep_option "" prune -l keep-last -x -d "Keep the newest N checkpoints"
 __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
 __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"

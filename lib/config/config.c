@@ -139,7 +139,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                     BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
-                    BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE,
+                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_VERIFY | BLX_COMMAND_PRUNE |
                 BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | BLX_COMMAND_RETIRE_CA |
                 (ONE_AGENT & ~BLX_COMMAND_POLICY),
@@ -154,7 +154,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
-        {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | PIN, config->checkpoint != NULL},
+        {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | PIN,
+         config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
         {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},

@@ -112,8 +112,10 @@ struct blx_config {
     bool make_token;                    /* enroll --token */
     char *token;                        /* join --token=TOKEN */
     char *token_file;
-    char **keys; /* owned, key_count of them: restore and mount --key=FILE */
+    char **keys; /* owned, key_count of them: restore, mount and files --key=FILE */
     size_t key_count;
+    char **paths; /* owned, path_count of them: what files lists or copies */
+    size_t path_count;
     char *mountpoint;
     char *writable; /* NULL: read-only; "": a file without a name takes what is written */
     bool foreground;
@@ -158,6 +160,7 @@ enum blx_command {
     BLX_COMMAND_ARCHIVE = 1 << 25,
     BLX_COMMAND_MOUNT = 1 << 26,
     BLX_COMMAND_CHECK = 1 << 27,
+    BLX_COMMAND_FILES = 1 << 28,
 };
 
 enum blx_config_result {

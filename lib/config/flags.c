@@ -3,11 +3,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "config/option_private.h"
+
+enum { LIST_WORDS = 4 };
 
 struct cursor {
     const struct blx_flags *flags;
     int next;
+    uint64_t lists_begun[LIST_WORDS]; /* bits by the option's place in the table */
 };
 
 static const char *peek(const struct cursor *at)
@@ -60,13 +64,15 @@ static int take_value(const struct blx_option *option, struct cursor *at, const 
     return 0;
 }
 
-static int apply_option(const struct blx_option *option, const char *value,
-                        struct blx_config *config, uint64_t *lists_begun, struct blx_error *err)
+static int apply_option(const struct blx_option *option, const char *value, struct cursor *at,
+                        struct blx_config *config, struct blx_error *err)
 {
-    uint64_t bit = UINT64_C(1) << (option - blx_option_at(0)) % 64;
-    if (option->kind == BLX_OPTION_LIST && (*lists_begun & bit) == 0) {
+    size_t place = (size_t)(option - blx_option_at(0));
+    blx_assert(place / 64 < LIST_WORDS);
+    uint64_t *word = &at->lists_begun[place / 64], bit = UINT64_C(1) << place % 64;
+    if (option->kind == BLX_OPTION_LIST && (*word & bit) == 0) {
         blx_option_clear_list(option, config);
-        *lists_begun |= bit;
+        *word |= bit;
     }
     int rc = blx_option_set(option, value, config, err);
     if (rc < 0)
@@ -96,15 +102,15 @@ static const struct blx_option *option_of_word(enum blx_command command)
     return NULL;
 }
 
-static int apply_word(struct cursor *at, struct blx_config *config, uint64_t *lists_begun,
-                      enum blx_config_result *result, struct blx_error *err)
+static int apply_word(struct cursor *at, struct blx_config *config, enum blx_config_result *result,
+                      struct blx_error *err)
 {
     const char *word = at->flags->argv[at->next++];
     if (strcmp(word, "-h") == 0)
         word = "--help";
     const struct blx_option *unnamed = word[0] != '-' ? option_of_word(at->flags->command) : NULL;
     if (unnamed != NULL)
-        return apply_option(unnamed, word, config, lists_begun, err);
+        return apply_option(unnamed, word, at, config, err);
     if (strncmp(word, "--", 2) != 0 || word[2] == '\0')
         return blx_error_set(err, -EINVAL,
                              "unexpected argument '%.80s': options are written --name=value", word);
@@ -123,17 +129,16 @@ static int apply_word(struct cursor *at, struct blx_config *config, uint64_t *li
         return blx_error_set(err, -EINVAL, "'--%s' takes no value", option->info.name);
     }
     int rc = value != NULL ? 0 : take_value(option, at, &value, err);
-    return rc < 0 ? rc : apply_option(option, value, config, lists_begun, err);
+    return rc < 0 ? rc : apply_option(option, value, at, config, err);
 }
 
 int blx_flags_apply(const struct blx_flags *flags, struct blx_config *config,
                     enum blx_config_result *result, struct blx_error *err)
 {
     struct cursor at = {.flags = flags, .next = 1};
-    uint64_t lists_begun = 0; /* by the option's place in the table */
     *result = BLX_CONFIG_RUN;
     while (at.next < flags->argc) {
-        int rc = apply_word(&at, config, &lists_begun, result, err);
+        int rc = apply_word(&at, config, result, err);
         if (rc < 0 || *result != BLX_CONFIG_RUN)
             return rc;
     }

@@ -53,6 +53,8 @@ cli:                   lib/*
 
 mount:                 lib/*
 
+files:                 lib/*
+
 nbd:                   lib/*
 """
 # Headers that the build makes.

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "mount/partitions.h"
+#include "store/view/partitions.h"
 
 enum { MAX_READS = 1000 };
 
@@ -31,9 +31,9 @@ static void check(const uint8_t *data, size_t size, uint64_t size_bytes)
 {
     struct disk disk = {.data = data, .size = size, .size_bytes = size_bytes};
     const struct mount_disk shown = {.read = read_disk, .arg = &disk, .size_bytes = size_bytes};
-    struct mount_partition found[MOUNT_MAX_PARTITIONS];
-    int count = mount_partitions_find(&shown, found);
-    FUZZ_ASSERT(count >= 0 && count <= MOUNT_MAX_PARTITIONS);
+    struct blx_partition found[BLX_MAX_PARTITIONS];
+    int count = blx_partitions_find(&shown, found);
+    FUZZ_ASSERT(count >= 0 && count <= BLX_MAX_PARTITIONS);
     for (int i = 0; i < count; i++) {
         FUZZ_ASSERT(found[i].number > (i > 0 ? found[i - 1].number : 0));
         FUZZ_ASSERT(found[i].offset_bytes > 0 && found[i].bytes > 0);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files/blocks.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "files/ext.h"
+
+/* Both ends are one program, so fields are as the machine has them. */
+struct request {
+    uint32_t disk, bytes;
+    uint64_t offset_bytes;
+};
+
+struct answer {
+    int32_t status;
+    uint32_t bytes;
+};
+
+/* -ENODATA if the other side closed it before the first byte; -EPIPE in the middle. */
+static int take(int fd, void *buffer, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t got = read(fd, (uint8_t *)buffer + done, bytes - done);
+        if (got == 0)
+            return done == 0 ? -ENODATA : -EPIPE;
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+static int give(int fd, const void *data, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t wrote = write(fd, (const uint8_t *)data + done, bytes - done);
+        if (wrote < 0 && errno != EINTR)
+            return -errno;
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return 0;
+}
+
+struct blocks {
+    struct files_source source;
+    int fd;
+};
+
+static int cannot_ask(int rc, struct blx_error *err)
+{
+    return blx_error_errno(err, rc == -ENODATA ? -EPIPE : rc,
+                           "cannot ask for the checkpoint's blocks");
+}
+
+/* Takes the answer's head. A failure's text goes to `err`. */
+static int ask(const struct blocks *blocks, struct request request, struct answer *answer,
+               struct blx_error *err)
+{
+    char text[FILES_TEXT_BYTES];
+    int rc = give(blocks->fd, &request, sizeof(request));
+    if (rc == 0)
+        rc = take(blocks->fd, answer, sizeof(*answer));
+    if (rc < 0)
+        return cannot_ask(rc, err);
+    if (answer->status == 0)
+        return 0;
+    size_t bytes = answer->bytes < sizeof(text) ? answer->bytes : sizeof(text) - 1;
+    rc = take(blocks->fd, text, bytes);
+    if (rc < 0)
+        return cannot_ask(rc, err);
+    text[bytes] = '\0';
+    return blx_error_set(err, answer->status, "%s", text);
+}
+
+static int list_disks(struct files_source *source, struct files_disk **disks, size_t *count,
+                      struct blx_error *err)
+{
+    const struct blocks *blocks = (struct blocks *)source;
+    struct answer answer;
+    int rc = ask(blocks, (struct request){.disk = FILES_ASK_DISKS}, &answer, err);
+    if (rc < 0)
+        return rc;
+    struct files_disk *listed = malloc(answer.bytes + 1);
+    rc = listed == NULL ? -ENOMEM : take(blocks->fd, listed, answer.bytes);
+    if (rc < 0) {
+        free(listed);
+        return cannot_ask(rc, err);
+    }
+    *disks = listed;
+    *count = answer.bytes / sizeof(**disks);
+    return 0;
+}
+
+static int read_disk(struct files_source *source, uint32_t disk, void *buffer, size_t bytes,
+                     uint64_t offset_bytes, struct blx_error *err)
+{
+    const struct blocks *blocks = (struct blocks *)source;
+    while (bytes > 0) {
+        struct answer answer;
+        struct request request = {.disk = disk,
+                                  .bytes = bytes < FILES_ASK_MAX_BYTES ? (uint32_t)bytes
+                                                                       : FILES_ASK_MAX_BYTES,
+                                  .offset_bytes = offset_bytes};
+        int rc = ask(blocks, request, &answer, err);
+        if (rc == 0 && answer.bytes != request.bytes)
+            rc = -EPIPE;
+        if (rc == 0)
+            rc = take(blocks->fd, buffer, request.bytes);
+        if (rc < 0)
+            return cannot_ask(rc, err);
+        buffer = (uint8_t *)buffer + request.bytes;
+        bytes -= request.bytes;
+        offset_bytes += request.bytes;
+    }
+    return 0;
+}
+
+static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_bytes,
+                     const char *filesystem, struct files_tree **tree, struct blx_error *err)
+{
+    if (strncmp(filesystem, "ext", 3) == 0)
+        return files_ext_open(source, disk, size_bytes, tree, err);
+    return blx_error_set(err, -EOPNOTSUPP,
+                         "it holds %s, which is not read here: `blxrep dispatcher mount` shows its "
+                         "image, which a kernel can mount",
+                         filesystem[0] != '\0' ? filesystem : "nothing that is known");
+}
+
+struct files_source *files_blocks_new(int fd)
+{
+    static const struct files_source_kind kind = {list_disks, read_disk, open_disk};
+    struct blocks *blocks = malloc(sizeof(*blocks));
+    if (blocks == NULL)
+        return NULL;
+    *blocks = (struct blocks){.source.kind = &kind, .fd = fd};
+    return &blocks->source;
+}
+
+static int answer_text(int fd, int status, const struct blx_error *cause)
+{
+    size_t length = strlen(cause->message);
+    struct answer answer = {
+        .status = status,
+        .bytes = (uint32_t)(length < FILES_TEXT_BYTES ? length : FILES_TEXT_BYTES - 1)};
+    int rc = give(fd, &answer, sizeof(answer));
+    return rc == 0 ? give(fd, cause->message, answer.bytes) : rc;
+}
+
+static int answer_data(int fd, const void *data, size_t bytes)
+{
+    struct answer answer = {.bytes = (uint32_t)bytes};
+    int rc = give(fd, &answer, sizeof(answer));
+    return rc == 0 ? give(fd, data, bytes) : rc;
+}
+
+static int answer_one(int fd, const struct files_answers *answers, const struct request *request,
+                      void *buffer)
+{
+    struct blx_error cause = {0};
+    if (request->disk == FILES_ASK_DISKS)
+        return answer_data(fd, answers->disks, answers->disk_count * sizeof(answers->disks[0]));
+    if (request->disk >= answers->disk_count || request->bytes > FILES_ASK_MAX_BYTES)
+        return -EBADMSG;
+    uint64_t size_bytes = answers->disks[request->disk].size_bytes;
+    int rc =
+        request->offset_bytes > size_bytes || request->bytes > size_bytes - request->offset_bytes
+            ? blx_error_set(&cause, -ENXIO, "the filesystem reaches beyond its device")
+            : answers->read(answers->arg, request->disk, buffer, request->bytes,
+                            request->offset_bytes, &cause);
+    return rc < 0 ? answer_text(fd, rc, &cause) : answer_data(fd, buffer, request->bytes);
+}
+
+int files_answer(int fd, const struct files_answers *answers, struct blx_error *err)
+{
+    BLX_CLEANUP_FREE void *buffer = malloc(FILES_ASK_MAX_BYTES);
+    int rc = buffer == NULL ? -ENOMEM : 0;
+    while (rc == 0) {
+        struct request request;
+        rc = take(fd, &request, sizeof(request));
+        if (rc == 0)
+            rc = answer_one(fd, answers, &request, buffer);
+    }
+    if (rc == -ENODATA || rc == -EPIPE || rc == -ECONNRESET)
+        return 0; /* it has all that it wants, or is gone */
+    return blx_error_errno(err, rc, "cannot answer the reader of the filesystem");
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files/keeper.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "files/blocks.h"
+#include "store/checkpoint/manifest_file.h"
+#include "store/checkpoint/missing.h"
+#include "store/owner.h"
+#include "store/view/partitions.h"
+#include "store/view/view.h"
+
+/* Where a disk that the reader sees lies. */
+struct part {
+    struct blx_view *view; /* borrowed */
+    uint64_t offset_bytes;
+};
+
+struct keep {
+    const struct files_keeper *keeper;
+    struct blx_store store;
+    struct blx_manifest manifest;
+    struct blx_frame_cache *cache;
+    struct blx_view **views;  /* owned; one for each volume; NULL: not wanted */
+    struct files_disk *disks; /* owned */
+    struct part *parts;       /* owned; `disk_count` of each */
+    size_t disk_count;
+};
+
+static void keep_done(struct keep *keep)
+{
+    for (uint32_t i = 0; keep->views != NULL && i < keep->manifest.volume_count; i++)
+        blx_view_close(keep->views[i]);
+    free(keep->views);
+    free(keep->disks);
+    free(keep->parts);
+    blx_frame_cache_free(keep->cache);
+    blx_manifest_done(&keep->manifest);
+    blx_store_close(&keep->store);
+}
+
+static int open_manifest(struct keep *keep, struct blx_error *err)
+{
+    const struct blx_config *config = keep->keeper->config;
+    blx_timestamp timestamp;
+    enum blx_owner owner = BLX_OWNER_KEPT;
+    int rc = blx_owner_become(config->data_dir, &owner, err);
+    if (rc == 0)
+        rc = blx_store_open(config->data_dir, BLX_STORE_READ, &keep->store, err);
+    if (rc < 0)
+        return rc;
+    struct blx_agent_store agent = blx_store_agent(&keep->store, config->agent);
+    rc = blx_manifest_resolve(agent, config->checkpoint, &timestamp, err);
+    if (rc == 0)
+        rc = blx_manifest_read(agent, timestamp, &keep->manifest, err);
+    if (rc < 0)
+        return rc;
+    keep->cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
+    keep->views = calloc(keep->manifest.volume_count + 1, sizeof(keep->views[0]));
+    return keep->cache == NULL || keep->views == NULL
+               ? blx_error_errno(err, -ENOMEM, "cannot open the checkpoint")
+               : 0;
+}
+
+static int open_view(struct keep *keep, uint32_t volume, struct blx_error *err)
+{
+    const struct blx_view_request request = {
+        .agent = blx_store_agent(&keep->store, keep->keeper->config->agent),
+        .checkpoint = keep->manifest.timestamp,
+        .volume = keep->manifest.volumes[volume].name,
+        .keys = keep->keeper->keys,
+        .cache = keep->cache};
+    return blx_view_open(&request, &keep->views[volume], err);
+}
+
+static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
+{
+    return blx_view_read(arg, buffer, bytes, offset_bytes, NULL);
+}
+
+static int add_disk(struct keep *keep, const struct files_disk *disk, const struct part *part,
+                    struct blx_error *err)
+{
+    if (keep->disk_count == FILES_MAX_DISKS)
+        return 0;
+    if (blx_array_make_room(keep->disks, keep->disk_count) < 0 ||
+        blx_array_make_room(keep->parts, keep->disk_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the disks");
+    keep->disks[keep->disk_count] = *disk;
+    keep->parts[keep->disk_count++] = *part;
+    return 0;
+}
+
+/* "/dev/vda2"; a volume's name is the node's, if the agent named another path. */
+static bool is_named(const char *wanted, const char *device, const char *name)
+{
+    const char *node = strncmp(wanted, "/dev/", 5) == 0 ? wanted + 5 : wanted;
+    return strcmp(wanted, device) == 0 || strcmp(node, name) == 0;
+}
+
+static const char *wanted_device(const struct keep *keep)
+{
+    const struct blx_config *config = keep->keeper->config;
+    return config->device_count > 0 ? config->devices[0] : NULL;
+}
+
+/* Its partitions, or the disk itself if it has none. */
+static int add_volume(struct keep *keep, uint32_t number, struct blx_error *err)
+{
+    const struct blx_manifest_volume *volume = &keep->manifest.volumes[number];
+    const char *wanted = wanted_device(keep);
+    struct blx_partition found[BLX_MAX_PARTITIONS];
+    struct blx_view *view = keep->views[number];
+    bool whole = wanted == NULL || is_named(wanted, volume->device, volume->name);
+    const struct blx_partitioned disk = {
+        .read = read_view, .arg = view, .size_bytes = volume->size_bytes};
+    struct files_disk listed = {.size_bytes = volume->size_bytes};
+    struct part part = {.view = view};
+    blx_text_set(listed.device, volume->device);
+    int count = blx_partitions_find(&disk, found);
+    if (count <= 0)
+        return whole ? add_disk(keep, &listed, &part, err) : 0;
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < count; i++) {
+        char name[BLX_NAME_BYTES + 16];
+        blx_partition_name(volume->device, found[i].number, listed.device, sizeof(listed.device));
+        blx_partition_name(volume->name, found[i].number, name, sizeof(name));
+        blx_text_set(listed.part_id, found[i].id);
+        listed.size_bytes = found[i].bytes;
+        part.offset_bytes = found[i].offset_bytes;
+        if (whole || is_named(wanted, listed.device, name))
+            rc = add_disk(keep, &listed, &part, err);
+    }
+    return rc;
+}
+
+/* A partition's device begins with its disk's. */
+static bool may_be_wanted(const struct keep *keep, const struct blx_manifest_volume *volume)
+{
+    const char *wanted = wanted_device(keep);
+    if (wanted == NULL)
+        return true;
+    const char *node = strncmp(wanted, "/dev/", 5) == 0 ? wanted + 5 : wanted;
+    return strncmp(wanted, volume->device, strlen(volume->device)) == 0 ||
+           strncmp(node, volume->name, strlen(volume->name)) == 0;
+}
+
+static int unknown_device(const struct keep *keep, struct blx_error *err)
+{
+    char known[512] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < keep->manifest.volume_count && used < sizeof(known); i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i > 0 ? ", " : "",
+                                 keep->manifest.volumes[i].device);
+    return blx_error_set(err, -ENOENT,
+                         "the checkpoint has no device '%.200s': give --device with one of %s, or "
+                         "a partition of it",
+                         wanted_device(keep), known);
+}
+
+static int open_disks(struct keep *keep, struct blx_error *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < keep->manifest.volume_count; i++) {
+        if (!may_be_wanted(keep, &keep->manifest.volumes[i]))
+            continue;
+        rc = open_view(keep, i, err);
+        if (rc == 0)
+            rc = add_volume(keep, i, err);
+    }
+    if (rc == 0 && keep->disk_count == 0)
+        rc = wanted_device(keep) != NULL
+                 ? unknown_device(keep, err)
+                 : blx_error_set(err, -ENOENT, "the checkpoint has no disk");
+    return rc;
+}
+
+static int read_disk(void *arg, uint32_t disk, void *buffer, size_t bytes, uint64_t offset_bytes,
+                     struct blx_error *err)
+{
+    const struct keep *keep = arg;
+    const struct part *part = &keep->parts[disk];
+    return blx_view_read(part->view, buffer, bytes, part->offset_bytes + offset_bytes, err);
+}
+
+/* The parent reads as many bytes, which is less than a pipe writes in one piece. */
+static void tell_parent(const struct files_keeper *keeper, const struct blx_error *err)
+{
+    while (write(keeper->ready_fd, err, sizeof(*err)) < 0 && errno == EINTR)
+        ;
+    close(keeper->ready_fd);
+}
+
+enum blx_exit files_keep(const struct files_keeper *keeper)
+{
+    struct keep keep = {.keeper = keeper, .store.lock_fd = -1};
+    struct blx_error err = {0};
+    blx_raise_file_limit(); /* a chain has many segments */
+    int rc = open_manifest(&keep, &err);
+    if (rc == 0)
+        rc = open_disks(&keep, &err);
+    tell_parent(keeper, &err);
+    const struct files_answers answers = {
+        .disks = keep.disks, .disk_count = keep.disk_count, .read = read_disk, .arg = &keep};
+    if (rc == 0)
+        rc = files_answer(keeper->blocks_fd, &answers, &err);
+    keep_done(&keep);
+    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * blxrep-files: lists files of a checkpoint and copies them out. `blxrep dispatcher files` becomes
+ * it. Three processes, none of which may do what the others do:
+ *
+ *     keeper   the data directory's owner: has the store and the keys, answers with blocks
+ *       ▲│
+ *       │▼
+ *     reader   nobody, in a jail: reads the filesystem, which may be hostile
+ *       │
+ *       ▼ records
+ *     writer   whoever called it: checks the records, prints them or writes them out
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "config/config.h"
+#include "crypt/keyring.h"
+#include "files/archive.h"
+#include "files/blocks.h"
+#include "files/jail.h"
+#include "files/keeper.h"
+#include "files/list.h"
+#include "files/places.h"
+#include "files/probe.h"
+#include "files/walk.h"
+
+static const char usage[] =
+    "blxrep dispatcher files --agent=ID --checkpoint=TIMESTAMP --data-dir=DIR [--device=/dev/X]\n"
+    "       [--output=DIR|-] [--key=FILE ...] [--force] [--json] [PATH ...]";
+static const char description[] = "Lists files of a checkpoint, or copies them out with --output.";
+
+/* Descriptors of the reader in its jail. */
+enum { JAIL_BLOCKS_FD = STDERR_FILENO + 1, JAIL_RECORDS_FD, JAIL_PROBE_FD, JAIL_FDS = 3 };
+
+struct job {
+    const struct blx_config *config;
+    enum files_task task;
+    pid_t reader, keeper; /* 0: not started */
+    int records_fd;
+    struct files_receiver *receiver;
+    struct files_archive *archive;
+    struct files_listing listing;
+    uint64_t problems;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+    stopped = signal_number;
+}
+
+static int fail(const struct blx_error *err)
+{
+    fprintf(stderr, "blxrep: %s\n", err->message);
+    return BLX_EXIT_FAILED;
+}
+
+/* What comes from the reader is foreign. */
+static void note(const char *text)
+{
+    char clean[FILES_PATH_BYTES];
+    blx_text_set(clean, text);
+    blx_text_clean(clean);
+    fprintf(stderr, "blxrep: %s\n", clean);
+}
+
+static void problem(struct job *job, const char *text)
+{
+    job->problems++;
+    note(text);
+}
+
+static bool makes_tar(const struct blx_config *config)
+{
+    return config->output != NULL && strcmp(config->output, "-") == 0;
+}
+
+static enum files_task task_of(const struct blx_config *config)
+{
+    if (config->output == NULL)
+        return FILES_LIST;
+    return makes_tar(config) ? FILES_COPY_PATHS : FILES_COPY;
+}
+
+/* -EINVAL is a usage error. */
+static int check_request(const struct blx_config *config, struct blx_error *err)
+{
+    if (config->device_count > 1)
+        return blx_error_set(err, -EINVAL, "--device names one filesystem here");
+    if (config->output != NULL && config->json)
+        return blx_error_set(err, -EINVAL, "--json lists, and --output copies: give one of them");
+    if (config->force && (config->output == NULL || makes_tar(config)))
+        return blx_error_set(err, -EINVAL,
+                             "--force replaces what lies in a folder: name it with --output");
+    if (config->output != NULL && config->path_count == 0)
+        return blx_error_set(err, -EINVAL,
+                             "--output needs a PATH: '/' is everything on that filesystem");
+    if (makes_tar(config) && isatty(STDOUT_FILENO) == 1)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- writes a tar archive, and the standard output is a "
+                             "terminal: send it to a file or a program");
+    return 0;
+}
+
+static int look_around(struct files_source *source, struct files_probe *probe,
+                       const struct job *job, struct files_sender *sender, struct blx_error *err)
+{
+    static char root[] = "/";
+    char *everything[] = {root};
+    const struct blx_config *config = job->config;
+    struct files_places *places = NULL;
+    enum files_root by = config->device_count > 0 ? FILES_ROOT_IS_DEVICE : FILES_ROOT_BY_FSTAB;
+    int rc = files_places_open(source, probe, by, &places, err);
+    bool none = config->path_count == 0;
+    if (rc == 0)
+        rc = files_walk(places, job->task, none ? everything : config->paths,
+                        none ? 1 : config->path_count, sender, err);
+    files_places_close(places);
+    return rc;
+}
+
+/* Tells its failure as a record, if somebody still listens. */
+static void read_filesystem(const struct job *job, struct files_source *source,
+                            struct files_probe *probe, int records_fd)
+{
+    struct files_sender sender;
+    struct blx_error err = {0};
+    if (files_sender_init(&sender, records_fd) < 0)
+        return;
+    if (look_around(source, probe, job, &sender, &err) < 0)
+        files_send_text(&sender, FILES_RECORD_FAILED, err.message);
+    files_sender_done(&sender);
+}
+
+static _Noreturn void run_reader(const struct job *job, int blocks_fd, int records_fd)
+{
+    struct files_probe *probe = NULL;
+    struct blx_error err = {0};
+    /* Away from the number that the probe has, in the jail and before. */
+    int fds[JAIL_FDS] = {fcntl(blocks_fd, F_DUPFD_CLOEXEC, JAIL_PROBE_FD + 1),
+                         fcntl(records_fd, F_DUPFD_CLOEXEC, JAIL_PROBE_FD + 1), JAIL_PROBE_FD};
+    int rc = fds[0] < 0 || fds[1] < 0 ? -errno : files_probe_new(JAIL_PROBE_FD, &probe, &err);
+    if (rc == 0)
+        rc = files_jail_enter(fds, JAIL_FDS, &err);
+    struct files_source *source = rc == 0 ? files_blocks_new(JAIL_BLOCKS_FD) : NULL;
+    if (source == NULL)
+        fail(&err);
+    else
+        read_filesystem(job, source, probe, JAIL_RECORDS_FD);
+    _exit(source == NULL ? BLX_EXIT_FAILED : BLX_EXIT_OK); /* nothing of the parent's is undone */
+}
+
+static int start_reader(struct job *job, int *blocks_fd, struct blx_error *err)
+{
+    int sockets[2] = {-1, -1}, pipes[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
+        return blx_error_errno(err, -errno, "cannot start the reader");
+    if (pipe2(pipes, O_CLOEXEC) != 0) {
+        close(sockets[0]);
+        close(sockets[1]);
+        return blx_error_errno(err, -errno, "cannot start the reader");
+    }
+    fcntl(pipes[1], F_SETPIPE_SZ, FILES_DATA_MAX_BYTES); /* fewer switches; fine without */
+    pid_t pid = fork();
+    if (pid == 0)
+        run_reader(job, sockets[1], pipes[1]);
+    int rc = pid < 0 ? -errno : 0;
+    close(sockets[1]);
+    close(pipes[1]);
+    *blocks_fd = sockets[0];
+    job->records_fd = pipes[0];
+    job->reader = pid > 0 ? pid : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot start the reader") : 0;
+}
+
+/* The keys lie in the keeper's memory alone, once it is there. */
+static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct blx_error *err)
+{
+    struct blx_keyring keys = {0};
+    int pipes[2];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
+        rc = blx_keyring_add(&keys, job->config->keys[i], err);
+    if (rc == 0 && pipe2(pipes, O_CLOEXEC) != 0)
+        rc = blx_error_errno(err, -errno, "cannot start the keeper of the store");
+    if (rc < 0) {
+        blx_keyring_done(&keys);
+        return rc;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct files_keeper keeper = {
+            .config = job->config, .keys = &keys, .ready_fd = pipes[1], .blocks_fd = blocks_fd};
+        close(pipes[0]);
+        close(job->records_fd);
+        enum blx_exit code = files_keep(&keeper);
+        blx_keyring_done(&keys);
+        _exit(code);
+    }
+    rc = pid < 0 ? -errno : 0;
+    close(pipes[1]);
+    blx_keyring_done(&keys);
+    *ready_fd = pipes[0];
+    job->keeper = pid > 0 ? pid : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot start the keeper of the store") : 0;
+}
+
+static int await_keeper(int ready_fd, struct blx_error *err)
+{
+    struct blx_error told;
+    ssize_t got;
+    do
+        got = read(ready_fd, &told, sizeof(told));
+    while (got < 0 && errno == EINTR && stopped == 0);
+    if (stopped != 0)
+        return -EINTR;
+    if (got != (ssize_t)sizeof(told))
+        return blx_error_set(err, -ECHILD, "the keeper of the store ended before it was ready");
+    told.message[sizeof(told.message) - 1] = '\0';
+    return told.code < 0 ? blx_error_copy(err, told.code, &told) : 0;
+}
+
+static int open_output(struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    enum files_existing existing = config->force ? FILES_EXISTING_REPLACE : FILES_EXISTING_REFUSE;
+    if (job->task == FILES_LIST) {
+        files_listing_begin(&job->listing, stdout,
+                            config->json ? FILES_LISTING_JSON : FILES_LISTING_TEXT);
+        return 0;
+    }
+    return job->task == FILES_COPY_PATHS
+               ? files_archive_to_tar(STDOUT_FILENO, &job->archive, err)
+               : files_archive_to_folder(config->output, existing, &job->archive, err);
+}
+
+/* A file that was not made as it was is told, and the next one comes. */
+static int judge(struct job *job, int rc, struct blx_error *told, struct blx_error *err)
+{
+    if (rc < 0)
+        return blx_error_copy(err, rc, told);
+    if (rc > 0)
+        problem(job, told->message);
+    return 0;
+}
+
+static int take_copied(struct job *job, const struct files_record *record, struct blx_error *err)
+{
+    struct blx_error told = {0};
+    switch (record->kind) {
+    case FILES_RECORD_TOP:
+        return files_archive_expect(job->archive, record->text, err);
+    case FILES_RECORD_ENTRY:
+        return judge(job, files_archive_add(job->archive, &record->entry, &told), &told, err);
+    case FILES_RECORD_DATA:
+        return files_archive_write(job->archive, record->offset_bytes, record->data, record->bytes,
+                                   err);
+    case FILES_RECORD_END:
+        return judge(job, files_archive_finish(job->archive, &told), &told, err);
+    default:
+        return blx_error_set(err, -EBADMSG,
+                             "the reader of the filesystem lists in place of copying");
+    }
+}
+
+static int take_listed(struct job *job, const struct files_record *record, struct blx_error *err)
+{
+    if (record->kind == FILES_RECORD_HEADING || record->kind == FILES_RECORD_ENTRY) {
+        files_listing_add(&job->listing, record);
+        return 0;
+    }
+    if (record->kind != FILES_RECORD_END)
+        return blx_error_set(err, -EBADMSG,
+                             "the reader of the filesystem copies in place of listing");
+    int rc = files_listing_end(&job->listing);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot print the list") : 0;
+}
+
+/* 1: that was all. */
+static int take(struct job *job, const struct files_record *record, struct blx_error *err)
+{
+    char clean[FILES_PATH_BYTES];
+    switch (record->kind) {
+    case FILES_RECORD_NOTE:
+        note(record->text);
+        return 0;
+    case FILES_RECORD_PROBLEM:
+        problem(job, record->text);
+        return 0;
+    case FILES_RECORD_FAILED:
+        blx_text_set(clean, record->text);
+        blx_text_clean(clean);
+        return blx_error_set(err, -EIO, "%s", clean);
+    default:
+        break;
+    }
+    int rc =
+        job->task == FILES_LIST ? take_listed(job, record, err) : take_copied(job, record, err);
+    return rc == 0 && record->kind == FILES_RECORD_END ? 1 : rc;
+}
+
+static int take_all(struct job *job, struct blx_error *err)
+{
+    struct files_record record;
+    int rc = 0;
+    job->receiver = files_receiver_new(job->records_fd);
+    if (job->receiver == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot take what the reader says");
+    while (rc == 0 && stopped == 0) {
+        rc = files_receive(job->receiver, &record, err);
+        if (rc == 0)
+            rc = take(job, &record, err);
+    }
+    if (rc <= 0 && stopped != 0) {
+        blx_error_clear(err);
+        return blx_error_set(err, -EINTR, "stopped by a signal");
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int reap(pid_t pid)
+{
+    int status = 0;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
+/* Whether they ended well only matters if something was missing. */
+static void end_children(struct job *job, int rc, struct blx_error *err)
+{
+    if (job->records_fd >= 0)
+        close(job->records_fd);
+    if (rc < 0 && job->reader > 0 && rc != -ENODATA)
+        kill(job->reader, SIGKILL);
+    int status = reap(job->reader);
+    reap(job->keeper);
+    if (rc == -ENODATA && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        blx_error_prefix(err, "it tried what it may not do, so the filesystem may be hostile");
+    else if (rc == -ENODATA && WIFSIGNALED(status))
+        blx_error_prefix(err, "it was killed by signal %d", WTERMSIG(status));
+}
+
+static int run_job(struct job *job, struct blx_error *err)
+{
+    BLX_CLEANUP_FD int blocks_fd = -1;
+    BLX_CLEANUP_FD int ready_fd = -1;
+    int rc = start_reader(job, &blocks_fd, err);
+    if (rc == 0)
+        rc = start_keeper(job, blocks_fd, &ready_fd, err);
+    if (blocks_fd >= 0)
+        close(blx_take_fd(&blocks_fd)); /* the keeper's alone, so that its end is seen */
+    if (rc == 0)
+        rc = await_keeper(ready_fd, err);
+    if (rc == 0)
+        rc = open_output(job, err);
+    if (rc == 0)
+        rc = take_all(job, err);
+    end_children(job, rc, err);
+    return rc;
+}
+
+static void sum_up(const struct job *job)
+{
+    if (job->archive != NULL)
+        fprintf(stderr, "blxrep: %llu files and folders were copied%s\n",
+                (unsigned long long)files_archive_count(job->archive),
+                job->problems > 0 ? "; not all is as it was, see above" : "");
+}
+
+static int run(const struct blx_config *config)
+{
+    struct job job = {.config = config, .task = task_of(config), .records_fd = -1};
+    struct blx_error err = {0};
+    const struct sigaction action = {.sa_handler = stop}; /* interrupts a read */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int rc = run_job(&job, &err);
+    if (rc < 0)
+        fail(&err);
+    else
+        sum_up(&job);
+    files_receiver_free(job.receiver);
+    files_archive_free(job.archive);
+    return rc < 0 || job.problems > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    BLX_CLEANUP_CONFIG struct blx_config config = {0};
+    struct blx_error err = {0};
+    enum blx_config_result result;
+    int rc = blx_config_load(BLX_COMMAND_FILES, argc, argv, &config, &result, &err);
+    if (rc == 0 && result == BLX_CONFIG_HELP) {
+        blx_config_print_help(BLX_COMMAND_FILES,
+                              &(struct blx_help){.usage = usage, .description = description},
+                              stdout);
+        return BLX_EXIT_OK;
+    }
+    if (rc == 0 && result == BLX_CONFIG_VERSION) {
+        printf("blxrep-files %s\n", BLX_VERSION);
+        return BLX_EXIT_OK;
+    }
+    if (rc == 0)
+        rc = blx_config_require(BLX_COMMAND_FILES, &config, &err);
+    if (rc == 0)
+        rc = check_request(&config, &err);
+    if (rc < 0) {
+        fail(&err);
+        return BLX_EXIT_USAGE;
+    }
+    return run(&config);
+}
