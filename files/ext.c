@@ -11,6 +11,9 @@
 #include "base/array.h"
 #include "files/ext_io_private.h"
 
+/* Blocks belong to one file, so a copy reads each once; a path may be asked for more than once. */
+enum { MOST_COPIES = 8 };
+
 enum { MAX_RUNS = 1 << 22, GOOD_OLD_INODE_BYTES = EXT2_GOOD_OLD_INODE_SIZE };
 
 /* Blocks of a file that follow each other on the disk, too. */
@@ -22,6 +25,7 @@ struct ext {
     struct files_tree tree;
     struct ext_io *io;
     ext2_filsys fs;
+    uint64_t read_blocks; /* of files, so far */
     /* The file that was mapped last. */
     ext2_ino_t mapped; /* 0: none */
     uint64_t mapped_bytes;
@@ -107,6 +111,8 @@ static int look(struct files_tree *tree, struct files_node node, struct files_st
         stat->size_bytes = EXT2_I_SIZE(&inode.small);
     if (S_ISCHR(stat->mode) || S_ISBLK(stat->mode))
         get_device(&inode.small, stat);
+    if (!files_mode_is_known(stat->mode))
+        return corrupt("nothing is of that kind", err);
     return stat->size_bytes > FILES_MAX_SIZE_BYTES ? corrupt("its size is impossible", err) : 0;
 }
 
@@ -336,6 +342,9 @@ static int read_mapped(struct files_tree *tree, struct files_node node, void *bu
         return 0;
     }
     ext_io_grant(ext->io);
+    ext->read_blocks += bytes / ext->fs->blocksize;
+    if (ext->read_blocks / MOST_COPIES > ext2fs_blocks_count(ext->fs->super))
+        return corrupt("its files are larger together than it is", err);
     for (uint8_t *to = buffer; bytes > 0;) {
         int64_t got = read_piece(ext, to, bytes, offset_bytes);
         if (got < 0)

@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_SHIFT = 16, CHUNK_BYTES = 1 << CHUNK_SHIFT, CHUNKS = 64, LEAST_GRANT = 65536 };
+enum {
+    CHUNK_SHIFT = 16,
+    CHUNK_BYTES = 1 << CHUNK_SHIFT,
+    CHUNKS = 64,
+    LEAST_GRANT = 4096,
+    GRANT_SHIFT = 12
+};
 
 struct ext_io {
     struct files_source *source;
@@ -44,7 +50,7 @@ void ext_io_free(struct ext_io *io)
 
 void ext_io_grant(struct ext_io *io)
 {
-    io->granted = LEAST_GRANT + (io->size_bytes >> CHUNK_SHIFT);
+    io->granted = LEAST_GRANT + (io->size_bytes >> GRANT_SHIFT);
     blx_error_clear(&io->failure);
 }
 

@@ -69,18 +69,30 @@ static bool parse_what(const char *text, struct files_fstab_entry *entry)
     return entry->what != NULL;
 }
 
+/* Each slash once, and none at the end. NULL: no memory. */
+static char *copy_path(const char *path)
+{
+    char *copy = strdup(path), *to = copy;
+    for (const char *from = path; copy != NULL && *from != '\0'; from++)
+        if (*from != '/' || (from[1] != '/' && from[1] != '\0'))
+            *to++ = *from;
+    if (to == copy && copy != NULL)
+        *to++ = '/';
+    if (copy != NULL)
+        *to = '\0';
+    return copy;
+}
+
 static int add(struct files_fstab *fstab, const struct mntent *line)
 {
     struct files_fstab_entry entry = {0};
-    size_t length = strlen(line->mnt_dir);
-    if (line->mnt_dir[0] != '/' || length >= FILES_PATH_BYTES || hasmntopt(line, "bind") != NULL ||
-        hasmntopt(line, "rbind") != NULL || !parse_what(line->mnt_fsname, &entry)) {
+    if (line->mnt_dir[0] != '/' || strlen(line->mnt_dir) >= FILES_PATH_BYTES ||
+        hasmntopt(line, "bind") != NULL || hasmntopt(line, "rbind") != NULL ||
+        !parse_what(line->mnt_fsname, &entry)) {
         entry_done(&entry);
         return 0;
     }
-    while (length > 1 && line->mnt_dir[length - 1] == '/')
-        length--;
-    entry.path = strndup(line->mnt_dir, length);
+    entry.path = copy_path(line->mnt_dir);
     entry.text = strdup(line->mnt_fsname);
     if (entry.path == NULL || entry.text == NULL ||
         blx_array_make_room(fstab->entries, fstab->count) < 0) {

@@ -310,17 +310,22 @@ static int take_place(struct files_receiver *receiver, const struct files_entry 
     return 0;
 }
 
+bool files_mode_is_known(uint32_t mode)
+{
+    mode_t kind = mode & S_IFMT;
+    return kind == S_IFREG || kind == S_IFDIR || kind == S_IFLNK || kind == S_IFIFO ||
+           kind == S_IFSOCK || kind == S_IFCHR || kind == S_IFBLK;
+}
+
 static int check_stat(const struct files_entry *entry, struct blx_error *err)
 {
     const struct files_stat *stat = &entry->stat;
-    mode_t kind = stat->mode & S_IFMT;
-    bool known = kind == S_IFREG || kind == S_IFDIR || kind == S_IFLNK || kind == S_IFIFO ||
-                 kind == S_IFSOCK || kind == S_IFCHR || kind == S_IFBLK;
-    if (!known || (stat->mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ||
+    if (!files_mode_is_known(stat->mode) || (stat->mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ||
         stat->size_bytes > FILES_MAX_SIZE_BYTES || stat->mtime_ns > 999999999 ||
         stat->atime_ns > 999999999)
         return broken("an entry's kind, mode, size or time", err);
-    if ((entry->link == FILES_LINK_SYMBOLIC) != (kind == S_IFLNK && entry->link != FILES_LINK_HARD))
+    if ((entry->link == FILES_LINK_SYMBOLIC) !=
+        (S_ISLNK(stat->mode) && entry->link != FILES_LINK_HARD))
         return broken("an entry's link", err);
     return 0;
 }

@@ -63,6 +63,9 @@ struct files_stat {
     uint64_t size_bytes;
 };
 
+/* Whether it is a file, folder, link, ... */
+bool files_mode_is_known(uint32_t mode);
+
 /* A part of a file that is no hole. */
 struct files_segment {
     uint64_t offset_bytes, bytes;
