@@ -29,6 +29,7 @@ struct cli_request {
 enum blx_exit cli_start(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_check(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);

@@ -46,6 +46,9 @@ static const struct {
                           "--data-dir=/var/lib/blxrep --output=/mnt/web1.img\n"
                           "  blxrep dispatcher restore --checkpoint=\"yesterday 18:00\" "
                           "--agent=web1 --data-dir=/var/lib/blxrep --dry-run\n"},
+    {BLX_COMMAND_OBJECT_STORE,
+     "  blxrep dispatcher object-store check --data-dir=/var/lib/blxrep\n"
+     "  blxrep dispatcher object-store check --config=copies.yaml --json\n"},
     {BLX_COMMAND_MOUNT, "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep /mnt\n"
                         "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep "
                         "--checkpoint=latest --writable /mnt\n"},

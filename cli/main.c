@@ -99,6 +99,11 @@ static const struct command commands[] = {
      "list files of a checkpoint, or copy them out",
      "Lists files and folders of a checkpoint, or copies them out with --output. The server's own\n"
      "/etc/fstab tells where a path lies. Nothing is restored, and the store is only read."},
+    {"object-store", BLX_COMMAND_OBJECT_STORE, cli_object_store,
+     "blxrep dispatcher object-store check [--data-dir=DIR] [--config=FILE] [--json]",
+     "try what an object store really keeps",
+     "Tries whether copies can be written, read and listed in the object store that the "
+     "configuration names, and whether those who have its credentials can delete them."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},

@@ -18,6 +18,7 @@ _blxrep_options() {
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --incomplete --dry-run --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --force --json --path --help --version ;;
+    object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
@@ -59,7 +60,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
+    local commands="start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
-set -l of_dispatcher start check enroll show info restore mount files checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
+set -l commands start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l of_dispatcher start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -66,6 +66,7 @@ __blxrep_option "" restore -l resume -f -d "Continue with the file that an inter
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
 __blxrep_option "" restore -l format -x -a "raw qcow2 vmdk vhd vhdx" -d "The kind of image to write"
 __blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
+__blxrep_option "" object-store -l action -x -a check -d "What to do"
 __blxrep_option "" mount -l writable -r -F -d "Let the files be written"
 __blxrep_option "" mount -l foreground -f -d "Stay in the foreground"
 __blxrep_option "" mount -l idle -x -d "End the mount if nobody has used it for this time"
@@ -90,7 +91,7 @@ __blxrep_option "" remove -l uncommitted -f -d "Only what was received and is in
 __blxrep_option "" remove -l yes -f -d "Do not ask"
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" "prune restore remove retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
-__blxrep_option "" "show info status verify prune policy log check" -l json -f -d "Print JSON"
+__blxrep_option "" "show info status verify prune policy log check object-store" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key opens"
 __blxrep_option "" keygen -l print -r -F -d "Print this key for paper"

@@ -12,15 +12,38 @@ void blx_config_done(struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++)
         blx_option_clear_list(blx_option_at(i), config);
-    char *texts[] = {config->config_path, config->id,         config->dispatcher_addr,
-                     config->data_dir,    config->listen,     config->credentials,
-                     config->run_dir,     config->pre_freeze, config->post_thaw,
-                     config->tls.ca,      config->tls.cert,   config->tls.key,
-                     config->agent,       config->checkpoint, config->output,
-                     config->check_key,   config->print_key,  config->start,
-                     config->end,         config->token,      config->metrics_listen,
-                     config->on_event,    config->policy_dir, config->encryption_key,
-                     config->token_file,  config->mountpoint, config->writable};
+    char *texts[] = {config->config_path,
+                     config->id,
+                     config->dispatcher_addr,
+                     config->data_dir,
+                     config->listen,
+                     config->credentials,
+                     config->run_dir,
+                     config->pre_freeze,
+                     config->post_thaw,
+                     config->tls.ca,
+                     config->tls.cert,
+                     config->tls.key,
+                     config->agent,
+                     config->checkpoint,
+                     config->output,
+                     config->check_key,
+                     config->print_key,
+                     config->start,
+                     config->end,
+                     config->token,
+                     config->metrics_listen,
+                     config->on_event,
+                     config->policy_dir,
+                     config->encryption_key,
+                     config->token_file,
+                     config->mountpoint,
+                     config->writable,
+                     config->action,
+                     config->object_store.url,
+                     config->object_store.region,
+                     config->object_store.credentials,
+                     config->object_store.ca};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -146,7 +169,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
     };
     const struct {
         const char *name;
-        unsigned commands;
+        uint64_t commands;
         bool given;
     } wanted[] = {
         {"mode", BLX_COMMAND_START, config->mode != BLX_MODE_NONE},
@@ -159,6 +182,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
         {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},
+        {"action", BLX_COMMAND_OBJECT_STORE, config->action != NULL},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
@@ -169,5 +193,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         return blx_error_set(err, -EINVAL,
                              "--writable needs one checkpoint: give --checkpoint=TIMESTAMP, or "
                              "--checkpoint=latest");
+    if ((command & BLX_COMMAND_OBJECT_STORE) != 0 && strcmp(config->action, "check") != 0)
+        return blx_error_set(err, -EINVAL, "unknown action '%.40s': write object-store check",
+                             config->action);
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
 }

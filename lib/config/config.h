@@ -39,6 +39,23 @@ struct blx_config_tls {
     char *ca, *cert, *key; /* owned; all three or none */
 };
 
+enum blx_object_lock {
+    BLX_OBJECT_LOCK_NONE = 0,
+    BLX_OBJECT_LOCK_GOVERNANCE, /* who has a special right may lift it */
+    BLX_OBJECT_LOCK_COMPLIANCE, /* nobody may */
+};
+
+/* The file's group `object-store`: where a second copy is kept. */
+struct blx_config_object_store {
+    char *url; /* owned, as the others; NULL: there is none */
+    char *region;
+    char *credentials; /* a file; NULL: from the environment */
+    char *ca;          /* NULL: the system's */
+    bool virtual_host; /* the bucket's name stands in the host's */
+    enum blx_object_lock lock;
+    uint64_t lock_ms; /* how long a copy is locked */
+};
+
 struct blx_config {
     char *config_path;     /* the file that was read; NULL: none */
     unsigned config_lines; /* how many lines it has */
@@ -59,7 +76,8 @@ struct blx_config {
     struct blx_config_tls tls;
     struct blx_retention retention; /* the file's group of that name */
     struct blx_quota quota;         /* a policy's group of that name */
-    uint64_t sync_freq_ms;          /* 0: not given */
+    struct blx_config_object_store object_store;
+    uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
     bool compression_adapts; /* "auto": the level adapts to what holds the agent back */
     struct blx_bandwidth bandwidth_limit;
@@ -120,6 +138,7 @@ struct blx_config {
     char *writable; /* NULL: read-only; "": a file without a name takes what is written */
     bool foreground;
     uint64_t idle_ms; /* a mount that nobody uses for so long ends */
+    char *action;     /* object-store: "check" */
 };
 
 /* Frees what the config owns; it may be all-zero or half filled. */
@@ -130,37 +149,39 @@ void blx_config_done(struct blx_config *config);
  * The paths are the config's. */
 struct blx_tls_files blx_config_agent_files(const struct blx_config *config);
 
-/* Which command line is being read: options that it does not take are usage errors. */
+/* Which command line is being read: options that it does not take are usage errors. A bit each, of
+ * 64. */
 enum blx_command {
-    BLX_COMMAND_START = 1 << 0,
-    BLX_COMMAND_AGENT = 1 << 1,      /* blxrep-agent */
-    BLX_COMMAND_DISPATCHER = 1 << 2, /* blxrep-dispatcher */
-    BLX_COMMAND_ENROLL = 1 << 3,
-    BLX_COMMAND_SHOW = 1 << 4,
-    BLX_COMMAND_RESTORE = 1 << 5,
-    BLX_COMMAND_CHECKPOINT = 1 << 6,
-    BLX_COMMAND_STATUS = 1 << 7,
-    BLX_COMMAND_VERIFY = 1 << 8,
-    BLX_COMMAND_RESCAN = 1 << 9,
-    BLX_COMMAND_PRUNE = 1 << 10,
-    BLX_COMMAND_PIN = 1 << 11,
-    BLX_COMMAND_UNPIN = 1 << 12,
-    BLX_COMMAND_JOIN = 1 << 13,
-    BLX_COMMAND_REVOKE = 1 << 14,
-    BLX_COMMAND_POLICY = 1 << 15,
-    BLX_COMMAND_PAUSE = 1 << 16,
-    BLX_COMMAND_RESUME = 1 << 17,
-    BLX_COMMAND_INFO = 1 << 18,
-    BLX_COMMAND_KEYGEN = 1 << 19,
-    BLX_COMMAND_LOG = 1 << 20,
-    BLX_COMMAND_RENEW = 1 << 21,
-    BLX_COMMAND_RENEW_CA = 1 << 22,
-    BLX_COMMAND_RETIRE_CA = 1 << 23,
-    BLX_COMMAND_REMOVE = 1 << 24,
-    BLX_COMMAND_ARCHIVE = 1 << 25,
-    BLX_COMMAND_MOUNT = 1 << 26,
-    BLX_COMMAND_CHECK = 1 << 27,
-    BLX_COMMAND_FILES = 1 << 28,
+    BLX_COMMAND_START = 1ULL << 0,
+    BLX_COMMAND_AGENT = 1ULL << 1,      /* blxrep-agent */
+    BLX_COMMAND_DISPATCHER = 1ULL << 2, /* blxrep-dispatcher */
+    BLX_COMMAND_ENROLL = 1ULL << 3,
+    BLX_COMMAND_SHOW = 1ULL << 4,
+    BLX_COMMAND_RESTORE = 1ULL << 5,
+    BLX_COMMAND_CHECKPOINT = 1ULL << 6,
+    BLX_COMMAND_STATUS = 1ULL << 7,
+    BLX_COMMAND_VERIFY = 1ULL << 8,
+    BLX_COMMAND_RESCAN = 1ULL << 9,
+    BLX_COMMAND_PRUNE = 1ULL << 10,
+    BLX_COMMAND_PIN = 1ULL << 11,
+    BLX_COMMAND_UNPIN = 1ULL << 12,
+    BLX_COMMAND_JOIN = 1ULL << 13,
+    BLX_COMMAND_REVOKE = 1ULL << 14,
+    BLX_COMMAND_POLICY = 1ULL << 15,
+    BLX_COMMAND_PAUSE = 1ULL << 16,
+    BLX_COMMAND_RESUME = 1ULL << 17,
+    BLX_COMMAND_INFO = 1ULL << 18,
+    BLX_COMMAND_KEYGEN = 1ULL << 19,
+    BLX_COMMAND_LOG = 1ULL << 20,
+    BLX_COMMAND_RENEW = 1ULL << 21,
+    BLX_COMMAND_RENEW_CA = 1ULL << 22,
+    BLX_COMMAND_RETIRE_CA = 1ULL << 23,
+    BLX_COMMAND_REMOVE = 1ULL << 24,
+    BLX_COMMAND_ARCHIVE = 1ULL << 25,
+    BLX_COMMAND_MOUNT = 1ULL << 26,
+    BLX_COMMAND_CHECK = 1ULL << 27,
+    BLX_COMMAND_FILES = 1ULL << 28,
+    BLX_COMMAND_OBJECT_STORE = 1ULL << 29,
 };
 
 enum blx_config_result {
@@ -208,7 +229,7 @@ struct blx_option_info {
     const char *name;     /* without the dashes; also the key in the file */
     const char *argument; /* "DIR"; NULL for a switch */
     const char *help;
-    unsigned commands; /* mask of enum blx_command */
+    uint64_t commands; /* mask of enum blx_command */
     bool in_file;
 };
 

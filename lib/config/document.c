@@ -17,9 +17,12 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/units.h"
 #include "config/source_private.h"
 
-enum { FILE_LIMIT_BYTES = 1 << 20 };
+enum { FILE_LIMIT_BYTES = 1 << 20, LOCK_MOST_DAYS = 36500 };
+
+#define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 
 static const char *type_name(int type)
 {
@@ -218,6 +221,100 @@ int blx_place_quota(const struct blx_place *group, struct blx_config *config, st
 {
     return apply_group(group, "quota.", "{ bytes: \"500G\", checkpoints: 1000 }", apply_quota_key,
                        config, err);
+}
+
+/* "compliance 30d" or "governance 30d" */
+static int set_lock(const char *text, struct blx_config_object_store *store, struct blx_error *err)
+{
+    static const char *const modes[] = {
+        [BLX_OBJECT_LOCK_GOVERNANCE] = "governance ", [BLX_OBJECT_LOCK_COMPLIANCE] = "compliance "};
+    for (int mode = BLX_OBJECT_LOCK_GOVERNANCE; mode <= BLX_OBJECT_LOCK_COMPLIANCE; mode++) {
+        size_t length = strlen(modes[mode]);
+        if (strncmp(text, modes[mode], length) != 0)
+            continue;
+        if (blx_duration_parse(text + length, DAY_MS, &store->lock_ms, NULL) < 0 ||
+            store->lock_ms < DAY_MS || store->lock_ms > LOCK_MOST_DAYS * DAY_MS)
+            return blx_error_set(err, -EINVAL,
+                                 "'%.40s' is no time of a lock: write one from 1d to %ud",
+                                 text + length, LOCK_MOST_DAYS);
+        store->lock = (enum blx_object_lock)mode;
+        return 0;
+    }
+    return blx_error_set(err, -EINVAL,
+                         "'%.40s' is no lock: write \"compliance 30d\", which nobody can lift, or "
+                         "\"governance 30d\"",
+                         text);
+}
+
+static int apply_lock(const struct blx_place *place, struct blx_config *config,
+                      struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
+        return blx_place_wrong_type(place, place->setting, "a text in double quotes",
+                                    "\"compliance 30d\"", err);
+    int rc = set_lock(config_setting_get_string(place->setting), &config->object_store, &cause);
+    if (rc < 0) {
+        blx_place_prefix(place, &cause);
+        blx_error_copy(err, rc, &cause);
+    }
+    return rc;
+}
+
+#define STORE_FIELD(name) offsetof(struct blx_config, object_store.name)
+
+static int apply_object_store_key(const struct blx_place *place, struct blx_config *config,
+                                  struct blx_error *err)
+{
+    static const struct blx_option keys[] = {
+        {.info = {.name = "url"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = STORE_FIELD(url),
+         .example = "\"https://s3.example.org/bucket\""},
+        {.info = {.name = "region"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = STORE_FIELD(region),
+         .example = "\"eu-central-1\""},
+        {.info = {.name = "credentials"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = STORE_FIELD(credentials),
+         .example = "\"/etc/blxrep/object-store\""},
+        {.info = {.name = "ca"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = STORE_FIELD(ca),
+         .example = "\"/etc/blxrep/object-store-ca.pem\""},
+        {.info = {.name = "virtual-host"},
+         .kind = BLX_OPTION_BOOL,
+         .offset = STORE_FIELD(virtual_host),
+         .example = "true"},
+    };
+    const char *name = config_setting_name(place->setting);
+    if (strcmp(name, "lock") == 0)
+        return apply_lock(place, config, err);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strcmp(name, keys[i].info.name) == 0)
+            return apply_scalar(place, &keys[i], place->setting, config, err);
+    }
+    int rc = blx_error_set(err, -EINVAL,
+                           "unknown key; 'object-store' has url, region, credentials, ca, "
+                           "virtual-host and lock");
+    blx_place_prefix(place, err);
+    return rc;
+}
+
+int blx_place_object_store(const struct blx_place *group, struct blx_config *config,
+                           struct blx_error *err)
+{
+    int rc = apply_group(group, "object-store.",
+                         "{ url: \"https://s3.example.org/bucket\", credentials: "
+                         "\"/etc/blxrep/object-store\" }",
+                         apply_object_store_key, config, err);
+    if (rc == 0 && config->object_store.url == NULL) {
+        rc = blx_error_set(err, -EINVAL,
+                           "'url' is missing; add url: \"https://s3.example.org/bucket\"");
+        blx_place_prefix(group, err);
+    }
+    return rc;
 }
 
 /* libconfig gives the line and the cause. If the line looks like YAML the hint says how to write

@@ -41,8 +41,8 @@ enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */
 struct blx_option {
     struct blx_option_info info;
     enum blx_option_kind kind;
-    unsigned flag_only_for; /* commands for which the file's value does not count */
-    unsigned word_for;      /* commands that take the value also as a word without a name */
+    uint64_t flag_only_for; /* commands for which the file's value does not count */
+    uint64_t word_for;      /* commands that take the value also as a word without a name */
     size_t offset;          /* of the field in struct blx_config */
     size_t count_offset;    /* for a list: of the field with the number of its texts */
     const char *too_many; /* for a list, which has at most BLX_MAX_VOLUMES: of what, the way out */
@@ -60,7 +60,7 @@ const struct blx_option *blx_option_find(const char *name, size_t length);
 
 /* The same. If several options have that name (they never share a command) the one that `commands`
  * take. */
-const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands);
+const struct blx_option *blx_option_find_for(const char *name, size_t length, uint64_t commands);
 
 /* The name nearest to `name`, among the flags that `command` takes or among the file's keys; NULL
  * if none is near. */

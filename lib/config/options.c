@@ -31,12 +31,13 @@ enum {
     RENEW = BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | RETIRE,
     MOUNT = BLX_COMMAND_MOUNT,
     FILES = BLX_COMMAND_FILES,
+    OBJECT_STORE = BLX_COMMAND_OBJECT_STORE,
     PRUNE = BLX_COMMAND_PRUNE,
     PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
     POLICY = BLX_COMMAND_POLICY,
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
-            PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN,
+            PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE,
     ALL = AGENT | DISPATCHER | STORE | JOIN | POLICY | KEYGEN,
 };
 
@@ -426,6 +427,12 @@ static const struct blx_option options[] = {
      .unit_ms = MS_HOUR,
      .low = MS_SECOND,
      .high = MS_YEAR},
+    {.info = {"action", "ACTION", "what to do; the name may be left out: check", OBJECT_STORE,
+              false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(action),
+     .word_for = OBJECT_STORE,
+     .example = "\"check\""},
     {.info = {"confirm", NULL,
               "prune by the configured rules even if they remove far more than usual", PRUNE,
               false},
@@ -473,7 +480,8 @@ static const struct blx_option options[] = {
      .offset = FIELD(dry_run),
      .example = "true"},
     {.info = {"json", NULL, "print JSON",
-              SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO | LOG | CHECK | FILES, false},
+              SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO | LOG | CHECK | FILES | OBJECT_STORE,
+              false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),
      .example = "true"},
@@ -553,7 +561,7 @@ const struct blx_option *blx_option_find(const char *name, size_t length)
     return NULL;
 }
 
-const struct blx_option *blx_option_find_for(const char *name, size_t length, unsigned commands)
+const struct blx_option *blx_option_find_for(const char *name, size_t length, uint64_t commands)
 {
     const struct blx_option *found = blx_option_find(name, length);
     for (size_t i = 0; found != NULL && i < OPTION_COUNT; i++) {
@@ -565,7 +573,7 @@ const struct blx_option *blx_option_find_for(const char *name, size_t length, un
 }
 
 /* Among the options that `commands` take, or, if there are none, that the file knows. */
-static const char *nearest_of(const char *name, unsigned commands)
+static const char *nearest_of(const char *name, uint64_t commands)
 {
     struct blx_guess guess = {.name = name};
     for (size_t i = 0; i < OPTION_COUNT; i++) {

@@ -18,7 +18,7 @@ TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture
 # By bit, as in config.h.
 COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
             "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log", "renew", "renew-ca",
-            "retire-ca", "remove", "archive", "mount", "check", "files"]
+            "retire-ca", "remove", "archive", "mount", "check", "files", "object-store"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 
@@ -114,7 +114,7 @@ class Options(unittest.TestCase):
 
     def test_man_page_of_the_file_lists_its_keys(self):
         listed = {k.replace("\\-", "-") for k in re.findall(r"(?m)^\\fB([a-z\\-]+)\\fR \(", read("lib/config/blxrep-config.5"))}
-        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls"})
+        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls", "object-store"})
 
     def test_bash_offers_them(self):
         lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --"}

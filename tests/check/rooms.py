@@ -55,6 +55,8 @@ mount:                 lib/*
 
 files:                 lib/*
 
+object:                lib/*
+
 nbd:                   lib/*
 """
 # Headers that the build makes.

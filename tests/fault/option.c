@@ -11,10 +11,12 @@
 #include "config/policy.h"
 #include "loop.h"
 
-static const char settings[] = "id: \"web1\"\n"
-                               "device: [ \"/dev/vda\", \"/dev/vdb\" ]\n"
-                               "tls: { ca: \"/ca\", cert: \"/cert\", key: \"/key\" }\n"
-                               "retention: { keep-last: 3 }\n";
+static const char settings[] =
+    "id: \"web1\"\n"
+    "device: [ \"/dev/vda\", \"/dev/vdb\" ]\n"
+    "tls: { ca: \"/ca\", cert: \"/cert\", key: \"/key\" }\n"
+    "retention: { keep-last: 3 }\n"
+    "object-store: { url: \"https://h/bucket\", lock: \"compliance 30d\" }\n";
 static const char policy_text[] = "agents: [\"web*\", \"db1\"]\n"
                                   "sync-freq: \"30s\"\n"
                                   "exclude: [\"sdb\"]\n";
@@ -121,7 +123,7 @@ static void check_file(void *arg, int rc)
     if (rc == 0) {
         assert_string_equal(setting->config.tls.key, "/key");
         assert_int_equal(setting->config.retention.keep[BLX_KEEP_LAST], 3);
-        assert_int_equal(setting->lines, 4);
+        assert_int_equal(setting->lines, 5);
     }
 }
 
@@ -142,6 +144,8 @@ static int take_setting(void *arg, const struct blx_place *place, struct blx_err
         return blx_place_quota(place, &setting->config, err);
     if (strcmp(name, "retention") == 0)
         return blx_place_retention(place, &setting->config, err);
+    if (strcmp(name, "object-store") == 0)
+        return blx_place_object_store(place, &setting->config, err);
     return blx_place_option(place, blx_option_find(name, strlen(name)), &setting->config, err);
 }
 
@@ -156,8 +160,10 @@ static void check_document(void *arg, int rc)
 {
     const struct setting *setting = arg;
     check_config(arg, rc);
-    if (rc == 0)
-        assert_int_equal(setting->config.retention.keep[BLX_KEEP_LAST], 3);
+    if (rc < 0)
+        return;
+    assert_int_equal(setting->config.retention.keep[BLX_KEEP_LAST], 3);
+    assert_int_equal(setting->config.object_store.lock, BLX_OBJECT_LOCK_COMPLIANCE);
 }
 
 static void setup_policy(void *arg)

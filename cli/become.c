@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep mount` and `blxrep files`: programs of their own, which alone need FUSE or know
- * filesystems. */
+/* Commands that are programs of their own: they alone need FUSE, know filesystems, or have the
+ * credentials of the copies. */
 #include "cli/command.h"
 
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err)
@@ -11,4 +11,9 @@ enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err)
 {
     return cli_become_same("blxrep-files", request, err);
+}
+
+enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err)
+{
+    return cli_become_same("blxrep-copy", request, err);
 }

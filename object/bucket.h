@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What we ask of an object store: versions of keys, their content, and their locks.
+ *
+ * A key is written once. If the store cannot promise that, or somebody writes over it, the oldest
+ * version of the key is ours: readers ask for a version, never for the newest one.
+ *
+ * Threads: a bucket belongs to one thread. Each function waits for the network, and returns 0 or
+ * -errno with the store's own words.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "object/http.h"
+
+struct object_bucket;
+
+enum object_lock_mode { OBJECT_UNLOCKED, OBJECT_GOVERNANCE, OBJECT_COMPLIANCE };
+
+struct object_lock {
+    enum object_lock_mode mode;
+    time_t until;
+};
+
+enum object_write { OBJECT_WRITE_ONCE, OBJECT_WRITE_ANYWAY };
+
+/* One version of a key. A marker says that the key was deleted; what it hides is still there. */
+struct object_version {
+    char key[OBJECT_KEY_BYTES]; /* below the prefix */
+    char id[OBJECT_VALUE_BYTES];
+    uint64_t bytes;
+    bool is_marker;
+    bool is_newest;
+};
+
+/* Credentials and place come from the configuration's group. */
+int object_bucket_open(const struct blx_config_object_store *config, struct object_bucket **bucket,
+                       struct blx_error *err);
+void object_bucket_close(struct object_bucket *bucket);
+
+/* "https://host/bucket/prefix/", for messages. */
+const char *object_bucket_name(const struct object_bucket *bucket);
+
+/* The store's software as it calls itself, and how far its clock is from ours in seconds, after the
+ * first answer. False: it did not say. */
+bool object_bucket_describe(const struct object_bucket *bucket, char software[OBJECT_VALUE_BYTES],
+                            int64_t *clock_ahead_s);
+
+/* Writes a key, with a lock unless `lock` is NULL. `version` becomes its version, "" if the bucket
+ * has none. -EEXIST: it is there, and OBJECT_WRITE_ONCE was asked for. */
+int object_bucket_put(struct object_bucket *bucket, const char *key, const void *content,
+                      size_t bytes, const struct object_lock *lock, enum object_write how,
+                      char version[OBJECT_VALUE_BYTES], struct blx_error *err);
+
+/* Reads `bytes` from `offset` of a version ("": the newest). -EBADMSG: the store sent another
+ * count. -ENOENT: there is none. */
+int object_bucket_get(struct object_bucket *bucket, const char *key, const char *version,
+                      uint64_t offset, void *content, size_t bytes, struct blx_error *err);
+
+/* Deletes a version for good, or with "" puts a marker over the key. `use_bypass`: also against a
+ * lock of the mode GOVERNANCE, if the credentials may. -EACCES: refused. */
+enum object_bypass { OBJECT_RESPECT_LOCK, OBJECT_USE_BYPASS };
+int object_bucket_delete(struct object_bucket *bucket, const char *key, const char *version,
+                         enum object_bypass bypass, struct blx_error *err);
+
+/* Sets the lock of a version. -EACCES: it may not be shortened. */
+int object_bucket_set_lock(struct object_bucket *bucket, const char *key, const char *version,
+                           const struct object_lock *lock, enum object_bypass bypass,
+                           struct blx_error *err);
+/* OBJECT_UNLOCKED if it has none. */
+int object_bucket_get_lock(struct object_bucket *bucket, const char *key, const char *version,
+                           struct object_lock *lock, struct blx_error *err);
+
+/* Whether the bucket keeps versions, and whether it was made with object lock. */
+int object_bucket_get_versioning(struct object_bucket *bucket, bool *keeps, struct blx_error *err);
+int object_bucket_get_locking(struct object_bucket *bucket, bool *can_lock, struct blx_error *err);
+
+/* Calls visit() for each version and marker of the keys that begin with `prefix`, in the order of
+ * keys, pages of at most `page` at a time. Less than 0 from visit() ends it. */
+typedef int object_visit(void *arg, const struct object_version *version);
+int object_bucket_list(struct object_bucket *bucket, const char *prefix, unsigned page,
+                       object_visit *visit, void *arg, struct blx_error *err);
+
+const char *object_lock_mode_name(enum object_lock_mode mode);
