@@ -57,8 +57,8 @@ void nbd_served_close(struct nbd_served *served);
 int nbd_served_find(struct nbd_served *served, const char *name, struct nbd_volume **volume,
                     struct blx_error *err);
 
-/* Each inside of the volume. Writing needs an overlay. Errors as blx_view_read(); what the overlay's
- * disk says. */
+/* Each inside of the volume. Writing needs an overlay. Errors as blx_view_read(), or what the
+ * overlay's disk says. */
 int nbd_volume_read(struct nbd_volume *volume, void *buffer, uint32_t bytes, uint64_t offset_bytes,
                     struct blx_error *err);
 int nbd_volume_write(struct nbd_volume *volume, const void *buffer, uint32_t bytes,

@@ -30,7 +30,8 @@ static int read_disk(void *arg, void *buffer, size_t bytes, uint64_t offset_byte
 static void check(const uint8_t *data, size_t size, uint64_t size_bytes)
 {
     struct disk disk = {.data = data, .size = size, .size_bytes = size_bytes};
-    const struct blx_partitioned shown = {.read = read_disk, .arg = &disk, .size_bytes = size_bytes};
+    const struct blx_partitioned shown = {
+        .read = read_disk, .arg = &disk, .size_bytes = size_bytes};
     struct blx_partition found[BLX_MAX_PARTITIONS];
     int count = blx_partitions_find(&shown, found);
     FUZZ_ASSERT(count >= 0 && count <= BLX_MAX_PARTITIONS);
