@@ -37,12 +37,15 @@ struct chain {
     size_t live_count;
     size_t *broken; /* damages without which no checkpoint of the chain can be read */
     size_t broken_count;
+    const struct blx_verify_checkpoint **way; /* down to what the chain is at; owned */
+    size_t way_count;
 };
 
 static void chain_done(struct chain *chain)
 {
     free(chain->live);
     free(chain->broken);
+    free(chain->way);
 }
 
 static int no_memory(const struct chain *chain, struct blx_error *err)
@@ -198,54 +201,84 @@ static bool is_left_over(const struct chain *chain)
     return false;
 }
 
-static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint);
-
-/* Brings the chain to the parent of a volume that needs one; or LEFT_OVER. */
-static int follow_parent(struct chain *chain, const struct blx_verify_checkpoint *checkpoint,
-                         const struct blx_manifest_volume *volume)
+static bool fits(const struct blx_manifest_volume *before, const struct blx_manifest_volume *volume)
 {
-    blx_timestamp timestamp = checkpoint->manifest.parent;
-    const struct blx_verify_checkpoint *parent = find_checkpoint(chain->agent, timestamp);
-    if (timestamp != 0 && timestamp == chain->at && parent != NULL) {
-        const struct blx_manifest_volume *before =
-            blx_manifest_find(&parent->manifest, chain->volume->name);
-        if (before != NULL && before->size_bytes <= volume->size_bytes &&
-            before->block_shift == volume->block_shift)
-            return 0;
-    }
-    clear(chain);
-    if (timestamp == 0)
-        return break_chain(chain, checkpoint->timestamp, "it has no base and no parent");
-    if (parent == NULL && is_left_over(chain))
-        return LEFT_OVER;
-    if (parent == NULL)
-        return break_chain(chain, timestamp, "it is missing, and others build upon it");
-    if (parent->damaged)
-        return add_broken(chain, parent->damage);
-    const struct blx_manifest_volume *before =
-        blx_manifest_find(&parent->manifest, chain->volume->name);
-    if (before == NULL)
-        return break_chain(chain, checkpoint->timestamp,
-                           "its parent does not have a volume that it builds upon");
-    if (before->size_bytes > volume->size_bytes || before->block_shift != volume->block_shift)
-        return break_chain(chain, checkpoint->timestamp,
-                           "its parent has a volume that it builds upon with another size");
-    return follow(chain, parent);
+    return before->size_bytes <= volume->size_bytes && before->block_shift == volume->block_shift;
 }
 
-/* Brings the chain to the checkpoint, which has the volume; or LEFT_OVER. */
-static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
+/* Where the way down a volume's chain goes on. */
+enum step {
+    STEP_DOWN,     /* at the parent */
+    STEP_ARRIVED,  /* here: it is a base, the chain is at its parent, or it is broken there */
+    STEP_LEFT_OVER /* nowhere: a prune has begun to remove it */
+};
+
+static int arrive(int rc)
+{
+    return rc < 0 ? rc : STEP_ARRIVED;
+}
+
+/* An enum step, or -ENOMEM. `parent` is set if it goes on there. */
+static int step_down(struct chain *chain, const struct blx_verify_checkpoint *checkpoint,
+                     const struct blx_verify_checkpoint **parent)
+{
+    const char *name = chain->volume->name;
+    const struct blx_manifest_volume *volume = blx_manifest_find(&checkpoint->manifest, name);
+    blx_timestamp timestamp = checkpoint->manifest.parent;
+    const struct blx_verify_checkpoint *found = find_checkpoint(chain->agent, timestamp);
+    const struct blx_manifest_volume *before =
+        found == NULL || found->damaged ? NULL : blx_manifest_find(&found->manifest, name);
+    if (!volume->base && timestamp != 0 && timestamp == chain->at && before != NULL &&
+        fits(before, volume))
+        return STEP_ARRIVED;
+    clear(chain);
+    if (volume->base)
+        return STEP_ARRIVED;
+    if (timestamp == 0)
+        return arrive(break_chain(chain, checkpoint->timestamp, "it has no base and no parent"));
+    if (found == NULL && is_left_over(chain))
+        return STEP_LEFT_OVER;
+    if (found == NULL)
+        return arrive(break_chain(chain, timestamp, "it is missing, and others build upon it"));
+    if (found->damaged)
+        return arrive(add_broken(chain, found->damage));
+    if (before == NULL)
+        return arrive(break_chain(chain, checkpoint->timestamp,
+                                  "its parent does not have a volume that it builds upon"));
+    if (!fits(before, volume))
+        return arrive(break_chain(chain, checkpoint->timestamp,
+                                  "its parent has a volume that it builds upon with another size"));
+    *parent = found;
+    return STEP_DOWN;
+}
+
+static int take_checkpoint(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
 {
     const struct blx_manifest_volume *volume =
         blx_manifest_find(&checkpoint->manifest, chain->volume->name);
     int rc = 0;
-    if (volume->base)
-        clear(chain);
-    else
-        rc = follow_parent(chain, checkpoint, volume);
     for (uint32_t i = 0; rc == 0 && i < volume->segment_count; i++)
         rc = take_segment(chain, volume->segments[i], volume->block_shift);
     chain->at = checkpoint->timestamp;
+    return rc;
+}
+
+/* Brings the chain to the checkpoint, which has the volume; or LEFT_OVER. The way down is a list
+ * and no recursion: how long it is the store says, and parents are always older. */
+static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
+{
+    int rc = STEP_DOWN;
+    chain->way_count = 0;
+    while (rc == STEP_DOWN) {
+        if (blx_array_make_room(chain->way, chain->way_count) < 0)
+            return -ENOMEM;
+        chain->way[chain->way_count++] = checkpoint;
+        rc = step_down(chain, checkpoint, &checkpoint);
+    }
+    if (rc != STEP_ARRIVED)
+        return rc < 0 ? rc : LEFT_OVER;
+    for (rc = 0; rc == 0 && chain->way_count > 0;)
+        rc = take_checkpoint(chain, chain->way[--chain->way_count]);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "fixture.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/layout_private.h"
 
 enum {
@@ -591,6 +593,51 @@ static void a_running_session_is_no_damage(void **state)
     blx_agent_writer_close(writer);
 }
 
+/* A long chain, and a last checkpoint that builds upon the last but one: the way down to it is as
+ * long as the chain. */
+static void make_fork(const struct fixture *f, size_t count)
+{
+    const struct blx_agent_store agent = blx_store_agent(&f->test.store, "web1");
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    struct blx_error err = {0};
+    test_ok(blx_manifest_read(agent, f->timestamps[CHECKPOINTS - 1], &manifest, &err), &err);
+    for (uint32_t v = 0; v < manifest.volume_count; v++) {
+        manifest.volumes[v].base = false;
+        manifest.volumes[v].segment_count = 0;
+    }
+    int64_t last_s = blx_timestamp_to_unix(manifest.timestamp);
+    for (size_t i = 0; i < count; i++) {
+        bool is_fork = i + 1 == count;
+        manifest.parent = blx_timestamp_from_unix(last_s + (int64_t)i - is_fork);
+        manifest.timestamp = blx_timestamp_from_unix(last_s + (int64_t)i + 1);
+        test_ok(blx_manifest_write(agent, &manifest, &err), &err);
+    }
+}
+
+static void *verify_in_thread(void *arg)
+{
+    struct blx_verify_report report;
+    verify(arg, &report);
+    assert_int_equal(report.damage_count, 0);
+    blx_verify_report_done(&report);
+    return NULL;
+}
+
+/* How long a chain is the store says: a hostile one must not overflow the stack. */
+static void a_long_way_down_needs_no_stack(void **state)
+{
+    enum { COUNT = 3000, STACK_BYTES = 512 * 1024 };
+    struct fixture *f = *state;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    make_fork(f, COUNT);
+    assert_int_equal(pthread_attr_init(&attributes), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, STACK_BYTES), 0);
+    assert_int_equal(pthread_create(&thread, &attributes, verify_in_thread, f), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+}
+
 static void an_unknown_agent_is_an_error(void **state)
 {
     const struct fixture *f = *state;
@@ -660,6 +707,7 @@ int main(void)
         TEST(a_superseded_frame_hurts_no_checkpoint),
         TEST(two_damages_name_what_no_longer_restores),
         TEST(a_running_session_is_no_damage),
+        TEST(a_long_way_down_needs_no_stack),
         TEST(an_unknown_agent_is_an_error),
         TEST(any_failing_call_is_noticed),
         TEST(progress_ends_at_the_total),
