@@ -329,18 +329,21 @@ static int check_keys(const struct job *job, struct blx_error *err)
 
 static void list_losses(const char *path, const struct blx_losses *losses)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes[BLX_LOSS_OLDER + 1] = {0};
     for (size_t i = 0; i < losses->count; i++) {
         const struct blx_loss *loss = &losses->list[i];
+        bool is_older = loss->content == BLX_LOSS_OLDER;
         if (loss->bytes == 0)
             cli_note("%s", loss->cause);
         else
-            cli_note("bytes %" PRIu64 "-%" PRIu64 " are zeros: %s", loss->offset_bytes,
-                     loss->offset_bytes + loss->bytes - 1, loss->cause);
-        bytes += loss->bytes;
+            cli_note("bytes %" PRIu64 "-%" PRIu64 " %s: %s", loss->offset_bytes,
+                     loss->offset_bytes + loss->bytes - 1,
+                     is_older ? "have older content" : "are zeros", loss->cause);
+        bytes[loss->content] += loss->bytes;
     }
-    cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing", path,
-             bytes);
+    cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing, %" PRIu64
+             " are older",
+             path, bytes[BLX_LOSS_ZEROS], bytes[BLX_LOSS_OLDER]);
 }
 
 /* What a restore of the volume writes. 0 if a damaged chain does not tell; the restore says why. */

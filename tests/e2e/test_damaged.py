@@ -55,7 +55,8 @@ class Damaged(Case):
         return state if state["unreadable_bytes"] == unreadable_bytes else None
 
     def check_restore(self, stamp, first, count):
-        """The restore is refused, with the blocks' names. With --force the lacking blocks are zero, and all others are right."""
+        """The restore is refused, with the blocks' names. With --force the lacking blocks are as in the last whole
+        checkpoint, or zero, and all others are right."""
         extent = f"{first * BLOCK}-{(first + count) * BLOCK - 1}"
         image = self.path(f"{stamp}.img")
         self.cli.fails(1, rf"{stamp}.*{extent}.*--force", "restore", "--agent=server1", f"--data-dir={self.data_dir}",
@@ -69,9 +70,15 @@ class Damaged(Case):
         self.assertIn(extent, done.stderr)
         expected = self.path(f"{stamp}.expected")
         shutil.copyfile(self.disk.store, expected)
+        older = bytes(count * BLOCK)
+        if os.path.exists(self.path("older")):
+            with open(self.path("older"), "rb") as file:
+                file.seek(first * BLOCK)
+                older = file.read(count * BLOCK)
+        self.assertIn(f"{extent} {'have older content' if any(older) else 'are zeros'}", done.stderr)
         with open(expected, "r+b") as file:
             file.seek(first * BLOCK)
-            file.write(bytes(count * BLOCK))
+            file.write(older)
         check_equal(image, expected)
         os.unlink(image)
         os.unlink(expected)
@@ -86,7 +93,7 @@ class Damaged(Case):
         wait_until("it is protected", lambda: self.dispatcher.agent_state("server1")["protected"], 20)
         image = self.restore("server1", stamp, self.path(f"{stamp}.img"))
         check_equal(image, self.disk.store)
-        os.unlink(image)
+        os.replace(image, self.path("older"))
         return row
 
     def verify(self):

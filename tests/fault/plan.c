@@ -183,7 +183,7 @@ static int run_losses(void *arg, struct blx_error *err)
     int rc = 0;
     (void)err;
     for (uint64_t i = 0; rc == 0 && i < LOSSES; i++)
-        rc = blx_losses_add(&planning->losses, i * 8192, 4096, "a test");
+        rc = blx_losses_add(&planning->losses, i * 8192, 4096, BLX_LOSS_ZEROS, "a test");
     return rc;
 }
 

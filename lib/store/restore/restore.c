@@ -49,7 +49,7 @@ static int lose_entry(struct work *work, const struct blx_index_entry *entry, co
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&work->lock);
-    rc = blx_losses_add(work->plan->losses, offset, bytes, cause);
+    rc = blx_losses_add(work->plan->losses, offset, bytes, BLX_LOSS_ZEROS, cause);
     pthread_mutex_unlock(&work->lock);
     return rc < 0 ? blx_error_errno(err, rc, "cannot restore") : 0;
 }

@@ -15,12 +15,12 @@ void blx_losses_done(struct blx_losses *losses)
 }
 
 int blx_losses_add(struct blx_losses *losses, uint64_t offset_bytes, uint64_t bytes,
-                   const char *cause)
+                   enum blx_loss_content content, const char *cause)
 {
     if (blx_array_make_room(losses->list, losses->count) < 0)
         return -ENOMEM;
     struct blx_loss *loss = &losses->list[losses->count++];
-    *loss = (struct blx_loss){.offset_bytes = offset_bytes, .bytes = bytes};
+    *loss = (struct blx_loss){.offset_bytes = offset_bytes, .bytes = bytes, .content = content};
     blx_text_set(loss->cause, cause);
     return 0;
 }
@@ -46,7 +46,7 @@ void blx_losses_sort(struct blx_losses *losses)
         if (last != NULL && last->bytes == 0 && loss->bytes == 0 &&
             strcmp(last->cause, loss->cause) == 0)
             continue;
-        if (last != NULL && last->bytes > 0 &&
+        if (last != NULL && last->bytes > 0 && last->content == loss->content &&
             last->offset_bytes + last->bytes == loss->offset_bytes &&
             strcmp(last->cause, loss->cause) == 0)
             last->bytes += loss->bytes;

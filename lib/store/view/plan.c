@@ -47,7 +47,7 @@ static int remark(struct blx_plan *plan, const char *cause, const char *conseque
 {
     char text[384];
     snprintf(text, sizeof(text), "%.250s: %s", cause, consequence);
-    return blx_losses_add(plan->losses, 0, 0, text) < 0 ? no_memory(err) : 0;
+    return blx_losses_add(plan->losses, 0, 0, BLX_LOSS_ZEROS, text) < 0 ? no_memory(err) : 0;
 }
 
 static int add_entry(struct blx_plan *plan, const struct blx_index_entry *entry)
@@ -99,7 +99,7 @@ static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *r
     for (size_t i = 0; rc == 0 && i < index->count; i++) {
         struct blx_index_entry entry = index->entries[i];
         entry.segment = number;
-        /* The chain is walked from the newest segment on; UINT32_MAX is lose_unreadable()'s. */
+        /* The chain is walked from the newest segment on; 0 is lose_unreadable()'s. */
         entry.rank = UINT32_MAX - 1 - number;
         rc = add_entry(plan, &entry) < 0 ? no_memory(err) : narrow(plan, err);
     }
@@ -205,7 +205,7 @@ static int note_gaps(struct blx_plan *plan, struct blx_error *err)
         uint64_t start = extent != NULL ? extent->start_block : blocks;
         if (start > covered)
             rc = blx_losses_add(plan->losses, covered << plan->block_shift,
-                                (start - covered) << plan->block_shift, plan->cut);
+                                (start - covered) << plan->block_shift, BLX_LOSS_ZEROS, plan->cut);
         covered = extent != NULL ? start + extent->block_count : blocks;
     }
     return rc < 0 ? no_memory(err) : 0;
@@ -363,33 +363,56 @@ static int refuse_unreadable(const struct blx_plan *plan, struct blx_error *err)
         snprintf(text + used, sizeof(text) - used, " and %u more", plan->unreadable_count - told);
     return blx_error_set(err, -EBADMSG,
                          "it is damaged: bytes %s could not be read on the agent's disk when it "
-                         "was taken (--force writes the rest and leaves them zero)",
+                         "was taken (--force writes the rest, and older content there, or zeros)",
                          text);
 }
 
-/* The blocks that the checkpoint itself lacks are a loss like any other: older frames do not have
- * the disk's content there. */
+/* The part of an unreadable extent that lies in the window; none: its end is its start. */
+static void clip(const struct blx_plan *plan, uint32_t at, uint64_t *start, uint64_t *end)
+{
+    *start = plan->unreadable[at].start_block;
+    *end = *start + plan->unreadable[at].block_count;
+    *start = *start > plan->start_block ? *start : plan->start_block;
+    *end = *end < window_end(plan) ? *end : window_end(plan);
+    *end = *end > *start ? *end : *start;
+}
+
+/* The blocks that the checkpoint itself lacks are a loss like any other. What the chain has there
+ * is older, and more than nothing; below it there are zeros. */
 static int lose_unreadable(struct blx_plan *plan, struct blx_error *err)
 {
     if (plan->unreadable_count > 0 && plan->losses == NULL)
         return refuse_unreadable(plan, err);
     for (uint32_t i = 0; i < plan->unreadable_count; i++) {
-        uint64_t start = plan->unreadable[i].start_block;
-        uint64_t end = start + plan->unreadable[i].block_count;
-        start = start > plan->start_block ? start : plan->start_block;
-        end = end < window_end(plan) ? end : window_end(plan);
-        if (start >= end)
-            continue;
-        struct blx_index_entry hole = {.extent = {start, end - start},
-                                       .frame_offset = UINT64_MAX,
-                                       .rank = UINT32_MAX,
-                                       .zero = true};
-        if (blx_index_add(&plan->index, &hole) < 0 ||
-            blx_losses_add(plan->losses, start << plan->block_shift,
-                           (end - start) << plan->block_shift,
-                           "the agent could not read its disk there when the checkpoint "
-                           "was taken") < 0)
+        uint64_t start, end;
+        clip(plan, i, &start, &end);
+        struct blx_index_entry hole = {
+            .extent = {start, end - start}, .frame_offset = UINT64_MAX, .rank = 0, .zero = true};
+        if (end > start && blx_index_add(&plan->index, &hole) < 0)
             return no_memory(err);
+    }
+    return 0;
+}
+
+/* Once it is known what the image has there. */
+static int note_unreadable(struct blx_plan *plan, struct blx_error *err)
+{
+    static const char *const cause =
+        "the agent could not read its disk there when the checkpoint was taken";
+    for (uint32_t i = 0; i < plan->unreadable_count; i++) {
+        uint64_t block, end;
+        clip(plan, i, &block, &end);
+        while (block < end) {
+            const struct blx_index_entry *entry = blx_index_find(&plan->index, block);
+            uint64_t entry_end = blx_extent_end(entry->extent);
+            uint64_t until = entry_end < end ? entry_end : end;
+            int rc = blx_losses_add(
+                plan->losses, block << plan->block_shift, (until - block) << plan->block_shift,
+                entry->frame_offset == UINT64_MAX ? BLX_LOSS_ZEROS : BLX_LOSS_OLDER, cause);
+            if (rc < 0)
+                return no_memory(err);
+            block = until;
+        }
     }
     return 0;
 }
@@ -404,7 +427,9 @@ int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const 
         return rc;
     if (blx_index_flatten(&plan->index) < 0)
         return no_memory(err);
-    rc = note_gaps(plan, err);
+    rc = note_unreadable(plan, err);
+    if (rc == 0)
+        rc = note_gaps(plan, err);
     if (rc == 0)
         rc = split_off_holes(plan, err);
     if (rc < 0)

@@ -101,6 +101,7 @@ static void a_forced_restore_gives_all_but_the_extents(void **state)
     assert_int_equal(losses.count, 2);
     assert_int_equal(losses.list[0].offset_bytes, 3 * TEST_BLOCK_BYTES);
     assert_int_equal(losses.list[0].bytes, 2 * TEST_BLOCK_BYTES);
+    assert_int_equal(losses.list[0].content, BLX_LOSS_OLDER);
     assert_int_equal(losses.list[1].offset_bytes, 30 * TEST_BLOCK_BYTES);
     assert_non_null(strstr(losses.list[1].cause, "could not read"));
     blx_losses_done(&losses);
@@ -109,8 +110,40 @@ static void a_forced_restore_gives_all_but_the_extents(void **state)
     size_t bytes = 0;
     test_ok(blx_file_read(path, SIZE_BYTES + 1, &image, &bytes, &err), &err);
     assert_int_equal(bytes, SIZE_BYTES);
-    memset(f->sda.image + 3 * TEST_BLOCK_BYTES, 0, 2 * TEST_BLOCK_BYTES);
-    memset(f->sda.image + 30 * TEST_BLOCK_BYTES, 0, TEST_BLOCK_BYTES);
+    test_volume_write(&f->sda, 4, 5); /* as of the first checkpoint */
+    assert_memory_equal(image, f->sda.image, SIZE_BYTES);
+}
+
+/* Of a first sync the chain has nothing there. */
+static void a_forced_restore_gives_zeros_where_the_chain_has_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    char path[PATH_MAX];
+    struct blx_losses losses = {0};
+    BLX_CLEANUP_FREE void *image = NULL;
+    size_t bytes = 0;
+    f->sda.info.generation.bytes[0]++;
+    f->sda.seq = 0;
+    blx_agent_writer_close(f->writer);
+    f->writer = test_writer_open(&f->test, f->volumes, 1, &f->state);
+    test_ok(blx_agent_writer_begin(f->writer, 0, BLX_PASS_FULL, &err), &err);
+    for (uint64_t block = 0; block < BLOCKS; block++)
+        if (block != 7)
+            test_volume_send(&f->sda, f->writer, block, block + 1);
+    assert_int_equal(lack(f, (struct blx_extent){6, 3}, (struct blx_extent){0}), 0);
+    blx_timestamp timestamp = test_writer_commit(f->writer, f->volumes, 1, 1000000100);
+    test_path(&f->test, path, "image");
+    test_ok(restore(f, timestamp, path, &losses, &err), &err);
+    assert_int_equal(losses.count, 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(losses.list[i].offset_bytes, (6 + i) * TEST_BLOCK_BYTES);
+        assert_int_equal(losses.list[i].bytes, TEST_BLOCK_BYTES);
+        assert_int_equal(losses.list[i].content, i == 1 ? BLX_LOSS_ZEROS : BLX_LOSS_OLDER);
+    }
+    blx_losses_done(&losses);
+    test_ok(blx_file_read(path, SIZE_BYTES + 1, &image, &bytes, &err), &err);
+    memset(f->sda.image + 7 * TEST_BLOCK_BYTES, 0, TEST_BLOCK_BYTES);
     assert_memory_equal(image, f->sda.image, SIZE_BYTES);
 }
 
@@ -209,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_damaged_checkpoint_is_refused_with_its_extents),
         TEST(a_forced_restore_gives_all_but_the_extents),
+        TEST(a_forced_restore_gives_zeros_where_the_chain_has_nothing),
         TEST(only_its_own_checkpoint_is_damaged),
         TEST(nonsense_is_the_agents_fault_and_changes_nothing),
         TEST(a_rescans_image_does_not_know_what_the_checkpoint_lacks),
