@@ -27,6 +27,7 @@ from registry import REGISTRY  # noqa: E402
 MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng"]
 DISK_MIB = 64
 WRITTEN = 500
+WAIT_S = 300  # all is emulated, and others may want the machine
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -77,7 +78,7 @@ class Machine:
                 self.lines.append(raw.decode(errors="replace").rstrip("\r\n"))
                 self._change.notify_all()
 
-    def wait_line(self, pattern, seconds=120, start=0):
+    def wait_line(self, pattern, seconds=WAIT_S, start=0):
         expression = re.compile(pattern)
         deadline = time.monotonic() + seconds
         with self._change:
@@ -91,7 +92,7 @@ class Machine:
                     raise guest.Failure(f"{self} did not say /{pattern}/")
                 self._change.wait(0.5)
 
-    def shell(self, command, seconds=120):
+    def shell(self, command, seconds=WAIT_S):
         """Runs it on the console, and returns what it said. Not while another command runs."""
         self._marks += 1
         mark = f"{self.name}-{self._marks}"
@@ -149,7 +150,7 @@ class SetBack(Case):
         self.machine.shell("dd if=/dev/urandom of=/dev/vda bs=1M count=16 conv=fsync 2>/dev/null")
         self.machine.shell(f"(blxrep-agent --id=web1 --dispatcher-addr=10.0.2.2:{self.dispatcher.port} --credentials=/web1.pem "
                            "--device=/dev/vda --run-dir=/run/blxrep >/dev/console 2>&1 &)")
-        self.dispatcher.wait_online("web1", 120)
+        self.dispatcher.wait_online("web1", WAIT_S)
         self.check(self.machine)
 
     def boot(self, name, *words, disk=None):
@@ -161,8 +162,11 @@ class SetBack(Case):
         for folder in ("bin", "modules", "proc", "sys", "dev", "run", "tmp", "lib64"):
             os.makedirs(f"{root}/{folder}")
         shutil.copy("/bin/busybox", f"{root}/bin/")
-        agent = os.path.join(bin_folder(), "blxrep-agent")
-        shutil.copy(agent, f"{root}/bin/")
+        agent = os.path.abspath(os.path.join(bin_folder(), "blxrep-agent"))
+        # At its own place, as it looks for its library beside itself.
+        os.makedirs(root + os.path.dirname(agent), exist_ok=True)
+        shutil.copy(agent, root + agent)
+        os.symlink(agent, f"{root}/bin/blxrep-agent")
         shutil.copy(self.enroll("web1"), f"{root}/web1.pem")
         for path in re.findall(r"(/\S+) \(0x", guest.run("ldd", agent)):
             os.makedirs(root + os.path.dirname(path), exist_ok=True)
@@ -182,7 +186,7 @@ class SetBack(Case):
     def write(self, machine):
         """Blocks at places that are others each time."""
         machine.shell(f"n=0; while [ $n -lt {WRITTEN} ]; do dd if=/dev/urandom of=/dev/vda bs=4k count=1 seek=$((RANDOM % 16384)) "
-                      "conv=notrunc 2>/dev/null; n=$((n + 1)); done; sync", 300)
+                      "conv=notrunc 2>/dev/null; n=$((n + 1)); done; sync", 2 * WAIT_S)
 
     def check(self, machine):
         stamp = self.checkpoint("web1")
@@ -202,9 +206,9 @@ class SetBack(Case):
         start = len(machine.lines)
         machine.human("loadvm early")
         self.write(machine)
-        machine.wait_line(r"rescan \(.*set back", 120, start)
+        machine.wait_line(r"rescan \(.*set back", WAIT_S, start)
         self.check(machine)
-        print(f"set back: {machine.wait_line('rescan done: .*', 120, start).group(0)}", flush=True)
+        print(f"set back: {machine.wait_line('rescan done: .*', WAIT_S, start).group(0)}", flush=True)
         self.assertNotIn("rescan", "\n".join(machine.lines[:start]))
 
     def test_cloned_while_it_runs(self):
@@ -219,7 +223,7 @@ class SetBack(Case):
         for both in (machine, clone):
             self.write(both)
         # The clone was let in once, as it looks like the original; then the two are told apart.
-        self.dispatcher.wait_line("the agent 'web1' is connected from .* already, and answers", 180)
+        self.dispatcher.wait_line("the agent 'web1' is connected from .* already, and answers", WAIT_S)
         sessions = self.dispatcher.agent_state("web1")["sessions"]
         print(f"a clone: one of the two is refused after {sessions} sessions", flush=True)
         winner = clone if any("the agent 'web1' is connected" in line or "another agent with the credentials" in line
