@@ -2,7 +2,8 @@
 #include "dispatcher/bucket.h"
 
 bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
-                            const struct dispatcher_bucket_size *size, uint64_t now_ns)
+                            const struct dispatcher_bucket_size *size, uint64_t now_ns,
+                            unsigned *held_back)
 {
     if (bucket->taken == 0)
         bucket->since_ns = now_ns;
@@ -10,7 +11,12 @@ bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
     uint64_t forgotten = elapsed_ns / size->period_ns;
     bucket->since_ns += forgotten * size->period_ns;
     bucket->taken = forgotten < bucket->taken ? bucket->taken - (unsigned)forgotten : 0;
-    bool allowed = bucket->taken < size->burst;
-    bucket->taken += allowed;
-    return allowed;
+    if (bucket->taken >= size->burst) {
+        bucket->held_back++;
+        return false;
+    }
+    bucket->taken++;
+    *held_back = bucket->held_back;
+    bucket->held_back = 0;
+    return true;
 }

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds back log lines that strangers can cause at will: at most DISPATCHER_RATE_BURST lines in
- * each period are written, the others are counted.
+ * Holds back log lines that strangers can cause at will, whoever they are: a bucket (bucket.h) of
+ * DISPATCHER_RATE_BURST lines, and as many in each period.
  *
- * Threads: any; each call takes `lock`, which guards all fields and is a leaf.
+ * Threads: any; each call takes `lock`, which guards the bucket and is a leaf.
  */
 #pragma once
 
 #include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
+
+#include "dispatcher/bucket.h"
 
 enum { DISPATCHER_RATE_BURST = 5, DISPATCHER_RATE_PERIOD_MS = 10 * 1000 };
 
 struct dispatcher_rate {
     pthread_mutex_t lock;
-    uint64_t period_start_ns;
-    unsigned in_period;
-    unsigned held_back; /* since the last line that was let through */
+    struct dispatcher_bucket bucket;
 };
 
 #define DISPATCHER_RATE_INIT                                                                       \

@@ -183,30 +183,22 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
-                                     struct dispatcher_roster_record *record, uint64_t now_ns)
+bool dispatcher_roster_allow(struct dispatcher_roster *roster,
+                             struct dispatcher_roster_record *record,
+                             enum dispatcher_allowance allowance, uint64_t now_ns,
+                             unsigned *held_back)
 {
-    static const struct dispatcher_bucket_size size = {.burst = DISPATCHER_ROSTER_RENEWALS,
-                                                       .period_ns = DISPATCHER_ROSTER_RENEWAL_S *
-                                                                    UINT64_C(1000000000)};
+    static const struct dispatcher_bucket_size sizes[DISPATCHER_ALLOWANCES] = {
+        [DISPATCHER_ALLOW_SESSION] = {DISPATCHER_ALLOWED_SESSIONS,
+                                      DISPATCHER_ALLOWED_SESSION_MS * UINT64_C(1000000)},
+        [DISPATCHER_ALLOW_RENEWAL] = {DISPATCHER_ALLOWED_RENEWALS, 900 * BLX_NS_PER_S},
+        [DISPATCHER_ALLOW_IMAGE] = {512, 5 * BLX_NS_PER_S},
+        [DISPATCHER_ALLOW_BEGIN] = {512, 5 * BLX_NS_PER_S},
+        [DISPATCHER_ALLOW_LINE] = {500, 5 * BLX_NS_PER_S},
+    };
     pthread_mutex_lock(&roster->lock);
-    bool allowed = dispatcher_bucket_take(&record->renewals, &size, now_ns);
-    pthread_mutex_unlock(&roster->lock);
-    return allowed;
-}
-
-bool dispatcher_roster_allow_session(struct dispatcher_roster *roster,
-                                     struct dispatcher_roster_record *record, uint64_t now_ns,
-                                     unsigned *held_back)
-{
-    static const struct dispatcher_bucket_size size = {.burst = DISPATCHER_ROSTER_SESSIONS,
-                                                       .period_ns = DISPATCHER_ROSTER_SESSION_MS *
-                                                                    UINT64_C(1000000)};
-    pthread_mutex_lock(&roster->lock);
-    bool allowed = dispatcher_bucket_take(&record->sessions, &size, now_ns);
-    if (allowed)
-        *held_back = record->held_back;
-    record->held_back = allowed ? 0 : record->held_back + 1;
+    bool allowed =
+        dispatcher_bucket_take(&record->buckets[allowance], &sizes[allowance], now_ns, held_back);
     pthread_mutex_unlock(&roster->lock);
     return allowed;
 }

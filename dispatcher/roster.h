@@ -32,6 +32,22 @@ enum dispatcher_finding {
 };
 enum { DISPATCHER_FINDINGS = DISPATCHER_FINDING_HISTORY_GONE + 1 };
 
+/* What costs the dispatcher something whenever an agent likes. Each has a bucket, in whatever
+ * sessions; none is so small that an honest agent finds it empty. */
+enum dispatcher_allowance {
+    DISPATCHER_ALLOW_SESSION, /* to begin one */
+    DISPATCHER_ALLOW_RENEWAL, /* of its certificate */
+    DISPATCHER_ALLOW_IMAGE,   /* to have a stored image opened, for digests */
+    DISPATCHER_ALLOW_BEGIN,   /* to begin another pass of a volume, in one session */
+    DISPATCHER_ALLOW_LINE,    /* to cause a line in the log */
+};
+enum {
+    DISPATCHER_ALLOWANCES = DISPATCHER_ALLOW_LINE + 1,
+    DISPATCHER_ALLOWED_RENEWALS = 4,
+    DISPATCHER_ALLOWED_SESSIONS = 60,
+    DISPATCHER_ALLOWED_SESSION_MS = 2000, /* another one in each of these times */
+};
+
 struct dispatcher_findings {
     uint64_t count;            /* since the dispatcher's start */
     char text[BLX_TEXT_BYTES]; /* of the last one; "": there was none */
@@ -44,14 +60,12 @@ struct dispatcher_roster_record {
 
     /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
-    struct dispatcher_bucket renewals;
-    struct dispatcher_bucket sessions; /* begun */
-    unsigned held_back;                /* sessions that were refused since one was begun */
-    uint64_t day;                      /* UTC, of day_bytes */
-    uint64_t day_bytes;                /* frames that came on that day, in whatever sessions */
-    uint64_t left_ns;                  /* when the last session ended; 0: none has */
-    uint64_t best_done_bytes;          /* of the first sync, by the last STATUS of `sync_bytes` */
-    uint64_t sync_bytes;               /* its size */
+    struct dispatcher_bucket buckets[DISPATCHER_ALLOWANCES];
+    uint64_t day;               /* UTC, of day_bytes */
+    uint64_t day_bytes;         /* frames that came on that day, in whatever sessions */
+    uint64_t left_ns;           /* when the last session ended; 0: none has */
+    uint64_t best_done_bytes;   /* of the first sync, by the last STATUS of `sync_bytes` */
+    uint64_t sync_bytes;        /* its size */
     uint64_t progressed_ns;     /* when best_done_bytes grew last, without the time away; 0: no
                                     STATUS came yet */
     struct blx_trouble trouble; /* that ended the last session; NONE once data was stored again */
@@ -103,7 +117,6 @@ void dispatcher_roster_note_clock(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record, int64_t offset_ms);
 void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, const char *reason);
-enum { DISPATCHER_ROSTER_RENEWALS = 4, DISPATCHER_ROSTER_RENEWAL_S = 900 };
 
 /* The store's newest checkpoint of the agent, as a session finds it: timestamp 0 if there is none.
  * If it is older than the one that is known, people or the disk took the history away: true, and
@@ -112,10 +125,12 @@ bool dispatcher_roster_note_history(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record,
                                     const struct blx_manifest *newest, char text[BLX_TEXT_BYTES]);
 
-/* Whether the agent may have a certificate renewed: DISPATCHER_ROSTER_RENEWALS at once, and one
- * more every DISPATCHER_ROSTER_RENEWAL_S, in whatever sessions. */
-bool dispatcher_roster_allow_renewal(struct dispatcher_roster *roster,
-                                     struct dispatcher_roster_record *record, uint64_t now_ns);
+/* Whether the agent may have that now; then it counts. If so, `held_back` becomes how often it was
+ * refused since the last time that it was not. */
+bool dispatcher_roster_allow(struct dispatcher_roster *roster,
+                             struct dispatcher_roster_record *record,
+                             enum dispatcher_allowance allowance, uint64_t now_ns,
+                             unsigned *held_back);
 
 /* Counts frames' bytes of the UTC day number `day`, and tells how many came on it since the
  * dispatcher's start. */
@@ -143,15 +158,6 @@ enum dispatcher_roster_encryption {
 void dispatcher_roster_note_encryption(struct dispatcher_roster *roster,
                                        struct dispatcher_roster_record *record,
                                        enum dispatcher_roster_encryption encryption);
-
-enum { DISPATCHER_ROSTER_SESSIONS = 60, DISPATCHER_ROSTER_SESSION_MS = 2000 };
-
-/* Whether the agent may begin a session: DISPATCHER_ROSTER_SESSIONS at once, and one more every
- * DISPATCHER_ROSTER_SESSION_MS. If so, `held_back` becomes the number of those that were refused
- * since the last one that was not. */
-bool dispatcher_roster_allow_session(struct dispatcher_roster *roster,
-                                     struct dispatcher_roster_record *record, uint64_t now_ns,
-                                     unsigned *held_back);
 
 /* The agent has reported about itself: its first sync may have made progress. */
 void dispatcher_roster_note_status(struct dispatcher_roster *roster,

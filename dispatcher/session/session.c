@@ -135,13 +135,13 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
 static int check_pace(struct dispatcher_session *session, struct blx_error *err)
 {
     unsigned held_back = 0;
-    if (!dispatcher_roster_allow_session(&session->dispatcher->roster, session->record,
-                                         blx_clock_ns(), &held_back)) {
+    if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_SESSION, blx_clock_ns(), &held_back)) {
         session->failures |= DISPATCHER_SESSION_PACED;
         return blx_error_set(err, -EAGAIN,
                              "the agent '%s' connects too often: one session every %d s is let in "
                              "from now on",
-                             session->agent_id, DISPATCHER_ROSTER_SESSION_MS / 1000);
+                             session->agent_id, DISPATCHER_ALLOWED_SESSION_MS / 1000);
     }
     if (held_back > 0)
         blx_log_warning("agent '%s' connects too often: %u sessions of it were refused, and their "
@@ -299,9 +299,10 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
         enum blx_log_level level = dispatcher_session_store_failed(session) ? BLX_LOG_ERROR
                                    : rc == 0 || rc == -ECANCELED            ? BLX_LOG_INFO
                                                                             : BLX_LOG_WARNING;
-        blx_log(level, "agent '%s' from %s: session ended after %s, %s received: %s",
-                session->agent_id, session->entry.peer, lasted, received,
-                rc == 0 ? "the agent said goodbye" : err->message);
+        dispatcher_session_log(session, level,
+                               "agent '%s' from %s: session ended after %s, %s received: %s",
+                               session->agent_id, session->entry.peer, lasted, received,
+                               rc == 0 ? "the agent said goodbye" : err->message);
     } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != DISPATCHER_ENDING_STOPPING &&
                dispatcher_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
         blx_log_warning("refused the connection from %s%s%s%s: %s (%u more were refused since the "

@@ -126,8 +126,8 @@ int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
         return dispatcher_session_protest(
             err, "CHECKPOINT_FAILED answers the request %" PRIu64 ", which was not asked for",
             failed->request);
-    blx_log_warning("agent '%s' could not take a checkpoint: %s", session->agent_id,
-                    failed->reason);
+    dispatcher_session_log(session, BLX_LOG_WARNING, "agent '%s' could not take a checkpoint: %s",
+                           session->agent_id, failed->reason);
     struct blx_control_done outcome = {.ok = false};
     memcpy(outcome.text, failed->reason, sizeof(outcome.text));
     dispatcher_roster_note_failure(&session->dispatcher->roster, session->record, failed->reason);

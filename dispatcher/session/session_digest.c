@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
@@ -31,8 +32,9 @@ static int open_failed(struct dispatcher_session *session, uint32_t volume, int 
 {
     if (rc != -EBADMSG)
         return dispatcher_session_store_result(session, rc);
-    blx_log_error("agent '%s': the image of %s cannot be read: %s: a full pass follows",
-                  session->agent_id, session->volumes[volume].name, err->message);
+    dispatcher_session_log(session, BLX_LOG_ERROR,
+                           "agent '%s': the image of %s cannot be read: %s: a full pass follows",
+                           session->agent_id, session->volumes[volume].name, err->message);
     rc = blx_agent_writer_distrust(session->writer, volume, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
@@ -47,6 +49,11 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
     if (held->image != NULL && held->volume == request->volume && !request->fresh)
         return 0;
     dispatcher_session_close_image(session);
+    unsigned held_back = 0;
+    if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_IMAGE, blx_clock_ns(), &held_back))
+        return dispatcher_session_protest(err, "the agent '%s' asks for a stored image too often",
+                                          session->agent_id);
     int rc = blx_agent_writer_open_image(session->writer, request->volume, &held->image, err);
     if (rc < 0)
         return open_failed(session, request->volume, rc, err);
@@ -74,8 +81,9 @@ static int digest_run(struct dispatcher_session *session, struct blx_digester *d
     if (rc == -EBADMSG && !held->damage_logged) {
         struct dispatcher *dispatcher = session->dispatcher;
         char text[BLX_TEXT_BYTES];
-        blx_log_error("agent '%s': %s: %s: the damaged blocks are fetched again", session->agent_id,
-                      session->volumes[held->volume].name, damage.message);
+        dispatcher_session_log(
+            session, BLX_LOG_ERROR, "agent '%s': %s: %s: the damaged blocks are fetched again",
+            session->agent_id, session->volumes[held->volume].name, damage.message);
         snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
         dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, session->agent_id,
                                       text, NULL);

@@ -71,11 +71,12 @@ int dispatcher_session_renew(struct dispatcher_session *session,
 {
     struct blx_message answer = {.type = BLX_MESSAGE_CERTIFICATE};
     struct blx_error why = {0};
+    unsigned held_back = 0;
     if ((session->features & BLX_FEATURE_RENEWAL) == 0)
         return dispatcher_session_protest(err, "RENEW, which was not agreed on");
     /* Not logged: the agent could fill the log with it. */
-    if (!dispatcher_roster_allow_renewal(&session->dispatcher->roster, session->record,
-                                         blx_clock_ns()))
+    if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_RENEWAL, blx_clock_ns(), &held_back))
         return fail_renewal(session, "this agent has asked for too many certificates lately", err);
     int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
                            signer_for(session), request, &answer.certificate, &why);
@@ -110,6 +111,7 @@ void dispatcher_session_note_ca(struct dispatcher_session *session,
         return;
     enum blx_pki_place place = ca == DISPATCHER_CA_NEW ? BLX_PKI_MOVED : BLX_PKI_STAYED;
     if (blx_pki_roll_note(session->dispatcher->data_dir, session->agent_id, place, &err) < 0)
-        blx_log_warning("agent '%s': it cannot be noted by which CA its certificate is: %s",
-                        session->agent_id, err.message);
+        dispatcher_session_log(session, BLX_LOG_WARNING,
+                               "agent '%s': it cannot be noted by which CA its certificate is: %s",
+                               session->agent_id, err.message);
 }

@@ -5,8 +5,11 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "dispatcher/session/session_private.h"
 #include "store/rescan_order.h"
+
+enum { LINE_BYTES = 1024 }; /* the log cuts a line there */
 
 int dispatcher_session_protest(struct blx_error *err, const char *format, ...)
 {
@@ -16,6 +19,25 @@ int dispatcher_session_protest(struct blx_error *err, const char *format, ...)
     vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
     return blx_error_set(err, -EPROTO, "%s", reason);
+}
+
+void dispatcher_session_log(const struct dispatcher_session *session, enum blx_log_level level,
+                            const char *format, ...)
+{
+    char line[LINE_BYTES];
+    unsigned held_back = 0;
+    va_list args;
+    if (session->record != NULL &&
+        !dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_LINE, blx_clock_ns(), &held_back))
+        return;
+    if (held_back > 0)
+        blx_log_warning("agent '%s' causes too many lines here: %u of them were held back",
+                        session->agent_id, held_back);
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    blx_log(level, "%s", line);
 }
 
 int dispatcher_session_store_result(struct dispatcher_session *session, int rc)

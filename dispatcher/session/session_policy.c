@@ -20,9 +20,11 @@ static int check_old_agent(const struct dispatcher_session *session,
                              "this agent is paused, and its release is too old to wait in a "
                              "session: resume it, or install the dispatcher's release on it");
     if (policy->bandwidth_limit[0] != '\0' || policy->exclude_bytes > 0)
-        blx_log_warning("agent '%s': its release is too old for the bandwidth-limit and exclude of "
-                        "a policy: install the dispatcher's",
-                        session->agent_id);
+        dispatcher_session_log(
+            session, BLX_LOG_WARNING,
+            "agent '%s': its release is too old for the bandwidth-limit and exclude of "
+            "a policy: install the dispatcher's",
+            session->agent_id);
     return 0;
 }
 

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "config/policy.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/registry.h"
@@ -124,6 +125,11 @@ struct dispatcher_session {
 
 /* See the drawing. */
 void dispatcher_session_move(struct dispatcher_session *session, enum dispatcher_session_state to);
+
+/* Writes a line that the agent can cause at will, unless it has caused too many lately: those are
+ * counted, and told in one line. Once per event, from the session's thread. */
+void dispatcher_session_log(const struct dispatcher_session *session, enum blx_log_level level,
+                            const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 bool dispatcher_session_is_lost(const struct dispatcher_session *session);
 bool dispatcher_session_store_failed(const struct dispatcher_session *session);

@@ -71,7 +71,7 @@ static int receive_volume(struct dispatcher_session *session, uint32_t index, st
     answer.volume_state.volume = index;
     const char *cut = blx_agent_writer_get_cut(session->writer, index);
     if (cut[0] != '\0')
-        blx_log_warning("agent '%s': %s", session->agent_id, cut);
+        dispatcher_session_log(session, BLX_LOG_WARNING, "agent '%s': %s", session->agent_id, cut);
     struct dispatcher_session_volume *volume = &session->volumes[index];
     memcpy(volume->name, message.volume.name, sizeof(message.volume.name));
     dispatcher_roster_add_volume(&session->dispatcher->roster, session->record, index,
@@ -125,7 +125,8 @@ static void log_connected(const struct dispatcher_session *session)
             used += (size_t)snprintf(list + used, sizeof(list) - used, "; ");
         used += (size_t)format_volume(&session->volumes[i], list + used, sizeof(list) - used);
     }
-    blx_log_info("agent '%s' connected from %s: %s", session->agent_id, session->entry.peer, list);
+    dispatcher_session_log(session, BLX_LOG_INFO, "agent '%s' connected from %s: %s",
+                           session->agent_id, session->entry.peer, list);
 }
 
 int dispatcher_session_begin(struct dispatcher_session *session, const struct blx_begin *message,
@@ -139,6 +140,12 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
         return dispatcher_session_protest(err,
                                           "BEGIN with CONTINUE came, though it was not agreed on");
     struct dispatcher_session_volume *volume = &session->volumes[message->volume];
+    unsigned held_back = 0;
+    if (volume->pass != 0 &&
+        !dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_BEGIN, blx_clock_ns(), &held_back))
+        return dispatcher_session_protest(err, "the agent '%s' begins passes too often",
+                                          session->agent_id);
     int rc = blx_agent_writer_begin(session->writer, message->volume, message->pass, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);

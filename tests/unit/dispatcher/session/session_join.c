@@ -271,11 +271,11 @@ static void session_renews_the_certificate_and_goes_on(void **state)
     got = fake_agent_expect(agent, BLX_MESSAGE_RENEW_FAILED);
     assert_non_null(strstr(got.renew_failed.text, "not signed with its own key"));
     /* Any number of tries is no way to fill the log, or to collect certificates. */
-    for (int i = 2; i < DISPATCHER_ROSTER_RENEWALS + 5; i++) {
+    for (int i = 2; i < DISPATCHER_ALLOWED_RENEWALS + 5; i++) {
         fake_agent_send(agent, &renew);
         got = fake_agent_expect(agent, BLX_MESSAGE_RENEW_FAILED);
         assert_true((strstr(got.renew_failed.text, "too many certificates lately") != NULL) ==
-                    (i >= DISPATCHER_ROSTER_RENEWALS));
+                    (i >= DISPATCHER_ALLOWED_RENEWALS));
     }
     fake_agent_write(agent, 0, 4, 0x55);
     fake_agent_wait_durable(agent, 1);

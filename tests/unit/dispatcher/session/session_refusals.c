@@ -5,10 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "fake_agent.h"
 
 static int setup(void **state)
@@ -229,25 +233,109 @@ static void session_leaves_no_folder_for_a_name_alone(void **state)
     fake_agent_close(agent);
 }
 
-/* The bucket holds over all sessions of the agent, and others have their own. */
-/* Its bucket is emptied an hour ahead, so that nothing comes back while the test runs. */
-static void agent_that_connects_too_often_is_slowed_down(void **state)
+/* Empties a bucket of the agent an hour ahead, so that nothing comes back while the test runs. */
+static unsigned use_up(struct fake_site *site, enum dispatcher_allowance allowance)
 {
-    struct fake_site *site = *state;
     struct dispatcher_roster *roster = &site->dispatcher.roster;
     struct dispatcher_roster_record *record;
     const uint64_t later_ns = blx_clock_ns() + 3600 * UINT64_C(1000000000);
     unsigned allowed = 0, held_back;
     assert_int_equal(dispatcher_roster_enter(roster, &site->store, "web1", &record, NULL), 0);
-    while (allowed <= DISPATCHER_ROSTER_SESSIONS &&
-           dispatcher_roster_allow_session(roster, record, later_ns, &held_back))
+    while (allowed < 10000 &&
+           dispatcher_roster_allow(roster, record, allowance, later_ns, &held_back))
         allowed++;
-    assert_int_equal(allowed, DISPATCHER_ROSTER_SESSIONS);
+    return allowed;
+}
+
+/* The bucket holds over all sessions of the agent, and others have their own. */
+static void agent_that_connects_too_often_is_slowed_down(void **state)
+{
+    struct fake_site *site = *state;
+    assert_int_equal(use_up(site, DISPATCHER_ALLOW_SESSION), DISPATCHER_ALLOWED_SESSIONS);
     struct fake_agent *agent = fake_agent_connect(site, "web1", NULL);
     fake_agent_hello(agent, "web1");
     fake_agent_expect_error(agent, "the agent 'web1' connects too often");
     fake_agent_close(agent);
     fake_agent_close(fake_agent_online(site, "web10"));
+}
+
+/* Each opening reads the indexes of a whole chain. */
+static void agent_that_has_images_opened_too_often_is_refused(void **state)
+{
+    struct fake_site *site = *state;
+    const struct blx_message question = {
+        .type = BLX_MESSAGE_DIGEST_REQUEST,
+        .digest_request = {.blocks_per_digest = 1,
+                           .fresh = true,
+                           .extent_count = 1,
+                           .extents = {{0, 1}}},
+    };
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1);
+    fake_agent_send(agent, &question);
+    fake_agent_expect(agent, BLX_MESSAGE_DIGESTS);
+    assert_in_range(use_up(site, DISPATCHER_ALLOW_IMAGE), 128, 1024);
+    fake_agent_send(agent, &question);
+    fake_agent_expect_error(agent, "asks for a stored image too often");
+    fake_agent_close(agent);
+}
+
+/* Each writes the volume's state file, and drops what waits for a checkpoint. The first one of a
+ * session is free. */
+static void agent_that_begins_passes_too_often_is_refused(void **state)
+{
+    struct fake_site *site = *state;
+    assert_in_range(use_up(site, DISPATCHER_ALLOW_BEGIN), 128, 1024);
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_expect_error(agent, "begins passes too often");
+    fake_agent_close(agent);
+}
+
+/* Standard error, where the log goes, is the file `path` from here on. Returns what it was. */
+static int catch_log(const char *path)
+{
+    int before = dup(STDERR_FILENO), fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(before >= 0 && fd >= 0);
+    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    close(fd);
+    return before;
+}
+
+static bool log_has(const char *path, const char *text)
+{
+    char line[2048];
+    bool found = false;
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL)
+        found = found || strstr(line, text) != NULL;
+    fclose(file);
+    return found;
+}
+
+static void agent_that_causes_too_many_lines_is_held_back(void **state)
+{
+    struct fake_site *site = *state;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/log", site->store.data_dir);
+    use_up(site, DISPATCHER_ALLOW_LINE);
+    int before = catch_log(path);
+    blx_log_set_level(BLX_LOG_INFO);
+    struct fake_agent *agents[] = {fake_agent_online(site, "web1"),
+                                   fake_agent_online(site, "web10")};
+    for (size_t i = 0; i < 2; i++) { /* an acknowledgement comes after the line */
+        fake_agent_write(agents[i], 0, 1, 0x11);
+        fake_agent_wait_durable(agents[i], 1);
+    }
+    blx_log_set_level(BLX_LOG_ERROR);
+    assert_int_equal(dup2(before, STDERR_FILENO), STDERR_FILENO);
+    close(before);
+    assert_true(log_has(path, "agent 'web10' connected from"));
+    assert_false(log_has(path, "agent 'web1' connected from"));
+    fake_agent_close(agents[0]);
+    fake_agent_close(agents[1]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -271,6 +359,9 @@ int main(void)
         TEST(session_leaves_no_folder_for_a_name_alone),
         TEST(session_refuses_flags_of_a_cut_that_were_not_agreed_on),
         TEST(agent_that_connects_too_often_is_slowed_down),
+        TEST(agent_that_has_images_opened_too_often_is_refused),
+        TEST(agent_that_begins_passes_too_often_is_refused),
+        TEST(agent_that_causes_too_many_lines_is_held_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
