@@ -226,11 +226,14 @@ __attribute__((format(printf, 2, 3))) static void add_note(char note[BLX_TEXT_BY
     va_end(args);
 }
 
-/* Why not everything was frozen: nothing if it was. */
-static void note_unfrozen(const struct scene *scene, char note[BLX_TEXT_BYTES])
+/* Why not everything was frozen: nothing if it was. What kept the frozen attempts from counting is
+ * the reason for one without a freeze. */
+static void note_unfrozen(const struct scene *scene, const struct agent_cut_history *history,
+                          char note[BLX_TEXT_BYTES])
 {
     if (scene->mounts.count > 0 && !scene->froze && scene->frozen.not_frozen[0] == '\0')
-        add_note(note, "the filesystems were not frozen");
+        add_note(note, "the filesystems were not frozen%s%s", history->cause != NULL ? ": " : "",
+                 history->cause != NULL ? history->cause : "");
     else if (scene->frozen.not_frozen[0] != '\0')
         add_note(note, "'%s' %s", scene->frozen.not_frozen, scene->frozen.cause);
     else if (scene->mounts.count == 0 && scene->mounts.doubt_count == 0)
@@ -264,8 +267,10 @@ static int judge(const struct scene *scene, enum agent_cut_kind kind, struct age
                             cut->history.writer);
     }
     if (scene->overflow) {
+        static const char cause[] = "more changed than the freeze buffer holds (freeze-buffer)";
         cut->trouble = AGENT_CUT_OVERFLOW;
-        add_note(cut->note, "more changed than the freeze buffer holds");
+        cut->history.cause = cause;
+        add_note(cut->note, "%s", cause);
         return -EAGAIN;
     }
     bool undisturbed = scene->froze ? !scene->disturbed : is_quiet(scene);
@@ -274,7 +279,7 @@ static int judge(const struct scene *scene, enum agent_cut_kind kind, struct age
     if (!undisturbed)
         note_writer(scene, &cut->history, cut->note);
     if (!all_frozen)
-        note_unfrozen(scene, cut->note);
+        note_unfrozen(scene, &cut->history, cut->note);
     if (undisturbed) {
         cut->consistency = all_frozen ? BLX_CONSISTENCY_FILESYSTEM : BLX_CONSISTENCY_CRASH;
         return 0;
@@ -349,6 +354,7 @@ static int attempt_frozen(struct scene *scene, struct agent_cut *cut, struct blx
     const char *note = why_not(rc);
     if (note != NULL) {
         cut->trouble = AGENT_CUT_UNHELD;
+        cut->history.cause = note;
         snprintf(cut->note, sizeof(cut->note), "%s", note);
         blx_error_clear(err);
         return -EAGAIN;

@@ -29,7 +29,8 @@ enum agent_cut_trouble {
 struct agent_cut_history {
     bool disturbed; /* by a writer that no freeze of ours reaches */
     bool overflowed;
-    char writer[80]; /* where it wrote */
+    char writer[80];   /* where it wrote */
+    const char *cause; /* why the last frozen one does not count, unless it was a writer; NULL */
 };
 
 struct agent_cut {

@@ -241,6 +241,21 @@ class Labels(Case):
         with open(self.path("marker"), "rb") as file:
             self.assertTrue(has_marker(self.restore("server1", stamp, self.path("oracle.img")), file.read()))
 
+    def test_mount_that_the_post_thaw_hook_ends(self):
+        """Nothing holds a mount point longer than the freeze: no "target is busy"."""
+        disk = self.make_disk()
+        self.second.umount()
+        self.start(disk, f"--pre-freeze=mount {self.second.device} {self.second.path}", f"--post-thaw=umount {self.second.path}")
+        for _ in range(5):
+            row = self.row("server1", self.checkpoint("server1"))
+            self.assertEqual((row["consistency"], row["note"]), ("filesystem", ""))
+
+    def test_note_tells_why_nothing_was_frozen(self):
+        """A freeze under the stream takes longer than the shortest limit."""
+        self.start(self.make_disk(), "--freeze-limit=20ms", "--freeze-budget=10ms")
+        notes = [self.row("server1", self.checkpoint("server1"))["note"] for _ in range(2)]
+        self.assertTrue(any("the filesystems were not frozen: the freeze took longer than the freeze-limit" in note for note in notes), notes)
+
     def test_freeze_of_somebody_else_is_named(self):
         disk = self.make_disk()
         self.start(disk)
