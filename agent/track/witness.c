@@ -7,6 +7,9 @@
  * may be taken away in the middle. */
 static const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
 
+/* A process that completes a request may wait so long for its turn on a busy machine. */
+static const struct timespec a_while = {.tv_nsec = 200 * 1000 * 1000};
+
 void agent_witness_compare(struct agent_witness *witness, uint64_t before_sectors,
                            uint64_t kernel_sectors, uint64_t after_sectors)
 {
@@ -20,21 +23,56 @@ void agent_witness_compare(struct agent_witness *witness, uint64_t before_sector
     witness->knows = true;
 }
 
-int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
-                      const struct agent_device *device, struct blx_error *err)
+static int64_t lead_of(const struct agent_witness_look *look)
 {
-    uint64_t before_sectors, kernel_sectors, after_sectors;
-    if (device->bio_based)
-        return agent_tracker_look(tracker, device, err);
-    int rc = agent_tracker_read_sectors(tracker, &before_sectors, err);
+    return (int64_t)(look->before_sectors - look->kernel_sectors);
+}
+
+int agent_witness_take(struct agent_witness *witness,
+                       int (*look)(void *arg, struct agent_witness_look *out,
+                                   struct blx_error *err),
+                       void *arg, struct blx_error *err)
+{
+    struct agent_witness_look seen, again;
+    int rc = look(arg, &seen, err);
+    if (rc == 0 && (!witness->knows || lead_of(&seen) > witness->lead_sectors)) {
+        nanosleep(&a_while, NULL);
+        rc = look(arg, &again, err);
+        if (rc == 0 && lead_of(&again) < lead_of(&seen))
+            seen = again;
+    }
+    if (rc == 0)
+        agent_witness_compare(witness, seen.before_sectors, seen.kernel_sectors,
+                              seen.after_sectors);
+    return rc;
+}
+
+struct subject {
+    struct agent_tracker *tracker;
+    const struct agent_device *device;
+};
+
+enum { DEVICE_GONE = 1 };
+
+static int look_at(void *arg, struct agent_witness_look *out, struct blx_error *err)
+{
+    const struct subject *subject = arg;
+    int rc = agent_tracker_read_sectors(subject->tracker, &out->before_sectors, err);
     if (rc < 0)
         return rc;
     nanosleep(&a_moment, NULL);
     /* If it fails the device is being taken away, and the session ends because of that. */
-    if (agent_device_read_written_sectors(device, &kernel_sectors) < 0)
-        return 0;
-    rc = agent_tracker_read_sectors(tracker, &after_sectors, err);
-    if (rc == 0)
-        agent_witness_compare(witness, before_sectors, kernel_sectors, after_sectors);
-    return rc;
+    if (agent_device_read_written_sectors(subject->device, &out->kernel_sectors) < 0)
+        return DEVICE_GONE;
+    return agent_tracker_read_sectors(subject->tracker, &out->after_sectors, err);
+}
+
+int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
+                      const struct agent_device *device, struct blx_error *err)
+{
+    struct subject subject = {tracker, device};
+    if (device->bio_based)
+        return agent_tracker_look(tracker, device, err);
+    int rc = agent_witness_take(witness, look_at, &subject, err);
+    return rc == DEVICE_GONE ? 0 : rc;
 }

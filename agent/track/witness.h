@@ -17,6 +17,10 @@
  * load a loss may be hidden until the disk pauses. A cut that is labelled better than "none" is
  * such a pause.
  *
+ * A processor may be taken away between the tracepoint and the statistics, for as long as others
+ * want it, and then the lead looks higher than it is: the next comparison would miss what was never
+ * lost. So a look by which the lead would rise is repeated a while later, and the lower one counts.
+ *
  * It has nothing to compare of disks whose queue/iostats is 0, nor of bio-based devices, whose
  * drivers count as they like. For those the ranges that stay owed are the witness
  * (owed_private.h), and what it finds is in the tracker's counters.
@@ -39,9 +43,22 @@ struct agent_witness {
     uint64_t unseen_sectors; /* written, and not seen by the tracker, so far */
 };
 
-/* Compares now; takes a millisecond. More unseen sectors than before = rescan. */
+/* Compares now; takes a millisecond, or a fifth of a second if the lead would rise. More unseen sectors than before = rescan. */
 int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
                       const struct agent_device *device, struct blx_error *err);
+
+/* One look: what the tracker had counted, what the kernel had a moment later, and the tracker again
+ * after that. */
+struct agent_witness_look {
+    uint64_t before_sectors, kernel_sectors, after_sectors;
+};
+
+/* The same by looks of the caller's. look() is called once, or twice if the lead would rise; what
+ * is not 0 ends this, and is returned. */
+int agent_witness_take(struct agent_witness *witness,
+                       int (*look)(void *arg, struct agent_witness_look *out,
+                                   struct blx_error *err),
+                       void *arg, struct blx_error *err);
 
 /* The comparison itself: what the tracker had counted, what the kernel had a moment later, and the
  * tracker again after that. */

@@ -57,6 +57,44 @@ static void witness_names_what_was_not_seen(void **state)
     assert_int_equal(unseen_at(&witness, 1068, 60), 12);
 }
 
+/* Looks that the test has written down. */
+struct looks {
+    struct agent_witness_look list[4];
+    size_t count;
+};
+
+static int next_look(void *arg, struct agent_witness_look *out, struct blx_error *error)
+{
+    struct looks *looks = arg;
+    (void)error;
+    *out = looks->list[looks->count++];
+    return 0;
+}
+
+/* Eight sectors that a program has counted, whose processor was then taken away for longer than a
+ * look takes. */
+static void a_completion_that_is_interrupted_is_not_taken_for_a_loss(void **state)
+{
+    (void)state;
+    struct agent_witness witness = {0};
+    struct looks looks = {.list = {{100, 92, 100}, {108, 108, 108}}};
+    ok(agent_witness_take(&witness, next_look, &looks, &err)); /* the first look of all */
+    assert_int_equal(looks.count, 2);
+    assert_int_equal(unseen_at(&witness, 108, 108), 0);
+    looks = (struct looks){.list = {{116, 108, 116}, {116, 116, 116}}};
+    ok(agent_witness_take(&witness, next_look, &looks, &err));
+    assert_int_equal(unseen_at(&witness, 116, 116), 0);
+    /* A lead that has risen for good does so. */
+    looks = (struct looks){.list = {{124, 116, 124}, {124, 116, 124}}};
+    ok(agent_witness_take(&witness, next_look, &looks, &err));
+    assert_int_equal(witness.lead_sectors, 8);
+    /* One look is enough if it does not, and a loss is found at once. */
+    looks = (struct looks){.list = {{124, 120, 124}}};
+    ok(agent_witness_take(&witness, next_look, &looks, &err));
+    assert_int_equal(looks.count, 1);
+    assert_int_equal(witness.unseen_sectors, 4);
+}
+
 /* What is counted between two readings must neither be taken for a loss nor be believed. */
 static void witness_is_not_misled_by_writes_between_the_readings(void **state)
 {
@@ -165,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(witness_is_content_while_the_lead_does_not_fall),
         cmocka_unit_test(witness_names_what_was_not_seen),
+        cmocka_unit_test(a_completion_that_is_interrupted_is_not_taken_for_a_loss),
         cmocka_unit_test(witness_is_not_misled_by_writes_between_the_readings),
         cmocka_unit_test_setup_teardown(witness_agrees_with_the_tracker_on_all_kinds_of_writes,
                                         open_disk, close_disk),
