@@ -247,9 +247,10 @@ static void check_frame(void *arg, int rc)
 static int load(void *arg, struct blx_cached_content *content, struct blx_error *err)
 {
     (void)arg;
-    content->data = malloc(1);
-    if (content->data == NULL)
+    content->data.bytes = malloc(1);
+    if (content->data.bytes == NULL)
         return blx_error_errno(err, -ENOMEM, "a test");
+    content->data.size = 1;
     content->data_bytes = 1;
     return 0;
 }

@@ -13,6 +13,7 @@ enum {
     MAX_SHARDS = 16,
     SHARD_BYTES = 4 << 20, /* a smaller cache has fewer shards: each should have room for frames */
     BUCKETS = 64,          /* of a shard */
+    SPARES = 1,            /* buffers that a shard keeps for its next frames, of either kind */
 };
 
 enum frame_state { FRAME_LOADING, FRAME_READY };
@@ -27,12 +28,19 @@ struct blx_cached_frame {
     struct blx_cached_frame *newer, *older; /* by use */
 };
 
+/* Memory to be used again. */
+struct spares {
+    struct blx_stored_bytes buffers[SPARES]; /* owned */
+    size_t count;
+};
+
 /* `lock` guards all of it. A frame that is LOADING belongs to its loader, one that is READY does
  * not change. */
 struct shard {
     pthread_mutex_t lock;
     pthread_cond_t loaded; /* a frame has left LOADING */
     size_t bytes;
+    struct spares data, packed;
     struct blx_cached_frame *newest, *oldest;
     struct blx_cached_frame *buckets[BUCKETS];
 };
@@ -64,13 +72,33 @@ struct blx_frame_cache *blx_frame_cache_new(size_t max_bytes)
 
 static size_t memory_of(const struct blx_cached_frame *frame)
 {
-    return sizeof(*frame) + frame->content.data_bytes +
+    return sizeof(*frame) + frame->content.data.size +
            frame->content.extent_count * sizeof(frame->content.extents[0]);
 }
 
-static void free_frame(struct blx_cached_frame *frame)
+static struct blx_stored_bytes take_spare_locked(struct spares *spares)
 {
-    free(frame->content.data);
+    return spares->count > 0 ? spares->buffers[--spares->count] : (struct blx_stored_bytes){0};
+}
+
+static void put_spare_locked(struct spares *spares, struct blx_stored_bytes *buffer)
+{
+    if (buffer->bytes != NULL && spares->count < SPARES)
+        spares->buffers[spares->count++] = *buffer;
+    else
+        free(buffer->bytes);
+    *buffer = (struct blx_stored_bytes){0};
+}
+
+static void free_spares(struct spares *spares)
+{
+    while (spares->count > 0)
+        free(spares->buffers[--spares->count].bytes);
+}
+
+static void free_frame_locked(struct shard *shard, struct blx_cached_frame *frame)
+{
+    put_spare_locked(&shard->data, &frame->content.data);
     free(frame->content.extents);
     free(frame);
 }
@@ -129,7 +157,7 @@ static void forget_locked(struct shard *shard, struct blx_cached_frame *frame)
     if (frame->state == FRAME_READY)
         shard->bytes -= memory_of(frame);
     if (frame->users == 0)
-        free_frame(frame);
+        free_frame_locked(shard, frame);
 }
 
 static void shrink_locked(struct shard *shard, size_t max_bytes)
@@ -152,6 +180,8 @@ void blx_frame_cache_free(struct blx_frame_cache *cache)
         pthread_mutex_lock(&shard->lock);
         shrink_locked(shard, 0);
         blx_assert(shard->oldest == NULL);
+        free_spares(&shard->data);
+        free_spares(&shard->packed);
         pthread_mutex_unlock(&shard->lock);
         pthread_cond_destroy(&shard->loaded);
         pthread_mutex_destroy(&shard->lock);
@@ -181,17 +211,19 @@ static struct blx_cached_frame *add_locked(struct shard *shard, const struct blx
         return NULL;
     frame->key = *key;
     frame->users = 1;
+    frame->content.data = take_spare_locked(&shard->data);
+    frame->content.packed = take_spare_locked(&shard->packed);
     frame->next = *bucket;
     *bucket = frame;
     link_newest_locked(shard, frame);
     return frame;
 }
 
-static void put_locked(struct blx_cached_frame *frame)
+static void put_locked(struct shard *shard, struct blx_cached_frame *frame)
 {
     blx_assert(frame->users > 0);
     if (--frame->users == 0 && frame->forgotten)
-        free_frame(frame);
+        free_frame_locked(shard, frame);
 }
 
 /* The frame that is there, once it is READY; NULL if there is none. */
@@ -204,7 +236,7 @@ static struct blx_cached_frame *await_locked(struct shard *shard, const struct b
             pthread_cond_wait(&shard->loaded, &shard->lock);
         if (frame->state == FRAME_READY)
             break;
-        put_locked(frame); /* its loader has failed */
+        put_locked(shard, frame); /* its loader has failed */
     }
     return frame;
 }
@@ -216,13 +248,14 @@ static int load_frame(struct shard *shard, struct blx_cached_frame *frame, size_
 {
     int rc = load(arg, &frame->content, err);
     pthread_mutex_lock(&shard->lock);
+    put_spare_locked(&shard->packed, &frame->content.packed);
     if (rc == 0) {
         frame->state = FRAME_READY;
         shard->bytes += memory_of(frame);
         shrink_locked(shard, max_bytes);
     } else {
         forget_locked(shard, frame);
-        put_locked(frame);
+        put_locked(shard, frame);
     }
     pthread_cond_broadcast(&shard->loaded);
     pthread_mutex_unlock(&shard->lock);
@@ -260,7 +293,7 @@ void blx_frame_cache_put(struct blx_frame_cache *cache, struct blx_cached_frame 
 {
     struct shard *shard = shard_of(cache, &frame->key);
     pthread_mutex_lock(&shard->lock);
-    put_locked(frame);
+    put_locked(shard, frame);
     pthread_mutex_unlock(&shard->lock);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "store/view/frame_cache.h"
+#include "store/view/stored_frame_private.h"
 
 /* A run of blocks that a frame has data of. */
 struct blx_cached_extent {
@@ -27,9 +28,11 @@ struct blx_frame_key {
     uint32_t segment;
 };
 
-/* What load() fills. */
+/* What load() fills. Its buffers may have memory of frames that were forgotten, to be used again or
+ * exchanged: to the process's allocator, frames that come and go would be holes of all sizes. */
 struct blx_cached_content {
-    uint8_t *data; /* owned */
+    struct blx_stored_bytes data;   /* owned */
+    struct blx_stored_bytes packed; /* owned; of no use after load() */
     size_t data_bytes;
     struct blx_cached_extent *extents; /* owned; ascending */
     uint32_t extent_count;

@@ -404,11 +404,26 @@ static int take_digests(const struct blx_view *view, struct blx_stored_frame *st
         return blx_error_set(err, -EBADMSG, "frame %llu is not of the image's key",
                              (unsigned long long)frame->seq);
     content->data_bytes = (frame->data_bytes >> frame->block_shift) << view->unit_shift;
-    content->data = malloc(content->data_bytes + 1);
-    if (content->data == NULL)
-        return no_memory(err);
-    memcpy(content->data, frame->digests, content->data_bytes);
+    if (stored->data.size < content->data_bytes) {
+        free(stored->data.bytes);
+        stored->data = (struct blx_stored_bytes){.bytes = malloc(content->data_bytes)};
+        if (stored->data.bytes == NULL)
+            return no_memory(err);
+        stored->data.size = content->data_bytes;
+    }
+    if (content->data_bytes > 0)
+        memcpy(stored->data.bytes, frame->digests, content->data_bytes);
     return 0;
+}
+
+/* A small frame does not keep the memory of a large one. */
+static void fit(struct blx_stored_bytes *buffer, size_t bytes)
+{
+    if (buffer->size / 2 <= bytes)
+        return;
+    uint8_t *smaller = realloc(buffer->bytes, bytes > 0 ? bytes : 1);
+    if (smaller != NULL)
+        *buffer = (struct blx_stored_bytes){.bytes = smaller, .size = bytes};
 }
 
 static int read_content(const struct blx_view *view, const struct piece *piece,
@@ -420,23 +435,23 @@ static int read_content(const struct blx_view *view, const struct piece *piece,
         return rc < 0 ? rc : take_digests(view, stored, content, err);
     }
     int rc = blx_stored_frame_read(stored, piece->reader, &piece->entry, view->source.key, err);
-    if (rc < 0)
-        return rc;
-    content->data = stored->data.bytes;
     content->data_bytes = stored->frame.data_bytes;
-    stored->data = (struct blx_stored_bytes){0};
-    return 0;
+    return rc;
 }
 
 /* A frame that cannot be read is lost like a damaged one. */
 static int load(void *arg, struct blx_cached_content *content, struct blx_error *err)
 {
     const struct loading *loading = arg;
-    BLX_CLEANUP(blx_stored_frame_done) struct blx_stored_frame stored = {0};
+    struct blx_stored_frame stored = {.packed = content->packed, .data = content->data};
     struct blx_error cause = {0};
     int rc = read_content(loading->view, loading->piece, &stored, content, &cause);
     if (rc == 0)
         rc = list_extents(&stored.frame, content, &cause);
+    if (rc == 0)
+        fit(&stored.data, content->data_bytes);
+    content->packed = stored.packed;
+    content->data = stored.data;
     return rc < 0 ? blx_error_copy(err, rc == -ENOMEM ? rc : -EBADMSG, &cause) : 0;
 }
 
@@ -493,7 +508,7 @@ static int copy_data(struct blx_view *view, const struct piece *piece, uint64_t 
         from > content->data_bytes || bytes > content->data_bytes - from)
         rc = blx_stored_frame_lacks(piece->reader, content->seq, err);
     else
-        memcpy(to, content->data + from, bytes);
+        memcpy(to, content->data.bytes + from, bytes);
     blx_frame_cache_put(view->source.cache, frame);
     return rc;
 }

@@ -14,6 +14,7 @@ foreach(noun IN ITEMS view/info view/view restore/newer receive/opening prune/pr
 endforeach()
 # It fills a filesystem of its own.
 blx_unit_test(store/full LIBRARIES unit_store_fixture LABELS root)
+blx_unit_test(store/view/frame_cache)
 blx_unit_test(store/view/partitions)
 blx_unit_test(store/damage)
 blx_unit_test(store/view/overlay)
