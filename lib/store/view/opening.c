@@ -9,7 +9,9 @@
 #include "base/cleanup.h"
 #include "store/segment/segment_reader_private.h"
 
-enum { SEGMENTS_PER_THREAD = 4 };
+/* Openers that found no free slot sleep until this many are free: waking them for each one costs
+ * more than the reading. */
+enum { SEGMENTS_PER_THREAD = 4, WAKING_SLOTS = BLX_OPENING_AHEAD / 2 };
 
 /*
  *     FREE ──begun──► READING ──► READY ──handed over──► FREE
@@ -29,10 +31,13 @@ struct opening {
     const struct blx_chain_segment *segments; /* constant */
     size_t count;                             /* constant */
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* any of the fields below */
-    size_t next;            /* the first segment that nobody has begun with */
-    size_t awaited;         /* the one that the caller hands over next */
-    uint64_t entries;       /* of the indexes that are read or being read */
+    pthread_cond_t ready;     /* the awaited slot has become READY */
+    pthread_cond_t room;      /* there are slots, or entries, or all is stopped */
+    size_t next;              /* the first segment that nobody has begun with */
+    size_t awaited;           /* the one that the caller hands over next */
+    uint64_t entries;         /* of the indexes that are read or being read */
+    size_t waiting_for_slots; /* openers */
+    size_t waiting_for_entries;
     bool stopped;
     struct slot slots[BLX_OPENING_AHEAD];
     pthread_t threads[BLX_OPENING_THREADS];
@@ -49,8 +54,11 @@ static bool wait_for_room(struct opening *opening, size_t at, uint64_t entries)
 {
     pthread_mutex_lock(&opening->lock);
     while (!opening->stopped && at != opening->awaited &&
-           opening->entries + entries > BLX_OPENING_ENTRIES)
-        pthread_cond_wait(&opening->changed, &opening->lock);
+           opening->entries + entries > BLX_OPENING_ENTRIES) {
+        opening->waiting_for_entries++;
+        pthread_cond_wait(&opening->room, &opening->lock);
+        opening->waiting_for_entries--;
+    }
     bool wanted = !opening->stopped;
     opening->entries += entries;
     slot_of(opening, at)->entries = entries;
@@ -76,7 +84,8 @@ static void open_one(struct opening *opening, size_t at)
     }
     pthread_mutex_lock(&opening->lock);
     slot->state = SLOT_READY;
-    pthread_cond_broadcast(&opening->changed);
+    if (at == opening->awaited)
+        pthread_cond_signal(&opening->ready);
     pthread_mutex_unlock(&opening->lock);
 }
 
@@ -98,7 +107,9 @@ static void *open_segments(void *arg)
     while (!opening->stopped && opening->next < opening->count) {
         size_t at;
         if (!begin_next_locked(opening, &at)) {
-            pthread_cond_wait(&opening->changed, &opening->lock);
+            opening->waiting_for_slots++;
+            pthread_cond_wait(&opening->room, &opening->lock);
+            opening->waiting_for_slots--;
             continue;
         }
         pthread_mutex_unlock(&opening->lock);
@@ -133,7 +144,7 @@ static struct blx_segment_reader *take(struct opening *opening, size_t at, struc
         pthread_mutex_lock(&opening->lock);
     }
     while (slot->state != SLOT_READY)
-        pthread_cond_wait(&opening->changed, &opening->lock);
+        pthread_cond_wait(&opening->ready, &opening->lock);
     struct blx_segment_reader *reader = slot->reader;
     *cause = slot->err;
     pthread_mutex_unlock(&opening->lock);
@@ -149,7 +160,10 @@ static void hand_over(struct opening *opening, size_t at)
     slot->reader = NULL;
     slot->state = SLOT_FREE;
     opening->awaited = at + 1;
-    pthread_cond_broadcast(&opening->changed);
+    size_t free_slots = BLX_OPENING_AHEAD - (opening->next - opening->awaited);
+    if (opening->waiting_for_entries > 0 ||
+        (opening->waiting_for_slots > 0 && free_slots >= WAKING_SLOTS))
+        pthread_cond_broadcast(&opening->room);
     pthread_mutex_unlock(&opening->lock);
 }
 
@@ -157,13 +171,14 @@ static void finish(struct opening *opening)
 {
     pthread_mutex_lock(&opening->lock);
     opening->stopped = true;
-    pthread_cond_broadcast(&opening->changed);
+    pthread_cond_broadcast(&opening->room);
     pthread_mutex_unlock(&opening->lock);
     for (size_t i = 0; i < opening->thread_count; i++)
         pthread_join(opening->threads[i], NULL);
     for (size_t i = 0; i < BLX_OPENING_AHEAD; i++)
         blx_segment_reader_close(opening->slots[i].reader);
-    pthread_cond_destroy(&opening->changed);
+    pthread_cond_destroy(&opening->room);
+    pthread_cond_destroy(&opening->ready);
     pthread_mutex_destroy(&opening->lock);
 }
 
@@ -180,7 +195,8 @@ int blx_opening_run(const char *volume_dir, const struct blx_chain_segment *segm
     opening->segments = segments;
     opening->count = count;
     pthread_mutex_init(&opening->lock, NULL);
-    pthread_cond_init(&opening->changed, NULL);
+    pthread_cond_init(&opening->ready, NULL);
+    pthread_cond_init(&opening->room, NULL);
     start(opening);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
