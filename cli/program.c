@@ -6,27 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/become.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "cli/command.h"
 
-/* The folder of this program. Programs of one build tree find each other there. */
-static int own_folder(char folder[PATH_MAX], struct blx_error *err)
-{
-    ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
-    if (length < 0)
-        return blx_error_errno(err, -errno, "cannot read '/proc/self/exe': is /proc mounted?");
-    folder[length] = '\0';
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    return 0;
-}
-
 int cli_find_plugin(char path[PATH_MAX], struct blx_error *err)
 {
     char folder[PATH_MAX];
-    int rc = own_folder(folder, err);
+    int rc = blx_own_folder(folder, err);
     if (rc == 0)
         rc = blx_path_format(path, PATH_MAX, err, "%s/../lib/nbdkit-blxrep-plugin.so", folder);
     if (rc == 0 && access(path, F_OK) != 0)
@@ -36,20 +24,7 @@ int cli_find_plugin(char path[PATH_MAX], struct blx_error *err)
 
 enum blx_exit cli_become_program(char **words, struct blx_error *err)
 {
-    const char *program = words[0];
-    char folder[PATH_MAX];
-    char path[PATH_MAX + 32];
-    if (own_folder(folder, err) < 0)
-        return BLX_EXIT_FAILED;
-    snprintf(path, sizeof(path), "%s/%s", folder, program);
-    execv(path, words);
-    if (errno == ENOENT)
-        execvp(program, words);
-    if (errno == ENOENT)
-        blx_error_set(err, -ENOENT, "cannot find '%s' in '%s' or in PATH (%s): install it there",
-                      program, folder, getenv("PATH") != NULL ? getenv("PATH") : "not set");
-    else
-        blx_error_errno(err, -errno, "cannot start '%s'", path);
+    blx_become_program(words, err);
     return BLX_EXIT_FAILED;
 }
 

@@ -125,10 +125,11 @@ static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_b
 {
     if (strncmp(filesystem, "ext", 3) == 0)
         return files_ext_open(source, disk, size_bytes, tree, err);
-    return blx_error_set(err, -EOPNOTSUPP,
-                         "it holds %s, which is not read here: `blxrep dispatcher mount` shows its "
-                         "image, which a kernel can mount",
-                         filesystem[0] != '\0' ? filesystem : "nothing that is known");
+    return blx_error_set(
+        err, -EOPNOTSUPP,
+        "it holds %s, which only a kernel reads: as root, --kernel has this host's "
+        "do so, if you trust that server",
+        filesystem[0] != '\0' ? filesystem : "nothing that is known");
 }
 
 struct files_source *files_blocks_new(int fd)

@@ -124,6 +124,7 @@ static int add_volume(struct keep *keep, uint32_t number, struct blx_error *err)
     struct files_disk listed = {.size_bytes = volume->size_bytes};
     struct part part = {.view = view};
     blx_text_set(listed.device, volume->device);
+    snprintf(listed.image, sizeof(listed.image), "%s.img", volume->name);
     int count = blx_partitions_find(&disk, found);
     if (count <= 0)
         return whole ? add_disk(keep, &listed, &part, err) : 0;
@@ -132,6 +133,7 @@ static int add_volume(struct keep *keep, uint32_t number, struct blx_error *err)
         char name[BLX_NAME_BYTES + 16];
         blx_partition_name(volume->device, found[i].number, listed.device, sizeof(listed.device));
         blx_partition_name(volume->name, found[i].number, name, sizeof(name));
+        snprintf(listed.image, sizeof(listed.image), "%s.img", name);
         blx_text_set(listed.part_id, found[i].id);
         listed.size_bytes = found[i].bytes;
         part.offset_bytes = found[i].offset_bytes;

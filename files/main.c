@@ -6,7 +6,8 @@
  *     keeper   the data directory's owner: has the store and the keys, answers with blocks
  *       ▲│
  *       │▼
- *     reader   nobody, in a jail: reads the filesystem, which may be hostile
+ *     reader   nobody, in a jail: reads the filesystem, which may be hostile; with --kernel it is
+ *       │      root in namespaces of its own, where the kernel mounts the filesystem
  *       │
  *       ▼ records
  *     writer   whoever called it: checks the records, prints them or writes them out
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +34,7 @@
 #include "files/blocks.h"
 #include "files/jail.h"
 #include "files/keeper.h"
+#include "files/kernel.h"
 #include "files/list.h"
 #include "files/places.h"
 #include "files/probe.h"
@@ -39,8 +42,12 @@
 
 static const char usage[] =
     "blxrep dispatcher files --agent=ID --checkpoint=TIMESTAMP --data-dir=DIR [--device=/dev/X]\n"
-    "       [--output=DIR|-] [--key=FILE ...] [--force] [--json] [PATH ...]";
+    "       [--output=DIR|-] [--key=FILE ...] [--kernel] [--force] [--json] [PATH ...]";
 static const char description[] = "Lists files of a checkpoint, or copies them out with --output.";
+
+/* With --kernel the reader mounts here, in its own namespace: so all readers have the same place,
+ * and it stays empty. */
+#define KERNEL_FOLDER "/run/blxrep-files"
 
 /* Descriptors of the reader in its jail. */
 enum { JAIL_BLOCKS_FD = STDERR_FILENO + 1, JAIL_RECORDS_FD, JAIL_PROBE_FD, JAIL_FDS = 3 };
@@ -99,6 +106,8 @@ static enum files_task task_of(const struct blx_config *config)
 /* -EINVAL is a usage error. */
 static int check_request(const struct blx_config *config, struct blx_error *err)
 {
+    if (config->kernel && geteuid() != 0)
+        return blx_error_set(err, -EINVAL, "--kernel mounts filesystems, so only root can use it");
     if (config->device_count > 1)
         return blx_error_set(err, -EINVAL, "--device names one filesystem here");
     if (config->output != NULL && config->json)
@@ -146,6 +155,31 @@ static void read_filesystem(const struct job *job, struct files_source *source,
     files_sender_done(&sender);
 }
 
+/* With --kernel. The exit code, or in the parent of the one that did the work, its exit code. */
+static int run_kernel_reader(const struct job *job, int blocks_fd, int records_fd)
+{
+    struct files_probe *probe = NULL;
+    struct files_source *blocks = NULL, *source = NULL;
+    struct blx_error err = {0};
+    struct files_sender sender;
+    int rc = files_sender_init(&sender, records_fd);
+    if (rc == 0)
+        rc = files_kernel_enter(&err);
+    if (rc > 0)
+        return rc - 1;
+    if (rc == 0) {
+        blocks = files_blocks_new(blocks_fd);
+        rc = blocks == NULL ? -ENOMEM : files_probe_new(JAIL_PROBE_FD, &probe, &err);
+    }
+    if (rc == 0)
+        rc = files_kernel_start(job->config, blocks, KERNEL_FOLDER, &source, &err);
+    if (rc == 0)
+        rc = look_around(source, probe, job, &sender, &err);
+    if (rc < 0)
+        files_send_text(&sender, FILES_RECORD_FAILED, err.message);
+    return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}
+
 static _Noreturn void run_reader(const struct job *job, int blocks_fd, int records_fd)
 {
     struct files_probe *probe = NULL;
@@ -153,6 +187,8 @@ static _Noreturn void run_reader(const struct job *job, int blocks_fd, int recor
     /* Away from the number that the probe has, in the jail and before. */
     int fds[JAIL_FDS] = {fcntl(blocks_fd, F_DUPFD_CLOEXEC, JAIL_PROBE_FD + 1),
                          fcntl(records_fd, F_DUPFD_CLOEXEC, JAIL_PROBE_FD + 1), JAIL_PROBE_FD};
+    if (job->config->kernel)
+        _exit(run_kernel_reader(job, fds[0], fds[1]));
     int rc = fds[0] < 0 || fds[1] < 0 ? -errno : files_probe_new(JAIL_PROBE_FD, &probe, &err);
     if (rc == 0)
         rc = files_jail_enter(fds, JAIL_FDS, &err);
@@ -162,6 +198,17 @@ static _Noreturn void run_reader(const struct job *job, int blocks_fd, int recor
     else
         read_filesystem(job, source, probe, JAIL_RECORDS_FD);
     _exit(source == NULL ? BLX_EXIT_FAILED : BLX_EXIT_OK); /* nothing of the parent's is undone */
+}
+
+static int prepare_kernel(const struct job *job, struct blx_error *err)
+{
+    if (!job->config->kernel)
+        return 0;
+    note("this host's kernel reads the server's filesystem: if the server was broken into, it can "
+         "harm this host");
+    if (mkdir(KERNEL_FOLDER, 0700) != 0 && errno != EEXIST)
+        return blx_error_errno(err, -errno, "cannot make '%s'", KERNEL_FOLDER);
+    return 0;
 }
 
 static int start_reader(struct job *job, int *blocks_fd, struct blx_error *err)
@@ -359,7 +406,9 @@ static int run_job(struct job *job, struct blx_error *err)
 {
     BLX_CLEANUP_FD int blocks_fd = -1;
     BLX_CLEANUP_FD int ready_fd = -1;
-    int rc = start_reader(job, &blocks_fd, err);
+    int rc = prepare_kernel(job, err);
+    if (rc == 0)
+        rc = start_reader(job, &blocks_fd, err);
     if (rc == 0)
         rc = start_keeper(job, blocks_fd, &ready_fd, err);
     if (blocks_fd >= 0)

@@ -18,6 +18,7 @@ enum { FILES_MAX_DISKS = 1024, FILES_DEVICE_BYTES = 256 };
 
 struct files_disk {
     char device[FILES_DEVICE_BYTES];      /* "/dev/vda2" */
+    char image[FILES_DEVICE_BYTES];       /* as a mount of the checkpoint calls it */
     char part_id[BLX_PARTITION_ID_BYTES]; /* "": none */
     uint64_t size_bytes;
 };

@@ -17,7 +17,7 @@ _blxrep_options() {
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --incomplete --dry-run --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
-    files) echo --config --agent --checkpoint --device --data-dir --output --key --force --json --path --help --version ;;
+    files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --force --help --version ;;
@@ -54,7 +54,7 @@ _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --verify | --confirm | --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --kernel | --verify | --confirm | --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -134,6 +134,7 @@ struct blx_config {
     size_t key_count;
     char **paths; /* owned, path_count of them: what files lists or copies */
     size_t path_count;
+    bool kernel; /* files: the host's kernel reads the filesystem */
     char *mountpoint;
     char *writable; /* NULL: read-only; "": a file without a name takes what is written */
     bool foreground;

@@ -107,7 +107,7 @@ static const struct blx_option options[] = {
     {.info = {"device", "/dev/X",
               "a block device; an agent also takes a pattern of whole disks, or all; repeat it for "
               "more",
-              AGENT | RESTORE | JOIN, true},
+              AGENT | RESTORE | JOIN | FILES, true},
      .kind = BLX_OPTION_LIST,
      .offset = FIELD(devices),
      .count_offset = FIELD(device_count),
@@ -115,17 +115,7 @@ static const struct blx_option options[] = {
      .example = "\"/dev/xvda\"",
      /* The file of a daemon names the devices to protect, which says nothing about what to restore.
         And if there is a file, joining has none to write. */
-     .flag_only_for = RESTORE | JOIN},
-    {.info = {"device", "/dev/X",
-              "the filesystem, as the server calls its device; without it the server's /etc/fstab "
-              "says where a path lies",
-              FILES, false},
-     .kind = BLX_OPTION_LIST,
-     .offset = FIELD(devices),
-     .count_offset = FIELD(device_count),
-     .too_many = "devices",
-     .example = "\"/dev/vda2\"",
-     .flag_only_for = FILES},
+     .flag_only_for = RESTORE | JOIN | FILES},
     {.info = {"exclude", "PATTERN", "leave out devices with this name or path; repeat it for more",
               AGENT, true},
      .kind = BLX_OPTION_LIST,
@@ -355,6 +345,13 @@ static const struct blx_option options[] = {
     {.info = {"force", NULL, "replace files that exist already", FILES, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(force),
+     .example = "true"},
+    {.info = {"kernel", NULL,
+              "have this host's kernel read the filesystem: every kind, but only of a server that "
+              "you trust; as root",
+              FILES, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(kernel),
      .example = "true"},
     {.info =
          {"path", "PATH",

@@ -298,6 +298,63 @@ class Files(Case):
         self.assertEqual((process.returncode, b"stopped" in told), (1, True), told)
         self.assertEqual(os.listdir(out), [])
 
+    def test_the_kernel_reads_every_filesystem(self):
+        self.disk = self.loop_disk(180)
+        root, home = self.disk.make_partitions([("ext4", 40), ("btrfs", 120)])
+        uuid = run("blkid", "-c", "/dev/null", "-s", "UUID", "-o", "value", home.device).stdout.strip()
+        os.makedirs(f"{root.path}/etc")
+        os.makedirs(f"{root.path}/home")
+        with open(f"{root.path}/etc/fstab", "w", encoding="ascii") as file:
+            file.write(f"{self.disk.partition(1)} / ext4 defaults 0 1\nUUID={uuid} /home btrfs defaults 0 0\n")
+        make_tree(f"{home.path}/all")
+        run("btrfs", "subvolume", "create", f"{home.path}/all/sub")
+        fill(f"{home.path}/all/sub/inside", 1)
+        os.remove(f"{home.path}/all/reserved")  # the kernel itself shows its room as data
+        expected = full_tree(f"{home.path}/all")
+        key = self.path("the.key")
+        self.cli.run("keygen", f"--output={key}")
+        self.start_dispatcher()
+        root.umount()
+        home.umount()
+        agent = self.start_agent("server1", self.disk, "--skip-free-space=no", f"--encryption-key={key}")
+        self.stamp = self.checkpoint("server1")
+        agent.stop()
+        self.dispatcher.stop()
+        before = self.hashes()
+        self.fails("holds btrfs, which only a kernel reads", f"--key={key}", "/home")
+        self.assertEqual(self.names(f"--key={key}", "/etc"), ["/etc/fstab"])
+        out = self.folder_for("out")
+        done = self.files(f"--key={key}", "--kernel", f"--output={out}", "/home/all", "/etc/fstab")
+        self.assertIn("if the server was broken into", done.stderr)
+        self.assertEqual(full_tree(f"{out}/all"), expected)
+        self.assertEqual(sorted(os.listdir(out)), ["all", "fstab"])
+        process = subprocess.Popen([os.path.join(bin_folder(), "blxrep-files"),
+                                    *self.words(f"--key={key}", "--kernel", "--output=-", "/home/all")[2:]],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdout.read(1000)
+        self.assertTrue(self.mounts_of_ours())
+        process.kill()
+        process.communicate()
+        wait_until("nothing of it is left", lambda: not self.mounts_of_ours(), 60)
+        self.assertEqual(os.listdir("/run/blxrep-files"), [])
+        self.assertEqual(self.hashes(), before)
+        os.chmod(self.folder, 0o755)
+        done = run(*NOBODY, self.cli.program, *self.words("--kernel", "/etc"), env=environment(), check=False)
+        self.assertEqual((done.returncode, "only root" in done.stderr), (2, True), done.stderr)
+
+    def mounts_of_ours(self):
+        """The processes that show our store, in whatever namespace."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                    words = file.read().split("\0")
+            except OSError:
+                continue
+            if os.path.basename(words[0]) == "blxrep-mount" and f"--data-dir={self.data_dir}" in words:
+                found.append(pid)
+        return found
+
     def children(self, pid, found):
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             found[:] = [int(word) for word in file.read().split()]
