@@ -14,6 +14,8 @@
 /* Blocks belong to one file, so a copy reads each once; a path may be asked for more than once. */
 enum { MOST_COPIES = 8 };
 
+enum { OPEN_FLAGS = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP };
+
 enum { MAX_RUNS = 1 << 22, GOOD_OLD_INODE_BYTES = EXT2_GOOD_OLD_INODE_SIZE };
 
 /* Blocks of a file that follow each other on the disk, too. */
@@ -446,15 +448,79 @@ static void close_ext(struct files_tree *tree)
     free(ext);
 }
 
-/* A filesystem that was not frozen has its newest changes in its journal, which is not replayed. */
+static int read_journal_block(void *arg, void *buffer, uint64_t journal_block)
+{
+    struct ext *ext = arg;
+    const struct run *run = find_run(ext, journal_block);
+    if (run == NULL || run->logical > journal_block)
+        return -EBADMSG;
+    uint64_t block = run->physical + (journal_block - run->logical);
+    ext_io_grant(ext->io);
+    return ext_io_read(ext->io, buffer, ext->fs->blocksize, block * ext->fs->blocksize);
+}
+
+/* Places in the journal become places on the disk. */
+static int place_journal(struct ext *ext, struct ext_journal_table *table)
+{
+    uint64_t blocks = ext2fs_blocks_count(ext->fs->super);
+    for (size_t i = 0; i < table->count; i++) {
+        struct ext_journal_block *block = &table->blocks[i];
+        const struct run *run = find_run(ext, block->journal_block);
+        if (run == NULL || run->logical > block->journal_block || block->block >= blocks)
+            return -EBADMSG;
+        block->journal_block = run->physical + (block->journal_block - run->logical);
+    }
+    return 0;
+}
+
+/* A filesystem that was not frozen has its newest changes in its journal. */
+static int replay_journal(struct ext *ext, struct blx_error *err)
+{
+    struct ext_journal_table table = {0};
+    union inode inode;
+    struct files_node node = {.number = ext->fs->super->s_journal_inum};
+    if (node.number == 0)
+        return blx_error_set(err, -EOPNOTSUPP, "its journal lies on another device");
+    int rc = read_inode(ext, node, &inode, err);
+    if (rc == 0)
+        rc = make_map(ext, node, &inode.small, err);
+    const struct ext_journal_source source = {.read = read_journal_block,
+                                              .arg = ext,
+                                              .block_bytes = ext->fs->blocksize,
+                                              .block_count =
+                                                  ext->mapped_bytes / ext->fs->blocksize};
+    if (rc == 0)
+        rc = ext_journal_read(&source, &table, err);
+    if (rc == 0)
+        rc = place_journal(ext, &table);
+    if (rc == 0)
+        ext_io_lay(ext->io, &table, ext->fs->blocksize);
+    ext_journal_table_done(&table);
+    return rc;
+}
+
 static void note_caveats(struct ext *ext)
 {
-    if (ext2fs_has_feature_journal_needs_recovery(ext->fs->super))
-        ext->tree.caveat = "the filesystem was not at rest at the checkpoint, and its journal is "
-                           "not replayed: what changed in the seconds before may be older here, "
-                           "or damaged; `mount --writable` replays it";
-    else if ((ext->fs->super->s_state & EXT2_ERROR_FS) != 0)
+    if ((ext->fs->super->s_state & EXT2_ERROR_FS) != 0)
         ext->tree.caveat = "the server had found errors in this filesystem";
+}
+
+/* Nothing that was read before counts after the replay. */
+static void open_again(struct ext *ext)
+{
+    struct blx_error ignored = {0};
+    int rc = replay_journal(ext, &ignored);
+    forget_map(ext);
+    if (rc < 0) {
+        ext->tree.caveat = "the filesystem was in use at the checkpoint, and its journal cannot be "
+                           "replayed here: what changed in the seconds before may be older, or "
+                           "damaged";
+        return;
+    }
+    ext2fs_free(ext->fs);
+    ext_io_grant(ext->io);
+    if (ext_io_open(ext->io, OPEN_FLAGS, &ext->fs) != 0)
+        ext->fs = NULL;
 }
 
 int files_ext_open(struct files_source *source, uint32_t disk, uint64_t size_bytes,
@@ -470,7 +536,7 @@ int files_ext_open(struct files_source *source, uint32_t disk, uint64_t size_byt
     }
     *ext = (struct ext){.tree = {.kind = &kind, .root = EXT2_ROOT_INO}, .io = io};
     initialize_ext2_error_table();
-    errcode_t code = ext_io_open(ext->io, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP, &ext->fs);
+    errcode_t code = ext_io_open(ext->io, OPEN_FLAGS, &ext->fs);
     if (code != 0) {
         ext->fs = NULL;
         int rc = fail(ext, code, "cannot open the filesystem", err);
@@ -478,6 +544,12 @@ int files_ext_open(struct files_source *source, uint32_t disk, uint64_t size_byt
         return rc;
     }
     note_caveats(ext);
+    if (ext2fs_has_feature_journal_needs_recovery(ext->fs->super))
+        open_again(ext);
+    if (ext->fs == NULL) {
+        close_ext(&ext->tree);
+        return corrupt("its journal", err);
+    }
     *tree = &ext->tree;
     return 0;
 }

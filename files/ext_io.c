@@ -21,6 +21,8 @@ struct ext_io {
     uint64_t size_bytes;
     uint64_t granted; /* calls that are left */
     struct blx_error failure;
+    struct ext_journal_table journal;
+    uint32_t journal_block_bytes;
     uint64_t chunk_numbers[CHUNKS]; /* UINT64_MAX: none */
     uint8_t chunks[CHUNKS][CHUNK_BYTES];
 };
@@ -37,6 +39,7 @@ struct ext_io *ext_io_new(struct files_source *source, uint32_t disk, uint64_t s
     io->source = source;
     io->disk = disk;
     io->size_bytes = size_bytes;
+    io->journal = (struct ext_journal_table){0};
     blx_error_clear(&io->failure);
     memset(io->chunk_numbers, 0xff, sizeof(io->chunk_numbers));
     ext_io_grant(io);
@@ -45,7 +48,16 @@ struct ext_io *ext_io_new(struct files_source *source, uint32_t disk, uint64_t s
 
 void ext_io_free(struct ext_io *io)
 {
+    if (io != NULL)
+        ext_journal_table_done(&io->journal);
     free(io);
+}
+
+void ext_io_lay(struct ext_io *io, struct ext_journal_table *table, uint32_t block_bytes)
+{
+    io->journal = *table;
+    io->journal_block_bytes = block_bytes;
+    *table = (struct ext_journal_table){0};
 }
 
 void ext_io_grant(struct ext_io *io)
@@ -77,7 +89,7 @@ static const uint8_t *find_chunk(struct ext_io *io, uint64_t number)
 }
 
 /* A chunk may be unreadable for damage that lies beside what is asked for. */
-int ext_io_read(struct ext_io *io, void *buffer, size_t bytes, uint64_t offset_bytes)
+static int read_place(struct ext_io *io, void *buffer, size_t bytes, uint64_t offset_bytes)
 {
     uint64_t number = offset_bytes >> CHUNK_SHIFT, within = offset_bytes & (CHUNK_BYTES - 1);
     if (offset_bytes > io->size_bytes || bytes > io->size_bytes - offset_bytes)
@@ -87,6 +99,38 @@ int ext_io_read(struct ext_io *io, void *buffer, size_t bytes, uint64_t offset_b
         return read_directly(io, buffer, bytes, offset_bytes);
     memcpy(buffer, chunk + within, bytes);
     return 0;
+}
+
+/* Within one block of the filesystem. */
+static int read_journaled(struct ext_io *io, void *buffer, size_t bytes, uint64_t offset_bytes)
+{
+    static const uint8_t magic[] = {0xc0, 0x3b, 0x39, 0x98};
+    uint64_t block = offset_bytes / io->journal_block_bytes;
+    uint64_t within = offset_bytes % io->journal_block_bytes;
+    const struct ext_journal_block *found = ext_journal_find(&io->journal, block);
+    if (found == NULL)
+        return read_place(io, buffer, bytes, offset_bytes);
+    int rc = read_place(io, buffer, bytes, found->journal_block * io->journal_block_bytes + within);
+    for (size_t i = 0; rc == 0 && found->escaped != 0 && i < sizeof(magic); i++)
+        if (i >= within && i - within < bytes)
+            ((uint8_t *)buffer)[i - within] = magic[i];
+    return rc;
+}
+
+int ext_io_read(struct ext_io *io, void *buffer, size_t bytes, uint64_t offset_bytes)
+{
+    if (io->journal.count == 0)
+        return read_place(io, buffer, bytes, offset_bytes);
+    int rc = 0;
+    while (rc == 0 && bytes > 0) {
+        uint64_t left = io->journal_block_bytes - offset_bytes % io->journal_block_bytes;
+        size_t piece = left < bytes ? (size_t)left : bytes;
+        rc = read_journaled(io, buffer, piece, offset_bytes);
+        buffer = (uint8_t *)buffer + piece;
+        offset_bytes += piece;
+        bytes -= piece;
+    }
+    return rc;
 }
 
 static errcode_t read_blocks(io_channel channel, unsigned long long block, int count, void *data)

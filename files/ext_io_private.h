@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "files/ext_journal_private.h"
 #include "files/source.h"
 
 struct ext_io;
@@ -19,6 +20,10 @@ struct ext_io;
 /* NULL: no memory. To be freed after the filesystem was closed. */
 struct ext_io *ext_io_new(struct files_source *source, uint32_t disk, uint64_t size_bytes);
 void ext_io_free(struct ext_io *io);
+
+/* From now on these blocks are read from the places that the table says, which count on the disk
+ * here. Takes the table over. */
+void ext_io_lay(struct ext_io *io, struct ext_journal_table *table, uint32_t block_bytes);
 
 /* Opens the filesystem through it. */
 errcode_t ext_io_open(struct ext_io *io, int flags, ext2_filsys *fs);

@@ -254,7 +254,7 @@ static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct bl
             .config = job->config, .keys = &keys, .ready_fd = pipes[1], .blocks_fd = blocks_fd};
         close(pipes[0]);
         close(job->records_fd);
-        enum blx_exit code = files_keep(&keeper);
+        int code = (int)files_keep(&keeper);
         blx_keyring_done(&keys);
         _exit(code);
     }

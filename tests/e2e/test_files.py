@@ -84,6 +84,18 @@ def make_tree(root):
     os.utime(f"{root}/a", ns=(1_000_000_000_123_456_789, 4_500_000_000_987_654_321))
 
 
+def commit_all(root):
+    """Everything is in the journal, and its places are not written yet, as they are by sync(2)."""
+    for folder, _folders, names in os.walk(root):
+        for path in [folder, *(os.path.join(folder, name) for name in names)]:
+            if stat.S_IFMT(os.lstat(path).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+
 class Files(Case):
     def take(self, *words, many=100):
         """A server's disk with a root and a home, whose fstab names them, as a checkpoint at rest."""
@@ -297,6 +309,55 @@ class Files(Case):
         told = process.communicate(timeout=60)[1]
         self.assertEqual((process.returncode, b"stopped" in told), (1, True), told)
         self.assertEqual(os.listdir(out), [])
+
+    def test_a_journal_is_replayed(self):
+        """A filesystem in use has its newest changes in its journal alone: a mount replays it, and so does files, in memory."""
+        for options in ([], ["-O", "^metadata_csum,^64bit", "-b", "1024", "-J", "size=2"]):
+            with self.subTest(options=options):
+                self.check_journal(options)
+
+    def check_journal(self, options):
+        name = f"disk{len(options)}"
+        living = self.loop_disk(64, f"{name}-living")
+        files = living.make("ext4", *options)
+        if self.dispatcher is None:
+            self.start_dispatcher()
+        for number in range(60):  # more than a short journal holds: it turns round
+            os.makedirs(f"{files.path}/old-{number}/x")
+        files.sync()
+        for number in range(60):
+            os.rmdir(f"{files.path}/old-{number}/x")  # revokes what was its content
+            with open(f"{files.path}/old-{number}/file", "wb") as file:
+                file.write(os.urandom(3000))
+                os.fsync(file.fileno())
+        make_tree(f"{files.path}/all")
+        commit_all(files.path)
+        self.disk = self.loop_disk(64, name)
+        # As a power cut leaves it. An agent has it written first, and so would have who reads the device.
+        run("dd", f"if={living.file}", f"of={self.disk.path}", "bs=1M", "oflag=direct")
+        agent = self.start_agent(name, self.disk, "--skip-free-space=no")
+        stamp = self.checkpoint(name)
+        agent.stop()
+        image = self.restore(name, stamp, self.path(f"{name}.img"))
+        self.assertIn("needs_recovery", run("dumpe2fs", "-h", image).stdout)
+        point, out = self.folder_for(f"{name}.point"), self.folder_for(f"{name}.out")
+        stale, expected = self.tree_of(image, point, "loop,ro,noload"), self.tree_of(image, point, "loop")
+        self.assertNotEqual(stale, expected, "the journal has something new")
+        done = self.cli.run("dispatcher", "files", f"--agent={name}", f"--checkpoint={stamp}", f"--data-dir={self.data_dir}", f"--output={out}", "/")
+        self.assertNotIn("journal", done.stderr)
+        mine = full_tree(out)
+        self.assertEqual(set(mine), set(expected))
+        self.assertEqual({key for key in mine if mine[key] != expected[key]}, set())
+        files.umount()
+
+    def tree_of(self, image, point, options):
+        run("mount", "-o", options, image, point)
+        try:
+            return full_tree(point)
+        except OSError as error:  # without its journal a filesystem may be damaged
+            return error
+        finally:
+            run("umount", point)
 
     def test_the_kernel_reads_every_filesystem(self):
         self.disk = self.loop_disk(180)

@@ -25,7 +25,10 @@ trap 'rm -rf "$TMPDIR"' EXIT
 
 fuzz_one() {
     local target=$1 log=$build/fuzz/$1.log max_len=8192
-    case $target in session | agent_session) max_len=16384 ;; esac
+    case $target in
+    session | agent_session) max_len=16384 ;;
+    ext | ext_journal) max_len=65536 ;;
+    esac
     mkdir -p "$build/fuzz/$target"
     if "$build/tests/fuzz_$target" -max_total_time="$seconds" -max_len="$max_len" -timeout=20 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix="$build/fuzz/$target-" \
