@@ -67,8 +67,16 @@ static int tell(struct walk *walk, enum files_record_kind kind, const char *form
     return files_send_text(walk->sender, kind, text);
 }
 
+/* Nothing can be read any more: the keeper has ended. */
+static bool is_lost(const struct blx_error *cause)
+{
+    return cause->code == -EPIPE || cause->code == -ECONNRESET;
+}
+
 static int leave_out(struct walk *walk, const struct blx_error *cause)
 {
+    if (is_lost(cause))
+        return cause->code;
     return tell(walk, FILES_RECORD_PROBLEM, "'%s' is left out: %s", walk->path, cause->message);
 }
 
@@ -165,9 +173,11 @@ static int send_piecemeal(struct walk *walk, struct files_tree *tree, struct fil
         int failed = tree->kind->read(tree, node, walk->buffer, piece, offset + done, &cause);
         if (failed < 0) {
             memset(walk->buffer, 0, piece);
-            rc = tell(walk, FILES_RECORD_PROBLEM,
-                      "'%s': bytes %" PRIu64 "-%" PRIu64 " are zeros in the copy: %s", walk->path,
-                      offset + done, offset + done + piece - 1, cause.message);
+            rc = is_lost(&cause)
+                     ? cause.code
+                     : tell(walk, FILES_RECORD_PROBLEM,
+                            "'%s': bytes %" PRIu64 "-%" PRIu64 " are zeros in the copy: %s",
+                            walk->path, offset + done, offset + done + piece - 1, cause.message);
         }
         if (rc == 0)
             rc = files_send_data(walk->sender, offset + done, walk->buffer, piece);
@@ -230,8 +240,8 @@ static int add_attributes(struct walk *walk, const struct item *item)
         item->tree->kind->list_attributes(item->tree, item->node, take_attribute, walk, &cause);
     if (rc == 0 && walk->attributes_left_out)
         rc = blx_error_set(&cause, -E2BIG, "they are too large");
-    if (rc == 0)
-        return 0;
+    if (rc == 0 || is_lost(&cause))
+        return rc;
     return tell(walk, FILES_RECORD_PROBLEM, "'%s' is copied without some of its attributes: %s",
                 walk->path, cause.message);
 }
@@ -339,8 +349,10 @@ static int send_names(struct walk *walk, const struct item *folder)
     BLX_CLEANUP(files_names_done) struct files_names names = {0};
     struct blx_error cause = {0};
     if (files_names_read(folder->tree, folder->node, &names, &cause) < 0)
-        return tell(walk, FILES_RECORD_PROBLEM, "the content of '%s' is left out: %s", walk->path,
-                    cause.message);
+        return is_lost(&cause)
+                   ? cause.code
+                   : tell(walk, FILES_RECORD_PROBLEM, "the content of '%s' is left out: %s",
+                          walk->path, cause.message);
     int rc = tell_strange(walk, &names);
     for (size_t i = 0; rc == 0 && i < names.count; i++)
         rc = send_name(walk, folder, &names.names[i]);
@@ -561,5 +573,8 @@ int files_walk(struct files_places *places, enum files_task task, char *const *p
     if (rc == 0)
         rc = walk_tops(walk, err);
     walk_done(walk);
-    return rc < 0 ? blx_error_errno(err, rc, "cannot tell what was found") : 0;
+    const char *action = rc == -EPIPE || rc == -ECONNRESET
+                             ? "cannot ask for the checkpoint's blocks"
+                             : "cannot tell what was found";
+    return rc < 0 ? blx_error_errno(err, rc, "%s", action) : 0;
 }
