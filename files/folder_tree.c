@@ -109,16 +109,6 @@ static int read_link(struct files_tree *tree, struct files_node node, char targe
     return 0;
 }
 
-/* What a copy can keep. */
-static bool is_wanted(const char *name)
-{
-    static const char *const prefixes[] = {"user.", "trusted.", "security.", "system.posix_acl_"};
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    return false;
-}
-
 static int list_attributes(struct files_tree *tree, struct files_node node,
                            files_visit_attribute *visit, void *arg, struct blx_error *err)
 {
@@ -135,7 +125,7 @@ static int list_attributes(struct files_tree *tree, struct files_node node,
     names[bytes] = '\0';
     int rc = 0;
     for (const char *name = names; rc == 0 && name < names + bytes; name += strlen(name) + 1) {
-        if (!is_wanted(name))
+        if (!files_attribute_is_known(name))
             continue;
         ssize_t length = getxattr(path, name, value, XATTR_SIZE_MAX);
         if (length < 0)

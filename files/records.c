@@ -351,11 +351,11 @@ static int take_link(struct files_receiver *receiver, const struct files_entry *
     return node == NULL ? blx_error_errno(err, -ENOMEM, "cannot remember a hard link") : 0;
 }
 
-static bool is_attribute_name(const char *name)
+bool files_attribute_is_known(const char *name)
 {
     static const char *const prefixes[] = {"user.", "trusted.", "security.",
                                            "system.posix_acl_access", "system.posix_acl_default"};
-    if (name == NULL || strlen(name) > 255)
+    if (strlen(name) > 255)
         return false;
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         size_t length = strlen(prefixes[i]);
@@ -382,7 +382,7 @@ static int parse_attributes(struct files_receiver *receiver, struct rest *rest, 
         const char *name = cut_text(rest, head.name_bytes);
         const void *value = cut(rest, head.value_bytes);
         total += (size_t)head.name_bytes + head.value_bytes;
-        if (!is_attribute_name(name) || value == NULL ||
+        if (name == NULL || !files_attribute_is_known(name) || value == NULL ||
             head.value_bytes > FILES_ATTRIBUTE_MAX_BYTES || total > FILES_ATTRIBUTES_MAX_BYTES)
             return broken("an attribute", err);
         receiver->attributes[i] =

@@ -66,6 +66,9 @@ struct files_stat {
 /* Whether it is a file, folder, link, ... */
 bool files_mode_is_known(uint32_t mode);
 
+/* Whether a copy can keep an attribute of that name, which is a text. */
+bool files_attribute_is_known(const char *name);
+
 /* A part of a file that is no hole. */
 struct files_segment {
     uint64_t offset_bytes, bytes;

@@ -129,7 +129,8 @@ static int take_attribute(void *arg, const struct files_attribute *attribute)
     struct walk *walk = arg;
     size_t name_bytes = strlen(attribute->name) + 1;
     size_t bytes = name_bytes + attribute->bytes;
-    if (walk->attribute_count == FILES_MAX_ATTRIBUTES || name_bytes > 256 ||
+    if (walk->attribute_count == FILES_MAX_ATTRIBUTES ||
+        !files_attribute_is_known(attribute->name) ||
         attribute->bytes > FILES_ATTRIBUTE_MAX_BYTES ||
         bytes > FILES_ATTRIBUTES_MAX_BYTES - walk->attribute_bytes) {
         walk->attributes_left_out = true;
@@ -239,7 +240,7 @@ static int add_attributes(struct walk *walk, const struct item *item)
     int rc =
         item->tree->kind->list_attributes(item->tree, item->node, take_attribute, walk, &cause);
     if (rc == 0 && walk->attributes_left_out)
-        rc = blx_error_set(&cause, -E2BIG, "they are too large");
+        rc = blx_error_set(&cause, -E2BIG, "they are too large, or of a kind that is not known");
     if (rc == 0 || is_lost(&cause))
         return rc;
     return tell(walk, FILES_RECORD_PROBLEM, "'%s' is copied without some of its attributes: %s",
