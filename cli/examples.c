@@ -56,6 +56,10 @@ static const struct {
      "  blxrep dispatcher files --agent=web1 --checkpoint=latest --data-dir=/var/lib/blxrep /etc\n"
      "  blxrep dispatcher files --agent=web1 --checkpoint=\"yesterday 18:00\" "
      "--data-dir=/var/lib/blxrep --output=. /etc/nginx \"/etc/*.conf\"\n"},
+    {BLX_COMMAND_BOOT,
+     "  blxrep dispatcher boot --agent=web1 --checkpoint=latest --data-dir=/var/lib/blxrep\n"
+     "  blxrep dispatcher boot --agent=web1 --checkpoint=latest --data-dir=/var/lib/blxrep "
+     "--memory=8G --keep=web1.changes --network=user\n"},
     {BLX_COMMAND_CHECKPOINT,
      "  blxrep dispatcher checkpoint --agent=web1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher checkpoint --agent=db1 --data-dir=/var/lib/blxrep\n"},

@@ -81,8 +81,8 @@ static const struct command commands[] = {
      "Shows everything that the store knows about one checkpoint."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
-     "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--incomplete] "
-     "[--dry-run] "
+     "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--overlay=FILE] "
+     "[--incomplete] [--dry-run] "
      "[--force]",
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
@@ -104,6 +104,13 @@ static const struct command commands[] = {
      "try what an object store really keeps",
      "Tries whether copies can be written, read and listed in the object store that the "
      "configuration names, and whether those who have its credentials can delete them."},
+    {"boot", BLX_COMMAND_BOOT, cli_boot,
+     "blxrep dispatcher boot --agent=ID --checkpoint=TIMESTAMP --data-dir=DIR [--memory=SIZE] "
+     "[--cpus=N] [--network=none|user] [--keep=FILE] [--vnc[=HOST:PORT]] [--key=FILE ...] "
+     "[--device=/dev/X ...] [--disk-bus=virtio|sata|scsi] [--firmware=auto|bios|uefi]",
+     "run a server from a checkpoint",
+     "Runs a server from a checkpoint, within seconds, with its console on this terminal. The "
+     "store is\nonly read: what the server writes goes elsewhere."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},

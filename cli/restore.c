@@ -34,8 +34,9 @@ struct job {
     struct blx_manifest manifest;
     bool into_folder; /* --output is a directory */
     struct blx_keyring keys;
-    uint64_t written_bytes; /* so far */
-    char *paths;            /* owned: PATH_MAX bytes for each volume; "": it is not restored */
+    struct blx_overlay *overlay; /* owned; NULL: none */
+    uint64_t written_bytes;      /* so far */
+    char *paths;                 /* owned: PATH_MAX bytes for each volume; "": it is not restored */
 };
 
 static void job_done(struct job *job)
@@ -43,6 +44,7 @@ static void job_done(struct job *job)
     blx_store_close(&job->store);
     blx_manifest_done(&job->manifest);
     blx_keyring_done(&job->keys);
+    blx_overlay_close(job->overlay);
     free(job->paths);
     blx_owner_leave(job->owner, NULL);
 }
@@ -50,13 +52,6 @@ static void job_done(struct job *job)
 static char *target_path(const struct job *job, uint32_t volume)
 {
     return job->paths + (size_t)volume * PATH_MAX;
-}
-
-/* --device may give a volume's name, the device as the agent named it, or /dev/NAME. */
-static bool is_named(const struct blx_manifest_volume *volume, const char *device)
-{
-    bool by_node = strncmp(device, "/dev/", 5) == 0 && strcmp(device + 5, volume->name) == 0;
-    return by_node || strcmp(device, volume->name) == 0 || strcmp(device, volume->device) == 0;
 }
 
 /* "'/dev/sdb' (the newest with it: 20261122203600)" */
@@ -139,14 +134,14 @@ static int select_volumes(struct job *job, struct blx_error *err)
     for (size_t i = 0; i < config->device_count; i++) {
         bool found = false;
         for (uint32_t v = 0; v < job->manifest.volume_count && !found; v++)
-            found = is_named(&job->manifest.volumes[v], config->devices[i]);
+            found = blx_manifest_volume_is_named(&job->manifest.volumes[v], config->devices[i]);
         if (!found)
             return unknown_device(job, config->devices[i], err);
     }
     for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
         bool wanted = config->device_count == 0;
         for (size_t i = 0; i < config->device_count && !wanted; i++)
-            wanted = is_named(&job->manifest.volumes[v], config->devices[i]);
+            wanted = blx_manifest_volume_is_named(&job->manifest.volumes[v], config->devices[i]);
         strcpy(target_path(job, v), wanted ? "?" : "");
         count += wanted;
     }
@@ -177,6 +172,11 @@ static int check_format(const struct job *job, struct blx_error *err)
                              "--delta and --resume compare a raw image or a device: leave them "
                              "out, or --format=%s",
                              format);
+    if (config->overlay != NULL)
+        return blx_error_set(err, -EINVAL,
+                             "--overlay goes into a raw image or a device: leave --format=%s out, "
+                             "and convert the image with `qemu-img convert`",
+                             format);
     if (streams(job))
         return blx_error_set(err, -EINVAL,
                              "a %s image is not written in order, so it has no way through "
@@ -203,6 +203,9 @@ static int check_stream(const struct job *job, int volume_count, struct blx_erro
                              "--output=- is one image, but %d devices are to be restored: select "
                              "one with --device",
                              volume_count);
+    if (config->overlay != NULL)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- writes the checkpoint alone: name a file for --overlay");
     if (config->force || config->delta || config->resume || config->dry_run)
         return blx_error_set(err, -EINVAL,
                              "--output=- has no target that --force, --delta, --resume or "
@@ -296,17 +299,24 @@ static int open_job(struct job *job, struct blx_error *err)
     if (rc < 0)
         return rc;
     cli_note_checkpoint(config, timestamp);
+    if (job->overlay != NULL)
+        rc = blx_overlay_begin(job->overlay, config->agent, &job->manifest, err);
+    if (rc < 0)
+        return rc;
     job->paths = calloc(job->manifest.volume_count + 1, PATH_MAX);
     if (job->paths == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot restore '%s'", config->agent);
     return 0;
 }
 
-static int read_keys(struct job *job, struct blx_error *err)
+/* What is the caller's: paths that the data directory's owner may not come to. */
+static int open_callers(struct job *job, struct blx_error *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
         rc = blx_keyring_add(&job->keys, job->config->keys[i], err);
+    if (rc == 0 && job->config->overlay != NULL)
+        rc = blx_overlay_open(job->config->overlay, BLX_OVERLAY_READ, &job->overlay, err);
     return rc;
 }
 
@@ -515,6 +525,8 @@ static int restore_volume(struct job *job, uint32_t volume, struct blx_error *er
     struct blx_restore_target target = {.path = target_path(job, volume),
                                         .flags = restore_flags(job->config),
                                         .keys = &job->keys,
+                                        .overlay = job->overlay,
+                                        .overlay_place = blx_overlay_place(&job->manifest, volume),
                                         .written_bytes = &written_bytes,
                                         .losses =
                                             job->config->force && !converts(job) ? &losses : NULL};
@@ -611,7 +623,7 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
 {
     BLX_CLEANUP(job_done)
     struct job job = {.config = request->config, .store.lock_fd = -1};
-    if (read_keys(&job, err) < 0 || open_job(&job, err) < 0)
+    if (open_callers(&job, err) < 0 || open_job(&job, err) < 0)
         return BLX_EXIT_FAILED;
     blx_raise_file_limit(); /* a chain has many segments */
     int count = select_volumes(&job, err);

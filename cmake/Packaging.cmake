@@ -5,7 +5,8 @@
 #                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
-#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount and blxrep-files
+#   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
+#                       blxrep-files and blxrep-boot
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #
 # No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management
@@ -98,6 +99,8 @@ set(CPACK_DEBIAN_NBD_PACKAGE_DEPENDS "libblxrep0 ${exactly}, nbdkit (>= 1.28)")
 set(CPACK_DEBIAN_NBD_PACKAGE_RECOMMENDS "qemu-utils")
 # Users other than root mount by it.
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
+# To boot a server from a checkpoint.
+set(CPACK_DEBIAN_DISPATCHER_PACKAGE_SUGGESTS "blxrep-nbdkit, qemu-system-x86, ovmf")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${packaging}/debian/library/triggers)
 set(CPACK_DEBIAN_CLI_PACKAGE_CONTROL_EXTRA ${packaging}/debian/cli/postrm)
 foreach(daemon IN ITEMS agent dispatcher)
@@ -121,7 +124,7 @@ set(exactly "= ${PROJECT_VERSION}-${BLXREP_PACKAGE_RELEASE}")
 set(CPACK_RPM_CLI_PACKAGE_REQUIRES "libblxrep0 ${exactly}")
 set(CPACK_RPM_AGENT_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
 set(CPACK_RPM_DISPATCHER_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
-set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3")
+set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3, blxrep-nbdkit, qemu-system-x86-core, edk2-ovmf")
 set(CPACK_RPM_NBD_PACKAGE_REQUIRES "libblxrep0 ${exactly}, nbdkit-server >= 1.28")
 set(CPACK_RPM_NBD_PACKAGE_SUGGESTS "qemu-img")
 set(CPACK_RPM_LIBRARY_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)

@@ -23,6 +23,8 @@ tests)
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.
     packages+=(qemu-system-x86 busybox-static cpio kmod mdadm dmsetup bcache-tools)
+    # To make a small server that boots by the BIOS and by UEFI.
+    packages+=(grub-common grub-pc-bin grub-efi-amd64-bin ovmf dosfstools mtools)
     # clang's libFuzzer and sanitizers. On Ubuntu 22.04 they come with clang itself.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;

@@ -15,8 +15,9 @@ _blxrep_options() {
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --incomplete --dry-run --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
+    boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
@@ -39,9 +40,13 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable) compgen -f -- "$word" ;;
+    --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
     --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
+    --network) compgen -W "none user" -- "$word" ;;
+    --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
+    --firmware) compgen -W "auto bios uefi" -- "$word" ;;
+    --accelerator) compgen -W "auto kvm none" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
@@ -54,13 +59,13 @@ _blxrep_without_value() {
     [[ $1 == --token && $2 == enroll ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --kernel | --verify | --confirm | --writable | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
+    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
-set -l of_dispatcher start check enroll show info restore mount files object-store checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
+set -l commands start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l of_dispatcher start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -27,7 +27,7 @@ __blxrep_option "$both" "start check" -l verbose -f -d "Also log debug lines"
 __blxrep_option "" "start check" -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent "start check" -l id -x -d "This agent's ID"
 __blxrep_option blxrep-agent "start check enroll join" -l dispatcher-addr -x -d "The address at which the dispatcher listens"
-__blxrep_option blxrep-agent "start check restore join files" -l device -r -F -d "A block device, repeatable"
+__blxrep_option blxrep-agent "start check restore join files boot" -l device -r -F -d "A block device, repeatable"
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent "start check" -l encryption-key -r -F -d "Encrypt all that is sent with this key"
@@ -52,21 +52,29 @@ __blxrep_option blxrep-dispatcher "start check" -l metrics-listen -x -d "The add
 __blxrep_option blxrep-dispatcher "start check" -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher "start check" -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore mount files checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "info restore mount files pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "enroll show info restore mount files boot checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "info restore mount files boot pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
 __blxrep_option "" show -l last -x -d "Only the newest N checkpoints"
 __blxrep_option "" "show info log" -l utc -f -d "Print times in UTC"
 __blxrep_option "" "enroll restore keygen files" -l output -r -F -d "Where to write"
-__blxrep_option "" "restore mount files" -l key -r -F -d "The key that the checkpoint is encrypted with"
+__blxrep_option "" "restore mount files boot" -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
 __blxrep_option "" restore -l format -x -a "raw qcow2 vmdk vhd vhdx" -d "The kind of image to write"
-__blxrep_option "" restore -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
-__blxrep_option "" object-store -l action -x -a check -d "What to do"
+__blxrep_option "" "restore boot" -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
+__blxrep_option "" object-store -l action -x -a check -d "What to do" restore -l overlay -r -F -d "Restore with what was written over the checkpoint"
+__blxrep_option "" boot -l memory -x -d "Its memory"
+__blxrep_option "" boot -l cpus -x -d "Its processors"
+__blxrep_option "" boot -l network -x -a "none user" -d "Its network"
+__blxrep_option "" boot -l keep -r -F -d "Keep in a file what it writes"
+__blxrep_option "" boot -l vnc -x -d "Show its screen by VNC"
+__blxrep_option "" boot -l disk-bus -x -a "virtio sata scsi" -d "What its disks are connected to"
+__blxrep_option "" boot -l firmware -x -a "auto bios uefi" -d "How it boots"
+__blxrep_option "" boot -l accelerator -x -a "auto kvm none" -d "How it runs"
 __blxrep_option "" mount -l writable -r -F -d "Let the files be written"
 __blxrep_option "" mount -l foreground -f -d "Stay in the foreground"
 __blxrep_option "" mount -l idle -x -d "End the mount if nobody has used it for this time"

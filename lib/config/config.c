@@ -43,7 +43,10 @@ void blx_config_done(struct blx_config *config)
                      config->object_store.url,
                      config->object_store.region,
                      config->object_store.credentials,
-                     config->object_store.ca};
+                     config->object_store.ca,
+                     config->kept,
+                     config->vnc,
+                     config->overlay};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -162,7 +165,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                     BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
-                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE,
+                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE | BLX_COMMAND_BOOT,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_VERIFY | BLX_COMMAND_PRUNE |
                 BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | BLX_COMMAND_RETIRE_CA |
                 (ONE_AGENT & ~BLX_COMMAND_POLICY),
@@ -177,7 +180,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN, config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
         {"agent", ONE_AGENT, config->agent != NULL},
-        {"checkpoint", BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | PIN,
+        {"checkpoint",
+         BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | BLX_COMMAND_BOOT | PIN,
          config->checkpoint != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},

@@ -35,6 +35,12 @@ enum blx_mode {
     BLX_MODE_DISPATCHER,
 };
 
+/* `boot`: the machine that a server runs on. In the order of the options' words. */
+enum blx_boot_bus { BLX_BOOT_VIRTIO, BLX_BOOT_SATA, BLX_BOOT_SCSI };
+enum blx_boot_network { BLX_BOOT_NO_NETWORK, BLX_BOOT_USER_NETWORK };
+enum blx_boot_firmware { BLX_BOOT_BY_DISK, BLX_BOOT_BIOS, BLX_BOOT_UEFI };
+enum blx_boot_accelerator { BLX_BOOT_AUTO, BLX_BOOT_KVM, BLX_BOOT_EMULATED };
+
 struct blx_config_tls {
     char *ca, *cert, *key; /* owned; all three or none */
 };
@@ -140,6 +146,17 @@ struct blx_config {
     bool foreground;
     uint64_t idle_ms; /* a mount that nobody uses for so long ends */
     char *action;     /* object-store: "check" */
+
+    /* For `boot` only. */
+    uint64_t memory_bytes;
+    uint64_t cpus; /* 0: not given */
+    enum blx_boot_bus disk_bus;
+    enum blx_boot_network network;
+    enum blx_boot_firmware firmware;
+    enum blx_boot_accelerator accelerator;
+    char *kept;    /* NULL: what is written is forgotten */
+    char *vnc;     /* NULL: no screen; "": at the usual address */
+    char *overlay; /* restore: what was kept */
 };
 
 /* Frees what the config owns; it may be all-zero or half filled. */
@@ -183,6 +200,7 @@ enum blx_command {
     BLX_COMMAND_CHECK = 1ULL << 27,
     BLX_COMMAND_FILES = 1ULL << 28,
     BLX_COMMAND_OBJECT_STORE = 1ULL << 29,
+    BLX_COMMAND_BOOT = 1ULL << 30,
 };
 
 enum blx_config_result {

@@ -34,6 +34,7 @@ enum blx_option_kind {
     BLX_OPTION_COUNT, /* a whole number */
     BLX_OPTION_BANDWIDTH,
     BLX_OPTION_SPARE_TEXT, /* a text that may be missing: then it is empty */
+    BLX_OPTION_CHOICE,     /* one of the words that `argument` has; an enum in their order */
 };
 
 enum { BLX_KEEP_MOST = 1000000 }; /* of a rule of retention */

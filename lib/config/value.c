@@ -157,6 +157,21 @@ static int set_count(const struct blx_option *option, uint64_t *field, const cha
     return 0;
 }
 
+/* "none|user": the number of the word that the text is. */
+static int set_choice(const char *choices, unsigned *field, const char *text, struct blx_error *err)
+{
+    unsigned number = 0;
+    for (const char *word = choices; *word != '\0'; number++) {
+        size_t length = strcspn(word, "|");
+        if (strlen(text) == length && strncmp(word, text, length) == 0) {
+            *field = number;
+            return 0;
+        }
+        word += length + (word[length] == '|');
+    }
+    return blx_error_set(err, -EINVAL, "'%.40s' is none of %s: write one of them", text, choices);
+}
+
 static int check_time(const char *text, struct blx_error *err)
 {
     blx_timestamp first, last;
@@ -237,6 +252,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
         return set_count(option, field, text, err);
     case BLX_OPTION_BANDWIDTH:
         return blx_bandwidth_parse(text, field, err);
+    case BLX_OPTION_CHOICE:
+        return set_choice(option->info.argument, field, text, err);
     case BLX_OPTION_LIST:
         return append_text(option, config, text, err);
     default:

@@ -4,9 +4,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* The signal that this process wants if its parent dies (base/program.h). The kernel forgets it
+ * when a process changes its user. */
+struct last_signal {
+    int number; /* 0: none */
+    pid_t parent;
+};
+
+static struct last_signal note_last_signal(void)
+{
+    struct last_signal wanted = {.parent = getppid()};
+    prctl(PR_GET_PDEATHSIG, &wanted.number);
+    return wanted;
+}
+
+static void want_again(const struct last_signal *wanted)
+{
+    if (wanted->number == 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, wanted->number);
+    if (getppid() != wanted->parent)
+        raise(wanted->number); /* it has died meanwhile */
+}
 
 /* Whether the owner can come to the folder at all; its own mode does not count, as the owner can
  * change it. The process acts as the owner afterwards. */
@@ -22,15 +47,20 @@ int blx_owner_visit(const char *data_dir, enum blx_owner *owner, struct blx_erro
     *owner = BLX_OWNER_KEPT;
     if (geteuid() != 0 || stat(data_dir, &st) != 0 || st.st_uid == 0)
         return 0;
+    const struct last_signal wanted = note_last_signal();
     *owner = owner_reaches(data_dir, &st) ? BLX_OWNER_BECAME : BLX_OWNER_OUTSIDE;
+    want_again(&wanted);
     return *owner == BLX_OWNER_BECAME ? 0 : blx_owner_leave(BLX_OWNER_BECAME, err);
 }
 
 int blx_owner_leave(enum blx_owner owner, struct blx_error *err)
 {
-    if (owner == BLX_OWNER_BECAME && (seteuid(0) != 0 || setegid(0) != 0))
-        return blx_error_errno(err, -errno, "cannot act as root again");
-    return 0;
+    if (owner != BLX_OWNER_BECAME)
+        return 0;
+    const struct last_signal wanted = note_last_signal();
+    int rc = seteuid(0) == 0 && setegid(0) == 0 ? 0 : -errno;
+    want_again(&wanted);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot act as root again") : 0;
 }
 
 int blx_owner_step_out(struct blx_owner_errand *errand, struct blx_error *err)
@@ -45,9 +75,10 @@ int blx_owner_step_back(const struct blx_owner_errand *errand, struct blx_error 
 {
     if (errand->uid == geteuid())
         return 0;
-    if (setegid(errand->gid) != 0 || seteuid(errand->uid) != 0)
-        return blx_error_errno(err, -errno, "cannot act as user %u again", errand->uid);
-    return 0;
+    const struct last_signal wanted = note_last_signal();
+    int rc = setegid(errand->gid) == 0 && seteuid(errand->uid) == 0 ? 0 : -errno;
+    want_again(&wanted);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot act as user %u again", errand->uid) : 0;
 }
 
 int blx_owner_become(const char *data_dir, enum blx_owner *owner, struct blx_error *err)
@@ -58,7 +89,9 @@ int blx_owner_become(const char *data_dir, enum blx_owner *owner, struct blx_err
     const uid_t uid = geteuid();
     const gid_t gid = getegid();
     rc = blx_owner_leave(*owner, err);
+    const struct last_signal wanted = note_last_signal();
     if (rc == 0 && (setgid(gid) != 0 || setuid(uid) != 0))
         rc = blx_error_errno(err, -errno, "cannot act as the owner of '%s'", data_dir);
+    want_again(&wanted);
     return rc;
 }

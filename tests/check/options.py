@@ -18,7 +18,7 @@ TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture
 # By bit, as in config.h.
 COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
             "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log", "renew", "renew-ca",
-            "retire-ca", "remove", "archive", "mount", "check", "files", "object-store"]
+            "retire-ca", "remove", "archive", "mount", "check", "files", "object-store", "boot"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 

@@ -58,6 +58,8 @@ files:                 lib/*
 object:                lib/*
 
 nbd:                   lib/*
+
+boot:                  lib/*
 """
 # Headers that the build makes.
 MADE = {"base/version.h", "tracker_bpf.skel.h"}

@@ -28,6 +28,7 @@ struct outputs {
     struct blx_segment_reader *reader;
     struct blx_segment_summary summary;
     struct blx_index index;
+    struct blx_overlay *overlay;
     char dir[64], path[PATH_MAX];
 };
 
@@ -460,6 +461,62 @@ static void check_restore(void *arg, int rc)
     assert_int_equal(unlink(out->path), 0);
 }
 
+/* With what was written over it. */
+
+enum { WRITTEN_AT = 5000 };
+
+static int read_checkpoint(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
+{
+    memcpy(buffer, (const uint8_t *)arg + offset_bytes, bytes);
+    return 0;
+}
+
+static void prepare_overlaid(void *arg)
+{
+    struct outputs *out = arg;
+    prepare_restore(arg);
+    struct blx_agent_store agent = blx_store_agent(&out->state->test.store, "web1");
+    const struct blx_overlay_below below = {
+        .read = read_checkpoint, .arg = out->state->images[1], .size_bytes = STATE_BYTES};
+    assert_int_equal(blx_manifest_read(agent, out->state->checkpoints[1], &out->manifest, NULL), 0);
+    assert_int_equal(blx_overlay_open("", BLX_OVERLAY_WRITE, &out->overlay, NULL), 0);
+    assert_int_equal(blx_overlay_begin(out->overlay, "web1", &out->manifest, NULL), 0);
+    assert_int_equal(blx_overlay_write(out->overlay, &below, "z", 1, WRITTEN_AT), 0);
+}
+
+static int run_overlaid(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    const struct blx_restore_target target = {.path = out->path, .overlay = out->overlay};
+    return blx_restore(blx_store_agent(&out->state->test.store, "web1"), out->state->checkpoints[1],
+                       "vda", &target, NULL, err);
+}
+
+static void check_overlaid(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    uint8_t found[STATE_BYTES];
+    int fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        assert_true(rc < 0);
+        assert_int_equal(run_overlaid(arg, NULL), 0);
+        fd = open(out->path, O_RDONLY | O_CLOEXEC);
+    }
+    assert_int_equal(read(fd, found, sizeof(found)), sizeof(found));
+    close(fd);
+    assert_int_equal(found[WRITTEN_AT], 'z');
+    found[WRITTEN_AT] = out->state->images[1][WRITTEN_AT];
+    assert_memory_equal(found, out->state->images[1], sizeof(found));
+    assert_int_equal(unlink(out->path), 0);
+}
+
+static void done_overlaid(void *arg)
+{
+    struct outputs *out = arg;
+    blx_overlay_close(out->overlay);
+    blx_manifest_done(&out->manifest);
+}
+
 static int run_default_path(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
@@ -481,6 +538,9 @@ static void a_restore_makes_the_whole_image_or_none(void **state)
     (void)state;
     struct outputs out;
     fault_loop(&(struct fault_case){prepare_restore, run_restore, check_restore, NULL, 0}, &out);
+    fault_loop(
+        &(struct fault_case){prepare_overlaid, run_overlaid, check_overlaid, done_overlaid, 0},
+        &out);
     fault_loop(&(struct fault_case){prepare_write, run_default_path, check_default_path, NULL, 0},
                &out);
     store_state_check(&store_state);

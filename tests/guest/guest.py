@@ -96,12 +96,16 @@ class Kernel:
         shutil.copy("/bin/busybox", f"{root}/bin/")
         shutil.copy(f"{HERE}/job_init.sh", f"{root}/init")
         os.chmod(f"{root}/init", 0o755)
-        for number, path in enumerate(self._with_needed(JOB_MODULES)):
-            with (lzma.open if path.endswith(".xz") else open)(path, "rb") as packed:
-                with open(f"{root}/modules/{number:02d}.ko", "wb") as file:
-                    shutil.copyfileobj(packed, file)
+        self.copy_modules(JOB_MODULES, f"{root}/modules")
         run("sh", "-c", f"find . | cpio --quiet -o -H newc | gzip -1 >'{target}'", cwd=root)
         shutil.rmtree(root)
+
+    def copy_modules(self, modules, folder):
+        """And those that they need, unpacked, under names in whose order they can be loaded."""
+        for number, path in enumerate(self._with_needed(modules)):
+            with (lzma.open if path.endswith(".xz") else open)(path, "rb") as packed:
+                with open(f"{folder}/{number:02d}.ko", "wb") as file:
+                    shutil.copyfileobj(packed, file)
 
     def _with_needed(self, modules):
         paths = []

@@ -74,7 +74,8 @@ class Package(unittest.TestCase):
             "blxrep-dispatcher": ["bin/blxrep-dispatcher", "lib/systemd/system/blxrep-dispatcher.service",
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
-                                  "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-files",
+                                  "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-boot",
+                                  "share/man/man8/blxrep-boot.8.gz", "bin/blxrep-files",
                                   "share/man/man8/blxrep-files.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
             "blxrep-nbdkit": ["share/man/man1/nbdkit-blxrep-plugin.1.gz"],
         }

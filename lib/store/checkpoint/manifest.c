@@ -125,3 +125,9 @@ int blx_manifest_copy(const struct blx_manifest *from, struct blx_manifest *to,
     *to = made;
     return 0;
 }
+
+bool blx_manifest_volume_is_named(const struct blx_manifest_volume *volume, const char *device)
+{
+    bool by_node = strncmp(device, "/dev/", 5) == 0 && strcmp(device + 5, volume->name) == 0;
+    return by_node || strcmp(device, volume->name) == 0 || strcmp(device, volume->device) == 0;
+}

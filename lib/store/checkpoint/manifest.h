@@ -97,6 +97,10 @@ static inline bool blx_manifest_has(const struct blx_manifest *manifest, const c
     return entry != NULL && !blx_manifest_is_carried(manifest, entry);
 }
 
+/* Whether --device=DEVICE means the volume: its name, the device as the agent named it, or
+ * /dev/NAME. */
+bool blx_manifest_volume_is_named(const struct blx_manifest_volume *volume, const char *device);
+
 /* Bytes that the checkpoint lacks, of one volume and of all. Not 0: it is damaged. */
 uint64_t blx_manifest_volume_unreadable_bytes(const struct blx_manifest_volume *volume);
 uint64_t blx_manifest_unreadable_bytes(const struct blx_manifest *manifest);

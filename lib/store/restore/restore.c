@@ -21,7 +21,7 @@
 /* More workers than CPUs: to a file one writes while the others read and unpack, and of those that
  * write to a device, or read from it to compare, most wait for one of the two disks. */
 enum { MIN_WORKERS = 3, MIN_WAITING_WORKERS = 4, WAITING_WORKERS_PER_CPU = 2 };
-enum { MAX_ENTRIES = 1 << 20 };
+enum { MAX_ENTRIES = 1 << 20, OVERLAY_BYTES = 1 << 20 };
 
 /* Shared by the workers. `lock` guards the fields after it; the plan is constant meanwhile. */
 _Static_assert((int)BLX_STORED_FRAME_ALIGNMENT % BLX_RESTORE_ALIGNMENT == 0, "direct writes");
@@ -331,6 +331,30 @@ static int restore_window(struct job *job, uint64_t *start_block, struct blx_err
     return rc;
 }
 
+/* After the checkpoint's own blocks. Nothing lies below what was written. */
+static int write_overlay(struct job *job, struct blx_error *err)
+{
+    struct blx_overlay *overlay = job->target->overlay;
+    struct blx_restore_output *output = &job->output;
+    const struct blx_overlay_below below = {.offset_bytes = job->target->overlay_place,
+                                            .size_bytes = output->size_bytes};
+    struct blx_overlay_run run = {0};
+    if (overlay == NULL)
+        return 0;
+    BLX_CLEANUP_FREE void *buffer = aligned_alloc(BLX_RESTORE_ALIGNMENT, OVERLAY_BYTES);
+    if (buffer == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot restore '%s'", job->volume);
+    int rc = 0;
+    while (rc == 0 && blx_overlay_find(overlay, &below, run.offset_bytes + run.bytes, &run)) {
+        run.bytes = run.bytes < OVERLAY_BYTES ? run.bytes : OVERLAY_BYTES;
+        rc = blx_overlay_read(overlay, &below, buffer, (size_t)run.bytes, run.offset_bytes);
+        if (rc < 0)
+            return blx_error_errno(err, rc, "cannot read what was written over '%s'", job->volume);
+        rc = blx_restore_output_write(output, buffer, run.bytes, run.offset_bytes, err);
+    }
+    return rc;
+}
+
 int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
                 const struct blx_restore_target *target,
                 const struct blx_restore_progress *progress, struct blx_error *err)
@@ -351,6 +375,8 @@ int blx_restore(struct blx_agent_store agent, blx_timestamp checkpoint, const ch
     blx_agent_lock_release(&lock, BLX_LOCK_CHAINS);
     for (; more; more = rc == 0 && start_block != 0)
         rc = restore_window(&job, &start_block, err);
+    if (rc == 0)
+        rc = write_overlay(&job, err);
     if (rc == 0)
         rc = blx_restore_output_finish(&job.output, err);
     if (rc == 0 && target->written_bytes != NULL)

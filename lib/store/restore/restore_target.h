@@ -9,6 +9,7 @@
 
 #include "crypt/keyring.h"
 #include "store/view/losses.h"
+#include "store/view/overlay.h"
 
 enum blx_restore_flag {
     BLX_RESTORE_DELTA = 1,  /* the target has an image, of any state, which is brought up to date */
@@ -23,6 +24,10 @@ struct blx_restore_target {
         *losses; /* NULL: damage in the store fails the restore. Otherwise the good blocks are
                     written, the rest stays zero and is listed here; begins as an empty list */
     const struct blx_keyring *keys; /* borrowed; for encrypted checkpoints; may be NULL */
-    uint64_t *written_bytes;        /* NULL, or filled on success: data that went to the target */
-    size_t max_entries;             /* of an index in memory, 150 bytes each; 0: a million */
+    /* What was written over the checkpoint, laid over it (view/overlay.h); borrowed; NULL: nothing.
+     * The volume begins at the place in it. */
+    struct blx_overlay *overlay;
+    uint64_t overlay_place;
+    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
+    size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
 };

@@ -68,30 +68,40 @@ static struct blx_partition *add(struct search *search, unsigned number, uint64_
     return added;
 }
 
-static void add_dos(struct search *search, unsigned number, uint64_t start, uint64_t count)
+/* The entry's start is counted from `from`. */
+static void add_dos(struct search *search, unsigned number, uint64_t from,
+                    const struct dos_entry_disk *entry)
 {
-    struct blx_partition *added = add(search, number, start, count, SECTOR_BYTES);
-    if (added != NULL)
-        snprintf(added->id, sizeof(added->id), "%08x-%02x", search->signature, number);
+    struct blx_partition *added = add(search, number, from + blx_le32_get(entry->start),
+                                      blx_le32_get(entry->count), SECTOR_BYTES);
+    if (added == NULL)
+        return;
+    snprintf(added->id, sizeof(added->id), "%08x-%02x", search->signature, number);
+    snprintf(added->type, sizeof(added->type), "%02x", entry->type);
 }
 
 /* The first three fields of a GPT's ID are little-endian. */
+static void format_id(const uint8_t id[16], char text[BLX_PARTITION_ID_BYTES])
+{
+    static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+    for (size_t i = 0; i < sizeof(order); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *text++ = '-';
+        text += snprintf(text, 3, "%02x", id[order[i]]);
+    }
+}
+
 static void add_gpt(struct search *search, unsigned number, const struct gpt_entry_disk *entry,
                     unsigned sector_bytes)
 {
-    static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
     uint64_t first = blx_le64_get(entry->first_lba), last = blx_le64_get(entry->last_lba);
     if (first > last || last == UINT64_MAX)
         return;
     struct blx_partition *added = add(search, number, first, last - first + 1, sector_bytes);
     if (added == NULL)
         return;
-    char *to = added->id;
-    for (size_t i = 0; i < sizeof(order); i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *to++ = '-';
-        to += snprintf(to, 3, "%02x", entry->id[order[i]]);
-    }
+    format_id(entry->id, added->id);
+    format_id(entry->type, added->type);
 }
 
 static int read_at(const struct search *search, void *buffer, size_t bytes, uint64_t offset)
@@ -175,8 +185,7 @@ static int read_logical(struct search *search, uint64_t extended)
         if (rc <= 0)
             return rc;
         if (blx_le32_get(entries[0].count) != 0)
-            add_dos(search, DOS_FIRST_LOGICAL + search->logical_count++,
-                    at + blx_le32_get(entries[0].start), blx_le32_get(entries[0].count));
+            add_dos(search, DOS_FIRST_LOGICAL + search->logical_count++, at, &entries[0]);
         if (!is_extended(&entries[1]) || blx_le32_get(entries[1].count) == 0)
             return 0;
         at = extended + blx_le32_get(entries[1].start);
@@ -191,7 +200,7 @@ static int find_dos(struct search *search, const struct dos_entry_disk entries[D
     search->signature = rc == 0 ? blx_le32_get(signature) : 0;
     for (unsigned i = 0; i < DOS_ENTRIES; i++)
         if (entries[i].type != 0 && entries[i].type != DOS_GPT && !is_extended(&entries[i]))
-            add_dos(search, i + 1, blx_le32_get(entries[i].start), blx_le32_get(entries[i].count));
+            add_dos(search, i + 1, 0, &entries[i]);
     for (unsigned i = 0; rc == 0 && i < DOS_ENTRIES; i++)
         if (is_extended(&entries[i]))
             rc = read_logical(search, blx_le32_get(entries[i].start));

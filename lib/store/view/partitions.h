@@ -16,7 +16,8 @@ enum { BLX_MAX_PARTITIONS = 128, BLX_PARTITION_ID_BYTES = 37 };
 struct blx_partition {
     unsigned number; /* as the kernel counts: logical ones from 5 on */
     uint64_t offset_bytes, bytes;
-    char id[BLX_PARTITION_ID_BYTES]; /* as PARTUUID= names it, in small letters */
+    char id[BLX_PARTITION_ID_BYTES];   /* as PARTUUID= names it, in small letters */
+    char type[BLX_PARTITION_ID_BYTES]; /* the GPT's, written likewise; of a DOS table "83" */
 };
 
 struct blx_partitioned {
