@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,17 +51,49 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* For good, and the program gets no more rights by any other one that it runs. */
+static int change_user(const struct blx_program_user *user)
+{
+    if (setgroups(1, &user->group) != 0 || setresgid(user->gid, user->gid, user->gid) != 0 ||
+        setresuid(user->uid, user->uid, user->uid) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -errno;
+    return 0;
+}
+
+/* The words of sd_listen_fds(3). */
+static int announce_socket(void)
+{
+    char pid[16];
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    return setenv("LISTEN_PID", pid, 1) == 0 && setenv("LISTEN_FDS", "1", 1) == 0 ? 0 : -errno;
+}
+
+static int prepare(const struct blx_program *program, int told_fd)
+{
+    int rc = place_descriptors(program, told_fd);
+    if (rc == 0 && program->listens == BLX_PROGRAM_LISTENS)
+        rc = announce_socket();
+    return rc;
+}
+
 /* The child: becomes the program, or tells the parent why not. */
 static _Noreturn void become(const struct blx_program *program, int told_fd, pid_t parent)
 {
     reset_signals();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int rc = program->user != NULL ? change_user(program->user) : 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user takes it back */
     if (getppid() != parent)
         _exit(1); /* it has died already */
-    int rc = place_descriptors(program, told_fd);
+    if (rc == 0)
+        rc = prepare(program, told_fd);
     if (rc == 0) {
         told_fd = (int)program->fd_count;
-        execvp(program->words[0], (char *const *)(uintptr_t)program->words);
+        if (program->environment != NULL)
+            execvpe(program->words[0], (char *const *)(uintptr_t)program->words,
+                    (char *const *)(uintptr_t)program->environment);
+        else
+            execvp(program->words[0], (char *const *)(uintptr_t)program->words);
         rc = -errno;
     }
     ssize_t told = write(told_fd, &rc, sizeof(rc));

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Another program, started with chosen descriptors, that does not outlive us: it is killed if the
- * thread that has started it dies, however that comes. It gets our environment and our process
- * group, no signal is blocked or ignored, and nothing else of ours is open in it.
+ * thread that has started it dies, however that comes. It gets our process group, no signal is
+ * blocked or ignored, and nothing else of ours is open in it.
  *
  *     start ──► it runs ──► wait, or kill
  *
  * For a line of the user's with a limit in time there is base/command.h.
  *
  * Threads: any; the one that starts must live as long as the program shall. A program that changes
- * its user outlives us, so let it end with a descriptor of ours, too.
+ * its user by itself outlives us, so let it end with a descriptor of ours, too; store/owner.h takes
+ * care of that.
  */
 #pragma once
 
@@ -25,6 +26,18 @@ struct blx_program {
     const int *fds;           /* they become 0, 1, 2, ...; -1: /dev/null; borrowed */
     size_t fd_count;          /* 3 to BLX_PROGRAM_MAX_FDS */
     const char *package;      /* for the message if it is missing; NULL: it tells none */
+    /* "NAME=value", NULL ends them, instead of our environment; NULL: that. PATH is ours. */
+    const char *const *environment;
+    /* The descriptor 3 is a socket that the program listens at, as systemd hands them over. */
+    enum blx_program_listens { BLX_PROGRAM_CONNECTS, BLX_PROGRAM_LISTENS } listens;
+    const struct blx_program_user *user; /* NULL: ours */
+};
+
+/* Whoever the program is to be. Only root chooses. */
+struct blx_program_user {
+    uid_t uid;
+    gid_t gid;
+    gid_t group; /* one that it has besides */
 };
 
 /* Returns after the program has taken the process over: -ENOENT if there is none, -EACCES, -ENOMEM,

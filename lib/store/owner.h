@@ -3,6 +3,8 @@
  * Working in a data directory as its owner, even if root begins. The owner may put links and pipes
  * there, and the service, which runs as the owner, must be able to read what is written.
  *
+ * A process that wanted to die with its parent wants that as the other user, too.
+ *
  * Threads: call it while there is one.
  */
 #pragma once
