@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/le.h"
+#include "store/view/gpt_disk_private.h"
 
 enum {
     SECTOR_BYTES = 512,
-    GPT_HEADER_BYTES = 92,
     GPT_ENTRY_MIN_BYTES = 128,
     GPT_ENTRY_MAX_BYTES = 4096,
     DOS_SIGNATURE_OFFSET = 440,
@@ -30,20 +30,6 @@ struct dos_entry_disk {
     uint8_t last[3];
     blx_le32 start;
     blx_le32 count;
-} __attribute__((packed));
-
-struct gpt_header_disk {
-    uint8_t signature[8];
-    uint8_t unused[64];
-    blx_le64 entries_lba;
-    blx_le32 entry_count;
-    blx_le32 entry_bytes;
-} __attribute__((packed));
-
-struct gpt_entry_disk {
-    uint8_t type[16];
-    uint8_t id[16];
-    blx_le64 first_lba, last_lba;
 } __attribute__((packed));
 
 struct search {
@@ -120,7 +106,7 @@ static int read_gpt(struct search *search, uint64_t header_lba, unsigned sector_
     static const uint8_t unused[16];
     struct gpt_header_disk header;
     int rc = read_at(search, &header, sizeof(header), header_lba * sector_bytes);
-    if (rc < 0 || memcmp(header.signature, "EFI PART", sizeof(header.signature)) != 0)
+    if (rc < 0 || memcmp(header.signature, GPT_SIGNATURE, sizeof(header.signature)) != 0)
         return rc;
     uint64_t lba = blx_le64_get(header.entries_lba);
     uint32_t count = blx_le32_get(header.entry_count), bytes = blx_le32_get(header.entry_bytes);
