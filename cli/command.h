@@ -55,6 +55,10 @@ enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_rescue_image(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_takeover(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_move_gpt(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_disks(const struct cli_request *request, struct blx_error *err);
 
 /*
  * If root calls it, the process becomes the data directory's owner for good: that owner may put

@@ -95,6 +95,18 @@ static const struct {
                       "  blxrep dispatcher log --data-dir=/var/lib/blxrep --verify\n"},
     {BLX_COMMAND_PAUSE, "  blxrep dispatcher pause --agent=web1 --data-dir=/var/lib/blxrep\n"
                         "  blxrep dispatcher pause --agent=db1 --data-dir=/var/lib/blxrep\n"},
+    {BLX_COMMAND_RESCUE_IMAGE,
+     "  blxrep dispatcher rescue-image --output=rescue.iso "
+     "--dispatcher-addr=backup.example.org:8080 --kernel-package=linux-image-amd64\n"
+     "  blxrep dispatcher rescue-image --pxe=/srv/tftp/blxrep --kernel-dir=/\n"},
+    {BLX_COMMAND_TAKEOVER,
+     "  blxrep agent takeover --rescue=/root/rescue --dispatcher-addr=backup.example.org:8080\n"
+     "  blxrep agent takeover --rescue=/root/rescue --token-file=/root/token --output=/dev/vda "
+     "--yes\n"},
+    {BLX_COMMAND_DISKS, "  blxrep agent disks\n"
+                        "  blxrep agent disks | grep ext4\n"},
+    {BLX_COMMAND_MOVE_GPT, "  blxrep agent move-gpt --output=/dev/vda\n"
+                           "  blxrep agent move-gpt --output=disk.img\n"},
     {BLX_COMMAND_RESUME, "  blxrep dispatcher resume --agent=web1 --data-dir=/var/lib/blxrep\n"
                          "  blxrep dispatcher resume --agent=db1 --data-dir=/var/lib/blxrep\n"},
 };

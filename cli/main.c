@@ -19,7 +19,10 @@ struct command {
     const char *description; /* for the command's own help */
 };
 
+/* blxrep-static is linked with the last of them alone: what a machine needs that has no store and
+ * no agent. */
 static const struct command commands[] = {
+#ifndef BLXREP_STATIC
     {"start", BLX_COMMAND_START, cli_start,
      "blxrep start --mode=dispatcher --data-dir=DIR --sync-freq=N [--listen=HOST:PORT] [--init]\n"
      "       blxrep start --mode=agent --id=ID --dispatcher-addr=HOST:PORT --device=/dev/X "
@@ -169,12 +172,34 @@ static const struct command commands[] = {
     {"resume", BLX_COMMAND_RESUME, cli_resume, "blxrep dispatcher resume --agent=ID --data-dir=DIR",
      "let a paused agent continue",
      "Lets a paused agent continue from the point where it stopped."},
+    {"rescue-image", BLX_COMMAND_RESCUE_IMAGE, cli_rescue_image,
+     "blxrep dispatcher rescue-image --output=rescue.iso [--pxe=DIR] "
+     "[--dispatcher-addr=HOST:PORT] [--kernel-package=NAME | --kernel-dir=DIR]",
+     "make a system that restores a machine without one",
+     "Makes a small system that boots from a CD, a USB stick or the network, asks for a token and "
+     "restores a server's disk. With --dispatcher-addr it knows where to restore from."},
+#endif
+    {"takeover", BLX_COMMAND_TAKEOVER, cli_takeover,
+     "blxrep agent takeover --rescue=DIR [--dispatcher-addr=HOST:PORT] [--token-file=FILE] "
+     "[--output=/dev/X] [--dry-run] [--yes]",
+     "start the rescue system in place of the one that runs",
+     "Starts the rescue system by kexec, with this machine's network settings. Nothing that runs "
+     "on this machine survives that; its disks are not written before the rescue system does."},
+    {"disks", BLX_COMMAND_DISKS, cli_disks, "blxrep agent disks",
+     "list this machine's disks and what they hold",
+     "Lists this machine's disks and partitions with their size, model, serial number and content. "
+     "Changes nothing."},
+    {"move-gpt", BLX_COMMAND_MOVE_GPT, cli_move_gpt, "blxrep agent move-gpt --output=/dev/X",
+     "move the second copy of a GPT to the end of a larger disk",
+     "Moves the second copy of a disk's GPT to the disk's end, after a restore to a larger disk. "
+     "Partitions stay as they are."},
 };
 
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
-    AGENT_SIDE = BLX_COMMAND_JOIN | BOTH_SIDES, /* the others are for the dispatcher */
+    AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
+                 BLX_COMMAND_MOVE_GPT | BOTH_SIDES, /* the others are for the dispatcher */
 };
 
 static void print_overview(FILE *out)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/target.h"
 
-#include <blkid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -15,36 +14,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/holds.h"
 #include "store/owner.h"
-
-static const char *value_of(blkid_probe probe, const char *name)
-{
-    const char *value = NULL;
-    return blkid_probe_lookup_value(probe, name, &value, NULL) == 0 ? value : NULL;
-}
-
-static void describe_signature(int fd, char text[CLI_TARGET_TEXT_BYTES])
-{
-    blkid_probe probe = blkid_new_probe();
-    if (probe == NULL || blkid_probe_set_device(probe, fd, 0, 0) != 0) {
-        blkid_free_probe(probe);
-        return;
-    }
-    blkid_probe_enable_superblocks(probe, 1);
-    blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL);
-    blkid_probe_enable_partitions(probe, 1);
-    int found = blkid_do_safeprobe(probe);
-    const char *type = value_of(probe, "TYPE"), *label = value_of(probe, "LABEL");
-    const char *table = value_of(probe, "PTTYPE");
-    if (found == -2)
-        snprintf(text, CLI_TARGET_TEXT_BYTES, "several signatures");
-    else if (found == 0 && type != NULL)
-        snprintf(text, CLI_TARGET_TEXT_BYTES, "%s%s%.150s%s", type, label != NULL ? " '" : "",
-                 label != NULL ? label : "", label != NULL ? "'" : "");
-    else if (found == 0 && table != NULL)
-        snprintf(text, CLI_TARGET_TEXT_BYTES, "a %s partition table", table);
-    blkid_free_probe(probe);
-}
 
 static void look_at_device(const char *path, struct cli_target *target)
 {
@@ -57,7 +28,7 @@ static void look_at_device(const char *path, struct cli_target *target)
         return;
     if (ioctl(fd, BLKGETSIZE64, &target->size_bytes) != 0)
         target->size_bytes = 0;
-    describe_signature(fd, target->holds);
+    cli_holds_describe(fd, target->holds);
 }
 
 static void look_at_folder(const char *path, struct cli_target *target)

@@ -10,13 +10,12 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "cli/holds.h"
 
 enum cli_target_kind {
     CLI_TARGET_FILE,   /* or nothing yet */
     CLI_TARGET_DEVICE, /* a block device */
 };
-
-enum { CLI_TARGET_TEXT_BYTES = 256 };
 
 struct cli_target {
     enum cli_target_kind kind;
@@ -24,8 +23,7 @@ struct cli_target {
     uint64_t size_bytes; /* of a device, or of the file that is there */
     uint64_t free_bytes; /* in the filesystem of a file's folder */
     uint64_t filesystem_bytes;
-    char holds
-        [CLI_TARGET_TEXT_BYTES]; /* "ext4 'data'", "a gpt partition table"; "": nothing known */
+    char holds[CLI_HOLDS_BYTES]; /* "ext4 'data'", "a gpt partition table"; "": nothing known */
 };
 
 /* What cannot be found out stays zero: the restore says why. Looks as root if root visits the store

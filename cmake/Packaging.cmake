@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# `cmake --build BUILD --target package` makes five packages in BUILD/packages: as .deb if there is dpkg-deb, as .rpm if there is rpmbuild.
+# `cmake --build BUILD --target package` makes these packages in BUILD/packages: as .deb if there is dpkg-deb, as .rpm if there is rpmbuild.
 #
 #   libblxrep0          the library of the three programs. Its interface changes with every release and no header is installed, so there
 #                       is no -dev package, and the other packages require exactly their own version of it.
@@ -8,6 +8,9 @@
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
 #                       blxrep-files and blxrep-boot
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
+#   blxrep-static       the commands for a machine without a system, as one static program
+#   blxrep-rescue       makes a system of it that boots; for the dispatcher's host. x86-64 alone has these two, and only if the
+#                       distribution has the archives of the libraries (cmake/Static.cmake)
 #
 # No package brings /etc/blxrep/config.yaml: no content would be right on every machine. The operator or a configuration management
 # writes it whole, often before the package comes, and a file of ours in its place would make dpkg ask questions. Examples are in the
@@ -44,6 +47,9 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_COMPONENTS_ALL library cli agent dispatcher nbd)
+if(BLXREP_HAS_STATIC)
+    list(APPEND CPACK_COMPONENTS_ALL static rescue)
+endif()
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package has one of its own
 
@@ -77,6 +83,13 @@ user of its own without any privilege.")
 blx_package(NBD blxrep-nbdkit "live replication of servers' disks (nbdkit plugin)"
 "Serves any checkpoint that blxrep-dispatcher keeps over NBD, without a copy:
 to QEMU, to qemu-img, which makes images of other kinds of it, and to nbdcopy.")
+blx_package(STATIC blxrep-static "live replication of servers' disks (static program)"
+"One program that runs on any Linux without a library, for a machine that is to
+be restored: it shows the disks, and starts the rescue system in place of the
+system that runs.")
+blx_package(RESCUE blxrep-rescue "live replication of servers' disks (rescue system)"
+"Makes an ISO, or a kernel and an initrd for a network boot, that boots by BIOS
+and UEFI, asks for a token and restores a server's disk from blxrep-dispatcher.")
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -97,6 +110,11 @@ set(CPACK_DEBIAN_DISPATCHER_PACKAGE_DEPENDS "libblxrep0 ${exactly}, blxrep ${exa
 systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles")
 set(CPACK_DEBIAN_NBD_PACKAGE_DEPENDS "libblxrep0 ${exactly}, nbdkit (>= 1.28)")
 set(CPACK_DEBIAN_NBD_PACKAGE_RECOMMENDS "qemu-utils")
+set(CPACK_DEBIAN_STATIC_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_RESCUE_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_RESCUE_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_RESCUE_PACKAGE_DEPENDS "blxrep ${exactly}, blxrep-static ${exactly}, busybox-static, cpio, kmod, xz-utils, zstd")
+set(CPACK_DEBIAN_RESCUE_PACKAGE_RECOMMENDS "grub-common, grub-efi-amd64-bin, grub-pc-bin, mtools, xorriso")
 # Users other than root mount by it.
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
 # To boot a server from a checkpoint.
@@ -127,6 +145,11 @@ set(CPACK_RPM_DISPATCHER_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exact
 set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3, blxrep-nbdkit, qemu-system-x86-core, edk2-ovmf")
 set(CPACK_RPM_NBD_PACKAGE_REQUIRES "libblxrep0 ${exactly}, nbdkit-server >= 1.28")
 set(CPACK_RPM_NBD_PACKAGE_SUGGESTS "qemu-img")
+set(CPACK_RPM_STATIC_PACKAGE_LICENSE "Apache-2.0 AND BSD-2-Clause AND BSD-3-Clause AND Zlib AND LGPL-2.1-or-later")
+set(CPACK_RPM_RESCUE_PACKAGE_ARCHITECTURE noarch)
+set(CPACK_RPM_RESCUE_PACKAGE_REQUIRES "blxrep ${exactly}, blxrep-static ${exactly}, busybox, cpio, kmod, xz, zstd")
+set(CPACK_RPM_RESCUE_PACKAGE_SUGGESTS "grub2-tools, grub2-efi-x64-modules, grub2-pc-modules, mtools, xorriso")
+list(APPEND CPACK_RPM_STATIC_USER_FILELIST "%exclude ${CMAKE_INSTALL_FULL_DATADIR}/lintian/overrides/blxrep-static")
 set(CPACK_RPM_LIBRARY_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 set(CPACK_RPM_LIBRARY_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 foreach(daemon IN ITEMS agent dispatcher)

@@ -25,12 +25,14 @@ tests)
     packages+=(qemu-system-x86 busybox-static cpio kmod mdadm dmsetup bcache-tools)
     # To make a small server that boots by the BIOS and by UEFI.
     packages+=(grub-common grub-pc-bin grub-efi-amd64-bin ovmf dosfstools mtools)
+    # To make the rescue system.
+    packages+=(xz-utils xorriso mtools grub-common grub-pc-bin grub-efi-amd64-bin)
     # clang's libFuzzer and sanitizers. On Ubuntu 22.04 they come with clang itself.
     grep -qs '^VERSION_ID="22.04"' /etc/os-release || packages+=(libclang-rt-dev)
     ;;
 guest) # to emulate kernels, disks and whole servers that this machine does not have
     packages+=(python3 qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs fdisk util-linux mount iproute2 sqlite3 lvm2 mdadm dmsetup bcache-tools mmdebstrap dpkg-dev
-        openssh-client zstd procps)
+        openssh-client zstd procps xz-utils xorriso mtools grub-common grub-pc-bin grub-efi-amd64-bin ovmf)
     ;;
 *)
     echo "usage: $0 [build|tests|bench|guest]" >&2

@@ -33,6 +33,10 @@ _blxrep_options() {
     archive) echo --config --agent --data-dir --undo --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
+    rescue-image) echo --config --output --pxe --dispatcher-addr --kernel-dir --kernel-package --help --version ;;
+    takeover) echo --config --rescue --dispatcher-addr --token-file --output --dry-run --yes --help --version ;;
+    disks) echo --config --help --version ;;
+    move-gpt) echo --config --output --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
 }
@@ -41,7 +45,7 @@ _blxrep_value() {
     local option=$1 word=$2
     case $option in
     --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
-    --data-dir | --run-dir | --policy-dir | --mountpoint) compgen -d -- "$word" ;;
+    --data-dir | --run-dir | --policy-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --network) compgen -W "none user" -- "$word" ;;
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
@@ -65,7 +69,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen"
+    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then
@@ -78,12 +82,12 @@ _blxrep() {
     blxrep-dispatcher) command=dispatcher ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
-        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start check keygen"
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start check keygen takeover disks move-gpt"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
         ;;
     esac
     if [[ -z $command ]]; then
-        [[ $at -eq 1 ]] && commands+=" join help dispatcher agent --help --version"
+        [[ $at -eq 1 ]] && commands+=" join takeover disks move-gpt help dispatcher agent --help --version"
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
     elif [[ $previous == --* ]] && ! _blxrep_without_value "$previous" "$command"; then
         mapfile -t COMPREPLY < <(_blxrep_value "$previous" "$word")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen
+set -l commands start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen rescue-image takeover disks move-gpt
 set -l of_dispatcher start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -26,7 +26,7 @@ __blxrep_option "$both" "start check" -l log-format -x -a "text json" -d "How th
 __blxrep_option "$both" "start check" -l verbose -f -d "Also log debug lines"
 __blxrep_option "" "start check" -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent "start check" -l id -x -d "This agent's ID"
-__blxrep_option blxrep-agent "start check enroll join" -l dispatcher-addr -x -d "The address at which the dispatcher listens"
+__blxrep_option blxrep-agent "start check enroll join rescue-image takeover" -l dispatcher-addr -x -d "The address at which the dispatcher listens"
 __blxrep_option blxrep-agent "start check restore join files boot" -l device -r -F -d "A block device, repeatable"
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"
@@ -59,7 +59,7 @@ __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
 __blxrep_option "" show -l last -x -d "Only the newest N checkpoints"
 __blxrep_option "" "show info log" -l utc -f -d "Print times in UTC"
-__blxrep_option "" "enroll restore keygen files" -l output -r -F -d "Where to write"
+__blxrep_option "" "enroll restore keygen files rescue-image takeover move-gpt" -l output -r -F -d "Where to write"
 __blxrep_option "" "restore mount files boot" -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
@@ -83,7 +83,7 @@ __blxrep_option "" files -l kernel -f -d "Have this host's kernel read the files
 __blxrep_option "" files -l path -x -d "A file, a folder or a pattern on the server"
 __blxrep_option "" enroll -l token -f -d "Print a token for a server that joins"
 __blxrep_option "" join -l token -x -d "The token"
-__blxrep_option "" join -l token-file -r -F -d "A file that holds the token"
+__blxrep_option "" "join takeover" -l token-file -r -F -d "A file that holds the token"
 __blxrep_option "" "restore join revoke retire-ca files" -l force -f -d "Replace an existing file, write to a device in use, leave damaged parts zero"
 __blxrep_option "" prune -l keep-last -x -d "Keep the newest N checkpoints"
 __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of the last N hours"
@@ -97,13 +97,17 @@ __blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goe
 __blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
 __blxrep_option "" remove -l volume -x -d "Only this volume, of every checkpoint"
 __blxrep_option "" remove -l uncommitted -f -d "Only what was received and is in no checkpoint"
-__blxrep_option "" remove -l yes -f -d "Do not ask"
+__blxrep_option "" "remove takeover" -l yes -f -d "Do not ask"
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
-__blxrep_option "" "prune restore remove retire-ca" -l dry-run -f -d "Do nothing; print what would be done"
+__blxrep_option "" "prune restore remove retire-ca takeover" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log check object-store" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key opens"
 __blxrep_option "" keygen -l print -r -F -d "Print this key for paper"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"
+__blxrep_option "" rescue-image -l pxe -x -a "(__fish_complete_directories)" -d "Write kernel and initrd to this folder"
+__blxrep_option "" rescue-image -l kernel-dir -x -a "(__fish_complete_directories)" -d "Take the kernel from this folder"
+__blxrep_option "" rescue-image -l kernel-package -x -d "Download the kernel as this package"
+__blxrep_option "" takeover -l rescue -x -a "(__fish_complete_directories)" -d "The folder that rescue-image --pxe wrote"
 
 functions -e __blxrep_option

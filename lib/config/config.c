@@ -46,7 +46,11 @@ void blx_config_done(struct blx_config *config)
                      config->object_store.ca,
                      config->kept,
                      config->vnc,
-                     config->overlay};
+                     config->overlay,
+                     config->kernel_dir,
+                     config->kernel_package,
+                     config->pxe_dir,
+                     config->rescue_dir};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *config = (struct blx_config){0};
@@ -187,6 +191,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
         {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},
         {"action", BLX_COMMAND_OBJECT_STORE, config->action != NULL},
+        {"output", BLX_COMMAND_MOVE_GPT, config->output != NULL},
+        {"rescue", BLX_COMMAND_TAKEOVER, config->rescue_dir != NULL},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
@@ -200,5 +206,10 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
     if ((command & BLX_COMMAND_OBJECT_STORE) != 0 && strcmp(config->action, "check") != 0)
         return blx_error_set(err, -EINVAL, "unknown action '%.40s': write object-store check",
                              config->action);
+    if ((command & BLX_COMMAND_RESCUE_IMAGE) != 0 && config->output == NULL &&
+        config->pxe_dir == NULL)
+        return blx_error_set(err, -EINVAL,
+                             "missing --output: give --output=FILE for an ISO, or --pxe=DIR for a "
+                             "kernel and an initrd");
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
 }

@@ -146,6 +146,10 @@ struct blx_config {
     bool foreground;
     uint64_t idle_ms; /* a mount that nobody uses for so long ends */
     char *action;     /* object-store: "check" */
+    char *kernel_dir; /* rescue-image: whose kernel to take; NULL: this machine's */
+    char *kernel_package;
+    char *pxe_dir;    /* rescue-image: kernel and initrd go there */
+    char *rescue_dir; /* takeover: they are there */
 
     /* For `boot` only. */
     uint64_t memory_bytes;
@@ -201,6 +205,10 @@ enum blx_command {
     BLX_COMMAND_FILES = 1ULL << 28,
     BLX_COMMAND_OBJECT_STORE = 1ULL << 29,
     BLX_COMMAND_BOOT = 1ULL << 30,
+    BLX_COMMAND_RESCUE_IMAGE = 1ULL << 32,
+    BLX_COMMAND_TAKEOVER = 1ULL << 33,
+    BLX_COMMAND_MOVE_GPT = 1ULL << 34,
+    BLX_COMMAND_DISKS = 1ULL << 35,
 };
 
 enum blx_config_result {

@@ -15,21 +15,21 @@ import unittest
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
-# By bit, as in config.h.
-COMMANDS = ["start", "agent", "dispatcher", "enroll", "show", "restore", "checkpoint", "status", "verify", "rescan",
-            "prune", "pin", "unpin", "join", "revoke", "policy", "pause", "resume", "info", "keygen", "log", "renew", "renew-ca",
-            "retire-ca", "remove", "archive", "mount", "check", "files", "object-store", "boot"]
 PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
 PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
 
 
-def taken(command):
-    bit = 1 << COMMANDS.index(command)
-    return {o["name"] for o in TABLE if o["commands"] & bit}
-
-
 def read(path):
     return (SOURCE / path).read_text()
+
+
+# Each with its bit in the table's masks.
+COMMANDS = {name.lower().replace("_", "-"): int(bit) for name, bit in re.findall(r"BLX_COMMAND_(\w+) = 1(?:ULL)? << (\d+)", read("lib/config/config.h"))}
+
+
+def taken(command):
+    bit = 1 << COMMANDS[command]
+    return {o["name"] for o in TABLE if o["commands"] & bit}
 
 
 def flags_of_page(text):
@@ -128,6 +128,8 @@ class Options(unittest.TestCase):
         self.assertEqual(bash_answer("blxrep s"), {"start", "show", "status"})
         self.assertEqual(bash_answer("blxrep p"), {"prune", "pin", "policy", "pause"})
         self.assertEqual(bash_answer("blxrep dispatcher s"), {"start", "show", "status"})
+        self.assertEqual(bash_answer("blxrep agent t"), {"takeover"})
+        self.assertEqual(bash_answer("blxrep r"), {"restore", "rescan", "revoke", "renew", "renew-ca", "retire-ca", "remove", "resume", "rescue-image"})
         self.assertEqual(bash_answer("blxrep start --mode = a"), {"agent"})
         self.assertEqual(bash_answer("blxrep start --compression z"), {"zlib", "zstd"})
         self.assertIn("--output", bash_answer("blxrep restore --force --o"))

@@ -12,7 +12,7 @@ mode=$1 old=$2 new=$3 disk=$4
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 data=/var/lib/blxrep
 pins=/sys/fs/bpf/blxrep/$(basename "$disk")
-packages=(blxrep-agent blxrep-dispatcher blxrep blxrep-nbdkit libblxrep0)
+packages=(blxrep-rescue blxrep-static blxrep-agent blxrep-dispatcher blxrep blxrep-nbdkit libblxrep0)
 declare -A pids
 
 step() { echo "life: $SECONDS s: $*"; }

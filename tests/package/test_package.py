@@ -11,7 +11,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
-PACKAGES = ["blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-nbdkit", "libblxrep0"]
+PACKAGES = ["blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-nbdkit", "libblxrep0", "blxrep-rescue", "blxrep-static"]
 EPOCH = "1767225600"
 OLD, NEW = "0.1", "0.2"
 
@@ -78,6 +78,9 @@ class Package(unittest.TestCase):
                                   "share/man/man8/blxrep-boot.8.gz", "bin/blxrep-files",
                                   "share/man/man8/blxrep-files.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
             "blxrep-nbdkit": ["share/man/man1/nbdkit-blxrep-plugin.1.gz"],
+            "blxrep-rescue": ["bin/blxrep-rescue-image", "share/man/man8/blxrep-rescue-image.8.gz",
+                              *(f"share/blxrep/rescue/{name}" for name in ("init", "dialogue", "network", "dhcp", "modules", "grub.cfg"))],
+            "blxrep-static": ["bin/blxrep-static", "share/man/man1/blxrep-static.1.gz"],
         }
         for package, paths in expected.items():
             self.assertLessEqual({f"/usr/{path}" for path in paths}, self.files(package))
@@ -101,12 +104,25 @@ class Package(unittest.TestCase):
         self.assertEqual(self.field("blxrep", "Version"), f"0.1.0-{OLD}")
         mine = f"(= 0.1.0-{OLD})"
         for package, needs in {"blxrep": ["libblxrep0"], "blxrep-agent": ["libblxrep0", "blxrep"],
-                               "blxrep-dispatcher": ["libblxrep0", "blxrep"], "blxrep-nbdkit": ["libblxrep0"]}.items():
+                               "blxrep-dispatcher": ["libblxrep0", "blxrep"], "blxrep-nbdkit": ["libblxrep0"],
+                               "blxrep-rescue": ["blxrep", "blxrep-static"]}.items():
             depends = self.field(package, "Depends").split(", ")
             self.assertLessEqual({f"{name} {mine}" for name in needs}, set(depends))
         self.assertRegex(self.field("blxrep-agent", "Depends"), r"\blibbpf[01]\b")
         for name in ("libc6", "libssl3", "libzstd1", "libxxhash0", "libconfig"):
             self.assertIn(name, self.field("libblxrep0", "Depends"))
+
+    def test_the_static_program_needs_nothing(self):
+        """No library and no configuration file; and no library under the LGPL is in it, except glibc."""
+        self.assertEqual(self.field("blxrep-static", "Depends"), "")
+        program = self.folder / "first" / "bin" / "blxrep-static"
+        root = self.folder / "empty-root"
+        root.mkdir()
+        shutil.copy(program, root)
+        self.assertEqual(run("chroot", root, "/blxrep-static", "--version").strip(), "blxrep 0.1.0")
+        symbols = set(re.findall(r"(?m)^[0-9a-f]+ T (\w+)$", run("nm", program)))
+        self.assertIn("blx_gpt_move", symbols)
+        self.assertEqual([name for name in symbols if re.match(r"config_|elf_|bpf_|blkid_|fuse_|MHD_", name)], [])
 
     def test_lintian_is_content(self):
         said = run("lintian", "--allow-root", "--fail-on=error,warning", "--tag-display-limit=0", *self.old.glob("*.deb"))
@@ -137,7 +153,7 @@ class Package(unittest.TestCase):
         again = build(copy, copy / "build")
         names = sorted(path.name for path in self.old.iterdir())
         self.assertEqual(sorted(path.name for path in again.iterdir()), names)
-        self.assertEqual(len(names), 10)
+        self.assertEqual(len(names), 14)
         differing = [name for name in names if (self.old / name).read_bytes() != (again / name).read_bytes()]
         self.assertEqual(differing, [])
 

@@ -15,3 +15,5 @@ foreach(noun IN ITEMS control main restore show verify)
 endforeach()
 # It runs a copy of the program in another folder, which does not find the build tree's library by itself.
 set_tests_properties(unit/cli/main PROPERTIES ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_BINARY_DIR}/lib")
+blx_unit_test(cli/network SOURCES ${CMAKE_SOURCE_DIR}/cli/network.c)
+blx_unit_test(cli/holds SOURCES ${CMAKE_SOURCE_DIR}/cli/holds_builtin.c LIBRARIES PkgConfig::BLKID)
