@@ -125,8 +125,8 @@ def make_disk(path, mib):
 class Guest:
     """
     A machine that runs. `disks` are (bus, file) in the order in which the guest sees them; buses: "virtio", "nvme", "scsi", or None for one that
-    may be plugged in later (hotplug.py). `words` go to QEMU as they are. What the guest says on its console is in `lines`, and in `log`, a file.
-    Its monitor listens on the socket `monitor`.
+    may be plugged in later (hotplug.py). `words` go to QEMU as they are. What the guest says on its console is in `lines`, and in `log`, a file;
+    what it says last, without a line's end, is in `unfinished`. Its monitor listens on the socket `monitor`.
     """
 
     BUSES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "scsi": "scsi-hd,bus=scsi0.0"}
@@ -145,23 +145,30 @@ class Guest:
         self.monitor = log + ".qmp"
         command += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
         self.lines = []
+        self.unfinished = ""
         self._change = threading.Condition()
         self._begun = time.monotonic()
-        self.process = subprocess.Popen([*command, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*command, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
+        rest = b""
         with open(self.log, "w", encoding="utf-8") as log:
-            for raw in self.process.stdout:
-                line = raw.decode(errors="replace").rstrip("\r\n")
-                log.write(f"{time.monotonic() - self._begun:7.1f} {line}\n")
+            while piece := os.read(self.process.stdout.fileno(), 65536):
+                *ended, rest = (rest + piece).split(b"\n")
+                lines = [raw.decode(errors="replace").rstrip("\r") for raw in ended]
+                log.write("".join(f"{time.monotonic() - self._begun:7.1f} {line}\n" for line in lines))
                 log.flush()
                 with self._change:
-                    self.lines.append(line)
+                    self.lines += lines
+                    self.unfinished = rest.decode(errors="replace")
                     self._change.notify_all()
         with self._change:
+            if rest:
+                self.lines.append(self.unfinished)
+                self.unfinished = ""
             self._change.notify_all()
 
     def tail(self, count=60):
@@ -184,6 +191,20 @@ class Guest:
                     raise Failure(f"the guest did not say /{pattern}/ within {seconds} s:\n{self.tail()}")
                 self._change.wait(min(left, 0.5))
 
+    def answer(self, question, text, seconds):
+        """Waits until the guest's last line, which is not ended, matches, and types a line."""
+        expression = re.compile(question)
+        deadline = time.monotonic() + seconds
+        with self._change:
+            while not expression.search(self.unfinished):
+                left = deadline - time.monotonic()
+                if left <= 0 or self.process.poll() is not None:
+                    raise Failure(f"the guest did not ask /{question}/ within {seconds} s:\n{self.tail()}\n{self.unfinished}")
+                self._change.wait(min(left, 0.5))
+            self.unfinished = ""
+        self.process.stdin.write(f"{text}\r".encode())
+        self.process.stdin.flush()
+
     def wait_end(self, seconds):
         """The guest powers itself off."""
         try:
@@ -198,6 +219,8 @@ class Guest:
             self.process.kill()
         self.process.wait(30)
         self._reader.join(10)
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 def run_job(kernel, log, disks, script, seconds, memory_mib=2048, serve=None, kernel_words=""):

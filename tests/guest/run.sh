@@ -4,7 +4,7 @@
 # disks and in whole servers. An emulated CPU is slow: it takes three quarters of an hour on a quiet machine. Needs root, and Debian's archive for
 # kernels and systems, which it keeps.
 #
-#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back; without, all of them
+#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back rescue; without, all of them
 #   BUILD_DIR=DIR tests/guest/run.sh    builds, and keeps kernels and systems, elsewhere than in build-guest
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,11 +29,12 @@ package() {
 }
 package 0.1 old
 export BLXREP_BIN=$build/bin
-for what in "${@:-6.1 6.12 stacks server life set_back}"; do
+for what in "${@:-6.1 6.12 stacks server life set_back rescue}"; do
     # Unquoted: the words of the default.
     for test in $what; do
         case $test in
         6.*) /usr/bin/python3 -B tests/guest/test_kernels.py "$test" ;;
+        rescue) /usr/bin/python3 -B tests/guest/test_rescue.py ;;
         set_back) /usr/bin/python3 -B tests/guest/test_set_back.py ;;
         stacks)
             etc/packages.sh tests
