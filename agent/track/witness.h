@@ -43,7 +43,8 @@ struct agent_witness {
     uint64_t unseen_sectors; /* written, and not seen by the tracker, so far */
 };
 
-/* Compares now; takes a millisecond, or a fifth of a second if the lead would rise. More unseen sectors than before = rescan. */
+/* Compares now; takes a millisecond, or a fifth of a second if the lead would rise. More unseen
+ * sectors than before = rescan. */
 int agent_witness_ask(struct agent_witness *witness, struct agent_tracker *tracker,
                       const struct agent_device *device, struct blx_error *err);
 
