@@ -256,13 +256,10 @@ static int follow(struct walk *walk, struct blx_error *err)
     int rc = tree->kind->read_link(tree, walk->place->node, target, err);
     if (rc < 0)
         return rc;
-    size_t target_length = strlen(target), rest_length = strlen(walk->rest);
-    if (target_length + 1 + rest_length >= sizeof(rest))
+    int length = snprintf(rest, sizeof(rest), "%s/%s", target, walk->rest);
+    if (length < 0 || (size_t)length >= sizeof(rest))
         return -ENAMETOOLONG;
-    memcpy(rest, target, target_length);
-    rest[target_length] = '/';
-    memcpy(rest + target_length + 1, walk->rest, rest_length + 1);
-    memcpy(walk->rest, rest, target_length + 1 + rest_length + 1);
+    memcpy(walk->rest, rest, (size_t)length + 1);
     if (target[0] == '/') {
         rc = enter_root(walk, err);
         return rc == 0 ? look(walk, err) : rc;

@@ -21,8 +21,8 @@ struct files_probe {
     blkid_probe blkid;
 };
 
-/* What servers' disks hold. libblkid knows many more, and in some of those that nobody uses any more
- * it believes lengths that the disk tells: our fuzz target has seen it read beyond its memory. */
+/* What servers' disks hold. libblkid knows many more, and of some that nobody uses any more it
+ * believes lengths that the disk tells: our fuzz target has seen it read beyond its memory. */
 static int choose_kinds(blkid_probe blkid)
 {
     static char names[][24] = {"ext2",
