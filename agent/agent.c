@@ -63,7 +63,7 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
 void agent_set_bandwidth(struct agent *agent, const struct blx_bandwidth *limit)
 {
     pthread_mutex_lock(&agent->lock);
-    agent_limiter_set(&agent->limiter, limit);
+    blx_limiter_set(&agent->limiter, limit);
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
 }
@@ -77,7 +77,7 @@ static void take_bandwidth_limit_locked(struct agent *agent, const char *text)
     if (text[0] != '\0' && blx_bandwidth_parse(text, &limit, &err) < 0)
         blx_log_warning("the bandwidth-limit of the dispatcher's policy is ignored: %s",
                         err.message);
-    agent_limiter_set_policy(&agent->limiter, &limit);
+    blx_limiter_set_policy(&agent->limiter, &limit);
 }
 
 void agent_take_policy_locked(struct agent *agent, const struct blx_policy_message *policy,

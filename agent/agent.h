@@ -23,7 +23,7 @@
 #include "agent/disk/disks.h"
 #include "agent/freeze/freeze.h"
 #include "agent/identity.h"
-#include "agent/send/limiter.h"
+#include "base/limiter.h"
 #include "agent/send/pipeline.h"
 #include "agent/refusals.h"
 #include "agent/self.h"
@@ -77,7 +77,7 @@ struct agent {
     enum agent_order order;           /* [any] */
     struct blx_policy_message policy; /* the dispatcher's last one; all zero: none came yet
                                        * [handshake, receiver] */
-    struct agent_limiter limiter;     /* both bandwidth limits [main, sender, receiver] */
+    struct blx_limiter limiter;       /* both bandwidth limits [main, sender, receiver] */
     struct agent_disks disks; /* what the last agent_lineup_refresh() has found [main thread, which
                                * reads it without the lock] */
     struct agent_self self;   /* what it tells of itself [main, receiver] */

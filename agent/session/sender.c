@@ -64,7 +64,7 @@ static uint64_t turn_in_ms_locked(struct agent_session *session, size_t frame_by
     time_t now = time(NULL);
     struct tm when;
     localtime_r(&now, &when);
-    uint64_t wait_ns = agent_limiter_get_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
+    uint64_t wait_ns = blx_limiter_get_wait_ns(&session->agent->limiter, blx_clock_ns(), &when);
     uint64_t wait_ms = (wait_ns + NS_PER_MS - 1) / NS_PER_MS;
     return wait_ms < TICK_MS ? wait_ms : TICK_MS;
 }
@@ -85,7 +85,7 @@ static bool wait_for_turn(struct agent_session *session, size_t frame_bytes)
     }
     bool open = session->state == AGENT_SESSION_LIVE;
     if (open)
-        agent_limiter_take(&agent->limiter, frame_bytes);
+        blx_limiter_take(&agent->limiter, frame_bytes);
     pthread_mutex_unlock(&agent->lock);
     return open;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The limiter: a bucket of tokens that holds the sender to the `bandwidth-limit` of the moment.
- * Only frames count. Heartbeats, digests and the messages about a checkpoint are small and never
- * wait.
+ * The limiter: a bucket of tokens that holds a sender of frames to the `bandwidth-limit` of the
+ * moment. Only frames count. Heartbeats, digests and the messages about a checkpoint are small and
+ * never wait.
  *
  * A frame may go while the bucket is not in debt, and may leave it in debt. So a frame larger than
  * the bucket goes, too, and the mean is the rate. The bucket holds as much as the rate gives in
- * AGENT_LIMITER_BURST_MS. The burst after a pause is no more than that and one frame.
+ * BLX_LIMITER_BURST_MS. The burst after a pause is no more than that and one frame.
  *
- * Threads: none of its own; the agent's lock guards it. Nothing here waits.
+ * Threads: none of its own; a lock of the sender's guards it. Nothing here waits.
  */
 #pragma once
 
@@ -17,10 +17,10 @@
 
 #include "base/bandwidth.h"
 
-enum { AGENT_LIMITER_BURST_MS = 50 };
+enum { BLX_LIMITER_BURST_MS = 50 };
 
 /* All zero: no limit. */
-struct agent_limiter {
+struct blx_limiter {
     struct blx_bandwidth limit;
     struct blx_bandwidth policy; /* the dispatcher's; the lower rate of the two counts */
     uint64_t bytes_per_second;   /* at the last look; 0: no limit */
@@ -30,15 +30,15 @@ struct agent_limiter {
 
 /* Another limit, also while a frame waits. It counts from the next look on, even for an old
  * debt. */
-void agent_limiter_set(struct agent_limiter *limiter, const struct blx_bandwidth *limit);
-void agent_limiter_set_policy(struct agent_limiter *limiter, const struct blx_bandwidth *limit);
+void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
+void blx_limiter_set_policy(struct blx_limiter *limiter, const struct blx_bandwidth *limit);
 
 /*
  * How long the next frame has to wait at `now_ns` (CLOCK_MONOTONIC), which is `when` by the wall
  * clock. 0: it may go.
  */
-uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
-                                   const struct tm *when);
+uint64_t blx_limiter_get_wait_ns(struct blx_limiter *limiter, uint64_t now_ns,
+                                 const struct tm *when);
 
 /* A frame of `bytes` is sent. */
-void agent_limiter_take(struct agent_limiter *limiter, uint64_t bytes);
+void blx_limiter_take(struct blx_limiter *limiter, uint64_t bytes);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/send/limiter.h"
+#include "base/limiter.h"
 
-void agent_limiter_set(struct agent_limiter *limiter, const struct blx_bandwidth *limit)
+void blx_limiter_set(struct blx_limiter *limiter, const struct blx_bandwidth *limit)
 {
     limiter->limit = *limit;
 }
 
-void agent_limiter_set_policy(struct agent_limiter *limiter, const struct blx_bandwidth *limit)
+void blx_limiter_set_policy(struct blx_limiter *limiter, const struct blx_bandwidth *limit)
 {
     limiter->policy = *limit;
 }
 
-static uint64_t rate_at(const struct agent_limiter *limiter, const struct tm *when)
+static uint64_t rate_at(const struct blx_limiter *limiter, const struct tm *when)
 {
     uint64_t own = blx_bandwidth_at(&limiter->limit, when, NULL);
     uint64_t policy = blx_bandwidth_at(&limiter->policy, when, NULL);
@@ -21,18 +21,18 @@ static uint64_t rate_at(const struct agent_limiter *limiter, const struct tm *wh
 }
 
 /* Adds the tokens for the time since the last look, at the rate of that look. */
-static void fill(struct agent_limiter *limiter, uint64_t now_ns)
+static void fill(struct blx_limiter *limiter, uint64_t now_ns)
 {
     double rate = (double)limiter->bytes_per_second;
-    double most = rate * AGENT_LIMITER_BURST_MS / 1000;
+    double most = rate * BLX_LIMITER_BURST_MS / 1000;
     limiter->tokens += rate * (double)(now_ns - limiter->filled_ns) / 1e9;
     if (limiter->tokens > most)
         limiter->tokens = most;
     limiter->filled_ns = now_ns;
 }
 
-uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_ns,
-                                   const struct tm *when)
+uint64_t blx_limiter_get_wait_ns(struct blx_limiter *limiter, uint64_t now_ns,
+                                 const struct tm *when)
 {
     fill(limiter, now_ns);
     limiter->bytes_per_second = rate_at(limiter, when);
@@ -43,7 +43,7 @@ uint64_t agent_limiter_get_wait_ns(struct agent_limiter *limiter, uint64_t now_n
     return (uint64_t)(-limiter->tokens / (double)limiter->bytes_per_second * 1e9) + 1;
 }
 
-void agent_limiter_take(struct agent_limiter *limiter, uint64_t bytes)
+void blx_limiter_take(struct blx_limiter *limiter, uint64_t bytes)
 {
     if (limiter->bytes_per_second != 0)
         limiter->tokens -= (double)bytes;
