@@ -39,6 +39,7 @@ enum {
     BLX_CERTIFICATE_MAX_BYTES = 1024, /* of one certificate */
     BLX_POLICY_TEXT_BYTES = 1024,     /* of each of a POLICY's texts */
     BLX_FINGERPRINT_BYTES = 32,       /* SHA-256 of a certificate in DER form */
+    BLX_MACHINE_BYTES = 32,           /* the secret of a machine that restores */
 };
 
 /* A VOLUME's identity that begins so is of what lies on a disk without a serial number: a
@@ -61,7 +62,7 @@ enum blx_message_type {
     BLX_MESSAGE_VOLUME = 3,       /* agent -> dispatcher: a volume and its generation */
     BLX_MESSAGE_VOLUME_STATE = 4, /* dispatcher -> agent: what is durable of that volume */
     BLX_MESSAGE_BEGIN = 5,        /* agent -> dispatcher: frames follow; full pass or resume */
-    BLX_MESSAGE_FRAME = 6,        /* agent -> dispatcher */
+    BLX_MESSAGE_FRAME = 6,        /* agent -> dispatcher; in a restore dispatcher -> target */
     BLX_MESSAGE_ACK = 7,          /* dispatcher -> agent: durable up to seq */
     BLX_MESSAGE_CHECKPOINT_REQUEST = 8, /* dispatcher -> agent: take one now */
     BLX_MESSAGE_CHECKPOINT = 9, /* agent -> dispatcher: all frames of the cut are sent; commit */
@@ -84,6 +85,15 @@ enum blx_message_type {
     BLX_MESSAGE_RENEW_FAILED = 35, /* dispatcher -> agent: why there is none; the session goes on */
     BLX_MESSAGE_AUTHORITY = 36,    /* dispatcher -> agent: the CA that it has from now on */
     BLX_MESSAGE_RENEWED = 37,      /* agent -> dispatcher: the new certificate is on its disk */
+
+    BLX_MESSAGE_RESTORE = 40,        /* a machine that restores -> dispatcher: its token */
+    BLX_MESSAGE_RESTORE_OFFER = 41,  /* dispatcher -> target: what the token lets it restore */
+    BLX_MESSAGE_RESTORE_VOLUME = 42, /* dispatcher -> target: one of its volumes */
+    BLX_MESSAGE_PLAN_REQUEST = 43,   /* target -> dispatcher: which frames hold what lies there? */
+    BLX_MESSAGE_PLAN = 44,           /* dispatcher -> target: a window, whose pieces follow */
+    BLX_MESSAGE_PLAN_PIECES = 45,    /* dispatcher -> target: some of them */
+    BLX_MESSAGE_FRAMES_REQUEST = 46, /* target -> dispatcher: these frames of the window */
+    BLX_MESSAGE_RESTORE_DONE = 47,   /* target -> dispatcher: all is written, the token is spent */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -256,6 +266,79 @@ struct blx_authority_message {
 
 struct blx_renewed_message {
     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA that has signed the certificate */
+};
+
+/* The first message of a machine that restores. */
+struct blx_restore_message {
+    uint8_t secret[BLX_TOKEN_SECRET_BYTES]; /* of the token */
+    uint8_t machine[BLX_MACHINE_BYTES];     /* random, and the same each time: the token is bound
+                                               to the first machine that shows it */
+    char software[BLX_TEXT_BYTES];          /* "blxrep 0.1.0" */
+};
+
+/* What the token lets the machine restore. volume_count RESTORE_VOLUMEs follow. */
+struct blx_restore_offer {
+    char agent_id[BLX_NAME_BYTES];
+    blx_timestamp checkpoint; /* not 0 */
+    enum blx_consistency consistency;
+    uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
+    uint64_t heartbeat_ms; /* 1 to BLX_HEARTBEAT_MAX_MS */
+    uint64_t window_bytes; /* of frames that were asked for and have not come; at least a frame */
+};
+
+struct blx_restore_volume {
+    uint32_t volume; /* index within the restore, from 0, in order */
+    uint32_t block_shift;
+    uint64_t size_bytes;
+    struct blx_key_id key_id;    /* of all its frames; none: they are not encrypted */
+    char name[BLX_NAME_BYTES];   /* the volume's folder in the store */
+    char device[BLX_TEXT_BYTES]; /* as the agent named it */
+};
+
+/*
+ * A volume is restored window by window. A window is a run of blocks; its plan says which frames
+ * hold them: pieces, in the order of the frames. A block of the window that no piece has is zero.
+ */
+enum {
+    BLX_PLAN_MAX_PIECES = 1 << 18, /* of a window */
+    BLX_PLAN_PIECES_OF_A_MESSAGE = 108,
+};
+
+struct blx_plan_request {
+    uint32_t volume;
+    uint64_t start_block; /* where the window begins */
+};
+
+struct blx_plan_message {
+    uint32_t volume;
+    uint32_t frame_count; /* at most piece_count */
+    uint64_t start_block; /* the request's */
+    uint64_t end_block;   /* above start_block; the next window begins there */
+    uint32_t piece_count; /* that follow in PLAN_PIECES; at most BLX_PLAN_MAX_PIECES */
+};
+
+struct blx_plan_piece {
+    uint64_t start_block;
+    uint32_t block_count; /* not 0 */
+    uint32_t data_block;  /* where its data begins in the frame's, in blocks */
+    uint32_t frame_bytes; /* of the frame that begins with this piece; 0: of the same frame */
+};
+
+struct blx_plan_pieces {
+    uint32_t volume;
+    uint32_t count; /* 1 to BLX_PLAN_PIECES_OF_A_MESSAGE */
+    struct blx_plan_piece pieces[BLX_PLAN_PIECES_OF_A_MESSAGE];
+};
+
+/* The window's frames [first, first + count), in this order. */
+struct blx_frames_request {
+    uint32_t volume;
+    uint32_t first;
+    uint32_t count; /* not 0 */
+};
+
+struct blx_restore_done {
+    uint64_t written_bytes; /* all volumes together; for the log */
 };
 
 /* What the dispatcher has decided for the agent. All zero: only WELCOME's sync-freq. */
@@ -552,6 +635,14 @@ struct blx_message {
         struct blx_text_message renew_failed; /* the reason */
         struct blx_authority_message authority;
         struct blx_renewed_message renewed;
+        struct blx_restore_message restore;
+        struct blx_restore_offer restore_offer;
+        struct blx_restore_volume restore_volume;
+        struct blx_plan_request plan_request;
+        struct blx_plan_message plan;
+        struct blx_plan_pieces plan_pieces;
+        struct blx_frames_request frames_request;
+        struct blx_restore_done restore_done;
         struct blx_control_checkpoint control_checkpoint;
         struct blx_control_rescan control_rescan;
         struct blx_control_revoke control_revoke;

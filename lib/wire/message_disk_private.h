@@ -140,6 +140,71 @@ struct blx_renewed_disk {
     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES];
 } __attribute__((packed));
 
+struct blx_restore_disk {
+    uint8_t secret[BLX_TOKEN_SECRET_BYTES];
+    blx_le32 reserved;
+    uint8_t machine[BLX_MACHINE_BYTES];
+    char software[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_restore_offer_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le64 checkpoint;
+    blx_le32 consistency;
+    blx_le32 volume_count;
+    blx_le64 heartbeat_ms;
+    blx_le64 window_bytes;
+} __attribute__((packed));
+
+struct blx_restore_volume_disk {
+    blx_le32 volume;
+    blx_le32 block_shift;
+    blx_le64 size_bytes;
+    uint8_t key_id[BLX_KEY_ID_BYTES];
+    char name[BLX_NAME_FIELD_BYTES];
+    char device[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_plan_request_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+    blx_le64 start_block;
+} __attribute__((packed));
+
+/* Followed by piece_count pieces in PLAN_PIECES. */
+struct blx_plan_disk {
+    blx_le32 volume;
+    blx_le32 frame_count;
+    blx_le64 start_block;
+    blx_le64 end_block;
+    blx_le32 piece_count;
+    blx_le32 reserved;
+} __attribute__((packed));
+
+struct blx_plan_piece_disk {
+    blx_le64 start_block;
+    blx_le32 block_count;
+    blx_le32 data_block;
+    blx_le32 frame_bytes;
+} __attribute__((packed));
+
+/* Followed by count x struct blx_plan_piece_disk. */
+struct blx_plan_pieces_disk {
+    blx_le32 volume;
+    blx_le32 count;
+} __attribute__((packed));
+
+struct blx_frames_request_disk {
+    blx_le32 volume;
+    blx_le32 first;
+    blx_le32 count;
+    blx_le32 reserved;
+} __attribute__((packed));
+
+struct blx_restore_done_disk {
+    blx_le64 written_bytes;
+} __attribute__((packed));
+
 struct blx_checkpoint_request_disk {
     blx_le64 request;
 } __attribute__((packed));
@@ -356,6 +421,18 @@ _Static_assert(sizeof(struct blx_certificate_disk) == 8, "CERTIFICATE");
 _Static_assert(sizeof(struct blx_renew_disk) == 8, "RENEW");
 _Static_assert(sizeof(struct blx_authority_disk) == 8, "AUTHORITY");
 _Static_assert(sizeof(struct blx_renewed_disk) == 32, "RENEWED");
+_Static_assert(sizeof(struct blx_restore_disk) == 312, "RESTORE");
+_Static_assert(sizeof(struct blx_restore_offer_disk) == 104, "RESTORE_OFFER");
+_Static_assert(offsetof(struct blx_restore_offer_disk, consistency) == 80, "RESTORE_OFFER");
+_Static_assert(sizeof(struct blx_restore_volume_disk) == 352, "RESTORE_VOLUME");
+_Static_assert(offsetof(struct blx_restore_volume_disk, name) == 24, "RESTORE_VOLUME");
+_Static_assert(sizeof(struct blx_plan_request_disk) == 16, "PLAN_REQUEST");
+_Static_assert(sizeof(struct blx_plan_disk) == 32, "PLAN");
+_Static_assert(offsetof(struct blx_plan_disk, piece_count) == 24, "PLAN");
+_Static_assert(sizeof(struct blx_plan_piece_disk) == 20, "PLAN_PIECES");
+_Static_assert(sizeof(struct blx_plan_pieces_disk) == 8, "PLAN_PIECES");
+_Static_assert(sizeof(struct blx_frames_request_disk) == 16, "FRAMES_REQUEST");
+_Static_assert(sizeof(struct blx_restore_done_disk) == 8, "RESTORE_DONE");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
@@ -401,6 +478,7 @@ int blx_field_get_text(const char *field, char text[BLX_TEXT_BYTES], const char 
 int blx_field_get_name(const char *field, char name[BLX_NAME_BYTES], const char *what,
                        struct blx_error *err);
 int blx_field_get_volume(blx_le32 field, uint32_t *volume, struct blx_error *err);
+int blx_field_check_size(uint32_t block_shift, uint64_t size_bytes, struct blx_error *err);
 int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx_error *err);
 int blx_field_get_consistency(blx_le32 field, enum blx_consistency *consistency,
                               struct blx_error *err);

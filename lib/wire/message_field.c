@@ -48,6 +48,15 @@ int blx_field_get_volume(blx_le32 field, uint32_t *volume, struct blx_error *err
     return 0;
 }
 
+int blx_field_check_size(uint32_t block_shift, uint64_t size_bytes, struct blx_error *err)
+{
+    if (block_shift < BLX_BLOCK_SHIFT_MIN || block_shift > BLX_BLOCK_SHIFT_MAX)
+        return bad(err, "the block size", "is out of range");
+    if (size_bytes == 0 || size_bytes > INT64_MAX || size_bytes % 512 != 0)
+        return bad(err, "the volume's size", "is not the size of a disk");
+    return 0;
+}
+
 int blx_field_get_timestamp(blx_le64 field, blx_timestamp *timestamp, struct blx_error *err)
 {
     blx_timestamp value = blx_le64_get(field);

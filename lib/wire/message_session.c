@@ -136,13 +136,11 @@ int blx_message_get_volume(const uint8_t *body, size_t body_bytes, struct blx_me
     volume->block_shift = blx_le32_get(disk.block_shift);
     volume->size_bytes = blx_le64_get(disk.size_bytes);
     memcpy(volume->generation.bytes, disk.generation, sizeof(disk.generation));
-    if (volume->block_shift < BLX_BLOCK_SHIFT_MIN || volume->block_shift > BLX_BLOCK_SHIFT_MAX)
-        return bad(err, "the block size is out of range");
-    if (volume->size_bytes == 0 || volume->size_bytes > INT64_MAX || volume->size_bytes % 512 != 0)
-        return bad(err, "the volume's size is not the size of a disk");
     if (blx_generation_is_none(&volume->generation))
         return bad(err, "the volume has no generation");
-    int rc = blx_field_get_volume(disk.volume, &volume->volume, err);
+    int rc = blx_field_check_size(volume->block_shift, volume->size_bytes, err);
+    if (rc == 0)
+        rc = blx_field_get_volume(disk.volume, &volume->volume, err);
     if (rc == 0)
         rc = blx_field_get_name(disk.name, volume->name, "volume name", err);
     if (rc == 0)

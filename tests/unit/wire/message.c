@@ -135,6 +135,45 @@ static const struct blx_message examples[] = {
      .authority = {.ca_bytes = 9, .proof_bytes = 8, .ca = "a new CA ", .proof = "a proof"}},
     {.type = BLX_MESSAGE_RENEWED, .renewed = {.ca_fingerprint = "thirty-two bytes of its digest"}},
     {.type = BLX_MESSAGE_RENEW_FAILED, .renew_failed = {.text = "ca.key is missing"}},
+    {.type = BLX_MESSAGE_RESTORE,
+     .restore = {.secret = "a secret of twenty b",
+                 .machine = "thirty-two bytes of one machine",
+                 .software = "blxrep 0.1.0"}},
+    {.type = BLX_MESSAGE_RESTORE_OFFER,
+     .restore_offer = {.agent_id = "web1",
+                       .checkpoint = 20261122203603,
+                       .consistency = BLX_CONSISTENCY_FILESYSTEM,
+                       .volume_count = 2,
+                       .heartbeat_ms = 10000,
+                       .window_bytes = 16777216}},
+    {.type = BLX_MESSAGE_RESTORE_VOLUME,
+     .restore_volume = {.volume = 1,
+                        .block_shift = 12,
+                        .size_bytes = 1099511627776,
+                        .key_id = {{1, 2, 3, 4, 5, 6, 7, 8}},
+                        .name = "vda",
+                        .device = "/dev/vda"}},
+    {.type = BLX_MESSAGE_PLAN_REQUEST, .plan_request = {.volume = 1, .start_block = 0x4142434445}},
+    {.type = BLX_MESSAGE_PLAN,
+     .plan = {.volume = 1,
+              .frame_count = 2,
+              .start_block = 0x4142434445,
+              .end_block = 0x4142534445,
+              .piece_count = 3}},
+    {.type = BLX_MESSAGE_PLAN_PIECES,
+     .plan_pieces = {.volume = 1,
+                     .count = 3,
+                     .pieces = {{.start_block = 0x4142434445,
+                                 .block_count = 0x464748,
+                                 .data_block = 7,
+                                 .frame_bytes = 0x10203},
+                                {.start_block = 0x5152535455, .block_count = 2, .data_block = 9},
+                                {.start_block = 0x4142334445,
+                                 .block_count = 1,
+                                 .frame_bytes = 0x20304}}}},
+    {.type = BLX_MESSAGE_FRAMES_REQUEST,
+     .frames_request = {.volume = 1, .first = 0x11121314, .count = 0x212223}},
+    {.type = BLX_MESSAGE_RESTORE_DONE, .restore_done = {.written_bytes = 0x3132333435363738}},
     {.type = BLX_MESSAGE_CONTROL_AGENT,
      .control_agent = {.agent_id = "web1",
                        .peer = "[2001:db8::1]:40012",
@@ -510,6 +549,37 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_RENEW, 0, 11, "does not fit");
     refuse(BLX_MESSAGE_RENEW, 4, 1, "reserved");
     refuse(BLX_MESSAGE_RENEW_FAILED, 0, '\n', "reason");
+    refuse(BLX_MESSAGE_RESTORE, 20, 1, "reserved");
+    refuse(BLX_MESSAGE_RESTORE, 57, 7, "software");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 79, 1, "timestamp");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 80, 3, "consistency");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 84, 65, "number of volumes");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 84, 0, "number of volumes");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 90, 0x10, "heartbeat");
+    refuse(BLX_MESSAGE_RESTORE_OFFER, 99, 0, "smaller than a frame");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 0, 64, "index");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 4, 11, "block size");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 8, 1, "size of a disk");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 15, 0x80, "size of a disk");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 24, '-', "volume name");
+    refuse(BLX_MESSAGE_RESTORE_VOLUME, 97, 0x1b, "device");
+    refuse(BLX_MESSAGE_PLAN_REQUEST, 0, 64, "index");
+    refuse(BLX_MESSAGE_PLAN_REQUEST, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_PLAN, 0, 64, "index");
+    refuse(BLX_MESSAGE_PLAN, 4, 4, "pieces or frames");
+    refuse(BLX_MESSAGE_PLAN, 4, 0, "pieces or frames");
+    refuse(BLX_MESSAGE_PLAN, 18, 0x42, "window is empty");
+    refuse(BLX_MESSAGE_PLAN, 27, 1, "pieces or frames");
+    refuse(BLX_MESSAGE_PLAN, 28, 1, "reserved");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 0, 64, "index");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 4, 0, "number of its pieces");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 4, 109, "number of its pieces");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 4, 2, "does not fit");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 26, 0x20, "frame's size");
+    refuse(BLX_MESSAGE_PLAN_PIECES, 36, 0, "empty");
+    refuse(BLX_MESSAGE_FRAMES_REQUEST, 0, 64, "index");
+    refuse(BLX_MESSAGE_FRAMES_REQUEST, 12, 1, "reserved");
     refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "out of range");
