@@ -116,8 +116,14 @@ static int adopt_partial(struct blx_restore_output *output, struct blx_error *er
     int rc = check_ours(output->partial, &st, err);
     if (rc < 0)
         return rc;
-    output->compares = true;
+    output->compares = (output->flags & BLX_RESTORE_CONTINUE) == 0;
     return 0;
+}
+
+/* Whether a partial file is gone on with, if there is one. */
+static bool adopts(const struct blx_restore_output *output)
+{
+    return (output->flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME)) != 0;
 }
 
 /* While it bears the partial name it looks like any other one: another run then goes on with it. */
@@ -217,10 +223,12 @@ static int open_file(struct blx_restore_output *output, struct blx_error *err)
                              output->path);
     if (rc < 0)
         return rc;
-    output->keeps = (output->flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME)) != 0;
+    output->keeps = (output->flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME | BLX_RESTORE_KEEP |
+                                      BLX_RESTORE_CONTINUE)) != 0;
     if ((output->flags & BLX_RESTORE_DELTA) && exists)
         rc = take_image(output, err);
-    else if (output->keeps && lstat(output->partial, &st) == 0)
+    else if ((output->flags & BLX_RESTORE_CONTINUE) ||
+             (adopts(output) && lstat(output->partial, &st) == 0))
         rc = adopt_partial(output, err);
     else
         rc = create_partial(output, err);
@@ -322,14 +330,18 @@ static int give_name(struct blx_restore_output *output, struct blx_error *err)
     return blx_fsync_parent(output->path, err);
 }
 
+int blx_restore_output_sync(const struct blx_restore_output *output, struct blx_error *err)
+{
+    return blx_sys->fsync(output->fd) != 0 ? blx_restore_output_failed(output, -errno, err) : 0;
+}
+
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
 {
     struct blx_owner_errand errand;
-    if (blx_sys->fsync(output->fd) != 0)
-        return blx_restore_output_failed(output, -errno, err);
-    if (output->device)
-        return 0;
-    int rc = blx_owner_step_out(&errand, err);
+    int rc = blx_restore_output_sync(output, err);
+    if (rc < 0 || output->device)
+        return rc;
+    rc = blx_owner_step_out(&errand, err);
     if (rc < 0)
         return rc;
     rc = give_name(output, err);

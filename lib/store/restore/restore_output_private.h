@@ -53,12 +53,19 @@ int blx_restore_output_open(const struct blx_restore_target *target, uint64_t si
 int blx_restore_output_write(struct blx_restore_output *output, const void *data, uint64_t bytes,
                              uint64_t offset_bytes, struct blx_error *err);
 
+/* Reads what is there, within its size; the disk's errors. `buffer` should be aligned. */
+int blx_restore_output_read(const struct blx_restore_output *output, void *buffer, size_t bytes,
+                            uint64_t offset_bytes, struct blx_error *err);
+
 /* Makes the range read as zeros: nothing to do in a fresh file. */
 int blx_restore_output_zero(struct blx_restore_output *output, uint64_t offset_bytes,
                             uint64_t bytes, struct blx_error *err);
 
 /* Lets the disk begin with the writes so far, so that little is left to wait for at the end. */
 void blx_restore_output_flush(const struct blx_restore_output *output);
+
+/* Durable, under the name that it has. */
+int blx_restore_output_sync(const struct blx_restore_output *output, struct blx_error *err);
 
 /* Durable, and under its final name. */
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err);

@@ -14,7 +14,10 @@
 enum blx_restore_flag {
     BLX_RESTORE_DELTA = 1,  /* the target has an image, of any state, which is brought up to date */
     BLX_RESTORE_RESUME = 2, /* go on with the file that another run left */
-    BLX_RESTORE_FORCE = 4   /* replace an existing file; write a device that is in use */
+    BLX_RESTORE_FORCE = 4,  /* replace an existing file; write a device that is in use */
+    BLX_RESTORE_KEEP = 8,   /* a file that is not complete stays */
+    BLX_RESTORE_CONTINUE = 16, /* the target is what another run left, and a journal knows how far
+                                  that came */
 };
 
 struct blx_restore_target {

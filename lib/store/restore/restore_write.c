@@ -90,14 +90,14 @@ static int zero_piece(struct blx_restore_output *output, uint64_t offset, uint64
     return blx_restore_output_failed(output, -errno, err);
 }
 
-static int read_old(const struct blx_restore_output *output, uint8_t *old, size_t bytes,
-                    uint64_t offset, struct blx_error *err)
+int blx_restore_output_read(const struct blx_restore_output *output, void *buffer, size_t bytes,
+                            uint64_t offset, struct blx_error *err)
 {
     int rc = -EINVAL;
-    if (direct_part(output, old, bytes, offset) == bytes)
-        rc = blx_pread_full(output->direct_fd, old, bytes, offset);
+    if (direct_part(output, buffer, bytes, offset) == bytes)
+        rc = blx_pread_full(output->direct_fd, buffer, bytes, offset);
     if (rc == -EINVAL)
-        rc = blx_pread_full(output->fd, old, bytes, offset);
+        rc = blx_pread_full(output->fd, buffer, bytes, offset);
     return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'",
                                     output->device ? output->path : output->partial)
                   : 0;
@@ -110,7 +110,7 @@ static int update_piece(struct blx_restore_output *output, const uint8_t *data, 
 {
     uint8_t old[COMPARE_BYTES] __attribute__((aligned(BLX_RESTORE_ALIGNMENT)));
     const uint8_t *wanted = data != NULL ? data : zeros;
-    int rc = read_old(output, old, bytes, offset, err);
+    int rc = blx_restore_output_read(output, old, bytes, offset, err);
     for (size_t at = 0; rc == 0 && at < bytes;) {
         size_t start = at;
         bool differs = false;

@@ -118,3 +118,7 @@ void blx_segment_reader_shrink(struct blx_segment_reader *reader, enum blx_segme
 int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset,
                              uint32_t frame_bytes, void *buffer, struct blx_frame *frame,
                              struct blx_error *err);
+
+/* Has the kernel begin to read the frame. For one that is read soon. */
+void blx_segment_reader_prefetch(const struct blx_segment_reader *reader, uint64_t offset,
+                                 uint32_t frame_bytes);

@@ -290,3 +290,10 @@ int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t o
         return damaged(reader, "a frame has another block size than its footer", err);
     return 0;
 }
+
+void blx_segment_reader_prefetch(const struct blx_segment_reader *reader, uint64_t offset,
+                                 uint32_t frame_bytes)
+{
+    if (reader->fd >= 0)
+        posix_fadvise(reader->fd, (off_t)offset, (off_t)frame_bytes, POSIX_FADV_WILLNEED);
+}

@@ -222,8 +222,7 @@ static int add_hole(struct blx_plan *plan, uint64_t start, uint64_t end, struct 
     return 0;
 }
 
-/* Turns the zero entries and the gaps into holes; the index keeps the data. */
-static int split_off_holes(struct blx_plan *plan, struct blx_error *err)
+int blx_plan_split_off_holes(struct blx_plan *plan, struct blx_error *err)
 {
     uint64_t covered =
         plan->start_block; /* up to here everything is a hole already noted, or data */
@@ -275,9 +274,10 @@ static int compare_starts(const void *a, const void *b)
  * once however long the chain is; ordered among each other by their first block, they are written
  * nearly in order all the same.
  */
-static int group_frames(struct blx_plan *plan, struct blx_error *err)
+int blx_plan_group_frames(struct blx_plan *plan, struct blx_error *err)
 {
     struct blx_index *index = &plan->index;
+    plan->data_bytes = blx_index_blocks(index) << plan->block_shift;
     if (index->count == 0)
         return 0;
     qsort(index->entries, index->count, sizeof(index->entries[0]), compare_entries);
@@ -431,9 +431,8 @@ int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const 
     if (rc == 0)
         rc = note_gaps(plan, err);
     if (rc == 0)
-        rc = split_off_holes(plan, err);
+        rc = blx_plan_split_off_holes(plan, err);
     if (rc < 0)
         return rc;
-    plan->data_bytes = blx_index_blocks(&plan->index) << plan->block_shift;
-    return group_frames(plan, err);
+    return blx_plan_group_frames(plan, err);
 }

@@ -76,3 +76,9 @@ int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t
 int blx_plan_make(struct blx_agent_store agent, blx_timestamp checkpoint, const char *volume,
                   struct blx_plan *plan, struct blx_error *err);
 void blx_plan_done(struct blx_plan *plan);
+
+/* The last two steps of it, for an index that came from elsewhere and is flattened: turns the zero
+ * entries and the gaps into holes, so that the index keeps the data; and orders that by frame.
+ * -ENOMEM. */
+int blx_plan_split_off_holes(struct blx_plan *plan, struct blx_error *err);
+int blx_plan_group_frames(struct blx_plan *plan, struct blx_error *err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 void blx_stored_frame_done(struct blx_stored_frame *stored)
 {
@@ -26,6 +27,32 @@ static int hold(struct blx_stored_bytes *buffer, size_t bytes, struct blx_error 
     return 0;
 }
 
+static int unpack(struct blx_stored_frame *stored, const struct blx_volume_key *key,
+                  struct blx_error *err)
+{
+    struct blx_frame *frame = &stored->frame;
+    int rc = blx_frame_decrypt(frame, stored->packed.bytes, key, err);
+    if (rc == 0)
+        rc = hold(&stored->data, frame->data_bytes, err);
+    return rc == 0 ? blx_frame_unpack(frame, stored->data.bytes, err) : rc;
+}
+
+int blx_stored_frame_copy(struct blx_stored_frame *stored, const void *bytes, size_t count,
+                          struct blx_error *err)
+{
+    int rc = hold(&stored->packed, count, err);
+    if (rc == 0)
+        memcpy(stored->packed.bytes, bytes, count);
+    return rc;
+}
+
+int blx_stored_frame_parse(struct blx_stored_frame *stored, size_t count,
+                           const struct blx_volume_key *key, struct blx_error *err)
+{
+    int rc = blx_frame_parse(stored->packed.bytes, count, &stored->frame, err);
+    return rc == 0 ? unpack(stored, key, err) : rc;
+}
+
 int blx_stored_frame_fetch(struct blx_stored_frame *stored, const struct blx_segment_reader *reader,
                            const struct blx_index_entry *entry, struct blx_error *err)
 {
@@ -39,15 +66,10 @@ int blx_stored_frame_read(struct blx_stored_frame *stored, const struct blx_segm
                           const struct blx_index_entry *entry, const struct blx_volume_key *key,
                           struct blx_error *err)
 {
-    struct blx_frame *frame = &stored->frame;
     int rc = blx_stored_frame_fetch(stored, reader, entry, err);
     if (rc < 0)
         return rc;
-    rc = blx_frame_decrypt(frame, stored->packed.bytes, key, err);
-    if (rc == 0)
-        rc = hold(&stored->data, frame->data_bytes, err);
-    if (rc == 0)
-        rc = blx_frame_unpack(frame, stored->data.bytes, err);
+    rc = unpack(stored, key, err);
     if (rc < 0)
         blx_error_prefix(err, "segment %u, byte %llu", blx_segment_reader_summary(reader)->number,
                          (unsigned long long)entry->frame_offset);

@@ -43,6 +43,13 @@ int blx_stored_frame_read(struct blx_stored_frame *stored, const struct blx_segm
                           const struct blx_index_entry *entry, const struct blx_volume_key *key,
                           struct blx_error *err);
 
+/* A frame that came from elsewhere: takes a copy of its bytes, and then parses, decrypts and
+ * unpacks it as above. -EBADMSG; -ENOMEM. */
+int blx_stored_frame_copy(struct blx_stored_frame *stored, const void *bytes, size_t count,
+                          struct blx_error *err);
+int blx_stored_frame_parse(struct blx_stored_frame *stored, size_t count,
+                           const struct blx_volume_key *key, struct blx_error *err);
+
 /* A place among a frame's extents: entries are looked up in ascending order. */
 struct blx_stored_cursor {
     const struct blx_frame *frame;

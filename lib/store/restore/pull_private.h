@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connection of a pull, for pull.c, and the plans that come over it, for pull_plan.c. Private
+ * to lib/store.
+ *
+ * Threads: those of pull.h.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/restore/pull.h"
+#include "store/restore/restore_run_private.h"
+
+enum {
+    BLX_PULL_MAX_FRAMES = 1024, /* that were asked for and have not come */
+    BLX_PULL_ANSWER_MS = 60 * 1000,
+};
+
+struct blx_pull {
+    struct blx_pull_request request;
+    struct blx_conn *conn; /* owned; NULL: lost, or not made yet */
+    struct blx_restore_offer offer;
+    struct blx_restore_volume *volumes; /* owned; offer.volume_count of them */
+    uint64_t heard_ns;                  /* when something came that was asked for */
+};
+
+/*
+ * The next message that is no PING. -ENOLINK: the connection is lost, or the dispatcher stops, and
+ * another one may go on; pull->conn is NULL then. -EREMOTEIO: the dispatcher gives up, and says
+ * why. -EPROTO: it sent another type than `wanted`.
+ */
+int blx_pull_receive(struct blx_pull *pull, enum blx_message_type wanted,
+                     struct blx_message *message, struct blx_error *err);
+
+/* -ENOLINK as above. */
+int blx_pull_send(struct blx_pull *pull, const struct blx_message *message, struct blx_error *err);
+
+/*
+ * Asks for the window that begins at plan->start_block, and fills the plan: without what is done in
+ * the journal. An entry's `segment` is the number of its frame. -EPROTO with the reason if the
+ * dispatcher's plan makes no sense; -ENOMEM; as blx_pull_receive().
+ */
+int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *journal,
+                  struct blx_plan *plan, struct blx_error *err);

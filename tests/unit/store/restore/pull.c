@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A restore that is pulled: it gives what a restore from the store gives, goes on after cuts, kills
+ * and changed plans, and believes nothing that the dispatcher says. */
+#include "store/restore/pull.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "history.h"
+#include "restore/supplier.h"
+
+enum { CHECKPOINTS = 30, PATIENCE_MS = 20 * 1000 };
+
+struct fixture {
+    struct history history;
+    struct supplier supplier;
+    struct blx_keyring ring, other_ring;
+    struct blx_volume_key key;
+    char path[PATH_MAX], partial[PATH_MAX], journal[PATH_MAX];
+    uint64_t patience_ms;
+    uint64_t written_bytes;
+};
+
+static void begin(struct fixture *f, const struct blx_volume_key *key)
+{
+    struct history *history = &f->history;
+    history->random = 4711;
+    test_fsync_off();
+    test_store_init(&history->test);
+    test_volume_init(&history->volume, "sda", HISTORY_BYTES, 1);
+    history->volume.mixes_codecs = true;
+    history->volume.key = key;
+    history_begin(history, BLX_PASS_FULL);
+    for (uint64_t block = 0; block < HISTORY_BLOCKS; block += 2)
+        test_volume_write(&history->volume, block, test_random(&history->random) | 1);
+    test_volume_send_all(&history->volume, history->writer, 16);
+    history_grow(history, CHECKPOINTS);
+    f->supplier.agent = blx_store_agent(&history->test.store, "web1");
+    f->supplier.checkpoint = history->timestamps[CHECKPOINTS - 1];
+    test_path(&history->test, f->path, "out.img");
+    test_path(&history->test, f->partial, "out.img.partial");
+    test_path(&history->test, f->journal, "journal");
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct blx_keyring *rings[] = {&f->ring, &f->other_ring};
+    assert_non_null(f);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(blx_key_create(&rings[i]->keys[rings[i]->count++], NULL), 0);
+    assert_int_equal(blx_volume_key_derive(&f->ring.keys[0], "web1", "sda", &f->key, NULL), 0);
+    f->patience_ms = PATIENCE_MS;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    history_done(&f->history);
+    free(f);
+    return 0;
+}
+
+/* One run of the program. */
+static int pull(struct fixture *f, unsigned flags, const struct blx_keyring *keys,
+                struct blx_error *err)
+{
+    const struct blx_pull_request request = {
+        .dial = supplier_dial, .arg = &f->supplier, .patience_ms = f->patience_ms, .pause_ms = 1};
+    const struct blx_pull_target target = {.target = {.path = f->path,
+                                                      .flags = flags,
+                                                      .keys = keys,
+                                                      .written_bytes = &f->written_bytes},
+                                           .journal = f->journal};
+    struct blx_pull *opened = NULL;
+    int rc = blx_pull_open(&request, &opened, err);
+    if (rc == 0)
+        rc = blx_pull_volume(opened, 0, &target, NULL, err);
+    if (rc == 0)
+        rc = blx_pull_finish(opened, f->written_bytes, err);
+    blx_pull_close(opened);
+    supplier_join(&f->supplier);
+    return rc;
+}
+
+static void pull_well(struct fixture *f, unsigned flags, const struct blx_keyring *keys)
+{
+    struct blx_error err = {0};
+    test_ok(pull(f, flags, keys, &err), &err);
+}
+
+static void refuse(int rc, int wanted, const struct blx_error *err, const char *part)
+{
+    if (rc != wanted || strstr(err->message, part) == NULL)
+        fail_msg("%d '%s', not %d '%s'", rc, err->message, wanted, part);
+}
+
+static void check_image(const struct fixture *f)
+{
+    uint8_t *found = malloc(HISTORY_BYTES + 1);
+    assert_non_null(found);
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, found, HISTORY_BYTES + 1), HISTORY_BYTES);
+    close(fd);
+    assert_memory_equal(found, f->history.images[CHECKPOINTS - 1], HISTORY_BYTES);
+    free(found);
+    assert_int_equal(access(f->partial, F_OK), -1);
+}
+
+static void pull_gives_what_the_store_has(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    pull_well(f, 0, NULL);
+    check_image(f);
+    assert_true(f->supplier.done);
+    assert_int_equal(f->supplier.connections, 1);
+    assert_int_equal(f->supplier.windows, 1);
+    assert_int_equal(f->supplier.done_bytes, f->written_bytes);
+    assert_true(f->written_bytes > 0);
+}
+
+static void pull_goes_window_by_window(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    f->supplier.max_pieces = 8;
+    pull_well(f, 0, NULL);
+    check_image(f);
+    assert_true(f->supplier.windows > 3);
+}
+
+/* The key is here alone. */
+static void pull_of_encrypted_frames_needs_the_key_here(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err[3] = {{0}};
+    begin(f, &f->key);
+    refuse(pull(f, 0, NULL, &err[0]), -ENOKEY, &err[0], "key");
+    refuse(pull(f, 0, &f->other_ring, &err[1]), -ENOKEY, &err[1], "key");
+    assert_int_equal(access(f->partial, F_OK), -1);
+    pull_well(f, 0, &f->ring);
+    check_image(f);
+}
+
+static void pull_with_a_key_takes_nothing_unencrypted(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    begin(f, NULL);
+    refuse(pull(f, 0, &f->ring, &err), -ENOKEY, &err, "key");
+}
+
+/* Whatever was on its way, at whichever frame it happens. */
+static void pull_goes_on_after_cuts(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    for (unsigned pieces = 0; pieces <= 8; pieces += 8) {
+        f->supplier.max_pieces = pieces;
+        f->supplier.cut_after_frames = 2;
+        f->supplier.cuts_left = 5;
+        f->supplier.frames = f->supplier.connections = 0;
+        pull_well(f, BLX_RESTORE_FORCE, NULL);
+        check_image(f);
+        assert_int_equal(f->supplier.connections, 6);
+        unlink(f->path);
+    }
+}
+
+/* A cut costs what was on its way, and nothing that was written. */
+static void pull_fetches_nothing_twice_that_is_written(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    pull_well(f, 0, NULL);
+    unsigned frames = f->supplier.frames;
+    unlink(f->path);
+    f->supplier.frames = 0;
+    f->supplier.cut_after_frames = 4;
+    f->supplier.cuts_left = 1;
+    pull_well(f, 0, NULL);
+    check_image(f);
+    assert_true(f->supplier.frames <= frames + 4);
+    assert_int_equal(f->written_bytes, f->supplier.done_bytes);
+}
+
+static void pull_goes_on_after_a_cut_in_the_plan(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    f->supplier.replan_cut = true;
+    f->supplier.cuts_left = 3;
+    pull_well(f, 0, NULL);
+    check_image(f);
+    assert_int_equal(f->supplier.connections, 4);
+}
+
+static void pull_waits_for_a_dispatcher_that_is_away(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    f->supplier.cut_after_frames = 1;
+    f->supplier.cuts_left = 1;
+    pull_well(f, 0, NULL);
+    unlink(f->path);
+    f->supplier.cuts_left = 1;
+    f->supplier.connections = 0;
+    f->supplier.stays_away = true;
+    f->patience_ms = 300;
+    struct blx_error err = {0};
+    refuse(pull(f, 0, NULL, &err), -ETIMEDOUT, &err, "nobody listens");
+    assert_int_equal(access(f->partial, F_OK), 0);
+}
+
+/* Interrupts a run after some frames for good, as a kill does. */
+static void interrupt(struct fixture *f, unsigned frames)
+{
+    struct blx_error err = {0};
+    f->supplier.cut_after_frames = frames;
+    f->supplier.cuts_left = 1;
+    f->supplier.connections = 0;
+    f->supplier.stays_away = true;
+    f->patience_ms = 1;
+    refuse(pull(f, 0, NULL, &err), -ETIMEDOUT, &err, "nobody listens");
+    f->supplier.stays_away = false;
+    f->supplier.frames = 0;
+    f->patience_ms = PATIENCE_MS;
+}
+
+static void pull_is_resumed_by_its_journal(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    pull_well(f, 0, NULL);
+    unsigned frames = f->supplier.frames;
+    unlink(f->path);
+    interrupt(f, 4);
+    pull_well(f, BLX_RESTORE_CONTINUE, NULL);
+    check_image(f);
+    assert_true(f->supplier.frames < frames);
+    /* And once more: all is done already. */
+    f->supplier.frames = 0;
+    pull_well(f, BLX_RESTORE_CONTINUE, NULL);
+    check_image(f);
+    assert_int_equal(f->supplier.frames, 0);
+}
+
+/* The chain was rewritten meanwhile: other frames hold the same blocks. */
+static void pull_is_resumed_with_another_plan(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_rewrite_report report = {0};
+    struct blx_error err = {0};
+    begin(f, NULL);
+    interrupt(f, 3);
+    history_prune(&f->history, 90);
+    test_ok(test_rewrite(&f->history.test, &report, &err), &err);
+    f->supplier.max_pieces = 8;
+    pull_well(f, BLX_RESTORE_CONTINUE, NULL);
+    check_image(f);
+}
+
+static void pull_resumes_after_a_torn_journal(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    begin(f, NULL);
+    interrupt(f, 4);
+    assert_int_equal(stat(f->journal, &st), 0);
+    assert_int_equal(truncate(f->journal, st.st_size - 5), 0);
+    pull_well(f, BLX_RESTORE_CONTINUE, NULL);
+    check_image(f);
+}
+
+static void pull_resumes_nothing_that_is_not_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err[4] = {{0}};
+    begin(f, NULL);
+    refuse(pull(f, BLX_RESTORE_CONTINUE, NULL, &err[0]), -ENOENT, &err[0], "journal");
+    interrupt(f, 4);
+    /* Another checkpoint. */
+    blx_timestamp last = f->supplier.checkpoint;
+    f->supplier.checkpoint = f->history.timestamps[3];
+    refuse(pull(f, BLX_RESTORE_CONTINUE, NULL, &err[1]), -ESTALE, &err[1], "another checkpoint");
+    f->supplier.checkpoint = last;
+    /* Another disk under the same name. */
+    assert_int_equal(truncate(f->partial, 0), 0);
+    assert_int_equal(truncate(f->partial, HISTORY_BYTES), 0);
+    refuse(pull(f, BLX_RESTORE_CONTINUE, NULL, &err[2]), -ESTALE, &err[2], "another disk");
+    /* It is gone. */
+    unlink(f->partial);
+    refuse(pull(f, BLX_RESTORE_CONTINUE, NULL, &err[3]), -ENOENT, &err[3], "out.img.partial");
+    pull_well(f, 0, NULL);
+    check_image(f);
+}
+
+static void pull_replaces_no_file(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    begin(f, NULL);
+    pull_well(f, 0, NULL);
+    refuse(pull(f, 0, NULL, &err), -EEXIST, &err, "exists already");
+    check_image(f);
+}
+
+static void pull_finds_every_lie(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum supplier_lie lie;
+        int code;
+        const char *part;
+    } cases[] = {
+        {SUPPLIER_FLIPS_A_BIT, -EBADMSG, "damaged"},
+        {SUPPLIER_SWAPS_FRAMES, 0, ""},
+        {SUPPLIER_SENDS_TOO_MUCH, -EPROTO, "another frame than it was asked for"},
+        {SUPPLIER_SENDS_ANOTHER_VOLUME, -EPROTO, "another frame than it was asked for"},
+        {SUPPLIER_OVERLAPS, -EPROTO, "two of its pieces hold one block"},
+        {SUPPLIER_LEAVES_THE_WINDOW, -EPROTO, "beyond the window"},
+        {SUPPLIER_LEAVES_THE_VOLUME, -EPROTO, "beyond the volume"},
+        {SUPPLIER_NAMES_OTHER_BLOCKS, 0, ""},
+        {SUPPLIER_MOVES_DATA, -EBADMSG, "does not hold block"},
+        {SUPPLIER_SENDS_ENDLESS_PIECES, -EPROTO, ""},
+        {SUPPLIER_COUNTS_WRONG, -EPROTO, "another number of frames"},
+        {SUPPLIER_SAYS_ERROR, -EREMOTEIO, "the disk is broken"},
+        {SUPPLIER_SENDS_WELCOME, -EPROTO, "sent WELCOME in place of PLAN"},
+    };
+    begin(f, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_error err = {0};
+        f->supplier.lie = cases[i].lie;
+        int rc = pull(f, 0, NULL, &err);
+        if (rc >= 0 || (cases[i].code != 0 && rc != cases[i].code) ||
+            strstr(err.message, cases[i].part) == NULL)
+            fail_msg("lie %d: %d '%s'", (int)cases[i].lie, rc, err.message);
+        /* What is not complete never gets its name. */
+        assert_int_equal(access(f->path, F_OK), -1);
+    }
+}
+
+static void pull_keeps_to_its_first_offer(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    begin(f, NULL);
+    f->supplier.lie = SUPPLIER_CHANGES_THE_OFFER;
+    f->supplier.cut_after_frames = 2;
+    f->supplier.cuts_left = 1;
+    refuse(pull(f, 0, NULL, &err), -EPROTO, &err, "another checkpoint than before");
+}
+
+/* No bit can be changed in an encrypted frame, and no other frame put in its place. */
+static void pull_of_encrypted_frames_finds_lies_too(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err[2] = {{0}};
+    begin(f, &f->key);
+    f->supplier.lie = SUPPLIER_FLIPS_A_BIT;
+    refuse(pull(f, 0, &f->ring, &err[0]), -EBADMSG, &err[0], "damaged");
+    f->supplier.lie = SUPPLIER_MOVES_DATA;
+    refuse(pull(f, 0, &f->ring, &err[1]), -EBADMSG, &err[1], "does not hold block");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(pull_gives_what_the_store_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_goes_window_by_window, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_of_encrypted_frames_needs_the_key_here, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(pull_with_a_key_takes_nothing_unencrypted, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_goes_on_after_cuts, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_fetches_nothing_twice_that_is_written, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(pull_goes_on_after_a_cut_in_the_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_waits_for_a_dispatcher_that_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_is_resumed_by_its_journal, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_is_resumed_with_another_plan, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_resumes_after_a_torn_journal, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_resumes_nothing_that_is_not_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_replaces_no_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_finds_every_lie, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_keeps_to_its_first_offer, setup, teardown),
+        cmocka_unit_test_setup_teardown(pull_of_encrypted_frames_finds_lies_too, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
