@@ -139,6 +139,48 @@ int dispatcher_registry_claim(struct dispatcher_registry *registry,
     return rc;
 }
 
+/* How many others restore; those with this token are cut. */
+static unsigned clear_restores_locked(struct dispatcher_registry *registry,
+                                      const struct dispatcher_registry_entry *entry)
+{
+    unsigned others = 0;
+    blx_assert_held(&registry->lock);
+    for (struct dispatcher_registry_entry *at = registry->entries; at != NULL; at = at->next) {
+        if (at->claim != DISPATCHER_CLAIM_RESTORE)
+            continue;
+        if (!blx_generation_equal(&at->instance, &entry->instance)) {
+            others++;
+            continue;
+        }
+        tell_to_end_locked(at, DISPATCHER_ENDING_TAKEN_OVER);
+        shutdown(at->socket_fd, SHUT_RDWR);
+    }
+    return others;
+}
+
+int dispatcher_registry_admit_restore(struct dispatcher_registry *registry,
+                                      struct dispatcher_registry_entry *entry, const char *agent_id,
+                                      struct blx_error *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&registry->lock);
+    blx_assert(!entry->live && entry->claim != DISPATCHER_CLAIM_RESTORE);
+    dispatcher_places_know_locked(&registry->places, entry->source);
+    if (entry->claim == DISPATCHER_CLAIM_DISPLACED) {
+        rc = blx_error_set(err, -EAGAIN, "it took too long to identify itself");
+    } else if (clear_restores_locked(registry, entry) >= DISPATCHER_REGISTRY_RESTORES) {
+        rc = blx_error_set(err, -EAGAIN,
+                           "%d machines restore from this dispatcher already: try again later",
+                           DISPATCHER_REGISTRY_RESTORES);
+    } else {
+        entry->claim = DISPATCHER_CLAIM_RESTORE;
+        snprintf(entry->claimed_id, sizeof(entry->claimed_id), "%s", agent_id);
+        registry->pending--;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}
+
 uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);

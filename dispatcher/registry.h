@@ -37,6 +37,7 @@
 
 enum {
     DISPATCHER_REGISTRY_TAKEOVER_MS = 5 * 1000,
+    DISPATCHER_REGISTRY_RESTORES = 8, /* machines that restore at a time */
     DISPATCHER_REGISTRY_CLAIMS = 4,   /* connections of one agent that wait to be its session */
     DISPATCHER_REGISTRY_REFUSED = 64, /* doubles that are remembered; the oldest is replaced */
 };
@@ -69,6 +70,7 @@ struct dispatcher_registry_turn {
 enum dispatcher_registry_claim {
     DISPATCHER_CLAIM_NONE = 0,  /* nothing: it holds one of the places (places.h) */
     DISPATCHER_CLAIM_VALID,     /* the valid certificate of an agent */
+    DISPATCHER_CLAIM_RESTORE,   /* a token that lets it restore: `instance` is the token's */
     DISPATCHER_CLAIM_DISPLACED, /* nothing, and it has lost its place: it is being cut */
 };
 
@@ -182,6 +184,15 @@ int dispatcher_registry_connect(struct dispatcher_registry *registry,
 int dispatcher_registry_claim(struct dispatcher_registry *registry,
                               struct dispatcher_registry_entry *entry, const char *agent_id,
                               struct blx_error *err);
+
+/*
+ * The session: the peer has shown a token that lets it restore `agent_id`, and gives its place
+ * free. entry->instance is the token's: an older connection with the same token is told to end, and
+ * cut. -EAGAIN: it has lost its place, or DISPATCHER_REGISTRY_RESTORES others restore.
+ */
+int dispatcher_registry_admit_restore(struct dispatcher_registry *registry,
+                                      struct dispatcher_registry_entry *entry, const char *agent_id,
+                                      struct blx_error *err);
 
 /* How many connections were refused since the start that may have been an agent's. */
 uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry);

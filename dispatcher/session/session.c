@@ -90,7 +90,7 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
         dispatcher_identity_take_tls(&session->dispatcher->identity);
     int rc = blx_tls_accept(tls, blx_take_fd(&session->accepted_fd), DISPATCHER_HANDSHAKE_MS,
                             &session->conn, &session->peer, err);
-    if (rc < 0 || session->peer.joins)
+    if (rc < 0 || session->peer.errand != BLX_TLS_SESSION)
         return rc;
     memcpy(session->agent_id, session->peer.name, sizeof(session->agent_id));
     rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
@@ -290,7 +290,7 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
     char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
     unsigned held_back = 0;
 
-    if ((session->failures & DISPATCHER_SESSION_PACED) != 0)
+    if ((session->failures & (DISPATCHER_SESSION_PACED | DISPATCHER_SESSION_LOGGED)) != 0)
         return;
     if (reached >= DISPATCHER_SESSION_ENTERED) {
         uint64_t now_ns = blx_clock_ns();
@@ -382,12 +382,23 @@ static bool hand_on(struct dispatcher_session *session)
            0;
 }
 
+static int run_errand(struct dispatcher_session *session, struct blx_error *err)
+{
+    switch (session->peer.errand) {
+    case BLX_TLS_JOIN:
+        return dispatcher_session_join(session, err);
+    case BLX_TLS_RESTORE:
+        return dispatcher_session_restore(session, err);
+    default:
+        return open_session(session, err);
+    }
+}
+
 void dispatcher_session_serve(struct dispatcher_session *session, int rc, struct blx_error *err)
 {
     if (rc == 0)
-        rc = session->peer.joins ? dispatcher_session_join(session, err)
-                                 : open_session(session, err);
-    if (rc == 0 && !session->peer.joins) {
+        rc = run_errand(session, err);
+    if (rc == 0 && session->peer.errand == BLX_TLS_SESSION) {
         if (hand_on(session))
             return;
         rc = follow(session, err);

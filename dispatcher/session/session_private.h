@@ -4,6 +4,7 @@
  *
  *     session.c             birth, greeting, the switch over the agent's messages, end
  *     session_join.c        joining, and renewal of certificates
+ *     session_restore.c     another machine's restore (restore_private.h)
  *     session_volumes.c     volumes and frames
  *     session_checkpoint.c  checkpoints
  *     session_digest.c      the digests of a rescan
@@ -65,9 +66,10 @@ struct dispatcher_session_image {
  */
 enum dispatcher_session_state {
     /*
-     * A connection: TLS, then HELLO or JOIN. The registry counts it as pending. It has no right to
-     * the store, and the agent does not know the heartbeat yet: there are no PINGs, and silence is
-     * bounded by the deadline of the first message.
+     * A connection: TLS, then HELLO, JOIN or RESTORE. The registry counts it as pending, unless a
+     * token lets it restore (restore_private.h). It has no right to write the store, and the agent
+     * does not know the heartbeat yet: there are no PINGs, and silence is bounded by the deadline
+     * of the first message.
      */
     DISPATCHER_SESSION_ACCEPTED = 0,
 
@@ -91,6 +93,7 @@ enum dispatcher_session_failure {
     DISPATCHER_SESSION_LINK_LOST = 1,    /* the agent is gone or reads no more: send nothing */
     DISPATCHER_SESSION_STORE_FAILED = 2, /* the writer is not to be used, except to close it */
     DISPATCHER_SESSION_PACED = 4,        /* the agent connects too often: its end is not logged */
+    DISPATCHER_SESSION_LOGGED = 8,       /* its end is logged already */
 };
 
 struct dispatcher_session {
@@ -207,6 +210,9 @@ int dispatcher_session_store_result(struct dispatcher_session *session, int rc);
 
 /* JOIN -> CERTIFICATE, for a peer without a certificate. Its connection carries nothing else. */
 int dispatcher_session_join(struct dispatcher_session *session, struct blx_error *err);
+
+/* RESTORE and all that follows, for a machine with a token. Its connection carries nothing else. */
+int dispatcher_session_restore(struct dispatcher_session *session, struct blx_error *err);
 
 /* RENEW -> CERTIFICATE or RENEW_FAILED. */
 int dispatcher_session_renew(struct dispatcher_session *session,

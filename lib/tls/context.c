@@ -15,14 +15,38 @@
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 
-/* ALPN's form: the length before each name. A session is preferred to a join. */
-static const unsigned char alpn[] = "\x08" BLX_TLS_ALPN "\x0d" BLX_TLS_JOIN_ALPN;
+/* ALPN's form: the length before each name. A session is preferred to what comes with a token. */
+static const unsigned char alpn[] =
+    "\x08" BLX_TLS_ALPN "\x0d" BLX_TLS_JOIN_ALPN "\x10" BLX_TLS_RESTORE_ALPN;
 enum {
     ALPN_SESSION_BYTES = sizeof(BLX_TLS_ALPN), /* of alpn[], those of its first name */
+    ALPN_JOIN_BYTES = sizeof(BLX_TLS_JOIN_ALPN),
     ALPN_BYTES = sizeof(alpn) - 1,
 };
 _Static_assert(sizeof(BLX_TLS_ALPN) - 1 == 0x08, "the length in alpn[]");
 _Static_assert(sizeof(BLX_TLS_JOIN_ALPN) - 1 == 0x0d, "the length in alpn[]");
+_Static_assert(sizeof(BLX_TLS_RESTORE_ALPN) - 1 == 0x10, "the length in alpn[]");
+
+/* An errand's part of alpn[], as a client offers it. */
+static int offer(SSL_CTX *ssl, enum blx_tls_errand errand)
+{
+    switch (errand) {
+    case BLX_TLS_JOIN:
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES, ALPN_JOIN_BYTES);
+    case BLX_TLS_RESTORE:
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES + ALPN_JOIN_BYTES,
+                                       ALPN_BYTES - ALPN_SESSION_BYTES - ALPN_JOIN_BYTES);
+    default:
+        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_SESSION_BYTES);
+    }
+}
+
+const char *blx_tls_errand_alpn(enum blx_tls_errand errand)
+{
+    return errand == BLX_TLS_JOIN      ? BLX_TLS_JOIN_ALPN
+           : errand == BLX_TLS_RESTORE ? BLX_TLS_RESTORE_ALPN
+                                       : BLX_TLS_ALPN;
+}
 
 struct blx_tls_context *blx_tls_context_share(struct blx_tls_context *context)
 {
@@ -35,7 +59,7 @@ void blx_tls_context_free(struct blx_tls_context *context)
     if (context == NULL || atomic_fetch_sub(&context->users, 1) > 1)
         return;
     SSL_CTX_free(context->ssl);
-    X509_free(context->join_ca);
+    X509_free(context->token_ca);
     free(context);
 }
 
@@ -57,7 +81,7 @@ static int alpn_select(SSL *ssl, const unsigned char **chosen, unsigned char *ch
                        const unsigned char *offer, unsigned int offer_bytes, void *arg)
 {
     const struct blx_tls_context *context = arg;
-    unsigned known_bytes = context->join_ca == NULL ? ALPN_SESSION_BYTES : ALPN_BYTES;
+    unsigned known_bytes = context->token_ca == NULL ? ALPN_SESSION_BYTES : ALPN_BYTES;
     unsigned char *found = NULL;
     if (SSL_select_next_proto(&found, chosen_bytes, alpn, known_bytes, offer, offer_bytes) !=
         OPENSSL_NPN_NEGOTIATED)
@@ -65,10 +89,10 @@ static int alpn_select(SSL *ssl, const unsigned char **chosen, unsigned char *ch
     *chosen = found;
     if (*chosen_bytes == sizeof(BLX_TLS_ALPN) - 1)
         return SSL_TLSEXT_ERR_OK;
-    /* A join: the client has no certificate, and knows only the CA's fingerprint. */
+    /* With a token: the client has no certificate, and knows only the CA's fingerprint. */
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
-    return SSL_add1_chain_cert(ssl, context->join_ca) == 1 ? SSL_TLSEXT_ERR_OK
-                                                           : SSL_TLSEXT_ERR_ALERT_FATAL;
+    return SSL_add1_chain_cert(ssl, context->token_ca) == 1 ? SSL_TLSEXT_ERR_OK
+                                                            : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 static bool names(X509 *cert, const char *host)
@@ -135,8 +159,8 @@ static int verify_by(X509 *ca, X509 *leaf, const char *purpose)
     return verdict;
 }
 
-/* A joining client's check: the CA that the dispatcher shows must be the token's, and must have
- * signed the dispatcher's certificate; that CA makes only one. */
+/* The check of a client with a token: the CA that the dispatcher shows must be the token's, and
+ * must have signed the dispatcher's certificate; that CA makes only one. */
 static int verify_pinned(X509_STORE_CTX *store, void *arg)
 {
     const struct blx_tls_context *context = arg;
@@ -161,13 +185,10 @@ static bool configure(SSL_CTX *ssl, struct blx_tls_context *context)
     if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
         return false;
-    if (!server && strcmp(context->alpn, BLX_TLS_ALPN) == 0)
-        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_SESSION_BYTES) == 0;
-    if (!server) {
+    if (!server && context->errand != BLX_TLS_SESSION)
         SSL_CTX_set_cert_verify_callback(ssl, verify_pinned, context);
-        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES,
-                                       ALPN_BYTES - ALPN_SESSION_BYTES) == 0;
-    }
+    if (!server)
+        return offer(ssl, context->errand) == 0;
     SSL_CTX_set_client_hello_cb(ssl, hello_needs_alpn, NULL);
     SSL_CTX_set_alpn_select_cb(ssl, alpn_select, context);
     return SSL_CTX_set_num_tickets(ssl, 0) == 1;
@@ -295,7 +316,7 @@ static int context_begin(const struct blx_tls_context *base, struct blx_tls_cont
 static int context_new(const struct blx_tls_files *files, bool server,
                        struct blx_tls_context **context, struct blx_error *err)
 {
-    struct blx_tls_context base = {.server = server, .alpn = BLX_TLS_ALPN};
+    struct blx_tls_context base = {.server = server};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
     blx_text_set(base.cert_path, files->cert);
     int rc = context_begin(&base, &made, err);
@@ -380,16 +401,17 @@ bool blx_tls_context_is_ageing(const struct blx_tls_context *context)
     return blx_certificate_is_ageing(SSL_CTX_get0_certificate(context->ssl));
 }
 
-int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_path,
-                                struct blx_error *err)
+int blx_tls_context_admit_tokens(struct blx_tls_context *context, const char *ca_path,
+                                 struct blx_error *err)
 {
-    return blx_pem_read_cert(ca_path, &context->join_ca, err);
+    return blx_pem_read_cert(ca_path, &context->token_ca, err);
 }
 
-int blx_tls_context_new_join(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
-                             struct blx_tls_context **context, struct blx_error *err)
+int blx_tls_context_new_bearer(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
+                               enum blx_tls_errand errand, struct blx_tls_context **context,
+                               struct blx_error *err)
 {
-    struct blx_tls_context base = {.alpn = BLX_TLS_JOIN_ALPN};
+    struct blx_tls_context base = {.errand = errand};
     memcpy(base.ca_fingerprint, ca_fingerprint, sizeof(base.ca_fingerprint));
     return context_begin(&base, context, err);
 }

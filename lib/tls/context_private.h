@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tls/tls.h"
 #include "tls/token.h"
 
 struct blx_tls_context {
@@ -18,10 +19,13 @@ struct blx_tls_context {
     SSL_CTX *ssl;
     bool server;
     char cert_path[512];                           /* for messages */
-    const char *alpn;                              /* of a client: the protocol it demands */
-    X509 *join_ca;                                 /* of a server that admits joins; owned */
-    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of a joining client: the CA it trusts */
+    enum blx_tls_errand errand;                    /* of a client */
+    X509 *token_ca;                                /* of a server that admits tokens; owned */
+    uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of a client with a token: the CA it trusts */
 };
+
+/* The protocol's name. */
+const char *blx_tls_errand_alpn(enum blx_tls_errand errand);
 
 /* SSL_set_app_data() of a client's SSL object during its handshake: the host that was dialled. */
 int blx_tls_verify_dispatcher(int ok, X509_STORE_CTX *store);

@@ -8,11 +8,11 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/secret_file.h"
+#include "tls/bearer.h"
 #include "tls/certificate_private.h"
 #include "tls/context_private.h"
 #include "tls/credentials_private.h"
@@ -21,10 +21,7 @@
 #include "tls/token.h"
 
 enum {
-    CONNECT_TIMEOUT_MS = 10 * 1000,
     ANSWER_TIMEOUT_MS = 30 * 1000,
-    BUSY_TRIES = 10, /* if many join at once */
-    BUSY_PAUSE_MS = 500,
     FOLDER_MODE = 0755,
 };
 
@@ -105,16 +102,6 @@ static int exchange(struct blx_conn *conn, const struct blx_message *ask,
     return 0;
 }
 
-static int explain(int rc, struct blx_error *err)
-{
-    if (rc == -EACCES)
-        blx_error_prefix(err, "this is not the dispatcher that made the token");
-    else if (rc == -EPROTO)
-        blx_error_prefix(err, "this address takes no joins (a dispatcher whose configuration has "
-                              "`tls`, the site's own certificates, never does)");
-    return rc;
-}
-
 /* The answer's CA must be the token's too, because this agent will trust it from now on. */
 static int accept_joined(const struct blx_join *join, const struct blx_token *token, EVP_PKEY *key,
                          const struct blx_certificate_message *certificate,
@@ -135,33 +122,16 @@ static int accept_joined(const struct blx_join *join, const struct blx_token *to
     return rc;
 }
 
-/* A dispatcher that is busy with other newcomers hangs up before the token is shown. */
-static int dial(struct blx_tls_context *tls, const char *address, struct blx_conn **conn,
-                struct blx_error *err)
-{
-    for (int i = 1;; i++) {
-        int rc = blx_tls_connect(tls, address, CONNECT_TIMEOUT_MS, conn, err);
-        if (i == BUSY_TRIES || (rc != -EPIPE && rc != -ECONNRESET))
-            return rc < 0 ? explain(rc, err) : 0;
-        blx_error_clear(err);
-        const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
-        nanosleep(&pause, NULL);
-    }
-}
-
 static int join_with(const struct blx_join *join, const struct blx_token *token, EVP_PKEY *key,
                      char agent_id[BLX_NAME_BYTES], struct blx_error *err)
 {
-    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *tls = NULL;
     struct blx_conn *conn = NULL;
     struct blx_message message = {.type = BLX_MESSAGE_JOIN};
     struct blx_message answer = {.type = BLX_MESSAGE_PING};
     memcpy(message.join.secret, token->secret, sizeof(token->secret));
     int rc = blx_request_make(key, &message.join.request, err);
     if (rc == 0)
-        rc = blx_tls_context_new_join(token->ca_fingerprint, &tls, err);
-    if (rc == 0)
-        rc = dial(tls, join->address, &conn, err);
+        rc = blx_bearer_dial(token, BLX_TLS_JOIN, join->address, &conn, err);
     if (rc == 0)
         rc = exchange(conn, &message, &answer, err);
     if (rc == 0)

@@ -324,7 +324,7 @@ static int load_context(const struct blx_pki *pki, bool rolling, struct blx_tls_
     if (rc == 0)
         rc = blx_tls_context_new_server(&files, &made, err);
     if (rc == 0)
-        rc = blx_tls_context_admit_joins(made, ca, err);
+        rc = blx_tls_context_admit_tokens(made, ca, err);
     if (rc == 0)
         *tls = blx_take_ptr(made);
     return rc;

@@ -88,7 +88,7 @@ int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error 
     if (rc == 0)
         rc = blx_revocation_write(&pki, agent_id, err);
     if (rc == 0)
-        rc = blx_pki_token_sweep(&pki, agent_id, err);
+        rc = blx_pki_token_sweep(&pki, agent_id, BLX_TOKEN_JOIN | BLX_TOKEN_RESTORE, NULL, err);
     blx_pki_close(&pki);
     return rc;
 }

@@ -138,8 +138,11 @@ static bool speaks(const SSL *ssl, const char *alpn)
 
 static int peer_of(const SSL *ssl, struct blx_tls_peer *peer, struct blx_error *err)
 {
-    peer->joins = speaks(ssl, BLX_TLS_JOIN_ALPN);
-    if (peer->joins)
+    if (speaks(ssl, BLX_TLS_JOIN_ALPN))
+        peer->errand = BLX_TLS_JOIN;
+    if (speaks(ssl, BLX_TLS_RESTORE_ALPN))
+        peer->errand = BLX_TLS_RESTORE;
+    if (peer->errand != BLX_TLS_SESSION)
         return 0;
     const X509 *cert = SSL_get0_peer_certificate(ssl);
     if (cert == NULL)
@@ -178,7 +181,7 @@ int blx_tls_accept(struct blx_tls_context *context, int fd, uint64_t timeout_ms,
     if (ssl == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot accept a connection");
     SSL_set_accept_state(ssl);
-    struct blx_tls_peer found = {.joins = false};
+    struct blx_tls_peer found = {.errand = BLX_TLS_SESSION};
     rc = handshake(ssl, owned, deadline_ns, err);
     if (rc == 0)
         rc = peer_of(ssl, &found, err);
@@ -203,8 +206,9 @@ static int client_handshake(const struct blx_tls_context *context, SSL *ssl, int
     SSL_set_app_data(ssl, (char *)(uintptr_t)host);
     int rc = handshake(ssl, fd, deadline_ns, err);
     SSL_set_app_data(ssl, NULL);
-    if (rc == 0 && !speaks(ssl, context->alpn))
-        rc = blx_error_set(err, -EPROTO, "the other side speaks TLS, but not %s", context->alpn);
+    const char *alpn = blx_tls_errand_alpn(context->errand);
+    if (rc == 0 && !speaks(ssl, alpn))
+        rc = blx_error_set(err, -EPROTO, "the other side speaks TLS, but not %s", alpn);
     return rc;
 }
 

@@ -10,9 +10,9 @@
  * CA also signs other servers, but accepting the fixed name does no harm there: a public CA never
  * signs a name under .internal, and whoever runs a private CA decides what it signs.
  *
- * One kind of peer comes without a certificate, because it wants to get one: a server that joins.
- * It says so with another ALPN name, which only a context that admits joins knows, and it trusts
- * only the CA whose fingerprint is in its token (token.h).
+ * Two kinds of peers come with a token (token.h) in place of a certificate: a server that joins,
+ * and a machine that restores. They say so with other ALPN names, which only a context that admits
+ * tokens knows, and they trust only the CA whose fingerprint is in the token.
  *
  * Threads: once it is made a context may be used by many threads at once. Handshakes block up to
  * their deadline.
@@ -30,6 +30,7 @@
 #define BLX_TLS_DISPATCHER_NAME "dispatcher.blxrep.internal"
 #define BLX_TLS_ALPN            "blxrep/1"
 #define BLX_TLS_JOIN_ALPN       "blxrep-join/1"
+#define BLX_TLS_RESTORE_ALPN    "blxrep-restore/1"
 
 struct blx_tls_context;
 
@@ -79,22 +80,30 @@ uint64_t blx_tls_context_ends_s(const struct blx_tls_context *context);
 /* Whether the context's certificate has less than a third of its time left. */
 bool blx_tls_context_is_ageing(const struct blx_tls_context *context);
 
-/* Makes a server's context take joins too, and show them the CA in `ca_path`, which must be the CA
- * that signed its certificate. */
-int blx_tls_context_admit_joins(struct blx_tls_context *context, const char *ca_path,
-                                struct blx_error *err);
+/* Makes a server's context take those that come with a token too, and show them the CA in
+ * `ca_path`, which must be the CA that signed its certificate. */
+int blx_tls_context_admit_tokens(struct blx_tls_context *context, const char *ca_path,
+                                 struct blx_error *err);
 
-/* A client's context for a join, which trusts the CA with this fingerprint. */
-int blx_tls_context_new_join(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
-                             struct blx_tls_context **context, struct blx_error *err);
+/* What a peer has come for. */
+enum blx_tls_errand {
+    BLX_TLS_SESSION, /* it is an agent, with a certificate */
+    BLX_TLS_JOIN,    /* it will show a token, and wants a certificate */
+    BLX_TLS_RESTORE, /* it will show a token, and wants to read what that names */
+};
+
+/* A client's context for an errand with a token, which trusts the CA with this fingerprint. */
+int blx_tls_context_new_bearer(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
+                               enum blx_tls_errand errand, struct blx_tls_context **context,
+                               struct blx_error *err);
 
 enum { BLX_SERIAL_TEXT_BYTES = 43 }; /* 20 bytes and a sign's in hexadecimal */
 
 struct blx_tls_peer {
-    bool joins;                                    /* it has no certificate: the rest is empty */
-    char name[BLX_NAME_BYTES];                     /* the verified certificate's common name */
-    char serial[BLX_SERIAL_TEXT_BYTES];            /* and its serial number, in hexadecimal */
-    uint64_t ends_s;                               /* when it expires, since 1970; 0: not known */
+    enum blx_tls_errand errand;         /* with a token it has no certificate: the rest is empty */
+    char name[BLX_NAME_BYTES];          /* the verified certificate's common name */
+    char serial[BLX_SERIAL_TEXT_BYTES]; /* and its serial number, in hexadecimal */
+    uint64_t ends_s;                    /* when it expires, since 1970; 0: not known */
     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA at the end of its chain */
 };
 

@@ -218,7 +218,7 @@ static void check_use(void *arg, int rc)
 static int run_sweep(void *arg, struct blx_error *err)
 {
     (void)arg;
-    return blx_pki_token_sweep(&site, "web1", err);
+    return blx_pki_token_sweep(&site, "web1", BLX_TOKEN_JOIN, NULL, err);
 }
 
 /* A token that must not work any more is gone if the call says so. */
@@ -360,7 +360,7 @@ static int make_authority(void **state)
     folder_make(site_dir);
     assert_int_equal(blx_pki_make_token(site_dir, "web2", 60, text, NULL), 0);
     assert_int_equal(blx_pki_open(site_dir, &site, &site_ca, NULL), 0);
-    assert_int_equal(blx_pki_token_sweep(&site, "web2", NULL), 0);
+    assert_int_equal(blx_pki_token_sweep(&site, "web2", BLX_TOKEN_JOIN, NULL, NULL), 0);
     return blx_revocation_write(&site, "web2", NULL);
 }
 

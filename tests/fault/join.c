@@ -19,6 +19,7 @@
 #include "sys.h"
 #include "tls/address_private.h"
 #include "tls/context_private.h"
+#include "tls/bearer.h"
 #include "tls/join.h"
 #include "tls/pki.h"
 #include "tls/tls.h"
@@ -50,6 +51,8 @@ struct joining {
     char name[BLX_NAME_BYTES];
     EVP_PKEY *key; /* of a renewal */
     struct blx_request_message request;
+    struct blx_conn *conn;
+    struct blx_token bearer;
 };
 
 static void answer(int fd)
@@ -120,6 +123,34 @@ static void a_join_gives_credentials_that_work_or_none(void **state)
     fault_loop(&(struct fault_case){setup_join, run_join, check_join, teardown_join, 0}, &joining);
 }
 
+static void setup_bearer(void *arg)
+{
+    struct joining *joining = arg;
+    setup_join(arg);
+    assert_int_equal(blx_token_parse(joining->token, &joining->bearer, NULL), 0);
+}
+
+/* Nothing is left of a connection that was not made, and nothing of the token was shown. */
+static int run_bearer(void *arg, struct blx_error *err)
+{
+    struct joining *joining = arg;
+    return blx_bearer_dial(&joining->bearer, BLX_TLS_JOIN, address, &joining->conn, err);
+}
+
+static void check_bearer(void *arg, int rc)
+{
+    struct joining *joining = arg;
+    assert_int_equal(joining->conn != NULL, rc == 0);
+    blx_conn_free(joining->conn);
+}
+
+static void a_bearers_connection_is_made_or_nothing_is_left(void **state)
+{
+    (void)state;
+    struct joining joining;
+    fault_loop(&(struct fault_case){setup_bearer, run_bearer, check_bearer, NULL, 0}, &joining);
+}
+
 static int run_dial(void *arg, struct blx_error *err)
 {
     struct joining *joining = arg;
@@ -168,7 +199,8 @@ static void an_address_is_dialled_or_nothing_is_left(void **state)
 static int run_context(void *arg, struct blx_error *err)
 {
     static const uint8_t fingerprint[BLX_FINGERPRINT_BYTES] = {1};
-    return blx_tls_context_new_join(fingerprint, &((struct joining *)arg)->context, err);
+    return blx_tls_context_new_bearer(fingerprint, BLX_TLS_JOIN, &((struct joining *)arg)->context,
+                                      err);
 }
 
 static void check_context(void *arg, int rc)
@@ -181,21 +213,21 @@ static void check_context(void *arg, int rc)
 static int run_admit(void *arg, struct blx_error *err)
 {
     (void)arg;
-    return blx_tls_context_admit_joins(server, ca_path, err);
+    return blx_tls_context_admit_tokens(server, ca_path, err);
 }
 
 static void setup_admit(void *arg)
 {
     setup(arg);
-    X509_free(server->join_ca);
-    server->join_ca = NULL;
+    X509_free(server->token_ca);
+    server->token_ca = NULL;
 }
 
 /* It admits nobody to whom it could not show its CA. */
 static void check_admit(void *arg, int rc)
 {
     (void)arg;
-    assert_int_equal(server->join_ca != NULL, rc == 0);
+    assert_int_equal(server->token_ca != NULL, rc == 0);
 }
 
 static int run_name(void *arg, struct blx_error *err)
@@ -291,6 +323,7 @@ int main(void)
         cmocka_unit_test(a_context_is_made_whole_or_not_at_all),
         cmocka_unit_test(a_renewal_begins_or_not),
         cmocka_unit_test(a_join_gives_credentials_that_work_or_none),
+        cmocka_unit_test(a_bearers_connection_is_made_or_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, make_site, remove_site);
 }

@@ -26,7 +26,7 @@ trap 'rm -rf "$TMPDIR"' EXIT
 fuzz_one() {
     local target=$1 log=$build/fuzz/$1.log max_len=8192
     case $target in
-    session | agent_session) max_len=16384 ;;
+    session | agent_session | pull) max_len=16384 ;;
     ext | ext_journal) max_len=65536 ;;
     esac
     mkdir -p "$build/fuzz/$target"

@@ -537,6 +537,70 @@ static void save_agent_sessions(void)
     save("agent_session", "lost-frames", script.data, script.size);
 }
 
+/* What a machine that restores sends to fuzz_restore_session's dispatcher. */
+static void save_restores(void)
+{
+    const struct blx_message hello = {.type = BLX_MESSAGE_RESTORE,
+                                      .restore = {.machine = "a machine", .software = "seeds"}};
+    const struct blx_message plan = {.type = BLX_MESSAGE_PLAN_REQUEST};
+    const struct blx_message frames = {.type = BLX_MESSAGE_FRAMES_REQUEST,
+                                       .frames_request = {.first = 1, .count = 2}};
+    const struct blx_message done = {.type = BLX_MESSAGE_RESTORE_DONE};
+    struct bytes script = {.size = 0};
+    say(&script, &hello);
+    say(&script, &plan);
+    say(&script, &frames);
+    say(&script, &plan);
+    say(&script, &frames);
+    say(&script, &frames);
+    save("restore_session", "cut-off", script.data, script.size);
+    say(&script, &done);
+    save("restore_session", "whole", script.data, script.size);
+}
+
+/* A dispatcher's messages to fuzz_pull's target: two frames of one volume, in one window. */
+static void save_pulls(void)
+{
+    struct bytes script = {.size = 0}, frames[2];
+    struct blx_message message = {.type = BLX_MESSAGE_RESTORE_OFFER,
+                                  .restore_offer = {.agent_id = "web1",
+                                                    .checkpoint = UINT64_C(20261122203700),
+                                                    .volume_count = 1,
+                                                    .heartbeat_ms = 10000,
+                                                    .window_bytes = BLX_FRAME_MAX_BYTES}};
+    say(&script, &message);
+    message = (struct blx_message){.type = BLX_MESSAGE_RESTORE_VOLUME,
+                                   .restore_volume = {.block_shift = 12,
+                                                      .size_bytes = 64 * BLOCK_BYTES,
+                                                      .name = "vda",
+                                                      .device = "/dev/vda"}};
+    say(&script, &message);
+    message = (struct blx_message){.type = BLX_MESSAGE_PLAN,
+                                   .plan = {.frame_count = 2, .end_block = 64, .piece_count = 3}};
+    say(&script, &message);
+    for (uint32_t i = 0; i < 2; i++)
+        make_frame(&frames[i], BLX_CODEC_ZSTD, i + 1, 8 * i, 4, (uint8_t)(i + 1));
+    message = (struct blx_message){
+        .type = BLX_MESSAGE_PLAN_PIECES,
+        .plan_pieces = {
+            .count = 3,
+            .pieces = {
+                {.block_count = 4, .frame_bytes = (uint32_t)frames[0].size},
+                {.start_block = 8, .block_count = 1, .frame_bytes = (uint32_t)frames[1].size},
+                {.start_block = 10, .block_count = 2, .data_block = 2}}}};
+    say(&script, &message);
+    for (uint32_t i = 0; i < 2; i++) {
+        message = (struct blx_message){.type = BLX_MESSAGE_FRAME};
+        message.frame.bytes = frames[i].data;
+        message.frame.frame_bytes = frames[i].size;
+        say(&script, &message);
+        if (i == 0)
+            save("pull", "cut-off", script.data, script.size);
+    }
+    say(&script, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE});
+    save("pull", "whole", script.data, script.size);
+}
+
 /* POLICY after WELCOME, which changes nothing at first, and in the middle of a session. */
 static void save_policies(void)
 {
@@ -660,6 +724,8 @@ int main(int argc, char **argv)
     save_sessions();
     save_encrypted_session();
     save_agent_sessions();
+    save_restores();
+    save_pulls();
     save_policies();
     save_control();
     save_partitions();

@@ -40,7 +40,7 @@ static void make_tls(struct fake_site *site)
     const struct blx_tls_files files = {.ca = ca, .cert = cert, .key = key};
     assert_int_equal(blx_pki_ensure(site->data_dir, NULL), 0);
     assert_int_equal(blx_tls_context_new_server(&files, &site->tls, NULL), 0);
-    assert_int_equal(blx_tls_context_admit_joins(site->tls, ca, NULL), 0);
+    assert_int_equal(blx_tls_context_admit_tokens(site->tls, ca, NULL), 0);
 }
 
 void fake_site_resume(struct fake_site *site)

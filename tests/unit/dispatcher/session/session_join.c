@@ -177,7 +177,7 @@ static struct blx_conn *connect_to_join(const struct fake_site *site)
     struct blx_error err = {0};
     make_token(site, "web2", text);
     assert_int_equal(blx_token_parse(text, &token, NULL), 0);
-    assert_int_equal(blx_tls_context_new_join(token.ca_fingerprint, &tls, NULL), 0);
+    assert_int_equal(blx_tls_context_new_bearer(token.ca_fingerprint, BLX_TLS_JOIN, &tls, NULL), 0);
     if (blx_tls_connect(tls, site->address, 10000, &conn, &err) < 0)
         fail_msg("%s", err.message);
     blx_tls_context_free(tls);

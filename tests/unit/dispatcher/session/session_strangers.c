@@ -58,7 +58,7 @@ static struct blx_conn *connect_to_join(const struct fake_site *site)
     struct blx_conn *conn = NULL;
     assert_int_equal(blx_pki_make_token(site->data_dir, "web2", 60, text, NULL), 0);
     assert_int_equal(blx_token_parse(text, &token, NULL), 0);
-    assert_int_equal(blx_tls_context_new_join(token.ca_fingerprint, &tls, NULL), 0);
+    assert_int_equal(blx_tls_context_new_bearer(token.ca_fingerprint, BLX_TLS_JOIN, &tls, NULL), 0);
     if (blx_tls_connect(tls, site->address, 3000, &conn, NULL) < 0)
         conn = NULL;
     blx_tls_context_free(tls);
