@@ -42,6 +42,7 @@ enum blx_exit cli_retire_ca(const struct cli_request *request, struct blx_error 
 enum blx_exit cli_show(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_rescan(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_status(const struct cli_request *request, struct blx_error *err);

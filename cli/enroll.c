@@ -1,51 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `blxrep enroll`: makes an agent's credentials, or a token with which its server joins. */
 #include <errno.h>
-#include <netdb.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/io.h"
 #include "base/secret_file.h"
+#include "cli/address.h"
 #include "cli/command.h"
 #include "store/owner.h"
 #include "store/store.h"
 #include "tls/pki.h"
-#include "tls/tls.h"
-
-enum { HOST_BYTES = 256, PORT_BYTES = 8 };
-
-/* The name by which others are likely to know this machine. */
-static void own_host(char host[HOST_BYTES])
-{
-    const struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    if (gethostname(host, HOST_BYTES) < 0)
-        snprintf(host, HOST_BYTES, "HOST");
-    host[HOST_BYTES - 1] = '\0';
-    if (getaddrinfo(host, NULL, &hints, &list) != 0)
-        return;
-    if (list->ai_canonname != NULL && strcmp(list->ai_canonname, "localhost") != 0)
-        snprintf(host, HOST_BYTES, "%s", list->ai_canonname);
-    freeaddrinfo(list);
-}
-
-/* The address at which the joining server will look for the dispatcher. True if it is a guess. */
-static bool guess_address(const struct blx_config *config, char *address, size_t bytes)
-{
-    char host[HOST_BYTES], port[PORT_BYTES];
-    if (config->dispatcher_addr != NULL) {
-        snprintf(address, bytes, "%s", config->dispatcher_addr);
-        return false;
-    }
-    if (blx_address_split(config->listen, host, port, NULL) < 0)
-        snprintf(port, sizeof(port), "%d", BLX_DEFAULT_PORT);
-    own_host(host);
-    snprintf(address, bytes, "%s:%s", host, port);
-    return true;
-}
 
 static int check_pki(const struct blx_config *config, struct blx_error *err)
 {
@@ -59,11 +25,11 @@ static int check_pki(const struct blx_config *config, struct blx_error *err)
 
 static int print_token(const struct blx_config *config, struct blx_error *err)
 {
-    char token[BLX_TOKEN_TEXT_BYTES], address[HOST_BYTES + PORT_BYTES];
+    char token[BLX_TOKEN_TEXT_BYTES], address[CLI_ADDRESS_BYTES];
     int rc = blx_pki_make_token(config->data_dir, config->agent, BLX_PKI_TOKEN_SECONDS, token, err);
     if (rc < 0)
         return rc;
-    bool guessed = guess_address(config, address, sizeof(address));
+    bool guessed = cli_address_guess(config, address);
     /* `echo` is part of every shell, so that no process has the token among its words. */
     printf("echo %s | blxrep agent join --dispatcher-addr=%s --token-file=-\n", token, address);
     OPENSSL_cleanse(token, sizeof(token));

@@ -49,6 +49,11 @@ static const struct {
     {BLX_COMMAND_OBJECT_STORE,
      "  blxrep dispatcher object-store check --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher object-store check --config=copies.yaml --json\n"},
+    {BLX_COMMAND_PULL,
+     "  blxrep agent restore --dispatcher-addr=backup.example.org:8080 --token-file=- "
+     "--output=/dev/vda\n"
+     "  blxrep agent restore --dispatcher-addr=backup.example.org:8080 --token-file=/root/token "
+     "--output=/dev/vda --key=/root/blxrep.key\n"},
     {BLX_COMMAND_MOUNT, "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep /mnt\n"
                         "  blxrep dispatcher mount --agent=web1 --data-dir=/var/lib/blxrep "
                         "--checkpoint=latest --writable /mnt\n"},

@@ -57,7 +57,7 @@ static const struct command commands[] = {
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
      "prints the path.\nLose the key and you lose the checkpoints."},
     {"revoke", BLX_COMMAND_REVOKE, cli_revoke,
-     "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--force]", "shut an agent out",
+     "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--token] [--force]", "shut an agent out",
      "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
     {"renew", BLX_COMMAND_RENEW, cli_renew, "blxrep dispatcher renew --data-dir=DIR",
      "give the dispatcher a new key and certificate",
@@ -86,10 +86,18 @@ static const struct command commands[] = {
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
      "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--overlay=FILE] "
      "[--incomplete] [--dry-run] "
-     "[--force]",
+     "[--force]\n       blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
+     "--token [--device=/dev/X] [--dispatcher-addr=HOST:PORT]",
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
-     "prints the paths."},
+     "prints the paths.\nWith --token it writes nothing, and prints a line with which another "
+     "machine restores."},
+    {"restore", BLX_COMMAND_PULL, cli_pull,
+     "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
+     "[--device=/dev/X]\n       [--key=FILE ...] [--resume] [--state-dir=DIR] [--force]",
+     "write this machine's disks with a checkpoint, over the network",
+     "Restores what `blxrep dispatcher restore --token` has allowed: pulls it from the dispatcher, "
+     "checks it,\nand writes it to --output. The same line again goes on where it was."},
     {"mount", BLX_COMMAND_MOUNT, cli_mount,
      "blxrep dispatcher mount --agent=ID --data-dir=DIR [--checkpoint=TIMESTAMP] "
      "[--writable[=FILE]] [--key=FILE ...] [--foreground] [--idle=TIME] MOUNTPOINT",
@@ -199,7 +207,8 @@ enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
     AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
-                 BLX_COMMAND_MOVE_GPT | BOTH_SIDES, /* the others are for the dispatcher */
+                 BLX_COMMAND_MOVE_GPT
+        BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BOTH_SIDES, /* the others are for the dispatcher */
 };
 
 static void print_overview(FILE *out)

@@ -12,10 +12,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/restore_token.h"
 #include "cli/stream.h"
 #include "cli/target.h"
 #include "store/checkpoint/manifest_file.h"
@@ -218,9 +220,23 @@ static int check_stream(const struct job *job, int volume_count, struct blx_erro
 }
 
 /* -EINVAL is a usage error. */
+static int check_token(const struct blx_config *config, struct blx_error *err)
+{
+    if (config->output != NULL || config->force || config->delta || config->resume ||
+        config->dry_run || config->key_count > 0)
+        return blx_error_set(err, -EINVAL,
+                             "--token writes nothing here, and the machine that restores is told "
+                             "what to write and with which key: leave out --output, --force, "
+                             "--delta, --resume, --dry-run and --key");
+    return 0;
+}
+
+/* -EINVAL is a usage error. */
 static int check_output(struct job *job, int volume_count, struct blx_error *err)
 {
     const char *output = job->config->output;
+    if (job->config->make_token)
+        return check_token(job->config, err);
     int rc = check_format(job, err);
     if (rc < 0)
         return rc;
@@ -448,43 +464,19 @@ static void print_plan(const struct job *job)
     fflush(stdout);
 }
 
-/* What is left to do with the volume's image. */
-static void advise(const struct job *job, uint32_t volume, char *text, size_t bytes)
-{
-    const struct blx_manifest_volume *disk = &job->manifest.volumes[volume];
-    const char *path = target_path(job, volume);
-    struct cli_target target;
-    cli_target_look(path, &target);
-    char more[BLX_UNIT_TEXT_BYTES];
-    if (converts(job))
-        snprintf(text, bytes, "`qemu-img info '%s'` describes it", path);
-    else if (target.kind != CLI_TARGET_DEVICE)
-        snprintf(text, bytes, "`losetup -fP '%s'` makes a disk of it", path);
-    else if (target.size_bytes > disk->size_bytes && strstr(target.holds, "gpt") != NULL)
-        snprintf(text, bytes,
-                 "the device is %s larger than the disk was: `sgdisk -e %s` moves the second copy "
-                 "of its partition table to the end",
-                 blx_size_format(target.size_bytes - disk->size_bytes, more), path);
-    else
-        snprintf(text, bytes, "`partprobe %s` makes its partitions known", path);
-}
-
-/* One line at the end: what was written, how fast, and what comes next. */
 static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
 {
-    char next[PATH_MAX + 256] = "", size[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES];
-    char rate[BLX_UNIT_TEXT_BYTES];
-    for (uint32_t v = 0; v < job->manifest.volume_count && next[0] == '\0'; v++)
-        if (target_path(job, v)[0] != '\0')
-            advise(job, v, next, sizeof(next));
-    double seconds = (double)elapsed_ns / BLX_NS_PER_S;
-    cli_note(
-        "checkpoint %" PRIu64 " of '%s': %d disk%s restored, %s written in %s (%s/s); next: %s",
-        job->manifest.timestamp, job->config->agent, count, cli_plural((uint64_t)count),
-        blx_size_format(job->written_bytes, size),
-        blx_duration_format(elapsed_ns / BLX_NS_PER_MS, took),
-        blx_size_format(seconds > 0 ? (uint64_t)((double)job->written_bytes / seconds) : 0, rate),
-        next);
+    struct cli_outcome outcome = {.checkpoint = job->manifest.timestamp,
+                                  .agent_id = job->config->agent,
+                                  .disks = count,
+                                  .written_bytes = job->written_bytes,
+                                  .elapsed_ns = elapsed_ns};
+    for (uint32_t v = 0; v < job->manifest.volume_count && outcome.path == NULL; v++) {
+        outcome.path = target_path(job, v)[0] != '\0' ? target_path(job, v) : NULL;
+        outcome.disk_bytes = job->manifest.volumes[v].size_bytes;
+    }
+    outcome.is_converted = converts(job);
+    cli_target_sum_up(&outcome);
 }
 
 static unsigned restore_flags(const struct blx_config *config)
@@ -619,6 +611,31 @@ static int restore_targets(struct job *job, int count, struct blx_error *err)
     return rc;
 }
 
+/* Of the wanted volumes. */
+static int print_token(const struct job *job, struct blx_error *err)
+{
+    struct blx_restore_grant grant = {.checkpoint = job->manifest.timestamp};
+    const struct blx_manifest_volume *first = NULL;
+    blx_text_set(grant.agent_id, job->config->agent);
+    for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
+        const struct blx_manifest_volume *volume = &job->manifest.volumes[v];
+        if (target_path(job, v)[0] == '\0')
+            continue;
+        if (blx_manifest_volume_unreadable_bytes(volume) > 0)
+            return blx_error_set(err, -EBADMSG,
+                                 "the checkpoint %" PRIu64 " lacks blocks of '%s' that the agent "
+                                 "could not read: restore it here, with --force, or give another",
+                                 grant.checkpoint, volume->device);
+        blx_text_set(grant.volumes[grant.volume_count], volume->name);
+        grant.volume_count++;
+        first = first == NULL ? volume : first;
+    }
+    if (first == NULL)
+        return blx_error_set(err, -ENOENT, "the checkpoint %" PRIu64 " has no disks",
+                             grant.checkpoint);
+    return cli_restore_token_print(job->config, &grant, first, err);
+}
+
 enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *err)
 {
     BLX_CLEANUP(job_done)
@@ -632,6 +649,9 @@ enum blx_exit cli_restore(const struct cli_request *request, struct blx_error *e
     int rc = check_output(&job, count, err);
     if (rc < 0)
         return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
+    if (job.config->make_token)
+        return check_complete(&job, err) < 0 || print_token(&job, err) < 0 ? BLX_EXIT_FAILED
+                                                                           : BLX_EXIT_OK;
     rc = prepare(&job, err);
     if (rc == 0)
         rc = streams(&job) ? stream_volume(&job, err) : restore_targets(&job, count, err);

@@ -6,10 +6,12 @@
 
 #include "cli/command.h"
 #include "cli/control.h"
+#include "cli/describe.h"
 #include "store/audit.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/store.h"
 #include "tls/pki.h"
+#include "tls/pki_restore.h"
 
 /* First writes the revocation, then tells the dispatcher. Any dispatcher that starts later reads it
  * from the disk. */
@@ -62,6 +64,22 @@ static int check_known(const struct blx_store *store, const char *agent, struct 
                : 0;
 }
 
+static int take_tokens_back(const struct blx_config *config, struct blx_error *err)
+{
+    unsigned count = 0;
+    char text[64];
+    int rc = blx_pki_revoke_tokens(config->data_dir, config->agent, &count, err);
+    if (rc < 0)
+        return rc;
+    snprintf(text, sizeof(text), "%u taken back", count);
+    const struct blx_audit_entry entry = {
+        .event = "revoke-tokens", .agent = config->agent, .text = text};
+    cli_audit(config->data_dir, &entry);
+    cli_tell("%u token%s of '%s' taken back; the agent itself goes on", count, cli_plural(count),
+             config->agent);
+    return 0;
+}
+
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
@@ -69,6 +87,11 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
     if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
     int rc = config->force ? 0 : check_known(&store, config->agent, err);
+    if (rc == 0 && config->make_token) {
+        rc = take_tokens_back(config, err);
+        blx_store_close(&store);
+        return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+    }
     if (rc == 0)
         rc = shut_out(config, err);
     blx_store_close(&store);

@@ -14,6 +14,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/units.h"
+#include "cli/agents.h"
+#include "cli/command.h"
+#include "cli/describe.h"
 #include "cli/holds.h"
 #include "store/owner.h"
 
@@ -99,4 +104,39 @@ int cli_target_check(const char *path, const struct cli_target *target, struct b
                          "the device '%s' holds %s: give another --output, --delta to bring it up "
                          "to date, or --force to overwrite it",
                          path, target->holds);
+}
+
+/* What is left to do with the disk's image. */
+static void advise(const struct cli_outcome *outcome, char *text, size_t bytes)
+{
+    struct cli_target target;
+    char more[BLX_UNIT_TEXT_BYTES];
+    if (outcome->path == NULL)
+        return;
+    cli_target_look(outcome->path, &target);
+    if (outcome->is_converted)
+        snprintf(text, bytes, "`qemu-img info '%s'` describes it", outcome->path);
+    else if (target.kind != CLI_TARGET_DEVICE)
+        snprintf(text, bytes, "`losetup -fP '%s'` makes a disk of it", outcome->path);
+    else if (target.size_bytes > outcome->disk_bytes && strstr(target.holds, "gpt") != NULL)
+        snprintf(text, bytes,
+                 "the device is %s larger than the disk was: `sgdisk -e %s` moves the second copy "
+                 "of its partition table to the end",
+                 blx_size_format(target.size_bytes - outcome->disk_bytes, more), outcome->path);
+    else
+        snprintf(text, bytes, "`partprobe %s` makes its partitions known", outcome->path);
+}
+
+void cli_target_sum_up(const struct cli_outcome *outcome)
+{
+    char next[PATH_MAX + 256] = "", size[BLX_UNIT_TEXT_BYTES], took[BLX_UNIT_TEXT_BYTES];
+    char rate[BLX_UNIT_TEXT_BYTES];
+    advise(outcome, next, sizeof(next));
+    double seconds = (double)outcome->elapsed_ns / BLX_NS_PER_S;
+    double per_second = seconds > 0 ? (double)outcome->written_bytes / seconds : 0;
+    cli_note("checkpoint %llu of '%s': %d disk%s restored, %s written in %s (%s/s); next: %s",
+             (unsigned long long)outcome->checkpoint, outcome->agent_id, outcome->disks,
+             cli_plural((uint64_t)outcome->disks), blx_size_format(outcome->written_bytes, size),
+             blx_duration_format(outcome->elapsed_ns / BLX_NS_PER_MS, took),
+             blx_size_format((uint64_t)per_second, rate), next);
 }

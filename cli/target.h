@@ -38,3 +38,18 @@ bool cli_target_is_taken(const char *path);
 /* -EEXIST if it is a device that holds something which nobody uses just now, so that only its
  * signature keeps it from being overwritten. */
 int cli_target_check(const char *path, const struct cli_target *target, struct blx_error *err);
+
+/* A restore that is done. */
+struct cli_outcome {
+    uint64_t checkpoint;
+    const char *agent_id;
+    int disks;
+    uint64_t written_bytes;
+    uint64_t elapsed_ns;
+    const char *path;    /* of the first disk; NULL: there is none */
+    uint64_t disk_bytes; /* its size at the agent */
+    bool is_converted;   /* it is an image of another kind than a raw one */
+};
+
+/* One line at the end: what was written, how fast, and what comes next. */
+void cli_target_sum_up(const struct cli_outcome *outcome);

@@ -15,13 +15,14 @@ _blxrep_options() {
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --token --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
+    agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --resume --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
-    revoke) echo --config --agent --data-dir --force --help --version ;;
+    revoke) echo --config --agent --data-dir --token --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
     policy) echo --config --agent --data-dir --policy-dir --json --help --version ;;
@@ -45,7 +46,7 @@ _blxrep_value() {
     local option=$1 word=$2
     case $option in
     --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
-    --data-dir | --run-dir | --policy-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
+    --data-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --network) compgen -W "none user" -- "$word" ;;
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
@@ -60,7 +61,7 @@ _blxrep_value() {
 }
 
 _blxrep_without_value() {
-    [[ $1 == --token && $2 == enroll ]] && return 0
+    [[ $1 == --token && $2 != join ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
     --delta | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
@@ -82,8 +83,9 @@ _blxrep() {
     blxrep-dispatcher) command=dispatcher ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
-        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join start check keygen takeover disks move-gpt"
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover disks move-gpt"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
+        [[ ${COMP_WORDS[1]} == agent && $command == restore ]] && command=agent-restore
         ;;
     esac
     if [[ -z $command ]]; then

@@ -27,6 +27,7 @@
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
 #define BLX_DEFAULT_CREDENTIALS_PATH "/etc/blxrep/agent.pem"
 #define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
+#define BLX_DEFAULT_STATE_DIR        "/var/lib/blxrep-restore"
 #define BLX_DEFAULT_POLICY_DIR       "/etc/blxrep/policies"
 
 enum blx_mode {
@@ -133,10 +134,11 @@ struct blx_config {
     bool init;                          /* enroll, dispatcher: make the store first */
     bool incomplete;                    /* restore: although the checkpoint lacks a disk */
     enum blx_image_format image_format; /* restore --format */
-    bool make_token;                    /* enroll --token */
-    char *token;                        /* join --token=TOKEN */
+    bool make_token; /* enroll, restore --token; revoke --token: it takes them back */
+    char *token;     /* join --token=TOKEN */
     char *token_file;
-    char **keys; /* owned, key_count of them: restore, mount and files --key=FILE */
+    char *state_dir; /* agent restore */
+    char **keys;     /* owned, key_count of them: restore, mount and files --key=FILE */
     size_t key_count;
     char **paths; /* owned, path_count of them: what files lists or copies */
     size_t path_count;
@@ -205,10 +207,11 @@ enum blx_command {
     BLX_COMMAND_FILES = 1ULL << 28,
     BLX_COMMAND_OBJECT_STORE = 1ULL << 29,
     BLX_COMMAND_BOOT = 1ULL << 30,
-    BLX_COMMAND_RESCUE_IMAGE = 1ULL << 32,
-    BLX_COMMAND_TAKEOVER = 1ULL << 33,
-    BLX_COMMAND_MOVE_GPT = 1ULL << 34,
-    BLX_COMMAND_DISKS = 1ULL << 35,
+    BLX_COMMAND_RESCUE_IMAGE = 1ULL << 31,
+    BLX_COMMAND_TAKEOVER = 1ULL << 32,
+    BLX_COMMAND_MOVE_GPT = 1ULL << 33,
+    BLX_COMMAND_DISKS = 1ULL << 34,
+    BLX_COMMAND_PULL = 1ULL << 35, /* blxrep agent restore */
 };
 
 enum blx_config_result {

@@ -25,6 +25,7 @@ def read(path):
 
 # Each with its bit in the table's masks.
 COMMANDS = {name.lower().replace("_", "-"): int(bit) for name, bit in re.findall(r"BLX_COMMAND_(\w+) = 1(?:ULL)? << (\d+)", read("lib/config/config.h"))}
+COMMANDS["agent restore"] = COMMANDS.pop("pull")
 
 
 def taken(command):
@@ -50,7 +51,7 @@ def bash_answer(line):
 class Options(unittest.TestCase):
     def test_help_lists_them(self):
         for command in COMMANDS:
-            argv = PROGRAMS.get(command, ["blxrep", command])
+            argv = PROGRAMS.get(command, ["blxrep", *command.split()])
             done = subprocess.run([BIN / argv[0], *argv[1:], "--help"], capture_output=True, text=True, check=True)
             listed = set(re.findall(r"(?m)^  --([a-z-]+)", done.stdout))
             self.assertEqual(listed, taken(command), command)
@@ -65,7 +66,7 @@ class Options(unittest.TestCase):
         self.assertTrue(mark and len(examples) >= 2, f"{command}: two examples")
         for example in examples:
             words = [word for word in example.split("|")[0].split() if word not in ("dispatcher", "agent")]
-            self.assertEqual(words[1], command, example)
+            self.assertEqual(words[1], command.split()[-1], example)
             self.assertLessEqual({word[2:].split("=")[0] for word in words if word.startswith("--")}, taken(command), example)
 
     def test_help_fits_the_terminal(self):
@@ -76,7 +77,7 @@ class Options(unittest.TestCase):
                 pid, terminal = pty.fork()
                 if pid == 0:
                     fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-                    os.execv(BIN / "blxrep", ["blxrep", command, "--help"])
+                    os.execv(BIN / "blxrep", ["blxrep", *command.split(), "--help"])
                 shown = b""
                 try:
                     while piece := os.read(terminal, 65536):
@@ -96,12 +97,12 @@ class Options(unittest.TestCase):
         for command in COMMANDS:
             if command in PAGES:
                 continue
-            listed = flags_of_page(sections["OPTIONS"]) | flags_of_page(sections[command.upper()])
+            listed = flags_of_page(sections["OPTIONS"]) | flags_of_page(sections[command.upper().replace(" ", "-")])
             self.assertEqual(listed, taken(command), f"blxrep(1), {command}")
 
     def test_man_pages_name_the_defaults_of_the_help(self):
         for command, page in {**PAGES, "start": "cli/blxrep.1"}.items():
-            argv = PROGRAMS.get(command, ["blxrep", command])
+            argv = PROGRAMS.get(command, ["blxrep", *command.split()])
             help_text = subprocess.run([BIN / argv[0], *argv[1:], "--help"], capture_output=True, text=True, check=True).stdout
             entries = re.findall(r"(?ms)^  --([a-z-]+)(.*?)(?=^  --|^$)", help_text)
             text = read(page).replace("\\-", "-")
@@ -121,7 +122,7 @@ class Options(unittest.TestCase):
         for command in COMMANDS:
             answer = bash_answer(lines.get(command, f"blxrep {command} --"))
             self.assertEqual(answer, {f"--{name}" for name in taken(command)}, command)
-            if command not in PROGRAMS:
+            if command not in PROGRAMS and " " not in command:
                 self.assertEqual(answer, bash_answer(f"blxrep dispatcher {command} --"), command)
 
     def test_bash_offers_commands_and_values(self):

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `blxrep agent restore`: writes this machine's disks with what a dispatcher gives for a token. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/progress.h"
+#include "base/secret_file.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "base/version.h"
+#include "cli/command.h"
+#include "cli/describe.h"
+#include "cli/secret.h"
+#include "cli/target.h"
+#include "store/restore/pull.h"
+#include "tls/bearer.h"
+
+enum { TOKEN_LINE_BYTES = 512, TOKEN_ID_BYTES = 33, STATE_MODE = 0700 };
+
+/* A disk that is restored. */
+struct disk {
+    bool wanted;
+    bool continues; /* a run before has left something */
+    char path[PATH_MAX];
+    char journal[PATH_MAX];
+};
+
+struct job {
+    const struct blx_config *config;
+    struct blx_token token;
+    char token_id[TOKEN_ID_BYTES]; /* by which files in the state folder are named */
+    bool again;                    /* this machine has shown the token before */
+    struct blx_keyring keys;
+    struct blx_restore_message hello;
+    struct blx_pull *pull;
+    struct disk *disks; /* owned; one for each volume */
+    uint64_t written_bytes;
+};
+
+static void job_done(struct job *job)
+{
+    blx_pull_close(job->pull);
+    blx_keyring_done(&job->keys);
+    OPENSSL_cleanse(&job->token, sizeof(job->token));
+    OPENSSL_cleanse(&job->hello, sizeof(job->hello));
+    free(job->disks);
+}
+
+static int read_token(struct job *job, struct blx_error *err)
+{
+    char line[TOKEN_LINE_BYTES];
+    uint8_t digest[32];
+    int rc = cli_secret_read(job->config->token_file, "Token: ", line, sizeof(line), err);
+    if (rc == 0)
+        rc = blx_token_parse(line, &job->token, err);
+    OPENSSL_cleanse(line, sizeof(line));
+    if (rc < 0)
+        return rc;
+    size_t bytes = 0;
+    if (EVP_Q_digest(NULL, "SHA256", NULL, job->token.secret, sizeof(job->token.secret), digest,
+                     &bytes) != 1)
+        return blx_error_set(err, -EIO, "cannot make a digest");
+    for (size_t i = 0; i < sizeof(job->token_id) / 2; i++)
+        snprintf(job->token_id + 2 * i, 3, "%02x", digest[i]);
+    return 0;
+}
+
+static int read_keys(struct job *job, struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
+        rc = blx_keyring_add(&job->keys, job->config->keys[i], err);
+    return rc;
+}
+
+static int make_machine(struct job *job, const char *path, struct blx_error *err)
+{
+    if (RAND_bytes(job->hello.machine, sizeof(job->hello.machine)) != 1)
+        return blx_error_set(err, -EIO, "cannot get random numbers");
+    return blx_secret_file_write(path, job->hello.machine, sizeof(job->hello.machine), NULL, err);
+}
+
+static int machine_path(const struct job *job, char path[PATH_MAX], struct blx_error *err)
+{
+    return blx_path_format(path, PATH_MAX, err, "%s/%s.machine", job->config->state_dir,
+                           job->token_id);
+}
+
+/* The secret by which the dispatcher knows this machine again. It lies there before the token is
+ * shown, so that no crash can lose a token that is bound to it. */
+static int know_machine(struct job *job, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes = 0;
+    struct blx_error why = {0};
+    int rc = blx_mkdir_parents(job->config->state_dir, STATE_MODE, err);
+    if (rc == 0)
+        rc = machine_path(job, path, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_file_read(path, sizeof(job->hello.machine), &content, &bytes, &why);
+    if (rc == -ENOENT)
+        return make_machine(job, path, err);
+    if (rc == 0 && bytes != sizeof(job->hello.machine))
+        rc =
+            blx_error_set(&why, -EBADMSG, "'%s' is damaged: remove it, and make a new token", path);
+    if (rc < 0)
+        return blx_error_copy(err, rc, &why);
+    memcpy(job->hello.machine, content, bytes);
+    OPENSSL_cleanse(content, bytes);
+    job->again = true;
+    return 0;
+}
+
+static int dial(void *arg, struct blx_conn **conn, struct blx_error *err)
+{
+    const struct job *job = arg;
+    return blx_bearer_dial(&job->token, BLX_TLS_RESTORE, job->config->dispatcher_addr, conn, err);
+}
+
+static void note(void *arg, const char *text)
+{
+    (void)arg;
+    cli_note("%s", text);
+}
+
+/* A machine that is refused the first time does not have the token. */
+static void forget_machine(const struct job *job)
+{
+    char path[PATH_MAX];
+    if (!job->again && machine_path(job, path, NULL) == 0)
+        unlink(path);
+}
+
+static int connect_to(struct job *job, struct blx_error *err)
+{
+    memcpy(job->hello.secret, job->token.secret, sizeof(job->hello.secret));
+    snprintf(job->hello.software, sizeof(job->hello.software), "blxrep %s", BLX_VERSION);
+    const struct blx_pull_request request = {
+        .dial = dial, .arg = job, .hello = job->hello, .note = note};
+    int rc = blx_pull_open(&request, &job->pull, err);
+    if (rc == -EACCES)
+        forget_machine(job);
+    if (rc < 0)
+        return rc;
+    job->disks = calloc(blx_pull_get_offer(job->pull)->volume_count, sizeof(job->disks[0]));
+    return job->disks != NULL ? 0 : blx_error_errno(err, -ENOMEM, "cannot restore");
+}
+
+static int unknown_device(const struct job *job, const char *device, struct blx_error *err)
+{
+    char known[512] = "";
+    size_t used = 0;
+    const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
+    for (uint32_t v = 0; v < offer->volume_count && used < sizeof(known); v++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", v > 0 ? ", " : "",
+                                 blx_pull_get_volume(job->pull, v)->device);
+    return blx_error_set(err, -ENOENT,
+                         "the token gives no device '%.200s': give --device with one of %s", device,
+                         known);
+}
+
+/* As in the manifest that the offer was made of. */
+static bool is_named(const struct blx_restore_volume *volume, const char *device)
+{
+    struct blx_manifest_volume named = {.block_shift = volume->block_shift};
+    blx_text_set(named.name, volume->name);
+    blx_text_set(named.device, volume->device);
+    return blx_manifest_volume_is_named(&named, device);
+}
+
+/* How many there are. */
+static int select_disks(struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    uint32_t volumes = blx_pull_get_offer(job->pull)->volume_count;
+    int count = 0;
+    for (size_t i = 0; i < config->device_count; i++) {
+        bool found = false;
+        for (uint32_t v = 0; v < volumes; v++) {
+            if (is_named(blx_pull_get_volume(job->pull, v), config->devices[i]))
+                found = job->disks[v].wanted = true;
+        }
+        if (!found)
+            return unknown_device(job, config->devices[i], err);
+    }
+    for (uint32_t v = 0; v < volumes; v++) {
+        job->disks[v].wanted |= config->device_count == 0;
+        count += job->disks[v].wanted;
+    }
+    return count;
+}
+
+static int name_disk(struct job *job, uint32_t volume, bool into_folder, struct blx_error *err)
+{
+    const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
+    const char *name = blx_pull_get_volume(job->pull, volume)->name;
+    struct disk *disk = &job->disks[volume];
+    const struct blx_manifest names = {.timestamp = offer->checkpoint,
+                                       .volume_count = offer->volume_count};
+    int rc = into_folder
+                 ? blx_restore_image_path(job->config->output, offer->agent_id, &names, name,
+                                          BLX_IMAGE_RAW, disk->path, err)
+                 : blx_path_format(disk->path, sizeof(disk->path), err, "%s", job->config->output);
+    if (rc == 0)
+        rc = blx_path_format(disk->journal, sizeof(disk->journal), err,
+                             "%s/%s-%" PRIu64 "-%s.journal", job->config->state_dir,
+                             offer->agent_id, offer->checkpoint, name);
+    return rc;
+}
+
+/* What the run before left is gone on with. Everything else is looked at as a restore does. */
+static int check_disk(struct job *job, uint32_t volume, struct blx_error *err)
+{
+    struct disk *disk = &job->disks[volume];
+    struct cli_target target;
+    disk->continues = (job->again || job->config->resume) &&
+                      blx_pull_can_resume(job->pull, volume, disk->journal, disk->path);
+    if (disk->continues || job->config->force)
+        return 0;
+    cli_target_look(disk->path, &target);
+    if (target.kind == CLI_TARGET_DEVICE)
+        return cli_target_check(disk->path, &target, err);
+    if (!cli_target_is_taken(disk->path))
+        return 0;
+    return blx_error_set(err, -EEXIST,
+                         "'%s' already exists: give another --output, or --force to replace it",
+                         disk->path);
+}
+
+/* For all disks before the first one is written. */
+static int prepare_disks(struct job *job, struct blx_error *err)
+{
+    const struct blx_config *config = job->config;
+    bool into_folder = cli_target_is_folder(config->output), continues = false;
+    int count = select_disks(job, err), rc = 0;
+    if (count < 0)
+        return count;
+    if (count > 1 && !into_folder)
+        return blx_error_set(err, -EINVAL,
+                             "--output='%s' is not a directory, but %d devices are to be restored: "
+                             "name an existing directory, or select one device with --device",
+                             config->output, count);
+    for (uint32_t v = 0; rc == 0 && v < blx_pull_get_offer(job->pull)->volume_count; v++) {
+        const struct blx_restore_volume *volume = blx_pull_get_volume(job->pull, v);
+        const struct blx_key *key;
+        if (!job->disks[v].wanted)
+            continue;
+        rc = blx_keyring_choose(&job->keys, &volume->key_id, &key, err);
+        if (rc == 0)
+            rc = name_disk(job, v, into_folder, err);
+        if (rc == 0)
+            rc = check_disk(job, v, err);
+        continues |= job->disks[v].continues;
+    }
+    if (rc == 0 && config->resume && !continues)
+        rc = blx_error_set(err, -ENOENT,
+                           "'%s' knows of no interrupted restore of this checkpoint to '%s': leave "
+                           "out --resume to begin",
+                           config->state_dir, config->output);
+    return rc < 0 ? rc : count;
+}
+
+static int restore_disk(struct job *job, uint32_t volume, struct blx_error *err)
+{
+    struct disk *disk = &job->disks[volume];
+    char label[BLX_NAME_BYTES + 16];
+    snprintf(label, sizeof(label), "restoring %s", blx_pull_get_volume(job->pull, volume)->name);
+    struct blx_progress bar;
+    blx_progress_init(&bar, label, 0);
+    struct blx_restore_progress progress = {.report = cli_progress, .arg = &bar};
+    uint64_t written_bytes = 0;
+    const struct blx_pull_target target = {
+        .target = {.path = disk->path,
+                   .flags = (disk->continues ? BLX_RESTORE_CONTINUE : 0U) |
+                            (job->config->force ? BLX_RESTORE_FORCE : 0U),
+                   .keys = &job->keys,
+                   .written_bytes = &written_bytes},
+        .journal = disk->journal,
+    };
+    if (disk->continues)
+        cli_note("going on with '%s', as '%s' says", disk->path, disk->journal);
+    int rc = blx_pull_volume(job->pull, volume, &target, &progress, err);
+    blx_progress_done(&bar);
+    job->written_bytes += written_bytes;
+    if (rc == 0) {
+        printf("%s\n", disk->path);
+        fflush(stdout);
+    }
+    return rc;
+}
+
+/* The token is spent only by a run that restored all that it gives; others may come for the rest
+ * of its disks. */
+static void end(struct job *job, int count)
+{
+    const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
+    char path[PATH_MAX];
+    struct blx_error err = {0};
+    bool all = (uint32_t)count == offer->volume_count;
+    if (all && blx_pull_finish(job->pull, job->written_bytes, &err) < 0)
+        cli_note("all is written, but the dispatcher was not told, and the token works on this "
+                 "machine for another day: %s",
+                 err.message);
+    for (uint32_t v = 0; v < offer->volume_count; v++)
+        if (job->disks[v].wanted)
+            unlink(job->disks[v].journal);
+    if (all && machine_path(job, path, NULL) == 0)
+        unlink(path);
+}
+
+static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
+{
+    const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
+    struct cli_outcome outcome = {.checkpoint = offer->checkpoint,
+                                  .agent_id = offer->agent_id,
+                                  .disks = count,
+                                  .written_bytes = job->written_bytes,
+                                  .elapsed_ns = elapsed_ns};
+    for (uint32_t v = 0; v < offer->volume_count && outcome.path == NULL; v++) {
+        outcome.path = job->disks[v].wanted ? job->disks[v].path : NULL;
+        outcome.disk_bytes = blx_pull_get_volume(job->pull, v)->size_bytes;
+    }
+    cli_target_sum_up(&outcome);
+}
+
+enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
+{
+    BLX_CLEANUP(job_done) struct job job = {.config = request->config};
+    int rc = read_keys(&job, err);
+    if (rc == 0)
+        rc = read_token(&job, err);
+    if (rc == 0)
+        rc = know_machine(&job, err);
+    if (rc == 0)
+        rc = connect_to(&job, err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    int count = prepare_disks(&job, err);
+    if (count < 0)
+        return count == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
+    uint64_t begun_ns = blx_clock_ns();
+    for (uint32_t v = 0; rc == 0 && v < blx_pull_get_offer(job.pull)->volume_count; v++)
+        if (job.disks[v].wanted)
+            rc = restore_disk(&job, v, err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    end(&job, count);
+    sum_up(&job, count, blx_clock_ns() - begun_ns);
+    return BLX_EXIT_OK;
+}
