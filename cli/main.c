@@ -92,12 +92,6 @@ static const struct command commands[] = {
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
      "prints the paths.\nWith --token it writes nothing, and prints a line with which another "
      "machine restores."},
-    {"restore", BLX_COMMAND_PULL, cli_pull,
-     "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
-     "[--device=/dev/X]\n       [--key=FILE ...] [--resume] [--state-dir=DIR] [--force]",
-     "write this machine's disks with a checkpoint, over the network",
-     "Restores what `blxrep dispatcher restore --token` has allowed: pulls it from the dispatcher, "
-     "checks it,\nand writes it to --output. The same line again goes on where it was."},
     {"mount", BLX_COMMAND_MOUNT, cli_mount,
      "blxrep dispatcher mount --agent=ID --data-dir=DIR [--checkpoint=TIMESTAMP] "
      "[--writable[=FILE]] [--key=FILE ...] [--foreground] [--idle=TIME] MOUNTPOINT",
@@ -187,6 +181,12 @@ static const struct command commands[] = {
      "Makes a small system that boots from a CD, a USB stick or the network, asks for a token and "
      "restores a server's disk. With --dispatcher-addr it knows where to restore from."},
 #endif
+    {"restore", BLX_COMMAND_PULL, cli_pull,
+     "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
+     "[--device=/dev/X]\n       [--key=FILE ...] [--resume] [--state-dir=DIR] [--force]",
+     "write this machine's disks with a checkpoint, over the network",
+     "Restores what `blxrep dispatcher restore --token` has allowed: pulls it from the dispatcher, "
+     "checks it,\nand writes it to --output. The same line again goes on where it was."},
     {"takeover", BLX_COMMAND_TAKEOVER, cli_takeover,
      "blxrep agent takeover --rescue=DIR [--dispatcher-addr=HOST:PORT] [--token-file=FILE] "
      "[--output=/dev/X] [--dry-run] [--yes]",
@@ -206,7 +206,8 @@ static const struct command commands[] = {
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
-    /* The others are for the dispatcher. */
+    /    AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
+                 BLX_COMMAND_MOVE_GPT | BOTH_SIDES, /* The others are for the dispatcher. */
     AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
                  BLX_COMMAND_MOVE_GPT | BOTH_SIDES,
 };

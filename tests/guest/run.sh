@@ -34,7 +34,10 @@ for what in "${@:-6.1 6.12 stacks server life set_back rescue}"; do
     for test in $what; do
         case $test in
         6.*) /usr/bin/python3 -B tests/guest/test_kernels.py "$test" ;;
-        rescue) /usr/bin/python3 -B tests/guest/test_rescue.py ;;
+        rescue)
+            /usr/bin/python3 -B tests/guest/test_rescue.py
+            /usr/bin/python3 -B tests/guest/test_rescue_restore.py
+            ;;
         set_back) /usr/bin/python3 -B tests/guest/test_set_back.py ;;
         stacks)
             etc/packages.sh tests
