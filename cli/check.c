@@ -462,6 +462,7 @@ static void check_policies(struct examination *x)
 static void check_on_event(struct examination *x)
 {
     check_command(x, "on-event", x->config->on_event);
+    check_command(x, "on-heartbeat", x->config->on_heartbeat);
 }
 
 /* ---- of the agent */

@@ -53,6 +53,7 @@ enum blx_exit cli_archive(const struct cli_request *request, struct blx_error *e
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_test_event(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);

@@ -98,6 +98,9 @@ static const struct {
                          "  blxrep dispatcher policy --agent=web1 --json\n"},
     {BLX_COMMAND_LOG, "  blxrep dispatcher log --data-dir=/var/lib/blxrep --agent=web1\n"
                       "  blxrep dispatcher log --data-dir=/var/lib/blxrep --verify\n"},
+    {BLX_COMMAND_TEST_EVENT, "  blxrep dispatcher test-event --data-dir=/var/lib/blxrep\n"
+                             "  blxrep dispatcher test-event --data-dir=/var/lib/blxrep "
+                             "--on-event=\"/etc/blxrep/on-event/mail root@example.org\"\n"},
     {BLX_COMMAND_PAUSE, "  blxrep dispatcher pause --agent=web1 --data-dir=/var/lib/blxrep\n"
                         "  blxrep dispatcher pause --agent=db1 --data-dir=/var/lib/blxrep\n"},
     {BLX_COMMAND_RESCUE_IMAGE,

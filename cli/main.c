@@ -168,6 +168,12 @@ static const struct command commands[] = {
      "show what was done to whose checkpoints",
      "Prints the audit log, oldest first. With --verify it also counts the lines that were changed "
      "or taken out, and fails if there are any."},
+    {"test-event", BLX_COMMAND_TEST_EVENT, cli_test_event,
+     "blxrep dispatcher test-event --data-dir=DIR [--on-event=COMMAND]",
+     "run the on-event command with an example",
+     "Runs the on-event command once, as the dispatcher's user and with an example event, and "
+     "shows "
+     "what\nit says and how it ends."},
     {"pause", BLX_COMMAND_PAUSE, cli_pause, "blxrep dispatcher pause --agent=ID --data-dir=DIR",
      "pause the checkpoints and the data of an agent",
      "Takes no checkpoint of an agent and has it send no data. Its changes stay tracked."},

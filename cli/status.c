@@ -475,10 +475,8 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
 
 static bool is_well(const struct cli_agents *agents)
 {
-    size_t wanted = count_wanted(agents);
-    return agents->running && wanted > 0 &&
-           !blx_certificates_are_ending(&agents->dispatcher, agents->now_realtime_ns) &&
-           cli_agents_tally(agents, BLX_PROTECTED) == wanted;
+    return agents->running && blx_protection_is_well(&agents->dispatcher, agents->list,
+                                                     agents->count, agents->now_realtime_ns);
 }
 
 /* The agent of this machine is meant, and not a dispatcher. */

@@ -149,7 +149,10 @@ static void adopt(const struct site *site, const struct blx_config *fresh,
     struct blx_policy_verdict options = {.sync_freq_ms = fresh->sync_freq_ms,
                                          .retention = fresh->retention};
     bool own = dispatcher_policy_book_exchange(dispatcher->book, policies, &options);
-    bool command = dispatcher_events_set_command(site->events, fresh->on_event);
+    const struct dispatcher_events_plan plan = {.command = fresh->on_event,
+                                                .heartbeat = fresh->on_heartbeat,
+                                                .heartbeat_ms = fresh->heartbeat_freq_ms};
+    bool command = dispatcher_events_set_commands(site->events, &plan);
     blx_log_info(
         "the policies in '%s' were read again: %zu; sync-freq and retention are %s, on-event is "
         "%s",
@@ -209,6 +212,8 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     struct dispatcher_metrics *metrics = NULL;
     struct dispatcher_events *events = NULL;
     const struct dispatcher_events_plan plan = {.command = config->on_event,
+                                                .heartbeat = config->on_heartbeat,
+                                                .heartbeat_ms = config->heartbeat_freq_ms,
                                                 .timeout_ms = config->hook_timeout_ms,
                                                 .look_ms = DISPATCHER_EVENTS_LOOK_MS,
                                                 .settle_ms = DISPATCHER_EVENTS_SETTLE_MS,

@@ -37,14 +37,14 @@ static struct dispatcher_event_memory *remember(struct dispatcher_event_watch *w
 
 /* "the last checkpoint is 21 m 7 s old: late: one is due every ..." */
 static void describe(const struct blx_control_agent *agent, const struct blx_judgement *judgement,
-                     uint64_t now_realtime_ns, char text[DISPATCHER_EVENT_TEXT_BYTES])
+                     uint64_t now_realtime_ns, char text[BLX_EVENT_TEXT_BYTES])
 {
     char why[BLX_JUDGEMENT_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
     blx_judgement_format(judgement, why);
     if (agent->last_checkpoint == 0)
-        snprintf(text, DISPATCHER_EVENT_TEXT_BYTES, "%s", why);
+        snprintf(text, BLX_EVENT_TEXT_BYTES, "%s", why);
     else
-        snprintf(text, DISPATCHER_EVENT_TEXT_BYTES, "the last checkpoint is %s old%s%.450s",
+        snprintf(text, BLX_EVENT_TEXT_BYTES, "the last checkpoint is %s old%s%.450s",
                  blx_duration_format(blx_protection_age_s(agent, now_realtime_ns) * 1000, age),
                  why[0] != '\0' ? ": " : "", why);
 }
@@ -66,23 +66,23 @@ static bool is_news(const struct dispatcher_event_memory *memory, enum blx_prote
 static int look_at_protection(struct dispatcher_event_memory *memory,
                               const struct blx_control_agent *agent,
                               const struct blx_trouble *store_trouble, uint64_t now_realtime_ns,
-                              struct dispatcher_event_list *list)
+                              struct blx_event_list *list)
 {
-    static const enum dispatcher_event_kind kinds[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = DISPATCHER_EVENT_AGENT_PROTECTED,
-        [BLX_PROTECTION_DAMAGED] = DISPATCHER_EVENT_CHECKPOINT_DAMAGED,
-        [BLX_PROTECTION_INCONSISTENT] = DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT,
-        [BLX_PROTECTION_LATE] = DISPATCHER_EVENT_CHECKPOINT_LATE,
-        [BLX_PROTECTION_NOT_STORED] = DISPATCHER_EVENT_AGENT_NOT_STORED,
-        [BLX_PROTECTION_LOST] = DISPATCHER_EVENT_AGENT_LOST,
+    static const enum blx_event_kind kinds[BLX_PROTECTIONS] = {
+        [BLX_PROTECTED] = BLX_EVENT_AGENT_PROTECTED,
+        [BLX_PROTECTION_DAMAGED] = BLX_EVENT_CHECKPOINT_DAMAGED,
+        [BLX_PROTECTION_INCONSISTENT] = BLX_EVENT_CHECKPOINT_INCONSISTENT,
+        [BLX_PROTECTION_LATE] = BLX_EVENT_CHECKPOINT_LATE,
+        [BLX_PROTECTION_NOT_STORED] = BLX_EVENT_AGENT_NOT_STORED,
+        [BLX_PROTECTION_LOST] = BLX_EVENT_AGENT_LOST,
     };
-    char text[DISPATCHER_EVENT_TEXT_BYTES];
+    char text[BLX_EVENT_TEXT_BYTES];
     struct blx_judgement now;
     blx_protection_examine(agent, now_realtime_ns, &now);
     if (!is_news(memory, now.protection, store_trouble))
         return 0;
     describe(agent, &now, now_realtime_ns, text);
-    int rc = dispatcher_event_list_add(list, kinds[now.protection], agent->agent_id, text);
+    int rc = blx_event_list_add(list, kinds[now.protection], agent->agent_id, text);
     if (rc == 0)
         memory->told = now.protection;
     return rc;
@@ -90,14 +90,14 @@ static int look_at_protection(struct dispatcher_event_memory *memory,
 
 /* Trouble of another kind is news as well. */
 static int look_at_store(struct dispatcher_event_watch *watch, const struct blx_trouble *trouble,
-                         struct dispatcher_event_list *list)
+                         struct blx_event_list *list)
 {
     if (trouble->kind == watch->store_trouble)
         return 0;
-    int rc = trouble->kind != BLX_TROUBLE_NONE
-                 ? dispatcher_event_list_add(list, DISPATCHER_EVENT_STORE_FAILS, "", trouble->text)
-                 : dispatcher_event_list_add(list, DISPATCHER_EVENT_STORE_WORKS, "",
-                                             "the store takes data again");
+    int rc =
+        trouble->kind != BLX_TROUBLE_NONE
+            ? blx_event_list_add(list, BLX_EVENT_STORE_FAILS, "", trouble->text)
+            : blx_event_list_add(list, BLX_EVENT_STORE_WORKS, "", "the store takes data again");
     if (rc == 0)
         watch->store_trouble = trouble->kind;
     return rc;
@@ -105,17 +105,17 @@ static int look_at_store(struct dispatcher_event_watch *watch, const struct blx_
 
 static int look_at_findings(struct dispatcher_event_memory *memory,
                             struct dispatcher_roster *roster, const char *agent_id,
-                            enum dispatcher_finding finding, struct dispatcher_event_list *list)
+                            enum dispatcher_finding finding, struct blx_event_list *list)
 {
-    static const enum dispatcher_event_kind kinds[DISPATCHER_FINDINGS] = {
-        [DISPATCHER_FINDING_DAMAGE] = DISPATCHER_EVENT_DAMAGE_FOUND,
-        [DISPATCHER_FINDING_HISTORY_GONE] = DISPATCHER_EVENT_HISTORY_GONE,
+    static const enum blx_event_kind kinds[DISPATCHER_FINDINGS] = {
+        [DISPATCHER_FINDING_DAMAGE] = BLX_EVENT_DAMAGE_FOUND,
+        [DISPATCHER_FINDING_HISTORY_GONE] = BLX_EVENT_HISTORY_GONE,
     };
     const struct dispatcher_findings findings =
         dispatcher_roster_read_findings(roster, agent_id, finding);
     if (findings.count == memory->findings[finding])
         return 0;
-    int rc = dispatcher_event_list_add(list, kinds[finding], agent_id, findings.text);
+    int rc = blx_event_list_add(list, kinds[finding], agent_id, findings.text);
     if (rc == 0)
         memory->findings[finding] = findings.count;
     return rc;
@@ -123,14 +123,13 @@ static int look_at_findings(struct dispatcher_event_memory *memory,
 
 /* Its end is no event: somebody has confirmed it, or the rules were changed back. */
 static int look_at_prune(struct dispatcher_event_memory *memory,
-                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+                         const struct blx_control_agent *agent, struct blx_event_list *list)
 {
     int rc = 0;
     if (strcmp(agent->prune_hold, memory->prune_hold) == 0)
         return 0;
     if (agent->prune_hold[0] != '\0')
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_PRUNE_HELD, agent->agent_id,
-                                       agent->prune_hold);
+        rc = blx_event_list_add(list, BLX_EVENT_PRUNE_HELD, agent->agent_id, agent->prune_hold);
     if (rc == 0)
         memcpy(memory->prune_hold, agent->prune_hold, sizeof(memory->prune_hold));
     return rc;
@@ -138,28 +137,27 @@ static int look_at_prune(struct dispatcher_event_memory *memory,
 
 /* Room again is no event: the agent's next checkpoint is. */
 static int look_at_quota(struct dispatcher_event_memory *memory,
-                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+                         const struct blx_control_agent *agent, struct blx_event_list *list)
 {
     int rc = 0;
     if (agent->quota_state > memory->quota_state)
-        rc = dispatcher_event_list_add(list,
-                                       agent->quota_state == 1 ? DISPATCHER_EVENT_QUOTA_NEAR
-                                                               : DISPATCHER_EVENT_QUOTA_REACHED,
-                                       agent->agent_id, agent->quota);
+        rc = blx_event_list_add(
+            list, agent->quota_state == 1 ? BLX_EVENT_QUOTA_NEAR : BLX_EVENT_QUOTA_REACHED,
+            agent->agent_id, agent->quota);
     if (rc == 0)
         memory->quota_state = agent->quota_state;
     return rc;
 }
 
 static int look_at_clock(struct dispatcher_event_memory *memory,
-                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+                         const struct blx_control_agent *agent, struct blx_event_list *list)
 {
     char text[BLX_TEXT_BYTES] = "";
     int rc = 0;
     dispatcher_note_clock(agent->clock_offset_ms, text);
     bool is_off = text[0] != '\0';
     if (is_off && !memory->clock_off)
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_CLOCK_OFF, agent->agent_id, text);
+        rc = blx_event_list_add(list, BLX_EVENT_CLOCK_OFF, agent->agent_id, text);
     if (rc == 0)
         memory->clock_off = is_off;
     return rc;
@@ -167,13 +165,13 @@ static int look_at_clock(struct dispatcher_event_memory *memory,
 
 /* A hook that works again is no event: `status` has it no more. */
 static int look_at_hooks(struct dispatcher_event_memory *memory,
-                         const struct blx_control_agent *agent, struct dispatcher_event_list *list)
+                         const struct blx_control_agent *agent, struct blx_event_list *list)
 {
     char text[BLX_TEXT_BYTES];
     bool failed = blx_hooks_explain(agent->cut_flags, text)[0] != '\0';
     int rc = 0;
     if (failed && !memory->hook_failed)
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_HOOK_FAILED, agent->agent_id, text);
+        rc = blx_event_list_add(list, BLX_EVENT_HOOK_FAILED, agent->agent_id, text);
     if (rc == 0)
         memory->hook_failed = failed;
     return rc;
@@ -190,17 +188,16 @@ struct certificate {
 };
 
 static int look_at_certificate(const struct certificate *certificate, uint64_t now_realtime_ns,
-                               struct dispatcher_event_list *list)
+                               struct blx_event_list *list)
 {
-    char end[BLX_TEXT_BYTES], text[DISPATCHER_EVENT_TEXT_BYTES];
+    char end[BLX_TEXT_BYTES], text[BLX_EVENT_TEXT_BYTES];
     enum blx_end now =
         blx_end_judge(certificate->end_s, certificate->warning_days, now_realtime_ns);
     int rc = 0;
     if (now > *certificate->told) {
         snprintf(text, sizeof(text), "%s %s: %s", certificate->name,
                  blx_end_explain(certificate->end_s, now_realtime_ns, end), certificate->way_out);
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_CERTIFICATE_ENDS,
-                                       certificate->agent_id, text);
+        rc = blx_event_list_add(list, BLX_EVENT_CERTIFICATE_ENDS, certificate->agent_id, text);
     }
     if (rc == 0)
         *certificate->told = now;
@@ -209,7 +206,7 @@ static int look_at_certificate(const struct certificate *certificate, uint64_t n
 
 static int look_at_own_certificates(struct dispatcher_event_watch *watch,
                                     const struct blx_control_dispatcher *dispatcher,
-                                    uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+                                    uint64_t now_realtime_ns, struct blx_event_list *list)
 {
     const struct certificate ca = {
         .agent_id = "",
@@ -233,7 +230,7 @@ static int look_at_own_certificates(struct dispatcher_event_watch *watch,
 
 static int look_at_agents_certificate(struct dispatcher_event_memory *memory,
                                       const struct blx_control_agent *agent,
-                                      uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+                                      uint64_t now_realtime_ns, struct blx_event_list *list)
 {
     const struct certificate certificate = {
         .agent_id = agent->agent_id,
@@ -247,8 +244,7 @@ static int look_at_agents_certificate(struct dispatcher_event_memory *memory,
 }
 
 static int look_at_disk(struct dispatcher_event_watch *watch,
-                        const struct dispatcher_overview *overview,
-                        struct dispatcher_event_list *list)
+                        const struct dispatcher_overview *overview, struct blx_event_list *list)
 {
     char text[BLX_TEXT_BYTES];
     const struct blx_control_dispatcher *dispatcher = &overview->dispatcher;
@@ -257,9 +253,8 @@ static int look_at_disk(struct dispatcher_event_watch *watch,
         return 0;
     blx_data_explain(dispatcher, nearly_full ? BLX_DATA_INODES_IF_FEW : BLX_DATA_INODES_ALWAYS,
                      text);
-    int rc = dispatcher_event_list_add(
-        list, nearly_full ? DISPATCHER_EVENT_DISK_NEARLY_FULL : DISPATCHER_EVENT_DISK_HAS_ROOM, "",
-        text);
+    int rc = blx_event_list_add(
+        list, nearly_full ? BLX_EVENT_DISK_NEARLY_FULL : BLX_EVENT_DISK_HAS_ROOM, "", text);
     if (rc == 0)
         watch->nearly_full = nearly_full;
     return rc;
@@ -267,7 +262,7 @@ static int look_at_disk(struct dispatcher_event_watch *watch,
 
 /* Whoever is refused tries again within a minute or so. */
 static int look_at_places(struct dispatcher_event_watch *watch, uint64_t kept_out,
-                          uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+                          uint64_t now_realtime_ns, struct blx_event_list *list)
 {
     enum { QUIET_S = 300 };
     char text[BLX_TEXT_BYTES];
@@ -279,10 +274,10 @@ static int look_at_places(struct dispatcher_event_watch *watch, uint64_t kept_ou
                  "%llu connections were refused, perhaps agents' among them: others that show no "
                  "certificate take every place",
                  (unsigned long long)(kept_out - watch->kept_out));
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_AGENTS_KEPT_OUT, "", text);
+        rc = blx_event_list_add(list, BLX_EVENT_AGENTS_KEPT_OUT, "", text);
     } else if (over && watch->keeping_out) {
-        rc = dispatcher_event_list_add(list, DISPATCHER_EVENT_AGENTS_LET_IN, "",
-                                       "no connection was refused for five minutes");
+        rc = blx_event_list_add(list, BLX_EVENT_AGENTS_LET_IN, "",
+                                "no connection was refused for five minutes");
     }
     if (rc < 0)
         return rc;
@@ -296,7 +291,7 @@ static int look_at_places(struct dispatcher_event_watch *watch, uint64_t kept_ou
 int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 struct dispatcher_roster *roster,
                                 const struct dispatcher_overview *overview,
-                                uint64_t now_realtime_ns, struct dispatcher_event_list *list)
+                                uint64_t now_realtime_ns, struct blx_event_list *list)
 {
     const struct blx_trouble *trouble = &overview->dispatcher.trouble;
     int rc = look_at_store(watch, trouble, list);

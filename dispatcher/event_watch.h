@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "dispatcher/event.h"
+#include "wire/event.h"
 #include "dispatcher/overview.h"
 #include "dispatcher/roster.h"
 #include "wire/protection.h"
@@ -43,4 +43,4 @@ void dispatcher_event_watch_done(struct dispatcher_event_watch *watch);
 int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 struct dispatcher_roster *roster,
                                 const struct dispatcher_overview *overview,
-                                uint64_t now_realtime_ns, struct dispatcher_event_list *list);
+                                uint64_t now_realtime_ns, struct blx_event_list *list);

@@ -9,6 +9,10 @@
  * meanwhile. So a burst makes one call, and there is never more than one process. A run that fails
  * or takes too long is logged and not repeated.
  *
+ * While all is well, as `status --check` means it, the thread also runs the user's `on-heartbeat`
+ * command regularly: whoever hears nothing for longer than that knows that something is wrong, even
+ * if it is this program or its host.
+ *
  * Threads: start and stop are main()'s.
  */
 #pragma once
@@ -24,7 +28,9 @@ enum {
 };
 
 struct dispatcher_events_plan {
-    const char *command; /* NULL: events are only logged */
+    const char *command;   /* NULL: events are only logged */
+    const char *heartbeat; /* NULL: none */
+    uint64_t heartbeat_ms; /* from one to the next */
     uint64_t timeout_ms;
     uint64_t look_ms;
     uint64_t settle_ms;
@@ -33,15 +39,16 @@ struct dispatcher_events_plan {
 
 struct dispatcher_events;
 
-/* `plan` and its command are copied. */
+/* `plan` and its commands are copied. */
 int dispatcher_events_start(struct dispatcher *dispatcher,
                             const struct dispatcher_events_plan *plan,
                             struct dispatcher_events **events, struct blx_error *err);
 
-/* The command of the next run: a copy of `command`; NULL: events are only logged. A command that
- * runs now is left alone. True if it is another one than before. -ENOMEM is logged, and the old
- * one stays. For main(). */
-bool dispatcher_events_set_command(struct dispatcher_events *events, const char *command);
+/* The commands of the next runs, and the heartbeat's time: copies of what `plan` has; the rest of
+ * the plan stays. A command that runs now is left alone. True if one of them is another than
+ * before. -ENOMEM is logged, and the old one stays. For main(). */
+bool dispatcher_events_set_commands(struct dispatcher_events *events,
+                                    const struct dispatcher_events_plan *plan);
 
 /* Kills a running command. -ETIMEDOUT if the thread still sits in a disk call at `deadline_ns`:
  * then nothing was freed. NULL is allowed. */

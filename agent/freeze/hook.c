@@ -23,12 +23,12 @@ int agent_hook_run(const char *hook_name, const char *command, const char *agent
         return blx_error_errno(err, -ENOMEM, "cannot start the %s command '%s'", hook_name,
                                command);
     const char *const variables[] = {agent, hook};
-    const struct blx_command run = {.name = hook_name,
-                                    .text = command,
-                                    .variables = variables,
-                                    .variable_count = 2,
-                                    .timeout_ms = timeout_ms,
-                                    .watchdog = watchdog,
-                                    .stop_fd = -1};
+    const struct blx_user_command run = {.name = hook_name,
+                                         .text = command,
+                                         .variables = variables,
+                                         .variable_count = 2,
+                                         .timeout_ms = timeout_ms,
+                                         .watchdog = watchdog,
+                                         .stop_fd = -1};
     return blx_command_run(&run, err);
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume join keygen rescue-image takeover disks move-gpt
-set -l of_dispatcher start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log pause resume
+set -l commands start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l of_dispatcher start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -42,7 +42,7 @@ __blxrep_option blxrep-agent "start check" -l disk-timeout -x -d "Leave out a di
 __blxrep_option blxrep-agent "start check" -l freeze-buffer -x -d "Memory for the blocks read during a freeze"
 __blxrep_option blxrep-agent "start check" -l pre-freeze -r -d "Command to run before the freeze"
 __blxrep_option blxrep-agent "start check" -l post-thaw -r -d "Command to run after the thaw"
-__blxrep_option "$both" "start check" -l hook-timeout -x -d "Kill a hook command after this time"
+__blxrep_option "$both" "start check test-event" -l hook-timeout -x -d "Kill a hook command after this time"
 __blxrep_option blxrep-dispatcher "start check" -l prune-grace -x -d "Announce new rules of retention for this time"
 __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher "start check" -l sync-freq -x -d "Minutes between checkpoints"
@@ -50,7 +50,9 @@ __blxrep_option blxrep-dispatcher "start check" -l admit -x -d "Admit only agent
 __blxrep_option blxrep-dispatcher "start check" -l listen -x -d "The address at which to listen"
 __blxrep_option blxrep-dispatcher "start check" -l metrics-listen -x -d "The address at which to serve metrics"
 __blxrep_option blxrep-dispatcher "start check" -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
-__blxrep_option blxrep-dispatcher "start check" -l on-event -r -d "Command to run when something needs attention"
+__blxrep_option blxrep-dispatcher "start check test-event" -l on-event -r -d "Command to run when something needs attention"
+__blxrep_option blxrep-dispatcher "start check" -l on-heartbeat -r -d "Command to run while all agents are protected"
+__blxrep_option blxrep-dispatcher "start check" -l heartbeat-freq -x -d "How often on-heartbeat runs"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
 __blxrep_option "" "enroll show info restore mount files boot checkpoint rescan revoke keygen verify prune pin unpin remove archive policy log pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "info restore mount files boot pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"

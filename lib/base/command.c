@@ -19,7 +19,7 @@
 
 enum { TURN_MS = 1000 };
 
-static bool is_replaced(const struct blx_command *command, const char *inherited)
+static bool is_replaced(const struct blx_user_command *command, const char *inherited)
 {
     for (size_t i = 0; i < command->variable_count; i++) {
         size_t length = strcspn(command->variables[i], "=") + 1;
@@ -30,7 +30,7 @@ static bool is_replaced(const struct blx_command *command, const char *inherited
 }
 
 /* Our environment and the command's variables. Free the array; its texts are borrowed. */
-static char **make_environment(const struct blx_command *command)
+static char **make_environment(const struct blx_user_command *command)
 {
     size_t count = 0, kept = 0;
     while (environ[count] != NULL)
@@ -89,7 +89,7 @@ static int spawn_shell(const char *text, char **environment, pid_t *pid)
 }
 
 /* Waits for the child to end, without reaping it. -ETIMEDOUT, -ECANCELED. */
-static int wait_for_end(pid_t pid, const struct blx_command *command)
+static int wait_for_end(pid_t pid, const struct blx_user_command *command)
 {
     BLX_CLEANUP_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
@@ -111,7 +111,7 @@ static int wait_for_end(pid_t pid, const struct blx_command *command)
     }
 }
 
-static int judge(const struct blx_command *command, int status, struct blx_error *err)
+static int judge(const struct blx_user_command *command, int status, struct blx_error *err)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
@@ -123,7 +123,7 @@ static int judge(const struct blx_command *command, int status, struct blx_error
                          strsignal(WTERMSIG(status)));
 }
 
-static int judge_wait(const struct blx_command *command, int waited, int status,
+static int judge_wait(const struct blx_user_command *command, int waited, int status,
                       struct blx_error *err)
 {
     if (waited == -ETIMEDOUT)
@@ -139,7 +139,7 @@ static int judge_wait(const struct blx_command *command, int waited, int status,
     return judge(command, status, err);
 }
 
-int blx_command_run(const struct blx_command *command, struct blx_error *err)
+int blx_command_run(const struct blx_user_command *command, struct blx_error *err)
 {
     BLX_CLEANUP_FREE char **environment = make_environment(command);
     pid_t pid = -1;

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/watchdog.h"
 
-struct blx_command {
+struct blx_user_command {
     const char *name; /* for messages: "the NAME command" */
     const char *text;
     const char *const *variables; /* "NAME=value"; they replace inherited ones */
@@ -26,4 +26,4 @@ struct blx_command {
 
 /* -ECHILD if it ended with another status than 0 (the message says which), -ETIMEDOUT at the limit,
  * -ECANCELED if stop_fd ended it. */
-int blx_command_run(const struct blx_command *command, struct blx_error *err);
+int blx_command_run(const struct blx_user_command *command, struct blx_error *err);

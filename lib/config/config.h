@@ -103,6 +103,8 @@ struct blx_config {
     char *metrics_listen;              /* NULL: no metrics */
     uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: no rewriting by itself */
     char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
+    char *on_heartbeat;                /* the same, while all is well */
+    uint64_t heartbeat_freq_ms;        /* how often that is */
     char *policy_dir;
 
     /* For `blxrep` only. */
@@ -212,6 +214,7 @@ enum blx_command {
     BLX_COMMAND_MOVE_GPT = 1ULL << 33,
     BLX_COMMAND_DISKS = 1ULL << 34,
     BLX_COMMAND_PULL = 1ULL << 35, /* blxrep agent restore */
+    BLX_COMMAND_TEST_EVENT = 1ULL << 36,
 };
 
 enum blx_config_result {

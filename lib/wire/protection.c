@@ -522,3 +522,17 @@ bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher
     return is_ending(dispatcher->cert_ends_s, now_realtime_ns) ||
            is_ending(dispatcher->ca_ends_s, now_realtime_ns);
 }
+
+bool blx_protection_is_well(const struct blx_control_dispatcher *dispatcher,
+                            const struct blx_control_agent *agents, size_t count,
+                            uint64_t now_realtime_ns)
+{
+    size_t wanted = 0, well = 0;
+    for (size_t i = 0; i < count; i++) {
+        enum blx_protection protection = blx_protection_judge(&agents[i], now_realtime_ns);
+        wanted += protection != BLX_PROTECTION_ARCHIVED;
+        well += protection == BLX_PROTECTED;
+    }
+    return wanted > 0 && well == wanted &&
+           !blx_certificates_are_ending(dispatcher, now_realtime_ns);
+}

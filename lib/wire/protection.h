@@ -16,6 +16,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "wire/message.h"
@@ -166,6 +167,12 @@ const char *blx_end_explain(uint64_t end_s, uint64_t now_realtime_ns, char text[
 /* True while the dispatcher's certificate or its CA ends within BLX_CERT_WARNING_DAYS. */
 bool blx_certificates_are_ending(const struct blx_control_dispatcher *dispatcher,
                                  uint64_t now_realtime_ns);
+
+/* Whether all is well, as `status --check` and the heartbeat mean it: there are agents that are not
+ * archived, all of these are protected, and no certificate ends soon. */
+bool blx_protection_is_well(const struct blx_control_dispatcher *dispatcher,
+                            const struct blx_control_agent *agents, size_t count,
+                            uint64_t now_realtime_ns);
 
 /* True while less than a twentieth of the bytes, or of the inodes, of the data directory's
  * filesystem is free: without an inode no checkpoint can be written either. */

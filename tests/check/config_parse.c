@@ -79,6 +79,8 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "metrics-listen", config->metrics_listen);
     blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
     print_text(&json, "on-event", config->on_event);
+    print_text(&json, "on-heartbeat", config->on_heartbeat);
+    blx_json_number(&json, "heartbeat-freq", config->heartbeat_freq_ms);
     print_text(&json, "credentials", config->credentials);
     print_text(&json, "encryption-key", config->encryption_key);
     print_text(&json, "run-dir", config->run_dir);

@@ -14,7 +14,8 @@ SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 PARSER = os.environ["CONFIG_PARSE"]
 BLXREP = os.path.join(os.environ["BLXREP_BIN"], "blxrep")
 UNITS = {"": None, "ms": 1, "s": 1000, "m": 60000, "h": 3600000}
-BARE_UNIT = {"sync-freq": 60000, "hook-timeout": 1000, "freeze-budget": 1000, "freeze-limit": 1000, "disk-timeout": 1000, "prune-grace": 60000}
+BARE_UNIT = {"sync-freq": 60000, "hook-timeout": 1000, "freeze-budget": 1000, "freeze-limit": 1000, "disk-timeout": 1000, "prune-grace": 60000,
+             "heartbeat-freq": 60000}
 SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 

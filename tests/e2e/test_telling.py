@@ -59,6 +59,27 @@ class Telling(Case):
         self.assertRegex(metrics, rf'(?m)^blxrep_agent_reason\{{agent="server1",reason="{reason}"\}} 1$')
         self.assertRegex(metrics, r"(?m)^blxrep_store_fails 1$")
 
+    def test_on_event_can_be_tried(self):
+        self.start_dispatcher()
+        self.dispatcher.stop()
+        words = ("dispatcher", "test-event", f"--data-dir={self.data_dir}")
+        done = self.cli.run(*words, "--on-event=echo \"said: $BLXREP_EVENT $BLXREP_AGENT $BLXREP_COUNT $BLXREP_TEXT\"")
+        self.assertIn("said: agent-lost test-event 1 this is a test by `blxrep dispatcher test-event`", done.stderr)
+        self.assertRegex(done.stdout, r"^the on-event command ended with status 0 after ")
+        done = self.cli.run(*words, "--on-event=echo no route; exit 7", check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"(?s)no route\n.*on-event command 'echo no route; exit 7' ended with status 7")
+        done = self.cli.run(*words, "--on-event=sleep 60", "--hook-timeout=200ms", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("was killed after its limit of 200 ms", done.stderr)
+        self.cli.fails(2, "on-event", *words, f"--config={self.empty_config()}")
+
+    def empty_config(self):
+        path = self.path("empty.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("freeze: true\n")
+        return path
+
     def test_store_in_trouble(self):
         self.begin()
         take_room(self.store.path, 0)

@@ -41,12 +41,12 @@ static int run_command(void *arg, struct blx_error *err)
 {
     const struct running *running = arg;
     static const char *const variables[] = {"WHAT=done"};
-    const struct blx_command command = {.name = "test",
-                                        .text = running->text,
-                                        .variables = variables,
-                                        .variable_count = 1,
-                                        .timeout_ms = 60 * 1000,
-                                        .stop_fd = -1};
+    const struct blx_user_command command = {.name = "test",
+                                             .text = running->text,
+                                             .variables = variables,
+                                             .variable_count = 1,
+                                             .timeout_ms = 60 * 1000,
+                                             .stop_fd = -1};
     return blx_command_run(&command, err);
 }
 

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "dispatcher/event_watch.h"
 #include "dispatcher/events.h"
+#include "fake_agent.h"
 #include "fake_site.h"
 
 enum { SECOND_NS = 1000000000, AGENTS = 3 };
@@ -23,7 +24,7 @@ struct scene {
     struct blx_control_agent agents[AGENTS];
     struct dispatcher_overview overview;
     struct dispatcher_event_watch watch;
-    struct dispatcher_event_list list;
+    struct blx_event_list list;
 };
 
 static int setup(void **state)
@@ -53,7 +54,7 @@ static int teardown(void **state)
 {
     struct scene *scene = *state;
     dispatcher_event_watch_done(&scene->watch);
-    dispatcher_event_list_done(&scene->list);
+    blx_event_list_done(&scene->list);
     fake_site_stop(scene->site);
     free(scene);
     return 0;
@@ -62,7 +63,7 @@ static int teardown(void **state)
 /* A new list of the events that a look finds. */
 static size_t look_after(struct scene *scene, uint64_t seconds)
 {
-    dispatcher_event_list_done(&scene->list);
+    blx_event_list_done(&scene->list);
     assert_int_equal(dispatcher_event_watch_look(&scene->watch, &scene->site->dispatcher.roster,
                                                  &scene->overview, (cut_s + seconds) * SECOND_NS,
                                                  &scene->list),
@@ -70,10 +71,10 @@ static size_t look_after(struct scene *scene, uint64_t seconds)
     return scene->list.count;
 }
 
-static void assert_event(const struct scene *scene, size_t index, enum dispatcher_event_kind kind,
+static void assert_event(const struct scene *scene, size_t index, enum blx_event_kind kind,
                          const char *agent_id, const char *part)
 {
-    const struct dispatcher_event *event = &scene->list.events[index];
+    const struct blx_event *event = &scene->list.events[index];
     assert_int_equal(event->kind, kind);
     assert_string_equal(event->agent_id, agent_id);
     if (strstr(event->text, part) == NULL)
@@ -87,12 +88,11 @@ static void trouble_is_told_once_and_its_end_too(void **state)
     scene->agents[1].status.state = BLX_AGENT_OFFLINE;
     scene->agents[1].away_ms = 61000;
     assert_int_equal(look_after(scene, 61), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_LOST, "web2", "not connected for 1 m 1 s");
+    assert_event(scene, 0, BLX_EVENT_AGENT_LOST, "web2", "not connected for 1 m 1 s");
     assert_int_equal(look_after(scene, 62), 0);
     scene->agents[1].status.state = BLX_AGENT_LIVE;
     assert_int_equal(look_after(scene, 70), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_PROTECTED, "web2",
-                 "the last checkpoint is 1 m 10 s");
+    assert_event(scene, 0, BLX_EVENT_AGENT_PROTECTED, "web2", "the last checkpoint is 1 m 10 s");
     assert_int_equal(look_after(scene, 71), 0);
 }
 
@@ -101,14 +101,13 @@ static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
     struct scene *scene = *state;
     scene->agents[1].last_unreadable_bytes = 4096;
     assert_int_equal(look_after(scene, 9), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_DAMAGED, "web2", "could not be read");
+    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_DAMAGED, "web2", "could not be read");
     scene->agents[2].last_consistency = BLX_CONSISTENCY_NONE;
     snprintf(scene->agents[2].note, sizeof(scene->agents[2].note), "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 10), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_INCONSISTENT, "web3",
-                 "somebody wrote meanwhile");
+    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_INCONSISTENT, "web3", "somebody wrote meanwhile");
     assert_int_equal(look_after(scene, 421), AGENTS);
-    assert_event(scene, 0, DISPATCHER_EVENT_CHECKPOINT_LATE, "web1", "one is due every 3 m");
+    assert_event(scene, 0, BLX_EVENT_CHECKPOINT_LATE, "web1", "one is due every 3 m");
 }
 
 static void trouble_of_the_store_is_one_event_for_all(void **state)
@@ -119,7 +118,7 @@ static void trouble_of_the_store_is_one_event_for_all(void **state)
     for (size_t i = 0; i < AGENTS; i++)
         scene->agents[i].trouble = full;
     assert_int_equal(look_after(scene, 10), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_STORE_FAILS, "", "the store is full");
+    assert_event(scene, 0, BLX_EVENT_STORE_FAILS, "", "the store is full");
     assert_int_equal(look_after(scene, 20), 0);
     scene->overview.dispatcher.trouble.kind = BLX_TROUBLE_NONE;
     scene->agents[0].trouble.kind = BLX_TROUBLE_NONE;
@@ -127,12 +126,12 @@ static void trouble_of_the_store_is_one_event_for_all(void **state)
     snprintf(scene->agents[1].trouble.text, BLX_TEXT_BYTES, "'/data/agents/web2' is root's");
     scene->agents[1].trouble.kind = BLX_TROUBLE_DENIED;
     assert_int_equal(look_after(scene, 30), 2);
-    assert_event(scene, 0, DISPATCHER_EVENT_STORE_WORKS, "", "takes data again");
-    assert_event(scene, 1, DISPATCHER_EVENT_AGENT_NOT_STORED, "web2",
+    assert_event(scene, 0, BLX_EVENT_STORE_WORKS, "", "takes data again");
+    assert_event(scene, 1, BLX_EVENT_AGENT_NOT_STORED, "web2",
                  "store-denied: '/data/agents/web2' is root's: give the files");
     scene->agents[1].trouble.kind = BLX_TROUBLE_NONE;
     assert_int_equal(look_after(scene, 40), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_AGENT_PROTECTED, "web2", "");
+    assert_event(scene, 0, BLX_EVENT_AGENT_PROTECTED, "web2", "");
 }
 
 static void first_sync_is_no_news(void **state)
@@ -153,12 +152,12 @@ static void disk_and_damage_are_told(void **state)
                                                    "a frame's checksum is wrong", NULL),
                      0);
     assert_int_equal(look_after(scene, 10), 2);
-    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B free");
-    assert_event(scene, 1, DISPATCHER_EVENT_DAMAGE_FOUND, "web1", "checksum is wrong");
+    assert_event(scene, 0, BLX_EVENT_DISK_NEARLY_FULL, "", "49 B of 1000 B free");
+    assert_event(scene, 1, BLX_EVENT_DAMAGE_FOUND, "web1", "checksum is wrong");
     assert_int_equal(look_after(scene, 11), 0);
     scene->overview.dispatcher.data_free_bytes = 500;
     assert_int_equal(look_after(scene, 12), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
+    assert_event(scene, 0, BLX_EVENT_DISK_HAS_ROOM, "", "500 B of 1000 B");
 }
 
 static void history_that_is_gone_is_told_each_time(void **state)
@@ -175,7 +174,7 @@ static void history_that_is_gone_is_told_each_time(void **state)
         assert_int_equal(look_after(scene, 10 + 2 * time), 0);
         assert_true(dispatcher_roster_note_history(roster, record, &none, text));
         assert_int_equal(look_after(scene, 11 + 2 * time), 1);
-        assert_event(scene, 0, DISPATCHER_EVENT_HISTORY_GONE, "web1", "its history is gone");
+        assert_event(scene, 0, BLX_EVENT_HISTORY_GONE, "web1", "its history is gone");
     }
     dispatcher_roster_leave(roster, record, NULL);
 }
@@ -186,7 +185,7 @@ static void hooks_that_fail_are_told_once(void **state)
     for (uint64_t time = 0; time < 2; time++) {
         scene->agents[1].cut_flags = BLX_CUT_FLAGS_TOLD | BLX_CUT_POST_THAW_FAILED;
         assert_int_equal(look_after(scene, 10 + 4 * time), 1);
-        assert_event(scene, 0, DISPATCHER_EVENT_HOOK_FAILED, "web2",
+        assert_event(scene, 0, BLX_EVENT_HOOK_FAILED, "web2",
                      "the post-thaw command failed for the last checkpoint");
         assert_int_equal(look_after(scene, 11 + 4 * time), 0);
         scene->agents[1].cut_flags = BLX_CUT_FLAGS_TOLD;
@@ -206,34 +205,33 @@ static void certificates_that_end_are_told(void **state)
     scene->agents[1].cert_ends_s = cut_s + 29 * DAY_S;
     scene->overview.dispatcher.ca_ends_s = cut_s + 300 * DAY_S;
     assert_int_equal(look_after(scene, 2), 2);
-    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 299 days: make");
-    assert_event(scene, 1, DISPATCHER_EVENT_CERTIFICATE_ENDS, "web2",
+    assert_event(scene, 0, BLX_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 299 days: make");
+    assert_event(scene, 1, BLX_EVENT_CERTIFICATE_ENDS, "web2",
                  "its certificate ends in 28 days: an agent renews it by itself");
     assert_int_equal(look_after(scene, 3), 0);
     scene->overview.dispatcher.ca_ends_s = cut_s + 20 * DAY_S;
     scene->overview.dispatcher.cert_ends_s = cut_s + 20 * DAY_S;
     scene->agents[1].cert_ends_s = 0; /* it was renewed */
     assert_int_equal(look_after(scene, 4), 2);
-    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 19 days");
-    assert_event(scene, 1, DISPATCHER_EVENT_CERTIFICATE_ENDS, "",
+    assert_event(scene, 0, BLX_EVENT_CERTIFICATE_ENDS, "", "the CA ends in 19 days");
+    assert_event(scene, 1, BLX_EVENT_CERTIFICATE_ENDS, "",
                  "the dispatcher's certificate ends in 19 days");
     scene->agents[1].cert_ends_s = cut_s;
     assert_int_equal(look_after(scene, 5), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_CERTIFICATE_ENDS, "web2", "its certificate has ended");
+    assert_event(scene, 0, BLX_EVENT_CERTIFICATE_ENDS, "web2", "its certificate has ended");
     assert_int_equal(look_after(scene, 6), 0);
 }
 
 static void each_kind_has_a_name_and_an_id_of_its_own(void **state)
 {
     (void)state;
-    for (unsigned kind = 0; kind < DISPATCHER_EVENT_KINDS; kind++) {
-        const char *id = dispatcher_event_message_id((enum dispatcher_event_kind)kind);
-        assert_non_null(dispatcher_event_name((enum dispatcher_event_kind)kind));
+    for (unsigned kind = 0; kind < BLX_EVENT_KINDS; kind++) {
+        const char *id = blx_event_message_id((enum blx_event_kind)kind);
+        assert_non_null(blx_event_name((enum blx_event_kind)kind));
         assert_non_null(id);
         assert_int_equal(strlen(id), 32);
         for (unsigned before = 0; before < kind; before++)
-            assert_string_not_equal(
-                id, dispatcher_event_message_id((enum dispatcher_event_kind)before));
+            assert_string_not_equal(id, blx_event_message_id((enum blx_event_kind)before));
     }
 }
 
@@ -243,11 +241,11 @@ static void few_inodes_are_told(void **state)
     scene->overview.dispatcher.data_inodes = 1000;
     scene->overview.dispatcher.data_free_inodes = 49;
     assert_int_equal(look_after(scene, 10), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_DISK_NEARLY_FULL, "", "and 49 of 1000 inodes");
+    assert_event(scene, 0, BLX_EVENT_DISK_NEARLY_FULL, "", "and 49 of 1000 inodes");
     assert_int_equal(look_after(scene, 11), 0);
     scene->overview.dispatcher.data_free_inodes = 51;
     assert_int_equal(look_after(scene, 12), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_DISK_HAS_ROOM, "", "and 51 of 1000 inodes");
+    assert_event(scene, 0, BLX_EVENT_DISK_HAS_ROOM, "", "and 51 of 1000 inodes");
 }
 
 static void agents_that_are_kept_out_are_told(void **state)
@@ -255,26 +253,26 @@ static void agents_that_are_kept_out_are_told(void **state)
     struct scene *scene = *state;
     scene->overview.kept_out = 7;
     assert_int_equal(look_after(scene, 10), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_AGENTS_KEPT_OUT, "", "7 connections were refused");
+    assert_event(scene, 0, BLX_EVENT_AGENTS_KEPT_OUT, "", "7 connections were refused");
     scene->overview.kept_out = 9;
     assert_int_equal(look_after(scene, 20), 0);
     for (size_t i = 0; i < AGENTS; i++) /* nothing is late meanwhile */
         scene->agents[i].last_checkpoint = blx_timestamp_from_unix((int64_t)cut_s + 300);
     assert_int_equal(look_after(scene, 319), 0);
     assert_int_equal(look_after(scene, 321), 1);
-    assert_event(scene, 0, DISPATCHER_EVENT_AGENTS_LET_IN, "", "five minutes");
+    assert_event(scene, 0, BLX_EVENT_AGENTS_LET_IN, "", "five minutes");
     assert_int_equal(look_after(scene, 322), 0);
 }
 
 static void most_pressing_event_comes_first(void **state)
 {
     struct scene *scene = *state;
-    char *variables[DISPATCHER_EVENT_VARIABLES];
+    char *variables[BLX_EVENT_VARIABLES];
     scene->overview.dispatcher.data_free_bytes = 49;
     scene->agents[2].status.state = BLX_AGENT_OFFLINE;
     scene->agents[2].away_ms = 3600000;
     assert_int_equal(look_after(scene, 10), 2);
-    assert_int_equal(dispatcher_event_make_variables(&scene->list, "/srv", variables), 0);
+    assert_int_equal(blx_event_make_variables(&scene->list, "/srv", variables), 0);
     assert_string_equal(variables[0], "BLXREP_EVENT=agent-lost");
     assert_string_equal(variables[1], "BLXREP_AGENT=web3");
     assert_non_null(strstr(variables[2], "BLXREP_TEXT=the last checkpoint is 10.0 s old"));
@@ -282,7 +280,7 @@ static void most_pressing_event_comes_first(void **state)
     assert_string_equal(variables[4], "BLXREP_DATA_DIR=/srv");
     assert_non_null(strstr(variables[5], "BLXREP_EVENTS=agent-lost web3 "));
     assert_non_null(strstr(variables[5], "\ndisk-nearly-full - 49 B of"));
-    dispatcher_event_free_variables(variables);
+    blx_event_free_variables(variables);
 }
 
 /* The lines of the file that commands append to; 0 if there is none yet. */
@@ -364,6 +362,40 @@ static void stopping_kills_a_command_that_hangs(void **state)
     assert_int_equal(lines_of(path, line), 1);
 }
 
+/* It begins when every agent is protected, and ends when the command is taken away. */
+static void heart_beats_while_all_agents_are_protected(void **state)
+{
+    struct scene *scene = *state;
+    struct fake_site *site = scene->site;
+    struct dispatcher_events *events = NULL;
+    struct dispatcher_registry_waiter waiter;
+    char path[64], command[256], line[256] = "";
+    snprintf(path, sizeof(path), "%s/beats", site->dir);
+    snprintf(command, sizeof(command), "echo \"$BLXREP_COUNT\" >> %s", path);
+    const struct dispatcher_events_plan plan = {.heartbeat = command,
+                                                .heartbeat_ms = 20,
+                                                .timeout_ms = 20000,
+                                                .look_ms = 10,
+                                                .settle_ms = 10,
+                                                .apart_ms = 10};
+    assert_int_equal(dispatcher_events_start(&site->dispatcher, &plan, &events, NULL), 0);
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    usleep(200000);
+    assert_int_equal(lines_of(path, line), 0); /* nothing is stored yet */
+    fake_agent_write(agent, 0, 8, 0x11);
+    fake_site_ask(site, "web1", &waiter);
+    fake_agent_checkpoint(agent);
+    assert_true(fake_site_outcome(site, &waiter).ok);
+    for (int i = 0; i < 1000 && lines_of(path, line) < 3; i++)
+        usleep(20000);
+    assert_true(lines_of(path, line) >= 3);
+    assert_string_equal(line, "1\n");
+    assert_true(dispatcher_events_set_commands(events, &(struct dispatcher_events_plan){0}));
+    assert_false(dispatcher_events_set_commands(events, &(struct dispatcher_events_plan){0}));
+    assert_int_equal(dispatcher_events_stop(events, blx_clock_ns() + UINT64_C(20) * SECOND_NS), 0);
+    fake_agent_close(agent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +414,7 @@ int main(void)
         TEST(most_pressing_event_comes_first),
         TEST(burst_makes_one_call),
         TEST(stopping_kills_a_command_that_hangs),
+        TEST(heart_beats_while_all_agents_are_protected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,11 +35,11 @@ static struct blx_agent_store web1(const struct fake_site *site)
 }
 
 /* The kinds of the events that the state as it is leads to. */
-static bool has_event(struct fake_site *site, enum dispatcher_event_kind kind)
+static bool has_event(struct fake_site *site, enum blx_event_kind kind)
 {
     struct dispatcher_overview overview;
     struct dispatcher_event_watch watch = {0};
-    struct dispatcher_event_list list = {0};
+    struct blx_event_list list = {0};
     bool found = false;
     assert_int_equal(dispatcher_overview_take(&site->dispatcher, &overview, NULL), 0);
     assert_int_equal(dispatcher_event_watch_look(&watch, &site->dispatcher.roster, &overview,
@@ -48,7 +48,7 @@ static bool has_event(struct fake_site *site, enum dispatcher_event_kind kind)
     for (size_t i = 0; i < list.count; i++)
         found =
             found || (list.events[i].kind == kind && strcmp(list.events[i].agent_id, "web1") == 0);
-    dispatcher_event_list_done(&list);
+    blx_event_list_done(&list);
     dispatcher_event_watch_done(&watch);
     dispatcher_overview_done(&overview);
     return found;
@@ -116,10 +116,10 @@ static void daily_bytes_hold_over_sessions_and_hurt_nobody_else(void **state)
     for (uint64_t frame = 1; frame <= 7; frame++)
         fake_agent_write(again, frame, 1, 0x11);
     fake_agent_wait_durable(again, 7); /* 8 of 10 */
-    assert_false(has_event(site, DISPATCHER_EVENT_QUOTA_NEAR));
+    assert_false(has_event(site, BLX_EVENT_QUOTA_NEAR));
     fake_agent_write(again, 8, 1, 0x11);
     fake_agent_wait_durable(again, 8);
-    assert_true(has_event(site, DISPATCHER_EVENT_QUOTA_NEAR));
+    assert_true(has_event(site, BLX_EVENT_QUOTA_NEAR));
     checkpoint(site, again, "web1");
     expect_explained(site, "its quota is nearly used up: bytes-a-day: ");
     fake_agent_write(again, 9, 1, 0x11);
@@ -133,7 +133,7 @@ static void daily_bytes_hold_over_sessions_and_hurt_nobody_else(void **state)
              (unsigned long long)(10 * frame_bytes));
     fake_site_put_policy(site, policy);
     expect_refused(site, "bytes-a-day: ");
-    assert_true(has_event(site, DISPATCHER_EVENT_QUOTA_REACHED));
+    assert_true(has_event(site, BLX_EVENT_QUOTA_REACHED));
     expect_explained(site, "its quota is used up: bytes-a-day: ");
 
     fake_agent_write(other, 0, 1, 0x11);
@@ -144,7 +144,7 @@ static void daily_bytes_hold_over_sessions_and_hurt_nobody_else(void **state)
     agent = fake_agent_online(site, "web1");
     fake_agent_write(agent, 0, 1, 0x11);
     checkpoint(site, agent, "web1");
-    assert_false(has_event(site, DISPATCHER_EVENT_QUOTA_REACHED));
+    assert_false(has_event(site, BLX_EVENT_QUOTA_REACHED));
     fake_agent_close(agent);
 }
 
