@@ -148,7 +148,7 @@ static const char *protection_cell(enum blx_protection protection)
     static const char *const cells[BLX_PROTECTIONS] = {
         [BLX_PROTECTED] = "yes",
         [BLX_PROTECTION_ARCHIVED] = "ARCHIVED",
-        [BLX_PROTECTION_FIRST_SYNC] = "first sync",
+        [BLX_PROTECTION_FIRST_SYNC] = "SYNCING",
         [BLX_PROTECTION_PAUSED] = "PAUSED",
         [BLX_PROTECTION_REVOKED] = "REVOKED",
         [BLX_PROTECTION_NEVER_JOINED] = "NEVER JOINED",
@@ -280,16 +280,11 @@ static void print_oldest(const struct cli_agents *agents, const char *before, FI
 static void print_troubles(const struct cli_agents *agents, FILE *out)
 {
     static const char *const words[BLX_PROTECTIONS] = {
-        [BLX_PROTECTED] = "protected",
-        [BLX_PROTECTION_ARCHIVED] = "archived",
-        [BLX_PROTECTION_FIRST_SYNC] = "in the first sync",
-        [BLX_PROTECTION_PAUSED] = "paused",
-        [BLX_PROTECTION_REVOKED] = "revoked",
-        [BLX_PROTECTION_NEVER_JOINED] = "never joined",
-        [BLX_PROTECTION_DAMAGED] = "damaged",
-        [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
-        [BLX_PROTECTION_LATE] = "late",
-        [BLX_PROTECTION_NOT_STORED] = "not stored",
+        [BLX_PROTECTED] = "protected",           [BLX_PROTECTION_ARCHIVED] = "archived",
+        [BLX_PROTECTION_FIRST_SYNC] = "syncing", [BLX_PROTECTION_PAUSED] = "paused",
+        [BLX_PROTECTION_REVOKED] = "revoked",    [BLX_PROTECTION_NEVER_JOINED] = "never joined",
+        [BLX_PROTECTION_DAMAGED] = "damaged",    [BLX_PROTECTION_INCONSISTENT] = "inconsistent",
+        [BLX_PROTECTION_LATE] = "late",          [BLX_PROTECTION_NOT_STORED] = "not stored",
         [BLX_PROTECTION_LOST] = "lost",
     };
     const char *between = ":";

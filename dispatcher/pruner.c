@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "base/when.h"
 #include "dispatcher/audit.h"
 #include "dispatcher/policy_book.h"
 #include "store/prune/brake.h"
@@ -31,10 +32,10 @@ static void explain(enum blx_brake brake, const struct blx_retention_plan *plan,
                     const struct blx_prune_mark *mark, const char *agent_id,
                     char text[BLX_TEXT_BYTES])
 {
-    char at[BLX_RFC3339_TEXT_BYTES];
+    char at[BLX_WHEN_TEXT_BYTES];
     text[0] = '\0';
-    blx_timestamp_format_rfc3339(
-        blx_timestamp_from_unix((int64_t)(mark->not_before_ns / 1000000000)), at);
+    blx_when_format(blx_timestamp_from_unix((int64_t)(mark->not_before_ns / BLX_NS_PER_S)),
+                    BLX_ZONE_LOCAL, at);
     if (brake == BLX_BRAKE_ANNOUNCED)
         snprintf(text, BLX_TEXT_BYTES,
                  "new rules of retention would remove %zu of %zu checkpoints, the first at %s",

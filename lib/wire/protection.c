@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "base/when.h"
 
 enum { LATE_SLACK_S = 60, DAY_S = 24 * 3600 };
 
@@ -205,18 +206,17 @@ static void judge_quota(const struct case_file *file, enum blx_protection protec
 
 static void judge_archive(const struct case_file *file)
 {
-    char since[BLX_RFC3339_TEXT_BYTES];
+    char since[BLX_WHEN_TEXT_BYTES];
     blx_timestamp archived = file->agent->archived_since;
-    blx_timestamp_format_rfc3339(archived, since);
     snprintf(decide(file, BLX_PROTECTION_ARCHIVED, BLX_REASON_ARCHIVED, archived), BLX_TEXT_BYTES,
-             "archived since %s", since);
+             "archived since %s", blx_when_format(archived, BLX_ZONE_LOCAL, since));
 }
 
 static void judge_pause(const struct case_file *file)
 {
     const struct blx_control_agent *agent = file->agent;
-    char since[BLX_RFC3339_TEXT_BYTES], absence[BLX_TEXT_BYTES] = "";
-    blx_timestamp_format_rfc3339(agent->paused_since, since);
+    char since[BLX_WHEN_TEXT_BYTES], absence[BLX_TEXT_BYTES] = "";
+    blx_when_format(agent->paused_since, BLX_ZONE_LOCAL, since);
     if (!is_connected(agent))
         explain_absence(agent, absence);
     snprintf(decide(file, BLX_PROTECTION_PAUSED, BLX_REASON_PAUSED, agent->paused_since),

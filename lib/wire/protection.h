@@ -11,7 +11,9 @@
  * Every reason has a name, a way out, and an entry of that name in blxrep-recovery(7). A new one is
  * a value of enum blx_reason, a row in the table of protection.c, and a place in that function.
  *
- * Threads: all functions are pure.
+ * Times in texts are local, with their offset: JSON has them in UTC beside the text.
+ *
+ * Threads: all functions are pure, but for the zone of $TZ.
  */
 #pragma once
 

@@ -187,11 +187,11 @@ class Seeing(Case):
 
     def check_table(self):
         lines = self.status()
-        self.assertRegex(lines[0], rf"^1 of {AGENTS} agents NOT protected: 1 in the first sync; the oldest checkpoint is ")
+        self.assertRegex(lines[0], rf"^1 of {AGENTS} agents NOT protected: 1 syncing; the oldest checkpoint is ")
         self.assertRegex(lines[1], r"^data directory: .* free.*, .*/s coming in$")
         self.assertRegex(lines[2], r"^AGENT +PROTECTED +STATE +CHECKPOINT +AGE +CONSISTENCY +FREEZE +SIZE +CHANGED +STORED +BACKLOG +RATE +PROGRESS +WHY$")
         self.assertEqual(len(lines), 3 + AGENTS)
-        self.assertRegex(lines[3], r"^a000 +first sync +FULL SYNC .* 25 % of 80.0 GiB, ETA 4 m 0 s +nothing is stored yet$")
+        self.assertRegex(lines[3], r"^a000 +SYNCING +FULL SYNC .* 25 % of 80.0 GiB, ETA 4 m 0 s +nothing is stored yet$")
         self.assertTrue(any(re.match(r"a010 +yes +RESCAN .*the machine was rebooted$", line) for line in lines))
         self.assertNotIn("\x1b", "\n".join(lines))
         checked = self.cli.run("status", "--check", f"--data-dir={self.data_dir}", check=False)

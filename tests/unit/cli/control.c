@@ -272,14 +272,14 @@ static void status_puts_the_worst_first(void **state)
     fake_stop(&fake);
     run_ended(&site->run, 1, NULL);
     assert_int_equal(strncmp(site->run.out,
-                             "3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first sync; "
+                             "3 of 4 agents NOT protected: 1 lost, 1 late, 1 syncing; "
                              "the oldest checkpoint is 1 h",
-                             strlen("3 of 4 agents NOT protected: 1 lost, 1 late, 1 in the first "
-                                    "sync; the oldest checkpoint is 1 h")),
+                             strlen("3 of 4 agents NOT protected: 1 lost, 1 late, 1 syncing; "
+                                    "the oldest checkpoint is 1 h")),
                      0);
     const char *lost = strstr(site->run.out, "\nlost   LOST");
     const char *late = strstr(site->run.out, "\nlate   LATE");
-    const char *newest = strstr(site->run.out, "\nnew    first sync");
+    const char *newest = strstr(site->run.out, "\nnew    SYNCING");
     const char *fine = strstr(site->run.out, "\nfine   yes");
     assert_true(lost != NULL && late != NULL && newest != NULL && fine != NULL);
     assert_true(lost < late && late < newest && newest < fine);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -100,11 +101,11 @@ static void pause_hides_everything_else_and_says_since_when(void **state)
     agent.paused_since = 20261122203559;
     assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED);
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_PAUSED); /* not late */
-    assert_string_equal(explain_after(&agent, 0), "paused since 2026-11-22T20:35:59Z");
+    assert_string_equal(explain_after(&agent, 0), "paused since 2026-11-22 21:35:59 +01:00");
     agent.status.state = BLX_AGENT_OFFLINE;
     agent.away_ms = 3600000;
     assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED); /* not lost */
-    assert_non_null(strstr(explain_after(&agent, 0), "Z, not connected for 1 h"));
+    assert_non_null(strstr(explain_after(&agent, 0), "+01:00, not connected for 1 h"));
     agent.last_checkpoint = 0;
     assert_int_equal(judge_after(&agent, 0), BLX_PROTECTION_PAUSED);
     assert_string_equal(blx_protection_name(BLX_PROTECTION_PAUSED), "paused");
@@ -149,7 +150,7 @@ static void archive_hides_all_and_is_no_alarm(void **state)
     agent.status.state = BLX_AGENT_OFFLINE;
     agent.away_ms = 3600000;
     assert_int_equal(judge_after(&agent, 100000), BLX_PROTECTION_ARCHIVED);
-    assert_string_equal(explain_after(&agent, 0), "archived since 2026-11-22T20:35:59Z");
+    assert_string_equal(explain_after(&agent, 0), "archived since 2026-11-22 21:35:59 +01:00");
     assert_string_equal(blx_protection_name(BLX_PROTECTION_ARCHIVED), "archived");
 }
 
@@ -435,6 +436,7 @@ static void certificates_end_soon_within_thirty_days(void **state)
 
 int main(void)
 {
+    setenv("TZ", "CET-1", 1); /* texts have local times */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checkpoint_may_be_two_periods_and_a_minute_old),
         cmocka_unit_test(clock_that_went_back_makes_nothing_late),
