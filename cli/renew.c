@@ -34,38 +34,53 @@ static int open_store(const struct blx_config *config, struct blx_store *store,
     return rc == 0 ? cli_store_open(config->data_dir, BLX_STORE_READ, store, err) : rc;
 }
 
+/* A step that makes something new of the PKI's. */
+struct renewal {
+    int (*make)(const char *data_dir, struct blx_error *err);
+    const char *event, *audited; /* in the audit log */
+    const char *told;            /* what there is now */
+};
+
+static enum blx_exit renew(const struct blx_config *config, const struct renewal *renewal,
+                           struct blx_error *err)
+{
+    BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
+    int rc = open_store(config, &store, err);
+    if (rc == 0)
+        rc = renewal->make(config->data_dir, err);
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    audit(config, renewal->event, renewal->audited);
+    cli_tell("%s", renewal->told);
+    return BLX_EXIT_OK;
+}
+
 enum blx_exit cli_renew(const struct cli_request *request, struct blx_error *err)
 {
-    const struct blx_config *config = request->config;
-    struct blx_store store = {.lock_fd = -1};
-    int rc = open_store(config, &store, err);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    rc = blx_pki_renew_dispatcher(config->data_dir, err);
-    blx_store_close(&store);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    audit(config, "renew", "the dispatcher's certificate");
-    printf(
-        "the dispatcher has a new key and certificate; one that runs uses them within seconds\n");
-    return BLX_EXIT_OK;
+    static const struct renewal certificate = {
+        .make = blx_pki_renew_dispatcher,
+        .event = "renew",
+        .audited = "the dispatcher's certificate",
+        .told = "the dispatcher has a new key and certificate; one that runs uses them within "
+                "seconds",
+    };
+    return renew(request->config, &certificate, err);
 }
 
 enum blx_exit cli_renew_ca(const struct cli_request *request, struct blx_error *err)
 {
-    const struct blx_config *config = request->config;
-    struct blx_store store = {.lock_fd = -1};
-    int rc = open_store(config, &store, err);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    rc = blx_pki_roll_begin(config->data_dir, err);
-    blx_store_close(&store);
-    if (rc < 0)
-        return BLX_EXIT_FAILED;
-    audit(config, "renew-ca", "the CA has a successor");
-    printf("the CA has a successor, and both are trusted; agents get it when they are connected\n");
-    cli_note("`blxrep dispatcher retire-ca --dry-run` lists the agents that still need the old CA");
-    return BLX_EXIT_OK;
+    static const struct renewal successor = {
+        .make = blx_pki_roll_begin,
+        .event = "renew-ca",
+        .audited = "the CA has a successor",
+        .told = "the CA has a successor, and both are trusted; agents get it when they are "
+                "connected",
+    };
+    enum blx_exit status = renew(request->config, &successor, err);
+    if (status == BLX_EXIT_OK)
+        cli_note("`blxrep dispatcher retire-ca --dry-run` lists the agents that still need the old "
+                 "CA");
+    return status;
 }
 
 /* Prints the agents that would be shut out; one whose place is not known counts as one. */
