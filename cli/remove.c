@@ -99,7 +99,7 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
         return rc;
     describe(config, &report, text);
     if (config->dry_run) {
-        printf("would remove %s\n", text);
+        cli_tell("would remove %s", text);
         return 0;
     }
     rc = confirm(config, text, err);
@@ -111,7 +111,7 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
     const struct blx_audit_entry entry = {.event = "remove", .agent = config->agent, .text = text};
     cli_audit(config->data_dir, &entry);
     tell_dispatcher(config);
-    printf("removed %s\n", text);
+    cli_tell("removed %s", text);
     if (request->part == BLX_REMOVE_ALL)
         cli_note("unless it is revoked, '%s' begins with a first sync when it connects again",
                  config->agent);
