@@ -169,7 +169,6 @@ static void each_command_names_what_it_misses(void **state)
         {BLX_COMMAND_RESTORE, {"--data-dir=/d", "--agent=a"}, "--checkpoint"},
         {BLX_COMMAND_RESTORE, {"--data-dir=/d", "--checkpoint=latest"}, "--agent"},
         {BLX_COMMAND_CHECKPOINT, {"--data-dir=/d"}, "--agent"},
-        {BLX_COMMAND_STATUS, {NULL}, "data-dir"},
         {BLX_COMMAND_VERIFY, {"--agent=a"}, "data-dir"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
