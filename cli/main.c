@@ -212,8 +212,7 @@ static const struct command commands[] = {
 enum {
     COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
-    /    AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
-                 BLX_COMMAND_MOVE_GPT | BOTH_SIDES, /* The others are for the dispatcher. */
+    /* The others are for the dispatcher. */
     AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
                  BLX_COMMAND_MOVE_GPT | BOTH_SIDES,
 };
