@@ -132,7 +132,7 @@ struct blx_frame {
     const uint8_t *payload;
     uint32_t payload_bytes;
     struct blx_key_id key_id; /* of the key it is encrypted with; none: it is not encrypted */
-    const uint8_t *digests;   /* BLX_BLOCK_DIGEST_BYTES for each block with data; NULL: none */
+    const uint8_t *digests;   /* BLX_BLOCK_DIGEST_BYTES for each block with data; NULL: none came */
     bool is_ciphertext;       /* the payload is, until blx_frame_decrypt() */
 };
 
@@ -149,6 +149,13 @@ int blx_frame_peek(const void *bytes, size_t *frame_bytes, struct blx_error *err
  */
 int blx_frame_parse(const void *bytes, size_t length, struct blx_frame *frame,
                     struct blx_error *err);
+
+/*
+ * The same for a frame whose digests follow it in `bytes`, as FRAME carries it in a session with
+ * digests: blx_frame_digest_bytes() of them, exactly. frame->digests is theirs.
+ */
+int blx_frame_parse_with_digests(const void *bytes, size_t length, struct blx_frame *frame,
+                                 struct blx_error *err);
 
 /* The extent number `index` < frame->extent_count of a parsed frame. */
 struct blx_frame_extent blx_frame_extent_at(const struct blx_frame *frame, uint32_t index);
@@ -168,6 +175,16 @@ int blx_frame_decrypt(struct blx_frame *frame, void *bytes, const struct blx_vol
 /* Unpacks the payload into `data`, which has frame->data_bytes. -EBADMSG if it unpacks to more or
  * less than that, or is ciphertext. */
 int blx_frame_unpack(const struct blx_frame *frame, void *data, struct blx_error *err);
+
+/* The bytes of the digests of a frame's blocks that have data. */
+size_t blx_frame_digest_bytes(uint32_t data_bytes, unsigned block_shift);
+
+/*
+ * Makes these digests with a volume's keys, in the order of the data. `frame` needs bytes (up to
+ * its extents), extent_count and block_shift alone; `data` is what it unpacks to. -ENOMEM, -EIO.
+ */
+int blx_frame_digest(const struct blx_frame *frame, const void *data,
+                     const struct blx_volume_key *key, uint8_t *digests, struct blx_error *err);
 
 /* The parts of a frame. `extents` are ascending and disjoint; `data` is that of the non-zero
  * extents in order. */

@@ -12,7 +12,7 @@ enum { TAG_OFFSET = offsetof(struct blx_frame_encryption_disk, tag) };
 size_t blx_frame_encryption_bytes(uint32_t data_bytes, unsigned block_shift)
 {
     return sizeof(struct blx_frame_encryption_disk) +
-           ((size_t)(data_bytes >> block_shift) << BLX_BLOCK_DIGEST_SHIFT);
+           blx_frame_digest_bytes(data_bytes, block_shift);
 }
 
 static size_t extents_end(uint32_t extent_count)
@@ -32,26 +32,6 @@ int blx_frame_encryption_parse(struct blx_frame *frame, struct blx_error *err)
     frame->digests = at + sizeof(disk);
     frame->is_ciphertext = true;
     return 0;
-}
-
-static int put_digests(const struct blx_frame_content *content, uint8_t *to, struct blx_error *err)
-{
-    struct blx_block_digester *digester = NULL;
-    const uint8_t *data = content->data;
-    size_t block_bytes = (size_t)1 << content->block_shift;
-    int rc = blx_block_digester_new(content->key, &digester, err);
-    for (uint32_t i = 0; rc == 0 && i < content->extent_count; i++) {
-        const struct blx_extent *extent = &content->extents[i].extent;
-        if (content->extents[i].zero)
-            continue;
-        for (uint64_t n = 0; rc == 0 && n < extent->block_count; n++) {
-            rc = blx_block_digest(digester, extent->start_block + n, data, block_bytes, to, err);
-            data += block_bytes;
-            to += BLX_BLOCK_DIGEST_BYTES;
-        }
-    }
-    blx_block_digester_free(digester);
-    return rc;
 }
 
 /* What the tag covers besides the payload. `header` is the frame's, with seq and checksum zero. */
@@ -121,7 +101,9 @@ int blx_frame_encrypt(const struct blx_frame_content *content, uint8_t *bytes,
     struct blx_frame_encryption_disk disk = {0};
     uint8_t *at = bytes + extents_end(content->extent_count);
     uint8_t *payload = at + blx_frame_encryption_bytes(content->data_bytes, content->block_shift);
-    int rc = put_digests(content, at + sizeof(disk), err);
+    const struct blx_frame view = {
+        .bytes = bytes, .block_shift = content->block_shift, .extent_count = content->extent_count};
+    int rc = blx_frame_digest(&view, content->data, content->key, at + sizeof(disk), err);
     if (rc < 0)
         return rc;
     memcpy(disk.key_id, content->key->id.bytes, sizeof(disk.key_id));

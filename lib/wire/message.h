@@ -55,6 +55,7 @@ enum {
 #define BLX_FEATURE_LEAVE_OUT  (UINT64_C(1) << 15) /* CHECKPOINT may end with left_out */
 #define BLX_FEATURE_AUTHORITY  (UINT64_C(1) << 16) /* AUTHORITY and RENEWED are understood */
 #define BLX_FEATURE_CUT_FLAGS  (UINT64_C(1) << 17) /* CHECKPOINT may end with cut_flags */
+#define BLX_FEATURE_DIGESTS    (UINT64_C(1) << 20) /* DIGEST_KEY comes, and each frame has digests */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -113,6 +114,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_VERDICT = 83, /* dispatcher -> cli: one setting that is */
     BLX_MESSAGE_CONTROL_STALE = 84,   /* dispatcher -> cli: what its files say, and it does not use;
                                          before a status list, or after the settings */
+    BLX_MESSAGE_DIGEST_KEY = 85, /* dispatcher -> agent: makes the digests of this session */
 };
 
 /* What an agent is doing. */
@@ -156,6 +158,11 @@ struct blx_key_message {
     struct blx_key_id key_id; /* not none */
 };
 
+/* A secret: whoever has it can make two blocks with one digest. To be wiped. */
+struct blx_digest_key_message {
+    uint8_t secret[BLX_KEY_BYTES];
+};
+
 struct blx_volume_info {
     uint32_t volume; /* index within the session, from 0, in order */
     uint32_t block_shift;
@@ -190,7 +197,7 @@ struct blx_begin {
 struct blx_frame_message {
     uint32_t volume;
     const uint8_t *bytes; /* borrowed */
-    size_t frame_bytes;
+    size_t frame_bytes;   /* with BLX_FEATURE_DIGESTS those of the digests after the frame, too */
 };
 
 struct blx_ack {
@@ -613,6 +620,7 @@ struct blx_message {
         struct blx_hello hello;
         struct blx_welcome welcome;
         struct blx_key_message key;
+        struct blx_digest_key_message digest_key;
         struct blx_volume_info volume;
         struct blx_volume_state volume_state;
         struct blx_begin begin;
@@ -682,7 +690,7 @@ int blx_message_decode_header(const uint8_t header[BLX_MESSAGE_HEADER_BYTES],
 
 /*
  * Decodes and validates a body. A FRAME's `bytes` borrow `body`; the frame itself is checked by
- * blx_frame_parse(). -EBADMSG with the reason.
+ * blx_frame_parse_with_digests(). -EBADMSG with the reason.
  */
 int blx_message_decode(enum blx_message_type type, const uint8_t *body, size_t body_bytes,
                        struct blx_message *message, struct blx_error *err);

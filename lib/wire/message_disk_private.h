@@ -50,6 +50,10 @@ struct blx_key_disk {
     uint8_t key_id[BLX_KEY_ID_BYTES];
 } __attribute__((packed));
 
+struct blx_digest_key_disk {
+    uint8_t secret[BLX_KEY_BYTES];
+} __attribute__((packed));
+
 struct blx_volume_disk {
     blx_le32 volume;
     blx_le32 block_shift;
@@ -402,6 +406,7 @@ _Static_assert(sizeof(struct blx_hello_disk) == 368, "HELLO");
 _Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
 _Static_assert(sizeof(struct blx_welcome_disk) == 48, "WELCOME");
 _Static_assert(sizeof(struct blx_key_disk) == 8, "KEY");
+_Static_assert(sizeof(struct blx_digest_key_disk) == 32, "DIGEST_KEY");
 _Static_assert(sizeof(struct blx_volume_disk) == 616, "VOLUME");
 _Static_assert(offsetof(struct blx_volume_disk, name) == 32, "VOLUME");
 _Static_assert(sizeof(struct blx_volume_state_disk) == 296, "VOLUME_STATE");

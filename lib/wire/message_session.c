@@ -111,6 +111,24 @@ int blx_message_get_key(const uint8_t *body, size_t body_bytes, struct blx_messa
     return blx_key_id_is_none(&message->key.key_id) ? bad(err, "it names no key") : 0;
 }
 
+size_t blx_message_put_digest_key(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_digest_key_disk disk;
+    memcpy(disk.secret, message->digest_key.secret, sizeof(disk.secret));
+    return put_body(body, &disk, sizeof(disk));
+}
+
+int blx_message_get_digest_key(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                               struct blx_error *err)
+{
+    static const uint8_t none[BLX_KEY_BYTES];
+    (void)body_bytes;
+    memcpy(message->digest_key.secret, body, sizeof(message->digest_key.secret));
+    if (memcmp(message->digest_key.secret, none, sizeof(none)) == 0)
+        return bad(err, "it is no key");
+    return 0;
+}
+
 size_t blx_message_put_volume(const struct blx_message *message, uint8_t *body)
 {
     const struct blx_volume_info *volume = &message->volume;

@@ -44,6 +44,7 @@ static const struct blx_message examples[] = {
                  .last_checkpoint = 20261122203600}},
     {.type = BLX_MESSAGE_KEY,
      .key = {.key_id = {{0x11, 0x9b, 0x56, 0x7c, 0xd2, 0x19, 0x20, 0x0f}}}},
+    {.type = BLX_MESSAGE_DIGEST_KEY, .digest_key = {"thirty-two bytes that are secret"}},
     {.type = BLX_MESSAGE_VOLUME,
      .volume = {.volume = 1,
                 .block_shift = 12,
@@ -964,6 +965,70 @@ static void encrypted_frame_vector_is_read(void **state)
     assert_memory_equal(back, data, sizeof(data));
 }
 
+static void fill_digests(const uint8_t *frame, const uint8_t *data, uint8_t digests[32])
+{
+    const struct blx_volume_key key = example_key();
+    const struct blx_frame view = {.bytes = frame, .block_shift = 12, .extent_count = 2};
+    assert_int_equal(blx_frame_digest(&view, data, &key, digests, NULL), 0);
+}
+
+/* A frame as it comes in a session with digests: these follow it. */
+static void frame_with_digests_vector_is_what_is_sent(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 4096], golden[64 + 32 + 32 + sizeof(data)], sent[sizeof(golden)];
+    fill_blocks(data);
+    size_t bytes = pack_example(BLX_CODEC_NONE, NULL, data, sent);
+    fill_digests(sent, data, sent + bytes);
+    if (write_vectors)
+        vector_write("frame-digests",
+                     "what FRAME carries in a session with digests: the frame of frame-none.hex, "
+                     "and the digests of its blocks 7 and 8",
+                     sent, sizeof(sent));
+    assert_int_equal(vector_read("frame-digests", golden, sizeof(golden)), sizeof(sent));
+    assert_memory_equal(golden, sent, sizeof(sent));
+    struct blx_frame frame, encrypted;
+    assert_int_equal(blx_frame_parse_with_digests(golden, sizeof(golden), &frame, NULL), 0);
+    assert_int_equal(frame.frame_bytes, bytes);
+    assert_ptr_equal(frame.digests, golden + bytes);
+    /* They are those that an encrypted frame with this key has inside. */
+    uint8_t other[64 + 32 + 48 + 32 + sizeof(data)];
+    size_t other_bytes = vector_read("frame-encrypted", other, sizeof(other));
+    assert_int_equal(blx_frame_parse(other, other_bytes, &encrypted, NULL), 0);
+    assert_memory_equal(frame.digests, encrypted.digests, 32);
+}
+
+static void frame_with_too_few_or_too_many_digests_is_refused(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 4096], sent[64 + 32 + 32 + sizeof(data)];
+    fill_blocks(data);
+    size_t bytes = pack_example(BLX_CODEC_NONE, NULL, data, sent);
+    fill_digests(sent, data, sent + bytes);
+    for (size_t length = 0; length <= sizeof(sent) + 16; length++) {
+        BLX_CLEANUP_FREE uint8_t *copy = calloc(1, length + 1);
+        assert_non_null(copy);
+        memcpy(copy, sent, length < sizeof(sent) ? length : sizeof(sent));
+        struct blx_frame frame = {.seq = 99};
+        int rc = blx_frame_parse_with_digests(copy, length, &frame, NULL);
+        assert_int_equal(rc, length == sizeof(sent) ? 0 : -EBADMSG);
+        assert_int_equal(frame.seq == 99, rc != 0);
+    }
+    struct blx_error err = {0};
+    assert_int_equal(blx_frame_parse_with_digests(sent, bytes, &(struct blx_frame){0}, &err),
+                     -EBADMSG);
+    assert_non_null(strstr(err.message, "does not come with a digest"));
+}
+
+static void digest_key_of_zeros_is_refused(void **state)
+{
+    (void)state;
+    static const uint8_t none[BLX_KEY_BYTES];
+    struct blx_message back;
+    assert_int_equal(blx_message_decode(BLX_MESSAGE_DIGEST_KEY, none, sizeof(none), &back, NULL),
+                     -EBADMSG);
+}
+
 static void frame_message_vector_is_what_is_encoded(void **state)
 {
     (void)state;
@@ -1032,6 +1097,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_checkpoint_that_leaves_nothing_or_everything_out_is_refused),
         cmocka_unit_test(frame_vectors_are_read_and_the_plain_one_is_what_is_packed),
         cmocka_unit_test(encrypted_frame_vector_is_read),
+        cmocka_unit_test(frame_with_digests_vector_is_what_is_sent),
+        cmocka_unit_test(frame_with_too_few_or_too_many_digests_is_refused),
+        cmocka_unit_test(digest_key_of_zeros_is_refused),
         cmocka_unit_test(frame_message_vector_is_what_is_encoded),
         cmocka_unit_test(specification_names_every_message),
     };
