@@ -54,7 +54,11 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
                                  DISPATCHER_ALLOW_IMAGE, blx_clock_ns(), &held_back))
         return dispatcher_session_protest(err, "the agent '%s' asks for a stored image too often",
                                           session->agent_id);
-    int rc = blx_agent_writer_open_image(session->writer, request->volume, &held->image, err);
+    /* Somebody doubts what is stored: then what the agent once said of it counts for nothing. */
+    if (session->rescan_told)
+        held->origin = BLX_IMAGE_FROM_FRAMES;
+    int rc = blx_agent_writer_open_image(session->writer, request->volume, held->origin,
+                                         &held->image, err);
     if (rc < 0)
         return open_failed(session, request->volume, rc, err);
     held->volume = request->volume;

@@ -42,7 +42,8 @@ struct dispatcher_session_volume {
 struct dispatcher_session_image {
     struct blx_image *image; /* owned; NULL: none is open */
     uint32_t volume;
-    bool damage_logged; /* once an image is enough */
+    bool damage_logged;           /* once an image is enough */
+    enum blx_image_origin origin; /* from the frames alone, if the rescan was ordered */
 };
 
 /*

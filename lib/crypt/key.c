@@ -56,6 +56,12 @@ static int derive_id(struct blx_key *key, struct blx_error *err)
                           sizeof(key->id.bytes), err);
 }
 
+int blx_key_set(struct blx_key *key, const uint8_t secret[BLX_KEY_BYTES], struct blx_error *err)
+{
+    memcpy(key->secret, secret, sizeof(key->secret));
+    return derive_id(key, err);
+}
+
 int blx_key_create(struct blx_key *key, struct blx_error *err)
 {
     BLX_CLEANUP_SECRET_KEY struct blx_key made = {0};

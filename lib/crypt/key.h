@@ -49,6 +49,9 @@ struct blx_key {
     struct blx_key_id id;
 };
 
+/* The key of these random bytes, with its id. -EIO. */
+int blx_key_set(struct blx_key *key, const uint8_t secret[BLX_KEY_BYTES], struct blx_error *err);
+
 /* A new random key. -EIO. */
 int blx_key_create(struct blx_key *key, struct blx_error *err);
 

@@ -22,10 +22,13 @@ enum {
     BLX_FOOTER_MAGIC = 0x45584c42,   /* "BLXE" */
     BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
+    BLX_DIGEST_MAGIC = 0x44584c42,   /* "BLXD" */
     BLX_LAYOUT_VERSION = 1,
     BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
+    BLX_SEGMENT_VERSION = 2,   /* of segments that may have digests; version 1 is read, too */
     BLX_SEGMENT_REWRITTEN = 1, /* flag of a segment's header and footer */
-    BLX_INDEX_ZERO = 1,        /* flag of an index entry */
+    BLX_INDEX_ZERO = 1,        /* flags of an index entry */
+    BLX_INDEX_DIGESTS = 2,     /* not in version 1 */
     BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
     BLX_VOLUME_CLEARING = 2,
     BLX_VOLUME_ENCRYPTED = 4,
@@ -62,7 +65,7 @@ struct blx_segment_footer_disk {
     uint8_t flags;
     uint8_t reserved;
     blx_le32 number;
-    uint8_t reserved2[4];
+    blx_le32 digest_count; /* reserved in version 1, as are the other fields about digests */
     blx_le64 index_offset;
     blx_le64 index_count;
     blx_le64 frame_count;
@@ -73,13 +76,32 @@ struct blx_segment_footer_disk {
     uint8_t generation[BLX_GENERATION_BYTES];
     blx_le64 index_checksum;
     uint8_t key_id[BLX_KEY_ID_BYTES];
-    uint8_t reserved3[16];
+    uint8_t digest_key_id[BLX_KEY_ID_BYTES];
+    blx_le64 digests_checksum;
     blx_le64 checksum;
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_segment_footer_disk) == 128, "segment footer");
 _Static_assert(offsetof(struct blx_segment_footer_disk, index_checksum) == 88, "segment footer");
 _Static_assert(offsetof(struct blx_segment_footer_disk, key_id) == 96, "segment footer");
+_Static_assert(offsetof(struct blx_segment_footer_disk, digest_count) == 12, "segment footer");
+_Static_assert(offsetof(struct blx_segment_footer_disk, digest_key_id) == 104, "segment footer");
 _Static_assert(offsetof(struct blx_segment_footer_disk, checksum) == 120, "segment footer");
+
+struct blx_digest_key_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t reserved[3];
+    uint8_t secret[BLX_KEY_BYTES];
+    blx_le64 checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_digest_key_disk) == 48, "digest key");
+
+/* The digests of a frame of the open segment follow it. */
+struct blx_digest_record_disk {
+    blx_le64 checksum; /* of the whole record, with the frame's own checksum in this place */
+    uint8_t key_id[BLX_KEY_ID_BYTES];
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_digest_record_disk) == 16, "record of digests");
 
 struct blx_volume_file_disk {
     blx_le32 magic;

@@ -68,17 +68,21 @@ def read_index(path, number):
     """(block shift, rewritten, [(first block, blocks, offset, bytes, data block, zero)])"""
     data = read_file(path)
     magic, version, shift, flags, _, found, _, total = struct.unpack("<4sBBBBI12sQ", data[:32])
-    check((magic, version, found) == (b"BLXS", 1, number) and total == checksum(data[:32], 24), f"{path}: header")
+    check((magic, found) == (b"BLXS", number) and version in (1, 2) and total == checksum(data[:32], 24), f"{path}: header")
     check(flags & ~1 == 0, f"{path}: flags")
     footer = data[-128:]
-    (magic, version, footer_shift, footer_flags, _, found, _, offset, count, _, blocks, _, _, _, _, index_sum, _, total) = struct.unpack(
-        "<4sBBBBI4sQQQQQQQ16sQ24sQ", footer)
-    check((magic, version, found, footer_shift, footer_flags) == (b"BLXE", 1, number, shift, flags), f"{path}: footer")
+    (magic, footer_version, footer_shift, footer_flags, _, found, digests, offset, count, _, blocks, _, _, _, _, index_sum, _, digest_key,
+     digest_sum, total) = struct.unpack("<4sBBBBIIQQQQQQQ16sQ8s8sQQ", footer)
+    check((magic, footer_version, found, footer_shift, footer_flags) == (b"BLXE", version, number, shift, flags), f"{path}: footer")
     check(total == checksum(footer, 120) and offset + 36 * count + 128 == len(data), f"{path}: footer")
     index = data[offset:-128]
     check(checksum(index) == index_sum, f"{path}: index")
-    entries = [entry[:5] + (bool(entry[5] & 1),) for entry in struct.iter_unpack("<QQQIII", index)]
+    rows = list(struct.iter_unpack("<QQQIII", index))
+    entries = [entry[:5] + (bool(entry[5] & 1),) for entry in rows]
     check(sum(entry[1] for entry in entries) == blocks, f"{path}: index")
+    if version == 2:
+        check(sum(entry[1] for entry in rows if entry[5] & 2) == digests, f"{path}: digests")
+        check(digests == 0 or (any(digest_key) and checksum(data[offset - 16 * digests:offset]) == digest_sum), f"{path}: digests")
     return shift, bool(flags), entries
 
 

@@ -294,8 +294,9 @@ static int count_copied(void *arg, uint64_t bytes, struct blx_error *err)
 static int run_copy(void *arg, struct blx_error *err)
 {
     struct pruning *prune = arg;
-    return blx_rewrite_group_copy(&prune->group, prune->dir, TEST_BLOCK_SHIFT, count_copied, NULL,
-                                  &prune->made, err);
+    const struct blx_volume_key keys = test_digest_keys("vda");
+    return blx_rewrite_group_copy(&prune->group, prune->dir, TEST_BLOCK_SHIFT, &keys, count_copied,
+                                  NULL, &prune->made, err);
 }
 
 /* Whole, it can take the newer segment's place, and the checkpoint still restores. */

@@ -31,6 +31,7 @@ static void setup_writer(void *arg)
     assert_int_equal(blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"), NULL,
                                            &call->state.writer, NULL),
                      0);
+    blx_agent_writer_set_digest_key(call->state.writer, test_digest_key());
 }
 
 static void setup_volume(void *arg)
@@ -80,7 +81,7 @@ static void setup_first_frame(void *arg)
 static int append(struct call *call, struct blx_error *err)
 {
     return blx_agent_writer_append(call->state.writer, 0, call->state.volume.frame,
-                                   call->state.volume.frame_bytes, err);
+                                   call->state.volume.sent_bytes, err);
 }
 
 static void setup_appended(void *arg)
@@ -120,6 +121,8 @@ static int run_reopen(void *arg, struct blx_error *err)
     struct call *call = arg;
     int rc = blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"),
                                    blx_take_ptr(call->tail), &call->state.writer, err);
+    if (rc == 0)
+        blx_agent_writer_set_digest_key(call->state.writer, test_digest_key());
     return rc < 0 ? rc : run_volume(arg, err);
 }
 

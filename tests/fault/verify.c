@@ -154,7 +154,8 @@ static void setup_writer(void *arg)
 static int run_image(void *arg, struct blx_error *err)
 {
     struct judged *judge = arg;
-    int rc = blx_agent_writer_open_image(judge->state.writer, 0, &judge->image, err);
+    int rc = blx_agent_writer_open_image(judge->state.writer, 0, BLX_IMAGE_FROM_TABLES,
+                                         &judge->image, err);
     return rc < 0 ? rc : blx_image_read(judge->image, 0, STATE_BLOCKS, judge->content, err);
 }
 

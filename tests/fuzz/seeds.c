@@ -211,6 +211,7 @@ static void save_rewritten_segment(void)
     save_file("sealed_segment", "rewritten", path);
     fuzz_remove(path);
     close(writer.fd);
+    blx_digest_log_close(&writer.log);
     blx_index_done(&writer.index);
 }
 

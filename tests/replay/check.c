@@ -168,6 +168,8 @@ static int announce(struct probe *probe, const struct test_store *test,
                     struct blx_volume_state states[SITE_VOLUMES], struct blx_error *err)
 {
     int rc = blx_agent_writer_open(agent_of(test), NULL, &probe->writer, err);
+    if (rc == 0)
+        blx_agent_writer_set_digest_key(probe->writer, test_digest_key());
     for (size_t i = 0; rc == 0 && i < SITE_VOLUMES; i++)
         rc = blx_agent_writer_add_volume(probe->writer, &probe->volumes[i].info, &states[i], err);
     return rc;
@@ -188,7 +190,7 @@ static void send_rest(struct probe *probe, size_t at, const struct site_image *n
             continue;
         test_volume_frame(volume, blocks, count);
         test_ok(blx_agent_writer_append(probe->writer, volume->info.volume, volume->frame,
-                                        volume->frame_bytes, &err),
+                                        volume->sent_bytes, &err),
                 &err);
         count = 0;
     }

@@ -191,6 +191,7 @@ void site_connect(struct site *site)
     choose_generations(site);
     if (is_over(site, blx_agent_writer_open(agent_of(site), NULL, &site->writer, &err), &err))
         return;
+    blx_agent_writer_set_digest_key(site->writer, test_digest_key());
     settle_checkpoints(site);
     for (size_t i = 0; i < SITE_VOLUMES; i++)
         if (is_over(site,
@@ -224,7 +225,7 @@ static bool send_some(struct site *site, struct site_volume *volume)
     site->did.frames++;
     return !is_over(site,
                     blx_agent_writer_append(site->writer, volume->disk.info.volume,
-                                            volume->disk.frame, volume->disk.frame_bytes, &err),
+                                            volume->disk.frame, volume->disk.sent_bytes, &err),
                     &err);
 }
 

@@ -45,15 +45,17 @@ static int compare_offset(const void *key, const void *frame)
     return offset < found->offset_bytes ? -1 : 1;
 }
 
-/* How many entries name a needed frame, whether they are needed themselves or not. */
-static uint64_t count_entries(const struct blx_index *index, const struct blx_needed_frame *frames,
-                              size_t frame_count)
+/* Counts the entries that name a needed frame, whether they are needed themselves or not. */
+static void count_entries(const struct blx_index *index, struct blx_needed_segment *segment)
 {
-    uint64_t count = 0;
-    for (size_t i = 0; frame_count > 0 && i < index->count; i++)
-        count += bsearch(&index->entries[i].frame_offset, frames, frame_count, sizeof(frames[0]),
-                         compare_offset) != NULL;
-    return count;
+    for (size_t i = 0; segment->frame_count > 0 && i < index->count; i++) {
+        const struct blx_index_entry *entry = &index->entries[i];
+        if (bsearch(&entry->frame_offset, segment->frames, segment->frame_count,
+                    sizeof(segment->frames[0]), compare_offset) == NULL)
+            continue;
+        segment->entries++;
+        segment->data_blocks += entry->zero ? 0 : entry->extent.block_count;
+    }
 }
 
 static int visit_segment(const char *volume_dir, const struct blx_segment_reader *reader,
@@ -82,7 +84,7 @@ static int visit_segment(const char *volume_dir, const struct blx_segment_reader
     if (segment.frame_count > 0)
         sort_frames(frames, &segment);
     segment.frames = frames;
-    segment.entries = count_entries(index, frames, segment.frame_count);
+    count_entries(index, &segment);
     return visit(arg, &segment, err);
 }
 

@@ -32,6 +32,7 @@ struct blx_needed_segment {
     size_t frame_count;                    /* 0: the whole segment is not */
     uint64_t bytes;                        /* of these frames */
     uint64_t entries;                      /* of the index that name them */
+    uint64_t data_blocks;                  /* of these entries */
 };
 
 /* The segments, newest first; ends at the first that is not 0, which is returned. */

@@ -219,10 +219,11 @@ static int visit_file(void *arg, const char *name, struct blx_error *err)
     char path[PATH_MAX];
     struct stat st;
     uint32_t number = blx_segment_number(name);
-    bool left = strcmp(name, BLX_REWRITE_NAME) == 0; /* nobody rewrites meanwhile */
+    /* Nobody rewrites meanwhile. */
+    bool left = strcmp(name, BLX_REWRITE_NAME) == 0 || strcmp(name, BLX_REWRITE_DIGESTS_NAME) == 0;
     if (!left && (number == 0 || number >= sweep->next_segment || is_named(sweep, number)))
         return 0;
-    int rc = left ? blx_rewrite_path(sweep->dir, path, err)
+    int rc = left ? blx_path_format(path, sizeof(path), err, "%s/%s", sweep->dir, name)
                   : blx_segment_path(sweep->dir, number, path, err);
     if (rc < 0)
         return rc;

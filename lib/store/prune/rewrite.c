@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/digest_key.h"
 #include "store/prune/prune_agent_private.h"
 #include "store/prune/rewrite_group_private.h"
 
@@ -223,6 +224,21 @@ static uint64_t used_bytes(int fd)
     return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+/* The new file of a group that has needed frames. Without a secret, or with a damaged one, frames
+ * of before stay without digests. */
+static int copy_group(struct work *work, const struct blx_rewrite_group *group,
+                      struct blx_segment_writer **made, struct blx_error *err)
+{
+    struct blx_volume_key key = {0};
+    int rc = blx_digest_key_find(work->pass->agent.store, work->name, &key, NULL);
+    if (rc < 0 && rc != -EBADMSG)
+        return blx_error_errno(err, rc, "cannot rewrite segments in '%s'", work->dir);
+    rc = blx_rewrite_group_copy(group, work->dir, find_volume(work)->block_shift,
+                                rc == 1 ? &key : NULL, note_copied, work->pass, made, err);
+    blx_volume_key_wipe(&key);
+    return rc;
+}
+
 static int rewrite_group(struct work *work, const struct blx_rewrite_group *group,
                          struct blx_error *err)
 {
@@ -231,8 +247,7 @@ static int rewrite_group(struct work *work, const struct blx_rewrite_group *grou
     struct blx_error cause = {0};
     int rc = 0;
     if (group->needed_bytes > 0)
-        rc = blx_rewrite_group_copy(group, work->dir, find_volume(work)->block_shift, note_copied,
-                                    pass, &made, &cause);
+        rc = copy_group(work, group, &made, &cause);
     uint64_t made_bytes = made == NULL ? 0 : used_bytes(made->fd);
     blx_segment_writer_close(made);
     bool damaged = rc == -EBADMSG;
@@ -322,6 +337,7 @@ static int make_piece(const struct work *work, const struct blx_needed_segment *
                                         .used_bytes = (uint64_t)st.st_blocks * 512,
                                         .needed_bytes = segment->bytes,
                                         .entries = segment->entries,
+                                        .digests = segment->data_blocks,
                                         .frame_count = segment->frame_count};
     if (!blx_rewrite_piece_is_poor(piece))
         return 0;

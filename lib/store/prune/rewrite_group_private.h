@@ -20,6 +20,7 @@ struct blx_rewrite_piece {
     uint32_t number;
     uint64_t file_bytes, used_bytes; /* its length, and the space it takes on the disk */
     uint64_t needed_bytes, entries;  /* of its needed frames */
+    uint64_t digests;                /* that they have, or get */
     struct blx_needed_frame *frames; /* owned; these */
     size_t frame_count;
 };
@@ -27,7 +28,7 @@ struct blx_rewrite_piece {
 struct blx_rewrite_group {
     struct blx_rewrite_piece *pieces; /* owned; newest first */
     size_t count;
-    uint64_t used_bytes, needed_bytes, entries; /* of all */
+    uint64_t used_bytes, needed_bytes, entries, digests; /* of all */
 };
 
 /* Leaves an empty group. */
@@ -48,16 +49,18 @@ bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group);
 
 /*
  * Writes DIR/rewrite.tmp, a segment with the number of the group's newest and all its needed
- * frames, each checked; durable except for its name. copied() is called after each frame; if it
+ * frames, each checked and with its digests; durable except for its name. Frames of before get
+ * digests made with `digest_key` (NULL: they get none). copied() is called after each frame; if it
  * returns less than 0 the call ends with that. `made` is closed with blx_segment_writer_close().
  * -EBADMSG if a frame is damaged.
  */
 int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
-                           unsigned block_shift,
+                           unsigned block_shift, const struct blx_volume_key *digest_key,
                            int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
                            void *arg, struct blx_segment_writer **made, struct blx_error *err);
 
 /* The file that a rewrite writes. If a crash left one it is overwritten, or removed by the next
  * prune. */
-#define BLX_REWRITE_NAME "rewrite.tmp"
+#define BLX_REWRITE_NAME         "rewrite.tmp"
+#define BLX_REWRITE_DIGESTS_NAME "rewrite.digests" /* its log; gone when the file is whole */
 int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err);

@@ -124,6 +124,7 @@ void blx_agent_writer_close(struct blx_agent_writer *writer)
     blx_manifest_done(&writer->agent.last);
     blx_agent_lock_close(&writer->lock);
     free(writer->agent.tail);
+    blx_key_wipe(&writer->agent.digest_key);
     free(writer);
 }
 
@@ -186,6 +187,18 @@ static int check_info(const struct blx_agent_writer *writer, const struct blx_vo
 void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id)
 {
     writer->agent.key_id = *key_id;
+}
+
+void blx_agent_writer_set_digest_key(struct blx_agent_writer *writer, const struct blx_key *key)
+{
+    writer->agent.digest_key = *key;
+}
+
+/* The key of the digests that come beside frames; none: they are inside, or there are none. */
+static struct blx_key_id digest_key_of(const struct blx_agent_writer *writer)
+{
+    static const struct blx_key_id none;
+    return blx_key_id_is_none(&writer->agent.key_id) ? writer->agent.digest_key.id : none;
 }
 
 int blx_agent_writer_add_volume(struct blx_agent_writer *writer, const struct blx_volume_info *info,
@@ -417,13 +430,11 @@ static int check_count(const struct blx_received_volume *volume, struct blx_erro
 }
 
 /* Makes `volume->open` ready to take a frame. */
-static int make_room(struct blx_received_volume *volume, struct blx_error *err)
+static int make_room(struct blx_received_volume *volume, const struct blx_key_id *digest_key_id,
+                     struct blx_error *err)
 {
     if (volume->open != NULL) {
-        struct blx_segment_summary summary;
-        blx_segment_writer_summary(volume->open, &summary);
-        if (summary.stored_bytes < BLX_SEGMENT_MAX_BYTES &&
-            blx_segment_writer_entries(volume->open) < BLX_SEGMENT_MAX_ENTRIES)
+        if (!blx_segment_writer_is_full(volume->open, digest_key_id))
             return 0;
         int rc = blx_received_volume_seal(volume, err);
         if (rc < 0)
@@ -450,9 +461,12 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
 {
     struct blx_received_volume *volume = NULL;
     struct blx_frame frame;
+    const struct blx_key_id digest_key_id = digest_key_of(writer);
     int rc = find_volume(writer, number, &volume, err);
     if (rc == 0)
-        rc = blx_frame_parse(bytes, length, &frame, err);
+        rc = blx_key_id_is_none(&digest_key_id)
+                 ? blx_frame_parse(bytes, length, &frame, err)
+                 : blx_frame_parse_with_digests(bytes, length, &frame, err);
     if (rc == 0)
         rc = check_frame(writer, volume, &frame, err);
     if (rc == 0)
@@ -461,10 +475,12 @@ int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, co
         return rc;
     rc = check_reserve(writer, frame.frame_bytes, err);
     if (rc == 0)
-        rc = make_room(volume, err);
+        rc = make_room(volume, &digest_key_id, err);
     blx_assert(rc < 0 || ends_before(volume, frame.seq));
-    if (rc == 0)
+    if (rc == 0) {
+        blx_segment_writer_set_digest_key(volume->open, &digest_key_id);
         rc = blx_segment_writer_append(volume->open, &frame, err);
+    }
     if (rc < 0)
         return blx_agent_writer_fail(writer, rc);
     volume->seq = frame.seq;

@@ -30,6 +30,7 @@
 #include "store/receive/agent_tail.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
+#include "store/view/image.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
@@ -58,6 +59,11 @@ const struct blx_manifest *blx_agent_writer_get_last(const struct blx_agent_writ
  * or none, new frames cannot go on from them, and a full pass follows.
  */
 void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_key_id *key_id);
+
+/* The session's frames come with digests (blx_frame_parse_with_digests()) that are made with this
+ * key, unless they are encrypted, and its images are of digests. To be called before the first
+ * volume. Without a call frames come without, and images are of data. */
+void blx_agent_writer_set_digest_key(struct blx_agent_writer *writer, const struct blx_key *key);
 
 /*
  * Announces the session's volume number info->volume (in order, from 0): recovers it, and tells the
@@ -94,8 +100,6 @@ int blx_agent_writer_begin(struct blx_agent_writer *writer, uint32_t number, enu
  * more than a torn end; "" mostly. Borrowed from the writer. */
 const char *blx_agent_writer_get_cut(const struct blx_agent_writer *writer, uint32_t number);
 
-struct blx_image;
-
 /*
  * The volume's stored content as an image to read (image.h): its last checkpoint and every frame
  * appended after it, or, if a full pass has begun, just the pass's frames. Seals the open
@@ -103,7 +107,8 @@ struct blx_image;
  * read: only a full pass helps, blx_agent_writer_distrust(). Free with blx_image_close().
  */
 int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,
-                                struct blx_image **image, struct blx_error *err);
+                                enum blx_image_origin origin, struct blx_image **image,
+                                struct blx_error *err);
 
 /* The volume's stored frames are useless from now on: the next session is told to begin with a full
  * pass. Durable. */
@@ -111,8 +116,9 @@ int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,
                               struct blx_error *err);
 
 /*
- * Appends a frame (parsed here; checked against the volume: generation, key, block size, bounds,
- * seq exactly the next one). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others:
+ * Appends a frame, and its digests if the session has a key for them (parsed here; checked against
+ * the volume: generation, key, block size, bounds, seq exactly the next one; and that there is a
+ * digest for each block). -EBADMSG or -EPROTO: the agent's fault, nothing was written. Others:
  * the disk's.
  */
 int blx_agent_writer_append(struct blx_agent_writer *writer, uint32_t number, const void *bytes,

@@ -75,8 +75,29 @@ static int hold(struct received *received, struct blx_error *err)
     return rc;
 }
 
+/* By the key of the session's frames, by that of its digests, or, without either, the data. */
+static int describe(const struct blx_agent_writer *writer, const char *volume,
+                    struct blx_view_source *source, struct blx_volume_key *key,
+                    struct blx_error *err)
+{
+    const struct blx_received_agent *agent = &writer->agent;
+    source->key_id = agent->key_id;
+    source->content = BLX_VIEW_CONTENT_DIGESTS;
+    source->digest_key_id = agent->key_id;
+    if (!blx_key_id_is_none(&agent->key_id))
+        return 0;
+    source->digest_key_id = agent->digest_key.id;
+    if (blx_key_id_is_none(&agent->digest_key.id)) {
+        source->content = BLX_VIEW_CONTENT_DATA;
+        return 0;
+    }
+    source->digest_key = key;
+    return blx_volume_key_derive(&agent->digest_key, agent->store.id, volume, key, err);
+}
+
 int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,
-                                struct blx_image **image, struct blx_error *err)
+                                enum blx_image_origin origin, struct blx_image **image,
+                                struct blx_error *err)
 {
     int rc = blx_agent_writer_check(writer, err);
     if (rc < 0)
@@ -95,15 +116,22 @@ int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number
         done(received);
         return rc;
     }
-    bool encrypted = !blx_key_id_is_none(&writer->agent.key_id);
+    struct blx_volume_key key = {0};
     struct blx_view_source source = {
         .add = add,
         .done = done,
         .arg = received,
-        .content = encrypted ? BLX_VIEW_CONTENT_DIGESTS : BLX_VIEW_CONTENT_DATA,
-        .key_id = writer->agent.key_id,
+        .tables = origin == BLX_IMAGE_FROM_TABLES ? BLX_VIEW_TABLES_USED : BLX_VIEW_TABLES_IGNORED,
+        .max_entries = BLX_IMAGE_MAX_ENTRIES,
+        .max_map_bytes = BLX_IMAGE_MAP_BYTES,
     };
-    return blx_image_open(&source, image, err);
+    rc = describe(writer, volume->info.name, &source, &key, err);
+    if (rc < 0)
+        done(received);
+    else
+        rc = blx_image_open(&source, image, err);
+    blx_volume_key_wipe(&key);
+    return rc;
 }
 
 int blx_agent_writer_distrust(struct blx_agent_writer *writer, uint32_t number,

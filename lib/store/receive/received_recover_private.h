@@ -21,6 +21,7 @@ struct blx_received_agent {
                                      is damaged */
     char last_damage[BLX_REASON_BYTES]; /* empty: the newest checkpoint is good */
     struct blx_key_id key_id;           /* of the session's frames; none: they are not encrypted */
+    struct blx_key digest_key;          /* of plain frames' digests; its id none: they have none */
 };
 
 /*

@@ -145,6 +145,10 @@ int blx_received_volume_discard(struct blx_received_volume *volume, struct blx_e
     int rc = blx_path_format(path, sizeof(path), err, "%s/open.seg", volume->dir);
     if (rc == 0)
         rc = remove_file(path, err);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/open.digests", volume->dir);
+    if (rc == 0)
+        rc = remove_file(path, err);
     while (rc == 0 && volume->pending_count > 0) {
         rc = blx_segment_path(volume->dir, volume->pending[volume->pending_count - 1].number, path,
                               err);

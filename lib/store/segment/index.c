@@ -26,8 +26,14 @@ static bool goes_on(const struct blx_index_entry *last, const struct blx_index_e
     if (last->segment != next->segment || last->rank != next->rank ||
         last->frame_offset != next->frame_offset || last->frame_bytes != next->frame_bytes)
         return false;
+    if (last->has_digests != next->has_digests ||
+        (last->has_digests && next->digest != last->digest + last->extent.block_count))
+        return false;
     return last->zero || next->data_block == last->data_block + last->extent.block_count;
 }
+
+/* An index of a million entries is held at once. */
+_Static_assert(sizeof(struct blx_index_entry) == 48, "an entry stays small");
 
 int blx_index_add(struct blx_index *index, const struct blx_index_entry *entry)
 {
@@ -109,6 +115,8 @@ struct blx_index_entry blx_index_part(const struct blx_index_entry *entry, uint6
     struct blx_index_entry part = *entry;
     if (!part.zero)
         part.data_block += (uint32_t)(start - entry->extent.start_block);
+    if (part.has_digests)
+        part.digest += (uint32_t)(start - entry->extent.start_block);
     part.extent = (struct blx_extent){.start_block = start, .block_count = end - start};
     return part;
 }

@@ -24,7 +24,10 @@ struct blx_index_entry {
                             blocks; 0 if zero */
     uint32_t segment;    /* which segment, in the caller's numbering; 0 inside a segment */
     uint32_t rank;       /* higher wins */
+    uint32_t digest;     /* where the digests of its blocks begin, in digests: in the segment's
+                            table, or in the open one's log (digest_log_private.h) */
     bool zero;
+    bool has_digests; /* otherwise `digest` is 0 */
 };
 
 struct blx_index {

@@ -53,8 +53,13 @@ int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned bl
                             struct blx_segment_recovery *recovery, struct blx_error *err);
 void blx_segment_writer_close(struct blx_segment_writer *writer);
 
-/* Appends a parsed frame's bytes. Not durable before blx_segment_writer_sync(). After an error the
- * writer must be closed. */
+/* The key of the digests that come with plain frames (frame->digests) from now on; those of
+ * encrypted frames are their own key's. Without it such digests are not kept. */
+void blx_segment_writer_set_digest_key(struct blx_segment_writer *writer,
+                                       const struct blx_key_id *key_id);
+
+/* Appends a parsed frame's bytes, and keeps its digests. Not durable before
+ * blx_segment_writer_sync(). After an error the writer must be closed. */
 int blx_segment_writer_append(struct blx_segment_writer *writer, const struct blx_frame *frame,
                               struct blx_error *err);
 int blx_segment_writer_sync(struct blx_segment_writer *writer, struct blx_error *err);
@@ -69,14 +74,18 @@ struct blx_segment_summary {
     uint64_t stored_bytes;        /* of the frames */
     uint64_t first_seq, last_seq; /* of the last generation in it; 0: no frame */
     struct blx_generation last_generation;
-    struct blx_key_id key_id; /* of all its frames; none: they are not encrypted */
+    struct blx_key_id key_id;        /* of all its frames; none: they are not encrypted */
+    struct blx_key_id digest_key_id; /* of the digests in its table; none: there are none */
+    uint32_t digest_count;           /* 0 as long as it is open */
 };
 void blx_segment_writer_summary(const struct blx_segment_writer *writer,
                                 struct blx_segment_summary *summary);
 
-/* How many index entries it holds in memory (about 50 bytes each), so that the caller seals in
- * time. */
-size_t blx_segment_writer_entries(const struct blx_segment_writer *writer);
+/* Whether it is time to seal it: it has as many bytes, index entries (about 50 bytes each, in
+ * memory) or digests as a segment should have; or it is of an older version, and digests of that
+ * key are about to come (NULL: none). */
+bool blx_segment_writer_is_full(const struct blx_segment_writer *writer,
+                                const struct blx_key_id *digest_key_id);
 
 /*
  * Writes index and footer and renames to NNNNNNNN.seg; the writer is closed whatever happens.
@@ -110,6 +119,14 @@ enum blx_segment_file { BLX_SEGMENT_KEEP_FILE, BLX_SEGMENT_CLOSE_FILE };
  * opens the file for each frame. For a chain of more segments than a process may have files open.
  */
 void blx_segment_reader_shrink(struct blx_segment_reader *reader, enum blx_segment_file file);
+
+/*
+ * Reads `count` digests from `place` on of the segment's table into `digests`, as they are: their
+ * checksum is verify's affair, since a damaged one only costs a rescan a block. Thread-safe
+ * (pread). The disk's errors; -EBADMSG if the file is too short.
+ */
+int blx_segment_reader_digests(const struct blx_segment_reader *reader, uint32_t place,
+                               uint32_t count, uint8_t *digests, struct blx_error *err);
 
 /*
  * Reads and validates the frame at `offset` into `buffer` (at least `frame_bytes`); `frame` borrows

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "store/damage_private.h"
+#include "store/segment/digest_check_private.h"
 #include "store/segment/segment_scan_private.h"
 #include "store/segment/segment_walk_private.h"
 
@@ -80,28 +81,34 @@ static int read_tail(struct blx_segment_walk *walk, struct blx_error *err)
     blx_index_done(&walk->reader.index);
     if (!blx_is_damage(rc))
         return blx_error_copy(err, rc, &cause);
-    uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.frames_end_bytes;
-    return blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes, BLX_HARM_WHOLE,
-                                  "%s", cause_of(&cause));
+    uint64_t index_bytes = file_bytes - sizeof(footer) - walk->reader.index_offset_bytes;
+    return blx_segment_walk_fault(walk, walk->reader.index_offset_bytes, index_bytes,
+                                  BLX_HARM_WHOLE, "%s", cause_of(&cause));
 }
 
-/* Whether the index that lies between `frames_end` and the footer is byte for byte the one that the
- * frames give: then they are all of them, even if the footer cannot say it. */
+/* Whether the index that lies between `frames_end` and the footer, perhaps with digests before it,
+ * is the one that the frames give: then they are all of them, even if the footer cannot say it. */
 static bool is_stored_index(const struct blx_segment_walk *walk, uint64_t frames_end)
 {
     const struct blx_index *index = &walk->rebuilt.index;
-    uint64_t footer_bytes = sizeof(struct blx_segment_footer_disk);
-    if (frames_end + footer_bytes + index->count * sizeof(struct blx_index_entry_disk) !=
-        walk->findings->file_bytes)
+    uint64_t tail_bytes =
+        sizeof(struct blx_segment_footer_disk) + index->count * sizeof(struct blx_index_entry_disk);
+    uint64_t room = walk->findings->file_bytes - frames_end, digests = 0;
+    if (tail_bytes > room)
         return false;
     for (size_t i = 0; i < index->count; i++) {
-        struct blx_index_entry_disk stored, wanted = blx_segment_entry_encode(&index->entries[i]);
+        struct blx_index_entry entry = index->entries[i];
+        struct blx_index_entry_disk stored, wanted;
         if (blx_pread_full(walk->reader.fd, &stored, sizeof(stored),
-                           frames_end + i * sizeof(stored)) < 0 ||
-            memcmp(&stored, &wanted, sizeof(stored)) != 0)
+                           frames_end + room - tail_bytes + i * sizeof(stored)) < 0)
+            return false;
+        entry.has_digests = (blx_le32_get(stored.flags) & BLX_INDEX_DIGESTS) != 0;
+        digests += entry.has_digests ? entry.extent.block_count : 0;
+        wanted = blx_segment_entry_encode(&entry);
+        if (memcmp(&stored, &wanted, sizeof(stored)) != 0)
             return false;
     }
-    return true;
+    return room - tail_bytes == digests << BLX_BLOCK_DIGEST_SHIFT;
 }
 
 static void keep_index(struct blx_segment_walk *walk, uint64_t frames_end)
@@ -153,6 +160,8 @@ static int check_sealed(struct blx_segment_walk *walk, struct blx_error *err)
     int rc = read_header(walk, err);
     if (rc == 0)
         rc = read_tail(walk, err);
+    if (rc == 0)
+        rc = blx_digest_check_table(walk);
     if (rc == 0)
         rc = blx_segment_walk_prepare(walk);
     if (rc < 0)
@@ -237,7 +246,7 @@ static int check_once(const struct blx_segment_request *request,
         .request = request,
         .findings = findings,
         .reader = {.fd = -1, .summary.number = request->number},
-        .rebuilt = {.fd = -1, .summary.block_shift = request->block_shift},
+        .rebuilt = {.fd = -1, .log.fd = -1, .summary.block_shift = request->block_shift},
     };
     struct blx_error cause = {0};
     int rc = open_file(&walk, &cause);

@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #include "base/bitmap.h"
+#include "crypt/volume_key.h"
 #include "store/segment/index.h"
 
 /* The segment, and what a checkpoint says about it. */
 struct blx_segment_request {
     const char *volume_dir;
-    uint32_t number;                      /* 0: open.seg */
-    unsigned block_shift;                 /* of the volume, 0 if no checkpoint says it */
-    uint64_t blocks;                      /* of the volume, as above */
-    atomic_uint_least64_t *checked_bytes; /* counts up meanwhile; may be NULL */
+    uint32_t number;                         /* 0: open.seg */
+    unsigned block_shift;                    /* of the volume, 0 if no checkpoint says it */
+    uint64_t blocks;                         /* of the volume, as above */
+    atomic_uint_least64_t *checked_bytes;    /* counts up meanwhile; may be NULL */
+    const struct blx_volume_key *digest_key; /* of plain frames' digests; NULL: not known */
 };
 
 enum { BLX_SEGMENT_FAULT_BYTES = 256 };

@@ -67,10 +67,10 @@ int blx_segment_reader_header(const struct blx_segment_reader *reader,
     if (blx_le32_get(header->magic) != BLX_SEGMENT_MAGIC ||
         blx_layout_checksum(header, sizeof(*header), field) != blx_le64_get(header->checksum))
         return damaged(reader, "its header is not valid", err);
-    if (header->version != BLX_LAYOUT_VERSION)
+    if (header->version < BLX_LAYOUT_VERSION || header->version > BLX_SEGMENT_VERSION)
         return blx_error_set(err, -ENOTSUP,
-                             "'%s' has version %u, this program knows %d; use a newer blxrep",
-                             reader->path, header->version, BLX_LAYOUT_VERSION);
+                             "'%s' has version %u, this program knows up to %d; use a newer blxrep",
+                             reader->path, header->version, BLX_SEGMENT_VERSION);
     if (blx_le32_get(header->number) != reader->summary.number)
         return damaged(reader, "its header has another segment's number", err);
     if (header->block_shift < BLX_BLOCK_SHIFT_MIN || header->block_shift > BLX_BLOCK_SHIFT_MAX)
@@ -88,13 +88,18 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
     if (rc < 0)
         return rc;
     size_t field = offsetof(__typeof__(*footer), checksum);
-    if (blx_le32_get(footer->magic) != BLX_FOOTER_MAGIC || footer->version != BLX_LAYOUT_VERSION ||
+    if (blx_le32_get(footer->magic) != BLX_FOOTER_MAGIC || footer->version < BLX_LAYOUT_VERSION ||
+        footer->version > BLX_SEGMENT_VERSION ||
         blx_layout_checksum(footer, sizeof(*footer), field) != blx_le64_get(footer->checksum))
         return damaged(reader, "its footer is not valid", err);
     uint64_t offset = blx_le64_get(footer->index_offset), count = blx_le64_get(footer->index_count);
     uint64_t room = file_bytes - least;
+    uint64_t table_bytes = 0;
+    if (footer->version >= BLX_SEGMENT_VERSION)
+        table_bytes = (uint64_t)blx_le32_get(footer->digest_count) << BLX_BLOCK_DIGEST_SHIFT;
     if (count > room / sizeof(struct blx_index_entry_disk) ||
         offset != file_bytes - sizeof(*footer) - count * sizeof(struct blx_index_entry_disk) ||
+        table_bytes > offset - sizeof(struct blx_segment_header_disk) ||
         blx_le32_get(footer->number) != reader->summary.number)
         return damaged(reader, "its footer does not fit the file", err);
     if (footer->block_shift < BLX_BLOCK_SHIFT_MIN || footer->block_shift > BLX_BLOCK_SHIFT_MAX)
@@ -103,7 +108,8 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
         return blx_error_set(err, -ENOTSUP,
                              "'%s' has flags that this program does not know; use a newer blxrep",
                              reader->path);
-    reader->frames_end_bytes = offset;
+    reader->frames_end_bytes = offset - table_bytes;
+    reader->index_offset_bytes = offset;
     reader->summary.block_shift = footer->block_shift;
     reader->summary.rewritten = (footer->flags & BLX_SEGMENT_REWRITTEN) != 0;
     reader->summary.frame_count = blx_le64_get(footer->frame_count);
@@ -113,6 +119,12 @@ int blx_segment_reader_footer(struct blx_segment_reader *reader, uint64_t file_b
     reader->summary.last_seq = blx_le64_get(footer->last_seq);
     memcpy(reader->summary.last_generation.bytes, footer->generation, sizeof(footer->generation));
     memcpy(reader->summary.key_id.bytes, footer->key_id, sizeof(footer->key_id));
+    if (table_bytes == 0)
+        return 0;
+    reader->summary.digest_count = blx_le32_get(footer->digest_count);
+    reader->digests_checksum = blx_le64_get(footer->digests_checksum);
+    memcpy(reader->summary.digest_key_id.bytes, footer->digest_key_id,
+           sizeof(footer->digest_key_id));
     return 0;
 }
 
@@ -129,7 +141,7 @@ static bool is_sound(const struct blx_segment_reader *reader, const struct blx_i
         return false;
     uint64_t frame_blocks = BLX_FRAME_MAX_DATA_BYTES >> reader->summary.block_shift;
     if (entry->zero)
-        return entry->data_block == 0;
+        return entry->data_block == 0 && !entry->has_digests;
     return entry->data_block <= frame_blocks &&
            entry->extent.block_count <= frame_blocks - entry->data_block;
 }
@@ -137,7 +149,7 @@ static bool is_sound(const struct blx_segment_reader *reader, const struct blx_i
 static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes, uint64_t count,
                         struct blx_error *err)
 {
-    uint64_t next_block = 0;
+    uint64_t next_block = 0, digests = 0;
     for (uint64_t i = 0; i < count; i++) {
         struct blx_index_entry_disk disk;
         memcpy(&disk, bytes + i * sizeof(disk), sizeof(disk));
@@ -148,7 +160,13 @@ static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes,
             .frame_bytes = blx_le32_get(disk.frame_bytes),
             .data_block = blx_le32_get(disk.data_block),
             .zero = (blx_le32_get(disk.flags) & BLX_INDEX_ZERO) != 0,
+            .has_digests = reader->summary.digest_count > 0 &&
+                           (blx_le32_get(disk.flags) & BLX_INDEX_DIGESTS) != 0,
         };
+        if (entry.has_digests) {
+            entry.digest = (uint32_t)digests;
+            digests += entry.extent.block_count;
+        }
         if (!is_sound(reader, &entry) || entry.extent.start_block < next_block)
             return damaged(reader, "its index is not valid", err);
         next_block = entry.extent.start_block + entry.extent.block_count;
@@ -156,7 +174,8 @@ static int decode_index(struct blx_segment_reader *reader, const uint8_t *bytes,
         if (rc < 0)
             return blx_error_errno(err, rc, "cannot read the index of '%s'", reader->path);
     }
-    if (blx_index_blocks(&reader->index) != reader->summary.changed_blocks)
+    if (blx_index_blocks(&reader->index) != reader->summary.changed_blocks ||
+        digests != reader->summary.digest_count)
         return damaged(reader, "its index does not fit its footer", err);
     return 0;
 }
@@ -169,7 +188,7 @@ int blx_segment_reader_entries(struct blx_segment_reader *reader,
     BLX_CLEANUP_FREE uint8_t *buffer = malloc(bytes + 1);
     if (buffer == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read the index of '%s'", reader->path);
-    int rc = read_at(reader, buffer, bytes, reader->frames_end_bytes, err);
+    int rc = read_at(reader, buffer, bytes, reader->index_offset_bytes, err);
     if (rc < 0)
         return rc;
     if (blx_layout_checksum_all(buffer, bytes) != blx_le64_get(footer->index_checksum))
@@ -256,8 +275,9 @@ const struct blx_segment_summary *blx_segment_reader_summary(
     return &reader->summary;
 }
 
-static int read_frame(const struct blx_segment_reader *reader, void *buffer, size_t bytes,
-                      uint64_t offset, struct blx_error *err)
+/* Also if the file was given up. */
+static int read_anyhow(const struct blx_segment_reader *reader, void *buffer, size_t bytes,
+                       uint64_t offset, struct blx_error *err)
 {
     if (reader->fd >= 0)
         return read_at(reader, buffer, bytes, offset, err);
@@ -272,11 +292,19 @@ static int read_frame(const struct blx_segment_reader *reader, void *buffer, siz
     return 0;
 }
 
+int blx_segment_reader_digests(const struct blx_segment_reader *reader, uint32_t place,
+                               uint32_t count, uint8_t *digests, struct blx_error *err)
+{
+    uint64_t skip = (uint64_t)place << BLX_BLOCK_DIGEST_SHIFT;
+    return read_anyhow(reader, digests, (size_t)count << BLX_BLOCK_DIGEST_SHIFT,
+                       reader->frames_end_bytes + skip, err);
+}
+
 int blx_segment_reader_frame(const struct blx_segment_reader *reader, uint64_t offset,
                              uint32_t frame_bytes, void *buffer, struct blx_frame *frame,
                              struct blx_error *err)
 {
-    int rc = read_frame(reader, buffer, frame_bytes, offset, err);
+    int rc = read_anyhow(reader, buffer, frame_bytes, offset, err);
     if (rc < 0)
         return rc;
     struct blx_error reason = {0};

@@ -13,7 +13,9 @@
 struct blx_segment_reader {
     int fd;                    /* -1: blx_segment_reader_shrink() has closed it */
     char *path;                /* owned; set by blx_segment_reader_name() */
-    uint64_t frames_end_bytes; /* where the index begins */
+    uint64_t frames_end_bytes; /* where the digests begin, or the index if there are none */
+    uint64_t index_offset_bytes;
+    uint64_t digests_checksum; /* as the footer says */
     struct blx_index index;
     struct blx_segment_summary summary; /* its number is the one that is expected */
 };

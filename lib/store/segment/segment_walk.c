@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "store/damage_private.h"
+#include "store/segment/digest_check_private.h"
 #include "store/segment/segment_scan_private.h"
 
 enum { HEADER_BYTES = sizeof(struct blx_segment_header_disk) };
@@ -161,11 +162,11 @@ static int step(struct blx_segment_walk *walk, uint64_t offset, uint64_t end, ui
     if (rc == 0 && walk->rebuilt.summary.block_shift == 0)
         walk->rebuilt.summary.block_shift = frame.block_shift;
     if (rc == 0)
-        rc = blx_segment_writer_note(&walk->rebuilt, &frame, offset, &cause);
+        rc = blx_segment_writer_note(&walk->rebuilt, &frame, offset, BLX_DIGESTS_MISSING, &cause);
     if (rc == 0) {
         walk->findings->frame_count++;
         *next = offset + frame.frame_bytes;
-        return 0;
+        return blx_digest_check_frame(walk, &frame, offset);
     }
     if (!blx_is_damage(rc))
         return rc;
@@ -246,7 +247,7 @@ static int compare_indexes(struct blx_segment_walk *walk, uint64_t index_bytes)
         int rc = 0;
         if (!same && !found)
             rc =
-                blx_segment_walk_fault(walk, walk->reader.frames_end_bytes, index_bytes,
+                blx_segment_walk_fault(walk, walk->reader.index_offset_bytes, index_bytes,
                                        BLX_HARM_FRAMES, "its index does not agree with its frames");
         if (!same && rc == 0)
             rc = blx_segment_findings_add_extent(walk->findings,
@@ -281,7 +282,7 @@ int blx_segment_walk_judge(struct blx_segment_walk *walk)
         return -ENOMEM;
     if (walk->index_good) {
         int rc = compare_indexes(walk, findings->file_bytes - footer_bytes -
-                                           walk->reader.frames_end_bytes);
+                                           walk->reader.index_offset_bytes);
         if (rc < 0)
             return rc;
     }

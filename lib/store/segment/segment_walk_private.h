@@ -22,6 +22,7 @@ struct blx_segment_walk {
     struct blx_segment_writer rebuilt; /* takes the frames in as a writer does */
     uint8_t *frame, *data; /* as large as the file needs them: most segments are small */
     size_t data_bytes;
+    bool digests_good; /* the table of digests has its checksum */
 };
 
 /* Notes a fault of the file. -ENOMEM. */

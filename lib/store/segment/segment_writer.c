@@ -47,7 +47,7 @@ struct blx_segment_header_disk blx_segment_header_encode(const struct blx_segmen
 {
     struct blx_segment_header_disk header = {
         .magic = blx_le32_of(BLX_SEGMENT_MAGIC),
-        .version = BLX_LAYOUT_VERSION,
+        .version = BLX_SEGMENT_VERSION,
         .block_shift = (uint8_t)summary->block_shift,
         .flags = summary->rewritten ? BLX_SEGMENT_REWRITTEN : 0,
         .number = blx_le32_of(summary->number),
@@ -60,12 +60,16 @@ struct blx_segment_header_disk blx_segment_header_encode(const struct blx_segmen
 int blx_segment_writer_begin(struct blx_segment_writer *writer, struct blx_error *err)
 {
     struct blx_segment_header_disk header = blx_segment_header_encode(&writer->summary);
-    int rc = blx_sys->ftruncate(writer->fd, 0) != 0 ? -errno : 0;
+    int rc = blx_digest_log_init(&writer->log, writer->path, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_sys->ftruncate(writer->fd, 0) != 0 ? -errno : 0;
     if (rc == 0)
         rc = blx_pwrite_full(writer->fd, &header, sizeof(header), 0);
     if (rc < 0)
         return write_failed(writer, rc, err);
     writer->end_bytes = sizeof(header);
+    writer->version = BLX_SEGMENT_VERSION;
     return 0;
 }
 
@@ -76,8 +80,9 @@ static int start_anew(struct blx_segment_writer *writer, struct blx_error *err)
 }
 
 int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_frame *frame,
-                            uint64_t offset, struct blx_error *err)
+                            uint64_t offset, enum blx_digest_state digests, struct blx_error *err)
 {
+    const bool logged = digests == BLX_DIGESTS_LOGGED;
     struct blx_segment_summary *summary = &writer->summary;
     bool same = blx_generation_equal(&summary->last_generation, &frame->generation);
     if (frame->block_shift != summary->block_shift)
@@ -103,7 +108,10 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
             .data_block = extent.zero ? 0 : (uint32_t)data_block,
             .rank = (uint32_t)summary->frame_count,
             .zero = extent.zero,
+            .has_digests = logged && !extent.zero,
         };
+        if (entry.has_digests)
+            entry.digest = blx_digest_log_next(&writer->log) + (uint32_t)data_block;
         if (!extent.zero)
             data_block += extent.extent.block_count;
         int rc = blx_index_add(&writer->index, &entry);
@@ -117,14 +125,44 @@ int blx_segment_writer_note(struct blx_segment_writer *writer, const struct blx_
     summary->key_id = frame->key_id;
     summary->frame_count++;
     summary->stored_bytes += frame->frame_bytes;
+    blx_digest_log_pass(&writer->log, frame);
     return 0;
+}
+
+/* The key of the digests that came with the frame; none: they are not to be kept. */
+static struct blx_key_id digest_key_of(const struct blx_segment_writer *writer,
+                                       const struct blx_frame *frame)
+{
+    static const struct blx_key_id none;
+    const struct blx_key_id *id =
+        blx_key_id_is_none(&frame->key_id) ? &writer->digest_key_id : &frame->key_id;
+    const bool keeps = writer->version >= BLX_SEGMENT_VERSION && frame->digests != NULL;
+    return keeps && blx_digest_log_takes(&writer->log, id) ? *id : none;
+}
+
+/* A frame that is found again: with the digests inside it, or with those that the log still has. */
+static int find_digests(struct blx_segment_writer *writer, const struct blx_frame *frame,
+                        enum blx_digest_state *digests, struct blx_error *err)
+{
+    const struct blx_key_id key_id = digest_key_of(writer, frame);
+    int rc = 0;
+    if (writer->version >= BLX_SEGMENT_VERSION)
+        rc = blx_digest_log_find(&writer->log, frame, err);
+    /* A disk that is full must not keep what is stored from being found. */
+    if (rc == 0 && !blx_key_id_is_none(&key_id) && frame->data_bytes > 0)
+        rc = blx_digest_log_write(&writer->log, frame, &key_id, NULL) == 0;
+    *digests = rc == 1 ? BLX_DIGESTS_LOGGED : BLX_DIGESTS_MISSING;
+    return rc < 0 ? rc : 0;
 }
 
 static int visit_frame(void *arg, const struct blx_frame *frame, uint64_t offset,
                        struct blx_error *err)
 {
     struct blx_segment_writer *writer = arg;
-    int rc = blx_segment_writer_note(writer, frame, offset, err);
+    enum blx_digest_state digests;
+    int rc = find_digests(writer, frame, &digests, err);
+    if (rc == 0)
+        rc = blx_segment_writer_note(writer, frame, offset, digests, err);
     if (rc == 0)
         writer->end_bytes = offset + frame->frame_bytes;
     return rc;
@@ -151,10 +189,10 @@ static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
                              "'%s' is damaged: its header is not valid, but frames follow",
                              writer->path);
     }
-    if (header.version != BLX_LAYOUT_VERSION)
+    if (header.version < BLX_LAYOUT_VERSION || header.version > BLX_SEGMENT_VERSION)
         return blx_error_set(err, -ENOTSUP,
-                             "'%s' has version %u, this program knows %d; use a newer blxrep",
-                             writer->path, header.version, BLX_LAYOUT_VERSION);
+                             "'%s' has version %u, this program knows up to %d; use a newer blxrep",
+                             writer->path, header.version, BLX_SEGMENT_VERSION);
     uint32_t number = blx_le32_get(header.number);
     if (number < writer->summary.number || header.block_shift != writer->summary.block_shift)
         return blx_error_set(
@@ -164,6 +202,7 @@ static int check_header(struct blx_segment_writer *writer, uint64_t file_bytes,
             writer->path, number, header.block_shift, writer->summary.number,
             writer->summary.block_shift);
     writer->summary.number = number;
+    writer->version = header.version;
     return 1;
 }
 
@@ -201,14 +240,21 @@ static int recover(struct blx_segment_writer *writer, uint64_t file_bytes,
     if (blx_sys->fsync(writer->fd) != 0)
         return write_failed(writer, -errno, err);
     posix_fadvise(writer->fd, 0, 0, POSIX_FADV_DONTNEED);
-    int rc = take_frames(writer, file_bytes, recovery, err);
+    int rc = blx_digest_log_reopen(&writer->log, err);
+    if (rc < 0)
+        return rc;
+    rc = take_frames(writer, file_bytes, recovery, err);
     if (rc < 0)
         return rc;
     if (writer->end_bytes < file_bytes &&
         blx_sys->ftruncate(writer->fd, (off_t)writer->end_bytes) != 0)
         return write_failed(writer, -errno, err);
     recovery->cut_bytes = file_bytes - writer->end_bytes;
-    return make_durable(writer, err);
+    if (writer->summary.frame_count == 0 && writer->version < BLX_SEGMENT_VERSION) {
+        blx_digest_log_close(&writer->log);
+        rc = blx_segment_writer_begin(writer, err);
+    }
+    return rc < 0 ? rc : make_durable(writer, err);
 }
 
 static int open_file(struct blx_segment_writer *writer, struct blx_segment_recovery *recovery,
@@ -236,13 +282,15 @@ int blx_segment_writer_open(const char *volume_dir, uint32_t number, unsigned bl
     struct blx_segment_writer *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open a segment in '%s'", volume_dir);
-    opened->fd = -1;
+    opened->fd = opened->log.fd = -1;
     opened->summary.number = number;
     opened->summary.block_shift = block_shift;
     struct blx_segment_recovery done = {0};
     int rc = blx_path_format(opened->dir, sizeof(opened->dir), err, "%s", volume_dir);
     if (rc == 0)
         rc = blx_path_format(opened->path, sizeof(opened->path), err, "%s/open.seg", volume_dir);
+    if (rc == 0)
+        rc = blx_digest_log_init(&opened->log, opened->path, err);
     if (rc == 0)
         rc = open_file(opened, &done, err);
     if (rc < 0) {
@@ -261,6 +309,7 @@ void blx_segment_writer_close(struct blx_segment_writer *writer)
         return;
     if (writer->fd >= 0)
         close(writer->fd);
+    blx_digest_log_close(&writer->log);
     blx_index_done(&writer->index);
     free(writer);
 }
@@ -268,7 +317,15 @@ void blx_segment_writer_close(struct blx_segment_writer *writer)
 int blx_segment_writer_append(struct blx_segment_writer *writer, const struct blx_frame *frame,
                               struct blx_error *err)
 {
-    int rc = blx_segment_writer_note(writer, frame, writer->end_bytes, err);
+    const struct blx_key_id key_id = digest_key_of(writer, frame);
+    enum blx_digest_state digests = BLX_DIGESTS_MISSING;
+    int rc = 0;
+    if (!blx_key_id_is_none(&key_id) && frame->data_bytes > 0) {
+        rc = blx_digest_log_write(&writer->log, frame, &key_id, err);
+        digests = BLX_DIGESTS_LOGGED;
+    }
+    if (rc == 0)
+        rc = blx_segment_writer_note(writer, frame, writer->end_bytes, digests, err);
     if (rc < 0)
         return rc;
     rc = blx_pwrite_full(writer->fd, frame->bytes, frame->frame_bytes, writer->end_bytes);
@@ -291,7 +348,18 @@ void blx_segment_writer_summary(const struct blx_segment_writer *writer,
     *summary = writer->summary;
 }
 
-size_t blx_segment_writer_entries(const struct blx_segment_writer *writer)
+void blx_segment_writer_set_digest_key(struct blx_segment_writer *writer,
+                                       const struct blx_key_id *key_id)
 {
-    return writer->index.count;
+    writer->digest_key_id = *key_id;
+}
+
+bool blx_segment_writer_is_full(const struct blx_segment_writer *writer,
+                                const struct blx_key_id *digest_key_id)
+{
+    const bool older = writer->version < BLX_SEGMENT_VERSION && writer->summary.frame_count > 0;
+    return writer->summary.stored_bytes >= BLX_SEGMENT_MAX_BYTES ||
+           writer->index.count >= BLX_SEGMENT_MAX_ENTRIES ||
+           writer->log.end >= BLX_SEGMENT_MAX_DIGESTS ||
+           (older && digest_key_id != NULL && !blx_key_id_is_none(digest_key_id));
 }

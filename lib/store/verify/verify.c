@@ -60,6 +60,7 @@ static int check_job(const struct work *work, const struct job *job, struct blx_
         .block_shift = segment->block_shift,
         .blocks = segment->blocks,
         .checked_bytes = &work->view->checked_bytes,
+        .digest_key = job->volume->has_digest_key ? &job->volume->digest_key : NULL,
     };
     struct blx_error cause = {0};
     int rc = blx_segment_check(&request, &segment->findings, &cause);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/damage_private.h"
+#include "store/digest_key.h"
 #include "store/directory_private.h"
 #include "store/receive/volume_file_private.h"
 #include "store/segment/segment.h"
@@ -25,6 +26,7 @@ void blx_verify_agent_done(struct blx_verify_agent *agent)
         for (size_t j = 0; j < agent->volumes[i].segment_count; j++)
             blx_segment_findings_done(&agent->volumes[i].segments[j].findings);
         free(agent->volumes[i].segments);
+        blx_volume_key_wipe(&agent->volumes[i].digest_key);
     }
     free(agent->checkpoints);
     free(agent->volumes);
@@ -263,6 +265,27 @@ static int read_state(const struct blx_verify_agent *agent, const struct blx_ver
                       rc == -ENOENT ? "it is missing" : "it is not a valid state file", err);
 }
 
+/* A damaged secret is told once. Its digests are not compared with their blocks. */
+static int read_digest_key(const struct blx_verify_agent *agent, struct blx_verify_volume *volume,
+                           struct blx_verify_report *report, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    struct blx_error cause = {0};
+    int rc = blx_digest_key_path(agent->store, path, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_digest_key_find(agent->store, volume->name, &volume->digest_key, &cause);
+    volume->has_digest_key = rc == 1;
+    if (rc >= 0)
+        return 0;
+    if (rc != -EBADMSG)
+        return blx_error_copy(err, rc, &cause);
+    return volume != agent->volumes
+               ? 0
+               : add_damage(report, agent, volume->name, path,
+                            "it is not a valid secret: the agent's next session replaces it", err);
+}
+
 int blx_verify_agent_open(struct blx_agent_store agent_store, struct blx_verify_agent *agent,
                           struct blx_verify_report *report, struct blx_error *err)
 {
@@ -274,6 +297,8 @@ int blx_verify_agent_open(struct blx_agent_store agent_store, struct blx_verify_
         rc = find_segments(agent, &agent->volumes[i], err);
         if (rc == 0)
             rc = read_state(agent, &agent->volumes[i], report, err);
+        if (rc == 0)
+            rc = read_digest_key(agent, &agent->volumes[i], report, err);
     }
     return rc;
 }

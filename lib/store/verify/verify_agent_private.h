@@ -30,6 +30,8 @@ struct blx_verify_volume {
     struct blx_verify_segment *segments; /* owned; by number, open.seg first */
     size_t segment_count;
     bool damaged; /* a segment is */
+    bool has_digest_key;
+    struct blx_volume_key digest_key; /* to be wiped */
 };
 
 struct blx_verify_checkpoint {

@@ -4,12 +4,14 @@
  * last checkpoint and the segments after it, flattened into one index. Blocks that no frame holds
  * are zero. Made by blx_agent_writer_open_image(); later frames are not in it.
  *
- * Encrypted frames cannot be read here. The image of a session with a key has a block's keyed
- * digest in place of its data, which the frame carries (crypt/block_digest.h).
+ * The image of a session with a key, or with digests, has a block's keyed digest in place of its
+ * data (crypt/block_digest.h): from the segment's table, if it has one. Otherwise from inside the
+ * encrypted frame, or made of the plain frame's data.
  *
  * It is a view (view.h): frames are read, checked and unpacked as they are needed, and the last few
- * stay in memory. The last checkpoint is held as long as the image is open. Memory: the view's maps
- * and plans, and BLX_IMAGE_CACHE_BYTES.
+ * stay in memory. The last checkpoint is held as long as the image is open. Memory: at most
+ * BLX_IMAGE_MEMORY_BYTES, whatever the disk's size: the view's maps, the plan of a window, and the
+ * cache.
  *
  * Threads: one at a time. Waits for the disk, and after a window's end for its plan.
  */
@@ -19,7 +21,18 @@
 
 #include "base/error.h"
 
-enum { BLX_IMAGE_CACHE_BYTES = 8 << 20 };
+enum {
+    BLX_IMAGE_CACHE_BYTES = 8 << 20,
+    BLX_IMAGE_MAP_BYTES = 8 << 20,
+    BLX_IMAGE_MAX_ENTRIES = 1 << 16, /* of a window's plan, some 150 bytes each */
+    BLX_IMAGE_MEMORY_BYTES = 64 << 20,
+};
+
+/* Where the digests of an image come from. */
+enum blx_image_origin {
+    BLX_IMAGE_FROM_TABLES, /* from the tables, as far as there are some */
+    BLX_IMAGE_FROM_FRAMES, /* from the frames alone: whatever an agent once said of them */
+};
 
 struct blx_image;
 

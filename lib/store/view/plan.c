@@ -90,17 +90,36 @@ static int check_bounds(const struct blx_segment_reader *reader, uint64_t blocks
     return 0;
 }
 
+/* Whether the plan is of digests that this segment has a table of. */
+static bool takes_table(const struct blx_plan *plan, const struct blx_segment_reader *reader)
+{
+    return !blx_key_id_is_none(&plan->tables) &&
+           blx_key_id_equal(&plan->tables, &blx_segment_reader_summary(reader)->digest_key_id);
+}
+
+static void refer_to_table(struct blx_index_entry *entry)
+{
+    entry->frame_offset = BLX_PLAN_TABLE;
+    entry->frame_bytes = 0;
+    entry->data_block = entry->digest;
+}
+
 static int add_entries(struct blx_plan *plan, const struct blx_segment_reader *reader,
                        struct blx_error *err)
 {
     const struct blx_index *index = blx_segment_reader_index(reader);
     uint32_t number = (uint32_t)plan->segment_count - 1;
+    bool takes = takes_table(plan, reader);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < index->count; i++) {
         struct blx_index_entry entry = index->entries[i];
         entry.segment = number;
         /* The chain is walked from the newest segment on; 0 is lose_unreadable()'s. */
         entry.rank = UINT32_MAX - 1 - number;
+        if (takes && entry.has_digests)
+            refer_to_table(&entry);
+        entry.has_digests = false;
+        entry.digest = 0;
         rc = add_entry(plan, &entry) < 0 ? no_memory(err) : narrow(plan, err);
     }
     return rc;

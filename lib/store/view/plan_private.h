@@ -23,6 +23,13 @@
 #include "store/segment/segment.h"
 #include "store/view/losses.h"
 
+/*
+ * In place of a frame's offset: the entry's digests are in its segment's table, from its data_block
+ * on, and its frame is not known. So entries of a table join across frames, and the index of a disk
+ * that was sent in order is a few entries.
+ */
+enum { BLX_PLAN_TABLE = 0 };
+
 /* A frame of which blocks are needed: entries[first] to entries[first + count - 1]. */
 struct blx_plan_frame {
     size_t first;
@@ -48,6 +55,8 @@ struct blx_plan {
     uint64_t data_bytes;              /* that will be written */
     struct blx_losses *losses;        /* borrowed; NULL: damage is an error */
     const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
+    struct blx_key_id tables;         /* digests of that key are taken from the segments' tables:
+                                         BLX_PLAN_TABLE; none: from no table */
     struct blx_agent_lock *lock;      /* owned; holds the checkpoint, so that no prune removes it;
                                           NULL: nothing is held */
     char cut[256];                    /* why the chain ends before its base; empty: it does not */
@@ -68,8 +77,8 @@ int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, c
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                          uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero, except for max_entries, max_files, start_block, end_block, losses and
- * key. -ENOENT
+/* The plan begins as zero, except for max_entries, max_files, start_block, end_block, losses,
+ * tables and key. -ENOENT
  * for an unknown checkpoint or volume; -EBADMSG if the chain or an index is damaged, or the
  * checkpoint lacks blocks that the agent could not read, unless `losses` takes the gaps. Free with
  * _done(), also after an error. */

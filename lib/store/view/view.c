@@ -35,11 +35,11 @@ struct window {
  * the one thread that plans a window; it alone changes what `lock` guards.
  */
 struct blx_view {
-    struct blx_view_source source; /* constant; its key is `key` */
-    struct blx_volume_key key;     /* constant */
-    uint64_t number;               /* constant; in the cache's keys */
-    uint64_t size_bytes;           /* constant once it is open */
-    uint64_t blocks;               /* constant once it is open */
+    struct blx_view_source source;         /* constant; its keys are these: */
+    struct blx_volume_key key, digest_key; /* constant */
+    uint64_t number;                       /* constant; in the cache's keys */
+    uint64_t size_bytes;                   /* constant once it is open */
+    uint64_t blocks;                       /* constant once it is open */
     unsigned block_shift, unit_shift;
     pthread_mutex_t planning;
     pthread_rwlock_t lock;
@@ -73,6 +73,7 @@ void blx_view_close(struct blx_view *view)
     if (view->source.done != NULL)
         view->source.done(view->source.arg);
     blx_volume_key_wipe(&view->key);
+    blx_volume_key_wipe(&view->digest_key);
     pthread_rwlock_destroy(&view->lock);
     pthread_mutex_destroy(&view->planning);
     free(view);
@@ -282,6 +283,8 @@ static int plan_window(struct blx_view *view, uint64_t start_block, uint64_t end
                             .max_files = MAX_FILES,
                             .start_block = start_block,
                             .end_block = end_block};
+    if (view->source.tables == BLX_VIEW_TABLES_USED)
+        plan.tables = view->source.digest_key_id;
     int rc = view->source.add(view->source.arg, &plan, err);
     if (rc == 0)
         rc = add_unknown(&plan, err);
@@ -321,10 +324,10 @@ static int plan_around(struct blx_view *view, uint64_t block, struct blx_error *
 
 /* A run of blocks that are alike. */
 struct piece {
-    enum { PIECE_HOLE, PIECE_ZERO, PIECE_DATA, PIECE_UNKNOWN } kind;
+    enum { PIECE_HOLE, PIECE_ZERO, PIECE_DATA, PIECE_TABLE, PIECE_UNKNOWN } kind;
     uint64_t end_block;
     struct blx_index_entry entry;            /* unless it is a hole */
-    const struct blx_segment_reader *reader; /* if it is data */
+    const struct blx_segment_reader *reader; /* if it is data, or digests in a table */
 };
 
 static void look_up(struct blx_view *view, const struct window *window, uint64_t block,
@@ -339,12 +342,13 @@ static void look_up(struct blx_view *view, const struct window *window, uint64_t
         return;
     }
     piece->end_block = entry->extent.start_block + entry->extent.block_count;
-    piece->kind = PIECE_DATA;
     if (entry->segment == BLX_VIEW_UNKNOWN)
         piece->kind = PIECE_UNKNOWN;
     else if (entry->zero)
         piece->kind = PIECE_ZERO;
     else
+        piece->kind = entry->frame_offset == BLX_PLAN_TABLE ? PIECE_TABLE : PIECE_DATA;
+    if (piece->kind == PIECE_DATA || piece->kind == PIECE_TABLE)
         piece->reader = view->segments[segment_place(view, entry->segment)];
 }
 
@@ -396,10 +400,15 @@ static int list_extents(const struct blx_frame *frame, struct blx_cached_content
     return 0;
 }
 
-static int take_digests(const struct blx_view *view, struct blx_stored_frame *stored,
-                        struct blx_cached_content *content, struct blx_error *err)
+/* Those inside an encrypted frame. */
+static int take_digests(const struct blx_view *view, const struct piece *piece,
+                        struct blx_stored_frame *stored, struct blx_cached_content *content,
+                        struct blx_error *err)
 {
     const struct blx_frame *frame = &stored->frame;
+    int rc = blx_stored_frame_fetch(stored, piece->reader, &piece->entry, err);
+    if (rc < 0)
+        return rc;
     if (!blx_key_id_equal(&frame->key_id, &view->source.key_id) || frame->digests == NULL)
         return blx_error_set(err, -EBADMSG, "frame %llu is not of the image's key",
                              (unsigned long long)frame->seq);
@@ -413,6 +422,24 @@ static int take_digests(const struct blx_view *view, struct blx_stored_frame *st
     }
     if (content->data_bytes > 0)
         memcpy(stored->data.bytes, frame->digests, content->data_bytes);
+    return 0;
+}
+
+/* Those of a plain frame's data, in its place. */
+static int make_digests(const struct blx_view *view, const struct piece *piece,
+                        struct blx_stored_frame *stored, struct blx_cached_content *content,
+                        struct blx_error *err)
+{
+    uint8_t digests[(BLX_FRAME_MAX_DATA_BYTES >> BLX_BLOCK_SHIFT_MIN) << BLX_BLOCK_DIGEST_SHIFT];
+    const struct blx_frame *frame = &stored->frame;
+    int rc = blx_stored_frame_read(stored, piece->reader, &piece->entry, NULL, err);
+    if (rc == 0)
+        rc = blx_frame_digest(frame, stored->data.bytes, view->source.digest_key, digests, err);
+    if (rc < 0)
+        return rc;
+    content->data_bytes = blx_frame_digest_bytes(frame->data_bytes, frame->block_shift);
+    if (content->data_bytes > 0)
+        memcpy(stored->data.bytes, digests, content->data_bytes);
     return 0;
 }
 
@@ -430,10 +457,9 @@ static int read_content(const struct blx_view *view, const struct piece *piece,
                         struct blx_stored_frame *stored, struct blx_cached_content *content,
                         struct blx_error *err)
 {
-    if (view->source.content == BLX_VIEW_CONTENT_DIGESTS) {
-        int rc = blx_stored_frame_fetch(stored, piece->reader, &piece->entry, err);
-        return rc < 0 ? rc : take_digests(view, stored, content, err);
-    }
+    if (view->source.content == BLX_VIEW_CONTENT_DIGESTS)
+        return view->source.digest_key == NULL ? take_digests(view, piece, stored, content, err)
+                                               : make_digests(view, piece, stored, content, err);
     int rc = blx_stored_frame_read(stored, piece->reader, &piece->entry, view->source.key, err);
     content->data_bytes = stored->frame.data_bytes;
     return rc;
@@ -524,16 +550,28 @@ static void put_zeros(const struct blx_view *view, size_t bytes, uint8_t *to)
         memcpy(to + at, blx_block_digest_zero, BLX_BLOCK_DIGEST_BYTES);
 }
 
+/* Digests that the disk does not give are lost like damaged ones. */
+static int read_table(const struct blx_view *view, const struct piece *piece, uint64_t skip,
+                      size_t bytes, uint8_t *to, struct blx_error *err)
+{
+    uint32_t place = piece->entry.data_block + (uint32_t)(skip >> view->unit_shift);
+    struct blx_error cause = {0};
+    int rc = blx_segment_reader_digests(piece->reader, place, (uint32_t)(bytes >> view->unit_shift),
+                                        to, &cause);
+    return rc < 0 ? blx_error_copy(err, -EBADMSG, &cause) : 0;
+}
+
 static int read_piece(struct blx_view *view, const struct piece *piece, uint64_t offset,
                       size_t bytes, uint8_t *to, struct blx_error *err)
 {
     if (piece->kind == PIECE_UNKNOWN)
         return blx_error_set(err, -EBADMSG,
                              "the last checkpoint lacks blocks that the agent could not read");
+    uint64_t skip = offset - (piece->entry.extent.start_block << view->unit_shift);
+    if (piece->kind == PIECE_TABLE)
+        return read_table(view, piece, skip, bytes, to, err);
     if (piece->kind == PIECE_DATA)
-        return copy_data(view, piece,
-                         offset - (piece->entry.extent.start_block << view->unit_shift), bytes, to,
-                         err);
+        return copy_data(view, piece, skip, bytes, to, err);
     put_zeros(view, bytes, to);
     return 0;
 }
@@ -566,6 +604,7 @@ int blx_view_find_extent(struct blx_view *view, uint64_t offset_bytes,
     static const enum blx_view_kind kinds[] = {[PIECE_HOLE] = BLX_VIEW_HOLE,
                                                [PIECE_ZERO] = BLX_VIEW_ZERO,
                                                [PIECE_DATA] = BLX_VIEW_DATA,
+                                               [PIECE_TABLE] = BLX_VIEW_DATA,
                                                [PIECE_UNKNOWN] = BLX_VIEW_DATA};
     struct piece piece;
     int rc = find_piece(view, offset_bytes >> view->unit_shift, &piece, err);
@@ -606,6 +645,10 @@ int blx_view_open_source(const struct blx_view_source *source, struct blx_view *
     if (source->key != NULL) {
         made->key = *source->key;
         made->source.key = &made->key;
+    }
+    if (source->digest_key != NULL) {
+        made->digest_key = *source->digest_key;
+        made->source.digest_key = &made->digest_key;
     }
     if (source->max_entries == 0)
         made->source.max_entries = BLX_VIEW_MAX_ENTRIES;

@@ -19,14 +19,23 @@ enum blx_view_content {
     BLX_VIEW_CONTENT_DIGESTS /* a block's keyed digest stands in its place */
 };
 
+/* Where a block's digest comes from. */
+enum blx_view_tables {
+    BLX_VIEW_TABLES_USED,   /* from the segment's table, if it has one, else as below */
+    BLX_VIEW_TABLES_IGNORED /* from inside the encrypted frame, or the plain frame's data */
+};
+
 struct blx_view_source {
     /* Adds the window's chain to the plan, which has its limits; the same each time. */
     int (*add)(void *arg, struct blx_plan *plan, struct blx_error *err);
     void (*done)(void *arg); /* NULL: nothing is to be freed */
     void *arg;
     enum blx_view_content content;
-    struct blx_key_id key_id;         /* that all frames must have; none: not encrypted */
-    const struct blx_volume_key *key; /* copied; NULL: none, or the digests are wanted */
+    struct blx_key_id key_id;                /* that all frames must have; none: not encrypted */
+    const struct blx_volume_key *key;        /* copied; NULL: none, or the digests are wanted */
+    struct blx_key_id digest_key_id;         /* of the digests that are wanted */
+    const struct blx_volume_key *digest_key; /* copied; makes those of plain frames */
+    enum blx_view_tables tables;
     struct blx_frame_cache *cache;
     size_t max_entries;
     size_t max_map_bytes;

@@ -76,6 +76,7 @@ void test_volume_init(struct test_volume *volume, const char *name, uint64_t siz
     test_volume_generation(volume, generation);
     volume->image = calloc(volume->blocks, TEST_BLOCK_BYTES);
     volume->frame = malloc(BLX_FRAME_MAX_BYTES * 2);
+    volume->has_digests = true;
     assert_non_null(volume->image);
     assert_non_null(volume->frame);
 }
@@ -98,6 +99,22 @@ void test_volume_write(struct test_volume *volume, uint64_t block, uint64_t seed
 static bool is_zero(const uint8_t *block)
 {
     return block[0] == 0 && memcmp(block, block + 1, TEST_BLOCK_BYTES - 1) == 0;
+}
+
+const struct blx_key *test_digest_key(void)
+{
+    static struct blx_key key;
+    static const uint8_t secret[BLX_KEY_BYTES] = "the secret of the tests' digests";
+    if (blx_key_id_is_none(&key.id))
+        assert_int_equal(blx_key_set(&key, secret, NULL), 0);
+    return &key;
+}
+
+struct blx_volume_key test_digest_keys(const char *volume)
+{
+    struct blx_volume_key keys;
+    assert_int_equal(blx_volume_key_derive(test_digest_key(), "web1", volume, &keys, NULL), 0);
+    return keys;
 }
 
 void test_volume_frame(struct test_volume *volume, const uint64_t *blocks, size_t count)
@@ -134,6 +151,15 @@ void test_volume_frame(struct test_volume *volume, const uint64_t *blocks, size_
     };
     test_ok(blx_frame_pack(&content, volume->frame, &volume->frame_bytes, &err), &err);
     blx_frame_seal(volume->frame, ++volume->seq);
+    volume->sent_bytes = volume->frame_bytes;
+    if (volume->has_digests && volume->key == NULL) {
+        const struct blx_volume_key keys = test_digest_keys(volume->info.name);
+        const struct blx_frame view = {
+            .bytes = volume->frame, .block_shift = content.block_shift, .extent_count = used};
+        test_ok(blx_frame_digest(&view, data, &keys, volume->frame + volume->frame_bytes, &err),
+                &err);
+        volume->sent_bytes += blx_frame_digest_bytes(data_bytes, content.block_shift);
+    }
     free(extents);
     free(data);
 }
@@ -141,7 +167,7 @@ void test_volume_frame(struct test_volume *volume, const uint64_t *blocks, size_
 static void append_last(struct test_volume *volume, struct blx_agent_writer *writer)
 {
     struct blx_error err = {0};
-    test_ok(blx_agent_writer_append(writer, volume->info.volume, volume->frame, volume->frame_bytes,
+    test_ok(blx_agent_writer_append(writer, volume->info.volume, volume->frame, volume->sent_bytes,
                                     &err),
             &err);
 }
@@ -180,6 +206,8 @@ struct blx_agent_writer *test_writer_open(const struct test_store *test,
             &err);
     if (count > 0 && volumes[0]->key != NULL)
         blx_agent_writer_set_key(writer, &volumes[0]->key->id);
+    else if (count > 0 && volumes[0]->has_digests)
+        blx_agent_writer_set_digest_key(writer, test_digest_key());
     for (size_t i = 0; i < count; i++) {
         volumes[i]->info.volume = (uint32_t)i;
         test_ok(blx_agent_writer_add_volume(writer, &volumes[i]->info,

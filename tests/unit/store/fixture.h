@@ -47,9 +47,15 @@ struct test_volume {
     uint64_t seq;
     const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
     bool mixes_codecs;                /* its frames take turns: none, zlib, zstd; otherwise zstd */
-    uint8_t *frame;                   /* the last one that was made */
+    bool has_digests;                 /* its plain frames come with digests; as it begins */
+    uint8_t *frame;                   /* the last one that was made; its digests follow it */
     size_t frame_bytes;
+    size_t sent_bytes; /* with the digests */
 };
+
+/* The agent's secret for the digests, and the keys of a volume that are derived from it. */
+const struct blx_key *test_digest_key(void);
+struct blx_volume_key test_digest_keys(const char *volume);
 
 /* `size_bytes` need not be whole blocks. The generation is made of `generation`. */
 void test_volume_init(struct test_volume *volume, const char *name, uint64_t size_bytes,
@@ -72,8 +78,8 @@ void test_volume_send_all(struct test_volume *volume, struct blx_agent_writer *w
 void test_volume_send(struct test_volume *volume, struct blx_agent_writer *writer, uint64_t block,
                       uint64_t seed);
 
-/* Opens a writer and announces the first volume's key and the volumes, which must be given in
- * order; states may be NULL. */
+/* Opens a writer and announces the first volume's key, or its digests, and the volumes, which must
+ * be given in order; states may be NULL. */
 struct blx_agent_writer *test_writer_open(const struct test_store *test,
                                           struct test_volume *const *volumes, size_t count,
                                           struct blx_volume_state *states);

@@ -56,7 +56,7 @@ static void send_noise(struct fixture *f)
 
 static int append(struct fixture *f, struct blx_error *err)
 {
-    return blx_agent_writer_append(f->writer, 0, f->sda.frame, f->sda.frame_bytes, err);
+    return blx_agent_writer_append(f->writer, 0, f->sda.frame, f->sda.sent_bytes, err);
 }
 
 static int make(void **state, bool reserve)

@@ -62,7 +62,7 @@ void history_change(struct history *history)
     struct blx_error err = {0};
     test_volume_frame(&history->volume, blocks, count);
     test_ok(blx_agent_writer_append(history->writer, 0, history->volume.frame,
-                                    history->volume.frame_bytes, &err),
+                                    history->volume.sent_bytes, &err),
             &err);
 }
 
@@ -78,7 +78,7 @@ void history_noise(struct history *history, uint64_t start, size_t count)
     }
     test_volume_frame(&history->volume, blocks, count);
     test_ok(blx_agent_writer_append(history->writer, 0, history->volume.frame,
-                                    history->volume.frame_bytes, &err),
+                                    history->volume.sent_bytes, &err),
             &err);
 }
 

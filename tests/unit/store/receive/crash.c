@@ -40,7 +40,7 @@ static int append(struct session *session, const uint64_t *blocks, size_t count)
     test_volume_frame(&session->volume, blocks, count);
     remember(session);
     return blx_agent_writer_append(session->writer, 0, session->volume.frame,
-                                   session->volume.frame_bytes, NULL);
+                                   session->volume.sent_bytes, NULL);
 }
 
 static int send(struct session *session, uint64_t block, uint64_t seed)
@@ -95,6 +95,8 @@ static int announce(struct session *session, struct blx_volume_state *state)
 {
     int rc = blx_agent_writer_open(blx_store_agent(&session->test->store, "web1"), NULL,
                                    &session->writer, NULL);
+    if (rc == 0)
+        blx_agent_writer_set_digest_key(session->writer, test_digest_key());
     if (rc == 0)
         rc = blx_agent_writer_add_volume(session->writer, &session->volume.info, state, NULL);
     return rc;

@@ -198,7 +198,8 @@ static void the_key_of_uncommitted_frames_is_known_again(void **state)
     assert_string_equal(f->state.reason, "");
     assert_int_equal(f->state.durable_seq, 1);
     begin(f, BLX_PASS_RESUME);
-    test_ok(blx_agent_writer_open_image(f->writer, 0, &image, NULL), NULL); /* which seals */
+    test_ok(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, &image, NULL),
+            NULL); /* which seals */
     blx_image_close(image);
     open_session(f, &f->keys[0]);
     assert_string_equal(f->state.reason, "");
@@ -237,7 +238,7 @@ static void an_encrypted_image_has_digests_in_place_of_blocks(void **state)
     take_base(f, &f->keys[0], 1);
     test_volume_send(&f->sda, f->writer, 5, 99);
     test_volume_send(&f->sda, f->writer, 6, 0);
-    test_ok(blx_agent_writer_open_image(f->writer, 0, &image, &err), &err);
+    test_ok(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, &image, &err), &err);
     assert_int_equal(blx_image_block_shift(image), TEST_BLOCK_SHIFT);
     assert_int_equal(blx_image_unit_shift(image), BLX_BLOCK_DIGEST_SHIFT);
     test_ok(blx_image_read(image, 0, BLOCKS + 2, found, &err), &err);

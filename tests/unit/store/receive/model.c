@@ -68,7 +68,7 @@ static void append(struct model *model, struct test_volume *volume)
 {
     struct blx_error err = {0};
     test_ok(blx_agent_writer_append(model->writer, volume->info.volume, volume->frame,
-                                    volume->frame_bytes, &err),
+                                    volume->sent_bytes, &err),
             &err);
     remember_sent(model, volume);
 }

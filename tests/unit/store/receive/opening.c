@@ -46,6 +46,7 @@ static unsigned count_opening(struct history *history)
     test_ok(
         blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), NULL, &writer, &err),
         &err);
+    blx_agent_writer_set_digest_key(writer, test_digest_key());
     test_ok(blx_agent_writer_add_volume(writer, &history->volume.info, &state, &err), &err);
     test_ok(blx_agent_writer_begin(writer, 0, BLX_PASS_RESUME, &err), &err);
     blx_sys = below;

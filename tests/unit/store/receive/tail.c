@@ -28,6 +28,7 @@ static void open_session(struct history *history, struct blx_agent_tail *tail,
     test_ok(blx_agent_writer_open(blx_store_agent(&history->test.store, "web1"), tail,
                                   &history->writer, &err),
             &err);
+    blx_agent_writer_set_digest_key(history->writer, test_digest_key());
     test_ok(blx_agent_writer_add_volume(history->writer, &history->volume.info, state, &err), &err);
 }
 
@@ -65,7 +66,8 @@ static void seal(struct history *history)
 {
     struct blx_error err = {0};
     struct blx_image *image = NULL;
-    test_ok(blx_agent_writer_open_image(history->writer, 0, &image, &err), &err);
+    test_ok(blx_agent_writer_open_image(history->writer, 0, BLX_IMAGE_FROM_TABLES, &image, &err),
+            &err);
     blx_image_close(image);
 }
 
@@ -171,7 +173,7 @@ static void a_volume_that_the_session_before_lacked_is_listed(void **state)
     test_ok(blx_agent_writer_add_volume(history.writer, &other.info, &found, &err), &err);
     test_ok(blx_agent_writer_begin(history.writer, 1, BLX_PASS_RESUME, &err), &err);
     test_volume_frame(&other, &(uint64_t){3}, 1);
-    test_ok(blx_agent_writer_append(history.writer, 1, other.frame, other.frame_bytes, &err), &err);
+    test_ok(blx_agent_writer_append(history.writer, 1, other.frame, other.sent_bytes, &err), &err);
     open_session(&history, end_session(&history), &found);
     tail = end_session(&history);
     assert_null(blx_agent_tail_find(tail, "sdb"));

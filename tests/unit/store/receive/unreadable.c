@@ -209,7 +209,8 @@ static void a_rescans_image_does_not_know_what_the_checkpoint_lacks(void **state
         struct blx_image *image = NULL;
         if (round == 1)
             test_volume_send(&f->sda, f->writer, 4, 3004);
-        test_ok(blx_agent_writer_open_image(f->writer, 0, &image, &err), &err);
+        test_ok(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, &image, &err),
+                &err);
         for (uint64_t block = 0; block < BLOCKS; block++)
             assert_int_equal(is_known(image, block),
                              block != 3 && (block != 4 || round == 1) && block != 30);

@@ -82,7 +82,7 @@ static void sync_all(struct fixture *f)
 static int append(struct fixture *f, uint32_t volume, struct blx_error *err)
 {
     return blx_agent_writer_append(f->writer, volume, f->volumes[volume]->frame,
-                                   f->volumes[volume]->frame_bytes, err);
+                                   f->volumes[volume]->sent_bytes, err);
 }
 
 static struct blx_manifest read_manifest(const struct fixture *f, blx_timestamp timestamp)
@@ -521,8 +521,7 @@ static void send_scattered(struct fixture *f, struct test_volume *large, unsigne
     for (unsigned i = 0; i < frames; i++) {
         struct blx_error err = {0};
         test_volume_frame(large, blocks, BLX_FRAME_MAX_EXTENTS);
-        test_ok(blx_agent_writer_append(f->writer, 0, large->frame, large->frame_bytes, &err),
-                &err);
+        test_ok(blx_agent_writer_append(f->writer, 0, large->frame, large->sent_bytes, &err), &err);
     }
     free(blocks);
 }

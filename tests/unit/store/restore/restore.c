@@ -54,7 +54,7 @@ static int setup(void **state)
         test_volume_write(&f->volume, scattered[i], i % 3 == 0 ? 0 : 1000 + i);
     }
     test_volume_frame(&f->volume, scattered, 40);
-    test_ok(blx_agent_writer_append(writer, 0, f->volume.frame, f->volume.frame_bytes, &err), &err);
+    test_ok(blx_agent_writer_append(writer, 0, f->volume.frame, f->volume.sent_bytes, &err), &err);
     f->two = test_writer_commit(writer, f->volumes, 1, 1000000100);
     blx_agent_writer_close(writer);
     *state = f;

@@ -69,7 +69,7 @@ static void send_scattered(struct blx_agent_writer *writer, uint64_t first, unsi
         }
         struct blx_error err = {0};
         test_volume_frame(&volume, blocks, FRAME_BLOCKS);
-        test_ok(blx_agent_writer_append(writer, 0, volume.frame, volume.frame_bytes, &err), &err);
+        test_ok(blx_agent_writer_append(writer, 0, volume.frame, volume.sent_bytes, &err), &err);
     }
 }
 

@@ -70,7 +70,7 @@ static void send_frame(struct fixture *f, struct blx_agent_writer *writer, size_
     struct blx_error err = {0};
     test_volume_frame(&f->volumes[volume], blocks, count);
     test_ok(blx_agent_writer_append(writer, (uint32_t)volume, f->volumes[volume].frame,
-                                    f->volumes[volume].frame_bytes, &err),
+                                    f->volumes[volume].sent_bytes, &err),
             &err);
 }
 
@@ -118,7 +118,8 @@ static struct fixture *listing; /* nftw() has no argument */
 static int keep_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)ftw;
-    if (type != FTW_F || st->st_size == 0)
+    /* What is in the log of digests proves itself, or counts as missing: nothing to find there. */
+    if (type != FTW_F || st->st_size == 0 || strstr(path, "open.digests") != NULL)
         return 0;
     assert_true(listing->file_count < MAX_FILES);
     struct file *file = &listing->files[listing->file_count++];

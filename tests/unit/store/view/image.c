@@ -34,6 +34,7 @@ static int setup(void **state)
     test_volume_init(&f->sda, "sda", GROWN_BLOCKS * TEST_BLOCK_BYTES, 1);
     f->sda.info.size_bytes = SIZE_BYTES;
     f->sda.blocks = BLOCKS;
+    f->sda.has_digests = false; /* so that the image is of data */
     f->volumes[0] = &f->sda;
     f->random = 11;
     f->generation = 1;
@@ -90,7 +91,7 @@ static struct blx_image *open_image(struct fixture *f)
 {
     struct blx_error err = {0};
     struct blx_image *image = NULL;
-    test_ok(blx_agent_writer_open_image(f->writer, 0, &image, &err), &err);
+    test_ok(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, &image, &err), &err);
     assert_int_equal(blx_image_block_shift(image), TEST_BLOCK_SHIFT);
     assert_int_equal(blx_image_size_bytes(image), f->sda.info.size_bytes);
     return image;
@@ -120,7 +121,8 @@ static void an_image_is_the_checkpoint_and_the_frames_after_it(void **state)
     struct fixture *f = *state;
     open_session(f);
     assert_int_equal(f->state.image_bytes, 0);
-    assert_int_equal(blx_agent_writer_open_image(f->writer, 0, NULL, NULL), -EPROTO);
+    assert_int_equal(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, NULL, NULL),
+                     -EPROTO);
     begin(f, BLX_PASS_FULL);
     check_image(f); /* nothing has come: zeros */
     test_volume_send(&f->sda, f->writer, 3, 77);
@@ -330,7 +332,8 @@ static void a_chain_that_cannot_be_read_is_distrusted_for_good(void **state)
     commit(f);
     segment_path(f, path, 1);
     assert_int_equal(truncate(path, 100), 0);
-    assert_int_equal(blx_agent_writer_open_image(f->writer, 0, &image, NULL), -EBADMSG);
+    assert_int_equal(blx_agent_writer_open_image(f->writer, 0, BLX_IMAGE_FROM_TABLES, &image, NULL),
+                     -EBADMSG);
     assert_null(image);
     assert_int_equal(blx_agent_writer_distrust(f->writer, 0, NULL), 0);
     open_session(f);
@@ -358,7 +361,7 @@ static void run_rescan(struct fixture *f, enum test_fault fault, unsigned after,
     if (rc == 0)
         rc = blx_agent_writer_begin(writer, 0, BLX_PASS_RESCAN, NULL);
     if (rc == 0)
-        rc = blx_agent_writer_append(writer, 0, f->sda.frame, f->sda.frame_bytes, NULL);
+        rc = blx_agent_writer_append(writer, 0, f->sda.frame, f->sda.sent_bytes, NULL);
     if (rc == 0)
         rc = blx_agent_writer_sync(writer, NULL, NULL, NULL);
     *acked = rc == 0;
