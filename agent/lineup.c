@@ -44,6 +44,8 @@ static void remove_volume(struct agent *agent, size_t index)
         agent->volumes[i].index = (uint32_t)i;
         if (agent->volumes[i].key != NULL)
             agent->volumes[i].key = &agent->volume_keys[i];
+        if (agent->volumes[i].digest_key != NULL)
+            agent->volumes[i].digest_key = &agent->volume_keys[i];
     }
 }
 
@@ -174,7 +176,7 @@ static int derive_key(struct agent *agent, struct agent_volume *volume, struct b
         return 0;
     int rc = blx_volume_key_derive(&agent->key, agent->config->id, volume->device.name, key, err);
     if (rc == 0)
-        volume->key = key;
+        volume->key = volume->digest_key = key;
     return rc;
 }
 

@@ -216,6 +216,18 @@ static void append_block(struct blx_frame_content *content, struct blx_frame_ext
         extents[content->extent_count++] = (struct blx_frame_extent){{block, 1}, zero};
 }
 
+/* Encrypted frames have them inside. */
+static int add_digests(const struct blx_frame_content *content, const struct blx_volume_key *key,
+                       uint8_t *frame, size_t *frame_bytes, struct blx_error *err)
+{
+    const struct blx_frame view = {
+        .bytes = frame, .block_shift = content->block_shift, .extent_count = content->extent_count};
+    int rc = blx_frame_digest(&view, content->data, key, frame + *frame_bytes, err);
+    if (rc == 0)
+        *frame_bytes += blx_frame_digest_bytes(content->data_bytes, content->block_shift);
+    return rc;
+}
+
 int agent_batch_pack(struct agent_batch *batch, enum blx_codec codec, int level, void *frame,
                      size_t *frame_bytes, struct blx_error *err)
 {
@@ -243,5 +255,8 @@ int agent_batch_pack(struct agent_batch *batch, enum blx_codec codec, int level,
             content.data_bytes += (uint32_t)block_bytes;
         }
     }
-    return blx_frame_pack(&content, frame, frame_bytes, err);
+    int rc = blx_frame_pack(&content, frame, frame_bytes, err);
+    return rc == 0 && volume->key == NULL && volume->digest_key != NULL
+               ? add_digests(&content, volume->digest_key, frame, frame_bytes, err)
+               : rc;
 }

@@ -55,6 +55,7 @@ int agent_batch_read(struct agent_batch *batch);
 void agent_batch_leave_out_bad(struct agent_batch *batch);
 
 /* Packs the data into a frame at that level (blx_frame_content); blocks of zeros become extents
- * without data. Changes `data`. `frame` has BLX_FRAME_MAX_BYTES. */
+ * without data. In a session with digests these follow the frame, and count in `frame_bytes`.
+ * Changes `data`. `frame` has BLX_FRAME_MAX_BYTES. */
 int agent_batch_pack(struct agent_batch *batch, enum blx_codec codec, int level, void *frame,
                      size_t *frame_bytes, struct blx_error *err);

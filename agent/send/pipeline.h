@@ -29,10 +29,10 @@ enum { AGENT_PIPELINE_JOBS = 24, AGENT_PIPELINE_WORKERS_MAX = 8 };
 
 struct agent_job {
     struct agent_batch batch;
-    uint8_t *frame; /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
-    size_t frame_bytes;
-    bool is_read; /* the data are there, without bad blocks: only pack */
-    int rc;       /* of reading or packing */
+    uint8_t *frame;     /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
+    size_t frame_bytes; /* with the digests that follow it */
+    bool is_read;       /* the data are there, without bad blocks: only pack */
+    int rc;             /* of reading or packing */
     struct blx_error error;
 };
 

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +51,7 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
         BLX_FEATURE_CUT_FLAGS |
         (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY
                                                  : 0) |
-        (encrypts ? BLX_FEATURE_ENCRYPTION : 0);
+        (encrypts ? BLX_FEATURE_ENCRYPTION : BLX_FEATURE_DIGESTS);
     /* An agent without a volume asks for the policy alone, which may be the reason. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
     struct blx_message message = {
@@ -108,6 +109,39 @@ static int take_policy(struct agent_session *session, struct blx_error *err)
     return blx_error_set(err, -ENODEV,
                          "there is nothing to protect: 'device' matches no disk, or 'exclude' and "
                          "the dispatcher's policy leave all of them out");
+}
+
+static int derive_digest_keys(struct agent *agent, const struct blx_key *key, struct blx_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
+        struct agent_volume *volume = &agent->volumes[i];
+        rc = blx_volume_key_derive(key, agent->config->id, volume->device.name,
+                                   &agent->volume_keys[i], err);
+        volume->digest_key = rc == 0 ? &agent->volume_keys[i] : NULL;
+    }
+    return rc;
+}
+
+/* What makes the digests of this session, unless the encryption key does. No job of the session
+ * before is under way any more. */
+static int take_digest_key(struct agent_session *session, struct blx_error *err)
+{
+    struct agent *agent = session->agent;
+    struct blx_message message;
+    BLX_CLEANUP_SECRET_KEY struct blx_key key = {0};
+    if (!blx_key_id_is_none(&agent->key.id))
+        return 0;
+    for (size_t i = 0; i < agent->volume_count; i++)
+        agent->volumes[i].digest_key = NULL;
+    if ((session->welcome.features & BLX_FEATURE_DIGESTS) == 0)
+        return 0;
+    int rc = receive(session, BLX_MESSAGE_DIGEST_KEY, &message, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_key_set(&key, message.digest_key.secret, err);
+    OPENSSL_cleanse(&message, sizeof(message));
+    return rc < 0 ? rc : derive_digest_keys(agent, &key, err);
 }
 
 /* The id of the key that encrypts the frames, before the volumes. */
@@ -291,6 +325,8 @@ int agent_session_handshake(struct agent_session *session, struct blx_error *err
     int rc = say_hello(session, err);
     if (rc == 0)
         rc = take_policy(session, err);
+    if (rc == 0)
+        rc = take_digest_key(session, err);
     if (rc == 0)
         rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)

@@ -18,7 +18,7 @@ enum {
 struct agent_question_reader {
     struct agent_pipeline *pipeline;   /* borrowed */
     struct blx_digester *digester;     /* owned */
-    struct blx_block_digester *blocks; /* owned; of the question's volume, NULL without a key */
+    struct blx_block_digester *blocks; /* owned; of the question's volume, NULL without digests */
     uint8_t *buffer;                   /* owned; READER_BATCHES x AGENT_BATCH_DATA_BYTES */
     struct agent_job jobs[READER_BATCHES];
 };
@@ -250,10 +250,10 @@ static int begin_digests(struct agent_question_reader *reader, struct agent_ques
 {
     const struct agent_volume *volume = question->volume;
     int rc = 0;
-    if (volume->key != NULL && reader->blocks == NULL)
-        rc = blx_block_digester_new(volume->key, &reader->blocks, err);
+    if (volume->digest_key != NULL && reader->blocks == NULL)
+        rc = blx_block_digester_new(volume->digest_key, &reader->blocks, err);
     blx_digester_begin(reader->digester, &question->request,
-                       volume->key != NULL ? BLX_BLOCK_DIGEST_SHIFT : volume->block_shift,
+                       volume->digest_key != NULL ? BLX_BLOCK_DIGEST_SHIFT : volume->block_shift,
                        &question->mine);
     return rc;
 }

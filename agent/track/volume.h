@@ -38,8 +38,11 @@ struct agent_volume {
     struct agent_tracker *tracker; /* owned; only the control thread calls it */
     uint64_t blocks;
     unsigned block_shift;
-    const struct blx_volume_key *key; /* borrowed; NULL: its frames are not encrypted */
-    uint32_t index;                   /* within the agent */
+    const struct blx_volume_key *key;        /* borrowed; NULL: its frames are not encrypted */
+    const struct blx_volume_key *digest_key; /* borrowed; makes its blocks' digests: `key`, or the
+                                                session's; NULL: they have none. Changes between
+                                                sessions */
+    uint32_t index;                          /* within the agent */
 
     /* Atomic by word: the kernel, and any thread. */
     uint64_t *dirty; /* the tracker's */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "dispatcher/policy_book.h"
 #include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
+#include "store/digest_key.h"
 #include "tls/pki.h"
 
 enum { LINGER_MS = 1000 };
@@ -120,7 +122,8 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
         return rc;
     session->volume_count = message.hello.volume_count;
     uint64_t known = BLX_FEATURE_POLICY | BLX_FEATURE_ENCRYPTION | BLX_FEATURE_CUT_AGE |
-                     BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_FLAGS;
+                     BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_FLAGS |
+                     BLX_FEATURE_DIGESTS;
     if (session->dispatcher->own_pki)
         known |= BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY;
     session->features = message.hello.features & known;
@@ -148,6 +151,24 @@ static int check_pace(struct dispatcher_session *session, struct blx_error *err)
                         "log lines suppressed",
                         session->agent_id, held_back);
     return 0;
+}
+
+/* The agent's secret for digests, which is made with its first session that knows of them. */
+static int tell_digest_key(struct dispatcher_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_DIGEST_KEY};
+    BLX_CLEANUP_SECRET_KEY struct blx_key key = {0};
+    if ((session->features & BLX_FEATURE_DIGESTS) == 0)
+        return 0;
+    int rc = blx_digest_key_take(blx_store_agent(session->dispatcher->store, session->agent_id),
+                                 &key, err);
+    if (rc < 0)
+        return dispatcher_session_store_result(session, rc);
+    blx_agent_writer_set_digest_key(session->writer, &key);
+    memcpy(message.digest_key.secret, key.secret, sizeof(message.digest_key.secret));
+    rc = dispatcher_session_send(session, &message, err);
+    OPENSSL_cleanse(&message, sizeof(message));
+    return rc;
 }
 
 /* Takes the agent's place in the registry, which gives the right to its store, and welcomes it. */
@@ -210,7 +231,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     dispatcher_session_move(session, DISPATCHER_SESSION_WELCOMED);
-    return dispatcher_session_tell_policy(session, err);
+    rc = dispatcher_session_tell_policy(session, err);
+    return rc == 0 ? tell_digest_key(session, err) : rc;
 }
 
 static int open_session(struct dispatcher_session *session, struct blx_error *err)
@@ -223,10 +245,12 @@ static int open_session(struct dispatcher_session *session, struct blx_error *er
 
 static void take_status(struct dispatcher_session *session, const struct blx_status *status)
 {
-    if (status->state != BLX_AGENT_RESCAN)
+    if (status->state != BLX_AGENT_RESCAN) {
         dispatcher_session_close_image(session);
-    else if (session->reported != BLX_AGENT_RESCAN)
+        session->image.origin = BLX_IMAGE_FROM_TABLES;
+    } else if (session->reported != BLX_AGENT_RESCAN) {
         dispatcher_roster_note_rescan(&session->dispatcher->roster, session->record);
+    }
     session->reported = status->state;
     dispatcher_roster_note_status(&session->dispatcher->roster, session->record, status);
     dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
