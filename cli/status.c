@@ -117,6 +117,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
                   agent->cert_ends_s == 0 ? 0
                                           : blx_timestamp_from_unix((int64_t)agent->cert_ends_s));
     blx_json_number(json, "quota_state", agent->quota_state);
+    blx_json_number(json, "rescan_place", agent->rescan_place);
     blx_json_string(json, "quota", agent->quota);
     blx_json_number(json, "sync_freq_ms", agent->sync_freq_ms);
     if (agent->away_ms == BLX_AWAY_UNKNOWN)
@@ -222,6 +223,8 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
     if (agent->rate_bytes_per_s > 0)
         snprintf(rate, sizeof(rate), "%s/s", blx_size_format(agent->rate_bytes_per_s, size));
     cli_pass_format(&agent->status, progress);
+    if (agent->rescan_place > 0)
+        snprintf(progress, sizeof(progress), "rescan waits, %u before it", agent->rescan_place - 1);
     const char *const cells[COLUMN_COUNT] = {
         [COLUMN_AGENT] = agent->agent_id,
         [COLUMN_PROTECTED] = protection_cell(judgement.protection),

@@ -124,6 +124,7 @@ static void list_restarts(const struct blx_config *now, const struct blx_config 
         {"tls", is_other(now->tls.ca, fresh->tls.ca) || is_other(now->tls.cert, fresh->tls.cert) ||
                     is_other(now->tls.key, fresh->tls.key)},
         {"rewrite-rate", now->rewrite_bytes_per_second != fresh->rewrite_bytes_per_second},
+        {"memory-limit", now->memory_limit_bytes != fresh->memory_limit_bytes},
         {"prune-grace", now->prune_grace_ms != fresh->prune_grace_ms},
         {"hook-timeout", now->hook_timeout_ms != fresh->hook_timeout_ms},
     };
@@ -265,6 +266,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
     dispatcher_roster_init(&dispatcher->roster);
+    dispatcher_turns_init(&dispatcher->turns, config->memory_limit_bytes);
     rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
         rc = serve(dispatcher, config, words, listen_fd, signal_fd, err);
@@ -272,6 +274,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
+    dispatcher_turns_done(&dispatcher->turns);
     dispatcher_roster_done(&dispatcher->roster);
     dispatcher_registry_done(&dispatcher->registry);
     return rc;

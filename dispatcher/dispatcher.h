@@ -31,6 +31,7 @@
 #include "dispatcher/registry.h"
 #include "dispatcher/roster.h"
 #include "dispatcher/threads.h"
+#include "dispatcher/turns.h"
 #include "store/store.h"
 
 /* The hands on the watchdog. The scheduler's turn takes the registry's lock, as every session does,
@@ -75,6 +76,7 @@ struct dispatcher {
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;
     struct dispatcher_threads sessions;
+    struct dispatcher_turns turns;   /* of rescans */
     struct dispatcher_rate refusals; /* log lines about connections that never became a session */
 
     struct blx_watchdog watchdog; /* atomic; main() and the scheduler turn their hands */

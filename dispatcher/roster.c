@@ -241,6 +241,14 @@ void dispatcher_roster_note_certificate(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
+void dispatcher_roster_note_turn(struct dispatcher_roster *roster,
+                                 struct dispatcher_roster_record *record, uint32_t place)
+{
+    pthread_mutex_lock(&roster->lock);
+    record->facts.rescan_place = place;
+    pthread_mutex_unlock(&roster->lock);
+}
+
 void dispatcher_roster_note_encryption(struct dispatcher_roster *roster,
                                        struct dispatcher_roster_record *record,
                                        enum dispatcher_roster_encryption encryption)

@@ -140,6 +140,10 @@ uint64_t dispatcher_roster_add_day(struct dispatcher_roster *roster,
 uint64_t dispatcher_roster_read_day(struct dispatcher_roster *roster,
                                     struct dispatcher_roster_record *record, uint64_t day);
 
+/* Where its rescan stands in the queue; 0: it does not wait. */
+void dispatcher_roster_note_turn(struct dispatcher_roster *roster,
+                                 struct dispatcher_roster_record *record, uint32_t place);
+
 /* How much of its quota the agent uses. */
 void dispatcher_roster_note_quota(struct dispatcher_roster *roster,
                                   struct dispatcher_roster_record *record,

@@ -36,6 +36,7 @@ static void session_free(struct dispatcher_session *session)
     if (session->entry.wake_fd >= 0)
         close(session->entry.wake_fd);
     free(session->volumes);
+    free(session->image.asked);
     free(session);
 }
 
@@ -252,6 +253,9 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
         dispatcher_roster_note_rescan(&session->dispatcher->roster, session->record);
     }
     session->reported = status->state;
+    dispatcher_roster_note_turn(
+        &session->dispatcher->roster, session->record,
+        dispatcher_turns_place(&session->dispatcher->turns, &session->image.turn));
     dispatcher_roster_note_status(&session->dispatcher->roster, session->record, status);
     dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
 }
@@ -297,6 +301,11 @@ static int follow(struct dispatcher_session *session, struct blx_error *err)
     for (;;) {
         struct blx_message message;
         int rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
+        if (rc == 1) {
+            rc = dispatcher_session_answer_asked(session, err);
+            if (rc == 0)
+                continue;
+        }
         if (rc < 0)
             return rc;
         if (message.type == BLX_MESSAGE_GOODBYE)
@@ -374,7 +383,10 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
         dispatcher_roster_note_trouble(&session->dispatcher->roster, session->record, rc,
                                        err->message);
     bool said = send_end(session, rc, err);
+    session->image.asked_count = 0;
     dispatcher_session_close_image(session);
+    if (session->record != NULL)
+        dispatcher_roster_note_turn(&session->dispatcher->roster, session->record, 0);
     struct blx_agent_tail *tail =
         session->writer != NULL ? blx_agent_writer_make_tail(session->writer) : NULL;
     blx_agent_writer_close(session->writer);
@@ -447,6 +459,7 @@ struct dispatcher_session *dispatcher_session_new(struct dispatcher *dispatcher,
     session->accepted_fd = fd;
     session->entry.socket_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     session->entry.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    session->image.turn.wake_fd = session->entry.wake_fd;
     session->entry.connected_ns = blx_clock_ns();
     snprintf(session->entry.peer, sizeof(session->entry.peer), "%s", peer);
     return session;

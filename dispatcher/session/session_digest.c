@@ -20,10 +20,29 @@
 
 enum { READ_BYTES = 256 * 1024 };
 
-void dispatcher_session_close_image(struct dispatcher_session *session)
+static void drop_image(struct dispatcher_session *session)
 {
     blx_image_close(session->image.image);
     session->image.image = NULL;
+}
+
+static void take_turn(struct dispatcher_session *session)
+{
+    (void)dispatcher_turns_take(&session->dispatcher->turns, &session->image.turn, blx_clock_ns());
+}
+
+static bool has_turn(const struct dispatcher_session *session)
+{
+    return atomic_load(&session->image.turn.state) == DISPATCHER_TURN_HELD;
+}
+
+void dispatcher_session_close_image(struct dispatcher_session *session)
+{
+    drop_image(session);
+    if (atomic_load(&session->image.turn.state) != DISPATCHER_TURN_NONE)
+        dispatcher_turns_leave(&session->dispatcher->turns, &session->image.turn, blx_clock_ns());
+    if (session->image.asked_count > 0)
+        take_turn(session);
 }
 
 /* An image that cannot be read at all has to be replaced: the next session asks for a full pass. */
@@ -48,7 +67,7 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
     struct dispatcher_session_image *held = &session->image;
     if (held->image != NULL && held->volume == request->volume && !request->fresh)
         return 0;
-    dispatcher_session_close_image(session);
+    drop_image(session);
     unsigned held_back = 0;
     if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
                                  DISPATCHER_ALLOW_IMAGE, blx_clock_ns(), &held_back))
@@ -141,14 +160,9 @@ static int answer(struct dispatcher_session *session, const struct blx_digest_re
     return rc;
 }
 
-int dispatcher_session_answer_digest(struct dispatcher_session *session,
-                                     const struct blx_digest_request *request,
-                                     struct blx_error *err)
+static int answer_now(struct dispatcher_session *session, const struct blx_digest_request *request,
+                      struct blx_error *err)
 {
-    if (request->volume >= session->volume_count || session->volumes[request->volume].pass == 0)
-        return dispatcher_session_protest(
-            err, "DIGEST_REQUEST for volume number %" PRIu32 ", which has not begun",
-            request->volume);
     struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
     struct dispatcher_pulse pulse;
     /* The indexes of a long chain, or many scattered blocks of an old disk, take their time. */
@@ -167,4 +181,54 @@ int dispatcher_session_answer_digest(struct dispatcher_session *session,
     if (rc == 0) /* opening the image has sealed and synced what had arrived: acknowledge it */
         rc = dispatcher_session_sync(session, err);
     return rc < 0 ? rc : dispatcher_session_send(session, &message, err);
+}
+
+/* A rescan that has had its turn lets others have theirs. */
+static void yield_turn(struct dispatcher_session *session)
+{
+    struct dispatcher_turns *turns = &session->dispatcher->turns;
+    if (!dispatcher_turns_is_over(turns, &session->image.turn, blx_clock_ns()))
+        return;
+    drop_image(session);
+    dispatcher_turns_leave(turns, &session->image.turn, blx_clock_ns());
+}
+
+static int note_asked(struct dispatcher_session *session, const struct blx_digest_request *request,
+                      struct blx_error *err)
+{
+    struct dispatcher_session_image *held = &session->image;
+    if (held->asked_count == DISPATCHER_SESSION_QUESTIONS)
+        return dispatcher_session_protest(err, "more than %d DIGEST_REQUESTs wait for an answer",
+                                          DISPATCHER_SESSION_QUESTIONS);
+    if (held->asked == NULL)
+        held->asked = calloc(DISPATCHER_SESSION_QUESTIONS, sizeof(held->asked[0]));
+    if (held->asked == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot keep a question");
+    held->asked[held->asked_count++] = *request;
+    return 0;
+}
+
+int dispatcher_session_answer_asked(struct dispatcher_session *session, struct blx_error *err)
+{
+    struct dispatcher_session_image *held = &session->image;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < held->asked_count; i++)
+        rc = answer_now(session, &held->asked[i], err);
+    held->asked_count = 0;
+    return rc;
+}
+
+int dispatcher_session_answer_digest(struct dispatcher_session *session,
+                                     const struct blx_digest_request *request,
+                                     struct blx_error *err)
+{
+    if (request->volume >= session->volume_count || session->volumes[request->volume].pass == 0)
+        return dispatcher_session_protest(
+            err, "DIGEST_REQUEST for volume number %" PRIu32 ", which has not begun",
+            request->volume);
+    yield_turn(session);
+    take_turn(session);
+    if (session->image.asked_count == 0 && has_turn(session))
+        return answer_now(session, request, err);
+    return note_asked(session, request, err);
 }

@@ -38,12 +38,18 @@ struct dispatcher_session_volume {
     char reason[128];   /* why the store wants a rescan or a full pass; may be empty */
 };
 
+/* An agent of ours asks for this many answers at most before it waits for one. */
+enum { DISPATCHER_SESSION_QUESTIONS = 8 };
+
 /* The image that a rescan compares with. */
 struct dispatcher_session_image {
     struct blx_image *image; /* owned; NULL: none is open */
     uint32_t volume;
-    bool damage_logged;           /* once an image is enough */
-    enum blx_image_origin origin; /* from the frames alone, if the rescan was ordered */
+    bool damage_logged;               /* once an image is enough */
+    enum blx_image_origin origin;     /* from the frames alone, if the rescan was ordered */
+    struct dispatcher_turn turn;      /* an image is open only while it is HELD */
+    struct blx_digest_request *asked; /* owned; those that wait for it, in order; or NULL */
+    uint32_t asked_count;             /* at most DISPATCHER_SESSION_QUESTIONS */
 };
 
 /*
@@ -198,7 +204,8 @@ int dispatcher_session_send(struct dispatcher_session *session, const struct blx
  * The next message that is no PING, or before WELCOME the next one. -ETIMEDOUT if none has come at
  * `deadline_ns`, or if the agent is dead (then the link counts as lost). -ECANCELED if the session
  * has to end, see session->ending. Meanwhile sends PINGs, follows orders, and syncs and
- * acknowledges the appended frames as soon as no further message is waiting.
+ * acknowledges the appended frames as soon as no further message is waiting. 1 in place of a
+ * message if it is this rescan's turn, and questions wait for it.
  */
 int dispatcher_session_receive(struct dispatcher_session *session, uint64_t deadline_ns,
                                struct blx_message *message, struct blx_error *err);
@@ -252,10 +259,13 @@ int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
                                        const struct blx_checkpoint_failed *failed,
                                        struct blx_error *err);
 
-/* DIGEST_REQUEST -> DIGESTS. */
+/* DIGEST_REQUEST -> DIGESTS, at once or when it is the rescan's turn. */
 int dispatcher_session_answer_digest(struct dispatcher_session *session,
                                      const struct blx_digest_request *request,
                                      struct blx_error *err);
 
-/* The rescan is over, or there was none. */
+/* Answers the questions that waited for the turn, which has come. */
+int dispatcher_session_answer_asked(struct dispatcher_session *session, struct blx_error *err);
+
+/* The rescan is over, or there was none. Questions that wait go on waiting. */
 void dispatcher_session_close_image(struct dispatcher_session *session);

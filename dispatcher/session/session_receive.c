@@ -137,6 +137,9 @@ int dispatcher_session_receive(struct dispatcher_session *session, uint64_t dead
             rc = follow_orders(session, err);
         if (rc < 0)
             return rc;
+        if (session->image.asked_count > 0 &&
+            atomic_load(&session->image.turn.state) == DISPATCHER_TURN_HELD)
+            return 1;
         /* In every turn: a peer that keeps sending is never idle. */
         if (blx_clock_ns() >= deadline_ns)
             return blx_error_set(err, -ETIMEDOUT, "the agent did not answer in time");

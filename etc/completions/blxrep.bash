@@ -3,14 +3,14 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --on-heartbeat --heartbeat-freq \
+    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq \
         --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     check) echo $(_blxrep_options start | sed 's/ --init / /') --json ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;

@@ -49,6 +49,7 @@ __blxrep_option blxrep-dispatcher "start check" -l sync-freq -x -d "Minutes betw
 __blxrep_option blxrep-dispatcher "start check" -l admit -x -d "Admit only agents with this ID or pattern"
 __blxrep_option blxrep-dispatcher "start check" -l listen -x -d "The address at which to listen"
 __blxrep_option blxrep-dispatcher "start check" -l metrics-listen -x -d "The address at which to serve metrics"
+__blxrep_option blxrep-dispatcher "start check" -l memory-limit -x -d "Memory that rescans may take together"
 __blxrep_option blxrep-dispatcher "start check" -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"
 __blxrep_option blxrep-dispatcher "start check test-event" -l on-event -r -d "Command to run when something needs attention"
 __blxrep_option blxrep-dispatcher "start check" -l on-heartbeat -r -d "Command to run while all agents are protected"

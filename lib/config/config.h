@@ -101,6 +101,7 @@ struct blx_config {
     enum blx_log_format log_format;    /* TIMED or JSON */
     bool verbose;                      /* debug lines in the log */
     char *metrics_listen;              /* NULL: no metrics */
+    uint64_t memory_limit_bytes;       /* of all rescans; 0: half of the machine's */
     uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: no rewriting by itself */
     char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
     char *on_heartbeat;                /* the same, while all is well */

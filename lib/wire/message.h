@@ -55,7 +55,7 @@ enum {
 #define BLX_FEATURE_LEAVE_OUT  (UINT64_C(1) << 15) /* CHECKPOINT may end with left_out */
 #define BLX_FEATURE_AUTHORITY  (UINT64_C(1) << 16) /* AUTHORITY and RENEWED are understood */
 #define BLX_FEATURE_CUT_FLAGS  (UINT64_C(1) << 17) /* CHECKPOINT may end with cut_flags */
-#define BLX_FEATURE_DIGESTS    (UINT64_C(1) << 20) /* DIGEST_KEY comes, and each frame has digests */
+#define BLX_FEATURE_DIGESTS    (UINT64_C(1) << 20) /* DIGEST_KEY comes, and frames have digests */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -114,7 +114,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_VERDICT = 83, /* dispatcher -> cli: one setting that is */
     BLX_MESSAGE_CONTROL_STALE = 84,   /* dispatcher -> cli: what its files say, and it does not use;
                                          before a status list, or after the settings */
-    BLX_MESSAGE_DIGEST_KEY = 85, /* dispatcher -> agent: makes the digests of this session */
+    BLX_MESSAGE_DIGEST_KEY = 85,      /* dispatcher -> agent: makes the digests of this session */
 };
 
 /* What an agent is doing. */
@@ -520,6 +520,7 @@ struct blx_control_agent {
     uint64_t total_freeze_ns;
 
     blx_timestamp paused_since;   /* 0: it is not paused */
+    uint32_t rescan_place;        /* in the queue of rescans: 1 is next; 0: it does not wait */
     uint32_t quota_state;         /* 0: free; 1: a limit of its quota is near; 2: one is reached */
     char quota[BLX_TEXT_BYTES];   /* which, and how much is used; "": it is free */
     blx_timestamp archived_since; /* 0: it is not archived */

@@ -162,6 +162,7 @@ size_t blx_message_put_control_agent(const struct blx_message *message, uint8_t 
         .quota_state = blx_le32_of(agent->quota_state),
         .archived_since = blx_le64_of(agent->archived_since),
         .revoked = blx_le32_of(agent->revoked),
+        .rescan_place = blx_le32_of(agent->rescan_place),
         .unencrypted = blx_le32_of(agent->unencrypted),
         .cut_flags = blx_le32_of(agent->cut_flags),
         .changed_bytes = blx_le64_of(agent->changed_bytes),
@@ -206,6 +207,7 @@ static void get_agent_figures(const struct blx_control_agent_disk *disk,
     agent->total_received_bytes = blx_le64_get(disk->total_received_bytes);
     agent->total_freeze_ns = blx_le64_get(disk->total_freeze_ns);
     agent->revoked = blx_le32_get(disk->revoked) == 1;
+    agent->rescan_place = blx_le32_get(disk->rescan_place);
     agent->unencrypted = blx_le32_get(disk->unencrypted) == 1;
     agent->changed_bytes = blx_le64_get(disk->changed_bytes);
     agent->stored_bytes = blx_le64_get(disk->stored_bytes);
@@ -235,7 +237,9 @@ int blx_message_get_control_agent(const uint8_t *body, size_t body_bytes,
     agent->cut_flags = blx_le32_get(disk.cut_flags);
     if (!blx_cut_flags_are_valid(agent->cut_flags))
         return blx_error_set(err, -EBADMSG, "the flags of the last cut are out of range");
-    int rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
+    int rc = blx_field_check_reserved(disk.reserved, err);
+    if (rc == 0)
+        rc = blx_field_get_text(disk.quota, agent->quota, "the quota", err);
     if (rc == 0)
         rc = blx_field_get_name(disk.agent_id, agent->agent_id, "agent ID", err);
     if (rc == 0)

@@ -16,7 +16,7 @@
 
 enum {
     BLX_NAME_FIELD_BYTES = 72, /* BLX_NAME_BYTES and padding, so that what follows is aligned */
-    BLX_MESSAGE_MAX_BODY_BYTES = 2192, /* of every type but FRAME */
+    BLX_MESSAGE_MAX_BODY_BYTES = 2200, /* of every type but FRAME */
 };
 
 struct blx_message_header_disk {
@@ -328,6 +328,8 @@ struct blx_control_agent_disk {
     blx_le32 unencrypted;
     char quota[BLX_TEXT_BYTES];
     blx_le64 cert_ends_s;
+    blx_le32 rescan_place;
+    blx_le32 reserved;
 } __attribute__((packed));
 
 struct blx_control_dispatcher_disk {
@@ -451,7 +453,7 @@ _Static_assert(sizeof(struct blx_control_checkpoint_disk) == 72, "CONTROL_CHECKP
 _Static_assert(sizeof(struct blx_control_rescan_disk) == 72, "CONTROL_RESCAN");
 _Static_assert(sizeof(struct blx_control_revoke_disk) == 72, "CONTROL_REVOKE");
 _Static_assert(sizeof(struct blx_control_done_disk) == 272, "CONTROL_DONE");
-_Static_assert(sizeof(struct blx_control_agent_disk) == 2192, "CONTROL_AGENT");
+_Static_assert(sizeof(struct blx_control_agent_disk) == 2200, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, status) == 328, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, checkpoints) == 736, "CONTROL_AGENT");
 _Static_assert(offsetof(struct blx_control_agent_disk, note) == 800, "CONTROL_AGENT");

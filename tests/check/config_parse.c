@@ -77,6 +77,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "data-dir", config->data_dir);
     print_text(&json, "listen", config->listen);
     print_text(&json, "metrics-listen", config->metrics_listen);
+    blx_json_number(&json, "memory-limit", config->memory_limit_bytes);
     blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
     print_text(&json, "on-event", config->on_event);
     print_text(&json, "on-heartbeat", config->on_heartbeat);

@@ -41,7 +41,7 @@ def normal(key, value):
     if key in BARE_UNIT:
         number, unit = re.fullmatch(r"([0-9.]+)([a-z]*)", str(value)).groups()
         return round(float(number) * (UNITS[unit] or BARE_UNIT[key]))
-    if key in ("freeze-buffer", "rewrite-rate"):
+    if key in ("freeze-buffer", "memory-limit", "rewrite-rate"):
         number, unit = re.fullmatch(r"([0-9.]+)([KMG]?)", str(value)).groups()
         return int(float(number) * SIZES[unit])
     if key == "bandwidth-limit":

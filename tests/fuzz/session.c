@@ -234,6 +234,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
     FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING,
                                          DISPATCHER_MAX_FROM_SOURCE) == 0);
     dispatcher_roster_init(&dispatcher.roster);
+    dispatcher_turns_init(&dispatcher.turns, 0);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});
     for (size_t at = 0; at < size;) {

@@ -92,10 +92,20 @@ void fake_agent_hello(struct fake_agent *agent, const char *agent_id)
     fake_agent_send(agent, &hello);
 }
 
+static void take_digest_key(struct fake_agent *agent, const char *agent_id)
+{
+    const struct blx_message message = fake_agent_expect(agent, BLX_MESSAGE_DIGEST_KEY);
+    struct blx_key key;
+    assert_int_equal(blx_key_set(&key, message.digest_key.secret, NULL), 0);
+    assert_int_equal(blx_volume_key_derive(&key, agent_id, "vda", &agent->digest_keys, NULL), 0);
+}
+
 void fake_agent_greet(struct fake_agent *agent, const char *agent_id)
 {
     fake_agent_hello(agent, agent_id);
     agent->welcome = fake_agent_expect(agent, BLX_MESSAGE_WELCOME).welcome;
+    if ((agent->welcome.features & BLX_FEATURE_DIGESTS) != 0)
+        take_digest_key(agent, agent_id);
     if (agent->key != NULL) {
         const struct blx_message key = {.type = BLX_MESSAGE_KEY, .key.key_id = agent->key->id};
         assert_int_equal(agent->welcome.features, BLX_FEATURE_ENCRYPTION);
@@ -153,11 +163,18 @@ void fake_agent_frame(struct fake_agent *agent, uint64_t seq, uint64_t start, ui
     };
     assert_non_null(data);
     memset(data, fill, (size_t)count * FAKE_BLOCK_BYTES);
-    uint8_t *bytes = malloc(blx_frame_bound(&content));
+    uint8_t *bytes =
+        malloc(blx_frame_bound(&content) + blx_frame_digest_bytes(content.data_bytes, 12));
     size_t frame_bytes = 0;
     assert_non_null(bytes);
     assert_int_equal(blx_frame_pack(&content, bytes, &frame_bytes, NULL), 0);
     blx_frame_seal(bytes, seq);
+    if (!blx_key_id_is_none(&agent->digest_keys.id)) {
+        const struct blx_frame view = {.bytes = bytes, .block_shift = 12, .extent_count = 1};
+        assert_int_equal(
+            blx_frame_digest(&view, data, &agent->digest_keys, bytes + frame_bytes, NULL), 0);
+        frame_bytes += blx_frame_digest_bytes(content.data_bytes, 12);
+    }
     const struct blx_message frame = {
         .type = BLX_MESSAGE_FRAME,
         .frame = {.bytes = bytes, .frame_bytes = frame_bytes},

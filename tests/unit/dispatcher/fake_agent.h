@@ -19,10 +19,11 @@ struct fake_agent {
     struct blx_tls_context *tls;
     struct blx_conn *conn;
     struct blx_generation generation;
-    const struct blx_volume_key *key; /* borrowed; NULL: it does not encrypt */
-    uint64_t features;                /* offered beside that of the key */
-    uint64_t seq;                     /* last sent */
-    uint64_t clock_ns;                /* what its clock shows at each cut; 0: the truth */
+    const struct blx_volume_key *key;  /* borrowed; NULL: it does not encrypt */
+    uint64_t features;                 /* offered beside that of the key */
+    struct blx_volume_key digest_keys; /* its id none: its frames come without digests */
+    uint64_t seq;                      /* last sent */
+    uint64_t clock_ns;                 /* what its clock shows at each cut; 0: the truth */
     struct blx_welcome welcome;
     struct blx_volume_state state;
     uint8_t disk[FAKE_VOLUME_BYTES]; /* as the frames so far describe it */
@@ -43,7 +44,8 @@ void fake_agent_expect_error(struct fake_agent *agent, const char *part);
 
 void fake_agent_hello(struct fake_agent *agent, const char *agent_id);
 
-/* HELLO, WELCOME, KEY if it has one, VOLUME, VOLUME_STATE of the one volume "vda". */
+/* HELLO, WELCOME, DIGEST_KEY if it has the feature, KEY if it has one, VOLUME, VOLUME_STATE of the
+ * one volume "vda". */
 void fake_agent_greet(struct fake_agent *agent, const char *agent_id);
 
 /* Only VOLUME and VOLUME_STATE. */

@@ -68,6 +68,7 @@ void fake_site_resume(struct fake_site *site)
                                               DISPATCHER_MAX_FROM_SOURCE),
                      0);
     dispatcher_roster_init(&site->dispatcher.roster);
+    dispatcher_turns_init(&site->dispatcher.turns, 0);
     site->dispatcher.book = &site->book;
     dispatcher_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});

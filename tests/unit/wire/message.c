@@ -197,6 +197,7 @@ static const struct blx_message examples[] = {
                        .freeze_ns = 41000000,
                        .paused_since = 20261122203559,
                        .revoked = true,
+                       .rescan_place = 7,
                        .archived_since = 20261122203601,
                        .quota_state = 1,
                        .unencrypted = true,
@@ -608,6 +609,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1320, 2, "revocation");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1324, 2, "flags of the last cut");
     refuse(BLX_MESSAGE_CONTROL_AGENT, 1327, 1, "flags of the last cut");
+    refuse(BLX_MESSAGE_CONTROL_AGENT, 2197, 1, "reserved");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 23, 1, "more bytes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 39, 1, "more inodes are free");
     refuse(BLX_MESSAGE_CONTROL_DISPATCHER, 41, 7, "software");

@@ -57,12 +57,20 @@ static void send_request(struct fake_agent *agent, const struct blx_digest_reque
     fake_agent_send(agent, &message);
 }
 
+/* What its digests are made with; NULL: its data. */
+static const struct blx_volume_key *keys_of(const struct fake_agent *agent)
+{
+    if (agent->key != NULL)
+        return agent->key;
+    return blx_key_id_is_none(&agent->digest_keys.id) ? NULL : &agent->digest_keys;
+}
+
 static void add_keyed(const struct fake_agent *agent, struct blx_digester *digester, uint64_t start,
                       uint64_t count)
 {
     struct blx_block_digester *blocks = NULL;
     uint8_t digest[BLX_BLOCK_DIGEST_BYTES];
-    assert_int_equal(blx_block_digester_new(agent->key, &blocks, NULL), 0);
+    assert_int_equal(blx_block_digester_new(keys_of(agent), &blocks, NULL), 0);
     for (uint64_t block = start; block < start + count; block++) {
         assert_int_equal(blx_block_digest(blocks, block, agent->disk + block * FAKE_BLOCK_BYTES,
                                           FAKE_BLOCK_BYTES, digest, NULL),
@@ -78,7 +86,7 @@ static struct blx_digests digests_of_disk(const struct fake_agent *agent,
     struct blx_digester *digester;
     struct blx_digests digests;
     assert_int_equal(blx_digester_new(&digester, NULL), 0);
-    if (agent->key != NULL) {
+    if (keys_of(agent) != NULL) {
         blx_digester_begin(digester, request, BLX_BLOCK_DIGEST_SHIFT, &digests);
         add_keyed(agent, digester, 10, 20);
         add_keyed(agent, digester, 100, 5);
@@ -132,6 +140,142 @@ static void digests_are_those_of_checkpoint_and_later_frames(void **state)
     assert_int_equal(count_different(agent, 1, false), 0);
     assert_int_equal(acked_seq, agent->seq); /* although the segment was sealed on the way */
     fake_agent_close(agent);
+}
+
+static void flip_or_truncate(const struct fake_site *site, off_t offset, bool truncates)
+{
+    char path[256];
+    uint8_t byte;
+    snprintf(path, sizeof(path), "%s/agents/web1/volumes/vda/00000001.seg", site->data_dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (truncates) {
+        assert_int_equal(ftruncate(fd, offset), 0);
+    } else {
+        assert_int_equal(pread(fd, &byte, 1, offset), 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    }
+    close(fd);
+}
+
+static struct fake_agent *online_with_digests(struct fake_site *site, const char *agent_id,
+                                              const struct fake_agent *earlier)
+{
+    struct fake_agent *agent = fake_agent_connect(site, agent_id, earlier);
+    agent->features = BLX_FEATURE_DIGESTS;
+    fake_agent_greet(agent, agent_id);
+    assert_int_equal(agent->welcome.features, BLX_FEATURE_DIGESTS);
+    return agent;
+}
+
+/* The stored frames are damaged, and nobody notices, as nobody reads them. */
+static void digests_that_came_with_frames_are_all_that_is_read(void **state)
+{
+    struct fake_site *site = *state;
+    struct fake_agent *agent = online_with_digests(site, "web1", NULL);
+    fake_agent_begin(agent, BLX_PASS_FULL);
+    fake_agent_write(agent, 0, 64, 0xaa);
+    checkpoint(site, agent);
+    fake_agent_write(agent, 12, 3, 0x11);
+    fake_agent_write(agent, 101, 1, 0x12);
+    assert_int_equal(count_different(agent, 8, true), 0);
+    flip_or_truncate(site, 200, false);
+    assert_int_equal(count_different(agent, 1, true), 0);
+    agent->disk[20 * FAKE_BLOCK_BYTES] ^= 1;
+    agent->disk[102 * FAKE_BLOCK_BYTES] ^= 1; /* zero before */
+    assert_int_equal(count_different(agent, 1, false), 2);
+    fake_agent_close(agent);
+}
+
+/* An agent of before sent the frames; the same one, updated, goes on. */
+static void frames_of_an_older_agent_are_compared_with_digests(void **state)
+{
+    struct fake_agent *agent = fake_agent_online(*state, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    checkpoint(*state, agent);
+    uint8_t *disk = malloc(FAKE_VOLUME_BYTES);
+    assert_non_null(disk);
+    memcpy(disk, agent->disk, FAKE_VOLUME_BYTES);
+    struct fake_agent *next = online_with_digests(*state, "web1", NULL);
+    memcpy(next->disk, disk, FAKE_VOLUME_BYTES);
+    free(disk);
+    fake_agent_begin(next, BLX_PASS_RESCAN);
+    fake_agent_write(next, 12, 3, 0x11);
+    assert_int_equal(count_different(next, 8, true), 0);
+    assert_int_equal(count_different(next, 1, false), 0);
+    /* And the other way: the update is taken back. */
+    struct fake_agent *last = fake_agent_connect(*state, "web1", NULL);
+    memcpy(last->disk, next->disk, FAKE_VOLUME_BYTES);
+    fake_agent_greet(last, "web1");
+    fake_agent_begin(last, BLX_PASS_RESCAN);
+    fake_agent_write(last, 13, 1, 0x13);
+    assert_int_equal(count_different(last, 1, true), 0);
+    fake_agent_close(agent);
+    fake_agent_close(next);
+    fake_agent_close(last);
+}
+
+static uint32_t place_of(struct fake_site *site, const char *agent_id)
+{
+    struct blx_control_agent shown;
+    struct dispatcher *dispatcher = &site->dispatcher;
+    assert_int_equal(
+        dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, &shown, NULL),
+        0);
+    return shown.rescan_place;
+}
+
+/* There is memory for one image only. */
+static void a_rescan_waits_for_its_turn(void **state)
+{
+    struct fake_site *site = *state;
+    site->dispatcher.turns.places = 1;
+    struct fake_agent *first = fake_agent_online(site, "web1");
+    struct fake_agent *second = online_with_digests(site, "web10", NULL);
+    fake_agent_begin(second, BLX_PASS_FULL);
+    fake_agent_write(first, 0, 64, 0xaa);
+    fake_agent_write(second, 0, 64, 0xbb);
+    fake_agent_wait_durable(second, 1);
+    assert_int_equal(count_different(first, 1, true), 0);
+    struct blx_digest_request requests[] = {request_of(8, true), request_of(1, false)};
+    send_request(second, &requests[0]);
+    send_request(second, &requests[1]);
+    struct blx_message status = {.type = BLX_MESSAGE_STATUS, .status.state = BLX_AGENT_RESCAN};
+    fake_agent_send(second, &status);
+    for (unsigned looks = 0; place_of(site, "web10") != 1 && looks < 2000; looks++)
+        usleep(10 * 1000);
+    assert_int_equal(place_of(site, "web10"), 1);
+    assert_int_equal(count_different(first, 1, false), 0); /* whose turn it still is */
+    status.status.state = BLX_AGENT_LIVE;
+    fake_agent_send(first, &status);
+    for (size_t i = 0; i < 2; i++) {
+        struct blx_digests theirs = take_digests(second);
+        struct blx_digests mine = digests_of_disk(second, &requests[i]);
+        assert_int_equal(theirs.request, requests[i].request);
+        for (uint32_t at = 0; at < mine.count; at++)
+            assert_true(blx_digests_equal(&mine, &theirs, at));
+    }
+    fake_agent_close(first);
+    fake_agent_close(second);
+}
+
+/* An agent of ours asks for no more than it has places for answers. */
+static void too_many_questions_end_the_session(void **state)
+{
+    struct fake_site *site = *state;
+    site->dispatcher.turns.places = 1;
+    struct fake_agent *first = fake_agent_online(site, "web1");
+    struct fake_agent *second = fake_agent_online(site, "web10");
+    fake_agent_write(first, 0, 64, 0xaa);
+    assert_int_equal(count_different(first, 1, true), 0);
+    for (int i = 0; i < 9; i++) {
+        struct blx_digest_request request = request_of(8, i == 0);
+        send_request(second, &request);
+    }
+    fake_agent_expect_error(second, "wait for an answer");
+    fake_agent_close(first);
+    fake_agent_close(second);
 }
 
 static struct blx_volume_key key_of(uint8_t byte)
@@ -256,23 +400,6 @@ static void requests_that_make_no_sense_end_the_session(void **state)
     fake_agent_close(agent);
 }
 
-static void flip_or_truncate(const struct fake_site *site, off_t offset, bool truncates)
-{
-    char path[256];
-    uint8_t byte;
-    snprintf(path, sizeof(path), "%s/agents/web1/volumes/vda/00000001.seg", site->data_dir);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    if (truncates) {
-        assert_int_equal(ftruncate(fd, offset), 0);
-    } else {
-        assert_int_equal(pread(fd, &byte, 1, offset), 1);
-        byte ^= 1;
-        assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
-    }
-    close(fd);
-}
-
 static void damaged_blocks_count_as_different(void **state)
 {
     struct fake_agent *agent = fake_agent_online(*state, "web1");
@@ -362,6 +489,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(digests_are_those_of_checkpoint_and_later_frames),
+        TEST(digests_that_came_with_frames_are_all_that_is_read),
+        TEST(frames_of_an_older_agent_are_compared_with_digests),
+        TEST(a_rescan_waits_for_its_turn),
+        TEST(too_many_questions_end_the_session),
         TEST(digests_of_what_is_encrypted_are_made_without_its_key),
         TEST(another_key_is_told_to_send_everything),
         TEST(later_frames_are_in_a_fresh_image),
