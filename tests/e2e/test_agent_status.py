@@ -10,7 +10,7 @@ import subprocess
 from case import Case, main
 from disks import MIB
 from programs import environment
-from registry import wait_until
+from registry import run, wait_until
 from workloads import fill
 
 
@@ -97,7 +97,7 @@ class AgentStatus(Case):
         self.assertRegex(shown[1], rf"^dispatcher: '{self.dispatcher.address}', connected for ")
         self.dispatcher.stop()
         fill(files.path + "/more", 8)
-        os.sync()
+        run("sync", "-f", files.path)
         told = wait_until("LOST", lambda: (lambda row: row if row["protection"] == "lost" else None)(self.ask(config)), 60)
         self.assertEqual(told["judgement"]["reason"], "no-session")
         self.assertRegex(told["last_refusal"]["text"], "nothing listens there|goodbye")
