@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/become.h"
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "base/become.h"
 #include "files/folder_tree.h"
 
 enum { MAX_TRIES = 16 };
@@ -221,6 +221,16 @@ static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_b
     return rc == 0 ? files_folder_tree_open(point, tree, err) : rc;
 }
 
+/*
+ * What is mounted from now on is not in blxrep-mount's namespace. Whoever is killed last in a
+ * namespace takes its mounts away, and for that reads their disks: blxrep-mount would wait for
+ * itself for ever.
+ */
+static int part_from_mount(struct blx_error *err)
+{
+    return unshare(CLONE_NEWNS) == 0 ? 0 : blx_error_errno(err, -errno, "cannot make namespaces");
+}
+
 int files_kernel_start(const struct blx_config *config, struct files_source *blocks,
                        const char *folder, struct files_source **source, struct blx_error *err)
 {
@@ -239,6 +249,8 @@ int files_kernel_start(const struct blx_config *config, struct files_source *blo
         rc = blx_error_errno(err, -errno, "cannot mount at '%s'", folder);
     if (rc == 0)
         rc = run_mount(config, view, err);
+    if (rc == 0)
+        rc = part_from_mount(err);
     if (rc == 0)
         rc = find_images(kernel, view, err);
     if (rc < 0)
