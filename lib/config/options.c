@@ -46,8 +46,7 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT |
-            TEST_EVENT,
+            BOOT | TEST_EVENT,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE,
 };
 
@@ -126,16 +125,6 @@ static const struct blx_option options[] = {
      /* The file of a daemon names the devices to protect, which says nothing about what to restore.
         And if there is a file, joining has none to write. */
      .flag_only_for = RESTORE | JOIN | FILES | BOOT | PULL},
-    {.info = {"device", "/dev/X",
-              "the filesystem, as the server calls its device; without it the server's /etc/fstab "
-              "says where a path lies",
-              FILES, false},
-     .kind = BLX_OPTION_LIST,
-     .offset = FIELD(devices),
-     .count_offset = FIELD(device_count),
-     .too_many = "devices",
-     .example = "\"/dev/vda2\"",
-     .flag_only_for = FILES},
     {.info = {"exclude", "PATTERN", "leave out devices with this name or path; repeat it for more",
               AGENT, true},
      .kind = BLX_OPTION_LIST,

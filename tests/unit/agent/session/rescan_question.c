@@ -59,7 +59,7 @@ static void use_key(struct fixture *f)
 {
     const struct blx_key key = {.secret = {1, 2, 3}, .id = {{4}}};
     assert_int_equal(blx_volume_key_derive(&key, "web1", "vda", &f->key, NULL), 0);
-    f->fake.volume.key = &f->key;
+    f->fake.volume.key = f->fake.volume.digest_key = &f->key;
 }
 
 /* The dispatcher's side of a question: no shared code but the digesters. */

@@ -664,7 +664,7 @@ static void volume_without_a_checkpoint_goes_after_a_week(void **state)
     struct history history;
     struct test_volume other;
     const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
-    const char *const files[] = {"/volume", "/open.seg", ""};
+    const char *const files[] = {"/volume", "/open.seg", "/open.digests", ""};
     char path[PATH_MAX];
     history_init(&history, 31);
     history_commit(&history);

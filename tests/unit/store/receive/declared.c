@@ -39,7 +39,7 @@ static void send_nothing(struct test_volume *volume, struct blx_agent_writer *wr
     };
     test_ok(blx_frame_pack(&content, volume->frame, &volume->frame_bytes, &err), &err);
     blx_frame_seal(volume->frame, ++volume->seq);
-    test_ok(blx_agent_writer_append(writer, 0, volume->frame, volume->sent_bytes, &err), &err);
+    test_ok(blx_agent_writer_append(writer, 0, volume->frame, volume->frame_bytes, &err), &err);
 }
 
 /* A session that begins with that pass, one frame, and no checkpoint. */

@@ -145,7 +145,7 @@ static size_t frames_end(const struct file *file)
 static void every_byte_lies_under_one_checksum(void **state)
 {
     (void)state;
-    uint64_t headers = 0, frames = 0, indexes = 0, footers = 0, others = 0;
+    uint64_t headers = 0, frames = 0, tables = 0, indexes = 0, footers = 0, others = 0;
     struct file file;
     for (unsigned number = 1; number <= SEGMENTS + 1; number++) {
         read_segment(&file, number);
@@ -153,11 +153,13 @@ static void every_byte_lies_under_one_checksum(void **state)
         size_t footer = number <= SEGMENTS ? sizeof(struct blx_segment_footer_disk) : 0;
         struct blx_segment_footer_disk said = {0};
         memcpy(&said, (uint8_t *)file.content + file.bytes - footer, footer);
-        /* The index that the footer's checksum covers is just what lies between. */
+        /* What the footer covers by its checksums is just what lies between: digests and index. */
         size_t index = blx_le64_get(said.index_count) * sizeof(struct blx_index_entry_disk);
+        size_t table = (size_t)blx_le32_get(said.digest_count) << BLX_BLOCK_DIGEST_SHIFT;
         if (number <= SEGMENTS)
-            assert_int_equal(blx_le64_get(said.index_offset), end);
-        assert_int_equal(end + index + footer, file.bytes);
+            assert_int_equal(blx_le64_get(said.index_offset), end + table);
+        assert_int_equal(end + table + index + footer, file.bytes);
+        tables += table;
         headers += header;
         frames += end - header;
         indexes += index;
@@ -176,10 +178,11 @@ static void every_byte_lies_under_one_checksum(void **state)
     struct blx_verify_report report = {0};
     assert_int_equal(blx_verify(&test.store, NULL, NULL, &report, NULL), 0);
     assert_int_equal(report.damage_count, 0);
-    assert_int_equal(report.checked_bytes, headers + frames + indexes + footers + others);
+    assert_int_equal(report.checked_bytes, headers + frames + tables + indexes + footers + others);
     print_message("%" PRIu64 " bytes: %" PRIu64 " of frames, %" PRIu64 " of headers, %" PRIu64
-                  " of indexes, %" PRIu64 " of footers, %" PRIu64 " of manifests and state\n",
-                  report.checked_bytes, frames, headers, indexes, footers, others);
+                  " of digests, %" PRIu64 " of indexes, %" PRIu64 " of footers, %" PRIu64
+                  " of manifests and state\n",
+                  report.checked_bytes, frames, headers, tables, indexes, footers, others);
     blx_verify_report_done(&report);
 }
 
@@ -252,6 +255,45 @@ static void manifest_is_refused(unsigned number)
         missed("manifest", number);
 }
 
+/* Of a sealed segment: what lies between its frames and its index is the digests. */
+static size_t index_offset(const struct file *file)
+{
+    struct blx_segment_footer_disk footer;
+    memcpy(&footer, (uint8_t *)file->content + file->bytes - sizeof(footer), sizeof(footer));
+    return (size_t)blx_le64_get(footer.index_offset);
+}
+
+/* A segment opens with them; `verify` reads them all. */
+static void a_flip_in_the_digests_is_found_by_verify(void **state)
+{
+    (void)state;
+    enum { PLACES = 3 };
+    struct blx_sys sys = blx_sys_real;
+    struct file file;
+    sys.pread = flipping_pread;
+    for (unsigned number = 1; number <= SEGMENTS; number++) {
+        read_segment(&file, number);
+        size_t from = frames_end(&file), end = index_offset(&file);
+        struct stat st;
+        assert_int_equal(stat(file.path, &st), 0);
+        assert_true(end > from);
+        for (size_t place = 0; place < PLACES; place++) {
+            struct blx_verify_report report = {0};
+            flipped.inode = st.st_ino;
+            flipped.offset = from + place * (end - 1 - from) / (PLACES - 1);
+            flipped.mask = 0x10;
+            blx_sys = &sys;
+            int rc = blx_verify(&test.store, NULL, NULL, &report, NULL);
+            blx_sys = &blx_sys_real;
+            flipped.inode = 0;
+            if (rc < 0 || report.damage_count == 0)
+                missed("digests of segment", number);
+            blx_verify_report_done(&report);
+        }
+        free(file.content);
+    }
+}
+
 static void each_bit_outside_of_the_frames_is_found(void **state)
 {
     (void)state;
@@ -264,7 +306,7 @@ static void each_bit_outside_of_the_frames_is_found(void **state)
         read_segment(&file, number);
         size_t header = sizeof(struct blx_segment_header_disk);
         each_bit(file.path, 0, header, segment_is_refused, number);
-        each_bit(file.path, frames_end(&file), file.bytes, segment_is_refused, number);
+        each_bit(file.path, index_offset(&file), file.bytes, segment_is_refused, number);
         free(file.content);
         read_file(&file, "checkpoints/%" PRIu64, timestamps[number - 1]);
         each_bit(file.path, 0, file.bytes, manifest_is_refused, number - 1);
@@ -343,6 +385,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_lies_under_one_checksum),
+        cmocka_unit_test(a_flip_in_the_digests_is_found_by_verify),
         cmocka_unit_test(each_bit_outside_of_the_frames_is_found),
         cmocka_unit_test(frames_are_refused_with_a_bit_flipped),
         cmocka_unit_test(each_bit_of_a_frame_changes_its_checksum),
