@@ -243,7 +243,7 @@ class Mounts(Case):
         overlay = self.path("changes.overlay")
         self.cli.fails(2, "--writable needs one checkpoint", *Mount(self, f"--writable={overlay}").words[1:])
         mount = Mount(self, f"--checkpoint={stamp}", f"--writable={overlay}").start()
-        self.cli.fails(1, "belongs to another mount", *Mount(self, f"--checkpoint={stamp}", f"--writable={overlay}", name="mnt2").words[1:])
+        self.cli.fails(1, "is in use by a mount", *Mount(self, f"--checkpoint={stamp}", f"--writable={overlay}", name="mnt2").words[1:])
         point = self.path("part")
         os.makedirs(point)
         run("mount", "-o", "loop", mount.image(stamp, self.image_name(1)), point)
