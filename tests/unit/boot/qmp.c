@@ -3,6 +3,7 @@
 #include "boot/qmp.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,8 +76,9 @@ static void *flood(void *arg)
     static char noise[8192];
     (void)arg;
     memset(noise, 'x', sizeof(noise));
-    while (send(peer, noise, sizeof(noise), MSG_NOSIGNAL) > 0)
-        ;
+    struct pollfd room = {.fd = peer, .events = POLLOUT};
+    while (send(peer, noise, sizeof(noise), MSG_NOSIGNAL) > 0 || errno == EAGAIN)
+        poll(&room, 1, -1);
     return NULL;
 }
 
