@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "base/cleanup.h"
@@ -340,12 +341,13 @@ int blx_gpt_move(const char *path, struct blx_gpt_move *move, struct blx_error *
 {
     struct disk disk;
     int rc = open_disk(path, &disk, err);
-    BLX_CLEANUP_FD int fd = disk.fd;
-    int found = rc < 0 ? rc : find_table(&disk, err);
-    if (found < 0)
-        return found;
-    if (found > 0)
-        return move_table(&disk, move, err);
-    *move = (struct blx_gpt_move){.outcome = BLX_GPT_NONE};
-    return 0;
+    if (rc == 0)
+        rc = find_table(&disk, err);
+    if (rc > 0)
+        rc = move_table(&disk, move, err);
+    else if (rc == 0)
+        *move = (struct blx_gpt_move){.outcome = BLX_GPT_NONE};
+    if (disk.fd >= 0)
+        close(disk.fd);
+    return rc;
 }
