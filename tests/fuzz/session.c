@@ -102,6 +102,7 @@ static void note_answer(const struct blx_message *message, struct told *told)
         return;
     case BLX_MESSAGE_WELCOME:
     case BLX_MESSAGE_POLICY:
+    case BLX_MESSAGE_DIGEST_KEY:
     case BLX_MESSAGE_VOLUME_STATE:
     case BLX_MESSAGE_CHECKPOINT_REQUEST:
     case BLX_MESSAGE_PING:
