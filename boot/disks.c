@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/nbdkit_plugin.h"
 #include "base/program.h"
 #include "base/text.h"
 #include "boot/said.h"
@@ -172,20 +173,11 @@ static int await_greeting(struct boot_disks *disks, struct blx_error *err)
                                                       : "nbdkit does not begin");
 }
 
-static int check_plugin(const char *plugin, struct blx_error *err)
-{
-    if (access(plugin, R_OK) == 0)
-        return 0;
-    return blx_error_set(err, -ENOENT,
-                         "cannot find nbdkit's plugin '%s': install the package blxrep-nbdkit",
-                         plugin);
-}
-
 int boot_disks_start(const struct boot_disks_config *config, size_t connections,
                      struct boot_disks **disks, struct blx_error *err)
 {
     BLX_CLEANUP_FD int listening = -1;
-    int rc = check_plugin(config->plugin, err);
+    int rc = blx_nbdkit_plugin_check(config->plugin, err);
     if (rc < 0)
         return rc;
     struct boot_disks *made = calloc(1, sizeof(*made) + connections * sizeof(made->connections[0]));

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/nbdkit_plugin.h"
 #include "base/units.h"
 #include "base/version.h"
 #include "boot/checkpoint.h"
@@ -69,23 +70,6 @@ static void job_done(struct job *job)
     blx_cleanup_fd(&job->signal_fd);
 }
 
-/* That of this build tree, or the installed one. */
-static int find_plugin(char path[PATH_MAX], struct blx_error *err)
-{
-    char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length < 0)
-        return blx_error_errno(err, -errno, "cannot read '/proc/self/exe': is /proc mounted?");
-    self[length] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    int rc = blx_path_format(path, PATH_MAX, err, "%s/../lib/nbdkit-blxrep-plugin.so", self);
-    if (rc == 0 && access(path, F_OK) != 0)
-        rc = blx_path_format(path, PATH_MAX, err, "%s", BLX_NBDKIT_PLUGIN);
-    return rc;
-}
-
 /* Paths that nbdkit, which leaves the folder, can use. A file that is made has no real path yet. */
 static int find_paths(struct job *job, struct blx_error *err)
 {
@@ -95,7 +79,7 @@ static int find_paths(struct job *job, struct blx_error *err)
         return blx_error_errno(err, -errno, "cannot find '%s'", config->data_dir);
     if (config->kept != NULL && config->kept[0] != '/' && getcwd(folder, sizeof(folder)) == NULL)
         return blx_error_errno(err, -errno, "cannot tell the folder of '%s'", config->kept);
-    int rc = find_plugin(job->plugin, err);
+    int rc = blx_nbdkit_plugin_find(job->plugin, err);
     if (rc == 0 && config->kept != NULL)
         rc = blx_path_format(job->keep, sizeof(job->keep), err, "%s%s%s", folder,
                              folder[0] != '\0' ? "/" : "", config->kept);

@@ -81,9 +81,6 @@ enum blx_exit cli_become_program(char **words, struct blx_error *err);
 enum blx_exit cli_become_same(const char *program, const struct cli_request *request,
                               struct blx_error *err);
 
-/* The path of nbdkit's plugin: this build tree's, or the installed one, which may be missing. */
-int cli_find_plugin(char path[PATH_MAX], struct blx_error *err);
-
 /* The user that typed the command, whoever the process is now. */
 uid_t cli_caller_uid(void);
 

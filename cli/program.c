@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Becoming another program of blxrep, and finding what lies beside this one. */
+/* Becoming another program of blxrep. */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/become.h"
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "cli/command.h"
-
-int cli_find_plugin(char path[PATH_MAX], struct blx_error *err)
-{
-    char folder[PATH_MAX];
-    int rc = blx_own_folder(folder, err);
-    if (rc == 0)
-        rc = blx_path_format(path, PATH_MAX, err, "%s/../lib/nbdkit-blxrep-plugin.so", folder);
-    if (rc == 0 && access(path, F_OK) != 0)
-        rc = blx_path_format(path, PATH_MAX, err, "%s", BLX_NBDKIT_PLUGIN);
-    return rc;
-}
 
 enum blx_exit cli_become_program(char **words, struct blx_error *err)
 {

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/nbdkit_plugin.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/units.h"
@@ -497,7 +498,7 @@ static int write_volume(const struct job *job, uint32_t volume,
     const struct blx_restore_conversion conversion = {.format = job->config->image_format,
                                                       .plugin = plugin,
                                                       .total_bytes = bytes_to_write(job, volume)};
-    int rc = cli_find_plugin(plugin, err);
+    int rc = blx_nbdkit_plugin_find(plugin, err);
     return rc < 0 ? rc
                   : blx_restore_convert(agent, job->manifest.timestamp, name, target, &conversion,
                                         progress, err);

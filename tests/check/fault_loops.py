@@ -11,7 +11,7 @@ SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 # They ask for no memory and reach neither the disk nor the network: their arguments alone decide, or what lstat() or statvfs() says.
 # One that comes to do so gets a loop, and leaves this list.
 PURE = """
-blx_become_program blx_own_folder blx_error_copy blx_error_errno blx_error_set
+blx_become_program blx_nbdkit_plugin_check blx_nbdkit_plugin_find blx_own_folder blx_error_copy blx_error_errno blx_error_set
 blx_bandwidth_parse blx_duration_parse blx_name_check blx_path_format blx_size_parse
 blx_timestamp_parse blx_timestamp_parse_range blx_when_parse
 blx_config_missing blx_config_require blx_digest_key_path blx_digest_log_init blx_encryption_mark_check blx_encryption_mark_path blx_place_wrong_type blx_policy_verdict_take blx_source_check

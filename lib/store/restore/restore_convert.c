@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/nbdkit_plugin.h"
 #include "base/program.h"
 #include "base/text.h"
 #include "store/owner.h"
@@ -321,15 +322,6 @@ static int check(const struct blx_restore_target *target, struct blx_error *err)
     return 0;
 }
 
-static int check_plugin(const char *plugin, struct blx_error *err)
-{
-    if (access(plugin, R_OK) == 0)
-        return 0;
-    return blx_error_set(err, -ENOENT,
-                         "cannot find nbdkit's plugin '%s': install the package blxrep-nbdkit",
-                         plugin);
-}
-
 static int convert(struct conversion *work, struct blx_agent_store agent, blx_timestamp checkpoint,
                    const char *volume, const struct blx_restore_target *target,
                    const struct blx_restore_conversion *conversion, struct blx_error *err)
@@ -366,7 +358,7 @@ int blx_restore_convert(struct blx_agent_store agent, blx_timestamp checkpoint, 
                               .progress_fds = {-1, -1}};
     int rc = check(target, err);
     if (rc == 0)
-        rc = check_plugin(conversion->plugin, err);
+        rc = blx_nbdkit_plugin_check(conversion->plugin, err);
     if (rc == 0)
         rc = convert(&work, agent, checkpoint, volume, target, conversion, err);
     if (rc == 0)
