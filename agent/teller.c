@@ -16,7 +16,6 @@
 enum {
     STACK_BYTES = 256 * 1024,
     CLIENT_MS = 2000, /* for its request, and again for taking the whole answer */
-    EXHAUSTED_PAUSE_MS = 100,
 };
 
 struct agent_teller {
@@ -83,8 +82,9 @@ static void serve(struct agent_teller *teller, struct blx_conn *conn)
     pthread_mutex_unlock(&teller->lock);
 }
 
-static void take_client(struct agent_teller *teller, int accepted_fd)
+static void take_client(void *arg, int accepted_fd)
 {
+    struct agent_teller *teller = arg;
     BLX_CLEANUP_FD int fd = accepted_fd;
     struct blx_conn *conn = NULL;
     if (blx_conn_new(fd, NULL, CLIENT_MS, &conn, NULL) < 0)
@@ -98,24 +98,8 @@ static void take_client(struct agent_teller *teller, int accepted_fd)
 static void *teller_main(void *arg)
 {
     struct agent_teller *teller = arg;
-    bool exhausted = false;
-    for (;;) {
-        struct pollfd fds[] = {
-            {.fd = teller->stop_fd, .events = POLLIN},
-            {.fd = exhausted ? -1 : teller->socket.listen_fd, .events = POLLIN},
-        };
-        int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
-        exhausted = false;
-        if (ready > 0 && fds[0].revents != 0)
-            return NULL;
-        if (ready <= 0 || fds[1].revents == 0)
-            continue;
-        int fd = accept4(teller->socket.listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            take_client(teller, fd);
-        else
-            exhausted = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-    }
+    blx_control_socket_serve(&teller->socket, teller->stop_fd, take_client, teller);
+    return NULL;
 }
 
 /* Several agents may share a run-dir, as each volume has a file of its own there. The first one

@@ -2,7 +2,6 @@
 #include "dispatcher/control.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -14,8 +13,6 @@
 #include "base/log.h"
 #include "dispatcher/control_private.h"
 #include "wire/control_socket.h"
-
-enum { EXHAUSTED_PAUSE_MS = 100 };
 
 struct dispatcher_control {
     /* Constant while the threads run. */
@@ -39,8 +36,9 @@ static void client_main(void *arg)
     dispatcher_control_serve(client.control->dispatcher, client.fd, client.control->stop_fd);
 }
 
-static void start_client(struct dispatcher_control *control, int accepted_fd)
+static void start_client(void *arg, int accepted_fd)
 {
+    struct dispatcher_control *control = arg;
     BLX_CLEANUP_FD int fd = accepted_fd;
     BLX_CLEANUP_FREE struct control_client *client = malloc(sizeof(*client));
     struct blx_error err = {0};
@@ -62,24 +60,8 @@ static void start_client(struct dispatcher_control *control, int accepted_fd)
 static void *control_main(void *arg)
 {
     struct dispatcher_control *control = arg;
-    bool exhausted = false;
-    for (;;) {
-        struct pollfd fds[] = {
-            {.fd = control->stop_fd, .events = POLLIN},
-            {.fd = exhausted ? -1 : control->socket.listen_fd, .events = POLLIN},
-        };
-        int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
-        exhausted = false;
-        if (ready > 0 && fds[0].revents != 0)
-            return NULL;
-        if (ready <= 0 || fds[1].revents == 0)
-            continue;
-        int fd = accept4(control->socket.listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            start_client(control, fd);
-        else
-            exhausted = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-    }
+    blx_control_socket_serve(&control->socket, control->stop_fd, start_client, control);
+    return NULL;
 }
 
 static void control_free(struct dispatcher_control *control)

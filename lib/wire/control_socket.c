@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 16, EXHAUSTED_PAUSE_MS = 100 };
 
 #define NEW_SOCKET_NAME BLX_CONTROL_SOCKET_NAME ".new"
 
@@ -63,6 +65,29 @@ int blx_control_socket_open(const char *dir, struct blx_control_socket *control,
     *control =
         (struct blx_control_socket){.dir_fd = blx_take_fd(&dir_fd), .listen_fd = blx_take_fd(&fd)};
     return 0;
+}
+
+void blx_control_socket_serve(const struct blx_control_socket *control, int stop_fd,
+                              blx_control_take *take, void *arg)
+{
+    bool exhausted = false;
+    for (;;) {
+        struct pollfd fds[] = {
+            {.fd = stop_fd, .events = POLLIN},
+            {.fd = exhausted ? -1 : control->listen_fd, .events = POLLIN},
+        };
+        int ready = poll(fds, 2, exhausted ? EXHAUSTED_PAUSE_MS : -1);
+        exhausted = false;
+        if (ready > 0 && fds[0].revents != 0)
+            return;
+        if (ready <= 0 || fds[1].revents == 0)
+            continue;
+        int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            take(arg, fd);
+        else
+            exhausted = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+    }
 }
 
 int blx_control_socket_close(struct blx_control_socket *control)

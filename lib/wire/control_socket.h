@@ -8,7 +8,7 @@
  * Whoever opens it must know that no other daemon has that folder. Paths are relative to a
  * descriptor of the folder, as the path of a socket is limited to 107 bytes.
  *
- * Threads: no shared state.
+ * Threads: no shared state. blx_control_socket_serve() blocks, and so does connecting.
  */
 #pragma once
 
@@ -26,6 +26,14 @@ struct blx_control_socket {
  * message names the socket. */
 int blx_control_socket_open(const char *dir, struct blx_control_socket *control,
                             struct blx_error *err);
+
+/* A client, whose descriptor is the callee's from now on. */
+typedef void blx_control_take(void *arg, int fd);
+
+/* Waits for clients and gives each one to take(), until `stop_fd` is readable. While the machine is
+ * out of descriptors or memory it pauses instead of spinning. */
+void blx_control_socket_serve(const struct blx_control_socket *control, int stop_fd,
+                              blx_control_take *take, void *arg);
 
 /* Removes the socket's name and closes it. -errno if the name could not be removed; the next start
  * replaces it. */
