@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "object/xml.h"
 
@@ -30,23 +29,23 @@ struct object_bucket {
 };
 
 static const char *const mode_names[] = {
-    [OBJECT_UNLOCKED] = "",
-    [OBJECT_GOVERNANCE] = "GOVERNANCE",
-    [OBJECT_COMPLIANCE] = "COMPLIANCE",
+    [BLX_OBJECT_LOCK_NONE] = "",
+    [BLX_OBJECT_LOCK_GOVERNANCE] = "GOVERNANCE",
+    [BLX_OBJECT_LOCK_COMPLIANCE] = "COMPLIANCE",
 };
 
-const char *object_lock_mode_name(enum object_lock_mode mode)
+const char *object_lock_name(enum blx_object_lock mode)
 {
     return mode_names[mode];
 }
 
-static enum object_lock_mode lock_mode_of(const char *name)
+static enum blx_object_lock lock_mode_of(const char *name)
 {
-    for (int mode = OBJECT_GOVERNANCE; mode <= OBJECT_COMPLIANCE; mode++) {
+    for (int mode = BLX_OBJECT_LOCK_GOVERNANCE; mode <= BLX_OBJECT_LOCK_COMPLIANCE; mode++) {
         if (strcmp(name, mode_names[mode]) == 0)
-            return (enum object_lock_mode)mode;
+            return (enum blx_object_lock)mode;
     }
-    return OBJECT_UNLOCKED;
+    return BLX_OBJECT_LOCK_NONE;
 }
 
 static void format_date(time_t when, char text[DATE_TEXT_BYTES])
@@ -122,7 +121,7 @@ static int ask(struct object_bucket *bucket, const struct object_request *reques
         blx_text_set(bucket->software, answer->server);
     if (answer->date != 0) {
         bucket->store_time = answer->date;
-        bucket->our_time = (time_t)(blx_clock_realtime_ns() / 1000000000);
+        bucket->our_time = time(NULL);
     }
     return answer->status == expected || answer->status == also
                ? 0
@@ -178,7 +177,7 @@ int object_bucket_put(struct object_bucket *bucket, const char *key, const void 
     size_t count = 0;
     if (how == OBJECT_WRITE_ONCE)
         headers[count++] = (struct object_header){"if-none-match", "*"};
-    if (lock != NULL && lock->mode != OBJECT_UNLOCKED) {
+    if (lock != NULL && lock->mode != BLX_OBJECT_LOCK_NONE) {
         format_date(lock->until, until);
         headers[count++] = (struct object_header){"x-amz-object-lock-mode", mode_names[lock->mode]};
         headers[count++] = (struct object_header){"x-amz-object-lock-retain-until-date", until};

@@ -20,10 +20,8 @@
 
 struct object_bucket;
 
-enum object_lock_mode { OBJECT_UNLOCKED, OBJECT_GOVERNANCE, OBJECT_COMPLIANCE };
-
 struct object_lock {
-    enum object_lock_mode mode;
+    enum blx_object_lock mode;
     time_t until;
 };
 
@@ -72,7 +70,7 @@ int object_bucket_delete(struct object_bucket *bucket, const char *key, const ch
 int object_bucket_set_lock(struct object_bucket *bucket, const char *key, const char *version,
                            const struct object_lock *lock, enum object_bypass bypass,
                            struct blx_error *err);
-/* OBJECT_UNLOCKED if it has none. */
+/* The mode BLX_OBJECT_LOCK_NONE if it has none. */
 int object_bucket_get_lock(struct object_bucket *bucket, const char *key, const char *version,
                            struct object_lock *lock, struct blx_error *err);
 
@@ -86,4 +84,5 @@ typedef int object_visit(void *arg, const struct object_version *version);
 int object_bucket_list(struct object_bucket *bucket, const char *prefix, unsigned page,
                        object_visit *visit, void *arg, struct blx_error *err);
 
-const char *object_lock_mode_name(enum object_lock_mode mode);
+/* As the protocol has it: "GOVERNANCE", "COMPLIANCE", or "". */
+const char *object_lock_name(enum blx_object_lock mode);

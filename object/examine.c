@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/rand.h>
 
 #include "base/assert.h"
-#include "base/clock.h"
 
 enum {
     CANARY_LOCK_S = 600, /* long enough for the trial, and short enough for the next one */
@@ -29,7 +29,7 @@ enum {
 
 struct trial {
     struct object_bucket *bucket;
-    enum object_lock_mode mode; /* the configured one */
+    enum blx_object_lock mode; /* the configured one */
     struct object_examination *out;
     bool versioned;
     char key[KEY_BYTES];              /* of the canary without a lock */
@@ -38,11 +38,6 @@ struct trial {
     char locked_version[OBJECT_VALUE_BYTES];
     unsigned char content[CANARY_BYTES];
 };
-
-static time_t now(void)
-{
-    return (time_t)(blx_clock_realtime_ns() / 1000000000);
-}
 
 __attribute__((format(printf, 4, 5))) static void find(struct trial *trial, const char *promise,
                                                        enum object_result result,
@@ -132,7 +127,7 @@ static void make_canary(struct trial *trial)
     bool made =
         RAND_bytes(random, sizeof(random)) == 1 && RAND_bytes(trial->content, CANARY_BYTES) == 1;
     blx_assert(made);
-    object_format_date(now(), date);
+    object_format_date(time(NULL), date);
     uint64_t name = 0;
     for (size_t i = 0; i < sizeof(random); i++)
         name = name << 8 | random[i];
@@ -248,7 +243,7 @@ static void try_list(struct trial *trial)
 static bool try_to_lock(struct trial *trial)
 {
     struct blx_error err = {0};
-    const struct object_lock lock = {trial->mode, now() + CANARY_LOCK_S};
+    const struct object_lock lock = {trial->mode, time(NULL) + CANARY_LOCK_S};
     struct object_lock got = {0};
     int rc = object_bucket_put(trial->bucket, trial->locked_key, trial->content, CANARY_BYTES,
                                &lock, OBJECT_WRITE_ANYWAY, trial->locked_version, &err);
@@ -269,13 +264,13 @@ static bool try_to_lock(struct trial *trial)
 static bool try_to_break(struct trial *trial)
 {
     struct blx_error err = {0};
-    const struct object_lock shorter = {trial->mode, now() + SHORTER_LOCK_S};
+    const struct object_lock shorter = {trial->mode, time(NULL) + SHORTER_LOCK_S};
     const char *key = trial->locked_key, *version = trial->locked_version;
-    const char *mode = object_lock_mode_name(trial->mode);
+    const char *mode = object_lock_name(trial->mode);
     if (object_bucket_set_lock(trial->bucket, key, version, &shorter, OBJECT_USE_BYPASS, NULL) == 0)
         find(trial, "lock", OBJECT_NOT_KEPT,
              "these credentials can shorten a lock of the mode %s%s", mode,
-             trial->mode == OBJECT_GOVERNANCE
+             trial->mode == BLX_OBJECT_LOCK_GOVERNANCE
                  ? ": take s3:BypassGovernanceRetention from them, or use compliance"
                  : "");
     else if (object_bucket_delete(trial->bucket, key, version, OBJECT_USE_BYPASS, NULL) == 0)
@@ -297,7 +292,7 @@ static void try_lock(struct trial *trial)
         find(trial, "lock", OBJECT_DOUBTFUL, "%.500s", err.message);
         can_lock = true; /* the trial tells */
     }
-    if (trial->mode == OBJECT_UNLOCKED)
+    if (trial->mode == BLX_OBJECT_LOCK_NONE)
         find(trial, "lock", OBJECT_NOT_KEPT, "none is configured: write lock: \"compliance 30d\"%s",
              can_lock ? ""
                       : ", into a bucket that was made with object lock, which this one was not");
@@ -307,7 +302,7 @@ static void try_lock(struct trial *trial)
     else if (try_to_lock(trial) && try_to_break(trial)) {
         find(trial, "lock", OBJECT_KEPT,
              "a locked object can neither be deleted nor its lock be shortened (%s)",
-             object_lock_mode_name(trial->mode));
+             object_lock_name(trial->mode));
         trial->out->locked = true;
     }
 }
@@ -320,13 +315,6 @@ static void clean_up(struct trial *trial)
         object_bucket_list(trial->bucket, trial->key, 1000, remember_canary, old, NULL) == 0)
         remove_canaries(trial, old);
     free(old);
-}
-
-static enum object_lock_mode mode_of(enum blx_object_lock lock)
-{
-    return lock == BLX_OBJECT_LOCK_COMPLIANCE   ? OBJECT_COMPLIANCE
-           : lock == BLX_OBJECT_LOCK_GOVERNANCE ? OBJECT_GOVERNANCE
-                                                : OBJECT_UNLOCKED;
 }
 
 static bool is_usable(const struct object_examination *out)
@@ -342,7 +330,7 @@ static bool is_usable(const struct object_examination *out)
 void object_examine(struct object_bucket *bucket, const struct blx_config_object_store *config,
                     struct object_examination *examination)
 {
-    struct trial trial = {.bucket = bucket, .mode = mode_of(config->lock), .out = examination};
+    struct trial trial = {.bucket = bucket, .mode = config->lock, .out = examination};
     *examination = (struct object_examination){0};
     if (!try_to_reach(&trial))
         return;

@@ -12,7 +12,6 @@
 #include <openssl/evp.h>
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "object/xml.h"
@@ -24,7 +23,6 @@ enum {
     SILENCE_TIMEOUT_S = 60, /* less than a byte a second for so long */
     URL_BYTES = 2048,
     MD5_BYTES = 16,
-    OWN_HEADERS = 5,
 };
 
 struct object_http {
@@ -171,7 +169,7 @@ static int make_headers(const struct object_http *http, const struct object_requ
     unsigned char md5[MD5_BYTES];
     own->count = 0;
     object_hash(request->body != NULL ? request->body : "", request->body_bytes, own->hash);
-    object_format_date((time_t)(blx_clock_realtime_ns() / 1000000000), own->date);
+    object_format_date(time(NULL), own->date);
     add_header(own, "host", http->place->host);
     add_header(own, "x-amz-content-sha256", own->hash);
     add_header(own, "x-amz-date", own->date);
