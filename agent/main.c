@@ -25,7 +25,6 @@
 #include "base/notify.h"
 #include "base/clock.h"
 #include "base/units.h"
-#include "base/version.h"
 
 enum {
     BACKOFF_FIRST_MS = 500,
@@ -213,31 +212,22 @@ static int run(struct agent *agent)
 
 int main(int argc, char **argv)
 {
+    static const struct blx_config_program program = {
+        .name = "blxrep-agent",
+        .command = BLX_COMMAND_AGENT,
+        .help = {.usage = "blxrep-agent --id=ID --dispatcher-addr=HOST:PORT --device=DEVICE...",
+                 .description = "Follows which blocks of the devices change and sends them to the "
+                                "dispatcher."}};
     blx_log_begin();
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     enum blx_config_result result;
     struct blx_error error = {0};
-    int rc = blx_config_load(BLX_COMMAND_AGENT, argc, argv, &config, &result, &error);
-    if (rc == 0 && result == BLX_CONFIG_HELP) {
-        blx_config_print_help(
-            BLX_COMMAND_AGENT,
-            &(struct blx_help){
-                .usage = "blxrep-agent --id=ID --dispatcher-addr=HOST:PORT --device=DEVICE...",
-                .description = "Follows which blocks of the devices change and sends them to the "
-                               "dispatcher."},
-            stdout);
-        return BLX_EXIT_OK;
-    }
-    if (rc == 0 && result == BLX_CONFIG_VERSION) {
-        puts("blxrep-agent " BLX_VERSION);
-        return BLX_EXIT_OK;
-    }
-    if (rc == 0)
-        rc = blx_config_require(BLX_COMMAND_AGENT, &config, &error);
-    if (rc < 0) {
+    if (blx_config_begin(&program, argc, argv, stdout, &config, &result, &error) < 0) {
         fail(&error);
         return BLX_EXIT_USAGE;
     }
+    if (result != BLX_CONFIG_RUN)
+        return BLX_EXIT_OK;
     blx_log_set_format(config.log_format);
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);

@@ -22,7 +22,6 @@
 #include "base/io.h"
 #include "base/nbdkit_plugin.h"
 #include "base/units.h"
-#include "base/version.h"
 #include "boot/checkpoint.h"
 #include "boot/guest.h"
 #include "boot/terminal.h"
@@ -347,22 +346,16 @@ static int run(struct job *job, struct blx_error *err)
 
 int main(int argc, char **argv)
 {
+    static const struct blx_config_program program = {
+        .name = "blxrep-boot",
+        .command = BLX_COMMAND_BOOT,
+        .help = {.usage = usage, .description = description}};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     struct blx_error err = {0};
     enum blx_config_result result;
-    int rc = blx_config_load(BLX_COMMAND_BOOT, argc, argv, &config, &result, &err);
-    if (rc == 0 && result == BLX_CONFIG_HELP) {
-        blx_config_print_help(BLX_COMMAND_BOOT,
-                              &(struct blx_help){.usage = usage, .description = description},
-                              stdout);
+    int rc = blx_config_begin(&program, argc, argv, stdout, &config, &result, &err);
+    if (rc == 0 && result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
-    }
-    if (rc == 0 && result == BLX_CONFIG_VERSION) {
-        printf("blxrep-boot %s\n", BLX_VERSION);
-        return BLX_EXIT_OK;
-    }
-    if (rc == 0)
-        rc = blx_config_require(BLX_COMMAND_BOOT, &config, &err);
     if (rc < 0) {
         note(NULL, err.message);
         return BLX_EXIT_USAGE;

@@ -253,30 +253,25 @@ static enum blx_exit no_command(const char *word)
     return BLX_EXIT_USAGE;
 }
 
-static void print_help(const struct command *command)
+static struct blx_help help_of(const struct command *command)
 {
-    const struct blx_help help = {.usage = command->usage,
-                                  .description = command->description,
-                                  .examples = cli_examples_of(command->command),
-                                  .width = cli_screen_width(STDOUT_FILENO)};
-    blx_config_print_help(command->command, &help, stdout);
+    return (struct blx_help){.usage = command->usage,
+                             .description = command->description,
+                             .examples = cli_examples_of(command->command),
+                             .width = cli_screen_width(STDOUT_FILENO)};
 }
 
 static enum blx_exit run(const struct command *command, const char *side, int argc, char **argv,
                          struct blx_error *err)
 {
+    const struct blx_config_program program = {
+        .name = "blxrep", .command = command->command, .help = help_of(command)};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     enum blx_config_result result;
-    if (blx_config_load(command->command, argc, argv, &config, &result, err) < 0)
+    if (blx_config_begin(&program, argc, argv, stdout, &config, &result, err) < 0)
         return BLX_EXIT_USAGE;
-    if (result == BLX_CONFIG_HELP) {
-        print_help(command);
+    if (result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
-    }
-    if (result == BLX_CONFIG_VERSION)
-        return no_command("--version");
-    if (blx_config_require(command->command, &config, err) < 0)
-        return BLX_EXIT_USAGE;
     struct cli_request request = {.config = &config, .argc = argc, .argv = argv, .side = side};
     return command->run(&request, err);
 }
@@ -313,7 +308,8 @@ static enum blx_exit help(char **words)
         return no_command("--help");
     if (command == NULL)
         return no_command(name);
-    print_help(command);
+    const struct blx_help shown = help_of(command);
+    blx_config_print_help(command->command, &shown, stdout);
     return BLX_EXIT_OK;
 }
 

@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "base/version.h"
 #include "config/config.h"
 #include "dispatcher/daemon.h"
 
@@ -49,30 +48,23 @@ static void prepare_process(void)
 
 int main(int argc, char **argv)
 {
+    static const struct blx_config_program program = {
+        .name = "blxrep-dispatcher",
+        .command = BLX_COMMAND_DISPATCHER,
+        .help = {.usage = "blxrep-dispatcher --data-dir=DIR --sync-freq=N [options]",
+                 .description = "Receives the disks of all agents and keeps restorable checkpoints "
+                                "of them."}};
     blx_log_begin();
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     BLX_CLEANUP_POLICIES struct blx_policies policies = {0};
-    enum blx_config_result result = BLX_CONFIG_RUN;
+    enum blx_config_result result;
     struct blx_error err = {0};
 
-    if (blx_config_load(BLX_COMMAND_DISPATCHER, argc, argv, &config, &result, &err) < 0)
+    if (blx_config_begin(&program, argc, argv, stdout, &config, &result, &err) < 0)
         return fail(BLX_EXIT_USAGE, &err);
-    if (result == BLX_CONFIG_HELP) {
-        blx_config_print_help(
-            BLX_COMMAND_DISPATCHER,
-            &(struct blx_help){
-                .usage = "blxrep-dispatcher --data-dir=DIR --sync-freq=N [options]",
-                .description =
-                    "Receives the disks of all agents and keeps restorable checkpoints of them."},
-            stdout);
+    if (result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
-    }
-    if (result == BLX_CONFIG_VERSION) {
-        printf("blxrep-dispatcher %s\n", BLX_VERSION);
-        return BLX_EXIT_OK;
-    }
-    if (blx_config_require(BLX_COMMAND_DISPATCHER, &config, &err) < 0 ||
-        blx_policies_read(config.policy_dir, &policies, &err) < 0)
+    if (blx_policies_read(config.policy_dir, &policies, &err) < 0)
         return fail(BLX_EXIT_USAGE, &err);
     blx_log_set_format(config.log_format);
     if (config.verbose)

@@ -16,7 +16,6 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "base/version.h"
 #include "config/config.h"
 #include "crypt/keyring.h"
 #include "mount/serve.h"
@@ -231,22 +230,16 @@ static int run_in_background(const struct blx_config *config)
 
 int main(int argc, char **argv)
 {
+    static const struct blx_config_program program = {
+        .name = "blxrep-mount",
+        .command = BLX_COMMAND_MOUNT,
+        .help = {.usage = usage, .description = description}};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     struct blx_error err = {0};
     enum blx_config_result result;
-    int rc = blx_config_load(BLX_COMMAND_MOUNT, argc, argv, &config, &result, &err);
-    if (rc == 0 && result == BLX_CONFIG_HELP) {
-        blx_config_print_help(BLX_COMMAND_MOUNT,
-                              &(struct blx_help){.usage = usage, .description = description},
-                              stdout);
+    int rc = blx_config_begin(&program, argc, argv, stdout, &config, &result, &err);
+    if (rc == 0 && result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
-    }
-    if (rc == 0 && result == BLX_CONFIG_VERSION) {
-        printf("blxrep-mount %s\n", BLX_VERSION);
-        return BLX_EXIT_OK;
-    }
-    if (rc == 0)
-        rc = blx_config_require(BLX_COMMAND_MOUNT, &config, &err);
     if (rc < 0) {
         fail(&err);
         return BLX_EXIT_USAGE;

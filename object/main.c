@@ -9,7 +9,6 @@
 #include <curl/curl.h>
 
 #include "base/json.h"
-#include "base/version.h"
 #include "config/config.h"
 #include "object/examine.h"
 #include "store/owner.h"
@@ -101,23 +100,17 @@ static int fail(const struct blx_error *err, enum blx_exit code)
 
 int main(int argc, char **argv)
 {
+    static const struct blx_config_program program = {
+        .name = "blxrep-copy",
+        .command = BLX_COMMAND_OBJECT_STORE,
+        .help = {.usage = usage, .description = description}};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     struct blx_error err = {0};
     enum blx_config_result result;
-    if (blx_config_load(BLX_COMMAND_OBJECT_STORE, argc, argv, &config, &result, &err) < 0)
+    if (blx_config_begin(&program, argc, argv, stdout, &config, &result, &err) < 0)
         return fail(&err, BLX_EXIT_USAGE);
-    if (result == BLX_CONFIG_HELP) {
-        blx_config_print_help(BLX_COMMAND_OBJECT_STORE,
-                              &(struct blx_help){.usage = usage, .description = description},
-                              stdout);
+    if (result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
-    }
-    if (result == BLX_CONFIG_VERSION) {
-        printf("blxrep-copy %s\n", BLX_VERSION);
-        return BLX_EXIT_OK;
-    }
-    if (blx_config_require(BLX_COMMAND_OBJECT_STORE, &config, &err) < 0)
-        return fail(&err, BLX_EXIT_USAGE);
     signal(SIGPIPE, SIG_IGN);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     int code = check(&config, &err);

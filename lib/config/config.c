@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "base/version.h"
 #include "config/option_private.h"
 
 void blx_config_done(struct blx_config *config)
@@ -217,4 +218,23 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
                              "missing --output: give --output=FILE for an ISO, or --pxe=DIR for a "
                              "kernel and an initrd");
     return (command & AGENT) != 0 ? check_freeze(config, err) : 0;
+}
+
+int blx_config_begin(const struct blx_config_program *program, int argc, char **argv, FILE *out,
+                     struct blx_config *config, enum blx_config_result *result,
+                     struct blx_error *err)
+{
+    int rc = blx_config_load(program->command, argc, argv, config, result, err);
+    if (rc < 0)
+        return rc;
+    switch (*result) {
+    case BLX_CONFIG_HELP:
+        blx_config_print_help(program->command, &program->help, out);
+        return 0;
+    case BLX_CONFIG_VERSION:
+        fprintf(out, "%s %s\n", program->name, BLX_VERSION);
+        return 0;
+    default:
+        return blx_config_require(program->command, config, err);
+    }
 }

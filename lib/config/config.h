@@ -258,6 +258,21 @@ struct blx_help {
 /* The help of one command: usage, description, options with defaults, examples. */
 void blx_config_print_help(enum blx_command command, const struct blx_help *help, FILE *out);
 
+struct blx_config_program {
+    const char *name; /* for --version: "blxrep-mount" */
+    enum blx_command command;
+    struct blx_help help;
+};
+
+/*
+ * How each program begins: blx_config_load(), and unless help or the version was asked for
+ * blx_config_require(). What was asked for is printed to `out`, `*result` says which it was, and
+ * `config` is not written. Errors are wrong usage, as theirs.
+ */
+int blx_config_begin(const struct blx_config_program *program, int argc, char **argv, FILE *out,
+                     struct blx_config *config, enum blx_config_result *result,
+                     struct blx_error *err);
+
 /* For the tests and the completions. */
 struct blx_option_info {
     const char *name;     /* without the dashes; also the key in the file */

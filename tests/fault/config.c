@@ -35,14 +35,28 @@ static void prepare(void *state)
     fixture_write(loading->fixture, loading->file, strlen(loading->file));
 }
 
-static int load(void *state, struct blx_error *err)
+/* Through blx_config_load(), or blx_config_begin() as a program does. */
+static int load_by(struct loading *loading, bool begins, struct blx_error *err)
 {
-    struct loading *loading = state;
     char option[128], device[] = "--device=/dev/sdx", more[] = "--device=/dev/sdy";
     char *words[] = {(char[]){"program"}, option, device, more, NULL};
     int count = loading->command == BLX_COMMAND_AGENT ? 4 : 2;
     snprintf(option, sizeof(option), "--config=%s", loading->fixture->path);
-    return blx_config_load(loading->command, count, words, &loading->config, &loading->result, err);
+    const struct blx_config_program program = {.name = "program", .command = loading->command};
+    return begins ? blx_config_begin(&program, count, words, stdout, &loading->config,
+                                     &loading->result, err)
+                  : blx_config_load(loading->command, count, words, &loading->config,
+                                    &loading->result, err);
+}
+
+static int load(void *state, struct blx_error *err)
+{
+    return load_by(state, false, err);
+}
+
+static int begin(void *state, struct blx_error *err)
+{
+    return load_by(state, true, err);
 }
 
 static void check_untouched(const struct loading *loading)
@@ -149,6 +163,8 @@ static void a_dispatchers_configuration_is_whole_or_untouched(void **state)
     struct loading loading = {
         .fixture = *state, .file = dispatcher_file, .command = BLX_COMMAND_DISPATCHER};
     fault_loop(&(struct fault_case){.setup = prepare, .run = load, .check = check_dispatcher},
+               &loading);
+    fault_loop(&(struct fault_case){.setup = prepare, .run = begin, .check = check_dispatcher},
                &loading);
 }
 
