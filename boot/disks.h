@@ -45,5 +45,5 @@ int *boot_disks_connections(struct boot_disks *disks);
 int boot_disks_end_fd(const struct boot_disks *disks);
 int boot_disks_error_fd(const struct boot_disks *disks);
 
-/* What it has complained first, such as a damaged frame; "": nothing, or it was told already. */
+/* Its first complaint, such as a damaged frame; "": none, or it was told already. */
 const char *boot_disks_complaint(struct boot_disks *disks);
