@@ -171,6 +171,8 @@ static int prepare(struct agent *agent, struct blx_error *err)
         rc = agent_pipeline_start(agent->config->compression, &agent->pipeline, err);
     if (rc == 0 && agent->config->compression_adapts)
         agent_pipeline_adapt(agent->pipeline);
+    if (rc == 0)
+        agent_pipeline_limit_digesting(agent->pipeline, (unsigned)agent->config->rescan_cpus);
     return rc;
 }
 

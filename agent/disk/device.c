@@ -433,16 +433,26 @@ bool agent_device_carries(const struct agent_device *device, uint32_t major, uin
     return true;
 }
 
-int64_t agent_device_count_writes(const struct agent_device *device)
+static int read_inflight(const struct agent_device *device, int64_t *reads, int64_t *writes)
 {
     char text[64];
     int r = agent_sysfs_read_text(text, sizeof(text), "/sys/block/%s/inflight", device->disk_name);
     if (r < 0)
         return r;
+    return sscanf(text, "%" SCNd64 " %" SCNd64, reads, writes) == 2 ? 0 : -EINVAL;
+}
+
+int64_t agent_device_count_writes(const struct agent_device *device)
+{
     int64_t reads = 0, writes = 0;
-    if (sscanf(text, "%" SCNd64 " %" SCNd64, &reads, &writes) != 2)
-        return -EINVAL;
-    return writes;
+    int r = read_inflight(device, &reads, &writes);
+    return r < 0 ? r : writes;
+}
+
+bool agent_device_is_busy(const struct agent_device *device)
+{
+    int64_t reads = 0, writes = 0;
+    return read_inflight(device, &reads, &writes) == 0 && reads + writes > 0;
 }
 
 enum { STAT_WRITTEN = 6, STAT_DISCARDED = 13, STAT_FIELDS }; /* Documentation/block/stat.rst */

@@ -78,6 +78,9 @@ const char *agent_device_find_change(const struct agent_device *device);
 bool agent_device_carries(const struct agent_device *device, uint32_t major, uint32_t minor,
                           uint64_t *start_bytes);
 
+/* Whether anybody's request for the disk is under way now; false if the kernel does not say. */
+bool agent_device_is_busy(const struct agent_device *device);
+
 /* Writes in flight on the disk now, from /sys/block/DISK/inflight; -errno if that cannot be
  * read. */
 int64_t agent_device_count_writes(const struct agent_device *device);

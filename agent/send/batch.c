@@ -7,6 +7,7 @@
 #include "agent/send/reader_private.h"
 #include "agent/disk/patience.h"
 #include "base/bitmap.h"
+#include "crypt/block_digest.h"
 
 /*
  * Extents that lie at most this far apart are read in one go and the gap is thrown away: up to here
@@ -214,6 +215,27 @@ static void append_block(struct blx_frame_content *content, struct blx_frame_ext
         last->extent.block_count++;
     else
         extents[content->extent_count++] = (struct blx_frame_extent){{block, 1}, zero};
+}
+
+int agent_batch_digest(const struct agent_batch *batch, uint8_t *digests, struct blx_error *err)
+{
+    struct blx_block_digester *digester;
+    size_t block_bytes = (size_t)1 << batch->volume->block_shift;
+    const uint8_t *data = batch->data;
+    int rc = blx_block_digester_new(batch->volume->digest_key, &digester, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < batch->extent_count; i++) {
+        const struct blx_extent *extent = &batch->extents[i];
+        for (uint64_t n = 0; rc == 0 && n < extent->block_count; n++) {
+            rc = blx_block_digest(digester, extent->start_block + n, data, block_bytes, digests,
+                                  err);
+            data += block_bytes;
+            digests += BLX_BLOCK_DIGEST_BYTES;
+        }
+    }
+    blx_block_digester_free(digester);
+    return rc;
 }
 
 /* Encrypted frames have them inside. */

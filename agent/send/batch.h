@@ -54,6 +54,11 @@ int agent_batch_read(struct agent_batch *batch);
  */
 void agent_batch_leave_out_bad(struct agent_batch *batch);
 
+/* The keyed digests of the blocks that were read (crypt/block_digest.h), in their order:
+ * BLX_BLOCK_DIGEST_BYTES for each, into `digests`. Those of bad blocks are of whatever lies there.
+ * The volume must have a digest_key. -ENOMEM, -EIO. */
+int agent_batch_digest(const struct agent_batch *batch, uint8_t *digests, struct blx_error *err);
+
 /* Packs the data into a frame at that level (blx_frame_content); blocks of zeros become extents
  * without data. In a session with digests these follow the frame, and count in `frame_bytes`.
  * Changes `data`. `frame` has BLX_FRAME_MAX_BYTES. */

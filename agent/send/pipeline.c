@@ -19,6 +19,7 @@ struct agent_pipeline {
     /* Written before the first job, then constant. */
     enum blx_codec codec;
     bool adapts;
+    unsigned most_digesting; /* workers at the same time */
     pthread_t workers[AGENT_PIPELINE_WORKERS_MAX];
     unsigned worker_count;
 
@@ -34,18 +35,35 @@ struct agent_pipeline {
     struct blx_queue *packed;
     struct agent_job jobs[AGENT_PIPELINE_JOBS];
 
-    pthread_mutex_t lock; /* an inner one: no other is taken while it is held */
-    pthread_cond_t all_read;
+    pthread_mutex_t lock;    /* an inner one: no other is taken while it is held */
+    pthread_cond_t all_read; /* a reading's `unread`, which `lock` guards, has become 0 */
+    pthread_cond_t may_digest;
     /* Guarded by `lock`. In brackets: the threads that write it. */
-    size_t unread; /* jobs of the cut that are still to be read [control, workers] */
+    unsigned digesting; /* workers that do [workers] */
 };
 
-static void count_read(struct agent_pipeline *pipeline)
+static void count_read(struct agent_pipeline *pipeline, struct agent_reading *reading)
 {
     pthread_mutex_lock(&pipeline->lock);
-    if (--pipeline->unread == 0)
+    if (--reading->unread == 0)
         pthread_cond_signal(&pipeline->all_read);
     pthread_mutex_unlock(&pipeline->lock);
+}
+
+/* On no more processors at once than a rescan may have. */
+static int digest(struct agent_pipeline *pipeline, struct agent_job *job)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    while (pipeline->digesting == pipeline->most_digesting)
+        pthread_cond_wait(&pipeline->may_digest, &pipeline->lock);
+    pipeline->digesting++;
+    pthread_mutex_unlock(&pipeline->lock);
+    int rc = agent_batch_digest(&job->batch, job->digests, &job->error);
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->digesting--;
+    pthread_cond_signal(&pipeline->may_digest);
+    pthread_mutex_unlock(&pipeline->lock);
+    return rc;
 }
 
 static uint64_t thread_ns(void)
@@ -70,7 +88,9 @@ static void read_and_pack(struct agent_pipeline *pipeline, struct agent_job *job
     blx_error_clear(&job->error);
     job->rc = job->is_read ? 0 : agent_batch_read(&job->batch);
     if (job->frame == NULL) {
-        count_read(pipeline);
+        if (job->rc == 0 && job->digests != NULL)
+            job->rc = digest(pipeline, job);
+        count_read(pipeline, job->reading);
         return;
     }
     if (job->rc == 0 && !job->is_read)
@@ -129,8 +149,11 @@ int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
     int rc = made == NULL ? -ENOMEM : 0;
     if (rc == 0) {
         made->codec = codec;
+        made->most_digesting = AGENT_PIPELINE_WORKERS_MAX;
         pthread_mutex_init(&made->lock, NULL);
         rc = blx_cond_init(&made->all_read);
+        if (rc == 0)
+            rc = blx_cond_init(&made->may_digest);
         made->idle = blx_queue_new(AGENT_PIPELINE_JOBS);
         made->work = blx_queue_new(WORK_QUEUE_LIMIT);
         made->packed = blx_queue_new(AGENT_PIPELINE_JOBS);
@@ -147,6 +170,12 @@ int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
     }
     *pipeline = made;
     return 0;
+}
+
+void agent_pipeline_limit_digesting(struct agent_pipeline *pipeline, unsigned most)
+{
+    if (most > 0)
+        pipeline->most_digesting = most;
 }
 
 void agent_pipeline_adapt(struct agent_pipeline *pipeline)
@@ -186,6 +215,7 @@ void agent_pipeline_stop(struct agent_pipeline *pipeline)
     blx_queue_free(pipeline->idle);
     blx_queue_free(pipeline->work);
     blx_queue_free(pipeline->packed);
+    pthread_cond_destroy(&pipeline->may_digest);
     pthread_cond_destroy(&pipeline->all_read);
     pthread_mutex_destroy(&pipeline->lock);
     free(pipeline);
@@ -217,39 +247,41 @@ void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *j
     blx_queue_push(pipeline->idle, job);
 }
 
-void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
+void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_reading *reading)
 {
-    pthread_mutex_lock(&pipeline->lock);
-    pipeline->unread = count;
-    pthread_mutex_unlock(&pipeline->lock);
-    for (size_t i = 0; i < count; i++)
-        blx_queue_push(pipeline->work, &jobs[i]);
+    reading->unread = reading->count; /* no worker has a job of it yet */
+    for (size_t i = 0; i < reading->count; i++) {
+        reading->jobs[i].reading = reading;
+        blx_queue_push(pipeline->work, &reading->jobs[i]);
+    }
 }
 
-bool agent_pipeline_wait(struct agent_pipeline *pipeline, uint64_t timeout_ms)
+bool agent_pipeline_wait(struct agent_pipeline *pipeline, const struct agent_reading *reading,
+                         uint64_t timeout_ms)
 {
     uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     int rc = 0;
     pthread_mutex_lock(&pipeline->lock);
-    while (pipeline->unread > 0 && rc != -ETIMEDOUT)
+    while (reading->unread > 0 && rc != -ETIMEDOUT)
         rc = blx_cond_wait_until(&pipeline->all_read, &pipeline->lock, deadline_ns);
-    bool all = pipeline->unread == 0;
+    bool all = reading->unread == 0;
     pthread_mutex_unlock(&pipeline->lock);
     return all;
 }
 
-int agent_pipeline_get_failure(const struct agent_job *jobs, size_t count)
+int agent_pipeline_get_failure(const struct agent_reading *reading)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (jobs[i].rc < 0)
-            return jobs[i].rc;
+    for (size_t i = 0; i < reading->count; i++) {
+        if (reading->jobs[i].rc < 0)
+            return reading->jobs[i].rc;
     }
     return 0;
 }
 
 int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count)
 {
-    agent_pipeline_begin(pipeline, jobs, count);
-    agent_pipeline_wait(pipeline, BLX_FOR_EVER);
-    return agent_pipeline_get_failure(jobs, count);
+    struct agent_reading reading = {.jobs = jobs, .count = count};
+    agent_pipeline_begin(pipeline, &reading);
+    agent_pipeline_wait(pipeline, &reading, BLX_FOR_EVER);
+    return agent_pipeline_get_failure(&reading);
 }

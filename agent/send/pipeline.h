@@ -9,6 +9,7 @@
  *     work queue           holds every job there is and those of a cut, so that
  *                          agent_pipeline_submit() never waits long
  *     packed queue         holds every job: workers never wait
+ *     digesting            a worker that has read waits
  *
  * Jobs may overtake each other. That is allowed because no two jobs under way hold the same block
  * (track/volume.h).
@@ -27,19 +28,33 @@
 
 enum { AGENT_PIPELINE_JOBS = 24, AGENT_PIPELINE_WORKERS_MAX = 8 };
 
+struct agent_reading;
+
 struct agent_job {
     struct agent_batch batch;
-    uint8_t *frame;     /* BLX_FRAME_MAX_BYTES; NULL in a job of a cut, which is only read */
+    uint8_t *frame;     /* BLX_FRAME_MAX_BYTES; NULL in a job that is only read */
     size_t frame_bytes; /* with the digests that follow it */
+    uint8_t *digests;   /* only read: room for agent_batch_digest(); NULL: no digests */
     bool is_read;       /* the data are there, without bad blocks: only pack */
-    int rc;             /* of reading or packing */
+    int rc;             /* of reading, digesting or packing */
     struct blx_error error;
+    struct agent_reading *reading; /* only read: what it is part of */
+};
+
+/* Jobs that are only read, for a cut or a rescan, by all workers at once. */
+struct agent_reading {
+    struct agent_job *jobs; /* borrowed; their `frame` is NULL */
+    size_t count;
+    size_t unread; /* guarded by the pipeline's lock */
 };
 
 struct agent_pipeline;
 
 int agent_pipeline_start(enum blx_codec codec, struct agent_pipeline **pipeline,
                          struct blx_error *err);
+
+/* At most `most` workers make digests at the same time; 0: all. Call it before the first job. */
+void agent_pipeline_limit_digesting(struct agent_pipeline *pipeline, unsigned most);
 
 /* From now on the level of compression adapts (effort.c). Call it before the first job. */
 void agent_pipeline_adapt(struct agent_pipeline *pipeline);
@@ -62,16 +77,18 @@ struct agent_job *agent_pipeline_pop(struct agent_pipeline *pipeline, uint64_t t
 void agent_pipeline_release(struct agent_pipeline *pipeline, struct agent_job *job);
 
 /*
- * Reads the `count` jobs of a cut, whose `frame` is NULL, on all workers at once. Does not wait,
- * and allocates nothing. The jobs are the workers' until agent_pipeline_wait() is true.
+ * Begins to read. Does not wait, and allocates nothing unless digests are asked for. The reading
+ * and its jobs are the workers' until agent_pipeline_wait() is true. Several readings may be under
+ * way; their jobs are taken in the order in which they were begun.
  */
-void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);
+void agent_pipeline_begin(struct agent_pipeline *pipeline, struct agent_reading *reading);
 
-/* Waits for the last of them, up to `timeout_ms` (BLX_FOR_EVER: as long as it takes). */
-bool agent_pipeline_wait(struct agent_pipeline *pipeline, uint64_t timeout_ms);
+/* Waits for its last job, up to `timeout_ms` (BLX_FOR_EVER: as long as it takes). */
+bool agent_pipeline_wait(struct agent_pipeline *pipeline, const struct agent_reading *reading,
+                         uint64_t timeout_ms);
 
 /* 0, or the first failure; -ETIME: a disk does not answer. Bad blocks are left in the batches. */
-int agent_pipeline_get_failure(const struct agent_job *jobs, size_t count);
+int agent_pipeline_get_failure(const struct agent_reading *reading);
 
 /* All three, for as long as it takes. */
 int agent_pipeline_read(struct agent_pipeline *pipeline, struct agent_job *jobs, size_t count);

@@ -169,11 +169,12 @@ static int read_jobs(struct scene *scene, struct agent_cut *cut)
     struct agent *agent = scene->agent;
     if (!scene->froze)
         return agent_pipeline_read(agent->pipeline, cut->jobs, cut->count);
-    agent_pipeline_begin(agent->pipeline, cut->jobs, cut->count);
-    if (agent_pipeline_wait(agent->pipeline, agent->config->freeze_limit_ms))
-        return agent_pipeline_get_failure(cut->jobs, cut->count);
+    struct agent_reading reading = {.jobs = cut->jobs, .count = cut->count};
+    agent_pipeline_begin(agent->pipeline, &reading);
+    if (agent_pipeline_wait(agent->pipeline, &reading, agent->config->freeze_limit_ms))
+        return agent_pipeline_get_failure(&reading);
     agent_thaw(agent->freezer, &cut->freeze_ns, NULL);
-    agent_pipeline_wait(agent->pipeline, BLX_FOR_EVER);
+    agent_pipeline_wait(agent->pipeline, &reading, BLX_FOR_EVER);
     return -ETIMEDOUT;
 }
 

@@ -124,7 +124,7 @@ static int refine_batch(struct rescan *rescan, uint32_t count, struct blx_error 
     for (uint32_t i = 0; i < count; i++) {
         struct agent_question *question = &rescan->fine[i];
         struct blx_digests theirs;
-        int rc = agent_question_read(rescan->reader, question, err);
+        int rc = agent_question_read_apart(rescan->reader, question, err);
         if (rc == 0)
             rc = take_answer(rescan, question, &theirs, err);
         if (rc < 0)
@@ -160,10 +160,11 @@ static void report(struct rescan *rescan)
     blx_progress_update(&rescan->progress, rescan->compared_blocks << rescan->volume->block_shift);
 }
 
-static int compare(struct rescan *rescan, struct agent_question *question, struct blx_error *err)
+static int compare(struct rescan *rescan, struct agent_question *question,
+                   struct agent_question *ahead, struct blx_error *err)
 {
     struct blx_digests theirs;
-    int rc = agent_question_read(rescan->reader, question, err);
+    int rc = agent_question_read(rescan->reader, question, ahead, err);
     if (rc == 0)
         rc = take_answer(rescan, question, &theirs, err);
     if (rc == 0 && question->request.blocks_per_digest == 1)
@@ -199,7 +200,8 @@ static int compare_all(struct rescan *rescan, struct blx_error *err)
         if (!rescan->stops)
             rc = ask_next(rescan, &rescan->questions[1 - at], &has_ahead, err);
         if (rc == 0)
-            rc = compare(rescan, &rescan->questions[at], err);
+            rc = compare(rescan, &rescan->questions[at],
+                         has_ahead ? &rescan->questions[1 - at] : NULL, err);
         has = has_ahead;
         at = 1 - at;
     }
@@ -224,7 +226,9 @@ static int prepare(struct rescan *rescan, struct blx_error *err)
     if (rc == 0)
         rc = agent_find_wanted(session->agent, volume, &rescan->wanted, err);
     if (rc == 0)
-        rc = agent_question_reader_new(session->agent->pipeline, &rescan->reader, err);
+        rc = agent_question_reader_new(session->agent->pipeline,
+                                       session->agent->config->rescan_priority, &rescan->reader,
+                                       err);
     if (rc < 0)
         return rc;
     leave_out_marked(volume, rescan->wanted);

@@ -4,23 +4,39 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bitmap.h"
+#include "base/cond.h"
 
 enum {
     PIECE_BYTES = 1024 * 1024,
     MAX_PIECES = BLX_DIGESTS_MAX_BYTES / BLX_DIGEST_COARSE_BYTES,
     MAX_FINE_BLOCKS = BLX_DIGESTS_MAX_BYTES / BLX_DIGEST_FINE_BYTES,
-    READER_BATCHES = 32,
+    GROUP_BATCHES = 16,
+    RING_GROUPS = 2,
+    READER_BATCHES = (RING_GROUPS + 1) * GROUP_BATCHES,
+    GIVE_WAY_MS = 10,
+    BATCH_DIGEST_BYTES = AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT,
     DATA_ALIGNMENT = 4096,
 };
 
+/* Batches of one question, which are read together. */
+struct group {
+    const struct agent_question *question; /* borrowed; NULL: nothing is under way */
+    struct agent_reading reading;
+    struct agent_job jobs[GROUP_BATCHES];
+    uint8_t *digests; /* borrowed: room for those of all jobs */
+};
+
 struct agent_question_reader {
-    struct agent_pipeline *pipeline;   /* borrowed */
-    struct blx_digester *digester;     /* owned */
-    struct blx_block_digester *blocks; /* owned; of the question's volume, NULL without digests */
-    uint8_t *buffer;                   /* owned; READER_BATCHES x AGENT_BATCH_DATA_BYTES */
-    struct agent_job jobs[READER_BATCHES];
+    struct agent_pipeline *pipeline; /* borrowed */
+    bool gentle;
+    struct blx_digester *digester;  /* owned */
+    uint8_t *memory;                /* owned; the data, then the digests, of all jobs */
+    struct group ring[RING_GROUPS]; /* of the question that is read, then of the one ahead */
+    unsigned next;                  /* in the ring: begun first, or to be begun */
+    struct group apart;             /* of a question that is read between two of the ring's */
 };
 
 uint32_t agent_question_get_piece_blocks(unsigned block_shift)
@@ -33,6 +49,7 @@ static void question_init(struct agent_question *question, struct agent_volume *
 {
     question->volume = volume;
     question->answer = NULL;
+    question->read = (struct agent_question_cursor){0};
     question->request.volume = volume->index;
     question->request.blocks_per_digest = blocks_per_digest;
     question->request.extent_count = 0;
@@ -144,23 +161,37 @@ uint64_t agent_question_mark(const struct agent_question *question,
     return marked;
 }
 
-int agent_question_reader_new(struct agent_pipeline *pipeline,
+/* The group's number `n` in the reader's memory. */
+static void group_init(struct agent_question_reader *reader, struct group *group, size_t n)
+{
+    uint8_t *data = reader->memory + n * GROUP_BATCHES * AGENT_BATCH_DATA_BYTES;
+    group->reading.jobs = group->jobs;
+    group->digests = reader->memory + (size_t)READER_BATCHES * AGENT_BATCH_DATA_BYTES +
+                     n * GROUP_BATCHES * BATCH_DIGEST_BYTES;
+    for (size_t i = 0; i < GROUP_BATCHES; i++)
+        group->jobs[i].batch.data = data + i * AGENT_BATCH_DATA_BYTES;
+}
+
+int agent_question_reader_new(struct agent_pipeline *pipeline, enum blx_rescan_priority priority,
                               struct agent_question_reader **reader, struct blx_error *err)
 {
     struct agent_question_reader *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot compare");
     made->pipeline = pipeline;
-    made->buffer = aligned_alloc(DATA_ALIGNMENT, (size_t)READER_BATCHES * AGENT_BATCH_DATA_BYTES);
-    int rc = made->buffer == NULL ? blx_error_errno(err, -ENOMEM, "cannot compare") : 0;
+    made->gentle = priority == BLX_RESCAN_GENTLE;
+    made->memory = aligned_alloc(DATA_ALIGNMENT, (size_t)READER_BATCHES *
+                                                     (AGENT_BATCH_DATA_BYTES + BATCH_DIGEST_BYTES));
+    int rc = made->memory == NULL ? blx_error_errno(err, -ENOMEM, "cannot compare") : 0;
     if (rc == 0)
         rc = blx_digester_new(&made->digester, err);
     if (rc < 0) {
         agent_question_reader_free(made);
         return rc;
     }
-    for (size_t i = 0; i < READER_BATCHES; i++)
-        made->jobs[i].batch.data = made->buffer + i * AGENT_BATCH_DATA_BYTES;
+    for (size_t i = 0; i < RING_GROUPS; i++)
+        group_init(made, &made->ring[i], i);
+    group_init(made, &made->apart, RING_GROUPS);
     *reader = made;
     return 0;
 }
@@ -169,15 +200,18 @@ void agent_question_reader_free(struct agent_question_reader *reader)
 {
     if (reader == NULL)
         return;
+    /* The workers write to what the session that ends had begun. */
+    for (size_t i = 0; i < RING_GROUPS; i++) {
+        if (reader->ring[i].question != NULL)
+            agent_pipeline_wait(reader->pipeline, &reader->ring[i].reading, BLX_FOR_EVER);
+    }
     blx_digester_free(reader->digester);
-    blx_block_digester_free(reader->blocks);
-    free(reader->buffer);
+    free(reader->memory);
     free(reader);
 }
 
-/* The next blocks of the sequence as a batch. False if there are no more. */
-static bool fill_batch(const struct agent_question *question, struct agent_question_cursor *cursor,
-                       struct agent_batch *batch)
+/* The question's next blocks as a batch. False if there are no more. */
+static bool fill_batch(struct agent_question *question, struct agent_batch *batch)
 {
     uint32_t most = AGENT_BATCH_DATA_BYTES >> question->volume->block_shift;
     uint64_t block;
@@ -185,7 +219,8 @@ static bool fill_batch(const struct agent_question *question, struct agent_quest
     batch->volume = question->volume;
     batch->extent_count = 0;
     for (uint32_t blocks = 0;
-         blocks < most && next_block(&question->request, cursor, &block, &index); blocks++) {
+         blocks < most && next_block(&question->request, &question->read, &block, &index);
+         blocks++) {
         struct blx_extent *last =
             batch->extent_count > 0 ? &batch->extents[batch->extent_count - 1] : NULL;
         if (last != NULL && last->start_block + last->block_count == block)
@@ -196,45 +231,46 @@ static bool fill_batch(const struct agent_question *question, struct agent_quest
     return batch->extent_count > 0;
 }
 
-/* The keyed digests of the blocks that a job has read. They take the place of its data. */
-static int digest_blocks(const struct agent_question_reader *reader, const struct agent_job *job,
-                         uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT],
-                         struct blx_error *err)
+/* None of our own reads is under way. */
+static void give_way(const struct agent_volume *volume)
 {
-    const struct agent_batch *batch = &job->batch;
-    size_t block_bytes = (size_t)1 << batch->volume->block_shift;
-    const uint8_t *data = batch->data;
-    int rc = 0;
-    for (uint32_t i = 0; i < batch->extent_count; i++) {
-        const struct blx_extent *extent = &batch->extents[i];
-        for (uint64_t n = 0; rc == 0 && n < extent->block_count; n++) {
-            rc = blx_block_digest(reader->blocks, extent->start_block + n, data, block_bytes,
-                                  digests, err);
-            data += block_bytes;
-            digests += BLX_BLOCK_DIGEST_BYTES;
-        }
+    static const struct timespec a_moment = {.tv_nsec = 1000 * 1000};
+    for (unsigned ms = 0; ms < GIVE_WAY_MS && agent_device_is_busy(&volume->device); ms++)
+        nanosleep(&a_moment, NULL);
+}
+
+/* Begins to read the question's next batches. False if there are no more. */
+static bool group_begin(struct agent_question_reader *reader, struct group *group,
+                        struct agent_question *question)
+{
+    size_t count = 0, most = reader->gentle ? 1 : GROUP_BATCHES;
+    bool keyed = question->volume->digest_key != NULL;
+    while (count < most && fill_batch(question, &group->jobs[count].batch)) {
+        group->jobs[count].digests = keyed ? group->digests + count * BATCH_DIGEST_BYTES : NULL;
+        count++;
     }
-    return rc;
+    if (count == 0)
+        return false;
+    if (reader->gentle)
+        give_way(question->volume);
+    group->question = question;
+    group->reading.count = count;
+    agent_pipeline_begin(reader->pipeline, &group->reading);
+    return true;
 }
 
 /* Adds the blocks that a job has read. Bad blocks spoil the pieces that they are in, and no
  * others. */
-static int add_job(const struct agent_question_reader *reader, const struct agent_job *job,
+static int add_job(struct blx_digester *digester, const struct agent_job *job,
                    struct blx_error *err)
 {
-    struct blx_digester *digester = reader->digester;
     uint32_t count = (uint32_t)agent_batch_count_blocks(&job->batch);
     if (job->rc < 0)
         return blx_digester_add(digester, NULL, count, err);
-    uint8_t digests[AGENT_BATCH_MAX_EXTENTS << BLX_BLOCK_DIGEST_SHIFT];
-    const uint8_t *units = job->batch.data;
-    unsigned shift = job->batch.volume->block_shift;
+    bool keyed = job->batch.volume->digest_key != NULL;
+    const uint8_t *units = keyed ? job->digests : job->batch.data;
+    unsigned shift = keyed ? BLX_BLOCK_DIGEST_SHIFT : job->batch.volume->block_shift;
     int rc = 0;
-    if (reader->blocks != NULL) {
-        rc = digest_blocks(reader, job, digests, err);
-        units = digests;
-        shift = BLX_BLOCK_DIGEST_SHIFT;
-    }
     for (uint32_t i = 0, part; rc == 0 && i < count; i += part) {
         bool bad = (job->batch.bad >> i & 1) != 0;
         for (part = 1; i + part < count && ((job->batch.bad >> (i + part) & 1) != 0) == bad;)
@@ -244,35 +280,70 @@ static int add_job(const struct agent_question_reader *reader, const struct agen
     return rc;
 }
 
-/* A reader serves one volume. */
-static int begin_digests(struct agent_question_reader *reader, struct agent_question *question,
-                         struct blx_error *err)
+/* Each job says for itself whether it could be read. */
+static int group_take(struct agent_question_reader *reader, struct group *group,
+                      struct blx_error *err)
 {
-    const struct agent_volume *volume = question->volume;
     int rc = 0;
-    if (volume->digest_key != NULL && reader->blocks == NULL)
-        rc = blx_block_digester_new(volume->digest_key, &reader->blocks, err);
-    blx_digester_begin(reader->digester, &question->request,
-                       volume->digest_key != NULL ? BLX_BLOCK_DIGEST_SHIFT : volume->block_shift,
-                       &question->mine);
+    agent_pipeline_wait(reader->pipeline, &group->reading, BLX_FOR_EVER);
+    group->question = NULL;
+    for (size_t i = 0; rc == 0 && i < group->reading.count; i++)
+        rc = add_job(reader->digester, &group->jobs[i], err);
     return rc;
 }
 
-int agent_question_read(struct agent_question_reader *reader, struct agent_question *question,
-                        struct blx_error *err)
+static void begin_digests(struct agent_question_reader *reader, struct agent_question *question)
 {
-    struct agent_question_cursor cursor = {0};
-    int rc = begin_digests(reader, question, err);
-    for (size_t count = 1; rc == 0 && count > 0;) {
-        for (count = 0; count < READER_BATCHES; count++) {
-            reader->jobs[count].is_read = false;
-            if (!fill_batch(question, &cursor, &reader->jobs[count].batch))
-                break;
-        }
-        /* Each job says for itself whether it could be read. */
-        (void)agent_pipeline_read(reader->pipeline, reader->jobs, count);
-        for (size_t i = 0; rc == 0 && i < count; i++)
-            rc = add_job(reader, &reader->jobs[i], err);
-    }
+    const struct agent_volume *volume = question->volume;
+    blx_digester_begin(reader->digester, &question->request,
+                       volume->digest_key != NULL ? BLX_BLOCK_DIGEST_SHIFT : volume->block_shift,
+                       &question->mine);
+}
+
+/* `rc` is that of the reading. The question can be read again. */
+static int end_digests(struct agent_question_reader *reader, struct agent_question *question,
+                       int rc, struct blx_error *err)
+{
+    question->read = (struct agent_question_cursor){0};
     return rc < 0 ? rc : blx_digester_end(reader->digester, err);
+}
+
+/* Every free place of the ring, in its order, gets what is to be read next. */
+static void ring_fill(struct agent_question_reader *reader, struct agent_question *question,
+                      struct agent_question *ahead)
+{
+    unsigned groups = reader->gentle ? 1 : RING_GROUPS;
+    for (unsigned i = 0; i < groups; i++) {
+        struct group *group = &reader->ring[(reader->next + i) % RING_GROUPS];
+        if (group->question != NULL || group_begin(reader, group, question))
+            continue;
+        if (ahead == NULL || !group_begin(reader, group, ahead))
+            return;
+    }
+}
+
+int agent_question_read(struct agent_question_reader *reader, struct agent_question *question,
+                        struct agent_question *ahead, struct blx_error *err)
+{
+    int rc = 0;
+    begin_digests(reader, question);
+    while (rc == 0) {
+        ring_fill(reader, question, ahead);
+        struct group *group = &reader->ring[reader->next];
+        if (group->question != question)
+            break;
+        rc = group_take(reader, group, err);
+        reader->next = (reader->next + 1) % RING_GROUPS;
+    }
+    return end_digests(reader, question, rc, err);
+}
+
+int agent_question_read_apart(struct agent_question_reader *reader, struct agent_question *question,
+                              struct blx_error *err)
+{
+    int rc = 0;
+    begin_digests(reader, question);
+    while (rc == 0 && group_begin(reader, &reader->apart, question))
+        rc = group_take(reader, &reader->apart, err);
+    return end_digests(reader, question, rc, err);
 }

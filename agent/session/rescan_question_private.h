@@ -13,15 +13,26 @@
 
 #include "agent/send/pipeline.h"
 #include "agent/track/volume.h"
+#include "config/config.h"
 #include "wire/digest.h"
 
 struct agent_session_answer;
+
+/* A place in a question; begins as zero. */
+struct agent_question_cursor {
+    uint32_t extent;
+    uint32_t block;       /* within the extent */
+    uint32_t index;       /* within the question's sequence */
+    uint64_t start_block; /* of the extent; not known yet if `block` is 0 */
+    uint64_t end_block;   /* of the extent before */
+};
 
 struct agent_question {
     struct agent_volume *volume; /* borrowed */
     struct blx_digest_request request;
     struct blx_digests mine;
     struct agent_session_answer *answer; /* borrowed: the place for the answer */
+    struct agent_question_cursor read;   /* after what a reader was given to read */
 };
 
 /* How many blocks a piece has, which are compared together first: 1 MiB. */
@@ -40,15 +51,6 @@ bool agent_question_make_next(struct agent_volume *volume, const uint64_t *wante
 int agent_question_check(const struct agent_question *question, const struct blx_digests *theirs,
                          struct blx_error *err);
 
-/* Where in a question agent_question_refine() is; begins as zero. */
-struct agent_question_cursor {
-    uint32_t extent;
-    uint32_t block;       /* within the extent */
-    uint32_t index;       /* within the question's sequence */
-    uint64_t start_block; /* of the extent; not known yet if `block` is 0 */
-    uint64_t end_block;   /* of the extent before */
-};
-
 /* The next question, block by block, about the pieces of `question` that differ. False if there are
  * no more. */
 bool agent_question_refine(const struct agent_question *question, const struct blx_digests *theirs,
@@ -56,15 +58,29 @@ bool agent_question_refine(const struct agent_question *question, const struct b
 
 struct agent_question_reader;
 
-/* Buffers for reading, 8 MiB. */
-int agent_question_reader_new(struct agent_pipeline *pipeline,
+/*
+ * Memory for reading, 12 MiB. Freeing waits for the disk: the workers still read what is ahead.
+ *
+ * A fast reader keeps up to 32 batches of 256 KiB under way. A gentle one reads a batch at a time,
+ * and before each it waits up to 10 ms as long as the disk is busy with others' requests.
+ */
+int agent_question_reader_new(struct agent_pipeline *pipeline, enum blx_rescan_priority priority,
                               struct agent_question_reader **reader, struct blx_error *err);
 void agent_question_reader_free(struct agent_question_reader *reader);
 
-/* Reads the question's blocks and makes our digests. The digest of a block that cannot be read is
- * spoiled, and so differs. */
+/*
+ * Reads the question's blocks and makes our digests. The digest of a block that cannot be read is
+ * spoiled, and so differs.
+ *
+ * So that the disk is never idle, reading goes on with `ahead`, unless that is NULL: it must be the
+ * next question of this reader, and stay where it is until then.
+ */
 int agent_question_read(struct agent_question_reader *reader, struct agent_question *question,
-                        struct blx_error *err);
+                        struct agent_question *ahead, struct blx_error *err);
+
+/* The same for a short question between two of those. */
+int agent_question_read_apart(struct agent_question_reader *reader, struct agent_question *question,
+                              struct blx_error *err);
 
 /* Marks the blocks of every piece that differs as pending. Returns how many. */
 uint64_t agent_question_mark(const struct agent_question *question,

@@ -5,10 +5,10 @@ _blxrep_options() {
     case $1 in
     start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq \
         --policy-dir --credentials --encryption-key \
-        --run-dir --compression --bandwidth-limit --skip-free-space --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
+        --run-dir --compression --bandwidth-limit --skip-free-space --rescan-priority --rescan-cpus --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     check) echo $(_blxrep_options start | sed 's/ --init / /') --json ;;
-    agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --freeze \
+    agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --rescan-priority --rescan-cpus --freeze \
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
     dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
@@ -53,6 +53,7 @@ _blxrep_value() {
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
+    --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;

@@ -35,6 +35,8 @@ __blxrep_option blxrep-agent "start check status" -l run-dir -x -a "(__fish_comp
 __blxrep_option blxrep-agent "start check" -l compression -x -a "auto zstd zlib none" -d "How blocks are compressed"
 __blxrep_option blxrep-agent "start check" -l bandwidth-limit -x -d "The most bytes to send per second"
 __blxrep_option blxrep-agent "start check" -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
+__blxrep_option blxrep-agent "start check" -l rescan-priority -x -a "fast gentle" -d "Rescan at the disk's speed, or give way"
+__blxrep_option blxrep-agent "start check" -l rescan-cpus -x -d "How many processors a rescan may keep busy"
 __blxrep_option blxrep-agent "start check" -l freeze -x -a "yes no" -d "Freeze the filesystems for a checkpoint"
 __blxrep_option blxrep-agent "start check" -l freeze-budget -x -d "How long reading may take during a freeze"
 __blxrep_option blxrep-agent "start check" -l freeze-limit -x -d "Thaw after this time"

@@ -38,6 +38,9 @@ enum blx_mode {
 
 /* `boot`: the machine that a server runs on. In the order of the options' words. */
 enum blx_boot_bus { BLX_BOOT_VIRTIO, BLX_BOOT_SATA, BLX_BOOT_SCSI };
+/* Who has the disk first while it is compared. */
+enum blx_rescan_priority { BLX_RESCAN_FAST, BLX_RESCAN_GENTLE };
+
 enum blx_boot_network { BLX_BOOT_NO_NETWORK, BLX_BOOT_USER_NETWORK };
 enum blx_boot_firmware { BLX_BOOT_BY_DISK, BLX_BOOT_BIOS, BLX_BOOT_UEFI };
 enum blx_boot_accelerator { BLX_BOOT_AUTO, BLX_BOOT_KVM, BLX_BOOT_EMULATED };
@@ -89,6 +92,8 @@ struct blx_config {
     bool compression_adapts; /* "auto": the level adapts to what holds the agent back */
     struct blx_bandwidth bandwidth_limit;
     bool skip_free_space; /* on by default: free blocks count as zero */
+    enum blx_rescan_priority rescan_priority;
+    uint64_t rescan_cpus; /* that make digests at once; 0: all */
     char *pre_freeze;     /* command, run by /bin/sh -c; NULL: none */
     char *post_thaw;
     uint64_t hook_timeout_ms;

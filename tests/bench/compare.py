@@ -22,6 +22,7 @@ import data
 import freeze
 import network
 import opening
+import rescanning
 import tracking
 from checks import check_equal
 from disks import MIB, LoopDisk
@@ -221,6 +222,9 @@ class Bench:
     def open(self):
         opening.measure(self)
 
+    def rescan(self):
+        rescanning.measure(self.report, self.folder, self.rounds, self.disk_mib, self.dice)
+
 
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -231,8 +235,8 @@ def machine():
             "load before": "%.2f %.2f %.2f" % os.getloadavg()}
 
 
-WORKS = ["tracking", "full", "increment", "hot", "restore", "freeze", "ingest", "memory", "network", "open"]
-OWN_DISK = {"open", "tracking", "freeze", "ingest", "memory", "network"}
+WORKS = ["tracking", "full", "increment", "hot", "restore", "freeze", "ingest", "memory", "network", "open", "rescan"]
+OWN_DISK = {"open", "rescan", "tracking", "freeze", "ingest", "memory", "network"}
 
 
 def main():

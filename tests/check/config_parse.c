@@ -91,6 +91,9 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "compression", blx_codec_name(config->compression));
     print_bandwidth(&json, &config->bandwidth_limit);
     blx_json_bool(&json, "skip-free-space", config->skip_free_space);
+    print_text(&json, "rescan-priority",
+               config->rescan_priority == BLX_RESCAN_GENTLE ? "gentle" : "fast");
+    blx_json_number(&json, "rescan-cpus", config->rescan_cpus);
     print_text(&json, "pre-freeze", config->pre_freeze);
     print_text(&json, "post-thaw", config->post_thaw);
     blx_json_number(&json, "hook-timeout", config->hook_timeout_ms);

@@ -23,6 +23,7 @@ struct fixture {
     struct agent_pipeline *pipeline;
     struct agent_question_reader *reader;
     struct blx_volume_key key; /* if the volume uses it */
+    uint64_t step; /* a question reaches over so many blocks at most; 0: as far as it can */
     uint64_t wanted[WORDS];
     uint8_t theirs[FAKE_BLOCKS]; /* what the dispatcher has: each block is of one byte */
     uint8_t mine[FAKE_BLOCKS];
@@ -33,7 +34,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     fake_volume_make(&f->fake, 512);
     assert_int_equal(agent_pipeline_start(BLX_CODEC_NONE, &f->pipeline, NULL), 0);
-    assert_int_equal(agent_question_reader_new(f->pipeline, &f->reader, NULL), 0);
+    assert_int_equal(agent_question_reader_new(f->pipeline, BLX_RESCAN_FAST, &f->reader, NULL), 0);
     *state = f;
     return 0;
 }
@@ -102,30 +103,49 @@ static void check_encodes(const struct agent_question *question)
     assert_int_equal(blx_message_encode(&message, buffer, sizeof(buffer), &length), 0);
 }
 
+static bool make_next(struct fixture *f, uint64_t end_block, uint64_t *cursor,
+                      struct agent_question *question)
+{
+    uint64_t end = f->step == 0 ? end_block : 0;
+    while (end < end_block) {
+        end = (*cursor / f->step + 1) * f->step;
+        end = end < end_block ? end : end_block;
+        if (agent_question_make_next(&f->fake.volume, f->wanted, end, cursor, question))
+            return true;
+        *cursor = end;
+    }
+    return f->step == 0 &&
+           agent_question_make_next(&f->fake.volume, f->wanted, end, cursor, question);
+}
+
 /* A whole rescan without a connection; returns how many blocks it marked. */
 static uint64_t rescan(struct fixture *f, uint64_t end_block, unsigned *questions)
 {
-    struct agent_question *question = calloc(2, sizeof(*question));
-    struct agent_question *fine = question + 1;
+    struct agent_question *all = calloc(3, sizeof(*all));
+    struct agent_question *fine = &all[2];
     uint64_t cursor = 0, marked = 0;
     *questions = 0;
-    while (agent_question_make_next(&f->fake.volume, f->wanted, end_block, &cursor, question)) {
+    bool has = make_next(f, end_block, &cursor, &all[0]);
+    for (unsigned n = 0; has; n++) {
+        struct agent_question *question = &all[n % 2], *ahead = &all[(n + 1) % 2];
         struct blx_digests theirs, fine_theirs;
         struct agent_question_cursor at = {0};
         check_encodes(question);
-        assert_int_equal(blx_digest_request_end(&question->request), cursor);
-        assert_int_equal(agent_question_read(f->reader, question, NULL), 0);
+        has = make_next(f, end_block, &cursor, ahead);
+        if (!has)
+            ahead = NULL;
+        assert_int_equal(agent_question_read(f->reader, question, ahead, NULL), 0);
         answer(f, &question->request, &theirs);
         (*questions)++;
         while (agent_question_refine(question, &theirs, &at, fine)) {
             check_encodes(fine);
-            assert_int_equal(agent_question_read(f->reader, fine, NULL), 0);
+            assert_int_equal(agent_question_read_apart(f->reader, fine, NULL), 0);
             answer(f, &fine->request, &fine_theirs);
             marked += agent_question_mark(fine, &fine_theirs);
             (*questions)++;
         }
     }
-    free(question);
+    free(all);
     return marked;
 }
 
@@ -194,6 +214,51 @@ static void random_disks_are_told_apart_block_by_block(void **state)
         rescan(f, FAKE_BLOCKS, &questions);
         check_marks(f, FAKE_BLOCKS);
     }
+}
+
+/* Each is read ahead while the one before is compared, block by block where it differs. */
+static void many_questions_are_told_apart_too(void **state)
+{
+    struct fixture *f = *state;
+    f->step = 90;
+    random_disks_are_told_apart_block_by_block(state);
+    f->step = 7;
+    random_disks_are_told_apart_block_by_block(state);
+}
+
+static void a_gentle_reader_finds_the_same(void **state)
+{
+    struct fixture *f = *state;
+    agent_question_reader_free(f->reader);
+    assert_int_equal(agent_question_reader_new(f->pipeline, BLX_RESCAN_GENTLE, &f->reader, NULL),
+                     0);
+    use_key(f);
+    many_questions_are_told_apart_too(state);
+}
+
+/* As if the session ended then. */
+static void a_reader_goes_while_it_reads_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct agent_question *all = calloc(2, sizeof(*all));
+    uint64_t cursor = 0;
+    f->step = FAKE_BLOCKS / 2;
+    use_key(f);
+    blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
+    assert_true(make_next(f, FAKE_BLOCKS, &cursor, &all[0]));
+    assert_true(make_next(f, FAKE_BLOCKS, &cursor, &all[1]));
+    assert_int_equal(agent_question_read(f->reader, &all[0], &all[1], NULL), 0);
+    agent_question_reader_free(f->reader);
+    f->reader = NULL;
+    free(all);
+}
+
+static void one_processor_makes_the_same_digests(void **state)
+{
+    struct fixture *f = *state;
+    agent_pipeline_limit_digesting(f->pipeline, 1);
+    use_key(f);
+    many_questions_are_told_apart_too(state);
 }
 
 static void with_a_key_it_is_the_same(void **state)
@@ -295,6 +360,10 @@ int main(void)
         TEST(just_what_differs_is_marked),
         TEST(nothing_after_the_end_is_asked),
         TEST(random_disks_are_told_apart_block_by_block),
+        TEST(many_questions_are_told_apart_too),
+        TEST(a_gentle_reader_finds_the_same),
+        TEST(a_reader_goes_while_it_reads_ahead),
+        TEST(one_processor_makes_the_same_digests),
         TEST(with_a_key_it_is_the_same),
         TEST(a_scattered_bitmap_is_asked_whole),
         TEST(what_cannot_be_read_counts_as_different),

@@ -266,15 +266,15 @@ static void a_rescan_marks_just_what_cannot_be_read(void **state)
     struct agent_question *question = calloc(1, sizeof(*question));
     struct blx_digests theirs;
     uint64_t wanted[(FAKE_BLOCKS + 63) / 64] = {0}, cursor = 0;
-    assert_int_equal(agent_question_reader_new(f->pipeline, &reader, NULL), 0);
+    assert_int_equal(agent_question_reader_new(f->pipeline, BLX_RESCAN_FAST, &reader, NULL), 0);
     blx_bitmap_set(wanted, (struct blx_extent){0, 100});
     assert_true(agent_question_make_next(&f->fake.volume, wanted, FAKE_BLOCKS, &cursor, question));
     question->request.blocks_per_digest = 1;
-    assert_int_equal(agent_question_read(reader, question, NULL), 0);
+    assert_int_equal(agent_question_read(reader, question, NULL, NULL), 0);
     theirs = question->mine;
     fail_blocks(7, 1, true);
     fail_blocks(63, 3, true);
-    assert_int_equal(agent_question_read(reader, question, NULL), 0);
+    assert_int_equal(agent_question_read(reader, question, NULL, NULL), 0);
     assert_int_equal(agent_question_mark(question, &theirs), 4);
     assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, 7));
     assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, 65));
