@@ -213,13 +213,13 @@ int supplier_dial(void *arg, struct blx_conn **conn, struct blx_error *err)
 {
     struct supplier *supplier = arg;
     int pair[2];
+    /* The one before has ended: its connection was closed by its end. */
+    supplier_join(supplier);
     if (supplier->refuse_dials > 0 ||
         (supplier->stays_away && supplier->connections > 0 && supplier->cuts_left == 0)) {
         supplier->refuse_dials -= supplier->refuse_dials > 0;
         return blx_error_set(err, -ECONNREFUSED, "nobody listens");
     }
-    /* The one before has ended: its connection was closed by its end. */
-    supplier_join(supplier);
     supplier->connections++;
     struct service *service = calloc(1, sizeof(*service));
     assert_non_null(service);
