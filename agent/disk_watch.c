@@ -75,10 +75,8 @@ static bool has_recovered(const struct agent_disks *disks)
 {
     for (size_t i = 0; i < disks->count; i++) {
         struct agent_device device;
-        if (!disks->list[i].refused || agent_device_open(disks->list[i].path, &device, NULL) < 0)
-            continue;
-        agent_device_close(&device);
-        return true;
+        if (disks->list[i].refused && agent_device_find(disks->list[i].path, &device, NULL) == 0)
+            return true;
     }
     return false;
 }

@@ -248,9 +248,7 @@ static bool is_absence(int rc)
 static void refuse(struct agent *agent, struct agent_disk *disk, const char *cause)
 {
     struct agent_device device;
-    bool opens = agent_device_open(disk->path, &device, NULL) == 0;
-    if (opens)
-        agent_device_close(&device);
+    bool opens = agent_device_find(disk->path, &device, NULL) == 0;
     agent_refusals_add(&agent->refusals, disk->path, disk->size_bytes, cause);
     pthread_mutex_lock(&agent->lock);
     disk->refused = !opens;

@@ -24,30 +24,47 @@ enum {
 /* A device node, opened by another process. */
 struct opening {
     char path[BLX_TEXT_BYTES];
-    bool found; /* stat() has succeeded, and `number` is there */
-    dev_t number;
+    bool found; /* stat() has succeeded, and the rest but for what was opened is there */
+    struct agent_reach reach;
+    uint64_t size_bytes;
+    int logical_block_bytes;
 };
+
+/* What the name leads to. */
+static int follow(struct opening *opening)
+{
+    char node[PATH_MAX];
+    struct stat st;
+    if (realpath(opening->path, node) == NULL || stat(node, &st) < 0)
+        return -errno;
+    opening->found = true;
+    if (!S_ISBLK(st.st_mode)) /* opening a FIFO would wait for a writer */
+        return -ENOTBLK;
+    if (strlen(node) >= sizeof(opening->reach.node))
+        return -ENAMETOOLONG;
+    strcpy(opening->reach.node, node);
+    opening->reach.major = major(st.st_rdev);
+    opening->reach.minor = minor(st.st_rdev);
+    return 0;
+}
 
 static int open_in_helper(void *arg, struct agent_patience_io *io)
 {
     enum { FIRST_BYTES = 4096 };
     struct opening *opening = arg;
-    struct stat st;
-    /* stat() first: opening a FIFO of that name would wait for a writer. */
-    if (stat(opening->path, &st) < 0)
-        return -errno;
-    opening->found = true;
-    opening->number = st.st_rdev;
-    if (!S_ISBLK(st.st_mode))
-        return -ENOTBLK;
-    BLX_CLEANUP_FD int fd = blx_open(opening->path, O_RDONLY | O_DIRECT, 0, NULL);
+    int rc = follow(opening);
+    int fd = rc < 0 ? rc : agent_reach_open(&opening->reach);
     if (fd < 0)
         return fd;
+    opening->reach.disk_seq = agent_reach_read_disk_seq(fd);
+    if (ioctl(fd, BLKGETSIZE64, &opening->size_bytes) < 0 ||
+        ioctl(fd, BLKSSZGET, &opening->logical_block_bytes) < 0)
+        rc = -errno;
     /* Does it answer? Whether it can be read is found out later. */
     ssize_t got = pread(fd, io->data, FIRST_BYTES, 0);
     (void)got;
-    io->taken_fd = blx_take_fd(&fd);
-    return 0;
+    agent_reach_rest(); /* before the caller goes on, who may want to see it free */
+    return rc;
 }
 
 static void put_name(const char *path, char name[BLX_TEXT_BYTES + 2])
@@ -55,39 +72,36 @@ static void put_name(const char *path, char name[BLX_TEXT_BYTES + 2])
     snprintf(name, BLX_TEXT_BYTES + 2, "'%s'", path);
 }
 
-static int open_node(const char *path, dev_t *number, struct blx_error *err)
+static int open_node(struct opening *opening, struct blx_error *err)
 {
     static const struct agent_patience_call call = {.run = open_in_helper,
                                                     .arg_bytes = sizeof(struct opening)};
-    struct opening opening = {.found = false};
     struct agent_patience_io io = {.lent_fd = -1};
+    const char *path = opening->path;
     char name[BLX_TEXT_BYTES + 2], since[BLX_TEXT_BYTES];
-    snprintf(opening.path, sizeof(opening.path), "%s", path);
     put_name(path, name);
-    int r = agent_patience_run(name, &call, &opening, &io, agent_patience_get_ms());
-    int fd = r < 0 ? r : io.taken_fd;
-    *number = opening.number;
-    if (fd == -ETIME && agent_patience_explain(name, since, sizeof(since)))
-        return blx_error_set(err, fd, "%s", since);
-    if (fd == -ETIME) /* it has just answered */
-        return blx_error_set(err, fd, "'%s' did not answer in time", path);
-    if (fd < 0 && fd != -EAGAIN && !opening.found)
-        return blx_error_set(err, fd, "cannot find device '%s': %s; check the name with lsblk",
-                             path, strerror(-fd));
-    if (fd == -ENOTBLK)
+    int rc = agent_patience_run(name, &call, opening, &io, agent_patience_get_ms());
+    if (rc == -ETIME && agent_patience_explain(name, since, sizeof(since)))
+        return blx_error_set(err, rc, "%s", since);
+    if (rc == -ETIME) /* it has just answered */
+        return blx_error_set(err, rc, "'%s' did not answer in time", path);
+    if (rc < 0 && rc != -EAGAIN && !opening->found)
+        return blx_error_set(err, rc, "cannot find device '%s': %s; check the name with lsblk",
+                             path, strerror(-rc));
+    if (rc == -ENOTBLK)
         return blx_error_set(
-            err, fd, "'%s' is no block device; name a disk, partition or volume that lsblk lists",
+            err, rc, "'%s' is no block device; name a disk, partition or volume that lsblk lists",
             path);
-    if (fd == -EACCES || fd == -EPERM)
-        return blx_error_set(err, fd, "cannot open device '%s': %s; run the agent as root", path,
-                             strerror(-fd));
-    if (fd == -ENXIO || fd == -ENOMEDIUM)
+    if (rc == -EACCES || rc == -EPERM)
+        return blx_error_set(err, rc, "cannot open device '%s': %s; run the agent as root", path,
+                             strerror(-rc));
+    if (rc == -ENXIO || rc == -ENOMEDIUM)
         return blx_error_set(
-            err, fd,
+            err, rc,
             "cannot open device '%s': no medium is attached to it, or it takes no requests", path);
-    if (fd < 0)
-        return blx_error_errno(err, fd, "cannot open device '%s'", path);
-    return fd;
+    if (rc < 0)
+        return blx_error_errno(err, rc, "cannot open device '%s'", path);
+    return rc;
 }
 
 /* The last two components of the device's place in sysfs: ".../block/loop0/loop0p1" -> "loop0",
@@ -173,18 +187,13 @@ static int refuse_multipath_head(const struct agent_device *device, struct blx_e
         device->path);
 }
 
-static int read_geometry(struct agent_device *device, struct blx_error *err)
+static int check_size(const struct agent_device *device, struct blx_error *err)
 {
-    int logical = 0;
-    if (ioctl(device->fd, BLKGETSIZE64, &device->size_bytes) < 0 ||
-        ioctl(device->fd, BLKSSZGET, &logical) < 0)
-        return blx_error_errno(err, -errno, "cannot ask for the size of device '%s'", device->path);
-    if (device->size_bytes == 0)
-        return blx_error_set(err, -ENOMEDIUM,
-                             "device '%s' has size zero; attach a medium or set its size first",
-                             device->path);
-    device->logical_block_bytes = (uint32_t)logical;
-    return 0;
+    if (device->size_bytes != 0)
+        return 0;
+    return blx_error_set(err, -ENOMEDIUM,
+                         "device '%s' has size zero; attach a medium or set its size first",
+                         device->path);
 }
 
 /* 0 before Linux 5.15, which has none. */
@@ -252,50 +261,49 @@ static int fill(struct agent_device *device, struct blx_error *err)
     if (r == 0)
         r = refuse_multipath_head(device, err);
     if (r == 0)
-        r = read_geometry(device, err);
+        r = check_size(device, err);
     if (r < 0)
         return r;
     char mq[128];
     snprintf(mq, sizeof(mq), "/sys/block/%s/mq", device->disk_name);
     device->bio_based = access(mq, F_OK) < 0;
-    device->disk_seq = disk_sequence(device->disk_name);
     read_identity(device);
     blx_name_from_device(device->path, device->name);
     return 0;
 }
 
-int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err)
+int agent_device_find(const char *path, struct agent_device *device, struct blx_error *err)
 {
-    struct agent_device found = {.fd = -1};
-    dev_t number = 0;
-    if (strlen(path) >= sizeof(found.path))
+    struct opening opening = {.found = false};
+    if (strlen(path) >= sizeof(opening.path))
         return blx_error_set(err, -ENAMETOOLONG,
                              "the device's name '%.64s...' is too long; name a shorter link to it",
                              path);
-    strcpy(found.path, path);
-    BLX_CLEANUP_FD int fd = open_node(path, &number, err);
-    if (fd < 0)
-        return fd;
-    found.fd = fd;
-    found.major = major(number);
-    found.minor = minor(number);
-    int r = fill(&found, err);
-    if (r == -ENOMEDIUM) {
-        found.fd = device->fd;
-        *device = found;
-    }
+    strcpy(opening.path, path);
+    int r = open_node(&opening, err);
     if (r < 0)
         return r;
-    blx_take_fd(&fd);
-    *device = found;
-    return 0;
+    struct agent_device found = {
+        .major = opening.reach.major,
+        .minor = opening.reach.minor,
+        .disk_seq = opening.reach.disk_seq,
+        .size_bytes = opening.size_bytes,
+        .logical_block_bytes = (uint32_t)opening.logical_block_bytes,
+    };
+    strcpy(found.path, path);
+    strcpy(found.node, opening.reach.node);
+    r = fill(&found, err);
+    if (r == 0 || r == -ENOMEDIUM)
+        *device = found;
+    return r;
 }
 
-void agent_device_close(struct agent_device *device)
+struct agent_reach agent_device_get_reach(const struct agent_device *device)
 {
-    if (device->fd >= 0)
-        close(device->fd);
-    device->fd = -1;
+    struct agent_reach reach = {
+        .major = device->major, .minor = device->minor, .disk_seq = device->disk_seq};
+    strcpy(reach.node, device->node);
+    return reach;
 }
 
 int agent_device_run(const struct agent_device *device, const struct agent_patience_call *call,
@@ -303,11 +311,12 @@ int agent_device_run(const struct agent_device *device, const struct agent_patie
 {
     char name[BLX_TEXT_BYTES + 2];
     put_name(device->path, name);
-    io->lent_fd = device->fd;
+    io->lent_fd = -1;
     return agent_patience_run(name, call, arg, io, timeout_ms);
 }
 
 struct piece {
+    struct agent_reach reach;
     uint64_t offset;
     size_t bytes;
     ssize_t got;
@@ -316,16 +325,20 @@ struct piece {
 static int read_in_helper(void *arg, struct agent_patience_io *io)
 {
     struct piece *piece = arg;
-    piece->got = pread(io->lent_fd, io->data, piece->bytes, (off_t)piece->offset);
+    int fd = agent_reach_open(&piece->reach);
+    if (fd < 0)
+        return fd;
+    piece->got = pread(fd, io->data, piece->bytes, (off_t)piece->offset);
     return piece->got < 0 ? -errno : 0;
 }
 
 ssize_t agent_device_read(const struct agent_device *device, void *buffer, size_t bytes,
                           uint64_t offset)
 {
-    static const struct agent_patience_call call = {.run = read_in_helper,
-                                                    .arg_bytes = sizeof(struct piece)};
-    struct piece piece = {.offset = offset, .bytes = bytes};
+    static const struct agent_patience_call call = {
+        .run = read_in_helper, .rest = agent_reach_rest, .arg_bytes = sizeof(struct piece)};
+    struct piece piece = {
+        .reach = agent_device_get_reach(device), .offset = offset, .bytes = bytes};
     struct agent_patience_io io = {.data = buffer, .data_bytes = bytes};
     blx_assert(bytes <= AGENT_PATIENCE_DATA_BYTES);
     int r = agent_device_run(device, &call, &piece, &io, agent_patience_get_ms());
@@ -353,13 +366,15 @@ int agent_device_knock(const struct agent_device *device)
     return got == -ETIME ? -ETIME : 0;
 }
 
-/* The descriptor of a disk that was pulled out or has failed stays open, but has no size or is not
- * in sysfs. */
+/* A disk that was pulled out or has failed is not in sysfs; one without a medium has no size. */
 static bool is_gone(const struct agent_device *device, uint64_t *size_bytes, char name[64])
 {
     char parent[64];
-    return ioctl(device->fd, BLKGETSIZE64, size_bytes) < 0 || *size_bytes == 0 ||
-           sysfs_names(device->major, device->minor, name, parent) < 0;
+    uint64_t sectors = 0;
+    int r = agent_sysfs_read_number(&sectors, "/sys/dev/block/%" PRIu32 ":%" PRIu32 "/size",
+                                    device->major, device->minor);
+    *size_bytes = sectors * SECTOR_BYTES;
+    return r < 0 || sectors == 0 || sysfs_names(device->major, device->minor, name, parent) < 0;
 }
 
 const char *agent_device_find_change(const struct agent_device *device)

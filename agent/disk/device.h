@@ -4,9 +4,12 @@
  * through its own node. It is tracked on its whole disk, limited to its range, because tracepoints
  * report whole disks and absolute sectors, also for writes through a partition.
  *
+ * The agent does not keep it open (reach.h): its users may remove it at any time. What has vanished
+ * is noticed by agent_device_find_change().
+ *
  * Nothing here waits for a disk that does not answer for longer than patience.h says.
  *
- * Threads: immutable once it is open.
+ * Threads: immutable once it is found.
  */
 #pragma once
 
@@ -16,12 +19,14 @@
 #include <sys/types.h>
 
 #include "agent/disk/patience.h"
+#include "agent/disk/reach.h"
 #include "base/error.h"
 #include "base/name.h"
 #include "wire/message.h"
 
 struct agent_device {
     char path[BLX_TEXT_BYTES]; /* as the user named it */
+    char node[BLX_TEXT_BYTES]; /* where that led to: "/dev/dm-3" */
     char name[BLX_NAME_BYTES]; /* the volume's name, from `path` */
     char kernel_name[64];      /* of the device itself: "loop0p1"; names the pins and run files */
     char disk_name[64];        /* of its whole disk: "loop0" */
@@ -35,19 +40,20 @@ struct agent_device {
                           before Linux 5.15 */
     char identity[BLX_TEXT_BYTES]; /* WWID, serial or dm/md UUID of the disk, and the partition's
                                       UUID or number; may be empty (loop, zram) */
-    int fd;                        /* O_RDONLY | O_DIRECT | O_CLOEXEC (I5); -1 while closed */
 };
 
 /*
- * Finds and opens the device. Follows by-id and mapper links. Errors, each with its cause and way
- * out: missing, no block device, no rights, size zero, an NVMe multipath head (not trackable yet:
- * its requests carry the hidden path's number), -ETIME: it does not answer. After -ENOMEDIUM, size
- * zero, the device's names are filled all the same, and its fd stays.
+ * Finds the device, and tries to open it. Follows by-id and mapper links. Errors, each with its
+ * cause and way out: missing, no block device, no rights, size zero, an NVMe multipath head (not
+ * trackable yet: its requests carry the hidden path's number), -ETIME: it does not answer. After
+ * -ENOMEDIUM, size zero, the device's names are filled all the same. Nothing stays open.
  */
-int agent_device_open(const char *path, struct agent_device *device, struct blx_error *err);
-void agent_device_close(struct agent_device *device);
+int agent_device_find(const char *path, struct agent_device *device, struct blx_error *err);
 
-/* A call into the device under its name (patience.h), with its descriptor lent. */
+/* How a helper gets at it. */
+struct agent_reach agent_device_get_reach(const struct agent_device *device);
+
+/* A call into the device under its name (patience.h). */
 int agent_device_run(const struct agent_device *device, const struct agent_patience_call *call,
                      void *arg, struct agent_patience_io *io, uint64_t timeout_ms);
 
@@ -63,7 +69,7 @@ int agent_device_knock(const struct agent_device *device);
 bool agent_device_is_stuck(const struct agent_device *device, char why[BLX_TEXT_BYTES]);
 
 /*
- * Asks the kernel again. NULL if the device is still the one that was opened. Otherwise what has
+ * Asks the kernel again. NULL if the device is still the one that was found. Otherwise what has
  * become of it, as the rest of a sentence that begins with its name ("is gone ...", "is no longer
  * the device ..."). Does not read from the device, so that it never waits for one that is failing.
  */

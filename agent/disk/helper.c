@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The processes that make foreign calls in the agent's stead (patience.h). */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -98,14 +99,29 @@ static bool answer(struct agent_helper_place *place, int socket_fd, struct agent
     return rc == 0;
 }
 
+/* Lets go of what a call has kept, unless the next one comes soon. */
+static void rest(int socket_fd, void (**let_go)(void))
+{
+    struct pollfd next = {.fd = socket_fd, .events = POLLIN};
+    if (*let_go == NULL || poll(&next, 1, AGENT_PATIENCE_REST_MS) > 0)
+        return;
+    (*let_go)();
+    *let_go = NULL;
+}
+
 static _Noreturn void help(int socket_fd, struct agent_helper_place *place)
 {
     uint32_t word;
     struct agent_patience_io io = {.taken_fd = -1, .data = place->data};
+    void (*let_go)(void) = NULL;
     bool goes_on = true;
     while (goes_on && agent_helper_receive(socket_fd, &word, &io.lent_fd, 0) == 0) {
+        if (let_go != NULL && let_go != place->call.rest)
+            let_go(); /* the next call may hang */
+        let_go = place->call.rest;
         place->rc = place->call.run(place->arg, &io);
         goes_on = answer(place, socket_fd, &io);
+        rest(socket_fd, &let_go);
     }
     _exit(0);
 }

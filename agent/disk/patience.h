@@ -27,6 +27,7 @@ enum {
     AGENT_PATIENCE_ARG_BYTES = 12 * 1024,
     AGENT_PATIENCE_DATA_BYTES = 256 * 1024,
     AGENT_PATIENCE_DEFAULT_MS = 30 * 1000,
+    AGENT_PATIENCE_REST_MS = 100,
 };
 
 /* What travels with a call besides its argument. */
@@ -46,6 +47,9 @@ struct agent_patience_call {
     /* In the same process, for a success that nobody waits for any more, also because the agent has
      * ended. NULL: nothing has to be undone. */
     void (*undo)(void *arg, struct agent_patience_io *io);
+    /* In the same process, to let go of what run() has kept for the next call: if none has come
+     * after AGENT_PATIENCE_REST_MS, or one with another `rest`. NULL: run() keeps nothing. */
+    void (*rest)(void);
     size_t arg_bytes; /* at most AGENT_PATIENCE_ARG_BYTES */
 };
 

@@ -44,6 +44,7 @@ static bool is_of_blocks(int rc)
 
 /* What the process that reads a batch gets to know, and what it tells. */
 struct reading {
+    struct agent_reach reach;
     uint64_t size_bytes; /* of the device */
     uint32_t logical_block_bytes;
     unsigned block_shift;
@@ -59,7 +60,7 @@ _Static_assert((int)AGENT_BATCH_DATA_BYTES <= (int)AGENT_PATIENCE_DATA_BYTES, "s
 /* A part of it: the blocks number `first` to `first + count - 1`. */
 struct part {
     struct reading *reading;
-    const struct agent_device *device;
+    const struct agent_source *source;
     uint8_t *data; /* of all blocks */
     uint32_t first, count;
 };
@@ -100,7 +101,7 @@ static int read_part(const struct part *part)
     size_t runs = 0;
     for (uint32_t i = part->first; i < part->first + part->count;)
         i = fill_run(part, i, &reader->runs[runs++]);
-    return agent_reader_read(reader, part->device, runs);
+    return agent_reader_read(reader, part->source, runs);
 }
 
 /* If it fails, again in halves: 6 times at most, as a batch has 64 blocks. */
@@ -138,20 +139,23 @@ static uint32_t list_blocks(const struct agent_batch *batch,
 static int read_in_helper(void *arg, struct agent_patience_io *io)
 {
     struct reading *reading = arg;
-    const struct agent_device device = {.fd = io->lent_fd,
+    const struct agent_source source = {.fd = agent_reach_open(&reading->reach),
                                         .size_bytes = reading->size_bytes,
                                         .logical_block_bytes = reading->logical_block_bytes};
+    if (source.fd < 0)
+        return source.fd;
     struct part all = {
-        .reading = reading, .device = &device, .data = io->data, .count = reading->count};
+        .reading = reading, .source = &source, .data = io->data, .count = reading->count};
     return read_or_split(&all);
 }
 
 int agent_batch_read(struct agent_batch *batch)
 {
-    static const struct agent_patience_call call = {.run = read_in_helper,
-                                                    .arg_bytes = sizeof(struct reading)};
+    static const struct agent_patience_call call = {
+        .run = read_in_helper, .rest = agent_reach_rest, .arg_bytes = sizeof(struct reading)};
     const struct agent_volume *volume = batch->volume;
-    struct reading reading = {.size_bytes = volume->device.size_bytes,
+    struct reading reading = {.reach = agent_device_get_reach(&volume->device),
+                              .size_bytes = volume->device.size_bytes,
                               .logical_block_bytes = volume->device.logical_block_bytes,
                               .block_shift = volume->block_shift};
     reading.count = list_blocks(batch, reading.blocks);

@@ -88,9 +88,9 @@ static void run_advance(struct agent_run *run, size_t bytes)
  * The device may end within its last block, and even within its last sector, which nobody can read
  * or write then. The bytes after its last whole sector read as zero.
  */
-static void run_clip(struct agent_run *run, const struct agent_device *device)
+static void run_clip(struct agent_run *run, const struct agent_source *source)
 {
-    uint64_t limit = device->size_bytes - device->size_bytes % device->logical_block_bytes;
+    uint64_t limit = source->size_bytes - source->size_bytes % source->logical_block_bytes;
     uint64_t at = run->offset;
     int kept = 0;
     for (int i = 0; i < run->vector_count; i++) {
@@ -106,10 +106,10 @@ static void run_clip(struct agent_run *run, const struct agent_device *device)
 }
 
 /* Reads the rest of the run. */
-static int run_read(const struct agent_device *device, struct agent_run *run)
+static int run_read(const struct agent_source *source, struct agent_run *run)
 {
     while (run->error == 0 && run->vector_count > 0) {
-        ssize_t got = preadv(device->fd, run->vectors, run->vector_count, (off_t)run->offset);
+        ssize_t got = preadv(source->fd, run->vectors, run->vector_count, (off_t)run->offset);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -146,7 +146,7 @@ static void reap(struct agent_reader *reader, long submitted)
 }
 
 /* One request for each run. A read that comes back short is left to run_read(). */
-static void read_together(struct agent_reader *reader, const struct agent_device *device,
+static void read_together(struct agent_reader *reader, const struct agent_source *source,
                           size_t count)
 {
     struct iocb requests[AGENT_READER_MAX_RUNS];
@@ -155,7 +155,7 @@ static void read_together(struct agent_reader *reader, const struct agent_device
         requests[i] = (struct iocb){
             .aio_data = i,
             .aio_lio_opcode = IOCB_CMD_PREADV,
-            .aio_fildes = (uint32_t)device->fd,
+            .aio_fildes = (uint32_t)source->fd,
             .aio_buf = (uintptr_t)reader->runs[i].vectors,
             .aio_nbytes = (unsigned)reader->runs[i].vector_count,
             .aio_offset = (int64_t)reader->runs[i].offset,
@@ -165,14 +165,14 @@ static void read_together(struct agent_reader *reader, const struct agent_device
     reap(reader, syscall(SYS_io_submit, reader->context, count, list));
 }
 
-int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count)
+int agent_reader_read(struct agent_reader *reader, const struct agent_source *source, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        run_clip(&reader->runs[i], device);
+        run_clip(&reader->runs[i], source);
     if (count > 1 && reader->context != 0)
-        read_together(reader, device, count);
+        read_together(reader, source, count);
     for (size_t i = 0; i < count; i++) {
-        int rc = run_read(device, &reader->runs[i]);
+        int rc = run_read(source, &reader->runs[i]);
         if (rc < 0)
             return rc;
     }

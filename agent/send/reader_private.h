@@ -17,8 +17,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "agent/disk/device.h"
-
 enum { AGENT_RUN_MAX_EXTENTS = 32, AGENT_READER_MAX_RUNS = 64 };
 
 struct agent_run {
@@ -27,6 +25,13 @@ struct agent_run {
     uint64_t offset; /* of the first byte that is still to be read */
     uint64_t end;
     int error; /* -errno, of a read */
+};
+
+/* What is read. */
+struct agent_source {
+    int fd;
+    uint64_t size_bytes;
+    uint32_t logical_block_bytes;
 };
 
 struct agent_reader {
@@ -42,4 +47,4 @@ void agent_run_add(struct agent_run *run, void *to, uint64_t bytes);
 
 /* Reads the reader's first `count` runs. Bytes after the device's last whole sector read as zero.
  * 0, or the first error: the memory of the runs may be half filled then. */
-int agent_reader_read(struct agent_reader *reader, const struct agent_device *device, size_t count);
+int agent_reader_read(struct agent_reader *reader, const struct agent_source *source, size_t count);

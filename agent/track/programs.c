@@ -5,10 +5,10 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -78,12 +78,12 @@ static const char *lockdown_hint(void)
 
 /* Whether there is no room for the files of one more device: libbpf fails with any error then. 0,
  * -EMFILE or -ENFILE. */
-static int find_shortage(int some_fd)
+static int find_shortage(void)
 {
     int fds[FILES_OF_A_DEVICE];
     int count = 0, rc = 0;
     while (rc == 0 && count < FILES_OF_A_DEVICE) {
-        fds[count] = fcntl(some_fd, F_DUPFD_CLOEXEC, 0);
+        fds[count] = eventfd(0, EFD_CLOEXEC);
         rc = fds[count] < 0 ? -errno : 0;
         count += rc == 0;
     }
@@ -120,7 +120,7 @@ static int explain_failure_locked(int r, const struct agent_device *device, stru
             "cannot load the tracker of device '%s': not enough memory for its bitmap "
             "of one bit per block",
             device->path);
-    int short_rc = find_shortage(device->fd);
+    int short_rc = find_shortage();
     if (short_rc < 0)
         return too_many_files(short_rc, device, err);
     return blx_error_set(

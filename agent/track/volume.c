@@ -71,8 +71,8 @@ static int open_tracker_and_ledger(struct agent_volume *volume, const char *run_
 int agent_volume_open(const char *device_path, const char *run_dir, uint32_t index,
                       struct agent_volume *volume, struct blx_error *err)
 {
-    *volume = (struct agent_volume){.index = index, .device = {.fd = -1}};
-    int rc = agent_device_open(device_path, &volume->device, err);
+    *volume = (struct agent_volume){.index = index};
+    int rc = agent_device_find(device_path, &volume->device, err);
     if (rc == -ENOMEDIUM)
         agent_tracker_forget(&volume->device);
     if (rc == 0)
@@ -97,7 +97,6 @@ void agent_volume_close(struct agent_volume *volume)
     agent_ledger_close(&volume->ledger);
     agent_tracker_close(volume->tracker);
     volume->tracker = NULL;
-    agent_device_close(&volume->device);
 }
 
 void agent_volume_abandon(struct agent_volume *volume)
@@ -106,7 +105,6 @@ void agent_volume_abandon(struct agent_volume *volume)
     agent_ledger_close(&volume->ledger);
     agent_tracker_destroy(volume->tracker);
     volume->tracker = NULL;
-    agent_device_close(&volume->device);
 }
 
 /* The claimable bits of a word. Pending is read before dirty: a block that is aged in between would

@@ -4,6 +4,7 @@
 import datetime
 import json
 import os
+import time
 
 from case import Case, main
 from checks import check_equal
@@ -196,6 +197,47 @@ class TwoDisks(Case):
         wait_until("it is protected", lambda: self.dispatcher.agent_state("server1")["protected"], 60)
         check_equal(self.restore("server1", both, self.path("again.img"), f"--device={lost.path}"), kept)
         self.assertLess(len([line for line in agent.lines if lost.path in line]), 40)
+
+    def move_link(self, link, target):
+        """As udev does; the agent watches /dev."""
+        if os.path.lexists(link):
+            os.unlink(link)
+        if target:
+            os.symlink(target, link)
+
+    def test_an_idle_disk_may_be_taken_away_and_comes_back(self):
+        """The agent holds nothing: the kernel detaches a loop device when its last user has gone."""
+        kept, away = self.loop_disk(32, "kept"), self.loop_disk(48, "away")
+        files = away.make("ext4")
+        link = f"/dev/blxrep-e2e-{os.getpid()}"
+        self.addCleanup(self.move_link, link, None)
+        self.move_link(link, away.path)
+        self.start_dispatcher(sync_freq="1h")
+        agent = self.start_agent("server1", [kept.path, link])
+        fill(files.path + "/data", 3)
+        both = self.checkpoint("server1")
+        files.umount()
+        begun = time.monotonic()
+        run("losetup", "-d", away.path)
+        wait_until("the kernel has let go of it", lambda: not os.path.exists(f"/sys/block/{away.name}/loop"), 20, interval=0.02)
+        print(f"detached after {time.monotonic() - begun:.2f} s")
+        self.move_link(link, None)
+        agent.wait_line(f"'{link}'.*NOT protected")
+        row = self.row("server1", self.checkpoint("server1"))
+        self.assertEqual([volume["device"] for volume in row["volumes"]], [kept.path])
+        self.assertIn(f"without '{link}'", row["note"])
+        with open(away.file, "r+b") as file:  # nobody tracks it now
+            file.seek(40 << 20)
+            file.write(os.urandom(1 << 20))
+        before = len(agent.lines)
+        away.path = away.attach()
+        away.name = os.path.basename(away.path)
+        self.move_link(link, away.path)
+        agent.wait_line(f"'{link}' is tracked", start=before)
+        wait_until("both are there", lambda: self.dispatcher.agent_state("server1")["volumes"] == 2, 60)
+        stamp = self.checkpoint("server1")
+        self.assertGreater(stamp, both)
+        check_equal(self.restore("server1", stamp, self.path("away.img"), f"--device={link}"), away.copy(self.path("copy")))
 
     def test_first_pass_ends_however_often_a_checkpoint_is_asked_for(self):
         small, large = self.loop_disk(16, "small"), self.loop_disk(36, "large")

@@ -91,7 +91,6 @@ static void make_agent(void)
         volume->dirty = dirty[i];
         volume->blocks = BLOCKS;
         volume->block_shift = 12;
-        volume->device.fd = -1;
         volume->device.size_bytes = (uint64_t)BLOCKS * BLOCK_BYTES - 512;
         memcpy(volume->device.name, name, sizeof(name));
         memcpy(volume->device.path, name, sizeof(name));

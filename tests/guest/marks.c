@@ -19,10 +19,11 @@
 
 enum { RUN_BYTES = 1 << 20 };
 
-static struct agent_device device = {.fd = -1};
+static struct agent_device device;
 static struct agent_tracker *tracker;
 static struct agent_witness witness;
 static struct blx_error err;
+static int disk;
 
 static void ok(int r)
 {
@@ -39,7 +40,7 @@ static void copy_run(int image, struct blx_extent run)
         abort();
     unsigned shift = agent_tracker_get_block_shift(tracker);
     uint64_t offset = run.start_block << shift, bytes = run.block_count << shift;
-    ssize_t count = pread(device.fd, buffer, bytes, (off_t)offset);
+    ssize_t count = pread(disk, buffer, bytes, (off_t)offset);
     if (count <= 0 || pwrite(image, buffer, (size_t)count, (off_t)offset) != count)
         ok(blx_error_errno(&err, -EIO, "cannot copy %" PRIu64 " bytes at %" PRIu64, bytes, offset));
 }
@@ -81,7 +82,9 @@ int main(int argc, char **argv)
     int image = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (image < 0)
         return 1;
-    ok(agent_device_open(argv[1], &device, &err));
+    ok(agent_device_find(argv[1], &device, &err));
+    disk = open(argv[1], O_RDONLY | O_DIRECT | O_CLOEXEC);
+    ok(disk < 0 ? blx_error_errno(&err, -errno, "cannot open '%s'", argv[1]) : 0);
     ok(agent_tracker_open(&device, &tracker, &err));
     ok(agent_witness_ask(&witness, tracker, &device, &err));
     blx_bitmap_set(agent_tracker_get_dirty(tracker),
@@ -90,7 +93,7 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof(line), stdin) != NULL)
         cut(image);
     agent_tracker_destroy(tracker);
-    agent_device_close(&device);
+    close(disk);
     close(image);
     return 0;
 }

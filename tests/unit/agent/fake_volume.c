@@ -24,10 +24,11 @@ void fake_volume_make(struct fake_volume *fake, uint64_t short_bytes)
     char path[96];
     snprintf(path, sizeof(path), "%s/device", fake->folder);
     struct agent_volume *volume = &fake->volume;
-    volume->device.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    must(volume->device.fd >= 0);
+    strcpy(volume->device.node, path);
+    fake->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    must(fake->fd >= 0);
     volume->device.size_bytes = (uint64_t)FAKE_BLOCKS * FAKE_BLOCK_BYTES - short_bytes;
-    must(ftruncate(volume->device.fd, (off_t)volume->device.size_bytes) == 0);
+    must(ftruncate(fake->fd, (off_t)volume->device.size_bytes) == 0);
     volume->device.logical_block_bytes = 512;
     strcpy(volume->device.kernel_name, "fake");
     volume->dirty = fake->dirty;
@@ -44,7 +45,7 @@ void fake_volume_remove(struct fake_volume *fake)
     char path[96];
     agent_bad_blocks_done(&fake->volume.bad);
     agent_ledger_close(&fake->volume.ledger);
-    close(fake->volume.device.fd);
+    close(fake->fd);
     snprintf(path, sizeof(path), "%s/device", fake->folder);
     unlink(path);
     snprintf(path, sizeof(path), "%s/fake.ledger", fake->folder);
@@ -59,6 +60,6 @@ void fake_volume_write(struct fake_volume *fake, uint64_t block, uint8_t byte)
     uint64_t left = fake->volume.device.size_bytes - offset;
     size_t bytes = left < sizeof(data) ? (size_t)left : sizeof(data);
     memset(data, byte, sizeof(data));
-    must(pwrite(fake->volume.device.fd, data, bytes, (off_t)offset) == (ssize_t)bytes);
+    must(pwrite(fake->fd, data, bytes, (off_t)offset) == (ssize_t)bytes);
     blx_bitmap_set(fake->dirty, (struct blx_extent){block, 1});
 }

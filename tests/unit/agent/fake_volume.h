@@ -15,6 +15,7 @@ enum { FAKE_BLOCKS = 1000, FAKE_BLOCK_BYTES = 4096 };
 struct fake_volume {
     struct agent_volume volume;
     uint64_t dirty[(FAKE_BLOCKS + 63) / 64];
+    int fd; /* of the device */
     char folder[64];
 };
 

@@ -29,12 +29,12 @@ static void ok(int r)
 
 static void expect_refused(const char *path, int code, const char *hint)
 {
-    struct agent_device device = {.fd = -7};
+    struct agent_device device = {.size_bytes = 7};
     blx_error_clear(&err);
-    assert_int_equal(agent_device_open(path, &device, &err), code);
+    assert_int_equal(agent_device_find(path, &device, &err), code);
     assert_non_null(strstr(err.message, path));
     assert_non_null(strstr(err.message, hint));
-    assert_int_equal(device.fd, -7); /* untouched */
+    assert_int_equal(device.size_bytes, code == -ENOMEDIUM ? 0 : 7); /* untouched */
 }
 
 static void device_that_cannot_be_used_is_refused_by_name(void **state)
@@ -61,7 +61,7 @@ static void device_of_a_loop_device_is_described(void **state)
     struct disk disk;
     struct agent_device device;
     disk_loop(&disk, 5 * MIB + 512, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     assert_string_equal(device.path, disk.path);
     assert_string_equal(device.name, disk.name);
     assert_string_equal(device.kernel_name, disk.name);
@@ -72,8 +72,6 @@ static void device_of_a_loop_device_is_described(void **state)
     assert_false(device.bio_based);
     assert_int_equal(agent_device_count_writes(&device), 0);
     assert_null(agent_device_find_change(&device));
-    agent_device_close(&device);
-    assert_int_equal(device.fd, -1);
     disk_done(&disk);
 }
 
@@ -83,11 +81,10 @@ static void device_of_zram_is_bio_based(void **state)
     struct disk disk;
     struct agent_device device;
     disk_zram(&disk, 8 * MIB);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     assert_true(device.bio_based);
     assert_int_equal(device.logical_block_bytes, 4096);
     assert_int_equal(agent_device_count_writes(&device), 0);
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -98,10 +95,9 @@ static void device_is_found_through_a_link(void **state)
     struct agent_device device;
     disk_loop(&disk, MIB, -1);
     assert_int_equal(symlink(disk.path, "/mnt/link"), 0);
-    ok(agent_device_open("/mnt/link", &device, &err));
+    ok(agent_device_find("/mnt/link", &device, &err));
     assert_string_equal(device.kernel_name, disk.name);
     assert_string_equal(device.path, "/mnt/link");
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -111,17 +107,58 @@ static void device_that_got_another_medium_has_changed(void **state)
     struct disk disk;
     struct agent_device device;
     disk_loop(&disk, MIB, 302);
-    ok(agent_device_open(disk.path, &device, &err));
-    /* The kernel detaches when the last user has gone: our own descriptor would keep the old one.
-     */
-    int fd = device.fd;
-    device.fd = -1;
-    close(fd);
+    ok(agent_device_find(disk.path, &device, &err));
     disk_loop_swap(&disk, MIB);
-    device.fd = dup(disk.fd);
     assert_non_null(strstr(agent_device_find_change(&device), "resized or replaced"));
-    agent_device_close(&device);
     disk_done(&disk);
+}
+
+static ssize_t read_first_block(const struct agent_device *device)
+{
+    uint8_t block[4096];
+    return agent_device_read(device, block, sizeof(block), 0);
+}
+
+/* Its number and its name are the same: diskseq tells. */
+static void another_medium_is_not_read(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct agent_device device, swapped;
+    disk_loop(&disk, MIB, 303);
+    ok(agent_device_find(disk.path, &device, &err));
+    assert_int_equal(read_first_block(&device), 4096);
+    disk_loop_swap(&disk, MIB);
+    ok(agent_device_find(disk.path, &swapped, &err));
+    assert_int_equal(swapped.major, device.major);
+    assert_int_equal(swapped.minor, device.minor);
+    assert_int_equal(read_first_block(&device), -ENXIO);
+    assert_int_equal(read_first_block(&swapped), 4096);
+    disk_done(&disk);
+}
+
+/* The kernel lets go of a loop device's file when the last descriptor of it is closed. */
+static bool is_attached(const struct disk *disk)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/sys/block/%s/loop", disk->name);
+    return access(path, F_OK) == 0;
+}
+
+/* The device is free a moment after it was read: nothing holds it between two calls. */
+static void nobody_holds_a_device_that_is_idle(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct agent_device device;
+    disk_loop(&disk, MIB, -1);
+    ok(agent_device_find(disk.path, &device, &err));
+    assert_int_equal(read_first_block(&device), 4096);
+    disk_done(&disk);
+    for (unsigned ms = 0; is_attached(&disk) && ms < 10 * 1000; ms += 10)
+        usleep(10 * 1000);
+    assert_false(is_attached(&disk));
+    assert_non_null(strstr(agent_device_find_change(&device), "is gone"));
 }
 
 static void device_without_a_size_is_gone(void **state)
@@ -131,12 +168,11 @@ static void device_without_a_size_is_gone(void **state)
     struct agent_device device;
     struct loop_info64 info = {0};
     disk_loop(&disk, MIB, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     assert_int_equal(ioctl(disk.fd, LOOP_GET_STATUS64, &info), 0);
-    info.lo_offset = 2 * MIB; /* what is pulled out keeps its descriptors, and has no size */
+    info.lo_offset = 2 * MIB; /* what has lost its medium has no size */
     assert_int_equal(ioctl(disk.fd, LOOP_SET_STATUS64, &info), 0);
     assert_non_null(strstr(agent_device_find_change(&device), "is gone"));
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -146,11 +182,10 @@ static void device_that_grew_has_changed(void **state)
     struct disk disk;
     struct agent_device device;
     disk_loop(&disk, MIB, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     assert_null(agent_device_find_change(&device));
     device.size_bytes -= 512;
     assert_non_null(strstr(agent_device_find_change(&device), "resized or replaced"));
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -164,7 +199,7 @@ static void device_of_a_partition_knows_its_disk(void **state)
     disk_shell("printf '2049,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null && partx -a %s",
                disk.path, disk.path);
     snprintf(path, sizeof(path), "%sp1", disk.path);
-    ok(agent_device_open(path, &device, &err));
+    ok(agent_device_find(path, &device, &err));
     assert_string_equal(device.disk_name, disk.name);
     assert_string_equal(device.kernel_name, path + strlen("/dev/"));
     assert_int_equal(device.disk_start_bytes, 2049 * 512);
@@ -172,17 +207,14 @@ static void device_of_a_partition_knows_its_disk(void **state)
     assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
     assert_null(agent_device_find_change(&device));
     /* The same name for another range. */
-    agent_device_close(&device);
     disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
                "partx -a %s",
                disk.path, disk.path, disk.path);
     struct agent_device moved;
-    ok(agent_device_open(path, &moved, &err));
-    device.fd = moved.fd;
+    ok(agent_device_find(path, &moved, &err));
     /* Replaced, or gone if the kernel has given the new one another number. */
     assert_non_null(agent_device_find_change(&device));
     assert_null(agent_device_find_change(&moved));
-    agent_device_close(&moved);
     disk_shell("partx -d %s", disk.path);
     disk_done(&disk);
 }
@@ -196,6 +228,8 @@ int main(void)
         cmocka_unit_test(device_of_zram_is_bio_based),
         cmocka_unit_test(device_is_found_through_a_link),
         cmocka_unit_test(device_that_got_another_medium_has_changed),
+        cmocka_unit_test(another_medium_is_not_read),
+        cmocka_unit_test(nobody_holds_a_device_that_is_idle),
         cmocka_unit_test(device_that_grew_has_changed),
         cmocka_unit_test(device_without_a_size_is_gone),
         cmocka_unit_test(device_of_a_partition_knows_its_disk),

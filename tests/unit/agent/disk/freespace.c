@@ -60,7 +60,7 @@ static void check(const char *mkfs, const char *fsck, uint64_t bytes)
     struct agent_device device;
     uint64_t skipped = 0;
     disk_loop(&disk, bytes, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     disk_shell("%s %s && mkdir -p /mnt/fs && mount %s /mnt/fs", mkfs, disk.path, disk.path);
     disk_shell(
         "cp -r /usr/include/linux /mnt/fs/a && cp -r /mnt/fs/a /mnt/fs/b && sync && "
@@ -74,7 +74,6 @@ static void check(const char *mkfs, const char *fsck, uint64_t bytes)
     disk_shell("(cd /mnt/fs/b && find . -type f | sort | xargs cat | cksum) | cmp - /mnt/sum");
     disk_shell("umount /mnt/fs");
     free(wanted);
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -103,12 +102,11 @@ static void freespace_of_others_is_left_as_it_is(void **state)
     struct agent_device device;
     uint64_t skipped = 1;
     disk_loop(&disk, 128 * MIB, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     disk_shell("mkfs.btrfs -q %s && mkdir -p /mnt/fs && mount %s /mnt/fs", disk.path, disk.path);
     free(wanted_blocks(&device, &skipped));
     assert_int_equal(skipped, 0);
     disk_shell("umount /mnt/fs");
-    agent_device_close(&device);
     disk_done(&disk);
 }
 
@@ -122,7 +120,7 @@ static void freespace_of_a_partition_is_found_on_the_whole_disk(void **state)
     disk_shell("printf '40961,204800\\n' | sfdisk -q --no-reread %s 2>/dev/null && partx -a %s && "
                "mkfs.ext4 -q -F %sp1 && mkdir -p /mnt/fs && mount %sp1 /mnt/fs",
                disk.path, disk.path, disk.path, disk.path);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     uint64_t *wanted = wanted_blocks(&device, &skipped);
     /* Nothing outside of the partition, which begins one sector after a block. */
     assert_true(skipped * BLOCK > 50 * MIB);
@@ -134,7 +132,6 @@ static void freespace_of_a_partition_is_found_on_the_whole_disk(void **state)
     spoil(&disk, wanted);
     disk_shell("e2fsck -fn %sp1 >/dev/null 2>&1 && partx -d %s", disk.path, disk.path);
     free(wanted);
-    agent_device_close(&device);
     disk_done(&disk);
 }
 

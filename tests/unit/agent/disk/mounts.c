@@ -41,12 +41,11 @@ static void rig_make(struct rig *rig, const char *mkfs, uint64_t bytes)
 {
     disk_loop(&rig->disk, bytes, -1);
     disk_shell("%s %s >/dev/null", mkfs, rig->disk.path);
-    ok(agent_device_open(rig->disk.path, &rig->device, &err));
+    ok(agent_device_find(rig->disk.path, &rig->device, &err));
 }
 
 static void rig_done(struct rig *rig)
 {
-    agent_device_close(&rig->device);
     disk_done(&rig->disk);
 }
 
@@ -166,7 +165,7 @@ static void mounts_of_btrfs_are_found_through_its_devices(void **state)
 static void mounts_of_partitions_lie_on_the_disk_and_not_on_each_other(void **state)
 {
     (void)state;
-    struct rig rig = {.device.fd = -1}, part = {.device.fd = -1};
+    struct rig rig = {0}, part = {0};
     char path[64];
     uint64_t start = 0;
     disk_loop(&rig.disk, 64 * MIB, -1);
@@ -174,19 +173,17 @@ static void mounts_of_partitions_lie_on_the_disk_and_not_on_each_other(void **st
                "partx -a %s && mkfs.ext4 -q -F %sp2",
                rig.disk.path, rig.disk.path, rig.disk.path);
     disk_shell("mkdir -p /mnt/a && mount %sp2 /mnt/a", rig.disk.path);
-    ok(agent_device_open(rig.disk.path, &rig.device, &err));
+    ok(agent_device_find(rig.disk.path, &rig.device, &err));
     expect_found(&rig, "/mnt/a ");
     snprintf(path, sizeof(path), "%sp1", rig.disk.path);
-    ok(agent_device_open(path, &part.device, &err));
+    ok(agent_device_find(path, &part.device, &err));
     expect_found(&part, "");
-    agent_device_close(&part.device);
     snprintf(path, sizeof(path), "%sp2", rig.disk.path);
-    ok(agent_device_open(path, &part.device, &err));
+    ok(agent_device_find(path, &part.device, &err));
     expect_found(&part, "/mnt/a ");
     assert_true(agent_device_carries(&rig.device, part.device.major, part.device.minor, &start));
     assert_int_equal(start, 43008 * 512);
     assert_false(agent_device_carries(&part.device, rig.device.major, rig.device.minor, &start));
-    agent_device_close(&part.device);
     disk_shell("umount /mnt/a && partx -d %s", rig.disk.path);
     rig_done(&rig);
 }

@@ -35,10 +35,9 @@ static void read_signature(char text[BLX_TEXT_BYTES])
     struct agent_device device;
     struct blx_error err = {0};
     snprintf(path, sizeof(path), "/dev/%s", disk.name);
-    if (agent_device_open(path, &device, &err) < 0)
+    if (agent_device_find(path, &device, &err) < 0)
         fail_msg("%s", err.message);
     agent_signature_read(&device, text);
-    agent_device_close(&device);
 }
 
 static void expect(const char *wanted)

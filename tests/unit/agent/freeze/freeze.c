@@ -49,12 +49,10 @@ static int group_setup(void **state)
         disk_loop(&disks[i], 32 * MIB, -1);
         disk_shell("mkfs.ext4 -q -F %s && mkdir /mnt/%d && mount %s /mnt/%d", disks[i].path, i,
                    disks[i].path, i);
-        ok(agent_device_open(disks[i].path, &devices[i], &err));
+        ok(agent_device_find(disks[i].path, &devices[i], &err));
     }
     ok(agent_mounts_find(devices, FILESYSTEMS, &mounts, &err));
     assert_int_equal(mounts.count, FILESYSTEMS);
-    for (int i = 0; i < FILESYSTEMS; i++)
-        agent_device_close(&devices[i]);
     return 0;
 }
 
@@ -541,7 +539,7 @@ static void filesystem_in_a_file_is_frozen_before_the_one_that_carries_it(void *
                "mount -o loop /mnt/0/image /mnt/in && umount -l /mnt/0 && mount %s /mnt/0 && "
                "head -c 1M /dev/urandom > /mnt/in/file",
                disks[0].path);
-    ok(agent_device_open(disks[0].path, &device, &err));
+    ok(agent_device_find(disks[0].path, &device, &err));
     ok(agent_mounts_find(&device, 1, &found, &err));
     assert_int_equal(found.count, 2);
     assert_string_equal(found.mounts[0].mount_point, "/mnt/0");
@@ -552,7 +550,6 @@ static void filesystem_in_a_file_is_frozen_before_the_one_that_carries_it(void *
     ok(agent_thaw(freezer, &held_ns, &err));
     agent_freezer_stop(freezer);
     agent_mounts_done(&found);
-    agent_device_close(&device);
     disk_shell("umount /mnt/in && rm /mnt/0/image");
 }
 

@@ -118,7 +118,7 @@ static void failed_read_is_reported_and_never_packed(void **state)
     fake_volume_make(&fake, 0);
     assert_int_equal(agent_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
     fake_volume_write(&fake, 900, 1);
-    assert_int_equal(ftruncate(fake.volume.device.fd, 4096), 0); /* the device became smaller */
+    assert_int_equal(ftruncate(fake.fd, 4096), 0); /* the device became smaller */
     struct agent_job *job = agent_pipeline_take(pipeline, 10000);
     uint64_t cursor = 0;
     assert_true(agent_batch_claim(&job->batch, &fake.volume, AGENT_CLAIM_ALL, &cursor));

@@ -26,15 +26,20 @@ enum { RUNS = 3 };
 static const uint64_t blocks[RUNS] = {7, 500, FAKE_BLOCKS - 1};
 
 /* Reads one block a run; whether all are what was written. */
-static bool reads_well(struct agent_reader *reader, const struct agent_device *device)
+static bool reads_well(struct agent_reader *reader, const struct fake_volume *fake)
 {
+    const struct agent_source source = {
+        .fd = fake->fd,
+        .size_bytes = fake->volume.device.size_bytes,
+        .logical_block_bytes = fake->volume.device.logical_block_bytes,
+    };
     static _Thread_local uint8_t data[RUNS][FAKE_BLOCK_BYTES] __attribute__((aligned(4096)));
     for (size_t i = 0; i < RUNS; i++) {
         uint64_t offset = blocks[i] * FAKE_BLOCK_BYTES;
         reader->runs[i] = (struct agent_run){.offset = offset, .end = offset};
         agent_run_add(&reader->runs[i], data[i], FAKE_BLOCK_BYTES);
     }
-    bool well = agent_reader_read(reader, device, RUNS) == 0;
+    bool well = agent_reader_read(reader, &source, RUNS) == 0;
     for (size_t i = 0; i < RUNS; i++)
         well = well && data[i][0] == 'a' + i && data[i][FAKE_BLOCK_BYTES - 1] == 'a' + i;
     return well;
@@ -55,7 +60,7 @@ static void runs_are_handed_to_the_kernel_together(void **state)
     struct agent_reader *reader = agent_reader_prepare();
     assert_non_null(reader);
     assert_true(reader->context != 0);
-    assert_true(reads_well(reader, &fake.volume.device));
+    assert_true(reads_well(reader, &fake));
     fake_volume_remove(&fake);
 }
 
@@ -73,11 +78,11 @@ static void refuse_io_setup(void)
         _exit(2);
 }
 
-static void *read_in_thread(void *device)
+static void *read_in_thread(void *fake)
 {
     struct agent_reader *reader = agent_reader_prepare();
-    bool well = reader != NULL && reader->context == 0 && reads_well(reader, device);
-    return well ? device : NULL;
+    bool well = reader != NULL && reader->context == 0 && reads_well(reader, fake);
+    return well ? fake : NULL;
 }
 
 /* In a process of its own: a filter stays. Ends with 0 if all was read. */
@@ -88,7 +93,7 @@ static _Noreturn void read_without(struct fake_volume *fake, int log_fd)
     refuse_io_setup();
     for (size_t i = 0; i < 2; i++) {
         void *result = NULL;
-        well = well && pthread_create(&threads[i], NULL, read_in_thread, &fake->volume.device) == 0;
+        well = well && pthread_create(&threads[i], NULL, read_in_thread, fake) == 0;
         well = well && pthread_join(threads[i], &result) == 0 && result != NULL;
     }
     _exit(well ? 0 : 1);

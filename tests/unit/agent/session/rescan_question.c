@@ -304,7 +304,7 @@ static void what_cannot_be_read_counts_as_different(void **state)
     struct fixture *f = *state;
     unsigned questions;
     blx_bitmap_set(f->wanted, (struct blx_extent){0, FAKE_BLOCKS});
-    assert_int_equal(ftruncate(f->fake.volume.device.fd, 500 * FAKE_BLOCK_BYTES), 0);
+    assert_int_equal(ftruncate(f->fake.fd, 500 * FAKE_BLOCK_BYTES), 0);
     uint64_t marked = rescan(f, FAKE_BLOCKS, &questions);
     assert_in_range(marked, 500, 564); /* what is read in one go is lost in one go */
     assert_true(blx_bitmap_test(f->fake.volume.ledger.pending, FAKE_BLOCKS - 1));

@@ -40,13 +40,13 @@ struct rig {
     struct agent_witness witness;
 };
 
-static struct rig world = {.device.fd = -1};
+static struct rig world;
 
 static void track(struct rig *rig, const char *path)
 {
     blx_error_clear(&err);
     rig->witness = (struct agent_witness){0};
-    ok(agent_device_open(path, &rig->device, &err));
+    ok(agent_device_find(path, &rig->device, &err));
     ok(agent_tracker_open(&rig->device, &rig->tracker, &err));
     ok(agent_witness_ask(&rig->witness, rig->tracker, &rig->device, &err));
 }
@@ -67,14 +67,12 @@ static void let_go(struct rig *rig)
 {
     agent_tracker_close(rig->tracker);
     rig->tracker = NULL;
-    agent_device_close(&rig->device);
 }
 
 static void rig_done(struct rig *rig)
 {
     agent_tracker_destroy(rig->tracker);
     rig->tracker = NULL;
-    agent_device_close(&rig->device);
     disk_done(&rig->disk);
     rig->disk.name[0] = '\0';
 }

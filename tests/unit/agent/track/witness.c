@@ -106,14 +106,14 @@ static void witness_is_not_misled_by_writes_between_the_readings(void **state)
 }
 
 static struct disk disk;
-static struct agent_device device = {.fd = -1};
+static struct agent_device device;
 static struct agent_tracker *tracker;
 
 static int open_disk(void **state)
 {
     (void)state;
     disk_loop(&disk, 16 * MIB, -1);
-    ok(agent_device_open(disk.path, &device, &err));
+    ok(agent_device_find(disk.path, &device, &err));
     ok(agent_tracker_open(&device, &tracker, &err));
     return 0;
 }
@@ -123,7 +123,6 @@ static int close_disk(void **state)
     (void)state;
     agent_tracker_destroy(tracker);
     tracker = NULL;
-    agent_device_close(&device);
     disk_done(&disk);
     return 0;
 }
