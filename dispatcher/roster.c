@@ -14,6 +14,8 @@
 #include "store/trouble.h"
 #include "wire/protection.h"
 
+#define ANSWER_NS (DISPATCHER_ANSWER_MS * BLX_NS_PER_MS)
+
 void dispatcher_roster_init(struct dispatcher_roster *roster)
 {
     *roster =
@@ -183,10 +185,8 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
     pthread_mutex_unlock(&roster->lock);
 }
 
-bool dispatcher_roster_allow(struct dispatcher_roster *roster,
-                             struct dispatcher_roster_record *record,
-                             enum dispatcher_allowance allowance, uint64_t now_ns,
-                             unsigned *held_back)
+static bool allow_locked(struct dispatcher_roster *roster, struct dispatcher_roster_record *record,
+                         enum dispatcher_allowance allowance, uint64_t now_ns, unsigned *held_back)
 {
     static const struct dispatcher_bucket_size sizes[DISPATCHER_ALLOWANCES] = {
         [DISPATCHER_ALLOW_SESSION] = {DISPATCHER_ALLOWED_SESSIONS,
@@ -195,10 +195,40 @@ bool dispatcher_roster_allow(struct dispatcher_roster *roster,
         [DISPATCHER_ALLOW_IMAGE] = {512, 5 * BLX_NS_PER_S},
         [DISPATCHER_ALLOW_BEGIN] = {512, 5 * BLX_NS_PER_S},
         [DISPATCHER_ALLOW_LINE] = {500, 5 * BLX_NS_PER_S},
+        /* After that a tenth of a processor. */
+        [DISPATCHER_ALLOW_ANSWER] = {DISPATCHER_ALLOWED_ANSWERS_S * 1000 / DISPATCHER_ANSWER_MS,
+                                     10 * ANSWER_NS},
     };
+    blx_assert_held(&roster->lock);
+    return dispatcher_bucket_take(&record->buckets[allowance], &sizes[allowance], now_ns,
+                                  held_back);
+}
+
+bool dispatcher_roster_allow(struct dispatcher_roster *roster,
+                             struct dispatcher_roster_record *record,
+                             enum dispatcher_allowance allowance, uint64_t now_ns,
+                             unsigned *held_back)
+{
     pthread_mutex_lock(&roster->lock);
-    bool allowed =
-        dispatcher_bucket_take(&record->buckets[allowance], &sizes[allowance], now_ns, held_back);
+    bool allowed = allow_locked(roster, record, allowance, now_ns, held_back);
+    pthread_mutex_unlock(&roster->lock);
+    return allowed;
+}
+
+bool dispatcher_roster_allow_answer(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t cost_ns,
+                                    uint64_t now_ns)
+{
+    unsigned held_back = 0;
+    bool allowed = true;
+    pthread_mutex_lock(&roster->lock);
+    record->answer_ns += cost_ns;
+    while (allowed && record->answer_ns >= ANSWER_NS) {
+        allowed = allow_locked(roster, record, DISPATCHER_ALLOW_ANSWER, now_ns, &held_back);
+        record->answer_ns -= allowed ? ANSWER_NS : 0;
+    }
+    if (!allowed) /* it pays with its rest, not with a debt */
+        record->answer_ns = ANSWER_NS;
     pthread_mutex_unlock(&roster->lock);
     return allowed;
 }

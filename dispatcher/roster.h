@@ -40,12 +40,15 @@ enum dispatcher_allowance {
     DISPATCHER_ALLOW_IMAGE,   /* to have a stored image opened, for digests */
     DISPATCHER_ALLOW_BEGIN,   /* to begin another pass of a volume, in one session */
     DISPATCHER_ALLOW_LINE,    /* to cause a line in the log */
+    DISPATCHER_ALLOW_ANSWER, /* to have questions answered for DISPATCHER_ANSWER_MS, at full pace */
 };
 enum {
-    DISPATCHER_ALLOWANCES = DISPATCHER_ALLOW_LINE + 1,
+    DISPATCHER_ALLOWANCES = DISPATCHER_ALLOW_ANSWER + 1,
     DISPATCHER_ALLOWED_RENEWALS = 4,
     DISPATCHER_ALLOWED_SESSIONS = 60,
-    DISPATCHER_ALLOWED_SESSION_MS = 2000, /* another one in each of these times */
+    DISPATCHER_ALLOWED_SESSION_MS = 2000,    /* another one in each of these times */
+    DISPATCHER_ANSWER_MS = 10,               /* of a processor */
+    DISPATCHER_ALLOWED_ANSWERS_S = 4 * 3600, /* reading and unpacking 6 TB takes so long */
 };
 
 struct dispatcher_findings {
@@ -61,6 +64,7 @@ struct dispatcher_roster_record {
     /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
     struct dispatcher_bucket buckets[DISPATCHER_ALLOWANCES];
+    uint64_t answer_ns;         /* of a processor, since the last DISPATCHER_ALLOW_ANSWER */
     uint64_t day;               /* UTC, of day_bytes */
     uint64_t day_bytes;         /* frames that came on that day, in whatever sessions */
     uint64_t left_ns;           /* when the last session ended; 0: none has */
@@ -131,6 +135,12 @@ bool dispatcher_roster_allow(struct dispatcher_roster *roster,
                              struct dispatcher_roster_record *record,
                              enum dispatcher_allowance allowance, uint64_t now_ns,
                              unsigned *held_back);
+
+/* Its questions have taken a processor for `cost_ns` more. Whether DISPATCHER_ALLOW_ANSWER allows
+ * that, over all sessions. What one session leaves over counts in the next. */
+bool dispatcher_roster_allow_answer(struct dispatcher_roster *roster,
+                                    struct dispatcher_roster_record *record, uint64_t cost_ns,
+                                    uint64_t now_ns);
 
 /* Counts frames' bytes of the UTC day number `day`, and tells how many came on it since the
  * dispatcher's start. */

@@ -66,20 +66,13 @@ static int digest(struct agent_pipeline *pipeline, struct agent_job *job)
     return rc;
 }
 
-static uint64_t thread_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 static int pack(struct agent_pipeline *pipeline, struct agent_job *job)
 {
-    uint64_t begun_ns = pipeline->adapts ? thread_ns() : 0;
+    uint64_t begun_ns = pipeline->adapts ? blx_clock_thread_ns() : 0;
     int rc = agent_batch_pack(&job->batch, pipeline->codec, atomic_load(&pipeline->level),
                               job->frame, &job->frame_bytes, &job->error);
     if (pipeline->adapts)
-        atomic_fetch_add(&pipeline->packing_ns, thread_ns() - begun_ns);
+        atomic_fetch_add(&pipeline->packing_ns, blx_clock_thread_ns() - begun_ns);
     return rc;
 }
 

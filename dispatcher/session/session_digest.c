@@ -3,22 +3,30 @@
  * The dispatcher's side of a rescan: digests of a volume's stored image. The image is opened at the
  * first request. It is kept until the agent reports that its rescan is over, a checkpoint is
  * committed, or the agent asks about another volume.
+ *
+ * A question of some bytes may cost 64 MiB of reading and unpacking, and neither the sizes that an
+ * agent has declared nor what it has sent bounds how often it asks. So the roster counts the
+ * processor's time that an agent's questions take, far more than a rescan needs. After that an
+ * answer is followed by a rest nine times as long, and the agent has a tenth of a processor. A
+ * rescan that honest doubts repeat all day goes on, slowly.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/session_private.h"
 #include "store/view/image.h"
 #include "store/rescan_order.h"
 #include "wire/digest.h"
 
-enum { READ_BYTES = 256 * 1024 };
+enum { READ_BYTES = 256 * 1024, RESTS_OF_AN_ANSWER = 9, REST_MIN_MS = 50 };
 
 static void drop_image(struct dispatcher_session *session)
 {
@@ -160,17 +168,37 @@ static int answer(struct dispatcher_session *session, const struct blx_digest_re
     return rc;
 }
 
+/* Counts what the answer has cost. */
+static void note_cost(struct dispatcher_session *session, uint64_t cost_ns)
+{
+    struct dispatcher_session_image *held = &session->image;
+    uint64_t now_ns = blx_clock_ns(), rest_ns = cost_ns * RESTS_OF_AN_ANSWER;
+    if (dispatcher_roster_allow_answer(&session->dispatcher->roster, session->record, cost_ns,
+                                       now_ns))
+        return;
+    if (held->rest_until_ns == 0)
+        dispatcher_session_log(session, BLX_LOG_WARNING,
+                               "agent '%s' has compared its disks for %d hours of a processor's "
+                               "time: from now on it gets its answers slowly",
+                               session->agent_id, DISPATCHER_ALLOWED_ANSWERS_S / 3600);
+    const uint64_t least_ns = REST_MIN_MS * BLX_NS_PER_MS;
+    held->rest_until_ns = now_ns + (rest_ns > least_ns ? rest_ns : least_ns);
+}
+
 static int answer_now(struct dispatcher_session *session, const struct blx_digest_request *request,
                       struct blx_error *err)
 {
     struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
     struct dispatcher_pulse pulse;
+    uint64_t begun_ns = blx_clock_thread_ns();
     /* The indexes of a long chain, or many scattered blocks of an old disk, take their time. */
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     int rc = open_image(session, request, err);
     if (rc == 0)
         rc = answer(session, request, &message, err);
     dispatcher_pulse_stop(&pulse);
+    if (rc == 0)
+        note_cost(session, blx_clock_thread_ns() - begun_ns);
     if (rc == 0 && request->fresh && session->rescan_told) {
         session->rescan_told = false;
         rc = blx_rescan_order_done(blx_store_agent(session->dispatcher->store, session->agent_id),
@@ -193,6 +221,11 @@ static void yield_turn(struct dispatcher_session *session)
     dispatcher_turns_leave(turns, &session->image.turn, blx_clock_ns());
 }
 
+static bool is_resting(const struct dispatcher_session_image *held)
+{
+    return blx_clock_ns() < held->rest_until_ns;
+}
+
 static int note_asked(struct dispatcher_session *session, const struct blx_digest_request *request,
                       struct blx_error *err)
 {
@@ -211,10 +244,12 @@ static int note_asked(struct dispatcher_session *session, const struct blx_diges
 int dispatcher_session_answer_asked(struct dispatcher_session *session, struct blx_error *err)
 {
     struct dispatcher_session_image *held = &session->image;
+    uint32_t done = 0;
     int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < held->asked_count; i++)
-        rc = answer_now(session, &held->asked[i], err);
-    held->asked_count = 0;
+    while (rc == 0 && done < held->asked_count && !is_resting(held))
+        rc = answer_now(session, &held->asked[done++], err);
+    held->asked_count -= done;
+    memmove(held->asked, held->asked + done, held->asked_count * sizeof(held->asked[0]));
     return rc;
 }
 
@@ -228,7 +263,7 @@ int dispatcher_session_answer_digest(struct dispatcher_session *session,
             request->volume);
     yield_turn(session);
     take_turn(session);
-    if (session->image.asked_count == 0 && has_turn(session))
+    if (session->image.asked_count == 0 && has_turn(session) && !is_resting(&session->image))
         return answer_now(session, request, err);
     return note_asked(session, request, err);
 }

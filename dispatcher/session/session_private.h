@@ -50,6 +50,7 @@ struct dispatcher_session_image {
     struct dispatcher_turn turn;      /* an image is open only while it is HELD */
     struct blx_digest_request *asked; /* owned; those that wait for it, in order; or NULL */
     uint32_t asked_count;             /* at most DISPATCHER_SESSION_QUESTIONS */
+    uint64_t rest_until_ns; /* no answer before; 0: the agent's questions were never too costly */
 };
 
 /*

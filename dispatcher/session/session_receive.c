@@ -94,6 +94,16 @@ static int poll_timeout_ms(uint64_t until_ns)
     return ms < INT32_MAX ? (int)ms : INT32_MAX;
 }
 
+/* When the first of the questions that wait is to be answered. If its turn has not come yet, an
+ * order tells when that is so. */
+static uint64_t answer_due_ns(const struct dispatcher_session *session)
+{
+    if (session->image.asked_count == 0 ||
+        atomic_load(&session->image.turn.state) != DISPATCHER_TURN_HELD)
+        return UINT64_MAX;
+    return session->image.rest_until_ns;
+}
+
 /* Sleeps until a message, an order or a deadline arrives. */
 static void sleep_until_news(const struct dispatcher_session *session, uint64_t deadline_ns)
 {
@@ -106,6 +116,8 @@ static void sleep_until_news(const struct dispatcher_session *session, uint64_t 
         until_ns = dead_ns(session);
     if (ping_due_ns(session) < until_ns)
         until_ns = ping_due_ns(session);
+    if (answer_due_ns(session) < until_ns)
+        until_ns = answer_due_ns(session);
     uint64_t idle_ns = blx_conn_idle_ns(session->conn);
     if (idle_ns < until_ns)
         until_ns = idle_ns;
@@ -137,8 +149,7 @@ int dispatcher_session_receive(struct dispatcher_session *session, uint64_t dead
             rc = follow_orders(session, err);
         if (rc < 0)
             return rc;
-        if (session->image.asked_count > 0 &&
-            atomic_load(&session->image.turn.state) == DISPATCHER_TURN_HELD)
+        if (blx_clock_ns() >= answer_due_ns(session))
             return 1;
         /* In every turn: a peer that keeps sending is never idle. */
         if (blx_clock_ns() >= deadline_ns)

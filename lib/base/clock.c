@@ -20,6 +20,11 @@ uint64_t blx_clock_realtime_ns(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+uint64_t blx_clock_thread_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t blx_deadline_in_ms(uint64_t timeout_ms)
 {
     uint64_t now_ns = blx_clock_ns();

@@ -22,6 +22,9 @@ uint64_t blx_clock_ns(void);
 /* CLOCK_REALTIME in nanoseconds since 1970. */
 uint64_t blx_clock_realtime_ns(void);
 
+/* The time of a processor that the calling thread has used. */
+uint64_t blx_clock_thread_ns(void);
+
 /* The deadline `timeout_ms` from now. BLX_FOR_EVER, or a time-out that long, gives BLX_FOR_EVER. */
 uint64_t blx_deadline_in_ms(uint64_t timeout_ms);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "fake_agent.h"
 #include "store/rescan_order.h"
 #include "wire/digest.h"
@@ -278,6 +279,54 @@ static void too_many_questions_end_the_session(void **state)
     fake_agent_close(second);
 }
 
+/* As if the agent had asked for hours. An hour ahead, so that nothing comes back meanwhile. */
+static void use_up_answers(struct fake_site *site, const char *agent_id)
+{
+    const uint64_t later_ns = blx_clock_ns() + 3600 * BLX_NS_PER_S;
+    const uint64_t all_ns = (uint64_t)DISPATCHER_ALLOWED_ANSWERS_S * BLX_NS_PER_S;
+    struct dispatcher_roster *roster = &site->dispatcher.roster;
+    struct dispatcher_roster_record *record;
+    assert_int_equal(dispatcher_roster_enter(roster, &site->store, agent_id, &record, NULL), 0);
+    assert_true(dispatcher_roster_allow_answer(roster, record, all_ns - BLX_NS_PER_S, later_ns));
+    assert_false(dispatcher_roster_allow_answer(roster, record, 2 * BLX_NS_PER_S, later_ns));
+}
+
+static uint64_t ask_eight_times(struct fake_agent *agent)
+{
+    const uint64_t begun_ns = blx_clock_ns();
+    struct blx_digest_request requests[8];
+    for (size_t i = 0; i < 8; i++) {
+        requests[i] = request_of(8, i == 0);
+        send_request(agent, &requests[i]);
+    }
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(take_digests(agent).request, requests[i].request);
+    return blx_clock_ns() - begun_ns;
+}
+
+/* Nothing is refused: a disk whose tracking is doubtful all day is still compared. */
+static void agent_that_asks_for_hours_gets_its_answers_slowly(void **state)
+{
+    struct fake_site *site = *state;
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    struct fake_agent *other = fake_agent_online(site, "web10");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    fake_agent_write(other, 0, 64, 0xbb);
+    ask_eight_times(agent);
+    use_up_answers(site, "web1");
+    assert_true(ask_eight_times(agent) >= 350 * BLX_NS_PER_MS);
+    assert_int_equal(count_different(agent, 8, false), 0);
+    /* Its other messages are not held up, and another session begins as slowly. */
+    checkpoint(site, agent);
+    fake_agent_close(agent);
+    agent = fake_agent_online(site, "web1");
+    fake_agent_write(agent, 0, 64, 0xaa);
+    assert_true(ask_eight_times(agent) >= 350 * BLX_NS_PER_MS);
+    fake_agent_close(agent);
+    ask_eight_times(other);
+    fake_agent_close(other);
+}
+
 static struct blx_volume_key key_of(uint8_t byte)
 {
     struct blx_key key = {.secret = {byte}, .id = {{byte}}};
@@ -493,6 +542,7 @@ int main(void)
         TEST(frames_of_an_older_agent_are_compared_with_digests),
         TEST(a_rescan_waits_for_its_turn),
         TEST(too_many_questions_end_the_session),
+        TEST(agent_that_asks_for_hours_gets_its_answers_slowly),
         TEST(digests_of_what_is_encrypted_are_made_without_its_key),
         TEST(another_key_is_told_to_send_everything),
         TEST(later_frames_are_in_a_fresh_image),
