@@ -26,6 +26,7 @@ void blx_verify_agent_done(struct blx_verify_agent *agent)
         for (size_t j = 0; j < agent->volumes[i].segment_count; j++)
             blx_segment_findings_done(&agent->volumes[i].segments[j].findings);
         free(agent->volumes[i].segments);
+        free(agent->volumes[i].links);
         blx_volume_key_wipe(&agent->volumes[i].digest_key);
     }
     free(agent->checkpoints);
@@ -97,6 +98,17 @@ static int read_checkpoint(struct blx_verify_agent *agent, blx_timestamp timesta
     return add_damage(report, agent, "", path, after_path(cause.message, path), err);
 }
 
+static void note_parents(struct blx_verify_agent *agent)
+{
+    blx_timestamp least = UINT64_MAX;
+    for (size_t i = agent->checkpoint_count; i-- > 0;) {
+        struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[i];
+        checkpoint->least_parent_after = least;
+        if (!checkpoint->damaged && checkpoint->manifest.parent < least)
+            least = checkpoint->manifest.parent;
+    }
+}
+
 static int read_checkpoints(struct blx_verify_agent *agent, struct blx_verify_report *report,
                             struct blx_error *err)
 {
@@ -110,14 +122,12 @@ static int read_checkpoints(struct blx_verify_agent *agent, struct blx_verify_re
         return no_memory(agent->store.id, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = read_checkpoint(agent, all[i], report, err);
+    note_parents(agent);
     return rc;
 }
 
 static int add_volume(struct blx_verify_agent *agent, const char *name, struct blx_error *err)
 {
-    for (size_t i = 0; i < agent->volume_count; i++)
-        if (strcmp(agent->volumes[i].name, name) == 0)
-            return 0;
     if (blx_array_make_room(agent->volumes, agent->volume_count) < 0)
         return no_memory(agent->store.id, err);
     struct blx_verify_volume *volume = &agent->volumes[agent->volume_count++];
@@ -143,21 +153,113 @@ static int compare_volumes(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+static int compare_name(const void *key, const void *element)
+{
+    const struct blx_verify_volume *volume = element;
+    return strcmp(key, volume->name);
+}
+
+static struct blx_verify_volume *find_volume(const struct blx_verify_agent *agent, size_t count,
+                                             const char *name)
+{
+    return count == 0
+               ? NULL
+               : bsearch(name, agent->volumes, count, sizeof(agent->volumes[0]), compare_name);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names of all entries of all manifests, sorted; to be freed. */
+static int list_names(const struct blx_verify_agent *agent, const char ***names, size_t *count,
+                      struct blx_error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < agent->checkpoint_count; i++)
+        total += blx_manifest_count_entries(&agent->checkpoints[i].manifest);
+    const char **list = calloc(total + 1, sizeof(list[0]));
+    if (list == NULL)
+        return no_memory(agent->store.id, err);
+    *count = 0;
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_manifest *manifest = &agent->checkpoints[i].manifest;
+        for (uint32_t v = 0; v < blx_manifest_count_entries(manifest); v++)
+            list[(*count)++] = manifest->volumes[v].name;
+    }
+    qsort(list, total, sizeof(list[0]), compare_names);
+    *names = list;
+    return 0;
+}
+
+static void sort_volumes(struct blx_verify_agent *agent)
+{
+    if (agent->volume_count > 0)
+        qsort(agent->volumes, agent->volume_count, sizeof(agent->volumes[0]), compare_volumes);
+}
+
 /* Those that have a folder, and those that only a manifest knows. */
 static int find_volumes(struct blx_verify_agent *agent, struct blx_error *err)
 {
+    BLX_CLEANUP_FREE const char **names = NULL;
+    size_t name_count = 0;
     char dir[PATH_MAX];
     int rc = blx_agent_store_volume_path(agent->store, NULL, dir, err);
     if (rc == 0)
         rc = blx_directory_each(dir, visit_volume, agent, err);
-    for (size_t i = 0; i < agent->checkpoint_count; i++) {
-        const struct blx_manifest *manifest = &agent->checkpoints[i].manifest;
-        for (uint32_t v = 0; rc == 0 && v < blx_manifest_count_entries(manifest); v++)
-            rc = add_volume(agent, manifest->volumes[v].name, err);
+    if (rc == 0)
+        rc = list_names(agent, &names, &name_count, err);
+    sort_volumes(agent);
+    size_t with_folder = agent->volume_count;
+    for (size_t i = 0; rc == 0 && i < name_count; i++) {
+        bool is_new = i == 0 || strcmp(names[i - 1], names[i]) != 0;
+        if (is_new && find_volume(agent, with_folder, names[i]) == NULL)
+            rc = add_volume(agent, names[i], err);
     }
-    if (rc == 0 && agent->volume_count > 0)
-        qsort(agent->volumes, agent->volume_count, sizeof(agent->volumes[0]), compare_volumes);
+    sort_volumes(agent);
     return rc;
+}
+
+static int add_link(struct blx_verify_volume *volume, struct blx_verify_link link)
+{
+    if (blx_array_make_room(volume->links, volume->link_count) < 0)
+        return -ENOMEM;
+    volume->links[volume->link_count++] = link;
+    volume->named_count += link.entry->segment_count;
+    return 0;
+}
+
+/* Where each volume is: nobody then looks it up in every manifest. */
+static int link_volumes(struct blx_verify_agent *agent, struct blx_error *err)
+{
+    for (size_t i = 0; i < agent->checkpoint_count; i++) {
+        const struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[i];
+        const struct blx_manifest *manifest = &checkpoint->manifest;
+        for (uint32_t v = 0; v < blx_manifest_count_entries(manifest); v++) {
+            const struct blx_manifest_volume *entry = &manifest->volumes[v];
+            struct blx_verify_volume *volume = find_volume(agent, agent->volume_count, entry->name);
+            if (add_link(volume, (struct blx_verify_link){checkpoint, entry}) < 0)
+                return no_memory(agent->store.id, err);
+        }
+    }
+    return 0;
+}
+
+const struct blx_verify_link *blx_verify_volume_link(const struct blx_verify_volume *volume,
+                                                     blx_timestamp timestamp)
+{
+    size_t low = 0, high = volume->link_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (volume->links[middle].checkpoint->timestamp < timestamp)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == volume->link_count || volume->links[low].checkpoint->timestamp != timestamp)
+        return NULL;
+    return &volume->links[low];
 }
 
 static int add_segment(struct blx_verify_volume *volume, struct blx_verify_segment segment)
@@ -184,17 +286,16 @@ static int visit_file(void *arg, const char *name, struct blx_error *err)
 
 /* What the manifests say of the volume's segments; those of a list that is in no folder come to
  * light here. */
-static int name_segments(const struct blx_verify_agent *agent, struct blx_verify_volume *volume)
+static int name_segments(struct blx_verify_volume *volume)
 {
-    for (size_t i = 0; i < agent->checkpoint_count; i++) {
-        const struct blx_manifest_volume *found =
-            blx_manifest_find(&agent->checkpoints[i].manifest, volume->name);
-        for (uint32_t s = 0; found != NULL && s < found->segment_count; s++) {
+    for (size_t i = 0; i < volume->link_count; i++) {
+        const struct blx_manifest_volume *entry = volume->links[i].entry;
+        for (uint32_t s = 0; s < entry->segment_count; s++) {
             struct blx_verify_segment segment = {
-                .number = found->segments[s],
+                .number = entry->segments[s],
                 .named = true,
-                .block_shift = found->block_shift,
-                .blocks = blx_blocks_of_bytes(found->size_bytes, found->block_shift),
+                .block_shift = entry->block_shift,
+                .blocks = blx_blocks_of_bytes(entry->size_bytes, entry->block_shift),
             };
             if (add_segment(volume, segment) < 0)
                 return -ENOMEM;
@@ -211,14 +312,13 @@ static int compare_segments(const void *a, const void *b)
     return (int)y->named - (int)x->named;
 }
 
-static int find_segments(const struct blx_verify_agent *agent, struct blx_verify_volume *volume,
-                         struct blx_error *err)
+static int find_segments(struct blx_verify_volume *volume, struct blx_error *err)
 {
     int rc = blx_directory_each(volume->dir, visit_file, volume, err);
     if (rc < 0)
         return rc;
-    if (name_segments(agent, volume) < 0)
-        return no_memory(agent->store.id, err);
+    if (name_segments(volume) < 0)
+        return no_memory(volume->name, err);
     size_t kept = 0;
     if (volume->segment_count > 0)
         qsort(volume->segments, volume->segment_count, sizeof(volume->segments[0]),
@@ -293,8 +393,10 @@ int blx_verify_agent_open(struct blx_agent_store agent_store, struct blx_verify_
     int rc = read_checkpoints(agent, report, err);
     if (rc == 0)
         rc = find_volumes(agent, err);
+    if (rc == 0)
+        rc = link_volumes(agent, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++) {
-        rc = find_segments(agent, &agent->volumes[i], err);
+        rc = find_segments(&agent->volumes[i], err);
         if (rc == 0)
             rc = read_state(agent, &agent->volumes[i], report, err);
         if (rc == 0)

@@ -24,9 +24,20 @@ struct blx_verify_segment {
     size_t damage_count;
 };
 
+struct blx_verify_checkpoint;
+
+/* A checkpoint that has the volume, or carries it. */
+struct blx_verify_link {
+    const struct blx_verify_checkpoint *checkpoint;
+    const struct blx_manifest_volume *entry; /* of its manifest */
+};
+
 struct blx_verify_volume {
     char name[BLX_NAME_BYTES];
     char dir[PATH_MAX];
+    struct blx_verify_link *links; /* owned; oldest first */
+    size_t link_count;
+    size_t named_count;                  /* segments in all the lists of its links */
     struct blx_verify_segment *segments; /* owned; by number, open.seg first */
     size_t segment_count;
     bool damaged; /* a segment is */
@@ -38,8 +49,18 @@ struct blx_verify_checkpoint {
     blx_timestamp timestamp;
     struct blx_manifest manifest; /* no volumes if it is damaged */
     bool damaged;
-    size_t damage; /* the report's number, if it is damaged */
+    size_t damage;                    /* the report's number, if it is damaged */
+    blx_timestamp least_parent_after; /* of those after it that can be read; UINT64_MAX: none */
 };
+
+/*
+ * A dispatcher names each segment in one manifest, and each checkpoint builds upon the one before;
+ * after a prune that was cut off some do so twice. A hostile store may let every checkpoint build
+ * upon another chain than the last one, or name the same segments in every manifest. So a volume's
+ * way through its checkpoints may be this many times as long as the lists that it has, and a bit
+ * more. What lies beyond counts as hurt, since nobody has looked.
+ */
+enum { BLX_VERIFY_WAYS = 16, BLX_VERIFY_MORE = 1000 };
 
 struct blx_verify_agent {
     struct blx_agent_store store;
@@ -57,6 +78,10 @@ void blx_verify_agent_done(struct blx_verify_agent *agent);
 
 /* Which zeros in the segments are holes that a prune made, and which are damage. */
 int blx_verify_agent_holes(struct blx_verify_agent *agent, struct blx_error *err);
+
+/* The volume's link of that checkpoint, or NULL. */
+const struct blx_verify_link *blx_verify_volume_link(const struct blx_verify_volume *volume,
+                                                     blx_timestamp timestamp);
 
 /* The segment of that number, or the next one; NULL after the last. */
 struct blx_verify_segment *blx_verify_volume_segment(const struct blx_verify_volume *volume,

@@ -64,7 +64,8 @@ static int judge_segment(void *arg, const struct blx_needed_segment *needed, str
     return 0;
 }
 
-/* If an index is lost nobody can tell which frames are needed: then all of them are. */
+/* If an index is lost, or not read, nobody can tell which frames are needed: then all of them are.
+ */
 static void need_all(const struct blx_verify_volume *volume,
                      const struct blx_manifest_volume *found)
 {
@@ -79,7 +80,8 @@ static void need_all(const struct blx_verify_volume *volume,
 }
 
 static int judge_checkpoint(struct blx_verify_volume *volume,
-                            const struct blx_manifest_volume *found, struct blx_error *err)
+                            const struct blx_manifest_volume *found, size_t *left,
+                            struct blx_error *err)
 {
     bool open = false;
     for (uint32_t s = 0; s < found->segment_count && !open; s++) {
@@ -88,6 +90,11 @@ static int judge_checkpoint(struct blx_verify_volume *volume,
     }
     if (!open)
         return 0;
+    if (found->segment_count > *left) {
+        need_all(volume, found);
+        return 0;
+    }
+    *left -= found->segment_count;
     struct blx_error cause = {0};
     int rc = blx_needed_find(volume->dir, found, judge_segment, volume, NULL, &cause);
     if (rc == -ENOMEM)
@@ -141,15 +148,12 @@ static int convict(const struct blx_verify_volume *volume, struct blx_verify_seg
 
 /* The first segment that is in no checkpoint yet. Below it one that no manifest names was left over
  * by a prune that was cut off. */
-static uint32_t uncommitted_from(const struct blx_verify_agent *agent, const char *volume)
+static uint32_t uncommitted_from(const struct blx_verify_volume *volume)
 {
     uint32_t from = 0;
-    for (size_t i = 0; i < agent->checkpoint_count; i++) {
-        const struct blx_manifest_volume *found =
-            blx_manifest_find(&agent->checkpoints[i].manifest, volume);
-        if (found != NULL && found->next_segment > from)
-            from = found->next_segment;
-    }
+    for (size_t i = 0; i < volume->link_count; i++)
+        if (volume->links[i].entry->next_segment > from)
+            from = volume->links[i].entry->next_segment;
     return from;
 }
 
@@ -169,20 +173,24 @@ static int settle_segment(const struct blx_verify_volume *volume,
     return rc;
 }
 
+/* Each list is read once for every manifest that names something to be judged. */
+static int judge_checkpoints(struct blx_verify_volume *volume, struct blx_error *err)
+{
+    size_t left = BLX_VERIFY_WAYS * volume->segment_count + BLX_VERIFY_MORE;
+    int rc = 0;
+    for (size_t i = 0; i < volume->link_count; i++)
+        if (volume->links[i].entry->clearing)
+            excuse(volume, volume->links[i].entry);
+    for (size_t i = 0; rc == 0 && i < volume->link_count; i++)
+        rc = judge_checkpoint(volume, volume->links[i].entry, &left, err);
+    return rc;
+}
+
 static int judge_volume(struct blx_verify_agent *agent, struct blx_verify_volume *volume,
                         struct blx_error *err)
 {
-    int rc = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; rc == 0 && i < agent->checkpoint_count; i++) {
-            const struct blx_manifest_volume *found =
-                blx_manifest_find(&agent->checkpoints[i].manifest, volume->name);
-            if (found != NULL && pass == 0 && found->clearing)
-                excuse(volume, found);
-            else if (found != NULL && pass == 1)
-                rc = judge_checkpoint(volume, found, err);
-        }
-    uint32_t from = uncommitted_from(agent, volume->name);
+    int rc = judge_checkpoints(volume, err);
+    uint32_t from = uncommitted_from(volume);
     for (size_t s = 0; rc == 0 && s < volume->segment_count; s++) {
         struct blx_verify_segment *segment = &volume->segments[s];
         bool committed = segment->number != 0 && (segment->named || segment->number < from);

@@ -3,7 +3,7 @@
  * Which checkpoints a damage hurts: one pass from the oldest checkpoint to the newest for each
  * volume, which carries along the blocks whose newest state lies in a damaged frame, and takes off
  * the blocks that each checkpoint overwrites. So the cost is that of reading each index once,
- * however many damages there are.
+ * however many damages there are; BLX_VERIFY_WAYS bounds it for a store that no dispatcher wrote.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,13 +31,14 @@ struct chain {
     const struct blx_verify_agent *agent;
     const struct blx_verify_volume *volume;
     struct blx_verify_report *report;
-    size_t judged;    /* the checkpoint that is to be reached, by its place in the list */
-    blx_timestamp at; /* 0: nowhere yet */
+    const struct blx_verify_link *judged; /* the checkpoint that is to be reached */
+    blx_timestamp at;                     /* 0: nowhere yet */
+    size_t left;                          /* steps and segments that are still gone */
     struct live *live;
     size_t live_count;
     size_t *broken; /* damages without which no checkpoint of the chain can be read */
     size_t broken_count;
-    const struct blx_verify_checkpoint **way; /* down to what the chain is at; owned */
+    const struct blx_verify_link **way; /* down to what the chain is at; owned */
     size_t way_count;
 };
 
@@ -150,8 +151,8 @@ static const struct blx_verify_checkpoint *find_checkpoint(const struct blx_veri
     return &agent->checkpoints[low];
 }
 
-/* A damage of a manifest that was found by way of another: named once, however many chains lead
- * there. */
+/* A damage of a manifest that is found by way of another. merge_broken() makes one of those that
+ * several chains lead to. */
 static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
 {
     struct blx_verify_report *report = chain->report;
@@ -166,14 +167,6 @@ static int break_chain(struct chain *chain, blx_timestamp at, const char *cause)
     if (damage == NULL)
         return -ENOMEM;
     blx_text_set(damage->cause, cause);
-    for (size_t i = 0; i + 1 < report->damage_count; i++) {
-        const struct blx_damage *other = &report->damages[i];
-        if (strcmp(other->file, damage->file) == 0 && strcmp(other->cause, cause) == 0) {
-            free(damage->file);
-            report->damage_count--;
-            return add_broken(chain, i);
-        }
-    }
     return add_broken(chain, report->damage_count - 1);
 }
 
@@ -192,13 +185,8 @@ static void clear(struct chain *chain)
  */
 static bool is_left_over(const struct chain *chain)
 {
-    const struct blx_verify_agent *agent = chain->agent;
-    for (size_t i = chain->judged + 1; i < agent->checkpoint_count; i++) {
-        const struct blx_verify_checkpoint *later = &agent->checkpoints[i];
-        if (!later->damaged && later->manifest.parent < agent->checkpoints[chain->judged].timestamp)
-            return true;
-    }
-    return false;
+    const struct blx_verify_checkpoint *checkpoint = chain->judged->checkpoint;
+    return checkpoint->least_parent_after < checkpoint->timestamp;
 }
 
 static bool fits(const struct blx_manifest_volume *before, const struct blx_manifest_volume *volume)
@@ -219,23 +207,22 @@ static int arrive(int rc)
 }
 
 /* An enum step, or -ENOMEM. `parent` is set if it goes on there. */
-static int step_down(struct chain *chain, const struct blx_verify_checkpoint *checkpoint,
-                     const struct blx_verify_checkpoint **parent)
+static int step_down(struct chain *chain, const struct blx_verify_link *link,
+                     const struct blx_verify_link **parent)
 {
-    const char *name = chain->volume->name;
-    const struct blx_manifest_volume *volume = blx_manifest_find(&checkpoint->manifest, name);
-    blx_timestamp timestamp = checkpoint->manifest.parent;
+    blx_timestamp timestamp = link->checkpoint->manifest.parent;
     const struct blx_verify_checkpoint *found = find_checkpoint(chain->agent, timestamp);
-    const struct blx_manifest_volume *before =
-        found == NULL || found->damaged ? NULL : blx_manifest_find(&found->manifest, name);
-    if (!volume->base && timestamp != 0 && timestamp == chain->at && before != NULL &&
-        fits(before, volume))
+    const struct blx_verify_link *before =
+        found == NULL || found->damaged ? NULL : blx_verify_volume_link(chain->volume, timestamp);
+    if (!link->entry->base && timestamp != 0 && timestamp == chain->at && before != NULL &&
+        fits(before->entry, link->entry))
         return STEP_ARRIVED;
     clear(chain);
-    if (volume->base)
+    if (link->entry->base)
         return STEP_ARRIVED;
     if (timestamp == 0)
-        return arrive(break_chain(chain, checkpoint->timestamp, "it has no base and no parent"));
+        return arrive(
+            break_chain(chain, link->checkpoint->timestamp, "it has no base and no parent"));
     if (found == NULL && is_left_over(chain))
         return STEP_LEFT_OVER;
     if (found == NULL)
@@ -243,37 +230,57 @@ static int step_down(struct chain *chain, const struct blx_verify_checkpoint *ch
     if (found->damaged)
         return arrive(add_broken(chain, found->damage));
     if (before == NULL)
-        return arrive(break_chain(chain, checkpoint->timestamp,
+        return arrive(break_chain(chain, link->checkpoint->timestamp,
                                   "its parent does not have a volume that it builds upon"));
-    if (!fits(before, volume))
-        return arrive(break_chain(chain, checkpoint->timestamp,
+    if (!fits(before->entry, link->entry))
+        return arrive(break_chain(chain, link->checkpoint->timestamp,
                                   "its parent has a volume that it builds upon with another size"));
-    *parent = found;
+    *parent = before;
     return STEP_DOWN;
 }
 
-static int take_checkpoint(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
+static int take_checkpoint(struct chain *chain, const struct blx_verify_link *link)
 {
-    const struct blx_manifest_volume *volume =
-        blx_manifest_find(&checkpoint->manifest, chain->volume->name);
+    const struct blx_manifest_volume *entry = link->entry;
     int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < volume->segment_count; i++)
-        rc = take_segment(chain, volume->segments[i], volume->block_shift);
-    chain->at = checkpoint->timestamp;
+    for (uint32_t i = 0; rc == 0 && i < entry->segment_count; i++)
+        rc = take_segment(chain, entry->segments[i], entry->block_shift);
+    chain->at = link->checkpoint->timestamp;
     return rc;
 }
 
-/* Brings the chain to the checkpoint, which has the volume; or LEFT_OVER. The way down is a list
- * and no recursion: how long it is the store says, and parents are always older. */
-static int follow(struct chain *chain, const struct blx_verify_checkpoint *checkpoint)
+/* Whether the way, with the lists of segments on it, is one that is still gone. */
+static bool is_affordable(struct chain *chain, const struct blx_verify_link *link)
 {
+    size_t cost = 1 + (size_t)link->entry->segment_count;
+    bool affordable = cost <= chain->left;
+    chain->left -= affordable ? cost : chain->left;
+    return affordable;
+}
+
+static int give_up(struct chain *chain)
+{
+    clear(chain);
+    chain->at = chain->judged->checkpoint->timestamp;
+    return break_chain(chain, chain->at,
+                       "nobody has looked what it builds upon: too many checkpoints of this volume "
+                       "build upon another than the last one, or name the same segments");
+}
+
+/* Brings the chain to the judged checkpoint, which has the volume; or LEFT_OVER. The way down is a
+ * list and no recursion: how long it is the store says, and parents are always older. */
+static int follow(struct chain *chain)
+{
+    const struct blx_verify_link *link = chain->judged;
     int rc = STEP_DOWN;
     chain->way_count = 0;
     while (rc == STEP_DOWN) {
+        if (!is_affordable(chain, link))
+            return give_up(chain);
         if (blx_array_make_room(chain->way, chain->way_count) < 0)
             return -ENOMEM;
-        chain->way[chain->way_count++] = checkpoint;
-        rc = step_down(chain, checkpoint, &checkpoint);
+        chain->way[chain->way_count++] = link;
+        rc = step_down(chain, link, &link);
     }
     if (rc != STEP_ARRIVED)
         return rc < 0 ? rc : LEFT_OVER;
@@ -298,16 +305,19 @@ static int judge_volume(const struct blx_verify_agent *agent,
                         struct blx_error *err)
 {
     BLX_CLEANUP(chain_done)
-    struct chain chain = {.agent = agent, .volume = volume, .report = report};
-    for (size_t i = 0; i < agent->checkpoint_count; i++) {
-        const struct blx_verify_checkpoint *checkpoint = &agent->checkpoints[i];
-        if (blx_manifest_find(&checkpoint->manifest, volume->name) == NULL)
-            continue;
-        chain.judged = i;
-        int rc = follow(&chain, checkpoint);
+    struct chain chain = {
+        .agent = agent,
+        .volume = volume,
+        .report = report,
+        .left = BLX_VERIFY_WAYS * (volume->link_count + volume->segment_count) + BLX_VERIFY_MORE,
+    };
+    for (size_t i = 0; i < volume->link_count; i++) {
+        const struct blx_verify_link *link = &volume->links[i];
+        chain.judged = link;
+        int rc = follow(&chain);
         if (rc == LEFT_OVER)
             clear(&chain);
-        else if (rc == 0 && blx_manifest_has(&checkpoint->manifest, volume->name))
+        else if (rc == 0 && !blx_manifest_is_carried(&link->checkpoint->manifest, link->entry))
             rc = note_hurt(&chain);
         if (rc < 0)
             return no_memory(&chain, err);
@@ -385,11 +395,33 @@ static void sort_checkpoints(struct blx_damage *damage)
     damage->checkpoint_count = kept;
 }
 
-static bool is_hurt(const struct blx_damage *damage, blx_timestamp checkpoint)
+static int compare_damages(const void *a, const void *b)
 {
-    return damage->checkpoint_count > 0 &&
-           bsearch(&checkpoint, damage->checkpoints, damage->checkpoint_count, sizeof(checkpoint),
-                   compare_timestamps) != NULL;
+    const struct blx_damage *x = a, *y = b;
+    int order = strcmp(x->file, y->file);
+    return order != 0 ? order : strcmp(x->cause, y->cause);
+}
+
+/* Several chains may have led to one damage of break_chain(): those from `first` on. */
+static int merge_broken(struct blx_verify_report *report, size_t first)
+{
+    struct blx_damage *damages = report->damages;
+    size_t count = report->damage_count, kept = first;
+    if (count > first)
+        qsort(&damages[first], count - first, sizeof(damages[0]), compare_damages);
+    int rc = 0;
+    for (size_t i = first; i < count; i++) {
+        if (kept == first || compare_damages(&damages[kept - 1], &damages[i]) != 0) {
+            damages[kept++] = damages[i];
+            continue;
+        }
+        for (size_t c = 0; rc == 0 && c < damages[i].checkpoint_count; c++)
+            rc = blx_damage_hurts(&damages[kept - 1], damages[i].checkpoints[c]);
+        free(damages[i].file);
+        free(damages[i].checkpoints);
+    }
+    report->damage_count = kept;
+    return rc;
 }
 
 /* Room in a list for all of the agent's checkpoints. */
@@ -412,19 +444,35 @@ static void list_checkpoint(struct blx_hurt *list, size_t *count,
     memcpy(entry->agent_id, agent->store.id, strlen(agent->store.id) + 1);
 }
 
+/* A bit for each checkpoint that a damage hurts; to be freed. NULL if memory is short. */
+static uint64_t *find_hurt(const struct blx_verify_agent *agent, size_t first_damage,
+                           const struct blx_verify_report *report)
+{
+    uint64_t *hurt = calloc(blx_bitmap_words(agent->checkpoint_count) + 1, sizeof(hurt[0]));
+    for (size_t d = first_damage; hurt != NULL && d < report->damage_count; d++) {
+        const struct blx_damage *damage = &report->damages[d];
+        for (size_t c = 0; c < damage->checkpoint_count; c++) {
+            const struct blx_verify_checkpoint *found =
+                find_checkpoint(agent, damage->checkpoints[c]);
+            if (found != NULL)
+                blx_bitmap_set(hurt,
+                               (struct blx_extent){(uint64_t)(found - agent->checkpoints), 1});
+        }
+    }
+    return hurt;
+}
+
 static int sum_up(const struct blx_verify_agent *agent, size_t first_damage,
                   struct blx_verify_report *report)
 {
-    if (make_room(&report->hurt, report->hurt_count, agent) < 0 ||
+    BLX_CLEANUP_FREE uint64_t *hurt = find_hurt(agent, first_damage, report);
+    if (hurt == NULL || make_room(&report->hurt, report->hurt_count, agent) < 0 ||
         make_room(&report->unreadable, report->unreadable_count, agent) < 0)
         return -ENOMEM;
     for (size_t i = 0; i < agent->checkpoint_count; i++) {
         blx_timestamp timestamp = agent->checkpoints[i].timestamp;
-        bool hurt = false;
-        for (size_t d = first_damage; d < report->damage_count && !hurt; d++)
-            hurt = is_hurt(&report->damages[d], timestamp);
         bool newest = i + 1 == agent->checkpoint_count;
-        if (hurt)
+        if (blx_bitmap_test(hurt, i))
             list_checkpoint(report->hurt, &report->hurt_count, agent, timestamp, newest);
         if (blx_manifest_unreadable_bytes(&agent->checkpoints[i].manifest) > 0)
             list_checkpoint(report->unreadable, &report->unreadable_count, agent, timestamp,
@@ -449,8 +497,11 @@ int blx_verify_agent_judge(struct blx_verify_agent *agent, struct blx_verify_rep
         if (agent->checkpoints[i].damaged)
             rc = blx_damage_hurts(&report->damages[agent->checkpoints[i].damage],
                                   agent->checkpoints[i].timestamp);
+    size_t first_broken = report->damage_count;
     for (size_t v = 0; rc == 0 && v < agent->volume_count; v++)
         rc = judge_volume(agent, &agent->volumes[v], report, err);
+    if (rc == 0)
+        rc = merge_broken(report, first_broken);
     for (size_t d = first_damage; d < report->damage_count; d++)
         sort_checkpoints(&report->damages[d]);
     if (rc == 0)

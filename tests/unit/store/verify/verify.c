@@ -639,6 +639,65 @@ static void a_long_way_down_needs_no_stack(void **state)
     pthread_attr_destroy(&attributes);
 }
 
+/* Manifests after the last one: each builds upon the one `back` places before, and names the segments
+ * 1 to `names` of each volume. */
+static void make_hostile(const struct fixture *f, size_t count, size_t back, uint32_t names)
+{
+    const struct blx_agent_store agent = blx_store_agent(&f->test.store, "web1");
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    struct blx_error err = {0};
+    test_ok(blx_manifest_read(agent, f->timestamps[CHECKPOINTS - 1], &manifest, &err), &err);
+    for (uint32_t v = 0; v < manifest.volume_count; v++) {
+        struct blx_manifest_volume *volume = &manifest.volumes[v];
+        volume->base = false;
+        volume->segment_count = names;
+        volume->next_segment = names + 1;
+        free(volume->segments);
+        volume->segments = calloc(names + 1, sizeof(volume->segments[0]));
+        assert_non_null(volume->segments);
+        for (uint32_t i = 0; i < names; i++)
+            volume->segments[i] = i + 1;
+    }
+    const int64_t last_s = blx_timestamp_to_unix(manifest.timestamp);
+    for (size_t i = 1; i <= count; i++) {
+        int64_t parent_s = last_s + (int64_t)(i > back ? i - back : 0);
+        manifest.parent = blx_timestamp_from_unix(parent_s);
+        manifest.timestamp = blx_timestamp_from_unix(last_s + (int64_t)i);
+        test_ok(blx_manifest_write(agent, &manifest, &err), &err);
+    }
+}
+
+/* The way to each checkpoint is as long as the list, or the lists on it are. */
+static void expect_given_up(struct fixture *f, size_t count)
+{
+    struct blx_verify_report report;
+    size_t given_up = 0;
+    verify(f, &report);
+    for (size_t i = 0; i < report.damage_count; i++)
+        given_up += strstr(report.damages[i].cause, "nobody has looked") != NULL;
+    assert_in_range(given_up, count / 2, count);
+    assert_in_range(report.hurt_count, given_up, count);
+    for (size_t i = 0; i < CHECKPOINTS; i++)
+        assert_false(names(&report, f->timestamps[i])); /* what a dispatcher wrote is judged */
+    blx_verify_report_done(&report);
+}
+
+static void two_chains_in_turns_are_not_followed_for_ever(void **state)
+{
+    enum { COUNT = 1000 };
+    struct fixture *f = *state;
+    make_hostile(f, COUNT, 2, 0);
+    expect_given_up(f, COUNT);
+}
+
+static void lists_that_name_the_same_segments_are_not_read_for_ever(void **state)
+{
+    enum { COUNT = 1000, NAMES = 100 };
+    struct fixture *f = *state;
+    make_hostile(f, COUNT, 1, NAMES);
+    expect_given_up(f, COUNT);
+}
+
 static void an_unknown_agent_is_an_error(void **state)
 {
     const struct fixture *f = *state;
@@ -709,6 +768,8 @@ int main(void)
         TEST(two_damages_name_what_no_longer_restores),
         TEST(a_running_session_is_no_damage),
         TEST(a_long_way_down_needs_no_stack),
+        TEST(two_chains_in_turns_are_not_followed_for_ever),
+        TEST(lists_that_name_the_same_segments_are_not_read_for_ever),
         TEST(an_unknown_agent_is_an_error),
         TEST(any_failing_call_is_noticed),
         TEST(progress_ends_at_the_total),
