@@ -21,89 +21,6 @@ enum {
     STACK_DEPTH_MAX = 16, /* device-mapper on md on partitions ...: anything deeper is a loop */
 };
 
-/* A device node, opened by another process. */
-struct opening {
-    char path[BLX_TEXT_BYTES];
-    bool found; /* stat() has succeeded, and the rest but for what was opened is there */
-    struct agent_reach reach;
-    uint64_t size_bytes;
-    int logical_block_bytes;
-};
-
-/* What the name leads to. */
-static int follow(struct opening *opening)
-{
-    char node[PATH_MAX];
-    struct stat st;
-    if (realpath(opening->path, node) == NULL || stat(node, &st) < 0)
-        return -errno;
-    opening->found = true;
-    if (!S_ISBLK(st.st_mode)) /* opening a FIFO would wait for a writer */
-        return -ENOTBLK;
-    if (strlen(node) >= sizeof(opening->reach.node))
-        return -ENAMETOOLONG;
-    strcpy(opening->reach.node, node);
-    opening->reach.major = major(st.st_rdev);
-    opening->reach.minor = minor(st.st_rdev);
-    return 0;
-}
-
-static int open_in_helper(void *arg, struct agent_patience_io *io)
-{
-    enum { FIRST_BYTES = 4096 };
-    struct opening *opening = arg;
-    int rc = follow(opening);
-    int fd = rc < 0 ? rc : agent_reach_open(&opening->reach);
-    if (fd < 0)
-        return fd;
-    opening->reach.disk_seq = agent_reach_read_disk_seq(fd);
-    if (ioctl(fd, BLKGETSIZE64, &opening->size_bytes) < 0 ||
-        ioctl(fd, BLKSSZGET, &opening->logical_block_bytes) < 0)
-        rc = -errno;
-    /* Does it answer? Whether it can be read is found out later. */
-    ssize_t got = pread(fd, io->data, FIRST_BYTES, 0);
-    (void)got;
-    agent_reach_rest(); /* before the caller goes on, who may want to see it free */
-    return rc;
-}
-
-static void put_name(const char *path, char name[BLX_TEXT_BYTES + 2])
-{
-    snprintf(name, BLX_TEXT_BYTES + 2, "'%s'", path);
-}
-
-static int open_node(struct opening *opening, struct blx_error *err)
-{
-    static const struct agent_patience_call call = {.run = open_in_helper,
-                                                    .arg_bytes = sizeof(struct opening)};
-    struct agent_patience_io io = {.lent_fd = -1};
-    const char *path = opening->path;
-    char name[BLX_TEXT_BYTES + 2], since[BLX_TEXT_BYTES];
-    put_name(path, name);
-    int rc = agent_patience_run(name, &call, opening, &io, agent_patience_get_ms());
-    if (rc == -ETIME && agent_patience_explain(name, since, sizeof(since)))
-        return blx_error_set(err, rc, "%s", since);
-    if (rc == -ETIME) /* it has just answered */
-        return blx_error_set(err, rc, "'%s' did not answer in time", path);
-    if (rc < 0 && rc != -EAGAIN && !opening->found)
-        return blx_error_set(err, rc, "cannot find device '%s': %s; check the name with lsblk",
-                             path, strerror(-rc));
-    if (rc == -ENOTBLK)
-        return blx_error_set(
-            err, rc, "'%s' is no block device; name a disk, partition or volume that lsblk lists",
-            path);
-    if (rc == -EACCES || rc == -EPERM)
-        return blx_error_set(err, rc, "cannot open device '%s': %s; run the agent as root", path,
-                             strerror(-rc));
-    if (rc == -ENXIO || rc == -ENOMEDIUM)
-        return blx_error_set(
-            err, rc,
-            "cannot open device '%s': no medium is attached to it, or it takes no requests", path);
-    if (rc < 0)
-        return blx_error_errno(err, rc, "cannot open device '%s'", path);
-    return rc;
-}
-
 /* The last two components of the device's place in sysfs: ".../block/loop0/loop0p1" -> "loop0",
  * "loop0p1". */
 static int sysfs_names(uint32_t major, uint32_t minor, char name[64], char parent[64])
@@ -272,30 +189,115 @@ static int fill(struct agent_device *device, struct blx_error *err)
     return 0;
 }
 
+/* A device that is looked for, in a helper: also sysfs may wait for a disk, as for the serial number
+ * of a virtio one. */
+struct finding {
+    struct agent_device device; /* `path` is given */
+    bool found;                 /* stat() has succeeded */
+    struct blx_error error;     /* of what was found */
+};
+
+static void put_name(const char *path, char name[BLX_TEXT_BYTES + 2])
+{
+    snprintf(name, BLX_TEXT_BYTES + 2, "'%s'", path);
+}
+
+/* What the name leads to. */
+static int follow(struct finding *finding)
+{
+    struct agent_device *device = &finding->device;
+    char node[PATH_MAX];
+    struct stat st;
+    if (realpath(device->path, node) == NULL || stat(node, &st) < 0)
+        return -errno;
+    finding->found = true;
+    if (!S_ISBLK(st.st_mode)) /* opening a FIFO would wait for a writer */
+        return -ENOTBLK;
+    if (strlen(node) >= sizeof(device->node))
+        return -ENAMETOOLONG;
+    strcpy(device->node, node);
+    device->major = major(st.st_rdev);
+    device->minor = minor(st.st_rdev);
+    return 0;
+}
+
+static int ask_size(int fd, struct agent_device *device)
+{
+    int logical_block_bytes = 0;
+    if (ioctl(fd, BLKGETSIZE64, &device->size_bytes) < 0 ||
+        ioctl(fd, BLKSSZGET, &logical_block_bytes) < 0)
+        return -errno;
+    device->logical_block_bytes = (uint32_t)logical_block_bytes;
+    return 0;
+}
+
+static int find_in_helper(void *arg, struct agent_patience_io *io)
+{
+    enum { FIRST_BYTES = 4096 };
+    struct finding *finding = arg;
+    struct agent_device *device = &finding->device;
+    int rc = follow(finding);
+    if (rc < 0)
+        return rc;
+    const struct agent_reach reach = agent_device_get_reach(device);
+    int fd = agent_reach_open(&reach);
+    if (fd < 0)
+        return fd;
+    device->disk_seq = agent_reach_read_disk_seq(fd);
+    rc = ask_size(fd, device);
+    /* Does it answer? Whether it can be read is found out later. */
+    ssize_t got = pread(fd, io->data, FIRST_BYTES, 0);
+    (void)got;
+    agent_reach_rest(); /* before the caller goes on, who may want to see it free */
+    return rc < 0 ? rc : fill(device, &finding->error);
+}
+
+/* Why it could not be opened. */
+static int explain(int rc, const struct finding *finding, struct blx_error *err)
+{
+    const char *path = finding->device.path;
+    char name[BLX_TEXT_BYTES + 2], since[BLX_TEXT_BYTES];
+    put_name(path, name);
+    if (rc == -ETIME && agent_patience_explain(name, since, sizeof(since)))
+        return blx_error_set(err, rc, "%s", since);
+    if (rc == -ETIME) /* it has just answered */
+        return blx_error_set(err, rc, "'%s' did not answer in time", path);
+    if (finding->error.code != 0)
+        return blx_error_copy(err, rc, &finding->error);
+    if (rc != -EAGAIN && !finding->found)
+        return blx_error_set(err, rc, "cannot find device '%s': %s; check the name with lsblk",
+                             path, strerror(-rc));
+    if (rc == -ENOTBLK)
+        return blx_error_set(
+            err, rc, "'%s' is no block device; name a disk, partition or volume that lsblk lists",
+            path);
+    if (rc == -EACCES || rc == -EPERM)
+        return blx_error_set(err, rc, "cannot open device '%s': %s; run the agent as root", path,
+                             strerror(-rc));
+    if (rc == -ENXIO || rc == -ENOMEDIUM)
+        return blx_error_set(
+            err, rc,
+            "cannot open device '%s': no medium is attached to it, or it takes no requests", path);
+    return blx_error_errno(err, rc, "cannot open device '%s'", path);
+}
+
 int agent_device_find(const char *path, struct agent_device *device, struct blx_error *err)
 {
-    struct opening opening = {.found = false};
-    if (strlen(path) >= sizeof(opening.path))
+    static const struct agent_patience_call call = {.run = find_in_helper,
+                                                    .arg_bytes = sizeof(struct finding)};
+    struct agent_patience_io io = {.lent_fd = -1};
+    struct finding finding = {.found = false};
+    if (strlen(path) >= sizeof(finding.device.path))
         return blx_error_set(err, -ENAMETOOLONG,
                              "the device's name '%.64s...' is too long; name a shorter link to it",
                              path);
-    strcpy(opening.path, path);
-    int r = open_node(&opening, err);
-    if (r < 0)
-        return r;
-    struct agent_device found = {
-        .major = opening.reach.major,
-        .minor = opening.reach.minor,
-        .disk_seq = opening.reach.disk_seq,
-        .size_bytes = opening.size_bytes,
-        .logical_block_bytes = (uint32_t)opening.logical_block_bytes,
-    };
-    strcpy(found.path, path);
-    strcpy(found.node, opening.reach.node);
-    r = fill(&found, err);
-    if (r == 0 || r == -ENOMEDIUM)
-        *device = found;
-    return r;
+    strcpy(finding.device.path, path);
+    char name[BLX_TEXT_BYTES + 2];
+    put_name(path, name);
+    int rc = agent_patience_run(name, &call, &finding, &io, agent_patience_get_ms());
+    if (rc == 0 || finding.error.code == -ENOMEDIUM)
+        *device = finding.device;
+    return rc < 0 ? explain(rc, &finding, err) : 0;
 }
 
 struct agent_reach agent_device_get_reach(const struct agent_device *device)

@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -32,6 +35,15 @@ static bool is_same(const struct agent_reach *a, const struct agent_reach *b)
            strcmp(a->node, b->node) == 0;
 }
 
+/* Opening the node of an array or a loop device that is gone would make it again. A file, which
+ * stands for a device in tests, has no number. */
+static bool is_there(const struct agent_reach *reach)
+{
+    char link[64];
+    snprintf(link, sizeof(link), "/sys/dev/block/%" PRIu32 ":%" PRIu32, reach->major, reach->minor);
+    return (reach->major == 0 && reach->minor == 0) || access(link, F_OK) == 0;
+}
+
 static bool is_behind(const struct agent_reach *reach, int fd)
 {
     struct stat st;
@@ -50,6 +62,8 @@ int agent_reach_open(const struct agent_reach *reach)
     if (kept_fd >= 0 && is_same(reach, &kept))
         return kept_fd;
     agent_reach_rest();
+    if (!is_there(reach))
+        return -ENXIO;
     BLX_CLEANUP_FD int fd = blx_open(reach->node, O_RDONLY | O_DIRECT, 0, NULL);
     if (fd < 0)
         return fd;

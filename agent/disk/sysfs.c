@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/disk/patience.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -56,6 +57,39 @@ int agent_sysfs_read_number(uint64_t *number, const char *format, ...)
         return -EINVAL;
     *number = value;
     return 0;
+}
+
+struct question {
+    char name[64];
+    char attribute[32];
+    uint64_t number;
+};
+
+/* Beside a partition's own folder lies its disk's. */
+static int ask_in_helper(void *arg, struct agent_patience_io *io)
+{
+    struct question *question = arg;
+    (void)io;
+    int r = agent_sysfs_read_number(&question->number, "/sys/class/block/%s/queue/%s",
+                                    question->name, question->attribute);
+    return r == 0 ? 0
+                  : agent_sysfs_read_number(&question->number, "/sys/class/block/%s/../queue/%s",
+                                            question->name, question->attribute);
+}
+
+int agent_sysfs_ask_queue(uint64_t *number, const char *name, const char *attribute)
+{
+    static const struct agent_patience_call call = {.run = ask_in_helper,
+                                                    .arg_bytes = sizeof(struct question)};
+    struct question question = {.number = 0};
+    char who[96];
+    snprintf(question.name, sizeof(question.name), "%s", name);
+    snprintf(question.attribute, sizeof(question.attribute), "%s", attribute);
+    snprintf(who, sizeof(who), "the queue of '%s'", question.name);
+    int r = agent_patience_run(who, &call, &question, NULL, agent_patience_get_ms());
+    if (r == 0)
+        *number = question.number;
+    return r;
 }
 
 int agent_sysfs_read_devno(uint32_t *major, uint32_t *minor, const char *format, ...)

@@ -9,13 +9,11 @@
 #include "agent/disk/sysfs.h"
 #include "base/cleanup.h"
 
-/* Of the queue of the disk; beside a partition's own folder lies its disk's. */
+/* False also if the queue does not answer. */
 static bool has_statistics(const char *name)
 {
     uint64_t iostats = 0;
-    if (agent_sysfs_read_number(&iostats, "/sys/class/block/%s/queue/iostats", name) < 0)
-        agent_sysfs_read_number(&iostats, "/sys/class/block/%s/../queue/iostats", name);
-    return iostats != 0;
+    return agent_sysfs_ask_queue(&iostats, name, "iostats") == 0 && iostats != 0;
 }
 
 /* The first number, Documentation/block/stat.rst. */

@@ -4,17 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "agent/disk/sysfs.h"
 #include "disk.h"
 
 enum { MIB = 1 << 20 };
@@ -161,6 +164,27 @@ static void nobody_holds_a_device_that_is_idle(void **state)
     assert_non_null(strstr(agent_device_find_change(&device), "is gone"));
 }
 
+/* Reading some of sysfs waits for the disk: that is a helper's part, too. Here only helpers have
+ * it, which still see the mounts of before. */
+static void sysfs_is_asked_by_a_helper(void **state)
+{
+    (void)state;
+    struct disk disk;
+    struct agent_device device;
+    uint64_t iostats = 7;
+    disk_loop(&disk, MIB, -1);
+    agent_patience_stop();
+    ok(agent_patience_start());
+    assert_int_equal(unshare(CLONE_NEWNS), 0);
+    assert_int_equal(mount("tmpfs", "/sys", "tmpfs", 0, "mode=0700"), 0);
+    ok(agent_device_find(disk.path, &device, &err));
+    assert_string_equal(device.kernel_name, disk.name);
+    ok(agent_sysfs_ask_queue(&iostats, disk.name, "iostats"));
+    assert_in_range(iostats, 0, 1);
+    assert_int_equal(umount("/sys"), 0);
+    disk_done(&disk);
+}
+
 static void device_without_a_size_is_gone(void **state)
 {
     (void)state;
@@ -230,6 +254,7 @@ int main(void)
         cmocka_unit_test(device_that_got_another_medium_has_changed),
         cmocka_unit_test(another_medium_is_not_read),
         cmocka_unit_test(nobody_holds_a_device_that_is_idle),
+        cmocka_unit_test(sysfs_is_asked_by_a_helper),
         cmocka_unit_test(device_that_grew_has_changed),
         cmocka_unit_test(device_without_a_size_is_gone),
         cmocka_unit_test(device_of_a_partition_knows_its_disk),
