@@ -23,6 +23,7 @@
 #include "agent/disk/disks.h"
 #include "agent/freeze/freeze.h"
 #include "agent/identity.h"
+#include "base/bucket.h"
 #include "base/limiter.h"
 #include "agent/send/pipeline.h"
 #include "agent/refusals.h"
@@ -81,6 +82,9 @@ struct agent {
     struct agent_disks disks; /* what the last agent_lineup_refresh() has found [main thread, which
                                * reads it without the lock] */
     struct agent_self self;   /* what it tells of itself [main, receiver] */
+    /* What a dispatcher that was broken into may order, over all sessions. */
+    struct blx_bucket orders;  /* that cost something: policies, CAs, rescans [receiver] */
+    struct blx_bucket rescans; /* that were begun [main] */
 };
 
 /* Whether some device is no longer the one that was opened (gone, resized, swapped), or does not

@@ -9,13 +9,13 @@
 
 #include <pthread.h>
 
-#include "dispatcher/bucket.h"
+#include "base/bucket.h"
 
 enum { DISPATCHER_RATE_BURST = 5, DISPATCHER_RATE_PERIOD_MS = 10 * 1000 };
 
 struct dispatcher_rate {
     pthread_mutex_t lock;
-    struct dispatcher_bucket bucket;
+    struct blx_bucket bucket;
 };
 
 #define DISPATCHER_RATE_INIT                                                                       \

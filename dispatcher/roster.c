@@ -188,10 +188,11 @@ void dispatcher_roster_note_failure(struct dispatcher_roster *roster,
 static bool allow_locked(struct dispatcher_roster *roster, struct dispatcher_roster_record *record,
                          enum dispatcher_allowance allowance, uint64_t now_ns, unsigned *held_back)
 {
-    static const struct dispatcher_bucket_size sizes[DISPATCHER_ALLOWANCES] = {
+    static const struct blx_bucket_size sizes[DISPATCHER_ALLOWANCES] = {
         [DISPATCHER_ALLOW_SESSION] = {DISPATCHER_ALLOWED_SESSIONS,
                                       DISPATCHER_ALLOWED_SESSION_MS * UINT64_C(1000000)},
         [DISPATCHER_ALLOW_RENEWAL] = {DISPATCHER_ALLOWED_RENEWALS, 900 * BLX_NS_PER_S},
+        [DISPATCHER_ALLOW_RENEWED] = {16, 900 * BLX_NS_PER_S},
         [DISPATCHER_ALLOW_IMAGE] = {512, 5 * BLX_NS_PER_S},
         [DISPATCHER_ALLOW_BEGIN] = {512, 5 * BLX_NS_PER_S},
         [DISPATCHER_ALLOW_LINE] = {500, 5 * BLX_NS_PER_S},
@@ -200,8 +201,7 @@ static bool allow_locked(struct dispatcher_roster *roster, struct dispatcher_ros
                                      10 * ANSWER_NS},
     };
     blx_assert_held(&roster->lock);
-    return dispatcher_bucket_take(&record->buckets[allowance], &sizes[allowance], now_ns,
-                                  held_back);
+    return blx_bucket_take(&record->buckets[allowance], &sizes[allowance], now_ns, held_back);
 }
 
 bool dispatcher_roster_allow(struct dispatcher_roster *roster,

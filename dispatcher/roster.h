@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "dispatcher/bucket.h"
+#include "base/bucket.h"
 #include "dispatcher/meter.h"
 #include "store/quota.h"
 #include "store/receive/agent_tail.h"
@@ -37,6 +37,7 @@ enum { DISPATCHER_FINDINGS = DISPATCHER_FINDING_HISTORY_GONE + 1 };
 enum dispatcher_allowance {
     DISPATCHER_ALLOW_SESSION, /* to begin one */
     DISPATCHER_ALLOW_RENEWAL, /* of its certificate */
+    DISPATCHER_ALLOW_RENEWED, /* to tell by which CA its certificate is */
     DISPATCHER_ALLOW_IMAGE,   /* to have a stored image opened, for digests */
     DISPATCHER_ALLOW_BEGIN,   /* to begin another pass of a volume, in one session */
     DISPATCHER_ALLOW_LINE,    /* to cause a line in the log */
@@ -63,7 +64,7 @@ struct dispatcher_roster_record {
 
     /* Guarded by the roster's lock, written by the agent's session. */
     struct blx_agent_tail *tail; /* owned; of the last session's store, or NULL */
-    struct dispatcher_bucket buckets[DISPATCHER_ALLOWANCES];
+    struct blx_bucket buckets[DISPATCHER_ALLOWANCES];
     uint64_t answer_ns;         /* of a processor, since the last DISPATCHER_ALLOW_ANSWER */
     uint64_t day;               /* UTC, of day_bytes */
     uint64_t day_bytes;         /* frames that came on that day, in whatever sessions */

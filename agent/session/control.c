@@ -69,21 +69,6 @@ static bool is_idle(struct agent_session *session)
     return idle;
 }
 
-/* The dispatcher asks for a rescan. One that is under way begins again: the blocks to be compared
- * may be among those that it has done. */
-static void take_rescan_order(struct agent_session *session)
-{
-    struct agent *agent = session->agent;
-    char reason[BLX_TEXT_BYTES];
-    pthread_mutex_lock(&agent->lock);
-    bool asked = session->wants_rescan;
-    session->wants_rescan = false;
-    memcpy(reason, session->rescan_reason, sizeof(reason));
-    pthread_mutex_unlock(&agent->lock);
-    for (size_t i = 0; asked && i < agent->volume_count; i++)
-        agent_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
-}
-
 /* Between checkpoints: blocks that have gone quiet are sent. Those that are written to all the time
  * wait for the next cut. */
 static int work_in_background(struct agent_session *session, struct blx_error *err)
@@ -123,7 +108,7 @@ static int follow(struct agent_session *session, struct blx_error *err)
     uint64_t request = wait_for_request(session, 0);
     while (rc == 0 && agent_session_is_alive(session)) {
         blx_watchdog_turn(&session->agent->watchdog, 0);
-        take_rescan_order(session);
+        agent_rescan_take_order(session);
         rc = agent_renewal_step(session, err);
         if (rc < 0)
             break;

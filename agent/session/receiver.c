@@ -9,6 +9,7 @@
 
 #include "agent/session/rescan_private.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 static int on_ack_locked(struct agent_session *session, const struct blx_ack *ack,
@@ -63,10 +64,28 @@ static void take_refusal_locked(struct agent_session *session, const char reason
     session->renewal = AGENT_RENEWAL_REFUSED;
 }
 
+/* Each costs a line in the log, another session, or a look at certificates. */
+static int count_order_locked(struct agent_session *session, struct blx_error *err)
+{
+    static const struct blx_bucket_size size = {.burst = 120, .period_ns = 5 * BLX_NS_PER_S};
+    unsigned held_back = 0;
+    if (blx_bucket_take(&session->agent->orders, &size, blx_clock_ns(), &held_back))
+        return 0;
+    return blx_error_set(err, -EPROTO,
+                         "the dispatcher sends orders too often: look whether somebody has broken "
+                         "into it");
+}
+
 static int act_locked(struct agent_session *session, const struct blx_message *message,
                       struct blx_error *err)
 {
     blx_assert_held(&session->agent->lock);
+    if (message->type == BLX_MESSAGE_RESCAN_REQUEST || message->type == BLX_MESSAGE_AUTHORITY ||
+        message->type == BLX_MESSAGE_POLICY) {
+        int rc = count_order_locked(session, err);
+        if (rc < 0)
+            return rc;
+    }
     switch (message->type) {
     case BLX_MESSAGE_ACK:
         return on_ack_locked(session, &message->ack, err);

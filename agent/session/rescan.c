@@ -290,3 +290,25 @@ int agent_rescan_run(struct agent_session *session, enum agent_round_end end, st
     }
     return rc;
 }
+
+void agent_rescan_take_order(struct agent_session *session)
+{
+    static const struct blx_bucket_size size = {.burst = 16, .period_ns = 1800 * BLX_NS_PER_S};
+    struct agent *agent = session->agent;
+    char reason[BLX_TEXT_BYTES];
+    unsigned held_back = 0;
+    pthread_mutex_lock(&agent->lock);
+    bool asked = session->wants_rescan || session->rescan_is_held;
+    session->wants_rescan = false;
+    memcpy(reason, session->rescan_reason, sizeof(reason));
+    bool held = asked && !blx_bucket_take(&agent->rescans, &size, blx_clock_ns(), &held_back);
+    pthread_mutex_unlock(&agent->lock);
+    if (held && !session->rescan_is_held)
+        blx_log_warning("the dispatcher has ordered %u rescans within a short time: the next one "
+                        "(%s) waits for up to half an hour",
+                        size.burst, reason);
+    session->rescan_is_held = held;
+    asked = asked && !held;
+    for (size_t i = 0; asked && i < agent->volume_count; i++)
+        agent_volume_begin_rescan(&agent->volumes[i], agent->volumes[i].blocks, reason);
+}

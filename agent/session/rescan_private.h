@@ -35,3 +35,11 @@ int agent_rescan_run(struct agent_session *session, enum agent_round_end end,
 /* DIGESTS came. -EPROTO if they answer nothing that was asked. */
 int agent_rescan_answer_locked(struct agent_session *session, const struct blx_digests *digests,
                                struct blx_error *err);
+
+/*
+ * The dispatcher may have asked for a rescan, which begins then. One that is under way begins again:
+ * the blocks to be compared may be among those that it has done. But a dispatcher that was broken
+ * into shall not keep the server's disks busy for ever: a rescan beyond a bucket of them waits, and
+ * checkpoints go on. The control thread's.
+ */
+void agent_rescan_take_order(struct agent_session *session);

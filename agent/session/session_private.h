@@ -97,6 +97,7 @@ struct agent_session {
     struct blx_authority_message authority; /* that it was told of and takes; ca_bytes 0: none */
     bool authority_wants_renewal;           /* the credentials do not fit it yet */
     uint64_t last_question;                 /* number of the last digest request */
+    bool rescan_is_held;                    /* one was ordered, and too many were begun lately */
     uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
     uint64_t apart; /* a bit, 1 << index, for each volume that the running checkpoint lacks */
     uint64_t apart_since_ns;

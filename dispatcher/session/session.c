@@ -260,6 +260,19 @@ static void take_status(struct dispatcher_session *session, const struct blx_sta
     dispatcher_registry_set_status(&session->dispatcher->registry, &session->entry, status);
 }
 
+/* It may be a file that is written. */
+static int take_renewed(struct dispatcher_session *session,
+                        const struct blx_renewed_message *renewed, struct blx_error *err)
+{
+    unsigned held_back = 0;
+    if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
+                                 DISPATCHER_ALLOW_RENEWED, blx_clock_ns(), &held_back))
+        return dispatcher_session_protest(err, "the agent '%s' changes its CA too often",
+                                          session->agent_id);
+    dispatcher_session_note_ca(session, renewed->ca_fingerprint);
+    return 0;
+}
+
 /* The switch: every message of the agent after its volumes are announced. */
 static int handle(struct dispatcher_session *session, struct blx_message *message,
                   struct blx_error *err)
@@ -280,8 +293,7 @@ static int handle(struct dispatcher_session *session, struct blx_message *messag
     case BLX_MESSAGE_RENEW:
         return dispatcher_session_renew(session, &message->renew, err);
     case BLX_MESSAGE_RENEWED:
-        dispatcher_session_note_ca(session, message->renewed.ca_fingerprint);
-        return 0;
+        return take_renewed(session, &message->renewed, err);
     case BLX_MESSAGE_STATUS:
         take_status(session, &message->status);
         return 0;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dispatcher/bucket.h"
+#include "base/bucket.h"
 
-bool dispatcher_bucket_take(struct dispatcher_bucket *bucket,
-                            const struct dispatcher_bucket_size *size, uint64_t now_ns,
-                            unsigned *held_back)
+bool blx_bucket_take(struct blx_bucket *bucket, const struct blx_bucket_size *size, uint64_t now_ns,
+                     unsigned *held_back)
 {
     if (bucket->taken == 0)
         bucket->since_ns = now_ns;

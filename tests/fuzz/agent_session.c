@@ -107,6 +107,7 @@ static void reset_agent(unsigned options)
 {
     agent.policy = (struct blx_policy_message){0};
     agent.order = AGENT_RUN;
+    agent.orders = agent.rescans = (struct blx_bucket){0};
     for (unsigned i = 0; i < VOLUMES; i++) {
         struct agent_volume *volume = &agent.volumes[i];
         *volume->ledger.head = newborn[i];

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "agent/session/rescan_private.h"
 #include "agent/session/session_private.h"
 
 enum { TIMEOUT_MS = 10 * 1000, HEARTBEAT_MS = 60 * 1000 };
@@ -116,6 +117,43 @@ static void session_that_failed_keeps_its_first_reason_and_says_nothing(void **s
     assert_true(blx_conn_recv(fixture->dispatcher, TIMEOUT_MS, &message, NULL) < 0);
 }
 
+/* A dispatcher that was broken into: each order costs the server something. */
+static void session_of_too_many_orders_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    struct agent_session *session = &fixture->session;
+    const struct blx_message order = {.type = BLX_MESSAGE_RESCAN_REQUEST};
+    struct blx_error err = {0};
+    assert_int_equal(agent_session_start(session, NULL), 0);
+    unsigned sent = 0;
+    while (sent < 200 && blx_conn_send(fixture->dispatcher, &order, NULL) == 0)
+        sent++;
+    assert_int_equal(wait_for_end(session, &err), -EPROTO);
+    assert_non_null(strstr(err.message, "orders too often"));
+    agent_session_stop(session);
+    assert_in_range(fixture->agent.orders.taken, 100, 140); /* so many are an honest one's */
+}
+
+static void rescans_that_are_ordered_too_often_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    struct agent_session *session = &fixture->session;
+    for (int i = 0; i < 16; i++) {
+        session->wants_rescan = true;
+        agent_rescan_take_order(session);
+        assert_false(session->wants_rescan || session->rescan_is_held);
+    }
+    session->wants_rescan = true;
+    agent_rescan_take_order(session);
+    assert_true(session->rescan_is_held && !session->wants_rescan);
+    agent_rescan_take_order(session);
+    assert_true(session->rescan_is_held);
+    /* It is not forgotten. */
+    fixture->agent.rescans.taken--;
+    agent_rescan_take_order(session);
+    assert_false(session->rescan_is_held);
+}
+
 static void stop_wins_over_rejoin_and_lasts(void **state)
 {
     struct fixture *fixture = *state;
@@ -157,6 +195,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(session_that_stops_says_goodbye),
         TEST(session_that_failed_keeps_its_first_reason_and_says_nothing),
+        TEST(session_of_too_many_orders_ends),
+        TEST(rescans_that_are_ordered_too_often_wait),
         TEST(stop_wins_over_rejoin_and_lasts),
 #ifdef BLX_ASSERTS
         TEST(transition_that_is_not_drawn_aborts),

@@ -293,6 +293,21 @@ static void agent_that_begins_passes_too_often_is_refused(void **state)
     fake_agent_close(agent);
 }
 
+/* Each may write a file while a CA is rolled over. */
+static void agent_that_changes_its_ca_too_often_is_refused(void **state)
+{
+    struct fake_site *site = *state;
+    const struct blx_message renewed = {.type = BLX_MESSAGE_RENEWED};
+    struct fake_agent *agent = fake_agent_online(site, "web1");
+    fake_agent_send(agent, &renewed);
+    fake_agent_write(agent, 0, 1, 0x11);
+    fake_agent_wait_durable(agent, 1); /* it was taken */
+    assert_in_range(use_up(site, DISPATCHER_ALLOW_RENEWED), 4, 64);
+    fake_agent_send(agent, &renewed);
+    fake_agent_expect_error(agent, "changes its CA too often");
+    fake_agent_close(agent);
+}
+
 /* Standard error, where the log goes, is the file `path` from here on. Returns what it was. */
 static int catch_log(const char *path)
 {
@@ -361,6 +376,7 @@ int main(void)
         TEST(agent_that_connects_too_often_is_slowed_down),
         TEST(agent_that_has_images_opened_too_often_is_refused),
         TEST(agent_that_begins_passes_too_often_is_refused),
+        TEST(agent_that_changes_its_ca_too_often_is_refused),
         TEST(agent_that_causes_too_many_lines_is_held_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
