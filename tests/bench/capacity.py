@@ -5,9 +5,10 @@ import os
 import subprocess
 
 from disks import MIB, LoopDisk
+from opening import Store
 from ours import Ours
-from programs import Dispatcher, bin_folder
-from registry import REGISTRY, run
+from programs import Agent, Dispatcher, bin_folder
+from registry import REGISTRY, run, wait_until
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -114,3 +115,28 @@ def dispatcher_memory(report, folder, count):
         crowd.communicate()
     report.add("memory", f"dispatcher, for each of {count} idle agents", "KiB", [(after - before) / count], goal=64, better="lower")
     dispatcher.stop()
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(next(line for line in file if line.startswith("VmHWM:")).split()[1])
+
+
+def rescan_memory(report, folder, disk_mib, checkpoints):
+    """A first session that compares everything with a long and scattered history: single blocks all over the disk, without digest tables, so that
+    frames are read and unpacked. That is the worst that an image takes."""
+    disk = LoopDisk(REGISTRY, folder, disk_mib, "scattered")
+    store = Store(folder, "scattered", f"--size={disk_mib}M", "--used=50", f"--checkpoints={checkpoints}", "--change=2M", "--run=4K", "--random=30",
+                  f"--image={disk.file}", f"--device={disk.path}")
+    dispatcher = Dispatcher(REGISTRY, folder, store.data_dir, sync_freq="1h", name="dispatcher-scattered").start()
+    before = peak_kib(dispatcher.process.pid)
+    pem = os.path.join(folder, "scattered.pem")
+    run(os.path.join(bin_folder(), "blxrep"), "dispatcher", "enroll", "--agent=web1", f"--data-dir={store.data_dir}", f"--output={pem}")
+    agent = Agent(REGISTRY, folder, "web1", dispatcher.address, pem, [disk], "--skip-free-space=no").start()
+    agent.wait_line("rescan")
+    wait_until("everything is compared", lambda: dispatcher.agent_state("web1")["state"] == "LIVE", 1800, interval=1)
+    report.add("memory", f"dispatcher, a rescan of {disk_mib} MiB with {checkpoints} checkpoints of scattered blocks: peak above rest", "MiB",
+               [(peak_kib(dispatcher.process.pid) - before) / 1024], goal=64, better="lower")
+    agent.stop()
+    dispatcher.stop()
+    disk.close()

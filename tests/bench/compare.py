@@ -215,6 +215,7 @@ class Bench:
     def memory(self):
         capacity.agent_memory(self.report, self.folder, max(1, self.disk_mib // 4))
         capacity.dispatcher_memory(self.report, self.folder, max(20, min(1000, self.disk_mib // 4)))
+        capacity.rescan_memory(self.report, self.folder, min(4096, self.disk_mib), max(20, min(1000, self.disk_mib // 4)))
 
     def network(self):
         network.measure(self.report, self.folder, min(self.rounds, 3), max(16, min(256, self.disk_mib // 8)), self.in_any_order)

@@ -5,7 +5,7 @@
  *
  *     make_store --data-dir=DIR [--agent=ID] [--size=8G] [--used=60] [--checkpoints=1]
  *                [--change=4M] [--run=64K] [--block-shift=12] [--random=50] [--codec=zstd]
- *                [--seed=1] [--flat] [--image=FILE]
+ *                [--seed=1] [--flat] [--image=FILE] [--device=/dev/sda]
  *
  * --flat: the disk as it is in the end also goes into the store as one base, of the agent ID-flat.
  * --image: and into a sparse file. Prints the last checkpoint's timestamp.
@@ -62,6 +62,9 @@ static int read_option(int option, struct request *request)
     case 'i':
         request->image = optarg;
         return 0;
+    case 'v':
+        request->disk.device = optarg;
+        return 0;
     case 's':
         return read_number(optarg, 4096, UINT64_C(1) << 50, &request->disk.size_bytes);
     case 'u':
@@ -103,6 +106,7 @@ static int read_options(int argc, char **argv, struct request *request)
         {"codec", required_argument, NULL, 'z'},
         {"seed", required_argument, NULL, 'e'},
         {"image", required_argument, NULL, 'i'},
+        {"device", required_argument, NULL, 'v'},
         {"flat", no_argument, &request->flat, 1},
         {NULL, 0, NULL, 0},
     };

@@ -37,8 +37,9 @@ int blx_simulation_init(struct blx_simulation *simulation,
         .random = options->seed * 2 + 1,
         .second = FIRST_SECOND,
     };
-    strcpy(simulation->volume.name, "sda");
-    strcpy(simulation->volume.device, "/dev/sda");
+    snprintf(simulation->volume.device, sizeof(simulation->volume.device), "%s",
+             options->device == NULL ? "/dev/sda" : options->device);
+    blx_name_from_device(simulation->volume.device, simulation->volume.name);
     memset(simulation->volume.generation.bytes, 1, sizeof(simulation->volume.generation.bytes));
     simulation->versions = calloc(simulation->blocks, sizeof(simulation->versions[0]));
     simulation->data = malloc(BLX_FRAME_MAX_DATA_BYTES);

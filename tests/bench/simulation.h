@@ -25,6 +25,7 @@ struct blx_simulation_options {
     unsigned random_percent; /* of a block that does not compress, 0 to 100 */
     enum blx_codec codec;
     uint64_t seed;
+    const char *device; /* as its server calls it; NULL: /dev/sda */
 };
 
 struct blx_simulation {
