@@ -14,6 +14,7 @@
 #include "cli/control.h"
 #include "store/archive.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/own_id.h"
 #include "store/pause.h"
 #include "store/trouble.h"
 #include "tls/pki.h"
@@ -86,7 +87,10 @@ static void read_stored(const struct blx_store *store, const char *id,
     if (blx_archive_look(blx_store_agent(store, id), &agent->archived_since, &err) < 0)
         agent->archived_since = 0;
     struct blx_error why = {0};
-    if (blx_pki_look_revoked(store->data_dir, id, &agent->revoked, &why) < 0 && rc == 0)
+    char own_id[BLX_NAME_BYTES];
+    if ((blx_own_id_read(blx_store_agent(store, id), own_id, &why) < 0 ||
+         blx_pki_look_revoked(store->data_dir, own_id, &agent->revoked, &why) < 0) &&
+        rc == 0)
         blx_text_set(agent->status.reason, why.message);
     manifest.timestamp = agent->last_checkpoint;
     blx_manifest_tell(&manifest, agent);

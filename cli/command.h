@@ -50,6 +50,7 @@ enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_remove(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_archive(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_rename(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_policy(const struct cli_request *request, struct blx_error *err);

@@ -151,6 +151,16 @@ int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_er
     return ask(data_dir, &question, &outcome, err);
 }
 
+int cli_control_rename(const char *data_dir, const char *agent_id, const char *to,
+                       struct blx_error *err)
+{
+    struct question question = about(BLX_MESSAGE_CONTROL_RENAME, agent_id, "end the session of");
+    struct blx_control_done outcome;
+    blx_text_set(question.message.control_rename.agent_id, agent_id);
+    blx_text_set(question.message.control_rename.to, to);
+    return ask(data_dir, &question, &outcome, err);
+}
+
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err)
 {
     struct question question = about(BLX_MESSAGE_CONTROL_PAUSE, agent_id, "look at the pause of");

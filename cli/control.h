@@ -44,6 +44,10 @@ int cli_control_rescan(const char *data_dir, const char *agent_id, struct blx_co
 /* Ends the session of an agent that is revoked, and returns after it has ended. */
 int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_error *err);
 
+/* Ends the session of an agent that gets another name next, and returns after it has ended. */
+int cli_control_rename(const char *data_dir, const char *agent_id, const char *to,
+                       struct blx_error *err);
+
 /* Reports that the agent's folder was changed by hand: its pause or archive was set or removed, or
  * data of it was. */
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err);

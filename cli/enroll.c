@@ -10,6 +10,7 @@
 #include "cli/address.h"
 #include "cli/command.h"
 #include "store/owner.h"
+#include "store/own_id.h"
 #include "store/store.h"
 #include "tls/pki.h"
 
@@ -23,20 +24,40 @@ static int check_pki(const struct blx_config *config, struct blx_error *err)
                          config->config_path, config->agent);
 }
 
-static int print_token(const struct blx_config *config, struct blx_error *err)
+/* The ID that the server gets. It has another one than its name if it was renamed; and an ID that a
+ * renamed agent has cannot be given to a second server. */
+static int choose_id(const struct blx_config *config, const struct blx_store *store,
+                     char id[BLX_NAME_BYTES], struct blx_error *err)
 {
-    char token[BLX_TOKEN_TEXT_BYTES], address[CLI_ADDRESS_BYTES];
-    int rc = blx_pki_make_token(config->data_dir, config->agent, BLX_PKI_TOKEN_SECONDS, token, err);
+    char name[BLX_NAME_BYTES];
+    int rc = blx_own_id_read(blx_store_agent(store, config->agent), id, err);
+    if (rc < 0 || strcmp(id, config->agent) != 0)
+        return rc;
+    rc = blx_own_id_find(store, id, name, err);
+    if (rc == 1 && strcmp(name, config->agent) != 0)
+        return blx_error_set(err, -EEXIST,
+                             "'%s' is the ID of the server that is called '%s' here: enroll "
+                             "--agent=%s for that one, and choose another ID for another server",
+                             id, name, name);
+    return rc < 0 ? rc : 0;
+}
+
+static int print_token(const struct blx_config *config, const struct blx_store *store,
+                       struct blx_error *err)
+{
+    char token[BLX_TOKEN_TEXT_BYTES], address[CLI_ADDRESS_BYTES], id[BLX_NAME_BYTES];
+    int rc = choose_id(config, store, id, err);
+    if (rc == 0)
+        rc = blx_pki_make_token(config->data_dir, id, BLX_PKI_TOKEN_SECONDS, token, err);
     if (rc < 0)
         return rc;
     bool guessed = cli_address_guess(config, address);
     /* `echo` is part of every shell, so that no process has the token among its words. */
     printf("echo %s | blxrep agent join --dispatcher-addr=%s --token-file=-\n", token, address);
     OPENSSL_cleanse(token, sizeof(token));
-    cli_note("run this line on the server that is to become '%s': it works once, within an hour%s",
-             config->agent,
-             guessed ? "; check its address first, or set it with --dispatcher-addr=HOST:PORT"
-                     : "");
+    cli_note(
+        "run this line on the server that is to become '%s': it works once, within an hour%s", id,
+        guessed ? "; check its address first, or set it with --dispatcher-addr=HOST:PORT" : "");
     return 0;
 }
 
@@ -56,7 +77,7 @@ static int enroll_by_token(const struct blx_config *config, struct blx_error *er
     if (rc == 0)
         rc = open_store(config, &store, err);
     if (rc == 0)
-        rc = print_token(config, err);
+        rc = print_token(config, &store, err);
     blx_store_close(&store);
     return rc;
 }
@@ -64,10 +85,13 @@ static int enroll_by_token(const struct blx_config *config, struct blx_error *er
 static int make_bundle(const struct blx_config *config, struct blx_pki_bundle *bundle,
                        struct blx_error *err)
 {
+    char id[BLX_NAME_BYTES];
     struct blx_store store = {.lock_fd = -1};
     int rc = open_store(config, &store, err);
     if (rc == 0)
-        rc = blx_pki_make_bundle(config->data_dir, config->agent, bundle, err);
+        rc = choose_id(config, &store, id, err);
+    if (rc == 0)
+        rc = blx_pki_make_bundle(config->data_dir, id, bundle, err);
     blx_store_close(&store);
     return rc;
 }

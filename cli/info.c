@@ -16,12 +16,14 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
+#include "store/own_id.h"
 
 enum { VALUE_COLUMN = 17 };
 
 /* Everything about one checkpoint. */
 struct picture {
     const char *agent;
+    char own_id[BLX_NAME_BYTES]; /* of its server */
     const struct blx_config *config;
     const struct blx_manifest *manifest;
     bool pinned;
@@ -131,6 +133,9 @@ static void write_text(FILE *out, const struct picture *picture)
     const struct blx_manifest *manifest = picture->manifest;
     char consistency[CLI_CONSISTENCY_TEXT_BYTES], freeze[BLX_UNIT_TEXT_BYTES];
     fprintf(out, "%-15s%" PRIu64 " of %s\n", "checkpoint", manifest->timestamp, picture->agent);
+    if (strcmp(picture->own_id, picture->agent) != 0)
+        fprintf(out, "%-15s%s, which was renamed to %s here\n", "server's ID", picture->own_id,
+                picture->agent);
     print_time(out, picture, "cut", blx_manifest_time(manifest));
     print_time(out, picture, "agent's clock", timestamp_of(manifest->agent_realtime_ns));
     print_time(out, picture, "committed", timestamp_of(manifest->committed_realtime_ns));
@@ -203,6 +208,7 @@ static void print_json(const struct picture *picture)
     struct blx_json json = {.out = stdout};
     blx_json_open(&json, NULL, '{');
     blx_json_string(&json, "agent", picture->agent);
+    blx_json_string(&json, "server_id", picture->own_id);
     cli_json_timestamp(&json, "checkpoint", manifest->timestamp);
     cli_json_time(&json, "time", blx_manifest_time(manifest));
     cli_json_time(&json, "cut", blx_manifest_time(manifest));
@@ -237,6 +243,8 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
                                   &timestamp, err);
     if (rc == 0)
         rc = blx_manifest_read(blx_store_agent(&store, config->agent), timestamp, &manifest, err);
+    if (rc == 0)
+        rc = blx_own_id_read(blx_store_agent(&store, config->agent), picture.own_id, err);
     if (rc == 0)
         rc = blx_pin_read(blx_store_agent(&store, config->agent), timestamp, &picture.pinned, err);
     for (uint32_t i = 0; rc == 0 && i < manifest.volume_count; i++)

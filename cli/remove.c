@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/control.h"
 #include "cli/describe.h"
+#include "store/own_id.h"
 
 enum { TEXT_BYTES = 512 };
 
@@ -93,8 +94,10 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
 {
     struct blx_agent_store agent = blx_store_agent(store, config->agent);
     struct blx_remove_report report;
-    char text[TEXT_BYTES];
+    char text[TEXT_BYTES], own_id[BLX_NAME_BYTES];
     int rc = blx_remove_look(agent, request, &report, err);
+    if (rc == 0)
+        rc = blx_own_id_read(agent, own_id, err);
     if (rc < 0)
         return rc;
     describe(config, &report, text);
@@ -114,7 +117,7 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
     cli_tell("removed %s", text);
     if (request->part == BLX_REMOVE_ALL)
         cli_note("unless it is revoked, '%s' begins with a first sync when it connects again",
-                 config->agent);
+                 own_id);
     return 0;
 }
 

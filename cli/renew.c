@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "store/own_id.h"
 #include "store/store.h"
 #include "tls/pki.h"
 #include "tls/pki_roll.h"
@@ -94,9 +95,12 @@ static int list_stayed(const struct blx_config *config, const struct blx_store *
     for (size_t i = 0; rc == 0 && i < count; i++) {
         enum blx_pki_place place = BLX_PKI_STAYED;
         bool revoked = false;
-        rc = blx_pki_look_revoked(config->data_dir, agent_ids[i], &revoked, err);
+        char own_id[BLX_NAME_BYTES];
+        rc = blx_own_id_read(blx_store_agent(store, agent_ids[i]), own_id, err);
         if (rc == 0)
-            rc = blx_pki_roll_look(config->data_dir, agent_ids[i], &place, err);
+            rc = blx_pki_look_revoked(config->data_dir, own_id, &revoked, err);
+        if (rc == 0)
+            rc = blx_pki_roll_look(config->data_dir, own_id, &place, err);
         if (rc < 0 || revoked || place == BLX_PKI_MOVED)
             continue;
         printf("%s\n", agent_ids[i]);

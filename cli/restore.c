@@ -24,6 +24,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
+#include "store/own_id.h"
 #include "store/restore/image_format.h"
 #include "store/restore/restore_convert.h"
 #include "store/restore/restore.h"
@@ -617,7 +618,11 @@ static int print_token(const struct job *job, struct blx_error *err)
 {
     struct blx_restore_grant grant = {.checkpoint = job->manifest.timestamp};
     const struct blx_manifest_volume *first = NULL;
-    blx_text_set(grant.agent_id, job->config->agent);
+    char own_id[BLX_NAME_BYTES];
+    int rc = blx_own_id_read(blx_store_agent(&job->store, job->config->agent), own_id, err);
+    if (rc < 0)
+        return rc;
+    blx_text_set(grant.agent_id, own_id);
     for (uint32_t v = 0; v < job->manifest.volume_count; v++) {
         const struct blx_manifest_volume *volume = &job->manifest.volumes[v];
         if (target_path(job, v)[0] == '\0')

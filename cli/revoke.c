@@ -9,16 +9,17 @@
 #include "cli/describe.h"
 #include "store/audit.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/own_id.h"
 #include "store/store.h"
 #include "tls/pki.h"
 #include "tls/pki_restore.h"
 
 /* First writes the revocation, then tells the dispatcher. Any dispatcher that starts later reads it
  * from the disk. */
-static int shut_out(const struct blx_config *config, struct blx_error *err)
+static int shut_out(const struct blx_config *config, const char *own_id, struct blx_error *err)
 {
     struct blx_error why = {0};
-    int rc = blx_pki_revoke(config->data_dir, config->agent, err);
+    int rc = blx_pki_revoke(config->data_dir, own_id, err);
     if (rc < 0)
         return rc;
     rc = cli_control_revoke(config->data_dir, config->agent, &why);
@@ -64,11 +65,12 @@ static int check_known(const struct blx_store *store, const char *agent, struct 
                : 0;
 }
 
-static int take_tokens_back(const struct blx_config *config, struct blx_error *err)
+static int take_tokens_back(const struct blx_config *config, const char *own_id,
+                            struct blx_error *err)
 {
     unsigned count = 0;
     char text[64];
-    int rc = blx_pki_revoke_tokens(config->data_dir, config->agent, &count, err);
+    int rc = blx_pki_revoke_tokens(config->data_dir, own_id, &count, err);
     if (rc < 0)
         return rc;
     snprintf(text, sizeof(text), "%u taken back", count);
@@ -86,14 +88,17 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
     struct blx_store store = {.lock_fd = -1};
     if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
+    char own_id[BLX_NAME_BYTES];
     int rc = config->force ? 0 : check_known(&store, config->agent, err);
+    if (rc == 0)
+        rc = blx_own_id_read(blx_store_agent(&store, config->agent), own_id, err);
     if (rc == 0 && config->make_token) {
-        rc = take_tokens_back(config, err);
+        rc = take_tokens_back(config, own_id, err);
         blx_store_close(&store);
         return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
     }
     if (rc == 0)
-        rc = shut_out(config, err);
+        rc = shut_out(config, own_id, err);
     blx_store_close(&store);
     if (rc < 0)
         return BLX_EXIT_FAILED;

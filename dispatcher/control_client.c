@@ -172,8 +172,28 @@ static int serve_revoke(struct client *client, const char *agent_id)
     const struct blx_control_done done = {.ok = true};
     struct blx_error err = {0};
     blx_log_notice("agent '%s' is revoked", agent_id);
-    if (dispatcher_registry_expel(&client->dispatcher->registry, agent_id, &err) < 0)
+    if (dispatcher_registry_expel(&client->dispatcher->registry, agent_id,
+                                  DISPATCHER_ENDING_REVOKED, &err) < 0)
         return send_failure(client, &err);
+    return send_done(client, &done);
+}
+
+/* The command moves the folder as soon as no session has it. What is known by either name is
+ * forgotten before that: the agent may come back before the command has said a word. */
+static int serve_rename(struct client *client, const struct blx_control_rename *rename)
+{
+    const struct blx_control_done done = {.ok = true};
+    struct dispatcher_roster *roster = &client->dispatcher->roster;
+    struct blx_error err = {0};
+    int rc = check_agent(client, rename->agent_id, &err);
+    if (rc == 0)
+        rc = dispatcher_registry_expel(&client->dispatcher->registry, rename->agent_id,
+                                       DISPATCHER_ENDING_RENAMED, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    dispatcher_roster_forget(roster, rename->agent_id);
+    dispatcher_roster_forget(roster, rename->to);
+    blx_log_notice("agent '%s' gets the name '%s'", rename->agent_id, rename->to);
     return send_done(client, &done);
 }
 
@@ -300,6 +320,8 @@ static void serve(struct client *client)
         serve_rescan(client, message.control_rescan.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_REVOKE) {
         serve_revoke(client, message.control_revoke.agent_id);
+    } else if (message.type == BLX_MESSAGE_CONTROL_RENAME) {
+        serve_rename(client, &message.control_rename);
     } else if (message.type == BLX_MESSAGE_CONTROL_PAUSE) {
         serve_pause(client, message.control_pause.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_DAMAGE) {

@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "dispatcher/policy_book.h"
 #include "store/archive.h"
+#include "store/own_id.h"
 #include "store/pause.h"
 #include "store/trouble.h"
 #include "tls/pki.h"
@@ -55,12 +56,14 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
     if (verdict.encryption != BLX_POLICY_ENCRYPTION_REQUIRED)
         agent->unencrypted = false;
     struct blx_error why = {0};
+    char own_id[BLX_NAME_BYTES];
     /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
     if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
             0 ||
         blx_archive_look(blx_store_agent(dispatcher->store, agent_id), &agent->archived_since,
                          &why) < 0 ||
-        blx_pki_look_revoked(dispatcher->data_dir, agent_id, &agent->revoked, &why) < 0)
+        blx_own_id_read(blx_store_agent(dispatcher->store, agent_id), own_id, &why) < 0 ||
+        blx_pki_look_revoked(dispatcher->data_dir, own_id, &agent->revoked, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
     describe_store(dispatcher, trouble, agent);
@@ -81,7 +84,10 @@ static void describe_certificates(struct dispatcher *dispatcher,
     out->ca_rolls = facts.rolls;
     for (size_t i = 0; facts.rolls && i < overview->agent_count; i++) {
         enum blx_pki_place place = BLX_PKI_STAYED;
-        blx_pki_roll_look(dispatcher->data_dir, overview->agents[i].agent_id, &place, NULL);
+        char own_id[BLX_NAME_BYTES];
+        const char *name = overview->agents[i].agent_id;
+        if (blx_own_id_read(blx_store_agent(dispatcher->store, name), own_id, NULL) == 0)
+            blx_pki_roll_look(dispatcher->data_dir, own_id, &place, NULL);
         if (place == BLX_PKI_STAYED && !overview->agents[i].revoked)
             out->ca_stayed++;
     }

@@ -321,10 +321,10 @@ int dispatcher_registry_enter(struct dispatcher_registry *registry,
 }
 
 int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
-                              struct blx_error *err)
+                              enum dispatcher_registry_ending ending, struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
-    int rc = wait_for_place_locked(registry, agent_id, DISPATCHER_ENDING_REVOKED, err);
+    int rc = wait_for_place_locked(registry, agent_id, ending, err);
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }

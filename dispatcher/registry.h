@@ -48,6 +48,7 @@ enum dispatcher_registry_ending {
     DISPATCHER_ENDING_TAKEN_OVER, /* another session of the agent is there */
     DISPATCHER_ENDING_STOPPING,   /* the dispatcher ends */
     DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is no longer valid */
+    DISPATCHER_ENDING_RENAMED,    /* it may come back, and has another name then */
 };
 
 /* When the scheduler asks this agent next. Guarded by the registry's lock. The scheduler writes
@@ -289,7 +290,7 @@ int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const
  * after twice `takeover_ms`, as in dispatcher_registry_enter(). -EBUSY: it has not; -ESHUTDOWN.
  */
 int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
-                              struct blx_error *err);
+                              enum dispatcher_registry_ending ending, struct blx_error *err);
 
 /* Waits no longer. True if the waiter had finished: then `waiter->outcome` is valid. */
 bool dispatcher_registry_unask(struct dispatcher_registry *registry,

@@ -20,6 +20,7 @@
 #include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
 #include "store/digest_key.h"
+#include "store/own_id.h"
 #include "tls/pki.h"
 
 enum { LINGER_MS = 1000 };
@@ -47,9 +48,9 @@ static int check_hello(const struct dispatcher_session *session, const struct bl
     if (message->type != BLX_MESSAGE_HELLO)
         return dispatcher_session_protest(err, "expected HELLO, got %s",
                                           blx_message_name(message->type));
-    if (strcmp(hello->agent_id, session->agent_id) != 0)
+    if (strcmp(hello->agent_id, session->peer.name) != 0)
         return blx_error_set(err, -EACCES, "the certificate is for '%s', not for '%s'",
-                             session->agent_id, hello->agent_id);
+                             session->peer.name, hello->agent_id);
     if (hello->version_min > BLX_PROTOCOL_VERSION || hello->version_max < BLX_PROTOCOL_VERSION)
         return dispatcher_session_protest(
             err,
@@ -67,7 +68,7 @@ static int check_hello(const struct dispatcher_session *session, const struct bl
  * that enters and looks afterwards cannot slip through between the two. */
 static int check_welcome(const struct dispatcher_session *session, struct blx_error *err)
 {
-    int rc = blx_pki_check_revoked(session->dispatcher->data_dir, session->agent_id,
+    int rc = blx_pki_check_revoked(session->dispatcher->data_dir, session->peer.name,
                                    session->peer.serial, err);
     return rc == 0 ? dispatcher_session_check_archived(session, err) : rc;
 }
@@ -77,12 +78,35 @@ static int check_admitted(const struct dispatcher_session *session, struct blx_e
     const struct dispatcher *dispatcher = session->dispatcher;
     bool admitted = dispatcher->admit_count == 0;
     for (size_t i = 0; !admitted && i < dispatcher->admit_count; i++)
-        admitted = fnmatch(dispatcher->admitted[i], session->agent_id, 0) == 0;
+        admitted = fnmatch(dispatcher->admitted[i], session->peer.name, 0) == 0;
     if (admitted)
         return 0;
     return blx_error_set(err, -EACCES,
                          "the agent '%s' is not admitted here: its ID is not in 'admit' of the "
                          "dispatcher's configuration",
+                         session->peer.name);
+}
+
+/* An agent that was renamed is known by its name from here on. Its certificate and its messages go
+ * on having its ID. */
+static int find_name(struct dispatcher_session *session, struct blx_error *err)
+{
+    int rc =
+        blx_own_id_find(session->dispatcher->store, session->peer.name, session->agent_id, err);
+    session->folder = rc == 1 ? BLX_AGENT_FOLDER_THERE : BLX_AGENT_FOLDER_ANY;
+    return rc < 0 ? rc : 0;
+}
+
+/* Whether it is still called so. Its writer keeps it from being renamed from here on. */
+static int check_name(const struct dispatcher_session *session, struct blx_error *err)
+{
+    char own[BLX_NAME_BYTES];
+    int rc =
+        blx_own_id_read(blx_store_agent(session->dispatcher->store, session->agent_id), own, err);
+    if (rc < 0 || strcmp(own, session->peer.name) == 0)
+        return rc;
+    return blx_error_set(err, -EBUSY,
+                         "another agent was given the name '%s' meanwhile; connect again",
                          session->agent_id);
 }
 
@@ -99,6 +123,8 @@ static int identify(struct dispatcher_session *session, struct blx_error *err)
     rc = blx_name_check("agent ID of the certificate", session->agent_id, err);
     if (rc == 0)
         rc = check_admitted(session, err);
+    if (rc == 0)
+        rc = find_name(session, err);
     /* Before a take-over: a revoked agent must not end the session of the one that replaced it. */
     if (rc == 0)
         rc = check_welcome(session, err);
@@ -201,9 +227,11 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     rc = dispatcher_session_open_quota(session, err);
     if (rc < 0)
         return rc;
-    rc = blx_agent_writer_open(blx_store_agent(session->dispatcher->store, session->agent_id),
-                               dispatcher_roster_take_tail(roster, session->agent_id),
-                               &session->writer, err);
+    rc = blx_agent_writer_open_in(
+        blx_store_agent(session->dispatcher->store, session->agent_id), session->folder,
+        dispatcher_roster_take_tail(roster, session->agent_id), &session->writer, err);
+    if (rc == 0)
+        rc = check_name(session, err);
     if (rc < 0)
         return dispatcher_session_store_result(session, rc);
     const struct blx_manifest *last = blx_agent_writer_get_last(session->writer);

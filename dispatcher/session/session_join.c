@@ -13,9 +13,11 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "dispatcher/audit.h"
 #include "dispatcher/session/session_private.h"
+#include "store/own_id.h"
 #include "tls/pki.h"
 #include "tls/pki_roll.h"
 
@@ -46,8 +48,11 @@ int dispatcher_session_join(struct dispatcher_session *session, struct blx_error
     OPENSSL_cleanse(&message, sizeof(message));
     if (rc < 0)
         return rc;
-    blx_log_notice("a server at %s has joined as agent '%s'", session->entry.peer, agent_id);
-    dispatcher_audit(session->dispatcher, "join", agent_id, "from %s", session->entry.peer);
+    char name[BLX_NAME_BYTES];
+    if (blx_own_id_find(session->dispatcher->store, agent_id, name, NULL) < 0)
+        blx_text_set(name, agent_id);
+    blx_log_notice("a server at %s has joined as agent '%s'", session->entry.peer, name);
+    dispatcher_audit(session->dispatcher, "join", name, "from %s", session->entry.peer);
     return dispatcher_session_send(session, &answer, err);
 }
 
@@ -78,7 +83,7 @@ int dispatcher_session_renew(struct dispatcher_session *session,
     if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
                                  DISPATCHER_ALLOW_RENEWAL, blx_clock_ns(), &held_back))
         return fail_renewal(session, "this agent has asked for too many certificates lately", err);
-    int rc = blx_pki_renew(session->dispatcher->data_dir, session->agent_id, session->peer.serial,
+    int rc = blx_pki_renew(session->dispatcher->data_dir, session->peer.name, session->peer.serial,
                            signer_for(session), request, &answer.certificate, &why);
     if (rc == 0) {
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
@@ -110,7 +115,7 @@ void dispatcher_session_note_ca(struct dispatcher_session *session,
     if (ca == DISPATCHER_CA_SETTLED)
         return;
     enum blx_pki_place place = ca == DISPATCHER_CA_NEW ? BLX_PKI_MOVED : BLX_PKI_STAYED;
-    if (blx_pki_roll_note(session->dispatcher->data_dir, session->agent_id, place, &err) < 0)
+    if (blx_pki_roll_note(session->dispatcher->data_dir, session->peer.name, place, &err) < 0)
         dispatcher_session_log(session, BLX_LOG_WARNING,
                                "agent '%s': it cannot be noted by which CA its certificate is: %s",
                                session->agent_id, err.message);

@@ -115,8 +115,9 @@ struct dispatcher_session {
     struct blx_conn *conn;
     struct blx_agent_writer *writer;         /* from ENTERED on */
     struct dispatcher_roster_record *record; /* the roster's, of this agent; NULL before ENTERED */
-    char agent_id[BLX_NAME_BYTES];           /* by the certificate */
-    struct blx_tls_peer peer;                /* as TLS has authenticated it */
+    char agent_id[BLX_NAME_BYTES];           /* its name here (store/own_id.h) */
+    enum blx_agent_folder folder;            /* whether the store knew it when it came */
+    struct blx_tls_peer peer;                /* as TLS has authenticated it, with its own ID */
     uint64_t features; /* that WELCOME has confirmed; without ENCRYPTION once no KEY has come */
     uint32_t volume_count;
     uint32_t begun_count;

@@ -18,6 +18,8 @@ static const char *ending_text(enum dispatcher_registry_ending ending)
         return "the dispatcher is stopping";
     case DISPATCHER_ENDING_REVOKED:
         return "this agent's certificate was revoked";
+    case DISPATCHER_ENDING_RENAMED:
+        return "the dispatcher gives this agent another name; connect again";
     default:
         return "another session of this agent took over";
     }

@@ -18,6 +18,7 @@
 #include "dispatcher/pulse.h"
 #include "dispatcher/session/restore_private.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/own_id.h"
 
 static void restore_free(struct dispatcher_restore *restore)
 {
@@ -34,7 +35,7 @@ static void move(struct dispatcher_restore *restore, enum dispatcher_restore_sta
 
 static struct blx_agent_store store_of(const struct dispatcher_restore *restore)
 {
-    return blx_store_agent(restore->session->dispatcher->store, restore->grant.agent_id);
+    return blx_store_agent(restore->session->dispatcher->store, restore->session->agent_id);
 }
 
 static int take_hello(struct dispatcher_restore *restore, struct blx_error *err)
@@ -65,7 +66,7 @@ static void name_token(struct dispatcher_restore *restore)
 static void audit_start(const struct dispatcher_restore *restore, enum blx_restore_turn turn)
 {
     const struct dispatcher_session *session = restore->session;
-    const char *agent_id = restore->grant.agent_id;
+    const char *agent_id = session->agent_id;
     blx_log_notice("a machine at %s %s the checkpoint %" PRIu64 " of agent '%s' with a token",
                    session->entry.peer,
                    turn == BLX_RESTORE_FIRST ? "restores" : "goes on with restoring",
@@ -81,13 +82,25 @@ static int take_limit(struct dispatcher_restore *restore, struct blx_error *err)
 {
     struct blx_policy_verdict verdict;
     struct blx_bandwidth limit = {.rule_count = 0};
-    dispatcher_policy_book_look(restore->session->dispatcher->book, restore->grant.agent_id,
+    dispatcher_policy_book_look(restore->session->dispatcher->book, restore->session->agent_id,
                                 &verdict);
     int rc = verdict.bandwidth_limit[0] == '\0'
                  ? 0
                  : blx_bandwidth_parse(verdict.bandwidth_limit, &limit, err);
     blx_limiter_set(&restore->limiter, &limit);
     return rc;
+}
+
+/* A token is made for the agent's ID. Everything here goes by its name, except what the machine is
+ * told: keys are derived from the ID. */
+static int find_name(struct dispatcher_session *session, struct blx_error *err)
+{
+    char name[BLX_NAME_BYTES];
+    int rc = blx_own_id_find(session->dispatcher->store, session->agent_id, name, err);
+    if (rc < 0)
+        return rc;
+    blx_text_set(session->agent_id, name);
+    return 0;
 }
 
 static int admit(struct dispatcher_restore *restore, struct blx_error *err)
@@ -98,11 +111,13 @@ static int admit(struct dispatcher_restore *restore, struct blx_error *err)
                                        &restore->grant, &turn, err);
     /* A refusal is logged, and audited if it is known whose token it was, as any other. */
     blx_text_set(session->agent_id, restore->grant.agent_id);
+    if (rc == 0)
+        rc = find_name(session, err);
     if (rc < 0)
         return rc;
     name_token(restore);
     rc = dispatcher_registry_admit_restore(&session->dispatcher->registry, &session->entry,
-                                           restore->grant.agent_id, err);
+                                           session->agent_id, err);
     if (rc == 0)
         rc = take_limit(restore, err);
     if (rc == 0)
@@ -265,10 +280,10 @@ static int finish(struct dispatcher_restore *restore, const struct blx_restore_d
     move(restore, DISPATCHER_RESTORE_FINISHED);
     blx_log_notice("the machine at %s has restored the checkpoint %" PRIu64
                    " of agent '%s': %s written, %s sent over this connection",
-                   session->entry.peer, restore->grant.checkpoint, restore->grant.agent_id,
+                   session->entry.peer, restore->grant.checkpoint, session->agent_id,
                    blx_size_format(done->written_bytes, written),
                    blx_size_format(restore->sent_bytes, sent));
-    dispatcher_audit(session->dispatcher, "restore-done", restore->grant.agent_id,
+    dispatcher_audit(session->dispatcher, "restore-done", session->agent_id,
                      "%" PRIu64 " is restored by the machine at %s", restore->grant.checkpoint,
                      session->entry.peer);
     const struct blx_message goodbye = {.type = BLX_MESSAGE_GOODBYE};

@@ -32,6 +32,7 @@ _blxrep_options() {
         --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
     remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --help --version ;;
     archive) echo --config --agent --data-dir --undo --help --version ;;
+    rename) echo --config --agent --to --data-dir --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     test-event) echo --config --data-dir --on-event --hook-timeout --help --version ;;
     info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
@@ -72,7 +73,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

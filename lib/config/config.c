@@ -33,6 +33,7 @@ void blx_config_done(struct blx_config *config)
                      config->start,
                      config->end,
                      config->token,
+                     config->to,
                      config->metrics_listen,
                      config->on_event,
                      config->on_heartbeat,
@@ -172,10 +173,11 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
                     BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                     BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
-                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE | BLX_COMMAND_BOOT,
+                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE |
+                    BLX_COMMAND_BOOT | BLX_COMMAND_RENAME,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
-                BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~BLX_COMMAND_POLICY),
+                BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~(uint64_t)BLX_COMMAND_POLICY),
     };
     const struct {
         const char *name;
@@ -191,6 +193,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"checkpoint",
          BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | BLX_COMMAND_BOOT | PIN,
          config->checkpoint != NULL},
+        {"to", BLX_COMMAND_RENAME, config->to != NULL},
         {"on-event", BLX_COMMAND_TEST_EVENT, config->on_event != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},

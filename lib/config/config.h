@@ -129,6 +129,7 @@ struct blx_config {
     bool uncommitted;
     bool yes;
     bool undo;     /* archive --undo */
+    char *to;      /* rename --to=NAME */
     char **pinned; /* owned, pinned_count of them: remove --checkpoint=TIMESTAMP */
     size_t pinned_count;
     bool confirm;
@@ -221,6 +222,7 @@ enum blx_command {
     BLX_COMMAND_DISKS = 1ULL << 34,
     BLX_COMMAND_PULL = 1ULL << 35, /* blxrep agent restore */
     BLX_COMMAND_TEST_EVENT = 1ULL << 36,
+    BLX_COMMAND_RENAME = 1ULL << 37,
 };
 
 enum blx_config_result {

@@ -28,6 +28,7 @@ enum {
     LOG = BLX_COMMAND_LOG,
     REMOVE = BLX_COMMAND_REMOVE,
     ARCHIVE = BLX_COMMAND_ARCHIVE,
+    RENAME = BLX_COMMAND_RENAME,
     RETIRE = BLX_COMMAND_RETIRE_CA,
     RENEW = BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | RETIRE,
     MOUNT = BLX_COMMAND_MOUNT,
@@ -46,7 +47,7 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT | TEST_EVENT,
+            BOOT | TEST_EVENT | RENAME,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE,
 };
 
@@ -89,7 +90,7 @@ static const struct blx_option options[] = {
      .example = "\"localhost:8080\""},
     {.info = {"agent", "ID", "the agent",
               ENROLL | SHOW | RESTORE | CHECKPOINT | RESCAN | PIN | REVOKE | POLICY | PAUSE | INFO |
-                  REMOVE | ARCHIVE | MOUNT | FILES | BOOT,
+                  REMOVE | ARCHIVE | MOUNT | FILES | BOOT | RENAME,
               false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
@@ -598,6 +599,10 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(uncommitted),
      .example = "true"},
+    {.info = {"to", "NAME", "the name that the agent gets", RENAME, false},
+     .kind = BLX_OPTION_NAME,
+     .offset = FIELD(to),
+     .example = "\"db1\""},
     {.info = {"undo", NULL, "let the agent go on", ARCHIVE, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(undo),

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { POLL_MS = 10 };
+enum { POLL_MS = 10, WAIT_MS = 60000 /* for a prune or a verification */ };
 
 /* The dispatcher must be able to open the file, also if root made it. */
 static int give_to_owner(int fd, const char *agent_dir)
@@ -190,7 +190,9 @@ int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lo
     rc = take(lock, F_OFD_SETLK, BLX_LOCK_SESSION, BLX_LOCK_SHARED);
     if (rc == -EAGAIN || rc == -EACCES || (rc == 0 && !is_in_place(agent, lock)))
         return blx_error_set(err, -EBUSY,
-                             "data of the agent '%s' is being removed; try again later", agent.id);
+                             "data of the agent '%s' is being removed, or it is being renamed; try "
+                             "again later",
+                             agent.id);
     return failed(rc, err);
 }
 
@@ -207,4 +209,24 @@ int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp firs
     if (fcntl(lock->fd, F_OFD_GETLK, &range) != 0)
         return failed(-errno, err);
     return range.l_type != F_UNLCK;
+}
+
+int blx_agent_lock_others(struct blx_agent_lock *lock, struct blx_error *err)
+{
+    blx_assert(lock->fd < 0 || lock->parts[BLX_LOCK_SESSION] == BLX_LOCK_ALONE);
+    int rc = blx_agent_lock_alone(lock, BLX_LOCK_REWRITES, WAIT_MS, err);
+    if (rc == 0)
+        rc = blx_agent_lock_alone(lock, BLX_LOCK_CONTENTS, WAIT_MS, err);
+    return rc == 0 ? blx_agent_lock_alone(lock, BLX_LOCK_CHAINS, WAIT_MS, err) : rc;
+}
+
+int blx_agent_lock_check_readers(const struct blx_agent_lock *lock, struct blx_agent_store agent,
+                                 struct blx_error *err)
+{
+    int rc = blx_agent_lock_is_held(lock, BLX_LOCK_PARTS, INT64_MAX - 1, err);
+    return rc == 1 ? blx_error_set(err, -EBUSY,
+                                   "a restore or a mount is reading a checkpoint of '%s'; end it, "
+                                   "or try again later",
+                                   agent.id)
+                   : rc;
 }

@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 #include "store/layout_private.h"
+#include "store/own_id.h"
 
 int blx_digest_key_path(struct blx_agent_store agent, char path[PATH_MAX], struct blx_error *err)
 {
@@ -76,13 +77,15 @@ int blx_digest_key_take(struct blx_agent_store agent, struct blx_key *key, struc
 int blx_digest_key_find(struct blx_agent_store agent, const char *volume,
                         struct blx_volume_key *key, struct blx_error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], id[BLX_NAME_BYTES];
     BLX_CLEANUP_SECRET_KEY struct blx_key secret = {0};
     int rc = blx_digest_key_path(agent, path, err);
     if (rc == 0)
         rc = read_key(path, &secret, err);
     if (rc <= 0)
         return rc;
-    rc = blx_volume_key_derive(&secret, agent.id, volume, key, err);
+    rc = blx_own_id_read(agent, id, err);
+    if (rc == 0)
+        rc = blx_volume_key_derive(&secret, id, volume, key, err);
     return rc < 0 ? rc : 1;
 }

@@ -115,6 +115,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_STALE = 84,   /* dispatcher -> cli: what its files say, and it does not use;
                                          before a status list, or after the settings */
     BLX_MESSAGE_DIGEST_KEY = 85,      /* dispatcher -> agent: makes the digests of this session */
+    BLX_MESSAGE_CONTROL_RENAME = 88,  /* cli -> dispatcher: `agent` is renamed: end its session */
 };
 
 /* What an agent is doing. */
@@ -459,6 +460,11 @@ struct blx_control_pause {
     char agent_id[BLX_NAME_BYTES];
 };
 
+struct blx_control_rename {
+    char agent_id[BLX_NAME_BYTES];
+    char to[BLX_NAME_BYTES]; /* its name from then on */
+};
+
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
@@ -660,6 +666,7 @@ struct blx_message {
         struct blx_control_dispatcher control_dispatcher;
         struct blx_control_damage control_damage;
         struct blx_control_pause control_pause;
+        struct blx_control_rename control_rename;
         struct blx_control_self control_self;
         struct blx_control_disk control_disk;
         struct blx_control_policy control_policy;

@@ -74,6 +74,25 @@ int blx_message_get_control_pause(const uint8_t *body, size_t body_bytes,
     return blx_field_get_name(disk.agent_id, message->control_pause.agent_id, "agent ID", err);
 }
 
+size_t blx_message_put_control_rename(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_control_rename_disk disk;
+    blx_field_put_name(disk.agent_id, message->control_rename.agent_id);
+    blx_field_put_name(disk.to, message->control_rename.to);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_rename(const uint8_t *body, size_t body_bytes,
+                                   struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_rename_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    int rc = blx_field_get_name(disk.agent_id, message->control_rename.agent_id, "agent ID", err);
+    return rc < 0 ? rc : blx_field_get_name(disk.to, message->control_rename.to, "new name", err);
+}
+
 size_t blx_message_put_control_status(const struct blx_message *message, uint8_t *body)
 {
     return blx_message_put_ping(message, body);

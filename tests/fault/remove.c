@@ -10,6 +10,8 @@
 #include "loop.h"
 #include "store/archive.h"
 #include "store/directory_private.h"
+#include "store/own_id.h"
+#include "store/rename.h"
 #include "store/checkpoint/pin.h"
 #include "store/quota.h"
 #include "store/standing_private.h"
@@ -257,6 +259,68 @@ static int run_standing(void *arg, struct blx_error *err)
     return rc < 0 ? rc : blx_standing_end(web1(), "archived", err);
 }
 
+static int run_rename(void *arg, struct blx_error *err)
+{
+    (void)arg;
+    return blx_rename(web1(), "db1", 0, err);
+}
+
+/* Failed or not, one of the two names is the agent's. */
+static void check_rename(void *arg, int rc)
+{
+    char name[BLX_NAME_BYTES];
+    struct blx_error none = {0};
+    assert_int_equal(blx_own_id_find(web1().store, "web1", name, &none), 1);
+    if (rc == 0)
+        assert_string_equal(name, "db1");
+    if (strcmp(name, "web1") == 0)
+        assert_int_equal(run_rename(arg, NULL), 0);
+    assert_int_equal(blx_rename(blx_store_agent(web1().store, "db1"), "web1", 0, NULL), 0);
+    store_state_check(&removing.state);
+}
+
+static int run_rename_check(void *arg, struct blx_error *err)
+{
+    (void)arg;
+    return blx_rename_check(web1(), "db1", err);
+}
+
+static int run_own_id(void *arg, struct blx_error *err)
+{
+    char name[BLX_NAME_BYTES];
+    (void)arg;
+    int rc = blx_own_id_write(web1(), "web1", err);
+    if (rc == 0)
+        rc = blx_own_id_read(web1(), name, err);
+    if (rc == 0)
+        rc = blx_own_id_find(web1().store, "web2", name, err);
+    return rc;
+}
+
+/* As a renaming takes them. */
+static int run_lock(void *arg, struct blx_error *err)
+{
+    (void)arg;
+    int rc = blx_agent_lock_open(web1(), &removing.lock, err);
+    if (rc == 0)
+        rc = blx_agent_lock_alone(&removing.lock, BLX_LOCK_SESSION, 0, err);
+    if (rc == 0)
+        rc = blx_agent_lock_others(&removing.lock, err);
+    if (rc == 0)
+        rc = blx_agent_lock_check_readers(&removing.lock, web1(), err);
+    blx_agent_lock_close(&removing.lock);
+    return rc;
+}
+
+static void renaming_that_failed_is_done_by_the_next_one(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){setup, run_rename, check_rename, teardown, 0}, NULL);
+    fault_loop(&(struct fault_case){setup, run_rename_check, check_good, teardown, 0}, NULL);
+    fault_loop(&(struct fault_case){setup, run_own_id, check_good, teardown, 0}, NULL);
+    fault_loop(&(struct fault_case){setup, run_lock, check_good, teardown, 0}, NULL);
+}
+
 static void removal_that_failed_is_done_by_the_next_one(void **state)
 {
     (void)state;
@@ -300,6 +364,7 @@ int main(void)
     sys_use_fast();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removal_that_failed_is_done_by_the_next_one),
+        cmocka_unit_test(renaming_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(look_changes_nothing),
         cmocka_unit_test(each_step_leaves_whole_checkpoints),
         cmocka_unit_test(marks_and_locks_leave_the_store_good),

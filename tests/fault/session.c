@@ -119,8 +119,9 @@ static int run_open(void *arg, struct blx_error *err)
 static int run_reopen(void *arg, struct blx_error *err)
 {
     struct call *call = arg;
-    int rc = blx_agent_writer_open(blx_store_agent(&call->state.test.store, "web1"),
-                                   blx_take_ptr(call->tail), &call->state.writer, err);
+    int rc = blx_agent_writer_open_in(blx_store_agent(&call->state.test.store, "web1"),
+                                      BLX_AGENT_FOLDER_THERE, blx_take_ptr(call->tail),
+                                      &call->state.writer, err);
     if (rc == 0)
         blx_agent_writer_set_digest_key(call->state.writer, test_digest_key());
     return rc < 0 ? rc : run_volume(arg, err);

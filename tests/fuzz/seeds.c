@@ -659,6 +659,11 @@ static void save_control(void)
                                       .control_pause = {.agent_id = "web1"}};
     say(&script, &pause);
     save("control", "pause-web1", script.data, script.size);
+    script.size = 0;
+    const struct blx_message rename = {.type = BLX_MESSAGE_CONTROL_RENAME,
+                                       .control_rename = {.agent_id = "web1", .to = "db1"}};
+    say(&script, &rename);
+    save("control", "rename-web1", script.data, script.size);
 }
 
 static void put_number(uint8_t *at, uint32_t number)

@@ -147,6 +147,7 @@ static void run_session(struct dispatcher *dispatcher, const uint8_t *script, si
                 0);
     session->accepted_fd = -1;
     memcpy(session->agent_id, agent_id, sizeof(agent_id));
+    memcpy(session->peer.name, agent_id, sizeof(agent_id));
     session->peer.serial[0] = '1';
     pthread_mutex_lock(&dispatcher->registry.lock);
     if ((options & OPTION_REQUEST) != 0)

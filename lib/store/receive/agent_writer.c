@@ -33,7 +33,8 @@ int blx_agent_writer_check(const struct blx_agent_writer *writer, struct blx_err
 }
 
 /* The agent's folders. Each name is made durable, from the top down. */
-static int make_folders(const struct blx_agent_writer *writer, struct blx_error *err)
+static int make_folders(const struct blx_agent_writer *writer, enum blx_agent_folder folder,
+                        struct blx_error *err)
 {
     char path[PATH_MAX];
     static const char *const below[] = {"", "/volumes", "/checkpoints"};
@@ -41,7 +42,8 @@ static int make_folders(const struct blx_agent_writer *writer, struct blx_error 
         blx_path_format(path, sizeof(path), err, "%s/agents", writer->agent.store.store->data_dir);
     if (rc == 0)
         rc = blx_directory_make(path, err);
-    for (size_t i = 0; rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
+    for (size_t i = folder == BLX_AGENT_FOLDER_ANY ? 0 : 1;
+         rc == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
         rc = blx_path_format(path, sizeof(path), err, "%s/agents/%s%s",
                              writer->agent.store.store->data_dir, writer->agent_id, below[i]);
         if (rc == 0)
@@ -88,8 +90,9 @@ static int read_last(struct blx_agent_writer *writer, struct blx_error *err)
     return 0;
 }
 
-int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
-                          struct blx_agent_writer **writer, struct blx_error *err)
+int blx_agent_writer_open_in(struct blx_agent_store agent, enum blx_agent_folder folder,
+                             struct blx_agent_tail *tail, struct blx_agent_writer **writer,
+                             struct blx_error *err)
 {
     BLX_CLEANUP_FREE struct blx_agent_tail *owned_tail = tail;
     int rc = blx_name_check("agent ID", agent.id, err);
@@ -102,7 +105,7 @@ int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *t
     opened->agent.tail = blx_take_ptr(owned_tail);
     strcpy(opened->agent_id, agent.id);
     opened->agent.store = blx_store_agent(agent.store, opened->agent_id);
-    rc = make_folders(opened, err);
+    rc = make_folders(opened, folder, err);
     if (rc == 0)
         rc = blx_agent_lock_enter(opened->agent.store, &opened->lock, err);
     if (rc == 0)

@@ -36,11 +36,25 @@
 
 struct blx_agent_writer;
 
-/* Makes the agent's folders if they are missing. -EBUSY while data of the agent is being removed
- * (remove.h). The store is borrowed. `tail` was left by the
- * agent's writer before, and is taken in any case; NULL: the folders are listed. */
-int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
-                          struct blx_agent_writer **writer, struct blx_error *err);
+enum blx_agent_folder {
+    BLX_AGENT_FOLDER_ANY,   /* is made if it is missing */
+    BLX_AGENT_FOLDER_THERE, /* -ENOENT if it is missing: it was removed or renamed meanwhile */
+};
+
+/* Makes what is missing below the agent's folder. -EBUSY while the agent is being removed
+ * (remove.h) or renamed (rename.h); afterwards neither can happen before the writer is closed. The
+ * store is borrowed. `tail` was left by the agent's writer before, and is taken in any case; NULL:
+ * the folders are listed. */
+int blx_agent_writer_open_in(struct blx_agent_store agent, enum blx_agent_folder folder,
+                             struct blx_agent_tail *tail, struct blx_agent_writer **writer,
+                             struct blx_error *err);
+
+/* The same with a folder that may be missing. */
+static inline int blx_agent_writer_open(struct blx_agent_store agent, struct blx_agent_tail *tail,
+                                        struct blx_agent_writer **writer, struct blx_error *err)
+{
+    return blx_agent_writer_open_in(agent, BLX_AGENT_FOLDER_ANY, tail, writer, err);
+}
 
 /* What the writer leaves for the agent's next one; it is to be closed next. NULL if the disk failed
  * or memory is short: the next writer then has to look. Free with free(). */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "store/own_id.h"
 #include "store/receive/agent_writer_private.h"
 #include "store/view/image_private.h"
 
@@ -91,8 +92,10 @@ static int describe(const struct blx_agent_writer *writer, const char *volume,
         source->content = BLX_VIEW_CONTENT_DATA;
         return 0;
     }
+    char id[BLX_NAME_BYTES];
+    int rc = blx_own_id_read(agent->store, id, err);
     source->digest_key = key;
-    return blx_volume_key_derive(&agent->digest_key, agent->store.id, volume, key, err);
+    return rc == 0 ? blx_volume_key_derive(&agent->digest_key, id, volume, key, err) : rc;
 }
 
 int blx_agent_writer_open_image(struct blx_agent_writer *writer, uint32_t number,

@@ -14,8 +14,6 @@
 #include "store/directory_private.h"
 #include "store/reserve.h"
 
-enum { WAIT_MS = 60000 }; /* for a prune or a verification */
-
 struct measure {
     struct blx_removal *removal;
     const char *path;
@@ -178,7 +176,6 @@ int blx_remove_look(struct blx_agent_store agent, const struct blx_remove_reques
     return look(&removal, err);
 }
 
-/* In the order in which a rewrite and a prune take theirs. */
 static int lock_all(struct blx_removal *removal, struct blx_error *err)
 {
     struct blx_agent_lock *lock = &removal->agent.lock;
@@ -193,25 +190,7 @@ static int lock_all(struct blx_removal *removal, struct blx_error *err)
                              "the agent '%s' is connected (or another removal of it is running): "
                              "shut it out first with `blxrep dispatcher revoke --agent=%s`",
                              id, id);
-    if (rc < 0)
-        return blx_error_copy(err, rc, &busy);
-    rc = blx_agent_lock_alone(lock, BLX_LOCK_REWRITES, WAIT_MS, err);
-    if (rc == 0)
-        rc = blx_agent_lock_alone(lock, BLX_LOCK_CONTENTS, WAIT_MS, err);
-    return rc == 0 ? blx_agent_lock_alone(lock, BLX_LOCK_CHAINS, WAIT_MS, err) : rc;
-}
-
-static int check_readers(const struct blx_removal *removal, struct blx_error *err)
-{
-    const struct blx_remove_report *report = removal->report;
-    if (report->oldest == 0)
-        return 0;
-    int rc = blx_agent_lock_is_held(&removal->agent.lock, report->oldest, report->newest, err);
-    return rc == 1 ? blx_error_set(err, -EBUSY,
-                                   "a restore or a mount is reading a checkpoint of '%s'; end it, "
-                                   "or try again later",
-                                   removal->agent.store.id)
-                   : rc;
+    return rc < 0 ? blx_error_copy(err, rc, &busy) : blx_agent_lock_others(lock, err);
 }
 
 /* The lock goes with the folder: whoever waits for it finds that out (agent_lock.h). */
@@ -249,8 +228,8 @@ int blx_remove(struct blx_agent_store agent, const struct blx_remove_request *re
         rc = lock_all(&removal, err);
     if (rc == 0)
         rc = look(&removal, err);
-    if (rc == 0)
-        rc = check_readers(&removal, err);
+    if (rc == 0 && report->oldest != 0)
+        rc = blx_agent_lock_check_readers(&removal.agent.lock, agent, err);
     if (rc == 0)
         rc = take(&removal, err);
     blx_reserve_refill(agent.store);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "store/checkpoint/manifest_file.h"
+#include "store/own_id.h"
 
 void blx_volume_secret_wipe(struct blx_volume_secret *secret)
 {
@@ -31,6 +32,10 @@ int blx_volume_secret_find(struct blx_agent_store agent, blx_timestamp checkpoin
     rc = blx_keyring_choose(keys, &found->key_id, &key, err);
     if (rc < 0 || key == NULL)
         return rc;
+    char id[BLX_NAME_BYTES];
+    rc = blx_own_id_read(agent, id, err);
+    if (rc < 0)
+        return rc;
     secret->id = found->key_id;
-    return blx_volume_key_derive(key, agent.id, volume, &secret->key, err);
+    return blx_volume_key_derive(key, id, volume, &secret->key, err);
 }

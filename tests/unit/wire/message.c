@@ -123,6 +123,7 @@ static const struct blx_message examples[] = {
                 .exclude_bytes = 20,
                 .exclude = "sdb\0/dev/nvme[12]n1"}},
     {.type = BLX_MESSAGE_CONTROL_PAUSE, .control_pause = {.agent_id = "web3"}},
+    {.type = BLX_MESSAGE_CONTROL_RENAME, .control_rename = {.agent_id = "web3", .to = "db1"}},
     {.type = BLX_MESSAGE_CONTROL_RESCAN, .control_rescan = {.agent_id = "web2"}},
     {.type = BLX_MESSAGE_CONTROL_REVOKE, .control_revoke = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_JOIN,
@@ -533,6 +534,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_POLICY, 51, 0, "not printable text");   /* a pattern is empty */
     refuse(BLX_MESSAGE_POLICY, 70, 'x', "not printable text"); /* the last one does not end */
     refuse(BLX_MESSAGE_CONTROL_PAUSE, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_RENAME, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_RENAME, 72, '/', "new name");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_REVOKE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_JOIN, 20, 0, "out of range");
