@@ -69,7 +69,8 @@ static int confirm(const struct blx_config *config, const char *text, struct blx
     if (isatty(STDIN_FILENO) != 1)
         return blx_error_set(err, -EPERM,
                              "nothing was removed: add --yes, or --dry-run to see what would go");
-    fprintf(stderr, "This removes %s.\nIt cannot be undone. Type the agent's ID again: ", text);
+    cli_note("this removes %s; it cannot be undone", text);
+    fputs("Type the agent's ID again: ", stderr);
     fflush(stderr);
     if (fgets(line, sizeof(line), stdin) == NULL)
         line[0] = '\0';

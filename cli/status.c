@@ -316,6 +316,8 @@ static void write_headline(const struct cli_agents *agents, FILE *out)
     } else if (!agents->running) {
         fprintf(out, "NOTHING is being protected, no dispatcher runs");
         print_oldest(agents, "; the oldest", out);
+    } else if (wanted == 0) {
+        fprintf(out, "NOTHING is being protected, every agent is archived");
     } else if (well == wanted && wanted == 1) {
         fprintf(out, "the only agent is protected");
         print_oldest(agents, ", its last", out);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -19,6 +20,7 @@
 #include <cmocka.h>
 
 const char *run_program = BLXREP_PROGRAM;
+const char *run_question, *run_typed;
 
 static void read_back(int fd, char text[RUN_OUTPUT_BYTES])
 {
@@ -42,6 +44,7 @@ static void collect(char *argv[RUN_MAX_WORDS + 2], va_list words)
 
 static void read_terminal(int fd, char text[RUN_OUTPUT_BYTES])
 {
+    const char *typed = run_typed;
     size_t used = 0;
     ssize_t got;
     char byte;
@@ -50,6 +53,11 @@ static void read_terminal(int fd, char text[RUN_OUTPUT_BYTES])
             continue;
         assert_true(used + 1 < RUN_OUTPUT_BYTES);
         text[used++] = byte;
+        text[used] = '\0';
+        if (typed != NULL && strstr(text, run_question) != NULL) {
+            assert_int_equal(write(fd, typed, strlen(typed)), strlen(typed));
+            typed = NULL;
+        }
     }
     text[used] = '\0';
 }

@@ -19,6 +19,9 @@ void run_blxrep(struct run *run, ...) __attribute__((sentinel));
  * the terminal's carriage returns. */
 void run_blxrep_on_terminal(struct run *run, unsigned columns, ...) __attribute__((sentinel));
 
+/* What is typed there as soon as the question is shown; NULL: nothing. */
+extern const char *run_question, *run_typed;
+
 /* Asserts the exit status, and one line on stderr that contains `text` (NULL: nothing on stderr). A
  * failure shows all output. */
 void run_ended(const struct run *run, int status, const char *text);

@@ -3,10 +3,18 @@
  * word is cut, and nothing is left out of a bad agent's reason. */
 #include "site.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/status_private.h"
@@ -333,6 +341,133 @@ static void other_commands_fit(void **state)
         assert_capture_fits(site, &captures[c]);
 }
 
+/* A dispatcher of the site's store on a port of loopback, whose address it tells. */
+static pid_t start_dispatcher(const struct site *site, char address[32])
+{
+    char program[PATH_MAX], listening[64], path[PATH_MAX];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(any);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, length), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &length), 0);
+    close(fd);
+    snprintf(address, 32, "127.0.0.1:%u", ntohs(any.sin_port));
+    snprintf(listening, sizeof(listening), "--listen=%s", address);
+    snprintf(program, sizeof(program), "%s-dispatcher", run_program);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+        execl(program, program, site->data_dir, "--sync-freq=1h", listening, NULL);
+        _exit(127);
+    }
+    test_path(&site->store, path, "control.sock");
+    while (access(path, F_OK) != 0) {
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+        usleep(20000);
+    }
+    return child;
+}
+
+static void put_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+/* The line to paste is one line on every terminal; what is told about it fits. Leaves the token. */
+static void enroll_on(struct site *site, unsigned width, const char *address, char token[256])
+{
+    char dispatcher[64];
+    snprintf(dispatcher, sizeof(dispatcher), "--dispatcher-addr=%s", address);
+    run_blxrep_on_terminal(&site->run, width, "enroll", "--agent=a-server-with-a-long-name",
+                           "--token", dispatcher, site->data_dir, NULL);
+    assert_int_equal(site->run.status, 0);
+    assert_int_equal(sscanf(site->run.out, "echo %255s | blxrep agent join", token), 1);
+    assert_fits(strchr(site->run.out, '\n') + 1, width);
+}
+
+static void join_on(struct site *site, unsigned width, const char *address, const char *token)
+{
+    char dispatcher[64], file[128], credentials[128], config[128];
+    snprintf(dispatcher, sizeof(dispatcher), "--dispatcher-addr=%s", address);
+    site_option(site, file, "token-file", "token");
+    site_option(site, credentials, "credentials", "agent.pem");
+    site_option(site, config, "config", "agent.yaml");
+    put_file(strchr(file, '=') + 1, token);
+    put_file(strchr(config, '=') + 1, "");
+    run_blxrep_on_terminal(&site->run, width, "join", file, dispatcher, credentials, config,
+                           "--device=/dev/disk/by-id/a-disk-that-comes-later", "--force", NULL);
+    if (site->run.status != 0)
+        fail_msg("join ended with %d: %s", site->run.status, site->run.out);
+    assert_non_null(strstr(site->run.out, "is now the agent"));
+    assert_words("systemctl enable --now blxrep-agent", site->run.out);
+    assert_fits(site->run.out, width);
+}
+
+static void joining_fits(void **state)
+{
+    struct site *site = *state;
+    char address[32], token[256], output[128];
+    blx_store_close(&site->store.store); /* a dispatcher takes the lock */
+    pid_t dispatcher = start_dispatcher(site, address);
+    for (size_t w = 0; w < COLUMNS; w++) {
+        char name[32];
+        enroll_on(site, widths[w], address, token);
+        join_on(site, widths[w], address, token);
+        snprintf(name, sizeof(name), "bundle-%u.pem", widths[w]);
+        site_option(site, output, "output", name);
+        run_blxrep_on_terminal(&site->run, widths[w], "enroll", "--agent=web2", output,
+                               site->data_dir, NULL);
+        assert_int_equal(site->run.status, 0);
+        assert_fits(site->run.out, widths[w]);
+    }
+    kill(dispatcher, SIGTERM);
+    assert_int_equal(waitpid(dispatcher, NULL, 0), dispatcher);
+}
+
+static void question_of_a_removal_fits(void **state)
+{
+    struct site *site = *state;
+    run_question = "Type the agent's ID again: ";
+    run_typed = "another\n";
+    for (size_t w = 0; w < COLUMNS; w++) {
+        run_blxrep_on_terminal(&site->run, widths[w], "remove", "--agent=web1", site->data_dir,
+                               NULL);
+        assert_int_equal(site->run.status, 1);
+        assert_words("this removes all of 'web1': 3 checkpoints", site->run.out);
+        assert_non_null(strstr(site->run.out, run_question));
+        assert_words("nothing was removed: that was not 'web1'", site->run.out);
+        assert_fits(site->run.out, widths[w]);
+    }
+    run_typed = "web1\n";
+    run_blxrep_on_terminal(&site->run, 80, "remove", "--agent=web1", site->data_dir, NULL);
+    run_typed = NULL;
+    assert_int_equal(site->run.status, 0);
+    assert_words("removed all of 'web1': 3 checkpoints", site->run.out);
+    assert_fits(site->run.out, 80);
+}
+
+static void archived_agents_are_not_called_protected(void **state)
+{
+    (void)state;
+    struct blx_control_agent agent = make_agent("web1");
+    agent.archived_since = agent.last_checkpoint;
+    struct cli_agents agents = {.running = true,
+                                .list = &agent,
+                                .count = 1,
+                                .now_realtime_ns = (cut_s + 60) * BLX_NS_PER_S};
+    const struct cli_screen screen = {.columns = 80};
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_int_equal(cli_status_print(&agents, &screen, 0, out, NULL), 0);
+    fclose(out);
+    assert_ptr_equal(strstr(text, "NOTHING is being protected, every agent is archived\n"), text);
+    free(text);
+}
+
 static void dry_run_of_a_prune_has_its_sum(void **state)
 {
     struct site *site = *state;
@@ -365,6 +500,9 @@ int main(void)
         cmocka_unit_test(status_of_this_server_fits_and_tells_all),
         cmocka_unit_test(folded_rows_count_as_lines_of_the_screen),
         cmocka_unit_test_setup_teardown(other_commands_fit, site_setup_two, site_teardown),
+        cmocka_unit_test_setup_teardown(joining_fits, site_setup, site_teardown),
+        cmocka_unit_test_setup_teardown(question_of_a_removal_fits, site_setup, site_teardown),
+        cmocka_unit_test(archived_agents_are_not_called_protected),
         cmocka_unit_test_setup_teardown(dry_run_of_a_prune_has_its_sum, site_setup, site_teardown),
         cmocka_unit_test_setup_teardown(no_color_is_heard, site_setup, site_teardown),
     };
