@@ -3,10 +3,11 @@
 """Records the pictures of README.md and docs/, from real runs: what a reader sees there is what the programs print.
 
     etc/record-session.py                BUILD_DIR=DIR etc/record-session.py builds elsewhere than in build-quickstart
+    etc/record-session.py status         only docs/status.svg, with the programs that are there
 
 It writes docs/session.cast (asciicast v2, for asciinema) and docs/session.svg from etc/quickstart.sh, which builds the programs, and
 docs/status.svg from `blxrep dispatcher status --watch` with one dispatcher and six agents on loop devices.
-It takes two minutes and the time of the build, needs root and no package but python3, and leaves nothing but the pictures and the build folder.
+All of it takes two minutes and the time of the build, needs root and no package but python3, and leaves nothing but the pictures and the build folder.
 """
 
 import contextlib
@@ -221,7 +222,7 @@ class Fleet:
         return process
 
     def start_dispatcher(self, sync_freq):
-        self.start("dispatcher", "--mode=dispatcher", f"--data-dir={self.data}", f"--sync-freq={sync_freq}", f"--listen={self.address}")
+        self.start("dispatcher", "--mode=dispatcher", f"--data-dir={self.data}", f"--sync-freq={sync_freq}", f"--listen={self.address}", "--init")
         wait_for(lambda: (self.data / "control.sock").exists())
 
     def start_agent(self, name, mib, content_mib, *args):
@@ -291,7 +292,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the ends of all contexts
     os.environ.pop("NO_COLOR", None)
     os.environ["LC_ALL"] = "C.UTF-8"
-    record_session()
+    if sys.argv[1:] != ["status"]:
+        record_session()
     record_status()
 
 
