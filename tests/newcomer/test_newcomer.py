@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from documents import command
+from documents import SOURCE, command
 from hosts import Disk, Host, connect
 
 STORE = "--data-dir=/var/lib/blxrep"
@@ -124,6 +124,8 @@ class Newcomer(unittest.TestCase):
                              both.submit(job.type, self.web1, command("README.md", "apt install", "blxrep-agent_"))]:
                     done.result()
         self.assertEqual(job.commands, 2)
+        for document in ("README.md", "docs/restore.md", "docs/agents.md"):
+            self.assertEqual(self.backup.prepare(f"cat /usr/share/doc/blxrep/{document}"), (SOURCE / document).read_text(encoding="utf-8"))
 
     def protect_the_first_disk(self):
         with self.job("the first disk is protected (packages are installed)") as job:

@@ -44,7 +44,8 @@ class Package(unittest.TestCase):
         cls.old = cls.folder / "old"
         shutil.copytree(build(SOURCE, first), cls.old)
         if "BLXREP_PACKAGES" in os.environ:  # for tests/newcomer
-            shutil.copytree(cls.old, os.environ["BLXREP_PACKAGES"], dirs_exist_ok=True)
+            shutil.rmtree(os.environ["BLXREP_PACKAGES"], ignore_errors=True)
+            shutil.copytree(cls.old, os.environ["BLXREP_PACKAGES"])
         cls.new = build(SOURCE, first, NEW)
 
     def deb(self, package, folder=None):
@@ -69,7 +70,8 @@ class Package(unittest.TestCase):
             "blxrep": ["bin/blxrep", "share/man/man1/blxrep.1.gz", "share/man/man5/blxrep-config.5.gz", "share/man/man7/blxrep-recovery.7.gz",
                        "share/man/man7/blxrep-protocol.7.gz", "share/bash-completion/completions/blxrep", "share/zsh/vendor-completions/_blxrep",
                        "share/fish/vendor_completions.d/blxrep.fish", "share/doc/blxrep/examples/agent.yaml",
-                       "share/doc/blxrep/examples/dispatcher.yaml",
+                       "share/doc/blxrep/examples/dispatcher.yaml", "share/doc/blxrep/README.md", "share/doc/blxrep/SECURITY.md",
+                       "share/doc/blxrep/docs/restore.md", "share/doc/blxrep/docs/status.svg",
                        "share/doc/blxrep/examples/policies/10-servers.yaml", "share/doc/blxrep/examples/on-event/mail"],
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",
                              "share/bash-completion/completions/blxrep-agent"],
