@@ -93,6 +93,21 @@ static void describe_certificates(struct dispatcher *dispatcher,
     }
 }
 
+/* Those that the dispatcher remembers, if the store's trouble is that it cannot be read. */
+static int list_agents(struct dispatcher *dispatcher, enum blx_trouble_kind trouble,
+                       char ***agent_ids, size_t *count, struct blx_error *err)
+{
+    struct blx_error why = {0};
+    int rc = trouble == BLX_TROUBLE_GONE
+                 ? -ENOENT
+                 : blx_store_list_agents(dispatcher->store, agent_ids, count, &why);
+    if (rc == 0)
+        return 0;
+    return trouble == BLX_TROUBLE_NONE
+               ? blx_error_copy(err, rc, &why)
+               : dispatcher_roster_list(&dispatcher->roster, agent_ids, count, err);
+}
+
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
                              struct blx_error *err)
 {
@@ -100,9 +115,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     char **agent_ids = NULL;
     size_t count = 0;
     describe_dispatcher(dispatcher, &taken);
-    int rc = taken.dispatcher.trouble.kind == BLX_TROUBLE_GONE
-                 ? dispatcher_roster_list(&dispatcher->roster, &agent_ids, &count, err)
-                 : blx_store_list_agents(dispatcher->store, &agent_ids, &count, err);
+    int rc = list_agents(dispatcher, taken.dispatcher.trouble.kind, &agent_ids, &count, err);
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
         if (taken.agents == NULL)

@@ -356,12 +356,34 @@ static int follow(struct dispatcher_session *session, struct blx_error *err)
     }
 }
 
+/* A connection that never became a session. One whose other side left before it had said a word, as
+ * `blxrep agent check` does, was not refused. */
+static void log_refusal(const struct dispatcher_session *session, const struct blx_error *err)
+{
+    const char *agent_id = session->agent_id;
+    const bool named = agent_id[0] != '\0';
+    unsigned held_back = 0;
+    if (!dispatcher_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back))
+        return;
+    if (named && dispatcher_session_is_lost(session)) {
+        blx_log_info("the agent '%s' at %s connected and left: %s", agent_id, session->entry.peer,
+                     err->message);
+        return;
+    }
+    blx_log_warning("refused the connection from %s%s%s%s: %s (%u more were refused since the "
+                    "last such line)",
+                    session->entry.peer, named ? " (agent '" : "", agent_id, named ? "')" : "",
+                    err->message, held_back);
+    if (named)
+        dispatcher_audit(session->dispatcher, "refusal", agent_id, "from %s: %s",
+                         session->entry.peer, err->message);
+}
+
 /* `reached`: the state before ENDED. */
 static void log_end(const struct dispatcher_session *session, enum dispatcher_session_state reached,
                     int rc, const struct blx_error *err)
 {
     char lasted[BLX_UNIT_TEXT_BYTES], received[BLX_UNIT_TEXT_BYTES];
-    unsigned held_back = 0;
 
     if ((session->failures & (DISPATCHER_SESSION_PACED | DISPATCHER_SESSION_LOGGED)) != 0)
         return;
@@ -376,16 +398,8 @@ static void log_end(const struct dispatcher_session *session, enum dispatcher_se
                                "agent '%s' from %s: session ended after %s, %s received: %s",
                                session->agent_id, session->entry.peer, lasted, received,
                                rc == 0 ? "the agent said goodbye" : err->message);
-    } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != DISPATCHER_ENDING_STOPPING &&
-               dispatcher_rate_allow(&session->dispatcher->refusals, blx_clock_ns(), &held_back)) {
-        blx_log_warning("refused the connection from %s%s%s%s: %s (%u more were refused since the "
-                        "last such line)",
-                        session->entry.peer, session->agent_id[0] != '\0' ? " (agent '" : "",
-                        session->agent_id, session->agent_id[0] != '\0' ? "')" : "", err->message,
-                        held_back);
-        if (session->agent_id[0] != '\0')
-            dispatcher_audit(session->dispatcher, "refusal", session->agent_id, "from %s: %s",
-                             session->entry.peer, err->message);
+    } else if (rc < 0 && rc != -ESHUTDOWN && session->ending != DISPATCHER_ENDING_STOPPING) {
+        log_refusal(session, err);
     }
 }
 

@@ -143,6 +143,8 @@ class Check(Case):
         words = [f"--config={self.config()}", "--id=web1", f"--dispatcher-addr={self.dispatcher.address}",
                  f"--credentials={self.enroll('web1')}", f"--run-dir={self.path('run')}"]
         self.examine("agent", *words, f"--device={disk.path}")
+        self.dispatcher.wait_line("the agent 'web1' at .* connected and left")
+        self.assertNotIn("refusal", self.cli.run("log", f"--data-dir={self.data_dir}").stdout, "nobody was refused")
         self.fails("agent", "device", "/dev/absent", "No such file", *words, f"--device={disk.path}", "--device=/dev/absent")
         self.fails("agent", "device", "/dev/null", "no block device", *words, "--device=/dev/null")
         words.append(f"--device={disk.path}")

@@ -173,6 +173,12 @@ class Telling(Case):
         self.dispatcher.wait_line("agent 'server1': agent-not-stored: .*store-denied: ")
         os.chown(last, 65534, 65534)
         wait_until("protection", lambda: self.row()["protected"], 90)
+        agents = os.path.join(self.data_dir, "agents")
+        os.chown(agents, 0, 0)
+        row = self.wait_reason("store-denied", "not-stored")
+        self.assertIn("'" + agents + "'", row["why"])
+        os.chown(agents, 65534, 65534)
+        wait_until("protection", lambda: self.row()["protected"], 90)
 
     def restored_note(self):
         done = self.cli.run("restore", "--agent=server1", "--checkpoint=latest", f"--data-dir={self.data_dir}",
