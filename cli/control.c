@@ -24,9 +24,10 @@ int cli_control_connect(const char *data_dir, struct blx_conn **conn, struct blx
     int rc = blx_control_socket_connect(data_dir, SEND_TIMEOUT_MS, conn, &cause);
     if (rc == -ENOTCONN)
         return blx_error_set(err, rc,
-                             "no dispatcher runs on '%s': start it with "
-                             "`blxrep start --mode=dispatcher --data-dir=%s --sync-freq=N`",
-                             data_dir, data_dir);
+                             "no dispatcher runs on '%s': start it with `systemctl start "
+                             "blxrep-dispatcher`; a start by hand is for a data directory of your "
+                             "own",
+                             data_dir);
     if (rc == -EPERM)
         return blx_error_errno(err, -EACCES,
                                "cannot reach the dispatcher on '%s' (run this as root or as the "

@@ -494,6 +494,9 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
         return cli_status_self(request, err);
     if (config->data_dir == NULL) {
         blx_config_missing("data-dir", BLX_COMMAND_STATUS, config, err);
+        if (cli_find_mode(request) == BLX_MODE_NONE)
+            blx_error_prefix(err, "`blxrep agent status` asks the agent of this server; for a "
+                                  "dispatcher");
         return BLX_EXIT_USAGE;
     }
     BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};

@@ -239,6 +239,7 @@ static void status_of_this_server_fits_and_tells_all(void **state)
             assert_null(strchr(text, '\033'));
             assert_words(blx_judgement_format(&self.judgement, why), text);
             assert_words(self.more.refusal, text);
+            assert_words("SYNCING REFUSED excluded", text);
             for (size_t i = 0; i < self.disk_count; i++) {
                 assert_words(disks[i].path, text);
                 assert_words(disks[i].text, text);
