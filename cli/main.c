@@ -152,8 +152,7 @@ static const struct command commands[] = {
     {"rename", BLX_COMMAND_RENAME, cli_rename,
      "blxrep dispatcher rename --agent=ID --to=NAME --data-dir=DIR", "give an agent another name",
      "Gives an agent another name on the dispatcher, with all its checkpoints. Its server keeps "
-     "its "
-     "ID and its certificate, and goes on where it was."},
+     "its ID and its certificate, and goes on where it was."},
     {"pin", BLX_COMMAND_PIN, cli_pin,
      "blxrep dispatcher pin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
      "keep a checkpoint from being pruned",

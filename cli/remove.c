@@ -97,10 +97,10 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
     struct blx_remove_report report;
     char text[TEXT_BYTES], own_id[BLX_NAME_BYTES];
     int rc = blx_remove_look(agent, request, &report, err);
-    if (rc == 0)
-        rc = blx_own_id_read(agent, own_id, err);
     if (rc < 0)
         return rc;
+    if (blx_own_id_read(agent, own_id, NULL) < 0) /* damaged, and about to go */
+        snprintf(own_id, sizeof(own_id), "%s", config->agent);
     describe(config, &report, text);
     if (config->dry_run) {
         cli_tell("would remove %s", text);

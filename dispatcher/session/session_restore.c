@@ -417,7 +417,7 @@ int dispatcher_session_restore(struct dispatcher_session *session, struct blx_er
         session->failures |= DISPATCHER_SESSION_LOGGED;
     if (rc < 0 && restore->state > DISPATCHER_RESTORE_STRANGER)
         blx_log_warning("the restore of agent '%s' by the machine at %s stopped: %s",
-                        restore->grant.agent_id, session->entry.peer, err->message);
+                        session->agent_id, session->entry.peer, err->message);
     restore_free(restore);
     return rc;
 }
