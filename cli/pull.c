@@ -228,7 +228,8 @@ static int check_disk(struct job *job, uint32_t volume, struct blx_error *err)
     struct cli_target target;
     disk->continues = (job->again || job->config->resume) &&
                       blx_pull_can_resume(job->pull, volume, disk->journal, disk->path);
-    if (disk->continues || job->config->force)
+    disk->continues &= !job->config->delta;
+    if (disk->continues || job->config->force || job->config->delta)
         return 0;
     cli_target_look(disk->path, &target);
     if (target.kind == CLI_TARGET_DEVICE)
@@ -273,27 +274,66 @@ static int prepare_disks(struct job *job, struct blx_error *err)
     return rc < 0 ? rc : count;
 }
 
+/* What is shown of a disk: first that it is compared, if it is, and then that it is written. */
+struct show {
+    const char *volume;
+    bool comparing, writing; /* whose bar is begun */
+    struct blx_progress bar;
+};
+
+static void show(struct show *show, const char *label, bool *begun, uint64_t done, uint64_t total)
+{
+    char text[BLX_NAME_BYTES + 16];
+    if (!*begun) {
+        if (show->comparing || show->writing)
+            blx_progress_done(&show->bar);
+        show->comparing = show->writing = false;
+        *begun = true;
+        snprintf(text, sizeof(text), "%s %s", label, show->volume);
+        blx_progress_init(&show->bar, text, 0);
+    }
+    cli_progress(&show->bar, done, total);
+}
+
+static void show_comparing(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct show *shown = arg;
+    show(shown, "comparing", &shown->comparing, done_bytes, total_bytes);
+}
+
+static void show_writing(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct show *shown = arg;
+    show(shown, "restoring", &shown->writing, done_bytes, total_bytes);
+}
+
+static unsigned flags_of(const struct job *job, const struct disk *disk)
+{
+    return (disk->continues ? BLX_RESTORE_CONTINUE : 0U) |
+           (job->config->force ? BLX_RESTORE_FORCE : 0U) |
+           (job->config->delta ? BLX_RESTORE_DELTA : 0U);
+}
+
 static int restore_disk(struct job *job, uint32_t volume, struct blx_error *err)
 {
     struct disk *disk = &job->disks[volume];
-    char label[BLX_NAME_BYTES + 16];
-    snprintf(label, sizeof(label), "restoring %s", blx_pull_get_volume(job->pull, volume)->name);
-    struct blx_progress bar;
-    blx_progress_init(&bar, label, 0);
-    struct blx_restore_progress progress = {.report = cli_progress, .arg = &bar};
+    struct show shown = {.volume = blx_pull_get_volume(job->pull, volume)->name};
+    const struct blx_restore_progress comparing = {.report = show_comparing, .arg = &shown};
+    const struct blx_restore_progress writing = {.report = show_writing, .arg = &shown};
     uint64_t written_bytes = 0;
     const struct blx_pull_target target = {
         .target = {.path = disk->path,
-                   .flags = (disk->continues ? BLX_RESTORE_CONTINUE : 0U) |
-                            (job->config->force ? BLX_RESTORE_FORCE : 0U),
+                   .flags = flags_of(job, disk),
                    .keys = &job->keys,
                    .written_bytes = &written_bytes},
         .journal = disk->journal,
+        .comparing = &comparing,
     };
     if (disk->continues)
         cli_note("going on with '%s', as '%s' says", disk->path, disk->journal);
-    int rc = blx_pull_volume(job->pull, volume, &target, &progress, err);
-    blx_progress_done(&bar);
+    int rc = blx_pull_volume(job->pull, volume, &target, &writing, err);
+    if (shown.comparing || shown.writing)
+        blx_progress_done(&shown.bar);
     job->written_bytes += written_bytes;
     if (rc == 0) {
         printf("%s\n", disk->path);
@@ -339,6 +379,12 @@ static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
 enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
 {
     BLX_CLEANUP(job_done) struct job job = {.config = request->config};
+    if (request->config->delta && request->config->resume) {
+        blx_error_set(err, -EINVAL,
+                      "--delta compares the target, and goes on with what an interrupted restore "
+                      "left by itself: leave out --resume");
+        return BLX_EXIT_USAGE;
+    }
     int rc = read_keys(&job, err);
     if (rc == 0)
         rc = read_token(&job, err);

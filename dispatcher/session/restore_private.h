@@ -15,6 +15,9 @@
  *        v
  *     FINISHED
  *
+ * In OFFERED and SERVING a target that compares itself asks DELTA_REQUEST, DIGEST_REQUESTs, which
+ * drop the window too, and says what it wants in DELTA_WANTED (store/restore/supply.h).
+ *
  * Anything else ends the connection with ERROR. So does a token that was taken back: it is looked
  * at every DISPATCHER_RESTORE_LOOK_MS. The machine may come again until RESTORE_DONE.
  *

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -93,61 +92,20 @@ static int open_image(struct dispatcher_session *session, const struct blx_diges
     return 0;
 }
 
-/* Digests one run of blocks that fits the buffer. An encrypted image has only its blocks' digests
- * to read. */
-static int digest_run(struct dispatcher_session *session, struct blx_digester *digester,
-                      uint64_t block, uint32_t count, uint8_t *buffer, struct blx_error *err)
+static void note_damage(struct dispatcher_session *session, const struct blx_error *damage)
 {
     struct dispatcher_session_image *held = &session->image;
-    struct blx_error damage = {0};
-    int rc = blx_image_read(held->image, block, count, buffer, &damage);
-    if (rc == -EBADMSG && count > 1) {
-        /* Only the damaged blocks count as different, not their neighbours. */
-        unsigned shift = blx_image_unit_shift(held->image);
-        rc = 0;
-        for (uint32_t i = 0; rc == 0 && i < count; i++)
-            rc = digest_run(session, digester, block + i, 1, buffer + ((size_t)i << shift), err);
-        return rc;
-    }
-    if (rc == -EBADMSG && !held->damage_logged) {
-        struct dispatcher *dispatcher = session->dispatcher;
-        char text[BLX_TEXT_BYTES];
-        dispatcher_session_log(
-            session, BLX_LOG_ERROR, "agent '%s': %s: %s: the damaged blocks are fetched again",
-            session->agent_id, session->volumes[held->volume].name, damage.message);
-        snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage.message);
-        dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, session->agent_id,
-                                      text, NULL);
-    }
-    if (rc == -EBADMSG)
-        held->damage_logged = true;
-    else if (rc < 0)
-        return blx_error_set(err, rc, "%s", damage.message);
-    return blx_digester_add(digester, rc == 0 ? buffer : NULL, count, err);
-}
-
-static int digest_all(struct dispatcher_session *session, const struct blx_digest_request *request,
-                      struct blx_digester *digester, struct blx_digests *digests,
-                      struct blx_error *err)
-{
-    unsigned shift = blx_image_unit_shift(session->image.image);
-    uint32_t most = READ_BYTES >> blx_image_block_shift(session->image.image);
-    BLX_CLEANUP_FREE uint8_t *buffer = malloc(READ_BYTES);
-    if (buffer == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot read the stored image");
-    blx_digester_begin(digester, request, shift, digests);
-    uint64_t block = request->first_block;
-    int rc = 0;
-    for (uint32_t i = 0; i < request->extent_count; i++) {
-        block += request->extents[i].gap_blocks;
-        for (uint32_t left = request->extents[i].block_count; rc == 0 && left > 0;) {
-            uint32_t count = left < most ? left : most;
-            rc = digest_run(session, digester, block, count, buffer, err);
-            block += count;
-            left -= count;
-        }
-    }
-    return rc < 0 ? rc : blx_digester_end(digester, err);
+    struct dispatcher *dispatcher = session->dispatcher;
+    char text[BLX_TEXT_BYTES];
+    if (damage->code == 0 || held->damage_logged)
+        return;
+    dispatcher_session_log(session, BLX_LOG_ERROR,
+                           "agent '%s': %s: %s: the damaged blocks are fetched again",
+                           session->agent_id, session->volumes[held->volume].name, damage->message);
+    snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, damage->message);
+    dispatcher_roster_note_damage(&dispatcher->roster, dispatcher->store, session->agent_id, text,
+                                  NULL);
+    held->damage_logged = true;
 }
 
 static int answer(struct dispatcher_session *session, const struct blx_digest_request *request,
@@ -160,11 +118,9 @@ static int answer(struct dispatcher_session *session, const struct blx_digest_re
         return dispatcher_session_protest(err,
                                           "DIGEST_REQUEST asks for blocks beyond the end of %s",
                                           session->volumes[request->volume].name);
-    struct blx_digester *digester = NULL;
-    int rc = blx_digester_new(&digester, err);
-    if (rc == 0)
-        rc = digest_all(session, request, digester, &message->digests, err);
-    blx_digester_free(digester);
+    struct blx_error damage;
+    int rc = blx_image_digest(session->image.image, request, &message->digests, &damage, err);
+    note_damage(session, &damage);
     return rc;
 }
 

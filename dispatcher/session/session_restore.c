@@ -221,15 +221,21 @@ static int plan_window(struct dispatcher_restore *restore, const struct blx_plan
     return rc;
 }
 
+/* With what was asked for of it. */
+static void drop_window(struct dispatcher_restore *restore)
+{
+    restore->range_count = 0;
+    restore->queued_bytes = 0;
+    restore->window = (struct blx_supply_window){.frame_count = 0};
+}
+
 static int answer_plan(struct dispatcher_restore *restore, const struct blx_plan_request *request,
                        struct blx_error *err)
 {
     if (request->volume >= restore->grant.volume_count)
         return dispatcher_session_protest(err, "PLAN_REQUEST for volume number %" PRIu32,
                                           request->volume);
-    restore->range_count = 0;
-    restore->queued_bytes = 0;
-    restore->window = (struct blx_supply_window){.frame_count = 0};
+    drop_window(restore);
     int rc = plan_window(restore, request, err);
     if (rc < 0)
         return rc;
@@ -244,6 +250,60 @@ static int answer_plan(struct dispatcher_restore *restore, const struct blx_plan
     move(restore, DISPATCHER_RESTORE_SERVING);
     rc = dispatcher_session_send(restore->session, &plan, err);
     return rc == 0 ? send_pieces(restore, err) : rc;
+}
+
+/* The blocks' digests tell whoever holds the key what it holds anyhow. A plain volume's key is that
+ * of the stored digests, which the agent has, too. */
+static int begin_delta(struct dispatcher_restore *restore, const struct blx_delta_request *request,
+                       struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_DELTA_KEY};
+    if (request->volume >= restore->grant.volume_count)
+        return dispatcher_session_protest(err, "DELTA_REQUEST for volume number %" PRIu32,
+                                          request->volume);
+    int rc = open_volume(restore, request->volume, err);
+    if (rc == 0)
+        rc = blx_supply_begin_delta(restore->supply, &message.delta_key, err);
+    message.delta_key.volume = request->volume;
+    if (rc == 0)
+        rc = dispatcher_session_send(restore->session, &message, err);
+    OPENSSL_cleanse(&message, sizeof(message));
+    return rc;
+}
+
+static int refuse_volume(const struct dispatcher_restore *restore, uint32_t volume,
+                         const char *name, struct blx_error *err)
+{
+    if (restore->supply != NULL && volume == restore->volume)
+        return 0;
+    return dispatcher_session_protest(err, "%s for another volume than DELTA_REQUEST", name);
+}
+
+static int answer_digest(struct dispatcher_restore *restore,
+                         const struct blx_digest_request *request, struct blx_error *err)
+{
+    const struct dispatcher_session *session = restore->session;
+    struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
+    struct blx_error damage = {0};
+    struct dispatcher_pulse pulse;
+    int rc = refuse_volume(restore, request->volume, "DIGEST_REQUEST", err);
+    if (rc < 0)
+        return rc;
+    drop_window(restore);
+    dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
+    rc = blx_supply_digest(restore->supply, request, &message.digests, &damage, err);
+    dispatcher_pulse_stop(&pulse);
+    if (damage.code != 0)
+        blx_log_error("agent '%s': %s: a machine that restores asks for these blocks",
+                      restore->grant.agent_id, damage.message);
+    return rc < 0 ? rc : dispatcher_session_send(restore->session, &message, err);
+}
+
+static int note_wanted(struct dispatcher_restore *restore, const struct blx_delta_wanted *wanted,
+                       struct blx_error *err)
+{
+    int rc = refuse_volume(restore, wanted->volume, "DELTA_WANTED", err);
+    return rc < 0 ? rc : blx_supply_want(restore->supply, wanted, err);
 }
 
 static int queue_frames(struct dispatcher_restore *restore,
@@ -298,6 +358,12 @@ static int handle(struct dispatcher_restore *restore, const struct blx_message *
         return answer_plan(restore, &message->plan_request, err);
     case BLX_MESSAGE_FRAMES_REQUEST:
         return queue_frames(restore, &message->frames_request, err);
+    case BLX_MESSAGE_DELTA_REQUEST:
+        return begin_delta(restore, &message->delta_request, err);
+    case BLX_MESSAGE_DIGEST_REQUEST:
+        return answer_digest(restore, &message->digest_request, err);
+    case BLX_MESSAGE_DELTA_WANTED:
+        return note_wanted(restore, &message->delta_wanted, err);
     case BLX_MESSAGE_RESTORE_DONE:
         return finish(restore, &message->restore_done, err);
     case BLX_MESSAGE_ERROR:

@@ -453,7 +453,7 @@ static const struct blx_option options[] = {
      .example = "true"},
     {.info = {"delta", NULL,
               "bring an existing image or device up to date: write only the blocks that differ",
-              RESTORE, false},
+              RESTORE | PULL, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(delta),
      .example = "true"},

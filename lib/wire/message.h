@@ -95,6 +95,9 @@ enum blx_message_type {
     BLX_MESSAGE_PLAN_PIECES = 45,    /* dispatcher -> target: some of them */
     BLX_MESSAGE_FRAMES_REQUEST = 46, /* target -> dispatcher: these frames of the window */
     BLX_MESSAGE_RESTORE_DONE = 47,   /* target -> dispatcher: all is written, the token is spent */
+    BLX_MESSAGE_DELTA_REQUEST = 50,  /* target -> dispatcher: a volume is to be compared first */
+    BLX_MESSAGE_DELTA_KEY = 51,      /* dispatcher -> target: makes the digests of its blocks */
+    BLX_MESSAGE_DELTA_WANTED = 52,   /* target -> dispatcher: the next plan is of these blocks */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -213,7 +216,7 @@ struct blx_ack {
  */
 enum {
     BLX_DIGEST_MAX_EXTENTS = 512,
-    BLX_DIGEST_MAX_PIECE_BLOCKS = 256,
+    BLX_DIGEST_MAX_PIECE_BLOCKS = 1024,
     BLX_DIGEST_MAX_BLOCKS = 16384, /* of a request */
     BLX_DIGESTS_MAX_BYTES = 2048,  /* of an answer's digests */
 };
@@ -343,6 +346,34 @@ struct blx_frames_request {
     uint32_t volume;
     uint32_t first;
     uint32_t count; /* not 0 */
+};
+
+/*
+ * A target that holds something already is compared with the volume by digests of its blocks, in
+ * DIGEST_REQUEST and DIGESTS as in a rescan. Those that differ are wanted: the next PLAN is of them
+ * alone.
+ */
+enum {
+    BLX_DELTA_MAX_WANTED = 1 << 18, /* extents, before a PLAN_REQUEST */
+    BLX_DELTA_WANTED_OF_A_MESSAGE = 128,
+    BLX_DELTA_KEY_BYTES = 2 * BLX_KEY_BYTES,
+};
+
+struct blx_delta_request {
+    uint32_t volume;
+};
+
+struct blx_delta_key {
+    uint32_t volume;
+    struct blx_key_id key_id; /* whose holder can make the digests; none: `key` makes them */
+    uint8_t key[BLX_DELTA_KEY_BYTES]; /* of blx_volume_key's digests; zero with a key_id */
+};
+
+/* Ascending and disjoint, also from one message to the next. */
+struct blx_delta_wanted {
+    uint32_t volume;
+    uint32_t count; /* 1 to BLX_DELTA_WANTED_OF_A_MESSAGE */
+    struct blx_extent extents[BLX_DELTA_WANTED_OF_A_MESSAGE];
 };
 
 struct blx_restore_done {
@@ -658,6 +689,9 @@ struct blx_message {
         struct blx_plan_pieces plan_pieces;
         struct blx_frames_request frames_request;
         struct blx_restore_done restore_done;
+        struct blx_delta_request delta_request;
+        struct blx_delta_key delta_key;
+        struct blx_delta_wanted delta_wanted;
         struct blx_control_checkpoint control_checkpoint;
         struct blx_control_rescan control_rescan;
         struct blx_control_revoke control_revoke;

@@ -129,16 +129,10 @@ size_t blx_message_put_unreadable(const struct blx_message *message, uint8_t *bo
         .extent_count = blx_le32_of(unreadable->extent_count),
     };
     memcpy(body, &disk, sizeof(disk));
-    size_t bytes = sizeof(disk);
-    for (uint32_t i = 0; i < unreadable->extent_count && i < BLX_UNREADABLE_MAX_EXTENTS; i++) {
-        struct blx_unreadable_extent_disk extent = {
-            .start_block = blx_le64_of(unreadable->extents[i].start_block),
-            .block_count = blx_le64_of(unreadable->extents[i].block_count),
-        };
-        memcpy(body + bytes, &extent, sizeof(extent));
-        bytes += sizeof(extent);
-    }
-    return bytes;
+    uint32_t count = unreadable->extent_count < BLX_UNREADABLE_MAX_EXTENTS
+                         ? unreadable->extent_count
+                         : BLX_UNREADABLE_MAX_EXTENTS;
+    return sizeof(disk) + blx_field_put_extents(body + sizeof(disk), unreadable->extents, count);
 }
 
 int blx_message_get_unreadable(const uint8_t *body, size_t body_bytes, struct blx_message *message,
@@ -151,19 +145,11 @@ int blx_message_get_unreadable(const uint8_t *body, size_t body_bytes, struct bl
     if (unreadable->extent_count == 0 || unreadable->extent_count > BLX_UNREADABLE_MAX_EXTENTS)
         return bad(err, "the number of extents is out of range");
     if (body_bytes !=
-        sizeof(disk) + unreadable->extent_count * sizeof(struct blx_unreadable_extent_disk))
+        sizeof(disk) + unreadable->extent_count * sizeof(struct blx_field_extent_disk))
         return bad(err, "its size does not fit the number of extents");
-    uint64_t end = 0;
-    for (uint32_t i = 0; i < unreadable->extent_count; i++) {
-        struct blx_unreadable_extent_disk extent;
-        memcpy(&extent, body + sizeof(disk) + i * sizeof(extent), sizeof(extent));
-        uint64_t start = blx_le64_get(extent.start_block), count = blx_le64_get(extent.block_count);
-        if (count == 0 || start < end || count > UINT64_MAX - start)
-            return bad(err, "its extents are not in order");
-        end = start + count;
-        unreadable->extents[i] = (struct blx_extent){start, count};
-    }
-    return blx_field_get_volume(disk.volume, &unreadable->volume, err);
+    int rc = blx_field_get_extents(body + sizeof(disk), unreadable->extents,
+                                   unreadable->extent_count, err);
+    return rc < 0 ? rc : blx_field_get_volume(disk.volume, &unreadable->volume, err);
 }
 
 size_t blx_message_put_checkpoint_done(const struct blx_message *message, uint8_t *body)

@@ -209,6 +209,29 @@ struct blx_restore_done_disk {
     blx_le64 written_bytes;
 } __attribute__((packed));
 
+struct blx_field_extent_disk {
+    blx_le64 start_block;
+    blx_le64 block_count;
+} __attribute__((packed));
+
+struct blx_delta_request_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+} __attribute__((packed));
+
+struct blx_delta_key_disk {
+    blx_le32 volume;
+    blx_le32 reserved;
+    uint8_t key_id[BLX_KEY_ID_BYTES];
+    uint8_t key[BLX_DELTA_KEY_BYTES];
+} __attribute__((packed));
+
+/* Followed by count x struct blx_field_extent_disk. */
+struct blx_delta_wanted_disk {
+    blx_le32 volume;
+    blx_le32 count;
+} __attribute__((packed));
+
 struct blx_checkpoint_request_disk {
     blx_le64 request;
 } __attribute__((packed));
@@ -223,12 +246,7 @@ struct blx_checkpoint_disk {
     char note[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
-struct blx_unreadable_extent_disk {
-    blx_le64 start_block;
-    blx_le64 block_count;
-} __attribute__((packed));
-
-/* Followed by extent_count x struct blx_unreadable_extent_disk. */
+/* Followed by extent_count x struct blx_field_extent_disk. */
 struct blx_unreadable_disk {
     blx_le32 volume;
     blx_le32 extent_count;
@@ -445,10 +463,14 @@ _Static_assert(sizeof(struct blx_plan_piece_disk) == 20, "PLAN_PIECES");
 _Static_assert(sizeof(struct blx_plan_pieces_disk) == 8, "PLAN_PIECES");
 _Static_assert(sizeof(struct blx_frames_request_disk) == 16, "FRAMES_REQUEST");
 _Static_assert(sizeof(struct blx_restore_done_disk) == 8, "RESTORE_DONE");
+_Static_assert(sizeof(struct blx_delta_request_disk) == 8, "DELTA_REQUEST");
+_Static_assert(sizeof(struct blx_delta_key_disk) == 80, "DELTA_KEY");
+_Static_assert(offsetof(struct blx_delta_key_disk, key_id) == 8, "DELTA_KEY");
+_Static_assert(sizeof(struct blx_delta_wanted_disk) == 8, "DELTA_WANTED");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");
-_Static_assert(sizeof(struct blx_unreadable_extent_disk) == 16, "UNREADABLE");
+_Static_assert(sizeof(struct blx_field_extent_disk) == 16, "UNREADABLE");
 _Static_assert(sizeof(struct blx_unreadable_disk) == 8, "UNREADABLE");
 _Static_assert(sizeof(struct blx_checkpoint_done_disk) == 16, "CHECKPOINT_DONE");
 _Static_assert(sizeof(struct blx_checkpoint_failed_disk) == 264, "CHECKPOINT_FAILED");
@@ -499,6 +521,11 @@ int blx_field_check_reserved(blx_le32 field, struct blx_error *err);
 /* Whether these are texts, none of them empty, each with its NUL. */
 bool blx_field_are_texts(const char *texts, size_t bytes);
 void blx_field_put_name(char *field, const char *name);
+
+/* Ascending, disjoint and not empty; the body has room for `count`. */
+size_t blx_field_put_extents(uint8_t *body, const struct blx_extent *extents, uint32_t count);
+int blx_field_get_extents(const uint8_t *body, struct blx_extent *extents, uint32_t count,
+                          struct blx_error *err);
 
 /* STATUS's body is also part of CONTROL_AGENT. `least` is the lowest state that is valid there. */
 struct blx_status_disk blx_status_put(const struct blx_status *status);

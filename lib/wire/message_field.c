@@ -132,3 +132,31 @@ bool blx_field_are_texts(const char *texts, size_t bytes)
     }
     return true;
 }
+
+size_t blx_field_put_extents(uint8_t *body, const struct blx_extent *extents, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct blx_field_extent_disk disk = {
+            .start_block = blx_le64_of(extents[i].start_block),
+            .block_count = blx_le64_of(extents[i].block_count),
+        };
+        memcpy(body + i * sizeof(disk), &disk, sizeof(disk));
+    }
+    return count * sizeof(struct blx_field_extent_disk);
+}
+
+int blx_field_get_extents(const uint8_t *body, struct blx_extent *extents, uint32_t count,
+                          struct blx_error *err)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct blx_field_extent_disk disk;
+        memcpy(&disk, body + i * sizeof(disk), sizeof(disk));
+        uint64_t start = blx_le64_get(disk.start_block), blocks = blx_le64_get(disk.block_count);
+        if (blocks == 0 || start < end || blocks > UINT64_MAX - start)
+            return bad(err, "its extents", "are not in order");
+        end = start + blocks;
+        extents[i] = (struct blx_extent){start, blocks};
+    }
+    return 0;
+}

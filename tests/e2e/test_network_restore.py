@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -240,6 +241,74 @@ class NetworkRestore(Case):
         # The token of one of them gives that one.
         token, _words = self.line(stamp, f"--device={other.path}")
         self.pull_fails("gives no device", token, one, f"--device={self.disk.path}")
+
+    def change_a_little(self):
+        """Some small writes, a file less and one more: the disk as it is afterwards."""
+        with open(f"{self.files.path}/data40", "r+b") as file:
+            for number in range(20):
+                file.seek(number * 2 * MIB)
+                file.write(os.urandom(100))
+        fill(f"{self.files.path}/new", 2)
+        self.files.umount()
+        return self.disk.copy(self.path("today.copy"))
+
+    def delta(self, token, target, *more):
+        """How many bytes came for it, and what was said."""
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        done = self.pull(token, target, "--delta", *more, address=proxy.address)
+        return proxy.received_bytes + proxy.sent_bytes, done
+
+    def test_a_delta_brings_what_differs(self):
+        self.protect()
+        stamp, yesterday = self.settled_checkpoint()
+        today = self.change_a_little()
+        token, _words = self.line(stamp)
+        target = self.loop_disk(200, "new")
+        run("dd", f"if={today}", f"of={target.path}", "bs=1M", "conv=fsync,notrunc", "status=none")
+        # Rubbish where the checkpoint has nothing.
+        with open(target.path, "r+b") as disk:
+            disk.seek(150 * MIB)
+            disk.write(os.urandom(MIB))
+        held = os.open(target.path, os.O_RDONLY | os.O_EXCL)
+        self.pull_fails("is mounted or in use", token, target.path, "--delta")
+        os.close(held)
+        count, done = self.delta(token, target.path, "--device=" + self.disk.path)
+        run("cmp", f"--bytes={192 * MIB}", target.path, yesterday)
+        self.assertRegex(done.stderr, r"restored")
+        self.assertLess(count, 16 * MIB)
+        # Of an equal target little comes, and nothing is written.
+        token, _words = self.line(stamp)
+        count, done = self.delta(token, target.path)
+        self.assertLess(count, 40_000)
+        self.assertIn("0 B", done.stderr)
+        # An image that is not there is made.
+        token, _words = self.line(stamp)
+        output = self.path("out.img")
+        self.delta(token, output)
+        check_equal(output, yesterday)
+        self.pull_fails("leave out --resume", token, output, "--delta", "--resume", status=2)
+
+    def test_a_delta_of_an_encrypted_chain_goes_on_after_cuts_and_kills(self):
+        key = self.path("blxrep.key")
+        self.cli.run("keygen", f"--output={key}")
+        self.protect(f"--encryption-key={key}")
+        stamp, yesterday = self.settled_checkpoint()
+        token, _words = self.line(stamp)
+        output = self.path("out.img")
+        shutil.copyfile(yesterday, output)
+        with open(output, "r+b") as image:
+            for place in range(0, 40, 2):
+                image.seek(place * MIB)
+                image.write(b"x" * MIB)
+        self.pull_fails("key", token, output, "--delta")
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        puller = Puller(REGISTRY, self.cli, self.words(output, "--delta", f"--key={key}", address=proxy.address), token)
+        self.cut_after(proxy, 20_000)
+        proxy.cut()
+        self.cut_after(proxy, 5 * MIB)
+        puller.kill()
+        self.delta(token, output, f"--key={key}")
+        check_equal(output, yesterday)
 
 
 if __name__ == "__main__":

@@ -59,12 +59,29 @@ static void repair_frames(uint8_t *script, size_t size)
     }
 }
 
-static void restore(struct blx_pull *pull, const char *path, const char *journal)
+/* A dispatcher that has a key for digests is asked for them. */
+static unsigned flags_for(const uint8_t *script, size_t size)
+{
+    for (size_t at = 0; size - at >= BLX_MESSAGE_HEADER_BYTES;) {
+        enum blx_message_type type;
+        size_t body_bytes;
+        if (blx_message_decode_header(script + at, &type, &body_bytes, NULL) < 0 ||
+            body_bytes > size - at - BLX_MESSAGE_HEADER_BYTES)
+            break;
+        if (type == BLX_MESSAGE_DELTA_KEY)
+            return BLX_RESTORE_DELTA;
+        at += BLX_MESSAGE_HEADER_BYTES + body_bytes;
+    }
+    return 0;
+}
+
+static void restore(struct blx_pull *pull, const char *path, const char *journal, unsigned flags)
 {
     struct blx_error err = {0};
     struct stat st;
     const struct blx_restore_volume *volume = blx_pull_get_volume(pull, 0);
-    const struct blx_pull_target target = {.target = {.path = path}, .journal = journal};
+    const struct blx_pull_target target = {.target = {.path = path, .flags = flags},
+                                           .journal = journal};
     if (volume->size_bytes > MAX_VOLUME_BYTES)
         return;
     int rc = blx_pull_volume(pull, 0, &target, NULL, &err);
@@ -97,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct blx_error err = {0};
     int rc = blx_pull_open(&request, &pull, &err);
     if (rc == 0)
-        restore(pull, path, journal);
+        restore(pull, path, journal, flags_for(copy, size));
     else
         fuzz_assert_refusal(rc, &err);
     blx_pull_close(pull);

@@ -121,6 +121,8 @@ static void check_answer(const struct blx_message *message)
     case BLX_MESSAGE_RESTORE_VOLUME:
     case BLX_MESSAGE_PLAN:
     case BLX_MESSAGE_PLAN_PIECES:
+    case BLX_MESSAGE_DELTA_KEY:
+    case BLX_MESSAGE_DIGESTS:
     case BLX_MESSAGE_PING:
     case BLX_MESSAGE_ERROR:
     case BLX_MESSAGE_GOODBYE:

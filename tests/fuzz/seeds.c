@@ -557,6 +557,23 @@ static void save_restores(void)
     save("restore_session", "cut-off", script.data, script.size);
     say(&script, &done);
     save("restore_session", "whole", script.data, script.size);
+
+    const struct blx_message question = {
+        .type = BLX_MESSAGE_DIGEST_REQUEST,
+        .digest_request = {
+            .request = 1, .blocks_per_digest = 4, .extent_count = 2, .extents = {{0, 8}, {4, 3}}}};
+    const struct blx_message wanted = {.type = BLX_MESSAGE_DELTA_WANTED,
+                                       .delta_wanted = {.count = 2, .extents = {{0, 2}, {5, 1}}}};
+    script = (struct bytes){.size = 0};
+    say(&script, &hello);
+    say(&script, &(struct blx_message){.type = BLX_MESSAGE_DELTA_REQUEST});
+    say(&script, &question);
+    say(&script, &wanted);
+    say(&script, &plan);
+    say(&script, &frames);
+    say(&script, &question);
+    say(&script, &done);
+    save("restore_session", "delta", script.data, script.size);
 }
 
 /* A dispatcher's messages to fuzz_pull's target: two frames of one volume, in one window. */
@@ -600,6 +617,49 @@ static void save_pulls(void)
     }
     say(&script, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE});
     save("pull", "whole", script.data, script.size);
+}
+
+/* The same for a target that is compared: all of its 64 blocks differ, at each level. */
+static void save_delta_pulls(void)
+{
+    struct bytes script = {.size = 0}, frame;
+    struct blx_message message = {.type = BLX_MESSAGE_RESTORE_OFFER,
+                                  .restore_offer = {.agent_id = "web1",
+                                                    .checkpoint = UINT64_C(20261122203700),
+                                                    .volume_count = 1,
+                                                    .heartbeat_ms = 10000,
+                                                    .window_bytes = BLX_FRAME_MAX_BYTES}};
+    say(&script, &message);
+    message = (struct blx_message){.type = BLX_MESSAGE_RESTORE_VOLUME,
+                                   .restore_volume = {.block_shift = 12,
+                                                      .size_bytes = 64 * BLOCK_BYTES,
+                                                      .name = "vda",
+                                                      .device = "/dev/vda"}};
+    say(&script, &message);
+    message = (struct blx_message){.type = BLX_MESSAGE_DELTA_KEY, .delta_key = {.key = {1}}};
+    say(&script, &message);
+    static const uint32_t counts[] = {1, 1, 8, 64};
+    for (uint32_t i = 0; i < 4; i++) {
+        message = (struct blx_message){
+            .type = BLX_MESSAGE_DIGESTS,
+            .digests = {.request = i + 1, .digest_bytes = i < 3 ? 32 : 16, .count = counts[i]}};
+        say(&script, &message);
+    }
+    message = (struct blx_message){.type = BLX_MESSAGE_PLAN,
+                                   .plan = {.frame_count = 1, .end_block = 64, .piece_count = 1}};
+    say(&script, &message);
+    make_frame(&frame, BLX_CODEC_ZSTD, 1, 0, 4, 1);
+    message = (struct blx_message){
+        .type = BLX_MESSAGE_PLAN_PIECES,
+        .plan_pieces = {.count = 1,
+                        .pieces = {{.block_count = 4, .frame_bytes = (uint32_t)frame.size}}}};
+    say(&script, &message);
+    message = (struct blx_message){.type = BLX_MESSAGE_FRAME};
+    message.frame.bytes = frame.data;
+    message.frame.frame_bytes = frame.size;
+    say(&script, &message);
+    say(&script, &(struct blx_message){.type = BLX_MESSAGE_GOODBYE});
+    save("pull", "delta", script.data, script.size);
 }
 
 /* POLICY after WELCOME, which changes nothing at first, and in the middle of a session. */
@@ -732,6 +792,7 @@ int main(int argc, char **argv)
     save_agent_sessions();
     save_restores();
     save_pulls();
+    save_delta_pulls();
     save_policies();
     save_control();
     save_partitions();

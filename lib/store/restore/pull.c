@@ -183,7 +183,8 @@ const struct blx_restore_volume *blx_pull_get_volume(const struct blx_pull *pull
 struct stream {
     struct blx_pull *pull;
     uint32_t volume;
-    struct blx_journal *journal; /* owned */
+    struct blx_journal *journal;  /* owned; NULL for a delta */
+    struct blx_pull_delta *delta; /* owned; NULL: all is asked for */
     pthread_mutex_t lock;
     pthread_cond_t turned;
     size_t next;              /* the plan's frame that comes next */
@@ -204,7 +205,15 @@ static int plan_window(void *arg, struct blx_plan *plan, struct blx_error *err)
     stream->next = stream->asked = 0;
     stream->asked_bytes = 0;
     stream->failure = (struct blx_error){0};
+    if (stream->delta != NULL)
+        return blx_pull_delta_plan(stream->delta, plan, err);
     return blx_pull_plan(stream->pull, stream->volume, stream->journal, plan, err);
+}
+
+static void attach(void *arg, const struct blx_restore_output *output)
+{
+    const struct stream *stream = arg;
+    blx_pull_delta_attach(stream->delta, output);
 }
 
 static const struct blx_index_entry *first_entry(const struct blx_plan *plan, size_t number)
@@ -352,6 +361,8 @@ static int recover(void *arg, int rc, struct blx_error *err)
         blx_error_clear(err);
         return blx_error_copy(err, rc, &why);
     }
+    if (stream->delta != NULL)
+        blx_pull_delta_reconnected(stream->delta);
     note(stream->pull, "connected again: the restore goes on");
     return 0;
 }
@@ -397,15 +408,18 @@ static int run(struct stream *stream, const struct blx_restore_target *target,
                const struct blx_volume_key *key, const struct blx_restore_progress *progress,
                struct blx_error *err)
 {
+    uint64_t size_bytes = stream->pull->volumes[stream->volume].size_bytes;
     const struct blx_restore_source source = {.plan = plan_window,
                                               .fetch = fetch,
                                               .lacks = lacks,
                                               .recover = recover,
+                                              .opened = stream->delta != NULL ? attach : NULL,
+                                              .size_bytes = size_bytes,
                                               .arg = stream,
                                               .key = key,
                                               .journal = stream->journal};
     struct blx_restore_run run = {.source = &source, .target = target, .progress = progress};
-    if (is_complete(stream->journal, target, stream->pull->volumes[stream->volume].size_bytes))
+    if (stream->journal != NULL && is_complete(stream->journal, target, size_bytes))
         return 0;
     pthread_mutex_init(&stream->lock, NULL);
     pthread_cond_init(&stream->turned, NULL);
@@ -415,32 +429,43 @@ static int run(struct stream *stream, const struct blx_restore_target *target,
     return rc;
 }
 
+/* By a comparison, or by the journal. */
+static int begin(struct stream *stream, const struct blx_pull_target *target,
+                 const struct blx_volume_key *key, struct blx_error *err)
+{
+    const struct blx_journal_head head = head_of(stream->pull, stream->volume, target->target.path);
+    bool resume = (target->target.flags & BLX_RESTORE_CONTINUE) != 0;
+    if (target->target.flags & BLX_RESTORE_DELTA)
+        return blx_pull_delta_new(stream->pull, stream->volume, key, target->comparing,
+                                  &stream->delta, err);
+    return blx_journal_open(target->journal, &head, resume ? BLX_JOURNAL_RESUME : BLX_JOURNAL_BEGIN,
+                            &stream->journal, err);
+}
+
 int blx_pull_volume(struct blx_pull *pull, uint32_t volume, const struct blx_pull_target *target,
                     const struct blx_restore_progress *progress, struct blx_error *err)
 {
     blx_assert(volume < pull->offer.volume_count && target->target.losses == NULL);
     const struct blx_restore_volume *info = &pull->volumes[volume];
-    const struct blx_key *key = NULL;
-    struct blx_volume_key volume_key = {.id = info->key_id};
+    const struct blx_key *secret = NULL;
+    struct blx_volume_key derived = {.id = info->key_id};
     struct stream stream = {.pull = pull, .volume = volume};
     struct blx_restore_target wanted = target->target;
-    const struct blx_journal_head head = head_of(pull, volume, wanted.path);
-    bool resume = (wanted.flags & BLX_RESTORE_CONTINUE) != 0;
     wanted.flags |= BLX_RESTORE_KEEP;
-    int rc = blx_keyring_choose(wanted.keys, &info->key_id, &key, err);
-    if (rc == 0 && key != NULL)
-        rc = blx_volume_key_derive(key, pull->offer.agent_id, info->name, &volume_key, err);
+    int rc = blx_keyring_choose(wanted.keys, &info->key_id, &secret, err);
+    if (rc == 0 && secret != NULL)
+        rc = blx_volume_key_derive(secret, pull->offer.agent_id, info->name, &derived, err);
+    const struct blx_volume_key *key = secret != NULL ? &derived : NULL;
     if (rc == 0)
-        rc =
-            blx_journal_open(target->journal, &head,
-                             resume ? BLX_JOURNAL_RESUME : BLX_JOURNAL_BEGIN, &stream.journal, err);
+        rc = begin(&stream, target, key, err);
     if (rc == 0)
-        rc = run(&stream, &wanted, key != NULL ? &volume_key : NULL, progress, err);
+        rc = run(&stream, &wanted, key, progress, err);
     if (rc < 0)
         blx_error_prefix(err, "cannot restore '%s' of the checkpoint %" PRIu64 " of '%s'",
                          info->name, pull->offer.checkpoint, pull->offer.agent_id);
     blx_journal_close(stream.journal);
-    blx_volume_key_wipe(&volume_key);
+    blx_pull_delta_free(stream.delta);
+    blx_volume_key_wipe(&derived);
     return rc;
 }
 

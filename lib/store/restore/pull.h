@@ -56,7 +56,8 @@ const struct blx_restore_volume *blx_pull_get_volume(const struct blx_pull *pull
 
 struct blx_pull_target {
     struct blx_restore_target target; /* `losses` is NULL */
-    const char *journal;              /* the path of the journal */
+    const char *journal;              /* the path of the journal; not used for a delta */
+    const struct blx_restore_progress *comparing; /* of a delta, before anything is written */
 };
 
 /* Whether a journal of this volume and target is there that knows of something written, so that
@@ -65,8 +66,12 @@ bool blx_pull_can_resume(const struct blx_pull *pull, uint32_t volume, const cha
                          const char *target);
 
 /*
- * Restores a volume. With BLX_RESTORE_CONTINUE it goes on by the journal: -ENOENT if there is none,
- * -ESTALE if it is another restore's or the target is not what it left. Otherwise it begins again.
+ * Restores a volume. With BLX_RESTORE_DELTA the target is compared first, and only what differs is
+ * asked for: a run that goes on compares again.
+ *
+ * With BLX_RESTORE_CONTINUE it goes on by the journal: -ENOENT if there is none, -ESTALE if it is
+ * another restore's or the target is not what it left. Otherwise it begins again.
+ *
  * The journal stays, so that a run that goes on passes over a volume that is complete; remove it
  * at the end. Errors as blx_restore() has them; -ETIMEDOUT if the dispatcher
  * could not be reached for too long, -EACCES once it refuses.

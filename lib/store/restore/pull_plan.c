@@ -106,10 +106,11 @@ static int check_pieces(struct blx_plan *plan, uint64_t end_block, struct blx_er
     return 0;
 }
 
-static int take_window(struct blx_pull *pull, uint32_t volume, uint64_t blocks,
-                       struct blx_plan *plan, struct blx_error *err)
+int blx_pull_take_plan(struct blx_pull *pull, uint32_t volume, struct blx_plan *plan,
+                       struct blx_error *err)
 {
     struct blx_plan_message header;
+    uint64_t blocks = blx_blocks_of_bytes(plan->size_bytes, plan->block_shift);
     int rc = ask(pull, volume, plan->start_block, &header, err);
     if (rc < 0)
         return rc;
@@ -129,7 +130,7 @@ int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *jo
     plan->block_shift = info->block_shift;
     if (plan->start_block >= blocks) /* the journal says that all is done */
         return 0;
-    int rc = take_window(pull, volume, blocks, plan, err);
+    int rc = blx_pull_take_plan(pull, volume, plan, err);
     if (rc == 0)
         rc = blx_plan_split_off_holes(plan, err);
     if (rc == 0)

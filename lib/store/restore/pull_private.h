@@ -45,3 +45,24 @@ int blx_pull_send(struct blx_pull *pull, const struct blx_message *message, stru
  */
 int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *journal,
                   struct blx_plan *plan, struct blx_error *err);
+
+/* The first step of it: the entries of the window, sorted by block, for a plan that knows the
+ * volume's size. */
+int blx_pull_take_plan(struct blx_pull *pull, uint32_t volume, struct blx_plan *plan,
+                       struct blx_error *err);
+
+/*
+ * The plans of a delta: the target is compared with the volume (compare_private.h), and only what
+ * differs is planned. `key` is the volume's (NULL: it is not encrypted), copied; `progress` is told
+ * of the comparison, and may be NULL. The target is attached before the first plan.
+ */
+struct blx_pull_delta;
+int blx_pull_delta_new(struct blx_pull *pull, uint32_t volume, const struct blx_volume_key *key,
+                       const struct blx_restore_progress *progress, struct blx_pull_delta **delta,
+                       struct blx_error *err);
+void blx_pull_delta_free(struct blx_pull_delta *delta);
+void blx_pull_delta_attach(struct blx_pull_delta *delta, const struct blx_restore_output *output);
+void blx_pull_delta_reconnected(struct blx_pull_delta *delta);
+
+/* As blx_pull_plan(), and as blx_compare_next(). */
+int blx_pull_delta_plan(struct blx_pull_delta *delta, struct blx_plan *plan, struct blx_error *err);

@@ -296,15 +296,26 @@ static size_t files_to_keep(void)
     return getrlimit(RLIMIT_NOFILE, &files) == 0 ? (size_t)files.rlim_cur / 2 : 0;
 }
 
-static int open_output(struct blx_restore_run *run, const struct blx_plan *plan,
-                       struct blx_error *err)
+static int open_output(struct blx_restore_run *run, uint64_t size_bytes, struct blx_error *err)
 {
     if (run->opened)
         return 0;
     run->opened = true;
-    int rc = blx_restore_output_open(run->target, plan->size_bytes, &run->output, err);
+    int rc = blx_restore_output_open(run->target, size_bytes, &run->output, err);
     if (rc == 0 && run->source->journal != NULL)
         rc = blx_journal_attach(run->source->journal, &run->output, err);
+    return rc;
+}
+
+/* For a source that compares before it plans. */
+static int open_early(struct blx_restore_run *run, struct blx_error *err)
+{
+    const struct blx_restore_source *source = run->source;
+    if (source->opened == NULL)
+        return 0;
+    int rc = open_output(run, source->size_bytes, err);
+    if (rc == 0)
+        source->opened(source->arg, &run->output);
     return rc;
 }
 
@@ -323,7 +334,7 @@ static int restore_window(struct blx_restore_run *run, uint64_t *start_block, st
     };
     int rc = source->plan(source->arg, &plan, err);
     if (rc == 0)
-        rc = open_output(run, &plan, err);
+        rc = open_output(run, plan.size_bytes, err);
     if (rc == 0)
         rc = write_holes(&plan, &run->output, err);
     if (rc == 0)
@@ -373,7 +384,7 @@ int blx_restore_run(struct blx_restore_run *run, struct blx_error *err)
     const struct blx_restore_source *source = run->source;
     uint64_t start_block = source->journal != NULL ? blx_journal_get_window(source->journal) : 0;
     bool more = true;
-    int rc = 0;
+    int rc = open_early(run, err);
     while (rc == 0 && more) {
         struct blx_error cause = {0};
         rc = restore_window(run, &start_block, &cause);

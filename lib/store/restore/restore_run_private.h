@@ -39,6 +39,11 @@ struct blx_restore_source {
      * another one. NULL: it never is. */
     int (*recover)(void *arg, int rc, struct blx_error *err);
 
+    /* Before the first plan: the target is open, and constant meanwhile; it is borrowed. NULL: it
+     * is opened after the first plan, which knows how large it is. */
+    void (*opened)(void *arg, const struct blx_restore_output *output);
+    uint64_t size_bytes; /* with opened() */
+
     void *arg;
     const struct blx_volume_key *key; /* borrowed; NULL: the frames are not encrypted */
     const char *way_out;              /* for the error of damage; NULL: there is none */

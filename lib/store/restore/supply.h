@@ -6,7 +6,16 @@
  *
  * The checkpoint is held as long as the supply is open: no prune removes it.
  *
- * Memory: the plan of one window, at most 40 MiB while it is made and 30 then, and a frame.
+ * A target that holds something already compares itself first:
+ *
+ *     blx_supply_begin_delta ──► blx_supply_digest, as often as it asks
+ *                                      │  what differs
+ *                                blx_supply_want ──► blx_supply_plan, of that alone
+ *
+ * The digests are those that lie in the segments' tables; frames without them are unpacked.
+ *
+ * Memory: the plan of one window, at most 40 MiB while it is made and 30 then, and a frame; while
+ * digests are asked for an image in place of the plan (BLX_IMAGE_MEMORY_BYTES).
  *
  * Threads: one at a time. Waits for the disk; a plan of 10,000 checkpoints takes about a second.
  */
@@ -43,8 +52,25 @@ struct blx_supply_window {
     uint32_t piece_count; /* at most BLX_PLAN_MAX_PIECES */
 };
 
-/* Plans the window that begins at `start_block`, in place of the one before. -EPROTO if that lies
- * beyond the volume's end; -EBADMSG if the chain is damaged, or the checkpoint lacks blocks that
+/* What makes the digests of the volume's blocks: the volume's index is the caller's to set. A plain
+ * volume's key is that of the digests that are stored, or a random one. To be wiped. -EIO, and the
+ * disk's errors. */
+int blx_supply_begin_delta(struct blx_supply *supply, struct blx_delta_key *key,
+                           struct blx_error *err);
+
+/* Answers a question about the volume's blocks, as blx_image_digest() does. -EPROTO if the delta
+ * has not begun, or the request reaches beyond the volume's end. */
+int blx_supply_digest(struct blx_supply *supply, const struct blx_digest_request *request,
+                      struct blx_digests *digests, struct blx_error *damage, struct blx_error *err);
+
+/* Adds to the blocks that the next plan is of. -EPROTO if they do not come after those that are
+ * wanted already, lie beyond the volume's end, or are more than BLX_DELTA_MAX_WANTED extents. */
+int blx_supply_want(struct blx_supply *supply, const struct blx_delta_wanted *wanted,
+                    struct blx_error *err);
+
+/* Plans the window that begins at `start_block`, in place of the one before; if blocks are wanted,
+ * of those alone, and then none is wanted any more: the window ends where they end. -EPROTO if it
+ * would begin beyond the end; -EBADMSG if the chain is damaged, or the checkpoint lacks blocks that
  * the agent could not read. */
 int blx_supply_plan(struct blx_supply *supply, uint64_t start_block,
                     struct blx_supply_window *window, struct blx_error *err);

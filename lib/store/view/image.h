@@ -2,7 +2,8 @@
 /*
  * The stored content of a volume, as one image that can be read block by block: the chain of its
  * last checkpoint and the segments after it, flattened into one index. Blocks that no frame holds
- * are zero. Made by blx_agent_writer_open_image(); later frames are not in it.
+ * are zero. Made by blx_agent_writer_open_image(); later frames are not in it. That of a checkpoint
+ * alone, for a restore that compares, is made here.
  *
  * The image of a session with a key, or with digests, has a block's keyed digest in place of its
  * data (crypt/block_digest.h): from the segment's table, if it has one. Otherwise from inside the
@@ -20,6 +21,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/timestamp.h"
+#include "crypt/volume_key.h"
+#include "store/store.h"
+#include "wire/message.h"
 
 enum {
     BLX_IMAGE_CACHE_BYTES = 8 << 20,
@@ -35,6 +40,13 @@ enum blx_image_origin {
 };
 
 struct blx_image;
+
+/* Of a checkpoint's volume, as digests; by `key_id` of the encrypted frames, or made with `key`,
+ * which is copied (NULL: the frames are encrypted). Errors as blx_view_open() has them. */
+int blx_image_open_checkpoint(struct blx_agent_store agent, blx_timestamp checkpoint,
+                              const char *volume, const struct blx_key_id *key_id,
+                              const struct blx_volume_key *key, struct blx_image **image,
+                              struct blx_error *err);
 
 /* NULL is allowed. */
 void blx_image_close(struct blx_image *image);
@@ -53,3 +65,11 @@ unsigned blx_image_unit_shift(const struct blx_image *image);
  */
 int blx_image_read(struct blx_image *image, uint64_t block, uint32_t count, void *buffer,
                    struct blx_error *err);
+
+/*
+ * The answer to a question of a rescan, or of a restore that compares. A block that cannot be read
+ * spoils its digest alone; the first reason is in `damage`, whose code is 0 if there is none. The
+ * request must end within the image. Errors as blx_image_read(), but not -EBADMSG; -EIO.
+ */
+int blx_image_digest(struct blx_image *image, const struct blx_digest_request *request,
+                     struct blx_digests *digests, struct blx_error *damage, struct blx_error *err);

@@ -50,15 +50,53 @@ static int remark(struct blx_plan *plan, const char *cause, const char *conseque
     return blx_losses_add(plan->losses, 0, 0, BLX_LOSS_ZEROS, text) < 0 ? no_memory(err) : 0;
 }
 
+/* The first wanted extent that ends after the block. */
+static size_t wanted_place(const struct blx_plan *plan, uint64_t block)
+{
+    size_t low = 0, high = plan->wanted_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (blx_extent_end(plan->wanted[middle]) <= block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The next part of the range from *start on that is wanted, and then *start is its end. */
+static bool next_wanted(const struct blx_plan *plan, uint64_t *start, uint64_t end,
+                        struct blx_extent *part)
+{
+    uint64_t from = *start, to = end;
+    if (plan->wanted != NULL) {
+        size_t at = wanted_place(plan, from);
+        if (at == plan->wanted_count)
+            return false;
+        uint64_t first = plan->wanted[at].start_block, last = blx_extent_end(plan->wanted[at]);
+        from = first > from ? first : from;
+        to = last < to ? last : to;
+    }
+    if (from >= to)
+        return false;
+    *part = (struct blx_extent){from, to - from};
+    *start = to;
+    return true;
+}
+
 static int add_entry(struct blx_plan *plan, const struct blx_index_entry *entry)
 {
     uint64_t start = entry->extent.start_block, end = start + entry->extent.block_count;
+    struct blx_extent wanted;
+    int rc = 0;
     start = start > plan->start_block ? start : plan->start_block;
     end = plan->end_block != 0 && end > plan->end_block ? plan->end_block : end;
-    if (start >= end)
-        return 0;
-    struct blx_index_entry part = blx_index_part(entry, start, end);
-    return blx_index_add(&plan->index, &part);
+    while (rc == 0 && next_wanted(plan, &start, end, &wanted)) {
+        struct blx_index_entry part =
+            blx_index_part(entry, wanted.start_block, blx_extent_end(wanted));
+        rc = blx_index_add(&plan->index, &part);
+    }
+    return rc;
 }
 
 /* Where there are too many entries, those that are hidden go; if that is not enough the window
@@ -232,12 +270,12 @@ static int note_gaps(struct blx_plan *plan, struct blx_error *err)
 
 static int add_hole(struct blx_plan *plan, uint64_t start, uint64_t end, struct blx_error *err)
 {
-    if (start == end)
-        return 0;
-    if (blx_array_make_room(plan->holes, plan->hole_count) < 0)
-        return no_memory(err);
-    plan->holes[plan->hole_count++] =
-        (struct blx_extent){.start_block = start, .block_count = end - start};
+    struct blx_extent hole;
+    while (next_wanted(plan, &start, end, &hole)) {
+        if (blx_array_make_room(plan->holes, plan->hole_count) < 0)
+            return no_memory(err);
+        plan->holes[plan->hole_count++] = hole;
+    }
     return 0;
 }
 

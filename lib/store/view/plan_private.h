@@ -42,6 +42,9 @@ struct blx_plan {
     size_t max_files;     /* segments that stay open; the others are opened for each frame */
     uint64_t start_block; /* of the window */
     uint64_t end_block;   /* 0: the volume's end */
+    const struct blx_extent *wanted; /* borrowed, ascending and disjoint: other blocks are left
+                                        out; NULL: all are wanted */
+    size_t wanted_count;
     uint64_t size_bytes;
     unsigned block_shift;
     struct blx_segment_reader **segments; /* owned, shrunk; entry.segment counts in it */
@@ -50,7 +53,7 @@ struct blx_plan {
     struct blx_index index;        /* the data entries, by frame; the zero ones are gone */
     struct blx_plan_frame *frames; /* owned; by start_block */
     size_t frame_count;
-    struct blx_extent *holes; /* owned; the blocks that no data entry covers, ascending */
+    struct blx_extent *holes; /* owned; the wanted blocks that no data entry covers, ascending */
     size_t hole_count;
     uint64_t data_bytes;              /* that will be written */
     struct blx_losses *losses;        /* borrowed; NULL: damage is an error */
@@ -77,8 +80,8 @@ int blx_plan_add_chain(struct blx_agent_store agent, blx_timestamp checkpoint, c
 int blx_plan_add_segment(struct blx_plan *plan, const char *volume_dir, uint32_t number,
                          uint64_t size_bytes, struct blx_error *err);
 
-/* The plan begins as zero, except for max_entries, max_files, start_block, end_block, losses,
- * tables and key. -ENOENT
+/* The plan begins as zero, except for max_entries, max_files, start_block, end_block, wanted,
+ * losses, tables and key. -ENOENT
  * for an unknown checkpoint or volume; -EBADMSG if the chain or an index is damaged, or the
  * checkpoint lacks blocks that the agent could not read, unless `losses` takes the gaps. Free with
  * _done(), also after an error. */

@@ -696,10 +696,9 @@ static int hold_checkpoint(struct checkpoint *checkpoint, struct blx_error *err)
     return rc;
 }
 
-int blx_view_open(const struct blx_view_request *request, struct blx_view **view,
-                  struct blx_error *err)
+int blx_view_take_checkpoint(const struct blx_view_request *request, struct blx_view_source *source,
+                             struct blx_error *err)
 {
-    BLX_CLEANUP_VOLUME_SECRET struct blx_volume_secret secret = {0};
     int rc = blx_name_check("agent ID", request->agent.id, err);
     if (rc == 0)
         rc = blx_name_check("volume name", request->volume, err);
@@ -713,18 +712,32 @@ int blx_view_open(const struct blx_view_request *request, struct blx_view **view
     checkpoint->agent = blx_store_agent(request->agent.store, checkpoint->id);
     checkpoint->timestamp = request->checkpoint;
     checkpoint->lock.fd = -1;
-    struct blx_view_source source = {.add = add_checkpoint,
-                                     .done = checkpoint_done,
-                                     .arg = checkpoint,
-                                     .cache = request->cache,
-                                     .max_entries = request->max_entries,
-                                     .max_map_bytes = request->max_map_bytes};
     rc = hold_checkpoint(checkpoint, err);
-    if (rc == 0)
-        rc = blx_volume_secret_find(request->agent, request->checkpoint, request->volume,
-                                    request->keys, &secret, err);
     if (rc < 0) {
         checkpoint_done(checkpoint);
+        return rc;
+    }
+    *source = (struct blx_view_source){.add = add_checkpoint,
+                                       .done = checkpoint_done,
+                                       .arg = checkpoint,
+                                       .cache = request->cache,
+                                       .max_entries = request->max_entries,
+                                       .max_map_bytes = request->max_map_bytes};
+    return 0;
+}
+
+int blx_view_open(const struct blx_view_request *request, struct blx_view **view,
+                  struct blx_error *err)
+{
+    BLX_CLEANUP_VOLUME_SECRET struct blx_volume_secret secret = {0};
+    struct blx_view_source source;
+    int rc = blx_view_take_checkpoint(request, &source, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_volume_secret_find(request->agent, request->checkpoint, request->volume, request->keys,
+                                &secret, err);
+    if (rc < 0) {
+        source.done(source.arg);
         return rc;
     }
     source.key_id = secret.id;

@@ -41,6 +41,11 @@ struct blx_view_source {
     size_t max_map_bytes;
 };
 
+/* A source of a checkpoint's frames, which it holds until done(). The keys and the content are the
+ * caller's to set; the request's are not used. Errors as blx_view_open() has them. */
+int blx_view_take_checkpoint(const struct blx_view_request *request, struct blx_view_source *source,
+                             struct blx_error *err);
+
 /* Takes over source->arg, also after an error. */
 int blx_view_open_source(const struct blx_view_source *source, struct blx_view **view,
                          struct blx_error *err);

@@ -176,6 +176,13 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_FRAMES_REQUEST,
      .frames_request = {.volume = 1, .first = 0x11121314, .count = 0x212223}},
     {.type = BLX_MESSAGE_RESTORE_DONE, .restore_done = {.written_bytes = 0x3132333435363738}},
+    {.type = BLX_MESSAGE_DELTA_REQUEST, .delta_request = {.volume = 1}},
+    {.type = BLX_MESSAGE_DELTA_KEY,
+     .delta_key = {.volume = 1, .key = {1, 2, 3, 4, 5, 6, 7, 8, [63] = 9}}},
+    {.type = BLX_MESSAGE_DELTA_WANTED,
+     .delta_wanted = {.volume = 1,
+                      .count = 2,
+                      .extents = {{0x4142434445, 0x464748}, {0x5152535455, 1}}}},
     {.type = BLX_MESSAGE_CONTROL_AGENT,
      .control_agent = {.agent_id = "web1",
                        .peer = "[2001:db8::1]:40012",
@@ -512,7 +519,7 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 4, 2, "flags");
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 22, 0xff, "first block");
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 24, 0, "blocks in a digest");
-    refuse(BLX_MESSAGE_DIGEST_REQUEST, 25, 2, "blocks in a digest");
+    refuse(BLX_MESSAGE_DIGEST_REQUEST, 25, 5, "blocks in a digest");
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 24, 1, "too many digests");
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 28, 2, "does not fit");
     refuse(BLX_MESSAGE_DIGEST_REQUEST, 29, 3, "number of extents");
@@ -585,6 +592,17 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_PLAN_PIECES, 36, 0, "empty");
     refuse(BLX_MESSAGE_FRAMES_REQUEST, 0, 64, "index");
     refuse(BLX_MESSAGE_FRAMES_REQUEST, 12, 1, "reserved");
+    refuse(BLX_MESSAGE_DELTA_REQUEST, 0, 64, "index");
+    refuse(BLX_MESSAGE_DELTA_REQUEST, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_DELTA_KEY, 0, 64, "index");
+    refuse(BLX_MESSAGE_DELTA_KEY, 4, 1, "reserved");
+    refuse(BLX_MESSAGE_DELTA_KEY, 8, 1, "either a key");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 0, 64, "index");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 4, 0, "number of extents");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 4, 129, "number of extents");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 4, 1, "does not fit");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 32, 0, "in order");
+    refuse(BLX_MESSAGE_DELTA_WANTED, 28, 0x40, "in order");
     refuse(BLX_MESSAGE_CHECKPOINT, 24, 3, "consistency");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 0, "number of volumes");
     refuse(BLX_MESSAGE_CHECKPOINT, 28, 1, "out of range");

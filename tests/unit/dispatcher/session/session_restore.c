@@ -103,14 +103,15 @@ static void refuse(int rc, int wanted, const struct blx_error *err, const char *
         fail_msg("%d '%s', not %d '%s'", rc, err->message, wanted, part);
 }
 
-static void restore_all(struct fixture *f, struct blx_pull *pull)
+static void restore_all(struct fixture *f, struct blx_pull *pull, unsigned flags)
 {
     char path[128], journal[128];
     struct blx_error err = {0};
     static uint8_t found[FAKE_VOLUME_BYTES];
     snprintf(path, sizeof(path), "%s/out.img", f->site->dir);
     snprintf(journal, sizeof(journal), "%s/journal", f->site->dir);
-    const struct blx_pull_target target = {.target = {.path = path}, .journal = journal};
+    const struct blx_pull_target target = {.target = {.path = path, .flags = flags},
+                                           .journal = journal};
     if (blx_pull_volume(pull, 0, &target, NULL, &err) < 0)
         fail_msg("%s", err.message);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -130,7 +131,8 @@ static void restore_gives_the_tokens_checkpoint_and_spends_it(void **state)
     assert_string_equal(blx_pull_get_offer(pull)->agent_id, "web1");
     assert_int_equal(blx_pull_get_offer(pull)->checkpoint, f->checkpoint);
     assert_string_equal(blx_pull_get_volume(pull, 0)->name, "vda");
-    restore_all(f, pull);
+    restore_all(f, pull, 0);
+    restore_all(f, pull, BLX_RESTORE_DELTA);
     assert_int_equal(blx_pull_finish(pull, 1, NULL), 0);
     blx_pull_close(pull);
     refuse(open_pull(f, &pull, &err[1]), -EACCES, &err[1], "is complete");
@@ -167,7 +169,7 @@ static void restore_by_the_same_machine_takes_over(void **state)
     struct blx_pull *dead = NULL, *pull = NULL;
     assert_int_equal(open_pull(f, &dead, NULL), 0);
     assert_int_equal(open_pull(f, &pull, NULL), 0);
-    restore_all(f, pull);
+    restore_all(f, pull, 0);
     blx_pull_close(dead);
     blx_pull_close(pull);
 }
@@ -243,6 +245,18 @@ static void restore_ends_with_what_makes_no_sense(void **state)
         {{.type = BLX_MESSAGE_PLAN_REQUEST, .plan_request = {.volume = 1}}, "volume number 1"},
         {{.type = BLX_MESSAGE_PLAN_REQUEST, .plan_request = {.start_block = FAKE_VOLUME_BLOCKS}},
          "no window"},
+        {{.type = BLX_MESSAGE_DELTA_REQUEST, .delta_request = {.volume = 1}}, "volume number 1"},
+        {{.type = BLX_MESSAGE_DIGEST_REQUEST,
+          .digest_request = {.blocks_per_digest = 1,
+                             .extent_count = 1,
+                             .extents = {{.block_count = 1}}}},
+         "nobody has asked for the key"},
+        {{.type = BLX_MESSAGE_DELTA_WANTED,
+          .delta_wanted = {.volume = 1, .count = 1, .extents = {{0, 1}}}},
+         "another volume"},
+        {{.type = BLX_MESSAGE_DELTA_WANTED,
+          .delta_wanted = {.count = 1, .extents = {{FAKE_VOLUME_BLOCKS, 1}}}},
+         "in disorder"},
         {{.type = BLX_MESSAGE_STATUS, .status = {.state = BLX_AGENT_LIVE}}, "STATUS is not"},
         {{.type = BLX_MESSAGE_PING}, "PING is not"},
     };
@@ -250,7 +264,7 @@ static void restore_ends_with_what_makes_no_sense(void **state)
         expect_protest(f, &cases[i].message, 1, cases[i].part);
     struct blx_pull *pull = NULL;
     assert_int_equal(open_pull(f, &pull, NULL), 0);
-    restore_all(f, pull);
+    restore_all(f, pull, 0);
     blx_pull_close(pull);
 }
 

@@ -349,6 +349,125 @@ static void pull_finds_every_lie(void **state)
     }
 }
 
+/* The target holds an older checkpoint, and rubbish. */
+static void leave_another_state(struct fixture *f)
+{
+    unlink(f->path);
+    int fd = open(f->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, f->history.images[CHECKPOINTS / 2], HISTORY_BYTES), HISTORY_BYTES);
+    for (uint64_t block = 5; block < HISTORY_BLOCKS; block += 40)
+        assert_int_equal(pwrite(fd, "rubbish", 7, (off_t)(block * TEST_BLOCK_BYTES)), 7);
+    close(fd);
+}
+
+static uint64_t different_blocks(const struct fixture *f)
+{
+    uint8_t *found = calloc(1, HISTORY_BYTES);
+    assert_non_null(found);
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, found, HISTORY_BYTES), HISTORY_BYTES);
+    close(fd);
+    uint64_t count = 0;
+    for (uint64_t at = 0; at < HISTORY_BYTES; at += TEST_BLOCK_BYTES) {
+        uint64_t bytes =
+            HISTORY_BYTES - at < TEST_BLOCK_BYTES ? HISTORY_BYTES - at : TEST_BLOCK_BYTES;
+        count += memcmp(found + at, f->history.images[CHECKPOINTS - 1] + at, bytes) != 0;
+    }
+    free(found);
+    return count;
+}
+
+/* With digests in the segments, without any, and of encrypted frames. */
+static void a_delta_writes_what_differs(struct fixture *f, const struct blx_keyring *keys)
+{
+    for (unsigned pieces = 0; pieces <= 8; pieces += 8) {
+        f->supplier.max_pieces = pieces;
+        leave_another_state(f);
+        uint64_t count = different_blocks(f);
+        assert_true(count > 3 && count < HISTORY_BLOCKS);
+        pull_well(f, BLX_RESTORE_DELTA, keys);
+        check_image(f);
+        assert_true(f->written_bytes <= count * TEST_BLOCK_BYTES);
+        assert_true(f->written_bytes > (count - 3) * TEST_BLOCK_BYTES / 2);
+        unsigned frames = f->supplier.frames, windows = f->supplier.windows;
+        assert_true(pieces == 0 || windows > 1);
+        /* Equal: nothing is asked for but digests. */
+        pull_well(f, BLX_RESTORE_DELTA, keys);
+        check_image(f);
+        assert_int_equal(f->written_bytes, 0);
+        assert_int_equal(f->supplier.frames, frames);
+        assert_int_equal(f->supplier.windows, windows);
+    }
+}
+
+static void delta_of_plain_frames(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    a_delta_writes_what_differs(f, NULL);
+}
+
+static void delta_of_encrypted_frames(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err = {0};
+    begin(f, &f->key);
+    leave_another_state(f);
+    refuse(pull(f, BLX_RESTORE_DELTA, NULL, &err), -ENOKEY, &err, "key");
+    a_delta_writes_what_differs(f, &f->ring);
+}
+
+static void delta_makes_an_image_that_is_not_there(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    pull_well(f, BLX_RESTORE_DELTA, NULL);
+    check_image(f);
+}
+
+static void delta_goes_on_after_cuts(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    for (unsigned after = 1; after <= 3; after++) {
+        f->supplier.cut_after_answers = after < 3 ? after : 0;
+        f->supplier.cut_after_frames = after < 3 ? 0 : 2;
+        f->supplier.cuts_left = 3;
+        leave_another_state(f);
+        pull_well(f, BLX_RESTORE_DELTA, NULL);
+        check_image(f);
+        assert_int_equal(f->supplier.cuts_left, 0);
+    }
+}
+
+static void delta_finds_every_lie(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum supplier_lie lie;
+        int code;
+        const char *part;
+    } cases[] = {
+        {SUPPLIER_KNOWS_NO_DELTA, -EREMOTEIO, "does not know --delta"},
+        {SUPPLIER_NAMES_ANOTHER_KEY, -EPROTO, "another key than it offered"},
+        {SUPPLIER_ANSWERS_ANOTHER_QUESTION, -EPROTO, "another question"},
+        {SUPPLIER_PLANS_WHAT_NOBODY_WANTS, -EPROTO, "nobody wants"},
+        {SUPPLIER_FLIPS_A_BIT, -EBADMSG, "damaged"},
+        {SUPPLIER_SENDS_TOO_MUCH, -EPROTO, "another frame than it was asked for"},
+        {SUPPLIER_LEAVES_THE_WINDOW, -EPROTO, "beyond the window"},
+        {SUPPLIER_MOVES_DATA, -EBADMSG, "does not hold block"},
+    };
+    begin(f, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct blx_error err = {0};
+        unlink(f->partial);
+        leave_another_state(f);
+        f->supplier.lie = cases[i].lie;
+        refuse(pull(f, BLX_RESTORE_DELTA, NULL, &err), cases[i].code, &err, cases[i].part);
+    }
+}
+
 static void pull_keeps_to_its_first_offer(void **state)
 {
     struct fixture *f = *state;
@@ -391,6 +510,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(pull_resumes_nothing_that_is_not_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_replaces_no_file, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_finds_every_lie, setup, teardown),
+        cmocka_unit_test_setup_teardown(delta_of_plain_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(delta_of_encrypted_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(delta_makes_an_image_that_is_not_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(delta_goes_on_after_cuts, setup, teardown),
+        cmocka_unit_test_setup_teardown(delta_finds_every_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_keeps_to_its_first_offer, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_of_encrypted_frames_finds_lies_too, setup, teardown),
     };

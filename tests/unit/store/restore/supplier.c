@@ -20,7 +20,7 @@ struct service {
     struct blx_supply_window window;
     struct blx_frames_request ranges[MAX_RANGES]; /* a ring */
     unsigned first, count;
-    unsigned sent;
+    unsigned sent, answered;
 };
 
 static int tell(struct service *service, const struct blx_message *message)
@@ -156,6 +156,41 @@ static int send_frame(struct service *service)
     return rc;
 }
 
+static int begin_delta(struct service *service)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_DELTA_KEY};
+    if (lies(service, SUPPLIER_KNOWS_NO_DELTA))
+        message = (struct blx_message){.type = BLX_MESSAGE_ERROR,
+                                       .error = {"the header names an unknown type"}};
+    else if (blx_supply_begin_delta(service->supply, &message.delta_key, NULL) < 0)
+        return -EIO;
+    if (lies(service, SUPPLIER_NAMES_ANOTHER_KEY)) {
+        memset(&message.delta_key, 0, sizeof(message.delta_key));
+        message.delta_key.key_id.bytes[0] = 1;
+    }
+    return tell(service, &message);
+}
+
+static int digest(struct service *service, const struct blx_digest_request *request)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_DIGESTS};
+    struct blx_error damage;
+    if (blx_supply_digest(service->supply, request, &message.digests, &damage, NULL) < 0)
+        return -EIO;
+    if (lies(service, SUPPLIER_ANSWERS_ANOTHER_QUESTION))
+        message.digests.request++;
+    service->answered++;
+    service->supplier->answers++;
+    return tell(service, &message);
+}
+
+static int want(struct service *service, const struct blx_delta_wanted *wanted)
+{
+    if (lies(service, SUPPLIER_PLANS_WHAT_NOBODY_WANTS))
+        return 0;
+    return blx_supply_want(service->supply, wanted, NULL);
+}
+
 static int handle(struct service *service, const struct blx_message *message)
 {
     switch (message->type) {
@@ -166,6 +201,12 @@ static int handle(struct service *service, const struct blx_message *message)
     case BLX_MESSAGE_FRAMES_REQUEST:
         service->ranges[(service->first + service->count++) % MAX_RANGES] = message->frames_request;
         return 0;
+    case BLX_MESSAGE_DELTA_REQUEST:
+        return begin_delta(service);
+    case BLX_MESSAGE_DIGEST_REQUEST:
+        return digest(service, &message->digest_request);
+    case BLX_MESSAGE_DELTA_WANTED:
+        return want(service, &message->delta_wanted);
     case BLX_MESSAGE_RESTORE_DONE:
         service->supplier->done = true;
         service->supplier->done_bytes = message->restore_done.written_bytes;
@@ -179,8 +220,11 @@ static int handle(struct service *service, const struct blx_message *message)
 static bool cuts_now(struct service *service)
 {
     struct supplier *supplier = service->supplier;
-    if (supplier->cuts_left == 0 || supplier->cut_after_frames == 0 ||
-        service->sent < supplier->cut_after_frames)
+    bool after_frames =
+        supplier->cut_after_frames != 0 && service->sent >= supplier->cut_after_frames;
+    bool after_answers =
+        supplier->cut_after_answers != 0 && service->answered >= supplier->cut_after_answers;
+    if (supplier->cuts_left == 0 || !(after_frames || after_answers))
         return false;
     supplier->cuts_left--;
     return true;

@@ -29,6 +29,10 @@ enum supplier_lie {
     SUPPLIER_SAYS_ERROR,        /* in place of the second frame */
     SUPPLIER_SENDS_WELCOME,     /* in place of a plan */
     SUPPLIER_CHANGES_THE_OFFER, /* after the first connection */
+    SUPPLIER_KNOWS_NO_DELTA,    /* as an older one */
+    SUPPLIER_NAMES_ANOTHER_KEY,
+    SUPPLIER_ANSWERS_ANOTHER_QUESTION,
+    SUPPLIER_PLANS_WHAT_NOBODY_WANTS,
     SUPPLIER_LIES
 };
 
@@ -38,16 +42,18 @@ struct supplier {
     size_t max_pieces;
     struct blx_key_id key_id;
     enum supplier_lie lie;
-    unsigned cut_after_frames; /* each connection, after so many; 0: none */
-    unsigned cuts_left;        /* so many times; then it serves on */
-    unsigned refuse_dials;     /* so many connections fail before one succeeds */
-    bool stays_away;           /* after the cuts no connection succeeds any more */
-    bool replan_cut;           /* cuts in the middle of the pieces, too */
+    unsigned cut_after_frames;  /* each connection, after so many; 0: none */
+    unsigned cuts_left;         /* so many times; then it serves on */
+    unsigned refuse_dials;      /* so many connections fail before one succeeds */
+    bool stays_away;            /* after the cuts no connection succeeds any more */
+    bool replan_cut;            /* cuts in the middle of the pieces, too */
+    unsigned cut_after_answers; /* each connection, after so many DIGESTS; 0: none */
 
     /* What it has seen. */
     unsigned connections;
     unsigned windows;
-    unsigned frames; /* that were sent */
+    unsigned frames;  /* that were sent */
+    unsigned answers; /* DIGESTS */
     uint64_t done_bytes;
     bool done;
 
