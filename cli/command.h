@@ -79,6 +79,9 @@ enum blx_mode cli_find_mode(const struct cli_request *request);
 enum blx_exit cli_become_program(char **words, struct blx_error *err);
 
 /* The same for a program that takes the subcommand's words. */
+/* agent restore --files. */
+enum blx_exit cli_pull_files(const struct cli_request *request, struct blx_error *err);
+
 enum blx_exit cli_become_same(const char *program, const struct cli_request *request,
                               struct blx_error *err);
 

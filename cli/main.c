@@ -193,7 +193,9 @@ static const struct command commands[] = {
 #endif
     {"restore", BLX_COMMAND_PULL, cli_pull,
      "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
-     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--resume] [--state-dir=DIR] [--force]",
+     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--files] [--resume] [--state-dir=DIR] "
+     "[--force] "
+     "[PATH ...]",
      "write this machine's disks with a checkpoint, over the network",
      "Restores what `blxrep dispatcher restore --token` has allowed: pulls it from the dispatcher, "
      "checks it,\nand writes it to --output. The same line again goes on where it was."},

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,19 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/io.h"
+#include "base/clock.h"
 #include "base/progress.h"
-#include "base/secret_file.h"
 #include "base/text.h"
 #include "base/units.h"
-#include "base/version.h"
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/secret.h"
 #include "cli/target.h"
 #include "store/restore/pull.h"
-#include "tls/bearer.h"
+#include "tls/restorer.h"
 
-enum { TOKEN_LINE_BYTES = 512, TOKEN_ID_BYTES = 33, STATE_MODE = 0700 };
+enum { TOKEN_LINE_BYTES = 512 };
 
 /* A disk that is restored. */
 struct disk {
@@ -38,11 +35,8 @@ struct disk {
 
 struct job {
     const struct blx_config *config;
-    struct blx_token token;
-    char token_id[TOKEN_ID_BYTES]; /* by which files in the state folder are named */
-    bool again;                    /* this machine has shown the token before */
+    struct blx_restorer restorer;
     struct blx_keyring keys;
-    struct blx_restore_message hello;
     struct blx_pull *pull;
     struct disk *disks; /* owned; one for each volume */
     uint64_t written_bytes;
@@ -52,28 +46,20 @@ static void job_done(struct job *job)
 {
     blx_pull_close(job->pull);
     blx_keyring_done(&job->keys);
-    OPENSSL_cleanse(&job->token, sizeof(job->token));
-    OPENSSL_cleanse(&job->hello, sizeof(job->hello));
+    blx_restorer_wipe(&job->restorer);
     free(job->disks);
 }
 
 static int read_token(struct job *job, struct blx_error *err)
 {
+    const struct blx_config *config = job->config;
     char line[TOKEN_LINE_BYTES];
-    uint8_t digest[32];
-    int rc = cli_secret_read(job->config->token_file, "Token: ", line, sizeof(line), err);
+    int rc = cli_secret_read(config->token_file, "Token: ", line, sizeof(line), err);
     if (rc == 0)
-        rc = blx_token_parse(line, &job->token, err);
+        rc = blx_restorer_begin(&job->restorer, line, config->state_dir, config->dispatcher_addr,
+                                err);
     OPENSSL_cleanse(line, sizeof(line));
-    if (rc < 0)
-        return rc;
-    size_t bytes = 0;
-    if (EVP_Q_digest(NULL, "SHA256", NULL, job->token.secret, sizeof(job->token.secret), digest,
-                     &bytes) != 1)
-        return blx_error_set(err, -EIO, "cannot make a digest");
-    for (size_t i = 0; i < sizeof(job->token_id) / 2; i++)
-        snprintf(job->token_id + 2 * i, 3, "%02x", digest[i]);
-    return 0;
+    return rc;
 }
 
 static int read_keys(struct job *job, struct blx_error *err)
@@ -84,75 +70,21 @@ static int read_keys(struct job *job, struct blx_error *err)
     return rc;
 }
 
-static int make_machine(struct job *job, const char *path, struct blx_error *err)
-{
-    if (RAND_bytes(job->hello.machine, sizeof(job->hello.machine)) != 1)
-        return blx_error_set(err, -EIO, "cannot get random numbers");
-    return blx_secret_file_write(path, job->hello.machine, sizeof(job->hello.machine), NULL, err);
-}
-
-static int machine_path(const struct job *job, char path[PATH_MAX], struct blx_error *err)
-{
-    return blx_path_format(path, PATH_MAX, err, "%s/%s.machine", job->config->state_dir,
-                           job->token_id);
-}
-
-/* The secret by which the dispatcher knows this machine again. It lies there before the token is
- * shown, so that no crash can lose a token that is bound to it. */
-static int know_machine(struct job *job, struct blx_error *err)
-{
-    char path[PATH_MAX];
-    BLX_CLEANUP_FREE void *content = NULL;
-    size_t bytes = 0;
-    struct blx_error why = {0};
-    int rc = blx_mkdir_parents(job->config->state_dir, STATE_MODE, err);
-    if (rc == 0)
-        rc = machine_path(job, path, err);
-    if (rc < 0)
-        return rc;
-    rc = blx_file_read(path, sizeof(job->hello.machine), &content, &bytes, &why);
-    if (rc == -ENOENT)
-        return make_machine(job, path, err);
-    if (rc == 0 && bytes != sizeof(job->hello.machine))
-        rc =
-            blx_error_set(&why, -EBADMSG, "'%s' is damaged: remove it, and make a new token", path);
-    if (rc < 0)
-        return blx_error_copy(err, rc, &why);
-    memcpy(job->hello.machine, content, bytes);
-    OPENSSL_cleanse(content, bytes);
-    job->again = true;
-    return 0;
-}
-
-static int dial(void *arg, struct blx_conn **conn, struct blx_error *err)
-{
-    const struct job *job = arg;
-    return blx_bearer_dial(&job->token, BLX_TLS_RESTORE, job->config->dispatcher_addr, conn, err);
-}
-
 static void note(void *arg, const char *text)
 {
     (void)arg;
     cli_note("%s", text);
 }
 
-/* A machine that is refused the first time does not have the token. */
-static void forget_machine(const struct job *job)
-{
-    char path[PATH_MAX];
-    if (!job->again && machine_path(job, path, NULL) == 0)
-        unlink(path);
-}
-
 static int connect_to(struct job *job, struct blx_error *err)
 {
-    memcpy(job->hello.secret, job->token.secret, sizeof(job->hello.secret));
-    snprintf(job->hello.software, sizeof(job->hello.software), "blxrep %s", BLX_VERSION);
-    const struct blx_pull_request request = {
-        .dial = dial, .arg = job, .hello = job->hello, .note = note};
+    const struct blx_pull_request request = {.dial = blx_restorer_dial,
+                                             .arg = &job->restorer,
+                                             .hello = job->restorer.hello,
+                                             .note = note};
     int rc = blx_pull_open(&request, &job->pull, err);
-    if (rc == -EACCES)
-        forget_machine(job);
+    if (rc == -EACCES && !job->restorer.again)
+        blx_restorer_forget(&job->restorer); /* it does not have the token */
     if (rc < 0)
         return rc;
     job->disks = calloc(blx_pull_get_offer(job->pull)->volume_count, sizeof(job->disks[0]));
@@ -226,7 +158,7 @@ static int check_disk(struct job *job, uint32_t volume, struct blx_error *err)
 {
     struct disk *disk = &job->disks[volume];
     struct cli_target target;
-    disk->continues = (job->again || job->config->resume) &&
+    disk->continues = (job->restorer.again || job->config->resume) &&
                       blx_pull_can_resume(job->pull, volume, disk->journal, disk->path);
     disk->continues &= !job->config->delta;
     if (disk->continues || job->config->force || job->config->delta)
@@ -347,7 +279,6 @@ static int restore_disk(struct job *job, uint32_t volume, struct blx_error *err)
 static void end(struct job *job, int count)
 {
     const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
-    char path[PATH_MAX];
     struct blx_error err = {0};
     bool all = (uint32_t)count == offer->volume_count;
     if (all && blx_pull_finish(job->pull, job->written_bytes, &err) < 0)
@@ -357,8 +288,8 @@ static void end(struct job *job, int count)
     for (uint32_t v = 0; v < offer->volume_count; v++)
         if (job->disks[v].wanted)
             unlink(job->disks[v].journal);
-    if (all && machine_path(job, path, NULL) == 0)
-        unlink(path);
+    if (all)
+        blx_restorer_forget(&job->restorer);
 }
 
 static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
@@ -378,6 +309,22 @@ static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
 
 enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
 {
+#ifdef BLXREP_STATIC
+    if (request->config->files) {
+        blx_error_set(err, -EINVAL,
+                      "this program restores disks alone: the packages of blxrep "
+                      "have the one that restores files");
+        return BLX_EXIT_USAGE;
+    }
+#else
+    if (request->config->files)
+        return cli_pull_files(request, err);
+#endif
+    if (request->config->path_count > 0) {
+        blx_error_set(err, -EINVAL, "'%s' is a PATH, which needs --files",
+                      request->config->paths[0]);
+        return BLX_EXIT_USAGE;
+    }
     BLX_CLEANUP(job_done) struct job job = {.config = request->config};
     if (request->config->delta && request->config->resume) {
         blx_error_set(err, -EINVAL,
@@ -388,8 +335,6 @@ enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
     int rc = read_keys(&job, err);
     if (rc == 0)
         rc = read_token(&job, err);
-    if (rc == 0)
-        rc = know_machine(&job, err);
     if (rc == 0)
         rc = connect_to(&job, err);
     if (rc < 0)

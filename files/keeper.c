@@ -14,8 +14,10 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
+#include "store/restore/pull_view.h"
 #include "store/view/partitions.h"
 #include "store/view/view.h"
+#include "tls/restorer.h"
 
 /* Where a disk that the reader sees lies. */
 struct part {
@@ -26,7 +28,9 @@ struct part {
 struct keep {
     const struct files_keeper *keeper;
     struct blx_store store;
-    struct blx_manifest manifest;
+    struct blx_restorer restorer;
+    struct blx_pull *pull;        /* owned; NULL: of the store */
+    struct blx_manifest manifest; /* of a pull, what its offer tells of it */
     struct blx_frame_cache *cache;
     struct blx_view **views;  /* owned; one for each volume; NULL: not wanted */
     struct files_disk *disks; /* owned */
@@ -42,6 +46,8 @@ static void keep_done(struct keep *keep)
     free(keep->disks);
     free(keep->parts);
     blx_frame_cache_free(keep->cache);
+    blx_pull_close(keep->pull);
+    blx_restorer_wipe(&keep->restorer);
     blx_manifest_done(&keep->manifest);
     blx_store_close(&keep->store);
 }
@@ -60,6 +66,59 @@ static int open_manifest(struct keep *keep, struct blx_error *err)
     rc = blx_manifest_resolve(agent, config->checkpoint, &timestamp, err);
     if (rc == 0)
         rc = blx_manifest_read(agent, timestamp, &keep->manifest, err);
+    return rc;
+}
+
+static void note(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "blxrep: %s\n", text);
+}
+
+static int connect_to(struct keep *keep, struct blx_error *err)
+{
+    const struct blx_config *config = keep->keeper->config;
+    int rc = blx_restorer_begin(&keep->restorer, keep->keeper->token, config->state_dir,
+                                config->dispatcher_addr, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_pull_request request = {.dial = blx_restorer_dial,
+                                             .arg = &keep->restorer,
+                                             .hello = keep->restorer.hello,
+                                             .note = note};
+    rc = blx_pull_open(&request, &keep->pull, err);
+    if (rc == -EACCES && !keep->restorer.again)
+        blx_restorer_forget(&keep->restorer); /* it does not have the token */
+    return rc;
+}
+
+static int take_offer(struct keep *keep, struct blx_error *err)
+{
+    int rc = connect_to(keep, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_restore_offer *offer = blx_pull_get_offer(keep->pull);
+    struct blx_manifest *manifest = &keep->manifest;
+    manifest->volumes = calloc(offer->volume_count, sizeof(manifest->volumes[0]));
+    if (manifest->volumes == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open the checkpoint");
+    manifest->timestamp = offer->checkpoint;
+    manifest->volume_count = offer->volume_count;
+    for (uint32_t i = 0; i < offer->volume_count; i++) {
+        const struct blx_restore_volume *told = blx_pull_get_volume(keep->pull, i);
+        struct blx_manifest_volume *volume = &manifest->volumes[i];
+        blx_text_set(volume->name, told->name);
+        blx_text_set(volume->device, told->device);
+        volume->size_bytes = told->size_bytes;
+        volume->block_shift = told->block_shift;
+        volume->key_id = told->key_id;
+    }
+    return 0;
+}
+
+static int open_checkpoint(struct keep *keep, struct blx_error *err)
+{
+    int rc = keep->keeper->token != NULL ? take_offer(keep, err) : open_manifest(keep, err);
     if (rc < 0)
         return rc;
     keep->cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
@@ -71,6 +130,9 @@ static int open_manifest(struct keep *keep, struct blx_error *err)
 
 static int open_view(struct keep *keep, uint32_t volume, struct blx_error *err)
 {
+    if (keep->pull != NULL)
+        return blx_pull_view_open(keep->pull, volume, keep->keeper->keys, keep->cache,
+                                  &keep->views[volume], err);
     const struct blx_view_request request = {
         .agent = blx_store_agent(&keep->store, keep->keeper->config->agent),
         .checkpoint = keep->manifest.timestamp,
@@ -205,7 +267,7 @@ enum blx_exit files_keep(const struct files_keeper *keeper)
     struct keep keep = {.keeper = keeper, .store.lock_fd = -1};
     struct blx_error err = {0};
     blx_raise_file_limit(); /* a chain has many segments */
-    int rc = open_manifest(&keep, &err);
+    int rc = open_checkpoint(&keep, &err);
     if (rc == 0)
         rc = open_disks(&keep, &err);
     tell_parent(keeper, &err);

@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,9 @@
 static const char usage[] =
     "blxrep dispatcher files --agent=ID --checkpoint=TIMESTAMP --data-dir=DIR [--device=/dev/X]\n"
     "       [--output=DIR|-] [--key=FILE ...] [--kernel] [--force] [--json] [PATH ...]";
+static const char pull_usage[] =
+    "blxrep agent restore --files --dispatcher-addr=HOST:PORT --token-file=FILE|-\n"
+    "       [--device=/dev/X] [--output=DIR|-] [--key=FILE ...] [--force] [PATH ...]";
 static const char description[] = "Lists files of a checkpoint, or copies them out with --output.";
 
 /* With --kernel the reader mounts here, in its own namespace: so all readers have the same place,
@@ -50,6 +54,8 @@ static const char description[] = "Lists files of a checkpoint, or copies them o
 
 /* Descriptors of the reader in its jail. */
 enum { JAIL_BLOCKS_FD = STDERR_FILENO + 1, JAIL_RECORDS_FD, JAIL_PROBE_FD, JAIL_FDS = 3 };
+
+enum { TOKEN_BYTES = 512 };
 
 struct job {
     const struct blx_config *config;
@@ -233,24 +239,45 @@ static int start_reader(struct job *job, int *blocks_fd, struct blx_error *err)
     return rc < 0 ? blx_error_errno(err, rc, "cannot start the reader") : 0;
 }
 
-/* The keys lie in the keeper's memory alone, once it is there. */
+/* Whole, and without spaces around it: `blxrep` has put it there. */
+static int read_token(const struct job *job, char token[TOKEN_BYTES], struct blx_error *err)
+{
+    size_t have = 0;
+    ssize_t got = 1;
+    token[0] = '\0';
+    if (!job->config->files)
+        return 0;
+    while (have + 1 < TOKEN_BYTES && got > 0) {
+        got = read(STDIN_FILENO, token + have, TOKEN_BYTES - 1 - have);
+        have += got > 0 ? (size_t)got : 0;
+    }
+    token[have] = '\0';
+    return got == 0 ? 0 : blx_error_set(err, -EINVAL, "cannot read the token");
+}
+
+/* The keys and the token lie in the keeper's memory alone, once it is there. */
 static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct blx_error *err)
 {
     struct blx_keyring keys = {0};
+    char token[TOKEN_BYTES];
     int pipes[2];
-    int rc = 0;
+    int rc = read_token(job, token, err);
     for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
         rc = blx_keyring_add(&keys, job->config->keys[i], err);
     if (rc == 0 && pipe2(pipes, O_CLOEXEC) != 0)
         rc = blx_error_errno(err, -errno, "cannot start the keeper of the store");
     if (rc < 0) {
+        OPENSSL_cleanse(token, sizeof(token));
         blx_keyring_done(&keys);
         return rc;
     }
     pid_t pid = fork();
     if (pid == 0) {
-        const struct files_keeper keeper = {
-            .config = job->config, .keys = &keys, .ready_fd = pipes[1], .blocks_fd = blocks_fd};
+        const struct files_keeper keeper = {.config = job->config,
+                                            .keys = &keys,
+                                            .token = job->config->files ? token : NULL,
+                                            .ready_fd = pipes[1],
+                                            .blocks_fd = blocks_fd};
         close(pipes[0]);
         close(job->records_fd);
         int code = (int)files_keep(&keeper);
@@ -259,6 +286,7 @@ static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct bl
     }
     rc = pid < 0 ? -errno : 0;
     close(pipes[1]);
+    OPENSSL_cleanse(token, sizeof(token));
     blx_keyring_done(&keys);
     *ready_fd = pipes[0];
     job->keeper = pid > 0 ? pid : 0;
@@ -449,16 +477,30 @@ static int run(const struct blx_config *config)
     return rc < 0 || job.problems > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 
+/* `blxrep agent restore --files` becomes this program, too. */
+static bool is_pull(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--files", strlen("--files")) == 0)
+            return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct blx_config_program program = {
-        .name = "blxrep-files",
-        .command = BLX_COMMAND_FILES,
-        .help = {.usage = usage, .description = description}};
+    static const struct blx_config_program programs[] = {
+        {.name = "blxrep-files",
+         .command = BLX_COMMAND_FILES,
+         .help = {.usage = usage, .description = description}},
+        {.name = "blxrep-files",
+         .command = BLX_COMMAND_PULL,
+         .help = {.usage = pull_usage, .description = description}}};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     struct blx_error err = {0};
     enum blx_config_result result;
-    int rc = blx_config_begin(&program, argc, argv, stdout, &config, &result, &err);
+    int rc = blx_config_begin(&programs[is_pull(argc, argv)], argc, argv, stdout, &config, &result,
+                              &err);
     if (rc == 0 && result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
     if (rc == 0)

@@ -16,7 +16,7 @@ _blxrep_options() {
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --token --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
-    agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --resume --state-dir --force --help --version ;;
+    agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
@@ -67,7 +67,7 @@ _blxrep_without_value() {
     [[ $1 == --token && $2 != join ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --files | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }

@@ -197,7 +197,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"on-event", BLX_COMMAND_TEST_EVENT, config->on_event != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},
-        {"output", BLX_COMMAND_PULL, config->output != NULL},
+        {"output", BLX_COMMAND_PULL, config->output != NULL || config->files},
         {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},
         {"action", BLX_COMMAND_OBJECT_STORE, config->action != NULL},
         {"output", BLX_COMMAND_MOVE_GPT, config->output != NULL},

@@ -152,6 +152,7 @@ struct blx_config {
     char **paths; /* owned, path_count of them: what files lists or copies */
     size_t path_count;
     bool kernel; /* files: the host's kernel reads the filesystem */
+    bool files;  /* agent restore: not disks, but these paths */
     char *mountpoint;
     char *writable; /* NULL: read-only; "": a file without a name takes what is written */
     bool foreground;

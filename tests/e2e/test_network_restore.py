@@ -310,6 +310,43 @@ class NetworkRestore(Case):
         self.delta(token, output, f"--key={key}")
         check_equal(output, yesterday)
 
+    def pull_files(self, token, *more, status=0):
+        done = self.cli.run("agent", "restore", "--files", f"--dispatcher-addr={self.dispatcher.address}", "--token-file=-",
+                            f"--state-dir={self.state}", *more, input_text=token + "\n", check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def test_files_come_back_onto_a_living_server(self):
+        key = self.path("blxrep.key")
+        self.cli.run("keygen", f"--output={key}")
+        self.protect(f"--encryption-key={key}")
+        os.makedirs(f"{self.files.path}/etc/deep")
+        with open(f"{self.files.path}/etc/deep/hosts", "w", encoding="ascii") as file:
+            file.write("127.0.0.1 localhost\n")
+        os.chmod(f"{self.files.path}/etc/deep/hosts", 0o640)
+        stamp, _copy = self.settled_checkpoint()
+        with open(f"{self.files.path}/data40", "rb") as file:
+            data = file.read()
+        os.remove(f"{self.files.path}/etc/deep/hosts")
+        token, _words = self.line(stamp)
+        self.assertIn("key", self.pull_files(token, f"--key={key}.other", status=1).stderr)
+        self.assertIn("key", self.pull_files(token, status=1).stderr)
+        self.assertIn("deep", self.pull_files(token, f"--key={key}", "/etc").stdout)
+        back = self.path("back")
+        os.mkdir(back)
+        self.pull_files(token, f"--key={key}", f"--output={back}", "/etc/deep", "/data40")
+        with open(f"{back}/deep/hosts", "r", encoding="ascii") as file:
+            self.assertEqual(file.read(), "127.0.0.1 localhost\n")
+        self.assertEqual(os.stat(f"{back}/deep/hosts").st_mode & 0o777, 0o640)
+        with open(f"{back}/data40", "rb") as file:
+            self.assertEqual(file.read(), data)
+        self.assertEqual(sorted(os.listdir(back)), ["data40", "deep"], "nothing else is written")
+        # The token is this machine's, and still gives the disks.
+        self.assertIn("/no/such", self.pull_files(token, f"--key={key}", "/no/such", status=1).stderr)
+        output = self.path("out.img")
+        self.pull(token, output, f"--key={key}")
+        self.pull_fails("needs --files", token, output, "/etc", status=2)
+
 
 if __name__ == "__main__":
     main()

@@ -22,6 +22,7 @@
 #include "tls/bearer.h"
 #include "tls/join.h"
 #include "tls/pki.h"
+#include "tls/restorer.h"
 #include "tls/tls.h"
 #include "wire/conn.h"
 #include "wire/wait.h"
@@ -53,6 +54,7 @@ struct joining {
     struct blx_request_message request;
     struct blx_conn *conn;
     struct blx_token bearer;
+    struct blx_restorer restorer;
 };
 
 static void answer(int fd)
@@ -149,6 +151,59 @@ static void a_bearers_connection_is_made_or_nothing_is_left(void **state)
     (void)state;
     struct joining joining;
     fault_loop(&(struct fault_case){setup_bearer, run_bearer, check_bearer, NULL, 0}, &joining);
+}
+
+/* A machine that restores has its secret before it shows a token. */
+static int run_restorer(void *arg, struct blx_error *err)
+{
+    struct joining *joining = arg;
+    return blx_restorer_begin(&joining->restorer, joining->token, dir, address, err);
+}
+
+static void check_restorer(void *arg, int rc)
+{
+    static const uint8_t none[BLX_MACHINE_BYTES];
+    struct joining *joining = arg;
+    struct blx_restorer again;
+    struct blx_error err = {0};
+    if (rc == 0) {
+        assert_memory_not_equal(joining->restorer.hello.machine, none, sizeof(none));
+        if (blx_restorer_begin(&again, joining->token, dir, address, &err) < 0)
+            fail_msg("%s", err.message);
+        assert_true(again.again);
+        assert_memory_equal(again.hello.machine, joining->restorer.hello.machine, sizeof(none));
+    }
+    blx_restorer_forget(&joining->restorer);
+    blx_restorer_wipe(&joining->restorer);
+}
+
+static void setup_restorer(void *arg)
+{
+    setup_join(arg);
+    assert_int_equal(run_restorer(arg, NULL), 0);
+}
+
+static int run_restorer_dial(void *arg, struct blx_error *err)
+{
+    struct joining *joining = arg;
+    return blx_restorer_dial(&joining->restorer, &joining->conn, err);
+}
+
+static void check_restorer_dial(void *arg, int rc)
+{
+    struct joining *joining = arg;
+    check_bearer(arg, rc);
+    blx_restorer_forget(&joining->restorer);
+}
+
+static void a_restorer_has_its_secret_or_nothing(void **state)
+{
+    (void)state;
+    struct joining joining;
+    fault_loop(&(struct fault_case){setup_join, run_restorer, check_restorer, NULL, 0}, &joining);
+    fault_loop(
+        &(struct fault_case){setup_restorer, run_restorer_dial, check_restorer_dial, NULL, 0},
+        &joining);
 }
 
 static int run_dial(void *arg, struct blx_error *err)
@@ -324,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_renewal_begins_or_not),
         cmocka_unit_test(a_join_gives_credentials_that_work_or_none),
         cmocka_unit_test(a_bearers_connection_is_made_or_nothing_is_left),
+        cmocka_unit_test(a_restorer_has_its_secret_or_nothing),
     };
     return cmocka_run_group_tests(tests, make_site, remove_site);
 }

@@ -13,6 +13,7 @@
 #include "loop.h"
 #include "store/agent_lock.h"
 #include "store/restore/pull_private.h"
+#include "store/restore/pull_view.h"
 #include "store/restore/supply.h"
 #include "store_state.h"
 
@@ -253,6 +254,42 @@ static void check_link(void *arg, int rc)
     assert_true(rc == 0 || pulling->pull->conn == NULL || rc == -ENOMEM);
 }
 
+/* Reads all of it, so that each frame is fetched. */
+static int run_view(void *arg, struct blx_error *err)
+{
+    struct pulling *pulling = arg;
+    static uint8_t found[STATE_BYTES];
+    struct blx_view *view = NULL;
+    struct blx_frame_cache *cache = blx_frame_cache_new(1 << 20);
+    if (cache == NULL)
+        return blx_error_errno(err, -ENOMEM, "no cache");
+    int rc = blx_pull_view_open(pulling->pull, 0, NULL, cache, &view, err);
+    if (rc == 0)
+        rc = blx_view_read(view, found, sizeof(found), 0, err);
+    if (rc == 0)
+        assert_memory_equal(found, store_state.images[1], STATE_BYTES);
+    blx_view_close(view);
+    blx_frame_cache_free(cache);
+    return rc;
+}
+
+static void setup_lost(void *arg)
+{
+    setup_pull(arg);
+    blx_pull_hang_up(((struct pulling *)arg)->pull);
+}
+
+static int run_reconnect(void *arg, struct blx_error *err)
+{
+    return blx_pull_reconnect(((struct pulling *)arg)->pull, err);
+}
+
+static void check_reconnect(void *arg, int rc)
+{
+    const struct pulling *pulling = arg;
+    assert_true(rc < 0 || pulling->pull->conn != NULL);
+}
+
 static void a_pull_makes_a_whole_image_or_none(void **state)
 {
     (void)state;
@@ -261,6 +298,9 @@ static void a_pull_makes_a_whole_image_or_none(void **state)
     fault_loop(&(struct fault_case){setup_pull, run_send, check_link, teardown, 0}, &pulling);
     fault_loop(&(struct fault_case){setup_pull, run_receive, check_link, teardown, 0}, &pulling);
     fault_loop(&(struct fault_case){setup_pull, run_volume, check_volume, teardown, 0}, &pulling);
+    fault_loop(&(struct fault_case){setup_pull, run_view, check_nothing, teardown, 0}, &pulling);
+    fault_loop(&(struct fault_case){setup_lost, run_reconnect, check_reconnect, teardown, 0},
+               &pulling);
     fault_loop(&(struct fault_case){setup_written, run_finish, check_nothing, teardown, 0},
                &pulling);
 }

@@ -21,16 +21,17 @@ enum {
     REQUEST_FRAMES = 64, /* of one FRAMES_REQUEST, at most */
 };
 
-static void hang_up(struct blx_pull *pull)
+void blx_pull_hang_up(struct blx_pull *pull)
 {
     blx_conn_free(pull->conn);
     pull->conn = NULL;
+    pull->planned = false;
 }
 
 /* Only a shortage of memory is not the connection's. */
 static int lost(struct blx_pull *pull, int rc, const char *why, struct blx_error *err)
 {
-    hang_up(pull);
+    blx_pull_hang_up(pull);
     return blx_error_set(err, rc == -ENOMEM ? rc : -ENOLINK,
                          "the connection to the dispatcher was lost: %s", why);
 }
@@ -126,7 +127,7 @@ static int take_offer(struct blx_pull *pull, struct blx_error *err)
 static int connect_once(struct blx_pull *pull, struct blx_error *err)
 {
     const struct blx_message hello = {.type = BLX_MESSAGE_RESTORE, .restore = pull->request.hello};
-    hang_up(pull);
+    blx_pull_hang_up(pull);
     int rc = pull->request.dial(pull->request.arg, &pull->conn, err);
     if (rc == 0)
         rc = blx_pull_send(pull, &hello, err);
@@ -159,7 +160,7 @@ void blx_pull_close(struct blx_pull *pull)
 {
     if (pull == NULL)
         return;
-    hang_up(pull);
+    blx_pull_hang_up(pull);
     explicit_bzero(&pull->request.hello, sizeof(pull->request.hello));
     free(pull->volumes);
     free(pull);
@@ -332,8 +333,7 @@ static void pause_ms(uint64_t ms)
     nanosleep(&pause, NULL);
 }
 
-/* Until it succeeds, or patience ends, or the dispatcher refuses. */
-static int reconnect(struct blx_pull *pull, struct blx_error *err)
+int blx_pull_reconnect(struct blx_pull *pull, struct blx_error *err)
 {
     uint64_t wait_ms = pull->request.pause_ms;
     for (;;) {
@@ -356,7 +356,7 @@ static int recover(void *arg, int rc, struct blx_error *err)
         return rc;
     note(stream->pull, err->message);
     struct blx_error why = {0};
-    rc = reconnect(stream->pull, &why);
+    rc = blx_pull_reconnect(stream->pull, &why);
     if (rc < 0) {
         blx_error_clear(err);
         return blx_error_copy(err, rc, &why);

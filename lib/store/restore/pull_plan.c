@@ -110,6 +110,7 @@ int blx_pull_take_plan(struct blx_pull *pull, uint32_t volume, struct blx_plan *
                        struct blx_error *err)
 {
     struct blx_plan_message header;
+    pull->planned = false;
     uint64_t blocks = blx_blocks_of_bytes(plan->size_bytes, plan->block_shift);
     int rc = ask(pull, volume, plan->start_block, &header, err);
     if (rc < 0)
@@ -118,7 +119,13 @@ int blx_pull_take_plan(struct blx_pull *pull, uint32_t volume, struct blx_plan *
         return nonsense(err, "its window ends beyond the volume");
     plan->end_block = header.end_block == blocks ? 0 : header.end_block;
     rc = take_pieces(pull, &header, plan, err);
-    return rc == 0 ? check_pieces(plan, header.end_block, err) : rc;
+    if (rc < 0)
+        return rc;
+    pull->planned = true;
+    pull->plan_volume = volume;
+    pull->plan_start = plan->start_block;
+    pull->plan_frames = header.frame_count;
+    return check_pieces(plan, header.end_block, err);
 }
 
 int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *journal,

@@ -25,6 +25,10 @@ struct blx_pull {
     struct blx_restore_offer offer;
     struct blx_restore_volume *volumes; /* owned; offer.volume_count of them */
     uint64_t heard_ns;                  /* when something came that was asked for */
+    /* The plan that the dispatcher has now; frames are asked for by their number in it. */
+    bool planned;
+    uint32_t plan_volume, plan_frames;
+    uint64_t plan_start;
 };
 
 /*
@@ -37,6 +41,13 @@ int blx_pull_receive(struct blx_pull *pull, enum blx_message_type wanted,
 
 /* -ENOLINK as above. */
 int blx_pull_send(struct blx_pull *pull, const struct blx_message *message, struct blx_error *err);
+
+/* The connection counts as lost. */
+void blx_pull_hang_up(struct blx_pull *pull);
+
+/* Makes the connection again, with pauses that grow. -ETIMEDOUT after the request's patience,
+ * -EACCES if the dispatcher refuses, -EPROTO if it offers something else; -ENOMEM. */
+int blx_pull_reconnect(struct blx_pull *pull, struct blx_error *err);
 
 /*
  * Asks for the window that begins at plan->start_block, and fills the plan: without what is done in

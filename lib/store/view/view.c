@@ -256,7 +256,8 @@ static int insert_window_locked(struct blx_view *view, struct window *window, st
 /* Takes over the plan's segments and makes its index a window. */
 static int take_plan(struct blx_view *view, struct blx_plan *plan, struct blx_error *err)
 {
-    number_segments(plan);
+    if (view->source.fetch == NULL)
+        number_segments(plan);
     struct window *window = calloc(1, sizeof(*window));
     if (window == NULL || blx_block_map_add(&window->map, &plan->index) < 0) {
         window_free(window);
@@ -348,7 +349,8 @@ static void look_up(struct blx_view *view, const struct window *window, uint64_t
         piece->kind = PIECE_ZERO;
     else
         piece->kind = entry->frame_offset == BLX_PLAN_TABLE ? PIECE_TABLE : PIECE_DATA;
-    if (piece->kind == PIECE_DATA || piece->kind == PIECE_TABLE)
+    bool stored = piece->kind == PIECE_DATA || piece->kind == PIECE_TABLE;
+    if (stored && view->source.fetch == NULL)
         piece->reader = view->segments[segment_place(view, entry->segment)];
 }
 
@@ -460,7 +462,10 @@ static int read_content(const struct blx_view *view, const struct piece *piece,
     if (view->source.content == BLX_VIEW_CONTENT_DIGESTS)
         return view->source.digest_key == NULL ? take_digests(view, piece, stored, content, err)
                                                : make_digests(view, piece, stored, content, err);
-    int rc = blx_stored_frame_read(stored, piece->reader, &piece->entry, view->source.key, err);
+    int rc =
+        view->source.fetch != NULL
+            ? view->source.fetch(view->source.arg, &piece->entry, stored, err)
+            : blx_stored_frame_read(stored, piece->reader, &piece->entry, view->source.key, err);
     content->data_bytes = stored->frame.data_bytes;
     return rc;
 }
@@ -517,6 +522,14 @@ static int get_frame(struct blx_view *view, const struct piece *piece,
     return blx_frame_cache_get(view->source.cache, &key, load, &loading, frame, err);
 }
 
+static int lacks(const struct piece *piece, uint64_t seq, struct blx_error *err)
+{
+    if (piece->reader != NULL)
+        return blx_stored_frame_lacks(piece->reader, seq, err);
+    return blx_error_set(err, -EBADMSG, "frame %llu does not hold the blocks that it was named for",
+                         (unsigned long long)seq);
+}
+
 /* `bytes` from the byte `skip` of the entry's data on. */
 static int copy_data(struct blx_view *view, const struct piece *piece, uint64_t skip, size_t bytes,
                      uint8_t *to, struct blx_error *err)
@@ -532,7 +545,7 @@ static int copy_data(struct blx_view *view, const struct piece *piece, uint64_t 
     uint64_t from = ((uint64_t)entry->data_block << shift) + skip;
     if (!holds(content, entry->extent.start_block + first, count, entry->data_block + first) ||
         from > content->data_bytes || bytes > content->data_bytes - from)
-        rc = blx_stored_frame_lacks(piece->reader, content->seq, err);
+        rc = lacks(piece, content->seq, err);
     else
         memcpy(to, content->data.bytes + from, bytes);
     blx_frame_cache_put(view->source.cache, frame);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "store/view/plan_private.h"
+#include "store/view/stored_frame_private.h"
 #include "store/view/view.h"
 
 /* An entry of a plan's index with this segment number stands for blocks that nobody knows: reading
@@ -29,6 +30,10 @@ struct blx_view_source {
     /* Adds the window's chain to the plan, which has its limits; the same each time. */
     int (*add)(void *arg, struct blx_plan *plan, struct blx_error *err);
     void (*done)(void *arg); /* NULL: nothing is to be freed */
+    /* For frames from elsewhere: fills `stored`, unpacked, with the entry's. Called from several
+     * threads at once, as add() is not. NULL: they are in the plan's segments. */
+    int (*fetch)(void *arg, const struct blx_index_entry *entry, struct blx_stored_frame *stored,
+                 struct blx_error *err);
     void *arg;
     enum blx_view_content content;
     struct blx_key_id key_id;                /* that all frames must have; none: not encrypted */

@@ -13,6 +13,7 @@
 
 #include "history.h"
 #include "restore/supplier.h"
+#include "store/restore/pull_view.h"
 
 enum { CHECKPOINTS = 30, PATIENCE_MS = 20 * 1000 };
 
@@ -468,6 +469,122 @@ static void delta_finds_every_lie(void **state)
     }
 }
 
+static int open_view(struct fixture *f, const struct blx_keyring *keys, struct blx_pull **opened,
+                     struct blx_frame_cache *cache, struct blx_view **view, struct blx_error *err)
+{
+    const struct blx_pull_request request = {
+        .dial = supplier_dial, .arg = &f->supplier, .patience_ms = f->patience_ms, .pause_ms = 1};
+    int rc = blx_pull_open(&request, opened, err);
+    return rc < 0 ? rc : blx_pull_view_open(*opened, 0, keys, cache, view, err);
+}
+
+/* Pieces of all sizes, in order and at random, as a reader of a filesystem asks. */
+static void read_all(struct fixture *f, struct blx_view *view)
+{
+    const uint8_t *wanted = f->history.images[CHECKPOINTS - 1];
+    static uint8_t found[64 * TEST_BLOCK_BYTES];
+    struct blx_error err = {0};
+    uint64_t random = 5, place = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        size_t bytes = (size_t)(test_random(&random) % sizeof(found)) + 1;
+        place = i % 3 == 0 ? test_random(&random) % HISTORY_BYTES : place % HISTORY_BYTES;
+        bytes = bytes < HISTORY_BYTES - place ? bytes : (size_t)(HISTORY_BYTES - place);
+        test_ok(blx_view_read(view, found, bytes, place, &err), &err);
+        assert_memory_equal(found, wanted + place, bytes);
+        place += bytes;
+    }
+}
+
+static void check_view(struct fixture *f, const struct blx_keyring *keys, size_t cache_bytes)
+{
+    struct blx_frame_cache *cache = blx_frame_cache_new(cache_bytes);
+    struct blx_pull *opened = NULL;
+    struct blx_view *view = NULL;
+    struct blx_error err = {0};
+    test_ok(open_view(f, keys, &opened, cache, &view, &err), &err);
+    assert_int_equal(blx_view_size_bytes(view), HISTORY_BYTES);
+    read_all(f, view);
+    blx_view_close(view);
+    blx_pull_close(opened);
+    supplier_join(&f->supplier);
+    blx_frame_cache_free(cache);
+}
+
+/* With one window and with several, with a cache and almost without. */
+static void view_gives_what_the_store_has(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    check_view(f, NULL, 1 << 20);
+    assert_int_equal(f->supplier.windows, 1);
+    f->supplier.max_pieces = 8;
+    check_view(f, NULL, 1);
+    assert_true(f->supplier.windows > 4);
+}
+
+static void view_of_encrypted_frames(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_frame_cache *cache = blx_frame_cache_new(1);
+    struct blx_pull *opened = NULL;
+    struct blx_view *view = NULL;
+    struct blx_error err = {0};
+    begin(f, &f->key);
+    refuse(open_view(f, &f->other_ring, &opened, cache, &view, &err), -ENOKEY, &err, "key");
+    blx_pull_close(opened);
+    supplier_join(&f->supplier);
+    blx_frame_cache_free(cache);
+    check_view(f, &f->ring, 1 << 20);
+}
+
+static void view_goes_on_after_cuts(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, NULL);
+    for (unsigned pieces = 0; pieces <= 8; pieces += 8) {
+        f->supplier.max_pieces = pieces;
+        f->supplier.cut_after_frames = 3;
+        f->supplier.cuts_left = 6;
+        check_view(f, NULL, 1);
+        assert_int_equal(f->supplier.cuts_left, 0);
+    }
+}
+
+/* A block that is read wrong is an error, and never other data. */
+static void view_finds_lies(void **state)
+{
+    struct fixture *f = *state;
+    static const enum supplier_lie lies[] = {
+        SUPPLIER_FLIPS_A_BIT,          SUPPLIER_SWAPS_FRAMES, SUPPLIER_SENDS_TOO_MUCH,
+        SUPPLIER_SENDS_ANOTHER_VOLUME, SUPPLIER_OVERLAPS,     SUPPLIER_LEAVES_THE_WINDOW,
+        SUPPLIER_SENDS_ENDLESS_PIECES, SUPPLIER_MOVES_DATA,   SUPPLIER_SAYS_ERROR,
+        SUPPLIER_SENDS_WELCOME};
+    static uint8_t found[TEST_BLOCK_BYTES];
+    begin(f, NULL);
+    f->patience_ms = 1;
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        struct blx_frame_cache *cache = blx_frame_cache_new(1);
+        struct blx_pull *opened = NULL;
+        struct blx_view *view = NULL;
+        unsigned errors = 0;
+        f->supplier.lie = lies[i];
+        int rc = open_view(f, NULL, &opened, cache, &view, NULL);
+        errors += rc < 0;
+        for (uint64_t at = 0; rc == 0 && at + sizeof(found) <= HISTORY_BYTES; at += sizeof(found)) {
+            if (blx_view_read(view, found, sizeof(found), at, NULL) < 0)
+                errors++;
+            else
+                assert_memory_equal(found, f->history.images[CHECKPOINTS - 1] + at, sizeof(found));
+        }
+        if (errors == 0)
+            fail_msg("lie %d was not found", (int)lies[i]);
+        blx_view_close(view);
+        blx_pull_close(opened);
+        supplier_join(&f->supplier);
+        blx_frame_cache_free(cache);
+    }
+}
+
 static void pull_keeps_to_its_first_offer(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +632,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(delta_makes_an_image_that_is_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(delta_goes_on_after_cuts, setup, teardown),
         cmocka_unit_test_setup_teardown(delta_finds_every_lie, setup, teardown),
+        cmocka_unit_test_setup_teardown(view_gives_what_the_store_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(view_of_encrypted_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(view_goes_on_after_cuts, setup, teardown),
+        cmocka_unit_test_setup_teardown(view_finds_lies, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_keeps_to_its_first_offer, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_of_encrypted_frames_finds_lies_too, setup, teardown),
     };
