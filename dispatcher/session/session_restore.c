@@ -379,9 +379,9 @@ static int handle(struct dispatcher_restore *restore, const struct blx_message *
 static int send_frame(struct dispatcher_restore *restore, struct blx_error *err)
 {
     struct dispatcher_restore_range *range = &restore->ranges[restore->range_first];
-    uint32_t number = range->first, bytes = blx_supply_frame_bytes(restore->supply, number);
+    uint32_t number = range->first, bytes = 0;
     struct blx_message message = {.type = BLX_MESSAGE_FRAME};
-    int rc = blx_supply_read(restore->supply, number, &message.frame.bytes, err);
+    int rc = blx_supply_read(restore->supply, number, &message.frame.bytes, &bytes, err);
     if (rc < 0)
         return rc;
     message.frame.volume = restore->volume;
@@ -391,7 +391,7 @@ static int send_frame(struct dispatcher_restore *restore, struct blx_error *err)
         return rc;
     blx_limiter_take(&restore->limiter, bytes);
     restore->sent_bytes += bytes;
-    restore->queued_bytes -= bytes;
+    restore->queued_bytes -= blx_supply_frame_bytes(restore->supply, number);
     range->first++;
     if (--range->count == 0) {
         restore->range_first = (restore->range_first + 1) % DISPATCHER_RESTORE_MAX_REQUESTS;

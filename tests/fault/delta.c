@@ -13,6 +13,7 @@
 #include "folder.h"
 #include "loop.h"
 #include "store/restore/compare_private.h"
+#include "store/restore/cut_frame_private.h"
 #include "store/restore/supply.h"
 #include "store/view/image.h"
 #include "store/view/view_private.h"
@@ -36,12 +37,15 @@ struct delta {
     struct blx_view_source source;
     struct blx_digests digests;
     struct blx_delta_key key;
+    const uint8_t *bytes; /* of a frame; the supply's */
+    uint32_t frame_bytes;
     char dir[FOLDER_BYTES], path[128], journal_path[128];
     struct blx_pull *pull;
     struct blx_compare *compare;
     struct blx_pull_delta *plans;
     struct blx_restore_output output;
     struct blx_plan plan;
+    struct blx_cut_frame cut;
 };
 
 /* Between two tries to connect nobody needs to wait here. */
@@ -79,6 +83,7 @@ static void teardown(void *arg)
     blx_pull_close(delta->pull);
     blx_restore_output_done(&delta->output);
     blx_plan_done(&delta->plan);
+    blx_cut_frame_done(&delta->cut);
     folder_remove(delta->dir);
 }
 
@@ -183,6 +188,61 @@ static void check_want(void *arg, int rc)
     assert_true(delta->window.piece_count <= 3);
 }
 
+static int run_read(void *arg, struct blx_error *err)
+{
+    struct delta *delta = arg;
+    return blx_supply_read(delta->supply, 0, &delta->bytes, &delta->frame_bytes, err);
+}
+
+/* Without the supply around it. */
+static int run_cut(void *arg, struct blx_error *err)
+{
+    struct delta *delta = arg;
+    return blx_cut_frame_make(&delta->cut, &delta->plan, &delta->plan.frames[0], &delta->bytes,
+                              &delta->frame_bytes, err);
+}
+
+static void setup_cut_alone(void *arg)
+{
+    static const struct blx_extent wanted = {1, 1};
+    struct delta *delta = arg;
+    setup(arg);
+    delta->plan.wanted = &wanted;
+    delta->plan.wanted_count = 1;
+    assert_int_equal(blx_plan_make(web1(), store_state.checkpoints[1], "vda", &delta->plan, NULL),
+                     0);
+}
+
+static void check_cut(void *arg, int rc)
+{
+    const struct delta *delta = arg;
+    struct blx_frame frame;
+    if (rc == 0)
+        assert_int_equal(blx_frame_parse(delta->bytes, delta->frame_bytes, &frame, NULL), 0);
+}
+
+static void check_read(void *arg, int rc)
+{
+    const struct delta *delta = arg;
+    struct blx_frame frame;
+    if (rc < 0)
+        return;
+    assert_true(delta->frame_bytes <= blx_supply_frame_bytes(delta->supply, 0));
+    assert_int_equal(blx_frame_parse(delta->bytes, delta->frame_bytes, &frame, NULL), 0);
+    assert_int_equal(frame.extent_count, 1);
+}
+
+/* One block of a frame of several. */
+static void setup_cut(void *arg)
+{
+    struct delta *delta = arg;
+    const struct blx_delta_wanted wanted = {.count = 1, .extents = {{1, 1}}};
+    setup_begun(arg);
+    assert_int_equal(blx_supply_want(delta->supply, &wanted, NULL), 0);
+    assert_int_equal(blx_supply_plan(delta->supply, 0, &delta->window, NULL), 0);
+    assert_int_equal(delta->window.frame_count, 1);
+}
+
 static void a_supply_answers_or_tells_an_error(void **state)
 {
     (void)state;
@@ -194,6 +254,8 @@ static void a_supply_answers_or_tells_an_error(void **state)
     fault_loop(&(struct fault_case){setup_begun, run_supply_digest, check_digests, teardown, 0},
                &d);
     fault_loop(&(struct fault_case){setup_begun, run_want, check_want, teardown, 0}, &d);
+    fault_loop(&(struct fault_case){setup_cut, run_read, check_read, teardown, 0}, &d);
+    fault_loop(&(struct fault_case){setup_cut_alone, run_cut, check_cut, teardown, 0}, &d);
 }
 
 /* The target's side: its dispatcher has said everything before it is asked. */
@@ -423,8 +485,10 @@ static void say_frames(struct recorder *r, const struct blx_frames_request *aske
 {
     for (uint32_t i = asked->first; i < asked->first + asked->count; i++) {
         struct blx_message message = {.type = BLX_MESSAGE_FRAME};
-        assert_int_equal(blx_supply_read(r->delta.supply, i, &message.frame.bytes, NULL), 0);
-        message.frame.frame_bytes = blx_supply_frame_bytes(r->delta.supply, i);
+        uint32_t bytes = 0;
+        assert_int_equal(blx_supply_read(r->delta.supply, i, &message.frame.bytes, &bytes, NULL),
+                         0);
+        message.frame.frame_bytes = bytes;
         say(r, &message);
     }
 }

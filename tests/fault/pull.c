@@ -130,7 +130,8 @@ static void setup_planned(void *arg)
 static int run_supply_read(void *arg, struct blx_error *err)
 {
     struct pulling *pulling = arg;
-    return blx_supply_read(pulling->supply, 0, &pulling->bytes, err);
+    uint32_t bytes = 0;
+    return blx_supply_read(pulling->supply, 0, &pulling->bytes, &bytes, err);
 }
 
 static void check_supply_read(void *arg, int rc)
@@ -635,8 +636,9 @@ static void say_plan(struct blx_conn *conn, int fd, struct pulling *p)
     say(conn, fd, &message);
     for (uint32_t i = 0; i < p->window.frame_count; i++) {
         message = (struct blx_message){.type = BLX_MESSAGE_FRAME};
-        assert_int_equal(blx_supply_read(p->supply, i, &message.frame.bytes, NULL), 0);
-        message.frame.frame_bytes = blx_supply_frame_bytes(p->supply, i);
+        uint32_t bytes = 0;
+        assert_int_equal(blx_supply_read(p->supply, i, &message.frame.bytes, &bytes, NULL), 0);
+        message.frame.frame_bytes = bytes;
         say(conn, fd, &message);
     }
 }

@@ -262,21 +262,30 @@ static int top_up_locked(struct stream *stream, const struct blx_plan *plan, str
     return rc;
 }
 
+/* Of a delta the dispatcher may have cut it: the plan then names what it has at most. */
+static bool is_expected(const struct stream *stream, const struct blx_frame_message *frame,
+                        uint32_t planned_bytes)
+{
+    return frame->volume == stream->volume &&
+           (frame->frame_bytes == planned_bytes ||
+            (stream->delta != NULL && frame->frame_bytes < planned_bytes));
+}
+
 static int receive_locked(struct stream *stream, const struct blx_plan *plan,
-                          struct blx_stored_frame *stored, struct blx_error *err)
+                          struct blx_stored_frame *stored, size_t *bytes, struct blx_error *err)
 {
     struct blx_message message;
     uint32_t expected = first_entry(plan, stream->next)->frame_bytes;
     int rc = top_up_locked(stream, plan, err);
     if (rc == 0)
         rc = blx_pull_receive(stream->pull, BLX_MESSAGE_FRAME, &message, err);
-    if (rc == 0 &&
-        (message.frame.volume != stream->volume || message.frame.frame_bytes != expected))
+    if (rc == 0 && !is_expected(stream, &message.frame, expected))
         rc = blx_error_set(err, -EPROTO, "the dispatcher sent another frame than it was asked for");
     if (rc == 0)
-        rc = blx_stored_frame_copy(stored, message.frame.bytes, expected, err);
+        rc = blx_stored_frame_copy(stored, message.frame.bytes, message.frame.frame_bytes, err);
     if (rc < 0)
         return rc;
+    *bytes = message.frame.frame_bytes;
     stream->asked_bytes -= expected;
     stream->next++;
     return 0;
@@ -284,14 +293,14 @@ static int receive_locked(struct stream *stream, const struct blx_plan *plan,
 
 /* In its turn. All workers fail with what was wrong first. */
 static int receive(struct stream *stream, const struct blx_plan *plan, size_t number,
-                   struct blx_stored_frame *stored, struct blx_error *err)
+                   struct blx_stored_frame *stored, size_t *bytes, struct blx_error *err)
 {
     int rc = 0;
     pthread_mutex_lock(&stream->lock);
     while (stream->failure.code == 0 && stream->next != number)
         pthread_cond_wait(&stream->turned, &stream->lock);
     if (stream->failure.code == 0) {
-        rc = receive_locked(stream, plan, stored, &stream->failure);
+        rc = receive_locked(stream, plan, stored, bytes, &stream->failure);
         stream->failure.code = rc;
         pthread_cond_broadcast(&stream->turned);
     }
@@ -304,8 +313,8 @@ static int receive(struct stream *stream, const struct blx_plan *plan, size_t nu
 static int fetch(void *arg, const struct blx_plan *plan, size_t number,
                  struct blx_stored_frame *stored, struct blx_error *err)
 {
-    uint32_t bytes = first_entry(plan, number)->frame_bytes;
-    int rc = receive(arg, plan, number, stored, err);
+    size_t bytes = 0;
+    int rc = receive(arg, plan, number, stored, &bytes, err);
     if (rc < 0)
         return rc;
     rc = blx_stored_frame_parse(stored, bytes, plan->key, err);

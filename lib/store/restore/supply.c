@@ -15,6 +15,7 @@
 #include "store/agent_lock.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/digest_key.h"
+#include "store/restore/cut_frame_private.h"
 #include "store/view/image.h"
 #include "store/view/plan_private.h"
 #include "store/view/stored_frame_private.h"
@@ -31,12 +32,15 @@ struct blx_supply {
     struct blx_plan plan;
     struct blx_stored_frame stored;
     size_t next_frame, next_entry;    /* of the pieces that are listed next */
+    uint32_t next_data;               /* where that one's data begin, in a frame that is cut */
     uint64_t blocks;                  /* of the volume */
     struct blx_key_id key_id;         /* of its frames */
     struct blx_volume_key digest_key; /* of a plain volume's delta */
     bool delta;                       /* one has begun */
     struct blx_image *image;          /* owned; NULL: nobody asks for digests */
-    struct blx_extent *wanted;        /* owned */
+    bool cuts;                        /* the plan is of wanted blocks, and not encrypted */
+    struct blx_cut_frame cut;
+    struct blx_extent *wanted; /* owned */
     size_t wanted_count;
 };
 
@@ -84,6 +88,7 @@ void blx_supply_close(struct blx_supply *supply)
         return;
     blx_plan_done(&supply->plan);
     blx_stored_frame_done(&supply->stored);
+    blx_cut_frame_done(&supply->cut);
     blx_image_close(supply->image);
     blx_volume_key_wipe(&supply->digest_key);
     free(supply->wanted);
@@ -199,6 +204,8 @@ int blx_supply_plan(struct blx_supply *supply, uint64_t start_block,
     blx_image_close(supply->image);
     supply->image = NULL;
     supply->next_frame = supply->next_entry = 0;
+    supply->next_data = 0;
+    supply->cuts = supply->wanted_count > 0 && blx_key_id_is_none(&supply->key_id);
     int rc = make_plan(supply, start_block, err);
     free(supply->wanted);
     supply->wanted = NULL;
@@ -221,6 +228,32 @@ static const struct blx_index_entry *entry_of(const struct blx_supply *supply, u
     return &supply->plan.index.entries[supply->plan.frames[number].first];
 }
 
+/* 0: it is sent as it is stored. */
+static uint32_t cut_bound(const struct blx_supply *supply, const struct blx_plan_frame *frame)
+{
+    return supply->cuts ? blx_cut_frame_bound(&supply->plan, frame) : 0;
+}
+
+uint32_t blx_supply_frame_bytes(const struct blx_supply *supply, uint32_t number)
+{
+    blx_assert(number < supply->plan.frame_count);
+    uint32_t bound = cut_bound(supply, &supply->plan.frames[number]);
+    return bound != 0 ? bound : entry_of(supply, number)->frame_bytes;
+}
+
+static void describe_piece(const struct blx_supply *supply, const struct blx_index_entry *entry,
+                           struct blx_plan_piece *piece)
+{
+    bool first = supply->next_entry == 0;
+    bool is_cut = cut_bound(supply, &supply->plan.frames[supply->next_frame]) != 0;
+    *piece = (struct blx_plan_piece){
+        .start_block = entry->extent.start_block,
+        .block_count = (uint32_t)entry->extent.block_count,
+        .data_block = is_cut ? supply->next_data : entry->data_block,
+        .frame_bytes = first ? blx_supply_frame_bytes(supply, (uint32_t)supply->next_frame) : 0,
+    };
+}
+
 size_t blx_supply_list_pieces(struct blx_supply *supply, struct blx_plan_piece *pieces, size_t most)
 {
     const struct blx_plan *plan = &supply->plan;
@@ -229,23 +262,15 @@ size_t blx_supply_list_pieces(struct blx_supply *supply, struct blx_plan_piece *
         const struct blx_plan_frame *frame = &plan->frames[supply->next_frame];
         const struct blx_index_entry *entry =
             &plan->index.entries[frame->first + supply->next_entry];
-        pieces[count++] = (struct blx_plan_piece){
-            .start_block = entry->extent.start_block,
-            .block_count = (uint32_t)entry->extent.block_count,
-            .data_block = entry->data_block,
-            .frame_bytes = supply->next_entry == 0 ? entry->frame_bytes : 0,
-        };
+        describe_piece(supply, entry, &pieces[count++]);
+        supply->next_data += (uint32_t)entry->extent.block_count;
         if (++supply->next_entry == frame->count) {
             supply->next_frame++;
             supply->next_entry = 0;
+            supply->next_data = 0;
         }
     }
     return count;
-}
-
-uint32_t blx_supply_frame_bytes(const struct blx_supply *supply, uint32_t number)
-{
-    return entry_of(supply, number)->frame_bytes;
 }
 
 void blx_supply_prefetch(const struct blx_supply *supply, uint32_t number)
@@ -256,12 +281,17 @@ void blx_supply_prefetch(const struct blx_supply *supply, uint32_t number)
 }
 
 int blx_supply_read(struct blx_supply *supply, uint32_t number, const uint8_t **bytes,
-                    struct blx_error *err)
+                    uint32_t *frame_bytes, struct blx_error *err)
 {
     const struct blx_index_entry *entry = entry_of(supply, number);
+    const struct blx_plan_frame *planned = &supply->plan.frames[number];
+    if (cut_bound(supply, planned) != 0)
+        return blx_cut_frame_make(&supply->cut, &supply->plan, planned, bytes, frame_bytes, err);
     int rc =
         blx_stored_frame_fetch(&supply->stored, supply->plan.segments[entry->segment], entry, err);
-    if (rc == 0)
-        *bytes = supply->stored.packed.bytes;
-    return rc;
+    if (rc < 0)
+        return rc;
+    *bytes = supply->stored.packed.bytes;
+    *frame_bytes = entry->frame_bytes;
+    return 0;
 }

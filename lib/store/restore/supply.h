@@ -79,13 +79,17 @@ int blx_supply_plan(struct blx_supply *supply, uint64_t start_block,
 size_t blx_supply_list_pieces(struct blx_supply *supply, struct blx_plan_piece *pieces,
                               size_t most);
 
-/* The size of a frame of the window. */
+/* The size of a frame of the window; of one that is cut (below), what it has at most. */
 uint32_t blx_supply_frame_bytes(const struct blx_supply *supply, uint32_t number);
 
 /* Has the kernel begin to read it. */
 void blx_supply_prefetch(const struct blx_supply *supply, uint32_t number);
 
-/* Reads a frame of the window. `bytes` borrows the supply's buffer until the next call. -EBADMSG
- * with the segment's name if it is damaged; -ENOMEM. */
+/*
+ * Reads a frame of the window, whose size goes to `frame_bytes`. If only blocks are wanted that
+ * take less than the stored frame, and that is not encrypted, a frame of these blocks alone is made
+ * of it. `bytes` borrows the supply's buffer until the next call. -EBADMSG with the segment's name
+ * if it is damaged; -ENOMEM.
+ */
 int blx_supply_read(struct blx_supply *supply, uint32_t number, const uint8_t **bytes,
-                    struct blx_error *err);
+                    uint32_t *frame_bytes, struct blx_error *err);

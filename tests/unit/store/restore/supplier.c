@@ -130,9 +130,11 @@ static int send_frame(struct service *service)
     if (lies(service, SUPPLIER_SWAPS_FRAMES))
         number = number == 0 ? 1 : 0;
     const uint8_t *bytes = NULL;
-    if (blx_supply_read(service->supply, number, &bytes, NULL) < 0)
+    uint32_t frame_bytes = 0;
+    if (blx_supply_read(service->supply, number, &bytes, &frame_bytes, NULL) < 0)
         return -EIO;
-    message.frame.frame_bytes = blx_supply_frame_bytes(service->supply, number);
+    message.frame.frame_bytes = frame_bytes;
+    supplier->frame_bytes += frame_bytes;
     uint8_t *copy = calloc(1, message.frame.frame_bytes + 1);
     memcpy(copy, bytes, message.frame.frame_bytes);
     message.frame.bytes = copy;

@@ -52,8 +52,9 @@ struct supplier {
     /* What it has seen. */
     unsigned connections;
     unsigned windows;
-    unsigned frames;  /* that were sent */
-    unsigned answers; /* DIGESTS */
+    unsigned frames;      /* that were sent */
+    uint64_t frame_bytes; /* of the frames */
+    unsigned answers;     /* DIGESTS */
     uint64_t done_bytes;
     bool done;
 
