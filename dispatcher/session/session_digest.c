@@ -25,7 +25,7 @@
 #include "store/rescan_order.h"
 #include "wire/digest.h"
 
-enum { READ_BYTES = 256 * 1024, RESTS_OF_AN_ANSWER = 9, REST_MIN_MS = 50 };
+enum { RESTS_OF_AN_ANSWER = 9, REST_MIN_MS = 50 };
 
 static void drop_image(struct dispatcher_session *session)
 {
