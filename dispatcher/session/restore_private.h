@@ -30,6 +30,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limiter.h"
@@ -71,4 +72,5 @@ struct dispatcher_restore {
     uint64_t sent_bytes;   /* of frames */
     struct blx_limiter limiter;
     uint64_t looked_ns; /* at the token */
+    bool told_key;      /* of digests */
 };

@@ -252,8 +252,18 @@ static int answer_plan(struct dispatcher_restore *restore, const struct blx_plan
     return rc == 0 ? send_pieces(restore, err) : rc;
 }
 
-/* The blocks' digests tell whoever holds the key what it holds anyhow. A plain volume's key is that
- * of the stored digests, which the agent has, too. */
+/* Once in a connection: the key makes the digests of blocks that the agent will send, too. */
+static void audit_key(struct dispatcher_restore *restore, const struct blx_delta_key *told)
+{
+    const struct dispatcher_session *session = restore->session;
+    if (restore->told_key || !blx_key_id_is_none(&told->key_id))
+        return;
+    restore->told_key = true;
+    dispatcher_audit(session->dispatcher, "restore", restore->grant.agent_id,
+                     "the machine at %s compares its disks, and is told the key of the digests",
+                     session->entry.peer);
+}
+
 static int begin_delta(struct dispatcher_restore *restore, const struct blx_delta_request *request,
                        struct blx_error *err)
 {
@@ -265,6 +275,8 @@ static int begin_delta(struct dispatcher_restore *restore, const struct blx_delt
     if (rc == 0)
         rc = blx_supply_begin_delta(restore->supply, &message.delta_key, err);
     message.delta_key.volume = request->volume;
+    if (rc == 0)
+        audit_key(restore, &message.delta_key);
     if (rc == 0)
         rc = dispatcher_session_send(restore->session, &message, err);
     OPENSSL_cleanse(&message, sizeof(message));

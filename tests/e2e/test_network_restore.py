@@ -276,6 +276,7 @@ class NetworkRestore(Case):
         run("cmp", f"--bytes={192 * MIB}", target.path, yesterday)
         self.assertRegex(done.stderr, r"restored")
         self.assertLess(count, 16 * MIB)
+        self.assertIn("is told the key of the digests", self.cli.run("dispatcher", "log", f"--data-dir={self.data_dir}", "--agent=server1").stdout)
         # Of an equal target little comes, and nothing is written.
         token, _words = self.line(stamp)
         count, done = self.delta(token, target.path)
