@@ -133,8 +133,8 @@ static const struct command commands[] = {
      "Checks every stored byte. Names each damage and the checkpoints that it hurts."},
     {"prune", BLX_COMMAND_PRUNE, cli_prune,
      "blxrep dispatcher prune --data-dir=DIR [--agent=ID] [--keep-last=N] [--keep-hourly=N] "
-     "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] [--keep-within=T] "
-     "[--min-age=T] [--dry-run] [--confirm] [--json]",
+     "[--keep-daily=N] [--keep-weekly=N] [--keep-monthly=N] [--keep-yearly=N] "
+     "[--keep-within=T] [--keep-tested=N] [--min-age=T] [--dry-run] [--confirm] [--json]",
      "remove the checkpoints that no rule keeps",
      "Removes the checkpoints that no rule keeps, and prints why the others are kept."},
     {"remove", BLX_COMMAND_REMOVE, cli_remove,

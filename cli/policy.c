@@ -57,7 +57,7 @@ static void format_retention(const struct blx_retention *retention, char text[VA
         char value[BLX_UNIT_TEXT_BYTES];
         if (retention->keep[rule] == 0)
             continue;
-        if (rule < BLX_KEEP_COUNTED)
+        if (blx_retention_unit(rule) == BLX_RETENTION_NUMBER)
             snprintf(value, sizeof(value), "%" PRIu64, retention->keep[rule]);
         else
             blx_duration_format(retention->keep[rule], value);

@@ -29,7 +29,7 @@ _blxrep_options() {
     status) echo --config --data-dir --run-dir --json --watch --check --help --version ;;
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
-        --keep-yearly --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
+        --keep-yearly --keep-tested --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
     remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --help --version ;;
     archive) echo --config --agent --data-dir --undo --help --version ;;
     rename) echo --config --agent --to --data-dir --help --version ;;

@@ -97,6 +97,7 @@ __blxrep_option "" prune -l keep-hourly -x -d "Keep the newest one of each of th
 __blxrep_option "" prune -l keep-daily -x -d "Keep the newest one of each of the last N days"
 __blxrep_option "" prune -l keep-weekly -x -d "Keep the newest one of each of the last N ISO weeks"
 __blxrep_option "" prune -l keep-monthly -x -d "Keep the newest one of each of the last N months"
+__blxrep_option "" prune -l keep-tested -x -d "Keep the newest N that passed a test"
 __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of the last N years"
 __blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older than the newest one"
 __blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"

@@ -161,7 +161,7 @@ static int apply_retention_key(const struct blx_place *place, struct blx_config 
     }
     blx_error_set(err, -EINVAL,
                   "unknown key; 'retention' has keep-last, keep-hourly, keep-daily, keep-weekly, "
-                  "keep-monthly, keep-yearly, keep-within and min-age");
+                  "keep-monthly, keep-yearly, keep-within, keep-tested and min-age");
     blx_place_prefix(place, err);
     return -EINVAL;
 }

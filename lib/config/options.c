@@ -589,6 +589,7 @@ static const struct blx_option options[] = {
     KEEP("keep-weekly", BLX_KEEP_WEEKLY, "keep the newest one of each of the last N ISO weeks"),
     KEEP("keep-monthly", BLX_KEEP_MONTHLY, "keep the newest one of each of the last N months"),
     KEEP("keep-yearly", BLX_KEEP_YEARLY, "keep the newest one of each of the last N years"),
+    KEEP("keep-tested", BLX_KEEP_TESTED, "keep the newest N that passed a test"),
     KEEP_TIME("keep-within", BLX_KEEP_WITHIN,
               "keep all that are at most T older than the newest one"),
     KEEP_TIME("min-age", BLX_KEEP_MIN_AGE, "keep all that are younger than T"),

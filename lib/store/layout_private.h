@@ -23,6 +23,7 @@ enum {
     BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
     BLX_DIGEST_MAGIC = 0x44584c42,   /* "BLXD" */
+    BLX_TESTED_MAGIC = 0x54584c42,   /* "BLXT" */
     BLX_LAYOUT_VERSION = 1,
     BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
     BLX_SEGMENT_VERSION = 2,   /* of segments that may have digests; version 1 is read, too */
@@ -170,6 +171,37 @@ struct blx_manifest_extent_disk {
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_manifest_extent_disk) == 16, "manifest extent");
 _Static_assert((int)BLX_NAME_BYTES <= (int)BLX_VOLUME_NAME_DISK_BYTES, "manifest volume");
+
+enum {
+    BLX_TESTED_EXPECT_BYTES = 256,
+    BLX_TESTED_COMMAND_BYTES = 384,
+    BLX_TESTED_TEXT_BYTES = 512,
+    BLX_TESTED_SCREEN_BYTES = 2368,
+    BLX_TESTED_CHECKS_DISK = 4,
+};
+
+struct blx_tested_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t level;
+    uint8_t machine;
+    uint8_t reserved;
+    uint8_t results[BLX_TESTED_CHECKS_DISK]; /* filesystem, boot, services, command */
+    uint8_t reserved2[4];
+    blx_le64 checkpoint;
+    blx_le64 begun_realtime_ns;
+    blx_le64 took_ms;
+    blx_le64 booted_ms;
+    blx_le64 within_ms;
+    blx_le64 checksum; /* of the whole file */
+    char expect[BLX_TESTED_EXPECT_BYTES];
+    char command[BLX_TESTED_COMMAND_BYTES];
+    char seen[BLX_TESTED_TEXT_BYTES];
+    char reason[BLX_TESTED_TEXT_BYTES];
+    char screen[BLX_TESTED_SCREEN_BYTES]; /* the one text with line feeds */
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_tested_disk) == 4096, "record of a test");
+_Static_assert(offsetof(struct blx_tested_disk, checksum) == 56, "record of a test");
 
 /* XXH3 of `bytes` bytes, of which the 8 at `checksum_offset` count as zero (they are zeroed and put
  * back: one thread at a time). */

@@ -64,6 +64,18 @@ def read_manifest(path):
     return parent, volumes
 
 
+def read_tested(path):
+    """{field: value} of a record of a test."""
+    data = read_file(path)
+    magic, version, level, machine, _, results, _, stamp, begun, took, booted, within, total, expect, command, seen, reason, screen = struct.unpack(
+        "<4sBBBB4sIQQQQQQ256s384s512s512s2368s", data)
+    check(magic == b"BLXT" and version == 1 and total == checksum(data, 56), f"{path}: not a record of a test")
+    check(level in (1, 2) and machine <= 2 and max(results) <= 2 and str(stamp) == os.path.basename(path).split(".", 1)[0], path)
+    return {"level": level, "machine": machine, "results": list(results), "begun_ns": begun, "took_ms": took, "booted_ms": booted, "within_ms": within,
+            "expect": text(expect), "command": text(command), "seen": text(seen), "reason": text(reason), "screen": text(screen),
+            "good": 2 not in results and results[level - 1] == 1}
+
+
 def read_index(path, number):
     """(block shift, rewritten, [(first block, blocks, offset, bytes, data block, zero)])"""
     data = read_file(path)

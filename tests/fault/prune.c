@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lib/store's removals: a prune, its plan, and pins. The next call does what failed, and the
  * checkpoints that stay restore. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop.h"
 #include "store/view/info.h"
 #include "store/checkpoint/pin.h"
+#include "store/checkpoint/beside_private.h"
+#include "store/checkpoint/tested_codec_private.h"
 #include "store/audit.h"
 #include "store/prune/brake.h"
 #include "store/prune/prune.h"
@@ -27,6 +30,7 @@ struct outputs {
     struct blx_prune_mark mark;
     size_t lines;
     bool pinned;
+    struct blx_tested tested;
 };
 
 static void make(void *arg)
@@ -266,6 +270,80 @@ static void check_list(void *arg, int rc)
     free(out->pins);
 }
 
+static struct blx_agent_store web1(const struct outputs *out)
+{
+    return blx_store_agent(&out->state.test.store, "web1");
+}
+
+static int run_test_write(void *arg, struct blx_error *err)
+{
+    const struct outputs *out = arg;
+    const struct blx_tested tested = {.checkpoint = out->state.checkpoints[0],
+                                      .level = BLX_TEST_LEVEL_BOOT,
+                                      .results = {[BLX_TEST_BOOT] = BLX_TEST_GOOD}};
+    return blx_tested_write(web1(out), &tested, err);
+}
+
+static void make_tested(void *arg)
+{
+    make(arg);
+    assert_int_equal(run_test_write(arg, NULL), 0);
+}
+
+static void check_test_write(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    struct blx_error err = {0};
+    if (rc < 0)
+        test_ok(run_test_write(arg, &err), &err);
+    test_ok(blx_tested_read(web1(out), out->state.checkpoints[0], &out->tested, &err), &err);
+    assert_true(blx_tested_is_good(&out->tested));
+}
+
+static int run_test_read(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_tested_read(web1(out), out->state.checkpoints[0], &out->tested, err);
+}
+
+static int run_find_proven(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_tested_find_proven(web1(out), &out->tested, err);
+}
+
+static void check_test_read(void *arg, int rc)
+{
+    const struct outputs *out = arg;
+    assert_int_equal(blx_tested_is_good(&out->tested), rc == 0);
+}
+
+static int run_test_list(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_tested_list(web1(out), &out->pins, &out->pin_count, err);
+}
+
+static int run_beside_list(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_beside_list(web1(out), ".tested", &out->pins, &out->pin_count, err);
+}
+
+static int run_test_remove(void *arg, struct blx_error *err)
+{
+    const struct outputs *out = arg;
+    int rc = blx_beside_remove(web1(out), out->state.checkpoints[1], ".tested", err);
+    return rc == 0 ? blx_tested_remove_locked(web1(out), out->state.checkpoints[0], err) : rc;
+}
+
+static void check_test_remove(void *arg, int rc)
+{
+    struct outputs *out = arg;
+    assert_int_equal(blx_tested_read(web1(out), out->state.checkpoints[0], &out->tested, NULL),
+                     rc < 0 ? 0 : -ENOENT);
+}
+
 static int run_info(void *arg, struct blx_error *err)
 {
     struct outputs *out = arg;
@@ -317,6 +395,23 @@ static void a_plan_is_whole_or_empty(void **state)
     fault_loop(&(struct fault_case){make, run_plan, check_plan, remove_all, 0}, &outputs);
 }
 
+static void records_of_tests_are_whole_or_not_there(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){make, run_test_write, check_test_write, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_test_read, check_test_read, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_find_proven, check_test_read, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_test_list, check_list, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_beside_list, check_list, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_test_remove, check_test_remove, remove_all, 0},
+               &outputs);
+}
+
 static void pins_are_set_and_taken_off(void **state)
 {
     (void)state;
@@ -353,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_prune_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(a_rewrite_that_failed_is_done_by_the_next_one),
         cmocka_unit_test(a_plan_is_whole_or_empty),
+        cmocka_unit_test(records_of_tests_are_whole_or_not_there),
         cmocka_unit_test(pins_are_set_and_taken_off),
         cmocka_unit_test(a_mark_is_the_old_one_or_the_new_one),
         cmocka_unit_test(a_reserve_is_made_by_the_next_try),

@@ -20,6 +20,7 @@
 #include "fuzz.h"
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/segment/segment_writer_private.h"
+#include "store/checkpoint/tested_codec_private.h"
 #include "store/receive/volume_file_private.h"
 #include "tls/join.h"
 #include "tls/pki.h"
@@ -282,6 +283,28 @@ static void save_volume_files(void)
     file.full_after = UINT64_C(20261122203600);
     FUZZ_ASSERT(blx_volume_file_write(fuzz_folder(), &file, NULL) == 0);
     save_file("volume_file", "full-pass", path);
+}
+
+static void save_tested(void)
+{
+    struct blx_tested_disk disk;
+    struct blx_tested tested = {.checkpoint = UINT64_C(20261122203600),
+                                .begun_realtime_ns = 1,
+                                .took_ms = 50000,
+                                .booted_ms = 41000,
+                                .within_ms = 300000,
+                                .level = BLX_TEST_LEVEL_BOOT,
+                                .machine = BLX_TEST_KVM,
+                                .results = {BLX_TEST_GOOD, BLX_TEST_GOOD, BLX_TEST_BAD},
+                                .expect = "login:",
+                                .seen = "1 filesystem is clean",
+                                .reason = "a unit failed",
+                                .screen = "Debian\nlogin: \n"};
+    blx_tested_encode(&tested, &disk);
+    save("tested", "boot", &disk, sizeof(disk));
+    tested = (struct blx_tested){.checkpoint = tested.checkpoint, .level = 1, .results = {1}};
+    blx_tested_encode(&tested, &disk);
+    save("tested", "filesystem", &disk, sizeof(disk));
 }
 
 /* Keys that open nothing: the CA is thrown away with the folder. */
@@ -785,6 +808,7 @@ int main(int argc, char **argv)
     save_rewritten_segment();
     save_manifests();
     save_volume_files();
+    save_tested();
     save_credentials();
     save_requests();
     save_sessions();

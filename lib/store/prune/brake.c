@@ -13,7 +13,9 @@
 
 uint64_t blx_brake_rules(const struct blx_retention *retention)
 {
-    return XXH3_64bits(retention->keep, sizeof(retention->keep));
+    /* Whoever does not use the newest rule has the same rules as before there was one. */
+    const size_t rules = retention->keep[BLX_KEEP_TESTED] == 0 ? BLX_KEEP_TESTED : BLX_KEEP_RULES;
+    return XXH3_64bits(retention->keep, rules * sizeof(retention->keep[0]));
 }
 
 /* How many go without a question: twice what sync-freq has let come since the last prune, because a

@@ -8,12 +8,13 @@
 #include "base/cleanup.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
+#include "store/checkpoint/tested.h"
 #include "store/prune/newest_private.h"
 
 bool blx_retention_is_none(const struct blx_retention *retention)
 {
     for (size_t rule = 0; rule < BLX_KEEP_RULES; rule++)
-        if (rule != BLX_KEEP_MIN_AGE && retention->keep[rule] > 0)
+        if (rule != BLX_KEEP_MIN_AGE && rule != BLX_KEEP_TESTED && retention->keep[rule] > 0)
             return false;
     return true;
 }
@@ -33,7 +34,8 @@ const char *blx_retention_name(unsigned reason)
         [BLX_KEEP_DAILY] = "keep-daily",     [BLX_KEEP_WEEKLY] = "keep-weekly",
         [BLX_KEEP_MONTHLY] = "keep-monthly", [BLX_KEEP_YEARLY] = "keep-yearly",
         [BLX_KEEP_WITHIN] = "keep-within",   [BLX_KEEP_MIN_AGE] = "min-age",
-        [BLX_KEEP_NEWEST] = "newest",        [BLX_KEEP_PINNED] = "pinned",
+        [BLX_KEEP_TESTED] = "keep-tested",   [BLX_KEEP_NEWEST] = "newest",
+        [BLX_KEEP_PINNED] = "pinned",
     };
     return reason < BLX_KEEP_REASONS ? names[reason] : "?";
 }
@@ -112,6 +114,16 @@ static void keep_since(const struct look *look, int64_t until_s, uint64_t ms)
             look->verdicts[i] |= blx_retention_bit(look->rule);
 }
 
+static void keep_proven(const struct look *look, uint64_t left)
+{
+    for (size_t i = look->count; i > 0 && left > 0; i--) {
+        if (!look->items[i - 1].proven)
+            continue;
+        look->verdicts[i - 1] |= blx_retention_bit(BLX_KEEP_TESTED);
+        left--;
+    }
+}
+
 void blx_retention_judge(const struct blx_retention *retention,
                          const struct blx_retention_item *items, size_t count,
                          uint64_t now_realtime_ns, uint32_t *verdicts)
@@ -126,6 +138,7 @@ void blx_retention_judge(const struct blx_retention *retention,
             look.damaged = damaged == 1;
             keep_periods(&look, retention->keep[rule]);
         }
+    keep_proven(&look, retention->keep[BLX_KEEP_TESTED]);
     look.rule = BLX_KEEP_WITHIN;
     keep_since(&look, blx_timestamp_to_unix(items[count - 1].time), retention->keep[look.rule]);
     look.rule = BLX_KEEP_MIN_AGE;
@@ -152,6 +165,19 @@ static int no_memory(const char *agent_id, struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot plan what to keep of the agent '%s'", agent_id);
 }
 
+/* A record that nobody can read proves nothing, and keeps nothing from being pruned. */
+static int note_test(struct blx_agent_store agent, struct blx_retention_item *item,
+                     blx_timestamp checkpoint, struct blx_error *err)
+{
+    struct blx_tested tested;
+    struct blx_error cause = {0};
+    int rc = blx_tested_read(agent, checkpoint, &tested, &cause);
+    item->proven = rc == 0 && blx_tested_is_good(&tested);
+    return rc == 0 || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP
+               ? 0
+               : blx_error_copy(err, rc, &cause);
+}
+
 /* What the rules look at, and what stays whatever they say. */
 static int read_items(struct blx_agent_store agent, struct blx_retention_plan *plan,
                       uint32_t *others, struct blx_error *err)
@@ -166,6 +192,8 @@ static int read_items(struct blx_agent_store agent, struct blx_retention_plan *p
             continue;
         if (rc == 0)
             rc = blx_pin_read(agent, plan->timestamps[i - 1], &pinned, err);
+        if (rc == 0)
+            rc = note_test(agent, &plan->items[i - 1], plan->timestamps[i - 1], err);
         if (rc < 0)
             return rc;
         plan->items[i - 1].time = blx_manifest_time(&manifest);

@@ -10,6 +10,9 @@
  * that have been known longest: newest_private.h); and those that are younger than min-age, so
  * that an intruder on an agent needs days, in which somebody may notice.
  *
+ * keep-tested=N keeps the N newest ones that passed their test (tested.h). It is no rule by itself,
+ * because it says nothing about those that nobody tested.
+ *
  * Time is the dispatcher's (blx_manifest_time()), in UTC. The agent's clock decides nothing (I13).
  *
  * A checkpoint that lacks what the agent could not read does not use up the place of a whole one:
@@ -38,22 +41,31 @@ enum blx_retention_rule {
     BLX_KEEP_COUNTED, /* the rules above have a number, those below a time */
     BLX_KEEP_WITHIN = BLX_KEEP_COUNTED,
     BLX_KEEP_MIN_AGE,
-    BLX_KEEP_RULES, /* how many rules there are; and reasons that are no rule: */
+    BLX_KEEP_TESTED, /* a number again: it came later, and the places are those of the wire */
+    BLX_KEEP_RULES,  /* how many rules there are; and reasons that are no rule: */
     BLX_KEEP_NEWEST = BLX_KEEP_RULES,
     BLX_KEEP_PINNED,
     BLX_KEEP_REASONS
 };
 
 struct blx_retention {
-    /* A number, or milliseconds from BLX_KEEP_COUNTED on; 0: the rule keeps nothing. */
+    /* A number, or milliseconds (blx_retention_unit()); 0: the rule keeps nothing. */
     uint64_t keep[BLX_KEEP_RULES];
 };
 
 /* What a configuration that says nothing of min-age means: long enough for a weekend. */
 #define BLX_MIN_AGE_DEFAULT_MS (UINT64_C(3) * 24 * 60 * 60 * 1000)
 
-/* No rule at all: it would keep nothing but the newest, which nobody means. min-age alone is no
- * rule. */
+enum blx_retention_unit { BLX_RETENTION_NUMBER, BLX_RETENTION_MS };
+
+static inline enum blx_retention_unit blx_retention_unit(unsigned rule)
+{
+    return rule == BLX_KEEP_WITHIN || rule == BLX_KEEP_MIN_AGE ? BLX_RETENTION_MS
+                                                               : BLX_RETENTION_NUMBER;
+}
+
+/* No rule at all: it would keep nothing but the newest, which nobody means. min-age or keep-tested
+ * alone is no rule. */
 bool blx_retention_is_none(const struct blx_retention *retention);
 
 /* The rules with the default of min-age, unless they have their own. For rules that stand in a
@@ -72,6 +84,7 @@ static inline uint32_t blx_retention_bit(unsigned reason)
 struct blx_retention_item {
     blx_timestamp time; /* when it was cut */
     bool damaged;       /* it lacks what the agent could not read */
+    bool proven;        /* it passed a test */
 };
 
 /* What the rules say at `now_realtime_ns`: `items` as the chain has them, the oldest first; a

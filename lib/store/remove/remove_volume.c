@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
+#include "store/checkpoint/tested.h"
 #include "store/directory_private.h"
 #include "store/remove/remove_private.h"
 
@@ -128,6 +129,8 @@ static int narrow(struct blx_removal *removal, size_t at, struct blx_error *err)
         return 0;
     BLX_CLEANUP_MANIFEST struct blx_manifest changed = {0};
     int rc = blx_manifest_copy(manifest, &changed, err);
+    if (rc == 0 && blx_manifest_has(manifest, removal->request->volume)) /* another server now */
+        rc = blx_tested_remove_locked(removal->agent.store, manifest->timestamp, err);
     if (rc < 0)
         return rc;
     drop_volume(&changed, removal->request->volume);
@@ -140,6 +143,8 @@ static int unlink_manifest(struct blx_removal *removal, size_t at, struct blx_er
     char path[PATH_MAX];
     blx_timestamp timestamp = removal->agent.checkpoints[at].timestamp;
     int rc = blx_pin_write_locked(removal->agent.store, timestamp, BLX_PIN_OFF, err);
+    if (rc == 0)
+        rc = blx_tested_remove_locked(removal->agent.store, timestamp, err);
     if (rc == 0)
         rc = blx_manifest_path(removal->agent.store, timestamp, path, err);
     if (rc < 0)

@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
+#include "store/checkpoint/tested.h"
 #include "store/prune/retention.h"
 #include "store/verify/verify.h"
 
@@ -240,6 +241,50 @@ static void a_pinned_checkpoint_stays_until_it_is_unpinned(void **state)
     assert_int_equal(report.removed, 1);
     history_forget(&history, 2);
     history_check(&history);
+    history_done(&history);
+}
+
+static void write_test(const struct history *history, size_t at, enum blx_test_result boot)
+{
+    struct blx_error err = {0};
+    const struct blx_tested tested = {.checkpoint = history->timestamps[at],
+                                      .level = BLX_TEST_LEVEL_BOOT,
+                                      .results = {[BLX_TEST_BOOT] = boot}};
+    test_ok(blx_tested_write(blx_store_agent(&history->test.store, "web1"), &tested, &err), &err);
+}
+
+static void keep_tested_spares_the_last_good_one_and_records_go_with_checkpoints(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_prune_report report;
+    struct blx_retention_plan plan;
+    struct blx_tested tested;
+    struct history history;
+    const struct blx_retention retention = {.keep = {[BLX_KEEP_LAST] = 1, [BLX_KEEP_TESTED] = 1}};
+    history_init(&history, 5);
+    history_grow(&history, 6);
+    write_test(&history, 0, BLX_TEST_GOOD);
+    write_test(&history, 1, BLX_TEST_GOOD);
+    write_test(&history, 3, BLX_TEST_BAD);
+    const struct blx_agent_store web1 = blx_store_agent(&history.test.store, "web1");
+    test_ok(blx_retention_plan_make(web1, &retention, 0, &plan, &err), &err);
+    assert_int_equal(plan.doomed_count, 4);
+    assert_int_equal(plan.verdicts[1], blx_retention_bit(BLX_KEEP_TESTED));
+    test_ok(test_prune(&history.test, plan.doomed, plan.doomed_count, &report, &err), &err);
+    blx_retention_plan_done(&plan);
+    for (size_t i = 0; i < 5; i++)
+        if (i != 1)
+            history_forget(&history, i);
+    history_check(&history);
+    blx_timestamp *left = NULL;
+    size_t count = 0;
+    test_ok(blx_tested_list(web1, &left, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_int_equal(left[0], history.timestamps[1]);
+    free(left);
+    test_ok(blx_tested_find_proven(web1, &tested, &err), &err);
+    assert_int_equal(tested.checkpoint, history.timestamps[1]);
     history_done(&history);
 }
 
@@ -702,6 +747,7 @@ int main(void)
         cmocka_unit_test(what_a_cut_off_prune_left_is_no_damage),
         cmocka_unit_test(nothing_is_removed_for_a_name_that_may_disappear),
         cmocka_unit_test(a_pinned_checkpoint_stays_until_it_is_unpinned),
+        cmocka_unit_test(keep_tested_spares_the_last_good_one_and_records_go_with_checkpoints),
         cmocka_unit_test(a_checkpoint_that_is_read_stays_until_it_is_not),
         cmocka_unit_test(a_verification_keeps_a_prune_waiting),
         cmocka_unit_test(nothing_is_removed_while_a_manifest_is_damaged),

@@ -222,6 +222,25 @@ static void what_is_young_stays_whatever_is_counted(void **state)
     assert_memory_equal(verdicts, close, sizeof(close));
 }
 
+static void tested_keeps_the_newest_that_passed(void **state)
+{
+    (void)state;
+    struct blx_retention retention = keep(BLX_KEEP_TESTED, 2);
+    const struct blx_retention_item items[] = {
+        {.time = 20260101000000, .proven = true}, {.time = 20260102000000},
+        {.time = 20260103000000, .proven = true}, {.time = 20260104000000},
+        {.time = 20260105000000, .proven = true}, {.time = 20260106000000},
+    };
+    uint32_t verdicts[6];
+    assert_true(blx_retention_is_none(&retention));
+    retention.keep[BLX_KEEP_LAST] = 1;
+    assert_false(blx_retention_is_none(&retention));
+    blx_retention_judge(&retention, items, 6, UINT64_C(4102444800000000000), verdicts);
+    const uint32_t tested = blx_retention_bit(BLX_KEEP_TESTED);
+    const uint32_t wanted[] = {0, 0, tested, 0, tested, blx_retention_bit(BLX_KEEP_LAST)};
+    assert_memory_equal(verdicts, wanted, sizeof(wanted));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +248,7 @@ int main(void)
         cmocka_unit_test(damaged_ones_do_not_use_up_the_place_of_whole_ones),
         cmocka_unit_test(a_clock_that_went_back_counts_no_day_twice),
         cmocka_unit_test(what_is_young_stays_whatever_is_counted),
+        cmocka_unit_test(tested_keeps_the_newest_that_passed),
         cmocka_unit_test(hourly_keeps_the_newest_of_each_hour),
         cmocka_unit_test(daily_counts_the_days_that_have_one),
         cmocka_unit_test(weeks_are_those_of_iso),

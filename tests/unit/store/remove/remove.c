@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/pin.h"
+#include "store/checkpoint/tested.h"
 #include "store/verify/verify.h"
 
 enum { BLOCKS = 16, BYTES = BLOCKS * TEST_BLOCK_BYTES, CHECKPOINTS = 4, MOST_CALLS = 400 };
@@ -347,6 +348,24 @@ static void pinned_checkpoint_goes_only_if_it_is_named(void **state)
     sdb_is_gone(&place.test);
 }
 
+static void record_of_a_test_goes_with_a_disk_that_it_was_about(void **state)
+{
+    (void)state;
+    struct blx_error err = {0};
+    struct blx_remove_report report;
+    struct blx_tested tested;
+    const struct blx_remove_request request = {.part = BLX_REMOVE_VOLUME, .volume = "sda"};
+    for (size_t i = 0; i < CHECKPOINTS; i++) {
+        tested = (struct blx_tested){.checkpoint = place.timestamps[i],
+                                     .level = BLX_TEST_LEVEL_FILESYSTEM};
+        test_ok(blx_tested_write(web1(&place.test), &tested, &err), &err);
+    }
+    test_ok(blx_remove(web1(&place.test), &request, &report, &err), &err);
+    for (size_t i = 0; i < CHECKPOINTS; i++)
+        assert_int_equal(blx_tested_read(web1(&place.test), place.timestamps[i], &tested, NULL),
+                         has(i, 0) ? -ENOENT : 0);
+}
+
 static void checkpoint_that_is_read_is_not_removed(void **state)
 {
     (void)state;
@@ -385,6 +404,7 @@ int main(void)
         TEST(frames_without_a_checkpoint_go_and_the_next_session_compares),
         TEST(connected_agent_is_not_removed_and_none_connects_meanwhile),
         TEST(pinned_checkpoint_goes_only_if_it_is_named),
+        TEST(record_of_a_test_goes_with_a_disk_that_it_was_about),
         TEST(checkpoint_that_is_read_is_not_removed),
         TEST(unknown_names_are_told_with_the_known_ones),
     };

@@ -10,6 +10,8 @@
 
 #include "base/io.h"
 #include "store/layout_private.h"
+#include "store/checkpoint/beside_private.h"
+#include "store/checkpoint/tested.h"
 #include "store/receive/volume_file_private.h"
 
 /* Writes the version after `newest` into the file's first `bytes` (0: all of it), and the checksum
@@ -69,6 +71,15 @@ static void every_file_says_that_it_is_newer(void **state)
     make_newer(path, BLX_SEGMENT_VERSION, sizeof(struct blx_segment_header_disk),
                offsetof(struct blx_segment_header_disk, checksum));
     expect_newer(blx_segment_reader_open(dir, 1, &reader, &err), &err);
+
+    err = (struct blx_error){0};
+    struct blx_tested tested = {.checkpoint = history.timestamps[0],
+                                .level = BLX_TEST_LEVEL_FILESYSTEM};
+    const struct blx_agent_store web1 = blx_store_agent(&history.test.store, "web1");
+    test_ok(blx_tested_write(web1, &tested, &err), &err);
+    test_ok(blx_beside_path(web1, tested.checkpoint, ".tested", path, &err), &err);
+    make_newer(path, BLX_LAYOUT_VERSION, 0, offsetof(struct blx_tested_disk, checksum));
+    expect_newer(blx_tested_read(web1, tested.checkpoint, &tested, &err), &err);
 
     err = (struct blx_error){0};
     snprintf(path, sizeof(path), "%s/volume", dir);
