@@ -71,6 +71,13 @@ static void add_channels(const struct boot_hardware *hardware, struct boot_argum
     add(arguments, "-chardev");
     add(arguments, "socket,id=console,fd=%d", BOOT_FD_CONSOLE);
     add_pair(arguments, "-serial", "chardev:console");
+    if (hardware->reports == BOOT_REPORTS) {
+        add(arguments, "-chardev");
+        add(arguments, "socket,id=reports,fd=%d", BOOT_FD_REPORTS);
+        add_pair(arguments, "-serial", "chardev:reports");
+    }
+    if (hardware->restart == BOOT_ENDS)
+        add(arguments, "-no-reboot");
     add_pair(arguments, "-device", "VGA");
     if (hardware->vnc == NULL)
         add_pair(arguments, "-display", "none");

@@ -24,7 +24,7 @@
 #include "boot/said.h"
 #include "crypt/keyring.h"
 
-enum { FIXED_WORDS = 10 };
+enum { FIXED_WORDS = 10, OVERLAY_FD = 4 /* in nbdkit */ };
 
 struct boot_disks {
     pid_t pid; /* 0: none */
@@ -119,7 +119,10 @@ static int make_words(const struct boot_disks_config *config, struct words *word
     add(words, "data-dir=%s", config->data_dir);
     add(words, "agent=%s", config->agent);
     add(words, "checkpoint=%" PRIu64, config->checkpoint);
-    add(words, "overlay=%s", config->overlay);
+    if (config->overlay_fd > 0)
+        add(words, "overlay-fd=%d", OVERLAY_FD);
+    else
+        add(words, "overlay=%s", config->overlay);
     for (size_t i = 0; i < config->key_count; i++)
         add(words, "key=%s", config->keys[i]);
     for (size_t i = 0; i < words->count; i++)
@@ -139,10 +142,10 @@ static int start_nbdkit(struct boot_disks *disks, const struct boot_disks_config
     if (pipe2(errors, O_CLOEXEC) != 0)
         return blx_error_errno(err, -errno, "cannot start nbdkit");
     disks->error_fd = errors[0];
-    const int fds[] = {-1, errors[1], errors[1], listening};
+    const int fds[] = {-1, errors[1], errors[1], listening, config->overlay_fd};
     const struct blx_program program = {.words = (const char *const *)words.list,
                                         .fds = fds,
-                                        .fd_count = sizeof(fds) / sizeof(fds[0]),
+                                        .fd_count = config->overlay_fd > 0 ? 5 : 4,
                                         .package = "nbdkit",
                                         .listens = BLX_PROGRAM_LISTENS};
     rc = blx_program_start(&program, &disks->pid, err);

@@ -28,6 +28,7 @@ struct boot_disks_config {
     const char *const *keys; /* files */
     size_t key_count;
     const char *overlay; /* a file; "": what is written is forgotten */
+    int overlay_fd;      /* instead of it, a file that is open (borrowed); 0: none */
 };
 
 /* Returns when `connections` of them are served. -ENOENT if nbdkit or the plugin is missing, with

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -31,7 +32,7 @@ struct boot_guest {
     bool tried; /* there was a trial, which had connections of its own */
     struct boot_disks *disks;
     struct boot_machine *machine;
-    struct boot_console *console;
+    struct boot_console *console, *reports;
     struct boot_trial trial;
     uint64_t look_ns; /* when it is looked at next, while it is TRIED */
 };
@@ -57,6 +58,7 @@ void boot_guest_free(struct boot_guest *guest)
     boot_machine_free(guest->machine);
     boot_disks_free(guest->disks);
     boot_console_free(guest->console);
+    boot_console_free(guest->reports);
     free(guest);
 }
 
@@ -91,7 +93,8 @@ static int start_machine(struct boot_guest *guest, enum boot_accelerator acceler
     hardware->accelerator = with.accelerator = accelerator;
     if (with.cpus == 0)
         with.cpus = choose_cpus(accelerator);
-    int rc = boot_machine_start(&with, boot_disks_connections(guest->disks) + from, guest->console,
+    const struct boot_consoles consoles = {guest->console, guest->reports};
+    int rc = boot_machine_start(&with, boot_disks_connections(guest->disks) + from, &consoles,
                                 &guest->machine, err);
     close_connections(guest, from);
     return rc;
@@ -164,7 +167,10 @@ int boot_guest_start(const struct boot_guest_config *config, struct boot_guest *
         return blx_error_errno(err, -ENOMEM, "cannot start a server");
     made->config = *config;
     made->console = boot_console_new();
-    int rc = made->console != NULL ? 0 : blx_error_errno(err, -ENOMEM, "cannot start a server");
+    made->reports = boot_console_new();
+    int rc = made->console != NULL && made->reports != NULL
+                 ? 0
+                 : blx_error_errno(err, -ENOMEM, "cannot start a server");
     const char *no_kvm = why_no_kvm();
     const bool trial = config->accelerator == BLX_BOOT_AUTO && no_kvm == NULL;
     /* Those that are not needed stay until the end: nbdkit complains of one that was not used. */
@@ -229,13 +235,22 @@ static void pass_complaint(struct boot_guest *guest)
         tell(guest, "%s", complaint);
 }
 
-enum { POLL_CONSOLE, POLL_END, POLL_WAKE, POLL_DISKS_END, POLL_COMPLAINT, POLL_COUNT };
+enum {
+    POLL_CONSOLE,
+    POLL_REPORTS,
+    POLL_END,
+    POLL_WAKE,
+    POLL_DISKS_END,
+    POLL_COMPLAINT,
+    POLL_COUNT
+};
 
 static int wait_for_any(const struct boot_guest *guest, int wake_fd, uint64_t deadline_ns,
                         struct pollfd pollers[POLL_COUNT])
 {
     const int fds[POLL_COUNT] = {
         [POLL_CONSOLE] = boot_machine_console_fd(guest->machine),
+        [POLL_REPORTS] = boot_machine_reports_fd(guest->machine),
         [POLL_END] = boot_machine_end_fd(guest->machine),
         [POLL_WAKE] = wake_fd,
         [POLL_DISKS_END] = boot_disks_end_fd(guest->disks),
@@ -261,6 +276,10 @@ static int take(struct boot_guest *guest, const struct pollfd pollers[POLL_COUNT
         step->event = BOOT_EVENT_SAID;
         if (step->said_bytes > 0)
             return 1;
+    }
+    if (pollers[POLL_REPORTS].revents != 0 && boot_machine_hear_reports(guest->machine) > 0) {
+        step->event = BOOT_EVENT_TOLD;
+        return 1;
     }
     if (pollers[POLL_END].revents != 0) {
         step->event = BOOT_EVENT_ENDED;
@@ -299,13 +318,18 @@ int boot_guest_step(struct boot_guest *guest, int wake_fd, uint64_t deadline_ns,
     return rc < 0 ? rc : 0;
 }
 
+static bool goes_on(const struct boot_step *step)
+{
+    return step->event == BOOT_EVENT_SAID || step->event == BOOT_EVENT_TOLD;
+}
+
 int boot_guest_wait(struct boot_guest *guest, const char *expression, uint64_t timeout_ms,
                     struct blx_error *err)
 {
     const uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     struct boot_step step = {.event = BOOT_EVENT_SAID};
     int rc = boot_console_expect(guest->console, expression, err);
-    while (rc == 0 && !boot_console_found(guest->console) && step.event == BOOT_EVENT_SAID)
+    while (rc == 0 && !boot_console_found(guest->console) && goes_on(&step))
         rc = boot_guest_step(guest, -1, deadline_ns, &step, err);
     if (rc < 0 || boot_console_found(guest->console))
         return rc;
@@ -315,9 +339,34 @@ int boot_guest_wait(struct boot_guest *guest, const char *expression, uint64_t t
                          expression, boot_guest_tail(guest, TAIL_LINES));
 }
 
+int boot_guest_expect(struct boot_guest *guest, const char *expression, struct blx_error *err)
+{
+    return boot_console_expect(guest->console, expression, err);
+}
+
+bool boot_guest_found(const struct boot_guest *guest)
+{
+    return boot_console_found(guest->console);
+}
+
+size_t boot_guest_said(const struct boot_guest *guest)
+{
+    return boot_console_count(guest->console);
+}
+
 size_t boot_guest_type(struct boot_guest *guest, const char *bytes, size_t count)
 {
     return guest->state != ENDED ? boot_machine_type(guest->machine, bytes, count) : 0;
+}
+
+const char *boot_guest_reports(const struct boot_guest *guest)
+{
+    return boot_console_tail(guest->reports, UINT_MAX);
+}
+
+size_t boot_guest_answer(struct boot_guest *guest, const char *bytes, size_t count)
+{
+    return guest->state != ENDED ? boot_machine_answer(guest->machine, bytes, count) : 0;
 }
 
 int boot_guest_press_power(struct boot_guest *guest)
@@ -331,7 +380,7 @@ int boot_guest_stop(struct boot_guest *guest, uint64_t timeout_ms, struct blx_er
     struct boot_step step = {.event = BOOT_EVENT_SAID};
     int rc = 0;
     boot_guest_press_power(guest);
-    while (rc == 0 && step.event == BOOT_EVENT_SAID)
+    while (rc == 0 && goes_on(&step))
         rc = boot_guest_step(guest, -1, deadline_ns, &step, err);
     boot_machine_free(guest->machine);
     guest->machine = NULL;

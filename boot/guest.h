@@ -46,6 +46,7 @@ enum boot_event {
     BOOT_EVENT_TIME,  /* the deadline */
     BOOT_EVENT_WOKEN, /* the caller's descriptor is readable */
     BOOT_EVENT_SAID,  /* the guest said what `said` has */
+    BOOT_EVENT_TOLD,  /* it reported something: boot_guest_reports() */
     BOOT_EVENT_ENDED, /* the guest was switched off */
 };
 
@@ -68,8 +69,21 @@ int boot_guest_step(struct boot_guest *guest, int wake_fd, uint64_t deadline_ns,
 int boot_guest_wait(struct boot_guest *guest, const char *expression, uint64_t timeout_ms,
                     struct blx_error *err);
 
+/* For whoever steps: has the console look for a line from now on, as boot_guest_wait() does, and
+ * tells whether it came. -EINVAL. */
+int boot_guest_expect(struct boot_guest *guest, const char *expression, struct blx_error *err);
+bool boot_guest_found(const struct boot_guest *guest);
+
+/* How many bytes its console has said. */
+size_t boot_guest_said(const struct boot_guest *guest);
+
 /* Types on its console: how many bytes were taken. */
 size_t boot_guest_type(struct boot_guest *guest, const char *bytes, size_t count);
+
+/* What it has reported on its second port, if the hardware has one: the newest lines, valid until
+ * the next call; and what is typed there. */
+const char *boot_guest_reports(const struct boot_guest *guest);
+size_t boot_guest_answer(struct boot_guest *guest, const char *bytes, size_t count);
 
 /* Presses its power button; whoever steps on sees it end, if its system knows the button. */
 int boot_guest_press_power(struct boot_guest *guest);

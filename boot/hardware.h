@@ -33,4 +33,7 @@ struct boot_hardware {
     const char *const *disks; /* exports of the server of disks, in the guest's order */
     size_t disk_count;        /* 1 to BOOT_MAX_DISKS */
     size_t boot_disk;         /* of them: the one that is booted from */
+    enum boot_restart { BOOT_RESTARTS, BOOT_ENDS } restart; /* if the guest restarts itself */
+    /* Whether it has a second serial port, ttyS1, on which it reports to us. */
+    enum boot_reports { BOOT_NO_REPORTS, BOOT_REPORTS } reports;
 };

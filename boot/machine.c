@@ -29,22 +29,26 @@ enum {
 struct boot_machine {
     pid_t pid; /* 0: it has ended and was waited for */
     int status;
-    int end_fd, console_fd, error_fd;
+    int end_fd, console_fd, reports_fd, error_fd;
     struct boot_qmp qmp;
-    struct boot_console *console; /* borrowed */
+    struct boot_consoles consoles; /* borrowed */
     struct boot_said said;
 };
 
 /* The ends that QEMU gets. */
 struct ends {
-    int qmp, console, error;
+    int qmp, console, reports, error;
     struct boot_ovmf ovmf;
 };
+
+static const struct ends no_ends = {
+    .qmp = -1, .console = -1, .reports = -1, .error = -1, .ovmf = {-1, -1}};
 
 static void ends_done(struct ends *ends)
 {
     blx_cleanup_fd(&ends->qmp);
     blx_cleanup_fd(&ends->console);
+    blx_cleanup_fd(&ends->reports);
     blx_cleanup_fd(&ends->error);
     boot_ovmf_close(&ends->ovmf);
 }
@@ -58,6 +62,7 @@ void boot_machine_free(struct boot_machine *machine)
     boot_qmp_close(&machine->qmp);
     blx_cleanup_fd(&machine->end_fd);
     blx_cleanup_fd(&machine->console_fd);
+    blx_cleanup_fd(&machine->reports_fd);
     blx_cleanup_fd(&machine->error_fd);
     free(machine);
 }
@@ -73,13 +78,15 @@ static int make_channel(int *ours, int *theirs)
     return fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
-static int make_channels(struct boot_machine *machine, struct ends *ends, int *qmp_fd,
-                         struct blx_error *err)
+static int make_channels(const struct boot_hardware *hardware, struct boot_machine *machine,
+                         struct ends *ends, int *qmp_fd, struct blx_error *err)
 {
     int pair[2];
     int rc = make_channel(qmp_fd, &ends->qmp);
     if (rc == 0)
         rc = make_channel(&machine->console_fd, &ends->console);
+    if (rc == 0 && hardware->reports == BOOT_REPORTS)
+        rc = make_channel(&machine->reports_fd, &ends->reports);
     if (rc == 0 && pipe2(pair, O_CLOEXEC) != 0)
         rc = -errno;
     if (rc < 0)
@@ -130,6 +137,7 @@ static int hand_over(struct boot_machine *machine, const struct boot_hardware *h
     fds[BOOT_FD_CONSOLE] = ends->console;
     fds[BOOT_FD_FIRMWARE] = ends->ovmf.code_fd;
     fds[BOOT_FD_VARIABLES] = ends->ovmf.variables_fd;
+    fds[BOOT_FD_REPORTS] = ends->reports;
     memcpy(fds + BOOT_FD_DISKS, disk_fds, hardware->disk_count * sizeof(fds[0]));
     BLX_CLEANUP(boot_arguments_done) struct boot_arguments arguments;
     int rc = boot_arguments_make(hardware, &arguments, err);
@@ -151,25 +159,25 @@ static int refused(struct boot_machine *machine, int rc, struct blx_error *err)
 }
 
 int boot_machine_start(const struct boot_hardware *hardware, const int *disk_fds,
-                       struct boot_console *console, struct boot_machine **machine,
+                       const struct boot_consoles *consoles, struct boot_machine **machine,
                        struct blx_error *err)
 {
     BLX_CLEANUP(ends_done)
-    struct ends ends = {.qmp = -1, .console = -1, .error = -1, .ovmf = {-1, -1}};
+    struct ends ends = no_ends;
     int qmp_fd = -1;
     struct boot_machine *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot start a server");
-    made->console = console;
-    made->end_fd = made->console_fd = made->error_fd = made->qmp.fd = -1;
-    int rc = make_channels(made, &ends, &qmp_fd, err);
+    made->consoles = *consoles;
+    made->end_fd = made->console_fd = made->reports_fd = made->error_fd = made->qmp.fd = -1;
+    int rc = make_channels(hardware, made, &ends, &qmp_fd, err);
     if (rc == 0 && hardware->firmware == BOOT_FIRMWARE_UEFI)
         rc = boot_ovmf_open(&ends.ovmf, err);
     if (rc == 0)
         rc = hand_over(made, hardware, disk_fds, &ends, err);
     if (rc == 0) {
         ends_done(&ends);
-        ends = (struct ends){.qmp = -1, .console = -1, .error = -1, .ovmf = {-1, -1}};
+        ends = no_ends;
         rc = boot_qmp_open(&made->qmp, qmp_fd, blx_deadline_in_ms(START_MS));
         qmp_fd = -1;
         rc = rc < 0 ? refused(made, rc, err) : 0;
@@ -193,24 +201,49 @@ int boot_machine_end_fd(const struct boot_machine *machine)
     return machine->end_fd;
 }
 
-size_t boot_machine_hear(struct boot_machine *machine, char *buffer, size_t bytes)
+int boot_machine_reports_fd(const struct boot_machine *machine)
 {
-    ssize_t got = machine->console_fd >= 0 ? read(machine->console_fd, buffer, bytes) : -1;
+    return machine->reports_fd;
+}
+
+static size_t hear(int *fd, struct boot_console *console, char *buffer, size_t bytes)
+{
+    ssize_t got = *fd >= 0 ? read(*fd, buffer, bytes) : -1;
     if (got == 0) {
-        close(machine->console_fd);
-        machine->console_fd = -1;
+        close(*fd);
+        *fd = -1;
     }
     if (got <= 0)
         return 0;
-    boot_console_hear(machine->console, buffer, (size_t)got);
+    boot_console_hear(console, buffer, (size_t)got);
     return (size_t)got;
+}
+
+static size_t say(int fd, const char *bytes, size_t count)
+{
+    ssize_t sent = fd >= 0 ? send(fd, bytes, count, MSG_NOSIGNAL) : -1;
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+size_t boot_machine_hear(struct boot_machine *machine, char *buffer, size_t bytes)
+{
+    return hear(&machine->console_fd, machine->consoles.console, buffer, bytes);
 }
 
 size_t boot_machine_type(struct boot_machine *machine, const char *bytes, size_t count)
 {
-    ssize_t sent =
-        machine->console_fd >= 0 ? send(machine->console_fd, bytes, count, MSG_NOSIGNAL) : -1;
-    return sent > 0 ? (size_t)sent : 0;
+    return say(machine->console_fd, bytes, count);
+}
+
+size_t boot_machine_hear_reports(struct boot_machine *machine)
+{
+    char buffer[1024];
+    return hear(&machine->reports_fd, machine->consoles.reports, buffer, sizeof(buffer));
+}
+
+size_t boot_machine_answer(struct boot_machine *machine, const char *bytes, size_t count)
+{
+    return say(machine->reports_fd, bytes, count);
 }
 
 static int ask(struct boot_machine *machine, const char *command, const char **answer)
@@ -226,7 +259,7 @@ int boot_machine_sample(struct boot_machine *machine, struct boot_sample *sample
         return rc;
     sample->read_bytes = boot_qmp_sum(answer, "disk", "rd_bytes");
     sample->written_bytes = boot_qmp_sum(answer, "disk", "wr_bytes");
-    sample->said_bytes = boot_console_count(machine->console);
+    sample->said_bytes = boot_console_count(machine->consoles.console);
     rc = ask(machine, "{\"execute\":\"query-status\"}", &answer);
     if (rc < 0)
         return rc;

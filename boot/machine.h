@@ -23,12 +23,18 @@
 
 struct boot_machine;
 
-/* `disk_fds` are connections to the server of disks, one for each disk; borrowed. `console` keeps
- * what the guest says; borrowed until the machine is freed. Returns when QEMU has answered. -ENOENT
+/* Keep what the guest says on its serial ports. */
+struct boot_consoles {
+    struct boot_console *console;
+    struct boot_console *reports; /* used if the hardware has the port */
+};
+
+/* `disk_fds` are connections to the server of disks, one for each disk; borrowed. `consoles` are
+ * borrowed until the machine is freed. Returns when QEMU has answered. -ENOENT
  * if QEMU or the firmware is missing, with the package's name; -EINVAL as boot_arguments_make();
  * -EIO if QEMU gives up, with what it says. */
 int boot_machine_start(const struct boot_hardware *hardware, const int *disk_fds,
-                       struct boot_console *console, struct boot_machine **machine,
+                       const struct boot_consoles *consoles, struct boot_machine **machine,
                        struct blx_error *err);
 
 /* Cuts its power if it runs. NULL is allowed. */
@@ -38,12 +44,19 @@ void boot_machine_free(struct boot_machine *machine);
 int boot_machine_console_fd(const struct boot_machine *machine);
 int boot_machine_end_fd(const struct boot_machine *machine);
 
+/* The port for reports; -1: there is none. */
+int boot_machine_reports_fd(const struct boot_machine *machine);
+
 /* What the guest says next: how many bytes, which the console has then, too. 0: nothing for now, or
  * for ever. */
 size_t boot_machine_hear(struct boot_machine *machine, char *buffer, size_t bytes);
 
 /* Types on its console. How many bytes it took: it may be busy. */
 size_t boot_machine_type(struct boot_machine *machine, const char *bytes, size_t count);
+
+/* The same for the port for reports, whose bytes nobody else needs. */
+size_t boot_machine_hear_reports(struct boot_machine *machine);
+size_t boot_machine_answer(struct boot_machine *machine, const char *bytes, size_t count);
 
 /* -ETIME, -EPIPE and the like if QEMU does not answer soon. */
 int boot_machine_sample(struct boot_machine *machine, struct boot_sample *sample);

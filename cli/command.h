@@ -32,6 +32,7 @@ enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_boot(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_test(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err);

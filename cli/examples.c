@@ -34,6 +34,10 @@ static const struct {
                            "  blxrep dispatcher renew-ca --config=/etc/blxrep/config.yaml\n"},
     {BLX_COMMAND_RETIRE_CA, "  blxrep dispatcher retire-ca --data-dir=/var/lib/blxrep --dry-run\n"
                             "  blxrep dispatcher retire-ca --data-dir=/var/lib/blxrep\n"},
+    {BLX_COMMAND_TEST,
+     "  blxrep dispatcher test --agent=web1 --data-dir=/var/lib/blxrep\n"
+     "  blxrep dispatcher test --agent=db1 --data-dir=/var/lib/blxrep --within=10m "
+     "--command=\"systemctl is-active postgresql\"\n"},
     {BLX_COMMAND_SHOW,
      "  blxrep dispatcher show --agent=web1 --data-dir=/var/lib/blxrep --last=20\n"
      "  blxrep dispatcher show --agent=web1 --data-dir=/var/lib/blxrep --start=\"yesterday "

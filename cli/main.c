@@ -116,6 +116,14 @@ static const struct command commands[] = {
      "run a server from a checkpoint",
      "Runs a server from a checkpoint, within seconds, with its console on this terminal. The "
      "store is\nonly read: what the server writes goes elsewhere."},
+    {"test", BLX_COMMAND_TEST, cli_test,
+     "blxrep dispatcher test --agent=ID --data-dir=DIR [--checkpoint=TIMESTAMP] [--level=1|2] "
+     "[--within=TIME] [--expect=REGEX] [--command=COMMAND] [--key=FILE ...] [--memory=SIZE] "
+     "[--cpus=N] [--disk-bus=virtio|sata|scsi] [--firmware=auto|bios|uefi] "
+     "[--accelerator=auto|kvm|none] [--incomplete] [--json]",
+     "test whether a checkpoint is whole and boots",
+     "Checks a checkpoint's filesystems, boots it without a network, and looks whether its "
+     "services come\nup. What was asked and seen is kept beside the checkpoint."},
     {"checkpoint", BLX_COMMAND_CHECKPOINT, cli_checkpoint,
      "blxrep dispatcher checkpoint --agent=ID --data-dir=DIR", "take a checkpoint now",
      "Takes a checkpoint now, waits until it is durable and prints its timestamp."},

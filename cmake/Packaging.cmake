@@ -6,7 +6,7 @@
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
-#                       blxrep-files and blxrep-boot
+#                       blxrep-files, blxrep-boot and blxrep-test
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #   blxrep-static       the commands for a machine without a system, as one static program
 #   blxrep-rescue       makes a system of it that boots; for the dispatcher's host. x86-64 alone has these two, and only if the
@@ -117,8 +117,8 @@ set(CPACK_DEBIAN_RESCUE_PACKAGE_DEPENDS "blxrep ${exactly}, blxrep-static ${exac
 set(CPACK_DEBIAN_RESCUE_PACKAGE_RECOMMENDS "grub-common, grub-efi-amd64-bin, grub-pc-bin, mtools, xorriso")
 # Users other than root mount by it.
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
-# To boot a server from a checkpoint.
-set(CPACK_DEBIAN_DISPATCHER_PACKAGE_SUGGESTS "blxrep-nbdkit, qemu-system-x86, ovmf")
+# To boot a server from a checkpoint, and to check its filesystems.
+set(CPACK_DEBIAN_DISPATCHER_PACKAGE_SUGGESTS "blxrep-nbdkit, qemu-system-x86, ovmf, e2fsprogs, xfsprogs, btrfs-progs")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${packaging}/debian/library/triggers)
 set(CPACK_DEBIAN_CLI_PACKAGE_CONTROL_EXTRA ${packaging}/debian/cli/postrm)
 foreach(daemon IN ITEMS agent dispatcher)

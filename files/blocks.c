@@ -11,8 +11,12 @@
 #include "files/ext.h"
 
 /* Both ends are one program, so fields are as the machine has them. */
+enum ask { FILES_ASK_LIST, FILES_ASK_READ, FILES_ASK_WRITE };
+
 struct request {
+    uint32_t kind; /* of enum ask */
     uint32_t disk, bytes;
+    uint32_t reserved;
     uint64_t offset_bytes;
 };
 
@@ -57,12 +61,14 @@ static int cannot_ask(int rc, struct blx_error *err)
                            "cannot ask for the checkpoint's blocks");
 }
 
-/* Takes the answer's head. A failure's text goes to `err`. */
-static int ask(const struct blocks *blocks, struct request request, struct answer *answer,
-               struct blx_error *err)
+/* Sends the request, and takes the answer's head. A failure's text goes to `err`. */
+static int ask(const struct blocks *blocks, struct request request, const void *data,
+               struct answer *answer, struct blx_error *err)
 {
     char text[FILES_TEXT_BYTES];
     int rc = give(blocks->fd, &request, sizeof(request));
+    if (rc == 0 && request.kind == FILES_ASK_WRITE)
+        rc = give(blocks->fd, data, request.bytes);
     if (rc == 0)
         rc = take(blocks->fd, answer, sizeof(*answer));
     if (rc < 0)
@@ -82,7 +88,7 @@ static int list_disks(struct files_source *source, struct files_disk **disks, si
 {
     const struct blocks *blocks = (struct blocks *)source;
     struct answer answer;
-    int rc = ask(blocks, (struct request){.disk = FILES_ASK_DISKS}, &answer, err);
+    int rc = ask(blocks, (struct request){.kind = FILES_ASK_LIST}, NULL, &answer, err);
     if (rc < 0)
         return rc;
     struct files_disk *listed = malloc(answer.bytes + 1);
@@ -102,11 +108,12 @@ static int read_disk(struct files_source *source, uint32_t disk, void *buffer, s
     const struct blocks *blocks = (struct blocks *)source;
     while (bytes > 0) {
         struct answer answer;
-        struct request request = {.disk = disk,
+        struct request request = {.kind = FILES_ASK_READ,
+                                  .disk = disk,
                                   .bytes = bytes < FILES_ASK_MAX_BYTES ? (uint32_t)bytes
                                                                        : FILES_ASK_MAX_BYTES,
                                   .offset_bytes = offset_bytes};
-        int rc = ask(blocks, request, &answer, err);
+        int rc = ask(blocks, request, NULL, &answer, err);
         if (rc == 0 && answer.bytes != request.bytes)
             rc = -EPIPE;
         if (rc == 0)
@@ -118,6 +125,26 @@ static int read_disk(struct files_source *source, uint32_t disk, void *buffer, s
         offset_bytes += request.bytes;
     }
     return 0;
+}
+
+int files_blocks_write(struct files_source *source, uint32_t disk, const void *data, size_t bytes,
+                       uint64_t offset_bytes, struct blx_error *err)
+{
+    const struct blocks *blocks = (struct blocks *)source;
+    int rc = 0;
+    while (rc == 0 && bytes > 0) {
+        struct answer answer;
+        const struct request request = {.kind = FILES_ASK_WRITE,
+                                        .disk = disk,
+                                        .bytes = bytes < FILES_ASK_MAX_BYTES ? (uint32_t)bytes
+                                                                             : FILES_ASK_MAX_BYTES,
+                                        .offset_bytes = offset_bytes};
+        rc = ask(blocks, request, data, &answer, err);
+        data = (const uint8_t *)data + request.bytes;
+        bytes -= request.bytes;
+        offset_bytes += request.bytes;
+    }
+    return rc;
 }
 
 static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_bytes,
@@ -159,21 +186,38 @@ static int answer_data(int fd, const void *data, size_t bytes)
     return rc == 0 ? give(fd, data, bytes) : rc;
 }
 
+static int write_one(const struct files_answers *answers, const struct request *request,
+                     const void *data, struct blx_error *err)
+{
+    if (answers->write == NULL)
+        return blx_error_set(err, -EROFS, "the checkpoint is only read");
+    return answers->write(answers->arg, request->disk, data, request->bytes, request->offset_bytes,
+                          err);
+}
+
 static int answer_one(int fd, const struct files_answers *answers, const struct request *request,
                       void *buffer)
 {
     struct blx_error cause = {0};
-    if (request->disk == FILES_ASK_DISKS)
+    if (request->kind == FILES_ASK_LIST)
         return answer_data(fd, answers->disks, answers->disk_count * sizeof(answers->disks[0]));
-    if (request->disk >= answers->disk_count || request->bytes > FILES_ASK_MAX_BYTES)
+    if (request->kind > FILES_ASK_WRITE || request->disk >= answers->disk_count ||
+        request->bytes > FILES_ASK_MAX_BYTES)
         return -EBADMSG;
+    bool writes = request->kind == FILES_ASK_WRITE;
+    int rc = writes ? take(fd, buffer, request->bytes) : 0;
+    if (rc < 0)
+        return rc;
     uint64_t size_bytes = answers->disks[request->disk].size_bytes;
-    int rc =
-        request->offset_bytes > size_bytes || request->bytes > size_bytes - request->offset_bytes
-            ? blx_error_set(&cause, -ENXIO, "the filesystem reaches beyond its device")
-            : answers->read(answers->arg, request->disk, buffer, request->bytes,
-                            request->offset_bytes, &cause);
-    return rc < 0 ? answer_text(fd, rc, &cause) : answer_data(fd, buffer, request->bytes);
+    if (request->offset_bytes > size_bytes || request->bytes > size_bytes - request->offset_bytes)
+        rc = blx_error_set(&cause, -ENXIO, "the filesystem reaches beyond its device");
+    else if (writes)
+        rc = write_one(answers, request, buffer, &cause);
+    else
+        rc = answers->read(answers->arg, request->disk, buffer, request->bytes,
+                           request->offset_bytes, &cause);
+    return rc < 0 ? answer_text(fd, rc, &cause)
+                  : answer_data(fd, buffer, writes ? 0 : request->bytes);
 }
 
 int files_answer(int fd, const struct files_answers *answers, struct blx_error *err)

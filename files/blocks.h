@@ -3,8 +3,9 @@
  * The reader asks, the keeper answers: which disks there are, and what their blocks hold. The
  * reader has nothing but this socket, and may ask for nothing but what lies on one of these disks.
  *
- *     reader ──{disk, bytes, offset}──► keeper        disk FILES_ASK_DISKS: the list
- *            ◄──{status, bytes} data──                status < 0: the data is a text
+ *     reader ──{kind, disk, bytes, offset}──► keeper        FILES_ASK_READ, FILES_ASK_LIST
+ *            ◄──────{status, bytes} data──────              status < 0: the data is a text
+ *     writer ──{..., offset} data──► keeper                 FILES_ASK_WRITE, if the keeper lets it
  *
  * Threads: each side is one thread.
  */
@@ -16,12 +17,15 @@
 #include "base/error.h"
 #include "files/source.h"
 
-#define FILES_ASK_DISKS UINT32_MAX
-
 enum { FILES_ASK_MAX_BYTES = 256 << 10 };
 
 /* The reader's side. Free it with free(). NULL: no memory. */
 struct files_source *files_blocks_new(int fd);
+
+/* Writes over the checkpoint, to whatever the keeper has for that. `source` is of
+ * files_blocks_new(). -EROFS if it has nothing. */
+int files_blocks_write(struct files_source *source, uint32_t disk, const void *data, size_t bytes,
+                       uint64_t offset_bytes, struct blx_error *err);
 
 /* The keeper's side. */
 struct files_answers {
@@ -29,6 +33,9 @@ struct files_answers {
     size_t disk_count;
     int (*read)(void *arg, uint32_t disk, void *buffer, size_t bytes, uint64_t offset_bytes,
                 struct blx_error *err);
+    /* NULL: nobody writes. */
+    int (*write)(void *arg, uint32_t disk, const void *data, size_t bytes, uint64_t offset_bytes,
+                 struct blx_error *err);
     void *arg;
 };
 

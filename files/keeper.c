@@ -2,6 +2,7 @@
 #include "files/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
 #include "store/restore/pull_view.h"
+#include "store/view/overlay.h"
 #include "store/view/partitions.h"
 #include "store/view/view.h"
 #include "tls/restorer.h"
@@ -23,6 +25,7 @@
 struct part {
     struct blx_view *view; /* borrowed */
     uint64_t offset_bytes;
+    uint64_t place; /* of its volume in the overlay */
 };
 
 struct keep {
@@ -32,9 +35,10 @@ struct keep {
     struct blx_pull *pull;        /* owned; NULL: of the store */
     struct blx_manifest manifest; /* of a pull, what its offer tells of it */
     struct blx_frame_cache *cache;
-    struct blx_view **views;  /* owned; one for each volume; NULL: not wanted */
-    struct files_disk *disks; /* owned */
-    struct part *parts;       /* owned; `disk_count` of each */
+    struct blx_overlay *overlay; /* NULL: nobody writes */
+    struct blx_view **views;     /* owned; one for each volume; NULL: not wanted */
+    struct files_disk *disks;    /* owned */
+    struct part *parts;          /* owned; `disk_count` of each */
     size_t disk_count;
 };
 
@@ -45,6 +49,7 @@ static void keep_done(struct keep *keep)
     free(keep->views);
     free(keep->disks);
     free(keep->parts);
+    blx_overlay_close(keep->overlay);
     blx_frame_cache_free(keep->cache);
     blx_pull_close(keep->pull);
     blx_restorer_wipe(&keep->restorer);
@@ -121,6 +126,12 @@ static int open_checkpoint(struct keep *keep, struct blx_error *err)
     int rc = keep->keeper->token != NULL ? take_offer(keep, err) : open_manifest(keep, err);
     if (rc < 0)
         return rc;
+    if (keep->keeper->overlay_fd > 0)
+        rc = blx_overlay_adopt(keep->keeper->overlay_fd, &keep->overlay, err);
+    if (rc == 0 && keep->overlay != NULL)
+        rc = blx_overlay_begin(keep->overlay, keep->keeper->config->agent, &keep->manifest, err);
+    if (rc < 0)
+        return rc;
     keep->cache = blx_frame_cache_new(BLX_FRAME_CACHE_DEFAULT_BYTES);
     keep->views = calloc(keep->manifest.volume_count + 1, sizeof(keep->views[0]));
     return keep->cache == NULL || keep->views == NULL
@@ -184,7 +195,7 @@ static int add_volume(struct keep *keep, uint32_t number, struct blx_error *err)
     const struct blx_partitioned disk = {
         .read = read_view, .arg = view, .size_bytes = volume->size_bytes};
     struct files_disk listed = {.size_bytes = volume->size_bytes};
-    struct part part = {.view = view};
+    struct part part = {.view = view, .place = blx_overlay_place(&keep->manifest, number)};
     blx_text_set(listed.device, volume->device);
     snprintf(listed.image, sizeof(listed.image), "%s.img", volume->name);
     int count = blx_partitions_find(&disk, found);
@@ -246,12 +257,37 @@ static int open_disks(struct keep *keep, struct blx_error *err)
     return rc;
 }
 
+static struct blx_overlay_below below_of(const struct part *part)
+{
+    return (struct blx_overlay_below){.read = read_view,
+                                      .arg = part->view,
+                                      .offset_bytes = part->place,
+                                      .size_bytes = blx_view_size_bytes(part->view)};
+}
+
 static int read_disk(void *arg, uint32_t disk, void *buffer, size_t bytes, uint64_t offset_bytes,
                      struct blx_error *err)
 {
     const struct keep *keep = arg;
     const struct part *part = &keep->parts[disk];
-    return blx_view_read(part->view, buffer, bytes, part->offset_bytes + offset_bytes, err);
+    offset_bytes += part->offset_bytes;
+    if (keep->overlay == NULL)
+        return blx_view_read(part->view, buffer, bytes, offset_bytes, err);
+    const struct blx_overlay_below below = below_of(part);
+    int rc = blx_overlay_read(keep->overlay, &below, buffer, bytes, offset_bytes);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'", keep->disks[disk].device) : 0;
+}
+
+static int write_disk(void *arg, uint32_t disk, const void *data, size_t bytes,
+                      uint64_t offset_bytes, struct blx_error *err)
+{
+    const struct keep *keep = arg;
+    const struct part *part = &keep->parts[disk];
+    const struct blx_overlay_below below = below_of(part);
+    int rc =
+        blx_overlay_write(keep->overlay, &below, data, bytes, part->offset_bytes + offset_bytes);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot write over '%s'", keep->disks[disk].device)
+                  : 0;
 }
 
 /* The parent reads as many bytes, which is less than a pipe writes in one piece. */
@@ -271,10 +307,65 @@ enum blx_exit files_keep(const struct files_keeper *keeper)
     if (rc == 0)
         rc = open_disks(&keep, &err);
     tell_parent(keeper, &err);
-    const struct files_answers answers = {
-        .disks = keep.disks, .disk_count = keep.disk_count, .read = read_disk, .arg = &keep};
+    const struct files_answers answers = {.disks = keep.disks,
+                                          .disk_count = keep.disk_count,
+                                          .read = read_disk,
+                                          .write = keep.overlay != NULL ? write_disk : NULL,
+                                          .arg = &keep};
     if (rc == 0)
         rc = files_answer(keeper->blocks_fd, &answers, &err);
     keep_done(&keep);
     return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+}
+
+int files_keeper_start(const struct files_keeper_start *start, pid_t *pid, int *ready_fd,
+                       struct blx_error *err)
+{
+    struct blx_keyring keys = {0};
+    int pipes[2];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < start->config->key_count; i++)
+        rc = blx_keyring_add(&keys, start->config->keys[i], err);
+    if (rc == 0 && pipe2(pipes, O_CLOEXEC) != 0)
+        rc = blx_error_errno(err, -errno, "cannot start the keeper of the store");
+    if (rc < 0) {
+        blx_keyring_done(&keys);
+        return rc;
+    }
+    pid_t made = fork();
+    if (made == 0) {
+        const struct files_keeper keeper = {.config = start->config,
+                                            .keys = &keys,
+                                            .token = start->token,
+                                            .ready_fd = pipes[1],
+                                            .blocks_fd = start->blocks_fd,
+                                            .overlay_fd = start->overlay_fd};
+        close(pipes[0]);
+        if (start->closed_fd >= 0)
+            close(start->closed_fd);
+        int code = (int)files_keep(&keeper);
+        blx_keyring_done(&keys);
+        _exit(code);
+    }
+    rc = made < 0 ? -errno : 0;
+    close(pipes[1]);
+    blx_keyring_done(&keys);
+    *ready_fd = pipes[0];
+    *pid = made > 0 ? made : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot start the keeper of the store") : 0;
+}
+
+int files_keeper_await(int ready_fd, const volatile sig_atomic_t *stopped, struct blx_error *err)
+{
+    struct blx_error told;
+    ssize_t got;
+    do
+        got = read(ready_fd, &told, sizeof(told));
+    while (got < 0 && errno == EINTR && *stopped == 0);
+    if (*stopped != 0)
+        return -EINTR;
+    if (got != (ssize_t)sizeof(told))
+        return blx_error_set(err, -ECHILD, "the keeper of the store ended before it was ready");
+    told.message[sizeof(told.message) - 1] = '\0';
+    return told.code < 0 ? blx_error_copy(err, told.code, &told) : 0;
 }

@@ -29,7 +29,6 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "config/config.h"
-#include "crypt/keyring.h"
 #include "files/archive.h"
 #include "files/blocks.h"
 #include "files/jail.h"
@@ -255,57 +254,20 @@ static int read_token(const struct job *job, char token[TOKEN_BYTES], struct blx
     return got == 0 ? 0 : blx_error_set(err, -EINVAL, "cannot read the token");
 }
 
-/* The keys and the token lie in the keeper's memory alone, once it is there. */
+/* The token lies in the keeper's memory alone, once it is there. */
 static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct blx_error *err)
 {
-    struct blx_keyring keys = {0};
     char token[TOKEN_BYTES];
-    int pipes[2];
     int rc = read_token(job, token, err);
-    for (size_t i = 0; rc == 0 && i < job->config->key_count; i++)
-        rc = blx_keyring_add(&keys, job->config->keys[i], err);
-    if (rc == 0 && pipe2(pipes, O_CLOEXEC) != 0)
-        rc = blx_error_errno(err, -errno, "cannot start the keeper of the store");
-    if (rc < 0) {
-        OPENSSL_cleanse(token, sizeof(token));
-        blx_keyring_done(&keys);
-        return rc;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        const struct files_keeper keeper = {.config = job->config,
-                                            .keys = &keys,
-                                            .token = job->config->files ? token : NULL,
-                                            .ready_fd = pipes[1],
-                                            .blocks_fd = blocks_fd};
-        close(pipes[0]);
-        close(job->records_fd);
-        int code = (int)files_keep(&keeper);
-        blx_keyring_done(&keys);
-        _exit(code);
-    }
-    rc = pid < 0 ? -errno : 0;
-    close(pipes[1]);
+    if (rc == 0)
+        rc = files_keeper_start(
+            &(struct files_keeper_start){.config = job->config,
+                                         .token = job->config->files ? token : NULL,
+                                         .blocks_fd = blocks_fd,
+                                         .closed_fd = job->records_fd},
+            &job->keeper, ready_fd, err);
     OPENSSL_cleanse(token, sizeof(token));
-    blx_keyring_done(&keys);
-    *ready_fd = pipes[0];
-    job->keeper = pid > 0 ? pid : 0;
-    return rc < 0 ? blx_error_errno(err, rc, "cannot start the keeper of the store") : 0;
-}
-
-static int await_keeper(int ready_fd, struct blx_error *err)
-{
-    struct blx_error told;
-    ssize_t got;
-    do
-        got = read(ready_fd, &told, sizeof(told));
-    while (got < 0 && errno == EINTR && stopped == 0);
-    if (stopped != 0)
-        return -EINTR;
-    if (got != (ssize_t)sizeof(told))
-        return blx_error_set(err, -ECHILD, "the keeper of the store ended before it was ready");
-    told.message[sizeof(told.message) - 1] = '\0';
-    return told.code < 0 ? blx_error_copy(err, told.code, &told) : 0;
+    return rc;
 }
 
 static int open_output(struct job *job, struct blx_error *err)
@@ -441,7 +403,7 @@ static int run_job(struct job *job, struct blx_error *err)
     if (blocks_fd >= 0)
         close(blx_take_fd(&blocks_fd)); /* the keeper's alone, so that its end is seen */
     if (rc == 0)
-        rc = await_keeper(ready_fd, err);
+        rc = files_keeper_await(ready_fd, &stopped, err);
     if (rc == 0)
         rc = open_output(job, err);
     if (rc == 0)

@@ -2,9 +2,11 @@
 #include "nbd/served.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
@@ -17,6 +19,16 @@ static int set_text(char **field, const char *value, struct blx_error *err)
     free(*field);
     *field = copy;
     return 0;
+}
+
+/* Of the process that has started nbdkit. */
+static int adopt_overlay(const char *value, struct blx_overlay **overlay, struct blx_error *err)
+{
+    char *end = NULL;
+    unsigned long fd = strtoul(value, &end, 10);
+    if (end == value || *end != '\0' || fd <= STDERR_FILENO || fd > INT_MAX)
+        return blx_error_set(err, -EINVAL, "overlay-fd=%s is no descriptor", value);
+    return blx_overlay_adopt((int)fd, overlay, err);
 }
 
 int nbd_served_set(struct nbd_served *served, const char *name, const char *value,
@@ -36,6 +48,8 @@ int nbd_served_set(struct nbd_served *served, const char *name, const char *valu
             return set_text(words[i].field, value, err);
     if (strcmp(name, "key") == 0)
         return blx_keyring_add(&served->keys, value, err);
+    if (strcmp(name, "overlay-fd") == 0 && served->overlay == NULL)
+        return adopt_overlay(value, &served->overlay, err);
     if (strcmp(name, "overlay") == 0 && served->overlay == NULL)
         return blx_overlay_open(value, BLX_OVERLAY_WRITE, &served->overlay, err);
     return blx_error_set(err, -EINVAL,

@@ -19,6 +19,7 @@ _blxrep_options() {
     agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
+    test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
@@ -54,7 +55,7 @@ _blxrep_value() {
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
-    --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
+    --rescan-priority) compgen -W "fast gentle" --level) compgen -W "1 2" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;
@@ -73,7 +74,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store boot checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

@@ -51,6 +51,8 @@ void blx_config_done(struct blx_config *config)
                      config->kept,
                      config->vnc,
                      config->overlay,
+                     config->expect,
+                     config->test_command,
                      config->kernel_dir,
                      config->kernel_package,
                      config->pxe_dir,
@@ -170,14 +172,15 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         AGENT = BLX_COMMAND_AGENT,
         PIN = BLX_COMMAND_PIN | BLX_COMMAND_UNPIN,
         PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
-        ONE_AGENT = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
-                    BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
-                    BLX_COMMAND_POLICY | BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE |
-                    BLX_COMMAND_FILES | BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE |
-                    BLX_COMMAND_BOOT | BLX_COMMAND_RENAME,
+        STORED = BLX_COMMAND_ENROLL | BLX_COMMAND_SHOW | BLX_COMMAND_RESTORE |
+                 BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
+                 BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE | BLX_COMMAND_FILES |
+                 BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE | BLX_COMMAND_BOOT | BLX_COMMAND_TEST |
+                 BLX_COMMAND_RENAME,
+        ONE_AGENT = STORED | BLX_COMMAND_POLICY,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
-                BLX_COMMAND_RETIRE_CA | (ONE_AGENT & ~(uint64_t)BLX_COMMAND_POLICY),
+                BLX_COMMAND_RETIRE_CA | STORED,
     };
     const struct {
         const char *name;

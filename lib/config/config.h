@@ -173,6 +173,12 @@ struct blx_config {
     char *kept;    /* NULL: what is written is forgotten */
     char *vnc;     /* NULL: no screen; "": at the usual address */
     char *overlay; /* restore: what was kept */
+
+    /* For `test` only. */
+    uint64_t within_ms; /* the most that a boot may take */
+    char *expect;       /* NULL: a login prompt */
+    char *test_command; /* NULL: none */
+    uint64_t level;     /* of enum blx_test_level */
 };
 
 /* Frees what the config owns; it may be all-zero or half filled. */
@@ -224,6 +230,7 @@ enum blx_command {
     BLX_COMMAND_PULL = 1ULL << 35, /* blxrep agent restore */
     BLX_COMMAND_TEST_EVENT = 1ULL << 36,
     BLX_COMMAND_RENAME = 1ULL << 37,
+    BLX_COMMAND_TEST = 1ULL << 45,
 };
 
 enum blx_config_result {

@@ -60,6 +60,8 @@ object:                lib/*
 nbd:                   lib/*
 
 boot:                  lib/*
+
+proof:                 lib/* boot files
 """
 # Headers that the build makes.
 MADE = {"base/version.h", "tracker_bpf.skel.h"}

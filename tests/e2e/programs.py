@@ -22,7 +22,7 @@ def bin_folder():
     if not folder:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         folder = os.path.join(root, "build-dev", "bin")
-    for name in ("blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-mount", "blxrep-files", "blxrep-boot"):
+    for name in ("blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-mount", "blxrep-files", "blxrep-boot", "blxrep-test"):
         if not os.access(os.path.join(folder, name), os.X_OK):
             raise Failure(f"no program \"{name}\" in \"{folder}\": build first, or set BLXREP_BIN")
     return folder

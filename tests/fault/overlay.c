@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is written over a checkpoint: a call that fails leaves a file that can be gone on with. */
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "folder.h"
 #include "loop.h"
@@ -15,6 +17,7 @@ struct writing {
     char dir[FOLDER_BYTES];
     char path[PATH_MAX];
     struct blx_overlay *overlay;
+    int fd;
 };
 
 static void setup(void *arg)
@@ -84,12 +87,38 @@ static void check_begin(void *arg, int rc)
     assert_int_equal(byte, 'x');
 }
 
+static int run_nameless(void *arg, struct blx_error *err)
+{
+    struct writing *writing = arg;
+    writing->fd = blx_overlay_open_nameless(err);
+    return writing->fd < 0 ? writing->fd : 0;
+}
+
+static void check_nameless(void *arg, int rc)
+{
+    const struct writing *writing = arg;
+    assert_int_equal(writing->fd >= 0, rc == 0);
+    if (rc == 0)
+        close(writing->fd);
+}
+
+/* The descriptor is closed in any case, or the loop would see it left. */
+static int run_adopt(void *arg, struct blx_error *err)
+{
+    struct writing *writing = arg;
+    int fd = open(writing->dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    return blx_overlay_adopt(fd, &writing->overlay, err);
+}
+
 static void a_file_is_laid_over_a_checkpoint_or_an_error(void **state)
 {
     (void)state;
     static struct writing writing;
     fault_loop(&(struct fault_case){setup, run_open, check_open, teardown, 0}, &writing);
     fault_loop(&(struct fault_case){setup_open, run_begin, check_begin, teardown, 0}, &writing);
+    fault_loop(&(struct fault_case){setup, run_nameless, check_nameless, teardown, 0}, &writing);
+    fault_loop(&(struct fault_case){setup, run_adopt, check_open, teardown, 0}, &writing);
 }
 
 static void setup_begun(void *arg)

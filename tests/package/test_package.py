@@ -79,6 +79,7 @@ class Package(unittest.TestCase):
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
                                   "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-boot",
+                                  "bin/blxrep-test", "share/man/man8/blxrep-test.8.gz",
                                   "share/man/man8/blxrep-boot.8.gz", "bin/blxrep-files",
                                   "share/man/man8/blxrep-files.8.gz", "share/bash-completion/completions/blxrep-dispatcher"],
             "blxrep-nbdkit": ["share/man/man1/nbdkit-blxrep-plugin.1.gz"],

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/timestamp.h"
 #include "store/store.h"
 
@@ -79,6 +80,9 @@ bool blx_tested_is_good(const struct blx_tested *tested);
 
 /* "failed", or the last check that is good: "filesystem", "booted", "services", "command". */
 const char *blx_tested_verdict(const struct blx_tested *tested);
+
+/* A JSON object: the record, whole; as the member `key`, or NULL. */
+void blx_tested_print_json(struct blx_json *json, const char *key, const struct blx_tested *tested);
 
 /* Sets the screen to the end of the console's text that fits, from the start of a line on. */
 void blx_tested_set_screen(struct blx_tested *tested, const char *text);

@@ -57,24 +57,31 @@ void blx_overlay_close(struct blx_overlay *overlay)
     free(overlay);
 }
 
-/* The folder for temporary files; a file without a name goes with its last user. */
-static int open_nameless(struct blx_overlay *overlay, struct blx_error *err)
+static const char *temporary_folder(void)
 {
     const char *folder = getenv("TMPDIR");
-    blx_text_set(overlay->path, folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
-    return blx_open(overlay->path, O_RDWR | O_TMPFILE, 0600, err);
+    return folder != NULL && folder[0] == '/' ? folder : "/var/tmp";
+}
+
+int blx_overlay_open_nameless(struct blx_error *err)
+{
+    return blx_open(temporary_folder(), O_RDWR | O_TMPFILE, 0600, err);
 }
 
 static int open_file(struct blx_overlay *overlay, const char *path, struct blx_error *err)
 {
     bool writes = overlay->mode == BLX_OVERLAY_WRITE;
-    blx_text_set(overlay->path, path);
+    blx_text_set(overlay->path, path[0] != '\0' ? path : temporary_folder());
     overlay->fd =
         path[0] == '\0'
-            ? open_nameless(overlay, err)
+            ? blx_overlay_open_nameless(err)
             : blx_open(path, (writes ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW, 0600, err);
-    if (overlay->fd < 0)
-        return overlay->fd;
+    return overlay->fd < 0 ? overlay->fd : 0;
+}
+
+static int lock_file(const struct blx_overlay *overlay, struct blx_error *err)
+{
+    bool writes = overlay->mode == BLX_OVERLAY_WRITE;
     if (flock(overlay->fd, (writes ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0)
         return blx_error_set(err, -EBUSY,
                              "'%s' is in use by a mount, a restore or a server that was booted: "
@@ -83,16 +90,43 @@ static int open_file(struct blx_overlay *overlay, const char *path, struct blx_e
     return 0;
 }
 
-int blx_overlay_open(const char *path, enum blx_overlay_mode mode, struct blx_overlay **overlay,
-                     struct blx_error *err)
+static struct blx_overlay *make(enum blx_overlay_mode mode)
 {
     struct blx_overlay *made = calloc(1, sizeof(*made));
     if (made == NULL)
-        return blx_error_errno(err, -ENOMEM, "cannot open '%s'", path);
+        return NULL;
     made->mode = mode;
     made->fd = -1;
     pthread_mutex_init(&made->writing, NULL);
+    return made;
+}
+
+int blx_overlay_adopt(int fd, struct blx_overlay **overlay, struct blx_error *err)
+{
+    struct blx_overlay *made = make(BLX_OVERLAY_WRITE);
+    if (made == NULL) {
+        close(fd);
+        return blx_error_errno(err, -ENOMEM, "cannot open the overlay");
+    }
+    made->fd = fd;
+    blx_text_set(made->path, "the overlay");
+    int rc = lock_file(made, err);
+    if (rc < 0)
+        blx_overlay_close(made);
+    else
+        *overlay = made;
+    return rc;
+}
+
+int blx_overlay_open(const char *path, enum blx_overlay_mode mode, struct blx_overlay **overlay,
+                     struct blx_error *err)
+{
+    struct blx_overlay *made = make(mode);
+    if (made == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot open '%s'", path);
     int rc = open_file(made, path, err);
+    if (rc == 0)
+        rc = lock_file(made, err);
     if (rc < 0) {
         blx_overlay_close(made);
         return rc;

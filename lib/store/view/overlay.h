@@ -35,6 +35,14 @@ enum blx_overlay_mode {
 int blx_overlay_open(const char *path, enum blx_overlay_mode mode, struct blx_overlay **overlay,
                      struct blx_error *err);
 
+/* The same for a file that is open for reading and writing, to be written: the descriptor becomes
+ * the overlay's, also if it fails. Whoever inherits it may have the overlay, too, after this one. */
+int blx_overlay_adopt(int fd, struct blx_overlay **overlay, struct blx_error *err);
+
+/* A file without a name in the folder for temporary files, which goes with its last user. The
+ * descriptor, or -errno. */
+int blx_overlay_open_nameless(struct blx_error *err);
+
 /* Lays it over the agent's checkpoint, once. -EINVAL if it is no such file, if it belongs to
  * another agent or checkpoint, or was cut short; the disk's errors. */
 int blx_overlay_begin(struct blx_overlay *overlay, const char *agent_id,

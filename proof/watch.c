@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proof/watch.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "base/units.h"
+
+enum {
+    LOOK_MS = 1000,        /* between two looks at what nothing tells */
+    ANSWER_MS = 60 * 1000, /* for an answer, even if it is emulated on a busy host */
+    ANSWERS = 2,           /* of a console: a panic's own text comes at once, and once */
+    SCREEN_LINES = 40,
+    PANIC_LINES = 60,
+};
+
+/* A getty's prompt at the end of the console. */
+#define LOGIN_PROMPT "(^|[^[:alnum:]])login: *$"
+
+struct trial {
+    const struct proof_watch *watch;
+    struct blx_tested *tested;
+    struct boot_guest *guest;
+    uint64_t begun_ns, deadline_ns;
+    struct proof_report report;
+    bool ended;   /* the guest is off */
+    bool timeout; /* the deadline has passed */
+};
+
+static bool is_planted(const struct trial *trial)
+{
+    return trial->watch->plant->planted;
+}
+
+/* Whether a line on the console is waited for at all. */
+static bool needs_console(const struct trial *trial)
+{
+    return trial->tested->expect[0] != '\0' || !is_planted(trial);
+}
+
+static void fail(struct trial *trial, enum blx_test_check check, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fail(struct trial *trial, enum blx_test_check check, const char *format, ...)
+{
+    va_list list;
+    trial->tested->results[check] = BLX_TEST_BAD;
+    if (trial->tested->reason[0] != '\0')
+        return;
+    va_start(list, format);
+    vsnprintf(trial->tested->reason, sizeof(trial->tested->reason), format, list);
+    va_end(list);
+}
+
+static void see(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void see(struct trial *trial, const char *format, ...)
+{
+    char *seen = trial->tested->seen;
+    size_t used = strlen(seen), bytes = sizeof(trial->tested->seen);
+    va_list list;
+    if (used > 0 && used + 3 < bytes) {
+        memcpy(seen + used, "; ", 3);
+        used += 2;
+    }
+    va_start(list, format);
+    vsnprintf(seen + used, bytes - used, format, list);
+    va_end(list);
+}
+
+/* A step of at most a second, and what it tells. */
+static int step(struct trial *trial, struct blx_error *err)
+{
+    struct boot_step step;
+    uint64_t look_ns = blx_deadline_in_ms(LOOK_MS);
+    if (look_ns > trial->deadline_ns)
+        look_ns = trial->deadline_ns;
+    int rc = boot_guest_step(trial->guest, trial->watch->wake_fd, look_ns, &step, err);
+    if (rc < 0)
+        return rc;
+    if (step.event == BOOT_EVENT_WOKEN)
+        return blx_error_set(err, -EINTR, "stopped by a signal");
+    trial->ended = step.event == BOOT_EVENT_ENDED;
+    trial->timeout = blx_deadline_left_ms(trial->deadline_ns) == 0;
+    if (step.event == BOOT_EVENT_TOLD)
+        proof_report_read(boot_guest_reports(trial->guest), trial->watch->plant->number,
+                          &trial->report);
+    return 0;
+}
+
+static bool has_panicked(const struct trial *trial)
+{
+    return strstr(boot_guest_tail(trial->guest, PANIC_LINES), "Kernel panic - not syncing") != NULL;
+}
+
+/* An isolated emergency.target; systemd calls it maintenance. */
+static bool is_in_emergency(const struct trial *trial)
+{
+    return strcmp(trial->report.state, "maintenance") == 0;
+}
+
+/* True: it has failed, and the reason is told. */
+static bool is_lost(struct trial *trial)
+{
+    char within[BLX_UNIT_TEXT_BYTES];
+    if (has_panicked(trial))
+        fail(trial, BLX_TEST_BOOT, "its kernel panicked");
+    else if (trial->ended)
+        fail(trial, BLX_TEST_BOOT, "the server switched itself off, or restarted, while it booted");
+    else if (is_in_emergency(trial))
+        fail(trial, BLX_TEST_BOOT, "systemd ended in its emergency shell");
+    else if (trial->timeout)
+        fail(trial, BLX_TEST_BOOT, "it did not boot within %s: %s",
+             blx_duration_format(trial->tested->within_ms, within),
+             is_planted(trial) && !trial->report.up ? "systemd never started the unit that tells"
+             : is_planted(trial) && !trial->report.done
+                 ? "services are still starting, or the command is still running"
+                 : "its console did not say what was expected");
+    return trial->tested->results[BLX_TEST_BOOT] == BLX_TEST_BAD;
+}
+
+static int await_signs(struct trial *trial, struct blx_error *err)
+{
+    const char *expect = trial->tested->expect[0] != '\0' ? trial->tested->expect : LOGIN_PROMPT;
+    int rc = needs_console(trial) ? boot_guest_expect(trial->guest, expect, err) : 0;
+    while (rc == 0) {
+        bool said = !needs_console(trial) || boot_guest_found(trial->guest);
+        bool told = !is_planted(trial) || (trial->report.done && !is_in_emergency(trial));
+        if (is_lost(trial) || (said && told))
+            return 0;
+        rc = step(trial, err);
+    }
+    return rc;
+}
+
+/* The unit repeats what it is sent. */
+static int ask_unit(struct trial *trial, bool *answered, struct blx_error *err)
+{
+    uint32_t random = 0;
+    char word[16], line[20];
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return blx_error_errno(err, -errno, "cannot choose a number");
+    snprintf(word, sizeof(word), "%08x", random);
+    snprintf(line, sizeof(line), "%s\n", word);
+    boot_guest_answer(trial->guest, line, strlen(line));
+    int rc = 0;
+    while (rc == 0 && !trial->ended && !trial->timeout && strcmp(trial->report.answer, word) != 0)
+        rc = step(trial, err);
+    *answered = strcmp(trial->report.answer, word) == 0;
+    return rc;
+}
+
+/* A getty prompts again, and whatever else reads the console says at least what was typed. It is
+ * quiet before it is asked. */
+static int ask_console(struct trial *trial, bool *answered, struct blx_error *err)
+{
+    bool by_prompt = trial->tested->expect[0] == '\0';
+    size_t before;
+    int rc = 0;
+    do {
+        before = boot_guest_said(trial->guest);
+        uint64_t quiet_ns = blx_deadline_in_ms(LOOK_MS);
+        while (rc == 0 && !trial->ended && !trial->timeout && blx_deadline_left_ms(quiet_ns) > 0)
+            rc = step(trial, err);
+    } while (rc == 0 && !trial->ended && !trial->timeout &&
+             boot_guest_said(trial->guest) != before);
+    boot_guest_type(trial->guest, "\r", 1);
+    if (rc == 0 && by_prompt) {
+        /* The prompt that stands there is on the line that has just ended. */
+        while (rc == 0 && !trial->ended && !trial->timeout &&
+               boot_guest_said(trial->guest) == before)
+            rc = step(trial, err);
+        if (rc == 0)
+            rc = boot_guest_expect(trial->guest, LOGIN_PROMPT, err);
+    }
+    while (rc == 0 && !trial->ended && !trial->timeout &&
+           !(by_prompt ? boot_guest_found(trial->guest) : boot_guest_said(trial->guest) > before))
+        rc = step(trial, err);
+    *answered = by_prompt ? boot_guest_found(trial->guest) : boot_guest_said(trial->guest) > before;
+    return rc;
+}
+
+static int ask(struct trial *trial, struct blx_error *err)
+{
+    bool answered = true;
+    int rc = 0;
+    trial->deadline_ns = blx_deadline_in_ms(ANSWER_MS);
+    trial->timeout = false;
+    for (unsigned i = 0; rc == 0 && answered && i < ANSWERS; i++)
+        rc = is_planted(trial) ? ask_unit(trial, &answered, err)
+                               : ask_console(trial, &answered, err);
+    if (rc < 0)
+        return rc;
+    if (has_panicked(trial))
+        fail(trial, BLX_TEST_BOOT, "its kernel panicked");
+    else if (!answered)
+        fail(trial, BLX_TEST_BOOT,
+             "the console had what was expected, but nobody answers there: the text was printed "
+             "by something else, or the server stopped after it");
+    return 0;
+}
+
+static void judge_services(struct trial *trial)
+{
+    const struct proof_report *report = &trial->report;
+    bool running = strcmp(report->state, "running") == 0;
+    bool excused = strcmp(report->state, "degraded") == 0 && report->failed[0] == '\0';
+    if (running || excused) {
+        trial->tested->results[BLX_TEST_SERVICES] = BLX_TEST_GOOD;
+        see(trial, running ? "systemd is running, no unit failed"
+                           : "systemd is running, and only units that wait for a network failed");
+        return;
+    }
+    see(trial, "systemd is %.23s", report->state);
+    fail(trial, BLX_TEST_SERVICES, "units failed: %s",
+         report->failed[0] != '\0' ? report->failed : "systemd does not say which");
+}
+
+static void judge_command(struct trial *trial)
+{
+    const struct proof_report *report = &trial->report;
+    if (trial->tested->command[0] == '\0')
+        return;
+    see(trial, "the command ended with %d%s%s", report->status,
+        report->said[0] != '\0' ? " and said: " : "", report->said);
+    if (report->status == 0)
+        trial->tested->results[BLX_TEST_COMMAND] = BLX_TEST_GOOD;
+    else
+        fail(trial, BLX_TEST_COMMAND, "the command ended with %d: %s", report->status,
+             report->said);
+}
+
+static void judge(struct trial *trial)
+{
+    if (trial->tested->results[BLX_TEST_BOOT] == BLX_TEST_BAD)
+        return;
+    trial->tested->results[BLX_TEST_BOOT] = BLX_TEST_GOOD;
+    if (needs_console(trial))
+        see(trial, "the console had '%.100s'",
+            trial->tested->expect[0] != '\0' ? trial->tested->expect : "login:");
+    see(trial, "it booted and answered");
+    if (is_planted(trial)) {
+        judge_services(trial);
+        judge_command(trial);
+    } else {
+        see(trial, "services were not looked at: %s", trial->watch->plant->why);
+    }
+}
+
+static int follow(struct trial *trial, struct blx_error *err)
+{
+    int rc = await_signs(trial, err);
+    uint64_t ready_ns = blx_clock_ns();
+    if (rc == 0 && trial->tested->results[BLX_TEST_BOOT] != BLX_TEST_BAD)
+        rc = ask(trial, err);
+    if (rc < 0)
+        return rc;
+    judge(trial);
+    if (trial->tested->results[BLX_TEST_BOOT] == BLX_TEST_GOOD)
+        trial->tested->booted_ms = blx_ns_to_ms_up(ready_ns - trial->begun_ns);
+    trial->tested->machine =
+        boot_guest_accelerator(trial->guest) == BOOT_KVM ? BLX_TEST_KVM : BLX_TEST_EMULATED;
+    blx_tested_set_screen(trial->tested, boot_guest_tail(trial->guest, SCREEN_LINES));
+    return 0;
+}
+
+int proof_watch(const struct proof_watch *watch, struct blx_tested *tested, struct blx_error *err)
+{
+    struct boot_guest_config config = watch->guest;
+    struct trial trial = {.watch = watch, .tested = tested, .report.status = -1};
+    config.hardware.restart = BOOT_ENDS;
+    config.hardware.reports = BOOT_REPORTS;
+    trial.begun_ns = blx_clock_ns();
+    trial.deadline_ns = blx_deadline_in_ms(tested->within_ms);
+    int rc = boot_guest_start(&config, &trial.guest, err);
+    if (rc == 0)
+        rc = follow(&trial, err);
+    boot_guest_free(trial.guest);
+    return rc;
+}

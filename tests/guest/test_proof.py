@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Checkpoints are tested: filesystems are checked without a mount, and a server is booted. What is broken is never called good, and nothing is left
+of a test that is killed. broken_boots.py has a whole server, and breaks it in more ways.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import guest
+import small
+
+sys.path.insert(0, os.path.join(os.path.dirname(guest.HERE), "e2e"))
+
+import store_reader  # noqa: E402
+from case import Case, main  # noqa: E402
+from guest import run  # noqa: E402
+from nbdkit import plugin_environment  # noqa: E402
+from programs import bin_folder, environment  # noqa: E402
+from registry import wait_until  # noqa: E402
+from test_boot import lives  # noqa: E402
+
+PROMPT = "^small# "
+SECONDS = 1800
+LIAR = """#!/bin/busybox sh
+/bin/busybox printf 'Welcome\\nsmall# '
+/bin/busybox mount -t proc proc /proc
+/bin/busybox echo c >/proc/sysrq-trigger
+"""
+
+
+def descendants(pid):
+    """{pid: name} of everything that the process has started."""
+    found = {}
+    for child in subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout.split():
+        try:
+            with open(f"/proc/{child}/comm", encoding="ascii") as file:
+                found[int(child)] = file.read().strip()
+        except FileNotFoundError:
+            continue
+        found.update(descendants(child))
+    return found
+
+
+class Proof(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.kernel = guest.Kernel("6.1")
+
+    def take(self, disk, agent_id):
+        if self.dispatcher is None:
+            self.start_dispatcher()
+        agent = self.start_agent(agent_id, disk, "--skip-free-space=no")
+        stamp = self.checkpoint(agent_id)
+        agent.stop()
+        return stamp
+
+    def words(self, agent_id, *more):
+        return [os.path.join(bin_folder(), "blxrep"), "dispatcher", "test", f"--agent={agent_id}", f"--data-dir={self.data_dir}", "--memory=256M",
+                "--accelerator=none", *more]
+
+    def run_test(self, agent_id, *more):
+        """(exit status, the record that --json prints)"""
+        done = subprocess.run(self.words(agent_id, "--json", *more), capture_output=True, text=True, timeout=SECONDS, env=environment(plugin_environment()), check=False)
+        self.assertTrue(done.stdout, done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+    def store(self):
+        """{file: its content's sum}, without records of tests."""
+        sums = {}
+        for folder, _folders, files in os.walk(os.path.join(self.data_dir, "agents")):
+            for name in files:
+                if not name.endswith(".tested"):
+                    with open(os.path.join(folder, name), "rb") as file:
+                        sums[os.path.join(folder, name)] = hashlib.sha256(file.read()).hexdigest()
+        return sums
+
+    def record(self, agent_id, stamp):
+        return store_reader.read_tested(os.path.join(self.data_dir, "agents", agent_id, "checkpoints", f"{stamp}.tested"))
+
+    def test_filesystems_are_checked_without_a_mount(self):
+        for kind, damage in (("ext4", (2 << 20, 4 << 20)), ("xfs", (64 << 10, 128 << 10)), ("btrfs", None)):
+            disk = self.loop_disk({"ext4": 32, "xfs": 320, "btrfs": 128}[kind], kind)
+            run(f"mkfs.{kind}", "-q", disk.path)
+            stamp = self.take(disk, kind)
+            before = self.store()
+            status, record = self.run_test(kind, "--level=1")
+            self.assertEqual((status, record["verdict"], record["filesystem"], record["boot"]), (0, "filesystem", "good", "not made"), record)
+            self.assertRegex(record["seen"], rf"^1 filesystem is clean: {disk.path} \({kind}\)$")
+            self.assertTrue(self.record(kind, stamp)["good"])
+            self.assertEqual(self.store(), before)
+            if damage is None:
+                continue
+            with open(disk.path, "r+b") as file:
+                file.seek(damage[0])
+                file.write(os.urandom(damage[1] - damage[0]))
+            stamp = self.take(disk, kind)
+            status, record = self.run_test(kind, "--level=1")
+            self.assertEqual((status, record["verdict"], record["filesystem"]), (1, "failed", "bad"), record)
+            self.assertIn(disk.path, record["reason"])
+            self.assertFalse(self.record(kind, stamp)["good"])
+
+    def test_a_true_boot_has_a_true_record(self):
+        disk = self.loop_disk(small.DISK_MIB)
+        small.make_small(disk.path, self.kernel)
+        stamp = self.take(disk, "web1")
+        before = self.store()
+        begun_ns = time.time_ns()
+        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=4m")
+        self.assertEqual((status, record["verdict"]), (0, "booted"), record)
+        self.assertEqual([record[check] for check in ("filesystem", "boot", "services", "command")], ["good", "good", "not made", "not made"])
+        self.assertEqual((record["machine"], record["expect"], record["within_ms"], record["reason"]), ("TCG", PROMPT, 240000, ""))
+        self.assertGreater(record["booted_ms"], 1000)
+        self.assertLess(record["booted_ms"], record["took_ms"])
+        self.assertRegex(record["seen"], r"^1 filesystem is clean: \S+p3 \(ext4\); not checked: \S+p2 \(vfat\); the console had '\^small# '; it booted and "
+                                         r"answered; services were not looked at: no ext4 filesystem of it has systemd's units$")
+        self.assertRegex(record["screen"], r"small: boot 1 from /dev/vda3")
+        kept = self.record("web1", stamp)
+        self.assertTrue(kept["good"])
+        self.assertEqual((kept["screen"], kept["machine"]), (record["screen"], 2))
+        self.assertTrue(begun_ns <= kept["begun_ns"] <= time.time_ns())
+        self.assertEqual(self.store(), before)
+        self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")
+        # And now without a boot loader.
+        with open(disk.path, "r+b") as file:
+            file.write(bytes(440))
+        self.take(disk, "web1")
+        status, record = self.run_test("web1", "--firmware=bios", f"--expect={PROMPT}", "--within=20s")
+        self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
+        self.assertIn("did not boot within 20", record["reason"])
+
+    def test_a_text_alone_proves_nothing(self):
+        disk = self.loop_disk(small.DISK_MIB)
+        honest = small.INIT
+        small.INIT = LIAR
+        try:
+            small.make_small(disk.path, self.kernel)
+        finally:
+            small.INIT = honest
+        self.take(disk, "web1")
+        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=4m")
+        self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
+        self.assertIn("small# ", record["screen"])
+        self.assertRegex(record["reason"], "panicked|nobody answers|restarted")
+
+    def test_what_is_killed_leaves_nothing(self):
+        disk = self.loop_disk(small.DISK_MIB)
+        small.make_small(disk.path, self.kernel)
+        stamp = self.take(disk, "web1")
+        before = self.store()
+        with subprocess.Popen(self.words("web1", f"--expect={PROMPT}"), env=environment(plugin_environment()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as test:
+            wait_until("QEMU runs", lambda: any(name.startswith("qemu") for name in descendants(test.pid).values()), 120)
+            children = descendants(test.pid)
+            test.send_signal(signal.SIGKILL)
+        for pid, name in children.items():
+            wait_until(f"{name} has ended", lambda pid=pid: not lives(pid), 60)
+        self.assertEqual([name for name in os.listdir("/tmp") if name.startswith("blxrep-boot-")], [])
+        self.assertEqual(self.store(), before)
+        self.assertFalse(os.path.exists(os.path.join(self.data_dir, "agents", "web1", "checkpoints", f"{stamp}.tested")))
+        self.cli.run("dispatcher", "prune", f"--data-dir={self.data_dir}", "--agent=web1", "--keep-last=1")
+
+
+if __name__ == "__main__":
+    main()
