@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/proof.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
@@ -27,6 +28,8 @@ struct picture {
     const struct blx_config *config;
     const struct blx_manifest *manifest;
     bool pinned;
+    bool is_tested;
+    struct blx_tested tested;
     struct blx_info infos[BLX_MAX_VOLUMES]; /* of each volume of the manifest */
 };
 
@@ -128,6 +131,22 @@ static void print_missing(FILE *out, const struct blx_manifest *manifest)
     fprintf(out, "\n");
 }
 
+static void print_test(FILE *out, const struct picture *picture)
+{
+    const struct blx_tested *tested = &picture->tested;
+    char verdict[CLI_PROOF_CELL_BYTES], took[BLX_UNIT_TEXT_BYTES];
+    if (!picture->is_tested) {
+        fprintf(out, "%-15s%s\n", "tested", "no");
+        return;
+    }
+    fprintf(out, "%-15s%s, in %s, machine: %s\n", "tested", cli_proof_format(tested, verdict),
+            blx_duration_format(tested->took_ms, took), blx_test_machine_name(tested->machine));
+    print_time(out, picture, "tested at", timestamp_of(tested->begun_realtime_ns));
+    fprintf(out, "%-15s%s\n", "test saw", tested->seen);
+    if (tested->reason[0] != '\0')
+        fprintf(out, "%-15s%s\n", "test failed", tested->reason);
+}
+
 static void write_text(FILE *out, const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
@@ -151,6 +170,7 @@ static void write_text(FILE *out, const struct picture *picture)
     else
         fprintf(out, "%-15s%s\n", "parent", "none");
     fprintf(out, "%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
+    print_test(out, picture);
     print_missing(out, manifest);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume(out, &manifest->volumes[i], &picture->infos[i]);
@@ -221,6 +241,10 @@ static void print_json(const struct picture *picture)
     blx_json_number(&json, "chain_length", longest_chain(picture));
     blx_json_number(&json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(&json, "pinned", picture->pinned);
+    if (picture->is_tested)
+        blx_tested_print_json(&json, "tested", &picture->tested);
+    else
+        blx_json_null(&json, "tested");
     blx_json_string(&json, "note", manifest->note);
     cli_json_missing(&json, manifest);
     blx_json_open(&json, "volumes", '[');
@@ -228,6 +252,17 @@ static void print_json(const struct picture *picture)
         print_volume_json(&json, &manifest->volumes[i], &picture->infos[i]);
     blx_json_close(&json, ']');
     blx_json_close(&json, '}');
+}
+
+/* A record that cannot be read is noted, and claims nothing. */
+static void look_for_test(const struct blx_store *store, struct picture *picture)
+{
+    struct blx_error err = {0};
+    int rc = blx_tested_read(blx_store_agent(store, picture->agent), picture->manifest->timestamp,
+                             &picture->tested, &err);
+    picture->is_tested = rc == 0;
+    if (rc < 0 && rc != -ENOENT)
+        cli_note("%s", err.message);
 }
 
 enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
@@ -247,6 +282,8 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
         rc = blx_own_id_read(blx_store_agent(&store, config->agent), picture.own_id, err);
     if (rc == 0)
         rc = blx_pin_read(blx_store_agent(&store, config->agent), timestamp, &picture.pinned, err);
+    if (rc == 0)
+        look_for_test(&store, &picture);
     for (uint32_t i = 0; rc == 0 && i < manifest.volume_count; i++)
         rc = blx_info_read(blx_store_agent(&store, config->agent), &manifest, &manifest.volumes[i],
                            &picture.infos[i], err);

@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/mounts.h"
+#include "cli/proof.h"
 #include "cli/table.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
@@ -24,6 +25,9 @@ struct sink {
     uint64_t now_realtime_ns;
     const blx_timestamp *pins; /* ascending */
     size_t pin_count;
+    struct blx_agent_store agent;
+    const blx_timestamp *tests; /* the tested ones, ascending */
+    size_t test_count;
     struct blx_json *json; /* NULL: the table */
     struct cli_table *table;
     enum blx_exit status;
@@ -43,7 +47,8 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_close(json, '}');
 }
 
-static void print_json(struct blx_json *json, const struct blx_manifest *manifest, bool pinned)
+static void print_json(struct blx_json *json, const struct blx_manifest *manifest, bool pinned,
+                       const struct blx_tested *tested)
 {
     blx_json_open(json, NULL, '{');
     cli_json_timestamp(json, "checkpoint", manifest->timestamp);
@@ -54,6 +59,10 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     cli_json_timestamp(json, "parent", manifest->parent);
     blx_json_number(json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(json, "pinned", pinned);
+    if (tested != NULL)
+        blx_tested_print_json(json, "tested", tested);
+    else
+        blx_json_null(json, "tested");
     blx_json_string(json, "note", manifest->note);
     cli_json_missing(json, manifest);
     blx_json_open(json, "volumes", '[');
@@ -84,6 +93,7 @@ enum column {
     COLUMN_STORED,
     COLUMN_SAVED,
     COLUMN_KEY,
+    COLUMN_TESTED,
     COLUMN_PINNED,
     COLUMN_COUNT,
 };
@@ -109,6 +119,7 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
         blx_size_format(volume->stored_bytes, stored),
         format_saved(volume->changed_bytes, blx_manifest_volume_saved_bytes(volume), saved),
         cli_key_format(&volume->key_id, key),
+        "",
         ""};
     return cli_table_add(table, cells);
 }
@@ -124,13 +135,14 @@ static const char *format_keys(const struct blx_manifest *manifest,
     return cli_key_format(&manifest->volumes[0].key_id, text);
 }
 
-static int add_rows(const struct sink *sink, const struct blx_manifest *manifest, bool pinned)
+static int add_rows(const struct sink *sink, const struct blx_manifest *manifest, bool pinned,
+                    const struct blx_tested *tested)
 {
     struct cli_table *table = sink->table;
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
     char size[BLX_UNIT_TEXT_BYTES], changed[BLX_UNIT_TEXT_BYTES], stored[BLX_UNIT_TEXT_BYTES];
     char count[32], consistency[CLI_CONSISTENCY_TEXT_BYTES], saved[8];
-    char key[BLX_KEY_ID_TEXT_BYTES];
+    char key[BLX_KEY_ID_TEXT_BYTES], proof[CLI_PROOF_CELL_BYTES];
     uint64_t size_bytes = 0, changed_bytes = 0, stored_bytes = 0, saved_bytes = 0;
     for (uint32_t i = 0; i < manifest->volume_count; i++) {
         size_bytes += manifest->volumes[i].size_bytes;
@@ -160,11 +172,25 @@ static int add_rows(const struct sink *sink, const struct blx_manifest *manifest
         blx_size_format(stored_bytes, stored),
         format_saved(changed_bytes, saved_bytes, saved),
         format_keys(manifest, key),
+        tested != NULL ? cli_proof_format(tested, proof) : "",
         pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
         rc = add_volume_row(table, &manifest->volumes[i]);
     return rc;
+}
+
+/* A record that cannot be read is noted, and claims nothing. */
+static bool read_test(const struct sink *sink, blx_timestamp checkpoint, struct blx_tested *tested)
+{
+    struct blx_error err = {0};
+    if (sink->test_count == 0 || bsearch(&checkpoint, sink->tests, sink->test_count,
+                                         sizeof(sink->tests[0]), blx_timestamp_compare) == NULL)
+        return false;
+    int rc = blx_tested_read(sink->agent, checkpoint, tested, &err);
+    if (rc < 0 && rc != -ENOENT)
+        cli_note("%s", err.message);
+    return rc == 0;
 }
 
 /* A damaged checkpoint does not hide the others: its error is printed, the others are shown, and
@@ -181,11 +207,14 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
     bool pinned =
         sink->pin_count > 0 && bsearch(&manifest->timestamp, sink->pins, sink->pin_count,
                                        sizeof(sink->pins[0]), blx_timestamp_compare) != NULL;
+    struct blx_tested tested;
+    const struct blx_tested *record =
+        read_test(sink, manifest->timestamp, &tested) ? &tested : NULL;
     if (sink->json != NULL) {
-        print_json(sink->json, manifest, pinned);
+        print_json(sink->json, manifest, pinned, record);
         return 0;
     }
-    int rc = add_rows(sink, manifest, pinned);
+    int rc = add_rows(sink, manifest, pinned, record);
     return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoint %" PRIu64,
                                     manifest->timestamp)
                   : 0;
@@ -194,9 +223,9 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
-    static const char *const head[COLUMN_COUNT] = {"CHECKPOINT", "TIME",    "AGE",  "CONSISTENCY",
-                                                   "KIND",       "VOLUMES", "SIZE", "CHANGED",
-                                                   "STORED",     "SAVED",   "KEY",  "PINNED"};
+    static const char *const head[COLUMN_COUNT] = {
+        "CHECKPOINT", "TIME",   "AGE",   "CONSISTENCY", "KIND",   "VOLUMES", "SIZE",
+        "CHANGED",    "STORED", "SAVED", "KEY",         "TESTED", "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {
@@ -204,15 +233,19 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     cli_table_fit(&table, stdout);
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
+    BLX_CLEANUP_FREE blx_timestamp *tests = NULL;
     struct sink sink = {.config = config,
                         .now_realtime_ns = blx_clock_realtime_ns(),
                         .table = &table,
+                        .agent = blx_store_agent(store, config->agent),
                         .status = BLX_EXIT_OK};
-    if (blx_pin_list(blx_store_agent(store, config->agent), &pins, &sink.pin_count, &err) < 0) {
+    if (blx_pin_list(blx_store_agent(store, config->agent), &pins, &sink.pin_count, &err) < 0 ||
+        blx_tested_list(sink.agent, &tests, &sink.test_count, &err) < 0) {
         cli_note("%s", err.message);
         return BLX_EXIT_FAILED;
     }
     sink.pins = pins;
+    sink.tests = tests;
     if (config->json) {
         sink.json = &json;
         blx_json_open(&json, NULL, '[');

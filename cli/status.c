@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/mounts.h"
+#include "cli/proof.h"
 #include "cli/screen.h"
 #include "cli/status_private.h"
 #include "cli/table.h"
@@ -131,6 +132,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     blx_json_number(json, "volumes", agent->volume_count);
     blx_json_number(json, "volume_bytes", agent->volume_bytes);
     cli_mounts_json(json, agents->data_dir, agent->agent_id);
+    cli_proof_json(json, agents->data_dir, agent->agent_id);
     blx_json_close(json, '}');
 }
 
@@ -197,8 +199,10 @@ static const char *format_why(const struct cli_table *table, const struct blx_ju
     return judgement->text;
 }
 
-static int add_row(struct cli_table *table, const struct blx_control_agent *agent, uint64_t now_ns)
+static int add_row(struct cli_table *table, const struct cli_agents *agents,
+                   const struct blx_control_agent *agent)
 {
+    const uint64_t now_ns = agents->now_realtime_ns;
     struct blx_judgement judgement;
     blx_protection_examine(agent, now_ns, &judgement);
     char last[BLX_TIMESTAMP_TEXT_BYTES] = "-", age[BLX_UNIT_TEXT_BYTES] = "-";
@@ -206,7 +210,7 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
                                        stored[BLX_UNIT_TEXT_BYTES] = "-";
     char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
     char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
-    char progress[96], why[BLX_JUDGEMENT_TEXT_BYTES];
+    char progress[96], why[BLX_JUDGEMENT_TEXT_BYTES], proof[CLI_PROOF_TEXT_BYTES];
     char consistency[CLI_CONSISTENCY_TEXT_BYTES] = "-";
     bool has_checkpoint = agent->last_checkpoint != 0;
     if (has_checkpoint) {
@@ -239,7 +243,9 @@ static int add_row(struct cli_table *table, const struct blx_control_agent *agen
         [COLUMN_BACKLOG] = backlog,
         [COLUMN_RATE] = rate,
         [COLUMN_PROGRESS] = progress,
-        [COLUMN_WHY] = format_why(table, &judgement, why),
+        [COLUMN_WHY] = judgement.text[0] == '\0' && agents->data_dir != NULL
+                           ? cli_proof_explain(agents->data_dir, agent->agent_id, now_ns, proof)
+                           : format_why(table, &judgement, why),
     };
     return cli_table_add(table, cells);
 }
@@ -434,7 +440,7 @@ static int print_table(struct cli_agents *agents, const struct cli_screen *scree
                               .paint_arg = agents};
     int rc = cli_table_add(&table, head);
     for (size_t i = 0; rc == 0 && i < agents->count; i++)
-        rc = add_row(&table, &agents->list[i], agents->now_realtime_ns);
+        rc = add_row(&table, agents, &agents->list[i]);
     if (rc < 0)
         return blx_error_errno(err, rc, "cannot list the agents");
     size_t printed = agents->count > 0 ? cli_table_print(&table) : 0;

@@ -266,6 +266,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     if (rc < 0)
         return blx_error_errno(err, rc, "making the registry");
     dispatcher_roster_init(&dispatcher->roster);
+    dispatcher_proofs_init(&dispatcher->proofs);
     dispatcher_turns_init(&dispatcher->turns, config->memory_limit_bytes);
     rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
@@ -275,6 +276,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
     dispatcher_turns_done(&dispatcher->turns);
+    dispatcher_proofs_done(&dispatcher->proofs);
     dispatcher_roster_done(&dispatcher->roster);
     dispatcher_registry_done(&dispatcher->registry);
     return rc;

@@ -27,6 +27,7 @@
 
 #include "base/watchdog.h"
 #include "dispatcher/identity.h"
+#include "dispatcher/proofs.h"
 #include "dispatcher/rate.h"
 #include "dispatcher/registry.h"
 #include "dispatcher/roster.h"
@@ -75,6 +76,7 @@ struct dispatcher {
     struct dispatcher_identity identity;
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;
+    struct dispatcher_proofs proofs;
     struct dispatcher_threads sessions;
     struct dispatcher_turns turns;   /* of rescans */
     struct dispatcher_rate refusals; /* log lines about connections that never became a session */

@@ -121,6 +121,23 @@ static int look_at_findings(struct dispatcher_event_memory *memory,
     return rc;
 }
 
+/* Each failed test once. A test that passes is no event: `status` has it. */
+static int look_at_test(struct dispatcher_event_memory *memory, const char *agent_id,
+                        const struct dispatcher_proof *proof, struct blx_event_list *list)
+{
+    char text[BLX_EVENT_TEXT_BYTES];
+    const struct blx_tested *newest = &proof->newest;
+    if (!proof->is_tested || blx_tested_is_good(newest) ||
+        newest->begun_realtime_ns == memory->failed_test_ns)
+        return 0;
+    snprintf(text, sizeof(text), "the checkpoint %llu did not pass its test: %.400s",
+             (unsigned long long)newest->checkpoint, newest->reason);
+    int rc = blx_event_list_add(list, BLX_EVENT_TEST_FAILED, agent_id, text);
+    if (rc == 0)
+        memory->failed_test_ns = newest->begun_realtime_ns;
+    return rc;
+}
+
 /* Its end is no event: somebody has confirmed it, or the rules were changed back. */
 static int look_at_prune(struct dispatcher_event_memory *memory,
                          const struct blx_control_agent *agent, struct blx_event_list *list)
@@ -310,6 +327,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         for (int finding = 0; rc == 0 && finding < DISPATCHER_FINDINGS; finding++)
             rc = look_at_findings(memory, roster, agent->agent_id, (enum dispatcher_finding)finding,
                                   list);
+        if (rc == 0 && overview->proofs != NULL)
+            rc = look_at_test(memory, agent->agent_id, &overview->proofs[i], list);
         if (rc == 0)
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)

@@ -22,6 +22,7 @@ struct dispatcher_event_memory {
     enum blx_end certificate;
     uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];
+    uint64_t failed_test_ns; /* when the failed test began that was reported last */
 };
 
 /* All zero: nothing was reported yet, and everything counts as well. */

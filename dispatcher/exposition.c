@@ -247,6 +247,37 @@ static void write_consistencies(const struct dispatcher_overview *overview, FILE
     }
 }
 
+/* What tests have shown. Agents that nobody has tested, or none of whose checkpoints passed, have
+ * no line. */
+static void write_proofs(const struct dispatcher_overview *overview, FILE *out)
+{
+    static const struct {
+        const char *name, *help;
+    } metrics[] = {
+        {"blxrep_agent_last_test_failed",
+         "Whether the newest checkpoint that was tested did not pass."},
+        {"blxrep_agent_last_proven_timestamp_seconds",
+         "When the test began that the newest proven checkpoint passed, since 1970."},
+        {"blxrep_agent_last_proven_boot_seconds", "How long that checkpoint took to boot."},
+    };
+    for (size_t m = 0; overview->proofs != NULL && m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        write_head(metrics[m].name, gauge, metrics[m].help, out);
+        for (size_t i = 0; i < overview->agent_count; i++) {
+            const struct dispatcher_proof *proof = &overview->proofs[i];
+            const double values[] = {
+                proof->is_tested ? !blx_tested_is_good(&proof->newest) : NAN,
+                proof->is_proven ? (double)proof->proven.begun_realtime_ns / 1e9 : NAN,
+                proof->is_proven && proof->proven.booted_ms > 0
+                    ? (double)proof->proven.booted_ms / 1e3
+                    : NAN,
+            };
+            if (!isnan(values[m]))
+                fprintf(out, "%s{agent=\"%s\"} %.15g\n", metrics[m].name,
+                        overview->agents[i].agent_id, values[m]);
+        }
+    }
+}
+
 static void write_dispatcher(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
                              FILE *out)
 {
@@ -292,6 +323,7 @@ void dispatcher_exposition_write(const struct dispatcher_overview *overview,
     write_dispatcher(overview, now_realtime_ns, out);
     for (size_t i = 0; i < sizeof(agent_metrics) / sizeof(agent_metrics[0]); i++)
         write_agents(overview, &agent_metrics[i], now_realtime_ns, out);
+    write_proofs(overview, out);
     write_protections(overview, now_realtime_ns, out);
     write_reasons(overview, now_realtime_ns, out);
     write_states(overview, out);

@@ -118,12 +118,15 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     int rc = list_agents(dispatcher, taken.dispatcher.trouble.kind, &agent_ids, &count, err);
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
-        if (taken.agents == NULL)
+        taken.proofs = calloc(count + 1, sizeof(*taken.proofs));
+        if (taken.agents == NULL || taken.proofs == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
                             err);
+        dispatcher_proofs_look(&dispatcher->proofs,
+                               blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
         taken.agent_count = i + 1;
     }
     blx_store_free_agents(agent_ids, count);
@@ -140,5 +143,6 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
 void dispatcher_overview_done(struct dispatcher_overview *overview)
 {
     free(overview->agents);
+    free(overview->proofs);
     *overview = (struct dispatcher_overview){0};
 }

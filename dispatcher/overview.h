@@ -11,10 +11,12 @@
 #include <stddef.h>
 
 #include "dispatcher/dispatcher.h"
+#include "dispatcher/proofs.h"
 
 struct dispatcher_overview {
     struct blx_control_dispatcher dispatcher;
     struct blx_control_agent *agents; /* owned; by ID */
+    struct dispatcher_proof *proofs;  /* owned; one for each agent */
     size_t agent_count;
     uint64_t kept_out; /* connections that were refused since the start for want of a place */
 };

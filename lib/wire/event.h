@@ -28,6 +28,7 @@ enum blx_event_kind {
     BLX_EVENT_AGENTS_KEPT_OUT, /* connections of strangers take every place */
     BLX_EVENT_CHECKPOINT_INCONSISTENT,
     BLX_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
+    BLX_EVENT_TEST_FAILED,        /* of the newest checkpoint that was tested */
     BLX_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
     BLX_EVENT_QUOTA_NEAR,         /* it will be soon */
     BLX_EVENT_CERTIFICATE_ENDS,   /* the CA's, the dispatcher's or an agent's */

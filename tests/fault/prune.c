@@ -312,6 +312,12 @@ static int run_find_proven(void *arg, struct blx_error *err)
     return blx_tested_find_proven(web1(out), &out->tested, err);
 }
 
+static int run_find_newest(void *arg, struct blx_error *err)
+{
+    struct outputs *out = arg;
+    return blx_tested_find_newest(web1(out), &out->tested, err);
+}
+
 static void check_test_read(void *arg, int rc)
 {
     const struct outputs *out = arg;
@@ -403,6 +409,8 @@ static void records_of_tests_are_whole_or_not_there(void **state)
     fault_loop(&(struct fault_case){make_tested, run_test_read, check_test_read, remove_all, 0},
                &outputs);
     fault_loop(&(struct fault_case){make_tested, run_find_proven, check_test_read, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_find_newest, check_test_read, remove_all, 0},
                &outputs);
     fault_loop(&(struct fault_case){make_tested, run_test_list, check_list, remove_all, 0},
                &outputs);

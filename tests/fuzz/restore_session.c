@@ -199,10 +199,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING,
                                          DISPATCHER_MAX_FROM_SOURCE) == 0);
     dispatcher_roster_init(&dispatcher.roster);
+    dispatcher_proofs_init(&dispatcher.proofs);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});
     run_session(&dispatcher, script, size);
     dispatcher_policy_book_done(&book);
+    dispatcher_proofs_done(&dispatcher.proofs);
     dispatcher_roster_done(&dispatcher.roster);
     dispatcher_registry_done(&dispatcher.registry);
     free(script);

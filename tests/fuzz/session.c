@@ -236,6 +236,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
     FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, DISPATCHER_MAX_PENDING,
                                          DISPATCHER_MAX_FROM_SOURCE) == 0);
     dispatcher_roster_init(&dispatcher.roster);
+    dispatcher_proofs_init(&dispatcher.proofs);
     dispatcher_turns_init(&dispatcher.turns, 0);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});
@@ -249,6 +250,7 @@ static void run_script(uint8_t *script, size_t size, unsigned options)
         at += bytes;
     }
     dispatcher_policy_book_done(&book);
+    dispatcher_proofs_done(&dispatcher.proofs);
     dispatcher_roster_done(&dispatcher.roster);
     dispatcher_registry_done(&dispatcher.registry);
 }

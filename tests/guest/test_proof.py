@@ -125,6 +125,10 @@ class Proof(Case):
         self.assertEqual((kept["screen"], kept["machine"]), (record["screen"], 2))
         self.assertTrue(begun_ns <= kept["begun_ns"] <= time.time_ns())
         self.assertEqual(self.store(), before)
+        self.assertEqual(self.row("web1", stamp)["tested"], record)
+        show = self.cli.run("show", "--agent=web1", f"--data-dir={self.data_dir}").stdout
+        self.assertRegex(show, rf"(?m)^{stamp} .* booted, boots in \d")
+        self.assertEqual(self.cli.status(self.data_dir)[0]["proven"], record)
         self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")
         # And now without a boot loader.
         with open(disk.path, "r+b") as file:

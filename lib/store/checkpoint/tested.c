@@ -115,8 +115,10 @@ int blx_tested_list(struct blx_agent_store agent, blx_timestamp **timestamps, si
     return blx_beside_list(agent, SUFFIX, timestamps, count, err);
 }
 
-int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *tested,
-                           struct blx_error *err)
+enum wanted { ANY, PASSED };
+
+static int find(struct blx_agent_store agent, enum wanted wanted, struct blx_tested *tested,
+                struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *timestamps = NULL;
     size_t count = 0;
@@ -124,15 +126,28 @@ int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *test
     for (size_t i = count; rc == 0 && i > 0; i--) {
         struct blx_tested found;
         int read = blx_tested_read(agent, timestamps[i - 1], &found, NULL);
-        if (read == 0 && blx_tested_is_good(&found)) {
+        if (read == 0 && (wanted == ANY || blx_tested_is_good(&found))) {
             *tested = found;
             return 0;
         }
         if (read < 0 && read != -ENOENT && read != -EBADMSG && read != -ENOTSUP)
             rc = blx_error_errno(err, read, "cannot read a record of a test of '%s'", agent.id);
     }
-    return rc == 0 ? blx_error_set(err, -ENOENT, "no checkpoint of '%s' passed a test", agent.id)
+    return rc == 0 ? blx_error_set(err, -ENOENT, "no checkpoint of '%s' %s a test", agent.id,
+                                   wanted == ANY ? "has the record of" : "passed")
                    : rc;
+}
+
+int blx_tested_find_newest(struct blx_agent_store agent, struct blx_tested *tested,
+                           struct blx_error *err)
+{
+    return find(agent, ANY, tested, err);
+}
+
+int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *tested,
+                           struct blx_error *err)
+{
+    return find(agent, PASSED, tested, err);
 }
 
 int blx_tested_remove_locked(struct blx_agent_store agent, blx_timestamp checkpoint,

@@ -100,6 +100,10 @@ int blx_tested_read(struct blx_agent_store agent, blx_timestamp checkpoint,
 int blx_tested_list(struct blx_agent_store agent, blx_timestamp **timestamps, size_t *count,
                     struct blx_error *err);
 
+/* The newest checkpoint that was tested, whatever came out. As blx_tested_find_proven(). */
+int blx_tested_find_newest(struct blx_agent_store agent, struct blx_tested *tested,
+                           struct blx_error *err);
+
 /* The newest checkpoint that passed. Damaged records are passed over. -ENOENT if there is none. */
 int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *tested,
                            struct blx_error *err);

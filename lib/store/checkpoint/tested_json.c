@@ -11,9 +11,11 @@ static const char *result_name(enum blx_test_result result)
 
 void blx_tested_print_json(struct blx_json *json, const char *key, const struct blx_tested *tested)
 {
-    char time[BLX_WHEN_TEXT_BYTES];
+    char time[BLX_WHEN_TEXT_BYTES], checkpoint[BLX_TIMESTAMP_TEXT_BYTES];
     const int64_t begun_s = (int64_t)(tested->begun_realtime_ns / BLX_NS_PER_S);
     blx_json_open(json, key, '{');
+    blx_timestamp_format(tested->checkpoint, checkpoint);
+    blx_json_string(json, "checkpoint", checkpoint);
     blx_json_string(json, "time",
                     blx_when_format(blx_timestamp_from_unix(begun_s), BLX_ZONE_UTC, time));
     blx_json_bool(json, "passed", blx_tested_is_good(tested));

@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "dispatcher/event_watch.h"
+#include "dispatcher/exposition.h"
 #include "dispatcher/events.h"
 #include "fake_agent.h"
 #include "fake_site.h"
@@ -94,6 +95,73 @@ static void trouble_is_told_once_and_its_end_too(void **state)
     assert_int_equal(look_after(scene, 70), 1);
     assert_event(scene, 0, BLX_EVENT_AGENT_PROTECTED, "web2", "the last checkpoint is 1 m 10 s");
     assert_int_equal(look_after(scene, 71), 0);
+}
+
+static char *expose(const struct scene *scene)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    dispatcher_exposition_write(&scene->overview, (cut_s + 600) * SECOND_NS, out);
+    fclose(out);
+    return text;
+}
+
+static void failed_test_is_told_once_and_measured(void **state)
+{
+    struct scene *scene = *state;
+    struct dispatcher_proof proofs[AGENTS] = {{.is_tested = false}};
+    scene->overview.proofs = proofs;
+    assert_int_equal(look_after(scene, 10), 0);
+    proofs[0] = (struct dispatcher_proof){
+        .is_tested = true,
+        .is_proven = true,
+        .newest = {.checkpoint = 20261122203600, .begun_realtime_ns = 2, .reason = "it panicked"},
+        .proven = {.begun_realtime_ns = UINT64_C(1500) * SECOND_NS, .booted_ms = 41250}};
+    proofs[0].newest.results[BLX_TEST_BOOT] = BLX_TEST_BAD;
+    assert_int_equal(look_after(scene, 11), 1);
+    assert_event(scene, 0, BLX_EVENT_TEST_FAILED, "web1",
+                 "20261122203600 did not pass its test: "
+                 "it panicked");
+    assert_int_equal(look_after(scene, 12), 0);
+    char *text = expose(scene);
+    assert_non_null(strstr(text, "blxrep_agent_last_test_failed{agent=\"web1\"} 1\n"));
+    assert_non_null(
+        strstr(text, "blxrep_agent_last_proven_timestamp_seconds{agent=\"web1\"} 1500\n"));
+    assert_non_null(strstr(text, "blxrep_agent_last_proven_boot_seconds{agent=\"web1\"} 41.25\n"));
+    assert_null(strstr(text, "last_test_failed{agent=\"web2\"}"));
+    free(text);
+    proofs[0].newest.begun_realtime_ns = 3;
+    assert_int_equal(look_after(scene, 13), 1);
+    proofs[0].newest.level = BLX_TEST_LEVEL_BOOT;
+    proofs[0].newest.results[BLX_TEST_BOOT] = BLX_TEST_GOOD;
+    assert_int_equal(look_after(scene, 14), 0);
+    scene->overview.proofs = NULL;
+}
+
+static void records_are_read_again_if_the_folder_changes(void **state)
+{
+    struct scene *scene = *state;
+    struct dispatcher_proofs *proofs = &scene->site->dispatcher.proofs;
+    const struct blx_agent_store web1 = blx_store_agent(&scene->site->store, "web1");
+    struct dispatcher_proof proof;
+    char command[512];
+    dispatcher_proofs_look(proofs, web1, &proof);
+    assert_false(proof.is_tested);
+    snprintf(command, sizeof(command),
+             "d=%s/agents/web1/checkpoints; mkdir -p $d && touch $d/20261122203600",
+             scene->site->data_dir);
+    assert_int_equal(system(command), 0);
+    dispatcher_proofs_look(proofs, web1, &proof);
+    assert_false(proof.is_tested);
+    struct blx_tested tested = {.checkpoint = 20261122203600,
+                                .level = BLX_TEST_LEVEL_FILESYSTEM,
+                                .results = {[BLX_TEST_FILESYSTEM] = BLX_TEST_GOOD}};
+    assert_int_equal(blx_tested_write(web1, &tested, NULL), 0);
+    dispatcher_proofs_look(proofs, web1, &proof);
+    assert_true(proof.is_tested && proof.is_proven);
+    assert_int_equal(proof.proven.checkpoint, tested.checkpoint);
 }
 
 static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
@@ -401,6 +469,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(trouble_is_told_once_and_its_end_too),
+        TEST(failed_test_is_told_once_and_measured),
+        TEST(records_are_read_again_if_the_folder_changes),
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
         TEST(trouble_of_the_store_is_one_event_for_all),
         TEST(first_sync_is_no_news),

@@ -68,6 +68,7 @@ void fake_site_resume(struct fake_site *site)
                                               DISPATCHER_MAX_FROM_SOURCE),
                      0);
     dispatcher_roster_init(&site->dispatcher.roster);
+    dispatcher_proofs_init(&site->dispatcher.proofs);
     dispatcher_turns_init(&site->dispatcher.turns, 0);
     site->dispatcher.book = &site->book;
     dispatcher_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
@@ -106,6 +107,7 @@ void fake_site_halt(struct fake_site *site)
     assert_int_equal(dispatcher_threads_wait(&site->dispatcher.sessions, deadline_ns), 0);
     dispatcher_threads_done(&site->dispatcher.sessions);
     dispatcher_policy_book_done(&site->book);
+    dispatcher_proofs_done(&site->dispatcher.proofs);
     dispatcher_roster_done(&site->dispatcher.roster);
     dispatcher_registry_done(&site->dispatcher.registry);
     blx_tls_context_free(site->tls);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the records of tests in the store say of each agent (store/checkpoint/tested.h), for events
+ * and metrics. Anybody may test a checkpoint, also while no dispatcher runs, so the store is looked
+ * at, and not a memory of our own: again whenever something has changed in the folder of the
+ * agent's checkpoints.
+ *
+ * Threads: any. Looking waits for the disk under the lock, which nobody else needs.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "store/checkpoint/tested.h"
+
+struct dispatcher_proof {
+    bool is_tested, is_proven;
+    struct blx_tested newest; /* of the newest checkpoint that was tested; if is_tested */
+    struct blx_tested proven; /* of the newest one that passed; if is_proven */
+};
+
+struct dispatcher_proofs {
+    pthread_mutex_t lock;
+    struct dispatcher_proof_entry *entries; /* owned; guarded by `lock` */
+    size_t count;                           /* guarded by `lock` */
+};
+
+void dispatcher_proofs_init(struct dispatcher_proofs *proofs);
+void dispatcher_proofs_done(struct dispatcher_proofs *proofs);
+
+/* What cannot be read counts as not tested. */
+void dispatcher_proofs_look(struct dispatcher_proofs *proofs, struct blx_agent_store agent,
+                            struct dispatcher_proof *proof);
