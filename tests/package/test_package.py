@@ -76,6 +76,7 @@ class Package(unittest.TestCase):
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",
                              "share/bash-completion/completions/blxrep-agent"],
             "blxrep-dispatcher": ["bin/blxrep-dispatcher", "lib/systemd/system/blxrep-dispatcher.service",
+                                  "lib/systemd/system/blxrep-test@.service", "lib/systemd/system/blxrep-test@.timer",
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
                                   "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-boot",
@@ -142,7 +143,7 @@ class Package(unittest.TestCase):
         self.assertIn("/usr/lib/systemd/system/blxrep-agent.service", run("rpm", "-qpl", next(self.old.glob("blxrep-agent-*.rpm"))))
 
     def test_units_are_valid_and_locked_up(self):
-        for daemon, most in {"agent": 4.0, "dispatcher": 2.0}.items():
+        for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "test@": 3.0}.items():
             unit = self.folder / f"blxrep-{daemon}.service"
             text = (self.folder / "first" / "etc" / unit.name).read_text()
             unit.write_text(text.replace("/usr/bin", str(self.folder / "first" / "bin")))
