@@ -70,3 +70,19 @@ void proof_report_read(const char *text, const char *number, struct proof_report
         text = end + (*end != '\0');
     }
 }
+
+void proof_report_add(struct proof_report *report, const struct proof_report *later)
+{
+    report->up = report->up || later->up;
+    report->done = report->done || later->done;
+    if (later->state[0] != '\0')
+        blx_text_set(report->state, later->state);
+    if (strlen(later->failed) > strlen(report->failed))
+        blx_text_set(report->failed, later->failed);
+    if (later->said[0] != '\0')
+        blx_text_set(report->said, later->said);
+    if (later->status != -1)
+        report->status = later->status;
+    if (later->answer[0] != '\0')
+        blx_text_set(report->answer, later->answer);
+}

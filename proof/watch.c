@@ -76,6 +76,7 @@ static void see(struct trial *trial, const char *format, ...)
 static int step(struct trial *trial, struct blx_error *err)
 {
     struct boot_step step;
+    struct proof_report later;
     uint64_t look_ns = blx_deadline_in_ms(LOOK_MS);
     if (look_ns > trial->deadline_ns)
         look_ns = trial->deadline_ns;
@@ -86,9 +87,10 @@ static int step(struct trial *trial, struct blx_error *err)
         return blx_error_set(err, -EINTR, "stopped by a signal");
     trial->ended = step.event == BOOT_EVENT_ENDED;
     trial->timeout = blx_deadline_left_ms(trial->deadline_ns) == 0;
-    if (step.event == BOOT_EVENT_TOLD)
-        proof_report_read(boot_guest_reports(trial->guest), trial->watch->plant->number,
-                          &trial->report);
+    if (step.event == BOOT_EVENT_TOLD) {
+        proof_report_read(boot_guest_reports(trial->guest), trial->watch->plant->number, &later);
+        proof_report_add(&trial->report, &later);
+    }
     return 0;
 }
 

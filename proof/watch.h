@@ -43,3 +43,7 @@ struct proof_report {
     char answer[24];  /* the newest one */
 };
 void proof_report_read(const char *text, const char *number, struct proof_report *report);
+
+/* Adds what was read later. Other lines on that port may have pushed the earlier ones out of the
+ * text. Pure. */
+void proof_report_add(struct proof_report *report, const struct proof_report *later);

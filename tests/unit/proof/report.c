@@ -61,6 +61,22 @@ static void line_that_is_not_whole_waits(void **state)
     assert_string_equal(report.state, "");
 }
 
+static void what_other_lines_push_out_is_remembered(void **state)
+{
+    (void)state;
+    struct proof_report report = read_lines("# up\n# state degraded\n# failed a.service\n");
+    struct proof_report later = read_lines("ack 1\n# command 0\n# done\n");
+    proof_report_add(&report, &later);
+    assert_true(report.up && report.done);
+    assert_string_equal(report.state, "degraded");
+    assert_string_equal(report.failed, "a.service");
+    assert_int_equal(report.status, 0);
+    later = read_lines("# alive 77\n");
+    proof_report_add(&report, &later);
+    assert_string_equal(report.answer, "77");
+    assert_int_equal(report.status, 0);
+}
+
 static void waiting_for_a_network_is_no_failure(void **state)
 {
     (void)state;
@@ -89,6 +105,7 @@ int main(void)
         cmocka_unit_test(whole_report_is_read),
         cmocka_unit_test(lines_without_the_number_are_nobodys),
         cmocka_unit_test(line_that_is_not_whole_waits),
+        cmocka_unit_test(what_other_lines_push_out_is_remembered),
         cmocka_unit_test(waiting_for_a_network_is_no_failure),
         cmocka_unit_test(foreign_texts_are_bounded_and_cleaned),
     };
