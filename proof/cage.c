@@ -163,18 +163,23 @@ static _Noreturn void run_child(const struct proof_cage *cage, const struct inhe
     _exit(BLX_PROGRAM_SIGNALLED - 1);
 }
 
-/* True: the descriptor leads to the stand-in, and *copy to the same open file. */
-static bool is_stand_in(const struct run *run, int fd, int *copy)
+/* 1: the descriptor leads to the stand-in, and *copy to the same open file; 0: to another one, or
+ * nowhere; -errno if nobody can tell, because then the program would read zeros. */
+static int look_at(const struct run *run, int fd, int *copy)
 {
     struct stat st;
     *copy = (int)syscall(SYS_pidfd_getfd, run->pid_fd, fd, 0);
-    return *copy >= 0 && fstat(*copy, &st) == 0 && st.st_dev == run->stand_in.st_dev &&
-           st.st_ino == run->stand_in.st_ino;
+    if (*copy < 0)
+        return errno == EBADF || errno == ESRCH ? 0 : -errno;
+    if (fstat(*copy, &st) != 0)
+        return -errno;
+    return st.st_dev == run->stand_in.st_dev && st.st_ino == run->stand_in.st_ino;
 }
 
-/* Moves a piece between the program's memory and the disk. 0 or -errno. */
-static int move_piece(struct run *run, const struct seccomp_notif *call, bool writes,
-                      uint64_t address, size_t bytes, uint64_t offset_bytes)
+/* Moves a piece between the program's memory and the disk. Its threads share their memory with the
+ * process, whose number is not given to another one before we have waited for it. 0 or -errno. */
+static int move_piece(struct run *run, bool writes, uint64_t address, size_t bytes,
+                      uint64_t offset_bytes)
 {
     struct blx_error cause = {0};
     struct iovec ours = {run->piece, bytes};
@@ -182,14 +187,13 @@ static int move_piece(struct run *run, const struct seccomp_notif *call, bool wr
     const struct proof_cage *cage = run->cage;
     int rc;
     if (writes) {
-        if (process_vm_readv((pid_t)call->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)bytes)
+        if (process_vm_readv(run->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)bytes)
             return -EFAULT;
         rc = files_blocks_write(cage->blocks, cage->disk, run->piece, bytes, offset_bytes, &cause);
     } else {
         rc = cage->blocks->kind->read(cage->blocks, cage->disk, run->piece, bytes, offset_bytes,
                                       &cause);
-        if (rc == 0 &&
-            process_vm_writev((pid_t)call->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)bytes)
+        if (rc == 0 && process_vm_writev(run->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)bytes)
             return -EFAULT;
     }
     if (rc < 0 && run->end->trouble.code == 0)
@@ -213,8 +217,7 @@ static int64_t move(struct run *run, const struct seccomp_notif *call, bool writ
         bytes = size_bytes - offset_bytes;
     while (done < bytes) {
         size_t piece = bytes - done < PIECE_BYTES ? (size_t)(bytes - done) : PIECE_BYTES;
-        int rc =
-            move_piece(run, call, writes, call->data.args[1] + done, piece, offset_bytes + done);
+        int rc = move_piece(run, writes, call->data.args[1] + done, piece, offset_bytes + done);
         if (rc < 0)
             return rc;
         done += piece;
@@ -232,23 +235,25 @@ static int64_t move_on(struct run *run, const struct seccomp_notif *call, bool w
     return moved;
 }
 
-/* A file that is none of ours is the kernel's business. */
-static void answer_call(struct run *run, const struct seccomp_notif *call,
-                        struct seccomp_notif_resp *answer)
+/* A file that is none of ours is the kernel's business. -errno: the program cannot go on. */
+static int answer_call(struct run *run, const struct seccomp_notif *call,
+                       struct seccomp_notif_resp *answer)
 {
     BLX_CLEANUP_FD int copy = -1;
     const int number = call->data.nr;
     const bool writes = number == SCMP_SYS(write) || number == SCMP_SYS(pwrite64);
     *answer = (struct seccomp_notif_resp){.id = call->id};
-    if (!is_stand_in(run, (int)call->data.args[0], &copy)) {
+    int rc = look_at(run, (int)call->data.args[0], &copy);
+    if (rc <= 0) {
         answer->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-        return;
+        return rc;
     }
     int64_t moved = number == SCMP_SYS(read) || number == SCMP_SYS(write)
                         ? move_on(run, call, writes, copy)
                         : move(run, call, writes, call->data.args[3]);
     answer->error = moved < 0 ? (int32_t)moved : 0;
     answer->val = moved < 0 ? 0 : moved;
+    return 0;
 }
 
 /* The kernel wants zeros for what it fills. A program that was killed meanwhile asks no more. */
@@ -257,9 +262,10 @@ static int take_call(struct run *run, struct seccomp_notif *call, struct seccomp
     memset(call, 0, sizeof(*call));
     if (seccomp_notify_receive(run->notify_fd, call) < 0)
         return errno == ENOENT || errno == EINTR || errno == EAGAIN ? 0 : -errno;
-    answer_call(run, call, answer);
-    seccomp_notify_respond(run->notify_fd, answer);
-    return 0;
+    int rc = answer_call(run, call, answer);
+    if (rc == 0)
+        seccomp_notify_respond(run->notify_fd, answer);
+    return rc;
 }
 
 /* False: nothing will come any more. What has no room is dropped. */
