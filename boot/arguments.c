@@ -78,9 +78,25 @@ static void add_channels(const struct boot_hardware *hardware, struct boot_argum
     }
     if (hardware->restart == BOOT_ENDS)
         add(arguments, "-no-reboot");
-    add_pair(arguments, "-device", "VGA");
+    if (hardware->kernel == NULL)
+        add_pair(arguments, "-device", "VGA");
     if (hardware->vnc == NULL)
         add_pair(arguments, "-display", "none");
+}
+
+/* A kernel that panics reboots, and ends QEMU thereby. */
+static void add_kernel(const struct boot_kernel *kernel, struct boot_arguments *arguments)
+{
+    add(arguments, "-no-reboot");
+    add(arguments, "-kernel");
+    add(arguments, "/proc/self/fd/%d", BOOT_FD_KERNEL);
+    add(arguments, "-initrd");
+    add(arguments, "/proc/self/fd/%d", BOOT_FD_INITRD);
+    add_pair(arguments, "-append", kernel->command_line);
+    add(arguments, "-chardev");
+    add(arguments, "socket,id=channel,fd=%d", BOOT_FD_CHANNEL);
+    add_pair(arguments, "-device", "virtio-serial-pci");
+    add_pair(arguments, "-device", "virtserialport,chardev=channel,name=" BOOT_CHANNEL);
 }
 
 /* QEMU counts displays, and takes the next free one. */
@@ -134,10 +150,12 @@ static void add_disk(const struct boot_hardware *hardware, size_t at,
         [BLX_BOOT_SATA] = "ide-hd",
         [BLX_BOOT_SCSI] = "scsi-hd",
     };
-    char name[2 * BLX_NAME_BYTES], place[64] = "";
+    char name[2 * BLX_NAME_BYTES], place[64] = "", order[32] = "";
     /* The one that is booted from first, then the others. */
     size_t turn = at == hardware->boot_disk ? 0 : at + 1;
     escape(hardware->disks[at], name);
+    if (hardware->kernel == NULL)
+        snprintf(order, sizeof(order), ",bootindex=%zu", turn);
     if (hardware->bus == BLX_BOOT_SATA)
         snprintf(place, sizeof(place), ",bus=ide.%zu", at);
     if (hardware->bus == BLX_BOOT_SCSI)
@@ -146,8 +164,8 @@ static void add_disk(const struct boot_hardware *hardware, size_t at,
     add(arguments, "driver=nbd,node-name=disk%zu,server.type=fd,server.str=%zu,export=%s", at,
         BOOT_FD_DISKS + at, name);
     add(arguments, "-device");
-    add(arguments, "%s,drive=disk%zu,id=drive%zu,bootindex=%zu%s", devices[hardware->bus], at, at,
-        turn, place);
+    add(arguments, "%s,drive=disk%zu,id=drive%zu%s%s", devices[hardware->bus], at, at, order,
+        place);
 }
 
 static int add_disks(const struct boot_hardware *hardware, struct boot_arguments *arguments,
@@ -186,6 +204,8 @@ int boot_arguments_make(const struct boot_hardware *hardware, struct boot_argume
     add_machine(hardware, arguments);
     add_processor(hardware, arguments);
     add_channels(hardware, arguments);
+    if (hardware->kernel != NULL)
+        add_kernel(hardware->kernel, arguments);
     add_pair(arguments, "-device", "virtio-rng-pci");
     add_network(hardware, arguments);
     int rc = add_vnc(hardware, arguments, err);

@@ -17,7 +17,10 @@ enum {
     BOOT_FD_FIRMWARE,  /* UEFI: its code */
     BOOT_FD_VARIABLES, /* UEFI: its variables */
     BOOT_FD_REPORTS,
-    BOOT_FD_DISKS, /* the first one's connection */
+    BOOT_FD_KERNEL,  /* a kernel of our own */
+    BOOT_FD_INITRD,  /* its first files */
+    BOOT_FD_CHANNEL, /* its port */
+    BOOT_FD_DISKS,   /* the first one's connection */
 };
 
 enum { BOOT_MAX_WORDS = 64 + 8 * BOOT_MAX_DISKS };

@@ -197,7 +197,7 @@ static int look_at(struct look *look, struct boot_checkpoint *checkpoint, struct
         rc = check_complete(look, err);
     if (rc == 0)
         rc = list_disks(look, checkpoint, err);
-    if (rc == 0)
+    if (rc == 0 && look->request->purpose == BOOT_TO_RUN)
         rc = find_loaders(look, checkpoint, err);
     checkpoint->timestamp = look->manifest.timestamp;
     return rc;

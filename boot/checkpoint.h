@@ -36,6 +36,8 @@ struct boot_checkpoint_request {
     size_t key_count;
     const char *const *devices; /* only these; none: all */
     size_t device_count;
+    /* To read its disks: nothing on them has to boot, and no key is needed to look. */
+    enum boot_purpose { BOOT_TO_RUN, BOOT_TO_READ } purpose;
     /* Whether it may lack a disk that was to be protected. */
     enum boot_completeness { BOOT_COMPLETE, BOOT_INCOMPLETE } completeness;
 };

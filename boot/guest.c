@@ -393,6 +393,14 @@ const char *boot_guest_tail(const struct boot_guest *guest, unsigned lines)
     return boot_console_tail(guest->console, lines);
 }
 
+uint64_t boot_guest_read_bytes(struct boot_guest *guest)
+{
+    struct boot_sample sample = {0};
+    if (guest->state != ENDED)
+        boot_machine_sample(guest->machine, &sample);
+    return sample.read_bytes;
+}
+
 enum boot_accelerator boot_guest_accelerator(const struct boot_guest *guest)
 {
     return guest->config.hardware.accelerator;

@@ -95,6 +95,9 @@ int boot_guest_stop(struct boot_guest *guest, uint64_t timeout_ms, struct blx_er
 /* The newest lines of its console. Valid until the next call. */
 const char *boot_guest_tail(const struct boot_guest *guest, unsigned lines);
 
+/* How many bytes of its disks it has read; 0 if QEMU does not answer. */
+uint64_t boot_guest_read_bytes(struct boot_guest *guest);
+
 /* By what it runs now. */
 enum boot_accelerator boot_guest_accelerator(const struct boot_guest *guest);
 

@@ -21,6 +21,15 @@ enum {
     BOOT_MAX_DISKS = BOOT_SCSI_DISKS,
 };
 
+/* A system of our own that looks at the disks: it is started in place of what they hold. */
+struct boot_kernel {
+    int image_fd, initrd_fd; /* QEMU's user opens them again; borrowed */
+    const char *command_line;
+    int channel_fd; /* a socket: in the guest the virtio port BOOT_CHANNEL; borrowed */
+};
+
+#define BOOT_CHANNEL "blxrep"
+
 struct boot_hardware {
     const char *name; /* of the machine */
     enum boot_accelerator accelerator;
@@ -36,4 +45,5 @@ struct boot_hardware {
     enum boot_restart { BOOT_RESTARTS, BOOT_ENDS } restart; /* if the guest restarts itself */
     /* Whether it has a second serial port, ttyS1, on which it reports to us. */
     enum boot_reports { BOOT_NO_REPORTS, BOOT_REPORTS } reports;
+    const struct boot_kernel *kernel; /* NULL: what is on the disks boots */
 };

@@ -138,6 +138,9 @@ static int hand_over(struct boot_machine *machine, const struct boot_hardware *h
     fds[BOOT_FD_FIRMWARE] = ends->ovmf.code_fd;
     fds[BOOT_FD_VARIABLES] = ends->ovmf.variables_fd;
     fds[BOOT_FD_REPORTS] = ends->reports;
+    fds[BOOT_FD_KERNEL] = hardware->kernel != NULL ? hardware->kernel->image_fd : -1;
+    fds[BOOT_FD_INITRD] = hardware->kernel != NULL ? hardware->kernel->initrd_fd : -1;
+    fds[BOOT_FD_CHANNEL] = hardware->kernel != NULL ? hardware->kernel->channel_fd : -1;
     memcpy(fds + BOOT_FD_DISKS, disk_fds, hardware->disk_count * sizeof(fds[0]));
     BLX_CLEANUP(boot_arguments_done) struct boot_arguments arguments;
     int rc = boot_arguments_make(hardware, &arguments, err);

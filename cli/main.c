@@ -100,7 +100,8 @@ static const struct command commands[] = {
      "Nothing\nis copied, and the store is only read. `umount` or `fusermount3 -u` ends it."},
     {"files", BLX_COMMAND_FILES, cli_files,
      "blxrep dispatcher files --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--device=/dev/X] "
-     "[--output=DIR|-] [--key=FILE ...] [--kernel] [--force] [--json] [PATH ...]",
+     "[--output=DIR|-] [--key=FILE ...] [--kernel | --kernel-dir=DIR] [--force] [--json] [PATH "
+     "...]",
      "list files of a checkpoint, or copy them out",
      "Lists files and folders of a checkpoint, or copies them out with --output. The server's own\n"
      "/etc/fstab tells where a path lies. Nothing is restored, and the store is only read."},

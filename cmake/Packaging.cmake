@@ -117,8 +117,8 @@ set(CPACK_DEBIAN_RESCUE_PACKAGE_DEPENDS "blxrep ${exactly}, blxrep-static ${exac
 set(CPACK_DEBIAN_RESCUE_PACKAGE_RECOMMENDS "grub-common, grub-efi-amd64-bin, grub-pc-bin, mtools, xorriso")
 # Users other than root mount by it.
 set(CPACK_DEBIAN_DISPATCHER_PACKAGE_RECOMMENDS "fuse3")
-# To boot a server from a checkpoint, and to check its filesystems.
-set(CPACK_DEBIAN_DISPATCHER_PACKAGE_SUGGESTS "blxrep-nbdkit, qemu-system-x86, ovmf, e2fsprogs, xfsprogs, btrfs-progs")
+# To boot a server from a checkpoint, to check its filesystems, and to read the files that only a kernel reads.
+set(CPACK_DEBIAN_DISPATCHER_PACKAGE_SUGGESTS "blxrep-nbdkit, qemu-system-x86, ovmf, lvm2, mdadm, e2fsprogs, xfsprogs, btrfs-progs")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${packaging}/debian/library/triggers)
 set(CPACK_DEBIAN_CLI_PACKAGE_CONTROL_EXTRA ${packaging}/debian/cli/postrm)
 foreach(daemon IN ITEMS agent dispatcher)
@@ -142,7 +142,7 @@ set(exactly "= ${PROJECT_VERSION}-${BLXREP_PACKAGE_RELEASE}")
 set(CPACK_RPM_CLI_PACKAGE_REQUIRES "libblxrep0 ${exactly}")
 set(CPACK_RPM_AGENT_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
 set(CPACK_RPM_DISPATCHER_PACKAGE_REQUIRES "libblxrep0 ${exactly}, blxrep ${exactly}, systemd")
-set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3, blxrep-nbdkit, qemu-system-x86-core, edk2-ovmf")
+set(CPACK_RPM_DISPATCHER_PACKAGE_SUGGESTS "fuse3, blxrep-nbdkit, qemu-system-x86-core, edk2-ovmf, lvm2, mdadm")
 set(CPACK_RPM_NBD_PACKAGE_REQUIRES "libblxrep0 ${exactly}, nbdkit-server >= 1.28")
 set(CPACK_RPM_NBD_PACKAGE_SUGGESTS "qemu-img")
 set(CPACK_RPM_STATIC_PACKAGE_LICENSE "Apache-2.0 AND BSD-2-Clause AND BSD-3-Clause AND Zlib AND LGPL-2.1-or-later")

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
-    libxxhash-dev libmicrohttpd-dev libblkid-dev libfuse3-dev nbdkit-plugin-dev libext2fs-dev comerr-dev libarchive-dev libseccomp-dev
+    libxxhash-dev libmicrohttpd-dev libblkid-dev libfuse3-dev nbdkit-plugin-dev libext2fs-dev comerr-dev libarchive-dev libseccomp-dev libkmod-dev
     libcurl4-openssl-dev libexpat1-dev)
 case ${1:-build} in
 build) ;;
@@ -23,6 +23,8 @@ tests)
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.
     packages+=(qemu-system-x86 busybox-static cpio kmod mdadm dmsetup bcache-tools)
+    # What the virtual machine of `files` puts together: volumes of LVM, and a filesystem of every kind.
+    packages+=(lvm2 dosfstools)
     # To make a small server that boots by the BIOS and by UEFI.
     packages+=(grub-common grub-pc-bin grub-efi-amd64-bin ovmf dosfstools mtools)
     # To make the rescue system.

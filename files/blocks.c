@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "files/ext.h"
+#include "files/mounting.h"
 
 /* Both ends are one program, so fields are as the machine has them. */
 enum ask { FILES_ASK_LIST, FILES_ASK_READ, FILES_ASK_WRITE };
@@ -152,11 +153,13 @@ static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_b
 {
     if (strncmp(filesystem, "ext", 3) == 0)
         return files_ext_open(source, disk, size_bytes, tree, err);
-    return blx_error_set(
-        err, -EOPNOTSUPP,
-        "it holds %s, which only a kernel reads: as root, --kernel has this host's "
-        "do so, if you trust that server",
-        filesystem[0] != '\0' ? filesystem : "nothing that is known");
+    if (strcmp(filesystem, "LVM2_member") != 0 && strcmp(filesystem, "linux_raid_member") != 0) {
+        int rc = files_mount_check(filesystem, err);
+        if (rc < 0)
+            return rc;
+    }
+    return blx_error_set(err, FILES_ONLY_A_KERNEL, "it holds %s, which only a kernel reads",
+                         filesystem);
 }
 
 struct files_source *files_blocks_new(int fd)

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "files/blocks.h"
+#include "files/disks.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
@@ -171,49 +172,45 @@ static int add_disk(struct keep *keep, const struct files_disk *disk, const stru
     return 0;
 }
 
-/* "/dev/vda2"; a volume's name is the node's, if the agent named another path. */
-static bool is_named(const char *wanted, const char *device, const char *name)
-{
-    const char *node = strncmp(wanted, "/dev/", 5) == 0 ? wanted + 5 : wanted;
-    return strcmp(wanted, device) == 0 || strcmp(node, name) == 0;
-}
-
 static const char *wanted_device(const struct keep *keep)
 {
     const struct blx_config *config = keep->keeper->config;
     return config->device_count > 0 ? config->devices[0] : NULL;
 }
 
-/* Its partitions, or the disk itself if it has none. */
-static int add_volume(struct keep *keep, uint32_t number, struct blx_error *err)
+enum choice { ONLY_WANTED, ALL };
+
+struct found {
+    struct keep *keep;
+    struct part part; /* the volume */
+    enum choice choice;
+    struct blx_error *err;
+};
+
+static int take_found(void *arg, const struct files_disk *disk, unsigned number,
+                      uint64_t offset_bytes)
+{
+    const struct found *found = arg;
+    struct part part = found->part;
+    (void)number;
+    part.offset_bytes = offset_bytes;
+    return disk->is_wanted || found->choice == ALL ? add_disk(found->keep, disk, &part, found->err)
+                                                   : 0;
+}
+
+static int add_volume(struct keep *keep, uint32_t number, enum choice choice, struct blx_error *err)
 {
     const struct blx_manifest_volume *volume = &keep->manifest.volumes[number];
-    const char *wanted = wanted_device(keep);
-    struct blx_partition found[BLX_MAX_PARTITIONS];
-    struct blx_view *view = keep->views[number];
-    bool whole = wanted == NULL || is_named(wanted, volume->device, volume->name);
+    const struct files_disk_names names = {
+        .device = volume->device, .name = volume->name, .wanted = wanted_device(keep)};
+    struct found found = {
+        .keep = keep,
+        .part = {.view = keep->views[number], .place = blx_overlay_place(&keep->manifest, number)},
+        .choice = choice,
+        .err = err};
     const struct blx_partitioned disk = {
-        .read = read_view, .arg = view, .size_bytes = volume->size_bytes};
-    struct files_disk listed = {.size_bytes = volume->size_bytes};
-    struct part part = {.view = view, .place = blx_overlay_place(&keep->manifest, number)};
-    blx_text_set(listed.device, volume->device);
-    snprintf(listed.image, sizeof(listed.image), "%s.img", volume->name);
-    int count = blx_partitions_find(&disk, found);
-    if (count <= 0)
-        return whole ? add_disk(keep, &listed, &part, err) : 0;
-    int rc = 0;
-    for (int i = 0; rc == 0 && i < count; i++) {
-        char name[BLX_NAME_BYTES + 16];
-        blx_partition_name(volume->device, found[i].number, listed.device, sizeof(listed.device));
-        blx_partition_name(volume->name, found[i].number, name, sizeof(name));
-        snprintf(listed.image, sizeof(listed.image), "%s.img", name);
-        blx_text_set(listed.part_id, found[i].id);
-        listed.size_bytes = found[i].bytes;
-        part.offset_bytes = found[i].offset_bytes;
-        if (whole || is_named(wanted, listed.device, name))
-            rc = add_disk(keep, &listed, &part, err);
-    }
-    return rc;
+        .read = read_view, .arg = found.part.view, .size_bytes = volume->size_bytes};
+    return files_disks_find(&disk, &names, take_found, &found);
 }
 
 /* A partition's device begins with its disk's. */
@@ -227,33 +224,17 @@ static bool may_be_wanted(const struct keep *keep, const struct blx_manifest_vol
            strncmp(node, volume->name, strlen(volume->name)) == 0;
 }
 
-static int unknown_device(const struct keep *keep, struct blx_error *err)
-{
-    char known[512] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < keep->manifest.volume_count && used < sizeof(known); i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i > 0 ? ", " : "",
-                                 keep->manifest.volumes[i].device);
-    return blx_error_set(err, -ENOENT,
-                         "the checkpoint has no device '%.200s': give --device with one of %s, or "
-                         "a partition of it",
-                         wanted_device(keep), known);
-}
-
-static int open_disks(struct keep *keep, struct blx_error *err)
+static int open_volumes(struct keep *keep, enum choice choice, struct blx_error *err)
 {
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < keep->manifest.volume_count; i++) {
-        if (!may_be_wanted(keep, &keep->manifest.volumes[i]))
+        if (choice == ONLY_WANTED && !may_be_wanted(keep, &keep->manifest.volumes[i]))
             continue;
-        rc = open_view(keep, i, err);
+        if (keep->views[i] == NULL)
+            rc = open_view(keep, i, err);
         if (rc == 0)
-            rc = add_volume(keep, i, err);
+            rc = add_volume(keep, i, choice, err);
     }
-    if (rc == 0 && keep->disk_count == 0)
-        rc = wanted_device(keep) != NULL
-                 ? unknown_device(keep, err)
-                 : blx_error_set(err, -ENOENT, "the checkpoint has no disk");
     return rc;
 }
 
@@ -263,6 +244,17 @@ static struct blx_overlay_below below_of(const struct part *part)
                                       .arg = part->view,
                                       .offset_bytes = part->place,
                                       .size_bytes = blx_view_size_bytes(part->view)};
+}
+
+/* A device that is none of the disks may lie on them, as a logical volume does. */
+static int open_disks(struct keep *keep, struct blx_error *err)
+{
+    int rc = open_volumes(keep, ONLY_WANTED, err);
+    if (rc == 0 && keep->disk_count == 0 && wanted_device(keep) != NULL)
+        rc = open_volumes(keep, ALL, err);
+    return rc == 0 && keep->disk_count == 0
+               ? blx_error_set(err, -ENOENT, "the checkpoint has no disk")
+               : rc;
 }
 
 static int read_disk(void *arg, uint32_t disk, void *buffer, size_t bytes, uint64_t offset_bytes,

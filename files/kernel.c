@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "files/folder_tree.h"
+#include "files/mounting.h"
 
 enum { MAX_TRIES = 16 };
 
@@ -162,19 +163,6 @@ static int attach(int image_fd, char device[64])
     return -errno;
 }
 
-/* Without replaying a journal, which would write. */
-static const char *options_of(const char *filesystem)
-{
-    static const char *const table[][2] = {{"ext3", "noload"},
-                                           {"ext4", "noload"},
-                                           {"xfs", "norecovery,nouuid"},
-                                           {"btrfs", "rescue=nologreplay"}};
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-        if (strcmp(table[i][0], filesystem) == 0)
-            return table[i][1];
-    return NULL;
-}
-
 static int mount_image(const char *image, const char *filesystem, const char *point,
                        struct blx_error *err)
 {
@@ -185,24 +173,7 @@ static int mount_image(const char *image, const char *filesystem, const char *po
     BLX_CLEANUP_FD int loop_fd = attach(image_fd, device);
     if (loop_fd < 0)
         return blx_error_errno(err, loop_fd, "cannot make a loop device");
-    if (mkdir(point, 0700) != 0 && errno != EEXIST)
-        return blx_error_errno(err, -errno, "cannot make '%s'", point);
-    unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    if (mount(device, point, filesystem, flags, options_of(filesystem)) != 0)
-        return blx_error_errno(err, -errno, "the kernel does not mount its %s", filesystem);
-    return 0;
-}
-
-/* Containers of other devices are no filesystems. */
-static int check_filesystem(const char *filesystem, struct blx_error *err)
-{
-    if (filesystem[0] == '\0')
-        return blx_error_set(err, -EOPNOTSUPP, "it holds nothing that is known");
-    if (strstr(filesystem, "_member") != NULL || strncmp(filesystem, "crypto_", 7) == 0 ||
-        strcmp(filesystem, "swap") == 0)
-        return blx_error_set(err, -EOPNOTSUPP, "it holds %s, and no filesystem by itself",
-                             filesystem);
-    return 0;
+    return files_mount(device, filesystem, point, FILES_REPLAY_NOTHING, err);
 }
 
 static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_bytes,
@@ -211,7 +182,7 @@ static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_b
     struct kernel *kernel = (struct kernel *)source;
     char image[PATH_MAX], point[PATH_MAX];
     (void)size_bytes;
-    int rc = check_filesystem(filesystem, err);
+    int rc = files_mount_check(filesystem, err);
     if (rc == 0)
         rc = find_image(kernel, disk, image, err);
     if (rc == 0)

@@ -9,6 +9,9 @@
  *     reader   nobody, in a jail: reads the filesystem, which may be hostile; with --kernel it is
  *       │      root in namespaces of its own, where the kernel mounts the filesystem
  *       │
+ *       │      For what only a kernel reads its place is taken by a virtual machine, and nbdkit is
+ *       │      the keeper then (machine.h).
+ *       │
  *       ▼ records
  *     writer   whoever called it: checks the records, prints them or writes them out
  */
@@ -35,13 +38,15 @@
 #include "files/keeper.h"
 #include "files/kernel.h"
 #include "files/list.h"
+#include "files/machine.h"
 #include "files/places.h"
 #include "files/probe.h"
 #include "files/walk.h"
 
 static const char usage[] =
     "blxrep dispatcher files --agent=ID --checkpoint=TIMESTAMP --data-dir=DIR [--device=/dev/X]\n"
-    "       [--output=DIR|-] [--key=FILE ...] [--kernel] [--force] [--json] [PATH ...]";
+    "       [--output=DIR|-] [--key=FILE ...] [--kernel | --kernel-dir=DIR] [--force] [--json]\n"
+    "       [PATH ...]";
 static const char pull_usage[] =
     "blxrep agent restore --files --dispatcher-addr=HOST:PORT --token-file=FILE|-\n"
     "       [--device=/dev/X] [--output=DIR|-] [--key=FILE ...] [--force] [PATH ...]";
@@ -65,6 +70,7 @@ struct job {
     struct files_archive *archive;
     struct files_listing listing;
     uint64_t problems;
+    int verdict_fd; /* -1: none; the virtual machine's end, as a struct blx_error */
 };
 
 static volatile sig_atomic_t stopped;
@@ -93,6 +99,13 @@ static void problem(struct job *job, const char *text)
 {
     job->problems++;
     note(text);
+}
+
+/* A reader takes as many bytes, which is less than a pipe writes in one piece. */
+static void tell(int fd, const struct blx_error *err)
+{
+    while (write(fd, err, sizeof(*err)) < 0 && errno == EINTR)
+        ;
 }
 
 static bool makes_tar(const struct blx_config *config)
@@ -136,8 +149,8 @@ static int look_around(struct files_source *source, struct files_probe *probe,
     char *everything[] = {root};
     const struct blx_config *config = job->config;
     struct files_places *places = NULL;
-    enum files_root by = config->device_count > 0 ? FILES_ROOT_IS_DEVICE : FILES_ROOT_BY_FSTAB;
-    int rc = files_places_open(source, probe, by, &places, err);
+    const char *device = config->device_count > 0 ? config->devices[0] : NULL;
+    int rc = files_places_open(source, probe, device, &places, err);
     bool none = config->path_count == 0;
     if (rc == 0)
         rc = files_walk(places, job->task, none ? everything : config->paths,
@@ -154,8 +167,11 @@ static void read_filesystem(const struct job *job, struct files_source *source,
     struct blx_error err = {0};
     if (files_sender_init(&sender, records_fd) < 0)
         return;
-    if (look_around(source, probe, job, &sender, &err) < 0)
-        files_send_text(&sender, FILES_RECORD_FAILED, err.message);
+    int rc = look_around(source, probe, job, &sender, &err);
+    if (rc < 0)
+        files_send_text(&sender,
+                        rc == FILES_ONLY_A_KERNEL ? FILES_RECORD_KERNEL : FILES_RECORD_FAILED,
+                        err.message);
     files_sender_done(&sender);
 }
 
@@ -238,6 +254,46 @@ static int start_reader(struct job *job, int *blocks_fd, struct blx_error *err)
     return rc < 0 ? blx_error_errno(err, rc, "cannot start the reader") : 0;
 }
 
+/* In the process that has the virtual machine. */
+static _Noreturn void run_machine(const struct job *job, int records_fd, int verdict_fd)
+{
+    struct blx_error err = {0};
+    struct files_machine *machine = NULL;
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL) != 0
+                 ? blx_error_errno(&err, -errno, "cannot start a virtual machine")
+                 : files_machine_start(job->config, job->task, records_fd, &machine, &err);
+    tell(verdict_fd, &err); /* it begins, or not */
+    if (rc == 0) {
+        files_machine_follow(machine, &err);
+        tell(verdict_fd, &err);
+    }
+    files_machine_free(machine);
+    _exit(BLX_EXIT_FAILED);
+}
+
+static int start_machine(struct job *job, struct blx_error *err)
+{
+    int records[2] = {-1, -1}, verdict[2] = {-1, -1};
+    pid_t pid = -1;
+    if (pipe2(records, O_CLOEXEC) == 0 && pipe2(verdict, O_CLOEXEC) == 0)
+        pid = fork();
+    if (pid == 0) {
+        close(records[0]);
+        close(verdict[0]);
+        run_machine(job, records[1], verdict[1]);
+    }
+    int rc = pid < 0 ? -errno : 0;
+    blx_cleanup_fd(&records[1]);
+    blx_cleanup_fd(&verdict[1]);
+    job->records_fd = records[0];
+    job->verdict_fd = verdict[0];
+    job->reader = pid > 0 ? pid : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot start a virtual machine") : 0;
+}
+
 /* Whole, and without spaces around it: `blxrep` has put it there. */
 static int read_token(const struct job *job, char token[TOKEN_BYTES], struct blx_error *err)
 {
@@ -268,6 +324,17 @@ static int start_keeper(struct job *job, int blocks_fd, int *ready_fd, struct bl
             &job->keeper, ready_fd, err);
     OPENSSL_cleanse(token, sizeof(token));
     return rc;
+}
+
+/* Takes what a child of ours tells of itself. False: it ended before, or we are stopped. */
+static bool hear(int fd, struct blx_error *told)
+{
+    ssize_t got;
+    do
+        got = read(fd, told, sizeof(*told));
+    while (got < 0 && errno == EINTR && stopped == 0);
+    told->message[sizeof(told->message) - 1] = '\0';
+    return got == (ssize_t)sizeof(*told);
 }
 
 static int open_output(struct job *job, struct blx_error *err)
@@ -338,9 +405,11 @@ static int take(struct job *job, const struct files_record *record, struct blx_e
         problem(job, record->text);
         return 0;
     case FILES_RECORD_FAILED:
+    case FILES_RECORD_KERNEL:
         blx_text_set(clean, record->text);
         blx_text_clean(clean);
-        return blx_error_set(err, -EIO, "%s", clean);
+        return blx_error_set(err, record->kind == FILES_RECORD_KERNEL ? FILES_ONLY_A_KERNEL : -EIO,
+                             "%s", clean);
     default:
         break;
     }
@@ -379,25 +448,23 @@ static int reap(pid_t pid)
 /* Whether they ended well only matters if something was missing. */
 static void end_children(struct job *job, int rc, struct blx_error *err)
 {
-    if (job->records_fd >= 0)
-        close(job->records_fd);
+    blx_cleanup_fd(&job->records_fd);
     if (rc < 0 && job->reader > 0 && rc != -ENODATA)
         kill(job->reader, SIGKILL);
     int status = reap(job->reader);
     reap(job->keeper);
+    job->reader = job->keeper = 0;
     if (rc == -ENODATA && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
         blx_error_prefix(err, "it tried what it may not do, so the filesystem may be hostile");
     else if (rc == -ENODATA && WIFSIGNALED(status))
         blx_error_prefix(err, "it was killed by signal %d", WTERMSIG(status));
 }
 
-static int run_job(struct job *job, struct blx_error *err)
+static int read_in_jail(struct job *job, struct blx_error *err)
 {
     BLX_CLEANUP_FD int blocks_fd = -1;
     BLX_CLEANUP_FD int ready_fd = -1;
-    int rc = prepare_kernel(job, err);
-    if (rc == 0)
-        rc = start_reader(job, &blocks_fd, err);
+    int rc = start_reader(job, &blocks_fd, err);
     if (rc == 0)
         rc = start_keeper(job, blocks_fd, &ready_fd, err);
     if (blocks_fd >= 0)
@@ -412,6 +479,71 @@ static int run_job(struct job *job, struct blx_error *err)
     return rc;
 }
 
+/* Until it begins. `reason` says what only a kernel reads. */
+static int await_machine(const struct job *job, const struct blx_error *reason,
+                         struct blx_error *err)
+{
+    struct blx_error told = {0};
+    char text[sizeof(reason->message) + 64];
+    bool heard = hear(job->verdict_fd, &told);
+    if (stopped != 0)
+        return blx_error_set(err, -EINTR, "stopped by a signal");
+    if (!heard || told.code < 0)
+        return blx_error_set(err, -ECHILD,
+                             "%s: the virtual machine for that cannot be started: %s; or, as root, "
+                             "--kernel has this host's kernel do so, if you trust that server",
+                             reason->message, heard ? told.message : "it was killed");
+    snprintf(text, sizeof(text), "%s: a small virtual machine does so, in some seconds",
+             reason->message);
+    note(text);
+    return 0;
+}
+
+/* Its process knows better than the records why they have no end. */
+static int judge_machine(const struct job *job, int rc, struct blx_error *err)
+{
+    struct blx_error told = {0};
+    if (!hear(job->verdict_fd, &told) || told.code >= 0)
+        return rc;
+    blx_error_clear(err);
+    return blx_error_copy(err, told.code, &told);
+}
+
+/* Nothing was written yet. */
+static int read_in_machine(struct job *job, const struct blx_error *reason, struct blx_error *err)
+{
+    files_receiver_free(job->receiver);
+    job->receiver = NULL;
+    int rc = start_machine(job, err);
+    if (rc == 0)
+        rc = await_machine(job, reason, err);
+    if (rc == 0)
+        rc = take_all(job, err);
+    if (rc == -ENODATA)
+        rc = judge_machine(job, rc, err);
+    if (job->reader > 0)
+        kill(job->reader, SIGKILL); /* if it has told all, it would only be switched off */
+    end_children(job, rc, err);
+    blx_cleanup_fd(&job->verdict_fd);
+    return rc;
+}
+
+static int run_job(struct job *job, struct blx_error *err)
+{
+    struct blx_error reason = {0};
+    int rc = prepare_kernel(job, err);
+    if (rc == 0)
+        rc = read_in_jail(job, &reason);
+    if (rc == FILES_ONLY_A_KERNEL && job->config->files)
+        return blx_error_set(err, rc,
+                             "%s: `blxrep dispatcher files` on the dispatcher's host can have a "
+                             "virtual machine do so, or restore the disk",
+                             reason.message);
+    if (rc == FILES_ONLY_A_KERNEL && !job->config->kernel)
+        return read_in_machine(job, &reason, err);
+    return rc < 0 && reason.code != 0 ? blx_error_copy(err, rc, &reason) : rc;
+}
+
 static void sum_up(const struct job *job)
 {
     if (job->archive != NULL)
@@ -422,7 +554,8 @@ static void sum_up(const struct job *job)
 
 static int run(const struct blx_config *config)
 {
-    struct job job = {.config = config, .task = task_of(config), .records_fd = -1};
+    struct job job = {
+        .config = config, .task = task_of(config), .records_fd = -1, .verdict_fd = -1};
     struct blx_error err = {0};
     const struct sigaction action = {.sa_handler = stop}; /* interrupts a read */
     sigaction(SIGINT, &action, NULL);

@@ -73,6 +73,30 @@ static int list_disks(struct files_places *places, struct files_probe *probe, st
     return 0;
 }
 
+/* Whether a kernel would find more: it reads that disk, or makes others of it. */
+static bool wants_kernel(const struct disk *disk)
+{
+    return disk->failure.code == FILES_ONLY_A_KERNEL;
+}
+
+/* Whether there are disks that others are made of, and that cannot be done here. */
+static bool hides_disks(struct files_places *places)
+{
+    bool hides = false;
+    for (size_t i = 0; i < places->disk_count && !hides; i++) {
+        open_disk(places, i);
+        hides = wants_kernel(&places->disks[i]) &&
+                strstr(places->disks[i].signature.filesystem, "_member") != NULL;
+    }
+    return hides;
+}
+
+/* The code for a failure that the disk is the reason of. */
+static int code_of(const struct disk *disk)
+{
+    return wants_kernel(disk) ? FILES_ONLY_A_KERNEL : -ENODEV;
+}
+
 const char *files_places_device(const struct files_places *places, size_t disk)
 {
     return places->disks[disk].disk.device;
@@ -87,7 +111,8 @@ static bool is_disk(const struct disk *disk, const struct files_fstab_entry *ent
 {
     switch (entry->by) {
     case FILES_FSTAB_BY_DEVICE:
-        return strcmp(disk->disk.device, entry->what) == 0;
+        return strcmp(disk->disk.device, entry->what) == 0 ||
+               (disk->disk.alias[0] != '\0' && strcmp(disk->disk.alias, entry->what) == 0);
     case FILES_FSTAB_BY_UUID:
         return disk->signature.uuid[0] != '\0' &&
                strcasecmp(disk->signature.uuid, entry->what) == 0;
@@ -155,7 +180,7 @@ static int enter_root(struct walk *walk, struct blx_error *err)
     struct disk *root = &places->disks[places->root];
     open_disk(places, places->root);
     if (root->tree == NULL)
-        return blx_error_set(err, -ENODEV, "'%s' cannot be read: %s", root->disk.device,
+        return blx_error_set(err, code_of(root), "'%s' cannot be read: %s", root->disk.device,
                              root->failure.message);
     walk->depth = 1;
     walk->place->path[0] = '\0';
@@ -171,16 +196,20 @@ static int enter_mount(struct walk *walk, struct blx_error *err)
     if (entry == NULL)
         return 0;
     size_t index = find_disk(places, entry);
+    if (index == SIZE_MAX && hides_disks(places))
+        return blx_error_set(err, FILES_ONLY_A_KERNEL,
+                             "'%s' was on %s, which may lie in LVM or RAID", entry->path,
+                             entry->text);
     if (index == SIZE_MAX)
         return blx_error_set(err, -ENODEV,
-                             "'%s' was on %s, which the checkpoint does not have, or which lies in "
-                             "LVM, RAID or an encrypted volume",
+                             "'%s' was on %s, which the checkpoint does not have, or which is "
+                             "encrypted",
                              entry->path, entry->text);
     struct disk *disk = &places->disks[index];
     open_disk(places, index);
     if (disk->tree == NULL)
-        return blx_error_set(err, -ENODEV, "'%s' was on %s: %s", entry->path, disk->disk.device,
-                             disk->failure.message);
+        return blx_error_set(err, code_of(disk), "'%s' was on %s: %s", entry->path,
+                             disk->disk.device, disk->failure.message);
     struct level *level = top(walk);
     level->disk = index;
     level->number = disk->tree->root;
@@ -447,16 +476,27 @@ static void describe(const struct files_places *places, char *text, size_t bytes
     }
 }
 
+/* What is known of the disks that may be the root. */
+struct candidates {
+    size_t with_fstab, readable, for_kernel;
+    size_t best;
+};
+
 /* The disk that is taken for the root, if its fstab cannot say it. */
-static int choose_root(struct files_places *places, size_t with_fstab, size_t readable,
-                       size_t candidate, struct blx_error *err)
+static int choose_root(struct files_places *places, const struct candidates *candidates,
+                       struct blx_error *err)
 {
     char list[BLX_ERROR_MESSAGE_BYTES / 2];
-    if (with_fstab == 1 || (with_fstab == 0 && readable == 1)) {
-        places->root = candidate;
+    const size_t with_fstab = candidates->with_fstab;
+    places->root = candidates->best;
+    if (with_fstab == 1)
         return 0;
-    }
     describe(places, list, sizeof(list));
+    if (candidates->for_kernel > 0)
+        return blx_error_set(err, FILES_ONLY_A_KERNEL,
+                             "the server's root may be on what only a kernel reads: %s", list);
+    if (with_fstab == 0 && candidates->readable == 1)
+        return 0;
     return blx_error_set(err, -ENOENT,
                          "%s, so nobody knows where a path lies: choose a filesystem with "
                          "--device: %s",
@@ -465,36 +505,74 @@ static int choose_root(struct files_places *places, size_t with_fstab, size_t re
                          list);
 }
 
+/* True: the disk's own fstab says that it is the root, and is the places' now. */
+static bool is_root(struct files_places *places, size_t disk, struct candidates *candidates)
+{
+    struct files_fstab fstab = {0};
+    open_disk(places, disk);
+    candidates->for_kernel += wants_kernel(&places->disks[disk]) ? 1 : 0;
+    if (places->disks[disk].tree == NULL)
+        return false;
+    candidates->readable++;
+    if (read_fstab(places, disk, &fstab) < 0) {
+        candidates->best = candidates->with_fstab == 0 ? disk : candidates->best;
+        return false;
+    }
+    candidates->with_fstab++;
+    candidates->best = disk;
+    if (!names_itself(places, &fstab, disk)) {
+        files_fstab_done(&fstab);
+        return false;
+    }
+    places->root = disk;
+    places->fstab = fstab;
+    return true;
+}
+
 static int find_root(struct files_places *places, struct blx_error *err)
 {
-    size_t with_fstab = 0, readable = 0, candidate = 0;
-    for (size_t i = 0; i < places->disk_count; i++) {
-        struct files_fstab fstab = {0};
-        open_disk(places, i);
-        if (places->disks[i].tree == NULL)
-            continue;
-        readable++;
-        if (read_fstab(places, i, &fstab) < 0) {
-            candidate = with_fstab == 0 ? i : candidate;
-            continue;
-        }
-        with_fstab++;
-        candidate = i;
-        if (names_itself(places, &fstab, i)) {
-            places->root = i;
-            places->fstab = fstab;
+    struct candidates candidates = {0};
+    for (size_t i = 0; i < places->disk_count; i++)
+        if (places->disks[i].disk.is_wanted && is_root(places, i, &candidates))
             return 0;
-        }
-        files_fstab_done(&fstab);
-    }
-    int rc = choose_root(places, with_fstab, readable, candidate, err);
-    if (rc == 0 && with_fstab == 1)
-        read_fstab(places, candidate, &places->fstab);
-    places->root = candidate;
+    int rc = choose_root(places, &candidates, err);
+    if (rc == 0 && candidates.with_fstab == 1)
+        read_fstab(places, candidates.best, &places->fstab);
+    places->root = candidates.best;
     return rc;
 }
 
-int files_places_open(struct files_source *source, struct files_probe *probe, enum files_root root,
+static int unknown_device(struct files_places *places, const char *device, struct blx_error *err)
+{
+    char list[BLX_ERROR_MESSAGE_BYTES / 2];
+    const bool hides = hides_disks(places);
+    describe(places, list, sizeof(list));
+    return blx_error_set(err, hides ? FILES_ONLY_A_KERNEL : -ENOENT,
+                         "the checkpoint has no device '%.200s': give --device with one of %s",
+                         device, list);
+}
+
+static int take_device(struct files_places *places, const char *device, struct blx_error *err)
+{
+    size_t wanted = 0;
+    for (size_t i = 0; i < places->disk_count; i++) {
+        if (!places->disks[i].disk.is_wanted)
+            continue;
+        wanted++;
+        places->root = i;
+    }
+    if (wanted == 0)
+        return unknown_device(places, device, err);
+    if (wanted > 1)
+        return find_root(places, err);
+    struct disk *root = &places->disks[places->root];
+    open_disk(places, places->root);
+    return root->tree != NULL ? 0
+                              : blx_error_set(err, code_of(root), "'%s' cannot be read: %s",
+                                              root->disk.device, root->failure.message);
+}
+
+int files_places_open(struct files_source *source, struct files_probe *probe, const char *device,
                       struct files_places **places, struct blx_error *err)
 {
     struct files_places *made = calloc(1, sizeof(*made));
@@ -504,15 +582,8 @@ int files_places_open(struct files_source *source, struct files_probe *probe, en
     int rc = list_disks(made, probe, err);
     if (rc == 0 && made->disk_count == 0)
         rc = blx_error_set(err, -ENOENT, "the checkpoint has no disk");
-    bool alone = root == FILES_ROOT_IS_DEVICE && made->disk_count == 1;
-    if (rc == 0 && alone) {
-        open_disk(made, 0);
-        if (made->disks[0].tree == NULL)
-            rc = blx_error_set(err, -ENODEV, "'%s' cannot be read: %s", made->disks[0].disk.device,
-                               made->disks[0].failure.message);
-    } else if (rc == 0) {
-        rc = find_root(made, err);
-    }
+    if (rc == 0)
+        rc = device != NULL ? take_device(made, device, err) : find_root(made, err);
     if (rc < 0)
         files_places_close(made);
     else

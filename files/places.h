@@ -15,16 +15,13 @@
 #include "files/source.h"
 #include "files/tree.h"
 
-enum files_root {
-    FILES_ROOT_BY_FSTAB,
-    FILES_ROOT_IS_DEVICE, /* the only disk that there is: --device names it */
-};
-
 struct files_places;
 
-/* Everything is borrowed until files_places_close(). -ENOENT, with what there is, if the root
- * cannot be told. */
-int files_places_open(struct files_source *source, struct files_probe *probe, enum files_root root,
+/* `device` is what the wanted disks were asked for by, and then the only one of them is the root;
+ * NULL: fstab tells the root. Everything is borrowed until files_places_close(). -ENOENT, with what
+ * there is, if the root cannot be told or there is no such device; FILES_ONLY_A_KERNEL if it may be
+ * among what the source cannot read. */
+int files_places_open(struct files_source *source, struct files_probe *probe, const char *device,
                       struct files_places **places, struct blx_error *err);
 void files_places_close(struct files_places *places);
 
@@ -37,7 +34,8 @@ struct files_place {
 };
 
 /* Where the path leads. A link at its end is the place itself. -ENOENT, -ENOTDIR, -ELOOP; -ENODEV
- * if it lies on a disk that the checkpoint does not have or that cannot be read. */
+ * if it lies on a disk that the checkpoint does not have or that cannot be read;
+ * FILES_ONLY_A_KERNEL likewise, if a kernel could read it. */
 int files_places_find(struct files_places *places, const char *path, struct files_place *place,
                       struct blx_error *err);
 

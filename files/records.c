@@ -532,6 +532,7 @@ static int take_record(struct files_receiver *receiver, uint32_t kind, struct re
     case FILES_RECORD_NOTE:
     case FILES_RECORD_PROBLEM:
     case FILES_RECORD_FAILED:
+    case FILES_RECORD_KERNEL:
         record->text = cut_text(&rest, rest.bytes);
         if (record->text == NULL)
             return broken("a text", err);

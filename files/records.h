@@ -12,6 +12,7 @@
  *     NOTE text, PROBLEM text           a remark; something that is not as it was
  *     END                               nothing is missing
  *     FAILED text                       in place of END
+ *     KERNEL text                       in place of everything: only a kernel reads it
  *
  * Paths have no leading slash and no component "." or "..". The first entry is the first top, and
  * each entry is the next top or lies in a folder that is being told: the last folder, or one that
@@ -52,6 +53,7 @@ enum files_record_kind {
     FILES_RECORD_PROBLEM,
     FILES_RECORD_END,
     FILES_RECORD_FAILED,
+    FILES_RECORD_KERNEL,
 };
 
 struct files_stat {

@@ -20,7 +20,7 @@ _blxrep_options() {
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
-    files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --force --json --path --help --version ;;
+    files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --token --force --help --version ;;

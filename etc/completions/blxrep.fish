@@ -119,7 +119,7 @@ __blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key ope
 __blxrep_option "" keygen -l print -r -F -d "Print this key for paper"
 __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents are protected"
 __blxrep_option "" rescue-image -l pxe -x -a "(__fish_complete_directories)" -d "Write kernel and initrd to this folder"
-__blxrep_option "" rescue-image -l kernel-dir -x -a "(__fish_complete_directories)" -d "Take the kernel from this folder"
+__blxrep_option "" "files rescue-image" -l kernel-dir -x -a "(__fish_complete_directories)" -d "Take the kernel from this folder"
 __blxrep_option "" rescue-image -l kernel-package -x -d "Download the kernel as this package"
 __blxrep_option "" takeover -l rescue -x -a "(__fish_complete_directories)" -d "The folder that rescue-image --pxe wrote"
 

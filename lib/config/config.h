@@ -158,7 +158,7 @@ struct blx_config {
     bool foreground;
     uint64_t idle_ms; /* a mount that nobody uses for so long ends */
     char *action;     /* object-store: "check" */
-    char *kernel_dir; /* rescue-image: whose kernel to take; NULL: this machine's */
+    char *kernel_dir; /* rescue-image, files: whose kernel to take; NULL: this machine's */
     char *kernel_package;
     char *pxe_dir;    /* rescue-image: kernel and initrd go there */
     char *rescue_dir; /* takeover: they are there */

@@ -354,7 +354,7 @@ static const struct blx_option options[] = {
      .example = "\"/srv/tftp\""},
     {.info = {"kernel-dir", "DIR",
               "take the kernel from DIR/boot and DIR/lib/modules; without it: this machine's",
-              RESCUE_IMAGE, false},
+              RESCUE_IMAGE | FILES, false},
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(kernel_dir),
      .example = "\"/srv/kernel\""},

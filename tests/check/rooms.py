@@ -4,7 +4,7 @@ The walls: which room may include whose headers. The table below is the drawing 
 
 A row is a room, which is a folder (a folder below it that has a row is a room of its own) or a single file, and after the colon whose
 headers it may include besides its own: rooms, single headers, or "lib/*" for lib's rooms all together. A row may name only rows above
-it, so there is no way round: no two rooms can need each other, not over any number of others. Programs never include each other.
+it, so there is no way round: no two rooms can need each other, not over any number of others. Programs never include each other, except for boot's engine.
 
 A header whose name ends in _private.h is for its own room alone: all of lib/store for one of lib/store, however deep it lies; lib/X for
 one of lib/X; in the programs its folder and what lies below that. A header with another name is for everybody above, so it includes none
@@ -53,13 +53,13 @@ cli:                   lib/*
 
 mount:                 lib/*
 
-files:                 lib/*
+boot:                  lib/*
+
+files:                 lib/* boot
 
 object:                lib/*
 
 nbd:                   lib/*
-
-boot:                  lib/*
 
 proof:                 lib/* boot files
 """

@@ -30,6 +30,7 @@ static int list_disks(struct files_source *source, struct files_disk **disks, si
     FUZZ_ASSERT(*disks != NULL);
     strcpy((*disks)->device, "/dev/vda");
     (*disks)->size_bytes = image->size;
+    (*disks)->is_wanted = true;
     *count = 1;
     return 0;
 }
@@ -91,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct files_places *places = NULL;
     struct blx_error err = {0};
     FUZZ_ASSERT(probe != NULL || files_probe_new(PROBE_FD, &probe, &err) == 0);
-    int rc = files_places_open(&image.source, probe, FILES_ROOT_IS_DEVICE, &places, &err);
+    int rc = files_places_open(&image.source, probe, "/dev/vda", &places, &err);
     if (rc < 0)
         fuzz_assert_refusal(rc, &err);
     if (rc == 0) {

@@ -70,6 +70,26 @@ static void a_machine_has_nothing_that_was_not_asked_for(void **state)
     assert_true(has("-m", "2048M") && has("-smp", "2"));
 }
 
+static void a_kernel_of_ours_is_started_in_place_of_the_disks(void **state)
+{
+    (void)state;
+    const struct boot_kernel kernel = {.command_line = "console=ttyS0 panic=-1"};
+    struct boot_hardware with = hardware();
+    assert_int_equal(make(&with), 0);
+    assert_true(mentions("bootindex") && mentions("VGA"));
+    assert_false(mentions("-kernel") || mentions("virtserialport") || has("-no-reboot", NULL));
+    with.kernel = &kernel;
+    assert_int_equal(make(&with), 0);
+    char image[32], initrd[32], channel[64];
+    snprintf(image, sizeof(image), "/proc/self/fd/%d", BOOT_FD_KERNEL);
+    snprintf(initrd, sizeof(initrd), "/proc/self/fd/%d", BOOT_FD_INITRD);
+    snprintf(channel, sizeof(channel), "socket,id=channel,fd=%d", BOOT_FD_CHANNEL);
+    assert_true(has("-kernel", image) && has("-initrd", initrd) && has("-chardev", channel));
+    assert_true(has("-append", "console=ttyS0 panic=-1") && has("-no-reboot", NULL));
+    assert_true(has("-device", "virtserialport,chardev=channel,name=" BOOT_CHANNEL));
+    assert_false(mentions("bootindex") || mentions("VGA"));
+}
+
 static void kvm_has_the_hosts_processor(void **state)
 {
     (void)state;
@@ -86,9 +106,9 @@ static void disks_come_by_descriptors_and_the_one_with_the_loader_first(void **s
     with.boot_disk = 1;
     assert_int_equal(make(&with), 0);
     assert_true(
-        has("-blockdev", "driver=nbd,node-name=disk0,server.type=fd,server.str=7,export=vda"));
+        has("-blockdev", "driver=nbd,node-name=disk0,server.type=fd,server.str=10,export=vda"));
     assert_true(
-        has("-blockdev", "driver=nbd,node-name=disk1,server.type=fd,server.str=8,export=vdb,,x"));
+        has("-blockdev", "driver=nbd,node-name=disk1,server.type=fd,server.str=11,export=vdb,,x"));
     assert_true(has("-device", "virtio-blk-pci,drive=disk0,id=drive0,bootindex=1"));
     assert_true(has("-device", "virtio-blk-pci,drive=disk1,id=drive1,bootindex=0"));
 }
@@ -142,6 +162,7 @@ int main(void)
 #define ARGUMENTS_TEST(name) cmocka_unit_test_teardown(name, teardown)
     const struct CMUnitTest tests[] = {
         ARGUMENTS_TEST(a_machine_has_nothing_that_was_not_asked_for),
+        ARGUMENTS_TEST(a_kernel_of_ours_is_started_in_place_of_the_disks),
         ARGUMENTS_TEST(kvm_has_the_hosts_processor),
         ARGUMENTS_TEST(disks_come_by_descriptors_and_the_one_with_the_loader_first),
         ARGUMENTS_TEST(each_bus_has_its_devices_and_its_room),
