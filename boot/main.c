@@ -35,7 +35,7 @@ static const char description[] =
     "Runs a server from a checkpoint, within seconds, with its console on this terminal. The store "
     "is\nonly read: what the server writes goes elsewhere.";
 
-enum { TYPED_BYTES = 4096, TYPE_AGAIN_MS = 50 };
+enum { LOADER_LINES = 8, TYPED_BYTES = 4096, TYPE_AGAIN_MS = 50 };
 
 struct job {
     const struct blx_config *config;
@@ -46,9 +46,11 @@ struct job {
     struct boot_guest *guest;
     struct boot_terminal terminal;
     int signal_fd;
-    int wake_fd;  /* an epoll of the signals and of what is typed */
-    bool hears;   /* somebody may still type */
-    size_t typed; /* bytes that the guest has not taken yet */
+    int wake_fd; /* an epoll of the signals and of what is typed */
+    bool hears;  /* somebody may still type */
+    enum boot_firmware firmware;
+    enum { UNTOLD, TOLD } loader; /* whether the firmware found none */
+    size_t typed;                 /* bytes that the guest has not taken yet */
     char keys[TYPED_BYTES];
     enum { GOES_ON, QUITS } wish;
 };
@@ -166,6 +168,7 @@ static int start(struct job *job, struct blx_error *err)
     if (rc < 0)
         return rc;
     tell_what(job, &guest.hardware);
+    job->firmware = guest.hardware.firmware;
     rc = boot_guest_start(&guest, &job->guest, err);
     if (rc == 0 && guest.hardware.vnc != NULL &&
         boot_guest_screen(job->guest, address, sizeof(address))) {
@@ -277,6 +280,23 @@ static void wake(struct job *job)
         job->wish = QUITS;
 }
 
+/* The list of boot loaders was in the server's own firmware, and is in no checkpoint. What the
+ * firmware says then depends on whether it has a shell. */
+static void tell_loader(struct job *job)
+{
+    const char *tail = boot_guest_tail(job->guest, LOADER_LINES);
+    if (job->firmware != BOOT_FIRMWARE_UEFI || job->loader == TOLD ||
+        (strstr(tail, "UEFI Interactive Shell") == NULL &&
+         strstr(tail, "No bootable option") == NULL))
+        return;
+    job->loader = TOLD;
+    note(job,
+         "UEFI finds no boot loader: the disk has no \\EFI\\BOOT\\BOOTX64.EFI, and the server's "
+         "list of others was in its firmware. Type the path of one in the shell, such as "
+         "fs0:\\EFI\\debian\\grubx64.efi, or choose the file in the firmware's menu (Boot "
+         "Maintenance Manager, Boot From File)");
+}
+
 static int follow(struct job *job, struct blx_error *err)
 {
     struct boot_step step = {.event = BOOT_EVENT_TIME};
@@ -286,6 +306,8 @@ static int follow(struct job *job, struct blx_error *err)
         uint64_t deadline_ns = job->typed > 0 ? blx_deadline_in_ms(TYPE_AGAIN_MS) : BLX_FOR_EVER;
         rc = boot_guest_step(job->guest, job->wake_fd, deadline_ns, &step, err);
         say_all(&step);
+        if (rc == 0 && step.event == BOOT_EVENT_SAID)
+            tell_loader(job);
         if (rc == 0 && step.event == BOOT_EVENT_WOKEN)
             wake(job);
         if (job->typed > 0)

@@ -238,6 +238,18 @@ class Boot(Case):
         self.assertEqual(self.store(), self.before)
         return re.sub(r"\s+", " ", said)
 
+    def check_no_loader(self):
+        """UEFI finds nothing on a disk whose loader has another name than the fallback, as installers leave it."""
+        disk = self.loop_disk(48, "uefi")
+        run("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", disk.path, input_text="label: gpt\nstart=2048, size=80000, type=uefi\n")
+        run("mkfs.vfat", "--offset", "2048", disk.path, "40000")
+        self.take(disk, "uefi1")
+        self.before = self.store()
+        server = self.boot("--accelerator=none", agent_id="uefi1")
+        server.wait(r"UEFI finds no boot loader: the disk has no \\EFI\\BOOT\\BOOTX64\.EFI")
+        server.type(ESCAPE + "q")
+        server.wait_end(0)
+
     def test_what_cannot_boot_is_told_before(self):
         plain = self.loop_disk(8, "plain")
         run("mke2fs", "-q", "-t", "ext4", plain.path)
@@ -253,6 +265,7 @@ class Boot(Case):
         self.assertIn("holds something else", self.refused(f"--keep={changes}"))
         with self.assertRaisesRegex(Failure, "holds something else"):
             self.restore("web1", self.stamp, self.path("no.img"), f"--overlay={changes}")
+        self.check_no_loader()
         programs = self.path("programs")
         os.mkdir(programs)
         os.chmod(self.folder, 0o755)  # QEMU's user looks there
