@@ -6,7 +6,7 @@
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
-#                       blxrep-files, blxrep-boot and blxrep-test
+#                       blxrep-files with blxrep-files-guest, blxrep-boot and blxrep-test
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #   blxrep-static       the commands for a machine without a system, as one static program
 #   blxrep-rescue       makes a system of it that boots; for the dispatcher's host. x86-64 alone has these two, and only if the
@@ -149,6 +149,8 @@ set(CPACK_RPM_STATIC_PACKAGE_LICENSE "Apache-2.0 AND BSD-2-Clause AND BSD-3-Clau
 set(CPACK_RPM_RESCUE_PACKAGE_ARCHITECTURE noarch)
 set(CPACK_RPM_RESCUE_PACKAGE_REQUIRES "blxrep ${exactly}, blxrep-static ${exactly}, busybox, cpio, kmod, xz, zstd")
 set(CPACK_RPM_RESCUE_PACKAGE_SUGGESTS "grub2-tools, grub2-efi-x64-modules, grub2-pc-modules, mtools, xorriso")
+set(CPACK_RPM_DISPATCHER_PACKAGE_LICENSE "Apache-2.0 AND LGPL-2.1-or-later")
+list(APPEND CPACK_RPM_DISPATCHER_USER_FILELIST "%exclude ${CMAKE_INSTALL_FULL_DATADIR}/lintian/overrides/blxrep-dispatcher")
 list(APPEND CPACK_RPM_STATIC_USER_FILELIST "%exclude ${CMAKE_INSTALL_FULL_DATADIR}/lintian/overrides/blxrep-static")
 set(CPACK_RPM_LIBRARY_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
 set(CPACK_RPM_LIBRARY_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/library-ldconfig)
@@ -159,7 +161,7 @@ foreach(daemon IN ITEMS agent dispatcher)
 endforeach()
 # Folders that belong to the distribution, not to us.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
-    /etc /usr/lib/systemd /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
+    /etc /usr/libexec /usr/lib/systemd /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
     /usr/share/bash-completion/completions /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh
     /usr/share/zsh/site-functions /usr/share/zsh/vendor-completions /usr/share/man /usr/share/man/man1 /usr/share/man/man5 /usr/share/man/man8
     /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/nbdkit

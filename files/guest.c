@@ -58,7 +58,7 @@ static int read_disk(struct files_source *source, uint32_t disk, void *buffer, s
     return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'", device->disk.device) : 0;
 }
 
-/* What QEMU forgets takes what a journal's replay writes. */
+/* What a journal's replay writes is forgotten. */
 static int mount_device(const struct files_guest_device *device, const char *filesystem,
                         const char *point, const char **caveat, struct blx_error *err)
 {
@@ -81,8 +81,6 @@ static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_b
     char point[64];
     (void)size_bytes;
     int rc = files_mount_check(filesystem, err);
-    if (rc < 0 && guest->devices.missing[0] != '\0' && strstr(filesystem, "_member") != NULL)
-        blx_error_prefix(err, "%s", guest->devices.missing);
     if (rc < 0)
         return rc;
     files_guest_load(filesystem);
@@ -149,14 +147,14 @@ static int look_around(struct guest *guest, struct files_sender *sender, struct 
         rc = files_probe_new(PROBE_FD, &probe, err);
     if (rc == 0)
         rc = files_guest_devices_find(request, probe, &guest->devices, err);
+    if (rc == 0 && guest->devices.missing[0] != '\0')
+        rc = files_send_text(sender, FILES_RECORD_NOTE, guest->devices.missing);
     if (rc == 0)
         rc = files_places_open(&guest->source, probe, request->device, &places, err);
     const bool none = request->path_count == 0;
     if (rc == 0)
         rc = files_walk(places, request->task, none ? everything : request->paths,
                         none ? 1 : request->path_count, sender, err);
-    if (rc < 0 && guest->devices.missing[0] != '\0')
-        blx_error_prefix(err, "%s", guest->devices.missing);
     return rc;
 }
 

@@ -268,12 +268,14 @@ static size_t count_holders(const struct search *search, struct files_probe *pro
 }
 
 /* False, and it is remembered: the host did not have it. */
-static bool has_program(struct search *search, const char *program, const char *package)
+static bool has_program(struct search *search, const char *program, const char *made,
+                        const char *package)
 {
     if (access(program, X_OK) == 0)
         return true;
     snprintf(search->devices->missing, sizeof(search->devices->missing),
-             "install the package %s on this host", package);
+             "the server has %s, which are missing here: install the package %s on this host", made,
+             package);
     return false;
 }
 
@@ -282,7 +284,7 @@ static int assemble_arrays(struct search *search, struct files_probe *probe)
     /* Assembled by scanning, run though a part may be missing, and read-only. */
     static const char *const words[] = {"/sbin/mdadm", "-A", "-s", "-R", "-o", "-q", NULL};
     if (count_holders(search, probe, "linux_raid_member", NULL) == 0 ||
-        !has_program(search, words[0], "mdadm"))
+        !has_program(search, words[0], "arrays of disks", "mdadm"))
         return 0;
     files_guest_load("md");
     run(words);
@@ -302,7 +304,7 @@ static int activate_volumes(struct search *search, struct files_probe *probe)
         "cache_check_executable=\"\"}",
         NULL};
     if (count_holders(search, probe, "LVM2_member", NULL) == 0 ||
-        !has_program(search, words[0], "lvm2"))
+        !has_program(search, words[0], "logical volumes", "lvm2"))
         return 0;
     files_guest_load("lvm");
     run(words);

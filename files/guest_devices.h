@@ -26,7 +26,7 @@ struct files_guest_device {
 struct files_guest_devices {
     struct files_guest_device *list; /* owned */
     size_t count;
-    char missing[128]; /* a program that would find more; "": none */
+    char missing[128]; /* a remark about a program that would find more; "": none */
 };
 
 /* The list is good as far as it goes if something fails: -ENOMEM, or an error of a device. */

@@ -26,7 +26,8 @@ enum {
     /* A guest that neither reads a disk, nor tells, nor says anything for so long hangs. On a busy
      * host its kernel may need half a minute for the first word. */
     STILL_MS = 120 * 1000,
-    TAIL_LINES = 3,
+    TAIL_LINES = 60, /* a panic has many more after the line that says why */
+    WORDS_BYTES = 256,
 };
 
 struct files_machine {
@@ -163,6 +164,22 @@ static int hand_on(struct files_machine *machine, struct blx_error *err)
     return 0;
 }
 
+/* Why its kernel gave up, or the last line of its console. */
+static void find_last_words(const struct files_machine *machine, char words[WORDS_BYTES])
+{
+    const char *tail = boot_guest_tail(machine->guest, TAIL_LINES);
+    const char *from = strstr(tail, "Kernel panic");
+    if (from == NULL) {
+        size_t length = strlen(tail);
+        while (length > 0 && strchr("\r\n", tail[length - 1]) != NULL)
+            length--;
+        while (length > 0 && tail[length - 1] != '\n')
+            length--;
+        from = tail + length;
+    }
+    snprintf(words, WORDS_BYTES, "%.*s", (int)strcspn(from, "\r\n"), from);
+}
+
 static int check_life(struct files_machine *machine, struct blx_error *err)
 {
     uint64_t read_bytes = boot_guest_read_bytes(machine->guest);
@@ -172,11 +189,13 @@ static int check_life(struct files_machine *machine, struct blx_error *err)
     }
     if (blx_deadline_left_ms(machine->still_ns) > 0)
         return 0;
+    char words[WORDS_BYTES];
+    find_last_words(machine, words);
     return blx_error_set(err, -ETIME,
                          "the virtual machine that reads the filesystem got nowhere for %d s, so "
                          "it was ended; the filesystem may be damaged or hostile; its last words: "
                          "%s",
-                         STILL_MS / 1000, boot_guest_tail(machine->guest, TAIL_LINES));
+                         STILL_MS / 1000, words);
 }
 
 int files_machine_follow(struct files_machine *machine, struct blx_error *err)
@@ -196,10 +215,12 @@ int files_machine_follow(struct files_machine *machine, struct blx_error *err)
     }
     if (rc < 0)
         return rc;
+    char words[WORDS_BYTES];
+    find_last_words(machine, words);
     return blx_error_set(err, -ESHUTDOWN,
                          "the virtual machine that reads the filesystem ended before it was done; "
                          "the filesystem may be damaged or hostile; its last words: %s",
-                         boot_guest_tail(machine->guest, TAIL_LINES));
+                         words);
 }
 
 int files_machine_start(const struct blx_config *config, enum files_task task, int records_fd,

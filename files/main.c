@@ -71,6 +71,7 @@ struct job {
     struct files_listing listing;
     uint64_t problems;
     int verdict_fd; /* -1: none; the virtual machine's end, as a struct blx_error */
+    int folder_fd;  /* where we were called, which an output to a folder leaves */
 };
 
 static volatile sig_atomic_t stopped;
@@ -262,7 +263,7 @@ static _Noreturn void run_machine(const struct job *job, int records_fd, int ver
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
-    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL) != 0
+    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || fchdir(job->folder_fd) != 0
                  ? blx_error_errno(&err, -errno, "cannot start a virtual machine")
                  : files_machine_start(job->config, job->task, records_fd, &machine, &err);
     tell(verdict_fd, &err); /* it begins, or not */
@@ -532,6 +533,9 @@ static int run_job(struct job *job, struct blx_error *err)
 {
     struct blx_error reason = {0};
     int rc = prepare_kernel(job, err);
+    job->folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (rc == 0 && job->folder_fd < 0)
+        rc = blx_error_errno(err, -errno, "cannot open the current folder");
     if (rc == 0)
         rc = read_in_jail(job, &reason);
     if (rc == FILES_ONLY_A_KERNEL && job->config->files)
@@ -554,8 +558,11 @@ static void sum_up(const struct job *job)
 
 static int run(const struct blx_config *config)
 {
-    struct job job = {
-        .config = config, .task = task_of(config), .records_fd = -1, .verdict_fd = -1};
+    struct job job = {.config = config,
+                      .task = task_of(config),
+                      .records_fd = -1,
+                      .verdict_fd = -1,
+                      .folder_fd = -1};
     struct blx_error err = {0};
     const struct sigaction action = {.sa_handler = stop}; /* interrupts a read */
     sigaction(SIGINT, &action, NULL);
@@ -569,6 +576,7 @@ static int run(const struct blx_config *config)
         sum_up(&job);
     files_receiver_free(job.receiver);
     files_archive_free(job.archive);
+    blx_cleanup_fd(&job.folder_fd);
     return rc < 0 || job.problems > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 

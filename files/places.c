@@ -197,9 +197,10 @@ static int enter_mount(struct walk *walk, struct blx_error *err)
         return 0;
     size_t index = find_disk(places, entry);
     if (index == SIZE_MAX && hides_disks(places))
-        return blx_error_set(err, FILES_ONLY_A_KERNEL,
-                             "'%s' was on %s, which may lie in LVM or RAID", entry->path,
-                             entry->text);
+        return blx_error_set(
+            err, FILES_ONLY_A_KERNEL,
+            "'%s' was on %s, which may lie in LVM or RAID, which only a kernel reads", entry->path,
+            entry->text);
     if (index == SIZE_MAX)
         return blx_error_set(err, -ENODEV,
                              "'%s' was on %s, which the checkpoint does not have, or which is "
@@ -494,9 +495,13 @@ static int choose_root(struct files_places *places, const struct candidates *can
     describe(places, list, sizeof(list));
     if (candidates->for_kernel > 0)
         return blx_error_set(err, FILES_ONLY_A_KERNEL,
-                             "the server's root may be on what only a kernel reads: %s", list);
+                             "only a kernel reads what may hold the server's root, %s", list);
     if (with_fstab == 0 && candidates->readable == 1)
         return 0;
+    const struct disk *best = &places->disks[candidates->best];
+    if (candidates->readable == 0 && best->failure.code != 0)
+        return blx_error_set(err, -ENODEV, "'%s' cannot be read: %s; the checkpoint has %s",
+                             best->disk.device, best->failure.message, list);
     return blx_error_set(err, -ENOENT,
                          "%s, so nobody knows where a path lies: choose a filesystem with "
                          "--device: %s",
@@ -511,8 +516,11 @@ static bool is_root(struct files_places *places, size_t disk, struct candidates 
     struct files_fstab fstab = {0};
     open_disk(places, disk);
     candidates->for_kernel += wants_kernel(&places->disks[disk]) ? 1 : 0;
-    if (places->disks[disk].tree == NULL)
+    if (places->disks[disk].tree == NULL) {
+        if (candidates->readable == 0 && places->disks[disk].signature.filesystem[0] != '\0')
+            candidates->best = disk;
         return false;
+    }
     candidates->readable++;
     if (read_fstab(places, disk, &fstab) < 0) {
         candidates->best = candidates->with_fstab == 0 ? disk : candidates->best;
@@ -545,9 +553,11 @@ static int find_root(struct files_places *places, struct blx_error *err)
 static int unknown_device(struct files_places *places, const char *device, struct blx_error *err)
 {
     char list[BLX_ERROR_MESSAGE_BYTES / 2];
-    const bool hides = hides_disks(places);
+    if (hides_disks(places))
+        return blx_error_set(err, FILES_ONLY_A_KERNEL,
+                             "'%.200s' may lie in LVM or RAID, which only a kernel reads", device);
     describe(places, list, sizeof(list));
-    return blx_error_set(err, hides ? FILES_ONLY_A_KERNEL : -ENOENT,
+    return blx_error_set(err, -ENOENT,
                          "the checkpoint has no device '%.200s': give --device with one of %s",
                          device, list);
 }

@@ -536,6 +536,9 @@ static int take_record(struct files_receiver *receiver, uint32_t kind, struct re
         record->text = cut_text(&rest, rest.bytes);
         if (record->text == NULL)
             return broken("a text", err);
+        if (kind == FILES_RECORD_KERNEL &&
+            (receiver->state != STATE_TOPS || receiver->top_count > 0))
+            return broken("a wish for a kernel after it had begun", err);
         return kind == FILES_RECORD_TOP ? take_top(receiver, record->text, err) : 0;
     default:
         return broken("an unknown record", err);

@@ -118,6 +118,19 @@ static void refused(struct fixture *f, size_t entries, const char *rule)
         fail_msg("\"%s\" does not say \"%s\"", err.message, rule);
 }
 
+static void a_wish_for_a_kernel_comes_before_everything(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(files_send_text(&f->sender, FILES_RECORD_KERNEL, "it holds xfs"), 0);
+    accepted(f, 0);
+    send_top(f, "a");
+    assert_int_equal(files_send_text(&f->sender, FILES_RECORD_KERNEL, "it holds xfs"), 0);
+    refused(f, 0, "after it had begun");
+    assert_int_equal(files_send_heading(&f->sender, "/", "/dev/vda", "ext4"), 0);
+    assert_int_equal(files_send_text(&f->sender, FILES_RECORD_KERNEL, "it holds xfs"), 0);
+    refused(f, 0, "after it had begun");
+}
+
 static void a_tree_is_taken(void **state)
 {
     struct fixture *f = *state;
@@ -338,6 +351,7 @@ static void changed_bytes_are_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_wish_for_a_kernel_comes_before_everything),
         TEST(a_tree_is_taken),
         TEST(paths_stay_inside),
         TEST(entries_lie_in_folders_that_are_told),
