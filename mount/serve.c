@@ -67,6 +67,7 @@ struct handle {
     struct mount_checkpoint *checkpoint; /* got */
     const struct mount_file *file;
     struct mount_ahead_reader reader;
+    struct blx_sweep *sweep; /* owned; or NULL */
 };
 
 /* A folder as it was when it was opened. */
@@ -339,6 +340,7 @@ static void read_folder(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_
 
 static void free_handle(struct handle *handle)
 {
+    blx_sweep_free(handle->sweep);
     mount_checkpoint_put(handle->checkpoint);
     free(handle);
 }
@@ -361,6 +363,7 @@ static void open_file(fuse_req_t request, fuse_ino_t inode, struct fuse_file_inf
     }
     handle->checkpoint = checkpoint;
     handle->file = file;
+    handle->sweep = mount_file_new_sweep(checkpoint, file);
     info->fh = (uintptr_t)handle;
     info->keep_cache = !serve->config.writable; /* it never changes */
     if (fuse_reply_open(request, info) != 0)
@@ -406,13 +409,15 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_t 
     bytes = at >= size ? 0 : bytes < size - at ? bytes : (size_t)(size - at);
     uint8_t *buffer = hold_answer(serve, bytes);
     int rc = buffer == NULL ? -ENOMEM
-                            : mount_file_read(handle->checkpoint, handle->file, buffer, bytes, at);
+                            : mount_file_read(handle->checkpoint, handle->file, handle->sweep,
+                                              buffer, bytes, at);
     if (rc < 0) {
         fuse_reply_err(request, -rc);
         return;
     }
     /* The handle may be released by another thread as soon as there is an answer. */
-    if (serve->ahead != NULL)
+    bool swept = handle->sweep != NULL && blx_sweep_has_stretch(handle->sweep);
+    if (serve->ahead != NULL && !swept)
         mount_ahead_follow(serve->ahead, &handle->reader, handle->checkpoint, handle->file, bytes,
                            at);
     fuse_reply_buf(request, (const char *)buffer, bytes);

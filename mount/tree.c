@@ -385,6 +385,7 @@ const struct mount_file *mount_checkpoint_file(const struct mount_checkpoint *ch
 struct reading {
     struct mount_checkpoint *checkpoint;
     struct volume *volume;
+    struct blx_sweep *sweep; /* or NULL */
 };
 
 static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
@@ -393,7 +394,9 @@ static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_byte
     struct blx_error cause = {0};
     if (reading->volume->view == NULL)
         return -EIO;
-    int rc = blx_view_read(reading->volume->view, buffer, bytes, offset_bytes, &cause);
+    int rc = reading->sweep != NULL
+                 ? blx_sweep_read(reading->sweep, buffer, bytes, offset_bytes, &cause)
+                 : blx_view_read(reading->volume->view, buffer, bytes, offset_bytes, &cause);
     return told(reading->checkpoint, rc, &cause);
 }
 
@@ -405,11 +408,18 @@ static struct blx_overlay_below below_of(struct reading *reading)
                                       .size_bytes = reading->volume->size_bytes};
 }
 
+struct blx_sweep *mount_file_new_sweep(struct mount_checkpoint *checkpoint,
+                                       const struct mount_file *file)
+{
+    struct blx_view *view = checkpoint->volumes[file->volume].view;
+    return view != NULL ? blx_sweep_new(view) : NULL;
+}
+
 int mount_file_read(struct mount_checkpoint *checkpoint, const struct mount_file *file,
-                    void *buffer, size_t bytes, uint64_t offset_bytes)
+                    struct blx_sweep *sweep, void *buffer, size_t bytes, uint64_t offset_bytes)
 {
     struct blx_overlay *overlay = checkpoint->tree->config.overlay;
-    struct reading reading = {checkpoint, &checkpoint->volumes[file->volume]};
+    struct reading reading = {checkpoint, &checkpoint->volumes[file->volume], sweep};
     struct blx_overlay_below below = below_of(&reading);
     uint64_t offset = file->offset_bytes + offset_bytes;
     return overlay != NULL ? blx_overlay_read(overlay, &below, buffer, bytes, offset)
@@ -420,7 +430,8 @@ int mount_file_write(struct mount_checkpoint *checkpoint, const struct mount_fil
                      const void *buffer, size_t bytes, uint64_t offset_bytes)
 {
     struct blx_overlay *overlay = checkpoint->tree->config.overlay;
-    struct reading reading = {checkpoint, &checkpoint->volumes[file->volume]};
+    struct reading reading = {.checkpoint = checkpoint,
+                              .volume = &checkpoint->volumes[file->volume]};
     struct blx_overlay_below below = below_of(&reading);
     if (overlay == NULL)
         return -EROFS;

@@ -23,6 +23,7 @@
 #include "store/view/overlay.h"
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
+#include "store/view/sweep.h"
 #include "store/view/view.h"
 
 enum {
@@ -80,9 +81,14 @@ size_t mount_checkpoint_count(const struct mount_checkpoint *checkpoint);
 const struct mount_file *mount_checkpoint_file(const struct mount_checkpoint *checkpoint,
                                                size_t at);
 
+/* For whoever opens a file of an open checkpoint: how far it reads on. NULL: it cannot be had, and
+ * reads do without. */
+struct blx_sweep *mount_file_new_sweep(struct mount_checkpoint *checkpoint,
+                                       const struct mount_file *file);
+
 /* Of an open checkpoint. 0 or -errno: -EIO for what is damaged. The range lies in the file. */
 int mount_file_read(struct mount_checkpoint *checkpoint, const struct mount_file *file,
-                    void *buffer, size_t bytes, uint64_t offset_bytes);
+                    struct blx_sweep *sweep, void *buffer, size_t bytes, uint64_t offset_bytes);
 int mount_file_write(struct mount_checkpoint *checkpoint, const struct mount_file *file,
                      const void *buffer, size_t bytes, uint64_t offset_bytes);
 int mount_file_find_extent(struct mount_checkpoint *checkpoint, const struct mount_file *file,

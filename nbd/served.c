@@ -124,6 +124,10 @@ static int open_views(struct nbd_served *served, const struct blx_manifest *mani
                                                  .keys = &served->keys,
                                                  .cache = served->cache};
         rc = blx_view_open(&request, &served->volumes[i].view, err);
+        if (rc == 0)
+            served->volumes[i].sweep = blx_sweep_new(served->volumes[i].view);
+        if (rc == 0 && served->volumes[i].sweep == NULL)
+            rc = blx_error_errno(err, -ENOMEM, "cannot open a checkpoint");
     }
     return rc;
 }
@@ -151,8 +155,10 @@ int nbd_served_open(struct nbd_served *served, struct blx_error *err)
 
 void nbd_served_close(struct nbd_served *served)
 {
-    for (uint32_t i = 0; i < served->volume_count; i++)
+    for (uint32_t i = 0; i < served->volume_count; i++) {
+        blx_sweep_free(served->volumes[i].sweep);
         blx_view_close(served->volumes[i].view);
+    }
     free(served->volumes);
     blx_frame_cache_free(served->cache);
     blx_overlay_close(served->overlay);
@@ -183,14 +189,14 @@ int nbd_served_find(struct nbd_served *served, const char *name, struct nbd_volu
 
 /* The view's error, for whoever reads through the overlay. */
 struct reading {
-    struct blx_view *view;
+    struct blx_sweep *sweep;
     struct blx_error *err;
 };
 
 static int read_view(void *arg, void *buffer, size_t bytes, uint64_t offset_bytes)
 {
     const struct reading *reading = arg;
-    return blx_view_read(reading->view, buffer, bytes, offset_bytes, reading->err);
+    return blx_sweep_read(reading->sweep, buffer, bytes, offset_bytes, reading->err);
 }
 
 static struct blx_overlay_below below_of(const struct nbd_volume *volume, struct reading *reading)
@@ -205,7 +211,7 @@ int nbd_volume_read(struct nbd_volume *volume, void *buffer, uint32_t bytes, uin
                     struct blx_error *err)
 {
     struct blx_overlay *overlay = volume->served->overlay;
-    struct reading reading = {volume->view, err};
+    struct reading reading = {volume->sweep, err};
     struct blx_overlay_below below = below_of(volume, &reading);
     int rc = overlay != NULL ? blx_overlay_read(overlay, &below, buffer, bytes, offset_bytes)
                              : read_view(&reading, buffer, bytes, offset_bytes);
@@ -215,7 +221,7 @@ int nbd_volume_read(struct nbd_volume *volume, void *buffer, uint32_t bytes, uin
 int nbd_volume_write(struct nbd_volume *volume, const void *buffer, uint32_t bytes,
                      uint64_t offset_bytes, struct blx_error *err)
 {
-    struct reading reading = {volume->view, err};
+    struct reading reading = {volume->sweep, err};
     struct blx_overlay_below below = below_of(volume, &reading);
     int rc = blx_overlay_write(volume->served->overlay, &below, buffer, bytes, offset_bytes);
     return rc < 0 ? blx_error_errno(err, rc, "cannot write over '%s'", volume->name) : 0;

@@ -16,14 +16,17 @@
 #include "store/checkpoint/manifest.h"
 #include "store/store.h"
 #include "store/view/overlay.h"
+#include "store/view/sweep.h"
 #include "store/view/view.h"
 
 /* Constant once it is open. */
 struct nbd_volume {
     struct nbd_served *served;
     char name[BLX_NAME_BYTES];
-    struct blx_view *view; /* owned */
-    uint64_t place;        /* where it begins in the overlay */
+    struct blx_view *view;   /* owned */
+    struct blx_sweep *sweep; /* owned; of all clients together: one that reads it all does so by
+                                several connections */
+    uint64_t place;          /* where it begins in the overlay */
 };
 
 struct nbd_served {

@@ -9,6 +9,8 @@
 #include "store/view/frame_cache_private.h"
 #include "store/view/image_private.h"
 #include "store/view/stored_frame_private.h"
+#include "store/view/stretch_private.h"
+#include "store/view/sweep_private.h"
 #include "store/view/volume_secret_private.h"
 #include "store_state.h"
 #include "sys.h"
@@ -22,6 +24,10 @@ struct viewing {
     struct blx_segment_reader *reader;
     struct blx_cached_frame *frame;
     struct blx_view_extent extent;
+    struct blx_index index;
+    uint64_t end_block;
+    struct blx_stretch stretch;
+    struct blx_sweep *sweep;
     uint8_t content[STATE_BYTES];
 };
 
@@ -52,6 +58,9 @@ static void check_nobody_holds(void)
 static void teardown(void *arg)
 {
     struct viewing *viewing = arg;
+    blx_sweep_free(viewing->sweep);
+    blx_stretch_done(&viewing->stretch);
+    blx_index_done(&viewing->index);
     blx_view_close(viewing->view);
     blx_image_close(viewing->image);
     blx_frame_cache_free(viewing->cache);
@@ -280,6 +289,105 @@ static void a_frame_is_read_and_cached_or_an_error(void **state)
     fault_loop(&(struct fault_case){setup, run_get, check_get, teardown, 0}, &viewing);
 }
 
+/* What goes in the plan's order. */
+
+static int run_list(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_view_list_data(viewing->view, 0, STATE_BLOCKS, &viewing->index, &viewing->end_block,
+                              err);
+}
+
+static void check_list(void *arg, int rc)
+{
+    struct viewing *viewing = arg;
+    assert_int_equal(viewing->end_block, rc == 0 ? STATE_BLOCKS : 0);
+}
+
+static int run_plan(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_stretch_plan(&viewing->stretch, viewing->view, 0, STATE_BYTES, err);
+}
+
+static void check_plan(void *arg, int rc)
+{
+    struct viewing *viewing = arg;
+    assert_int_equal(viewing->stretch.end_bytes, rc == 0 ? STATE_BYTES : 0);
+}
+
+static void setup_plan(void *arg)
+{
+    setup_view(arg);
+    assert_int_equal(run_plan(arg, NULL), 0);
+}
+
+static int run_fill(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_stretch_fill(&viewing->stretch, viewing->view, err);
+}
+
+/* A frame that the disk does not give leaves its blocks out, and no more. */
+static void check_fill(void *arg, int rc)
+{
+    struct viewing *viewing = arg;
+    uint64_t data_bytes = 0;
+    if (rc < 0)
+        return;
+    size_t copied =
+        blx_stretch_copy(&viewing->stretch, viewing->content, STATE_BYTES, 0, &data_bytes);
+    assert_memory_equal(viewing->content, store_state.images[1], copied);
+}
+
+static int run_stored(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_view_read_frame(viewing->view, &viewing->stretch.plan.index.entries[0],
+                               &viewing->stored, err);
+}
+
+static void check_stored(void *arg, int rc)
+{
+    assert_true(rc != -EBADMSG);
+    if (rc < 0)
+        assert_int_equal(run_stored(arg, NULL), 0);
+}
+
+static void setup_sweep(void *arg)
+{
+    struct viewing *viewing = arg;
+    const struct blx_sweep_limits limits = {.slack_bytes = STATE_BYTES};
+    setup_view(arg);
+    viewing->sweep = blx_sweep_new_limited(viewing->view, &limits);
+    assert_non_null(viewing->sweep);
+}
+
+static int run_sweep(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    return blx_sweep_read(viewing->sweep, viewing->content, STATE_BYTES, 0, err);
+}
+
+static void check_sweep(void *arg, int rc)
+{
+    struct viewing *viewing = arg;
+    if (rc < 0)
+        assert_int_equal(run_sweep(arg, NULL), 0);
+    assert_memory_equal(viewing->content, store_state.images[1], STATE_BYTES);
+}
+
+static void a_stretch_is_read_or_an_error(void **state)
+{
+    (void)state;
+    static struct viewing viewing;
+    fault_loop(&(struct fault_case){setup_view, run_list, check_list, teardown, 0}, &viewing);
+    fault_loop(&(struct fault_case){setup_view, run_plan, check_plan, teardown, 0}, &viewing);
+    fault_loop(&(struct fault_case){setup_plan, run_fill, check_fill, teardown, 0}, &viewing);
+    fault_loop(&(struct fault_case){setup_plan, run_stored, check_stored, teardown, 0}, &viewing);
+    fault_loop(&(struct fault_case){setup_sweep, run_sweep, check_sweep, teardown, 0}, &viewing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_source_is_taken_over_in_any_case),
         cmocka_unit_test(a_window_is_planned_or_an_error),
         cmocka_unit_test(a_frame_is_read_and_cached_or_an_error),
+        cmocka_unit_test(a_stretch_is_read_or_an_error),
     };
     return cmocka_run_group_tests(tests, store_state_setup, store_state_teardown);
 }

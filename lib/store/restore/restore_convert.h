@@ -7,8 +7,9 @@
  *                  ▲ keys, by descriptors                        │ progress, errors
  *                  └──────────────── this process ◄──────────────┘
  *
- * The disk is read in its own order, since qemu-img asks so: a chain of many scattered increments
- * is unpacked several times on the way. Raw images are written in the plan's order, restore.h.
+ * qemu-img asks in the order of the disk. The plugin reads a stretch at a time in the plan's order
+ * (view/sweep.h), so a chain of many scattered increments is unpacked several times on the way, but
+ * not for each block. Raw images are written in the plan's order as a whole, restore.h.
  *
  * Whoever dies takes the others along: qemu-img is killed with this process, and nbdkit ends with
  * its connection.

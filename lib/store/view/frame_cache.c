@@ -46,8 +46,9 @@ struct shard {
 };
 
 struct blx_frame_cache {
-    size_t shard_bytes; /* the most in each */
+    size_t shard_bytes; /* the most in each, as long as nothing is lent */
     size_t shard_count;
+    atomic_bool lent;
     atomic_uint_fast64_t views;
     struct shard shards[MAX_SHARDS];
 };
@@ -68,6 +69,16 @@ struct blx_frame_cache *blx_frame_cache_new(size_t max_bytes)
         pthread_cond_init(&cache->shards[i].loaded, NULL);
     }
     return cache;
+}
+
+size_t blx_frame_cache_spare_bytes(const struct blx_frame_cache *cache)
+{
+    return cache->shard_bytes * cache->shard_count / 4 * 3;
+}
+
+static size_t most_bytes(struct blx_frame_cache *cache)
+{
+    return cache->lent ? cache->shard_bytes / 4 : cache->shard_bytes;
 }
 
 static size_t memory_of(const struct blx_cached_frame *frame)
@@ -189,6 +200,26 @@ void blx_frame_cache_free(struct blx_frame_cache *cache)
     free(cache);
 }
 
+bool blx_frame_cache_lend(struct blx_frame_cache *cache)
+{
+    bool lent = false;
+    if (!atomic_compare_exchange_strong(&cache->lent, &lent, true))
+        return false;
+    for (size_t i = 0; i < cache->shard_count; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        shrink_locked(shard, most_bytes(cache));
+        pthread_mutex_unlock(&shard->lock);
+    }
+    return true;
+}
+
+void blx_frame_cache_return(struct blx_frame_cache *cache)
+{
+    bool lent = atomic_exchange(&cache->lent, false);
+    blx_assert(lent);
+}
+
 uint64_t blx_frame_cache_new_view(struct blx_frame_cache *cache)
 {
     return atomic_fetch_add(&cache->views, 1);
@@ -283,7 +314,7 @@ int blx_frame_cache_get(struct blx_frame_cache *cache, const struct blx_frame_ke
     pthread_mutex_unlock(&shard->lock);
     if (found == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot read a stored frame");
-    int rc = load_frame(shard, found, cache->shard_bytes, load, arg, err);
+    int rc = load_frame(shard, found, most_bytes(cache), load, arg, err);
     if (rc == 0)
         *frame = found;
     return rc;

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -59,6 +61,13 @@ const struct blx_cached_content *blx_cached_frame_content(const struct blx_cache
 
 /* Forgets a view's frames. None of them may be in use. */
 void blx_frame_cache_drop(struct blx_frame_cache *cache, uint64_t view);
+
+/* Three quarters of the cache's memory, for blocks without their frames (stretch_private.h): one
+ * caller has them at a time, and the cache does with the rest until they are returned. False:
+ * somebody else has them. */
+size_t blx_frame_cache_spare_bytes(const struct blx_frame_cache *cache);
+bool blx_frame_cache_lend(struct blx_frame_cache *cache);
+void blx_frame_cache_return(struct blx_frame_cache *cache);
 
 /* For tests: what is in memory now. */
 size_t blx_frame_cache_memory_bytes(struct blx_frame_cache *cache);

@@ -645,6 +645,51 @@ void blx_view_read_ahead(struct blx_view *view, uint64_t bytes, uint64_t offset_
     }
 }
 
+int blx_view_list_data(struct blx_view *view, uint64_t start_block, uint64_t max_blocks,
+                       struct blx_index *index, uint64_t *end_block, struct blx_error *err)
+{
+    uint64_t block = start_block, left = max_blocks;
+    struct piece piece = {.kind = PIECE_HOLE};
+    while (left > 0 && block < view->blocks) {
+        int rc = find_piece(view, block, &piece, err);
+        if (rc < 0)
+            return rc;
+        if (piece.kind == PIECE_UNKNOWN)
+            break;
+        uint64_t end = piece.end_block;
+        if (piece.kind == PIECE_DATA) {
+            end = end - block > left ? block + left : end;
+            struct blx_index_entry part = blx_index_part(&piece.entry, block, end);
+            if (blx_index_add(index, &part) < 0)
+                return no_memory(err);
+            left -= end - block;
+        }
+        block = end;
+    }
+    *end_block = block;
+    return 0;
+}
+
+const struct blx_segment_reader *blx_view_find_segment(struct blx_view *view, uint32_t number)
+{
+    pthread_rwlock_rdlock(&view->lock);
+    const struct blx_segment_reader *reader = view->segments[segment_place(view, number)];
+    pthread_rwlock_unlock(&view->lock);
+    return reader;
+}
+
+int blx_view_read_frame(struct blx_view *view, const struct blx_index_entry *entry,
+                        struct blx_stored_frame *stored, struct blx_error *err)
+{
+    return blx_stored_frame_read(stored, blx_view_find_segment(view, entry->segment), entry,
+                                 view->source.key, err);
+}
+
+struct blx_frame_cache *blx_view_cache(const struct blx_view *view)
+{
+    return view->source.cache;
+}
+
 int blx_view_open_source(const struct blx_view_source *source, struct blx_view **view,
                          struct blx_error *err)
 {

@@ -61,6 +61,23 @@ unsigned blx_view_block_shift(const struct blx_view *view);
  * count these bytes. */
 unsigned blx_view_unit_shift(const struct blx_view *view);
 
+/*
+ * For stretch_private.h, of a view of data. Appends the entries that have data from `start_block`
+ * on, ascending, until they have `max_blocks`, or the view ends, or blocks come that nobody knows;
+ * there `end_block` is. Errors as blx_view_read() when it plans a window.
+ */
+int blx_view_list_data(struct blx_view *view, uint64_t start_block, uint64_t max_blocks,
+                       struct blx_index *index, uint64_t *end_block, struct blx_error *err);
+
+/* The segment that an entry of a planned window names. Borrowed. */
+const struct blx_segment_reader *blx_view_find_segment(struct blx_view *view, uint32_t number);
+
+/* Past the cache. Errors as blx_stored_frame_read(). */
+int blx_view_read_frame(struct blx_view *view, const struct blx_index_entry *entry,
+                        struct blx_stored_frame *stored, struct blx_error *err);
+
+struct blx_frame_cache *blx_view_cache(const struct blx_view *view);
+
 /* For tests: what the block maps take, and how many windows were planned so far. */
 struct blx_view_usage {
     size_t map_bytes;

@@ -98,12 +98,36 @@ static void memory_of_a_large_frame_counts_whatever_it_holds(void **state)
     blx_frame_cache_free(cache);
 }
 
+static void what_is_lent_is_nobody_elses(void **state)
+{
+    (void)state;
+    struct loading loading = {.bytes = FRAME_BYTES};
+    struct blx_frame_cache *cache = blx_frame_cache_new(CACHE_BYTES);
+    assert_non_null(cache);
+    for (uint64_t i = 0; i < FRAMES; i++)
+        assert_int_equal(use(cache, i, &loading), 0);
+    assert_int_equal(blx_frame_cache_spare_bytes(cache), CACHE_BYTES / 4 * 3);
+    assert_true(blx_frame_cache_lend(cache));
+    assert_true(blx_frame_cache_memory_bytes(cache) <= CACHE_BYTES / 4);
+    assert_false(blx_frame_cache_lend(cache));
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        assert_int_equal(use(cache, i, &loading), 0);
+        assert_true(blx_frame_cache_memory_bytes(cache) <= CACHE_BYTES / 4);
+    }
+    blx_frame_cache_return(cache);
+    for (uint64_t i = 0; i < FRAMES; i++)
+        assert_int_equal(use(cache, i, &loading), 0);
+    assert_true(blx_frame_cache_memory_bytes(cache) > CACHE_BYTES / 4);
+    blx_frame_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_that_comes_has_the_memory_of_one_that_went),
         cmocka_unit_test(one_that_cannot_be_read_gives_its_memory_back),
         cmocka_unit_test(memory_of_a_large_frame_counts_whatever_it_holds),
+        cmocka_unit_test(what_is_lent_is_nobody_elses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
