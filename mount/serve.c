@@ -416,8 +416,9 @@ static void read_file(fuse_req_t request, fuse_ino_t inode, size_t bytes, off_t 
         return;
     }
     /* The handle may be released by another thread as soon as there is an answer. */
-    bool swept = handle->sweep != NULL && blx_sweep_has_stretch(handle->sweep);
-    if (serve->ahead != NULL && !swept)
+    bool plain =
+        handle->sweep == NULL || blx_sweep_is_plain(handle->sweep, handle->file->offset_bytes + at);
+    if (serve->ahead != NULL && plain)
         mount_ahead_follow(serve->ahead, &handle->reader, handle->checkpoint, handle->file, bytes,
                            at);
     fuse_reply_buf(request, (const char *)buffer, bytes);

@@ -10,9 +10,9 @@
 #include "store/view/stretch_private.h"
 #include "store/view/view_private.h"
 
-/* Of all clients of NBD qemu-img asks for the most at once: 16 times 2 MiB. */
+/* Of all clients qemu-img asks for the most at once: 16 times 2 MiB. */
 static const struct blx_sweep_limits default_limits = {
-    .slack_bytes = 32 << 20, .min_run_bytes = 4 << 20, .min_stretch_bytes = 8 << 20};
+    .slack_bytes = 32 << 20, .min_run_bytes = 1 << 20, .min_stretch_bytes = 4 << 20};
 
 /* How long to wait for the parts of an old stretch that nobody has read. */
 enum { STRAGGLERS_MS = 50 };
@@ -71,6 +71,14 @@ void blx_sweep_free(struct blx_sweep *sweep)
     pthread_cond_destroy(&sweep->changed);
     pthread_mutex_destroy(&sweep->lock);
     free(sweep);
+}
+
+bool blx_sweep_is_plain(struct blx_sweep *sweep, uint64_t offset_bytes)
+{
+    pthread_mutex_lock(&sweep->lock);
+    bool plain = sweep->state == SWEEP_PLAIN && offset_bytes < sweep->plain_until_bytes;
+    pthread_mutex_unlock(&sweep->lock);
+    return plain;
 }
 
 bool blx_sweep_has_stretch(struct blx_sweep *sweep)

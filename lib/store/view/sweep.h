@@ -36,5 +36,6 @@ void blx_sweep_free(struct blx_sweep *sweep);
 int blx_sweep_read(struct blx_sweep *sweep, void *buffer, size_t bytes, uint64_t offset_bytes,
                    struct blx_error *err);
 
-/* Whether it has a stretch now. Then nobody need run ahead of it. */
-bool blx_sweep_has_stretch(struct blx_sweep *sweep);
+/* Whether what comes at the offset was looked at, and is no stretch: then it helps to run ahead of
+ * the reader. Otherwise what is read ahead may be read for nothing. */
+bool blx_sweep_is_plain(struct blx_sweep *sweep, uint64_t offset_bytes);

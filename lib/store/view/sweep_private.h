@@ -13,6 +13,9 @@ struct blx_sweep_limits {
     uint64_t min_stretch_bytes; /* the first stretch; later ones have twice what was read on */
 };
 
+/* For tests: whether it has a stretch now. */
+bool blx_sweep_has_stretch(struct blx_sweep *sweep);
+
 /* As blx_sweep_new(). */
 struct blx_sweep *blx_sweep_new_limited(struct blx_view *view,
                                         const struct blx_sweep_limits *limits);

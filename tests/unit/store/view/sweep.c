@@ -178,6 +178,7 @@ static void a_disk_that_was_sent_in_order_needs_none(void **state)
     begin(f, NULL, 0);
     struct blx_sweep *sweep = new_sweep(f);
     assert_int_equal(read_all(f, sweep), 0);
+    assert_true(blx_sweep_is_plain(sweep, HISTORY_BYTES - 1));
     blx_sweep_free(sweep);
 }
 
@@ -190,6 +191,7 @@ static void whoever_goes_elsewhere_gives_it_up(void **state)
     for (uint64_t at = 0; at < 20; at++)
         assert_int_equal(blx_sweep_read(sweep, block, sizeof(block), at * sizeof(block), NULL), 0);
     assert_true(blx_sweep_has_stretch(sweep));
+    assert_false(blx_sweep_is_plain(sweep, 20 * sizeof(block)));
     assert_int_equal(blx_sweep_read(sweep, block, sizeof(block), 90 * sizeof(block), NULL), 0);
     assert_memory_equal(block, image_of(f) + 90 * sizeof(block), sizeof(block));
     assert_false(blx_sweep_has_stretch(sweep));
