@@ -14,13 +14,15 @@
 static const struct blx_sweep_limits default_limits = {
     .slack_bytes = 32 << 20, .min_run_bytes = 1 << 20, .min_stretch_bytes = 4 << 20};
 
-/* How long to wait for the parts of an old stretch that nobody has read. */
-enum { STRAGGLERS_MS = 50 };
+enum {
+    STRAGGLERS_MS = 50, /* to wait for the parts of an old stretch that nobody has read */
+    MAX_HOLES = 16,     /* that are looked at for one read */
+};
 
 enum sweep_state { SWEEP_PLAIN, SWEEP_FILLING, SWEEP_READY };
 
 /* `lock` guards all that is not constant. A stretch that is READY does not change as long as it has
- * users; one that is FILLING belongs to the thread that fills it, except for start_bytes. */
+ * users; one that is FILLING belongs to the thread that fills it. */
 struct blx_sweep {
     struct blx_view *view;          /* constant, borrowed */
     struct blx_sweep_limits limits; /* constant */
@@ -90,12 +92,12 @@ bool blx_sweep_has_stretch(struct blx_sweep *sweep)
 }
 
 /* Whether there is nothing to read from `from` to `to`: a reader that knows holes leaves them out.
- */
+ * Many holes and zeros in a row are too much to look at. */
 static bool is_hole(struct blx_view *view, uint64_t from, uint64_t to)
 {
     struct blx_view_extent extent;
-    while (from < to) {
-        if (from >= blx_view_size_bytes(view) ||
+    for (unsigned steps = 0; from < to; steps++) {
+        if (steps == MAX_HOLES || from >= blx_view_size_bytes(view) ||
             blx_view_find_extent(view, from, &extent, NULL) < 0 || extent.kind == BLX_VIEW_DATA)
             return false;
         from += extent.bytes;
