@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+import opening_peers
 from disks import MIB
 from programs import bin_folder, environment
 from registry import run, wait_until
@@ -164,6 +165,10 @@ def measure(bench):
     compare_sequential(report, short, rounds, "1 checkpoint", 0.8)
     scattered = Store(bench.folder, "scattered", f"--size={size}", f"--checkpoints={long // 5}", "--change=1M", "--run=4K")
     compare_sequential(report, scattered, rounds, f"{long // 5} scattered increments", 0.5)
+    chain = Store(bench.folder, "chain", "--size=" + (size if toy else "512M"), "--checkpoints=100", "--change=1M", "--run=4K",
+                  "--image=" + os.path.join(bench.folder, "chain.img"))
+    chain.image = os.path.join(bench.folder, "chain.img")
+    opening_peers.compare(bench, chain, 100, 1)
     large = Store(bench.folder, "large", "--size=" + ("16G" if toy else "1T"), "--used=1", "--block-shift=14", f"--checkpoints={long}",
                   "--change=64K")
     memory(report, large)
