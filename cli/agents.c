@@ -24,6 +24,8 @@ enum { ANSWER_TIMEOUT_MS = 30000 };
 void cli_agents_done(struct cli_agents *agents)
 {
     free(agents->list);
+    free(agents->restores);
+    free(agents->handovers);
     *agents = (struct cli_agents){0};
 }
 
@@ -33,6 +35,24 @@ static int add(struct cli_agents *agents, const struct blx_control_agent *agent,
     if (blx_array_make_room(agents->list, agents->count) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot list the agents");
     agents->list[agents->count++] = *agent;
+    return 0;
+}
+
+static int add_restore(struct cli_agents *agents, const struct blx_control_restore *restore,
+                       struct blx_error *err)
+{
+    if (blx_array_make_room(agents->restores, agents->restore_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the restores");
+    agents->restores[agents->restore_count++] = *restore;
+    return 0;
+}
+
+static int add_handover(struct cli_agents *agents, const struct blx_control_handover *handover,
+                        struct blx_error *err)
+{
+    if (blx_array_make_room(agents->handovers, agents->handover_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the handovers");
+    agents->handovers[agents->handover_count++] = *handover;
     return 0;
 }
 
@@ -49,6 +69,10 @@ static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cl
             agents->dispatcher = message.control_dispatcher;
         else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_STALE)
             blx_text_set(agents->stale, message.control_stale.text);
+        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_RESTORE)
+            rc = add_restore(agents, &message.control_restore, err);
+        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_HANDOVER)
+            rc = add_handover(agents, &message.control_handover, err);
         else if (rc == 0)
             break;
     }

@@ -20,6 +20,10 @@ struct cli_agents {
     char stale[BLX_TEXT_BYTES];     /* what its files say and it does not use; "": nothing */
     struct blx_control_agent *list; /* owned; in the order of the IDs */
     size_t count;
+    struct blx_control_restore *restores; /* owned; machines that restore now */
+    size_t restore_count;
+    struct blx_control_handover *handovers; /* owned; agents whose name went to another machine */
+    size_t handover_count;
     const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */
 };

@@ -37,6 +37,7 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_keygen(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_join(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_readmit(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_renew(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_renew_ca(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_retire_ca(const struct cli_request *request, struct blx_error *err);

@@ -93,6 +93,8 @@ static const struct {
     {BLX_COMMAND_RENAME,
      "  blxrep dispatcher rename --agent=web1 --to=db1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher rename --agent=db1 --to=web1 --data-dir=/var/lib/blxrep\n"},
+    {BLX_COMMAND_READMIT, "  blxrep dispatcher readmit --agent=web1 --data-dir=/var/lib/blxrep\n"
+                          "  blxrep readmit --agent=web1 --data-dir=/srv/blxrep\n"},
     {BLX_COMMAND_PIN,
      "  blxrep dispatcher pin --checkpoint=latest --agent=web1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher pin --checkpoint=20261128180000 --agent=web1 "

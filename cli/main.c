@@ -153,6 +153,12 @@ static const struct command commands[] = {
      "Removes all data of an agent, of one of its volumes, or what no checkpoint has. The agent "
      "must "
      "not be connected.\nAsks for the agent's ID again, or wants --yes."},
+    {"readmit", BLX_COMMAND_READMIT, cli_readmit,
+     "blxrep dispatcher readmit --agent=ID --data-dir=DIR",
+     "give an agent's name back to its old machine",
+     "Undoes a restore with --takes-over: the agent's old machine is let in again, and the one "
+     "that "
+     "restored it is refused."},
     {"archive", BLX_COMMAND_ARCHIVE, cli_archive,
      "blxrep dispatcher archive --agent=ID --data-dir=DIR [--undo]",
      "keep an agent's checkpoints and expect no new ones",

@@ -21,9 +21,10 @@
 #include "cli/secret.h"
 #include "cli/target.h"
 #include "store/restore/pull.h"
+#include "tls/hardware.h"
 #include "tls/restorer.h"
 
-enum { TOKEN_LINE_BYTES = 512 };
+enum { TOKEN_LINE_BYTES = 512, STATE_FILE_MODE = 0600 };
 
 /* A disk that is restored. */
 struct disk {
@@ -78,10 +79,13 @@ static void note(void *arg, const char *text)
 
 static int connect_to(struct job *job, struct blx_error *err)
 {
-    const struct blx_pull_request request = {.dial = blx_restorer_dial,
-                                             .arg = &job->restorer,
-                                             .hello = job->restorer.hello,
-                                             .note = note};
+    struct blx_pull_request request = {.dial = blx_restorer_dial,
+                                       .arg = &job->restorer,
+                                       .hello = job->restorer.hello,
+                                       .note = note};
+    /* One that has none can restore all the same, and is refused if it is to take over. */
+    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, request.hardware, NULL) < 0)
+        memset(request.hardware, 0, sizeof(request.hardware));
     int rc = blx_pull_open(&request, &job->pull, err);
     if (rc == -EACCES && !job->restorer.again)
         blx_restorer_forget(&job->restorer); /* it does not have the token */
@@ -274,22 +278,74 @@ static int restore_disk(struct job *job, uint32_t volume, struct blx_error *err)
     return rc;
 }
 
-/* The token is spent only by a run that restored all that it gives; others may come for the rest
- * of its disks. */
-static void end(struct job *job, int count)
+static int done_path(const struct job *job, uint32_t volume, char path[PATH_MAX])
+{
+    return blx_path_format(path, PATH_MAX, NULL, "%s-%s.done", job->restorer.path,
+                           blx_pull_get_volume(job->pull, volume)->name);
+}
+
+/* Disks of one token may be restored one after another: what is done is noted beside the machine's
+ * secret. Whether all of them are. */
+static bool note_done(const struct job *job)
+{
+    const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
+    char path[PATH_MAX];
+    bool all = true;
+    for (uint32_t v = 0; v < offer->volume_count; v++) {
+        if (done_path(job, v, path) < 0)
+            return false;
+        if (job->disks[v].wanted)
+            blx_file_replace(path, "", 0, STATE_FILE_MODE, NULL); /* or the token is not spent */
+        all &= job->disks[v].wanted || access(path, F_OK) == 0;
+    }
+    return all;
+}
+
+static void forget_done(const struct job *job)
+{
+    char path[PATH_MAX];
+    for (uint32_t v = 0; v < blx_pull_get_offer(job->pull)->volume_count; v++)
+        if (done_path(job, v, path) == 0)
+            unlink(path);
+}
+
+/* What it means if the token takes over. */
+static void tell_handover(const struct job *job, bool all)
+{
+    const char *agent_id = blx_pull_get_offer(job->pull)->agent_id;
+    if (!blx_pull_takes_over(job->pull))
+        return;
+    if (all)
+        cli_note("this machine is the agent '%s' from now on, as soon as it boots from the disk; "
+                 "the old machine is refused (`blxrep dispatcher readmit` takes that back)",
+                 agent_id);
+    else
+        cli_note("this machine becomes the agent '%s' once all its disks are restored", agent_id);
+}
+
+/* The token is spent once all that it gives is restored, by this run and those before. */
+static void end(struct job *job)
 {
     const struct blx_restore_offer *offer = blx_pull_get_offer(job->pull);
     struct blx_error err = {0};
-    bool all = (uint32_t)count == offer->volume_count;
-    if (all && blx_pull_finish(job->pull, job->written_bytes, &err) < 0)
-        cli_note("all is written, but the dispatcher was not told, and the token works on this "
-                 "machine for another day: %s",
-                 err.message);
+    bool all = note_done(job), told = false;
+    if (all) {
+        told = blx_pull_finish(job->pull, job->written_bytes, &err) == 0;
+        if (!told)
+            cli_note("all is written, but the dispatcher was not told, and the token works on this "
+                     "machine for another day; the same line tells it: %s",
+                     err.message);
+    }
+    tell_handover(job, told);
+    if (all && !told)
+        return; /* the same line, pasted again, finds all of it written and tells the dispatcher */
     for (uint32_t v = 0; v < offer->volume_count; v++)
         if (job->disks[v].wanted)
             unlink(job->disks[v].journal);
-    if (all)
+    if (all) {
         blx_restorer_forget(&job->restorer);
+        forget_done(job);
+    }
 }
 
 static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
@@ -348,7 +404,7 @@ enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
             rc = restore_disk(&job, v, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
-    end(&job, count);
+    end(&job);
     sum_up(&job, count, blx_clock_ns() - begun_ns);
     return BLX_EXIT_OK;
 }

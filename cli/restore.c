@@ -222,8 +222,14 @@ static int check_stream(const struct job *job, int volume_count, struct blx_erro
 }
 
 /* -EINVAL is a usage error. */
-static int check_token(const struct blx_config *config, struct blx_error *err)
+static int check_token(const struct job *job, struct blx_error *err)
 {
+    const struct blx_config *config = job->config;
+    if (config->takes_over && config->device_count > 0)
+        return blx_error_set(err, -EINVAL,
+                             "--takes-over needs all disks of '%s', because the old machine is "
+                             "refused afterwards: leave out --device",
+                             config->agent);
     if (config->output != NULL || config->force || config->delta || config->resume ||
         config->dry_run || config->key_count > 0)
         return blx_error_set(err, -EINVAL,
@@ -238,7 +244,11 @@ static int check_output(struct job *job, int volume_count, struct blx_error *err
 {
     const char *output = job->config->output;
     if (job->config->make_token)
-        return check_token(job->config, err);
+        return check_token(job, err);
+    if (job->config->takes_over)
+        return blx_error_set(err, -EINVAL,
+                             "--takes-over means a machine that restores over the network: give "
+                             "--token, too");
     int rc = check_format(job, err);
     if (rc < 0)
         return rc;
@@ -616,7 +626,8 @@ static int restore_targets(struct job *job, int count, struct blx_error *err)
 /* Of the wanted volumes. */
 static int print_token(const struct job *job, struct blx_error *err)
 {
-    struct blx_restore_grant grant = {.checkpoint = job->manifest.timestamp};
+    struct blx_restore_grant grant = {.checkpoint = job->manifest.timestamp,
+                                      .takes_over = job->config->takes_over};
     const struct blx_manifest_volume *first = NULL;
     char own_id[BLX_NAME_BYTES];
     int rc = blx_own_id_read(blx_store_agent(&job->store, job->config->agent), own_id, err);

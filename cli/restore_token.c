@@ -37,6 +37,10 @@ static void print_line(const struct blx_config *config, const char *token,
     cli_note("--output is the disk that it overwrites there: check its name first%s",
              guessed ? ", and the dispatcher's address, which --dispatcher-addr=HOST:PORT sets"
                      : "");
+    if (grant->takes_over)
+        cli_note("that machine is '%s' afterwards, and the old one is refused from then on: "
+                 "`blxrep dispatcher readmit` takes that back",
+                 grant->agent_id);
     if (grant->volume_count > 1)
         cli_note("the token gives %" PRIu32 " disks: run the line once for each, with its --device "
                  "and --output, or all at once with a folder as --output",
@@ -54,8 +58,9 @@ int cli_restore_token_print(const struct blx_config *config, const struct blx_re
         return rc;
     print_line(config, token, grant, first);
     OPENSSL_cleanse(token, sizeof(token));
-    snprintf(text, sizeof(text), "%" PRIu64 ", %" PRIu32 " disk%s", grant->checkpoint,
-             grant->volume_count, grant->volume_count == 1 ? "" : "s");
+    snprintf(text, sizeof(text), "%" PRIu64 ", %" PRIu32 " disk%s%s", grant->checkpoint,
+             grant->volume_count, grant->volume_count == 1 ? "" : "s",
+             grant->takes_over ? ", takes over" : "");
     const struct blx_audit_entry entry = {
         .event = "restore-token", .agent = config->agent, .text = text};
     cli_audit(config->data_dir, &entry);

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/machines.h"
 #include "cli/mounts.h"
 #include "cli/proof.h"
 #include "cli/table.h"
@@ -220,6 +221,14 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
                   : 0;
 }
 
+/* Those that restore it, and the one that has its name, if a dispatcher runs and tells. */
+static void print_machines(const struct blx_config *config)
+{
+    BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
+    if (cli_agents_collect(config->data_dir, &agents, NULL) == 0)
+        cli_machines_print(&agents, config->agent, stdout);
+}
+
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,
                                const blx_timestamp *timestamps, size_t count)
 {
@@ -262,8 +271,10 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
         blx_json_close(&json, ']');
     else if (count > 0)
         cli_table_print(&table);
-    if (!config->json)
+    if (!config->json) {
         cli_mounts_print(config->data_dir, config->agent, stdout);
+        print_machines(config);
+    }
     return sink.status;
 }
 

@@ -12,6 +12,7 @@
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/machines.h"
 #include "cli/mounts.h"
 #include "cli/proof.h"
 #include "cli/screen.h"
@@ -133,6 +134,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     blx_json_number(json, "volume_bytes", agent->volume_bytes);
     cli_mounts_json(json, agents->data_dir, agent->agent_id);
     cli_proof_json(json, agents->data_dir, agent->agent_id);
+    cli_machines_json(json, agents, agent->agent_id);
     blx_json_close(json, '}');
 }
 
@@ -458,6 +460,7 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     print_certificates(agents, out);
     print_stale(agents, screen, out);
     int rc = print_table(agents, screen, max_lines, out, err);
+    cli_machines_print(agents, NULL, out);
     if (agents->data_dir != NULL)
         cli_mounts_print(agents->data_dir, NULL, out);
     return rc;
@@ -474,7 +477,7 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
         print_json(&agents, out);
         return 0;
     }
-    size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir);
+    size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir) + cli_machines_count(&agents);
     size_t max_lines = screen->rows > lines + 1 ? screen->rows - lines - 1 : 1;
     return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }

@@ -18,8 +18,10 @@
 #include "dispatcher/policy_book.h"
 #include "dispatcher/sources.h"
 #include "store/archive.h"
+#include "store/own_id.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
+#include "tls/pki.h"
 #include "wire/conn.h"
 
 enum {
@@ -166,12 +168,20 @@ static int serve_rescan(struct client *client, const char *agent_id)
     return send_done(client, &done);
 }
 
-/* The revocation is in DIR/pki already, so it holds even while no dispatcher runs. */
+/* The revocation, or the end of a handover, is in DIR/pki already, so it holds even while no
+ * dispatcher runs. */
 static int serve_revoke(struct client *client, const char *agent_id)
 {
     const struct blx_control_done done = {.ok = true};
     struct blx_error err = {0};
-    blx_log_notice("agent '%s' is revoked", agent_id);
+    bool revoked = true;
+    char own_id[BLX_NAME_BYTES];
+    if (blx_name_check("agent ID", agent_id, &err) < 0)
+        return send_failure(client, &err);
+    if (blx_own_id_read(blx_store_agent(client->dispatcher->store, agent_id), own_id, NULL) == 0)
+        blx_pki_look_revoked(client->dispatcher->data_dir, own_id, &revoked, NULL);
+    blx_log_notice("agent '%s' is %s", agent_id,
+                   revoked ? "revoked" : "its old machine again, by hand");
     if (dispatcher_registry_expel(&client->dispatcher->registry, agent_id,
                                   DISPATCHER_ENDING_REVOKED, &err) < 0)
         return send_failure(client, &err);
@@ -262,6 +272,16 @@ static int send_overview(struct client *client, const struct dispatcher_overview
     for (size_t i = 0; i < overview->agent_count && rc == 0; i++) {
         message.type = BLX_MESSAGE_CONTROL_AGENT;
         message.control_agent = overview->agents[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
+    for (size_t i = 0; i < overview->handover_count && rc == 0; i++) {
+        message.type = BLX_MESSAGE_CONTROL_HANDOVER;
+        message.control_handover = overview->handovers[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
+    for (size_t i = 0; i < overview->restore_count && rc == 0; i++) {
+        message.type = BLX_MESSAGE_CONTROL_RESTORE;
+        message.control_restore = overview->restores[i];
         rc = blx_conn_send(client->conn, &message, NULL);
     }
     const struct blx_control_done done = {.ok = true};

@@ -110,6 +110,7 @@ static int look_at_findings(struct dispatcher_event_memory *memory,
     static const enum blx_event_kind kinds[DISPATCHER_FINDINGS] = {
         [DISPATCHER_FINDING_DAMAGE] = BLX_EVENT_DAMAGE_FOUND,
         [DISPATCHER_FINDING_HISTORY_GONE] = BLX_EVENT_HISTORY_GONE,
+        [DISPATCHER_FINDING_OUTSIDER] = BLX_EVENT_MACHINE_REFUSED,
     };
     const struct dispatcher_findings findings =
         dispatcher_roster_read_findings(roster, agent_id, finding);

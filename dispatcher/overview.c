@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "base/units.h"
 #include "base/version.h"
 #include "dispatcher/policy_book.h"
@@ -12,6 +13,7 @@
 #include "store/own_id.h"
 #include "store/pause.h"
 #include "store/trouble.h"
+#include "tls/handover.h"
 #include "tls/pki.h"
 #include "tls/pki_roll.h"
 
@@ -57,13 +59,15 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
         agent->unencrypted = false;
     struct blx_error why = {0};
     char own_id[BLX_NAME_BYTES];
+    struct blx_handover handover;
     /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
     if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
             0 ||
         blx_archive_look(blx_store_agent(dispatcher->store, agent_id), &agent->archived_since,
                          &why) < 0 ||
         blx_own_id_read(blx_store_agent(dispatcher->store, agent_id), own_id, &why) < 0 ||
-        blx_pki_look_revoked(dispatcher->data_dir, own_id, &agent->revoked, &why) < 0)
+        blx_pki_look_revoked(dispatcher->data_dir, own_id, &agent->revoked, &why) < 0 ||
+        blx_handover_look(dispatcher->data_dir, own_id, &handover, &why) < 0)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
     describe_store(dispatcher, trouble, agent);
@@ -108,6 +112,30 @@ static int list_agents(struct dispatcher *dispatcher, enum blx_trouble_kind trou
                : dispatcher_roster_list(&dispatcher->roster, agent_ids, count, err);
 }
 
+/* An agent whose file is damaged is refused, and its reason tells so (describe_agent()). */
+static void describe_handover(struct dispatcher *dispatcher, const char *agent_id,
+                              struct dispatcher_overview *overview)
+{
+    struct blx_handover handover;
+    char own_id[BLX_NAME_BYTES];
+    if (blx_own_id_read(blx_store_agent(dispatcher->store, agent_id), own_id, NULL) < 0 ||
+        blx_handover_look(dispatcher->data_dir, own_id, &handover, NULL) < 0 ||
+        handover.state == BLX_HANDOVER_NONE)
+        return;
+    const struct dispatcher_outsiders outsiders =
+        dispatcher_roster_read_outsiders(&dispatcher->roster, agent_id);
+    struct blx_control_handover *out = &overview->handovers[overview->handover_count++];
+    out->state = handover.state;
+    out->since = handover.since;
+    out->checkpoint = handover.checkpoint;
+    out->refused = outsiders.count;
+    if (outsiders.count > 0)
+        out->refused_ms = (blx_clock_ns() - outsiders.last_ns) / BLX_NS_PER_MS;
+    blx_text_set(out->agent_id, agent_id);
+    blx_text_set(out->peer, handover.peer);
+    blx_text_set(out->refused_peer, outsiders.peer);
+}
+
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
                              struct blx_error *err)
 {
@@ -119,7 +147,8 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
         taken.proofs = calloc(count + 1, sizeof(*taken.proofs));
-        if (taken.agents == NULL || taken.proofs == NULL)
+        taken.handovers = calloc(count + 1, sizeof(*taken.handovers));
+        if (taken.agents == NULL || taken.proofs == NULL || taken.handovers == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -128,12 +157,15 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         dispatcher_proofs_look(&dispatcher->proofs,
                                blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
         taken.agent_count = i + 1;
+        describe_handover(dispatcher, agent_ids[i], &taken);
     }
     blx_store_free_agents(agent_ids, count);
     if (rc < 0) {
         dispatcher_overview_done(&taken);
         return rc;
     }
+    taken.restore_count =
+        dispatcher_registry_describe_restores(&dispatcher->registry, taken.restores);
     taken.kept_out = dispatcher_registry_count_kept_out(&dispatcher->registry);
     describe_certificates(dispatcher, &taken);
     *overview = taken;
@@ -144,5 +176,6 @@ void dispatcher_overview_done(struct dispatcher_overview *overview)
 {
     free(overview->agents);
     free(overview->proofs);
+    free(overview->handovers);
     *overview = (struct dispatcher_overview){0};
 }

@@ -19,6 +19,10 @@ struct dispatcher_overview {
     struct dispatcher_proof *proofs;  /* owned; one for each agent */
     size_t agent_count;
     uint64_t kept_out; /* connections that were refused since the start for want of a place */
+    struct blx_control_handover *handovers; /* owned; of the agents that have one, by ID */
+    size_t handover_count;
+    struct blx_control_restore restores[DISPATCHER_REGISTRY_RESTORES]; /* that run now */
+    size_t restore_count;
 };
 
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "base/cond.h"
 
@@ -179,6 +180,80 @@ int dispatcher_registry_admit_restore(struct dispatcher_registry *registry,
     }
     pthread_mutex_unlock(&registry->lock);
     return rc;
+}
+
+void dispatcher_registry_list_restore(struct dispatcher_registry *registry,
+                                      struct dispatcher_registry_entry *entry,
+                                      struct dispatcher_registry_restore *restore)
+{
+    pthread_mutex_lock(&registry->lock);
+    entry->restore = restore;
+    if (restore != NULL)
+        blx_text_set(restore->facts.peer, entry->peer);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void dispatcher_registry_note_place(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct dispatcher_registry_place *place)
+{
+    pthread_mutex_lock(&registry->lock);
+    struct dispatcher_registry_restore *restore = entry->restore;
+    if (restore->facts.number != place->number) {
+        restore->facts.number = place->number;
+        restore->facts.volume_bytes = place->volume_bytes;
+        restore->begun_ns = blx_clock_ns();
+        restore->begun_bytes = place->done_bytes;
+        blx_text_set(restore->facts.volume, place->volume);
+    }
+    restore->facts.done_bytes = place->done_bytes;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void dispatcher_registry_note_sent(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry, uint64_t frame_bytes,
+                                   uint64_t done_bytes)
+{
+    pthread_mutex_lock(&registry->lock);
+    struct dispatcher_registry_restore *restore = entry->restore;
+    restore->facts.sent_bytes += frame_bytes;
+    restore->facts.done_bytes = done_bytes;
+    dispatcher_meter_add(&restore->meter, frame_bytes, blx_clock_ns());
+    pthread_mutex_unlock(&registry->lock);
+}
+
+/* By what this connection has done of the volume. */
+static uint32_t guess_eta_s(const struct dispatcher_registry_restore *restore, uint64_t now_ns)
+{
+    const struct blx_control_restore *facts = &restore->facts;
+    double done = (double)(facts->done_bytes - restore->begun_bytes);
+    double left = (double)(facts->volume_bytes - facts->done_bytes);
+    double seconds = (double)(now_ns - restore->begun_ns) / (double)BLX_NS_PER_S;
+    if (facts->done_bytes <= restore->begun_bytes || seconds < 1)
+        return 0;
+    double eta_s = left / done * seconds;
+    return eta_s < (double)UINT32_MAX ? (uint32_t)eta_s + 1 : UINT32_MAX;
+}
+
+size_t dispatcher_registry_describe_restores(
+    struct dispatcher_registry *registry,
+    struct blx_control_restore restores[DISPATCHER_REGISTRY_RESTORES])
+{
+    uint64_t now_ns = blx_clock_ns();
+    size_t count = 0;
+    pthread_mutex_lock(&registry->lock);
+    for (const struct dispatcher_registry_entry *at = registry->entries;
+         at != NULL && count < DISPATCHER_REGISTRY_RESTORES; at = at->next) {
+        if (at->restore == NULL)
+            continue;
+        struct blx_control_restore *restore = &restores[count++];
+        *restore = at->restore->facts;
+        restore->rate_bytes_per_s = dispatcher_meter_read(&at->restore->meter, now_ns);
+        restore->connected_ms = (now_ns - at->connected_ns) / BLX_NS_PER_MS + 1;
+        restore->eta_seconds = guess_eta_s(at->restore, now_ns);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return count;
 }
 
 uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry)

@@ -32,6 +32,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "base/timestamp.h"
+#include "dispatcher/meter.h"
 #include "dispatcher/places.h"
 #include "wire/message.h"
 
@@ -75,6 +76,14 @@ enum dispatcher_registry_claim {
     DISPATCHER_CLAIM_DISPLACED, /* nothing, and it has lost its place: it is being cut */
 };
 
+/* How far a machine that restores is. Guarded by the registry's lock. */
+struct dispatcher_registry_restore {
+    struct blx_control_restore facts; /* without what passes by itself: the rate and the times */
+    uint64_t begun_ns;                /* when this volume's first window of the connection was */
+    uint64_t begun_bytes;             /* planned, and where in the volume that was */
+    struct dispatcher_meter meter;
+};
+
 struct dispatcher_registry_waiter;
 
 struct dispatcher_registry_entry {
@@ -104,6 +113,10 @@ struct dispatcher_registry_entry {
      * newcomer that takes its place writes `claim`. */
     enum dispatcher_registry_claim claim;
     char claimed_id[BLX_NAME_BYTES];
+
+    /* Guarded by the registry's lock, written by the session of a machine that restores; or NULL.
+     * What it points to is the session's, and guarded too. */
+    struct dispatcher_registry_restore *restore;
 
     /* Guarded by the registry's lock, written by the session. */
     bool live;      /* past dispatcher_registry_enter() */
@@ -194,6 +207,33 @@ int dispatcher_registry_claim(struct dispatcher_registry *registry,
 int dispatcher_registry_admit_restore(struct dispatcher_registry *registry,
                                       struct dispatcher_registry_entry *entry, const char *agent_id,
                                       struct blx_error *err);
+
+/* The session of a machine that restores: lists it, with facts that name the agent, the checkpoint
+ * and how many volumes there are. NULL: no longer. */
+void dispatcher_registry_list_restore(struct dispatcher_registry *registry,
+                                      struct dispatcher_registry_entry *entry,
+                                      struct dispatcher_registry_restore *restore);
+
+/* The same: it is at this place of a volume, whose `number` counts from 1. */
+struct dispatcher_registry_place {
+    const char *volume;
+    uint32_t number;
+    uint64_t volume_bytes;
+    uint64_t done_bytes;
+};
+void dispatcher_registry_note_place(struct dispatcher_registry *registry,
+                                    struct dispatcher_registry_entry *entry,
+                                    const struct dispatcher_registry_place *place);
+
+/* The same: a frame was sent. */
+void dispatcher_registry_note_sent(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry, uint64_t frame_bytes,
+                                   uint64_t done_bytes);
+
+/* The machines that restore now; how many. */
+size_t dispatcher_registry_describe_restores(
+    struct dispatcher_registry *registry,
+    struct blx_control_restore restores[DISPATCHER_REGISTRY_RESTORES]);
 
 /* How many connections were refused since the start that may have been an agent's. */
 uint64_t dispatcher_registry_count_kept_out(struct dispatcher_registry *registry);

@@ -15,6 +15,7 @@
 #include "wire/protection.h"
 
 #define ANSWER_NS (DISPATCHER_ANSWER_MS * BLX_NS_PER_MS)
+static const uint64_t HOUR_NS = UINT64_C(3600) * 1000000000;
 
 void dispatcher_roster_init(struct dispatcher_roster *roster)
 {
@@ -402,6 +403,39 @@ int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct
     add_finding_locked(record, DISPATCHER_FINDING_DAMAGE, text);
     pthread_mutex_unlock(&roster->lock);
     return 0;
+}
+
+void dispatcher_roster_note_outsider(struct dispatcher_roster *roster, const char *agent_id,
+                                     const char *peer)
+{
+    uint64_t now_ns = blx_clock_ns();
+    char text[BLX_TEXT_BYTES];
+    snprintf(text, sizeof(text),
+             "a machine at %.100s that has its old credentials is refused: the server was restored "
+             "onto another one",
+             peer);
+    pthread_mutex_lock(&roster->lock);
+    struct dispatcher_roster_record *record = find_or_make_locked(roster, agent_id);
+    if (record != NULL) {
+        struct dispatcher_outsiders *outsiders = &record->outsiders;
+        if (outsiders->count++ == 0 || now_ns > outsiders->last_ns + HOUR_NS)
+            add_finding_locked(record, DISPATCHER_FINDING_OUTSIDER, text);
+        outsiders->last_ns = now_ns;
+        blx_text_set(outsiders->peer, peer);
+    }
+    pthread_mutex_unlock(&roster->lock);
+}
+
+struct dispatcher_outsiders dispatcher_roster_read_outsiders(struct dispatcher_roster *roster,
+                                                             const char *agent_id)
+{
+    struct dispatcher_outsiders outsiders = {0};
+    pthread_mutex_lock(&roster->lock);
+    const struct dispatcher_roster_record *record = find_locked(roster, agent_id);
+    if (record != NULL)
+        outsiders = record->outsiders;
+    pthread_mutex_unlock(&roster->lock);
+    return outsiders;
 }
 
 bool dispatcher_roster_hold(struct dispatcher_roster *roster, const char *agent_id,

@@ -25,12 +25,13 @@
 #include "store/store.h"
 #include "wire/message.h"
 
-/* What was found in an agent's store that should not be there, or is no longer there. */
+/* What was found of an agent that should not be there, or is no longer there. */
 enum dispatcher_finding {
     DISPATCHER_FINDING_DAMAGE,
     DISPATCHER_FINDING_HISTORY_GONE, /* the newest checkpoints */
+    DISPATCHER_FINDING_OUTSIDER,     /* a machine that may not be this agent any more */
 };
-enum { DISPATCHER_FINDINGS = DISPATCHER_FINDING_HISTORY_GONE + 1 };
+enum { DISPATCHER_FINDINGS = DISPATCHER_FINDING_OUTSIDER + 1 };
 
 /* What costs the dispatcher something whenever an agent likes. Each has a bucket, in whatever
  * sessions; none is so small that an honest agent finds it empty. */
@@ -57,6 +58,13 @@ struct dispatcher_findings {
     char text[BLX_TEXT_BYTES]; /* of the last one; "": there was none */
 };
 
+/* Machines with the agent's credentials that were refused, as its name went to another one. */
+struct dispatcher_outsiders {
+    uint64_t count; /* of their tries, since the dispatcher's start */
+    uint64_t last_ns;
+    char peer[BLX_TEXT_BYTES]; /* of the last one */
+};
+
 struct dispatcher_roster_record {
     /* Guarded by the roster's lock. `next` is written once, before the record is in the list. */
     struct dispatcher_roster_record *next;
@@ -81,6 +89,7 @@ struct dispatcher_roster_record {
 
     /* Guarded by the roster's lock, written by any thread that finds something. */
     struct dispatcher_findings findings[DISPATCHER_FINDINGS];
+    struct dispatcher_outsiders outsiders;
 
     /* Guarded by the roster's lock, written by the agent's session and by the first thread that
      * looks. `facts.agent_id` is constant. Fields that only the registry knows are left empty. */
@@ -205,6 +214,15 @@ void dispatcher_roster_forget(struct dispatcher_roster *roster, const char *agen
 /* Stored data of `agent_id` was found damaged. Waits for the disk. -ENOMEM. */
 int dispatcher_roster_note_damage(struct dispatcher_roster *roster, const struct blx_store *store,
                                   const char *agent_id, const char *text, struct blx_error *err);
+
+/* A machine was refused because the agent's name went to another one. It is a finding once an hour.
+ */
+void dispatcher_roster_note_outsider(struct dispatcher_roster *roster, const char *agent_id,
+                                     const char *peer);
+
+/* All zero: there was none. */
+struct dispatcher_outsiders dispatcher_roster_read_outsiders(struct dispatcher_roster *roster,
+                                                             const char *agent_id);
 
 /*
  * What keeps the pruner from removing checkpoints of `agent_id`; "": nothing. True if that is news.

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "base/version.h"
+#include "tls/hardware.h"
 
 enum { ANSWER_TIMEOUT_MS = 60 * 1000 };
 
@@ -49,8 +50,9 @@ static int say_hello(struct agent_session *session, struct blx_error *err)
     const uint64_t offered =
         BLX_FEATURE_POLICY | BLX_FEATURE_CUT_AGE | BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT |
         BLX_FEATURE_CUT_FLAGS |
-        (agent_identity_can_renew(agent->config) ? BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY
-                                                 : 0) |
+        (agent_identity_can_renew(agent->config)
+             ? BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY | BLX_FEATURE_HARDWARE
+             : 0) |
         (encrypts ? BLX_FEATURE_ENCRYPTION : BLX_FEATURE_DIGESTS);
     /* An agent without a volume asks for the policy alone, which may be the reason. */
     const size_t count = agent->volume_count > 0 ? agent->volume_count : 1;
@@ -142,6 +144,19 @@ static int take_digest_key(struct agent_session *session, struct blx_error *err)
     rc = blx_key_set(&key, message.digest_key.secret, err);
     OPENSSL_cleanse(&message, sizeof(message));
     return rc < 0 ? rc : derive_digest_keys(agent, &key, err);
+}
+
+/* By what this machine is known, if another one has restored its disk. One that has nothing of the
+ * kind tells so. */
+static int tell_hardware(struct agent_session *session, struct blx_error *err)
+{
+    struct blx_message message = {.type = BLX_MESSAGE_HARDWARE};
+    struct blx_error why = {0};
+    if ((session->welcome.features & BLX_FEATURE_HARDWARE) == 0)
+        return 0;
+    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, message.hardware.identity, &why) < 0)
+        blx_log_debug("%s", why.message);
+    return blx_conn_send(session->conn, &message, err);
 }
 
 /* The id of the key that encrypts the frames, before the volumes. */
@@ -327,6 +342,8 @@ int agent_session_handshake(struct agent_session *session, struct blx_error *err
         rc = take_policy(session, err);
     if (rc == 0)
         rc = take_digest_key(session, err);
+    if (rc == 0)
+        rc = tell_hardware(session, err);
     if (rc == 0)
         rc = name_key(session, err);
     for (size_t i = 0; rc == 0 && i < agent->volume_count; i++)

@@ -112,6 +112,9 @@ static int act_locked(struct agent_session *session, const struct blx_message *m
         session->told = message->authority;
         session->told_is_new = true;
         return 0;
+    case BLX_MESSAGE_HANDOVER:
+        session->handover_is_new = true;
+        return 0;
     case BLX_MESSAGE_POLICY:
         session->sync_freq_ms = message->policy.sync_freq_ms;
         agent_take_policy_locked(session->agent, &message->policy, AGENT_POLICY_LATER);

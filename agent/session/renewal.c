@@ -16,7 +16,8 @@ static bool is_due(const struct agent_session *session)
     const struct agent_identity *identity = &session->agent->identity;
     return (session->welcome.features & BLX_FEATURE_RENEWAL) != 0 && session->new_key == NULL &&
            blx_clock_ns() >= identity->renew_after_ns &&
-           (session->authority_wants_renewal || blx_tls_context_is_ageing(identity->tls));
+           (session->authority_wants_renewal || session->handover_wants_renewal ||
+            blx_tls_context_is_ageing(identity->tls));
 }
 
 static void set_renewal(struct agent_session *session, enum agent_renewal renewal)
@@ -58,7 +59,13 @@ static bool takes_authority(const struct agent_session *session)
     return session->authority.ca_bytes != 0;
 }
 
-/* Replaces the credentials. A dispatcher that has told of a CA wants to know when it is done. */
+/* A dispatcher that has told of a CA, or of a handover, wants to know when it is done. */
+static bool is_waited_for(const struct agent_session *session)
+{
+    return takes_authority(session) || session->handover_wants_renewal;
+}
+
+/* Replaces the credentials. */
 static int take(struct agent_session *session, const struct blx_certificate_message *certificate,
                 struct blx_message *renewed, struct blx_error *err)
 {
@@ -89,7 +96,10 @@ static int settle(struct agent_session *session, const struct blx_certificate_me
                        agent->config->credentials,
                        (long long)blx_tls_context_days_left(agent->identity.tls));
     agent_renewal_done(session);
-    return rc == 0 && takes_authority(session) ? blx_conn_send(session->conn, &renewed, err) : 0;
+    if (rc < 0 || !is_waited_for(session))
+        return 0;
+    session->handover_wants_renewal = false;
+    return blx_conn_send(session->conn, &renewed, err);
 }
 
 static bool copy_told(struct agent_session *session, struct blx_authority_message *told)
@@ -126,11 +136,28 @@ static void consider(struct agent_session *session)
     }
 }
 
+/* This machine's disk was restored, with the credentials that the old machine has, too. */
+static void consider_handover(struct agent_session *session)
+{
+    pthread_mutex_lock(&session->agent->lock);
+    bool is_new = session->handover_is_new;
+    session->handover_is_new = false;
+    pthread_mutex_unlock(&session->agent->lock);
+    if (!is_new)
+        return;
+    blx_log_notice("this machine has restored the agent '%s', and takes it over: it gets a "
+                   "certificate of its own, and the old machine is refused",
+                   session->agent->config->id);
+    session->handover_wants_renewal = true;
+    session->agent->identity.renew_after_ns = 0;
+}
+
 int agent_renewal_step(struct agent_session *session, struct blx_error *err)
 {
     struct blx_certificate_message certificate;
     char reason[BLX_TEXT_BYTES];
     consider(session);
+    consider_handover(session);
     if (is_due(session))
         return ask(session, err);
     if (session->new_key == NULL)

@@ -96,6 +96,7 @@ struct agent_session {
     struct evp_pkey_st *new_key;            /* of the RENEW under way, or NULL; owned */
     struct blx_authority_message authority; /* that it was told of and takes; ca_bytes 0: none */
     bool authority_wants_renewal;           /* the credentials do not fit it yet */
+    bool handover_wants_renewal;            /* the old machine has these credentials, too */
     uint64_t last_question;                 /* number of the last digest request */
     bool rescan_is_held;                    /* one was ordered, and too many were begun lately */
     uint64_t held_request; /* of a checkpoint that cannot begin yet; 0: none (apart_private.h) */
@@ -161,6 +162,7 @@ struct agent_session {
     /* Set by the receiver; the control thread takes it and clears the flag. */
     struct blx_authority_message told;
     bool told_is_new;
+    bool handover_is_new; /* the dispatcher says that this machine has restored the agent */
 };
 
 /* GREETING to LIVE, after the handshake: starts the sender and the receiver. On failure neither

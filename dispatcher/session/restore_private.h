@@ -4,14 +4,15 @@
  * ACCEPTED, as it has no agent's place and nothing to write; this is what it goes through instead:
  *
  *     STRANGER    one message, RESTORE, within DISPATCHER_JOIN_MS; it holds one of the places
- *        |  the token is this machine's: RESTORE_OFFER
+ *        |  the token is this machine's: HANDOVER if it takes over, RESTORE_OFFER
  *        v
  *     OFFERED     it holds the checkpoint. A PLAN_REQUEST plans a window of a volume
  *        |  PLAN
  *        v                   another PLAN_REQUEST drops the window and what was asked for
  *     SERVING  <---------+
  *        |     FRAMES_REQUEST: the frames follow, one by one; requests are read between them
- *        |  RESTORE_DONE: the token is spent, GOODBYE
+ *        |  RESTORE_DONE: the agent's name is handed over if HARDWARE came, as it must for that;
+ *        |     the token is spent, GOODBYE
  *        v
  *     FINISHED
  *
@@ -58,6 +59,11 @@ struct dispatcher_restore_range {
     uint32_t count; /* that are left */
 };
 
+struct dispatcher_restore_volume {
+    uint64_t size_bytes;
+    unsigned block_shift;
+};
+
 struct dispatcher_restore {
     struct dispatcher_session *session;
     enum dispatcher_restore_state state;
@@ -65,12 +71,16 @@ struct dispatcher_restore {
     struct blx_restore_grant grant;
     struct blx_supply *supply; /* owned; of `volume` */
     uint32_t volume;
-    struct blx_supply_window window;                                         /* the last PLAN */
+    struct dispatcher_restore_volume volumes[BLX_MAX_VOLUMES]; /* those of the grant */
+    struct blx_supply_window window;                           /* the last PLAN */
+    uint64_t start_block;                                      /* of it */
     struct dispatcher_restore_range ranges[DISPATCHER_RESTORE_MAX_REQUESTS]; /* a ring */
     uint32_t range_first, range_count;
     uint64_t queued_bytes; /* of their frames */
     uint64_t sent_bytes;   /* of frames */
     struct blx_limiter limiter;
-    uint64_t looked_ns; /* at the token */
-    bool told_key;      /* of digests */
+    bool told_key;                        /* of digests */
+    uint64_t looked_ns;                   /* at the token */
+    uint8_t hardware[BLX_HARDWARE_BYTES]; /* of a machine that takes over; zero: it has not told */
+    struct dispatcher_registry_restore *listed; /* owned */
 };

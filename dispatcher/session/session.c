@@ -64,12 +64,14 @@ static int check_hello(const struct dispatcher_session *session, const struct bl
     return 0;
 }
 
-/* A revocation, or an archive, is written first, and then the live sessions are ended. So a session
- * that enters and looks afterwards cannot slip through between the two. */
-static int check_welcome(const struct dispatcher_session *session, struct blx_error *err)
+/* A revocation, a handover or an archive is written first, and then the live sessions are ended. So
+ * a session that enters and looks afterwards cannot slip through between the two. */
+static int check_welcome(struct dispatcher_session *session, struct blx_error *err)
 {
     int rc = blx_pki_check_revoked(session->dispatcher->data_dir, session->peer.name,
                                    session->peer.serial, err);
+    if (rc == 0)
+        rc = dispatcher_session_check_handover(session, err);
     return rc == 0 ? dispatcher_session_check_archived(session, err) : rc;
 }
 
@@ -152,7 +154,7 @@ static int greet(struct dispatcher_session *session, struct blx_error *err)
                      BLX_FEATURE_CONTINUE | BLX_FEATURE_LEAVE_OUT | BLX_FEATURE_CUT_FLAGS |
                      BLX_FEATURE_DIGESTS;
     if (session->dispatcher->own_pki)
-        known |= BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY;
+        known |= BLX_FEATURE_RENEWAL | BLX_FEATURE_AUTHORITY | BLX_FEATURE_HARDWARE;
     session->features = message.hello.features & known;
     session->entry.volume_count = message.hello.volume_count;
     session->entry.instance = message.hello.instance;
@@ -210,6 +212,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     if (rc < 0)
         return rc;
     dispatcher_session_note_ca(session, session->peer.ca_fingerprint);
+    if (session->handover.verdict == BLX_HANDOVER_NEW)
+        dispatcher_session_settle_handover(session);
     struct dispatcher_roster *roster = &session->dispatcher->roster;
     rc = dispatcher_roster_enter(roster, session->dispatcher->store, session->agent_id,
                                  &session->record, err);
@@ -298,6 +302,8 @@ static int take_renewed(struct dispatcher_session *session,
         return dispatcher_session_protest(err, "the agent '%s' changes its CA too often",
                                           session->agent_id);
     dispatcher_session_note_ca(session, renewed->ca_fingerprint);
+    if (session->handover.renewed)
+        dispatcher_session_settle_handover(session);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -83,9 +84,14 @@ int dispatcher_session_renew(struct dispatcher_session *session,
     if (!dispatcher_roster_allow(&session->dispatcher->roster, session->record,
                                  DISPATCHER_ALLOW_RENEWAL, blx_clock_ns(), &held_back))
         return fail_renewal(session, "this agent has asked for too many certificates lately", err);
-    int rc = blx_pki_renew(session->dispatcher->data_dir, session->peer.name, session->peer.serial,
-                           signer_for(session), request, &answer.certificate, &why);
+    struct blx_pki_renewal renewal = {.agent_id = session->peer.name,
+                                      .serial = session->peer.serial,
+                                      .signer = signer_for(session)};
+    memcpy(renewal.hardware, session->handover.hardware, sizeof(renewal.hardware));
+    int rc =
+        blx_pki_renew(session->dispatcher->data_dir, &renewal, request, &answer.certificate, &why);
     if (rc == 0) {
+        session->handover.renewed = true;
         blx_log_info("agent '%s': its certificate is renewed", session->agent_id);
         dispatcher_roster_note_certificate(&session->dispatcher->roster, session->record, 0);
         dispatcher_audit(session->dispatcher, "renew", session->agent_id, "from %s",

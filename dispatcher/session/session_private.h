@@ -5,6 +5,7 @@
  *     session.c             birth, greeting, the switch over the agent's messages, end
  *     session_join.c        joining, and renewal of certificates
  *     session_restore.c     another machine's restore (restore_private.h)
+ *     session_handover.c    an agent whose name went to another machine
  *     session_volumes.c     volumes and frames
  *     session_checkpoint.c  checkpoints
  *     session_digest.c      the digests of a rescan
@@ -27,6 +28,7 @@
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/registry.h"
 #include "store/receive/agent_writer.h"
+#include "tls/handover.h"
 #include "wire/conn.h"
 #include "wire/message.h"
 
@@ -36,6 +38,14 @@ struct dispatcher_session_volume {
     uint64_t full_bytes;
     uint64_t acked_seq; /* by this session, since the last BEGIN; 0: nothing yet */
     char reason[128];   /* why the store wants a rescan or a full pass; may be empty */
+};
+
+/* Whether the agent's name went to another machine, and what this one has shown. */
+struct dispatcher_session_handover {
+    struct blx_handover handover; /* as it was when the session was let in */
+    enum blx_handover_verdict verdict;
+    uint8_t hardware[BLX_HARDWARE_BYTES]; /* as the agent told; zero: it did not */
+    bool renewed;                         /* a certificate was signed in this session */
 };
 
 /* An agent of ours asks for this many answers at most before it waits for one. */
@@ -118,6 +128,7 @@ struct dispatcher_session {
     char agent_id[BLX_NAME_BYTES];           /* its name here (store/own_id.h) */
     enum blx_agent_folder folder;            /* whether the store knew it when it came */
     struct blx_tls_peer peer;                /* as TLS has authenticated it, with its own ID */
+    struct dispatcher_session_handover handover;
     uint64_t features; /* that WELCOME has confirmed; without ENCRYPTION once no KEY has come */
     uint32_t volume_count;
     uint32_t begun_count;
@@ -235,6 +246,23 @@ int dispatcher_session_tell_authority(struct dispatcher_session *session, struct
  * A failure is logged. */
 void dispatcher_session_note_ca(struct dispatcher_session *session,
                                 const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]);
+
+/* Whether the certificate is one that the agent still has: its name may have gone to another
+ * machine. -EACCES with the reason. */
+int dispatcher_session_check_handover(struct dispatcher_session *session, struct blx_error *err);
+
+/* HARDWARE, or what comes in its place: -EACCES if the certificate alone is not enough, and this is
+ * not the machine. */
+int dispatcher_session_take_hardware(struct dispatcher_session *session,
+                                     const struct blx_hardware_message *hardware,
+                                     struct blx_error *err);
+int dispatcher_session_miss_hardware(struct dispatcher_session *session, struct blx_error *err);
+
+/* HANDOVER, if the agent has to get a certificate of its own. */
+int dispatcher_session_tell_handover(struct dispatcher_session *session, struct blx_error *err);
+
+/* The agent has one: from now on it alone is good. A failure is logged. */
+void dispatcher_session_settle_handover(struct dispatcher_session *session);
 
 /* VOLUME -> VOLUME_STATE for each volume. */
 int dispatcher_session_take_volumes(struct dispatcher_session *session, struct blx_error *err);

@@ -17,7 +17,7 @@ static const char *ending_text(enum dispatcher_registry_ending ending)
     case DISPATCHER_ENDING_STOPPING:
         return "the dispatcher is stopping";
     case DISPATCHER_ENDING_REVOKED:
-        return "this agent's certificate was revoked";
+        return "this agent's certificate was revoked, or its name went to another machine";
     case DISPATCHER_ENDING_RENAMED:
         return "the dispatcher gives this agent another name; connect again";
     default:

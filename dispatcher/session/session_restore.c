@@ -19,11 +19,15 @@
 #include "dispatcher/session/restore_private.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/own_id.h"
+#include "tls/handover.h"
 
 static void restore_free(struct dispatcher_restore *restore)
 {
     blx_supply_close(restore->supply);
     OPENSSL_cleanse(&restore->hello, sizeof(restore->hello));
+    dispatcher_registry_list_restore(&restore->session->dispatcher->registry,
+                                     &restore->session->entry, NULL);
+    free(restore->listed);
     free(restore);
 }
 
@@ -144,9 +148,26 @@ static int open_volume(struct dispatcher_restore *restore, uint32_t volume, stru
     return 0;
 }
 
-static int describe_volume(const struct dispatcher_restore *restore,
-                           const struct blx_manifest *manifest, uint32_t number,
-                           struct blx_message *message, struct blx_error *err)
+/* The same numbers as in the offer. */
+static int list(struct dispatcher_restore *restore, struct blx_error *err)
+{
+    struct dispatcher_session *session = restore->session;
+    restore->listed = calloc(1, sizeof(*restore->listed));
+    if (restore->listed == NULL)
+        return blx_error_set(err, -ENOMEM, "out of memory");
+    struct blx_control_restore *facts = &restore->listed->facts;
+    blx_text_set(facts->agent_id, restore->grant.agent_id);
+    blx_text_set(facts->volume, restore->grant.volumes[0]);
+    facts->checkpoint = restore->grant.checkpoint;
+    facts->volume_count = restore->grant.volume_count;
+    facts->takes_over = restore->grant.takes_over;
+    dispatcher_registry_list_restore(&session->dispatcher->registry, &session->entry,
+                                     restore->listed);
+    return 0;
+}
+
+static int describe_volume(struct dispatcher_restore *restore, const struct blx_manifest *manifest,
+                           uint32_t number, struct blx_message *message, struct blx_error *err)
 {
     const char *name = restore->grant.volumes[number];
     const struct blx_manifest_volume *volume = blx_manifest_find(manifest, name);
@@ -158,6 +179,8 @@ static int describe_volume(const struct dispatcher_restore *restore,
     told->volume = number;
     told->block_shift = volume->block_shift;
     told->size_bytes = volume->size_bytes;
+    restore->volumes[number] = (struct dispatcher_restore_volume){
+        .size_bytes = volume->size_bytes, .block_shift = volume->block_shift};
     told->key_id = volume->key_id;
     blx_text_set(told->name, volume->name);
     blx_text_set(told->device, volume->device);
@@ -181,12 +204,17 @@ static int offer(struct dispatcher_restore *restore, struct blx_error *err)
     told->volume_count = restore->grant.volume_count;
     told->heartbeat_ms = session->dispatcher->heartbeat_ms;
     told->window_bytes = DISPATCHER_RESTORE_WINDOW_BYTES;
-    rc = dispatcher_session_send(session, &message, err);
+    const struct blx_message handover = {.type = BLX_MESSAGE_HANDOVER};
+    rc = restore->grant.takes_over ? dispatcher_session_send(session, &handover, err) : 0;
+    if (rc == 0)
+        rc = dispatcher_session_send(session, &message, err);
     for (uint32_t i = 0; rc == 0 && i < restore->grant.volume_count; i++) {
         rc = describe_volume(restore, &manifest, i, &message, err);
         if (rc == 0)
             rc = dispatcher_session_send(session, &message, err);
     }
+    if (rc == 0)
+        rc = list(restore, err);
     if (rc == 0)
         move(restore, DISPATCHER_RESTORE_OFFERED);
     return rc;
@@ -229,6 +257,34 @@ static void drop_window(struct dispatcher_restore *restore)
     restore->window = (struct blx_supply_window){.frame_count = 0};
 }
 
+static uint64_t block_bytes(const struct dispatcher_restore *restore, uint64_t blocks)
+{
+    const struct dispatcher_restore_volume *volume = &restore->volumes[restore->volume];
+    uint64_t bytes = blocks << volume->block_shift;
+    return bytes < volume->size_bytes ? bytes : volume->size_bytes;
+}
+
+static void note_place(struct dispatcher_restore *restore, const struct blx_plan_request *request)
+{
+    const struct dispatcher_registry_place place = {
+        .volume = restore->grant.volumes[restore->volume],
+        .number = restore->volume + 1,
+        .volume_bytes = restore->volumes[restore->volume].size_bytes,
+        .done_bytes = block_bytes(restore, request->start_block)};
+    restore->start_block = request->start_block;
+    dispatcher_registry_note_place(&restore->session->dispatcher->registry,
+                                   &restore->session->entry, &place);
+}
+
+/* How far the volume is, if the window's frames follow each other as its blocks do. */
+static uint64_t done_bytes(const struct dispatcher_restore *restore, uint32_t frames)
+{
+    const struct blx_supply_window *window = &restore->window;
+    uint64_t blocks = window->end_block - restore->start_block;
+    double part = (double)frames / (double)window->frame_count;
+    return block_bytes(restore, restore->start_block + (uint64_t)((double)blocks * part));
+}
+
 static int answer_plan(struct dispatcher_restore *restore, const struct blx_plan_request *request,
                        struct blx_error *err)
 {
@@ -248,6 +304,7 @@ static int answer_plan(struct dispatcher_restore *restore, const struct blx_plan
                  .piece_count = restore->window.piece_count},
     };
     move(restore, DISPATCHER_RESTORE_SERVING);
+    note_place(restore, request);
     rc = dispatcher_session_send(restore->session, &plan, err);
     return rc == 0 ? send_pieces(restore, err) : rc;
 }
@@ -341,12 +398,53 @@ static int queue_frames(struct dispatcher_restore *restore,
     return 0;
 }
 
+/* Durable before the token is spent, so that a machine that hears nothing of it may ask again. The
+ * old machine's session ends: it comes again, and is told why it is refused. */
+static int hand_over(struct dispatcher_restore *restore, struct blx_error *err)
+{
+    struct dispatcher_session *session = restore->session;
+    struct dispatcher *dispatcher = session->dispatcher;
+    const char *agent_id = session->agent_id;
+    struct blx_handover handover = {.since = blx_timestamp_from_unix((int64_t)time(NULL)),
+                                    .checkpoint = restore->grant.checkpoint};
+    struct dispatcher_pulse pulse;
+    struct blx_error why = {0};
+    memcpy(handover.hardware, restore->hardware, sizeof(handover.hardware));
+    blx_text_set(handover.peer, session->entry.peer);
+    int rc = blx_handover_begin(dispatcher->data_dir, restore->grant.agent_id, &handover, err);
+    if (rc < 0)
+        return rc;
+    blx_log_notice("agent '%s': its name goes to the machine at %s, which has restored %" PRIu64
+                   "; the old machine is refused",
+                   agent_id, session->entry.peer, handover.checkpoint);
+    dispatcher_audit(dispatcher, "handover", agent_id, "%" PRIu64 " to the machine at %s",
+                     handover.checkpoint, session->entry.peer);
+    dispatcher_pulse_start(&pulse, session->conn, dispatcher->heartbeat_ms / 2);
+    /* Its socket is shut by now, even if it has not left the store. */
+    if (dispatcher_registry_expel(&dispatcher->registry, agent_id, DISPATCHER_ENDING_REVOKED,
+                                  &why) < 0)
+        blx_log_warning("agent '%s': the old machine's session: %s", agent_id, why.message);
+    dispatcher_pulse_stop(&pulse);
+    return 0;
+}
+
+static int take_hardware(struct dispatcher_restore *restore,
+                         const struct blx_hardware_message *hardware, struct blx_error *err)
+{
+    if (!restore->grant.takes_over)
+        return dispatcher_session_protest(err, "HARDWARE came, and the token does not take over");
+    memcpy(restore->hardware, hardware->identity, sizeof(restore->hardware));
+    return 0;
+}
+
 static int finish(struct dispatcher_restore *restore, const struct blx_restore_done *done,
                   struct blx_error *err)
 {
     struct dispatcher_session *session = restore->session;
     char written[BLX_UNIT_TEXT_BYTES], sent[BLX_UNIT_TEXT_BYTES];
-    int rc = blx_pki_finish_restore_token(session->dispatcher->data_dir, &restore->hello, err);
+    int rc = restore->grant.takes_over ? hand_over(restore, err) : 0;
+    if (rc == 0)
+        rc = blx_pki_finish_restore_token(session->dispatcher->data_dir, &restore->hello, err);
     if (rc < 0)
         return rc;
     move(restore, DISPATCHER_RESTORE_FINISHED);
@@ -376,6 +474,8 @@ static int handle(struct dispatcher_restore *restore, const struct blx_message *
         return answer_digest(restore, &message->digest_request, err);
     case BLX_MESSAGE_DELTA_WANTED:
         return note_wanted(restore, &message->delta_wanted, err);
+    case BLX_MESSAGE_HARDWARE:
+        return take_hardware(restore, &message->hardware, err);
     case BLX_MESSAGE_RESTORE_DONE:
         return finish(restore, &message->restore_done, err);
     case BLX_MESSAGE_ERROR:
@@ -405,6 +505,8 @@ static int send_frame(struct dispatcher_restore *restore, struct blx_error *err)
     restore->sent_bytes += bytes;
     restore->queued_bytes -= blx_supply_frame_bytes(restore->supply, number);
     range->first++;
+    dispatcher_registry_note_sent(&restore->session->dispatcher->registry, &restore->session->entry,
+                                  bytes, done_bytes(restore, range->first));
     if (--range->count == 0) {
         restore->range_first = (restore->range_first + 1) % DISPATCHER_RESTORE_MAX_REQUESTS;
         restore->range_count--;

@@ -31,17 +31,34 @@ static int do_without_key(struct dispatcher_session *session, struct blx_error *
     return dispatcher_session_check_encryption(session, &verdict, err);
 }
 
+/* The next message, after what an agent may say of itself before its first volume: its hardware,
+ * then its key. */
+static int receive_first(struct dispatcher_session *session, struct blx_message *message,
+                         struct blx_error *err)
+{
+    int rc = dispatcher_session_receive(session, UINT64_MAX, message, err);
+    if (rc == 0 && message->type == BLX_MESSAGE_HARDWARE) {
+        rc = dispatcher_session_take_hardware(session, &message->hardware, err);
+        if (rc == 0)
+            rc = dispatcher_session_receive(session, UINT64_MAX, message, err);
+    } else if (rc == 0 && message->type != BLX_MESSAGE_GOODBYE) {
+        rc = dispatcher_session_miss_hardware(session, err);
+    }
+    if (rc == 0 && message->type == BLX_MESSAGE_KEY) {
+        rc = take_key(session, &message->key, err);
+        if (rc == 0)
+            rc = dispatcher_session_receive(session, UINT64_MAX, message, err);
+    } else if (rc == 0 && message->type == BLX_MESSAGE_VOLUME) {
+        rc = do_without_key(session, err);
+    }
+    return rc;
+}
+
 static int receive_volume(struct dispatcher_session *session, uint32_t index, struct blx_error *err)
 {
     struct blx_message message;
-    int rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
-    if (rc == 0 && index == 0 && message.type == BLX_MESSAGE_KEY) {
-        rc = take_key(session, &message.key, err);
-        if (rc == 0)
-            rc = dispatcher_session_receive(session, UINT64_MAX, &message, err);
-    } else if (rc == 0 && index == 0 && message.type == BLX_MESSAGE_VOLUME) {
-        rc = do_without_key(session, err);
-    }
+    int rc = index == 0 ? receive_first(session, &message, err)
+                        : dispatcher_session_receive(session, UINT64_MAX, &message, err);
     if (rc < 0)
         return rc;
     if (message.type == BLX_MESSAGE_GOODBYE) {
@@ -164,6 +181,8 @@ int dispatcher_session_begin(struct dispatcher_session *session, const struct bl
     if (!first)
         return 0;
     rc = dispatcher_session_tell_authority(session, err);
+    if (rc == 0)
+        rc = dispatcher_session_tell_handover(session, err);
     return rc == 0 ? dispatcher_session_order_rescan(session, err) : rc;
 }
 

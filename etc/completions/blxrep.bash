@@ -15,14 +15,14 @@ _blxrep_options() {
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --token --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
     agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
-    checkpoint | rescan | pause | resume) echo --config --agent --data-dir --help --version ;;
+    checkpoint | rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --token --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
@@ -68,13 +68,13 @@ _blxrep_without_value() {
     [[ $1 == --token && $2 != join ]] && return 0
     [[ $1 == --check && $2 == keygen ]] && return 1
     case $1 in
-    --delta | --files | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
+    --delta | --files | --kernel | --verify | --confirm | --writable | --vnc | --foreground | --utc | --resume | --incomplete | --init | --dry-run | --uncommitted | --takes-over | --yes | --undo | --force | --json | --watch | --check | --verbose | --help | --version) return 0 ;;
     esac
     return 1
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
-set -l of_dispatcher start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename policy log test-event pause resume
+set -l commands start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l of_dispatcher start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -57,7 +57,7 @@ __blxrep_option blxrep-dispatcher "start check test-event" -l on-event -r -d "Co
 __blxrep_option blxrep-dispatcher "start check" -l on-heartbeat -r -d "Command to run while all agents are protected"
 __blxrep_option blxrep-dispatcher "start check" -l heartbeat-freq -x -d "How often on-heartbeat runs"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore mount files boot test checkpoint rescan revoke keygen verify prune pin unpin remove archive rename policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show info restore mount files boot test checkpoint rescan revoke keygen verify prune pin unpin remove archive rename readmit policy log pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "info restore mount files boot test pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
@@ -110,6 +110,7 @@ __blxrep_option "" log -l verify -f -d "Check that no line was changed or taken 
 __blxrep_option "" remove -l volume -x -d "Only this volume, of every checkpoint"
 __blxrep_option "" remove -l uncommitted -f -d "Only what was received and is in no checkpoint"
 __blxrep_option "" "remove takeover" -l yes -f -d "Do not ask"
+__blxrep_option "" restore -l takes-over -f -d "The machine that restores becomes the agent"
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" rename -l to -x -d "The name that the agent gets"
 __blxrep_option "" "prune restore remove retire-ca takeover" -l dry-run -f -d "Do nothing; print what would be done"

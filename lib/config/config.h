@@ -144,6 +144,7 @@ struct blx_config {
     bool incomplete;                    /* restore: although the checkpoint lacks a disk */
     enum blx_image_format image_format; /* restore --format */
     bool make_token; /* enroll, restore --token; revoke --token: it takes them back */
+    bool takes_over; /* restore --token: the machine that restores becomes the agent */
     char *token;     /* join --token=TOKEN */
     char *token_file;
     char *state_dir; /* agent restore */
@@ -230,6 +231,7 @@ enum blx_command {
     BLX_COMMAND_PULL = 1ULL << 35, /* blxrep agent restore */
     BLX_COMMAND_TEST_EVENT = 1ULL << 36,
     BLX_COMMAND_RENAME = 1ULL << 37,
+    BLX_COMMAND_READMIT = 1ULL << 38,
     BLX_COMMAND_TEST = 1ULL << 45,
 };
 

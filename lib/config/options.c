@@ -29,6 +29,7 @@ enum {
     REMOVE = BLX_COMMAND_REMOVE,
     ARCHIVE = BLX_COMMAND_ARCHIVE,
     RENAME = BLX_COMMAND_RENAME,
+    READMIT = BLX_COMMAND_READMIT,
     RETIRE = BLX_COMMAND_RETIRE_CA,
     RENEW = BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA | RETIRE,
     MOUNT = BLX_COMMAND_MOUNT,
@@ -48,7 +49,7 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT | TEST | TEST_EVENT | RENAME,
+            BOOT | TEST | TEST_EVENT | RENAME | READMIT,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE,
 };
 
@@ -91,7 +92,7 @@ static const struct blx_option options[] = {
      .example = "\"localhost:8080\""},
     {.info = {"agent", "ID", "the agent",
               ENROLL | SHOW | RESTORE | CHECKPOINT | RESCAN | PIN | REVOKE | POLICY | PAUSE | INFO |
-                  REMOVE | ARCHIVE | MOUNT | FILES | BOOT | TEST | RENAME,
+                  REMOVE | ARCHIVE | MOUNT | FILES | BOOT | TEST | RENAME | READMIT,
               false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
@@ -387,6 +388,13 @@ static const struct blx_option options[] = {
               RESTORE, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(make_token),
+     .example = "true"},
+    {.info = {"takes-over", NULL,
+              "with --token: the machine that restores becomes the agent, and the old one is "
+              "refused",
+              RESTORE, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(takes_over),
      .example = "true"},
     {.info = {"token", NULL, "take the agent's tokens back, and leave the agent itself as it is",
               REVOKE, false},

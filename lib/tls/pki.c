@@ -388,20 +388,22 @@ int blx_pki_look_server(const char *data_dir, struct blx_pki_server *server, str
 }
 
 int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority *ca,
-                       const char *agent_id, EVP_PKEY *key, int days, X509 **cert,
-                       struct blx_error *err)
+                       const char *agent_id, EVP_PKEY *key, const struct blx_pki_signing *signing,
+                       X509 **cert, struct blx_error *err)
 {
     BLX_CLEANUP_X509 X509 *made = NULL;
     char serial[BLX_SERIAL_TEXT_BYTES];
     blx_assert(pki->lock_fd >= 0);
     int rc = blx_pki_need_key(pki, ca, err);
     if (rc == 0)
-        rc = blx_certificate_make(BLX_CERTIFICATE_AGENT, agent_id, key, ca->cert, ca->key, days,
-                                  &made, err);
+        rc = blx_certificate_make(BLX_CERTIFICATE_AGENT, agent_id, key, ca->cert, ca->key,
+                                  signing->days, &made, err);
     if (rc == 0)
         rc = blx_certificate_serial(made, serial, err);
     if (rc == 0)
         rc = blx_revocation_except(pki, agent_id, serial, err);
+    if (rc == 0)
+        rc = blx_handover_except(pki, agent_id, serial, signing->right, err);
     if (rc == 0)
         *cert = blx_take_ptr(made);
     return rc;
@@ -415,6 +417,8 @@ static int bundle_with(const struct blx_pki *pki, const struct blx_pki_authority
     BLX_CLEANUP_X509 X509 *cert = NULL;
     BLX_CLEANUP(blx_pki_authority_done) struct blx_pki_authority next = {.cert = NULL};
     BLX_CLEANUP_X509_LIST struct stack_st_X509 *before = sk_X509_new_null();
+    const struct blx_pki_signing signing = {.days = BLX_CERTIFICATE_DAYS,
+                                            .right = BLX_HANDOVER_BY_HAND};
     if (before == NULL || sk_X509_push(before, ca->cert) <= 0)
         return no_memory(err);
     int rc = blx_pki_roll_load(pki, &next, NULL, err);
@@ -422,7 +426,7 @@ static int bundle_with(const struct blx_pki *pki, const struct blx_pki_authority
         rc = blx_certificate_new_key(&key, err);
     const struct blx_pki_authority *signer = next.cert != NULL ? &next : ca;
     if (rc == 0)
-        rc = blx_pki_sign_agent(pki, signer, agent_id, key, BLX_CERTIFICATE_DAYS, &cert, err);
+        rc = blx_pki_sign_agent(pki, signer, agent_id, key, &signing, &cert, err);
     if (rc == 0)
         rc = blx_credentials_format(key, cert, signer->cert, next.cert != NULL ? before : NULL,
                                     bundle, err);

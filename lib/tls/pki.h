@@ -8,6 +8,7 @@
  *     next/                            the CA's successor, in a grace period: pki_roll.h
  *     tokens/HASH                      permission to join, once: pki_token_private.h
  *     revoked/ID                       older certificates are refused: revocation_private.h
+ *     handovers/ID                     another machine has restored the agent: handover.h
  *
  * Keys are P-256. Files of keys have mode 0600 and, like the folder (0700), belong to the owner of
  * DIR, also if root enrolls. Each file comes into place by rename, the key before its certificate,
@@ -108,10 +109,18 @@ enum blx_pki_signer {
     BLX_PKI_NEW_CA, /* its successor */
 };
 
-/* A newer certificate for an agent that has shown the one with `serial`, which stays valid. -EACCES
- * if the old one is revoked, -EBADMSG as above. */
-int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
-                  enum blx_pki_signer signer, const struct blx_request_message *request,
+/* What an agent has shown that wants a newer certificate. */
+struct blx_pki_renewal {
+    const char *agent_id;
+    const char *serial;                   /* of the one that it has */
+    uint8_t hardware[BLX_HARDWARE_BYTES]; /* as it told; zero: it did not */
+    enum blx_pki_signer signer;
+};
+
+/* A newer certificate for an agent; the old one stays valid. -EACCES if the old one is revoked, or
+ * its name went to another machine (handover.h); -EBADMSG as above. */
+int blx_pki_renew(const char *data_dir, const struct blx_pki_renewal *renewal,
+                  const struct blx_request_message *request,
                   struct blx_certificate_message *certificate, struct blx_error *err);
 
 /* From now on no certificate and no token that was made for the agent so far is accepted. Durable

@@ -14,14 +14,15 @@
 #include "tls/revocation_private.h"
 
 static int sign(const struct blx_pki *pki, const struct blx_pki_authority *ca, const char *agent_id,
-                const struct blx_request_message *request,
+                const struct blx_request_message *request, enum blx_handover_right right,
                 struct blx_certificate_message *certificate, struct blx_error *err)
 {
     BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
     BLX_CLEANUP_X509 X509 *cert = NULL;
+    const struct blx_pki_signing signing = {.days = BLX_CERTIFICATE_JOINED_DAYS, .right = right};
     int rc = blx_request_key(request, &key, err);
     if (rc == 0)
-        rc = blx_pki_sign_agent(pki, ca, agent_id, key, BLX_CERTIFICATE_JOINED_DAYS, &cert, err);
+        rc = blx_pki_sign_agent(pki, ca, agent_id, key, &signing, &cert, err);
     if (rc == 0)
         rc = blx_certificate_put(cert, certificate->cert, &certificate->cert_bytes, err);
     if (rc == 0)
@@ -41,7 +42,7 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
     if (rc == 0)
         rc = blx_pki_token_look(&pki, join->secret, &token, err);
     if (rc == 0)
-        rc = sign(&pki, &ca, token.agent_id, &join->request, &made, err);
+        rc = sign(&pki, &ca, token.agent_id, &join->request, BLX_HANDOVER_BY_HAND, &made, err);
     /* The token is used up before the certificate leaves this function: a crash may cost a token,
      * and never lets one work twice. */
     if (rc == 0)
@@ -55,8 +56,21 @@ int blx_pki_join(const char *data_dir, const struct blx_join_message *join,
     return rc;
 }
 
-int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial,
-                  enum blx_pki_signer signer, const struct blx_request_message *request,
+/* The same for a name that has gone to another machine. */
+static int check_handover(const char *data_dir, const struct blx_pki_renewal *renewal,
+                          struct blx_error *err)
+{
+    struct blx_handover handover;
+    enum blx_handover_verdict verdict;
+    int rc =
+        blx_handover_check(data_dir, renewal->agent_id, renewal->serial, &handover, &verdict, err);
+    if (rc == 0 && (verdict == BLX_HANDOVER_TO_PROVE || verdict == BLX_HANDOVER_NOT_THERE))
+        rc = blx_handover_prove(&handover, renewal->agent_id, verdict, renewal->hardware, err);
+    return rc;
+}
+
+int blx_pki_renew(const char *data_dir, const struct blx_pki_renewal *renewal,
+                  const struct blx_request_message *request,
                   struct blx_certificate_message *certificate, struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
@@ -65,11 +79,14 @@ int blx_pki_renew(const char *data_dir, const char *agent_id, const char *serial
     int rc = blx_pki_open(data_dir, &pki, &ca, err);
     /* Under the lock: a certificate that is being revoked must not come back as a newer one. */
     if (rc == 0)
-        rc = blx_pki_check_revoked(data_dir, agent_id, serial, err);
-    if (rc == 0 && signer == BLX_PKI_NEW_CA)
+        rc = blx_pki_check_revoked(data_dir, renewal->agent_id, renewal->serial, err);
+    if (rc == 0)
+        rc = check_handover(data_dir, renewal, err);
+    if (rc == 0 && renewal->signer == BLX_PKI_NEW_CA)
         rc = blx_pki_roll_load(&pki, &next, NULL, err);
     if (rc == 0)
-        rc = sign(&pki, next.cert != NULL ? &next : &ca, agent_id, request, &made, err);
+        rc = sign(&pki, next.cert != NULL ? &next : &ca, renewal->agent_id, request,
+                  BLX_HANDOVER_BY_SESSION, &made, err);
     blx_pki_authority_done(&next);
     blx_pki_authority_done(&ca);
     blx_pki_close(&pki);

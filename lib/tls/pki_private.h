@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "tls/handover_private.h"
 #include "tls/pki_folder_private.h"
 #include "wire/message.h"
 
@@ -55,10 +56,16 @@ int blx_pki_roll_finish(const struct blx_pki *pki, struct blx_error *err);
 int blx_pki_need_key(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                      struct blx_error *err);
 
+/* How long an agent's certificate is valid, and by whose right it is signed. */
+struct blx_pki_signing {
+    int days;
+    enum blx_handover_right right;
+};
+
 /*
  * Signs an agent's certificate for `key`, of which the public half is enough. The certificate is
  * valid even if the agent was revoked before, so the caller must have checked the right to it.
  */
 int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority *ca,
-                       const char *agent_id, EVP_PKEY *key, int days, X509 **cert,
-                       struct blx_error *err);
+                       const char *agent_id, EVP_PKEY *key, const struct blx_pki_signing *signing,
+                       X509 **cert, struct blx_error *err);

@@ -15,6 +15,7 @@
 #include "tls/pki_token_private.h"
 
 static const char first_line[] = "blxrep restore token 1";
+static const char takes_over_line[] = "reads and takes over"; /* the last one; otherwise "reads" */
 
 enum { DAY_SECONDS = 24 * 3600, HASH_LETTERS = BLX_TOKEN_HASH_BYTES - 1 };
 
@@ -26,9 +27,10 @@ int blx_restore_record_format(const struct blx_restore_record *record,
                       first_line, grant->agent_id, record->expires_s, grant->checkpoint);
     for (uint32_t i = 0; i < grant->volume_count && i < BLX_MAX_VOLUMES; i++)
         at += snprintf(text + at, BLX_RESTORE_RECORD_BYTES - (size_t)at, " %s", grant->volumes[i]);
-    at += snprintf(text + at, BLX_RESTORE_RECORD_BYTES - (size_t)at, "\n%s%s\nreads\n",
+    at += snprintf(text + at, BLX_RESTORE_RECORD_BYTES - (size_t)at, "\n%s%s\n%s\n",
                    record->use == BLX_RESTORE_OPEN ? "open" : record->machine,
-                   record->use == BLX_RESTORE_DONE ? " done" : "");
+                   record->use == BLX_RESTORE_DONE ? " done" : "",
+                   grant->takes_over ? takes_over_line : "reads");
     return at;
 }
 
@@ -85,6 +87,7 @@ static int parse_lines(char *text, struct blx_restore_record *record)
         blx_timestamp_parse(lines[3], &record->grant.checkpoint, NULL) < 0)
         return -EBADMSG;
     blx_text_set(record->grant.agent_id, lines[1]);
+    record->grant.takes_over = strcmp(lines[6], takes_over_line) == 0;
     int rc = parse_volumes(lines[4], &record->grant);
     return rc < 0 ? rc : parse_use(lines[5], record);
 }

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -29,6 +30,7 @@ struct blx_restore_grant {
     blx_timestamp checkpoint;
     uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
     char volumes[BLX_MAX_VOLUMES][BLX_NAME_BYTES];
+    bool takes_over; /* the machine is the agent afterwards: handover.h */
 };
 
 /* Makes a token that gives what `grant` says, to one machine that shows it within `valid_s`

@@ -21,7 +21,8 @@ enum blx_event_kind {
     BLX_EVENT_AGENT_LOST,
     BLX_EVENT_AGENT_NOT_STORED, /* it takes nothing of this one */
     BLX_EVENT_DAMAGE_FOUND,
-    BLX_EVENT_HISTORY_GONE, /* the store has lost the newest checkpoints of the agent */
+    BLX_EVENT_HISTORY_GONE,    /* the store has lost the newest checkpoints of the agent */
+    BLX_EVENT_MACHINE_REFUSED, /* its old machine came; another one has restored it */
     BLX_EVENT_CHECKPOINT_LATE,
     BLX_EVENT_DISK_NEARLY_FULL,
     BLX_EVENT_QUOTA_REACHED,   /* the agent is refused until there is room */

@@ -40,6 +40,7 @@ enum {
     BLX_POLICY_TEXT_BYTES = 1024,     /* of each of a POLICY's texts */
     BLX_FINGERPRINT_BYTES = 32,       /* SHA-256 of a certificate in DER form */
     BLX_MACHINE_BYTES = 32,           /* the secret of a machine that restores */
+    BLX_HARDWARE_BYTES = 32,          /* by which a machine's hardware is known again */
 };
 
 /* A VOLUME's identity that begins so is of what lies on a disk without a serial number: a
@@ -56,6 +57,7 @@ enum {
 #define BLX_FEATURE_AUTHORITY  (UINT64_C(1) << 16) /* AUTHORITY and RENEWED are understood */
 #define BLX_FEATURE_CUT_FLAGS  (UINT64_C(1) << 17) /* CHECKPOINT may end with cut_flags */
 #define BLX_FEATURE_DIGESTS    (UINT64_C(1) << 20) /* DIGEST_KEY comes, and frames have digests */
+#define BLX_FEATURE_HARDWARE   (UINT64_C(1) << 24) /* HARDWARE comes, and HANDOVER is understood */
 
 enum blx_message_type {
     BLX_MESSAGE_HELLO = 1,        /* agent -> dispatcher: its ID, which versions */
@@ -95,9 +97,11 @@ enum blx_message_type {
     BLX_MESSAGE_PLAN_PIECES = 45,    /* dispatcher -> target: some of them */
     BLX_MESSAGE_FRAMES_REQUEST = 46, /* target -> dispatcher: these frames of the window */
     BLX_MESSAGE_RESTORE_DONE = 47,   /* target -> dispatcher: all is written, the token is spent */
-    BLX_MESSAGE_DELTA_REQUEST = 50,  /* target -> dispatcher: a volume is to be compared first */
-    BLX_MESSAGE_DELTA_KEY = 51,      /* dispatcher -> target: makes the digests of its blocks */
-    BLX_MESSAGE_DELTA_WANTED = 52,   /* target -> dispatcher: the next plan is of these blocks */
+    BLX_MESSAGE_HANDOVER = 48, /* dispatcher -> target, agent: it takes the agent's name over */
+    BLX_MESSAGE_HARDWARE = 49, /* target, agent -> dispatcher: by which it is known again */
+    BLX_MESSAGE_DELTA_REQUEST = 50, /* target -> dispatcher: a volume is to be compared first */
+    BLX_MESSAGE_DELTA_KEY = 51,     /* dispatcher -> target: makes the digests of its blocks */
+    BLX_MESSAGE_DELTA_WANTED = 52,  /* target -> dispatcher: the next plan is of these blocks */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -118,7 +122,9 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_STALE = 84,   /* dispatcher -> cli: what its files say, and it does not use;
                                          before a status list, or after the settings */
     BLX_MESSAGE_DIGEST_KEY = 85,      /* dispatcher -> agent: makes the digests of this session */
-    BLX_MESSAGE_CONTROL_RENAME = 88,  /* cli -> dispatcher: `agent` is renamed: end its session */
+    BLX_MESSAGE_CONTROL_RESTORE = 86, /* dispatcher -> cli: a machine that restores, in a list */
+    BLX_MESSAGE_CONTROL_HANDOVER = 87, /* dispatcher -> cli: an agent that has another machine */
+    BLX_MESSAGE_CONTROL_RENAME = 88,   /* cli -> dispatcher: `agent` is renamed: end its session */
 };
 
 /* What an agent is doing. */
@@ -295,6 +301,11 @@ struct blx_restore_offer {
     uint32_t volume_count; /* 1 to BLX_MAX_VOLUMES */
     uint64_t heartbeat_ms; /* 1 to BLX_HEARTBEAT_MAX_MS */
     uint64_t window_bytes; /* of frames that were asked for and have not come; at least a frame */
+};
+
+/* All zero: this machine has nothing by which it could be known again. */
+struct blx_hardware_message {
+    uint8_t identity[BLX_HARDWARE_BYTES];
 };
 
 struct blx_restore_volume {
@@ -632,6 +643,43 @@ struct blx_control_policy {
     char agent_id[BLX_NAME_BYTES];
 };
 
+/* A machine that restores now. */
+struct blx_control_restore {
+    char agent_id[BLX_NAME_BYTES];
+    char peer[BLX_TEXT_BYTES]; /* its address */
+    blx_timestamp checkpoint;
+    char volume[BLX_NAME_BYTES]; /* that it is at */
+    uint32_t number;             /* of this volume, from 1; 0: it has not begun */
+    uint32_t volume_count;
+    uint64_t volume_bytes;     /* its size */
+    uint64_t done_bytes;       /* how far the restore is in it */
+    uint64_t sent_bytes;       /* of frames, over this connection */
+    uint64_t rate_bytes_per_s; /* of frames, over the last seconds */
+    uint64_t connected_ms;     /* how long this connection has lasted */
+    uint32_t eta_seconds;      /* until this volume is done; 0: not known */
+    bool takes_over;           /* the machine will be the agent */
+};
+
+enum blx_handover_state {
+    BLX_HANDOVER_NONE = 0,
+    BLX_HANDOVER_WAITING = 1, /* for the machine that has restored, with the old certificate */
+    BLX_HANDOVER_SETTLED = 2, /* it has a certificate of its own; older ones are refused */
+    BLX_HANDOVER_UNDONE = 3,  /* that machine is refused, and the old certificates hold */
+};
+enum { BLX_HANDOVER_STATES = BLX_HANDOVER_UNDONE + 1 };
+
+/* An agent whose name went to another machine. */
+struct blx_control_handover {
+    char agent_id[BLX_NAME_BYTES];
+    enum blx_handover_state state;     /* not NONE */
+    blx_timestamp since;               /* when the restore was complete */
+    blx_timestamp checkpoint;          /* that was restored */
+    char peer[BLX_TEXT_BYTES];         /* where it came from */
+    uint64_t refused;                  /* machines' tries that were refused since the start */
+    uint64_t refused_ms;               /* how long ago the last one was */
+    char refused_peer[BLX_TEXT_BYTES]; /* where it came from; "": there was none */
+};
+
 enum blx_verdict_source {
     BLX_VERDICT_DEFAULT = 0,
     BLX_VERDICT_CONFIG = 1, /* the dispatcher's configuration, or its command line */
@@ -689,6 +737,7 @@ struct blx_message {
         struct blx_plan_pieces plan_pieces;
         struct blx_frames_request frames_request;
         struct blx_restore_done restore_done;
+        struct blx_hardware_message hardware; /* HANDOVER has no body */
         struct blx_delta_request delta_request;
         struct blx_delta_key delta_key;
         struct blx_delta_wanted delta_wanted;
@@ -706,6 +755,8 @@ struct blx_message {
         struct blx_control_policy control_policy;
         struct blx_control_verdict control_verdict;
         struct blx_text_message control_stale;
+        struct blx_control_restore control_restore;
+        struct blx_control_handover control_handover;
     };
 };
 

@@ -232,6 +232,10 @@ struct blx_delta_wanted_disk {
     blx_le32 count;
 } __attribute__((packed));
 
+struct blx_hardware_disk {
+    uint8_t identity[BLX_HARDWARE_BYTES];
+} __attribute__((packed));
+
 struct blx_checkpoint_request_disk {
     blx_le64 request;
 } __attribute__((packed));
@@ -426,6 +430,36 @@ struct blx_control_damage_disk {
     char text[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
+struct blx_control_restore_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    char peer[BLX_TEXT_BYTES];
+    blx_le64 checkpoint;
+    char volume[BLX_NAME_FIELD_BYTES];
+    blx_le32 number;
+    blx_le32 volume_count;
+    blx_le64 volume_bytes;
+    blx_le64 done_bytes;
+    blx_le64 sent_bytes;
+    blx_le64 rate_bytes_per_s;
+    blx_le64 connected_ms;
+    blx_le32 eta_seconds;
+    blx_le32 flags;
+} __attribute__((packed));
+
+enum { BLX_CONTROL_RESTORE_TAKES_OVER = 1 }; /* its flag */
+
+struct blx_control_handover_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le32 state;
+    blx_le32 reserved;
+    blx_le64 since;
+    blx_le64 checkpoint;
+    char peer[BLX_TEXT_BYTES];
+    blx_le64 refused;
+    blx_le64 refused_ms;
+    char refused_peer[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
 _Static_assert(sizeof(struct blx_hello_disk) == 368, "HELLO");
 _Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
@@ -467,6 +501,9 @@ _Static_assert(sizeof(struct blx_delta_request_disk) == 8, "DELTA_REQUEST");
 _Static_assert(sizeof(struct blx_delta_key_disk) == 80, "DELTA_KEY");
 _Static_assert(offsetof(struct blx_delta_key_disk, key_id) == 8, "DELTA_KEY");
 _Static_assert(sizeof(struct blx_delta_wanted_disk) == 8, "DELTA_WANTED");
+_Static_assert(sizeof(struct blx_hardware_disk) == 32, "HARDWARE");
+_Static_assert(sizeof(struct blx_control_restore_disk) == 464, "CONTROL_RESTORE");
+_Static_assert(sizeof(struct blx_control_handover_disk) == 624, "CONTROL_HANDOVER");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");

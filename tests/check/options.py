@@ -130,7 +130,7 @@ class Options(unittest.TestCase):
         self.assertEqual(bash_answer("blxrep p"), {"prune", "pin", "policy", "pause"})
         self.assertEqual(bash_answer("blxrep dispatcher s"), {"start", "show", "status"})
         self.assertEqual(bash_answer("blxrep agent t"), {"takeover"})
-        self.assertEqual(bash_answer("blxrep r"), {"restore", "rescan", "revoke", "renew", "renew-ca", "retire-ca", "remove", "rename", "resume", "rescue-image"})
+        self.assertEqual(bash_answer("blxrep r"), {"restore", "rescan", "revoke", "renew", "renew-ca", "retire-ca", "remove", "rename", "readmit", "resume", "rescue-image"})
         self.assertEqual(bash_answer("blxrep start --mode = a"), {"agent"})
         self.assertEqual(bash_answer("blxrep start --compression z"), {"zlib", "zstd"})
         self.assertIn("--output", bash_answer("blxrep restore --force --o"))

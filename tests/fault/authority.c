@@ -321,8 +321,9 @@ static void check_look_refused(void *arg, int rc)
 
 static int run_sign(void *arg, struct blx_error *err)
 {
-    return blx_pki_sign_agent(&site, &site_ca, "web1", site_ca.key, 7, &((struct using *)arg)->cert,
-                              err);
+    const struct blx_pki_signing signing = {.days = 7, .right = BLX_HANDOVER_BY_HAND};
+    return blx_pki_sign_agent(&site, &site_ca, "web1", site_ca.key, &signing,
+                              &((struct using *)arg)->cert, err);
 }
 
 static void check_sign(void *arg, int rc)

@@ -203,8 +203,9 @@ static void check_join(void *state, int rc)
 static int run_renew(void *state, struct blx_error *err)
 {
     struct site *site = state;
-    return blx_pki_renew(site->dir, "web1", "77", BLX_PKI_NEW_CA, &site->join.request,
-                         &site->certificate, err);
+    const struct blx_pki_renewal renewal = {
+        .agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA};
+    return blx_pki_renew(site->dir, &renewal, &site->join.request, &site->certificate, err);
 }
 
 static void check_renew(void *state, int rc)

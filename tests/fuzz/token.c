@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "tls/handover_private.h"
 #include "tls/pki_token_private.h"
 #include "tls/revocation_private.h"
 #include "tls/token.h"
@@ -62,6 +63,20 @@ static void check_revocation(const char *text)
         FUZZ_ASSERT(strstr(text, "\n0123AB\n") != NULL);
 }
 
+/* The head is read back as it is written, which the parser compares; the rest is numbers. */
+static void check_handover(const char *text)
+{
+    struct blx_handover handover = {.state = BLX_HANDOVER_NONE};
+    const char *serials = NULL;
+    int rc = blx_handover_parse(text, &handover, &serials);
+    FUZZ_ASSERT(rc == 0 || rc == -EBADMSG);
+    if (rc < 0)
+        return;
+    FUZZ_ASSERT(handover.state != BLX_HANDOVER_NONE && serials >= text);
+    if (blx_handover_lists(serials, "0123AB"))
+        FUZZ_ASSERT(strstr(text, "\n0123AB\n") != NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = fuzz_text(data, size);
@@ -69,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_made_token(data, size);
     check_record(text);
     check_revocation(text);
+    check_handover(text);
     free(text);
     return 0;
 }

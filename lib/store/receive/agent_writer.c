@@ -197,6 +197,11 @@ void blx_agent_writer_set_digest_key(struct blx_agent_writer *writer, const stru
     writer->agent.digest_key = *key;
 }
 
+void blx_agent_writer_take_any_disk(struct blx_agent_writer *writer)
+{
+    writer->agent.takes_any_disk = true;
+}
+
 /* The key of the digests that come beside frames; none: they are inside, or there are none. */
 static struct blx_key_id digest_key_of(const struct blx_agent_writer *writer)
 {

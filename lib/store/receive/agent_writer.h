@@ -79,6 +79,10 @@ void blx_agent_writer_set_key(struct blx_agent_writer *writer, const struct blx_
  * volume. Without a call frames come without, and images are of data. */
 void blx_agent_writer_set_digest_key(struct blx_agent_writer *writer, const struct blx_key *key);
 
+/* A volume may lie on another disk than before: its machine has restored it, so it is compared, and
+ * no full pass follows. To be called before the first volume. */
+void blx_agent_writer_take_any_disk(struct blx_agent_writer *writer);
+
 /*
  * Announces the session's volume number info->volume (in order, from 0): recovers it, and tells the
  * last durable frame. A new one gets its folder with its first frame, or its first checkpoint. If

@@ -209,14 +209,18 @@ static bool is_another_disk(const char *before, const char *now)
            strcmp(before, now) != 0;
 }
 
-static void compare_info(struct blx_received_volume *volume)
+static void compare_info(const struct blx_received_agent *agent, struct blx_received_volume *volume)
 {
     const struct blx_volume_file *file = &volume->file;
     const struct blx_volume_info *info = &volume->info;
     unsigned long long before = file->size_bytes, now = info->size_bytes;
     if (volume->state == BLX_RECEIVED_NEEDS_FULL)
         return;
-    if (is_another_disk(file->identity, info->identity))
+    bool another = is_another_disk(file->identity, info->identity);
+    if (another && agent->takes_any_disk)
+        blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_RESCAN,
+                                   "it was restored onto the disk '%.100s'", info->identity);
+    if (another && !agent->takes_any_disk)
         blx_received_volume_demand(volume, BLX_RECEIVED_NEEDS_FULL,
                                    "the disk '%.100s' was replaced by '%.100s'", file->identity,
                                    info->identity);
@@ -381,7 +385,7 @@ int blx_received_volume_recover(const struct blx_received_agent *agent,
         volume->seq = volume->file.seq_before;
     else if (blx_generation_equal(&committed.generation, &volume->file.generation))
         volume->seq = committed.last_seq;
-    compare_info(volume);
+    compare_info(agent, volume);
     compare_committed(volume, &committed);
     rc = volume->state != BLX_RECEIVED_NEEDS_FULL
              ? blx_received_volume_take_uncommitted(volume, &listing, from, err)

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "store/checkpoint/manifest.h"
 #include "store/receive/agent_tail.h"
 #include "store/receive/received_volume_private.h"
@@ -22,6 +24,7 @@ struct blx_received_agent {
     char last_damage[BLX_REASON_BYTES]; /* empty: the newest checkpoint is good */
     struct blx_key_id key_id;           /* of the session's frames; none: they are not encrypted */
     struct blx_key digest_key;          /* of plain frames' digests; its id none: they have none */
+    bool takes_any_disk;                /* another disk was restored from this chain */
 };
 
 /*
@@ -42,6 +45,7 @@ struct blx_received_agent {
  *     any, no pass since  damaged             any                  NEEDS_FULL; no segment goes
  *
  *     the disk has grown                                           NEEDS_RESCAN
+ *     the disk is another one, and was restored from this chain    NEEDS_RESCAN
  *     the disk is another one, smaller, or has another block size  NEEDS_FULL
  *     frames are stored with another key than the session's        NEEDS_FULL
  */

@@ -51,6 +51,13 @@ int blx_pull_send(struct blx_pull *pull, const struct blx_message *message, stru
     return lost(pull, rc, why.message, err);
 }
 
+/* What comes beside the answer: HANDOVER only before the offer. */
+static bool is_remark(enum blx_message_type type, enum blx_message_type wanted)
+{
+    return type == BLX_MESSAGE_PING ||
+           (type == BLX_MESSAGE_HANDOVER && wanted == BLX_MESSAGE_RESTORE_OFFER);
+}
+
 int blx_pull_receive(struct blx_pull *pull, enum blx_message_type wanted,
                      struct blx_message *message, struct blx_error *err)
 {
@@ -64,7 +71,9 @@ int blx_pull_receive(struct blx_pull *pull, enum blx_message_type wanted,
             return blx_error_set(err, -EPROTO, "the dispatcher sends nonsense: %s", why.message);
         if (rc < 0)
             return lost(pull, rc, why.message, err);
-    } while (message->type == BLX_MESSAGE_PING);
+        if (is_remark(message->type, wanted))
+            pull->takes_over |= message->type == BLX_MESSAGE_HANDOVER;
+    } while (is_remark(message->type, wanted));
     if (message->type == BLX_MESSAGE_GOODBYE && wanted != BLX_MESSAGE_GOODBYE)
         return lost(pull, 0, "the dispatcher is stopping", err);
     if (message->type == BLX_MESSAGE_ERROR)
@@ -124,6 +133,21 @@ static int take_offer(struct blx_pull *pull, struct blx_error *err)
     return 0;
 }
 
+/* By which the dispatcher knows this machine when it comes as the agent. */
+static int tell_hardware(struct blx_pull *pull, struct blx_error *err)
+{
+    static const uint8_t unknown[BLX_HARDWARE_BYTES];
+    struct blx_message message = {.type = BLX_MESSAGE_HARDWARE};
+    if (memcmp(pull->request.hardware, unknown, sizeof(unknown)) == 0)
+        return blx_error_set(err, -ENODEV,
+                             "the token takes '%s' over, and nothing of this machine's hardware "
+                             "tells it from the old one: make a token without --takes-over, and "
+                             "have the server join again afterwards",
+                             pull->offer.agent_id);
+    memcpy(message.hardware.identity, pull->request.hardware, sizeof(message.hardware.identity));
+    return blx_pull_send(pull, &message, err);
+}
+
 static int connect_once(struct blx_pull *pull, struct blx_error *err)
 {
     const struct blx_message hello = {.type = BLX_MESSAGE_RESTORE, .restore = pull->request.hello};
@@ -133,7 +157,7 @@ static int connect_once(struct blx_pull *pull, struct blx_error *err)
         rc = blx_pull_send(pull, &hello, err);
     if (rc == 0)
         rc = take_offer(pull, err);
-    return rc;
+    return rc == 0 && pull->takes_over ? tell_hardware(pull, err) : rc;
 }
 
 int blx_pull_open(const struct blx_pull_request *request, struct blx_pull **pull,
@@ -164,6 +188,11 @@ void blx_pull_close(struct blx_pull *pull)
     explicit_bzero(&pull->request.hello, sizeof(pull->request.hello));
     free(pull->volumes);
     free(pull);
+}
+
+bool blx_pull_takes_over(const struct blx_pull *pull)
+{
+    return pull->takes_over;
 }
 
 const struct blx_restore_offer *blx_pull_get_offer(const struct blx_pull *pull)

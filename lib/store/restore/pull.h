@@ -39,11 +39,13 @@ struct blx_pull_request {
     uint64_t patience_ms;             /* 0: BLX_PULL_PATIENCE_MS */
     uint64_t pause_ms;                /* before the first new try; 0: a quarter of a second */
     void (*note)(void *arg, const char *text); /* a connection was lost, or made again; or NULL */
+    uint8_t hardware[BLX_HARDWARE_BYTES];      /* by which this machine is known again; or zero */
 };
 
 struct blx_pull;
 
-/* Connects and shows the token. -EACCES: the dispatcher refuses it. */
+/* Connects and shows the token. -EACCES: the dispatcher refuses it; -ENODEV: it takes over, and the
+ * request has no hardware. */
 int blx_pull_open(const struct blx_pull_request *request, struct blx_pull **pull,
                   struct blx_error *err);
 
@@ -53,6 +55,9 @@ void blx_pull_close(struct blx_pull *pull);
 /* What the token lets this machine restore; constant, and the pull's. */
 const struct blx_restore_offer *blx_pull_get_offer(const struct blx_pull *pull);
 const struct blx_restore_volume *blx_pull_get_volume(const struct blx_pull *pull, uint32_t volume);
+
+/* Whether the token makes this machine the agent. */
+bool blx_pull_takes_over(const struct blx_pull *pull);
 
 struct blx_pull_target {
     struct blx_restore_target target; /* `losses` is NULL */
@@ -79,5 +84,6 @@ bool blx_pull_can_resume(const struct blx_pull *pull, uint32_t volume, const cha
 int blx_pull_volume(struct blx_pull *pull, uint32_t volume, const struct blx_pull_target *target,
                     const struct blx_restore_progress *progress, struct blx_error *err);
 
-/* Says that all is written, which spends the token. */
+/* Says that all is written, which spends the token, and hands the agent's name over if it does
+ * that. */
 int blx_pull_finish(struct blx_pull *pull, uint64_t written_bytes, struct blx_error *err);

@@ -29,6 +29,7 @@ struct blx_pull {
     bool planned;
     uint32_t plan_volume, plan_frames;
     uint64_t plan_start;
+    bool takes_over; /* the dispatcher has sent HANDOVER */
 };
 
 /*

@@ -275,8 +275,10 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_false(looks_revoked(fixture, "web10"));
     /* Neither the token that was open nor a renewal gets around the revocation. */
     assert_int_equal(join(fixture, &open_token, &new, NULL), -EACCES);
-    refuse(blx_pki_renew(fixture->dir, "web1", old_serial, BLX_PKI_NEW_CA, &asker.join.request,
-                         &renewed, &err[1]),
+    refuse(blx_pki_renew(fixture->dir,
+                         &(struct blx_pki_renewal){
+                             .agent_id = "web1", .serial = old_serial, .signer = BLX_PKI_NEW_CA},
+                         &asker.join.request, &renewed, &err[1]),
            -EACCES, &err[1], "is revoked");
     ASKER again = asker_of(fixture, "web1", 60);
     assert_int_equal(join(fixture, &again, &new, NULL), 0);
@@ -284,7 +286,10 @@ static void revocation_ends_what_was_signed_before_and_nothing_later(void **stat
     assert_false(looks_revoked(fixture, "web1"));
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", new_serial, NULL), 0);
     assert_int_equal(blx_pki_check_revoked(fixture->dir, "web1", old_serial, NULL), -EACCES);
-    assert_int_equal(blx_pki_renew(fixture->dir, "web1", new_serial, BLX_PKI_NEW_CA,
+    assert_int_equal(blx_pki_renew(fixture->dir,
+                                   &(struct blx_pki_renewal){.agent_id = "web1",
+                                                             .serial = new_serial,
+                                                             .signer = BLX_PKI_NEW_CA},
                                    &asker.join.request, &renewed, NULL),
                      0);
     serial_of(&renewed, old_serial);
@@ -344,8 +349,12 @@ static void renewal_replaces_the_bundle_by_one_that_works(void **state)
     assert_int_equal(blx_pem_read_cert(bundle, &cert, NULL), 0);
     assert_int_equal(blx_certificate_serial(cert, serial, NULL), 0);
     assert_int_equal(blx_renew_request(&key, &request, NULL), 0);
-    assert_int_equal(
-        blx_pki_renew(fixture->dir, "web1", serial, BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    assert_int_equal(blx_pki_renew(fixture->dir,
+                                   &(struct blx_pki_renewal){.agent_id = "web1",
+                                                             .serial = serial,
+                                                             .signer = BLX_PKI_NEW_CA},
+                                   &request, &got, NULL),
+                     0);
     assert_int_equal(blx_renew_accept(key, &got, NULL, old, bundle, fingerprint, NULL), 0);
     struct stat st;
     assert_int_equal(stat(bundle, &st), 0);
@@ -369,16 +378,28 @@ static void renewal_takes_no_certificate_of_another_name_key_or_ca(void **state)
     uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     struct blx_error err[4] = {{0}};
     assert_int_equal(blx_renew_request(&key, &request, NULL), 0);
-    assert_int_equal(
-        blx_pki_renew(fixture->dir, "web10", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+    assert_int_equal(blx_pki_renew(fixture->dir,
+                                   &(struct blx_pki_renewal){.agent_id = "web10",
+                                                             .serial = "77",
+                                                             .signer = BLX_PKI_NEW_CA},
+                                   &request, &got, NULL),
+                     0);
     refuse(blx_renew_accept(key, &got, NULL, own, bundle, fingerprint, &err[0]), -EBADMSG, &err[0],
            "for 'web10', not for 'web1'");
     assert_int_equal(
-        blx_pki_renew(stranger->dir, "web1", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+        blx_pki_renew(
+            stranger->dir,
+            &(struct blx_pki_renewal){.agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA},
+            &request, &got, NULL),
+        0);
     refuse(blx_renew_accept(key, &got, NULL, own, bundle, fingerprint, &err[1]), -EBADMSG, &err[1],
            "does not trust");
     assert_int_equal(
-        blx_pki_renew(fixture->dir, "web1", "77", BLX_PKI_NEW_CA, &request, &got, NULL), 0);
+        blx_pki_renew(
+            fixture->dir,
+            &(struct blx_pki_renewal){.agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA},
+            &request, &got, NULL),
+        0);
     refuse(blx_renew_accept(other_key, &got, NULL, own, bundle, fingerprint, &err[2]), -EBADMSG,
            &err[2], "another certificate");
     got.cert[got.cert_bytes / 2] ^= 1;

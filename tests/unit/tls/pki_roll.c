@@ -103,7 +103,11 @@ static void renew(const struct fixture *fixture, struct mover *mover,
     uint8_t fingerprint[BLX_FINGERPRINT_BYTES];
     struct blx_error err = {0};
     assert_int_equal(
-        blx_pki_renew(fixture->dir, "web1", "77", BLX_PKI_NEW_CA, &mover->request, &got, NULL), 0);
+        blx_pki_renew(
+            fixture->dir,
+            &(struct blx_pki_renewal){.agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA},
+            &mover->request, &got, NULL),
+        0);
     if (blx_renew_accept(mover->key, &got, &server->authority, mover->tls, mover->bundle,
                          fingerprint, &err) < 0)
         fail_msg("%s", err.message);
@@ -202,7 +206,11 @@ static void agent_believes_no_ca_without_a_proof(void **state)
 
     /* And no certificate of such a CA, whatever the dispatcher has told before. */
     assert_int_equal(
-        blx_pki_renew(stranger->dir, "web1", "77", BLX_PKI_NEW_CA, &mover.request, &got, NULL), 0);
+        blx_pki_renew(
+            stranger->dir,
+            &(struct blx_pki_renewal){.agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA},
+            &mover.request, &got, NULL),
+        0);
     assert_int_equal(blx_renew_accept(mover.key, &got, &theirs.authority, mover.tls, mover.bundle,
                                       fingerprint, NULL),
                      -EBADMSG);
@@ -214,7 +222,11 @@ static void agent_believes_no_ca_without_a_proof(void **state)
         -EBADMSG);
     /* The successor's own certificate, which was not told of. */
     assert_int_equal(
-        blx_pki_renew(fixture->dir, "web1", "77", BLX_PKI_NEW_CA, &mover.request, &got, NULL), 0);
+        blx_pki_renew(
+            fixture->dir,
+            &(struct blx_pki_renewal){.agent_id = "web1", .serial = "77", .signer = BLX_PKI_NEW_CA},
+            &mover.request, &got, NULL),
+        0);
     assert_int_equal(
         blx_renew_accept(mover.key, &got, NULL, mover.tls, mover.bundle, fingerprint, NULL),
         -EBADMSG);

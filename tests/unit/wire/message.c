@@ -176,6 +176,31 @@ static const struct blx_message examples[] = {
     {.type = BLX_MESSAGE_FRAMES_REQUEST,
      .frames_request = {.volume = 1, .first = 0x11121314, .count = 0x212223}},
     {.type = BLX_MESSAGE_RESTORE_DONE, .restore_done = {.written_bytes = 0x3132333435363738}},
+    {.type = BLX_MESSAGE_HANDOVER},
+    {.type = BLX_MESSAGE_HARDWARE, .hardware = {"thirty-two bytes of a machine.."}},
+    {.type = BLX_MESSAGE_CONTROL_RESTORE,
+     .control_restore = {.agent_id = "web1",
+                         .peer = "[2001:db8::1]:40013",
+                         .checkpoint = 20260101020304,
+                         .volume = "vda",
+                         .number = 1,
+                         .volume_count = 2,
+                         .volume_bytes = 0x5152535455565758,
+                         .done_bytes = 0x4142434445464748,
+                         .sent_bytes = 0x3132333435363738,
+                         .rate_bytes_per_s = 0x2122232425262728,
+                         .connected_ms = 0x1112131415161718,
+                         .eta_seconds = 0x61626364,
+                         .takes_over = true}},
+    {.type = BLX_MESSAGE_CONTROL_HANDOVER,
+     .control_handover = {.agent_id = "web1",
+                          .state = BLX_HANDOVER_SETTLED,
+                          .since = 20260102030405,
+                          .checkpoint = 20260101020304,
+                          .peer = "[2001:db8::1]:40013",
+                          .refused = 0x1112131415161718,
+                          .refused_ms = 0x2122232425262728,
+                          .refused_peer = "192.0.2.7:40012"}},
     {.type = BLX_MESSAGE_DELTA_REQUEST, .delta_request = {.volume = 1}},
     {.type = BLX_MESSAGE_DELTA_KEY,
      .delta_key = {.volume = 1, .key = {1, 2, 3, 4, 5, 6, 7, 8, [63] = 9}}},
@@ -494,6 +519,14 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_WELCOME, 31, 0x80, "heartbeat");
     refuse(BLX_MESSAGE_WELCOME, 40, 99, "timestamp");
     refuse(BLX_MESSAGE_WELCOME, 47, 99, "timestamp");
+    refuse(BLX_MESSAGE_CONTROL_RESTORE, 408, 3, "out of range");
+    refuse(BLX_MESSAGE_CONTROL_RESTORE, 412, 65, "out of range");
+    refuse(BLX_MESSAGE_CONTROL_RESTORE, 431, 0x7f, "out of range");
+    refuse(BLX_MESSAGE_CONTROL_RESTORE, 460, 2, "flags");
+    refuse(BLX_MESSAGE_CONTROL_HANDOVER, 72, 0, "state");
+    refuse(BLX_MESSAGE_CONTROL_HANDOVER, 72, 4, "state");
+    refuse(BLX_MESSAGE_CONTROL_HANDOVER, 76, 1, "reserved");
+    refuse(BLX_MESSAGE_CONTROL_HANDOVER, 96, 1, "address");
     refuse(BLX_MESSAGE_VOLUME, 0, 64, "index");
     refuse(BLX_MESSAGE_VOLUME, 4, 11, "block size");
     refuse(BLX_MESSAGE_VOLUME, 4, 19, "block size");
