@@ -87,7 +87,7 @@ static const struct command commands[] = {
      "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--overlay=FILE] "
      "[--incomplete] [--dry-run] "
      "[--force]\n       blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
-     "--token [--device=/dev/X] [--dispatcher-addr=HOST:PORT]",
+     "--token [--takes-over] [--device=/dev/X] [--dispatcher-addr=HOST:PORT]",
      "write a checkpoint to images or to a device",
      "Writes a checkpoint's volumes to images (by default in DIR/restore) or to a device, and "
      "prints the paths.\nWith --token it writes nothing, and prints a line with which another "
@@ -208,7 +208,7 @@ static const struct command commands[] = {
 #endif
     {"restore", BLX_COMMAND_PULL, cli_pull,
      "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
-     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--files] [--resume] [--state-dir=DIR] "
+     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--files] [--resume] [--verify] [--state-dir=DIR] "
      "[--force] "
      "[PATH ...]",
      "write this machine's disks with a checkpoint, over the network",

@@ -278,6 +278,30 @@ static int restore_disk(struct job *job, uint32_t volume, struct blx_error *err)
     return rc;
 }
 
+/* What the disk gives, and not what was meant to be there. */
+static int verify_disk(struct job *job, uint32_t volume, struct blx_error *err)
+{
+    struct disk *disk = &job->disks[volume];
+    char label[BLX_NAME_BYTES + 16], size[BLX_UNIT_TEXT_BYTES];
+    snprintf(label, sizeof(label), "verifying %s", blx_pull_get_volume(job->pull, volume)->name);
+    struct blx_progress bar;
+    blx_progress_init(&bar, label, 0);
+    struct blx_restore_progress progress = {.report = cli_progress, .arg = &bar};
+    uint64_t compared_bytes = 0;
+    const struct blx_restore_target target = {
+        .path = disk->path, .keys = &job->keys, .written_bytes = &compared_bytes};
+    int rc = blx_pull_verify(job->pull, volume, &target, &progress, err);
+    blx_progress_done(&bar);
+    if (rc == -EUCLEAN)
+        unlink(disk->journal); /* nothing of it is believed */
+    if (rc < 0)
+        return rc;
+    cli_note("'%s' is verified: %" PRIu64 " blocks of 4096 bytes (%s) were read back, and all are "
+             "the checkpoint's",
+             disk->path, compared_bytes / 4096, blx_size_format(compared_bytes, size));
+    return 0;
+}
+
 static int done_path(const struct job *job, uint32_t volume, char path[PATH_MAX])
 {
     return blx_path_format(path, PATH_MAX, NULL, "%s-%s.done", job->restorer.path,
@@ -402,6 +426,10 @@ enum blx_exit cli_pull(const struct cli_request *request, struct blx_error *err)
     for (uint32_t v = 0; rc == 0 && v < blx_pull_get_offer(job.pull)->volume_count; v++)
         if (job.disks[v].wanted)
             rc = restore_disk(&job, v, err);
+    for (uint32_t v = 0;
+         rc == 0 && job.config->verify && v < blx_pull_get_offer(job.pull)->volume_count; v++)
+        if (job.disks[v].wanted)
+            rc = verify_disk(&job, v, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     end(&job);

@@ -395,11 +395,21 @@ int dispatcher_registry_enter(struct dispatcher_registry *registry,
     return rc;
 }
 
+/* Whoever was refused as the agent's double is judged anew by what its name means now. */
+static void forget_doubles_locked(struct dispatcher_registry *registry, const char *agent_id)
+{
+    blx_assert_held(&registry->lock);
+    for (size_t i = 0; i < DISPATCHER_REGISTRY_REFUSED; i++)
+        if (strcmp(registry->refused[i].agent_id, agent_id) == 0)
+            registry->refused[i] = (struct dispatcher_registry_double){.agent_id = ""};
+}
+
 int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
                               enum dispatcher_registry_ending ending, struct blx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
     int rc = wait_for_place_locked(registry, agent_id, ending, err);
+    forget_doubles_locked(registry, agent_id);
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }

@@ -327,7 +327,8 @@ int dispatcher_registry_order_rescan(struct dispatcher_registry *registry, const
 
 /*
  * Ends the agent's session, if there is one, and returns when it has left the store: at the latest
- * after twice `takeover_ms`, as in dispatcher_registry_enter(). -EBUSY: it has not; -ESHUTDOWN.
+ * after twice `takeover_ms`, as in dispatcher_registry_enter(). Doubles of it may come again.
+ * -EBUSY: it has not; -ESHUTDOWN.
  */
 int dispatcher_registry_expel(struct dispatcher_registry *registry, const char *agent_id,
                               enum dispatcher_registry_ending ending, struct blx_error *err);

@@ -574,7 +574,7 @@ static int serve(struct dispatcher_restore *restore, struct blx_error *err)
                                "the machine that restores has asked for nothing "
                                "for half an hour");
         }
-        if (rc == 0)
+        if (rc == 0 && restore->state != DISPATCHER_RESTORE_FINISHED)
             rc = look_at_token(restore, err);
     }
     return rc;

@@ -16,7 +16,7 @@ _blxrep_options() {
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
     restore) echo --config --agent --checkpoint --device --data-dir --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
-    agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --state-dir --force --help --version ;;
+    agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --verify --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;

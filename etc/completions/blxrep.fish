@@ -106,7 +106,7 @@ __blxrep_option "" prune -l keep-yearly -x -d "Keep the newest one of each of th
 __blxrep_option "" prune -l keep-within -x -d "Keep all that are at most T older than the newest one"
 __blxrep_option "" prune -l min-age -x -d "Keep all that are younger than T"
 __blxrep_option "" prune -l confirm -f -d "Prune even if far more than usual goes"
-__blxrep_option "" log -l verify -f -d "Check that no line was changed or taken out"
+__blxrep_option "" "log restore" -l verify -f -d "log: check that no line was changed or taken out; agent restore: read back and compare"
 __blxrep_option "" remove -l volume -x -d "Only this volume, of every checkpoint"
 __blxrep_option "" remove -l uncommitted -f -d "Only what was received and is in no checkpoint"
 __blxrep_option "" "remove takeover" -l yes -f -d "Do not ask"

@@ -683,6 +683,14 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),
      .example = "true"},
+    {.info =
+         {"verify", NULL,
+          "read back what was written, and compare it with the dispatcher's data, which crosses "
+          "the network once more",
+          PULL, false},
+     .kind = BLX_OPTION_BOOL,
+     .offset = FIELD(verify),
+     .example = "true"},
     {.info = {"verify", NULL, "check that no line was changed or taken out", LOG, false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(verify),

@@ -127,7 +127,7 @@ class NetworkRestore(Case):
         # And into a file, of another checkpoint than the newest.
         self.settled_checkpoint(mib=3)
         token, _words = self.line(stamp)
-        self.pull(token, self.path("out.img"))
+        self.assertIn("is verified", self.pull(token, self.path("out.img"), "--verify").stderr)
         check_equal(self.path("out.img"), copy)
         self.assertEqual(os.listdir(self.state), [], "no state is left")
         for event in ("restore-token", "restore-done"):
@@ -200,6 +200,63 @@ class NetworkRestore(Case):
         check_equal(output, copy)
         self.cli.fails(2, "leave out --output", "dispatcher", "restore", "--agent=server1", f"--checkpoint={stamp}",
                        f"--data-dir={self.data_dir}", "--token", "--output=x")
+
+    def test_status_and_show_list_it(self):
+        self.protect()
+        stamp, copy = self.settled_checkpoint(mib=120)
+        token, _words = self.line(stamp)
+        self.assertEqual(self.dispatcher.agent_state("server1")["restores"], [])
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        target = self.path("out.img")
+        puller = Puller(REGISTRY, self.cli, self.words(target, address=proxy.address), token)
+        self.cut_after(proxy, 20 * MIB)
+        puller.process.send_signal(signal.SIGSTOP)
+
+        def listed():
+            restores = self.dispatcher.agent_state("server1")["restores"]
+            return restores[0] if restores and restores[0]["done_bytes"] > 0 and restores[0]["connected_ms"] > 1500 else None
+        restore = wait_until("the restore is listed", listed)
+        self.assertEqual(str(restore["checkpoint"]), stamp)
+        self.assertEqual((restore["number"], restore["volumes"], restore["volume_bytes"]), (1, 1, 192 * MIB))
+        self.assertRegex(restore["peer"], r"^127\.0\.0\.1:\d+$")
+        self.assertGreater(restore["sent_bytes"], 10 * MIB)
+        self.assertLess(restore["done_bytes"], 192 * MIB)
+        self.assertGreater(restore["eta_seconds"], 0)
+        self.assertFalse(restore["takes_over"])
+        line = rf"restoring for .*: checkpoint {stamp} of server1 to the machine at 127\.0\.0\.1:\d+, \S+ \(1 of 1\): .* of 192.0 MiB, .* sent, .*/s, .* left"
+        for command in (["status"], ["show", "--agent=server1"]):
+            self.assertRegex(self.cli.run("dispatcher", *command, f"--data-dir={self.data_dir}").stdout, line)
+        puller.process.send_signal(signal.SIGCONT)
+        status, _out, err = puller.end()
+        self.assertEqual(status, 0, err)
+        check_equal(target, copy)
+        wait_until("nothing is listed", lambda: self.dispatcher.agent_state("server1")["restores"] == [])
+
+    def test_a_target_that_shrinks_is_an_error(self):
+        self.protect()
+        stamp, copy = self.settled_checkpoint(mib=120)
+        token, _words = self.line(stamp)
+        proxy = Proxy(REGISTRY, self.dispatcher.port)
+        target = self.loop_disk(192, "new")
+        puller = Puller(REGISTRY, self.cli, self.words(target.path, address=proxy.address), token)
+        self.cut_after(proxy, 10 * MIB)
+        puller.process.send_signal(signal.SIGSTOP)
+        os.truncate(target.file, 16 * MIB)
+        run("losetup", "-c", target.path)
+        puller.process.send_signal(signal.SIGCONT)
+        status, _out, err = puller.end()
+        self.assertEqual(status, 1, err)
+        self.assertIn(f"'{target.path}'", err)
+        self.pull_fails("bytes, the volume 201326592", token, target.path)
+        # If it has its size again, a part of what was durable is gone: --verify finds that, and then nothing of it is believed.
+        os.truncate(target.file, 192 * MIB)
+        run("losetup", "-c", target.path)
+        self.pull_fails("differs from the checkpoint in the bytes|does not hold what the restore before has written", token, target.path,
+                        "--verify")
+        token, _words = self.line(stamp)
+        done = self.pull(token, target.path, "--force", "--verify")
+        self.assertRegex(done.stderr, rf"'{target.path}' is verified: \d+ blocks of 4096 bytes \(.*\) were read back, and all are the checkpoint's")
+        run("cmp", target.path, copy)
 
     def test_an_encrypted_chain_needs_the_key_at_the_target_alone(self):
         key, other = self.path("blxrep.key"), self.path("other.key")

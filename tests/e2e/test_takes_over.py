@@ -15,6 +15,11 @@ from registry import REGISTRY, run, wait_until
 OLD, NEW, THIRD = ("9c1f3a52-0001-4c0e-8000-00000000000" + letter for letter in "123")
 
 
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 class Machine:
     """A computer: its UUID, its disk, which it calls as the old one does, and the files of its agent."""
 
@@ -127,14 +132,14 @@ class TakesOver(Case):
         self.restart_dispatcher(f"--on-event={self.path('on-event')}")
         old = self.old.agent()
         old.wait_line(refused)
-        wait_until("an event", lambda: os.path.exists(self.told) and "machine-refused server1" in open(self.told, encoding="utf-8").read(), 60)
-        before = open(self.new.credentials, "rb").read()
+        wait_until("an event", lambda: os.path.exists(self.told) and b"machine-refused server1" in content(self.told), 60)
+        before = content(self.new.credentials)
         new = self.new.agent()
         new.wait_line("takes it over: it gets a certificate of its own")
         self.dispatcher.wait_online("server1")
         self.settled()
-        self.assertNotEqual(open(self.new.credentials, "rb").read(), before)
-        self.assertEqual(open(self.old.credentials, "rb").read(), before)
+        self.assertNotEqual(content(self.new.credentials), before)
+        self.assertEqual(content(self.old.credentials), before)
         self.dispatcher.wait_line("begins a rescan")
         self.write(self.new_disk, 40)
         self.checked(self.new_disk, "incremental")

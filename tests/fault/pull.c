@@ -231,6 +231,23 @@ static void setup_written(void *arg)
         fail_msg("%s", err.message);
 }
 
+/* The script gives a connection what the one before has got. */
+static void setup_verify(void *arg)
+{
+    struct pulling *pulling = arg;
+    setup_written(arg);
+    blx_pull_close(pulling->pull);
+    pulling->pull = NULL;
+    assert_int_equal(run_pull(arg, NULL), 0);
+}
+
+static int run_verify(void *arg, struct blx_error *err)
+{
+    struct pulling *pulling = arg;
+    const struct blx_restore_target target = {.path = pulling->path};
+    return blx_pull_verify(pulling->pull, 0, &target, NULL, err);
+}
+
 static void check_nothing(void *arg, int rc)
 {
     (void)arg, (void)rc;
@@ -302,6 +319,7 @@ static void a_pull_makes_a_whole_image_or_none(void **state)
     fault_loop(&(struct fault_case){setup_pull, run_view, check_nothing, teardown, 0}, &pulling);
     fault_loop(&(struct fault_case){setup_lost, run_reconnect, check_reconnect, teardown, 0},
                &pulling);
+    fault_loop(&(struct fault_case){setup_verify, run_verify, check_volume, teardown, 0}, &pulling);
     fault_loop(&(struct fault_case){setup_written, run_finish, check_nothing, teardown, 0},
                &pulling);
 }

@@ -213,7 +213,7 @@ const struct blx_restore_volume *blx_pull_get_volume(const struct blx_pull *pull
 struct stream {
     struct blx_pull *pull;
     uint32_t volume;
-    struct blx_journal *journal;  /* owned; NULL for a delta */
+    struct blx_journal *journal;  /* owned; NULL: of a delta, or what was written is checked */
     struct blx_pull_delta *delta; /* owned; NULL: all is asked for */
     pthread_mutex_t lock;
     pthread_cond_t turned;
@@ -504,6 +504,28 @@ int blx_pull_volume(struct blx_pull *pull, uint32_t volume, const struct blx_pul
     blx_journal_close(stream.journal);
     blx_pull_delta_free(stream.delta);
     blx_volume_key_wipe(&derived);
+    return rc;
+}
+
+int blx_pull_verify(struct blx_pull *pull, uint32_t volume, const struct blx_restore_target *target,
+                    const struct blx_restore_progress *progress, struct blx_error *err)
+{
+    blx_assert(volume < pull->offer.volume_count && target->losses == NULL);
+    const struct blx_restore_volume *info = &pull->volumes[volume];
+    const struct blx_key *key = NULL;
+    struct blx_volume_key volume_key = {.id = info->key_id};
+    struct stream stream = {.pull = pull, .volume = volume};
+    struct blx_restore_target wanted = *target;
+    wanted.flags = BLX_RESTORE_CHECK;
+    int rc = blx_keyring_choose(wanted.keys, &info->key_id, &key, err);
+    if (rc == 0 && key != NULL)
+        rc = blx_volume_key_derive(key, pull->offer.agent_id, info->name, &volume_key, err);
+    if (rc == 0)
+        rc = run(&stream, &wanted, key != NULL ? &volume_key : NULL, progress, err);
+    if (rc < 0)
+        blx_error_prefix(err, "'%s' of the checkpoint %" PRIu64 " of '%s' is not verified",
+                         info->name, pull->offer.checkpoint, pull->offer.agent_id);
+    blx_volume_key_wipe(&volume_key);
     return rc;
 }
 

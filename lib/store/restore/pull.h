@@ -84,6 +84,15 @@ bool blx_pull_can_resume(const struct blx_pull *pull, uint32_t volume, const cha
 int blx_pull_volume(struct blx_pull *pull, uint32_t volume, const struct blx_pull_target *target,
                     const struct blx_restore_progress *progress, struct blx_error *err);
 
+/*
+ * Reads back what a volume's restore has written to target->path, past the page cache, and compares
+ * each block with the dispatcher's frames, which cross the network once more. Nothing is written.
+ * `written_bytes` becomes what was compared. -EUCLEAN with the place if a block differs; other
+ * errors as above.
+ */
+int blx_pull_verify(struct blx_pull *pull, uint32_t volume, const struct blx_restore_target *target,
+                    const struct blx_restore_progress *progress, struct blx_error *err);
+
 /* Says that all is written, which spends the token, and hands the agent's name over if it does
  * that. */
 int blx_pull_finish(struct blx_pull *pull, uint64_t written_bytes, struct blx_error *err);

@@ -140,7 +140,7 @@ int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *jo
     int rc = blx_pull_take_plan(pull, volume, plan, err);
     if (rc == 0)
         rc = blx_plan_split_off_holes(plan, err);
-    if (rc == 0)
+    if (rc == 0 && journal != NULL)
         rc = blx_journal_trim(journal, &plan->index, err);
     return rc == 0 ? blx_plan_group_frames(plan, err) : rc;
 }

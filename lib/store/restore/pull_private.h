@@ -52,8 +52,8 @@ int blx_pull_reconnect(struct blx_pull *pull, struct blx_error *err);
 
 /*
  * Asks for the window that begins at plan->start_block, and fills the plan: without what is done in
- * the journal. An entry's `segment` is the number of its frame. -EPROTO with the reason if the
- * dispatcher's plan makes no sense; -ENOMEM; as blx_pull_receive().
+ * the journal, which may be NULL. An entry's `segment` is the number of its frame. -EPROTO with the
+ * reason if the dispatcher's plan makes no sense; -ENOMEM; as blx_pull_receive().
  */
 int blx_pull_plan(struct blx_pull *pull, uint32_t volume, struct blx_journal *journal,
                   struct blx_plan *plan, struct blx_error *err);

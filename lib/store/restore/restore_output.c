@@ -253,8 +253,9 @@ static int open_file(struct blx_restore_output *output, struct blx_error *err)
 static void open_direct(struct blx_restore_output *output)
 {
     char again[64];
+    int access = output->checks ? O_RDONLY : O_RDWR;
     snprintf(again, sizeof(again), "/proc/self/fd/%d", output->fd);
-    int fd = blx_open(again, O_RDWR | O_DIRECT, 0, NULL);
+    int fd = blx_open(again, access | O_DIRECT, 0, NULL);
     output->direct_fd = fd < 0 ? -1 : fd;
 }
 
@@ -281,6 +282,24 @@ static int open_device(struct blx_restore_output *output, struct blx_error *err)
     return 0;
 }
 
+/* What was restored, and has its name by now. What the page cache has of it is dropped, so that the
+ * ends that cannot be read past it come from the disk, too. */
+static int open_checked(struct blx_restore_output *output, struct blx_error *err)
+{
+    output->compares = output->checks = true;
+    output->fd = blx_open(output->path, O_RDONLY | O_NONBLOCK, 0, err);
+    if (output->fd < 0)
+        return output->fd;
+    off_t bytes = lseek(output->fd, 0, SEEK_END);
+    if (bytes < 0 || (uint64_t)bytes < output->size_bytes)
+        return blx_error_set(
+            err, -EUCLEAN, "'%s' has %lld bytes, and the volume that was restored there %llu",
+            output->path, (long long)bytes, (unsigned long long)output->size_bytes);
+    posix_fadvise(output->fd, 0, 0, POSIX_FADV_DONTNEED);
+    open_direct(output);
+    return 0;
+}
+
 static int open_target(const struct blx_restore_target *target, struct blx_restore_output *output,
                        struct blx_error *err)
 {
@@ -289,6 +308,8 @@ static int open_target(const struct blx_restore_target *target, struct blx_resto
         return rc;
     struct stat st;
     output->device = stat(output->path, &st) == 0 && S_ISBLK(st.st_mode);
+    if ((output->flags & BLX_RESTORE_CHECK) != 0)
+        return open_checked(output, err);
     if (output->device && (output->flags & BLX_RESTORE_RESUME))
         return blx_error_set(err, -EINVAL,
                              "'%s' is a device: --resume is for image files; --delta writes what "
@@ -338,8 +359,8 @@ int blx_restore_output_sync(const struct blx_restore_output *output, struct blx_
 int blx_restore_output_finish(struct blx_restore_output *output, struct blx_error *err)
 {
     struct blx_owner_errand errand;
-    int rc = blx_restore_output_sync(output, err);
-    if (rc < 0 || output->device)
+    int rc = output->checks ? 0 : blx_restore_output_sync(output, err);
+    if (rc < 0 || output->device || output->checks)
         return rc;
     rc = blx_owner_step_out(&errand, err);
     if (rc < 0)

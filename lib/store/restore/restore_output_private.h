@@ -31,10 +31,11 @@ enum { BLX_RESTORE_ALIGNMENT = 4096 }; /* of the data that is written */
 
 struct blx_restore_output {
     int fd;
-    int direct_fd; /* the device once more, with O_DIRECT; -1: there is none */
+    int direct_fd; /* the device, or the file that is checked, with O_DIRECT; -1: there is none */
     bool device;
     unsigned flags; /* the target's */
     bool compares;  /* it has content of its own */
+    bool checks;    /* what differs is an error, and nothing is written */
     bool keeps;     /* the file stays after a failure */
     bool renamed;   /* `partial` was `path` before */
     mode_t mode;    /* that it had then; 0: unchanged */

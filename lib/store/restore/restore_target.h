@@ -18,6 +18,8 @@ enum blx_restore_flag {
     BLX_RESTORE_KEEP = 8,   /* a file that is not complete stays */
     BLX_RESTORE_CONTINUE = 16, /* the target is what another run left, and a journal knows how far
                                   that came */
+    BLX_RESTORE_CHECK = 32,    /* the target was restored: it is read and compared, and nothing is
+                                  written; -EUCLEAN if it differs */
 };
 
 struct blx_restore_target {
@@ -31,6 +33,7 @@ struct blx_restore_target {
      * The volume begins at the place in it. */
     struct blx_overlay *overlay;
     uint64_t overlay_place;
-    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target */
+    uint64_t *written_bytes; /* NULL, or filled on success: data that went to the target, or with
+                                CHECK was found there */
     size_t max_entries;      /* of an index in memory, 150 bytes each; 0: a million */
 };

@@ -19,11 +19,15 @@ enum {
 
 static const uint8_t zeros[COMPARE_BYTES] __attribute__((aligned(BLX_RESTORE_ALIGNMENT)));
 
+static const char *name_of(const struct blx_restore_output *output)
+{
+    return output->partial[0] != '\0' ? output->partial : output->path;
+}
+
 int blx_restore_output_failed(const struct blx_restore_output *output, int rc,
                               struct blx_error *err)
 {
-    return blx_error_errno(err, rc, "cannot write '%s'",
-                           output->device ? output->path : output->partial);
+    return blx_error_errno(err, rc, "cannot write '%s'", name_of(output));
 }
 
 static uint64_t clipped(const struct blx_restore_output *output, uint64_t offset, uint64_t bytes)
@@ -36,7 +40,7 @@ static uint64_t clipped(const struct blx_restore_output *output, uint64_t offset
 static size_t direct_part(const struct blx_restore_output *output, const void *data, size_t bytes,
                           uint64_t offset)
 {
-    if (output->direct_fd < 0 || bytes < DIRECT_MIN_BYTES ||
+    if (output->direct_fd < 0 || (bytes < DIRECT_MIN_BYTES && !output->checks) ||
         (uintptr_t)data % BLX_RESTORE_ALIGNMENT != 0 || offset % BLX_RESTORE_ALIGNMENT != 0)
         return 0;
     return bytes - bytes % BLX_RESTORE_ALIGNMENT;
@@ -98,13 +102,23 @@ int blx_restore_output_read(const struct blx_restore_output *output, void *buffe
         rc = blx_pread_full(output->direct_fd, buffer, bytes, offset);
     if (rc == -EINVAL)
         rc = blx_pread_full(output->fd, buffer, bytes, offset);
-    return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'",
-                                    output->device ? output->path : output->partial)
-                  : 0;
+    return rc < 0 ? blx_error_errno(err, rc, "cannot read '%s'", name_of(output)) : 0;
 }
 
-/* Writes the units of at most COMPARE_BYTES that differ from the target's; `data` NULL
- * means zeros. */
+static int differs_at(const struct blx_restore_output *output, uint64_t offset, size_t bytes,
+                      struct blx_error *err)
+{
+    return blx_error_set(
+        err, -EUCLEAN,
+        "'%s' differs from the checkpoint in the bytes %llu to %llu (block %llu "
+        "of 4096 bytes): the disk does not keep what is written to it, or somebody "
+        "else writes there; restore again, onto another disk if it happens twice",
+        name_of(output), (unsigned long long)offset, (unsigned long long)(offset + bytes - 1),
+        (unsigned long long)(offset / COMPARE_UNIT_BYTES));
+}
+
+/* Writes the units of at most COMPARE_BYTES that differ from the target's, or fails if it checks;
+ * `data` NULL means zeros. */
 static int update_piece(struct blx_restore_output *output, const uint8_t *data, size_t bytes,
                         uint64_t offset, struct blx_error *err)
 {
@@ -122,10 +136,14 @@ static int update_piece(struct blx_restore_output *output, const uint8_t *data, 
             differs = this_differs;
             at += unit;
         }
-        if (differs)
+        if (differs && output->checks)
+            rc = differs_at(output, offset + start, at - start, err);
+        else if (differs)
             rc = data != NULL ? write_piece(output, data + start, at - start, offset + start, err)
                               : zero_piece(output, offset + start, at - start, err);
     }
+    if (rc == 0 && output->checks)
+        atomic_fetch_add(&output->written_bytes, bytes);
     return rc;
 }
 
@@ -178,5 +196,6 @@ int blx_restore_output_zero(struct blx_restore_output *output, uint64_t offset_b
 /* An error of the disk is not lost here: fsync tells it. */
 void blx_restore_output_flush(const struct blx_restore_output *output)
 {
-    sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (!output->checks)
+        sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }

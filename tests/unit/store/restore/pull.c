@@ -129,6 +129,62 @@ static void pull_gives_what_the_store_has(void **state)
     assert_true(f->written_bytes > 0);
 }
 
+/* Another run of the program, over a connection of its own. */
+static int verify(struct fixture *f, const struct blx_keyring *keys, struct blx_error *err)
+{
+    const struct blx_pull_request request = {
+        .dial = supplier_dial, .arg = &f->supplier, .patience_ms = f->patience_ms, .pause_ms = 1};
+    const struct blx_restore_target target = {
+        .path = f->path, .keys = keys, .written_bytes = &f->written_bytes};
+    struct blx_pull *opened = NULL;
+    f->written_bytes = 0;
+    int rc = blx_pull_open(&request, &opened, err);
+    if (rc == 0)
+        rc = blx_pull_verify(opened, 0, &target, NULL, err);
+    blx_pull_close(opened);
+    supplier_join(&f->supplier);
+    return rc;
+}
+
+static uint8_t change(const struct fixture *f, off_t offset, uint8_t to)
+{
+    uint8_t before;
+    int fd = open(f->path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &before, 1, offset), 1);
+    assert_int_equal(pwrite(fd, &to, 1, offset), 1);
+    close(fd);
+    return before;
+}
+
+static void verify_finds_each_difference_and_writes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct blx_error err[8] = {{0}};
+    begin(f, &f->key);
+    f->supplier.max_pieces = 8;
+    pull_well(f, 0, &f->ring);
+    uint64_t written_bytes = f->written_bytes;
+    test_ok(verify(f, &f->ring, &err[0]), &err[0]);
+    assert_true(f->written_bytes >= written_bytes);
+    check_image(f);
+    /* In data, and in what is zero; in the first block and in the last one. */
+    const off_t places[] = {0, HISTORY_BYTES / 3, HISTORY_BYTES / 2 + 4096 + 7, HISTORY_BYTES - 1};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char block[64];
+        uint8_t wanted = f->history.images[CHECKPOINTS - 1][places[i]];
+        uint8_t wrong = (uint8_t)(wanted + 1);
+        assert_int_equal(change(f, places[i], wrong), wanted);
+        snprintf(block, sizeof(block), "(block %lld of 4096 bytes)", (long long)places[i] / 4096);
+        refuse(verify(f, &f->ring, &err[i + 1]), -EUCLEAN, &err[i + 1], block);
+        assert_int_equal(change(f, places[i], wanted), wrong);
+    }
+    refuse(verify(f, &f->other_ring, &err[5]), -ENOKEY, &err[5], "key");
+    assert_int_equal(truncate(f->path, HISTORY_BYTES - 1), 0);
+    refuse(verify(f, &f->ring, &err[6]), -EUCLEAN, &err[6], "bytes, and the volume");
+    unlink(f->path);
+    assert_int_equal(verify(f, &f->ring, &err[7]), -ENOENT);
+}
+
 static void pull_goes_window_by_window(void **state)
 {
     struct fixture *f = *state;
@@ -615,6 +671,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pull_gives_what_the_store_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(verify_finds_each_difference_and_writes_nothing, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(pull_goes_window_by_window, setup, teardown),
         cmocka_unit_test_setup_teardown(pull_of_encrypted_frames_needs_the_key_here, setup,
                                         teardown),
