@@ -278,6 +278,20 @@ static void write_proofs(const struct dispatcher_overview *overview, FILE *out)
     }
 }
 
+/* Machines that restore, and those that may not be an agent any more. */
+static void write_machines(const struct dispatcher_overview *overview, FILE *out)
+{
+    static const char name[] = "blxrep_agent_machines_refused_total";
+    write_one("blxrep_restores", gauge, "Machines that restore over the network now.",
+              (double)overview->restore_count, out);
+    write_head(name, counter,
+               "Tries of a machine that is refused because another one has restored the agent.",
+               out);
+    for (size_t i = 0; i < overview->handover_count; i++)
+        fprintf(out, "%s{agent=\"%s\"} %.15g\n", name, overview->handovers[i].agent_id,
+                (double)overview->handovers[i].refused);
+}
+
 static void write_dispatcher(const struct dispatcher_overview *overview, uint64_t now_realtime_ns,
                              FILE *out)
 {
@@ -328,4 +342,5 @@ void dispatcher_exposition_write(const struct dispatcher_overview *overview,
     write_reasons(overview, now_realtime_ns, out);
     write_states(overview, out);
     write_consistencies(overview, out);
+    write_machines(overview, out);
 }

@@ -86,7 +86,8 @@ void dispatcher_session_settle_handover(struct dispatcher_session *session)
     struct blx_error err = {0};
     if (own->handover.state != BLX_HANDOVER_WAITING)
         return;
-    if (blx_handover_settle(session->dispatcher->data_dir, session->peer.name, &err) < 0) {
+    if (blx_handover_settle(session->dispatcher->data_dir, session->peer.name, &own->handover,
+                            &err) < 0) {
         dispatcher_session_log(session, BLX_LOG_WARNING,
                                "agent '%s': it cannot be noted that the machine that restored it "
                                "has a certificate of its own: %s",

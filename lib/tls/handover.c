@@ -266,14 +266,21 @@ int blx_handover_prove(const struct blx_handover *handover, const char *agent_id
     return verdict == BLX_HANDOVER_NOT_THERE && is_it ? refuse_new(handover, agent_id, err) : 0;
 }
 
-int blx_handover_settle(const char *data_dir, const char *agent_id, struct blx_error *err)
+/* A restore may have begun another one meanwhile. */
+static bool is_same(const struct blx_handover *a, const struct blx_handover *b)
+{
+    return a->since == b->since && memcmp(a->hardware, b->hardware, sizeof(a->hardware)) == 0;
+}
+
+int blx_handover_settle(const char *data_dir, const char *agent_id, const struct blx_handover *seen,
+                        struct blx_error *err)
 {
     struct blx_pki pki = {.lock_fd = -1};
     CLEANUP_FILE struct file file = {.text = NULL};
     int rc = blx_pki_lock(data_dir, &pki, err);
     if (rc == 0)
         rc = read_file(pki.dir, agent_id, &file, err);
-    if (rc == 0 && file.handover.state == BLX_HANDOVER_WAITING) {
+    if (rc == 0 && file.handover.state == BLX_HANDOVER_WAITING && is_same(&file.handover, seen)) {
         file.handover.state = BLX_HANDOVER_SETTLED;
         rc = write_file(&pki, agent_id, &file.handover, file.serials, "", err);
     }

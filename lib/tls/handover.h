@@ -78,9 +78,10 @@ int blx_handover_prove(const struct blx_handover *handover, const char *agent_id
                        enum blx_handover_verdict verdict,
                        const uint8_t hardware[BLX_HARDWARE_BYTES], struct blx_error *err);
 
-/* The machine has a certificate of its own on its disk. Does nothing unless the state is WAITING.
- * Durable when it returns. */
-int blx_handover_settle(const char *data_dir, const char *agent_id, struct blx_error *err);
+/* The machine of the handover `seen` has a certificate of its own on its disk. Does nothing unless
+ * that one is still WAITING. Durable when it returns. */
+int blx_handover_settle(const char *data_dir, const char *agent_id, const struct blx_handover *seen,
+                        struct blx_error *err);
 
 /* The machine of before is the agent again. -ENOENT if the name was never handed over, -EALREADY if
  * that is undone already. Durable when it returns. */

@@ -288,8 +288,11 @@ class NetworkRestore(Case):
         self.pull(token, two, f"--device={other.path}")
         check_equal(one, copy)
         check_equal(two, other_copy)
+        # The last one has spent the token.
+        self.pull_fails("is complete", token, self.path("again.img"), f"--device={self.disk.path}")
         folder = self.path("images")
         os.mkdir(folder)
+        token, _words = self.line(stamp)
         done = self.cli.run(*self.words(folder), input_text=token + "\n")
         images = done.stdout.split()
         self.assertEqual(len(images), 2)

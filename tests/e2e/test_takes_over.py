@@ -2,14 +2,16 @@
 """A server that is restored onto another machine, with `--takes-over`: the new one is the agent, by a rescan, and the old one is refused
 although both disks hold the same certificate. Machines are mount namespaces with a firmware's UUID of their own."""
 
+import json
 import os
 import shutil
 import time
+import urllib.request
 
 from case import Case, main
 from checks import check_equal
 from disks import MIB
-from programs import Agent
+from programs import Agent, free_port
 from registry import REGISTRY, run, wait_until
 
 OLD, NEW, THIRD = ("9c1f3a52-0001-4c0e-8000-00000000000" + letter for letter in "123")
@@ -69,7 +71,9 @@ class TakesOver(Case):
         with open(script, "w", encoding="ascii") as file:
             file.write(f'#!/bin/sh\necho "$BLXREP_EVENTS" >>{self.told}\n')
         os.chmod(script, 0o755)
-        self.start_dispatcher(f"--on-event={script}")
+        self.metrics = f"127.0.0.1:{free_port()}"
+        self.words = [f"--on-event={script}", f"--metrics-listen={self.metrics}"]
+        self.start_dispatcher(*self.words)
         self.old = Machine(self, "machine1", OLD, self.old_disk, self.old_disk)
         self.new = Machine(self, "machine2", NEW, self.new_disk, self.old_disk)
         shutil.copy(self.enroll("server1"), self.old.credentials)
@@ -129,10 +133,14 @@ class TakesOver(Case):
         # It is refused although it came first; also a new process, and by a dispatcher that has just started.
         old.kill()
         self.dispatcher.kill()
-        self.restart_dispatcher(f"--on-event={self.path('on-event')}")
+        self.restart_dispatcher(*self.words)
         old = self.old.agent()
         old.wait_line(refused)
         wait_until("an event", lambda: os.path.exists(self.told) and b"machine-refused server1" in content(self.told), 60)
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=20) as answer:
+            self.assertRegex(answer.read().decode(), r'(?m)^blxrep_agent_machines_refused_total\{agent="server1"\} [1-9]')
+        own = self.cli.run("agent", "status", f"--run-dir={old.run_dir}", "--json").stdout
+        self.assertIn("was restored onto another machine", json.loads(own)["last_refusal"]["text"])
         before = content(self.new.credentials)
         new = self.new.agent()
         new.wait_line("takes it over: it gets a certificate of its own")

@@ -90,7 +90,7 @@ static void check_check(void *arg, int rc)
 
 static int run_settle(void *arg, struct blx_error *err)
 {
-    return blx_handover_settle(((struct using *)arg)->dir, "web1", err);
+    return blx_handover_settle(((struct using *)arg)->dir, "web1", &handed, err);
 }
 
 static void check_settle(void *arg, int rc)

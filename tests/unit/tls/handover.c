@@ -96,7 +96,7 @@ static void without_a_handover_every_certificate_is_good(void **state)
     const struct fixture *fixture = *state;
     assert_int_equal(state_of(fixture), BLX_HANDOVER_NONE);
     lets_in(fixture, "77", unknown_hardware);
-    assert_int_equal(blx_handover_settle(fixture->dir, "web1", NULL), 0);
+    assert_int_equal(blx_handover_settle(fixture->dir, "web1", &handed, NULL), 0);
     assert_int_equal(state_of(fixture), BLX_HANDOVER_NONE);
     assert_int_equal(blx_handover_undo(fixture->dir, "web1", NULL), -ENOENT);
 }
@@ -116,7 +116,11 @@ static void the_hardware_decides_until_there_is_a_certificate(void **state)
     assert_int_equal(renew(fixture, handed.hardware, own), 0);
     lets_in(fixture, own, unknown_hardware);
     lets_in(fixture, "77", handed.hardware); /* its file may not be written yet */
-    assert_int_equal(blx_handover_settle(fixture->dir, "web1", NULL), 0);
+    struct blx_handover before = handed;
+    before.since--;
+    assert_int_equal(blx_handover_settle(fixture->dir, "web1", &before, NULL), 0);
+    assert_int_equal(state_of(fixture), BLX_HANDOVER_WAITING);
+    assert_int_equal(blx_handover_settle(fixture->dir, "web1", &handed, NULL), 0);
     assert_int_equal(state_of(fixture), BLX_HANDOVER_SETTLED);
     lets_in(fixture, own, other_hardware);
     refuses(fixture, "77", handed.hardware, "restored onto another machine");
@@ -135,7 +139,7 @@ static void an_undone_one_refuses_the_new_machine_alone(void **state)
     char own[BLX_SERIAL_TEXT_BYTES];
     begin(fixture);
     assert_int_equal(renew(fixture, handed.hardware, own), 0);
-    assert_int_equal(blx_handover_settle(fixture->dir, "web1", NULL), 0);
+    assert_int_equal(blx_handover_settle(fixture->dir, "web1", &handed, NULL), 0);
     assert_int_equal(blx_handover_undo(fixture->dir, "web1", NULL), 0);
     assert_int_equal(blx_handover_undo(fixture->dir, "web1", NULL), -EALREADY);
     lets_in(fixture, "77", other_hardware);
