@@ -162,7 +162,7 @@ static int add_rules(scmp_filter_ctx filter)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     for (size_t i = 0; rc == 0 && i < sizeof(asked_about) / sizeof(asked_about[0]); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_NOTIFY, asked_about[i], 0);
-    /* Threads, no processes. glibc goes back to clone() if there is no clone3(). */
+    /* Threads, no processes. glibc goes back to clone if there is no clone3. */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                               SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));

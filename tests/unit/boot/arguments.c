@@ -106,9 +106,9 @@ static void disks_come_by_descriptors_and_the_one_with_the_loader_first(void **s
     with.boot_disk = 1;
     assert_int_equal(make(&with), 0);
     assert_true(
-        has("-blockdev", "driver=nbd,node-name=disk0,server.type=fd,server.str=10,export=vda"));
+        has("-blockdev", "driver=nbd,node-name=disk0,server.type=fd,server.str=11,export=vda"));
     assert_true(
-        has("-blockdev", "driver=nbd,node-name=disk1,server.type=fd,server.str=11,export=vdb,,x"));
+        has("-blockdev", "driver=nbd,node-name=disk1,server.type=fd,server.str=12,export=vdb,,x"));
     assert_true(has("-device", "virtio-blk-pci,drive=disk0,id=drive0,bootindex=1"));
     assert_true(has("-device", "virtio-blk-pci,drive=disk1,id=drive1,bootindex=0"));
 }
