@@ -157,6 +157,19 @@ static void a_screen_is_shown_at_a_good_address_alone(void **state)
     }
 }
 
+static void reports_have_a_port_of_their_own_if_they_are_wanted(void **state)
+{
+    (void)state;
+    struct boot_hardware with = hardware();
+    assert_int_equal(make(&with), 0);
+    assert_false(has("-serial", "chardev:reports"));
+    with.reports = BOOT_REPORTS;
+    with.restart = BOOT_ENDS;
+    assert_int_equal(make(&with), 0);
+    assert_true(has("-serial", "chardev:console") && has("-serial", "chardev:reports"));
+    assert_true(has("-chardev", "socket,id=reports,fd=7"));
+}
+
 int main(void)
 {
 #define ARGUMENTS_TEST(name) cmocka_unit_test_teardown(name, teardown)
@@ -167,6 +180,7 @@ int main(void)
         ARGUMENTS_TEST(disks_come_by_descriptors_and_the_one_with_the_loader_first),
         ARGUMENTS_TEST(each_bus_has_its_devices_and_its_room),
         ARGUMENTS_TEST(uefi_comes_by_descriptors),
+        ARGUMENTS_TEST(reports_have_a_port_of_their_own_if_they_are_wanted),
         ARGUMENTS_TEST(a_screen_is_shown_at_a_good_address_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
