@@ -11,7 +11,8 @@ packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev
 case ${1:-build} in
 build) ;;
 bench) # also the programs that the benchmarks compare with
-    packages+=(python3 fio e2fsprogs iproute2 util-linux mount zstd borgbackup restic qemu-utils casync rsync) ;;
+    # borg mounts by llfuse; qemu-storage-daemon is in qemu-system-common.
+    packages+=(python3 fio e2fsprogs iproute2 util-linux mount fuse3 zstd borgbackup python3-llfuse restic qemu-utils qemu-system-common casync rsync) ;;
 tests)
     packages+=(libcmocka-dev python3 python3-yaml sqlite3 openssl fio xfsprogs btrfs-progs e2fsprogs fdisk util-linux mount
         iproute2 zstd fuse3 nbdkit libnbd-bin qemu-utils)

@@ -179,12 +179,13 @@ def measure_one(shown, places, sequential_bytes):
     return first, sorted(took)[len(took) // 2] * 1000, rate
 
 
+def chosen(bench):
+    return [kind for kind in PEERS if kind.__name__.lower() in bench.names and kind.installed()]
+
+
 def compare(bench, store, layers, change_mib):
     """How many times faster we are, round by round, in turn."""
-    kinds = [kind for kind in PEERS if kind.__name__.lower() in bench.names and kind.installed()]
-    if not kinds:
-        return
-    all_shown = [Ours(bench.folder, store)] + [kind(bench.folder, store.image) for kind in kinds]
+    all_shown = [Ours(bench.folder, store)] + [kind(bench.folder, store.image) for kind in chosen(bench)]
     for shown in all_shown:
         shown.make(bench.dice, layers, change_mib)
     size = os.path.getsize(store.image)
