@@ -80,6 +80,7 @@ struct dispatcher_restore {
     uint64_t sent_bytes;   /* of frames */
     struct blx_limiter limiter;
     bool told_key;                        /* of digests */
+    bool told_damage;                     /* in the log */
     uint64_t looked_ns;                   /* at the token */
     uint8_t hardware[BLX_HARDWARE_BYTES]; /* of a machine that takes over; zero: it has not told */
     struct dispatcher_registry_restore *listed; /* owned */

@@ -316,7 +316,7 @@ static void audit_key(struct dispatcher_restore *restore, const struct blx_delta
     if (restore->told_key || !blx_key_id_is_none(&told->key_id))
         return;
     restore->told_key = true;
-    dispatcher_audit(session->dispatcher, "restore", restore->grant.agent_id,
+    dispatcher_audit(session->dispatcher, "restore", session->agent_id,
                      "the machine at %s compares its disks, and is told the key of the digests",
                      session->entry.peer);
 }
@@ -362,9 +362,10 @@ static int answer_digest(struct dispatcher_restore *restore,
     dispatcher_pulse_start(&pulse, session->conn, session->dispatcher->heartbeat_ms / 2);
     rc = blx_supply_digest(restore->supply, request, &message.digests, &damage, err);
     dispatcher_pulse_stop(&pulse);
-    if (damage.code != 0)
+    if (damage.code != 0 && !restore->told_damage)
         blx_log_error("agent '%s': %s: a machine that restores asks for these blocks",
-                      restore->grant.agent_id, damage.message);
+                      session->agent_id, damage.message);
+    restore->told_damage |= damage.code != 0;
     return rc < 0 ? rc : dispatcher_session_send(restore->session, &message, err);
 }
 
