@@ -128,6 +128,7 @@ static const char *const busy_text[] = {
     [BLX_LOCK_CONTENTS] = "a prune or a verification of the agent is running; try again later",
     [BLX_LOCK_REWRITES] = "segments of the agent are being rewritten already",
     [BLX_LOCK_SESSION] = "the agent is connected",
+    [BLX_LOCK_COPIES] = "checkpoints of the agent are being copied already",
 };
 
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,

@@ -9,6 +9,7 @@
  *                     while it copies, and has it alone while it puts a segment in another's place
  *     byte 2          rewrites: exclusive by a rewrite
  *     byte 3          the session: shared by the agent's writer, exclusive by a removal
+ *     byte 4          copies elsewhere: exclusive by a copy
  *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is then not removed
  *
  * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
@@ -34,6 +35,7 @@ enum blx_lock_part {
     BLX_LOCK_CONTENTS = 1,
     BLX_LOCK_REWRITES = 2,
     BLX_LOCK_SESSION = 3,
+    BLX_LOCK_COPIES = 4,
     BLX_LOCK_PARTS
 };
 

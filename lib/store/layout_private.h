@@ -24,6 +24,7 @@ enum {
     BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
     BLX_DIGEST_MAGIC = 0x44584c42,   /* "BLXD" */
     BLX_TESTED_MAGIC = 0x54584c42,   /* "BLXT" */
+    BLX_COPIED_MAGIC = 0x43584c42,   /* "BLXC" */
     BLX_LAYOUT_VERSION = 1,
     BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
     BLX_SEGMENT_VERSION = 2,   /* of segments that may have digests; version 1 is read, too */
@@ -202,6 +203,27 @@ struct blx_tested_disk {
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_tested_disk) == 4096, "record of a test");
 _Static_assert(offsetof(struct blx_tested_disk, checksum) == 56, "record of a test");
+
+/* A checkpoint in a copy elsewhere: its manifest follows, then object_count times
+ * blx_copied_object_disk. */
+struct blx_copied_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t reserved[3];
+    blx_le32 manifest_bytes;
+    blx_le32 object_count;
+    blx_le64 copied_realtime_ns;
+    blx_le64 checksum; /* of everything */
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_copied_disk) == 32, "copied checkpoint");
+_Static_assert(offsetof(struct blx_copied_disk, checksum) == 24, "copied checkpoint");
+
+struct blx_copied_object_disk {
+    uint8_t hash[32];
+    blx_le64 bytes;
+    blx_le64 locked_until_s;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_copied_object_disk) == 48, "copied object");
 
 /* XXH3 of `bytes` bytes, of which the 8 at `checksum_offset` count as zero (they are zeroed and put
  * back: one thread at a time). */

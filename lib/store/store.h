@@ -17,6 +17,7 @@
  *     prune/       retention.h: which checkpoints to keep; prune.h removes the others; rewrite.h
  *                  makes the rest compact
  *     verify/      verify.h: every byte read and checked
+ *     copy/        copy_source.h: what a copy elsewhere lacks; adoption.h: an agent from a copy
  *     remove/      remove.h: an agent's data, by hand
  *
  * Threads: a struct blx_store is immutable once it is open.

@@ -35,6 +35,8 @@ lib/store/verify:      lib/base lib/crypt lib/wire lib/store lib/store/segment l
                        lib/store/receive lib/store/restore lib/store/prune
 lib/store/remove:      lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
                        lib/store/receive lib/store/prune
+lib/store/copy:        lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
+                       lib/store/receive lib/store/prune
 lib/config:            lib/base lib/crypt lib/wire lib/tls lib/store/prune/retention.h lib/store/quota.h lib/store/restore/image_format.h
 
 agent/disk:            lib/*

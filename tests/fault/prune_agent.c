@@ -295,8 +295,8 @@ static int run_copy(void *arg, struct blx_error *err)
 {
     struct pruning *prune = arg;
     const struct blx_volume_key keys = test_digest_keys("vda");
-    return blx_rewrite_group_copy(&prune->group, prune->dir, TEST_BLOCK_SHIFT, &keys, count_copied,
-                                  NULL, &prune->made, err);
+    return blx_rewrite_group_copy(&prune->group, prune->dir, BLX_REWRITE_NAME, TEST_BLOCK_SHIFT,
+                                  &keys, count_copied, NULL, &prune->made, err);
 }
 
 /* Whole, it can take the newer segment's place, and the checkpoint still restores. */

@@ -19,6 +19,7 @@
 #include "base/io.h"
 #include "fuzz.h"
 #include "store/checkpoint/manifest_codec_private.h"
+#include "store/copy/copied.h"
 #include "store/segment/segment_writer_private.h"
 #include "store/checkpoint/tested_codec_private.h"
 #include "store/receive/volume_file_private.h"
@@ -264,6 +265,32 @@ static void save_manifests(void)
     volumes[0].key_id = seed_key()->id;
     FUZZ_ASSERT(blx_manifest_encode(&manifest, &content, &size, NULL) == 0);
     save("manifest", "encrypted", content, size);
+    free(content);
+}
+
+static void save_copied(void)
+{
+    uint32_t segments[] = {2, 9};
+    struct blx_manifest_volume volume = {.name = "vda",
+                                         .device = "/dev/vda",
+                                         .size_bytes = 1 << 20,
+                                         .block_shift = 12,
+                                         .generation = generation,
+                                         .base = true,
+                                         .next_segment = 10,
+                                         .segment_count = 2,
+                                         .segments = segments};
+    struct blx_copied_object objects[] = {
+        {.hash = {1}, .bytes = 4096}, {.hash = {2}, .bytes = 512, .locked_until_s = 1795379760}};
+    const struct blx_copied copied = {
+        .manifest = {.timestamp = UINT64_C(20261122203600), .volume_count = 1, .volumes = &volume},
+        .copied_realtime_ns = UINT64_C(1795379761000000000),
+        .objects = objects,
+        .object_count = 2};
+    void *content = NULL;
+    size_t size = 0;
+    FUZZ_ASSERT(blx_copied_encode(&copied, &content, &size, NULL) == 0);
+    save("copied", "two-objects", content, size);
     free(content);
 }
 
@@ -807,6 +834,7 @@ int main(int argc, char **argv)
     save_segments();
     save_rewritten_segment();
     save_manifests();
+    save_copied();
     save_volume_files();
     save_tested();
     save_credentials();

@@ -233,7 +233,7 @@ static int copy_group(struct work *work, const struct blx_rewrite_group *group,
     int rc = blx_digest_key_find(work->pass->agent.store, work->name, &key, NULL);
     if (rc < 0 && rc != -EBADMSG)
         return blx_error_errno(err, rc, "cannot rewrite segments in '%s'", work->dir);
-    rc = blx_rewrite_group_copy(group, work->dir, find_volume(work)->block_shift,
+    rc = blx_rewrite_group_copy(group, work->dir, BLX_REWRITE_NAME, find_volume(work)->block_shift,
                                 rc == 1 ? &key : NULL, note_copied, work->pass, made, err);
     blx_volume_key_wipe(&key);
     return rc;

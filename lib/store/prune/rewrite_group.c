@@ -93,6 +93,7 @@ int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_err
 /* What a copy needs. */
 struct copying {
     const char *dir;
+    const char *name; /* of the file there */
     struct blx_segment_writer *writer;
     uint8_t *buffer; /* owned; a frame */
     struct blx_carried_digests carried;
@@ -165,7 +166,7 @@ static int begin(struct copying *copying, uint32_t number, unsigned block_shift,
         return blx_error_errno(err, -ENOMEM, "cannot rewrite segments in '%s'", copying->dir);
     writer->summary = (struct blx_segment_summary){
         .number = number, .block_shift = block_shift, .rewritten = true};
-    int rc = blx_rewrite_path(copying->dir, writer->path, err);
+    int rc = blx_path_format(writer->path, PATH_MAX, err, "%s/%s", copying->dir, copying->name);
     if (rc < 0)
         return rc;
     writer->fd = blx_open(writer->path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
@@ -173,13 +174,17 @@ static int begin(struct copying *copying, uint32_t number, unsigned block_shift,
 }
 
 int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
-                           unsigned block_shift, const struct blx_volume_key *digest_key,
+                           const char *name, unsigned block_shift,
+                           const struct blx_volume_key *digest_key,
                            int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
                            void *arg, struct blx_segment_writer **made, struct blx_error *err)
 {
     BLX_CLEANUP(copying_done)
-    struct copying copying = {
-        .dir = volume_dir, .copied = copied, .arg = arg, .carried = {.key = digest_key}};
+    struct copying copying = {.dir = volume_dir,
+                              .name = name,
+                              .copied = copied,
+                              .arg = arg,
+                              .carried = {.key = digest_key}};
     int rc = begin(&copying, group->pieces[0].number, block_shift, err);
     for (size_t i = group->count; rc == 0 && i > 0; i--)
         rc = copy_piece(&copying, &group->pieces[i - 1], err);

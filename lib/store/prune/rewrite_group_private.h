@@ -48,14 +48,15 @@ int blx_rewrite_group_add(struct blx_rewrite_group *group, struct blx_rewrite_pi
 bool blx_rewrite_group_is_worth_it(const struct blx_rewrite_group *group);
 
 /*
- * Writes DIR/rewrite.tmp, a segment with the number of the group's newest and all its needed
+ * Writes DIR/NAME, a segment with the number of the group's newest and all its needed
  * frames, each checked and with its digests; durable except for its name. Frames of before get
  * digests made with `digest_key` (NULL: they get none). copied() is called after each frame; if it
  * returns less than 0 the call ends with that. `made` is closed with blx_segment_writer_close().
  * -EBADMSG if a frame is damaged.
  */
 int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *volume_dir,
-                           unsigned block_shift, const struct blx_volume_key *digest_key,
+                           const char *name, unsigned block_shift,
+                           const struct blx_volume_key *digest_key,
                            int (*copied)(void *arg, uint64_t bytes, struct blx_error *err),
                            void *arg, struct blx_segment_writer **made, struct blx_error *err);
 
@@ -63,4 +64,6 @@ int blx_rewrite_group_copy(const struct blx_rewrite_group *group, const char *vo
  * prune. */
 #define BLX_REWRITE_NAME         "rewrite.tmp"
 #define BLX_REWRITE_DIGESTS_NAME "rewrite.digests" /* its log; gone when the file is whole */
+/* The one that a copy elsewhere writes; a crash leaves it to the next copy. */
+#define BLX_COPY_NAME "copy.tmp"
 int blx_rewrite_path(const char *volume_dir, char path[PATH_MAX], struct blx_error *err);
