@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that are programs of their own: they alone need FUSE, know filesystems, or have the
  * credentials of the copies. */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "cli/command.h"
 
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err)
@@ -11,6 +14,37 @@ enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err)
 {
     return cli_become_same("blxrep-files", request, err);
+}
+
+/* blxrep-copy does several things: the first word says which. */
+static enum blx_exit become_copy(char *word, const struct cli_request *request,
+                                 struct blx_error *err)
+{
+    char **words = calloc((size_t)request->argc + 2, sizeof(*words));
+    char name[] = "blxrep-copy";
+    if (words == NULL) {
+        blx_error_errno(err, -ENOMEM, "cannot start 'blxrep-copy'");
+        return BLX_EXIT_FAILED;
+    }
+    words[0] = name;
+    words[1] = word;
+    for (int i = 1; i < request->argc; i++)
+        words[i + 1] = request->argv[i];
+    enum blx_exit code = cli_become_program(words, err);
+    free(words);
+    return code;
+}
+
+enum blx_exit cli_copy(const struct cli_request *request, struct blx_error *err)
+{
+    char word[] = "copy";
+    return become_copy(word, request, err);
+}
+
+enum blx_exit cli_adopt(const struct cli_request *request, struct blx_error *err)
+{
+    char word[] = "adopt";
+    return become_copy(word, request, err);
 }
 
 enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err)

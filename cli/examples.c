@@ -50,6 +50,13 @@ static const struct {
                           "--data-dir=/var/lib/blxrep --output=/mnt/web1.img\n"
                           "  blxrep dispatcher restore --checkpoint=\"yesterday 18:00\" "
                           "--agent=web1 --data-dir=/var/lib/blxrep --dry-run\n"},
+    {BLX_COMMAND_COPY, "  blxrep dispatcher copy --data-dir=/var/lib/blxrep --to=/mnt/copies\n"
+                       "  blxrep dispatcher copy --data-dir=/var/lib/blxrep --agent=web1 "
+                       "--bandwidth-limit=10M\n"},
+    {BLX_COMMAND_ADOPT,
+     "  blxrep dispatcher adopt --from=/mnt/copies --data-dir=/var/lib/blxrep\n"
+     "  blxrep dispatcher adopt --from=https://s3.example.org/copies/blxrep --agent=web1 "
+     "--data-dir=/var/lib/blxrep\n"},
     {BLX_COMMAND_OBJECT_STORE,
      "  blxrep dispatcher object-store check --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher object-store check --config=copies.yaml --json\n"},

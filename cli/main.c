@@ -105,6 +105,17 @@ static const struct command commands[] = {
      "list files of a checkpoint, or copy them out",
      "Lists files and folders of a checkpoint, or copies them out with --output. The server's own\n"
      "/etc/fstab tells where a path lies. Nothing is restored, and the store is only read."},
+    {"copy", BLX_COMMAND_COPY, cli_copy,
+     "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
+     "[--bandwidth-limit=RATE] [--json]",
+     "copy checkpoints into a folder or an object store",
+     "Copies the checkpoints that are not there yet into a folder or an object store, from which "
+     "they\ncan be restored without this host. An interrupted copy goes on where it was."},
+    {"adopt", BLX_COMMAND_ADOPT, cli_adopt,
+     "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] --data-dir=DIR [--json]",
+     "take agents from copies into a data directory",
+     "Takes agents with all their checkpoints from copies into a data directory, which is made if "
+     "it\nis missing. The agents go on with a rescan."},
     {"object-store", BLX_COMMAND_OBJECT_STORE, cli_object_store,
      "blxrep dispatcher object-store check [--data-dir=DIR] [--config=FILE] [--json]",
      "try what an object store really keeps",

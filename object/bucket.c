@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "object/bucket.h"
+#include "object/bucket_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,10 +11,7 @@
 #include "object/xml.h"
 
 enum {
-    PAGE_LIMIT_BYTES = 8 << 20, /* an answer that is a list */
-    TEXT_LIMIT_BYTES = 64 << 10,
-    QUERY_BYTES = 3 * 2 * OBJECT_KEY_BYTES,
-    DATE_TEXT_BYTES = 24,
+    FOLDERS_A_PAGE = 1000,
     MOST_PAGES = 1 << 20, /* a store whose list has no end */
 };
 
@@ -48,15 +45,14 @@ static enum blx_object_lock lock_mode_of(const char *name)
     return BLX_OBJECT_LOCK_NONE;
 }
 
-static void format_date(time_t when, char text[DATE_TEXT_BYTES])
+static void format_date(time_t when, char text[OBJECT_DATE_TEXT_BYTES])
 {
     struct tm utc = {0};
     gmtime_r(&when, &utc);
-    strftime(text, DATE_TEXT_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    strftime(text, OBJECT_DATE_TEXT_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* "2026-11-30T02:40:00Z", also with a fraction of a second; 0: no date. */
-static time_t read_date(const char *text)
+time_t object_read_date(const char *text)
 {
     struct tm utc = {0};
     return strptime(text, "%Y-%m-%dT%H:%M:%S", &utc) != NULL ? timegm(&utc) : 0;
@@ -94,6 +90,11 @@ void object_bucket_close(struct object_bucket *bucket)
     object_http_free(bucket->http);
     object_credentials_done(&bucket->credentials);
     free(bucket);
+}
+
+void object_bucket_set_pace(struct object_bucket *bucket, struct object_pace *pace)
+{
+    object_http_set_pace(bucket->http, pace);
 }
 
 const char *object_bucket_name(const struct object_bucket *bucket)
@@ -135,13 +136,12 @@ static const char *name_attempt(char text[OBJECT_KEY_BYTES + 32], const char *ve
     return text;
 }
 
-/* Appends `text` with everything but unreserved characters as %XX. */
-static void append_encoded(char query[QUERY_BYTES], const char *text)
+void object_query_append(char query[OBJECT_QUERY_BYTES], const char *text)
 {
     static const char hex[] = "0123456789ABCDEF";
     size_t at = strlen(query);
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0' && at + 4 < QUERY_BYTES;
-         c++) {
+    for (const unsigned char *c = (const unsigned char *)text;
+         *c != '\0' && at + 4 < OBJECT_QUERY_BYTES; c++) {
         if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
             strchr("-._~", *c) != NULL) {
             query[at++] = (char)*c;
@@ -154,42 +154,62 @@ static void append_encoded(char query[QUERY_BYTES], const char *text)
     query[at] = '\0';
 }
 
+const struct object_place *object_bucket_place(const struct object_bucket *bucket)
+{
+    return &bucket->place;
+}
+
+int object_bucket_ask(struct object_bucket *bucket, const struct object_request *request,
+                      int expected, const char *verb, struct object_answer *answer,
+                      struct blx_error *err)
+{
+    char what[OBJECT_KEY_BYTES + 32];
+    return ask(bucket, request, expected, expected, name_attempt(what, verb, request->key), answer,
+               err);
+}
+
 /* "first=&versionId=ID" or shorter; NULL if nothing is asked. `first` may be NULL. */
-static const char *make_query(char query[QUERY_BYTES], const char *first, const char *version)
+static const char *make_query(char query[OBJECT_QUERY_BYTES], const char *first,
+                              const char *version)
 {
     query[0] = '\0';
     if (first != NULL)
-        snprintf(query, QUERY_BYTES, "%s=", first);
+        snprintf(query, OBJECT_QUERY_BYTES, "%s=", first);
     if (version[0] != '\0') {
         strcat(query, first != NULL ? "&versionId=" : "versionId=");
-        append_encoded(query, version);
+        object_query_append(query, version);
     }
     return query[0] != '\0' ? query : NULL;
 }
 
-int object_bucket_put(struct object_bucket *bucket, const char *key, const void *content,
-                      size_t bytes, const struct object_lock *lock, enum object_write how,
-                      char version[OBJECT_VALUE_BYTES], struct blx_error *err)
+size_t object_bucket_add_lock(const struct object_lock *lock, struct object_header *headers,
+                              size_t count, char until[OBJECT_DATE_TEXT_BYTES])
+{
+    if (lock == NULL || lock->mode == BLX_OBJECT_LOCK_NONE)
+        return count;
+    format_date(lock->until, until);
+    headers[count++] = (struct object_header){"x-amz-object-lock-mode", mode_names[lock->mode]};
+    headers[count++] = (struct object_header){"x-amz-object-lock-retain-until-date", until};
+    return count;
+}
+
+/* The request has key and body. */
+static int put(struct object_bucket *bucket, struct object_request *request,
+               const struct object_lock *lock, enum object_write how,
+               char version[OBJECT_VALUE_BYTES], struct blx_error *err)
 {
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
     struct object_header headers[3];
-    char until[DATE_TEXT_BYTES], what[OBJECT_KEY_BYTES + 32];
+    char until[OBJECT_DATE_TEXT_BYTES], what[OBJECT_KEY_BYTES + 32];
     size_t count = 0;
     if (how == OBJECT_WRITE_ONCE)
         headers[count++] = (struct object_header){"if-none-match", "*"};
-    if (lock != NULL && lock->mode != BLX_OBJECT_LOCK_NONE) {
-        format_date(lock->until, until);
-        headers[count++] = (struct object_header){"x-amz-object-lock-mode", mode_names[lock->mode]};
-        headers[count++] = (struct object_header){"x-amz-object-lock-retain-until-date", until};
-    }
-    const struct object_request request = {.method = "PUT",
-                                           .key = key,
-                                           .headers = headers,
-                                           .header_count = count,
-                                           .body = content,
-                                           .body_bytes = bytes,
-                                           .limit_bytes = TEXT_LIMIT_BYTES};
-    int rc = ask(bucket, &request, 200, 200, name_attempt(what, "write", key), &answer, err);
+    request->method = "PUT";
+    request->headers = headers;
+    request->header_count = object_bucket_add_lock(lock, headers, count, until);
+    request->limit_bytes = OBJECT_TEXT_LIMIT_BYTES;
+    int rc =
+        ask(bucket, request, 200, 200, name_attempt(what, "write", request->key), &answer, err);
     if (rc < 0 && how == OBJECT_WRITE_ONCE && (answer.status == 412 || answer.status == 409))
         rc = -EEXIST;
     if (rc == 0)
@@ -197,11 +217,40 @@ int object_bucket_put(struct object_bucket *bucket, const char *key, const void 
     return rc;
 }
 
+int object_bucket_put(struct object_bucket *bucket, const char *key, const void *content,
+                      size_t bytes, const struct object_lock *lock, enum object_write how,
+                      char version[OBJECT_VALUE_BYTES], struct blx_error *err)
+{
+    struct object_request request = {.key = key, .body = content, .body_bytes = bytes};
+    return put(bucket, &request, lock, how, version, err);
+}
+
+int object_bucket_put_file(struct object_bucket *bucket, const char *key,
+                           const struct object_file *file, size_t bytes,
+                           const struct object_lock *lock, enum object_write how,
+                           char version[OBJECT_VALUE_BYTES], struct blx_error *err)
+{
+    struct object_request request = {.key = key, .file = file, .body_bytes = bytes};
+    return put(bucket, &request, lock, how, version, err);
+}
+
+int object_bucket_look(struct object_bucket *bucket, const char *key, uint64_t *bytes,
+                       struct blx_error *err)
+{
+    OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
+    char what[OBJECT_KEY_BYTES + 32];
+    const struct object_request request = {
+        .method = "HEAD", .key = key, .limit_bytes = OBJECT_TEXT_LIMIT_BYTES};
+    int rc = ask(bucket, &request, 200, 200, name_attempt(what, "look at", key), &answer, err);
+    *bytes = answer.content_bytes;
+    return rc;
+}
+
 int object_bucket_get(struct object_bucket *bucket, const char *key, const char *version,
                       uint64_t offset, void *content, size_t bytes, struct blx_error *err)
 {
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
-    char query[QUERY_BYTES], range[64], what[OBJECT_KEY_BYTES + 32];
+    char query[OBJECT_QUERY_BYTES], range[64], what[OBJECT_KEY_BYTES + 32];
     snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, offset, offset + bytes - 1);
     const struct object_header header = {"range", range};
     const struct object_request request = {.method = "GET",
@@ -228,13 +277,13 @@ int object_bucket_delete(struct object_bucket *bucket, const char *key, const ch
                          enum object_bypass bypass, struct blx_error *err)
 {
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
-    char query[QUERY_BYTES], what[OBJECT_KEY_BYTES + 32];
+    char query[OBJECT_QUERY_BYTES], what[OBJECT_KEY_BYTES + 32];
     const struct object_request request = {.method = "DELETE",
                                            .key = key,
                                            .query = make_query(query, NULL, version),
                                            .headers = &bypass_header,
                                            .header_count = bypass == OBJECT_USE_BYPASS ? 1 : 0,
-                                           .limit_bytes = TEXT_LIMIT_BYTES};
+                                           .limit_bytes = OBJECT_TEXT_LIMIT_BYTES};
     return ask(bucket, &request, 204, 200, name_attempt(what, "delete", key), &answer, err);
 }
 
@@ -243,7 +292,8 @@ int object_bucket_set_lock(struct object_bucket *bucket, const char *key, const 
                            struct blx_error *err)
 {
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
-    char query[QUERY_BYTES], until[DATE_TEXT_BYTES], body[256], what[OBJECT_KEY_BYTES + 32];
+    char query[OBJECT_QUERY_BYTES], until[OBJECT_DATE_TEXT_BYTES], body[256],
+        what[OBJECT_KEY_BYTES + 32];
     format_date(lock->until, until);
     snprintf(body, sizeof(body),
              "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>%s</Mode>"
@@ -256,7 +306,7 @@ int object_bucket_set_lock(struct object_bucket *bucket, const char *key, const 
                                            .header_count = bypass == OBJECT_USE_BYPASS ? 1 : 0,
                                            .body = body,
                                            .body_bytes = strlen(body),
-                                           .limit_bytes = TEXT_LIMIT_BYTES};
+                                           .limit_bytes = OBJECT_TEXT_LIMIT_BYTES};
     return ask(bucket, &request, 200, 204, name_attempt(what, "lock", key), &answer, err);
 }
 
@@ -266,7 +316,7 @@ static int take_lock(void *arg, const char *path, const char *text)
     if (strcmp(path, "Retention/Mode") == 0)
         lock->mode = lock_mode_of(text);
     else if (strcmp(path, "Retention/RetainUntilDate") == 0)
-        lock->until = read_date(text);
+        lock->until = object_read_date(text);
     return 0;
 }
 
@@ -274,11 +324,11 @@ int object_bucket_get_lock(struct object_bucket *bucket, const char *key, const 
                            struct object_lock *lock, struct blx_error *err)
 {
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
-    char query[QUERY_BYTES], what[OBJECT_KEY_BYTES + 32];
+    char query[OBJECT_QUERY_BYTES], what[OBJECT_KEY_BYTES + 32];
     const struct object_request request = {.method = "GET",
                                            .key = key,
                                            .query = make_query(query, "retention", version),
-                                           .limit_bytes = TEXT_LIMIT_BYTES};
+                                           .limit_bytes = OBJECT_TEXT_LIMIT_BYTES};
     *lock = (struct object_lock){0};
     struct blx_error cause = {0};
     int rc = ask(bucket, &request, 200, 200, name_attempt(what, "see the lock of", key), &answer,
@@ -312,7 +362,7 @@ static int ask_word(struct object_bucket *bucket, const char *query, struct word
     OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
     struct blx_error cause = {0};
     const struct object_request request = {
-        .method = "GET", .key = "", .query = query, .limit_bytes = TEXT_LIMIT_BYTES};
+        .method = "GET", .key = "", .query = query, .limit_bytes = OBJECT_TEXT_LIMIT_BYTES};
     *word.found = false;
     int rc = ask(bucket, &request, 200, 200, "cannot look at the bucket", &answer, &cause);
     if (rc < 0 && absent_code != NULL && strcmp(answer.code, absent_code) == 0)
@@ -341,7 +391,9 @@ struct page {
     const struct object_place *place;
     object_visit *visit;
     void *arg;
-    struct object_version version; /* the one that is being read */
+    object_visit_folder *visit_folder; /* NULL: keys are listed */
+    const char *folder;                /* the prefix that they lie below */
+    struct object_version version;     /* the one that is being read */
     bool has_more;
     char next_key[OBJECT_KEY_BYTES];
     char next_version[OBJECT_VALUE_BYTES];
@@ -358,11 +410,11 @@ static int begin_entry(void *arg, const char *path)
     return 0;
 }
 
-/* Keys outside of the prefix, or too long to be ours, are nobody's here. */
-static bool strip_prefix(const struct page *page, const char *text, char key[OBJECT_KEY_BYTES])
+bool object_strip_prefix(const struct object_place *place, const char *text,
+                         char key[OBJECT_KEY_BYTES])
 {
-    size_t length = strlen(page->place->prefix);
-    if (strncmp(text, page->place->prefix, length) != 0 || strlen(text) >= OBJECT_KEY_BYTES)
+    size_t length = strlen(place->prefix);
+    if (strncmp(text, place->prefix, length) != 0 || strlen(text) >= OBJECT_KEY_BYTES)
         return false;
     blx_text_copy(key, OBJECT_KEY_BYTES, text + length);
     return true;
@@ -372,9 +424,9 @@ static int take_entry(struct page *page, const char *field, const char *text)
 {
     struct object_version *version = &page->version;
     if (strcmp(field, "") == 0)
-        return version->key[0] != '\0' ? page->visit(page->arg, version) : 0;
+        return version->key[0] != '\0' && page->visit != NULL ? page->visit(page->arg, version) : 0;
     if (strcmp(field, "/Key") == 0)
-        strip_prefix(page, text, version->key);
+        object_strip_prefix(page->place, text, version->key);
     else if (strcmp(field, "/VersionId") == 0)
         blx_text_copy(version->id, sizeof(version->id), text);
     else if (strcmp(field, "/IsLatest") == 0)
@@ -382,6 +434,21 @@ static int take_entry(struct page *page, const char *field, const char *text)
     else if (strcmp(field, "/Size") == 0)
         version->bytes = strtoull(text, NULL, 10);
     return 0;
+}
+
+/* "PREFIX/folder/NAME/" */
+static int take_folder(const struct page *page, const char *text)
+{
+    char key[OBJECT_KEY_BYTES] = "";
+    size_t length = strlen(page->folder);
+    if (page->visit_folder == NULL || !object_strip_prefix(page->place, text, key) ||
+        strncmp(key, page->folder, length) != 0)
+        return 0;
+    char *name = key + length, *slash = strchr(name, '/');
+    if (slash == NULL || slash == name || slash[1] != '\0')
+        return 0;
+    *slash = '\0';
+    return page->visit_folder(page->arg, name);
 }
 
 static int end_entry(void *arg, const char *path, const char *text)
@@ -397,6 +464,8 @@ static int end_entry(void *arg, const char *path, const char *text)
         if (strncmp(path, entries[i], length) == 0 && (path[length] == '\0' || path[length] == '/'))
             return take_entry(page, path + length, text);
     }
+    if (strcmp(path, "CommonPrefixes/Prefix") == 0)
+        return take_folder(page, text);
     if (strcmp(path, "IsTruncated") == 0)
         page->has_more = strcmp(text, "true") == 0;
     else if (strcmp(path, "NextKeyMarker") == 0)
@@ -407,49 +476,67 @@ static int end_entry(void *arg, const char *path, const char *text)
 }
 
 /* Its parts stand in the order that a signature wants. */
-static void make_list_query(char query[QUERY_BYTES], const struct page *page, const char *prefix,
-                            unsigned page_size)
+static void make_list_query(char query[OBJECT_QUERY_BYTES], const struct page *page,
+                            const char *prefix, unsigned page_size)
 {
     query[0] = '\0';
+    if (page->visit_folder != NULL)
+        strcat(query, "delimiter=%2F&");
     if (page->next_key[0] != '\0') {
         strcat(query, "key-marker=");
-        append_encoded(query, page->next_key);
+        object_query_append(query, page->next_key);
         strcat(query, "&");
     }
-    snprintf(query + strlen(query), QUERY_BYTES - strlen(query), "max-keys=%u&prefix=", page_size);
-    append_encoded(query, page->place->prefix);
-    append_encoded(query, prefix);
+    snprintf(query + strlen(query), OBJECT_QUERY_BYTES - strlen(query),
+             "max-keys=%u&prefix=", page_size);
+    object_query_append(query, page->place->prefix);
+    object_query_append(query, prefix);
     if (page->next_version[0] != '\0') {
         strcat(query, "&version-id-marker=");
-        append_encoded(query, page->next_version);
+        object_query_append(query, page->next_version);
     }
     strcat(query, "&versions=");
+}
+
+static int list(struct object_bucket *bucket, const char *prefix, unsigned page_size,
+                struct page *page, struct blx_error *err)
+{
+    for (unsigned pages = 0; pages < MOST_PAGES; pages++) {
+        OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
+        char query[OBJECT_QUERY_BYTES], before[OBJECT_KEY_BYTES],
+            before_version[OBJECT_VALUE_BYTES];
+        make_list_query(query, page, prefix, page_size);
+        blx_text_set(before, page->next_key);
+        blx_text_set(before_version, page->next_version);
+        const struct object_request request = {
+            .method = "GET", .key = "", .query = query, .limit_bytes = OBJECT_LIST_LIMIT_BYTES};
+        int rc = ask(bucket, &request, 200, 200, "cannot list the bucket", &answer, err);
+        if (rc < 0)
+            return rc;
+        page->has_more = false;
+        page->next_key[0] = page->next_version[0] = '\0';
+        const struct object_xml_walk walk = {.arg = page, .begin = begin_entry, .end = end_entry};
+        rc = object_xml_read(answer.body, answer.body_bytes, &walk, err);
+        if (rc < 0 || !page->has_more)
+            return rc;
+        if (strcmp(before, page->next_key) == 0 && strcmp(before_version, page->next_version) == 0)
+            break;
+    }
+    return blx_error_set(err, -EBADMSG, "the list of '%s' has no end: the object store repeats it",
+                         bucket->name);
 }
 
 int object_bucket_list(struct object_bucket *bucket, const char *prefix, unsigned page_size,
                        object_visit *visit, void *arg, struct blx_error *err)
 {
     struct page page = {.place = &bucket->place, .visit = visit, .arg = arg, .err = err};
-    for (unsigned pages = 0; pages < MOST_PAGES; pages++) {
-        OBJECT_CLEANUP_ANSWER struct object_answer answer = {0};
-        char query[QUERY_BYTES], before[OBJECT_KEY_BYTES], before_version[OBJECT_VALUE_BYTES];
-        make_list_query(query, &page, prefix, page_size);
-        blx_text_set(before, page.next_key);
-        blx_text_set(before_version, page.next_version);
-        const struct object_request request = {
-            .method = "GET", .key = "", .query = query, .limit_bytes = PAGE_LIMIT_BYTES};
-        int rc = ask(bucket, &request, 200, 200, "cannot list the bucket", &answer, err);
-        if (rc < 0)
-            return rc;
-        page.has_more = false;
-        page.next_key[0] = page.next_version[0] = '\0';
-        const struct object_xml_walk walk = {.arg = &page, .begin = begin_entry, .end = end_entry};
-        rc = object_xml_read(answer.body, answer.body_bytes, &walk, err);
-        if (rc < 0 || !page.has_more)
-            return rc;
-        if (strcmp(before, page.next_key) == 0 && strcmp(before_version, page.next_version) == 0)
-            break;
-    }
-    return blx_error_set(err, -EBADMSG, "the list of '%s' has no end: the object store repeats it",
-                         bucket->name);
+    return list(bucket, prefix, page_size, &page, err);
+}
+
+int object_bucket_list_folders(struct object_bucket *bucket, const char *prefix,
+                               object_visit_folder *visit, void *arg, struct blx_error *err)
+{
+    struct page page = {
+        .place = &bucket->place, .visit_folder = visit, .folder = prefix, .arg = arg, .err = err};
+    return list(bucket, prefix, FOLDERS_A_PAGE, &page, err);
 }

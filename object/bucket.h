@@ -20,6 +20,8 @@
 
 struct object_bucket;
 
+enum { OBJECT_UPLOAD_BYTES = 512 };
+
 struct object_lock {
     enum blx_object_lock mode;
     time_t until;
@@ -41,6 +43,10 @@ int object_bucket_open(const struct blx_config_object_store *config, struct obje
                        struct blx_error *err);
 void object_bucket_close(struct object_bucket *bucket);
 
+/* Bodies go no faster than that from now on. The pace must outlive the bucket. */
+struct object_pace;
+void object_bucket_set_pace(struct object_bucket *bucket, struct object_pace *pace);
+
 /* "https://host/bucket/prefix/", for messages. */
 const char *object_bucket_name(const struct object_bucket *bucket);
 
@@ -59,6 +65,39 @@ int object_bucket_put(struct object_bucket *bucket, const char *key, const void 
  * count. -ENOENT: there is none. */
 int object_bucket_get(struct object_bucket *bucket, const char *key, const char *version,
                       uint64_t offset, void *content, size_t bytes, struct blx_error *err);
+
+/* How large the newest version is. -ENOENT: there is none, or it was deleted. */
+int object_bucket_look(struct object_bucket *bucket, const char *key, uint64_t *bytes,
+                       struct blx_error *err);
+
+/* As object_bucket_put(), with the content of a file. */
+int object_bucket_put_file(struct object_bucket *bucket, const char *key,
+                           const struct object_file *file, size_t bytes,
+                           const struct object_lock *lock, enum object_write how,
+                           char version[OBJECT_VALUE_BYTES], struct blx_error *err);
+
+/*
+ * A large object in parts. Each part but the last has the same size; they may be sent by several
+ * buckets at once. `number` begins with 1, and `etag` is for the end. If it is not ended it is to
+ * be given up, or the store keeps the parts for ever.
+ */
+int object_bucket_begin_parts(struct object_bucket *bucket, const char *key,
+                              const struct object_lock *lock, char upload[OBJECT_UPLOAD_BYTES],
+                              struct blx_error *err);
+int object_bucket_put_part(struct object_bucket *bucket, const char *key, const char *upload,
+                           unsigned number, const struct object_file *file, size_t bytes,
+                           char etag[OBJECT_VALUE_BYTES], struct blx_error *err);
+int object_bucket_end_parts(struct object_bucket *bucket, const char *key, const char *upload,
+                            const char (*etags)[OBJECT_VALUE_BYTES], unsigned count,
+                            char version[OBJECT_VALUE_BYTES], struct blx_error *err);
+int object_bucket_abort_parts(struct object_bucket *bucket, const char *key, const char *upload,
+                              struct blx_error *err);
+
+/* Calls visit() for each upload in parts below `prefix` that has begun and not ended. Ends after
+ * one page of the store's. */
+typedef int object_visit_upload(void *arg, const char *key, const char *upload, time_t begun);
+int object_bucket_list_uploads(struct object_bucket *bucket, const char *prefix,
+                               object_visit_upload *visit, void *arg, struct blx_error *err);
 
 /* Deletes a version for good, or with "" puts a marker over the key. `use_bypass`: also against a
  * lock of the mode GOVERNANCE, if the credentials may. -EACCES: refused. */
@@ -83,6 +122,12 @@ int object_bucket_get_locking(struct object_bucket *bucket, bool *can_lock, stru
 typedef int object_visit(void *arg, const struct object_version *version);
 int object_bucket_list(struct object_bucket *bucket, const char *prefix, unsigned page,
                        object_visit *visit, void *arg, struct blx_error *err);
+
+/* Calls visit() with the name of each folder directly below `prefix`, which ends in a slash: the
+ * part of the keys up to the next slash. */
+typedef int object_visit_folder(void *arg, const char *name);
+int object_bucket_list_folders(struct object_bucket *bucket, const char *prefix,
+                               object_visit_folder *visit, void *arg, struct blx_error *err);
 
 /* As the protocol has it: "GOVERNANCE", "COMPLIANCE", or "". */
 const char *object_lock_name(enum blx_object_lock mode);

@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 
 #include "base/assert.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "object/xml.h"
@@ -23,12 +24,15 @@ enum {
     SILENCE_TIMEOUT_S = 60, /* less than a byte a second for so long */
     URL_BYTES = 2048,
     MD5_BYTES = 16,
+    UPLOAD_BUFFER_BYTES = 1 << 20,
+    FILE_PIECE_BYTES = 64 << 10,
 };
 
 struct object_http {
     const struct object_place *place;
     const struct object_credentials *credentials;
     const char *region;
+    struct object_pace *pace; /* borrowed; NULL: none */
     CURL *curl;
     char problem[CURL_ERROR_SIZE];
 };
@@ -37,8 +41,11 @@ struct object_http {
 struct transfer {
     struct object_answer *answer;
     size_t limit_bytes;
+    size_t room_bytes; /* of its body */
+    struct object_pace *pace;
     bool too_large;
-    const char *body;
+    const char *body; /* NULL: it comes from the file */
+    struct object_file file;
     size_t left_bytes; /* of it, to be sent */
 };
 
@@ -46,6 +53,22 @@ void object_answer_done(struct object_answer *answer)
 {
     free(answer->body);
     *answer = (struct object_answer){0};
+}
+
+/* Doubles the room for the body, so that it is not copied for each piece that comes. */
+static bool make_room(struct transfer *transfer, size_t bytes)
+{
+    size_t room = transfer->room_bytes > 0 ? transfer->room_bytes : FILE_PIECE_BYTES;
+    if (transfer->answer->body != NULL && bytes <= transfer->room_bytes)
+        return true;
+    while (room < bytes)
+        room *= 2;
+    char *body = realloc(transfer->answer->body, room);
+    if (body == NULL)
+        return false;
+    transfer->answer->body = body;
+    transfer->room_bytes = room;
+    return true;
 }
 
 static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
@@ -57,13 +80,13 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
         transfer->too_large = true;
         return 0; /* ends the transfer */
     }
-    char *body = realloc(answer->body, answer->body_bytes + more + 1);
-    if (body == NULL)
+    for (size_t paced = 0; transfer->pace != NULL && paced < more;)
+        paced += object_pace_take(transfer->pace, more - paced);
+    if (!make_room(transfer, answer->body_bytes + more + 1))
         return 0;
-    memcpy(body + answer->body_bytes, bytes, more);
-    answer->body = body;
+    memcpy(answer->body + answer->body_bytes, bytes, more);
     answer->body_bytes += more;
-    body[answer->body_bytes] = '\0';
+    answer->body[answer->body_bytes] = '\0';
     return more;
 }
 
@@ -71,8 +94,15 @@ static size_t give_body(char *buffer, size_t size, size_t count, void *arg)
 {
     struct transfer *transfer = arg;
     size_t bytes = size * count < transfer->left_bytes ? size * count : transfer->left_bytes;
-    memcpy(buffer, transfer->body, bytes);
-    transfer->body += bytes;
+    if (transfer->pace != NULL && bytes > 0)
+        bytes = object_pace_take(transfer->pace, bytes);
+    if (transfer->body != NULL) {
+        memcpy(buffer, transfer->body, bytes);
+        transfer->body += bytes;
+    } else if (blx_pread_full(transfer->file.fd, buffer, bytes, transfer->file.offset) < 0) {
+        return CURL_READFUNC_ABORT;
+    }
+    transfer->file.offset += bytes;
     transfer->left_bytes -= bytes;
     return bytes;
 }
@@ -104,6 +134,7 @@ static size_t take_header(char *line, size_t size, size_t count, void *arg)
         answer->date = curl_getdate(date, NULL);
     else if (!take_value(line, bytes, "server", answer->server) &&
              !take_value(line, bytes, "x-amz-version-id", answer->version) &&
+             !take_value(line, bytes, "etag", answer->etag) &&
              !take_value(line, bytes, "x-amz-object-lock-mode", answer->lock_mode))
         take_value(line, bytes, "x-amz-object-lock-retain-until-date", answer->locked_until);
     return bytes;
@@ -133,10 +164,16 @@ int object_http_new(const struct object_place *place, const struct object_creden
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_body);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_BYTES);
     if (ca != NULL)
         curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
     *http = made;
     return 0;
+}
+
+void object_http_set_pace(struct object_http *http, struct object_pace *pace)
+{
+    http->pace = pace;
 }
 
 void object_http_free(struct object_http *http)
@@ -163,20 +200,50 @@ static void add_header(struct own_headers *own, const char *name, const char *va
     own->all[own->count++] = (struct object_header){name, value};
 }
 
+static bool has_body(const struct object_request *request)
+{
+    return request->body != NULL || request->file != NULL;
+}
+
+/* Both of the body, which is read once. */
+static int hash_body(const struct object_request *request, char sha256[OBJECT_HASH_TEXT_BYTES],
+                     unsigned char md5[MD5_BYTES], struct blx_error *err)
+{
+    struct object_digest digest;
+    char buffer[FILE_PIECE_BYTES];
+    int rc = object_digest_begin(&digest, OBJECT_DIGEST_WITH_MD5, err);
+    if (rc == 0 && request->body != NULL)
+        object_digest_add(&digest, request->body, request->body_bytes);
+    for (size_t at = 0; rc == 0 && request->file != NULL && at < request->body_bytes;) {
+        size_t left = request->body_bytes - at;
+        size_t bytes = left < sizeof(buffer) ? left : sizeof(buffer);
+        rc = blx_pread_full(request->file->fd, buffer, bytes, request->file->offset + at);
+        if (rc < 0)
+            blx_error_errno(err, rc, "cannot read what is to be copied");
+        object_digest_add(&digest, buffer, bytes);
+        at += bytes;
+    }
+    uint8_t hash[OBJECT_HASH_BYTES];
+    object_digest_end(&digest, hash, md5);
+    object_hash_text(hash, sha256);
+    return rc;
+}
+
 static int make_headers(const struct object_http *http, const struct object_request *request,
                         const char *path, struct own_headers *own, struct blx_error *err)
 {
     unsigned char md5[MD5_BYTES];
     own->count = 0;
-    object_hash(request->body != NULL ? request->body : "", request->body_bytes, own->hash);
+    int rc = hash_body(request, own->hash, md5, err);
+    if (rc < 0)
+        return rc;
     object_format_date(time(NULL), own->date);
     add_header(own, "host", http->place->host);
     add_header(own, "x-amz-content-sha256", own->hash);
     add_header(own, "x-amz-date", own->date);
     if (http->credentials->token[0] != '\0')
         add_header(own, "x-amz-security-token", http->credentials->token);
-    if (request->body != NULL &&
-        EVP_Digest(request->body, request->body_bytes, md5, NULL, EVP_md5(), NULL) == 1) {
+    if (has_body(request)) {
         EVP_EncodeBlock((unsigned char *)own->md5, md5, sizeof(md5));
         add_header(own, "content-md5", own->md5);
     }
@@ -220,7 +287,7 @@ static void choose_method(CURL *curl, const struct object_request *request)
 {
     curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L); /* and nothing is left of the last request */
     curl_easy_setopt(curl, CURLOPT_NOBODY, strcmp(request->method, "HEAD") == 0 ? 1L : 0L);
-    if (request->body != NULL) {
+    if (has_body(request)) {
         curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_bytes);
     }
@@ -234,7 +301,9 @@ static CURLcode try_once(struct object_http *http, const struct object_request *
     CURL *curl = http->curl;
     long status = 0;
     object_answer_done(transfer->answer);
+    transfer->room_bytes = 0;
     transfer->body = request->body;
+    transfer->file = request->file != NULL ? *request->file : (struct object_file){.fd = -1};
     transfer->left_bytes = request->body_bytes;
     http->problem[0] = '\0';
     choose_method(curl, request);
@@ -245,7 +314,10 @@ static CURLcode try_once(struct object_http *http, const struct object_request *
     curl_easy_setopt(curl, CURLOPT_READDATA, transfer);
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_off_t content_bytes = -1;
+    curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &content_bytes);
     transfer->answer->status = (int)status;
+    transfer->answer->content_bytes = content_bytes > 0 ? (uint64_t)content_bytes : 0;
     return code;
 }
 
@@ -313,7 +385,8 @@ int object_http_send(struct object_http *http, const struct object_request *requ
                      struct object_answer *answer, struct blx_error *err)
 {
     char path[OBJECT_BUCKET_BYTES + OBJECT_KEY_BYTES + 2], url[URL_BYTES];
-    struct transfer transfer = {.answer = answer, .limit_bytes = request->limit_bytes};
+    struct transfer transfer = {
+        .answer = answer, .limit_bytes = request->limit_bytes, .pace = http->pace};
     CURLcode code = CURLE_OK;
     int rc = object_place_path(http->place, request->key, path, sizeof(path), err);
     if (rc < 0)

@@ -19,10 +19,17 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "object/credentials.h"
+#include "object/pace.h"
 #include "object/place.h"
 #include "object/sign.h"
 
 struct object_http;
+
+/* A part of a file that does not change. */
+struct object_file {
+    int fd;
+    uint64_t offset;
+};
 
 struct object_request {
     const char *method;                  /* "GET" */
@@ -30,7 +37,8 @@ struct object_request {
     const char *query;                   /* "a=1&b=", encoded, sorted; NULL: none */
     const struct object_header *headers; /* at most 8, names in lower case */
     size_t header_count;
-    const void *body; /* NULL: none */
+    const void *body; /* NULL: none, or it comes from the file */
+    const struct object_file *file;
     size_t body_bytes;
     size_t limit_bytes; /* of the answer's body */
 };
@@ -44,6 +52,8 @@ struct object_answer {
     size_t body_bytes;
     char server[OBJECT_VALUE_BYTES];
     char version[OBJECT_VALUE_BYTES]; /* x-amz-version-id; "": none */
+    char etag[OBJECT_VALUE_BYTES];
+    uint64_t content_bytes; /* as its head says, also if no body came with it */
     char lock_mode[OBJECT_VALUE_BYTES];
     char locked_until[OBJECT_VALUE_BYTES];
     time_t date; /* the store's clock; 0: it did not say */
@@ -60,6 +70,9 @@ int object_http_new(const struct object_place *place, const struct object_creden
                     const char *region, const char *ca, struct object_http **http,
                     struct blx_error *err);
 void object_http_free(struct object_http *http);
+
+/* Bodies go no faster than that from now on; NULL: as fast as they can. */
+void object_http_set_pace(struct object_http *http, struct object_pace *pace);
 
 /*
  * 0: the store answered, whatever it was. Otherwise it did not, and the message says why:

@@ -12,12 +12,50 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 
-enum { HASH_BYTES = 32, DAY_CHARACTERS = 8 };
+enum { HASH_BYTES = OBJECT_HASH_BYTES, DAY_CHARACTERS = 8 };
 
 static void to_hex(const unsigned char *bytes, size_t count, char *text)
 {
     for (size_t i = 0; i < count; i++)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+void object_hash_text(const unsigned char hash[OBJECT_HASH_BYTES],
+                      char text[OBJECT_HASH_TEXT_BYTES])
+{
+    to_hex(hash, HASH_BYTES, text);
+}
+
+int object_digest_begin(struct object_digest *digest, enum object_digest_kind kind,
+                        struct blx_error *err)
+{
+    bool with_md5 = kind == OBJECT_DIGEST_WITH_MD5;
+    digest->sha256 = EVP_MD_CTX_new();
+    digest->md5 = with_md5 ? EVP_MD_CTX_new() : NULL;
+    if (digest->sha256 == NULL || EVP_DigestInit_ex(digest->sha256, EVP_sha256(), NULL) != 1 ||
+        (with_md5 && (digest->md5 == NULL || EVP_DigestInit_ex(digest->md5, EVP_md5(), NULL) != 1)))
+        return blx_error_errno(err, -ENOMEM, "cannot hash what is copied");
+    return 0;
+}
+
+void object_digest_add(struct object_digest *digest, const void *bytes, size_t count)
+{
+    bool done = EVP_DigestUpdate(digest->sha256, bytes, count) == 1 &&
+                (digest->md5 == NULL || EVP_DigestUpdate(digest->md5, bytes, count) == 1);
+    blx_assert(done);
+}
+
+void object_digest_end(struct object_digest *digest, unsigned char hash[OBJECT_HASH_BYTES],
+                       unsigned char *md5)
+{
+    memset(hash, 0, HASH_BYTES);
+    if (digest->sha256 != NULL)
+        EVP_DigestFinal_ex(digest->sha256, hash, NULL);
+    if (digest->md5 != NULL && md5 != NULL)
+        EVP_DigestFinal_ex(digest->md5, md5, NULL);
+    EVP_MD_CTX_free(digest->sha256);
+    EVP_MD_CTX_free(digest->md5);
+    *digest = (struct object_digest){0};
 }
 
 void object_hash(const void *bytes, size_t count, char text[OBJECT_HASH_TEXT_BYTES])

@@ -45,6 +45,23 @@ struct object_to_sign {
 int object_sign(const struct object_credentials *credentials, const struct object_to_sign *what,
                 char authorization[OBJECT_AUTHORIZATION_BYTES], struct blx_error *err);
 
+/* SHA-256, and MD5 beside it for stores that want that with a lock, over bytes in pieces. */
+struct object_digest {
+    void *sha256, *md5; /* OpenSSL's contexts; NULL: not wanted, or it has failed */
+};
+enum { OBJECT_HASH_BYTES = 32 };
+enum object_digest_kind { OBJECT_DIGEST_PLAIN, OBJECT_DIGEST_WITH_MD5 };
+/* -ENOMEM. object_digest_end() follows also after that; `md5` may be NULL. */
+int object_digest_begin(struct object_digest *digest, enum object_digest_kind kind,
+                        struct blx_error *err);
+void object_digest_add(struct object_digest *digest, const void *bytes, size_t count);
+void object_digest_end(struct object_digest *digest, unsigned char hash[OBJECT_HASH_BYTES],
+                       unsigned char *md5);
+
+/* The hash in hex. */
+void object_hash_text(const unsigned char hash[OBJECT_HASH_BYTES],
+                      char text[OBJECT_HASH_TEXT_BYTES]);
+
 /* SHA-256 in hex. */
 void object_hash(const void *bytes, size_t count, char text[OBJECT_HASH_TEXT_BYTES]);
 

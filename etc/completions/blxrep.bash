@@ -21,6 +21,8 @@ _blxrep_options() {
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
+    copy) echo --config --agent --data-dir --to --from --bandwidth-limit --json --help --version ;;
+    adopt) echo --config --agent --data-dir --from --bandwidth-limit --json --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --token --force --help --version ;;
@@ -49,7 +51,7 @@ _blxrep_value() {
     local option=$1 word=$2
     case $option in
     --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
-    --data-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
+    --to | --from | --data-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --network) compgen -W "none user" -- "$word" ;;
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
@@ -74,7 +76,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

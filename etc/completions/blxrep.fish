@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
-set -l of_dispatcher start check enroll show info restore mount files object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume
+set -l commands start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -72,6 +72,8 @@ __blxrep_option "" restore -l resume -f -d "Continue with the file that an inter
 __blxrep_option blxrep-dispatcher "start enroll" -l init -f -d "Make the data directory a store if it is empty or missing"
 __blxrep_option "" restore -l format -x -a "raw qcow2 vmdk vhd vhdx" -d "The kind of image to write"
 __blxrep_option "" "restore boot test" -l incomplete -f -d "Restore the other disks of a checkpoint that lacks one"
+__blxrep_option "" copy -l to -r -F -d "The folder or URL that copies go to"
+__blxrep_option "" "copy adopt" -l from -r -F -d "The copies that agents are taken from"
 __blxrep_option "" object-store -l action -x -a check -d "What to do" restore -l overlay -r -F -d "Restore with what was written over the checkpoint"
 __blxrep_option "" "boot test" -l memory -x -d "Its memory"
 __blxrep_option "" "boot test" -l cpus -x -d "Its processors"
@@ -114,7 +116,7 @@ __blxrep_option "" restore -l takes-over -f -d "The machine that restores become
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" rename -l to -x -d "The name that the agent gets"
 __blxrep_option "" "prune restore remove retire-ca takeover" -l dry-run -f -d "Do nothing; print what would be done"
-__blxrep_option "" "show info status verify prune policy log check object-store test" -l json -f -d "Print JSON"
+__blxrep_option "" "show info status verify prune policy log check object-store test copy adopt" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key opens"
 __blxrep_option "" keygen -l print -r -F -d "Print this key for paper"

@@ -44,6 +44,8 @@ void blx_config_done(struct blx_config *config)
                      config->mountpoint,
                      config->writable,
                      config->action,
+                     config->to,
+                     config->from,
                      config->object_store.url,
                      config->object_store.region,
                      config->object_store.credentials,
@@ -180,7 +182,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         ONE_AGENT = STORED | BLX_COMMAND_POLICY,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
-                BLX_COMMAND_RETIRE_CA | STORED,
+                BLX_COMMAND_RETIRE_CA | BLX_COMMAND_COPY | BLX_COMMAND_ADOPT | STORED,
     };
     const struct {
         const char *name;
@@ -203,6 +205,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"output", BLX_COMMAND_PULL, config->output != NULL || config->files},
         {"mountpoint", BLX_COMMAND_MOUNT, config->mountpoint != NULL},
         {"action", BLX_COMMAND_OBJECT_STORE, config->action != NULL},
+        {"from", BLX_COMMAND_ADOPT, config->from != NULL},
         {"output", BLX_COMMAND_MOVE_GPT, config->output != NULL},
         {"rescue", BLX_COMMAND_TAKEOVER, config->rescue_dir != NULL},
     };

@@ -129,7 +129,7 @@ struct blx_config {
     bool uncommitted;
     bool yes;
     bool undo;     /* archive --undo */
-    char *to;      /* rename --to=NAME */
+    char *to;      /* rename: a name; copy: a folder or an object store's URL */
     char **pinned; /* owned, pinned_count of them: remove --checkpoint=TIMESTAMP */
     size_t pinned_count;
     bool confirm;
@@ -159,6 +159,7 @@ struct blx_config {
     bool foreground;
     uint64_t idle_ms; /* a mount that nobody uses for so long ends */
     char *action;     /* object-store: "check" */
+    char *from;       /* copy, adopt: a folder or an object store's URL */
     char *kernel_dir; /* rescue-image, files: whose kernel to take; NULL: this machine's */
     char *kernel_package;
     char *pxe_dir;    /* rescue-image: kernel and initrd go there */
@@ -232,6 +233,8 @@ enum blx_command {
     BLX_COMMAND_TEST_EVENT = 1ULL << 36,
     BLX_COMMAND_RENAME = 1ULL << 37,
     BLX_COMMAND_READMIT = 1ULL << 38,
+    BLX_COMMAND_COPY = 1ULL << 42,
+    BLX_COMMAND_ADOPT = 1ULL << 43,
     BLX_COMMAND_TEST = 1ULL << 45,
 };
 

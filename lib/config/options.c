@@ -35,6 +35,8 @@ enum {
     MOUNT = BLX_COMMAND_MOUNT,
     FILES = BLX_COMMAND_FILES,
     OBJECT_STORE = BLX_COMMAND_OBJECT_STORE,
+    COPY = BLX_COMMAND_COPY,
+    ADOPT = BLX_COMMAND_ADOPT,
     BOOT = BLX_COMMAND_BOOT,
     TEST = BLX_COMMAND_TEST,
     RESCUE_IMAGE = BLX_COMMAND_RESCUE_IMAGE,
@@ -49,7 +51,7 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT | TEST | TEST_EVENT | RENAME | READMIT,
+            BOOT | TEST | TEST_EVENT | RENAME | READMIT | COPY | ADOPT,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE,
 };
 
@@ -98,7 +100,7 @@ static const struct blx_option options[] = {
      .offset = FIELD(agent),
      .example = "\"agent1\""},
     {.info = {"agent", "ID", "only this agent; without it: all of them",
-              VERIFY | PRUNE | LOG | KEYGEN, false},
+              VERIFY | PRUNE | LOG | KEYGEN | COPY | ADOPT, false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
@@ -200,7 +202,7 @@ static const struct blx_option options[] = {
     {.info = {"bandwidth-limit", "RATE|RULES",
               "the most bytes to send per second, such as 10M, or rules by time of day: "
               "\"mon-fri 08:00-18:00 2M, 20M\"",
-              AGENT, true},
+              AGENT | COPY | ADOPT, true},
      .kind = BLX_OPTION_BANDWIDTH,
      .offset = FIELD(bandwidth_limit),
      .fallback = "none",
@@ -535,6 +537,17 @@ static const struct blx_option options[] = {
      .offset = FIELD(action),
      .word_for = OBJECT_STORE,
      .example = "\"check\""},
+    {.info = {"to", "FOLDER|URL",
+              "where copies go: a folder, or s3://BUCKET/PREFIX or https://HOST/BUCKET/PREFIX; "
+              "without it the configured object store",
+              COPY, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(to),
+     .example = "\"/mnt/copies\""},
+    {.info = {"from", "FOLDER|URL", "the copies that agents are taken from", COPY | ADOPT, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(from),
+     .example = "\"/mnt/copies\""},
     {.info = {"memory", "SIZE", "the memory of the server that is booted", BOOT | TEST, false},
      .kind = BLX_OPTION_SIZE,
      .offset = FIELD(memory_bytes),
@@ -678,7 +691,7 @@ static const struct blx_option options[] = {
      .example = "true"},
     {.info = {"json", NULL, "print JSON",
               SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO | LOG | CHECK | FILES | OBJECT_STORE |
-                  TEST,
+                  TEST | COPY | ADOPT,
               false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),

@@ -5,6 +5,7 @@ import base64
 import datetime
 import hashlib
 import hmac
+import html
 import http.server
 import re
 import secrets
@@ -32,6 +33,12 @@ class Version:
 
     def is_locked(self):
         return self.mode is not None and self.until > datetime.datetime.now(datetime.timezone.utc)
+
+
+class Upload:
+    def __init__(self, key):
+        self.key, self.parts = key, {}
+        self.begun = datetime.datetime.now(datetime.timezone.utc)
 
 
 def parse_date(text):
@@ -130,6 +137,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                     b"</ObjectLockConfiguration>")
         if "versions" in asked:
             return self.answer(200, self.list_versions(asked).encode())
+        if "uploads" in asked:
+            listed = "".join(f"<Upload><Key>{escape(upload.key)}</Key><UploadId>{name}</UploadId>"
+                             f"<Initiated>{upload.begun:%Y-%m-%dT%H:%M:%S.000Z}</Initiated></Upload>"
+                             for name, upload in self.server.uploads.items() if upload.key.startswith(asked.get("prefix", "")))
+            return self.answer(200, f"<ListMultipartUploadsResult>{listed}</ListMultipartUploadsResult>".encode())
         raise Refusal(501, "NotImplemented")
 
     def list_versions(self, asked):
@@ -141,6 +153,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return '<!DOCTYPE a [<!ENTITY b "c">]><ListVersionsResult><Version><Key>&b;</Key></Version></ListVersionsResult>'
         entries = [(key, version, version is versions[-1]) for key, versions in sorted(self.server.keys.items())
                    if key.startswith(prefix) for version in reversed(versions)]
+        if "small pages" in self.lies:
+            most = min(most, 3)
+        if asked.get("delimiter") == "/":
+            folders = sorted({key[:key.index("/", len(prefix)) + 1] for key in self.server.keys
+                              if key.startswith(prefix) and "/" in key[len(prefix):]})
+            listed = "".join(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in folders)
+            return f"<ListVersionsResult>{listed}</ListVersionsResult>"
         if "key-marker" in asked:
             places = [i for i, (key, version, _) in enumerate(entries)
                       if (key, version.id) == (asked["key-marker"], asked.get("version-id-marker"))]
@@ -169,8 +188,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve_key(self, key, asked, body):
         if "retention" in asked:
             return self.get_retention(key, asked) if self.command == "GET" else self.set_retention(key, asked, body)
+        if self.command == "HEAD":
+            return self.head(key)
         if self.command == "GET":
             return self.get(self.find(key, asked))
+        if "uploads" in asked or "uploadId" in asked:
+            return self.serve_upload(key, asked, body)
         if self.command == "PUT":
             return self.put(key, body)
         if self.command == "DELETE":
@@ -202,6 +225,43 @@ class Handler(http.server.BaseHTTPRequestHandler):
             versions.clear()
         versions.append(version)
         return self.answer(200, b"", [("x-amz-version-id", version.id)] if self.server.versioned else [])
+
+    def head(self, key):
+        try:
+            version = self.find(key, {})
+        except Refusal as refusal:
+            self.send_response_only(refusal.status)
+        else:
+            self.send_response_only(200)
+            self.send_header("Content-Length", str(len(version.content)))
+        self.end_headers()
+
+    def serve_upload(self, key, asked, body):
+        """Parts, which become an object at the end. As with radosgw it has no lock then."""
+        uploads = self.server.uploads
+        if self.command == "POST" and "uploads" in asked:
+            name = secrets.token_hex(16) + "~+/="
+            uploads[name] = Upload(key)
+            return self.answer(200, f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId>"
+                                    "</InitiateMultipartUploadResult>".encode())
+        upload = uploads.get(asked["uploadId"])
+        if upload is None or upload.key != key:
+            raise Refusal(404, "NoSuchUpload")
+        if self.command == "PUT":
+            upload.parts[int(asked["partNumber"])] = body
+            return self.answer(200, b"", [("ETag", f'"{hashlib.md5(body).hexdigest()}"')])
+        del uploads[asked["uploadId"]]
+        if self.command == "DELETE":
+            return self.answer(204)
+        named = [int(number) for number in re.findall(r"<PartNumber>(\d+)</PartNumber>", body.decode())]
+        etags = [html.unescape(text).strip('"') for text in re.findall(r"<ETag>([^<]+)</ETag>", body.decode())]
+        if named != sorted(upload.parts) or etags != [hashlib.md5(upload.parts[number]).hexdigest() for number in named]:
+            raise Refusal(400, "InvalidPart")
+        version = Version(b"".join(upload.parts[number] for number in named))
+        self.server.keys.setdefault(key, []).append(version)
+        self.server.put_together += 1
+        return self.answer(200, b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>",
+                           [("x-amz-version-id", version.id)])
 
     def may_bypass(self, version):
         return version.mode == "GOVERNANCE" and self.headers["x-amz-bypass-governance-retention"] == "true" \
@@ -246,6 +306,7 @@ class Store(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.lies, self.bucket, self.versioned, self.lockable, self.bypass = lies, bucket, versioned, lockable, bypass
         self.keys, self.requests, self.busy, self.clock_ahead_s = {}, [], 0, 0
+        self.uploads, self.put_together = {}, 0
         self.lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
         self._thread.start()

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An agent of a store from what a depot has of it. Everything that comes from there is checked by
+ * its hash.
+ *
+ * Threads: one. Waits for the network and the disk.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/timestamp.h"
+#include "object/depot.h"
+#include "store/copy/adoption.h"
+#include "store/store.h"
+
+struct object_adopt_report {
+    uint64_t checkpoints;
+    uint64_t objects, bytes; /* of their segments */
+    uint64_t fetched_bytes;  /* the rest was there already */
+    uint64_t unusable;       /* checkpoints of the depot that are not what their names say */
+    uint64_t doubles;        /* second copies of a checkpoint, which are left out */
+    char unusable_why[BLX_ERROR_MESSAGE_BYTES]; /* of the last one */
+};
+
+/* -ENOENT: the depot has no usable checkpoint of the agent; -EEXIST: the store has the agent. */
+int object_adopt_agent(const struct blx_store *store, struct object_depot *depot,
+                       const char *agent_id, struct object_adopt_report *report,
+                       struct blx_error *err);
+
+/* Makes `path` that object, durable and whole or not at all; a file that is it already stays. 1: it
+ * was fetched. */
+int object_adopt_file(struct object_depot *depot, const char *key,
+                      const struct blx_copied_object *object, const char *path,
+                      struct blx_error *err);
+
+/* Adds the depot's checkpoints of the agent, or only one (0: all), to the adoption. */
+int object_adopt_add(struct blx_adoption *adoption, struct object_depot *depot,
+                     const char *agent_id, blx_timestamp only, struct object_adopt_report *report,
+                     struct blx_error *err);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What blxrep-copy does, one function for each subcommand of `blxrep dispatcher` that becomes it.
+ * They print their results, and return an exit status, or -errno.
+ *
+ * Threads: one.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "config/config.h"
+
+int object_command_check(const struct blx_config *config, struct blx_error *err);
+int object_command_copy(const struct blx_config *config, struct blx_error *err);
+int object_command_adopt(const struct blx_config *config, struct blx_error *err);

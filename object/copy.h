@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copies an agent's checkpoints from the store into a depot.
+ *
+ *     list what the depot has ──► for each newer checkpoint: segments ──► its own object, last
+ *
+ * A copy that is interrupted anywhere leaves objects that no checkpoint names. The next one finds
+ * them by their hash and does not send them again.
+ *
+ * With a lock each object is locked until the checkpoint's lock ends, and those that it shares with
+ * older ones are locked on: an increment of today needs a base of last year. They get a quarter
+ * more, so that this is done once in a while and not with each checkpoint.
+ *
+ * Threads: one. Waits for the disk and the network.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/timestamp.h"
+#include "object/depot.h"
+#include "store/store.h"
+
+struct object_copy_request {
+    const struct blx_store *store;
+    struct object_depot *depot;
+    enum blx_object_lock lock; /* NONE: nothing is locked */
+    uint64_t lock_ms;
+    uint64_t every_ms; /* the least time between two copied checkpoints; 0: all are copied */
+};
+
+struct object_copy_report {
+    uint64_t checkpoints;    /* that were copied */
+    uint64_t objects, bytes; /* that were sent */
+    uint64_t spared_bytes;   /* that were there already */
+    uint64_t relocked;       /* objects that were locked on */
+    blx_timestamp newest;    /* that the depot has now; 0: none */
+    int64_t locked_until_s;  /* of the newest, if it was copied now: the least of all that it needs;
+                                0: not locked */
+    uint64_t whole;          /* volumes that were copied from their base on */
+};
+
+/* Adds to the report. -EBUSY if another copy of the agent is under way. */
+int object_copy_agent(const struct object_copy_request *request, const char *agent_id,
+                      struct object_copy_report *report, struct blx_error *err);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where copies lie: an object store's bucket, or a folder. Both have keys that are written once,
+ * with their content's hash in their names (store/copy/copied.h), so a reader need not trust either
+ * of them: whatever has that hash is the object.
+ *
+ * In a bucket that may be a version that somebody has written over or deleted: then all versions of
+ * the key are tried, the oldest first.
+ *
+ * Threads: a depot belongs to one. A bucket has threads of its own, so that several parts of an
+ * object are on the way at once. Each function waits for the network or the disk, and returns 0 or
+ * -errno. Memory: some 8 MiB for each part that is on the way.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "object/bucket.h"
+#include "object/sign.h"
+
+struct object_depot;
+
+/* `where` is a bucket's URL, which needs the configuration's group, or a folder's path. */
+int object_depot_open(const char *where, const struct blx_config *config,
+                      struct object_depot **depot, struct blx_error *err);
+void object_depot_close(struct object_depot *depot);
+
+/* Whether that text is a URL. */
+bool object_depot_is_url(const char *where);
+
+/* For messages, and to tell copies apart. */
+const char *object_depot_name(const struct object_depot *depot);
+
+/* NULL: it is a folder. */
+struct object_bucket *object_depot_bucket(const struct object_depot *depot);
+
+/* Writes a key unless it is there with that size. 1 if it was there. Then its lock is what it was.
+ * `lock` NULL: none. */
+int object_depot_put_file(struct object_depot *depot, const char *key, int fd, uint64_t bytes,
+                          const struct object_lock *lock, struct blx_error *err);
+int object_depot_put(struct object_depot *depot, const char *key, const void *content, size_t bytes,
+                     const struct object_lock *lock, struct blx_error *err);
+
+/* Has the key locked until then at least. A folder has no locks: -ENOTSUP. */
+int object_depot_set_lock(struct object_depot *depot, const char *key,
+                          const struct object_lock *lock, struct blx_error *err);
+
+/* Fills the empty file with the object of that hash. -EBADMSG: the key has no content with it;
+ * -ENOENT: there is no such key. */
+int object_depot_fetch(struct object_depot *depot, const char *key,
+                       const uint8_t hash[OBJECT_HASH_BYTES], uint64_t bytes, int fd,
+                       struct blx_error *err);
+
+/* The same for one of at most `limit` bytes, into a new buffer that the caller frees. */
+int object_depot_read(struct object_depot *depot, const char *key,
+                      const uint8_t hash[OBJECT_HASH_BYTES], size_t limit, void **content,
+                      size_t *bytes, struct blx_error *err);
+
+/* Calls visit() with the names of the keys, or of the folders, directly below `folder`
+ * ("agents/ID/checkpoints/"), each once, in any order. Less than 0 ends it. */
+typedef int object_depot_visit(void *arg, const char *name);
+int object_depot_list(struct object_depot *depot, const char *folder, object_depot_visit *visit,
+                      void *arg, struct blx_error *err);
+int object_depot_list_folders(struct object_depot *depot, const char *folder,
+                              object_depot_visit *visit, void *arg, struct blx_error *err);
+
+/* Removes the key with all its versions. -EACCES: one of them is locked. */
+int object_depot_remove(struct object_depot *depot, const char *key, struct blx_error *err);
+
+/* SHA-256 of the file's first `bytes` bytes. */
+int object_hash_file(int fd, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES],
+                     struct blx_error *err);
+
+/* Gives up uploads below `folder` that began more than a day ago. */
+int object_depot_clean(struct object_depot *depot, const char *folder, struct blx_error *err);

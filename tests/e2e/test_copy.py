@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies in an object store and in a folder: a store that is lost comes back from them, whatever was done to the copies."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+
+from case import Case, main
+from checks import check_equal
+from programs import bin_folder, environment
+from registry import run, wait_until
+from s3_server import ACCESS, SECRET, Store, Version
+from workloads import fill
+
+MIB = 1 << 20
+
+
+class Copy(Case):
+    def store(self, *lies, **named):
+        store = Store(*lies, **named)
+        self.addCleanup(store.close)
+        return store
+
+    def configure(self, store, lock='"compliance 30d"', more=""):
+        credentials = self.path("credentials")
+        with open(credentials, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(f"aws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n")
+        lock = f", lock: {lock}" if lock else ""
+        with open(self.path("config.yaml"), "w", encoding="ascii") as file:
+            file.write(f'object-store: {{ url: "{store.url}/copies/room", credentials: "{credentials}"{lock}{more} }}\n')
+
+    def command(self, command, *words, check=0, data_dir=None):
+        words = [command, f"--data-dir={data_dir or self.data_dir}", *words]
+        if os.path.exists(self.path("config.yaml")):
+            words.append(f"--config={self.path('config.yaml')}")
+        result = self.cli.run("dispatcher", *words, check=False)
+        self.assertEqual(result.returncode, check, result.stdout + result.stderr)
+        return result
+
+    def copy(self, *words, check=0):
+        return json.loads(self.command("copy", "--json", *words, check=check).stdout)
+
+    def adopt(self, store, name):
+        self.command("adopt", f"--from={store.url}/copies/room", data_dir=self.path(name))
+
+    def protect(self, mib=48):
+        disk = self.loop_disk(mib)
+        files = disk.make("ext4")
+        self.start_dispatcher()
+        agent = self.start_agent("web1", disk)
+        return disk, files, agent
+
+    def take(self, disk, files, name, mib=2):
+        """Another checkpoint, and what its image must be."""
+        files.mount() if not os.path.ismount(files.path) else None
+        fill(f"{files.path}/{name}", mib)
+        files.umount()
+        stamp = self.checkpoint("web1")
+        original = disk.copy(self.path(f"original-{name}"))
+        files.mount()
+        return stamp, original
+
+    def check_adopted(self, data_dir, expected):
+        for stamp, original in expected:
+            image = self.path(f"restored-{stamp}")
+            self.cli.run("dispatcher", "restore", "--agent=web1", f"--data-dir={data_dir}", f"--checkpoint={stamp}",
+                         f"--output={image}")
+            check_equal(image, original)
+            os.unlink(image)
+        self.cli.run("dispatcher", "verify", f"--data-dir={data_dir}")
+
+    def test_a_burned_host(self):
+        """The bucket is all that is left: the agent goes on against the new host, and sends only what differs."""
+        store = self.store("small pages")
+        self.configure(store)
+        disk, files, agent = self.protect()
+        expected = [self.take(disk, files, "first", 8)]
+        self.copy()
+        expected.append(self.take(disk, files, "second"))
+        report, = self.copy()
+        self.assertEqual((report["checkpoints"], report["whole_volumes"], report["not_locked"]), (1, 0, ""))
+        self.assertGreater(report["locked_until"], time.time() + 29 * 86400)
+        self.assertEqual([row["checkpoints"] for row in self.copy()], [0], "nothing is copied twice")
+        for key, versions in store.keys.items():
+            self.assertTrue("canary" in key or versions[0].is_locked(), key)
+        agent.stop()
+        self.dispatcher.stop()
+        pki = self.path("pki")
+        shutil.move(os.path.join(self.data_dir, "pki"), pki)
+        shutil.rmtree(self.data_dir)
+        self.command("adopt", f"--from={store.url}/copies/room")
+        self.check_adopted(self.data_dir, expected)
+        shutil.move(pki, os.path.join(self.data_dir, "pki"))
+        self.restart_dispatcher()
+        agent = self.start_agent("web1", disk)
+        expected.append(self.take(disk, files, "third"))
+        self.assertIn("rescan", agent.log())
+        row = self.row("web1", expected[-1][0])
+        self.assertEqual(row["kind"], "incremental", row)
+        self.assertLess(sum(volume["changed_bytes"] for volume in row["volumes"]), 6 * MIB)
+        report, = self.copy()
+        self.assertEqual((report["checkpoints"], report["whole_volumes"]), (1, 0), "the copy goes on, too")
+        self.adopt(store, "other")
+        self.check_adopted(self.path("other"), expected)
+
+    def test_what_may_happen_to_copies(self):
+        """Written over, deleted, cut off and killed: what is locked comes back; what is not there is sent again, and no more."""
+        store = self.store("write twice")
+        self.configure(store)
+        disk, files, agent = self.protect()
+        expected = [self.take(disk, files, "first", 8)]
+        agent.stop()
+        self.dispatcher.stop()
+        copier = subprocess.Popen([os.path.join(bin_folder(), "blxrep"), "dispatcher", "copy", f"--data-dir={self.data_dir}",
+                                   f"--config={self.path('config.yaml')}", "--bandwidth-limit=1M"], env=environment())
+        wait_until("the copy has begun", lambda: any("agents/" in request for request in list(store.requests)), 30)
+        copier.kill()
+        copier.wait()
+        store.busy = 3
+        self.copy()
+        self.assertEqual([row["objects"] for row in self.copy()], [0])
+        # An intruder with our credentials writes over every key, and puts a marker over that.
+        for key, versions in store.keys.items():
+            if "agents/" in key:
+                versions.append(Version(secrets.token_bytes(len(versions[0].content))))
+                versions.append(Version(b"", marker=True))
+        self.adopt(store, "other")
+        self.check_adopted(self.path("other"), expected)
+        # Without its own version an object is lost, and named.
+        key = next(key for key in store.keys if key.endswith(".seg"))
+        del store.keys[key][0]
+        self.assertRegex(self.command("adopt", f"--from={store.url}/copies/room", data_dir=self.path("third"), check=1).stderr,
+                         "none of them has the content that its name says")
+        self.assertNotIn("web1", os.listdir(self.path("third", "agents")) if os.path.exists(self.path("third", "agents")) else [])
+        self.assertRegex(self.command("adopt", f"--from={store.url}/copies/room", check=1).stderr, "has the agent 'web1' already")
+
+    def test_locks_that_do_not_hold_are_told(self):
+        store = self.store("delete locked")
+        self.configure(store)
+        disk, files, _agent = self.protect(16)
+        self.take(disk, files, "first", 1)
+        report, = self.copy(check=1)
+        self.assertGreaterEqual(report["checkpoints"], 1)
+        self.assertEqual(report["locked_until"], 0)
+        self.assertIn("can delete a locked object", report["not_locked"])
+        text = self.command("copy", "--to=" + self.path(), check=0).stdout
+        self.assertRegex(text, "web1: [0-9]+ checkpoints? copied .* NOT LOCKED: a folder has no locks")
+
+    def test_large_objects_go_in_parts(self):
+        store = self.store()
+        self.configure(store)
+        disk, files, agent = self.protect(128)
+        files.mount() if not os.path.ismount(files.path) else None
+        run("dd", "if=/dev/urandom", f"of={files.path}/noise", "bs=1M", "count=80", "status=none")
+        expected = [self.take(disk, files, "first", 1)]
+        agent.stop()
+        self.copy()
+        self.assertEqual((store.put_together, len(store.uploads)), (1, 0))
+        large = max((versions[0] for versions in store.keys.values() if versions), key=lambda version: len(version.content))
+        self.assertGreater(len(large.content), 64 * MIB)
+        self.assertTrue(large.is_locked())
+        self.adopt(store, "other")
+        self.check_adopted(self.path("other"), expected)
+
+
+if __name__ == "__main__":
+    main()

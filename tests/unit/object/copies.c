@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whatever the order of checkpoints, prunes, rewrites, copies, crashes, adoptions and set-backs of
+ * the data directory: each checkpoint that a depot has restores to what it was. */
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "history.h"
+#include "object/adopt.h"
+#include "object/copy.h"
+#include "object/history.h"
+
+enum { STEPS = 60, SEEDS = 10, IMAGE_BYTES = HISTORY_BLOCKS * TEST_BLOCK_BYTES };
+
+/* The store with its history, the depot, and what every checkpoint ever was. */
+struct model {
+    struct history history;
+    char depot_dir[64];
+    struct object_depot *depot;
+    uint8_t *images[HISTORY_CHECKPOINTS]; /* owned */
+    uint64_t random;
+    uint8_t generation;
+    size_t saved_count; /* checkpoints of the saved state; 0: there is none */
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static struct object_depot *open_depot(const char *dir)
+{
+    struct blx_error err = {0};
+    const struct blx_config config = {0};
+    struct object_depot *depot = NULL;
+    test_ok(object_depot_open(dir, &config, &depot, &err), &err);
+    return depot;
+}
+
+static void model_init(struct model *model, uint64_t seed)
+{
+    memset(model, 0, sizeof(*model));
+    model->random = seed;
+    model->generation = 1;
+    history_init(&model->history, seed);
+    test_make_dir(model->depot_dir, sizeof(model->depot_dir));
+    model->depot = open_depot(model->depot_dir);
+}
+
+static void model_done(struct model *model)
+{
+    for (size_t i = 0; i < HISTORY_CHECKPOINTS; i++)
+        free(model->images[i]);
+    object_depot_close(model->depot);
+    remove_tree(model->depot_dir);
+    history_done(&model->history);
+}
+
+static uint64_t pick(struct model *model, uint64_t most)
+{
+    return test_random(&model->random) % most;
+}
+
+static void commit(struct model *model)
+{
+    size_t at = model->history.count;
+    for (uint64_t frames = pick(model, 4); frames > 0; frames--)
+        history_change(&model->history);
+    if (pick(model, 3) == 0)
+        history_noise(&model->history, pick(model, HISTORY_BLOCKS - 16), 1 + pick(model, 15));
+    history_commit(&model->history);
+    model->images[at] = malloc(IMAGE_BYTES);
+    assert_non_null(model->images[at]);
+    memcpy(model->images[at], model->history.images[at], IMAGE_BYTES);
+}
+
+static const uint8_t *image_of(const struct model *model, blx_timestamp timestamp)
+{
+    for (size_t i = 0; i < model->history.count; i++) {
+        if (model->history.timestamps[i] == timestamp)
+            return model->images[i];
+    }
+    return NULL;
+}
+
+static int try_copy(void *arg)
+{
+    struct model *model = arg;
+    struct blx_error err = {0};
+    struct object_copy_report report = {0};
+    const struct object_copy_request request = {.store = &model->history.test.store,
+                                                .depot = model->depot};
+    return object_copy_agent(&request, "web1", &report, &err);
+}
+
+static struct object_copy_report copy(struct model *model)
+{
+    struct blx_error err = {0};
+    struct object_copy_report report = {0};
+    const struct object_copy_request request = {.store = &model->history.test.store,
+                                                .depot = model->depot};
+    test_ok(object_copy_agent(&request, "web1", &report, &err), &err);
+    return report;
+}
+
+/* A store made of the depot alone has just what the depot has. */
+static void check_depot(const struct model *model)
+{
+    struct blx_error err = {0};
+    struct test_store fresh;
+    struct object_adopt_report report = {0};
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    test_ok(object_history_list(model->depot, "web1", &copies, &err), &err);
+    if (copies.count == 0)
+        return;
+    test_store_init(&fresh);
+    test_ok(object_adopt_agent(&fresh.store, model->depot, "web1", &report, &err), &err);
+    assert_int_equal(report.checkpoints, copies.count);
+    assert_int_equal(report.unusable + report.doubles, 0);
+    for (size_t i = 0; i < copies.count; i++) {
+        const uint8_t *image = image_of(model, copies.entries[i].timestamp);
+        assert_non_null(image);
+        test_restores_to(&fresh, copies.entries[i].timestamp, "sda", image, HISTORY_BYTES);
+    }
+    test_no_damage(&fresh);
+    test_store_done(&fresh);
+}
+
+static void rewrite(struct model *model)
+{
+    struct blx_error err = {0};
+    struct blx_rewrite_report report;
+    test_ok(test_rewrite(&model->history.test, &report, &err), &err);
+}
+
+/* Nobody remembers what was copied. */
+static int remove_mark(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type;
+    return strncmp(path + ftw->base, "copied-", 7) == 0 ? remove(path) : 0;
+}
+
+static void lose_marks(struct model *model)
+{
+    char path[PATH_MAX];
+    test_path(&model->history.test, path, "agents");
+    assert_int_equal(nftw(path, remove_mark, 16, FTW_PHYS), 0);
+}
+
+static void run(const char *program, const char *from, const char *to)
+{
+    char command[3 * PATH_MAX];
+    snprintf(command, sizeof(command), "%s '%s' '%s'", program, from, to);
+    assert_int_equal(system(command), 0);
+}
+
+static void begin_again(struct model *model, enum blx_pass pass)
+{
+    test_volume_generation(&model->history.volume, ++model->generation);
+    history_begin(&model->history, pass);
+}
+
+static void leave(struct model *model)
+{
+    blx_agent_writer_close(model->history.writer);
+    model->history.writer = NULL;
+}
+
+/* The host burned down: what the depot has is all that is left. */
+static void lose_store(struct model *model)
+{
+    struct blx_error err = {0};
+    struct object_adopt_report report = {0};
+    char path[PATH_MAX];
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    copy(model);
+    leave(model);
+    test_path(&model->history.test, path, "agents/web1");
+    remove_tree(path);
+    test_ok(object_adopt_agent(&model->history.test.store, model->depot, "web1", &report, &err),
+            &err);
+    test_ok(object_history_list(model->depot, "web1", &copies, &err), &err);
+    for (size_t i = 0; i < model->history.count; i++) {
+        history_forget(&model->history, i);
+        for (size_t k = 0; k < copies.count; k++) {
+            if (copies.entries[k].timestamp == model->history.timestamps[i])
+                model->history.images[i] =
+                    memcpy(malloc(IMAGE_BYTES), model->images[i], IMAGE_BYTES);
+        }
+    }
+    begin_again(model, BLX_PASS_RESCAN);
+}
+
+static void save(struct model *model)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    leave(model);
+    test_path(&model->history.test, from, "agents/web1");
+    test_path(&model->history.test, to, "saved");
+    remove_tree(to);
+    run("cp -a", from, to);
+    model->saved_count = model->history.count;
+    begin_again(model, BLX_PASS_CONTINUE);
+}
+
+/* The data directory is an older one again, and the agent's rescan sends all that differs. */
+static void set_back(struct model *model)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    struct blx_error err = {0};
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count = 0;
+    if (model->saved_count == 0)
+        return;
+    leave(model);
+    test_path(&model->history.test, from, "saved");
+    test_path(&model->history.test, to, "agents/web1");
+    remove_tree(to);
+    run("mv", from, to);
+    model->saved_count = 0;
+    test_ok(blx_manifest_list(blx_store_agent(&model->history.test.store, "web1"), 0, UINT64_MAX,
+                              &all, &count, &err),
+            &err);
+    for (size_t i = 0; i < model->history.count; i++) {
+        history_forget(&model->history, i);
+        for (size_t k = 0; k < count; k++) {
+            if (all[k] == model->history.timestamps[i])
+                model->history.images[i] =
+                    memcpy(malloc(IMAGE_BYTES), model->images[i], IMAGE_BYTES);
+        }
+    }
+    begin_again(model, BLX_PASS_RESCAN);
+    test_volume_send_all(&model->history.volume, model->history.writer, 16);
+    commit(model);
+}
+
+static bool is_zero(const struct model *model, uint64_t block)
+{
+    const uint8_t *at = model->history.volume.image + block * TEST_BLOCK_BYTES;
+    return at[0] == 0 && memcmp(at, at + 1, TEST_BLOCK_BYTES - 1) == 0;
+}
+
+/* A full pass of a disk on which some blocks have come free: they are not sent, and count as
+ * zero. */
+static void send_used(struct model *model)
+{
+    struct blx_error err = {0};
+    struct test_volume *volume = &model->history.volume;
+    for (uint64_t block = 0; block < HISTORY_BLOCKS; block++) {
+        if (pick(model, 3) == 0)
+            test_volume_write(volume, block, 0);
+        if (is_zero(model, block))
+            continue;
+        test_volume_frame(volume, &block, 1);
+        test_ok(blx_agent_writer_append(model->history.writer, 0, volume->frame, volume->sent_bytes,
+                                        &err),
+                &err);
+    }
+}
+
+/* The agent's data is removed by hand, and it begins from nothing. */
+static void start_over(struct model *model)
+{
+    char path[PATH_MAX];
+    leave(model);
+    test_path(&model->history.test, path, "agents/web1");
+    remove_tree(path);
+    model->saved_count = 0;
+    for (size_t i = 0; i < model->history.count; i++)
+        history_forget(&model->history, i);
+    begin_again(model, BLX_PASS_FULL);
+    send_used(model);
+    commit(model);
+}
+
+static void full_pass(struct model *model)
+{
+    leave(model);
+    begin_again(model, BLX_PASS_FULL);
+    send_used(model);
+    commit(model);
+}
+
+static void step(struct model *model)
+{
+    uint64_t which = pick(model, 100);
+    if (which < 40)
+        commit(model);
+    else if (which < 55)
+        history_prune(&model->history, 40);
+    else if (which < 65)
+        rewrite(model);
+    else if (which < 80)
+        copy(model);
+    else if (which < 88)
+        test_fault_run(try_copy, model, TEST_FAULT_KILL_BEHIND, (unsigned)pick(model, 60));
+    else if (which < 90)
+        lose_marks(model);
+    else if (which < 93)
+        save(model);
+    else if (which < 94)
+        set_back(model);
+    else if (which < 96)
+        lose_store(model);
+    else if (which < 97)
+        start_over(model);
+    else
+        full_pass(model);
+}
+
+static void every_order_restores(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct model model;
+        model_init(&model, seed * 7919);
+        commit(&model);
+        for (unsigned i = 0; i < STEPS && model.history.count + 2 < HISTORY_CHECKPOINTS; i++) {
+            step(&model);
+            if (i % 20 == 19)
+                check_depot(&model);
+        }
+        copy(&model);
+        check_depot(&model);
+        history_check(&model.history);
+        model_done(&model);
+    }
+}
+
+/* Small changes, each copied: the list stays short, and little is copied twice. */
+static void lists_stay_short(void **state)
+{
+    (void)state;
+    struct model model;
+    struct blx_error err = {0};
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    BLX_CLEANUP_COPIED struct blx_copied last = {0};
+    uint64_t objects = 0;
+    enum { COPIES = 128, MOST_OBJECTS = 16 };
+    model_init(&model, 5);
+    for (unsigned i = 0; i < COPIES; i++) {
+        history_change(&model.history);
+        commit(&model);
+        if (i % 3 == 2)
+            history_prune(&model.history, 30);
+        if (i % 5 == 4)
+            rewrite(&model);
+        objects += copy(&model).objects;
+    }
+    assert_int_equal(objects, COPIES);
+    test_ok(object_history_list(model.depot, "web1", &copies, &err), &err);
+    assert_int_equal(copies.count, COPIES);
+    test_ok(object_history_read(model.depot, "web1", &copies.entries[COPIES - 1], &last, &err),
+            &err);
+    assert_in_range(last.object_count, 1, MOST_OBJECTS);
+    check_depot(&model);
+    model_done(&model);
+}
+
+/* After a prune of everything that was copied nothing but the new is sent. */
+static void a_pruned_checkpoint_is_still_built_upon(void **state)
+{
+    (void)state;
+    struct model model;
+    struct object_copy_report report;
+    model_init(&model, 9);
+    for (unsigned i = 0; i < 8; i++)
+        commit(&model);
+    report = copy(&model);
+    assert_int_equal(report.checkpoints, 8);
+    commit(&model);
+    history_prune(&model.history, 100);
+    rewrite(&model);
+    report = copy(&model);
+    assert_int_equal(report.checkpoints, 1);
+    report = copy(&model);
+    assert_int_equal(report.checkpoints + report.objects, 0);
+    check_depot(&model);
+    model_done(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_order_restores),
+        cmocka_unit_test(lists_stay_short),
+        cmocka_unit_test(a_pruned_checkpoint_is_still_built_upon),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
