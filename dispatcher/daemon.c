@@ -21,6 +21,7 @@
 #include "dispatcher/announce.h"
 #include "dispatcher/audit.h"
 #include "dispatcher/control.h"
+#include "dispatcher/copier.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
 #include "dispatcher/metrics.h"
@@ -65,7 +66,8 @@ static void log_listening(const struct blx_config *config, int listen_fd)
  */
 static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_scheduler *scheduler,
                          struct dispatcher_chore *pruner, struct dispatcher_chore *rewriter,
-                         struct dispatcher_control *control, struct dispatcher_events *events)
+                         struct dispatcher_copier *copier, struct dispatcher_control *control,
+                         struct dispatcher_events *events)
 {
     uint64_t deadline_ns = blx_clock_ns() + DISPATCHER_STOP_MS * UINT64_C(1000000);
     uint64_t cut_ns = deadline_ns - DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
@@ -82,12 +84,15 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     }
     int pruner_rc = dispatcher_chore_stop(pruner, deadline_ns);
     int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
-    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 && rewriter_rc == 0)
+    int copier_rc = dispatcher_copier_stop(copier, deadline_ns);
+    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 &&
+        rewriter_rc == 0 && copier_rc == 0)
         return;
     blx_log_warning("stopped while a %s was still using the disk; no acknowledged data is lost",
                     sessions_rc < 0   ? "session"
                     : pruner_rc < 0   ? "prune"
                     : rewriter_rc < 0 ? "rewrite"
+                    : copier_rc < 0   ? "copy"
                     : events_rc < 0   ? "check for events"
                                       : "client");
     _exit(BLX_EXIT_OK);
@@ -209,6 +214,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     struct dispatcher_scheduler scheduler;
     struct dispatcher_pruner pruner = {0};
     struct dispatcher_rewriter rewriter = {0};
+    struct dispatcher_copier copier = {0};
     struct dispatcher_control *control = NULL;
     struct dispatcher_metrics *metrics = NULL;
     struct dispatcher_events *events = NULL;
@@ -241,6 +247,8 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     if (rc == 0 && config->rewrite_bytes_per_second != 0)
         rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                        config->rewrite_bytes_per_second, err);
+    if (rc == 0)
+        rc = dispatcher_copier_start(&copier, config, err);
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics",
@@ -253,7 +261,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         blx_log_info("stopping");
     }
     dispatcher_metrics_stop(metrics);
-    stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, control, events);
+    stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, &copier, control, events);
     return rc;
 }
 

@@ -160,6 +160,7 @@ static int copy_store(struct run *run, struct blx_error *err)
     if (rc < 0)
         return rc;
     run->request.store = &store;
+    run->request.every_ms = run->config->to == NULL ? run->config->object_store.every_ms : 0;
     rc = object_depot_open(where_to(run->config), run->config, &run->request.depot, err);
     if (rc == 0)
         rc = try_locks(run, err);

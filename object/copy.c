@@ -397,12 +397,11 @@ static int copy_checkpoint(const struct object_copy_request *request, const char
     return rc;
 }
 
-/* Whether the checkpoint is far enough from the one before. */
-static bool is_due(blx_timestamp timestamp, blx_timestamp last, uint64_t every_ms)
+/* Whether the checkpoint is far enough from the last one that was copied. For the newest that time
+ * goes on until now: perhaps no other one comes. */
+static bool is_due(int64_t when_s, blx_timestamp last, uint64_t every_ms)
 {
-    return last == 0 || every_ms == 0 ||
-           blx_timestamp_to_unix(timestamp) - blx_timestamp_to_unix(last) >=
-               (int64_t)(every_ms / 1000);
+    return last == 0 || when_s - blx_timestamp_to_unix(last) >= (int64_t)(every_ms / 1000);
 }
 
 int object_copy_agent(const struct object_copy_request *request, const char *agent_id,
@@ -420,7 +419,8 @@ int object_copy_agent(const struct object_copy_request *request, const char *age
     blx_timestamp last = history.count > 0 ? history.entries[history.count - 1].timestamp : 0;
     report->newest = last;
     for (size_t i = 0; i < count; i++) {
-        if (ours[i] <= last || !is_due(ours[i], last, request->every_ms))
+        int64_t when_s = i + 1 == count ? (int64_t)time(NULL) : blx_timestamp_to_unix(ours[i]);
+        if (ours[i] <= last || !is_due(when_s, last, request->every_ms))
             continue;
         rc = copy_checkpoint(request, agent_id, &history, ours[i], report, err);
         if (rc < 0)

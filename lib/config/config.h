@@ -63,7 +63,8 @@ struct blx_config_object_store {
     char *ca;          /* NULL: the system's */
     bool virtual_host; /* the bucket's name stands in the host's */
     enum blx_object_lock lock;
-    uint64_t lock_ms; /* how long a copy is locked */
+    uint64_t lock_ms;  /* how long a copy is locked */
+    uint64_t every_ms; /* the least time between two copied checkpoints of an agent */
 };
 
 struct blx_config {

@@ -22,7 +22,10 @@
 
 enum { FILE_LIMIT_BYTES = 1 << 20, LOCK_MOST_DAYS = 36500 };
 
-#define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
+#define SECOND_MS UINT64_C(1000)
+#define HOUR_MS   (60 * 60 * SECOND_MS)
+#define DAY_MS    (24 * HOUR_MS)
+#define YEAR_MS   (366 * DAY_MS)
 
 static const char *type_name(int type)
 {
@@ -287,6 +290,13 @@ static int apply_object_store_key(const struct blx_place *place, struct blx_conf
          .kind = BLX_OPTION_BOOL,
          .offset = STORE_FIELD(virtual_host),
          .example = "true"},
+        {.info = {.name = "every"},
+         .kind = BLX_OPTION_DURATION,
+         .offset = STORE_FIELD(every_ms),
+         .example = "\"1h\"",
+         .unit_ms = HOUR_MS,
+         .low = SECOND_MS,
+         .high = YEAR_MS},
     };
     const char *name = config_setting_name(place->setting);
     if (strcmp(name, "lock") == 0)
@@ -297,7 +307,7 @@ static int apply_object_store_key(const struct blx_place *place, struct blx_conf
     }
     int rc = blx_error_set(err, -EINVAL,
                            "unknown key; 'object-store' has url, region, credentials, ca, "
-                           "virtual-host and lock");
+                           "virtual-host, lock and every");
     blx_place_prefix(place, err);
     return rc;
 }
@@ -309,6 +319,8 @@ int blx_place_object_store(const struct blx_place *group, struct blx_config *con
                          "{ url: \"https://s3.example.org/bucket\", credentials: "
                          "\"/etc/blxrep/object-store\" }",
                          apply_object_store_key, config, err);
+    if (rc == 0 && config->object_store.every_ms == 0)
+        config->object_store.every_ms = HOUR_MS;
     if (rc == 0 && config->object_store.url == NULL) {
         rc = blx_error_set(err, -EINVAL,
                            "'url' is missing; add url: \"https://s3.example.org/bucket\"");

@@ -24,7 +24,7 @@ class Copy(Case):
         self.addCleanup(store.close)
         return store
 
-    def configure(self, store, lock='"compliance 30d"', more=""):
+    def configure(self, store, lock='"compliance 30d"', more=', every: "1s"'):
         credentials = self.path("credentials")
         with open(credentials, "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
@@ -106,6 +106,22 @@ class Copy(Case):
         self.assertEqual((report["checkpoints"], report["whole_volumes"]), (1, 0), "the copy goes on, too")
         self.adopt(store, "other")
         self.check_adopted(self.path("other"), expected)
+
+    def test_the_dispatcher_copies_by_itself(self):
+        store = self.store()
+        self.configure(store, more=', every: "2s"')
+        disk = self.loop_disk(16)
+        files = disk.make("ext4")
+        self.start_dispatcher(f"--config={self.path('config.yaml')}")
+        agent = self.start_agent("web1", disk)
+        stamp, _original = self.take(disk, files, "first", 1)
+        agent.stop()
+        wait_until("the checkpoint is copied", lambda: any(f"/checkpoints/{stamp}-" in key for key in list(store.keys)), 60)
+        wait_until("it is told", lambda: f"copied up to {stamp}" in self.dispatcher.log(), 20)
+        self.assertIn("LOCKED UNTIL", self.dispatcher.log())
+        store.lies = ("delete locked",)
+        wait_until("the lie is found", lambda: "copying to" in self.dispatcher.log(), 60)
+        self.dispatcher.stop()
 
     def test_what_may_happen_to_copies(self):
         """Written over, deleted, cut off and killed: what is locked comes back; what is not there is sent again, and no more."""
