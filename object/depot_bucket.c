@@ -437,8 +437,8 @@ static int give_up(void *arg, const char *key, const char *upload, time_t begun)
 
 static int bucket_clean(struct object_depot *depot, const char *folder, struct blx_error *err)
 {
-    struct cleaning cleaning = {
-        .bucket = depot != NULL ? ((struct bucket_depot *)depot)->buckets[1] : NULL, .err = err};
+    struct cleaning cleaning = {.bucket = ((struct bucket_depot *)depot)->buckets[1],
+                                .err = err}; /* the first one lists */
     return object_bucket_list_uploads(first(depot), folder, give_up, &cleaning, err);
 }
 

@@ -41,15 +41,28 @@ static int is_there(const struct object_depot *depot, const char *key, uint64_t 
     return rc < 0 ? rc : stat(path, &st) == 0 && (uint64_t)st.st_size == bytes;
 }
 
-/* Makes an empty PATH.tmp and its folders. The descriptor, or -errno. */
-static int make_file(const char *temporary, struct blx_error *err)
+/* Makes the folder that the file is to lie in, and its parents' names durable up to the depot. */
+static int make_folder(const struct object_depot *depot, const char *file, struct blx_error *err)
 {
     char dir[PATH_MAX];
-    int rc = blx_path_format(dir, sizeof(dir), err, "%s", temporary);
+    int rc = blx_path_format(dir, sizeof(dir), err, "%s", file);
     if (rc < 0)
         return rc;
     *strrchr(dir, '/') = '\0';
+    if (access(dir, F_OK) == 0)
+        return 0;
     rc = blx_mkdir_parents(dir, 0700, err);
+    while (rc == 0 && strlen(dir) > strlen(depot->name)) {
+        rc = blx_fsync_parent(dir, err);
+        *strrchr(dir, '/') = '\0';
+    }
+    return rc;
+}
+
+/* Makes an empty PATH.tmp and its folders. The descriptor, or -errno. */
+static int make_file(const struct object_depot *depot, const char *temporary, struct blx_error *err)
+{
+    int rc = make_folder(depot, temporary, err);
     return rc < 0 ? rc : blx_open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, err);
 }
 
@@ -95,7 +108,7 @@ static int folder_put_file(struct object_depot *depot, const char *key, int fd, 
         return rc;
     if (rc == 0)
         rc = path_of(depot, key, ".tmp", temporary, err);
-    BLX_CLEANUP_FD int made = rc == 0 ? make_file(temporary, err) : rc;
+    BLX_CLEANUP_FD int made = rc == 0 ? make_file(depot, temporary, err) : rc;
     if (made < 0)
         return made;
     rc = copy_bytes(fd, made, bytes, NULL, path, err);
@@ -113,7 +126,7 @@ static int folder_put(struct object_depot *depot, const char *key, const void *c
     rc = path_of(depot, key, "", path, err);
     if (rc == 0)
         rc = path_of(depot, key, ".tmp", temporary, err);
-    BLX_CLEANUP_FD int made = rc == 0 ? make_file(temporary, err) : rc;
+    BLX_CLEANUP_FD int made = rc == 0 ? make_file(depot, temporary, err) : rc;
     if (made < 0)
         return made;
     rc = blx_pwrite_full(made, content, bytes, 0);

@@ -53,7 +53,7 @@ enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
 static int fail(const struct blx_error *err, enum blx_exit code)
 {
     fprintf(stderr, "blxrep: %s\n", err->message);
-    return code;
+    return (int)code;
 }
 
 int main(int argc, char **argv)

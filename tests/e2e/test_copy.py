@@ -104,6 +104,14 @@ class Copy(Case):
         self.assertLess(sum(volume["changed_bytes"] for volume in row["volumes"]), 6 * MIB)
         report, = self.copy()
         self.assertEqual((report["checkpoints"], report["whole_volumes"]), (1, 0), "the copy goes on, too")
+        # A longer lock of the newest checkpoint is one of its whole chain.
+        self.configure(store, lock='"compliance 60d"')
+        expected.append(self.take(disk, files, "fourth", 1))
+        report, = self.copy()
+        self.assertGreaterEqual(report["relocked"], 1)
+        self.assertGreater(report["locked_until"], time.time() + 59 * 86400)
+        base = max((versions[0] for key, versions in store.keys.items() if key.endswith(".seg")), key=lambda v: len(v.content))
+        self.assertGreater(base.until.timestamp(), report["locked_until"])
         self.adopt(store, "other")
         self.check_adopted(self.path("other"), expected)
 
@@ -169,9 +177,11 @@ class Copy(Case):
     def test_large_objects_go_in_parts(self):
         store = self.store()
         self.configure(store)
-        disk, files, agent = self.protect(128)
-        files.mount() if not os.path.ismount(files.path) else None
-        run("dd", "if=/dev/urandom", f"of={files.path}/noise", "bs=1M", "count=80", "status=none")
+        disk = self.loop_disk(128)
+        files = disk.make("ext4")
+        run("dd", "if=/dev/urandom", f"of={files.path}/noise", "bs=1M", "count=80", "conv=fsync", "status=none")
+        self.start_dispatcher()
+        agent = self.start_agent("web1", disk)
         expected = [self.take(disk, files, "first", 1)]
         agent.stop()
         self.copy()

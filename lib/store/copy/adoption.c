@@ -398,6 +398,20 @@ static void raise_next(struct blx_adoption *adoption)
     }
 }
 
+/* The names of its folders. */
+static int flush_folders(const struct blx_adoption *adoption, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = blx_agent_store_volume_path(built(adoption), NULL, path, err);
+    if (rc == 0)
+        rc = blx_mkdir_parents(path, 0700, err);
+    if (rc == 0)
+        rc = blx_fsync_dir(path, err);
+    if (rc == 0)
+        rc = blx_fsync_parent(path, err);
+    return rc == 0 ? blx_fsync_dir(adoption->into->data_dir, err) : rc;
+}
+
 static int put_in_place(const struct blx_adoption *adoption, struct blx_error *err)
 {
     char from[PATH_MAX], to[PATH_MAX], agents[PATH_MAX];
@@ -408,6 +422,8 @@ static int put_in_place(const struct blx_adoption *adoption, struct blx_error *e
         rc = blx_path_format(agents, sizeof(agents), err, "%s/agents", adoption->into->data_dir);
     if (rc == 0)
         rc = blx_mkdir_parents(agents, 0700, err);
+    if (rc == 0 && adoption->how == BLX_ADOPTION_KEPT)
+        rc = flush_folders(adoption, err);
     if (rc < 0)
         return rc;
     if (blx_sys->rename(from, to) != 0)
