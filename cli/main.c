@@ -112,7 +112,8 @@ static const struct command commands[] = {
      "Copies the checkpoints that are not there yet into a folder or an object store, from which "
      "they\ncan be restored without this host. An interrupted copy goes on where it was."},
     {"adopt", BLX_COMMAND_ADOPT, cli_adopt,
-     "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] --data-dir=DIR [--json]",
+     "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] [--checkpoint=TIMESTAMP] "
+     "--data-dir=DIR [--json]",
      "take agents from copies into a data directory",
      "Takes agents with all their checkpoints from copies into a data directory, which is made if "
      "it\nis missing. The agents go on with a rescan."},

@@ -43,12 +43,33 @@ static int read_next(struct object_depot *depot, const char *agent_id,
     return result;
 }
 
-int object_adopt_add(struct blx_adoption *adoption, struct object_depot *depot,
-                     const char *agent_id, blx_timestamp only, struct object_adopt_report *report,
-                     struct blx_error *err)
+/* Which one is wanted: 0 for all. */
+static int resolve(const struct object_history *history, const char *checkpoint,
+                   blx_timestamp *only, struct blx_error *err)
+{
+    *only = 0;
+    if (checkpoint == NULL || history->count == 0)
+        return 0;
+    if (strcmp(checkpoint, "latest") == 0) {
+        *only = history->entries[history->count - 1].timestamp;
+        return 0;
+    }
+    if (blx_timestamp_parse(checkpoint, only, NULL) < 0)
+        return blx_error_set(
+            err, -EINVAL, "'%.40s' is no checkpoint's name: give 14 digits, or latest", checkpoint);
+    return 0;
+}
+
+/* Adds the depot's checkpoints of the agent, or only one, to the adoption. */
+static int add_checkpoints(struct blx_adoption *adoption, struct object_depot *depot,
+                           const char *agent_id, const char *checkpoint,
+                           struct object_adopt_report *report, struct blx_error *err)
 {
     OBJECT_CLEANUP_HISTORY struct object_history history = {0};
+    blx_timestamp only = 0;
     int rc = object_history_list(depot, agent_id, &history, err);
+    if (rc == 0)
+        rc = resolve(&history, checkpoint, &only, err);
     for (size_t at = 0; rc == 0 && at < history.count;) {
         BLX_CLEANUP_COPIED struct blx_copied copied = {0};
         size_t used = at;
@@ -69,8 +90,9 @@ int object_adopt_add(struct blx_adoption *adoption, struct object_depot *depot,
                                  "no checkpoint of the agent '%s' in '%s' can be "
                                  "used; %s",
                                  agent_id, object_depot_name(depot), report->unusable_why)
-                 : blx_error_set(err, -ENOENT, "'%s' has no checkpoint of the agent '%s'",
-                                 object_depot_name(depot), agent_id);
+                 : blx_error_set(err, -ENOENT, "'%s' has no checkpoint%s%.20s of the agent '%s'",
+                                 object_depot_name(depot), checkpoint != NULL ? " " : "",
+                                 checkpoint != NULL ? checkpoint : "", agent_id);
     return rc;
 }
 
@@ -135,14 +157,14 @@ static int fetch(void *arg, const char *volume, uint32_t number,
 }
 
 int object_adopt_agent(const struct blx_store *store, struct object_depot *depot,
-                       const char *agent_id, struct object_adopt_report *report,
-                       struct blx_error *err)
+                       const char *agent_id, const char *checkpoint,
+                       struct object_adopt_report *report, struct blx_error *err)
 {
     struct blx_adoption *adoption = NULL;
     struct adopting adopting = {.depot = depot, .agent_id = agent_id, .report = report};
     int rc = blx_adoption_open(store, agent_id, BLX_ADOPTION_KEPT, &adoption, err);
     if (rc == 0)
-        rc = object_adopt_add(adoption, depot, agent_id, 0, report, err);
+        rc = add_checkpoints(adoption, depot, agent_id, checkpoint, report, err);
     if (rc == 0)
         rc = blx_adoption_fill(adoption, fetch, &adopting, err);
     if (rc == 0) {

@@ -24,18 +24,14 @@ struct object_adopt_report {
     char unusable_why[BLX_ERROR_MESSAGE_BYTES]; /* of the last one */
 };
 
-/* -ENOENT: the depot has no usable checkpoint of the agent; -EEXIST: the store has the agent. */
+/* `checkpoint` is "latest", 14 digits, or NULL for all. -EINVAL: it is none of them. -ENOENT: the
+ * depot has no usable checkpoint of the agent; -EEXIST: the store has the agent. */
 int object_adopt_agent(const struct blx_store *store, struct object_depot *depot,
-                       const char *agent_id, struct object_adopt_report *report,
-                       struct blx_error *err);
+                       const char *agent_id, const char *checkpoint,
+                       struct object_adopt_report *report, struct blx_error *err);
 
 /* Makes `path` that object, durable and whole or not at all; a file that is it already stays. 1: it
  * was fetched. */
 int object_adopt_file(struct object_depot *depot, const char *key,
                       const struct blx_copied_object *object, const char *path,
                       struct blx_error *err);
-
-/* Adds the depot's checkpoints of the agent, or only one (0: all), to the adoption. */
-int object_adopt_add(struct blx_adoption *adoption, struct object_depot *depot,
-                     const char *agent_id, blx_timestamp only, struct object_adopt_report *report,
-                     struct blx_error *err);

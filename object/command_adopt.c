@@ -55,7 +55,8 @@ static void adopt_agent(struct run *run, const char *agent_id)
 {
     struct object_adopt_report report = {0};
     struct blx_error err = {0};
-    int rc = object_adopt_agent(&run->store, run->depot, agent_id, &report, &err);
+    int rc = object_adopt_agent(&run->store, run->depot, agent_id, run->config->checkpoint, &report,
+                                &err);
     if (rc < 0) {
         fprintf(stderr, "blxrep: cannot adopt '%s': %s\n", agent_id, err.message);
         run->failed++;

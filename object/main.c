@@ -32,7 +32,8 @@ static const struct subcommand subcommands[] = {
      object_command_adopt,
      {.name = "blxrep-copy",
       .command = BLX_COMMAND_ADOPT,
-      .help = {.usage = "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] --data-dir=DIR "
+      .help = {.usage = "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] "
+                        "[--checkpoint=TIMESTAMP] --data-dir=DIR "
                         "[--json]",
                .description = "Takes agents with all their checkpoints from copies into a data "
                               "directory."}}},

@@ -22,7 +22,7 @@ _blxrep_options() {
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     copy) echo --config --agent --data-dir --to --from --bandwidth-limit --json --help --version ;;
-    adopt) echo --config --agent --data-dir --from --bandwidth-limit --json --help --version ;;
+    adopt) echo --config --agent --checkpoint --data-dir --from --bandwidth-limit --json --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint | rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --token --force --help --version ;;

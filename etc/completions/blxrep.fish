@@ -58,7 +58,7 @@ __blxrep_option blxrep-dispatcher "start check" -l on-heartbeat -r -d "Command t
 __blxrep_option blxrep-dispatcher "start check" -l heartbeat-freq -x -d "How often on-heartbeat runs"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
 __blxrep_option "" "enroll show info restore mount files boot test checkpoint rescan revoke keygen verify prune pin unpin remove archive rename readmit policy log pause resume" -l agent -x -d "The agent"
-__blxrep_option "" "info restore mount files boot test pin unpin remove" -l checkpoint -x -a latest -d "The checkpoint"
+__blxrep_option "" "info restore mount files boot test pin unpin remove adopt" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
 __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"

@@ -104,6 +104,9 @@ class Copy(Case):
         self.assertLess(sum(volume["changed_bytes"] for volume in row["volumes"]), 6 * MIB)
         report, = self.copy()
         self.assertEqual((report["checkpoints"], report["whole_volumes"]), (1, 0), "the copy goes on, too")
+        self.command("adopt", f"--from={store.url}/copies/room", "--agent=web1", "--checkpoint=latest", data_dir=self.path("one"))
+        self.check_adopted(self.path("one"), expected[-1:])
+        self.assertEqual(len(self.cli.show("web1", self.path("one"))), 1)
         # A longer lock of the newest checkpoint is one of its whole chain.
         self.configure(store, lock='"compliance 60d"')
         expected.append(self.take(disk, files, "fourth", 1))

@@ -124,7 +124,7 @@ static void check_depot(const struct model *model)
     if (copies.count == 0)
         return;
     test_store_init(&fresh);
-    test_ok(object_adopt_agent(&fresh.store, model->depot, "web1", &report, &err), &err);
+    test_ok(object_adopt_agent(&fresh.store, model->depot, "web1", NULL, &report, &err), &err);
     assert_int_equal(report.checkpoints, copies.count);
     assert_int_equal(report.unusable + report.doubles, 0);
     for (size_t i = 0; i < copies.count; i++) {
@@ -187,8 +187,9 @@ static void lose_store(struct model *model)
     leave(model);
     test_path(&model->history.test, path, "agents/web1");
     remove_tree(path);
-    test_ok(object_adopt_agent(&model->history.test.store, model->depot, "web1", &report, &err),
-            &err);
+    test_ok(
+        object_adopt_agent(&model->history.test.store, model->depot, "web1", NULL, &report, &err),
+        &err);
     test_ok(object_history_list(model->depot, "web1", &copies, &err), &err);
     for (size_t i = 0; i < model->history.count; i++) {
         history_forget(&model->history, i);
