@@ -17,8 +17,9 @@ struct files_first {
     int kernel_fd, initrd_fd; /* -1: none; owned */
 };
 
-/* `kernel_dir` has the kernel and its modules as "/" has them; NULL: this machine's. -ENOENT if there is no kernel with
- * its modules, or no helper; -EACCES if all kernels are for root alone; errors of the disk. */
+/* `kernel_dir` has the kernel and its modules as "/" has them; NULL: this machine's. -ENOENT if
+ * there is no kernel with its modules, or no helper; -EACCES if all kernels are for root alone;
+ * errors of the disk. */
 int files_first_make(const char *kernel_dir, const void *request, size_t request_bytes,
                      struct files_first *first, struct blx_error *err);
 void files_first_done(struct files_first *first);

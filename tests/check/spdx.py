@@ -16,7 +16,7 @@ WITHOUT = re.compile(r"""
     | .*\.(json|svg|cast)               # made by machines, or without comments
     | .*\.hex | tests/fuzz/corpus/.*    # bytes for decoders
     | etc/examples/.*                   # settings, which users copy and make their own
-    | packaging/debian/(changelog\.in|copyright|(library|static)/.*) | packaging/rpm/library-ldconfig  # their formats are others'
+    | packaging/debian/(changelog\.in|copyright|(library|static)/.* | dispatcher/(copyright|lintian-overrides)) | packaging/rpm/library-ldconfig  # their formats are others'
 """, re.VERBOSE)
 FIRST = ("#!", "#compdef", "'\\\"", "<?xml")
 
