@@ -16,15 +16,16 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+#ifndef BLKGETDISKSEQ /* the headers are older than the kernel */
+#define BLKGETDISKSEQ _IOR(0x12, 128, uint64_t)
+#endif
+
 /* The helper's last one. */
 static struct agent_reach kept;
 static int kept_fd = -1;
 
 uint64_t agent_reach_read_disk_seq(int fd)
 {
-#ifndef BLKGETDISKSEQ
-    enum { BLKGETDISKSEQ = _IOR(0x12, 128, uint64_t) }; /* the headers are older than the kernel */
-#endif
     uint64_t disk_seq = 0;
     return ioctl(fd, BLKGETDISKSEQ, &disk_seq) < 0 ? 0 : disk_seq;
 }
@@ -63,12 +64,12 @@ int agent_reach_open(const struct agent_reach *reach)
         return kept_fd;
     agent_reach_rest();
     if (!is_there(reach))
-        return -ENXIO;
+        return -ENODEV;
     BLX_CLEANUP_FD int fd = blx_open(reach->node, O_RDONLY | O_DIRECT, 0, NULL);
     if (fd < 0)
         return fd;
     if (!is_behind(reach, fd))
-        return -ENXIO;
+        return -ESTALE;
     kept = *reach;
     return kept_fd = blx_take_fd(&fd);
 }

@@ -25,8 +25,9 @@ struct agent_reach {
     uint64_t disk_seq; /* of its disk; 0: the kernel has none */
 };
 
-/* A descriptor (I5: O_RDONLY | O_DIRECT) that stays the callee's, or -errno. -ENXIO: another device
- * is there now. */
+/* A descriptor (I5: O_RDONLY | O_DIRECT) that stays the callee's, or -errno. -ENODEV: it is gone;
+ * -ESTALE: another device is there now; -ENXIO, -ENOMEDIUM: it is there, and cannot be opened, since
+ * the kernel has given it up, say. */
 int agent_reach_open(const struct agent_reach *reach);
 
 /* The `rest` of a call that uses it. */

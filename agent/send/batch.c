@@ -136,12 +136,22 @@ static uint32_t list_blocks(const struct agent_batch *batch,
     return count;
 }
 
+static int find_all_bad(struct reading *reading)
+{
+    reading->bad = reading->count == 64 ? UINT64_MAX : (UINT64_C(1) << reading->count) - 1;
+    reading->bad_error = -EIO;
+    return 0;
+}
+
 static int read_in_helper(void *arg, struct agent_patience_io *io)
 {
     struct reading *reading = arg;
     const struct agent_source source = {.fd = agent_reach_open(&reading->reach),
                                         .size_bytes = reading->size_bytes,
                                         .logical_block_bytes = reading->logical_block_bytes};
+    /* None of its blocks can be read; the other disks go on. */
+    if (source.fd == -ENXIO || source.fd == -ENOMEDIUM)
+        return find_all_bad(reading);
     if (source.fd < 0)
         return source.fd;
     struct part all = {

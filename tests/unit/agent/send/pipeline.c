@@ -5,14 +5,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/send/pipeline.h"
 #include "agent/send/unacked.h"
+#include "base/bitmap.h"
 #include "fake_volume.h"
 
 static uint8_t expected[FAKE_BLOCKS];
@@ -131,6 +135,37 @@ static void failed_read_is_reported_and_never_packed(void **state)
     fake_volume_remove(&fake);
 }
 
+/* As a SCSI disk that the kernel has given up. A socket's name gives the same error. */
+static void blocks_of_a_disk_that_cannot_be_opened_are_bad(void **state)
+{
+    (void)state;
+    struct fake_volume fake;
+    struct agent_pipeline *pipeline;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    fake_volume_make(&fake, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", fake.folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    strcpy(fake.volume.device.node, address.sun_path);
+    assert_int_equal(agent_pipeline_start(BLX_CODEC_ZSTD, &pipeline, NULL), 0);
+    blx_bitmap_set(fake.dirty, (struct blx_extent){100, 64});
+    struct agent_job *job = agent_pipeline_take(pipeline, 10000);
+    uint64_t cursor = 0;
+    assert_true(agent_batch_claim(&job->batch, &fake.volume, AGENT_CLAIM_ALL, &cursor));
+    agent_pipeline_submit(pipeline, job);
+    job = agent_pipeline_pop(pipeline, 10000);
+    assert_non_null(job);
+    assert_int_equal(job->rc, 0);
+    assert_int_equal(job->batch.extent_count, 0);
+    for (uint64_t block = 100; block < 164; block++)
+        assert_true(blx_bitmap_test(fake.volume.ledger.pending, block));
+    agent_pipeline_release(pipeline, job);
+    agent_pipeline_stop(pipeline);
+    unlink(address.sun_path);
+    close(fd);
+    fake_volume_remove(&fake);
+}
+
 static void acknowledgement_clears_all_frames_up_to_it_and_no_later_one(void **state)
 {
     (void)state;
@@ -163,6 +198,7 @@ int main(void)
         cmocka_unit_test(every_marked_block_comes_out_once_and_right),
         cmocka_unit_test(cut_jobs_are_read_in_place_by_all_workers),
         cmocka_unit_test(failed_read_is_reported_and_never_packed),
+        cmocka_unit_test(blocks_of_a_disk_that_cannot_be_opened_are_bad),
         cmocka_unit_test(acknowledgement_clears_all_frames_up_to_it_and_no_later_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
