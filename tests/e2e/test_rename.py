@@ -52,6 +52,14 @@ class Rename(Case):
         for words in ("full pass", "rescan", "compare"):
             self.assertNotIn(words, said)
 
+    def assert_comes_over_the_network(self, agent, stamp, *words):
+        """With a token: the machine that is written derives the keys, from the ID."""
+        line = self.command("restore", agent, f"--checkpoint={stamp}", "--token", f"--dispatcher-addr={self.dispatcher.address}").stdout
+        image = self.path(f"{stamp}.network")
+        self.cli.run("agent", "restore", f"--dispatcher-addr={self.dispatcher.address}", "--token-file=-", f"--output={image}",
+                     f"--state-dir={self.path('state')}", *words, input_text=line.split()[1] + "\n")
+        check_equal(image, self.copies[stamp])
+
     def verify(self):
         done = self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")
         self.assertNotIn("damage", (done.stdout + done.stderr).replace("no damage", ""))
@@ -73,6 +81,7 @@ class Rename(Case):
         self.assert_went_on(agent, mark, second, "db1")
         for stamp in (first, second):
             self.assert_restores("db1", stamp, f"--key={key}")
+        self.assert_comes_over_the_network("db1", first, f"--key={key}")
         shown = self.command("info", "db1", f"--checkpoint={second}").stdout
         self.assertRegex(shown, r"server's ID +web1, which was renamed to db1 here")
         self.assertEqual(json.loads(self.command("info", "db1", f"--checkpoint={second}", "--json").stdout)["server_id"], "web1")
@@ -132,6 +141,7 @@ class Rename(Case):
         self.assertLess(sum(volume["changed_bytes"] for volume in self.row("cache1", last)["volumes"]), 4 << 20,
                         "digests of before the renaming are the disk's: nothing differs")
         self.assertEqual(self.names(), ["cache1"])
+        self.assert_comes_over_the_network("cache1", last)
         for stamp in self.copies:
             self.assert_restores("cache1", stamp)
         self.verify()
