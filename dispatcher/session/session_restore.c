@@ -156,7 +156,7 @@ static int list(struct dispatcher_restore *restore, struct blx_error *err)
     if (restore->listed == NULL)
         return blx_error_set(err, -ENOMEM, "out of memory");
     struct blx_control_restore *facts = &restore->listed->facts;
-    blx_text_set(facts->agent_id, restore->grant.agent_id);
+    blx_text_set(facts->agent_id, restore->session->agent_id);
     blx_text_set(facts->volume, restore->grant.volumes[0]);
     facts->checkpoint = restore->grant.checkpoint;
     facts->volume_count = restore->grant.volume_count;
