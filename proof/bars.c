@@ -59,10 +59,10 @@ static int limit_resources(uint64_t cpu_seconds)
      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
 
 /* A path that the host does not have is no gap. */
-static int open_path(int ruleset, const char *path)
+static int open_path(int ruleset, const char *path, uint64_t access)
 {
     BLX_CLEANUP_FD int fd = open(path, O_PATH | O_CLOEXEC);
-    const struct landlock_path_beneath_attr rule = {.allowed_access = READS, .parent_fd = fd};
+    const struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
     return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0
@@ -80,7 +80,10 @@ static int hide_files(bool is_nobody)
     if (rc == -ENOSYS || rc == -EOPNOTSUPP) /* nobody cannot come to the store either */
         return is_nobody ? 0 : -EOPNOTSUPP;
     for (size_t i = 0; rc == 0 && i < sizeof(open_to_all) / sizeof(open_to_all[0]); i++)
-        rc = open_path(ruleset, open_to_all[i]);
+        rc = open_path(ruleset, open_to_all[i], READS);
+    if (rc == 0) /* e2fsck complains without it */
+        rc = open_path(ruleset, "/dev/null",
+                       LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
     if (rc == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
         rc = -errno;
     return rc;

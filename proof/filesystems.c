@@ -119,9 +119,21 @@ int proof_filesystem_find(const struct proof_bench *bench, uint32_t disk,
 /* The first line that is no heading, since what follows is often a consequence; or the last one. */
 static void find_complaint(const char *said, char *complaint, size_t bytes)
 {
-    static const char *const headings[] = {
-        "e2fsck ", "Pass ",  "Phase ",     "        -", "Opening ", "Checking ", "Warning! ",
-        "[",       "UUID: ", "Setting up", "ALERT: ",   "used as",  "incons"};
+    /* It does not see what is mounted, either. */
+    static const char *const headings[] = {"ext2fs_check_if_mount",
+                                           "e2fsck ",
+                                           "Pass ",
+                                           "Phase ",
+                                           "        -",
+                                           "Opening ",
+                                           "Checking ",
+                                           "Warning! ",
+                                           "[",
+                                           "UUID: ",
+                                           "Setting up",
+                                           "ALERT: ",
+                                           "used as",
+                                           "incons"};
     char line[256];
     complaint[0] = '\0';
     for (const char *at = said; *at != '\0';) {

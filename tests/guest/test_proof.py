@@ -102,7 +102,8 @@ class Proof(Case):
             stamp = self.take(disk, kind)
             status, record = self.run_test(kind, "--level=1")
             self.assertEqual((status, record["verdict"], record["filesystem"]), (1, "failed", "bad"), record)
-            self.assertIn(disk.path, record["reason"])
+            self.assertRegex(record["reason"], rf"^{disk.path}: \w+ finds: ")
+            self.assertNotRegex(record["reason"], "ermission denied|says nothing")
             self.assertFalse(self.record(kind, stamp)["good"])
 
     def test_a_true_boot_has_a_true_record(self):
