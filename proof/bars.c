@@ -172,7 +172,7 @@ static int add_rules(scmp_filter_ctx filter)
     /* To itself alone: it asks for the limits that it has. */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-                              SCMP_A2(SCMP_CMP_EQ, 0));
+                              SCMP_A2(SCMP_CMP_EQ, 0, 0));
     /* The way of the descriptor that answers, which is closed when the program begins. */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 0);
