@@ -36,7 +36,7 @@ int blx_overlay_open(const char *path, enum blx_overlay_mode mode, struct blx_ov
                      struct blx_error *err);
 
 /* The same for a file that is open for reading and writing, to be written: the descriptor becomes
- * the overlay's, also if it fails. Whoever inherits it may have the overlay, too, after this one. */
+ * the overlay's, also if it fails. Whoever inherits it may have the overlay, too, but later. */
 int blx_overlay_adopt(int fd, struct blx_overlay **overlay, struct blx_error *err);
 
 /* A file without a name in the folder for temporary files, which goes with its last user. The
