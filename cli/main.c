@@ -220,7 +220,8 @@ static const struct command commands[] = {
 #endif
     {"restore", BLX_COMMAND_PULL, cli_pull,
      "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
-     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--files] [--resume] [--verify] [--state-dir=DIR] "
+     "[--device=/dev/X]\n       [--key=FILE ...] [--delta] [--files] [--resume] [--verify] "
+     "[--state-dir=DIR] "
      "[--force] "
      "[PATH ...]",
      "write this machine's disks with a checkpoint, over the network",

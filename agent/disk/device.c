@@ -189,8 +189,8 @@ static int fill(struct agent_device *device, struct blx_error *err)
     return 0;
 }
 
-/* A device that is looked for, in a helper: also sysfs may wait for a disk, as for the serial number
- * of a virtio one. */
+/* A device that is looked for, in a helper: also sysfs may wait for a disk, as for a virtio one's
+ * serial number. */
 struct finding {
     struct agent_device device; /* `path` is given */
     bool found;                 /* stat() has succeeded */

@@ -26,8 +26,8 @@ struct agent_reach {
 };
 
 /* A descriptor (I5: O_RDONLY | O_DIRECT) that stays the callee's, or -errno. -ENODEV: it is gone;
- * -ESTALE: another device is there now; -ENXIO, -ENOMEDIUM: it is there, and cannot be opened, since
- * the kernel has given it up, say. */
+ * -ESTALE: another device is there now; -ENXIO, -ENOMEDIUM: it is there, and cannot be opened, as
+ * one that the kernel has given up. */
 int agent_reach_open(const struct agent_reach *reach);
 
 /* The `rest` of a call that uses it. */

@@ -37,9 +37,9 @@ int agent_rescan_answer_locked(struct agent_session *session, const struct blx_d
                                struct blx_error *err);
 
 /*
- * The dispatcher may have asked for a rescan, which begins then. One that is under way begins again:
- * the blocks to be compared may be among those that it has done. But a dispatcher that was broken
- * into shall not keep the server's disks busy for ever: a rescan beyond a bucket of them waits, and
- * checkpoints go on. The control thread's.
+ * The dispatcher may have asked for a rescan, which begins then. One that is under way begins
+ * again: the blocks to be compared may be among those that it has done. But a dispatcher that was
+ * broken into shall not keep the server's disks busy for ever: a rescan beyond a bucket of them
+ * waits, and checkpoints go on. The control thread's.
  */
 void agent_rescan_take_order(struct agent_session *session);

@@ -57,7 +57,8 @@ _blxrep_value() {
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
-    --rescan-priority) compgen -W "fast gentle" --level) compgen -W "1 2" -- "$word" ;;
+    --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
+    --level) compgen -W "1 2" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
     --compression) compgen -W "auto zstd zlib none" -- "$word" ;;

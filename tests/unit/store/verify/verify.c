@@ -639,7 +639,7 @@ static void a_long_way_down_needs_no_stack(void **state)
     pthread_attr_destroy(&attributes);
 }
 
-/* Manifests after the last one: each builds upon the one `back` places before, and names the segments
+/* Manifests after the last one: each builds upon the one `back` places before, and names segments
  * 1 to `names` of each volume. */
 static void make_hostile(const struct fixture *f, size_t count, size_t back, uint32_t names)
 {
