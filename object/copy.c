@@ -13,6 +13,7 @@
 #include "object/history.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/copy/copy_source.h"
+#include "store/own_id.h"
 
 /* Objects are locked for a quarter longer than checkpoints, and for a day at least. */
 enum { LOCK_MORE = 4, LOCK_MORE_LEAST_S = 24 * 3600 };
@@ -21,7 +22,8 @@ enum { LOCK_MORE = 4, LOCK_MORE_LEAST_S = 24 * 3600 };
 struct copying {
     const struct object_copy_request *request;
     struct object_copy_report *report;
-    const char *agent_id;
+    const char *agent_id; /* its name in the store */
+    const char *own_id;   /* by which it is known elsewhere: a renaming does not change it */
     const struct object_history *history;
     struct blx_copy_source *source;
     struct blx_copied made;   /* what it becomes */
@@ -99,7 +101,7 @@ static int send_file(void *arg, uint32_t number, int fd, uint64_t bytes, struct 
     int rc = object_hash_file(fd, bytes, sent->object.hash, err);
     if (rc < 0)
         return rc;
-    blx_copied_segment_key(key, copying->agent_id, entry->volume, number, &sent->object);
+    blx_copied_segment_key(key, copying->own_id, entry->volume, number, &sent->object);
     rc = object_depot_put_file(copying->request->depot, key, fd, bytes,
                                locks(copying) ? &lock : NULL, err);
     if (rc < 0)
@@ -123,8 +125,8 @@ static int read_before(struct copying *copying, const struct object_history_entr
         return 1;
     blx_copied_done(&copying->before);
     copying->before_is = 0;
-    int rc = object_history_read(copying->request->depot, copying->agent_id, wanted,
-                                 &copying->before, &cause);
+    int rc = object_history_read(copying->request->depot, copying->own_id, wanted, &copying->before,
+                                 &cause);
     if (rc == -ENOENT || rc == -EBADMSG)
         return 0;
     if (rc < 0)
@@ -215,7 +217,7 @@ static int are_present(struct copying *copying, const struct blx_manifest_volume
 {
     char folder[BLX_COPIED_KEY_BYTES];
     struct presence presence = {.entry = entry, .objects = blx_copied_of(&copying->before, entry)};
-    snprintf(folder, sizeof(folder), "agents/%.64s/volumes/%.64s/", copying->agent_id, entry->name);
+    snprintf(folder, sizeof(folder), "agents/%.64s/volumes/%.64s/", copying->own_id, entry->name);
     int rc = object_depot_list(copying->request->depot, folder, note_present, &presence, err);
     return rc < 0 ? rc : presence.found == entry->segment_count;
 }
@@ -244,7 +246,7 @@ static int take_kept(struct copying *copying, uint32_t number, struct blx_manife
     for (size_t i = 0; rc == 0 && i < keep; i++) {
         char key[BLX_COPIED_KEY_BYTES];
         struct blx_copied_object object = objects[i];
-        blx_copied_segment_key(key, copying->agent_id, entry->name, before->segments[i], &object);
+        blx_copied_segment_key(key, copying->own_id, entry->name, before->segments[i], &object);
         if (locks(copying) && object.locked_until_s < checkpoint_until(copying))
             rc = lock_on(copying, key, &object, err);
         if (blx_array_make_room(copying->made.objects, copying->made.object_count) < 0)
@@ -318,7 +320,7 @@ static int send_checkpoint(struct copying *copying, uint8_t hash[BLX_COPIED_HASH
     object_digest_end(&digest, hash, NULL);
     if (rc < 0)
         return rc;
-    blx_copied_checkpoint_key(key, copying->agent_id, copying->made.manifest.timestamp, hash);
+    blx_copied_checkpoint_key(key, copying->own_id, copying->made.manifest.timestamp, hash);
     rc = object_depot_put(copying->request->depot, key, content, bytes,
                           locks(copying) ? &lock : NULL, err);
     return rc < 0 ? rc : 0;
@@ -371,16 +373,12 @@ static int copy_held(struct copying *copying, struct blx_error *err)
 }
 
 /* 1: it was removed meanwhile. */
-static int copy_checkpoint(const struct object_copy_request *request, const char *agent_id,
-                           const struct object_history *history, blx_timestamp timestamp,
-                           struct object_copy_report *report, struct blx_error *err)
+static int copy_checkpoint(const struct copying *of_agent, blx_timestamp timestamp,
+                           struct blx_error *err)
 {
-    struct copying copying = {.request = request,
-                              .report = report,
-                              .agent_id = agent_id,
-                              .history = history,
-                              .now_s = (int64_t)time(NULL)};
+    struct copying copying = *of_agent;
     struct blx_error cause = {0};
+    copying.now_s = (int64_t)time(NULL);
     int rc = blx_copy_source_open(agent_of(&copying), timestamp, &copying.source, &cause);
     if (rc == -ENOENT)
         return 1;
@@ -391,7 +389,7 @@ static int copy_checkpoint(const struct object_copy_request *request, const char
     blx_copied_done(&copying.before);
     if (rc < 0) {
         blx_error_copy(err, rc, &cause);
-        blx_error_prefix(err, "the agent '%s', checkpoint %llu", agent_id,
+        blx_error_prefix(err, "the agent '%s', checkpoint %llu", copying.agent_id,
                          (unsigned long long)timestamp);
     }
     return rc;
@@ -410,10 +408,18 @@ int object_copy_agent(const struct object_copy_request *request, const char *age
     OBJECT_CLEANUP_HISTORY struct object_history history = {0};
     BLX_CLEANUP_FREE blx_timestamp *ours = NULL;
     size_t count = 0;
+    char own_id[BLX_NAME_BYTES];
     struct blx_agent_store agent = blx_store_agent(request->store, agent_id);
+    const struct copying copying = {.request = request,
+                                    .report = report,
+                                    .agent_id = agent_id,
+                                    .own_id = own_id,
+                                    .history = &history};
     int rc = blx_manifest_list(agent, 0, BLX_TIMESTAMP_MAX, &ours, &count, err);
     if (rc == 0)
-        rc = object_history_list(request->depot, agent_id, &history, err);
+        rc = blx_own_id_read(agent, own_id, err);
+    if (rc == 0)
+        rc = object_history_list(request->depot, own_id, &history, err);
     if (rc < 0)
         return rc;
     blx_timestamp last = history.count > 0 ? history.entries[history.count - 1].timestamp : 0;
@@ -422,7 +428,7 @@ int object_copy_agent(const struct object_copy_request *request, const char *age
         int64_t when_s = i + 1 == count ? (int64_t)time(NULL) : blx_timestamp_to_unix(ours[i]);
         if (ours[i] <= last || !is_due(when_s, last, request->every_ms))
             continue;
-        rc = copy_checkpoint(request, agent_id, &history, ours[i], report, err);
+        rc = copy_checkpoint(&copying, ours[i], err);
         if (rc < 0)
             return rc;
         if (rc == 0)

@@ -215,7 +215,9 @@ int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp firs
 int blx_agent_lock_others(struct blx_agent_lock *lock, struct blx_error *err)
 {
     blx_assert(lock->fd < 0 || lock->parts[BLX_LOCK_SESSION] == BLX_LOCK_ALONE);
-    int rc = blx_agent_lock_alone(lock, BLX_LOCK_REWRITES, WAIT_MS, err);
+    int rc = blx_agent_lock_alone(lock, BLX_LOCK_COPIES, WAIT_MS, err);
+    if (rc == 0)
+        rc = blx_agent_lock_alone(lock, BLX_LOCK_REWRITES, WAIT_MS, err);
     if (rc == 0)
         rc = blx_agent_lock_alone(lock, BLX_LOCK_CONTENTS, WAIT_MS, err);
     return rc == 0 ? blx_agent_lock_alone(lock, BLX_LOCK_CHAINS, WAIT_MS, err) : rc;

@@ -90,8 +90,8 @@ int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
 int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lock,
                          struct blx_error *err);
 
-/* After BLX_LOCK_SESSION: has the other parts alone, too, in the order in which a rewrite and a
- * prune take theirs. -EBUSY if one of these runs for longer than a minute. */
+/* After BLX_LOCK_SESSION: has the other parts alone, too, in the order in which a copy, a
+ * rewrite and a prune take theirs. -EBUSY if one of these runs for longer than a minute. */
 int blx_agent_lock_others(struct blx_agent_lock *lock, struct blx_error *err);
 
 /* -EBUSY if anybody reads a checkpoint of the agent. The caller has BLX_LOCK_CHAINS alone. */

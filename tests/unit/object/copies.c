@@ -11,6 +11,7 @@
 #include "object/adopt.h"
 #include "object/copy.h"
 #include "object/history.h"
+#include "store/rename.h"
 
 enum { STEPS = 60, SEEDS = 10, IMAGE_BYTES = HISTORY_BLOCKS * TEST_BLOCK_BYTES };
 
@@ -390,12 +391,37 @@ static void a_pruned_checkpoint_is_still_built_upon(void **state)
     model_done(&model);
 }
 
+/* Copies go by the ID: what is adopted has the name that the server's certificate has. */
+static void a_renaming_does_not_begin_other_copies(void **state)
+{
+    (void)state;
+    struct model model;
+    struct blx_error err = {0};
+    struct object_copy_report report;
+    model_init(&model, 4);
+    commit(&model);
+    copy(&model);
+    commit(&model);
+    leave(&model);
+    const struct blx_store *store = &model.history.test.store;
+    const struct object_copy_request request = {.store = store, .depot = model.depot};
+    test_ok(blx_rename(blx_store_agent(store, "web1"), "db1", 0, &err), &err);
+    report = (struct object_copy_report){0};
+    test_ok(object_copy_agent(&request, "db1", &report, &err), &err);
+    assert_int_equal(report.checkpoints, 1);
+    check_depot(&model);
+    test_ok(blx_rename(blx_store_agent(store, "db1"), "web1", 0, &err), &err);
+    begin_again(&model, BLX_PASS_RESCAN);
+    model_done(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_order_restores),
         cmocka_unit_test(lists_stay_short),
         cmocka_unit_test(a_pruned_checkpoint_is_still_built_upon),
+        cmocka_unit_test(a_renaming_does_not_begin_other_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
