@@ -6,7 +6,7 @@
  *     start ──► step, step, ...  or  wait(a line on the console) ──► stop ──► free
  *
  *     TRIED ──it gets on (trial.h)──► RUNNING ──switched off, or QEMU failed──► ENDED
- *       └──it does not──► started anew, emulated ──► RUNNING
+ *       └──it does not──► again, emulated ───────► RUNNING
  *
  * The store is only read. All processes end with this one, and nothing is left of them.
  *

@@ -395,7 +395,7 @@ int dispatcher_registry_enter(struct dispatcher_registry *registry,
     return rc;
 }
 
-/* Whoever was refused as the agent's double is judged anew by what its name means now. */
+/* Whoever was refused as the agent's double is judged again, by what its name means now. */
 static void forget_doubles_locked(struct dispatcher_registry *registry, const char *agent_id)
 {
     blx_assert_held(&registry->lock);

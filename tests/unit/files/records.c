@@ -75,7 +75,7 @@ static void send_entry(struct fixture *f, struct files_entry entry)
     assert_int_equal(files_send_entry(&f->sender, &entry), 0);
 }
 
-/* How the stream ends: 0 with END, or the error. Begins anew afterwards. */
+/* How the stream ends: 0 with END, or the error. Begins again afterwards. */
 static int receive(struct fixture *f, size_t *entries, struct blx_error *err)
 {
     struct files_receiver *receiver = files_receiver_new(f->fd);
