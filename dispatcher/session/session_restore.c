@@ -130,7 +130,16 @@ static int admit(struct dispatcher_restore *restore, struct blx_error *err)
     return rc;
 }
 
-/* The new one is open before the old one is closed, so that the checkpoint is held all the time. */
+/* With what was asked for of it. */
+static void drop_window(struct dispatcher_restore *restore)
+{
+    restore->range_count = 0;
+    restore->queued_bytes = 0;
+    restore->window = (struct blx_supply_window){.frame_count = 0};
+}
+
+/* The new one is open before the old one is closed, so that the checkpoint is held all the time. A
+ * window is of the old one, and goes with it. */
 static int open_volume(struct dispatcher_restore *restore, uint32_t volume, struct blx_error *err)
 {
     struct blx_supply *supply = NULL;
@@ -142,6 +151,7 @@ static int open_volume(struct dispatcher_restore *restore, uint32_t volume, stru
     int rc = blx_supply_open(&request, &supply, err);
     if (rc < 0)
         return rc;
+    drop_window(restore);
     blx_supply_close(restore->supply);
     restore->supply = supply;
     restore->volume = volume;
@@ -247,14 +257,6 @@ static int plan_window(struct dispatcher_restore *restore, const struct blx_plan
         rc = blx_supply_plan(restore->supply, request->start_block, &restore->window, err);
     dispatcher_pulse_stop(&pulse);
     return rc;
-}
-
-/* With what was asked for of it. */
-static void drop_window(struct dispatcher_restore *restore)
-{
-    restore->range_count = 0;
-    restore->queued_bytes = 0;
-    restore->window = (struct blx_supply_window){.frame_count = 0};
 }
 
 static uint64_t block_bytes(const struct dispatcher_restore *restore, uint64_t blocks)
@@ -443,7 +445,10 @@ static int finish(struct dispatcher_restore *restore, const struct blx_restore_d
 {
     struct dispatcher_session *session = restore->session;
     char written[BLX_UNIT_TEXT_BYTES], sent[BLX_UNIT_TEXT_BYTES];
-    int rc = restore->grant.takes_over ? hand_over(restore, err) : 0;
+    /* It may have been taken back since it was looked at, and a handover cannot be unsaid. */
+    int rc = blx_pki_check_restore_token(session->dispatcher->data_dir, &restore->hello, err);
+    if (rc == 0 && restore->grant.takes_over)
+        rc = hand_over(restore, err);
     if (rc == 0)
         rc = blx_pki_finish_restore_token(session->dispatcher->data_dir, &restore->hello, err);
     if (rc < 0)

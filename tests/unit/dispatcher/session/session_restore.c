@@ -16,6 +16,7 @@
 #include "fake_agent.h"
 #include "store/restore/pull.h"
 #include "tls/bearer.h"
+#include "tls/handover.h"
 #include "tls/pki_restore.h"
 
 enum { EACH = 40, RESTORES = DISPATCHER_REGISTRY_RESTORES };
@@ -38,15 +39,21 @@ static blx_timestamp take(struct fixture *f)
     return timestamp;
 }
 
-static void make_token(struct fixture *f, struct blx_token *token)
+static void make_token_of(struct fixture *f, const struct blx_restore_grant *grant,
+                          struct blx_token *token)
 {
-    struct blx_restore_grant grant = {
-        .agent_id = "web1", .checkpoint = f->checkpoint, .volume_count = 1, .volumes = {"vda"}};
     char text[BLX_TOKEN_TEXT_BYTES];
     struct blx_error err = {0};
-    if (blx_pki_make_restore_token(f->site->data_dir, &grant, 60, text, &err) < 0)
+    if (blx_pki_make_restore_token(f->site->data_dir, grant, 60, text, &err) < 0)
         fail_msg("%s", err.message);
     assert_int_equal(blx_token_parse(text, token, NULL), 0);
+}
+
+static void make_token(struct fixture *f, struct blx_token *token)
+{
+    const struct blx_restore_grant grant = {
+        .agent_id = "web1", .checkpoint = f->checkpoint, .volume_count = 1, .volumes = {"vda"}};
+    make_token_of(f, &grant, token);
 }
 
 static int setup(void **state)
@@ -268,6 +275,69 @@ static void restore_ends_with_what_makes_no_sense(void **state)
     blx_pull_close(pull);
 }
 
+/* A delta of another volume than the window's: nothing of that window is left to be asked for. */
+static void restore_of_another_volume_drops_the_window(void **state)
+{
+    struct fixture *f = *state;
+    const struct blx_restore_grant grant = {.agent_id = "web1",
+                                            .checkpoint = f->checkpoint,
+                                            .volume_count = 2,
+                                            .volumes = {"vda", "vda"}};
+    const struct blx_message burst[] = {
+        {.type = BLX_MESSAGE_PLAN_REQUEST, .plan_request = {.volume = 0}},
+        {.type = BLX_MESSAGE_FRAMES_REQUEST, .frames_request = {.volume = 0, .count = 1}},
+        {.type = BLX_MESSAGE_DELTA_REQUEST, .delta_request = {.volume = 1}},
+        {.type = BLX_MESSAGE_FRAMES_REQUEST, .frames_request = {.volume = 1, .count = 1}},
+    };
+    struct blx_conn *conn = NULL;
+    struct blx_message answer = {.type = BLX_MESSAGE_PING};
+    make_token_of(f, &grant, &f->token);
+    const struct blx_message hello = {.type = BLX_MESSAGE_RESTORE,
+                                      .restore = hello_of(&f->token, f->machine)};
+    assert_int_equal(dial(f, &conn, NULL), 0);
+    assert_int_equal(blx_conn_send(conn, &hello, NULL), 0);
+    for (size_t i = 0; i < sizeof(burst) / sizeof(burst[0]); i++)
+        assert_int_equal(blx_conn_send(conn, &burst[i], NULL), 0);
+    while (answer.type != BLX_MESSAGE_ERROR)
+        assert_int_equal(blx_conn_recv(conn, FAKE_RECV_MS, &answer, NULL), 0);
+    assert_non_null(strstr(answer.error.text, "no PLAN has"));
+    blx_conn_free(conn);
+}
+
+/* Whoever has taken a token back need not wait until the dispatcher looks at it again. */
+static void restore_hands_nothing_over_with_a_token_that_was_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    const struct blx_restore_grant grant = {.agent_id = "web1",
+                                            .checkpoint = f->checkpoint,
+                                            .volume_count = 1,
+                                            .volumes = {"vda"},
+                                            .takes_over = true};
+    const struct blx_message last[] = {
+        {.type = BLX_MESSAGE_HARDWARE, .hardware = {.identity = {1}}},
+        {.type = BLX_MESSAGE_RESTORE_DONE},
+    };
+    struct blx_conn *conn = NULL;
+    struct blx_handover handover = {.state = BLX_HANDOVER_UNDONE};
+    unsigned count = 0;
+    make_token_of(f, &grant, &f->token);
+    struct blx_message message = {.type = BLX_MESSAGE_RESTORE,
+                                  .restore = hello_of(&f->token, f->machine)};
+    assert_int_equal(dial(f, &conn, NULL), 0);
+    assert_int_equal(blx_conn_send(conn, &message, NULL), 0);
+    while (message.type != BLX_MESSAGE_RESTORE_VOLUME)
+        assert_int_equal(blx_conn_recv(conn, FAKE_RECV_MS, &message, NULL), 0);
+    assert_int_equal(blx_pki_revoke_tokens(f->site->data_dir, "web1", &count, NULL), 0);
+    for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++)
+        assert_int_equal(blx_conn_send(conn, &last[i], NULL), 0);
+    assert_int_equal(blx_conn_recv(conn, FAKE_RECV_MS, &message, NULL), 0);
+    assert_int_equal(message.type, BLX_MESSAGE_ERROR);
+    assert_non_null(strstr(message.error.text, "taken back"));
+    assert_int_equal(blx_handover_look(f->site->data_dir, "web1", &handover, NULL), 0);
+    assert_int_equal(handover.state, BLX_HANDOVER_NONE);
+    blx_conn_free(conn);
+}
+
 static void restore_needs_its_token_first(void **state)
 {
     struct fixture *f = *state;
@@ -292,6 +362,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(restore_ends_when_its_token_is_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(restores_are_bounded_in_number, setup, teardown),
         cmocka_unit_test_setup_teardown(restore_ends_with_what_makes_no_sense, setup, teardown),
+        cmocka_unit_test_setup_teardown(restore_of_another_volume_drops_the_window, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(restore_hands_nothing_over_with_a_token_that_was_taken_back,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(restore_needs_its_token_first, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
