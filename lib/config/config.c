@@ -44,7 +44,6 @@ void blx_config_done(struct blx_config *config)
                      config->mountpoint,
                      config->writable,
                      config->action,
-                     config->to,
                      config->from,
                      config->object_store.url,
                      config->object_store.region,

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "config/option_private.h"
 #include "fixture.h"
 
 /* An empty file, so that no file of the machine counts. */
@@ -209,6 +210,20 @@ static void token_is_a_switch_for_enroll_and_has_a_value_for_join(void **state)
     assert_null(f->config.token);
 }
 
+/* The sanitizers find one that is left, and one that is freed twice. */
+static void every_text_is_freed_once(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; blx_option_at(i) != NULL; i++) {
+        const struct blx_option *option = blx_option_at(i);
+        if (option->kind == BLX_OPTION_TEXT)
+            assert_int_equal(blx_option_set(option, "text", &f->config, &f->err), 0);
+    }
+    assert_string_equal(f->config.to, "text");
+    blx_config_done(&f->config);
+    assert_null(f->config.to);
+}
+
 /* Two options may share a name only if no command takes both and the file knows neither. */
 static void every_option_has_a_help_text_and_a_name_of_its_own(void **state)
 {
@@ -262,6 +277,7 @@ int main(void)
         TEST(help_and_version_are_answered_before_the_file_is_read),
         TEST(each_command_names_what_it_misses),
         TEST(budget_must_lie_below_the_limit),
+        TEST(every_text_is_freed_once),
         TEST(every_option_has_a_help_text_and_a_name_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
