@@ -14,20 +14,26 @@
 #include "tls/pki.h"
 #include "tls/pki_restore.h"
 
+/* The agent as it is called here, and its server's ID. */
+struct whom {
+    char name[BLX_NAME_BYTES];
+    char own_id[BLX_NAME_BYTES];
+};
+
 /* First writes the revocation, then tells the dispatcher. Any dispatcher that starts later reads it
  * from the disk. */
-static int shut_out(const struct blx_config *config, const char *own_id, struct blx_error *err)
+static int shut_out(const char *data_dir, const struct whom *whom, struct blx_error *err)
 {
     struct blx_error why = {0};
-    int rc = blx_pki_revoke(config->data_dir, own_id, err);
+    int rc = blx_pki_revoke(data_dir, whom->own_id, err);
     if (rc < 0)
         return rc;
-    rc = cli_control_revoke(config->data_dir, config->agent, &why);
+    rc = cli_control_revoke(data_dir, whom->name, &why);
     if (rc == 0 || rc == -ENOTCONN)
         return 0;
     return blx_error_set(err, rc,
                          "'%s' is revoked and cannot connect again, but may still be connected: %s",
-                         config->agent, why.message);
+                         whom->name, why.message);
 }
 
 struct search {
@@ -65,20 +71,29 @@ static int check_known(const struct blx_store *store, const char *agent, struct 
                : 0;
 }
 
-static int take_tokens_back(const struct blx_config *config, const char *own_id,
-                            struct blx_error *err)
+/* By its name, or by the ID of its server, which is what that one's log and configuration say. */
+static int find(const struct blx_store *store, const struct blx_config *config, struct whom *whom,
+                struct blx_error *err)
+{
+    int rc = blx_own_id_resolve(store, config->agent, whom->name, err);
+    if (rc == 0 && !config->force)
+        rc = check_known(store, whom->name, err);
+    return rc < 0 ? rc : blx_own_id_read(blx_store_agent(store, whom->name), whom->own_id, err);
+}
+
+static int take_tokens_back(const char *data_dir, const struct whom *whom, struct blx_error *err)
 {
     unsigned count = 0;
     char text[64];
-    int rc = blx_pki_revoke_tokens(config->data_dir, own_id, &count, err);
+    int rc = blx_pki_revoke_tokens(data_dir, whom->own_id, &count, err);
     if (rc < 0)
         return rc;
     snprintf(text, sizeof(text), "%u taken back", count);
     const struct blx_audit_entry entry = {
-        .event = "revoke-tokens", .agent = config->agent, .text = text};
-    cli_audit(config->data_dir, &entry);
+        .event = "revoke-tokens", .agent = whom->name, .text = text};
+    cli_audit(data_dir, &entry);
     cli_tell("%u token%s of '%s' taken back; the agent itself goes on", count, cli_plural(count),
-             config->agent);
+             whom->name);
     return 0;
 }
 
@@ -88,22 +103,20 @@ enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *er
     struct blx_store store = {.lock_fd = -1};
     if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
-    char own_id[BLX_NAME_BYTES];
-    int rc = config->force ? 0 : check_known(&store, config->agent, err);
-    if (rc == 0)
-        rc = blx_own_id_read(blx_store_agent(&store, config->agent), own_id, err);
+    struct whom whom = {.name = ""};
+    int rc = find(&store, config, &whom, err);
     if (rc == 0 && config->make_token) {
-        rc = take_tokens_back(config, own_id, err);
+        rc = take_tokens_back(config->data_dir, &whom, err);
         blx_store_close(&store);
         return rc < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
     }
     if (rc == 0)
-        rc = shut_out(config, own_id, err);
+        rc = shut_out(config->data_dir, &whom, err);
     blx_store_close(&store);
     if (rc < 0)
         return BLX_EXIT_FAILED;
-    const struct blx_audit_entry entry = {.event = "revoke", .agent = config->agent};
+    const struct blx_audit_entry entry = {.event = "revoke", .agent = whom.name};
     cli_audit(config->data_dir, &entry);
-    cli_tell("'%s' is revoked; its checkpoints are kept", config->agent);
+    cli_tell("'%s' is revoked; its checkpoints are kept", whom.name);
     return BLX_EXIT_OK;
 }

@@ -111,3 +111,17 @@ int blx_own_id_find(const struct blx_store *store, const char *id, char name[BLX
     snprintf(name, BLX_NAME_BYTES, "%s", rc == 1 ? found : id);
     return rc;
 }
+
+int blx_own_id_resolve(const struct blx_store *store, const char *called, char name[BLX_NAME_BYTES],
+                       struct blx_error *err)
+{
+    int rc = blx_name_check("agent ID", called, err);
+    if (rc < 0)
+        return rc;
+    if (!blx_agent_store_exists(blx_store_agent(store, called))) {
+        rc = blx_own_id_find(store, called, name, err);
+        return rc < 0 ? rc : 0;
+    }
+    snprintf(name, BLX_NAME_BYTES, "%s", called);
+    return 0;
+}

@@ -27,5 +27,13 @@ int blx_own_id_read(struct blx_agent_store agent, char id[BLX_NAME_BYTES], struc
 int blx_own_id_find(const struct blx_store *store, const char *id, char name[BLX_NAME_BYTES],
                     struct blx_error *err);
 
+/*
+ * The name of the agent that somebody means who says `called`: the agent's name or, if none has it,
+ * the ID of a server whose agent was renamed. What nobody is called stays as it is. -EBADMSG as
+ * above.
+ */
+int blx_own_id_resolve(const struct blx_store *store, const char *called, char name[BLX_NAME_BYTES],
+                       struct blx_error *err);
+
 /* Writes it into the agent's folder, durably. */
 int blx_own_id_write(struct blx_agent_store agent, const char *id, struct blx_error *err);

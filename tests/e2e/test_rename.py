@@ -92,7 +92,8 @@ class Rename(Case):
         self.verify()
 
         self.cli.fails(1, "is the ID of the server that is called 'db1'", "dispatcher", "enroll", "--agent=web1", f"--data-dir={self.data_dir}")
-        self.command("revoke", "db1")
+        # By the ID, which is what the server's log says.
+        self.assertIn("'db1' is revoked", self.command("revoke", "web1").stdout)
         agent.wait_line("the certificate of the agent 'web1' is revoked")
         self.command("enroll", "db1", f"--output={self.path('again.pem')}")
         os.replace(self.path("again.pem"), self.path("web1.pem"))

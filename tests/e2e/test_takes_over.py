@@ -117,6 +117,9 @@ class TakesOver(Case):
     def readmit(self):
         return self.cli.run("dispatcher", "readmit", "--agent=server1", f"--data-dir={self.data_dir}")
 
+    def rename(self, agent_id, to):
+        self.cli.run("dispatcher", "rename", f"--agent={agent_id}", f"--to={to}", f"--data-dir={self.data_dir}")
+
     def test_the_restored_machine_is_the_agent(self):
         old = self.old.agent()
         self.dispatcher.wait_online("server1")
@@ -171,9 +174,12 @@ class TakesOver(Case):
         log = self.cli.run("dispatcher", "log", f"--data-dir={self.data_dir}", "--agent=server1").stdout
         for event in ("handover ", "handover-come", "handover-done"):
             self.assertIn(event, log)
-        # One command takes it back.
-        self.readmit()
+        # One command takes it back: with the ID that the refusal says, even if the dispatcher calls the agent by another name.
+        self.rename("server1", "db1")
+        self.dispatcher.wait_online("db1")
+        self.assertIn("'db1' is the old machine again", self.readmit().stdout)
         new.wait_line("`readmit` has given the name back to the old one", 40)
+        self.rename("db1", "server1")
         wait_until("the old one is back", lambda: old.running() and self.status()["state"].upper() != "OFFLINE", 60)
         self.write(self.old_disk, 41)
         self.checked(self.old_disk, "incremental")

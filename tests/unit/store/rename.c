@@ -126,6 +126,22 @@ static void server_with_an_id_that_is_a_name_here_is_refused(void **state)
     assert_string_equal(name, "new");
 }
 
+/* Whoever types an ID that a server's log has means the agent that has it. */
+static void agent_is_meant_by_its_name_or_its_id(void **state)
+{
+    (void)state;
+    const char *const meant[][2] = {
+        {"db1", "db1"}, {"web1", "db1"}, {"web2", "web2"}, {"new", "new"}};
+    struct blx_error err = {0};
+    char name[BLX_NAME_BYTES];
+    test_ok(blx_rename(named("web1"), "db1", 0, &err), &err);
+    for (size_t i = 0; i < sizeof(meant) / sizeof(meant[0]); i++) {
+        test_ok(blx_own_id_resolve(&place.test.store, meant[i][0], name, &err), &err);
+        assert_string_equal(name, meant[i][1]);
+    }
+    expect(blx_own_id_resolve(&place.test.store, "../x", name, &err), -EINVAL, &err, "agent ID");
+}
+
 static void agent_in_use_is_not_renamed(void **state)
 {
     (void)state;
@@ -209,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(name_that_is_taken_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(server_with_an_id_that_is_a_name_here_is_refused, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(agent_is_meant_by_its_name_or_its_id, setup, teardown),
         cmocka_unit_test_setup_teardown(agent_in_use_is_not_renamed, setup, teardown),
         cmocka_unit_test_setup_teardown(writer_of_a_known_agent_makes_no_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_id_refuses_and_names_the_file, setup, teardown),
