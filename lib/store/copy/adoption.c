@@ -15,6 +15,7 @@
 #include "store/copy/copy_source.h"
 #include "store/copy/segment_number_private.h"
 #include "store/directory_private.h"
+#include "store/own_id.h"
 #include "store/receive/volume_file_private.h"
 #include "store/segment/segment.h"
 
@@ -75,16 +76,23 @@ static int no_memory(const struct blx_adoption *adoption, struct blx_error *err)
     return blx_error_errno(err, -ENOMEM, "cannot adopt the agent '%s'", adoption->id);
 }
 
-/* One that was enrolled has an empty folder. */
+/* Under whatever name: copies go by the ID, and two agents with one would be one for their server
+ * and for the next copy. One that was enrolled has an empty folder. */
 static int check_absent(const struct blx_adoption *adoption, struct blx_error *err)
 {
-    struct blx_agent_store agent = blx_store_agent(adoption->into, adoption->id);
-    if (!blx_agent_store_exists(agent) || blx_agent_store_look_enrolled(agent) != 0)
+    char name[BLX_NAME_BYTES];
+    int rc = blx_own_id_find(adoption->into, adoption->id, name, err);
+    if (rc < 0)
+        return rc;
+    struct blx_agent_store agent = blx_store_agent(adoption->into, name);
+    bool renamed = strcmp(name, adoption->id) != 0;
+    if (!renamed && (!blx_agent_store_exists(agent) || blx_agent_store_look_enrolled(agent) != 0))
         return 0;
     return blx_error_set(err, -EEXIST,
-                         "the store '%s' has the agent '%s' already: adopt it into another one, or "
-                         "remove it first: blxrep dispatcher remove --agent=%s",
-                         adoption->into->data_dir, adoption->id, adoption->id);
+                         "the store '%s' has the agent '%s' already%s%s: adopt it into another "
+                         "one, or remove it first: blxrep dispatcher remove --agent=%s",
+                         adoption->into->data_dir, adoption->id, renamed ? ", as " : "",
+                         renamed ? name : "", name);
 }
 
 static int open_built(struct blx_adoption *adoption, struct blx_error *err)

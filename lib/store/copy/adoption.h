@@ -26,7 +26,7 @@ enum blx_adoption_how {
     BLX_ADOPTION_PASSING /* for a reader alone: nothing is flushed */
 };
 
-/* -EEXIST if the store has the agent already. The store must stay. */
+/* -EEXIST if the store has the agent already, under whatever name. The store must stay. */
 int blx_adoption_open(const struct blx_store *store, const char *agent_id,
                       enum blx_adoption_how how, struct blx_adoption **adoption,
                       struct blx_error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whatever the order of checkpoints, prunes, rewrites, copies, crashes, adoptions and set-backs of
  * the data directory: each checkpoint that a depot has restores to what it was. */
+#include <errno.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
@@ -398,6 +399,7 @@ static void a_renaming_does_not_begin_other_copies(void **state)
     struct model model;
     struct blx_error err = {0};
     struct object_copy_report report;
+    struct object_adopt_report adopted = {0};
     model_init(&model, 4);
     commit(&model);
     copy(&model);
@@ -410,6 +412,8 @@ static void a_renaming_does_not_begin_other_copies(void **state)
     test_ok(object_copy_agent(&request, "db1", &report, &err), &err);
     assert_int_equal(report.checkpoints, 1);
     check_depot(&model);
+    assert_int_equal(object_adopt_agent(store, model.depot, "web1", NULL, &adopted, &err), -EEXIST);
+    assert_non_null(strstr(err.message, "--agent=db1"));
     test_ok(blx_rename(blx_store_agent(store, "db1"), "web1", 0, &err), &err);
     begin_again(&model, BLX_PASS_RESCAN);
     model_done(&model);
