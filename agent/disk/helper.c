@@ -100,13 +100,14 @@ static bool answer(struct agent_helper_place *place, int socket_fd, struct agent
 }
 
 /* Lets go of what a call has kept, unless the next one comes soon. */
-static void rest(int socket_fd, void (**let_go)(void))
+static void rest(int socket_fd, struct agent_helper_place *place, void (**let_go)(void))
 {
     struct pollfd next = {.fd = socket_fd, .events = POLLIN};
     if (*let_go == NULL || poll(&next, 1, AGENT_PATIENCE_REST_MS) > 0)
         return;
     (*let_go)();
     *let_go = NULL;
+    atomic_store(&place->keeps, false);
 }
 
 static _Noreturn void help(int socket_fd, struct agent_helper_place *place)
@@ -120,8 +121,9 @@ static _Noreturn void help(int socket_fd, struct agent_helper_place *place)
             let_go(); /* the next call may hang */
         let_go = place->call.rest;
         place->rc = place->call.run(place->arg, &io);
+        atomic_store(&place->keeps, let_go != NULL);
         goes_on = answer(place, socket_fd, &io);
-        rest(socket_fd, &let_go);
+        rest(socket_fd, place, &let_go);
     }
     _exit(0);
 }

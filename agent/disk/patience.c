@@ -141,6 +141,7 @@ static int fork_helper_locked(size_t index)
         close(pair[0]);
         return rc;
     }
+    atomic_store(&places[index].keeps, false);
     helpers[index].socket_fd = pair[0];
     helpers[index].state = IDLE;
     return 0;
@@ -177,15 +178,28 @@ static const struct helper *find_stuck_locked(const char *name)
     return NULL;
 }
 
-/* The first that is idle; otherwise a new one in the first place that is free. */
+/* Whether it may begin with a call of that name. One that has kept something of another name may
+ * hang when it lets go of it, as whatever that names. */
+static bool is_free_locked(size_t index, const char *name)
+{
+    const struct helper *helper = &helpers[index];
+    return helper->state == IDLE &&
+           (!atomic_load(&places[index].keeps) || strncmp(helper->name, name, NAME_BYTES - 1) == 0);
+}
+
+/* The first that is free; otherwise a new one in the first place where there is none; if there is
+ * no such place, whoever is idle. */
 static int take_locked(const char *name, size_t *index)
 {
-    size_t absent = PLACES, idle = PLACES;
+    size_t absent = PLACES, idle = PLACES, keeping = PLACES;
     for (size_t i = PLACES; i-- > 0;) {
         absent = helpers[i].state == ABSENT ? i : absent;
-        idle = helpers[i].state == IDLE ? i : idle;
+        idle = is_free_locked(i, name) ? i : idle;
+        keeping = helpers[i].state == IDLE ? i : keeping;
     }
     int rc = 0;
+    if (idle == PLACES && absent == PLACES)
+        idle = keeping;
     if (idle == PLACES && absent < PLACES) {
         rc = fork_helper_locked(absent);
         idle = absent;
@@ -381,7 +395,7 @@ void agent_patience_prepare(size_t calls)
 {
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < PLACES; i++)
-        calls -= helpers[i].state == IDLE && calls > 0;
+        calls -= helpers[i].state == IDLE && !atomic_load(&places[i].keeps) && calls > 0;
     for (size_t i = 0; i < PLACES && calls > 0; i++)
         if (helpers[i].state == ABSENT && fork_helper_locked(i) == 0)
             calls--;

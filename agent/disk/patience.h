@@ -48,7 +48,8 @@ struct agent_patience_call {
      * ended. NULL: nothing has to be undone. */
     void (*undo)(void *arg, struct agent_patience_io *io);
     /* In the same process, to let go of what run() has kept for the next call: if none has come
-     * after AGENT_PATIENCE_REST_MS, or one with another `rest`. NULL: run() keeps nothing. */
+     * after AGENT_PATIENCE_REST_MS, or one with another `rest`. Until then the process takes calls
+     * of this name alone, since that may hang, too. NULL: run() keeps nothing. */
     void (*rest)(void);
     size_t arg_bytes; /* at most AGENT_PATIENCE_ARG_BYTES */
 };

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "agent/disk/patience.h"
 
@@ -31,6 +32,9 @@ struct agent_helper_place {
     struct agent_patience_call call;
     /* Written by the helper before DONE. */
     int rc;
+    /* Written by the helper, before DONE and when it has let go: what it has kept is of the call's
+     * name, and letting go may take as long as whatever that names. */
+    atomic_bool keeps;
     /* The caller's before BEGIN and after DONE, the helper's between. */
     _Alignas(16) uint8_t arg[AGENT_PATIENCE_ARG_BYTES];
     _Alignas(4096) uint8_t data[AGENT_PATIENCE_DATA_BYTES];

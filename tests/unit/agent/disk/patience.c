@@ -18,7 +18,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-enum { SHORT_MS = 50, LONG_MS = 60000 };
+enum { SHORT_MS = 50, HANG_MS = 5000, LONG_MS = 60000 };
 
 struct visit {
     int found;
@@ -195,6 +195,44 @@ static void helper_that_was_killed_is_replaced(void **state)
     assert_int_not_equal(one.pid, killed);
 }
 
+static int kept_fd;
+
+static int keep_lent(void *arg, struct agent_patience_io *io)
+{
+    (void)arg;
+    kept_fd = dup(io->lent_fd);
+    return kept_fd < 0 ? -errno : 0;
+}
+
+/* Says that it begins, and waits for a byte, as for a disk that hangs. */
+static void hang_at_rest(void)
+{
+    char c;
+    ssize_t got = write(kept_fd, "c", 1) == 1 ? read(kept_fd, &c, 1) : 0;
+    (void)got;
+    close(kept_fd);
+}
+
+static void let_go_that_hangs_holds_up_its_own_name_alone(void **state)
+{
+    (void)state;
+    static const struct agent_patience_call keeping = {.run = keep_lent, .rest = hang_at_rest};
+    int pair[2];
+    char c = 0, nothing = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    struct agent_patience_io io = {.lent_fd = pair[1]};
+    assert_int_equal(agent_patience_run("disk a", &keeping, &nothing, &io, LONG_MS), 0);
+    assert_int_equal(read(pair[0], &c, 1), 1); /* it rests, and hangs */
+    struct visit other = {.found = 0};
+    struct agent_patience_io none = {.lent_fd = -1};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(agent_patience_run("disk b", &call, &other, &none, HANG_MS), 0);
+    assert_true(agent_patience_ask("disk b") == 0);
+    assert_int_equal(write(pair[0], "x", 1), 1);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 /* An agent of its own is killed in the middle of a call. */
 static void death_of_the_agent_undoes_what_it_does_not_get(void **state)
 {
@@ -248,6 +286,7 @@ int main(void)
         cmocka_unit_test(error_of_the_call_is_not_a_hang),
         cmocka_unit_test(call_that_hangs_costs_its_clock_once),
         cmocka_unit_test(helper_that_was_killed_is_replaced),
+        cmocka_unit_test(let_go_that_hangs_holds_up_its_own_name_alone),
         cmocka_unit_test(end_hurries_every_call),
     };
     if (pipe(says) < 0)
