@@ -147,7 +147,7 @@ class Package(unittest.TestCase):
         for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "test@": 3.0}.items():
             unit = self.folder / f"blxrep-{daemon}.service"
             text = (self.folder / "first" / "etc" / unit.name).read_text()
-            unit.write_text(text.replace("/usr/bin", str(self.folder / "first" / "bin")))
+            unit.write_text(text.replace("/usr/bin/blxrep", str(self.folder / "first" / "bin" / "blxrep")))
             self.assertEqual(run("systemd-analyze", "verify", "--man=no", unit).strip(), "")
             said = run("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
             exposure = float(re.search(r"Overall exposure level[^:]*: ([0-9.]+)", said).group(1))
