@@ -79,9 +79,10 @@ static void check_orders(void)
     char reason[BLX_TEXT_BYTES];
     struct dispatcher_registry_orders orders;
     dispatcher_registry_take_orders(&dispatcher.registry, &entry, &orders);
-    /* A revocation of web1 ends its session; here that goes on. */
+    /* A revocation or a renaming of web1 ends its session; here that goes on. */
     FUZZ_ASSERT(orders.ending == DISPATCHER_ENDING_NONE ||
-                orders.ending == DISPATCHER_ENDING_REVOKED);
+                orders.ending == DISPATCHER_ENDING_REVOKED ||
+                orders.ending == DISPATCHER_ENDING_RENAMED);
     entry.ending = DISPATCHER_ENDING_NONE;
     for (unsigned i = 0; i < 2; i++) {
         int stands = blx_rescan_order_look(blx_store_agent(&store, agent_ids[i]), reason, NULL);
