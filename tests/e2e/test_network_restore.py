@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 
@@ -108,6 +109,24 @@ class NetworkRestore(Case):
     def cut_after(self, proxy, count):
         """Waits until so much has come from the dispatcher."""
         wait_until(f"{count} bytes have come", lambda: proxy.received_bytes > count, 60, 0.002)
+
+    def noted_bytes(self, stamp):
+        """Where the last extent ends that the restore's journal has (lib/store/restore/journal.c)."""
+        head_bytes, batch_bytes, extent_bytes, block_bytes = 4280, 48, 16, 4096
+        name = next((name for name in os.listdir(self.state) if re.fullmatch(rf"server1-{stamp}-.*\.journal", name)), None)
+        if name is None:
+            return 0
+        with open(os.path.join(self.state, name), "rb") as file:
+            journal = file.read()
+        at, end = head_bytes, 0
+        while at + batch_bytes <= len(journal):
+            count = struct.unpack_from("<4xI", journal, at)[0]
+            at += batch_bytes
+            whole = min(count, (len(journal) - at) // extent_bytes)
+            for start, blocks in struct.iter_unpack("<QQ", journal[at:at + whole * extent_bytes]):
+                end = max(end, (start + blocks) * block_bytes)
+            at += count * extent_bytes
+        return end
 
     def log_has(self, event):
         done = self.cli.run("dispatcher", "log", f"--data-dir={self.data_dir}", "--agent=server1")
@@ -214,7 +233,7 @@ class NetworkRestore(Case):
 
         def listed():
             restores = self.dispatcher.agent_state("server1")["restores"]
-            return restores[0] if restores and restores[0]["done_bytes"] > 0 and restores[0]["connected_ms"] > 1500 else None
+            return restores[0] if restores and restores[0]["done_bytes"] > 0 and restores[0]["eta_seconds"] else None
         restore = wait_until("the restore is listed", listed)
         self.assertEqual(str(restore["checkpoint"]), stamp)
         self.assertEqual((restore["number"], restore["volumes"], restore["volume_bytes"]), (1, 1, 192 * MIB))
@@ -239,11 +258,13 @@ class NetworkRestore(Case):
         proxy = Proxy(REGISTRY, self.dispatcher.port)
         target = self.loop_disk(192, "new")
         puller = Puller(REGISTRY, self.cli, self.words(target.path, address=proxy.address), token)
-        self.cut_after(proxy, 10 * MIB)
-        puller.process.send_signal(signal.SIGSTOP)
+        self.cut_after(proxy, 30 * MIB)
+        # Nothing more is asked for until what came is durable and noted, and some of that lies where the target is about to end.
+        proxy.hold_after(0)
+        wait_until("something behind the new end is noted", lambda: self.noted_bytes(stamp) > 20 * MIB)
         os.truncate(target.file, 16 * MIB)
         run("losetup", "-c", target.path)
-        puller.process.send_signal(signal.SIGCONT)
+        proxy.release()
         status, _out, err = puller.end()
         self.assertEqual(status, 1, err)
         self.assertIn(f"'{target.path}'", err)
@@ -367,6 +388,7 @@ class NetworkRestore(Case):
         self.cut_after(proxy, 20_000)
         proxy.cut()
         self.cut_after(proxy, 5 * MIB)
+        proxy.hold_after(0)  # so that it cannot be done before it dies
         puller.kill()
         self.delta(token, output, f"--key={key}")
         check_equal(output, yesterday)

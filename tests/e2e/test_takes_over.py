@@ -178,7 +178,7 @@ class TakesOver(Case):
         self.rename("server1", "db1")
         self.dispatcher.wait_online("db1")
         self.assertIn("'db1' is the old machine again", self.readmit().stdout)
-        new.wait_line("`readmit` has given the name back to the old one", 40)
+        new.wait_line("`readmit` has given the name back to the old one")
         self.rename("db1", "server1")
         wait_until("the old one is back", lambda: old.running() and self.status()["state"].upper() != "OFFLINE", 60)
         self.write(self.old_disk, 41)
