@@ -98,10 +98,16 @@ static int say_wanted(struct blx_pull_delta *delta, const struct blx_extent *ext
     return rc;
 }
 
-/* Both are ascending. */
+/* Both are ascending. Beyond what is wanted nothing need be compared yet, so a window that ends
+ * there would have it pass for done. */
 static int check_wanted(const struct blx_plan *plan, struct blx_error *err)
 {
+    uint64_t blocks = blx_blocks_of_bytes(plan->size_bytes, plan->block_shift);
+    uint64_t end = plan->end_block != 0 ? plan->end_block : blocks;
     size_t at = 0;
+    if (end > blx_extent_end(plan->wanted[plan->wanted_count - 1]))
+        return blx_error_set(err, -EPROTO,
+                             "the dispatcher's plan makes no sense: it ends beyond what is wanted");
     for (size_t i = 0; i < plan->index.count; i++) {
         const struct blx_extent *piece = &plan->index.entries[i].extent;
         while (at < plan->wanted_count && blx_extent_end(plan->wanted[at]) <= piece->start_block)
