@@ -205,6 +205,14 @@ class TwoDisks(Case):
         if target:
             os.symlink(target, link)
 
+    def is_detached(self, disk):
+        """Another test may have got its number by now."""
+        try:
+            with open(f"/sys/block/{disk.name}/loop/backing_file", encoding="utf-8") as file:
+                return file.read().strip() != disk.file
+        except OSError:
+            return True
+
     def test_an_idle_disk_may_be_taken_away_and_comes_back(self):
         """The agent holds nothing: the kernel detaches a loop device when its last user has gone."""
         kept, away = self.loop_disk(32, "kept"), self.loop_disk(48, "away")
@@ -219,7 +227,7 @@ class TwoDisks(Case):
         files.umount()
         begun = time.monotonic()
         run("losetup", "-d", away.path)
-        wait_until("the kernel has let go of it", lambda: not os.path.exists(f"/sys/block/{away.name}/loop"), 20, interval=0.02)
+        wait_until("the kernel has let go of it", lambda: self.is_detached(away), 20, interval=0.02)
         print(f"detached after {time.monotonic() - begun:.2f} s")
         self.move_link(link, None)
         agent.wait_line(f"'{link}'.*NOT protected")
