@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -35,7 +36,9 @@ struct header_disk {
 struct blx_overlay {
     enum blx_overlay_mode mode;
     int fd;
+    bool nameless;
     char path[PATH_MAX];
+    uint64_t room_bytes;  /* for units that were not written before; `writing` */
     uint64_t size_bytes;  /* of all volumes; constant */
     uint64_t data_offset; /* constant */
     size_t bitmap_bytes;
@@ -72,8 +75,9 @@ static int open_file(struct blx_overlay *overlay, const char *path, struct blx_e
 {
     bool writes = overlay->mode == BLX_OVERLAY_WRITE;
     blx_text_set(overlay->path, path[0] != '\0' ? path : temporary_folder());
+    overlay->nameless = path[0] == '\0';
     overlay->fd =
-        path[0] == '\0'
+        overlay->nameless
             ? blx_overlay_open_nameless(err)
             : blx_open(path, (writes ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW, 0600, err);
     return overlay->fd < 0 ? overlay->fd : 0;
@@ -109,6 +113,7 @@ int blx_overlay_adopt(int fd, struct blx_overlay **overlay, struct blx_error *er
         return blx_error_errno(err, -ENOMEM, "cannot open the overlay");
     }
     made->fd = fd;
+    made->nameless = true;
     blx_text_set(made->path, "the overlay");
     int rc = lock_file(made, err);
     if (rc < 0)
@@ -202,6 +207,16 @@ static int make_room(const struct blx_overlay *overlay, off_t bytes, const struc
     return blx_error_errno(err, -errno, "cannot write '%s'", overlay->path);
 }
 
+/* A server that is booted decides what it writes, and others need the folder for temporary files,
+ * too. */
+static void find_room(struct blx_overlay *overlay)
+{
+    struct statvfs disk;
+    overlay->room_bytes = UINT64_MAX;
+    if (overlay->nameless && fstatvfs(overlay->fd, &disk) == 0 && disk.f_blocks > 0)
+        overlay->room_bytes = (uint64_t)disk.f_bavail * disk.f_frsize / 2;
+}
+
 int blx_overlay_begin(struct blx_overlay *overlay, const char *agent_id,
                       const struct blx_manifest *manifest, struct blx_error *err)
 {
@@ -223,6 +238,7 @@ int blx_overlay_begin(struct blx_overlay *overlay, const char *agent_id,
     void *mapped = mmap(NULL, overlay->bitmap_bytes, rights, MAP_SHARED, overlay->fd, HEADER_BYTES);
     if (mapped == MAP_FAILED)
         return blx_error_errno(err, -errno, "cannot use '%s'", overlay->path);
+    find_room(overlay);
     overlay->bitmap = mapped;
     return 0;
 }
@@ -292,12 +308,23 @@ static int write_units(struct blx_overlay *overlay, uint64_t place, const void *
     return rc;
 }
 
+/* Those that the write touches and that take room then. */
+static uint64_t count_fresh_bytes(const struct blx_overlay *overlay, uint64_t place, size_t bytes)
+{
+    uint64_t fresh = 0;
+    for (uint64_t unit = place / UNIT; bytes > 0 && unit <= (place + bytes - 1) / UNIT; unit++)
+        fresh += is_written(overlay, unit) ? 0 : UNIT;
+    return fresh;
+}
+
 int blx_overlay_write(struct blx_overlay *overlay, const struct blx_overlay_below *below,
                       const void *buffer, size_t bytes, uint64_t offset_bytes)
 {
     const uint8_t *from = buffer;
-    int rc = 0;
     pthread_mutex_lock(&overlay->writing);
+    uint64_t fresh = count_fresh_bytes(overlay, below->offset_bytes + offset_bytes, bytes);
+    int rc = fresh <= overlay->room_bytes ? 0 : -ENOSPC;
+    overlay->room_bytes -= rc == 0 ? fresh : 0;
     while (rc == 0 && bytes > 0) {
         uint64_t place = below->offset_bytes + offset_bytes;
         size_t part = UNIT - (size_t)(place % UNIT);

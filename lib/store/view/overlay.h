@@ -62,7 +62,8 @@ struct blx_overlay_below {
     uint64_t size_bytes;
 };
 
-/* The volume's content as it is now. 0 or -errno. */
+/* The volume's content as it is now. 0 or -errno. One without a name takes at most half of the room
+ * that was free when it began, and then writes end with -ENOSPC. */
 int blx_overlay_read(struct blx_overlay *overlay, const struct blx_overlay_below *below,
                      void *buffer, size_t bytes, uint64_t offset_bytes);
 int blx_overlay_write(struct blx_overlay *overlay, const struct blx_overlay_below *below,

@@ -4,12 +4,15 @@
 #include "store/view/overlay.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -196,6 +199,46 @@ static void a_reader_takes_only_a_whole_one(void **state)
     assert_int_equal(open_as(f, BLX_OVERLAY_READ, "web1", 20260101000000, VOLUME_BYTES), -EINVAL);
 }
 
+/* In a mount namespace of this process's own, which needs root: a filesystem of 64 units for
+ * temporary files. */
+static void mount_small(const char *dir)
+{
+    assert_int_equal(unshare(CLONE_NEWNS), 0);
+    assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    assert_int_equal(mount("overlay-test", dir, "tmpfs", 0, "size=256k"), 0);
+    assert_int_equal(setenv("TMPDIR", dir, 1), 0);
+}
+
+/* The last one, because of the folder for temporary files. */
+static void without_a_name_it_takes_half_of_the_room(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t unit[BLX_OVERLAY_UNIT_BYTES] = {1};
+    struct statvfs before, after;
+    size_t written = 0;
+    int rc = 0;
+    mount_small(f->dir);
+    assert_int_equal(statvfs(f->dir, &before), 0);
+    assert_int_equal(blx_overlay_open("", BLX_OVERLAY_WRITE, &f->overlay, NULL), 0);
+    assert_int_equal(begin(f, "web1", 1, VOLUME_BYTES), 0);
+    for (size_t i = 0; rc == 0 && i < 2 * 39; i++) {
+        rc = blx_overlay_write(f->overlay, &f->belows[i / 39], unit, sizeof(unit),
+                               i % 39 * sizeof(unit));
+        written += rc == 0;
+    }
+    assert_int_equal(rc, -ENOSPC);
+    assert_in_range(written, 24, 32);
+    assert_int_equal(statvfs(f->dir, &after), 0);
+    assert_in_range(after.f_bavail, before.f_bavail / 2 - 2, before.f_bavail);
+    /* What was written may be written again, and the rest is as it was. */
+    assert_int_equal(blx_overlay_write(f->overlay, &f->belows[0], unit, sizeof(unit), 0), 0);
+    assert_int_equal(blx_overlay_read(f->overlay, &f->belows[1], unit, 1, VOLUME_BYTES - 1), 0);
+    assert_int_equal(unit[0], 'b');
+    blx_overlay_close(f->overlay);
+    f->overlay = NULL;
+    assert_int_equal(umount(f->dir), 0);
+}
+
 int main(void)
 {
 #define OVERLAY_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -205,6 +248,7 @@ int main(void)
         OVERLAY_TEST(what_was_written_is_found),
         OVERLAY_TEST(a_reader_takes_only_a_whole_one),
         OVERLAY_TEST(without_a_name_it_leaves_nothing),
+        OVERLAY_TEST(without_a_name_it_takes_half_of_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
