@@ -23,8 +23,9 @@
 enum {
     MEMORY_MIB = 512,
     LOOK_MS = 1000,
-    /* A guest that neither reads a disk, nor tells, nor says anything for so long hangs. On a busy
-     * host its kernel may need half a minute for the first word. */
+    /* A guest that neither reads a disk nor tells anything for so long hangs, whatever its console
+     * says: a kernel that a filesystem has caught complains of that for ever. On a busy host it may
+     * need half a minute to boot. */
     STILL_MS = 120 * 1000,
     TAIL_LINES = 60, /* a panic has many more after the line that says why */
     WORDS_BYTES = 256,
@@ -41,6 +42,7 @@ struct files_machine {
     struct boot_guest *guest;
     int records_fd;
     uint64_t still_ns;   /* the deadline for its next sign of life */
+    uint64_t look_ns;    /* when it is looked at next */
     uint64_t read_bytes; /* of its disks, when it was looked at last */
 };
 
@@ -182,6 +184,7 @@ static void find_last_words(const struct files_machine *machine, char words[WORD
 
 static int check_life(struct files_machine *machine, struct blx_error *err)
 {
+    machine->look_ns = blx_deadline_in_ms(LOOK_MS);
     uint64_t read_bytes = boot_guest_read_bytes(machine->guest);
     if (read_bytes > machine->read_bytes) {
         machine->read_bytes = read_bytes;
@@ -203,15 +206,13 @@ int files_machine_follow(struct files_machine *machine, struct blx_error *err)
     struct boot_step step = {.event = BOOT_EVENT_TIME};
     int rc = 0;
     sign_of_life(machine);
+    machine->look_ns = blx_deadline_in_ms(LOOK_MS);
     while (rc == 0 && step.event != BOOT_EVENT_ENDED) {
-        rc = boot_guest_step(machine->guest, machine->channel_fd, blx_deadline_in_ms(LOOK_MS),
-                             &step, err);
-        if (rc == 0 && step.event == BOOT_EVENT_SAID)
-            sign_of_life(machine);
-        if (rc == 0 && step.event == BOOT_EVENT_TIME)
-            rc = check_life(machine, err);
+        rc = boot_guest_step(machine->guest, machine->channel_fd, machine->look_ns, &step, err);
         if (rc == 0)
             rc = hand_on(machine, err);
+        if (rc == 0 && blx_deadline_left_ms(machine->look_ns) == 0)
+            rc = check_life(machine, err);
     }
     if (rc < 0)
         return rc;

@@ -94,6 +94,14 @@ class Look(Case):
         self.take(disk)
         return disk
 
+    def make_tree_with(self, helper):
+        """The folder of a blxrep-files with another first process of the virtual machine."""
+        folder = self.make_folder(self.path("tree/bin"))
+        os.symlink(os.path.join(os.path.dirname(bin_folder()), "lib"), self.path("tree/lib"))
+        shutil.copy(os.path.join(bin_folder(), "blxrep-files"), folder)
+        shutil.copy(helper, f"{folder}/blxrep-files-guest")
+        return folder
+
     def family(self, pid):
         """{process ID: name} of it and all its descendants."""
         try:
@@ -224,10 +232,7 @@ vgchange -qq --config "$config" -an group
         disk = self.take_hostile()
         self.assertIn("the kernel does not mount its xfs", self.files(status=1).stderr)
         # A kernel that panics, as one may that a filesystem has led astray.
-        folder = self.make_folder(self.path("tree/bin"))
-        os.symlink(os.path.join(os.path.dirname(bin_folder()), "lib"), self.path("tree/lib"))
-        shutil.copy(os.path.join(bin_folder(), "blxrep-files"), folder)
-        shutil.copy("/sbin/ldconfig", f"{folder}/blxrep-files-guest")  # a static program that ends at once
+        folder = self.make_tree_with("/sbin/ldconfig")  # a static program that ends at once
         done = run(f"{folder}/blxrep-files", *self.words()[3:], env=self.environment(), check=False, timeout=SECONDS, cwd=self.folder)
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"ended before it was done; the filesystem may be damaged or hostile; its last words: .*panic")
@@ -244,14 +249,29 @@ vgchange -qq --config "$config" -an group
         done = run(os.path.join(bin_folder(), "blxrep-files-guest"), check=False)
         self.assertEqual((done.returncode, "in a virtual machine" in done.stderr), (2, True))
 
+    def kill_again(self, writer, killed):
+        """A QEMU that is killed while it is tried under KVM has a successor, which is emulated and is killed, too."""
+        def find():
+            family = self.family(writer)
+            others = [pid for pid, name in family.items() if name == "qemu-system-x86" and pid != killed]
+            return (family, others) if others or len(family) < 2 else None
+        family, others = wait_until("QEMU runs again, or all ends", find)
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)
+        return family
+
     def check_killed(self, victim):
         process = subprocess.Popen([os.path.join(bin_folder(), "blxrep-files"), *self.words()[3:]], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, env=self.environment(), cwd=self.folder)
         try:
             self.assertIn(b"a small virtual machine does so", process.stderr.readline())
             family = self.family(process.pid)
-            pids = {name: pid for pid, name in family.items()} | {"writer": process.pid, "machine": min(set(family) - {process.pid})}
+            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+                machine = int(file.read().split()[0])
+            pids = {name: pid for pid, name in family.items()} | {"writer": process.pid, "machine": machine}
             os.kill(pids[victim], signal.SIGKILL)
+            if victim == "qemu-system-x86":
+                family |= self.kill_again(process.pid, pids[victim])
             told = process.communicate(timeout=60)[1].decode()
         finally:
             process.kill()
@@ -281,6 +301,18 @@ class Patience(Look):
         self.assertRegex(told, r"got nowhere for 120 s, so it was ended; the filesystem may be damaged or hostile")
         self.assertLess(time.monotonic() - begun, 150)
         wait_until("all others have ended", lambda: not [pid for pid in family if is_running(pid)], 60)
+
+    def test_a_machine_that_only_complains_is_ended(self):
+        """As a kernel does that a filesystem has caught in a loop."""
+        self.take_hostile()
+        source = self.path("complain.c")
+        with open(source, "w", encoding="ascii") as file:
+            file.write("#include <unistd.h>\nint main(void)\n{\n    for (;;) {\n        write(2, \"stuck\\n\", 6);\n        usleep(200000);\n    }\n}\n")
+        run("gcc", "-static", "-w", "-o", self.path("complain"), source)
+        folder = self.make_tree_with(self.path("complain"))
+        done = run(f"{folder}/blxrep-files", *self.words()[3:], env=self.environment(), check=False, timeout=SECONDS, cwd=self.folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"got nowhere for 120 s, so it was ended; .* its last words: stuck")
 
 
 if __name__ == "__main__":
