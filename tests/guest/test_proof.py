@@ -23,7 +23,7 @@ from guest import run  # noqa: E402
 from nbdkit import plugin_environment  # noqa: E402
 from programs import bin_folder, environment  # noqa: E402
 from registry import wait_until  # noqa: E402
-from test_boot import lives  # noqa: E402
+from test_boot import lives, no_folder_is_left  # noqa: E402
 
 PROMPT = "^small# "
 SECONDS = 1800
@@ -112,10 +112,10 @@ class Proof(Case):
         stamp = self.take(disk, "web1")
         before = self.store()
         begun_ns = time.time_ns()
-        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=4m")
+        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=10m")
         self.assertEqual((status, record["verdict"]), (0, "booted"), record)
         self.assertEqual([record[check] for check in ("filesystem", "boot", "services", "command")], ["good", "good", "not made", "not made"])
-        self.assertEqual((record["machine"], record["expect"], record["within_ms"], record["reason"]), ("TCG", PROMPT, 240000, ""))
+        self.assertEqual((record["machine"], record["expect"], record["within_ms"], record["reason"]), ("TCG", PROMPT, 600000, ""))
         self.assertGreater(record["booted_ms"], 1000)
         self.assertLess(record["booted_ms"], record["took_ms"])
         self.assertRegex(record["seen"], r"^1 filesystem is clean: \S+p3 \(ext4\); not checked: \S+p2 \(vfat\); the console had '\^small# '; it booted and "
@@ -148,7 +148,7 @@ class Proof(Case):
         finally:
             small.INIT = honest
         self.take(disk, "web1")
-        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=4m")
+        status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=10m")
         self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
         self.assertIn("small# ", record["screen"])
         self.assertRegex(record["reason"], "panicked|nobody answers|restarted")
@@ -164,7 +164,7 @@ class Proof(Case):
             test.send_signal(signal.SIGKILL)
         for pid, name in children.items():
             wait_until(f"{name} has ended", lambda pid=pid: not lives(pid), 60)
-        self.assertEqual([name for name in os.listdir("/tmp") if name.startswith("blxrep-boot-")], [])
+        wait_until("no folder is left", no_folder_is_left)
         self.assertEqual(self.store(), before)
         self.assertFalse(os.path.exists(os.path.join(self.data_dir, "agents", "web1", "checkpoints", f"{stamp}.tested")))
         self.cli.run("dispatcher", "prune", f"--data-dir={self.data_dir}", "--agent=web1", "--keep-last=1")
