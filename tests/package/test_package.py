@@ -153,6 +153,13 @@ class Package(unittest.TestCase):
             exposure = float(re.search(r"Overall exposure level[^:]*: ([0-9.]+)", said).group(1))
             self.assertLessEqual(exposure, most, said)
 
+    def test_the_unit_that_tests_comes_to_kvm(self):
+        """udev gives /dev/kvm to a group, which must be there, because a unit with an unknown group does not start."""
+        unit = (self.folder / "first" / "etc" / "blxrep-test@.service").read_text()
+        self.assertRegex(unit, r"(?m)^DeviceAllow=/dev/kvm rw$")
+        self.assertRegex(unit, r"(?m)^SupplementaryGroups=kvm$")
+        self.assertRegex((SOURCE / "etc" / "systemd" / "sysusers.conf").read_text(), r"(?m)^g kvm -$")
+
     def test_two_builds_give_the_same_bytes(self):
         """In another folder, of a copy of the sources elsewhere, with the build inside of it."""
         copy = self.folder / "a-copy-elsewhere"
