@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-COMMAND_S = 120
+COMMAND_S = 300  # for apt, beside other tests
 
 
 def run(*words):

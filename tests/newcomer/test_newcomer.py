@@ -20,7 +20,7 @@ from hosts import Disk, Host, connect
 
 STORE = "--data-dir=/var/lib/blxrep"
 MIB = 96
-WAIT_S = 60
+WAIT_S = 180
 FIRST_DISK_S = 30  # from packages that are installed to the first checkpoint
 
 

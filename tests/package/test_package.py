@@ -43,9 +43,10 @@ class Package(unittest.TestCase):
         first = cls.folder / "first"
         cls.old = cls.folder / "old"
         shutil.copytree(build(SOURCE, first), cls.old)
-        if "BLXREP_PACKAGES" in os.environ:  # for tests/newcomer
-            shutil.rmtree(os.environ["BLXREP_PACKAGES"], ignore_errors=True)
-            shutil.copytree(cls.old, os.environ["BLXREP_PACKAGES"])
+        # For tests/newcomer. It replaces the folder, so it has another name than the one where somebody's own packages may lie.
+        if "BLXREP_LEAVE_PACKAGES" in os.environ:
+            shutil.rmtree(os.environ["BLXREP_LEAVE_PACKAGES"], ignore_errors=True)
+            shutil.copytree(cls.old, os.environ["BLXREP_LEAVE_PACKAGES"])
         cls.new = build(SOURCE, first, NEW)
 
     def deb(self, package, folder=None):
