@@ -27,6 +27,7 @@ struct boot_console {
     size_t line;   /* where the line under way begins */
     size_t looked; /* up to this line nothing was found; at most `line` */
     size_t heard;  /* bytes in all */
+    size_t ended;  /* lines in all */
     bool returned; /* a carriage return came: the next character is a line's first */
     bool expecting, found;
     regex_t expression; /* if it is expecting */
@@ -80,6 +81,7 @@ static void end_line(struct boot_console *console)
     put(console, '\n');
     console->line = console->used;
     console->returned = false;
+    console->ended++;
 }
 
 static void put_text(struct boot_console *console, unsigned char character)
@@ -182,4 +184,9 @@ const char *boot_console_tail(const struct boot_console *console, unsigned lines
 size_t boot_console_count(const struct boot_console *console)
 {
     return console->heard;
+}
+
+size_t boot_console_count_lines(const struct boot_console *console)
+{
+    return console->ended;
 }

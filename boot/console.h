@@ -43,3 +43,6 @@ const char *boot_console_tail(const struct boot_console *console, unsigned lines
 
 /* How many bytes it has heard. */
 size_t boot_console_count(const struct boot_console *console);
+
+/* How many lines have ended. */
+size_t boot_console_count_lines(const struct boot_console *console);

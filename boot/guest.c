@@ -354,6 +354,11 @@ size_t boot_guest_said(const struct boot_guest *guest)
     return boot_console_count(guest->console);
 }
 
+size_t boot_guest_lines(const struct boot_guest *guest)
+{
+    return boot_console_count_lines(guest->console);
+}
+
 size_t boot_guest_type(struct boot_guest *guest, const char *bytes, size_t count)
 {
     return guest->state != ENDED ? boot_machine_type(guest->machine, bytes, count) : 0;

@@ -74,8 +74,9 @@ int boot_guest_wait(struct boot_guest *guest, const char *expression, uint64_t t
 int boot_guest_expect(struct boot_guest *guest, const char *expression, struct blx_error *err);
 bool boot_guest_found(const struct boot_guest *guest);
 
-/* How many bytes its console has said. */
+/* How many bytes its console has said, and how many lines it has ended. */
 size_t boot_guest_said(const struct boot_guest *guest);
+size_t boot_guest_lines(const struct boot_guest *guest);
 
 /* Types on its console: how many bytes were taken. */
 size_t boot_guest_type(struct boot_guest *guest, const char *bytes, size_t count);

@@ -22,6 +22,7 @@ enum {
 
 /* A getty's prompt at the end of the console. */
 #define LOGIN_PROMPT "(^|[^[:alnum:]])login: *$"
+#define SOMETHING    "[^[:space:]]"
 
 struct trial {
     const struct proof_watch *watch;
@@ -156,33 +157,42 @@ static int ask_unit(struct trial *trial, bool *answered, struct blx_error *err)
     return rc;
 }
 
-/* A getty prompts again, and whatever else reads the console says at least what was typed. It is
- * quiet before it is asked. */
-static int ask_console(struct trial *trial, bool *answered, struct blx_error *err)
+static bool goes_on(const struct trial *trial)
 {
-    bool by_prompt = trial->tested->expect[0] == '\0';
+    return !trial->ended && !trial->timeout;
+}
+
+static int await_quiet(struct trial *trial, struct blx_error *err)
+{
     size_t before;
     int rc = 0;
     do {
         before = boot_guest_said(trial->guest);
         uint64_t quiet_ns = blx_deadline_in_ms(LOOK_MS);
-        while (rc == 0 && !trial->ended && !trial->timeout && blx_deadline_left_ms(quiet_ns) > 0)
+        while (rc == 0 && goes_on(trial) && blx_deadline_left_ms(quiet_ns) > 0)
             rc = step(trial, err);
-    } while (rc == 0 && !trial->ended && !trial->timeout &&
-             boot_guest_said(trial->guest) != before);
+    } while (rc == 0 && goes_on(trial) && boot_guest_said(trial->guest) != before);
+    return rc;
+}
+
+/* A getty prompts again, and whatever else reads the console says something. The end of a line
+ * alone is no answer: the kernel echoes it, whether anybody reads it or not. */
+static int ask_console(struct trial *trial, bool *answered, struct blx_error *err)
+{
+    const char *answer = trial->tested->expect[0] == '\0' ? LOGIN_PROMPT : SOMETHING;
+    int rc = await_quiet(trial, err);
+    size_t before = boot_guest_lines(trial->guest);
     boot_guest_type(trial->guest, "\r", 1);
-    if (rc == 0 && by_prompt) {
-        /* The prompt that stands there is on the line that has just ended. */
-        while (rc == 0 && !trial->ended && !trial->timeout &&
-               boot_guest_said(trial->guest) == before)
-            rc = step(trial, err);
-        if (rc == 0)
-            rc = boot_guest_expect(trial->guest, LOGIN_PROMPT, err);
-    }
-    while (rc == 0 && !trial->ended && !trial->timeout &&
-           !(by_prompt ? boot_guest_found(trial->guest) : boot_guest_said(trial->guest) > before))
+    /* The prompt that stands there is on the line that has just ended. */
+    while (rc == 0 && goes_on(trial) && boot_guest_lines(trial->guest) == before)
         rc = step(trial, err);
-    *answered = by_prompt ? boot_guest_found(trial->guest) : boot_guest_said(trial->guest) > before;
+    *answered = false;
+    if (rc < 0 || boot_guest_lines(trial->guest) == before)
+        return rc;
+    rc = boot_guest_expect(trial->guest, answer, err);
+    while (rc == 0 && goes_on(trial) && !boot_guest_found(trial->guest))
+        rc = step(trial, err);
+    *answered = boot_guest_found(trial->guest);
     return rc;
 }
 
@@ -199,6 +209,8 @@ static int ask(struct trial *trial, struct blx_error *err)
         return rc;
     if (has_panicked(trial))
         fail(trial, BLX_TEST_BOOT, "its kernel panicked");
+    else if (trial->ended)
+        fail(trial, BLX_TEST_BOOT, "the server switched itself off, or restarted, after it booted");
     else if (!answered)
         fail(trial, BLX_TEST_BOOT,
              "the console had what was expected, but nobody answers there: the text was printed "

@@ -9,7 +9,7 @@
  *
  * With the unit the answers come from it, and nobody needs a login prompt unless `expect` was
  * given, since many servers have no serial console. Without it they come from the console: a new
- * prompt if a login prompt was expected, or else anything.
+ * prompt if a login prompt was expected, or else any text on a new line.
  *
  * Threads: one.
  */

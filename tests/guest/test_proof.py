@@ -27,8 +27,10 @@ from test_boot import lives, no_folder_is_left  # noqa: E402
 
 PROMPT = "^small# "
 SECONDS = 1800
+# Its kernel echoes what is typed there, as long as it lives.
 LIAR = """#!/bin/busybox sh
 /bin/busybox printf 'Welcome\\nsmall# '
+/bin/busybox sleep 6
 /bin/busybox mount -t proc proc /proc
 /bin/busybox echo c >/proc/sysrq-trigger
 """
@@ -150,7 +152,6 @@ class Proof(Case):
         self.take(disk, "web1")
         status, record = self.run_test("web1", f"--expect={PROMPT}", "--within=10m")
         self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
-        self.assertIn("small# ", record["screen"])
         self.assertRegex(record["reason"], "panicked|nobody answers|restarted")
 
     def test_what_is_killed_leaves_nothing(self):
