@@ -331,6 +331,7 @@ static int look_for_double_locked(struct dispatcher_registry *registry,
         uint64_t elapsed_ms = (blx_clock_ns() - begun_ns) / 1000000;
         struct dispatcher_registry_entry *other = find_live_locked(registry, agent_id);
         if (registry->stopping || other == NULL || other->ending != DISPATCHER_ENDING_NONE ||
+            other->proof == DISPATCHER_PROOF_OWED ||
             blx_generation_equal(&other->instance, &entry->instance) ||
             elapsed_ms >= registry->takeover_ms)
             return 0;
@@ -504,6 +505,15 @@ void dispatcher_registry_set_ready(struct dispatcher_registry *registry,
     if (entry->queued_request != 0 || entry->rescan)
         give_orders_locked(entry);
     pthread_cond_broadcast(&registry->changed);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void dispatcher_registry_set_proof(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry,
+                                   enum dispatcher_registry_proof proof)
+{
+    pthread_mutex_lock(&registry->lock);
+    entry->proof = proof;
     pthread_mutex_unlock(&registry->lock);
 }
 

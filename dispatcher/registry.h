@@ -52,6 +52,13 @@ enum dispatcher_registry_ending {
     DISPATCHER_ENDING_RENAMED,    /* it may come back, and has another name then */
 };
 
+/* Whether an agent must still show that it runs on the machine that has its name
+ * (lib/tls/handover.h). */
+enum dispatcher_registry_proof {
+    DISPATCHER_PROOF_GIVEN = 0, /* or none is asked for */
+    DISPATCHER_PROOF_OWED,      /* it gives way to any other process of the agent */
+};
+
 /* When the scheduler asks this agent next. Guarded by the registry's lock. The scheduler writes
  * `due_ns` and `skipping`; the session writes `period_ns` and sets the other two back. */
 struct dispatcher_registry_beat {
@@ -123,6 +130,7 @@ struct dispatcher_registry_entry {
     bool ready;     /* every volume has begun: requests may be sent */
     bool full_pass; /* or a rescan, which may take as long */
     bool paused;    /* it gets no requests */
+    enum dispatcher_registry_proof proof;
     struct blx_status status;
     blx_timestamp last_checkpoint;
     blx_timestamp last_time; /* when it was cut: what is due goes by this */
@@ -273,6 +281,11 @@ void dispatcher_registry_take_orders(struct dispatcher_registry *registry,
 /* The session: every volume has begun. `longest` is the longest of their passes. */
 void dispatcher_registry_set_ready(struct dispatcher_registry *registry,
                                    struct dispatcher_registry_entry *entry, enum blx_pass longest);
+
+/* The session: what its certificate asks of the agent, or that the agent has shown it. */
+void dispatcher_registry_set_proof(struct dispatcher_registry *registry,
+                                   struct dispatcher_registry_entry *entry,
+                                   enum dispatcher_registry_proof proof);
 
 /* The session: the agent has reported about itself. */
 void dispatcher_registry_set_status(struct dispatcher_registry *registry,

@@ -28,7 +28,18 @@ int dispatcher_session_check_handover(struct dispatcher_session *session, struct
     struct dispatcher_session_handover *own = &session->handover;
     int rc = blx_handover_check(session->dispatcher->data_dir, session->peer.name,
                                 session->peer.serial, &own->handover, &own->verdict, err);
-    return rc < 0 ? refuse(session, rc) : 0;
+    if (rc < 0)
+        return refuse(session, rc);
+    bool owed = own->verdict == BLX_HANDOVER_TO_PROVE || own->verdict == BLX_HANDOVER_NOT_THERE;
+    dispatcher_registry_set_proof(&session->dispatcher->registry, &session->entry,
+                                  owed ? DISPATCHER_PROOF_OWED : DISPATCHER_PROOF_GIVEN);
+    return 0;
+}
+
+static void note_proof(struct dispatcher_session *session)
+{
+    dispatcher_registry_set_proof(&session->dispatcher->registry, &session->entry,
+                                  DISPATCHER_PROOF_GIVEN);
 }
 
 /* The machine that has restored is here: what it has is compared, whatever disk it has. */
@@ -55,14 +66,18 @@ int dispatcher_session_take_hardware(struct dispatcher_session *session,
         blx_handover_prove(&own->handover, session->peer.name, own->verdict, own->hardware, err);
     if (rc == 0 && own->verdict == BLX_HANDOVER_TO_PROVE)
         take_over(session);
+    if (rc == 0)
+        note_proof(session);
     return rc < 0 ? refuse(session, rc) : 0;
 }
 
 int dispatcher_session_miss_hardware(struct dispatcher_session *session, struct blx_error *err)
 {
     const struct dispatcher_session_handover *own = &session->handover;
-    if (own->verdict != BLX_HANDOVER_TO_PROVE)
+    if (own->verdict != BLX_HANDOVER_TO_PROVE) {
+        note_proof(session);
         return 0;
+    }
     return refuse(session,
                   blx_error_set(err, -EACCES,
                                 "the server '%s' was restored onto another machine at %" PRIu64

@@ -222,6 +222,22 @@ static void another_process_is_refused_while_the_first_one_answers(void **state)
     fake_entry_leave(registry, clone, "");
 }
 
+/* Whoever holds the certificate of a machine that was replaced keeps the new one out for no longer
+ * than it takes to tell it to go, however alive it is. */
+static void another_process_takes_over_from_one_that_owes_a_proof(void **state)
+{
+    struct dispatcher_registry *registry = *state;
+    registry->takeover_ms = 1000;
+    struct answering first = {.registry = registry};
+    pthread_t thread = start_answering(&first);
+    dispatcher_registry_set_proof(registry, &first.fake->entry, DISPATCHER_PROOF_OWED);
+    struct fake_entry *heir = fake_entry_connect(registry);
+    assert_int_equal(enter_as(registry, heir, 2, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(first.ending, DISPATCHER_ENDING_TAKEN_OVER);
+    fake_entry_leave(registry, heir, "");
+}
+
 static void another_process_takes_over_from_a_silent_one(void **state)
 {
     struct dispatcher_registry *registry = *state;
@@ -434,6 +450,7 @@ int main(void)
         TEST(new_session_takes_over),
         TEST(session_that_does_not_end_by_itself_is_cut),
         TEST(another_process_is_refused_while_the_first_one_answers),
+        TEST(another_process_takes_over_from_one_that_owes_a_proof),
         TEST(another_process_takes_over_from_a_silent_one),
         TEST(take_over_is_refused_while_the_old_session_is_in_the_store),
         TEST(agents_whose_names_begin_alike_are_different),
