@@ -371,6 +371,13 @@ static int write_overlay(struct blx_restore_run *run, struct blx_error *err)
     return rc;
 }
 
+/* A window that goes on after a cut is compared from its start again, and counts once. */
+static void count_again(struct blx_restore_run *run, uint64_t counted_bytes)
+{
+    if (run->opened && run->output.checks)
+        atomic_store(&run->output.written_bytes, counted_bytes);
+}
+
 /* What is written so far counts, however it goes on. An error here is that of the target, which has
  * been told, or costs what was written since the last time. */
 static void keep_journal(const struct blx_restore_run *run)
@@ -387,8 +394,11 @@ int blx_restore_run(struct blx_restore_run *run, struct blx_error *err)
     int rc = open_early(run, err);
     while (rc == 0 && more) {
         struct blx_error cause = {0};
+        uint64_t counted_bytes = run->opened ? run->output.written_bytes : 0;
         rc = restore_window(run, &start_block, &cause);
         more = rc < 0 || start_block != 0;
+        if (rc < 0)
+            count_again(run, counted_bytes);
         if (rc < 0)
             keep_journal(run);
         if (rc < 0 && source->recover != NULL)

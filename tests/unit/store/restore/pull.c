@@ -167,6 +167,14 @@ static void verify_finds_each_difference_and_writes_nothing(void **state)
     test_ok(verify(f, &f->ring, &err[0]), &err[0]);
     assert_true(f->written_bytes >= written_bytes);
     check_image(f);
+    /* A cut does not make it more. */
+    written_bytes = f->written_bytes;
+    f->supplier.max_pieces = 0;
+    f->supplier.cut_after_frames = f->supplier.cuts_left = 2;
+    test_ok(verify(f, &f->ring, &err[0]), &err[0]);
+    assert_int_equal(f->supplier.cuts_left, 0);
+    assert_int_equal(f->written_bytes, written_bytes);
+    f->supplier.cut_after_frames = 0;
     /* In data, and in what is zero; in the first block and in the last one. */
     const off_t places[] = {0, HISTORY_BYTES / 3, HISTORY_BYTES / 2 + 4096 + 7, HISTORY_BYTES - 1};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
