@@ -294,6 +294,8 @@ static int run_own_id(void *arg, struct blx_error *err)
         rc = blx_own_id_read(web1(), name, err);
     if (rc == 0)
         rc = blx_own_id_find(web1().store, "web2", name, err);
+    if (rc == 0)
+        rc = blx_own_id_resolve(web1().store, "web3", name, err);
     return rc;
 }
 
