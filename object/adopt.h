@@ -20,7 +20,7 @@ struct object_adopt_report {
     uint64_t objects, bytes; /* of their segments */
     uint64_t fetched_bytes;  /* the rest was there already */
     uint64_t unusable;       /* checkpoints of the depot that are not what their names say */
-    uint64_t doubles;        /* second copies of a checkpoint, which are left out */
+    uint64_t doubles;        /* later copies of a checkpoint, which are left out */
     char unusable_why[BLX_ERROR_MESSAGE_BYTES]; /* of the last one */
 };
 

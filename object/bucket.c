@@ -429,6 +429,8 @@ static int take_entry(struct page *page, const char *field, const char *text)
         object_strip_prefix(page->place, text, version->key);
     else if (strcmp(field, "/VersionId") == 0)
         blx_text_copy(version->id, sizeof(version->id), text);
+    else if (strcmp(field, "/LastModified") == 0)
+        version->written = object_read_date(text);
     else if (strcmp(field, "/IsLatest") == 0)
         version->is_newest = strcmp(text, "true") == 0;
     else if (strcmp(field, "/Size") == 0)

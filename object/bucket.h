@@ -34,6 +34,7 @@ struct object_version {
     char key[OBJECT_KEY_BYTES]; /* below the prefix */
     char id[OBJECT_VALUE_BYTES];
     uint64_t bytes;
+    time_t written; /* by the store's clock; 0: it does not say */
     bool is_marker;
     bool is_newest;
 };

@@ -33,7 +33,7 @@ static void print_text(const char *agent_id, const struct object_adopt_report *r
         printf("%s: %" PRIu64 " checkpoints could not be used: %s\n", agent_id, report->unusable,
                report->unusable_why);
     if (report->doubles > 0)
-        printf("%s: %" PRIu64 " second copies of a checkpoint were left out\n", agent_id,
+        printf("%s: %" PRIu64 " later copies of a checkpoint were left out\n", agent_id,
                report->doubles);
 }
 

@@ -155,6 +155,8 @@ static int find_unmarked(struct copying *copying, const char *volume, uint32_t *
     if (history->count == 0)
         return 0;
     const struct object_history_entry *newest = &history->entries[history->count - 1];
+    while (newest > history->entries && newest[-1].timestamp == newest->timestamp)
+        newest--;
     if (blx_manifest_read(agent_of(copying), newest->timestamp, &ours, NULL) < 0)
         return 0;
     int rc = read_before(copying, newest, err);
@@ -189,8 +191,9 @@ struct presence {
     size_t found;
 };
 
-static int note_present(void *arg, const char *name)
+static int note_present(void *arg, const char *name, time_t written)
 {
+    (void)written;
     struct presence *presence = arg;
     char hash[BLX_COPIED_HASH_TEXT], expected[BLX_COPIED_HASH_TEXT + 16];
     char *end = NULL;

@@ -74,7 +74,7 @@ int object_depot_read(struct object_depot *depot, const char *key,
     return depot->ops->read(depot, key, hash, limit, content, bytes, err);
 }
 
-int object_depot_list(struct object_depot *depot, const char *folder, object_depot_visit *visit,
+int object_depot_list(struct object_depot *depot, const char *folder, object_depot_visit_key *visit,
                       void *arg, struct blx_error *err)
 {
     return depot->ops->list(depot, folder, visit, arg, err);

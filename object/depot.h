@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "config/config.h"
@@ -61,9 +62,11 @@ int object_depot_read(struct object_depot *depot, const char *key,
                       size_t *bytes, struct blx_error *err);
 
 /* Calls visit() with the names of the keys, or of the folders, directly below `folder`
- * ("agents/ID/checkpoints/"), each once, in any order. Less than 0 ends it. */
+ * ("agents/ID/checkpoints/"), each once, in any order. Less than 0 ends it. `written` is when the
+ * key's oldest version came, by the store's clock; 0: that is not known. */
+typedef int object_depot_visit_key(void *arg, const char *name, time_t written);
 typedef int object_depot_visit(void *arg, const char *name);
-int object_depot_list(struct object_depot *depot, const char *folder, object_depot_visit *visit,
+int object_depot_list(struct object_depot *depot, const char *folder, object_depot_visit_key *visit,
                       void *arg, struct blx_error *err);
 int object_depot_list_folders(struct object_depot *depot, const char *folder,
                               object_depot_visit *visit, void *arg, struct blx_error *err);

@@ -382,27 +382,38 @@ static int bucket_read(struct object_depot *depot, const char *key, const uint8_
 /* A list of names, each once, though a key may have several versions. */
 struct names {
     const char *folder;
-    char last[OBJECT_KEY_BYTES];
-    object_depot_visit *visit;
+    char last[OBJECT_KEY_BYTES]; /* which is told when the list has gone past it */
+    time_t written;              /* its oldest version; the newest comes first */
+    object_depot_visit_key *visit;
     void *arg;
 };
+
+static int tell_last(const struct names *names)
+{
+    return names->last[0] == '\0'
+               ? 0
+               : names->visit(names->arg, names->last + strlen(names->folder), names->written);
+}
 
 static int take_name(void *arg, const struct object_version *version)
 {
     struct names *names = arg;
     size_t length = strlen(names->folder);
     if (version->is_marker || strncmp(version->key, names->folder, length) != 0 ||
-        strchr(version->key + length, '/') != NULL || strcmp(version->key, names->last) == 0)
+        strchr(version->key + length, '/') != NULL)
         return 0;
+    int rc = strcmp(version->key, names->last) != 0 ? tell_last(names) : 0;
     blx_text_set(names->last, version->key);
-    return names->visit(names->arg, version->key + length);
+    names->written = version->written;
+    return rc;
 }
 
-static int bucket_list(struct object_depot *depot, const char *folder, object_depot_visit *visit,
-                       void *arg, struct blx_error *err)
+static int bucket_list(struct object_depot *depot, const char *folder,
+                       object_depot_visit_key *visit, void *arg, struct blx_error *err)
 {
     struct names names = {.folder = folder, .visit = visit, .arg = arg};
-    return object_bucket_list(first(depot), folder, VERSIONS_A_PAGE, take_name, &names, err);
+    int rc = object_bucket_list(first(depot), folder, VERSIONS_A_PAGE, take_name, &names, err);
+    return rc == 0 ? tell_last(&names) : rc;
 }
 
 static int bucket_list_folders(struct object_depot *depot, const char *folder,

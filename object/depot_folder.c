@@ -191,7 +191,7 @@ static int folder_read(struct object_depot *depot, const char *key, const uint8_
 }
 
 static int each_entry(struct object_depot *depot, const char *folder, mode_t type,
-                      object_depot_visit *visit, void *arg, struct blx_error *err)
+                      object_depot_visit_key *visit, void *arg, struct blx_error *err)
 {
     char path[PATH_MAX];
     int rc = path_of(depot, folder, "", path, err);
@@ -214,22 +214,35 @@ static int each_entry(struct object_depot *depot, const char *folder, mode_t typ
             fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
             (st.st_mode & S_IFMT) != type)
             continue;
-        rc = visit(arg, entry->d_name);
+        rc = visit(arg, entry->d_name, st.st_mtime);
         if (rc < 0)
             return rc;
     }
 }
 
-static int folder_list(struct object_depot *depot, const char *folder, object_depot_visit *visit,
-                       void *arg, struct blx_error *err)
+static int folder_list(struct object_depot *depot, const char *folder,
+                       object_depot_visit_key *visit, void *arg, struct blx_error *err)
 {
     return each_entry(depot, folder, S_IFREG, visit, arg, err);
+}
+
+struct subfolders {
+    object_depot_visit *visit;
+    void *arg;
+};
+
+static int take_subfolder(void *arg, const char *name, time_t written)
+{
+    const struct subfolders *subfolders = arg;
+    (void)written;
+    return subfolders->visit(subfolders->arg, name);
 }
 
 static int folder_list_folders(struct object_depot *depot, const char *folder,
                                object_depot_visit *visit, void *arg, struct blx_error *err)
 {
-    return each_entry(depot, folder, S_IFDIR, visit, arg, err);
+    struct subfolders subfolders = {.visit = visit, .arg = arg};
+    return each_entry(depot, folder, S_IFDIR, take_subfolder, &subfolders, err);
 }
 
 static int folder_remove(struct object_depot *depot, const char *key, struct blx_error *err)

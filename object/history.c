@@ -15,10 +15,10 @@ void object_history_done(struct object_history *history)
 }
 
 /* Names that are none of ours are passed over. */
-static int take_name(void *arg, const char *name)
+static int take_name(void *arg, const char *name, time_t written)
 {
     struct object_history *history = arg;
-    struct object_history_entry entry;
+    struct object_history_entry entry = {.written = written};
     if (blx_copied_parse_name(name, &entry.timestamp, entry.hash) < 0)
         return 0;
     if (blx_array_make_room(history->entries, history->count) < 0)
@@ -27,11 +27,15 @@ static int take_name(void *arg, const char *name)
     return 0;
 }
 
+/* Whoever has the credentials can write a second object for a checkpoint, and choose its hash, but
+ * not when: the depot's clock says that. */
 static int compare(const void *a, const void *b)
 {
     const struct object_history_entry *x = a, *y = b;
     if (x->timestamp != y->timestamp)
         return x->timestamp < y->timestamp ? -1 : 1;
+    if (x->written != y->written)
+        return y->written == 0 || (x->written != 0 && x->written < y->written) ? -1 : 1;
     return memcmp(x->hash, y->hash, sizeof(x->hash));
 }
 

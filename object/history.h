@@ -17,10 +17,11 @@
 struct object_history_entry {
     blx_timestamp timestamp;
     uint8_t hash[BLX_COPIED_HASH_BYTES];
+    time_t written; /* when the depot got it; 0: it does not say */
 };
 
 struct object_history {
-    struct object_history_entry *entries; /* owned; ascending */
+    struct object_history_entry *entries; /* owned; ascending; of one timestamp the oldest first */
     size_t count;
 };
 

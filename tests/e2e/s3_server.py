@@ -30,6 +30,7 @@ class Version:
         self.content = content
         self.marker = marker
         self.mode, self.until = None, None
+        self.written = datetime.datetime.now(datetime.timezone.utc)
 
     def is_locked(self):
         return self.mode is not None and self.until > datetime.datetime.now(datetime.timezone.utc)
@@ -168,7 +169,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for key, version, newest in entries[:most]:
             kind = "DeleteMarker" if version.marker else "Version"
             text += (f"<{kind}><Key>{escape(key)}</Key><VersionId>{version.id}</VersionId>"
-                     f"<IsLatest>{str(newest).lower()}</IsLatest><Size>{len(version.content)}</Size></{kind}>")
+                     f"<IsLatest>{str(newest).lower()}</IsLatest>"
+                     f"<LastModified>{version.written:%Y-%m-%dT%H:%M:%S.000Z}</LastModified><Size>{len(version.content)}</Size></{kind}>")
         if len(entries) > most:
             key, version, _ = entries[most - 1]
             text += (f"<IsTruncated>true</IsTruncated><NextKeyMarker>{escape(key)}</NextKeyMarker>"

@@ -2,6 +2,7 @@
 /* Whatever the order of checkpoints, prunes, rewrites, copies, crashes, adoptions and set-backs of
  * the data directory: each checkpoint that a depot has restores to what it was. */
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
@@ -419,6 +420,65 @@ static void a_renaming_does_not_begin_other_copies(void **state)
     model_done(&model);
 }
 
+/* Another checkpoint of that time, with a lower hash, which came a second later. */
+static void forge(const struct model *model, const struct object_history_entry *entry)
+{
+    struct blx_error err = {0};
+    BLX_CLEANUP_COPIED struct blx_copied copied = {0};
+    struct stat st;
+    void *content = NULL;
+    size_t bytes = 0;
+    char key[BLX_COPIED_KEY_BYTES], path[PATH_MAX];
+    struct object_history_entry forged = *entry;
+    test_ok(object_history_read(model->depot, "web1", entry, &copied, &err), &err);
+    snprintf(copied.manifest.note, sizeof(copied.manifest.note), "forged");
+    while (memcmp(forged.hash, entry->hash, sizeof(forged.hash)) >= 0) {
+        struct object_digest digest;
+        free(content);
+        copied.copied_realtime_ns++;
+        test_ok(blx_copied_encode(&copied, &content, &bytes, &err), &err);
+        test_ok(object_digest_begin(&digest, OBJECT_DIGEST_PLAIN, &err), &err);
+        object_digest_add(&digest, content, bytes);
+        object_digest_end(&digest, forged.hash, NULL);
+    }
+    blx_copied_checkpoint_key(key, "web1", entry->timestamp, entry->hash);
+    snprintf(path, sizeof(path), "%s/%s", model->depot_dir, key);
+    assert_int_equal(stat(path, &st), 0);
+    blx_copied_checkpoint_key(key, "web1", entry->timestamp, forged.hash);
+    test_ok(object_depot_put(model->depot, key, content, bytes, NULL, &err), &err);
+    snprintf(path, sizeof(path), "%s/%s", model->depot_dir, key);
+    const struct timespec times[2] = {st.st_atim, {.tv_sec = st.st_mtim.tv_sec + 1}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    free(content);
+}
+
+static void the_first_of_two_copies_is_adopted(void **state)
+{
+    (void)state;
+    struct model model;
+    struct test_store fresh;
+    struct blx_error err = {0};
+    struct object_adopt_report report = {0};
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    model_init(&model, 3);
+    commit(&model);
+    copy(&model);
+    test_ok(object_history_list(model.depot, "web1", &copies, &err), &err);
+    assert_int_equal(copies.count, 1);
+    forge(&model, &copies.entries[0]);
+    test_store_init(&fresh);
+    test_ok(object_adopt_agent(&fresh.store, model.depot, "web1", NULL, &report, &err), &err);
+    assert_int_equal(report.checkpoints, 1);
+    assert_int_equal(report.doubles, 1);
+    test_ok(blx_manifest_read(blx_store_agent(&fresh.store, "web1"), copies.entries[0].timestamp,
+                              &manifest, &err),
+            &err);
+    assert_string_not_equal(manifest.note, "forged");
+    test_store_done(&fresh);
+    model_done(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +486,7 @@ int main(void)
         cmocka_unit_test(lists_stay_short),
         cmocka_unit_test(a_pruned_checkpoint_is_still_built_upon),
         cmocka_unit_test(a_renaming_does_not_begin_other_copies),
+        cmocka_unit_test(the_first_of_two_copies_is_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
