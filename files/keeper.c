@@ -20,6 +20,7 @@
 #include "store/view/overlay.h"
 #include "store/view/partitions.h"
 #include "store/view/view.h"
+#include "tls/hardware.h"
 #include "tls/restorer.h"
 
 /* Where a disk that the reader sees lies. */
@@ -88,10 +89,13 @@ static int connect_to(struct keep *keep, struct blx_error *err)
                                 config->dispatcher_addr, err);
     if (rc < 0)
         return rc;
-    const struct blx_pull_request request = {.dial = blx_restorer_dial,
-                                             .arg = &keep->restorer,
-                                             .hello = keep->restorer.hello,
-                                             .note = note};
+    struct blx_pull_request request = {.dial = blx_restorer_dial,
+                                       .arg = &keep->restorer,
+                                       .hello = keep->restorer.hello,
+                                       .note = note};
+    /* A token that takes over wants it; it does so when disks are restored, and not here. */
+    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, request.hardware, NULL) < 0)
+        memset(request.hardware, 0, sizeof(request.hardware));
     rc = blx_pull_open(&request, &keep->pull, err);
     if (rc == -EACCES && !keep->restorer.again)
         blx_restorer_forget(&keep->restorer); /* it does not have the token */

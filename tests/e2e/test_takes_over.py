@@ -179,6 +179,7 @@ class TakesOver(Case):
         self.dispatcher.wait_online("db1")
         self.assertIn("'db1' is the old machine again", self.readmit().stdout)
         new.wait_line("`readmit` has given the name back to the old one")
+        new.kill()  # each of its tries could end a session of the old one that has not shown its hardware yet
         self.rename("db1", "server1")
         wait_until("the old one is back", lambda: old.running() and self.status()["state"].upper() != "OFFLINE", 60)
         self.write(self.old_disk, 41)
@@ -197,6 +198,7 @@ class TakesOver(Case):
         self.readmit()
         new = self.new.agent()
         new.wait_line("`readmit` has given the name back to the old one")
+        new.kill()  # as above
         old = self.old.agent()
         self.dispatcher.wait_online("server1")
         self.checked(self.old_disk, "incremental")
@@ -205,8 +207,7 @@ class TakesOver(Case):
         done = self.cli.run("dispatcher", "enroll", "--agent=server1", f"--data-dir={self.data_dir}", "--token")
         self.new.run("agent", "join", f"--dispatcher-addr={self.dispatcher.address}", "--token-file=-", f"--credentials={self.new.credentials}",
                      "--force", input_text=done.stdout.split()[1] + "\n")
-        new.kill()
-        new = self.new.agent()
+        self.new.agent()
         self.dispatcher.wait_online("server1")
 
     def test_what_cannot_take_over(self):
