@@ -126,7 +126,7 @@ def rescan_memory(report, folder, disk_mib, checkpoints):
     """A first session that compares everything with a long and scattered history: single blocks all over the disk, without digest tables, so that
     frames are read and unpacked. That is the worst that an image takes."""
     disk = LoopDisk(REGISTRY, folder, disk_mib, "scattered")
-    store = Store(folder, "scattered", f"--size={disk_mib}M", "--used=50", f"--checkpoints={checkpoints}", "--change=2M", "--run=4K", "--random=30",
+    store = Store(folder, "rescanned", f"--size={disk_mib}M", "--used=50", f"--checkpoints={checkpoints}", "--change=2M", "--run=4K", "--random=30",
                   f"--image={disk.file}", f"--device={disk.path}")
     dispatcher = Dispatcher(REGISTRY, folder, store.data_dir, sync_freq="1h", name="dispatcher-scattered").start()
     before = peak_kib(dispatcher.process.pid)

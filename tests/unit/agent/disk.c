@@ -121,10 +121,19 @@ void disk_loop_swap(struct disk *disk, uint64_t bytes)
     }
 }
 
+/* A helper of the agent's may have the device open for a moment after a read. */
 static void put(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+    ssize_t written = -1;
+    for (int tries = 0; fd >= 0 && written < 0 && tries < 500; tries++) {
+        written = write(fd, text, strlen(text));
+        if (written < 0 && errno != EBUSY)
+            break;
+        if (written < 0)
+            poll(NULL, 0, 10);
+    }
+    if (written != (ssize_t)strlen(text))
         fail_msg("%s: %s", path, strerror(errno));
     close(fd);
 }
@@ -173,6 +182,13 @@ void disk_shell(const char *format, ...)
     int status = system(command);
     if (status != 0)
         fail_msg("'%s' ended with %d", command, status);
+}
+
+void disk_unpartition(const struct disk *disk)
+{
+    disk_shell("for i in $(seq 50); do partx -d %s 2>/dev/null && exit 0; sleep 0.1; done; "
+               "partx -d %s",
+               disk->path, disk->path);
 }
 
 void disk_write(const struct disk *disk, uint64_t offset, uint64_t bytes)

@@ -231,15 +231,15 @@ static void device_of_a_partition_knows_its_disk(void **state)
     assert_true(device.major != device.disk_major || device.minor != device.disk_minor);
     assert_null(agent_device_find_change(&device));
     /* The same name for another range. */
-    disk_shell("partx -d %s && printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; "
-               "partx -a %s",
-               disk.path, disk.path, disk.path);
+    disk_unpartition(&disk);
+    disk_shell("printf '4096,2048\\n' | sfdisk -q --no-reread %s 2>/dev/null; partx -a %s",
+               disk.path, disk.path);
     struct agent_device moved;
     ok(agent_device_find(path, &moved, &err));
     /* Replaced, or gone if the kernel has given the new one another number. */
     assert_non_null(agent_device_find_change(&device));
     assert_null(agent_device_find_change(&moved));
-    disk_shell("partx -d %s", disk.path);
+    disk_unpartition(&disk);
     disk_done(&disk);
 }
 

@@ -330,8 +330,8 @@ static void tracker_follows_only_its_partition(void **state)
     } while (!expect_only(&world, 100 * BLOCK, sizeof(path)));
     close(fd);
     let_go(&world);
-    disk_shell("partx -d %s && rm -r /sys/fs/bpf/blxrep/%s", world.disk.path,
-               path + strlen("/dev/"));
+    disk_unpartition(&world.disk);
+    disk_shell("rm -r /sys/fs/bpf/blxrep/%s", path + strlen("/dev/"));
     rig_done(&world);
 }
 
