@@ -14,4 +14,4 @@ build=${BUILD_DIR:-build-dev}
 # What the preset "dev" sets, in a folder of the caller's choice.
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DBLXREP_SANITIZE=address,undefined -DBLXREP_WERROR=ON
 cmake --build "$build"
-exec ctest --test-dir "$build" -j3 --output-on-failure --no-tests=error "$@"
+exec ctest --test-dir "$build" -j4 --output-on-failure --no-tests=error "$@"
