@@ -31,7 +31,7 @@ void disk_loop_swap(struct disk *disk, uint64_t bytes);
 void disk_zram(struct disk *disk, uint64_t bytes);
 void disk_done(struct disk *disk);
 
-/* Takes its partitions away. A helper of the agent's may have one open for a moment after a read. */
+/* Takes its partitions away. A helper of the agent may have one open for a moment after a read. */
 void disk_unpartition(const struct disk *disk);
 
 /* Runs a shell command; it must succeed. */
