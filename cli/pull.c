@@ -21,7 +21,6 @@
 #include "cli/secret.h"
 #include "cli/target.h"
 #include "store/restore/pull.h"
-#include "tls/hardware.h"
 #include "tls/restorer.h"
 
 enum { TOKEN_LINE_BYTES = 512, STATE_FILE_MODE = 0600 };
@@ -83,9 +82,7 @@ static int connect_to(struct job *job, struct blx_error *err)
                                        .arg = &job->restorer,
                                        .hello = job->restorer.hello,
                                        .note = note};
-    /* One that has none can restore all the same, and is refused if it is to take over. */
-    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, request.hardware, NULL) < 0)
-        memset(request.hardware, 0, sizeof(request.hardware));
+    memcpy(request.hardware, job->restorer.hardware, sizeof(request.hardware));
     int rc = blx_pull_open(&request, &job->pull, err);
     if (rc == -EACCES && !job->restorer.again)
         blx_restorer_forget(&job->restorer); /* it does not have the token */

@@ -45,7 +45,7 @@ static void describe_store(struct dispatcher *dispatcher, const struct blx_troub
 
 static int describe_agent(struct dispatcher *dispatcher, const struct blx_trouble *trouble,
                           const char *agent_id, struct blx_control_agent *agent,
-                          struct blx_error *err)
+                          struct blx_handover *handover, struct blx_error *err)
 {
     int rc =
         dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
@@ -59,15 +59,14 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
         agent->unencrypted = false;
     struct blx_error why = {0};
     char own_id[BLX_NAME_BYTES];
-    struct blx_handover handover;
+    struct blx_agent_store folder = blx_store_agent(dispatcher->store, agent_id);
+    bool has_id = blx_own_id_read(folder, own_id, &why) == 0;
+    bool is_told = has_id && blx_handover_look(dispatcher->data_dir, own_id, handover, &why) == 0;
     /* As with a checkpoint that cannot be read, the other agents are listed all the same. */
-    if (blx_pause_look(blx_store_agent(dispatcher->store, agent_id), &agent->paused_since, &why) <
-            0 ||
-        blx_archive_look(blx_store_agent(dispatcher->store, agent_id), &agent->archived_since,
-                         &why) < 0 ||
-        blx_own_id_read(blx_store_agent(dispatcher->store, agent_id), own_id, &why) < 0 ||
-        blx_pki_look_revoked(dispatcher->data_dir, own_id, &agent->revoked, &why) < 0 ||
-        blx_handover_look(dispatcher->data_dir, own_id, &handover, &why) < 0)
+    if (blx_pause_look(folder, &agent->paused_since, &why) < 0 ||
+        blx_archive_look(folder, &agent->archived_since, &why) < 0 ||
+        (has_id && blx_pki_look_revoked(dispatcher->data_dir, own_id, &agent->revoked, &why) < 0) ||
+        !is_told)
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
     describe_store(dispatcher, trouble, agent);
@@ -114,25 +113,22 @@ static int list_agents(struct dispatcher *dispatcher, enum blx_trouble_kind trou
 
 /* An agent whose file is damaged is refused, and its reason tells so (describe_agent()). */
 static void describe_handover(struct dispatcher *dispatcher, const char *agent_id,
+                              const struct blx_handover *handover,
                               struct dispatcher_overview *overview)
 {
-    struct blx_handover handover;
-    char own_id[BLX_NAME_BYTES];
-    if (blx_own_id_read(blx_store_agent(dispatcher->store, agent_id), own_id, NULL) < 0 ||
-        blx_handover_look(dispatcher->data_dir, own_id, &handover, NULL) < 0 ||
-        handover.state == BLX_HANDOVER_NONE)
+    if (handover->state == BLX_HANDOVER_NONE)
         return;
     const struct dispatcher_outsiders outsiders =
         dispatcher_roster_read_outsiders(&dispatcher->roster, agent_id);
     struct blx_control_handover *out = &overview->handovers[overview->handover_count++];
-    out->state = handover.state;
-    out->since = handover.since;
-    out->checkpoint = handover.checkpoint;
+    out->state = handover->state;
+    out->since = handover->since;
+    out->checkpoint = handover->checkpoint;
     out->refused = outsiders.count;
     if (outsiders.count > 0)
         out->refused_ms = (blx_clock_ns() - outsiders.last_ns) / BLX_NS_PER_MS;
     blx_text_set(out->agent_id, agent_id);
-    blx_text_set(out->peer, handover.peer);
+    blx_text_set(out->peer, handover->peer);
     blx_text_set(out->refused_peer, outsiders.peer);
 }
 
@@ -152,12 +148,13 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct blx_handover handover = {.state = BLX_HANDOVER_NONE};
         rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
-                            err);
+                            &handover, err);
         dispatcher_proofs_look(&dispatcher->proofs,
                                blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
         taken.agent_count = i + 1;
-        describe_handover(dispatcher, agent_ids[i], &taken);
+        describe_handover(dispatcher, agent_ids[i], &handover, &taken);
     }
     blx_store_free_agents(agent_ids, count);
     if (rc < 0) {

@@ -20,7 +20,6 @@
 #include "store/view/overlay.h"
 #include "store/view/partitions.h"
 #include "store/view/view.h"
-#include "tls/hardware.h"
 #include "tls/restorer.h"
 
 /* Where a disk that the reader sees lies. */
@@ -94,8 +93,7 @@ static int connect_to(struct keep *keep, struct blx_error *err)
                                        .hello = keep->restorer.hello,
                                        .note = note};
     /* A token that takes over wants it; it does so when disks are restored, and not here. */
-    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, request.hardware, NULL) < 0)
-        memset(request.hardware, 0, sizeof(request.hardware));
+    memcpy(request.hardware, keep->restorer.hardware, sizeof(request.hardware));
     rc = blx_pull_open(&request, &keep->pull, err);
     if (rc == -EACCES && !keep->restorer.again)
         blx_restorer_forget(&keep->restorer); /* it does not have the token */

@@ -14,6 +14,7 @@
 #include "base/secret_file.h"
 #include "base/version.h"
 #include "tls/bearer.h"
+#include "tls/hardware.h"
 
 enum { STATE_MODE = 0700, NAME_BYTES = 16 };
 
@@ -70,6 +71,9 @@ int blx_restorer_begin(struct blx_restorer *restorer, const char *token, const c
         rc = name_file(restorer, state_dir, err);
     if (rc == 0)
         rc = take_secret(restorer, err);
+    /* One that has none can restore all the same, and is refused if it is to take over. */
+    if (blx_hardware_identify(BLX_HARDWARE_SYSFS, restorer->hardware, NULL) < 0)
+        memset(restorer->hardware, 0, sizeof(restorer->hardware));
     memcpy(restorer->hello.secret, restorer->token.secret, sizeof(restorer->hello.secret));
     snprintf(restorer->hello.software, sizeof(restorer->hello.software), "blxrep %s", BLX_VERSION);
     return rc;

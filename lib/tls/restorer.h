@@ -19,10 +19,11 @@
 
 struct blx_restorer {
     struct blx_token token;
-    struct blx_restore_message hello; /* with the secrets of both */
-    const char *address;              /* of the dispatcher; borrowed */
-    char path[PATH_MAX];              /* of the file with the machine's secret */
-    bool again;                       /* this machine has shown the token before */
+    struct blx_restore_message hello;     /* with the secrets of both */
+    const char *address;                  /* of the dispatcher; borrowed */
+    uint8_t hardware[BLX_HARDWARE_BYTES]; /* by which this machine is known again; zero: nothing */
+    char path[PATH_MAX];                  /* of the file with the machine's secret */
+    bool again;                           /* this machine has shown the token before */
 };
 
 /* Takes the token from its line, and the secret from the state folder, which are made if they are
