@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "cli/agents.h"
 #include "cli/command.h"
@@ -71,6 +72,17 @@ static void look(void *arg)
     }
 }
 
+static void print_json(const struct blx_config *config, const struct blx_control_done *outcome)
+{
+    struct blx_json json = {.out = stdout};
+    blx_json_open(&json, NULL, '{');
+    blx_json_string(&json, "agent", config->agent);
+    cli_json_timestamp(&json, "checkpoint", outcome->timestamp);
+    cli_json_time(&json, "time", outcome->timestamp);
+    blx_json_string(&json, "note", outcome->text);
+    blx_json_close(&json, '}');
+}
+
 enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
@@ -82,8 +94,11 @@ enum blx_exit cli_checkpoint(const struct cli_request *request, struct blx_error
         return BLX_EXIT_FAILED;
     char text[BLX_TIMESTAMP_TEXT_BYTES];
     blx_timestamp_format(outcome.timestamp, text);
-    printf("%s\n", text);
-    if (outcome.text[0] != '\0')
+    if (config->json)
+        print_json(config, &outcome);
+    else
+        printf("%s\n", text);
+    if (!config->json && outcome.text[0] != '\0')
         cli_note("%s: %s", text, outcome.text);
     return BLX_EXIT_OK;
 }

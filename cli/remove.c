@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/control.h"
@@ -90,6 +91,26 @@ static void tell_dispatcher(const struct blx_config *config)
         cli_note("the running dispatcher may still show it: %s", err.message);
 }
 
+static void tell_outcome(const struct blx_config *config, const struct blx_remove_report *report,
+                         const char *text)
+{
+    struct blx_json json = {.out = stdout};
+    if (!config->json) {
+        cli_tell("%s %s", config->dry_run ? "would remove" : "removed", text);
+        return;
+    }
+    blx_json_open(&json, NULL, '{');
+    blx_json_string(&json, "agent", config->agent);
+    blx_json_bool(&json, "dry_run", config->dry_run);
+    blx_json_number(&json, "checkpoints", report->checkpoints);
+    blx_json_number(&json, "narrowed", report->narrowed);
+    blx_json_number(&json, "volumes", report->volumes);
+    blx_json_number(&json, "bytes", report->bytes);
+    cli_json_timestamp(&json, "oldest", report->oldest);
+    cli_json_timestamp(&json, "newest", report->newest);
+    blx_json_close(&json, '}');
+}
+
 static int remove_it(const struct blx_store *store, const struct blx_config *config,
                      const struct blx_remove_request *request, struct blx_error *err)
 {
@@ -103,7 +124,7 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
         snprintf(own_id, sizeof(own_id), "%s", config->agent);
     describe(config, &report, text);
     if (config->dry_run) {
-        cli_tell("would remove %s", text);
+        tell_outcome(config, &report, text);
         return 0;
     }
     rc = confirm(config, text, err);
@@ -115,7 +136,7 @@ static int remove_it(const struct blx_store *store, const struct blx_config *con
     const struct blx_audit_entry entry = {.event = "remove", .agent = config->agent, .text = text};
     cli_audit(config->data_dir, &entry);
     tell_dispatcher(config);
-    cli_tell("removed %s", text);
+    tell_outcome(config, &report, text);
     if (request->part == BLX_REMOVE_ALL)
         cli_note("unless it is revoked, '%s' begins with a first sync when it connects again",
                  own_id);

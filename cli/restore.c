@@ -18,6 +18,7 @@
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/restore_plan.h"
 #include "cli/restore_token.h"
 #include "cli/stream.h"
 #include "cli/target.h"
@@ -41,6 +42,8 @@ struct job {
     struct blx_overlay *overlay; /* owned; NULL: none */
     uint64_t written_bytes;      /* so far */
     char *paths;                 /* owned: PATH_MAX bytes for each volume; "": it is not restored */
+    struct cli_restore_disk disks[BLX_MAX_VOLUMES]; /* those that are */
+    size_t disk_count;
 };
 
 static void job_done(struct job *job)
@@ -214,6 +217,10 @@ static int check_stream(const struct job *job, int volume_count, struct blx_erro
         return blx_error_set(err, -EINVAL,
                              "--output=- has no target that --force, --delta, --resume or "
                              "--dry-run could mean: leave them out, or name a file");
+    if (config->json)
+        return blx_error_set(err, -EINVAL,
+                             "--output=- has the standard output for itself: leave --json out, or "
+                             "name a file");
     if (isatty(STDOUT_FILENO) == 1)
         return blx_error_set(err, -EINVAL,
                              "--output=- writes a disk's image, and the standard output is a "
@@ -365,7 +372,8 @@ static int check_keys(const struct job *job, struct blx_error *err)
     return rc;
 }
 
-static void list_losses(const char *path, const struct blx_losses *losses)
+/* Returns how many bytes are not the checkpoint's. */
+static uint64_t list_losses(const char *path, const struct blx_losses *losses)
 {
     uint64_t bytes[BLX_LOSS_OLDER + 1] = {0};
     for (size_t i = 0; i < losses->count; i++) {
@@ -382,6 +390,7 @@ static void list_losses(const char *path, const struct blx_losses *losses)
     cli_note("'%s' was restored from a damaged checkpoint: %" PRIu64 " bytes are missing, %" PRIu64
              " are older",
              path, bytes[BLX_LOSS_ZEROS], bytes[BLX_LOSS_OLDER]);
+    return bytes[BLX_LOSS_ZEROS] + bytes[BLX_LOSS_OLDER];
 }
 
 /* What a restore of the volume writes. 0 if a damaged chain does not tell; the restore says why. */
@@ -439,43 +448,6 @@ static int check_room(const struct job *job, struct blx_error *err)
                          own ? ", of which the dispatcher needs a twentieth" : "");
 }
 
-static void print_plan_of(const struct job *job, uint32_t volume)
-{
-    const struct blx_manifest_volume *disk = &job->manifest.volumes[volume];
-    char size[BLX_UNIT_TEXT_BYTES], key[BLX_KEY_ID_TEXT_BYTES] = "none";
-    struct cli_target target;
-    cli_target_look(target_path(job, volume), &target);
-    if (!blx_key_id_is_none(&disk->key_id))
-        blx_key_id_format(&disk->key_id, key);
-    printf("\n%s\n", disk->name);
-    printf("  %-13s%s\n", "device", disk->device);
-    printf("  %-13s%s\n", "size", blx_size_format(disk->size_bytes, size));
-    printf("  %-13s%s\n", "to write", blx_size_format(bytes_to_write(job, volume), size));
-    printf("  %-13s%s\n", "key", key);
-    printf("  %-13s%s\n", "target", target_path(job, volume));
-    if (target.kind == CLI_TARGET_DEVICE)
-        printf("  %-13s%s, %s\n", "", blx_size_format(target.size_bytes, size),
-               target.is_free ? "not in use" : "in use");
-    else
-        printf("  %-13s%s free in its filesystem\n", "", blx_size_format(target.free_bytes, size));
-    printf("  %-13s%s\n", "holds", target.holds[0] != '\0' ? target.holds : "nothing known");
-}
-
-static void print_plan(const struct job *job)
-{
-    char age[BLX_UNIT_TEXT_BYTES];
-    int64_t now = (int64_t)(blx_clock_realtime_ns() / BLX_NS_PER_S);
-    int64_t cut = blx_timestamp_to_unix(blx_manifest_time(&job->manifest));
-    printf("%-15s%" PRIu64 " of %s, %s old, %s\n", "checkpoint", job->manifest.timestamp,
-           job->config->agent,
-           blx_duration_format(now > cut ? (uint64_t)(now - cut) * 1000 : 0, age),
-           blx_consistency_name(job->manifest.consistency));
-    for (uint32_t v = 0; v < job->manifest.volume_count; v++)
-        if (target_path(job, v)[0] != '\0')
-            print_plan_of(job, v);
-    fflush(stdout);
-}
-
 static void sum_up(const struct job *job, int count, uint64_t elapsed_ns)
 {
     struct cli_outcome outcome = {.checkpoint = job->manifest.timestamp,
@@ -516,9 +488,10 @@ static int write_volume(const struct job *job, uint32_t volume,
 }
 
 /* 1: the volume is restored, except for damage. */
-static int restore_volume(struct job *job, uint32_t volume, struct blx_error *err)
+static int restore_volume(struct job *job, struct cli_restore_disk *disk, struct blx_error *err)
 {
-    const char *name = job->manifest.volumes[volume].name;
+    const uint32_t volume = (uint32_t)(disk->volume - job->manifest.volumes);
+    const char *name = disk->volume->name;
     char label[BLX_NAME_BYTES + 16];
     snprintf(label, sizeof(label), "restoring %s", name);
     struct blx_progress bar;
@@ -537,16 +510,18 @@ static int restore_volume(struct job *job, uint32_t volume, struct blx_error *er
     int rc = write_volume(job, volume, &target, &progress, err);
     blx_progress_done(&bar);
     job->written_bytes += written_bytes;
+    disk->written_bytes = written_bytes;
     if (rc == 0) {
         if (target.flags & (BLX_RESTORE_DELTA | BLX_RESTORE_RESUME))
             cli_note("%" PRIu64 " bytes of '%s' differed and were written", written_bytes,
                      target.path);
-        printf("%s\n", target.path);
+        if (!job->config->json)
+            printf("%s\n", target.path);
         fflush(stdout);
     }
     if (rc < 0 || losses.count == 0)
         return rc;
-    list_losses(target.path, &losses);
+    disk->lost_bytes = list_losses(target.path, &losses);
     return 1;
 }
 
@@ -598,18 +573,41 @@ static int restore_volumes(struct job *job, struct blx_error *err)
 {
     bool damaged = false;
     int rc = 0;
-    for (uint32_t v = 0; rc >= 0 && v < job->manifest.volume_count; v++) {
-        if (target_path(job, v)[0] != '\0')
-            rc = restore_volume(job, v, err);
+    for (size_t i = 0; rc >= 0 && i < job->disk_count; i++) {
+        rc = restore_volume(job, &job->disks[i], err);
         damaged = damaged || rc > 0;
     }
     return rc < 0 ? rc : damaged;
 }
 
+static void list_disks(struct job *job)
+{
+    for (uint32_t v = 0; v < job->manifest.volume_count; v++)
+        if (target_path(job, v)[0] != '\0')
+            job->disks[job->disk_count++] =
+                (struct cli_restore_disk){.volume = &job->manifest.volumes[v],
+                                          .path = target_path(job, v),
+                                          .to_write = bytes_to_write(job, v)};
+}
+
+static void tell_plan(const struct job *job, uint64_t elapsed_ns)
+{
+    const struct cli_restore_plan plan = {.config = job->config,
+                                          .manifest = &job->manifest,
+                                          .disks = job->disks,
+                                          .disk_count = job->disk_count,
+                                          .elapsed_ns = elapsed_ns};
+    if (job->config->json)
+        cli_restore_plan_print_json(&plan);
+    else if (job->config->dry_run)
+        cli_restore_plan_print(&plan);
+}
+
 static int restore_targets(struct job *job, int count, struct blx_error *err)
 {
+    list_disks(job);
     if (job->config->dry_run) {
-        print_plan(job);
+        tell_plan(job, 0);
         return check_room(job, err);
     }
     uint64_t begun_ns = blx_clock_ns();
@@ -618,8 +616,11 @@ static int restore_targets(struct job *job, int count, struct blx_error *err)
         rc = restore_volumes(job, err);
     if (rc >= 0 && strcmp(job->config->checkpoint, "latest") == 0)
         cli_agents_note(job->config->data_dir, job->config->agent);
+    uint64_t elapsed_ns = blx_clock_ns() - begun_ns;
     if (rc >= 0)
-        sum_up(job, count, blx_clock_ns() - begun_ns);
+        sum_up(job, count, elapsed_ns);
+    if (rc >= 0)
+        tell_plan(job, elapsed_ns);
     return rc;
 }
 

@@ -6,8 +6,10 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "cli/address.h"
 #include "cli/command.h"
+#include "cli/describe.h"
 #include "tls/pki.h"
 
 static int check_pki(const struct blx_config *config, struct blx_error *err)
@@ -18,6 +20,26 @@ static int check_pki(const struct blx_config *config, struct blx_error *err)
                          "'%s' names the site's own certificates (tls), and a dispatcher with "
                          "those takes no tokens: restore into a file, and send it over",
                          config->config_path);
+}
+
+static void print_json(const struct blx_config *config, const char *token,
+                       const struct blx_restore_grant *grant)
+{
+    struct blx_json json = {.out = stdout};
+    char address[CLI_ADDRESS_BYTES];
+    cli_address_guess(config, address);
+    blx_json_open(&json, NULL, '{');
+    blx_json_string(&json, "agent", config->agent);
+    cli_json_timestamp(&json, "checkpoint", grant->checkpoint);
+    blx_json_string(&json, "token", token);
+    blx_json_string(&json, "dispatcher_addr", address);
+    blx_json_number(&json, "valid_s", BLX_PKI_TOKEN_SECONDS);
+    blx_json_bool(&json, "takes_over", grant->takes_over);
+    blx_json_open(&json, "volumes", '[');
+    for (uint32_t v = 0; v < grant->volume_count; v++)
+        blx_json_string(&json, NULL, grant->volumes[v]);
+    blx_json_close(&json, ']');
+    blx_json_close(&json, '}');
 }
 
 static void print_line(const struct blx_config *config, const char *token,
@@ -56,7 +78,10 @@ int cli_restore_token_print(const struct blx_config *config, const struct blx_re
         rc = blx_pki_make_restore_token(config->data_dir, grant, BLX_PKI_TOKEN_SECONDS, token, err);
     if (rc < 0)
         return rc;
-    print_line(config, token, grant, first);
+    if (config->json)
+        print_json(config, token, grant);
+    else
+        print_line(config, token, grant, first);
     OPENSSL_cleanse(token, sizeof(token));
     snprintf(text, sizeof(text), "%" PRIu64 ", %" PRIu32 " disk%s%s", grant->checkpoint,
              grant->volume_count, grant->volume_count == 1 ? "" : "s",

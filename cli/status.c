@@ -482,10 +482,15 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
     return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }
 
-static bool is_well(const struct cli_agents *agents)
+/* The exit status of --check. */
+static enum blx_exit check(const struct cli_agents *agents)
 {
-    return agents->running && blx_protection_is_well(&agents->dispatcher, agents->list,
-                                                     agents->count, agents->now_realtime_ns);
+    if (!agents->running)
+        return BLX_EXIT_NO_ANSWER;
+    return blx_protection_is_well(&agents->dispatcher, agents->list, agents->count,
+                                  agents->now_realtime_ns)
+               ? BLX_EXIT_OK
+               : BLX_EXIT_FAILED;
 }
 
 /* The agent of this machine is meant, and not a dispatcher. */
@@ -516,7 +521,7 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
                    ? BLX_EXIT_FAILED
                    : BLX_EXIT_OK;
     if (cli_agents_collect(config->data_dir, &agents, err) < 0)
-        return BLX_EXIT_FAILED;
+        return config->check ? BLX_EXIT_NO_ANSWER : BLX_EXIT_FAILED;
     if (agents.note[0] != '\0')
         cli_note("%s", agents.note);
     if (config->json && agents.stale[0] != '\0')
@@ -526,5 +531,7 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
         print_json(&agents, stdout);
     else
         rc = cli_status_print(&agents, &screen, 0, stdout, err);
-    return rc < 0 || (config->check && !is_well(&agents)) ? BLX_EXIT_FAILED : BLX_EXIT_OK;
+    if (rc < 0)
+        return BLX_EXIT_FAILED;
+    return config->check ? check(&agents) : BLX_EXIT_OK;
 }

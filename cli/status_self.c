@@ -307,7 +307,7 @@ enum blx_exit cli_status_self(const struct cli_request *request, struct blx_erro
                    ? BLX_EXIT_FAILED
                    : BLX_EXIT_OK;
     if (cli_self_collect(config->run_dir, &self, err) < 0)
-        return BLX_EXIT_FAILED;
+        return config->check ? BLX_EXIT_NO_ANSWER : BLX_EXIT_FAILED;
     cli_screen_look(&screen);
     if (config->json)
         print_json(&self, stdout);

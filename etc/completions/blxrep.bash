@@ -15,7 +15,7 @@ _blxrep_options() {
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --json --help --version ;;
     agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --verify --state-dir --force --help --version ;;
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
@@ -24,7 +24,8 @@ _blxrep_options() {
     copy) echo --config --agent --data-dir --to --from --bandwidth-limit --json --help --version ;;
     adopt) echo --config --agent --checkpoint --data-dir --from --bandwidth-limit --json --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
-    checkpoint | rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
+    checkpoint) echo --config --agent --data-dir --json --help --version ;;
+    rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
     revoke) echo --config --agent --data-dir --token --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
@@ -33,7 +34,7 @@ _blxrep_options() {
     verify) echo --config --agent --data-dir --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --keep-tested --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
-    remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --help --version ;;
+    remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --json --help --version ;;
     archive) echo --config --agent --data-dir --undo --help --version ;;
     rename) echo --config --agent --to --data-dir --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;

@@ -116,7 +116,7 @@ __blxrep_option "" restore -l takes-over -f -d "The machine that restores become
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" rename -l to -x -d "The name that the agent gets"
 __blxrep_option "" "prune restore remove retire-ca takeover" -l dry-run -f -d "Do nothing; print what would be done"
-__blxrep_option "" "show info status verify prune policy log check object-store test copy adopt" -l json -f -d "Print JSON"
+__blxrep_option "" "show info status verify prune policy log check object-store test copy adopt checkpoint restore remove" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"
 __blxrep_option "" keygen -l check -r -F -d "Tell which checkpoints this key opens"
 __blxrep_option "" keygen -l print -r -F -d "Print this key for paper"

@@ -26,6 +26,7 @@ enum blx_exit {
     BLX_EXIT_OK = 0,
     BLX_EXIT_FAILED = 1,
     BLX_EXIT_USAGE = 2,
+    BLX_EXIT_NO_ANSWER = 3, /* of `status --check`: nobody could be asked */
 };
 
 /*

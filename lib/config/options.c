@@ -697,7 +697,7 @@ static const struct blx_option options[] = {
      .example = "true"},
     {.info = {"json", NULL, "print JSON",
               SHOW | STATUS | VERIFY | PRUNE | POLICY | INFO | LOG | CHECK | FILES | OBJECT_STORE |
-                  TEST | COPY | ADOPT,
+                  TEST | COPY | ADOPT | CHECKPOINT | RESTORE | REMOVE,
               false},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(json),

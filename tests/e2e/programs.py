@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import json_schema
 from registry import Failure, run, wait_until
 
 SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -89,6 +90,8 @@ class Cli:
         done = run(self.program, *words, check=check, timeout=timeout, cwd=cwd, env=environment(), input_text=input_text)
         if SANITIZER_REPORT.search(done.stderr):
             raise Failure(f"blxrep {' '.join(map(str, words))}: sanitizer report\n{done.stderr}")
+        if "--json" in words and done.stdout and (faults := json_schema.check(words, done.stdout)):
+            raise Failure(f"`blxrep {' '.join(map(str, words))}` does not print what docs/json.md says: {'; '.join(faults)}")
         return done
 
     def raw(self, *words):
