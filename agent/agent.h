@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/addresses.h"
 #include "agent/disk/device.h"
 #include "agent/disk/disks.h"
 #include "agent/freeze/freeze.h"
@@ -62,6 +63,7 @@ struct agent {
                                      * cloned with its memory has it twice, until one is told that
                                      * the other one took over */
     struct agent_identity identity;
+    struct agent_addresses addresses;
     struct agent_refusals refusals; /* disks that are wanted, and are no volumes now */
     bool lined_up; /* once: from then on a disk that cannot be opened ends nothing */
     struct agent_freezer *freezer;

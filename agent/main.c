@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/addresses.h"
 #include "agent/agent.h"
 #include "agent/session/control.h"
 #include "agent/disk_watch.h"
@@ -132,6 +133,8 @@ static void replicate(struct agent *agent)
         int rc = agent_lineup_refresh(agent, &error);
         if (rc == 0)
             rc = agent_control_run(agent, &use, &error);
+        if (use != AGENT_SESSION_NONE)
+            agent_addresses_keep(&agent->addresses);
         if (use == AGENT_SESSION_STORED ||
             (use == AGENT_SESSION_BEGAN && blx_clock_ns() - begun_ns >= LIVED_MS * BLX_NS_PER_MS))
             backoff_ms = BACKOFF_FIRST_MS;
@@ -140,6 +143,12 @@ static void replicate(struct agent *agent)
             renew_instance(agent);
         if (rc == 0 || rc == -ERESTART)
             continue;
+        /* Where a session was, the next one is tried first. */
+        if (use == AGENT_SESSION_NONE &&
+            agent_addresses_turn(&agent->addresses) == AGENT_ADDRESSES_MORE) {
+            blx_log_warning("%s; trying '%s'", error.message, agent->addresses.current);
+            continue;
+        }
         blx_log_warning("%s; trying again", error.message);
         back_off(agent, &backoff_ms);
     }
@@ -239,6 +248,7 @@ int main(int argc, char **argv)
     static struct agent agent;
     agent.config = &config;
     agent.read_bytes_per_second = FIRST_READ_RATE;
+    agent_addresses_begin(&agent.addresses, config.dispatcher_addr);
     init_lock(&agent);
     agent_set_bandwidth(&agent, &config.bandwidth_limit);
     return run(&agent);

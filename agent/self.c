@@ -39,7 +39,7 @@ void agent_self_note_session(struct agent *agent, const struct blx_welcome *welc
         self->agent.note[0] = '\0';
         self->more.knows_checkpoint = false;
     }
-    blx_text_set(self->agent.peer, agent->config->dispatcher_addr);
+    blx_text_set(self->agent.peer, agent->addresses.current);
     pthread_mutex_unlock(&agent->lock);
 }
 

@@ -657,20 +657,40 @@ static void check_session(struct examination *x)
            text[0] != '\0' ? ": " : "", text);
 }
 
-static void check_dispatcher(struct examination *x)
+/* True: it answers. */
+static bool try_dispatcher(struct examination *x, const char *address, struct blx_error *err)
 {
     struct blx_conn *conn = NULL;
-    struct blx_error err = {0};
-    const char *address = x->config->dispatcher_addr;
-    if (address == NULL || x->tls == NULL)
-        skip(x, address,
-             address == NULL ? "no dispatcher-addr is given"
-                             : "that needs credentials that can be used");
-    else if (blx_tls_connect(x->tls, address, CONNECT_MS, &conn, &err) < 0)
-        report_error(x, address, &err);
-    else
-        report_ok(x, address, "answers, and is the dispatcher that these credentials trust");
+    if (blx_tls_connect(x->tls, address, CONNECT_MS, &conn, err) < 0)
+        return false;
+    report_ok(x, address, "answers, and is the dispatcher that these credentials trust");
     blx_conn_free(conn);
+    return true;
+}
+
+/* One that answers is enough: a standby listens only after it has taken over. */
+static void check_dispatcher(struct examination *x)
+{
+    const char *list = x->config->dispatcher_addr;
+    char address[BLX_ADDRESS_BYTES];
+    bool answers = false;
+    if (list == NULL || x->tls == NULL) {
+        skip(x, list,
+             list == NULL ? "no dispatcher-addr is given"
+                          : "that needs credentials that can be used");
+        return;
+    }
+    for (size_t i = 0; blx_address_pick(list, i, address); i++) {
+        struct blx_error err = {0};
+        const bool is_last = i + 1 == blx_address_count(list);
+        if (try_dispatcher(x, address, &err))
+            answers = true;
+        else if (is_last && !answers)
+            report_error(x, address, &err);
+        else
+            report(x, (struct finding){.result = RESULT_SKIPPED, .object = address},
+                   "does not answer, as a standby does not: %s", err.message);
+    }
 }
 
 /* Before a session the dispatcher says nothing, and TLS 1.3 tells no time. */

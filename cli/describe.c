@@ -108,6 +108,14 @@ void cli_json_timestamp(struct blx_json *json, const char *key, blx_timestamp ti
     blx_json_string(json, key, text);
 }
 
+void cli_json_text(struct blx_json *json, const char *key, const char *text)
+{
+    if (text != NULL)
+        blx_json_string(json, key, text);
+    else
+        blx_json_null(json, key);
+}
+
 void cli_json_time(struct blx_json *json, const char *key, blx_timestamp timestamp)
 {
     char text[BLX_RFC3339_TEXT_BYTES];

@@ -51,6 +51,8 @@ void cli_note_checkpoint(const struct blx_config *config, blx_timestamp timestam
 
 /* A member `key` with the timestamp's 14 digits, or with its time as RFC 3339. 0 is null. */
 void cli_json_timestamp(struct blx_json *json, const char *key, blx_timestamp timestamp);
+/* NULL: null. */
+void cli_json_text(struct blx_json *json, const char *key, const char *text);
 void cli_json_time(struct blx_json *json, const char *key, blx_timestamp timestamp);
 
 /* The member "key": the id of the volume's key, null if it is not encrypted. */

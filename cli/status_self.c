@@ -50,9 +50,14 @@ static void print_connection(const struct cli_self *self, const struct cli_scree
     const struct blx_control_self *more = &self->more;
     const bool connected = self->agent.status.state != BLX_AGENT_OFFLINE;
     char since[BLX_UNIT_TEXT_BYTES], ago[BLX_UNIT_TEXT_BYTES];
-    say(screen, out, "dispatcher: '%s', %sconnected for %s", more->dispatcher_addr,
+    say(screen, out, "dispatcher: '%s', %sconnected for %s",
+        connected && self->agent.peer[0] != '\0' ? self->agent.peer : more->dispatcher_addr,
         connected ? "" : "NOT ",
         blx_duration_format(connected ? self->agent.connected_ms : self->agent.away_ms, since));
+    if (connected && self->agent.peer[0] != '\0' &&
+        strcmp(self->agent.peer, more->dispatcher_addr) != 0)
+        say(screen, out, "dispatchers, in the order in which they are tried: '%s'",
+            more->dispatcher_addr);
     if (more->refusal[0] != '\0')
         say(screen, out, "last refusal: %s ago: %s", blx_duration_format(more->refusal_ms, ago),
             more->refusal);
@@ -253,6 +258,7 @@ static void print_json(const struct cli_self *self, FILE *out)
     cli_json_time(&json, "paused_since", agent->paused_since);
     blx_json_string(&json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(&json, "dispatcher", more->dispatcher_addr);
+    cli_json_text(&json, "connected_to", agent->peer[0] != '\0' ? agent->peer : NULL);
     blx_json_number(&json, "connected_ms", agent->connected_ms);
     blx_json_number(&json, "away_ms", agent->away_ms);
     blx_json_number(&json, "sync_freq_ms", agent->sync_freq_ms);

@@ -168,8 +168,8 @@ int agent_control_run(struct agent *agent, enum agent_session_use *use, struct b
         return blx_error_errno(err, -ENOMEM, "cannot make a session");
     session->agent = agent;
     agent_identity_refresh(&agent->identity, agent->config);
-    int rc = blx_tls_connect(agent->identity.tls, agent->config->dispatcher_addr,
-                             CONNECT_TIMEOUT_MS, &session->conn, err);
+    int rc = blx_tls_connect(agent->identity.tls, agent->addresses.current, CONNECT_TIMEOUT_MS,
+                             &session->conn, err);
     if (rc == 0)
         rc = agent_session_handshake(session, err);
     if (rc == 0) {
@@ -177,7 +177,7 @@ int agent_control_run(struct agent *agent, enum agent_session_use *use, struct b
         rc = agent_session_start(session, err);
     }
     if (rc == 0) {
-        blx_log_info("connected to the dispatcher at '%s'", agent->config->dispatcher_addr);
+        blx_log_info("connected to the dispatcher at '%s'", agent->addresses.current);
         agent_self_note_session(agent, &session->welcome);
         rc = follow(session, err);
         /* Before the threads are stopped, which ends the connection as well. */

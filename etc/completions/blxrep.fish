@@ -26,7 +26,7 @@ __blxrep_option "$both" "start check" -l log-format -x -a "text json" -d "How th
 __blxrep_option "$both" "start check" -l verbose -f -d "Also log debug lines"
 __blxrep_option "" "start check" -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent "start check" -l id -x -d "This agent's ID"
-__blxrep_option blxrep-agent "start check enroll join rescue-image takeover restore" -l dispatcher-addr -x -d "The address at which the dispatcher listens"
+__blxrep_option blxrep-agent "start check enroll join rescue-image takeover restore" -l dispatcher-addr -x -d "The address at which the dispatcher listens; with commas between them, or repeated, more of them, which are tried in turn"
 __blxrep_option blxrep-agent "start check restore join files boot" -l device -r -F -d "A block device, repeatable"
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"

@@ -12,7 +12,7 @@
 void blx_config_done(struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++)
-        blx_option_clear_list(blx_option_at(i), config);
+        blx_option_clear(blx_option_at(i), config);
     char *texts[] = {config->config_path,
                      config->id,
                      config->dispatcher_addr,
@@ -103,7 +103,7 @@ static void drop_flag_only(enum blx_command command, struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++) {
         if ((blx_option_at(i)->flag_only_for & command) != 0)
-            blx_option_clear_list(blx_option_at(i), config);
+            blx_option_clear(blx_option_at(i), config);
     }
 }
 

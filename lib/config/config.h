@@ -72,8 +72,8 @@ struct blx_config {
     unsigned config_lines; /* how many lines it has */
     enum blx_mode mode;
     char *id;
-    char *dispatcher_addr;
-    char **devices; /* owned, device_count of them */
+    char *dispatcher_addr; /* one address, or several with commas between (blx_address_pick()) */
+    char **devices;        /* owned, device_count of them */
     size_t device_count;
     char **excludes; /* owned, exclude_count of them: patterns of devices that are left out */
     size_t exclude_count;
@@ -248,7 +248,7 @@ enum blx_config_result {
 /*
  * Reads argv[1..], then the file, then fills the defaults. All of argv must be options, as
  * "--name=value" or "--name value"; a mount's mountpoint may also stand alone. If one is repeated
- * the last one wins, except that --device adds up, and then replaces the file's. The file is
+ * the last one wins, except that --device and others add up, and then replace the file's. The file is
  * --config's, or the default path if that exists. Every known key is accepted in it for every
  * command, so that one file serves all programs. Every value is checked by itself here, IDs and
  * addresses included; blx_config_require() checks whether the required ones are there. Any error

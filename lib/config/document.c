@@ -98,6 +98,7 @@ static const char *wanted_type(const struct blx_option *option)
     case BLX_OPTION_COUNT:
         return "a whole number";
     case BLX_OPTION_LIST:
+    case BLX_OPTION_DIAL:
         return "a text or a list of texts";
     default:
         return "a text in double quotes";
@@ -144,7 +145,7 @@ int blx_place_option(const struct blx_place *place, const struct blx_option *opt
                      struct blx_config *config, struct blx_error *err)
 {
     int type = config_setting_type(place->setting);
-    if (option->kind == BLX_OPTION_LIST && (type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST))
+    if (blx_option_adds_up(option) && (type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST))
         return apply_list(place, option, config, err);
     return apply_scalar(place, option, place->setting, config, err);
 }

@@ -70,8 +70,8 @@ static int apply_option(const struct blx_option *option, const char *value, stru
     size_t place = (size_t)(option - blx_option_at(0));
     blx_assert(place / 64 < LIST_WORDS);
     uint64_t *word = &at->lists_begun[place / 64], bit = UINT64_C(1) << place % 64;
-    if (option->kind == BLX_OPTION_LIST && (*word & bit) == 0) {
-        blx_option_clear_list(option, config);
+    if (blx_option_adds_up(option) && (*word & bit) == 0) {
+        blx_option_clear(option, config);
         *word |= bit;
     }
     int rc = blx_option_set(option, value, config, err);

@@ -21,7 +21,7 @@ enum blx_option_kind {
     BLX_OPTION_NAME,       /* an agent's ID */
     BLX_OPTION_TIME,       /* YYYYMMDDHHMM[SS] */
     BLX_OPTION_CHECKPOINT, /* a time, or "latest" */
-    BLX_OPTION_DIAL,       /* HOST:PORT to connect to */
+    BLX_OPTION_DIAL,       /* HOST:PORT to connect to, or several, which add up in one text */
     BLX_OPTION_LISTEN,     /* [HOST]:PORT to listen on */
     BLX_OPTION_LIST,       /* texts that add up */
     BLX_OPTION_MODE,
@@ -68,7 +68,7 @@ const struct blx_option *blx_option_find_for(const char *name, size_t length, ui
 const char *blx_option_nearest_flag(const char *name, enum blx_command command);
 const char *blx_option_nearest_key(const char *name);
 
-/* Sets the option's field from text; of a LIST, appends. -EINVAL with cause and hint, but without
+/* Sets the option's field from text; of a LIST or a DIAL, appends. -EINVAL with cause and hint, but without
  * the option's name. */
 int blx_option_set(const struct blx_option *option, const char *text, struct blx_config *config,
                    struct blx_error *err);
@@ -76,8 +76,11 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
 /* "yes", "true", "on", "1" and their opposites. */
 bool blx_bool_parse(const char *text, bool *value);
 
-/* Frees a LIST's texts. */
-void blx_option_clear_list(const struct blx_option *option, struct blx_config *config);
+/* Whether its values add up. */
+bool blx_option_adds_up(const struct blx_option *option);
+
+/* Frees what has added up. */
+void blx_option_clear(const struct blx_option *option, struct blx_config *config);
 
 /* A command line. */
 struct blx_flags {

@@ -87,7 +87,9 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(id),
      .example = "\"agent1\""},
-    {.info = {"dispatcher-addr", "HOST:PORT", "the address at which the dispatcher listens",
+    {.info = {"dispatcher-addr", "HOST:PORT",
+              "the address at which the dispatcher listens; with commas between them, or repeated, "
+              "more of them, which are tried in turn",
               AGENT | JOIN | ENROLL | RESCUE_IMAGE | TAKEOVER | RESTORE | PULL, true},
      .kind = BLX_OPTION_DIAL,
      .offset = FIELD(dispatcher_addr),

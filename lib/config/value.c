@@ -2,6 +2,7 @@
 /* How an option's text becomes a value: one function for each kind of option. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -76,8 +77,18 @@ static int append_text(const struct blx_option *option, struct blx_config *confi
     return rc;
 }
 
-void blx_option_clear_list(const struct blx_option *option, struct blx_config *config)
+bool blx_option_adds_up(const struct blx_option *option)
 {
+    return option->kind == BLX_OPTION_LIST || option->kind == BLX_OPTION_DIAL;
+}
+
+void blx_option_clear(const struct blx_option *option, struct blx_config *config)
+{
+    if (option->kind == BLX_OPTION_DIAL) {
+        char **text = (void *)((char *)config + option->offset);
+        free(*text);
+        *text = NULL;
+    }
     if (option->kind != BLX_OPTION_LIST)
         return;
     struct list list = list_of(option, config);
@@ -199,12 +210,51 @@ static int check_text(enum blx_option_kind kind, const char *text, struct blx_er
         return check_time(text, err);
     case BLX_OPTION_CHECKPOINT:
         return strcmp(text, "latest") == 0 ? 0 : check_time(text, err);
-    case BLX_OPTION_DIAL:
     case BLX_OPTION_LISTEN:
         return check_address(kind, text, err);
     default:
         return 0;
     }
+}
+
+static bool has_address(const char *list, const char *address)
+{
+    char one[BLX_ADDRESS_BYTES];
+    for (size_t i = 0; list != NULL && blx_address_pick(list, i, one); i++)
+        if (strcmp(one, address) == 0)
+            return true;
+    return false;
+}
+
+static int append_address(char **list, const char *address, struct blx_error *err)
+{
+    const size_t used = *list != NULL ? strlen(*list) + 1 : 0;
+    int rc = check_address(BLX_OPTION_DIAL, address, err);
+    if (rc < 0)
+        return rc;
+    if (has_address(*list, address))
+        return blx_error_set(err, -EINVAL, "'%.80s' is named twice: leave one out", address);
+    if (used + strlen(address) >= BLX_TEXT_BYTES)
+        return blx_error_set(err, -EINVAL,
+                             "the addresses have more than %d characters together: give a host one "
+                             "name for all of its addresses",
+                             BLX_TEXT_BYTES - 1);
+    char *joined = NULL;
+    if (asprintf(&joined, "%s%s%s", used > 0 ? *list : "", used > 0 ? "," : "", address) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot keep '%.40s'", address);
+    free(*list);
+    *list = joined;
+    return 0;
+}
+
+/* One address, or several with commas between them. */
+static int append_addresses(char **list, const char *text, struct blx_error *err)
+{
+    char one[BLX_ADDRESS_BYTES];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && blx_address_pick(text, i, one); i++)
+        rc = append_address(list, one, err);
+    return rc;
 }
 
 /* "auto" means zstd at a level that adapts. The only option of the kind CODEC is `compression`. */
@@ -256,6 +306,8 @@ int blx_option_set(const struct blx_option *option, const char *text, struct blx
         return set_choice(option->info.argument, field, text, err);
     case BLX_OPTION_LIST:
         return append_text(option, config, text, err);
+    case BLX_OPTION_DIAL:
+        return append_addresses(field, text, err);
     default:
         return set_text(field, text, err);
     }

@@ -2,6 +2,7 @@
 #include "tls/address_private.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -84,6 +85,30 @@ int blx_address_split(const char *address, char host[256], char port[8], struct 
     else
         blx_text_copy(port, BLX_PORT_BYTES, port_at);
     return 0;
+}
+
+bool blx_address_pick(const char *list, size_t index, char one[BLX_ADDRESS_BYTES])
+{
+    for (; index > 0; index--) {
+        list = strchr(list, ',');
+        if (list == NULL)
+            return false;
+        list++;
+    }
+    list += strspn(list, " ");
+    size_t length = strcspn(list, ",");
+    while (length > 0 && list[length - 1] == ' ')
+        length--;
+    snprintf(one, BLX_ADDRESS_BYTES, "%.*s", (int)(length < INT_MAX ? length : INT_MAX), list);
+    return true;
+}
+
+size_t blx_address_count(const char *list)
+{
+    size_t count = 1;
+    for (const char *at = list; (at = strchr(at, ',')) != NULL; at++)
+        count++;
+    return count;
 }
 
 static int resolve(const char *host, const char *port, int family, int flags,

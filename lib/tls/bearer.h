@@ -11,10 +11,11 @@
 #include "tls/token.h"
 
 /*
- * Dials "HOST:PORT" on this errand, which is not BLX_TLS_SESSION. A dispatcher that is busy with
+ * Dials on this errand, which is not BLX_TLS_SESSION: "HOST:PORT", or several with commas between
+ * them, which are tried in turn; the last one's error is the call's. A dispatcher that is busy with
  * other newcomers is tried again, for some seconds. -EACCES: it is not the dispatcher that made the
  * token; -EPROTO: it takes no tokens; and the errors of blx_tls_connect(). Nothing of the token has
  * been shown.
  */
-int blx_bearer_dial(const struct blx_token *token, enum blx_tls_errand errand, const char *address,
-                    struct blx_conn **conn, struct blx_error *err);
+int blx_bearer_dial(const struct blx_token *token, enum blx_tls_errand errand,
+                    const char *addresses, struct blx_conn **conn, struct blx_error *err);

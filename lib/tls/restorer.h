@@ -20,7 +20,7 @@
 struct blx_restorer {
     struct blx_token token;
     struct blx_restore_message hello;     /* with the secrets of both */
-    const char *address;                  /* of the dispatcher; borrowed */
+    const char *address;                  /* of the dispatcher, or several (bearer.h); borrowed */
     uint8_t hardware[BLX_HARDWARE_BYTES]; /* by which this machine is known again; zero: nothing */
     char path[PATH_MAX];                  /* of the file with the machine's secret */
     bool again;                           /* this machine has shown the token before */

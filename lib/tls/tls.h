@@ -129,6 +129,15 @@ enum { BLX_DEFAULT_PORT = 8080 };
  * message names the text. */
 int blx_address_split(const char *address, char host[256], char port[8], struct blx_error *err);
 
+enum { BLX_ADDRESS_BYTES = 264 };
+
+/* The address number `index` of a list with commas between them, blanks around it left out. False
+ * if there are fewer. One that is too long is cut, and blx_address_split() refuses it. */
+bool blx_address_pick(const char *list, size_t index, char one[BLX_ADDRESS_BYTES]);
+
+/* How many addresses a list has: at least 1. */
+size_t blx_address_count(const char *list);
+
 /* A listening socket on `address`, close-on-exec. The descriptor or -errno; the error says if the
  * port is taken. */
 int blx_address_listen(const char *address, struct blx_error *err);

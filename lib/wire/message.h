@@ -608,7 +608,7 @@ struct blx_control_damage {
 
 /* What an agent tells of itself beside its CONTROL_AGENT. */
 struct blx_control_self {
-    char dispatcher_addr[BLX_TEXT_BYTES]; /* as configured */
+    char dispatcher_addr[BLX_TEXT_BYTES]; /* as configured: one, or several with commas between */
     char software[BLX_TEXT_BYTES];        /* "blxrep-agent 0.1.0" */
     uint64_t uptime_ms;
     uint64_t cert_ends_s;         /* when its certificate expires, since 1970; 0: not known */

@@ -152,7 +152,11 @@ class Check(Case):
         self.fails("agent", "commands", script, "not executable", *words, f"--post-thaw={script}")
         self.fails("agent", "credentials", "web1.pem", "not for 'web2'", *words, "--id=web2")
         address = f"127.0.0.1:{free_port()}"
-        self.fails("agent", "dispatcher", address, "nothing listens there", *words, f"--dispatcher-addr={address}")
+        others = [word for word in words if not word.startswith("--dispatcher-addr")]
+        self.fails("agent", "dispatcher", address, "nothing listens there", *others, f"--dispatcher-addr={address}")
+        both = self.examine("agent", *others, f"--dispatcher-addr={address},{self.dispatcher.address}")
+        self.assertEqual([(row["object"], row["result"]) for row in both if row["check"] == "dispatcher"],
+                         [(address, "skipped"), (self.dispatcher.address, "ok")])
         self.fails("agent", "encryption", self.path("no.key"), "No such file", *words, f"--encryption-key={self.path('no.key')}")
         mark = self.path("web1.pem.encrypted")
         with open(mark, "w", encoding="ascii"):

@@ -86,6 +86,29 @@ static void every_key_of_the_file_is_read(void **state)
     assert_true(c->verbose);
 }
 
+static void addresses_add_up_within_a_file_and_within_the_flags(void **state)
+{
+    struct fixture *f = *state;
+    WRITE(f, "dispatcher-addr: [ \"a:1\", \"b:2\" ]\n");
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, NULL), 0);
+    assert_string_equal(f->config.dispatcher_addr, "a:1,b:2");
+    blx_config_done(&f->config);
+    assert_int_equal(fixture_load(f, agent, FIXTURE_FILE_AND_FLAGS, "--dispatcher-addr=c, [::1]:4",
+                                  "--dispatcher-addr=e:5", NULL),
+                     0);
+    assert_string_equal(f->config.dispatcher_addr, "c,[::1]:4,e:5");
+    fixture_refused(f, start, "dispatcher-addr: [\"a\", \"b,a\"]\n", "key 'dispatcher-addr'", "'a'",
+                    "twice", NULL);
+    fixture_refused(f, start, "dispatcher-addr: \"a,,b\"\n", "key 'dispatcher-addr'", "is empty",
+                    NULL);
+    fixture_refused(f, start, "dispatcher-addr: []\n", "key 'dispatcher-addr'", "empty list", NULL);
+    char text[512] = "dispatcher-addr: \"";
+    for (unsigned i = 0; i < 40; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "host%u,", i);
+    snprintf(text + strlen(text), sizeof(text) - strlen(text), "z\"\n");
+    fixture_refused(f, start, text, "key 'dispatcher-addr'", "more than 255", NULL);
+}
+
 static void what_is_not_given_has_its_default(void **state)
 {
     struct fixture *f = *state;
@@ -348,6 +371,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(file_of_both_daemons_serves_start_agent_and_dispatcher),
         TEST(every_key_of_the_file_is_read),
+        TEST(addresses_add_up_within_a_file_and_within_the_flags),
         TEST(what_is_not_given_has_its_default),
         TEST(flags_win_over_the_file),
         TEST(auto_is_zstd_at_a_level_that_adapts),

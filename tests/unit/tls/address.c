@@ -66,6 +66,28 @@ static uint16_t port_of(int fd)
     return ntohs(in.sin_port); /* at the same place in sockaddr_in6 */
 }
 
+static void addresses_of_a_list_are_picked_in_turn(void **state)
+{
+    (void)state;
+    static const char list[] = "a:1, [::1]:2 ,c";
+    char one[BLX_ADDRESS_BYTES];
+    assert_int_equal(blx_address_count(list), 3);
+    assert_int_equal(blx_address_count(""), 1);
+    assert_true(blx_address_pick(list, 0, one));
+    assert_string_equal(one, "a:1");
+    assert_true(blx_address_pick(list, 1, one));
+    assert_string_equal(one, "[::1]:2");
+    assert_true(blx_address_pick(list, 2, one));
+    assert_string_equal(one, "c");
+    assert_false(blx_address_pick(list, 3, one));
+    char longer[2 * BLX_ADDRESS_BYTES];
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
+    assert_true(blx_address_pick(longer, 0, one));
+    assert_int_equal(strlen(one), BLX_ADDRESS_BYTES - 1);
+    assert_int_equal(blx_address_split(one, (char[256]){0}, (char[8]){0}, NULL), -EINVAL);
+}
+
 static void listen_says_that_the_port_is_taken(void **state)
 {
     (void)state;
@@ -107,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(address_is_split_into_host_and_port),
         cmocka_unit_test(address_that_is_none_is_refused_by_name),
+        cmocka_unit_test(addresses_of_a_list_are_picked_in_turn),
         cmocka_unit_test(listen_says_that_the_port_is_taken),
         cmocka_unit_test(listen_on_all_addresses_takes_ipv4_too),
         cmocka_unit_test(listen_names_an_address_that_is_not_ours),
