@@ -26,6 +26,8 @@ void cli_agents_done(struct cli_agents *agents)
     free(agents->list);
     free(agents->restores);
     free(agents->handovers);
+    free(agents->hosts);
+    free(agents->places);
     *agents = (struct cli_agents){0};
 }
 
@@ -56,6 +58,49 @@ static int add_handover(struct cli_agents *agents, const struct blx_control_hand
     return 0;
 }
 
+static int add_host(struct cli_agents *agents, const struct blx_control_host *host,
+                    struct blx_error *err)
+{
+    if (blx_array_make_room(agents->hosts, agents->host_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the dispatchers");
+    agents->hosts[agents->host_count++] = *host;
+    return 0;
+}
+
+static int add_place(struct cli_agents *agents, const struct blx_control_place *place,
+                     struct blx_error *err)
+{
+    if (blx_array_make_room(agents->places, agents->place_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the agents");
+    agents->places[agents->place_count++] = *place;
+    return 0;
+}
+
+/* 1: it is none of a list. */
+static int take(struct cli_agents *agents, const struct blx_message *message, struct blx_error *err)
+{
+    switch (message->type) {
+    case BLX_MESSAGE_CONTROL_AGENT:
+        return add(agents, &message->control_agent, err);
+    case BLX_MESSAGE_CONTROL_DISPATCHER:
+        agents->dispatcher = message->control_dispatcher;
+        return 0;
+    case BLX_MESSAGE_CONTROL_STALE:
+        blx_text_set(agents->stale, message->control_stale.text);
+        return 0;
+    case BLX_MESSAGE_CONTROL_RESTORE:
+        return add_restore(agents, &message->control_restore, err);
+    case BLX_MESSAGE_CONTROL_HANDOVER:
+        return add_handover(agents, &message->control_handover, err);
+    case BLX_MESSAGE_CONTROL_HOST:
+        return add_host(agents, &message->control_host, err);
+    case BLX_MESSAGE_CONTROL_PLACE:
+        return add_place(agents, &message->control_place, err);
+    default:
+        return 1;
+    }
+}
+
 static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cli_agents *agents,
                           struct blx_error *err)
 {
@@ -63,18 +108,8 @@ static int ask_dispatcher(struct blx_conn *conn, const char *data_dir, struct cl
     int rc = blx_conn_send(conn, &message, err);
     while (rc == 0) {
         rc = blx_conn_recv(conn, ANSWER_TIMEOUT_MS, &message, err);
-        if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_AGENT)
-            rc = add(agents, &message.control_agent, err);
-        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_DISPATCHER)
-            agents->dispatcher = message.control_dispatcher;
-        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_STALE)
-            blx_text_set(agents->stale, message.control_stale.text);
-        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_RESTORE)
-            rc = add_restore(agents, &message.control_restore, err);
-        else if (rc == 0 && message.type == BLX_MESSAGE_CONTROL_HANDOVER)
-            rc = add_handover(agents, &message.control_handover, err);
-        else if (rc == 0)
-            break;
+        if (rc == 0)
+            rc = take(agents, &message, err);
     }
     if (rc < 0) {
         blx_error_prefix(err, "the dispatcher on '%s' did not send its status", data_dir);
@@ -136,6 +171,19 @@ static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx
     }
     blx_store_free_agents(ids, count);
     return rc;
+}
+
+const char *cli_agents_find_place(const struct cli_agents *agents, const char *agent_id)
+{
+    for (size_t i = 0; i < agents->place_count; i++)
+        if (strcmp(agents->places[i].agent_id, agent_id) == 0)
+            return agents->places[i].host;
+    return NULL;
+}
+
+bool cli_agents_are_of_standby(const struct cli_agents *agents)
+{
+    return agents->host_count > 0 && agents->hosts[0].role == BLX_HOST_STANDBY;
 }
 
 int cli_agents_collect(const char *data_dir, struct cli_agents *agents, struct blx_error *err)

@@ -24,6 +24,11 @@ struct cli_agents {
     size_t restore_count;
     struct blx_control_handover *handovers; /* owned; agents whose name went to another machine */
     size_t handover_count;
+    struct blx_control_host *hosts; /* owned; dispatchers of the data directory, the one that was
+                                       asked first; none if it is the only one */
+    size_t host_count;
+    struct blx_control_place *places; /* owned; agents that another one of them has */
+    size_t place_count;
     const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */
 };
@@ -35,6 +40,12 @@ void cli_agents_done(struct cli_agents *agents);
 /* Notes on stderr why the agent is not protected now, if a dispatcher runs and says so: the newest
  * checkpoint may be old. The process acts as the data directory's owner afterwards. */
 void cli_agents_note(const char *data_dir, const char *agent_id);
+
+/* The name of the dispatcher that has the agent; NULL: the one that was asked, or none. */
+const char *cli_agents_find_place(const struct cli_agents *agents, const char *agent_id);
+
+/* Whether a standby was asked, and told what it had read of the others. */
+bool cli_agents_are_of_standby(const struct cli_agents *agents);
 
 /* The worst first; then the agents with a remark; then those with the oldest checkpoint. */
 void cli_agents_sort(struct cli_agents *agents);

@@ -54,6 +54,7 @@ enum blx_exit cli_verify(const struct cli_request *request, struct blx_error *er
 enum blx_exit cli_prune(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_remove(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_archive(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_move(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_rename(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pin(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_unpin(const struct cli_request *request, struct blx_error *err);

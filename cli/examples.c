@@ -100,6 +100,8 @@ static const struct {
     {BLX_COMMAND_RENAME,
      "  blxrep dispatcher rename --agent=web1 --to=db1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher rename --agent=db1 --to=web1 --data-dir=/var/lib/blxrep\n"},
+    {BLX_COMMAND_MOVE, "  blxrep dispatcher move --agent=web1 --to=backup2 --data-dir=/srv/blxrep\n"
+                       "  blxrep dispatcher move --agent=web1 --to=any --data-dir=/srv/blxrep\n"},
     {BLX_COMMAND_READMIT, "  blxrep dispatcher readmit --agent=web1 --data-dir=/var/lib/blxrep\n"
                           "  blxrep readmit --agent=web1 --data-dir=/srv/blxrep\n"},
     {BLX_COMMAND_PIN,

@@ -180,6 +180,11 @@ static const struct command commands[] = {
      "blxrep dispatcher rename --agent=ID --to=NAME --data-dir=DIR", "give an agent another name",
      "Gives an agent another name on the dispatcher, with all its checkpoints. Its server keeps "
      "its ID and its certificate, and goes on where it was."},
+    {"move", BLX_COMMAND_MOVE, cli_move,
+     "blxrep dispatcher move --agent=ID --to=NAME|any --data-dir=DIR [--force]",
+     "have another dispatcher serve an agent",
+     "Has an agent go to another one of the dispatchers that share the data directory. Its "
+     "checkpoints stay where they are, and it resumes there."},
     {"pin", BLX_COMMAND_PIN, cli_pin,
      "blxrep dispatcher pin --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR",
      "keep a checkpoint from being pruned",

@@ -12,6 +12,7 @@
 #include "cli/agents.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/hosts.h"
 #include "cli/machines.h"
 #include "cli/mounts.h"
 #include "cli/proof.h"
@@ -110,6 +111,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     cli_json_time(json, "archived_since", agent->archived_since);
     blx_json_string(json, "state", blx_agent_state_name(agent->status.state));
     blx_json_string(json, "peer", agent->peer);
+    cli_json_text(json, "dispatcher", cli_agents_find_place(agents, agent->agent_id));
     print_last_json(json, agent, now_ns);
     print_live_json(json, agent);
     blx_json_string(json, "reason", agent->status.reason);
@@ -458,6 +460,7 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     print_headline(agents, screen, out);
     print_dispatcher(agents, screen, out);
     print_certificates(agents, out);
+    cli_hosts_print(agents, out);
     print_stale(agents, screen, out);
     int rc = print_table(agents, screen, max_lines, out, err);
     cli_machines_print(agents, NULL, out);
@@ -477,7 +480,8 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
         print_json(&agents, out);
         return 0;
     }
-    size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir) + cli_machines_count(&agents);
+    size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir) +
+                   cli_machines_count(&agents) + cli_hosts_print(&agents, NULL);
     size_t max_lines = screen->rows > lines + 1 ? screen->rows - lines - 1 : 1;
     return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }
@@ -526,6 +530,10 @@ enum blx_exit cli_status(const struct cli_request *request, struct blx_error *er
         cli_note("%s", agents.note);
     if (config->json && agents.stale[0] != '\0')
         cli_note("%s", agents.stale);
+    if (config->json && cli_agents_are_of_standby(&agents))
+        cli_note("this dispatcher is a standby: these are the agents as the dispatcher that has "
+                 "'%s' told of them",
+                 config->data_dir);
     cli_screen_look(&screen);
     if (config->json)
         print_json(&agents, stdout);

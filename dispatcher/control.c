@@ -91,9 +91,12 @@ int dispatcher_control_start(struct dispatcher *dispatcher, struct dispatcher_co
         free(made);
         return blx_error_errno(err, rc, "the control socket's threads");
     }
-    rc = made->stop_fd < 0
-             ? blx_error_errno(err, -EMFILE, "making the control socket")
-             : blx_control_socket_open(dispatcher->store->data_dir, &made->socket, err);
+    rc = made->stop_fd < 0 ? blx_error_errno(err, -EMFILE, "making the control socket")
+                           : blx_control_socket_open_as(dispatcher->store->data_dir,
+                                                        dispatcher->control_name != NULL
+                                                            ? dispatcher->control_name
+                                                            : BLX_CONTROL_SOCKET_NAME,
+                                                        &made->socket, err);
     if (rc == 0 && (rc = dispatcher_thread_create(&made->thread, control_main, made)) < 0) {
         blx_error_errno(err, rc, "starting the control socket's thread");
         close_socket(made);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/name.h"
 #include "dispatcher/control_private.h"
+#include "dispatcher/neighbours.h"
 #include "dispatcher/overview.h"
 #include "dispatcher/policy_book.h"
 #include "dispatcher/sources.h"
@@ -82,6 +83,18 @@ static int check_agent(const struct client *client, const char *agent_id, struct
     return rc;
 }
 
+/* Nothing is asked of an agent through another dispatcher. */
+static int check_place(const struct client *client, const char *agent_id, struct blx_error *err)
+{
+    struct blx_control_agent told;
+    char host[BLX_NAME_BYTES];
+    if (!dispatcher_neighbours_find(client->dispatcher->neighbours, agent_id, &told, host))
+        return 0;
+    return blx_error_set(err, -EREMOTE,
+                         "it is connected to the dispatcher '%s': run the command on that host",
+                         host);
+}
+
 static int check_not_paused(const struct client *client, const char *agent_id,
                             struct blx_error *err)
 {
@@ -136,6 +149,8 @@ static int serve_checkpoint(struct client *client, const char *agent_id)
     struct dispatcher_registry_waiter waiter = {.event_fd = event_fd};
 
     int rc = check_agent(client, agent_id, &err);
+    if (rc == 0)
+        rc = check_place(client, agent_id, &err);
     if (rc == 0 && event_fd < 0)
         rc = blx_error_errno(&err, -EMFILE, "no descriptor to wait with");
     if (rc == 0)
@@ -232,6 +247,7 @@ static int serve_pause(struct client *client, const char *agent_id)
                    : since != 0  ? "paused"
                                  : "not paused");
     dispatcher_registry_order_policy(&client->dispatcher->registry, agent_id);
+    dispatcher_neighbours_send_away(dispatcher, agent_id);
     return send_done(client, &done);
 }
 
@@ -262,16 +278,40 @@ static int serve_policy(struct client *client, const char *agent_id)
     return rc == 0 ? send_done(client, &(struct blx_control_done){.ok = true}) : rc;
 }
 
+/* The dispatchers of the data directory, if there are more than this one. */
+static int send_hosts(struct client *client)
+{
+    size_t count = 0;
+    BLX_CLEANUP_FREE struct blx_control_host *hosts =
+        dispatcher_neighbours_list(client->dispatcher->neighbours, &count);
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const struct blx_message message = {.type = BLX_MESSAGE_CONTROL_HOST,
+                                            .control_host = hosts[i]};
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
+    return rc;
+}
+
 static int send_overview(struct client *client, const struct dispatcher_overview *overview)
 {
     struct blx_message message = {.type = BLX_MESSAGE_CONTROL_DISPATCHER,
                                   .control_dispatcher = overview->dispatcher};
     int rc = blx_conn_send(client->conn, &message, NULL);
     if (rc == 0)
+        rc = send_hosts(client);
+    if (rc == 0)
         rc = send_stale(client);
     for (size_t i = 0; i < overview->agent_count && rc == 0; i++) {
         message.type = BLX_MESSAGE_CONTROL_AGENT;
         message.control_agent = overview->agents[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
+    for (size_t i = 0; i < overview->agent_count && rc == 0; i++) {
+        if (overview->places[i].host[0] == '\0')
+            continue;
+        message.type = BLX_MESSAGE_CONTROL_PLACE;
+        message.control_place = overview->places[i];
         rc = blx_conn_send(client->conn, &message, NULL);
     }
     for (size_t i = 0; i < overview->handover_count && rc == 0; i++) {

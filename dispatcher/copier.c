@@ -14,10 +14,12 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "dispatcher/neighbours.h"
 
 enum {
     LOOK_MS = 200, /* between two looks whether it has ended */
     RETRY_MS = 5 * 60 * 1000,
+    KEEPER_LOOK_MS = 60 * 1000, /* another dispatcher of the directory copies */
 };
 
 /* Waits so long, or until the end is near: false. */
@@ -88,12 +90,14 @@ static void run(void *arg)
     struct dispatcher_copier *copier = arg;
     uint64_t wait_ms;
     do
-        wait_ms = copy_once(copier);
+        wait_ms = dispatcher_neighbours_is_keeper(copier->dispatcher->neighbours)
+                      ? copy_once(copier)
+                      : KEEPER_LOOK_MS;
     while (wait_ms != 0 && rest(copier, wait_ms));
 }
 
-int dispatcher_copier_start(struct dispatcher_copier *copier, const struct blx_config *config,
-                            struct blx_error *err)
+int dispatcher_copier_start(struct dispatcher_copier *copier, struct dispatcher *dispatcher,
+                            const struct blx_config *config, struct blx_error *err)
 {
     *copier = (struct dispatcher_copier){0};
     if (config->object_store.url == NULL)
@@ -104,6 +108,7 @@ int dispatcher_copier_start(struct dispatcher_copier *copier, const struct blx_c
     pthread_mutex_init(&copier->lock, NULL);
     blx_cond_init(&copier->changed);
     copier->config = config;
+    copier->dispatcher = dispatcher;
     rc = dispatcher_threads_start(&copier->threads, run, copier, err);
     if (rc < 0) {
         dispatcher_threads_done(&copier->threads);

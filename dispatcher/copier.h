@@ -3,7 +3,8 @@
  * Copies checkpoints into the configured object store in the background: `blxrep-copy copy`, a
  * process of its own, since it alone has the credentials. It runs at the start and then `every` so
  * often, takes what is due of all agents, and says in the log what it did. If it fails it is tried
- * again earlier.
+ * again earlier. If several dispatchers share the data directory, the keeper of them copies
+ * (neighbours.h).
  *
  * Threads: one; start and stop are main()'s.
  */
@@ -15,10 +16,12 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "dispatcher/dispatcher.h"
 #include "dispatcher/threads.h"
 
 struct dispatcher_copier {
     const struct blx_config *config; /* NULL: it was not started */
+    struct dispatcher *dispatcher;   /* borrowed */
     struct dispatcher_threads threads;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -26,8 +29,8 @@ struct dispatcher_copier {
 };
 
 /* Does nothing if no object store is configured. */
-int dispatcher_copier_start(struct dispatcher_copier *copier, const struct blx_config *config,
-                            struct blx_error *err);
+int dispatcher_copier_start(struct dispatcher_copier *copier, struct dispatcher *dispatcher,
+                            const struct blx_config *config, struct blx_error *err);
 
 /* Kills a copy that runs, which the next one goes on with. -ETIMEDOUT at the deadline. A copier
  * that was not started has ended. */

@@ -25,19 +25,29 @@
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/events.h"
 #include "dispatcher/metrics.h"
+#include "dispatcher/neighbours.h"
 #include "dispatcher/policy_book.h"
 #include "dispatcher/pruner.h"
 #include "dispatcher/rewriter.h"
 #include "dispatcher/scheduler.h"
 #include "dispatcher/server.h"
 #include "dispatcher/sources.h"
+#include "dispatcher/standby.h"
 #include "store/owner.h"
 #include "store/remove/remove.h"
 #include "store/reserve.h"
+#include "wire/control_socket.h"
 
-static void close_store(struct blx_store *store)
+/* A store that is locked, and the place among its dispatchers. */
+struct site_claim {
+    struct blx_store store;
+    struct blx_member member; /* lock_fd -1: it could not be taken */
+};
+
+static void give_up(struct site_claim *claim)
 {
-    blx_store_close(store);
+    blx_member_leave(&claim->store, &claim->member);
+    blx_store_close(&claim->store);
 }
 
 static void notify(const char *state)
@@ -69,6 +79,7 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
                          struct dispatcher_copier *copier, struct dispatcher_control *control,
                          struct dispatcher_events *events)
 {
+    struct dispatcher_neighbours *neighbours = dispatcher->neighbours;
     uint64_t deadline_ns = blx_clock_ns() + DISPATCHER_STOP_MS * UINT64_C(1000000);
     uint64_t cut_ns = deadline_ns - DISPATCHER_STOP_MS * UINT64_C(1000000) / 2;
 
@@ -85,8 +96,10 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     int pruner_rc = dispatcher_chore_stop(pruner, deadline_ns);
     int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
     int copier_rc = dispatcher_copier_stop(copier, deadline_ns);
-    if (control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 &&
-        rewriter_rc == 0 && copier_rc == 0)
+    bool ended = control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 &&
+                 rewriter_rc == 0 && copier_rc == 0;
+    /* The last one, since the others ask it. */
+    if (ended && dispatcher_neighbours_stop(neighbours, deadline_ns) == 0)
         return;
     blx_log_warning("stopped while a %s was still using the disk; no acknowledged data is lost",
                     sessions_rc < 0   ? "session"
@@ -94,6 +107,7 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
                     : rewriter_rc < 0 ? "rewrite"
                     : copier_rc < 0   ? "copy"
                     : events_rc < 0   ? "check for events"
+                    : ended           ? "look for other dispatchers"
                                       : "client");
     _exit(BLX_EXIT_OK);
 }
@@ -124,6 +138,7 @@ static void list_restarts(const struct blx_config *now, const struct blx_config 
     } options[] = {
         {"data-dir", is_other(now->data_dir, fresh->data_dir)},
         {"listen", is_other(now->listen, fresh->listen)},
+        {"shared", now->shared != fresh->shared},
         {"metrics-listen", is_other(now->metrics_listen, fresh->metrics_listen)},
         {"policy-dir", is_other(now->policy_dir, fresh->policy_dir)},
         {"tls", is_other(now->tls.ca, fresh->tls.ca) || is_other(now->tls.cert, fresh->tls.cert) ||
@@ -240,6 +255,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         if (control != NULL)
             dispatcher_control_stop(control, UINT64_MAX);
         dispatcher_metrics_stop(metrics);
+        dispatcher_neighbours_stop(dispatcher->neighbours, UINT64_MAX);
         return rc;
     }
     rc = dispatcher_pruner_start(&pruner, dispatcher, config->prune_grace_ms, err);
@@ -248,7 +264,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                        config->rewrite_bytes_per_second, err);
     if (rc == 0)
-        rc = dispatcher_copier_start(&copier, config, err);
+        rc = dispatcher_copier_start(&copier, dispatcher, config, err);
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics",
@@ -265,9 +281,21 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     return rc;
 }
 
-static int serve_with_shared_state(struct dispatcher *dispatcher, const struct blx_config *config,
-                                   struct dispatcher_words words, int listen_fd, int signal_fd,
-                                   struct blx_error *err)
+/* With the other dispatchers in sight, if this one has a place among them. */
+static int serve_beside_others(struct dispatcher *dispatcher, const struct blx_member *member,
+                               const struct blx_config *config, struct dispatcher_words words,
+                               int listen_fd, int signal_fd, struct blx_error *err)
+{
+    int rc = 0;
+    if (member->lock_fd >= 0)
+        rc = dispatcher_neighbours_start(dispatcher, member, config->listen,
+                                         &dispatcher->neighbours, err);
+    return rc == 0 ? serve(dispatcher, config, words, listen_fd, signal_fd, err) : rc;
+}
+
+static int serve_with_shared_state(struct dispatcher *dispatcher, const struct blx_member *member,
+                                   const struct blx_config *config, struct dispatcher_words words,
+                                   int listen_fd, int signal_fd, struct blx_error *err)
 {
     int rc = dispatcher_registry_init(&dispatcher->registry, DISPATCHER_MAX_PENDING,
                                       DISPATCHER_MAX_FROM_SOURCE);
@@ -278,7 +306,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
     dispatcher_turns_init(&dispatcher->turns, config->memory_limit_bytes);
     rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
-        rc = serve(dispatcher, config, words, listen_fd, signal_fd, err);
+        rc = serve_beside_others(dispatcher, member, config, words, listen_fd, signal_fd, err);
         dispatcher_threads_done(&dispatcher->sessions);
     } else {
         blx_error_errno(err, rc, "making the sessions' thread group");
@@ -340,29 +368,63 @@ static int become_owner(const char *data_dir, struct blx_error *err)
                          data_dir, st.st_uid);
 }
 
+/* 1: a standby was told to end. */
+static int claim(const struct blx_config *config, int signal_fd, struct site_claim *claim,
+                 struct blx_error *err)
+{
+    struct blx_error why = {0};
+    int rc = become_owner(config->data_dir, err);
+    if (rc == 0 && config->init)
+        rc = blx_store_open(config->data_dir, BLX_STORE_INIT, &claim->store, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_store_open(config->data_dir, config->shared ? BLX_STORE_SHARE : BLX_STORE_WRITE,
+                        &claim->store, &why);
+    if (rc == -EBUSY && config->standby)
+        return dispatcher_standby_wait(config, signal_fd, &claim->store, &claim->member, err);
+    return rc < 0 ? blx_error_copy(err, rc, &why) : 0;
+}
+
+/* Without a place it serves all the same, unless others share the directory: they could not tell
+ * that it is there. */
+static int enter(struct site_claim *claim, struct blx_error *err)
+{
+    struct blx_error why = {0};
+    int rc = claim->member.lock_fd >= 0 ? 0 : blx_member_enter(&claim->store, &claim->member, &why);
+    if (rc == 0)
+        return 0;
+    if (claim->store.shared)
+        return blx_error_copy(err, rc, &why);
+    blx_log_warning("a standby could not tell whom it waits for: %s", why.message);
+    return 0;
+}
+
 int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_words words,
                           struct blx_policies *policies, int signal_fd, struct blx_error *err)
 {
-    BLX_CLEANUP(close_store) struct blx_store store = {.lock_fd = -1};
+    BLX_CLEANUP(give_up)
+    struct site_claim site = {.store.lock_fd = -1, .member.lock_fd = -1};
 
-    int rc = become_owner(config->data_dir, err);
-    if (rc == 0 && config->init)
-        rc = blx_store_open(config->data_dir, BLX_STORE_INIT, &store, err);
-    if (rc == 0)
-        rc = blx_store_open(config->data_dir, BLX_STORE_WRITE, &store, err);
+    int rc = claim(config, signal_fd, &site, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = enter(&site, err);
     if (rc < 0)
         return rc;
-    make_reserve(&store);
+    make_reserve(&site.store);
     warn_of_open_door(config);
-    finish_removals(&store);
+    finish_removals(&site.store);
     int fd = blx_address_listen(config->listen, err);
     if (fd < 0)
         return fd;
     BLX_CLEANUP_FD int listen_fd = fd;
     struct dispatcher_policy_book book;
     struct dispatcher_sources sources;
+    char control_name[BLX_CONTROL_NAME_BYTES];
+    blx_control_socket_name(site.member.name, control_name);
     struct dispatcher dispatcher = {
-        .store = &store,
+        .store = &site.store,
+        .control_name = site.store.shared ? control_name : NULL,
         .data_dir = config->data_dir,
         .own_pki = config->tls.ca == NULL,
         .policy_dir = config->policy_dir,
@@ -379,7 +441,8 @@ int dispatcher_daemon_run(const struct blx_config *config, struct dispatcher_wor
         return rc;
     dispatcher_sources_init(&sources, config->config_path, config->policy_dir);
     dispatcher_policy_book_init(&book, policies, config->sync_freq_ms, &config->retention);
-    rc = serve_with_shared_state(&dispatcher, config, words, listen_fd, signal_fd, err);
+    rc = serve_with_shared_state(&dispatcher, &site.member, config, words, listen_fd, signal_fd,
+                                 err);
     dispatcher_policy_book_done(&book);
     dispatcher_sources_done(&sources);
     dispatcher_identity_done(&dispatcher.identity);

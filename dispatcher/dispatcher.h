@@ -11,6 +11,7 @@
  *     announcement    one for a while after a reload (announce.h)
  *     control         one that accepts, and one for each client (control.h)
  *     metrics         one (metrics.h)
+ *     neighbours      one (neighbours.h)
  *
  * The changing state is the registry (registry.h: which agents are connected), the roster
  * (roster.h: the facts about every agent), the book of policies (policy_book.h), the identity
@@ -55,6 +56,7 @@ enum {
 struct dispatcher_policy_book;
 struct dispatcher_sources;
 struct dispatcher_pruner;
+struct dispatcher_neighbours;
 
 struct dispatcher {
     /* Constant while threads run: main() fills them before, and any thread reads them. */
@@ -70,7 +72,10 @@ struct dispatcher {
     struct dispatcher_pruner *pruner; /* borrowed; NULL: there is none. Set before the first session
                                          is accepted */
 
+    const char *control_name; /* of its control socket; NULL: the usual one */
+
     /* Shared; each has a lock of its own. */
+    struct dispatcher_neighbours *neighbours; /* NULL: it knows of no others */
     struct dispatcher_policy_book *book;
     struct dispatcher_sources *sources; /* NULL: its settings come from no file */
     struct dispatcher_identity identity;

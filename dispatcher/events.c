@@ -66,6 +66,7 @@ static void look(struct dispatcher_events *events)
     size_t before = events->list.count;
     int rc = dispatcher_overview_take(events->dispatcher, &overview, &err);
     if (rc == 0) {
+        dispatcher_overview_keep_own(events->dispatcher, &overview);
         rc = dispatcher_event_watch_look(&events->watch, &events->dispatcher->roster, &overview,
                                          blx_clock_realtime_ns(), &events->list);
         events->well = blx_protection_is_well(&overview.dispatcher, overview.agents,

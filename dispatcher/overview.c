@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "base/version.h"
+#include "dispatcher/neighbours.h"
 #include "dispatcher/policy_book.h"
 #include "store/archive.h"
 #include "store/own_id.h"
@@ -43,9 +44,23 @@ static void describe_store(struct dispatcher *dispatcher, const struct blx_troub
         agent->enrolled_since = blx_agent_store_look_enrolled(folder);
 }
 
+/* What another dispatcher told of an agent that it has. What is known here of its checkpoints is
+ * old by now. */
+static void describe_elsewhere(struct dispatcher *dispatcher, const char *agent_id,
+                               struct blx_control_agent *agent, struct blx_control_place *place)
+{
+    struct blx_control_agent told;
+    if (!dispatcher_neighbours_find(dispatcher->neighbours, agent_id, &told, place->host))
+        return;
+    blx_text_set(place->agent_id, agent_id);
+    *agent = told;
+    dispatcher_roster_forget(&dispatcher->roster, agent_id);
+}
+
 static int describe_agent(struct dispatcher *dispatcher, const struct blx_trouble *trouble,
                           const char *agent_id, struct blx_control_agent *agent,
-                          struct blx_handover *handover, struct blx_error *err)
+                          struct blx_control_place *place, struct blx_handover *handover,
+                          struct blx_error *err)
 {
     int rc =
         dispatcher_roster_describe(&dispatcher->roster, dispatcher->store, agent_id, agent, err);
@@ -70,8 +85,10 @@ static int describe_agent(struct dispatcher *dispatcher, const struct blx_troubl
         snprintf(agent->status.reason, sizeof(agent->status.reason), "%.*s",
                  (int)sizeof(agent->status.reason) - 1, why.message);
     describe_store(dispatcher, trouble, agent);
-    if (!dispatcher_registry_describe(&dispatcher->registry, agent_id, agent))
-        agent->rate_bytes_per_s = 0;
+    if (dispatcher_registry_describe(&dispatcher->registry, agent_id, agent))
+        return 0;
+    agent->rate_bytes_per_s = 0;
+    describe_elsewhere(dispatcher, agent_id, agent, place);
     return 0;
 }
 
@@ -143,14 +160,16 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     if (rc == 0) {
         taken.agents = calloc(count + 1, sizeof(*taken.agents));
         taken.proofs = calloc(count + 1, sizeof(*taken.proofs));
+        taken.places = calloc(count + 1, sizeof(*taken.places));
         taken.handovers = calloc(count + 1, sizeof(*taken.handovers));
-        if (taken.agents == NULL || taken.proofs == NULL || taken.handovers == NULL)
+        if (taken.agents == NULL || taken.proofs == NULL || taken.places == NULL ||
+            taken.handovers == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct blx_handover handover = {.state = BLX_HANDOVER_NONE};
         rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
-                            &handover, err);
+                            &taken.places[i], &handover, err);
         dispatcher_proofs_look(&dispatcher->proofs,
                                blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
         taken.agent_count = i + 1;
@@ -169,9 +188,32 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
     return 0;
 }
 
+bool dispatcher_overview_is_here(const struct dispatcher_overview *overview, size_t at)
+{
+    return overview->agents[at].status.state != BLX_AGENT_OFFLINE &&
+           overview->places[at].host[0] == '\0';
+}
+
+void dispatcher_overview_keep_own(struct dispatcher *dispatcher,
+                                  struct dispatcher_overview *overview)
+{
+    const bool is_keeper = dispatcher_neighbours_is_keeper(dispatcher->neighbours);
+    size_t kept = 0;
+    for (size_t i = 0; i < overview->agent_count; i++) {
+        if (overview->places[i].host[0] != '\0' ||
+            (!is_keeper && !dispatcher_overview_is_here(overview, i)))
+            continue;
+        overview->agents[kept] = overview->agents[i];
+        overview->proofs[kept] = overview->proofs[i];
+        overview->places[kept++] = overview->places[i];
+    }
+    overview->agent_count = kept;
+}
+
 void dispatcher_overview_done(struct dispatcher_overview *overview)
 {
     free(overview->agents);
+    free(overview->places);
     free(overview->proofs);
     free(overview->handovers);
     *overview = (struct dispatcher_overview){0};

@@ -50,6 +50,7 @@ enum dispatcher_registry_ending {
     DISPATCHER_ENDING_STOPPING,   /* the dispatcher ends */
     DISPATCHER_ENDING_REVOKED,    /* the agent's certificate is no longer valid */
     DISPATCHER_ENDING_RENAMED,    /* it may come back, and has another name then */
+    DISPATCHER_ENDING_MOVED,      /* it is to go to another dispatcher of the data directory */
 };
 
 /* Whether an agent must still show that it runs on the machine that has its name

@@ -16,8 +16,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "dispatcher/policy_book.h"
 #include "dispatcher/audit.h"
+#include "dispatcher/neighbours.h"
+#include "dispatcher/policy_book.h"
 #include "dispatcher/session/session_private.h"
 #include "store/digest_key.h"
 #include "store/own_id.h"
@@ -182,6 +183,29 @@ static int check_pace(struct dispatcher_session *session, struct blx_error *err)
     return 0;
 }
 
+/* Whether the agent may be here, if several dispatchers share the data directory. */
+static int check_place(const struct dispatcher_session *session, struct blx_error *err)
+{
+    char to[BLX_NAME_BYTES];
+    return dispatcher_neighbours_check_destination(session->dispatcher, session->agent_id, to, err);
+}
+
+/* The store has refused the agent since another dispatcher has it: names that one, if it has told.
+ */
+static int explain_holder(const struct dispatcher_session *session, struct blx_error *err)
+{
+    struct blx_control_agent told;
+    char host[BLX_NAME_BYTES];
+    if (!dispatcher_neighbours_find(session->dispatcher->neighbours, session->agent_id, &told,
+                                    host))
+        return -EBUSY;
+    blx_error_clear(err);
+    return blx_error_set(err, -EBUSY,
+                         "the agent '%s' is connected to the dispatcher '%s' of this data "
+                         "directory: connect there, or wait until that session has ended",
+                         session->agent_id, host);
+}
+
 /* The agent's secret for digests, which is made with its first session that knows of them. */
 static int tell_digest_key(struct dispatcher_session *session, struct blx_error *err)
 {
@@ -219,6 +243,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
                                  &session->record, err);
     if (rc == 0)
         rc = check_pace(session, err);
+    if (rc == 0)
+        rc = check_place(session, err);
     if (rc < 0)
         return rc;
     dispatcher_roster_note_certificate(roster, session->record, session->peer.ends_s);
@@ -234,6 +260,8 @@ static int enter(struct dispatcher_session *session, struct blx_error *err)
     rc = blx_agent_writer_open_in(
         blx_store_agent(session->dispatcher->store, session->agent_id), session->folder,
         dispatcher_roster_take_tail(roster, session->agent_id), &session->writer, err);
+    if (rc == -EBUSY && session->dispatcher->store->shared)
+        return explain_holder(session, err);
     if (rc == 0)
         rc = check_name(session, err);
     if (rc < 0)
@@ -447,8 +475,10 @@ static void end_session(struct dispatcher_session *session, int rc, struct blx_e
     dispatcher_session_close_image(session);
     if (session->record != NULL)
         dispatcher_roster_note_turn(&session->dispatcher->roster, session->record, 0);
-    struct blx_agent_tail *tail =
-        session->writer != NULL ? blx_agent_writer_make_tail(session->writer) : NULL;
+    /* Another dispatcher may write to the store before the next session here. */
+    struct blx_agent_tail *tail = session->writer != NULL && !session->dispatcher->store->shared
+                                      ? blx_agent_writer_make_tail(session->writer)
+                                      : NULL;
     blx_agent_writer_close(session->writer);
     log_end(session, reached, rc, err);
     dispatcher_roster_leave(&session->dispatcher->roster, session->record, tail);

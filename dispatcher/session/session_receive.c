@@ -20,6 +20,8 @@ static const char *ending_text(enum dispatcher_registry_ending ending)
         return "this agent's certificate was revoked, or its name went to another machine";
     case DISPATCHER_ENDING_RENAMED:
         return "the dispatcher gives this agent another name; connect again";
+    case DISPATCHER_ENDING_MOVED:
+        return "this agent was moved to another dispatcher; connect there";
     default:
         return "another session of this agent took over";
     }

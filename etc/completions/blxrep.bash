@@ -3,14 +3,14 @@
 
 _blxrep_options() {
     case $1 in
-    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq \
+    start) echo --config --mode --id --dispatcher-addr --device --exclude --data-dir --init --standby --shared --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq \
         --policy-dir --credentials --encryption-key \
         --run-dir --compression --bandwidth-limit --skip-free-space --rescan-priority --rescan-cpus --freeze --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw \
         --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     check) echo $(_blxrep_options start | sed 's/ --init / /') --json ;;
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --rescan-priority --rescan-cpus --freeze \
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
-    dispatcher) echo --config --data-dir --init --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
+    dispatcher) echo --config --data-dir --init --standby --shared --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
     enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
@@ -37,6 +37,7 @@ _blxrep_options() {
     remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --json --help --version ;;
     archive) echo --config --agent --data-dir --undo --help --version ;;
     rename) echo --config --agent --to --data-dir --help --version ;;
+    move) echo --config --agent --to --data-dir --force --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     test-event) echo --config --data-dir --on-event --hook-timeout --help --version ;;
     info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
@@ -78,7 +79,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then

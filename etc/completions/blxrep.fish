@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent and blxrep-dispatcher
 
-set -l commands start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
-set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename readmit policy log test-event pause resume
+set -l commands start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
@@ -47,6 +47,8 @@ __blxrep_option blxrep-agent "start check" -l post-thaw -r -d "Command to run af
 __blxrep_option "$both" "start check test-event" -l hook-timeout -x -d "Kill a hook command after this time"
 __blxrep_option blxrep-dispatcher "start check" -l prune-grace -x -d "Announce new rules of retention for this time"
 __blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
+__blxrep_option blxrep-dispatcher "start check" -l standby -x -a "yes no" -d "Wait while another dispatcher has the data directory, and take over when it is gone"
+__blxrep_option blxrep-dispatcher "start check" -l shared -x -a "yes no" -d "Let other dispatchers that say so, too, serve agents of the same data directory"
 __blxrep_option blxrep-dispatcher "start check" -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher "start check" -l admit -x -d "Admit only agents with this ID or pattern"
 __blxrep_option blxrep-dispatcher "start check" -l listen -x -d "The address at which to listen"
@@ -57,7 +59,7 @@ __blxrep_option blxrep-dispatcher "start check test-event" -l on-event -r -d "Co
 __blxrep_option blxrep-dispatcher "start check" -l on-heartbeat -r -d "Command to run while all agents are protected"
 __blxrep_option blxrep-dispatcher "start check" -l heartbeat-freq -x -d "How often on-heartbeat runs"
 __blxrep_option blxrep-dispatcher "start check policy prune" -l policy-dir -x -a "(__fish_complete_directories)" -d "The folder of the policies"
-__blxrep_option "" "enroll show info restore mount files boot test checkpoint rescan revoke keygen verify prune pin unpin remove archive rename readmit policy log pause resume" -l agent -x -d "The agent"
+__blxrep_option "" "enroll show info restore mount files boot test checkpoint rescan revoke keygen verify prune pin unpin remove archive rename move readmit policy log pause resume" -l agent -x -d "The agent"
 __blxrep_option "" "info restore mount files boot test pin unpin remove adopt" -l checkpoint -x -a latest -d "The checkpoint"
 __blxrep_option "" show -l start -x -d "The first time to show"
 __blxrep_option "" show -l end -x -d "The last time to show"
@@ -115,6 +117,7 @@ __blxrep_option "" "remove takeover" -l yes -f -d "Do not ask"
 __blxrep_option "" restore -l takes-over -f -d "The machine that restores becomes the agent"
 __blxrep_option "" archive -l undo -f -d "Let the agent go on"
 __blxrep_option "" rename -l to -x -d "The name that the agent gets"
+__blxrep_option "" move -l to -x -d "The name of the dispatcher, as status shows it; any: the agent stays where it connects"
 __blxrep_option "" "prune restore remove retire-ca takeover" -l dry-run -f -d "Do nothing; print what would be done"
 __blxrep_option "" "show info status verify prune policy log check object-store test copy adopt checkpoint restore remove" -l json -f -d "Print JSON"
 __blxrep_option "" status -l watch -f -d "Refresh until q or Ctrl-C"

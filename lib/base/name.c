@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char letters_and_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -54,4 +55,14 @@ void blx_name_from_device(const char *device_path, char name[BLX_NAME_BYTES])
         name[0] = 'x';
     if (length == 0)
         strcpy(name, "device");
+}
+
+void blx_name_of_host(char name[BLX_NAME_BYTES])
+{
+    enum { LONGEST = 60 };
+    char host[256] = "";
+    if (gethostname(host, sizeof(host) - 1) < 0)
+        host[0] = '\0';
+    host[LONGEST] = '\0';
+    blx_name_from_device(host[0] != '\0' ? host : "host", name);
 }

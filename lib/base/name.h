@@ -4,7 +4,7 @@
  * are checked here before they are used: 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first one
  * a letter or a digit.
  *
- * Threads: all functions are pure.
+ * Threads: no shared state.
  */
 #pragma once
 
@@ -23,3 +23,6 @@ int blx_name_check(const char *what, const char *name, struct blx_error *err);
  * "/dev/disk/by-id/ata-X:1" -> "disk-by-id-ata-X-1". If it is too long it keeps its end.
  */
 void blx_name_from_device(const char *device_path, char name[BLX_NAME_BYTES]);
+
+/* This host's name, made a name in the same way and cut to 60 characters; "host" if it has none. */
+void blx_name_of_host(char name[BLX_NAME_BYTES]);

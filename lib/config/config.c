@@ -177,7 +177,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
                  BLX_COMMAND_CHECKPOINT | BLX_COMMAND_RESCAN | BLX_COMMAND_REVOKE | PIN |
                  BLX_COMMAND_INFO | BLX_COMMAND_MOUNT | PAUSE | BLX_COMMAND_FILES |
                  BLX_COMMAND_REMOVE | BLX_COMMAND_ARCHIVE | BLX_COMMAND_BOOT | BLX_COMMAND_TEST |
-                 BLX_COMMAND_RENAME | BLX_COMMAND_READMIT,
+                 BLX_COMMAND_RENAME | BLX_COMMAND_READMIT | BLX_COMMAND_MOVE,
         ONE_AGENT = STORED | BLX_COMMAND_POLICY,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
@@ -197,7 +197,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"checkpoint",
          BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | BLX_COMMAND_BOOT | PIN,
          config->checkpoint != NULL},
-        {"to", BLX_COMMAND_RENAME, config->to != NULL},
+        {"to", BLX_COMMAND_RENAME | BLX_COMMAND_MOVE, config->to != NULL},
         {"on-event", BLX_COMMAND_TEST_EVENT, config->on_event != NULL},
         {"data-dir", STORE, config->data_dir != NULL},
         {"sync-freq", BLX_COMMAND_DISPATCHER, config->sync_freq_ms > 0},

@@ -141,8 +141,10 @@ struct blx_config {
     bool force;
     bool delta;
     bool resume;
-    bool init;                          /* enroll, dispatcher: make the store first */
-    bool incomplete;                    /* restore: although the checkpoint lacks a disk */
+    bool standby;    /* dispatcher: wait until nobody has the data directory */
+    bool shared;     /* dispatcher: others may serve agents of the same data directory */
+    bool init;       /* enroll, dispatcher: make the store first */
+    bool incomplete; /* restore: although the checkpoint lacks a disk */
     enum blx_image_format image_format; /* restore --format */
     bool make_token; /* enroll, restore --token; revoke --token: it takes them back */
     bool takes_over; /* restore --token: the machine that restores becomes the agent */
@@ -234,6 +236,7 @@ enum blx_command {
     BLX_COMMAND_TEST_EVENT = 1ULL << 36,
     BLX_COMMAND_RENAME = 1ULL << 37,
     BLX_COMMAND_READMIT = 1ULL << 38,
+    BLX_COMMAND_MOVE = 1ULL << 41,
     BLX_COMMAND_COPY = 1ULL << 42,
     BLX_COMMAND_ADOPT = 1ULL << 43,
     BLX_COMMAND_TEST = 1ULL << 45,
@@ -248,8 +251,8 @@ enum blx_config_result {
 /*
  * Reads argv[1..], then the file, then fills the defaults. All of argv must be options, as
  * "--name=value" or "--name value"; a mount's mountpoint may also stand alone. If one is repeated
- * the last one wins, except that --device and others add up, and then replace the file's. The file is
- * --config's, or the default path if that exists. Every known key is accepted in it for every
+ * the last one wins, except that --device and others add up, and then replace the file's. The file
+ * is --config's, or the default path if that exists. Every known key is accepted in it for every
  * command, so that one file serves all programs. Every value is checked by itself here, IDs and
  * addresses included; blx_config_require() checks whether the required ones are there. Any error
  * means wrong usage or a bad file (line, key, cause, hint) -> exit 2: -EINVAL, or why a --config

@@ -68,8 +68,8 @@ const struct blx_option *blx_option_find_for(const char *name, size_t length, ui
 const char *blx_option_nearest_flag(const char *name, enum blx_command command);
 const char *blx_option_nearest_key(const char *name);
 
-/* Sets the option's field from text; of a LIST or a DIAL, appends. -EINVAL with cause and hint, but without
- * the option's name. */
+/* Sets the option's field from text; of a LIST or a DIAL, appends. -EINVAL with cause and hint, but
+ * without the option's name. */
 int blx_option_set(const struct blx_option *option, const char *text, struct blx_config *config,
                    struct blx_error *err);
 

@@ -12,7 +12,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { POLL_MS = 10, WAIT_MS = 60000 /* for a prune or a verification */ };
+enum {
+    POLL_MS = 10,
+    WAIT_MS = 60000,  /* for a prune or a verification */
+    HOLDER_MS = 2000, /* for a session of the agent that is ending elsewhere */
+};
 
 /* The dispatcher must be able to open the file, also if root made it. */
 static int give_to_owner(int fd, const char *agent_dir)
@@ -129,6 +133,7 @@ static const char *const busy_text[] = {
     [BLX_LOCK_REWRITES] = "segments of the agent are being rewritten already",
     [BLX_LOCK_SESSION] = "the agent is connected",
     [BLX_LOCK_COPIES] = "checkpoints of the agent are being copied already",
+    [BLX_LOCK_HOLDER] = "the agent is connected to another dispatcher of this data directory",
 };
 
 int blx_agent_lock_alone(struct blx_agent_lock *lock, enum blx_lock_part part, unsigned wait_ms,
@@ -185,7 +190,9 @@ static bool is_in_place(struct blx_agent_store agent, const struct blx_agent_loc
 int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lock,
                          struct blx_error *err)
 {
-    int rc = blx_agent_lock_open_shared(agent, lock, err);
+    const bool shared = agent.store->shared;
+    int rc = shared ? blx_agent_lock_open(agent, lock, err)
+                    : blx_agent_lock_open_shared(agent, lock, err);
     if (rc < 0)
         return rc;
     rc = take(lock, F_OFD_SETLK, BLX_LOCK_SESSION, BLX_LOCK_SHARED);
@@ -194,7 +201,9 @@ int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lo
                              "data of the agent '%s' is being removed, or it is being renamed; try "
                              "again later",
                              agent.id);
-    return failed(rc, err);
+    if (rc < 0 || !shared)
+        return failed(rc, err);
+    return blx_agent_lock_alone(lock, BLX_LOCK_HOLDER, HOLDER_MS, err);
 }
 
 int blx_agent_lock_is_held(const struct blx_agent_lock *lock, blx_timestamp first,

@@ -10,6 +10,8 @@
  *     byte 2          rewrites: exclusive by a rewrite
  *     byte 3          the session: shared by the agent's writer, exclusive by a removal
  *     byte 4          copies elsewhere: exclusive by a copy
+ *     byte 5          the holder: exclusive by the agent's writer, if several dispatchers share the
+ *                     data directory
  *     byte TIMESTAMP  shared by whoever reads the frames of that checkpoint: it is then not removed
  *
  * A prune takes byte 1, then byte 0, and then looks whether a checkpoint's byte is locked. A reader
@@ -36,6 +38,7 @@ enum blx_lock_part {
     BLX_LOCK_REWRITES = 2,
     BLX_LOCK_SESSION = 3,
     BLX_LOCK_COPIES = 4,
+    BLX_LOCK_HOLDER = 5,
     BLX_LOCK_PARTS
 };
 
@@ -85,7 +88,9 @@ int blx_agent_lock_begin(struct blx_agent_store agent, blx_timestamp checkpoint,
 
 /*
  * Opens the lock and shares the session's byte: how a writer begins. -EBUSY while data of the agent
- * is being removed: it does not wait. After an error too the lock must be closed.
+ * is being removed: it does not wait. In a store that is shared it has the holder's byte alone
+ * afterwards, too: -EBUSY if another dispatcher has the agent for longer than two seconds. After an
+ * error too the lock must be closed.
  */
 int blx_agent_lock_enter(struct blx_agent_store agent, struct blx_agent_lock *lock,
                          struct blx_error *err);

@@ -253,34 +253,57 @@ static int append_line(const char *data_dir, const struct tail *tail, const char
     return rc == 0 ? blx_fsync_dir(data_dir, err) : rc;
 }
 
-/* The folder, locked; closing it gives the lock back. */
-static int open_folder(const char *data_dir, struct blx_error *err)
+/* The descriptor; closing it gives the lock back. */
+static int open_locked(const char *path, int flags, struct blx_error *err)
 {
-    char dir[PATH_MAX];
+    BLX_CLEANUP_FD int fd = blx_open(path, flags, FILE_MODE, err);
+    int rc = fd < 0 ? fd : 0;
+    while (rc == 0 && flock(fd, LOCK_EX) < 0) {
+        if (errno == EBADF && (flags & O_DIRECTORY) != 0)
+            break; /* NFS locks no folder */
+        if (errno != EINTR)
+            rc = blx_error_errno(err, -errno, "cannot lock '%s'", path);
+    }
+    return rc < 0 ? rc : blx_take_fd(&fd);
+}
+
+/* Other hosts see only the file's lock: through FUSE a folder is locked on this host only, and on
+ * NFS not at all. Programs of before lock the folder alone. */
+struct audit_lock {
+    int folder, file;
+};
+
+static void give_lock_back(struct audit_lock *lock)
+{
+    blx_cleanup_fd(&lock->file);
+    blx_cleanup_fd(&lock->folder);
+}
+
+static int take_lock(const char *data_dir, struct audit_lock *lock, struct blx_error *err)
+{
+    char dir[PATH_MAX], path[PATH_MAX];
     int rc = blx_path_format(dir, sizeof(dir), err, "%s/audit", data_dir);
+    if (rc == 0)
+        rc = blx_path_format(path, sizeof(path), err, "%s/lock", dir);
     if (rc == 0 && blx_sys->mkdir(dir, FOLDER_MODE) < 0 && errno != EEXIST)
         rc = blx_error_errno(err, -errno, "cannot make '%s'", dir);
     if (rc < 0)
         return rc;
-    int fd = blx_open(dir, O_RDONLY | O_DIRECTORY, 0, err);
-    if (fd < 0)
-        return fd;
-    while (flock(fd, LOCK_EX) < 0) {
-        if (errno == EINTR)
-            continue;
-        rc = blx_error_errno(err, -errno, "cannot lock '%s'", dir);
-        close(fd);
-        return rc;
-    }
-    return fd;
+    lock->folder = open_locked(dir, O_RDONLY | O_DIRECTORY, err);
+    if (lock->folder < 0)
+        return lock->folder;
+    lock->file = open_locked(path, O_RDWR | O_CREAT | O_NOFOLLOW, err);
+    return lock->file < 0 ? lock->file : 0;
 }
 
 static int append(const char *data_dir, const struct blx_audit_entry *entry, char **line,
                   struct blx_error *err)
 {
     struct tail tail = {0};
-    BLX_CLEANUP_FD int folder = open_folder(data_dir, err);
-    int rc = folder < 0 ? folder : find_tail(data_dir, &tail, err);
+    BLX_CLEANUP(give_lock_back) struct audit_lock lock = {-1, -1};
+    int rc = take_lock(data_dir, &lock, err);
+    if (rc == 0)
+        rc = find_tail(data_dir, &tail, err);
     if (rc < 0)
         return rc;
     *line = make_line(entry, &tail);

@@ -112,18 +112,26 @@ static int make_format(const struct blx_store *store, struct blx_error *err)
 
 static int lock(const struct blx_store *store, int fd, const char *path, struct blx_error *err)
 {
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+    if (flock(fd, (store->shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
-        return blx_error_set(
-            err, -EBUSY,
-            "another dispatcher is running on '%s'; stop it first, or give another --data-dir",
-            store->data_dir);
+        return blx_error_set(err, -EBUSY,
+                             "another dispatcher is running on '%s'; stop it first, or give "
+                             "another --data-dir%s",
+                             store->data_dir,
+                             store->shared ? "; or have it share the directory (shared), too" : "");
     return blx_error_errno(err, -errno, "cannot lock '%s'", path);
 }
 
+int blx_store_check_lock(const struct blx_store *store)
+{
+    int rc = flock(store->lock_fd, (store->shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
+    return rc < 0 ? -errno : 0;
+}
+
 /* DIR itself is locked, too: DIR/lock can be removed, and the next one to make it would have it
- * alone. NFS cannot lock a folder (EBADF); there the file has to do. */
+ * alone. NFS cannot lock a folder (EBADF), and through FUSE it is locked on this host only; there
+ * the file has to do. */
 static int take_lock(struct blx_store *store, struct blx_error *err)
 {
     char path[PATH_MAX];
@@ -185,7 +193,7 @@ static int make_store(const struct blx_store *store, struct blx_error *err)
 int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,
                    struct blx_error *err)
 {
-    struct blx_store opened = {.lock_fd = -1};
+    struct blx_store opened = {.lock_fd = -1, .shared = mode == BLX_STORE_SHARE};
     int rc = keep_path(data_dir, &opened, err);
     if (rc == 0)
         rc = mode == BLX_STORE_INIT ? make_store(&opened, err) : check_directory(&opened, err);
@@ -202,7 +210,7 @@ int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_st
      * store. */
     if (mode != BLX_STORE_READ)
         rc = blx_fsync_dir(opened.data_dir, err);
-    if (rc == 0 && mode == BLX_STORE_WRITE)
+    if (rc == 0 && (mode == BLX_STORE_WRITE || mode == BLX_STORE_SHARE))
         rc = take_lock(&opened, err);
     if (rc < 0)
         return rc;

@@ -38,6 +38,7 @@ struct blx_store {
     char data_dir[PATH_MAX / 2];
     int lock_fd;   /* of DIR/lock; -1 in a reader */
     int folder_fd; /* of DIR itself, locked as well; counts only if lock_fd is not -1 */
+    bool shared;   /* opened with BLX_STORE_SHARE: an agent's writer has the agent alone */
 };
 
 enum blx_store_mode {
@@ -45,6 +46,8 @@ enum blx_store_mode {
     BLX_STORE_INIT,  /* makes DIR a store if it is empty or missing; no lock */
     BLX_STORE_WRITE, /* the dispatcher: DIR must be a store; holds the lock; -EBUSY if another
                         dispatcher does */
+    BLX_STORE_SHARE, /* the same for one of several dispatchers: it shares the lock. -EBUSY if one
+                        has it alone */
 };
 
 /*
@@ -55,6 +58,13 @@ enum blx_store_mode {
  */
 int blx_store_open(const char *data_dir, enum blx_store_mode mode, struct blx_store *store,
                    struct blx_error *err);
+
+/*
+ * Whether the lock is still held: 0, or -errno. A network filesystem may have given it to another
+ * host meanwhile, because this one was not heard of for a while; then nothing may be written any
+ * more. For a store opened with a lock.
+ */
+int blx_store_check_lock(const struct blx_store *store);
 
 /* Gives up the lock. A store that was never opened must have lock_fd = -1. */
 void blx_store_close(struct blx_store *store);

@@ -15,17 +15,32 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/name.h"
 #include "wire/conn.h"
+
+enum { BLX_CONTROL_NAME_BYTES = BLX_NAME_BYTES + 16 };
 
 struct blx_control_socket {
     int dir_fd;
     int listen_fd; /* not blocking */
+    char name[BLX_CONTROL_NAME_BYTES];
 };
+
+/*
+ * The socket's file name in a folder that several hosts have: "control.HOST.sock", with the name of
+ * a dispatcher (store/member.h). The file is everybody's; the socket is the host's that made it,
+ * since no other kernel connects to it.
+ */
+void blx_control_socket_name(const char *host, char name[BLX_CONTROL_NAME_BYTES]);
 
 /* Begins to listen. `control` is written on success; end it with blx_control_socket_close(). The
  * message names the socket. */
 int blx_control_socket_open(const char *dir, struct blx_control_socket *control,
                             struct blx_error *err);
+
+/* The same under another file name. */
+int blx_control_socket_open_as(const char *dir, const char *name,
+                               struct blx_control_socket *control, struct blx_error *err);
 
 /* A client, whose descriptor is the callee's from now on. */
 typedef void blx_control_take(void *arg, int fd);
@@ -40,8 +55,8 @@ void blx_control_socket_serve(const struct blx_control_socket *control, int stop
 int blx_control_socket_close(struct blx_control_socket *control);
 
 /*
- * Connects to the daemon that listens there. `send_timeout_ms` as in blx_conn_new(); free the
- * connection with blx_conn_free(). -ENOTCONN: no daemon listens; -EPERM: only another user may ask;
+ * Connects to the daemon that listens there: to the one of this host, if it has a name of its own.
+ * `send_timeout_ms` as in blx_conn_new(); free the connection with blx_conn_free(). -ENOTCONN: no daemon listens; -EPERM: only another user may ask;
  * others say that the folder cannot be opened, or why there is no socket.
  */
 int blx_control_socket_connect(const char *dir, uint64_t send_timeout_ms, struct blx_conn **conn,

@@ -15,7 +15,7 @@ struct message_kind {
                struct blx_error *err);
 };
 
-enum { KIND_COUNT = BLX_MESSAGE_CONTROL_RENAME + 1 };
+enum { KIND_COUNT = BLX_MESSAGE_CONTROL_PLACE + 1 };
 
 /* By number. A row without a name is a number that no type uses. */
 static const struct message_kind kinds[KIND_COUNT] = {

@@ -125,6 +125,8 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_RESTORE = 86, /* dispatcher -> cli: a machine that restores, in a list */
     BLX_MESSAGE_CONTROL_HANDOVER = 87, /* dispatcher -> cli: an agent that has another machine */
     BLX_MESSAGE_CONTROL_RENAME = 88,   /* cli -> dispatcher: `agent` is renamed: end its session */
+    BLX_MESSAGE_CONTROL_HOST = 95,  /* dispatcher -> cli: one of the dispatchers of the directory */
+    BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
 };
 
 /* What an agent is doing. */
@@ -680,6 +682,29 @@ struct blx_control_handover {
     char refused_peer[BLX_TEXT_BYTES]; /* where it came from; "": there was none */
 };
 
+enum blx_host_role {
+    BLX_HOST_ALONE = 1,   /* it has the data directory for itself */
+    BLX_HOST_SHARES = 2,  /* others may serve agents of the same directory */
+    BLX_HOST_STANDBY = 3, /* it waits until nobody has the directory */
+};
+enum { BLX_HOST_ROLES = BLX_HOST_STANDBY + 1 };
+
+/* A dispatcher of a data directory (store/member.h). */
+struct blx_control_host {
+    char name[BLX_NAME_BYTES]; /* of its host */
+    enum blx_host_role role;
+    blx_timestamp since; /* when it took this role */
+    blx_timestamp told;  /* when it last told, by its own clock */
+    char listen[BLX_TEXT_BYTES];
+    char software[BLX_TEXT_BYTES]; /* "blxrep-dispatcher 0.1.0" */
+};
+
+/* An agent that is connected to another dispatcher of the directory. */
+struct blx_control_place {
+    char agent_id[BLX_NAME_BYTES];
+    char host[BLX_NAME_BYTES]; /* that one's name */
+};
+
 enum blx_verdict_source {
     BLX_VERDICT_DEFAULT = 0,
     BLX_VERDICT_CONFIG = 1, /* the dispatcher's configuration, or its command line */
@@ -757,6 +782,8 @@ struct blx_message {
         struct blx_text_message control_stale;
         struct blx_control_restore control_restore;
         struct blx_control_handover control_handover;
+        struct blx_control_host control_host;
+        struct blx_control_place control_place;
     };
 };
 

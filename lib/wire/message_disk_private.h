@@ -460,6 +460,21 @@ struct blx_control_handover_disk {
     char refused_peer[BLX_TEXT_BYTES];
 } __attribute__((packed));
 
+struct blx_control_host_disk {
+    char name[BLX_NAME_FIELD_BYTES];
+    blx_le32 role;
+    blx_le32 reserved;
+    blx_le64 since;
+    blx_le64 told;
+    char listen[BLX_TEXT_BYTES];
+    char software[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
+struct blx_control_place_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    char host[BLX_NAME_FIELD_BYTES];
+} __attribute__((packed));
+
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
 _Static_assert(sizeof(struct blx_hello_disk) == 368, "HELLO");
 _Static_assert(offsetof(struct blx_hello_disk, agent_id) == 24, "HELLO");
@@ -504,6 +519,8 @@ _Static_assert(sizeof(struct blx_delta_wanted_disk) == 8, "DELTA_WANTED");
 _Static_assert(sizeof(struct blx_hardware_disk) == 32, "HARDWARE");
 _Static_assert(sizeof(struct blx_control_restore_disk) == 464, "CONTROL_RESTORE");
 _Static_assert(sizeof(struct blx_control_handover_disk) == 624, "CONTROL_HANDOVER");
+_Static_assert(sizeof(struct blx_control_host_disk) == 608, "CONTROL_HOST");
+_Static_assert(sizeof(struct blx_control_place_disk) == 144, "CONTROL_PLACE");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");

@@ -75,6 +75,8 @@ static void print_config(const struct blx_config *config)
     blx_json_close(&json, ']');
     print_text(&json, "policy-dir", config->policy_dir);
     print_text(&json, "data-dir", config->data_dir);
+    blx_json_bool(&json, "standby", config->standby);
+    blx_json_bool(&json, "shared", config->shared);
     print_text(&json, "listen", config->listen);
     print_text(&json, "metrics-listen", config->metrics_listen);
     blx_json_number(&json, "memory-limit", config->memory_limit_bytes);

@@ -284,14 +284,15 @@ static void an_address_is_listened_on_or_nothing_is_left(void **state)
 /* The socket in a folder, at which a daemon answers. */
 struct door {
     char dir[FOLDER_BYTES];
-    struct blx_control_socket control;
+    struct blx_control_socket control, named;
     struct blx_conn *conn;
 };
 
 static void door_setup(void *state)
 {
     struct door *door = state;
-    *door = (struct door){.control = {.dir_fd = -1, .listen_fd = -1}};
+    *door = (struct door){.control = {.dir_fd = -1, .listen_fd = -1},
+                          .named = {.dir_fd = -1, .listen_fd = -1}};
     folder_make(door->dir);
 }
 
@@ -299,6 +300,8 @@ static int door_run(void *state, struct blx_error *err)
 {
     struct door *door = state;
     int rc = blx_control_socket_open(door->dir, &door->control, err);
+    if (rc == 0)
+        rc = blx_control_socket_open_as(door->dir, "control.host.sock", &door->named, err);
     return rc < 0 ? rc : blx_control_socket_connect(door->dir, PATIENCE_MS, &door->conn, err);
 }
 
@@ -308,6 +311,8 @@ static void door_check(void *state, int rc)
     assert_int_equal(rc == 0, door->conn != NULL);
     if (door->control.listen_fd >= 0)
         assert_int_equal(blx_control_socket_close(&door->control), 0);
+    if (door->named.listen_fd >= 0)
+        assert_int_equal(blx_control_socket_close(&door->named), 0);
     /* Whoever comes next finds no trace. */
     assert_int_equal(blx_control_socket_open(door->dir, &door->control, NULL), 0);
     assert_int_equal(blx_control_socket_close(&door->control), 0);

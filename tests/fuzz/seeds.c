@@ -294,6 +294,28 @@ static void save_copied(void)
     free(content);
 }
 
+static void save_member(void)
+{
+    static const struct blx_message messages[] = {
+        {.type = BLX_MESSAGE_CONTROL_HOST,
+         .control_host = {.name = "backup1", .role = BLX_HOST_SHARES, .listen = ":8080"}},
+        {.type = BLX_MESSAGE_CONTROL_DISPATCHER, .control_dispatcher = {.uptime_ms = 1000}},
+        {.type = BLX_MESSAGE_CONTROL_AGENT, .control_agent = {.agent_id = "web1"}},
+        {.type = BLX_MESSAGE_CONTROL_AGENT, .control_agent = {.agent_id = "web2"}},
+    };
+    uint8_t bytes[4 * BLX_MESSAGE_ENCODED_BYTES];
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+        size_t length = 0;
+        FUZZ_ASSERT(blx_message_encode(&messages[i], bytes + used, sizeof(bytes) - used, &length) ==
+                    0);
+        used += length;
+        if (i == 0)
+            save("member", "host", bytes, used);
+    }
+    save("member", "two-agents", bytes, used);
+}
+
 static void save_volume_files(void)
 {
     char path[PATH_MAX];
@@ -835,6 +857,7 @@ int main(int argc, char **argv)
     save_rewritten_segment();
     save_manifests();
     save_copied();
+    save_member();
     save_volume_files();
     save_tested();
     save_credentials();

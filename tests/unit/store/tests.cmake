@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 blx_fixture(unit_store_fixture store/fixture.c)
 blx_fixture(unit_store_history store/history.c)
-foreach(noun IN ITEMS receive/crash receive/declared receive/digests segment/coverage receive/encryption view/block_map view/image segment/index checkpoint/manifest receive/model pause rescan_order restore/restore segment/segment store receive/unreadable verify/verify receive/volume prune/brake prune/liar remove/remove rename audit)
+foreach(noun IN ITEMS receive/crash receive/declared receive/digests segment/coverage receive/encryption view/block_map view/image segment/index checkpoint/manifest receive/model pause rescan_order restore/restore segment/segment store receive/unreadable verify/verify receive/volume prune/brake prune/liar remove/remove rename audit member)
     blx_unit_test(store/${noun} LIBRARIES unit_store_fixture)
 endforeach()
 # Some tens of thousands of millions of multiplications.

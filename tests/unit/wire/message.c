@@ -124,6 +124,14 @@ static const struct blx_message examples[] = {
                 .exclude = "sdb\0/dev/nvme[12]n1"}},
     {.type = BLX_MESSAGE_CONTROL_PAUSE, .control_pause = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_CONTROL_RENAME, .control_rename = {.agent_id = "web3", .to = "db1"}},
+    {.type = BLX_MESSAGE_CONTROL_HOST,
+     .control_host = {.name = "backup1",
+                      .role = BLX_HOST_STANDBY,
+                      .since = 20261130094200,
+                      .told = 20261130094205,
+                      .listen = ":8080",
+                      .software = "blxrep-dispatcher 0.1.0"}},
+    {.type = BLX_MESSAGE_CONTROL_PLACE, .control_place = {.agent_id = "web1", .host = "backup2"}},
     {.type = BLX_MESSAGE_CONTROL_RESCAN, .control_rescan = {.agent_id = "web2"}},
     {.type = BLX_MESSAGE_CONTROL_REVOKE, .control_revoke = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_JOIN,
@@ -527,6 +535,14 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_HANDOVER, 72, 4, "state");
     refuse(BLX_MESSAGE_CONTROL_HANDOVER, 76, 1, "reserved");
     refuse(BLX_MESSAGE_CONTROL_HANDOVER, 96, 1, "address");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 0, '/', "name of a host");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 72, 0, "role");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 72, 4, "role");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 76, 1, "reserved");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 96, 1, "address");
+    refuse(BLX_MESSAGE_CONTROL_HOST, 352, 1, "program");
+    refuse(BLX_MESSAGE_CONTROL_PLACE, 0, '/', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_PLACE, 72, '/', "name of a host");
     refuse(BLX_MESSAGE_VOLUME, 0, 64, "index");
     refuse(BLX_MESSAGE_VOLUME, 4, 11, "block size");
     refuse(BLX_MESSAGE_VOLUME, 4, 19, "block size");
