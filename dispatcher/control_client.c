@@ -83,12 +83,14 @@ static int check_agent(const struct client *client, const char *agent_id, struct
     return rc;
 }
 
-/* Nothing is asked of an agent through another dispatcher. */
+/* Nothing is asked of an agent through another dispatcher. What that one told may be older than the
+ * session here. */
 static int check_place(const struct client *client, const char *agent_id, struct blx_error *err)
 {
-    struct blx_control_agent told;
+    struct blx_control_agent told = {0};
     char host[BLX_NAME_BYTES];
-    if (!dispatcher_neighbours_find(client->dispatcher->neighbours, agent_id, &told, host))
+    if (dispatcher_registry_describe(&client->dispatcher->registry, agent_id, &told) ||
+        !dispatcher_neighbours_find(client->dispatcher->neighbours, agent_id, &told, host))
         return 0;
     return blx_error_set(err, -EREMOTE,
                          "it is connected to the dispatcher '%s': run the command on that host",
