@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands that are programs of their own: they alone need FUSE, know filesystems, or have the
- * credentials of the copies. */
+/* Commands that are programs of their own: they alone need FUSE, know filesystems, have the
+ * credentials of the copies, or serve the page. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -16,14 +16,13 @@ enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err
     return cli_become_same("blxrep-files", request, err);
 }
 
-/* blxrep-copy does several things: the first word says which. */
-static enum blx_exit become_copy(char *word, const struct cli_request *request,
+/* blxrep-copy and blxrep-page do several things: the first word says which. */
+static enum blx_exit become_with(char *name, char *word, const struct cli_request *request,
                                  struct blx_error *err)
 {
     char **words = calloc((size_t)request->argc + 2, sizeof(*words));
-    char name[] = "blxrep-copy";
     if (words == NULL) {
-        blx_error_errno(err, -ENOMEM, "cannot start 'blxrep-copy'");
+        blx_error_errno(err, -ENOMEM, "cannot start '%s'", name);
         return BLX_EXIT_FAILED;
     }
     words[0] = name;
@@ -37,14 +36,20 @@ static enum blx_exit become_copy(char *word, const struct cli_request *request,
 
 enum blx_exit cli_copy(const struct cli_request *request, struct blx_error *err)
 {
-    char word[] = "copy";
-    return become_copy(word, request, err);
+    char name[] = "blxrep-copy", word[] = "copy";
+    return become_with(name, word, request, err);
 }
 
 enum blx_exit cli_adopt(const struct cli_request *request, struct blx_error *err)
 {
-    char word[] = "adopt";
-    return become_copy(word, request, err);
+    char name[] = "blxrep-copy", word[] = "adopt";
+    return become_with(name, word, request, err);
+}
+
+enum blx_exit cli_page(const struct cli_request *request, struct blx_error *err)
+{
+    char name[] = "blxrep-page", word[] = "invite";
+    return become_with(name, word, request, err);
 }
 
 enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err)

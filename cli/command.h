@@ -32,6 +32,7 @@ enum blx_exit cli_files(const struct cli_request *request, struct blx_error *err
 enum blx_exit cli_copy(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_adopt(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_object_store(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_page(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_mount(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_boot(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_test(const struct cli_request *request, struct blx_error *err);

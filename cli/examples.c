@@ -57,6 +57,8 @@ static const struct {
      "  blxrep dispatcher adopt --from=/mnt/copies --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher adopt --from=https://s3.example.org/copies/blxrep --agent=web1 "
      "--data-dir=/var/lib/blxrep\n"},
+    {BLX_COMMAND_PAGE, "  blxrep dispatcher page --data-dir=/var/lib/blxrep\n"
+                       "  blxrep dispatcher page --data-dir=/var/lib/blxrep --role=viewer\n"},
     {BLX_COMMAND_OBJECT_STORE,
      "  blxrep dispatcher object-store check --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher object-store check --config=copies.yaml --json\n"},

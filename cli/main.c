@@ -117,6 +117,11 @@ static const struct command commands[] = {
      "take agents from copies into a data directory",
      "Takes agents with all their checkpoints from copies into a data directory, which is made if "
      "it\nis missing. The agents go on with a rescan."},
+    {"page", BLX_COMMAND_PAGE, cli_page,
+     "blxrep dispatcher page --data-dir=DIR [--page-listen=HOST:PORT] [--role=viewer|operator]",
+     "print an address that opens the page to look at",
+     "Prints an address that opens the page once, within ten minutes. blxrep-page serves the "
+     "page."},
     {"object-store", BLX_COMMAND_OBJECT_STORE, cli_object_store,
      "blxrep dispatcher object-store check [--data-dir=DIR] [--config=FILE] [--json]",
      "try what an object store really keeps",

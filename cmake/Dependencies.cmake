@@ -18,6 +18,7 @@ pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp>=2.5)
 pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.10)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.81)
 pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat>=2.4)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
 pkg_check_modules(NBDKIT REQUIRED IMPORTED_TARGET nbdkit>=1.28)
 # nbdkit's own folder, below our prefix.
 pkg_get_variable(NBDKIT_PLUGIN_DIR nbdkit plugindir)

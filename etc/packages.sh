@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(gcc libc6-dev clang cmake ninja-build pkg-config libbpf-dev libelf-dev zlib1g-dev libconfig-dev libssl-dev libzstd-dev
     libxxhash-dev libmicrohttpd-dev libblkid-dev libfuse3-dev nbdkit-plugin-dev libext2fs-dev comerr-dev libarchive-dev libseccomp-dev libkmod-dev
-    libcurl4-openssl-dev libexpat1-dev)
+    libcurl4-openssl-dev libexpat1-dev libjansson-dev)
 case ${1:-build} in
 build) ;;
 bench) # also the programs that the benchmarks compare with

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# bash completion for blxrep, blxrep-agent and blxrep-dispatcher
+# bash completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-page
 
 _blxrep_options() {
     case $1 in
@@ -23,6 +23,8 @@ _blxrep_options() {
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     copy) echo --config --agent --data-dir --to --from --bandwidth-limit --json --help --version ;;
     adopt) echo --config --agent --checkpoint --data-dir --from --bandwidth-limit --json --help --version ;;
+    page) echo --config --data-dir --page-listen --role --help --version ;;
+    page-server) echo --config --data-dir --page-listen --log-format --verbose --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint) echo --config --agent --data-dir --json --help --version ;;
     rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
@@ -60,6 +62,7 @@ _blxrep_value() {
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
     --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
+    --role) compgen -W "viewer operator" -- "$word" ;;
     --level) compgen -W "1 2" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
@@ -79,7 +82,7 @@ _blxrep_without_value() {
 }
 
 _blxrep() {
-    local commands="start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume keygen rescue-image"
+    local commands="start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume keygen rescue-image"
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" at=1
     # To bash, "=" is a separate word.
     if [[ $word == "=" ]]; then
@@ -90,6 +93,7 @@ _blxrep() {
     case ${COMP_WORDS[0]##*/} in
     blxrep-agent) command=agent ;;
     blxrep-dispatcher) command=dispatcher ;;
+    blxrep-page) command=page-server ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
         [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover disks move-gpt"
@@ -107,4 +111,4 @@ _blxrep() {
     fi
 }
 
-complete -o filenames -F _blxrep blxrep blxrep-agent blxrep-dispatcher
+complete -o filenames -F _blxrep blxrep blxrep-agent blxrep-dispatcher blxrep-page

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# fish completion for blxrep, blxrep-agent and blxrep-dispatcher
+# fish completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-page
 
-set -l commands start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
-set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume
+set -l commands start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c blxrep -f
 complete -c blxrep -n $none -a "$commands help dispatcher agent"
 
-# __blxrep_option DAEMONS SUBCOMMANDS ...: blxrep-agent and blxrep-dispatcher take the options that `start` takes for them.
+# __blxrep_option DAEMONS SUBCOMMANDS ...: the daemons take the options that `start` takes for them.
 function __blxrep_option
     set -l daemons $argv[1]
     set -l subcommands $argv[2]
@@ -18,7 +18,7 @@ function __blxrep_option
     complete -c blxrep -n "__fish_seen_subcommand_from $subcommands" $argv[3..-1]
 end
 
-set -l both "blxrep-agent blxrep-dispatcher"
+set -l both "blxrep-agent blxrep-dispatcher blxrep-page"
 __blxrep_option "$both" "$commands" -l config -r -F -d "Configuration file"
 __blxrep_option "$both" "$commands" -l help -f -d "Print the help"
 __blxrep_option "$both" "$commands" -l version -f -d "Print the version"
@@ -52,6 +52,8 @@ __blxrep_option blxrep-dispatcher "start check" -l shared -x -a "yes no" -d "Let
 __blxrep_option blxrep-dispatcher "start check" -l sync-freq -x -d "Minutes between checkpoints"
 __blxrep_option blxrep-dispatcher "start check" -l admit -x -d "Admit only agents with this ID or pattern"
 __blxrep_option blxrep-dispatcher "start check" -l listen -x -d "The address at which to listen"
+__blxrep_option blxrep-page page -l page-listen -x -d "The address of the page to look at"
+__blxrep_option "" page -l role -x -a "viewer operator" -d "What whoever opens the address may do"
 __blxrep_option blxrep-dispatcher "start check" -l metrics-listen -x -d "The address at which to serve metrics"
 __blxrep_option blxrep-dispatcher "start check" -l memory-limit -x -d "Memory that rescans may take together"
 __blxrep_option blxrep-dispatcher "start check" -l rewrite-rate -x -d "Bytes per second to copy to rewrite segments"

@@ -41,6 +41,9 @@ enum blx_boot_bus { BLX_BOOT_VIRTIO, BLX_BOOT_SATA, BLX_BOOT_SCSI };
 /* Who has the disk first while it is compared. */
 enum blx_rescan_priority { BLX_RESCAN_FAST, BLX_RESCAN_GENTLE };
 
+/* `page`: what a person may do there. */
+enum blx_page_role { BLX_PAGE_VIEWER, BLX_PAGE_OPERATOR };
+
 enum blx_boot_network { BLX_BOOT_NO_NETWORK, BLX_BOOT_USER_NETWORK };
 enum blx_boot_firmware { BLX_BOOT_BY_DISK, BLX_BOOT_BIOS, BLX_BOOT_UEFI };
 enum blx_boot_accelerator { BLX_BOOT_AUTO, BLX_BOOT_KVM, BLX_BOOT_EMULATED };
@@ -107,6 +110,7 @@ struct blx_config {
     enum blx_log_format log_format;    /* TIMED or JSON */
     bool verbose;                      /* debug lines in the log */
     char *metrics_listen;              /* NULL: no metrics */
+    char *page_listen;                 /* "127.0.0.1:9480" by default */
     uint64_t memory_limit_bytes;       /* of all rescans; 0: half of the machine's */
     uint64_t rewrite_bytes_per_second; /* of the store's segments; 0: no rewriting by itself */
     char *on_event;                    /* command, run by /bin/sh -c; NULL: none */
@@ -167,6 +171,8 @@ struct blx_config {
     char *kernel_package;
     char *pxe_dir;    /* rescue-image: kernel and initrd go there */
     char *rescue_dir; /* takeover: they are there */
+
+    enum blx_page_role page_role; /* page: whoever opens the address */
 
     /* For `boot` only. */
     uint64_t memory_bytes;
@@ -240,6 +246,8 @@ enum blx_command {
     BLX_COMMAND_COPY = 1ULL << 42,
     BLX_COMMAND_ADOPT = 1ULL << 43,
     BLX_COMMAND_TEST = 1ULL << 45,
+    BLX_COMMAND_PAGE = 1ULL << 46,        /* blxrep dispatcher page */
+    BLX_COMMAND_PAGE_SERVER = 1ULL << 47, /* blxrep-page */
 };
 
 enum blx_config_result {

@@ -79,6 +79,7 @@ static void print_config(const struct blx_config *config)
     blx_json_bool(&json, "shared", config->shared);
     print_text(&json, "listen", config->listen);
     print_text(&json, "metrics-listen", config->metrics_listen);
+    print_text(&json, "page-listen", config->page_listen);
     blx_json_number(&json, "memory-limit", config->memory_limit_bytes);
     blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
     print_text(&json, "on-event", config->on_event);

@@ -15,8 +15,8 @@ import unittest
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
-PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"]}
-PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8"}
+PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"], "page-server": ["blxrep-page"]}
+PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8", "page-server": "page/blxrep-page.8"}
 
 
 def read(path):
@@ -118,7 +118,7 @@ class Options(unittest.TestCase):
         self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls", "object-store"})
 
     def test_bash_offers_them(self):
-        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --"}
+        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --", "page-server": "blxrep-page --"}
         for command in COMMANDS:
             answer = bash_answer(lines.get(command, f"blxrep {command} --"))
             self.assertEqual(answer, {f"--{name}" for name in taken(command)}, command)
@@ -127,7 +127,7 @@ class Options(unittest.TestCase):
 
     def test_bash_offers_commands_and_values(self):
         self.assertEqual(bash_answer("blxrep s"), {"start", "show", "status"})
-        self.assertEqual(bash_answer("blxrep p"), {"prune", "pin", "policy", "pause"})
+        self.assertEqual(bash_answer("blxrep p"), {"page", "prune", "pin", "policy", "pause"})
         self.assertEqual(bash_answer("blxrep dispatcher s"), {"start", "show", "status"})
         self.assertEqual(bash_answer("blxrep agent t"), {"takeover"})
         self.assertEqual(bash_answer("blxrep r"), {"restore", "rescan", "revoke", "renew", "renew-ca", "retire-ca", "remove", "rename", "readmit", "resume", "rescue-image"})

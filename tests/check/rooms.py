@@ -64,6 +64,8 @@ object:                lib/*
 nbd:                   lib/*
 
 proof:                 lib/* boot files
+
+page:                  lib/*
 """
 # Headers that the build makes.
 MADE = {"base/version.h", "tracker_bpf.skel.h"}

@@ -18,7 +18,7 @@ WITHOUT = re.compile(r"""
     | etc/examples/.*                   # settings, which users copy and make their own
     | packaging/debian/(changelog\.in|copyright|(library|static)/.* | dispatcher/(copyright|lintian-overrides)) | packaging/rpm/library-ldconfig  # their formats are others'
 """, re.VERBOSE)
-FIRST = ("#!", "#compdef", "'\\\"", "<?xml")
+FIRST = ("#!", "#compdef", "'\\\"", "<?xml", "<!DOCTYPE")
 
 
 def licence(name):
@@ -35,7 +35,7 @@ def main():
     wrong = []
     for name in files:
         wanted = f"SPDX-License-Identifier: {licence(name)}"
-        found = re.fullmatch(r"(?:/\*|#|//|\.\\\"|'\\\"|\.\.) ?(.*?)(?: \*/)?", opening(name))
+        found = re.fullmatch(r"(?:/\*|#|//|<!--|\.\\\"|'\\\"|\.\.) ?(.*?)(?: \*/| -->)?", opening(name))
         if found is None or found[1] != wanted:
             wrong.append(f"{name}: does not open with \"{wanted}\"")
     print("\n".join([*wrong, f"{len(files)} files, {len(wrong)} wrong"]))
