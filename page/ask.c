@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -182,9 +183,10 @@ static int take_output(int fd, struct output *output)
 }
 
 /* Reads both pipes until the output ends. */
-static int collect(struct page_run *run, struct output *output, char *said, size_t said_bytes)
+static int collect(struct page_run *run, uint64_t timeout_ms, struct output *output, char *said,
+                   size_t said_bytes)
 {
-    uint64_t deadline_ns = blx_deadline_in_ms(PAGE_ASK_TIMEOUT_MS);
+    uint64_t deadline_ns = blx_deadline_in_ms(timeout_ms);
     size_t used = 0;
     int rc = 1;
     struct pollfd pipes[] = {{.fd = run->out_fd, .events = POLLIN},
@@ -205,12 +207,17 @@ static int collect(struct page_run *run, struct output *output, char *said, size
     return rc;
 }
 
+static uint64_t find_timeout_ms(const struct page_question *question)
+{
+    return question->timeout_ms != 0 ? question->timeout_ms : PAGE_ASK_TIMEOUT_MS;
+}
+
 static int explain(const struct page_question *question, int rc, struct blx_error *err)
 {
     const char *word = question->words[0];
     if (rc == -ETIMEDOUT)
-        return blx_error_set(err, rc, "`blxrep dispatcher %s` has not answered for %d s", word,
-                             PAGE_ASK_TIMEOUT_MS / 1000);
+        return blx_error_set(err, rc, "`blxrep dispatcher %s` has not answered for %" PRIu64 " s",
+                             word, find_timeout_ms(question) / 1000);
     if (rc == -EFBIG)
         return blx_error_set(err, rc, "`blxrep dispatcher %s` prints more than %d MiB", word,
                              PAGE_ASK_MOST_BYTES >> 20);
@@ -229,7 +236,7 @@ static int run_it(struct page_ask *ask, const struct page_question *question,
     int rc = page_ask_start(ask, question, &run, err);
     if (rc < 0)
         return rc;
-    rc = collect(&run, &output, said, sizeof(said));
+    rc = collect(&run, find_timeout_ms(question), &output, said, sizeof(said));
     close(run.out_fd);
     close(run.error_fd);
     if (rc < 0)
@@ -345,4 +352,25 @@ int page_ask(struct page_ask *ask, const struct page_question *question,
     pthread_cond_broadcast(&ask->changed);
     pthread_mutex_unlock(&ask->lock);
     return rc;
+}
+
+int page_ask_alone(struct page_ask *ask, const struct page_question *question,
+                   struct page_answer **answer, struct blx_error *err)
+{
+    return run_it(ask, question, answer, err);
+}
+
+void page_ask_format(const struct page_ask *ask, const struct page_question *question, char *text,
+                     size_t bytes)
+{
+    FILE *out = fmemopen(text, bytes, "w");
+    text[0] = '\0';
+    if (out == NULL)
+        return;
+    fputs("blxrep dispatcher", out);
+    for (size_t i = 0; i < PAGE_ASK_MOST_WORDS && question->words[i] != NULL; i++)
+        fprintf(out, " %s", question->words[i]);
+    fprintf(out, " --data-dir=%s", ask->data_dir);
+    fclose(out);
+    text[bytes - 1] = '\0';
 }

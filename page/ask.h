@@ -45,6 +45,7 @@ void page_ask_free(struct page_ask *ask);
 struct page_question {
     const char *words[PAGE_ASK_MOST_WORDS]; /* NULL ends them, if there are fewer */
     uint64_t fresh_ms;                      /* an answer this old will do; 0: only a new one */
+    uint64_t timeout_ms;                    /* 0: PAGE_ASK_TIMEOUT_MS */
 };
 
 /* -EIO if the command failed: the message is its own. -ETIMEDOUT, -EFBIG, -ENOMEM. Give the answer
@@ -52,6 +53,15 @@ struct page_question {
 int page_ask(struct page_ask *ask, const struct page_question *question,
              struct page_answer **answer, struct blx_error *err);
 void page_ask_drop(struct page_ask *ask, struct page_answer *answer);
+
+/* The same for a command that does something: it is run for this caller alone, takes no turn, and
+ * its answer is not kept. */
+int page_ask_alone(struct page_ask *ask, const struct page_question *question,
+                   struct page_answer **answer, struct blx_error *err);
+
+/* The command as somebody would type it, with the data directory. */
+void page_ask_format(const struct page_ask *ask, const struct page_question *question, char *text,
+                     size_t bytes);
 
 /* Starts the command and leaves its output to the caller: for what is streamed. It is killed if the
  * calling thread dies; page_ask_end() waits for its end. Takes no turn. */

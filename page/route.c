@@ -10,8 +10,11 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "page/act.h"
+#include "page/files.h"
 #include "page/gate.h"
 #include "page/html.h"
+#include "page/image.h"
 #include "page/reply.h"
 #include "page/token.h"
 #include "page/view.h"
@@ -84,20 +87,12 @@ static int ask_log(const struct page_request *request, struct question *question
 typedef int ask_it(const struct page_request *request, struct question *question,
                    struct blx_error *err);
 
-static int ask(const struct page_request *request, ask_it *prepare, struct page_answer **answer,
-               struct blx_error *err)
-{
-    struct question question;
-    int rc = prepare(request, &question, err);
-    question.asked.fresh_ms = PAGE_ASK_KEPT_MS;
-    return rc < 0 ? rc : page_ask(request->page->ask, &question.asked, answer, err);
-}
-
-static enum MHD_Result serve_answer(const struct page_request *request, ask_it *prepare)
+static enum MHD_Result answer_question(const struct page_request *request,
+                                       const struct page_question *question)
 {
     struct page_answer *answer = NULL;
     struct blx_error err = {0};
-    if (ask(request, prepare, &answer, &err) < 0)
+    if (page_ask(request->page->ask, question, &answer, &err) < 0)
         return fail(request, &err);
     enum MHD_Result result =
         page_reply_copy(request, MHD_HTTP_OK, PAGE_TYPE_JSON, answer->text, answer->bytes);
@@ -105,25 +100,47 @@ static enum MHD_Result serve_answer(const struct page_request *request, ask_it *
     return result;
 }
 
-static enum MHD_Result serve_view(const struct page_request *request, ask_it *prepare,
-                                  void (*write)(FILE *out, const struct page_request *request,
-                                                const json_t *answer))
+static enum MHD_Result view_question(const struct page_request *request,
+                                     const struct page_question *question,
+                                     void (*write)(FILE *out, const struct page_request *request,
+                                                   const json_t *answer))
 {
     struct page_answer *answer = NULL;
     struct blx_error err = {0};
-    if (ask(request, prepare, &answer, &err) < 0)
+    if (page_ask(request->page->ask, question, &answer, &err) < 0)
         return fail(request, &err);
     json_t *parsed = json_loadb(answer->text, answer->bytes, 0, NULL);
     page_ask_drop(request->page->ask, answer);
     if (parsed == NULL) {
         blx_error_set(&err, -EIO,
-                      "the command printed no JSON: have blxrep and blxrep-page the "
-                      "same version?");
+                      "the command printed no JSON: have blxrep and blxrep-page the same version?");
         return fail(request, &err);
     }
     enum MHD_Result result = page_html_send(request, write, parsed);
     json_decref(parsed);
     return result;
+}
+
+static enum MHD_Result serve_answer(const struct page_request *request, ask_it *prepare)
+{
+    struct question question;
+    struct blx_error err = {0};
+    if (prepare(request, &question, &err) < 0)
+        return fail(request, &err);
+    question.asked.fresh_ms = PAGE_ASK_KEPT_MS;
+    return answer_question(request, &question.asked);
+}
+
+static enum MHD_Result serve_view(const struct page_request *request, ask_it *prepare,
+                                  void (*write)(FILE *out, const struct page_request *request,
+                                                const json_t *answer))
+{
+    struct question question;
+    struct blx_error err = {0};
+    if (prepare(request, &question, &err) < 0)
+        return fail(request, &err);
+    question.asked.fresh_ms = PAGE_ASK_KEPT_MS;
+    return view_question(request, &question.asked, write);
 }
 
 static enum MHD_Result serve_overview(const struct page_request *request)
@@ -225,6 +242,30 @@ static enum MHD_Result serve_enter(const struct page_request *request)
     return reply.text == NULL ? MHD_NO : page_reply_send(request, &reply);
 }
 
+static enum MHD_Result serve_files_list(const struct page_request *request,
+                                        void (*write)(FILE *out, const struct page_request *request,
+                                                      const json_t *answer))
+{
+    BLX_CLEANUP_FREE struct page_files_words *words = calloc(1, sizeof(*words));
+    struct page_question asked;
+    struct blx_error err = {0};
+    if (words == NULL)
+        return MHD_NO;
+    if (page_files_ask(request, words, &asked, &err) < 0)
+        return fail(request, &err);
+    return write == NULL ? answer_question(request, &asked) : view_question(request, &asked, write);
+}
+
+static enum MHD_Result serve_files(const struct page_request *request)
+{
+    return serve_files_list(request, page_view_files);
+}
+
+static enum MHD_Result serve_files_json(const struct page_request *request)
+{
+    return serve_files_list(request, NULL);
+}
+
 static const struct {
     const char *url;
     enum page_need need;
@@ -240,6 +281,13 @@ static const struct {
     {"/api/show", PAGE_NEEDS_SESSION, serve_show},
     {"/api/info", PAGE_NEEDS_SESSION, serve_info},
     {"/api/log", PAGE_NEEDS_SESSION, serve_log},
+    {"/files", PAGE_NEEDS_SESSION, serve_files},
+    {"/api/files", PAGE_NEEDS_SESSION, serve_files_json},
+    {"/download", PAGE_NEEDS_SESSION, page_download_serve},
+    {"/image", PAGE_NEEDS_SESSION, page_image_serve},
+    {"/api/checkpoint", PAGE_NEEDS_OPERATOR, page_act_serve},
+    {"/api/pin", PAGE_NEEDS_OPERATOR, page_act_serve},
+    {"/api/token", PAGE_NEEDS_OPERATOR, page_act_serve},
 };
 
 enum { ROUTES = sizeof(routes) / sizeof(routes[0]) };

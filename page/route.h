@@ -8,6 +8,9 @@
  *     GET   /api/session                                      who you are: JSON
  *     GET   /api/status  /api/show?agent=  /api/info?agent=&checkpoint=  /api/log[?agent=]
  *     GET   /events                                           feed.h
+ *     GET   /files  /api/files  /download                     files.h
+ *     GET   /image                                            image.h
+ *     POST  /api/checkpoint  /api/pin  /api/token             act.h
  *
  * What is below /api/ is word for word what the command of that name prints with --json; errors are
  * {"error": "..."}.

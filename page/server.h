@@ -17,7 +17,7 @@ enum {
     PAGE_CONNECTIONS_FROM = 384, /* a proxy, or a tunnel, is one address */
     PAGE_REQUEST_BYTES = 32 * 1024,
     PAGE_SILENCE_S = 20, /* nothing can be sent or received */
-    PAGE_HEAD_S = 20,
+    PAGE_HEAD_S = 10,
     PAGE_STACK_BYTES = 512 * 1024,
 };
 

@@ -2,6 +2,7 @@
 #include "page/view.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,12 @@
 #include "wire/protection.h"
 
 enum { SHOWN_CHECKPOINTS = 500 };
+
+/* The words of a request for files. */
+struct place {
+    char agent[BLX_NAME_BYTES], checkpoint[BLX_TIMESTAMP_TEXT_BYTES];
+    char device[PAGE_DEVICE_BYTES], path[PAGE_PATH_BYTES];
+};
 
 /* How bad it is: the worst is on top. What this version does not know may be worse than that. */
 static int find_rank(const json_t *agent)
@@ -220,6 +227,20 @@ static void write_members(FILE *out, const json_t *object)
     fputs("</tbody></table>\n", out);
 }
 
+/* An address that takes the words of `files`. */
+static void write_files_address(FILE *out, const char *url, const char *agent,
+                                const char *checkpoint, const char *device, const char *path)
+{
+    fprintf(out, "%s?agent=", url);
+    page_html_word(out, agent);
+    fputs("&amp;checkpoint=", out);
+    page_html_word(out, checkpoint);
+    fputs("&amp;device=", out);
+    page_html_word(out, device);
+    fputs("&amp;path=", out);
+    page_html_word(out, path);
+}
+
 static void write_line(FILE *out, const char *head, const struct page_request *request,
                        const char *before, const char *agent, const char *checkpoint,
                        const char *after)
@@ -235,7 +256,9 @@ static void write_line(FILE *out, const char *head, const struct page_request *r
 static void write_ways_back(FILE *out, const struct page_request *request, const char *agent,
                             const char *checkpoint)
 {
-    fputs("<h2>Ways back</h2>\n<dl>\n", out);
+    fputs("<h2>Ways back</h2>\n<p><a href=\"", out);
+    write_files_address(out, "/files", agent, checkpoint, "", "/");
+    fputs("\">Browse its files</a></p>\n<dl>\n", out);
     write_line(out, "One file", request, "files", agent, checkpoint, " --output=. /etc/fstab");
     write_line(out, "The server now", request, "boot", agent, checkpoint, "");
     write_line(out, "Onto a new machine", request, "restore", agent, checkpoint, " --token");
@@ -265,6 +288,67 @@ void page_view_checkpoint(FILE *out, const struct page_request *request, const j
         fputs("<h2>", out);
         page_html_text(out, page_json_text(volume, "name"));
         fputs("</h2>\n", out);
+        if (json_is_null(json_object_get(volume, "key"))) {
+            fputs("<p><a href=\"/image?agent=", out);
+            page_html_word(out, agent);
+            fputs("&amp;checkpoint=", out);
+            page_html_word(out, checkpoint);
+            fputs("&amp;device=", out);
+            page_html_word(out, page_json_text(volume, "device"));
+            fputs("\">Download the image</a></p>\n", out);
+        }
         write_members(out, volume);
     }
+}
+
+/* A folder leads on, a file is downloaded, and neither link is made for anything else. */
+static void write_entry(FILE *out, const struct place *place, const json_t *entry)
+{
+    const char *path = page_json_text(entry, "path"), *type = page_json_text(entry, "type");
+    bool folder = strcmp(type, "folder") == 0, file = strcmp(type, "file") == 0;
+    fputs("<tr><td>", out);
+    if (folder || file) {
+        fputs("<a href=\"", out);
+        write_files_address(out, folder ? "/files" : "/download", place->agent, place->checkpoint,
+                            place->device, path);
+        fputs("\">", out);
+    }
+    page_html_text(out, path);
+    fputs(folder || file ? "</a></td>" : "</td>", out);
+    page_html_cell(out, type);
+    page_html_bytes(out, json_object_get(entry, "size"));
+    page_html_cell(out, page_json_text(entry, "mtime"));
+    page_html_cell(out, page_json_text(entry, "mode"));
+    fputs("</tr>\n", out);
+}
+
+void page_view_files(FILE *out, const struct page_request *request, const json_t *answer)
+{
+    static const char *const heads[] = {"Path", "Kind", "Size", "Changed", "Mode", NULL};
+    struct place place = {.agent = ""};
+    size_t at;
+    const json_t *entry;
+    page_request_agent(request, "agent", place.agent, NULL);
+    page_request_checkpoint(request, place.checkpoint, NULL);
+    page_request_device(request, place.device, NULL);
+    page_request_path(request, place.path, NULL);
+    fputs("<p><a href=\"/checkpoint?agent=", out);
+    page_html_word(out, place.agent);
+    fputs("&amp;checkpoint=", out);
+    page_html_word(out, place.checkpoint);
+    fputs("\">Checkpoint ", out);
+    page_html_text(out, place.checkpoint);
+    fputs(" of ", out);
+    page_html_text(out, place.agent);
+    fputs("</a></p>\n<h1>", out);
+    page_html_text(out, place.path);
+    fputs("</h1>\n<p><a href=\"", out);
+    write_files_address(out, "/download", place.agent, place.checkpoint, place.device, place.path);
+    fputs("&amp;as=tar\">Download all of it as a tar archive</a></p>\n", out);
+    write_heads(out, heads);
+    json_array_foreach(answer, at, entry)
+    {
+        write_entry(out, &place, entry);
+    }
+    fputs("</tbody></table>\n", out);
 }

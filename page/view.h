@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The readable pages of a store: `/`, /agent?id= and /checkpoint?agent=&checkpoint=. Each is the
- * answer of one command as a table.
+ * The readable pages of a store: `/`, /agent?id=, /checkpoint?agent=&checkpoint= and /files. Each is
+ * the answer of one command as a table.
  *
  * Threads: no shared state.
  */
@@ -9,7 +9,8 @@
 
 #include "page/html.h"
 
-/* `answer`: of `status --json`, `show --json`, `info --json`. */
+/* `answer`: of `status --json`, `show --json`, `info --json`, `files --json`. */
 void page_view_overview(FILE *out, const struct page_request *request, const json_t *answer);
 void page_view_agent(FILE *out, const struct page_request *request, const json_t *answer);
 void page_view_checkpoint(FILE *out, const struct page_request *request, const json_t *answer);
+void page_view_files(FILE *out, const struct page_request *request, const json_t *answer);

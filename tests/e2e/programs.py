@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs under test: the command `blxrep` and the two daemons, started as a user starts them."""
 
+import http.client
 import json
 import os
 import random
@@ -146,6 +147,7 @@ class Daemon:
         self.folder = folder
         self.process = None
         self.prefix = []  # a program that starts it, such as unshare
+        self.program = ["blxrep", "start"]
         self.clock = None  # the machine's, or a Clock
         self.lines = []
         self._change = threading.Condition()
@@ -163,7 +165,7 @@ class Daemon:
         path = os.path.join(self.folder, f"notify-{random.randrange(1 << 40):x}")
         self._notify.bind(path)
         os.chmod(path, 0o777)  # as systemd's
-        self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), "blxrep"), "start", *self.words],
+        self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), self.program[0]), *self.program[1:], *self.words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         errors="replace", cwd=self.folder,
                                         env=environment({"NOTIFY_SOCKET": path,
@@ -301,3 +303,41 @@ class Agent(Daemon):
         super().__init__(registry, folder, f"agent-{agent_id}", "--mode=agent", f"--id={agent_id}",
                          f"--dispatcher-addr={address}", f"--credentials={credentials}", f"--run-dir={self.run_dir}",
                          *[f"--device={device}" for device in devices], *words)
+
+
+class Page(Daemon):
+    """blxrep-page, and a browser's requests to it."""
+
+    def __init__(self, registry, folder, data_dir, *words):
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        super().__init__(registry, folder, "page", f"--data-dir={data_dir}", f"--page-listen={self.address}", *words)
+        self.program = ["blxrep-page"]
+
+    def invite(self, *words):
+        """The address that `blxrep dispatcher page` prints, without the host."""
+        url = Cli().run("dispatcher", "page", f"--data-dir={self.data_dir}", f"--page-listen={self.address}", *words).stdout.strip()
+        start = f"http://{self.address}/"
+        if not url.startswith(start):
+            raise Failure(f"`blxrep dispatcher page` printed {url!r}")
+        return url[len(start) - 1:]
+
+    def request(self, url, method="GET", cookie=None, source=None, body=None, **headers):
+        """(status, headers, body). `Name_of_header="value"`; `source`: the address to come from."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60,
+                                                source_address=(source, 0) if source else None)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, url, body=body, headers={**({"Cookie": cookie} if cookie else {}), **named})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    def enter(self, *words):
+        """A session's cookie."""
+        status, headers, body = self.request(self.invite(*words))
+        if status != 200:
+            raise Failure(f"the page let nobody in: {status} {body!r}")
+        return headers["Set-Cookie"].split(";")[0]
