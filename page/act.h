@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an operator does by the page. Each is a command, whose line is in the answer, and each leaves
- * a line in the audit log before it is done. None of them deletes.
+ * What an operator does by the page. Each is a command, whose line is in the answer, and each
+ * leaves a line in the audit log before it is done. None of them deletes.
  *
  *     POST /api/checkpoint?agent=                      `checkpoint`; after PAGE_ACT_MS it goes on
  *     POST /api/pin?agent=&checkpoint=                 `pin`

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The readable pages of a store: `/`, /agent?id=, /checkpoint?agent=&checkpoint= and /files. Each is
- * the answer of one command as a table.
+ * The readable pages of a store: `/`, /agent?id=, /checkpoint?agent=&checkpoint= and /files. Each
+ * is the answer of one command as a table.
  *
  * Threads: no shared state.
  */

@@ -16,6 +16,11 @@ from programs import Page
 from registry import REGISTRY, run, wait_until
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.txt"
+# What the unit's ProtectSystem=strict and ReadWritePaths= come to; then the program.
+SEAL = """
+mount --make-rprivate / && mount --bind "$0" "$0" && cd "$0" && for name in page audit; do mount --bind $name $name; done &&
+mount -o remount,bind,ro "$0" && cd / && exec "$@"
+"""
 
 
 class Test(Case):
@@ -59,6 +64,7 @@ class Test(Case):
         self.check_image()
         self.check_actions()
         self.check_events()
+        self.check_read_only_store()
         self.check_dispatcher_down()
 
     def check_json(self):
@@ -177,6 +183,22 @@ class Test(Case):
                 break
         self.assertEqual(json.loads(line[6:])["agents"][0]["last_checkpoint"], stamp)
         connection.close()
+
+    def check_read_only_store(self):
+        """As its unit has it: all that only looks works, and the rest says why not."""
+        sealed = Page(REGISTRY, self.folder, self.data_dir)
+        sealed.prefix = ["unshare", "--mount", "sh", "-c", SEAL, self.data_dir]
+        sealed.start()
+        cookie = sealed.enter()
+        words = f"agent=web1&checkpoint={self.checkpoint_name}"
+        for url in ("/", "/api/show?agent=web1", f"/api/info?{words}", f"/download?{words}&path=/etc/fstab", f"/image?{words}"):
+            self.assertEqual(sealed.request(url, cookie=cookie)[0], 200, url)
+        csrf = json.loads(sealed.request("/api/session", cookie=cookie)[2])["csrf"]
+        status, _headers, body = sealed.request(f"/api/token?{words}", method="POST", cookie=cookie,
+                                                **{"Origin": f"http://{sealed.address}", "X_CSRF_Token": csrf})
+        self.assertEqual(status, 502, body)
+        self.assertIn(b"Read-only file system", body)
+        sealed.stop()
 
     def check_dispatcher_down(self):
         self.dispatcher.stop()

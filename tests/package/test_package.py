@@ -82,6 +82,7 @@ class Package(unittest.TestCase):
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
                                   "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-boot",
                                   "bin/blxrep-test", "share/man/man8/blxrep-test.8.gz",
+                                  "bin/blxrep-page", "share/man/man8/blxrep-page.8.gz", "lib/systemd/system/blxrep-page.service",
                                   "share/man/man8/blxrep-boot.8.gz", "bin/blxrep-files",
                                   "share/man/man8/blxrep-files.8.gz", "libexec/blxrep/blxrep-files-guest",
                                   "share/bash-completion/completions/blxrep-dispatcher"],
@@ -145,7 +146,7 @@ class Package(unittest.TestCase):
         self.assertIn("/usr/lib/systemd/system/blxrep-agent.service", run("rpm", "-qpl", next(self.old.glob("blxrep-agent-*.rpm"))))
 
     def test_units_are_valid_and_locked_up(self):
-        for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "test@": 3.0}.items():
+        for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "test@": 3.0, "page": 1.7}.items():
             unit = self.folder / f"blxrep-{daemon}.service"
             text = (self.folder / "first" / "etc" / unit.name).read_text()
             unit.write_text(text.replace("/usr/bin/blxrep", str(self.folder / "first" / "bin" / "blxrep")))
