@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "tls/tls.h"
@@ -14,7 +15,13 @@
 
 void page_address_name(const char *listen, char name[PAGE_HOST_BYTES])
 {
-    snprintf(name, PAGE_HOST_BYTES, "%s%s", listen[0] == ':' ? LOOPBACK : "", listen);
+    char host[256], port[8], own[256] = "";
+    const bool all = blx_address_split(listen, host, port, NULL) == 0 &&
+                     (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
+    if (all && gethostname(own, sizeof(own) - 1) == 0)
+        snprintf(name, PAGE_HOST_BYTES, "%s:%s", own, port);
+    else
+        snprintf(name, PAGE_HOST_BYTES, "%s%s", listen[0] == ':' ? LOOPBACK : "", listen);
 }
 
 const char *page_address_port(const char *listen)

@@ -33,6 +33,8 @@ static bool is_our_host(const struct page_request *request)
     const char *header = page_request_header(request, MHD_HTTP_HEADER_HOST);
     if (header == NULL || split_host(header, host) < 0)
         return false;
+    if (request->page->tls != NULL)
+        return page_tls_is_for(request->page->tls, host);
     for (size_t i = 0; i < sizeof(loopback) / sizeof(loopback[0]); i++)
         if (strcasecmp(host, loopback[i]) == 0)
             return true;
@@ -44,7 +46,8 @@ static bool is_our_origin(const struct page_request *request, const char *origin
 {
     char wanted[ORIGIN_BYTES];
     const char *host = page_request_header(request, MHD_HTTP_HEADER_HOST);
-    snprintf(wanted, sizeof(wanted), "http://%s", host);
+    snprintf(wanted, sizeof(wanted), "%s://%s", request->page->tls != NULL ? "https" : "http",
+             host);
     return strcmp(origin, wanted) == 0;
 }
 

@@ -2,7 +2,7 @@
 /*
  * Who gets in. In this order, for each request:
  *
- *     Host      a name of this machine's own page: another one is a page elsewhere that had its
+ *     Host      a name of this machine's own page, or with TLS one of its certificate: another one is a page elsewhere that had its
  *               name point here (DNS rebinding), and is refused
  *     Origin    if the browser tells one, ours: no other page may speak to this one
  *     session   a cookie that was given to this address

@@ -2,6 +2,7 @@
 #include "page/invite.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,13 +45,14 @@ int page_invite(const struct blx_config *config, struct blx_error *err)
     if (rc < 0)
         return rc;
     note_down(config, role, uid);
+    const bool loopback = page_address_is_loopback(config->page_listen);
     page_address_name(config->page_listen, host);
-    printf("http://%s/enter?token=%s\n", host, token);
-    fprintf(stderr,
-            "blxrep: it lets one %s in, once, within %d minutes; from another machine, first: "
-            "ssh -L %s:%s THIS-HOST\n",
-            page_role_name(role), PAGE_TOKEN_SECONDS / 60, page_address_port(config->page_listen),
-            host);
+    printf("%s://%s/enter?token=%s\n", loopback ? "http" : "https", host, token);
+    fprintf(stderr, "blxrep: it lets one %s in, once, within %d minutes\n", page_role_name(role),
+            PAGE_TOKEN_SECONDS / 60);
+    if (loopback)
+        fprintf(stderr, "blxrep: from another machine, first: ssh -L %s:%s HOST\n",
+                page_address_port(config->page_listen), host);
     if (!page_address_answers(config->page_listen))
         fprintf(stderr,
                 "blxrep: nothing listens at %s: start the page with `systemctl start "

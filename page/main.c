@@ -57,16 +57,6 @@ static int block_signals(struct blx_error *err)
     return fd < 0 ? blx_error_errno(err, -errno, "making a descriptor for signals") : fd;
 }
 
-static int check_listening(const struct blx_config *config, struct blx_error *err)
-{
-    if (page_address_is_loopback(config->page_listen))
-        return 0;
-    return blx_error_set(err, -EINVAL,
-                         "page-listen: '%s' can be reached from other machines, and the page has "
-                         "no TLS: listen on 127.0.0.1, and come by `ssh -L` or a proxy with TLS",
-                         config->page_listen);
-}
-
 /* The files are the owner's, and the page shall not be more than that. */
 static int find_places(struct page *page, struct blx_error *err)
 {
@@ -91,6 +81,8 @@ static int make_parts(struct page *page, struct blx_error *err)
         rc = page_sessions_new(&page->sessions, err);
     if (rc == 0)
         rc = page_assets_new(&page->assets, err);
+    if (rc == 0 && !page_address_is_loopback(page->config->page_listen))
+        rc = page_tls_load(page->config, &page->tls, err);
     return rc == 0 ? page_feed_new(page->ask, &page->feed, err) : rc;
 }
 
@@ -111,9 +103,9 @@ static int run(const struct blx_config *config, int signal_fd, struct blx_error 
     if (rc == 0) {
         char name[PAGE_HOST_BYTES];
         page_address_name(config->page_listen, name);
-        blx_log_info("the page is at http://%s/: `blxrep dispatcher page` opens it "
+        blx_log_info("the page is at %s://%s/: `blxrep dispatcher page` opens it "
                      "(blxrep-page %s)",
-                     name, BLX_VERSION);
+                     page.tls != NULL ? "https" : "http", name, BLX_VERSION);
         blx_notify("READY=1");
         await_signal(signal_fd);
         blx_log_info("stopping");
@@ -125,6 +117,7 @@ static int run(const struct blx_config *config, int signal_fd, struct blx_error 
     page_assets_free(page.assets);
     page_sessions_free(page.sessions);
     page_ask_free(page.ask);
+    page_tls_free(page.tls);
     return rc;
 }
 
@@ -134,8 +127,6 @@ static int serve(const struct blx_config *config)
     blx_log_set_format(config->log_format);
     if (config->verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
-    if (check_listening(config, &err) < 0)
-        return fail(BLX_EXIT_USAGE, &err);
     blx_raise_file_limit();
     int signals = block_signals(&err);
     if (signals < 0)

@@ -19,6 +19,7 @@
 #include "page/asset.h"
 #include "page/feed.h"
 #include "page/session.h"
+#include "page/tls.h"
 
 struct page {
     const struct blx_config *config;
@@ -28,4 +29,5 @@ struct page {
     struct page_sessions *sessions;
     struct page_assets *assets;
     struct page_feed *feed;
+    struct page_tls *tls; /* NULL: only this machine can reach the page, and there is none */
 };

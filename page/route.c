@@ -232,8 +232,8 @@ static enum MHD_Result serve_enter(const struct page_request *request)
     blx_log_info("a session of a role %s began from %s", page_role_name(role), request->address);
     snprintf(header, sizeof(header),
              PAGE_COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict; "
-                         "Max-Age=%d",
-             cookie, PAGE_SESSION_MOST_S);
+                         "Max-Age=%d%s",
+             cookie, PAGE_SESSION_MOST_S, request->page->tls != NULL ? "; Secure" : "");
     const struct page_reply reply = {.status = MHD_HTTP_OK,
                                      .type = PAGE_TYPE_HTML,
                                      .text = strdup(text),

@@ -16,6 +16,9 @@
 #include "page/reply.h"
 #include "page/route.h"
 
+/* GnuTLS's words for TLS 1.2 and 1.3 with today's ciphers. */
+#define PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
 enum { TOO_LARGE = 413 }; /* its name depends on the version of libmicrohttpd */
 
 /* A connection, for the watch. */
@@ -163,6 +166,12 @@ static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const
     return page_route(&request);
 }
 
+/* What the library only reads. */
+static void *borrow(const char *text)
+{
+    return (void *)(uintptr_t)text;
+}
+
 static int start_http(struct page_server *server, struct blx_error *err)
 {
     const char *address = server->page->config->page_listen;
@@ -171,14 +180,23 @@ static int start_http(struct page_server *server, struct blx_error *err)
         blx_error_prefix(err, "page-listen");
         return fd;
     }
+    const struct page_tls *tls = server->page->tls;
+    struct MHD_OptionItem encrypted[] = {
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, tls != NULL ? borrow(page_tls_key(tls)) : NULL},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, tls != NULL ? borrow(page_tls_certificate(tls)) : NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, borrow(PRIORITIES)},
+        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
     server->http = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL,
-        NULL, serve, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+            (tls != NULL ? MHD_USE_TLS : 0U),
+        0, NULL, NULL, serve, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)PAGE_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)PAGE_CONNECTIONS_FROM, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)PAGE_SILENCE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)PAGE_REQUEST_BYTES,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)PAGE_STACK_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
-        notice_connection, server, MHD_OPTION_NOTIFY_COMPLETED, notice_end, server, MHD_OPTION_END);
+        notice_connection, server, MHD_OPTION_NOTIFY_COMPLETED, notice_end, server,
+        MHD_OPTION_ARRAY, tls != NULL ? encrypted : plain, MHD_OPTION_END);
     if (server->http == NULL) /* the library has closed the socket */
         return blx_error_set(err, -EIO, "cannot serve the page on '%s'", address);
     return 0;

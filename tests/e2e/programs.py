@@ -323,6 +323,10 @@ class Page(Daemon):
             raise Failure(f"`blxrep dispatcher page` printed {url!r}")
         return url[len(start) - 1:]
 
+    def invite_for(self, host):
+        """The whole address, if it listens at `host`."""
+        return Cli().run("dispatcher", "page", f"--data-dir={self.data_dir}", f"--page-listen={host}:{self.port}").stdout.strip()
+
     def request(self, url, method="GET", cookie=None, source=None, body=None, **headers):
         """(status, headers, body). `Name_of_header="value"`; `source`: the address to come from."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60,

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import tarfile
 import time
 
@@ -237,6 +238,32 @@ class Test(Case):
         self.assertEqual(os.stat(f"{self.data_dir}/page/tokens").st_mode & 0o777, 0o700)
         self.assertEqual(os.listdir(f"{self.data_dir}/page/tokens"), [])
         self.check_slow_clients()
+
+    def test_other_machines_come_by_tls_and_by_a_name_of_the_certificate(self):
+        ca = f"{self.data_dir}/pki/ca.pem"
+        far = Page(REGISTRY, self.folder, self.data_dir)
+        far.words += [f"--page-listen=0.0.0.0:{far.port}"]  # with the certificate that the dispatcher has made
+        far.start()
+        token = far.invite_for("0.0.0.0").split("token=")[1]
+        context = ssl.create_default_context(cafile=ca)
+        def get(name, url, cookie=None):
+            connection = http.client.HTTPSConnection("127.0.0.1", far.port, timeout=30, context=context)
+            raw = socket.create_connection(("127.0.0.1", far.port))
+            connection.sock = context.wrap_socket(raw, server_hostname="dispatcher.blxrep.internal")
+            connection.request("GET", url, headers={"Host": f"{name}:{far.port}", **({"Cookie": cookie} if cookie else {})})
+            answer = connection.getresponse()
+            body = answer.read()
+            connection.close()
+            return answer.status, answer.headers, body
+        status, headers, body = get("dispatcher.blxrep.internal", f"/enter?token={token}")
+        self.assertEqual(status, 200, body)
+        self.assertIn("; Secure", headers["Set-Cookie"])
+        cookie = headers["Set-Cookie"].split(";")[0]
+        self.assertEqual(get("dispatcher.blxrep.internal", "/", cookie)[0], 200)
+        self.assertEqual(get("127.0.0.1", "/", cookie)[0], 421)
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            far.request("/", cookie=cookie)  # without TLS
+        far.stop()
 
     def check_slow_clients(self):
         """Whoever sends a head byte by byte is cut, and meanwhile others are served."""
