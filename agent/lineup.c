@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "agent/disk/signature.h"
+#include "agent/track/note.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 
 static const struct agent_disk *find_disk(const struct agent_disks *disks, const char *path)
 {
@@ -212,6 +214,23 @@ static void identify(struct agent_volume *volume)
         agent_signature_read(device, device->identity);
 }
 
+/* It is in use again. If its tracking begins now, the last reboot may be why. */
+static void take_note(struct agent *agent, struct agent_volume *volume)
+{
+    struct agent_ledger_head *head = volume->ledger.head;
+    char why[BLX_TEXT_BYTES];
+    head->left = AGENT_NOT_LEFT;
+    if (agent->lined_up || head->anew_reason[0] != '\0' ||
+        agent_tracker_is_adopted(volume->tracker))
+        return;
+    agent_note_read(agent->config->run_dir, why);
+    if (why[0] == '\0')
+        return;
+    snprintf(head->anew_reason, sizeof(head->anew_reason),
+             "the tracking was not kept over the reboot: %.200s", why);
+    blx_text_set(head->reboot_note, head->anew_reason);
+}
+
 static int open_volume(struct agent *agent, const char *path, struct blx_error *err)
 {
     const char *run_dir = agent->config->run_dir;
@@ -229,6 +248,7 @@ static int open_volume(struct agent *agent, const char *path, struct blx_error *
         return rc;
     }
     identify(volume);
+    take_note(agent, volume);
     agent->devices[agent->volume_count++] = volume->device;
     settle_refusal(agent, volume);
     blx_log_info("'%s' is tracked%s", path,

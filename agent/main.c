@@ -19,6 +19,7 @@
 #include "agent/encryption.h"
 #include "agent/identity.h"
 #include "agent/lineup.h"
+#include "agent/loader.h"
 #include "agent/teller.h"
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -207,6 +208,7 @@ static int run(struct agent *agent)
         replicate(agent);
         blx_notify("STOPPING=1");
         pthread_join(signal_thread, NULL);
+        agent_loader_leave(agent);
         blx_log_info("stopped; the devices stay tracked");
     }
     agent_teller_stop(teller);

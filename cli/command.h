@@ -65,6 +65,7 @@ enum blx_exit cli_log(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_pause(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_resume(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_rescue_image(const struct cli_request *request, struct blx_error *err);
+enum blx_exit cli_reboot(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_takeover(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_move_gpt(const struct cli_request *request, struct blx_error *err);
 enum blx_exit cli_disks(const struct cli_request *request, struct blx_error *err);

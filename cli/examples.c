@@ -131,6 +131,10 @@ static const struct {
      "  blxrep agent takeover --rescue=/root/rescue --dispatcher-addr=backup.example.org:8080\n"
      "  blxrep agent takeover --rescue=/root/rescue --token-file=/root/token --output=/dev/vda "
      "--yes\n"},
+    {BLX_COMMAND_SAVE, "  blxrep agent save --shutdown=reboot\n"
+                       "  blxrep agent save --shutdown=reboot --save-file=/srv/reboot.save\n"},
+    {BLX_COMMAND_ARM, "  blxrep agent arm\n"
+                      "  blxrep agent arm --save-file=/srv/reboot.save\n"},
     {BLX_COMMAND_DISKS, "  blxrep agent disks\n"
                         "  blxrep agent disks | grep ext4\n"},
     {BLX_COMMAND_MOVE_GPT, "  blxrep agent move-gpt --output=/dev/vda\n"

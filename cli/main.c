@@ -227,6 +227,17 @@ static const struct command commands[] = {
      "make a system that restores a machine without one",
      "Makes a small system that boots from a CD, a USB stick or the network, asks for a token and "
      "restores a server's disk. With --dispatcher-addr it knows where to restore from."},
+    {"save", BLX_COMMAND_SAVE, cli_reboot,
+     "blxrep agent save [--shutdown=reboot] [--save-file=FILE] [--run-dir=DIR] [--config=FILE]",
+     "keep the tracking over a reboot: at the end of a shutdown",
+     "Saves which blocks are to be sent, when every filesystem is read-only at the end of a "
+     "shutdown.\nThe package runs it there: it is of no use at another time."},
+    {"arm", BLX_COMMAND_ARM, cli_reboot,
+     "blxrep agent arm [--save-file=FILE] [--run-dir=DIR] [--config=FILE]",
+     "keep the tracking over a reboot: at the beginning of a boot",
+     "Attaches the tracking before anything is writable, and goes on with what `save` has saved if "
+     "nobody\ncan have written meanwhile. The package's unit runs it at each boot. Makes the file "
+     "if it is missing."},
 #endif
     {"restore", BLX_COMMAND_PULL, cli_pull,
      "blxrep agent restore --dispatcher-addr=HOST:PORT --token-file=FILE|- --output=/dev/X "
@@ -258,7 +269,7 @@ enum {
     BOTH_SIDES = BLX_COMMAND_START | BLX_COMMAND_KEYGEN | BLX_COMMAND_CHECK | BLX_COMMAND_STATUS,
     /* The others are for the dispatcher. */
     AGENT_SIDE = BLX_COMMAND_JOIN | BLX_COMMAND_PULL | BLX_COMMAND_TAKEOVER | BLX_COMMAND_DISKS |
-                 BLX_COMMAND_MOVE_GPT | BOTH_SIDES,
+                 BLX_COMMAND_MOVE_GPT | BLX_COMMAND_SAVE | BLX_COMMAND_ARM | BOTH_SIDES,
 };
 
 static void print_overview(FILE *out)

@@ -161,7 +161,7 @@ foreach(daemon IN ITEMS agent dispatcher)
 endforeach()
 # Folders that belong to the distribution, not to us.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
-    /etc /usr/libexec /usr/lib/systemd /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
+    /etc /usr/libexec /usr/lib/systemd /usr/lib/systemd/system /usr/lib/systemd/system-shutdown /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
     /usr/share/bash-completion/completions /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh
     /usr/share/zsh/site-functions /usr/share/zsh/vendor-completions /usr/share/man /usr/share/man/man1 /usr/share/man/man5 /usr/share/man/man8
     /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/nbdkit

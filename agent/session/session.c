@@ -185,6 +185,7 @@ static void measure_volume(const struct agent *agent, const struct agent_volume 
                                       .tracked_events = counters.events,
                                       .missed_events = counters.missed};
     blx_text_set(disk->path, volume->device.path);
+    blx_text_set(disk->text, volume->ledger.head->reboot_note);
     status->dirty_bytes += disk->dirty_bytes;
     status->unreadable_bytes += disk->unreadable_bytes;
     status->missed_events += counters.missed;

@@ -32,6 +32,13 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
+/* Whether the agent that had it last is done with it, so that it may be kept over a reboot. */
+enum agent_left {
+    AGENT_NOT_LEFT,            /* it runs, or has died */
+    AGENT_LEFT_IN_ORDER,       /* it ended, and what the boot loader may write is marked */
+    AGENT_LEFT_UNKNOWN_LOADER, /* it ended, but where the boot loader writes is not known */
+};
+
 /* The head of the file: of this machine and this boot only, so in native byte order. */
 struct agent_ledger_head {
     uint64_t magic;
@@ -65,6 +72,9 @@ struct agent_ledger_head {
     uint64_t rescan_end_block;
     char rescan_reason[BLX_TEXT_BYTES];
     char anew_reason[BLX_TEXT_BYTES]; /* why the next session begins a new stream; empty: unknown */
+    /* Zero in a ledger of an earlier release, which had no room for them. */
+    uint32_t left;                    /* enum agent_left: how the last agent has left it */
+    char reboot_note[BLX_TEXT_BYTES]; /* what the last reboot meant for the tracking; "": nothing */
 };
 _Static_assert(offsetof(struct agent_ledger_head, acked_seq) == 128, "tests/e2e/store_disk.py");
 

@@ -46,6 +46,8 @@ _blxrep_options() {
     rescue-image) echo --config --output --pxe --dispatcher-addr --kernel-dir --kernel-package --help --version ;;
     takeover) echo --config --rescue --dispatcher-addr --token-file --output --dry-run --yes --help --version ;;
     disks) echo --config --help --version ;;
+    save) echo --config --save-file --shutdown --run-dir --help --version ;;
+    arm) echo --config --save-file --run-dir --help --version ;;
     move-gpt) echo --config --output --help --version ;;
     pin | unpin) echo --config --agent --checkpoint --data-dir --help --version ;;
     esac
@@ -62,7 +64,8 @@ _blxrep_value() {
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
     --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
-    --role) compgen -W "viewer operator" -- "$word" ;;
+    --role) compgen -W "viewer operator" --shutdown) compgen -W "reboot poweroff halt kexec" -- "$word" ;;
+    --save-file) compgen -f -- "$word" ;;
     --level) compgen -W "1 2" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
     --format) compgen -W "raw qcow2 vmdk vhd vhdx" -- "$word" ;;
@@ -96,7 +99,7 @@ _blxrep() {
     blxrep-page) command=page-server ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
-        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover disks move-gpt"
+        [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover save arm disks move-gpt"
         [[ $COMP_CWORD -gt $at ]] && command=${COMP_WORDS[at]}
         [[ ${COMP_WORDS[1]} == agent && $command == restore ]] && command=agent-restore
         ;;

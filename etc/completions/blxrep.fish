@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # fish completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-page
 
-set -l commands start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover disks move-gpt
+set -l commands start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover save arm disks move-gpt
 set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -31,7 +31,7 @@ __blxrep_option blxrep-agent "start check restore join files boot" -l device -r 
 __blxrep_option blxrep-agent "start check" -l exclude -x -d "Leave out devices with this name or path"
 __blxrep_option blxrep-agent "start check join" -l credentials -r -F -d "The agent's key and certificates"
 __blxrep_option blxrep-agent "start check" -l encryption-key -r -F -d "Encrypt all that is sent with this key"
-__blxrep_option blxrep-agent "start check status" -l run-dir -x -a "(__fish_complete_directories)" -d "The folder for state that survives a restart"
+__blxrep_option blxrep-agent "start check status save arm" -l run-dir -x -a "(__fish_complete_directories)" -d "The folder for state that survives a restart"
 __blxrep_option blxrep-agent "start check" -l compression -x -a "auto zstd zlib none" -d "How blocks are compressed"
 __blxrep_option blxrep-agent "start check" -l bandwidth-limit -x -d "The most bytes to send per second"
 __blxrep_option blxrep-agent "start check" -l skip-free-space -x -a "yes no" -d "Leave free space out of a full pass"
@@ -129,6 +129,8 @@ __blxrep_option "" status -l check -f -d "Exit with status 1 unless all agents a
 __blxrep_option "" rescue-image -l pxe -x -a "(__fish_complete_directories)" -d "Write kernel and initrd to this folder"
 __blxrep_option "" "files rescue-image" -l kernel-dir -x -a "(__fish_complete_directories)" -d "Take the kernel from this folder"
 __blxrep_option "" rescue-image -l kernel-package -x -d "Download the kernel as this package"
+__blxrep_option "" "save arm" -l save-file -r -F -d "The file for the tracking's state over a reboot"
+__blxrep_option "" save -l shutdown -x -a "reboot poweroff halt kexec" -d "How the machine goes down"
 __blxrep_option "" takeover -l rescue -x -a "(__fish_complete_directories)" -d "The folder that rescue-image --pxe wrote"
 
 functions -e __blxrep_option

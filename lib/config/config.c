@@ -20,6 +20,8 @@ void blx_config_done(struct blx_config *config)
                      config->listen,
                      config->credentials,
                      config->run_dir,
+                     config->save_file,
+                     config->shutdown,
                      config->pre_freeze,
                      config->post_thaw,
                      config->tls.ca,

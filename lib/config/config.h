@@ -28,6 +28,7 @@
 #define BLX_DEFAULT_CREDENTIALS_PATH "/etc/blxrep/agent.pem"
 #define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
 #define BLX_DEFAULT_STATE_DIR        "/var/lib/blxrep-restore"
+#define BLX_DEFAULT_SAVE_FILE        "/var/lib/blxrep/reboot.save"
 #define BLX_DEFAULT_POLICY_DIR       "/etc/blxrep/policies"
 
 enum blx_mode {
@@ -155,6 +156,8 @@ struct blx_config {
     char *token;     /* join --token=TOKEN */
     char *token_file;
     char *state_dir; /* agent restore */
+    char *save_file; /* agent save, arm */
+    char *shutdown;  /* agent save: how the machine goes down; NULL: not given */
     char **keys;     /* owned, key_count of them: restore, mount and files --key=FILE */
     size_t key_count;
     char **paths; /* owned, path_count of them: what files lists or copies */
@@ -248,6 +251,8 @@ enum blx_command {
     BLX_COMMAND_TEST = 1ULL << 45,
     BLX_COMMAND_PAGE = 1ULL << 46,        /* blxrep dispatcher page */
     BLX_COMMAND_PAGE_SERVER = 1ULL << 47, /* blxrep-page */
+    BLX_COMMAND_SAVE = 1ULL << 50, /* blxrep agent save, arm */
+    BLX_COMMAND_ARM = 1ULL << 51,
 };
 
 enum blx_config_result {

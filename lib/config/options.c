@@ -40,6 +40,8 @@ enum {
     ADOPT = BLX_COMMAND_ADOPT,
     BOOT = BLX_COMMAND_BOOT,
     TEST = BLX_COMMAND_TEST,
+    SAVE = BLX_COMMAND_SAVE,
+    ARM = BLX_COMMAND_ARM,
     RESCUE_IMAGE = BLX_COMMAND_RESCUE_IMAGE,
     TAKEOVER = BLX_COMMAND_TAKEOVER,
     MOVE_GPT = BLX_COMMAND_MOVE_GPT,
@@ -55,7 +57,8 @@ enum {
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
             BOOT | TEST | TEST_EVENT | RENAME | MOVE | READMIT | COPY | ADOPT | PAGE,
-    ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE,
+    ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE | SAVE |
+          ARM,
 };
 
 #define MS_SECOND UINT64_C(1000)
@@ -214,11 +217,23 @@ static const struct blx_option options[] = {
      .example = "\"/etc/blxrep/blxrep.key\""},
     {.info = {"run-dir", "DIR",
               "the folder for state that survives a restart of the agent but no reboot",
-              AGENT | STATUS, true},
+              AGENT | STATUS | SAVE | ARM, true},
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(run_dir),
      .fallback = BLX_DEFAULT_RUN_DIR,
      .example = "\"" BLX_DEFAULT_RUN_DIR "\""},
+    {.info = {"save-file", "FILE",
+              "the file for the tracking's state over a reboot, on the root filesystem", SAVE | ARM,
+              false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(save_file),
+     .fallback = BLX_DEFAULT_SAVE_FILE,
+     .example = "\"" BLX_DEFAULT_SAVE_FILE "\""},
+    {.info = {"shutdown", "reboot|poweroff|halt|kexec",
+              "how the machine goes down: only a reboot is believed afterwards", SAVE, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(shutdown),
+     .example = "\"reboot\""},
     {.info = {"compression", "auto|zstd|zlib|none", "how blocks are compressed", AGENT, true},
      .kind = BLX_OPTION_CODEC,
      .offset = FIELD(compression),

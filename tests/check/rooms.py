@@ -43,9 +43,11 @@ agent/disk:            lib/*
 agent/track:           lib/* bpf agent/disk
 agent/freeze:          lib/* agent/disk
 agent/send:            lib/* agent/disk agent/track
+agent/reboot:          lib/* agent/disk agent/track
 agent:                 lib/* agent/disk agent/track agent/freeze agent/send
 agent/session:         lib/* agent/disk agent/track agent/freeze agent/send agent
 agent/main.c:          lib/* agent/session agent
+agent/reboot/main.c:   lib/* agent/disk agent/reboot agent
 
 dispatcher:            lib/*
 dispatcher/session:    lib/* dispatcher
