@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/reboot/save.h"
 #include "base/io.h"
 #include "fuzz.h"
 #include "store/checkpoint/manifest_codec_private.h"
@@ -332,6 +333,46 @@ static void save_volume_files(void)
     file.full_after = UINT64_C(20261122203600);
     FUZZ_ASSERT(blx_volume_file_write(fuzz_folder(), &file, NULL) == 0);
     save_file("volume_file", "full-pass", path);
+}
+
+/* As the target takes it: the head's fields, then the body. */
+static void put_reboot(const char *name, const struct agent_save *of)
+{
+    enum { FIELD_BYTES = 608 };
+    static uint8_t area[LIMIT_BYTES];
+    struct bytes bytes = {.size = 0};
+    size_t used = 0;
+    FUZZ_ASSERT(agent_save_encode(of, area, sizeof(area), &used, NULL) == 0);
+    put(&bytes, area, FIELD_BYTES);
+    put(&bytes, area + AGENT_SAVE_BODY_AT, used - AGENT_SAVE_BODY_AT);
+    save("reboot_save", name, bytes.data, bytes.size);
+}
+
+static void save_reboot(void)
+{
+    static const uint64_t marks[BLOCKS / 64 + 1] = {UINT64_C(0xf00000ff00010001)};
+    static struct agent_save of = {.boot_id = "2fdf7f4b-4d2f-49cb-822d-e99df1285b41",
+                                   .verb = AGENT_SAVE_REBOOT,
+                                   .saved_s = 1000};
+    put_reboot("none", &of);
+    of.volume_count = 2;
+    of.volumes[0] = (struct agent_save_volume){.kernel_name = "vda",
+                                               .identity = "serial-1",
+                                               .volume = "vda",
+                                               .size_bytes = (uint64_t)BLOCKS * BLOCK_BYTES,
+                                               .blocks = BLOCKS,
+                                               .block_shift = 12,
+                                               .stream = generation,
+                                               .stream_used = true,
+                                               .acked_seq = 3,
+                                               .sent_seq = 4,
+                                               .pass_reason = "first sync",
+                                               .above_count = 1,
+                                               .write_commands = 7,
+                                               .marks = marks};
+    of.volumes[1] =
+        (struct agent_save_volume){.kernel_name = "vdb", .refusal = "it was resized or replaced"};
+    put_reboot("two", &of);
 }
 
 static void save_tested(void)
@@ -859,6 +900,7 @@ int main(int argc, char **argv)
     save_copied();
     save_member();
     save_volume_files();
+    save_reboot();
     save_tested();
     save_credentials();
     save_requests();
