@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep enroll`: makes an agent's credentials, or a token with which its server joins. */
+/* `blxrep enroll`: makes the credentials of an agent or a copier, or a token with which an agent's
+ * server joins. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -88,6 +89,11 @@ static int make_bundle(const struct blx_config *config, struct blx_pki_bundle *b
     char id[BLX_NAME_BYTES];
     struct blx_store store = {.lock_fd = -1};
     int rc = open_store(config, &store, err);
+    if (rc == 0 && config->copier != NULL) {
+        rc = blx_pki_make_copier(config->data_dir, config->copier, bundle, err);
+        blx_store_close(&store);
+        return rc;
+    }
     if (rc == 0)
         rc = choose_id(config, &store, id, err);
     if (rc == 0)
@@ -102,7 +108,8 @@ static int enroll_by_file(const struct blx_config *config, struct blx_error *err
     char default_output[BLX_NAME_BYTES + sizeof(".pem")];
     struct blx_pki_bundle bundle = {.bytes = 0};
     enum blx_owner owner = BLX_OWNER_KEPT;
-    snprintf(default_output, sizeof(default_output), "%s.pem", config->agent);
+    snprintf(default_output, sizeof(default_output), "%s.pem",
+             config->copier != NULL ? config->copier : config->agent);
     const char *output = config->output != NULL ? config->output : default_output;
     int rc = blx_secret_file_check(output, BLX_PKI_WAY_OUT, err);
     if (rc == 0)
@@ -143,13 +150,24 @@ enum blx_exit cli_enroll(const struct cli_request *request, struct blx_error *er
                       "that joins with the token writes its own file");
         return BLX_EXIT_USAGE;
     }
+    if (config->make_token && config->copier != NULL) {
+        blx_error_set(
+            err, -EINVAL,
+            "--token and --copier exclude each other: a copier has a file, which is to be "
+            "brought to the other dispatcher");
+        return BLX_EXIT_USAGE;
+    }
     int rc = config->make_token ? enroll_by_token(config, err) : enroll_by_file(config, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
-    const struct blx_audit_entry entry = {.event = "enroll",
+    const struct blx_audit_entry entry = {.event =
+                                              config->copier != NULL ? "enroll-copier" : "enroll",
                                           .agent = config->agent,
-                                          .text = config->make_token ? "a token" : "a bundle"};
+                                          .text = config->copier != NULL ? config->copier
+                                                  : config->make_token   ? "a token"
+                                                                         : "a bundle"};
     cli_audit(config->data_dir, &entry);
-    list_agent(config);
+    if (config->copier == NULL)
+        list_agent(config);
     return BLX_EXIT_OK;
 }

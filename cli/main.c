@@ -38,11 +38,12 @@ static const struct command commands[] = {
     {"enroll", BLX_COMMAND_ENROLL, cli_enroll,
      "blxrep dispatcher enroll --agent=ID --data-dir=DIR [--init] [--output=FILE]\n"
      "       blxrep dispatcher enroll --agent=ID --data-dir=DIR --token "
-     "[--dispatcher-addr=HOST:PORT]",
+     "[--dispatcher-addr=HOST:PORT]\n"
+     "       blxrep dispatcher enroll --copier=NAME --data-dir=DIR [--output=FILE]",
      "make credentials for an agent, or a token with which its server joins",
      "Makes an agent's credentials (by default ID.pem in the current folder) and prints the path.\n"
      "With --token it prints a line instead. Run that line on the server within an hour: it works "
-     "once."},
+     "once.\nWith --copier they are for another dispatcher, which may only read copies."},
     {"join", BLX_COMMAND_JOIN, cli_join,
      "blxrep agent join --dispatcher-addr=HOST:PORT [--token-file=FILE] [--device=/dev/X ...]\n"
      "       [--credentials=FILE] [--force]",
@@ -57,7 +58,8 @@ static const struct command commands[] = {
      "Makes a key with which agents encrypt (by default blxrep.key in the current folder) and "
      "prints the path.\nLose the key and you lose the checkpoints."},
     {"revoke", BLX_COMMAND_REVOKE, cli_revoke,
-     "blxrep dispatcher revoke --agent=ID --data-dir=DIR [--token] [--force]", "shut an agent out",
+     "blxrep dispatcher revoke --agent=ID|--copier=NAME --data-dir=DIR [--token] [--force]",
+     "shut an agent out",
      "Shuts an agent out at once. Its checkpoints are kept, and it can join again."},
     {"renew", BLX_COMMAND_RENEW, cli_renew, "blxrep dispatcher renew --data-dir=DIR",
      "give the dispatcher a new key and certificate",
@@ -107,12 +109,15 @@ static const struct command commands[] = {
      "/etc/fstab tells where a path lies. Nothing is restored, and the store is only read."},
     {"copy", BLX_COMMAND_COPY, cli_copy,
      "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
-     "[--bandwidth-limit=RATE] [--json]",
-     "copy checkpoints into a folder or an object store",
+     "[--bandwidth-limit=RATE] [--json]\n"
+     "       blxrep dispatcher copy --from=HOST:PORT [--credentials=FILE] --data-dir=DIR "
+     "[--agent=ID]",
+     "copy checkpoints into a folder or an object store, or from another dispatcher",
      "Copies the checkpoints that are not there yet into a folder or an object store, from which "
-     "they\ncan be restored without this host. An interrupted copy goes on where it was."},
+     "they\ncan be restored without this host; or from another dispatcher into a data directory. "
+     "An\ninterrupted copy goes on where it was."},
     {"adopt", BLX_COMMAND_ADOPT, cli_adopt,
-     "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] [--checkpoint=TIMESTAMP] "
+     "blxrep dispatcher adopt --from=HOST:PORT|FOLDER|URL [--agent=ID] [--checkpoint=TIMESTAMP] "
      "--data-dir=DIR [--json]",
      "take agents from copies into a data directory",
      "Takes agents with all their checkpoints from copies into a data directory, which is made if "

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep revoke`: shuts an agent out, now and until it is let in again. */
+/* `blxrep revoke`: shuts an agent or a copier out, now and until it is let in again. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,10 +97,49 @@ static int take_tokens_back(const char *data_dir, const struct whom *whom, struc
     return 0;
 }
 
+static int look_for_copier(void *arg, const struct blx_audit_line *line, struct blx_error *err)
+{
+    struct search *search = arg;
+    char event[16], name[BLX_NAME_BYTES];
+    (void)err;
+    if (blx_audit_value(line->text, "event", event, sizeof(event)) == 0 &&
+        blx_audit_value(line->text, "text", name, sizeof(name)) == 0 &&
+        strcmp(event, "enroll-copier") == 0)
+        search->found |= strcmp(name, search->agent) == 0;
+    return 0;
+}
+
+/* A dispatcher looks every few seconds whether the copiers that it serves are still welcome. */
+static int revoke_copier(const struct blx_config *config, struct blx_error *err)
+{
+    struct search search = {.agent = config->copier, .found = config->force};
+    int rc = cli_become_owner(config->data_dir, err);
+    if (rc == 0 && !search.found)
+        rc = blx_audit_each(config->data_dir, look_for_copier, &search, err);
+    if (rc == 0 && !search.found)
+        rc = blx_error_set(
+            err, -ENOENT, "no copier '%s' was enrolled here; --force revokes the name all the same",
+            config->copier);
+    if (rc == 0)
+        rc = blx_pki_revoke_copier(config->data_dir, config->copier, err);
+    if (rc < 0)
+        return rc;
+    const struct blx_audit_entry entry = {.event = "revoke-copier", .text = config->copier};
+    cli_audit(config->data_dir, &entry);
+    cli_tell("the copier '%s' is revoked; what it has copied is kept where it is", config->copier);
+    return 0;
+}
+
 enum blx_exit cli_revoke(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
     struct blx_store store = {.lock_fd = -1};
+    if (config->copier != NULL && config->make_token) {
+        blx_error_set(err, -EINVAL, "--token and --copier exclude each other: a copier has none");
+        return BLX_EXIT_USAGE;
+    }
+    if (config->copier != NULL)
+        return revoke_copier(config, err) < 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
     if (cli_store_open(config->data_dir, BLX_STORE_READ, &store, err) < 0)
         return BLX_EXIT_FAILED;
     struct whom whom = {.name = ""};

@@ -99,6 +99,8 @@ int object_command_adopt(const struct blx_config *config, struct blx_error *err)
 {
     struct run run = {.config = config, .store = {.lock_fd = -1, .folder_fd = -1}};
     enum blx_owner owner = BLX_OWNER_KEPT;
+    if (object_pull_is_address(config->from))
+        return object_command_pull(config, OBJECT_PULL_ADOPT, err);
     int rc = blx_mkdir_parents(config->data_dir, 0700, err);
     if (rc == 0)
         rc = blx_owner_become(config->data_dir, &owner, err);

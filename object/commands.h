@@ -9,7 +9,11 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "object/pull.h"
 
 int object_command_check(const struct blx_config *config, struct blx_error *err);
 int object_command_copy(const struct blx_config *config, struct blx_error *err);
+/* `copy` and `adopt` with --from=HOST:PORT. */
+int object_command_pull(const struct blx_config *config, enum object_pull_end end,
+                        struct blx_error *err);
 int object_command_adopt(const struct blx_config *config, struct blx_error *err);

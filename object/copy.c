@@ -398,10 +398,11 @@ static int copy_checkpoint(const struct copying *of_agent, blx_timestamp timesta
     return rc;
 }
 
-/* Whether the checkpoint is far enough from the last one that was copied. For the newest that time
- * goes on until now: perhaps no other one comes. */
-static bool is_due(int64_t when_s, blx_timestamp last, uint64_t every_ms)
+bool object_copy_is_due(blx_timestamp checkpoint, blx_timestamp last, uint64_t every_ms,
+                        enum object_copy_age age)
 {
+    int64_t when_s =
+        age == OBJECT_COPY_NEWEST ? (int64_t)time(NULL) : blx_timestamp_to_unix(checkpoint);
     return last == 0 || when_s - blx_timestamp_to_unix(last) >= (int64_t)(every_ms / 1000);
 }
 
@@ -428,8 +429,8 @@ int object_copy_agent(const struct object_copy_request *request, const char *age
     blx_timestamp last = history.count > 0 ? history.entries[history.count - 1].timestamp : 0;
     report->newest = last;
     for (size_t i = 0; i < count; i++) {
-        int64_t when_s = i + 1 == count ? (int64_t)time(NULL) : blx_timestamp_to_unix(ours[i]);
-        if (ours[i] <= last || !is_due(when_s, last, request->every_ms))
+        enum object_copy_age age = i + 1 == count ? OBJECT_COPY_NEWEST : OBJECT_COPY_OLDER;
+        if (ours[i] <= last || !object_copy_is_due(ours[i], last, request->every_ms, age))
             continue;
         rc = copy_checkpoint(&copying, ours[i], err);
         if (rc < 0)

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -40,6 +41,13 @@ struct object_copy_report {
                                 0: not locked */
     uint64_t whole;          /* volumes that were copied from their base on */
 };
+
+enum object_copy_age { OBJECT_COPY_OLDER, OBJECT_COPY_NEWEST };
+
+/* Whether the checkpoint is far enough from the last one that was copied. For the newest that time
+ * goes on until now: perhaps no other one comes. */
+bool object_copy_is_due(blx_timestamp checkpoint, blx_timestamp last, uint64_t every_ms,
+                        enum object_copy_age age);
 
 /* Adds to the report. -EBUSY if another copy of the agent is under way. */
 int object_copy_agent(const struct object_copy_request *request, const char *agent_id,

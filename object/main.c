@@ -23,16 +23,19 @@ static const struct subcommand subcommands[] = {
      object_command_copy,
      {.name = "blxrep-copy",
       .command = BLX_COMMAND_COPY,
-      .help = {.usage = "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
-                        "[--bandwidth-limit=RATE] [--json]",
-               .description =
-                   "Copies the checkpoints that are not there yet into a folder or an object "
-                   "store.\nAn interrupted copy goes on where it was."}}},
+      .help =
+          {.usage = "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
+                    "[--bandwidth-limit=RATE] [--json]\n"
+                    "       blxrep dispatcher copy --from=HOST:PORT [--credentials=FILE] "
+                    "[--data-dir=DIR] [--agent=ID]",
+           .description =
+               "Copies the checkpoints that are not there yet into a folder or an object "
+               "store,\nor from another dispatcher. An interrupted copy goes on where it was."}}},
     {"adopt",
      object_command_adopt,
      {.name = "blxrep-copy",
       .command = BLX_COMMAND_ADOPT,
-      .help = {.usage = "blxrep dispatcher adopt --from=FOLDER|URL [--agent=ID] "
+      .help = {.usage = "blxrep dispatcher adopt --from=HOST:PORT|FOLDER|URL [--agent=ID] "
                         "[--checkpoint=TIMESTAMP] --data-dir=DIR "
                         "[--json]",
                .description = "Takes agents with all their checkpoints from copies into a data "

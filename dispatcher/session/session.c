@@ -515,6 +515,8 @@ static int run_errand(struct dispatcher_session *session, struct blx_error *err)
         return dispatcher_session_join(session, err);
     case BLX_TLS_RESTORE:
         return dispatcher_session_restore(session, err);
+    case BLX_TLS_COPY:
+        return dispatcher_session_copy(session, err);
     default:
         return open_session(session, err);
     }

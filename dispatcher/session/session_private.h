@@ -235,6 +235,10 @@ int dispatcher_session_join(struct dispatcher_session *session, struct blx_error
 /* RESTORE and all that follows, for a machine with a token. Its connection carries nothing else. */
 int dispatcher_session_restore(struct dispatcher_session *session, struct blx_error *err);
 
+/* COPY_REQUEST and all that follows, for another dispatcher with a copier's certificate. Its
+ * connection carries nothing else. */
+int dispatcher_session_copy(struct dispatcher_session *session, struct blx_error *err);
+
 /* RENEW -> CERTIFICATE or RENEW_FAILED. */
 int dispatcher_session_renew(struct dispatcher_session *session,
                              const struct blx_request_message *request, struct blx_error *err);

@@ -11,7 +11,7 @@ _blxrep_options() {
     agent) echo --config --id --dispatcher-addr --device --exclude --credentials --encryption-key --run-dir --compression --bandwidth-limit --skip-free-space --rescan-priority --rescan-cpus --freeze \
         --freeze-budget --freeze-limit --disk-timeout --freeze-buffer --pre-freeze --post-thaw --hook-timeout --log-format --verbose --help --version ;;
     dispatcher) echo --config --data-dir --init --standby --shared --sync-freq --listen --metrics-listen --memory-limit --rewrite-rate --on-event --on-heartbeat --heartbeat-freq --policy-dir --hook-timeout --prune-grace --admit --log-format --verbose --help --version ;;
-    enroll) echo --config --agent --data-dir --init --dispatcher-addr --output --token --help --version ;;
+    enroll) echo --config --agent --copier --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
     show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
@@ -21,14 +21,14 @@ _blxrep_options() {
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
-    copy) echo --config --agent --data-dir --to --from --bandwidth-limit --json --help --version ;;
-    adopt) echo --config --agent --checkpoint --data-dir --from --bandwidth-limit --json --help --version ;;
+    copy) echo --config --agent --data-dir --to --from --credentials --bandwidth-limit --json --help --version ;;
+    adopt) echo --config --agent --checkpoint --data-dir --from --credentials --bandwidth-limit --json --help --version ;;
     page) echo --config --data-dir --page-listen --role --help --version ;;
     page-server) echo --config --data-dir --page-listen --log-format --verbose --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
     checkpoint) echo --config --agent --data-dir --json --help --version ;;
     rescan | pause | resume | readmit) echo --config --agent --data-dir --help --version ;;
-    revoke) echo --config --agent --data-dir --token --force --help --version ;;
+    revoke) echo --config --agent --copier --data-dir --token --force --help --version ;;
     renew | renew-ca) echo --config --data-dir --help --version ;;
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
     policy) echo --config --agent --data-dir --policy-dir --json --help --version ;;

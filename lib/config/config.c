@@ -13,6 +13,9 @@ void blx_config_done(struct blx_config *config)
 {
     for (size_t i = 0; blx_option_at(i) != NULL; i++)
         blx_option_clear(blx_option_at(i), config);
+    for (size_t i = 0; i < config->source.agent_count; i++)
+        free(config->source.agents[i]);
+    free(config->source.agents);
     char *texts[] = {config->config_path,
                      config->id,
                      config->dispatcher_addr,
@@ -48,6 +51,10 @@ void blx_config_done(struct blx_config *config)
                      config->writable,
                      config->action,
                      config->from,
+                     config->copier,
+                     config->copier_credentials,
+                     config->source.addr,
+                     config->source.credentials,
                      config->object_store.url,
                      config->object_store.region,
                      config->object_store.credentials,
@@ -197,7 +204,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         {"dispatcher-addr", AGENT | BLX_COMMAND_JOIN | BLX_COMMAND_PULL,
          config->dispatcher_addr != NULL},
         {"device", AGENT, config->device_count > 0},
-        {"agent", ONE_AGENT, config->agent != NULL},
+        {"agent", ONE_AGENT, config->agent != NULL || config->copier != NULL},
         {"checkpoint",
          BLX_COMMAND_RESTORE | BLX_COMMAND_INFO | BLX_COMMAND_FILES | BLX_COMMAND_BOOT | PIN,
          config->checkpoint != NULL},
@@ -216,6 +223,9 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         if ((wanted[i].commands & command) != 0 && !wanted[i].given)
             return blx_config_missing(wanted[i].name, command, config, err);
     }
+    if (config->copier != NULL && config->agent != NULL)
+        return blx_error_set(err, -EINVAL,
+                             "--agent and --copier exclude each other: give the one that is meant");
     if ((command & BLX_COMMAND_MOUNT) != 0 && config->writable != NULL &&
         config->checkpoint == NULL)
         return blx_error_set(err, -EINVAL,

@@ -26,6 +26,7 @@
 
 #define BLX_DEFAULT_CONFIG_PATH      "/etc/blxrep/config.yaml"
 #define BLX_DEFAULT_CREDENTIALS_PATH "/etc/blxrep/agent.pem"
+#define BLX_DEFAULT_COPIER_PATH      "/etc/blxrep/source.pem"
 #define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
 #define BLX_DEFAULT_STATE_DIR        "/var/lib/blxrep-restore"
 #define BLX_DEFAULT_SAVE_FILE        "/var/lib/blxrep/reboot.save"
@@ -71,6 +72,19 @@ struct blx_config_object_store {
     uint64_t every_ms; /* the least time between two copied checkpoints of an agent */
 };
 
+enum blx_source_rule { BLX_SOURCE_ALL, BLX_SOURCE_HOURLY, BLX_SOURCE_DAILY };
+
+/* The file's group `source`: another dispatcher, whose checkpoints are copied. */
+struct blx_config_source {
+    char *addr;        /* owned, as the others; NULL: there is none */
+    char *credentials; /* the copier's; NULL: BLX_DEFAULT_COPIER_PATH */
+    char **agents;     /* patterns of their IDs, agent_count of them; none: all */
+    size_t agent_count;
+    enum blx_source_rule checkpoints;
+    struct blx_bandwidth limit;
+    uint64_t every_ms; /* how often to look */
+};
+
 struct blx_config {
     char *config_path;     /* the file that was read; NULL: none */
     unsigned config_lines; /* how many lines it has */
@@ -92,6 +106,7 @@ struct blx_config {
     struct blx_retention retention; /* the file's group of that name */
     struct blx_quota quota;         /* a policy's group of that name */
     struct blx_config_object_store object_store;
+    struct blx_config_source source;
     uint64_t sync_freq_ms; /* 0: not given */
     enum blx_codec compression;
     bool compression_adapts; /* "auto": the level adapts to what holds the agent back */
@@ -167,10 +182,12 @@ struct blx_config {
     char *mountpoint;
     char *writable; /* NULL: read-only; "": a file without a name takes what is written */
     bool foreground;
-    uint64_t idle_ms; /* a mount that nobody uses for so long ends */
-    char *action;     /* object-store: "check" */
-    char *from;       /* copy, adopt: a folder or an object store's URL */
-    char *kernel_dir; /* rescue-image, files: whose kernel to take; NULL: this machine's */
+    uint64_t idle_ms;         /* a mount that nobody uses for so long ends */
+    char *action;             /* object-store: "check" */
+    char *from;               /* copy, adopt: a folder or an object store's URL */
+    char *copier;             /* enroll, revoke: the name of a copier in place of an agent */
+    char *copier_credentials; /* copy, adopt: for --from=HOST:PORT; NULL: the source's */
+    char *kernel_dir;         /* rescue-image, files: whose kernel to take; NULL: this machine's */
     char *kernel_package;
     char *pxe_dir;    /* rescue-image: kernel and initrd go there */
     char *rescue_dir; /* takeover: they are there */

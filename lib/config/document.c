@@ -27,6 +27,8 @@ enum { FILE_LIMIT_BYTES = 1 << 20, LOCK_MOST_DAYS = 36500 };
 #define DAY_MS    (24 * HOUR_MS)
 #define YEAR_MS   (366 * DAY_MS)
 
+#define SOURCE_EVERY_MS (10 * 60 * SECOND_MS)
+
 static const char *type_name(int type)
 {
     switch (type) {
@@ -325,6 +327,69 @@ int blx_place_object_store(const struct blx_place *group, struct blx_config *con
     if (rc == 0 && config->object_store.url == NULL) {
         rc = blx_error_set(err, -EINVAL,
                            "'url' is missing; add url: \"https://s3.example.org/bucket\"");
+        blx_place_prefix(group, err);
+    }
+    return rc;
+}
+
+#define SOURCE_FIELD(name) offsetof(struct blx_config, source.name)
+
+static int apply_source_key(const struct blx_place *place, struct blx_config *config,
+                            struct blx_error *err)
+{
+    static const struct blx_option keys[] = {
+        {.info = {.name = "addr"},
+         .kind = BLX_OPTION_DIAL,
+         .offset = SOURCE_FIELD(addr),
+         .example = "\"backup.example.org:8080\""},
+        {.info = {.name = "credentials"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = SOURCE_FIELD(credentials),
+         .example = "\"" BLX_DEFAULT_COPIER_PATH "\""},
+        {.info = {.name = "agents"},
+         .kind = BLX_OPTION_LIST,
+         .offset = SOURCE_FIELD(agents),
+         .count_offset = SOURCE_FIELD(agent_count),
+         .too_many = "patterns: one can stand for several agents",
+         .example = "[\"web*\", \"db1\"]"},
+        {.info = {.name = "checkpoints", .argument = "all|hourly|daily"},
+         .kind = BLX_OPTION_CHOICE,
+         .offset = SOURCE_FIELD(checkpoints),
+         .example = "\"hourly\""},
+        {.info = {.name = "bandwidth-limit"},
+         .kind = BLX_OPTION_BANDWIDTH,
+         .offset = SOURCE_FIELD(limit),
+         .example = "\"10M\""},
+        {.info = {.name = "every"},
+         .kind = BLX_OPTION_DURATION,
+         .offset = SOURCE_FIELD(every_ms),
+         .example = "\"10m\"",
+         .unit_ms = HOUR_MS,
+         .low = SECOND_MS,
+         .high = YEAR_MS},
+    };
+    const char *name = config_setting_name(place->setting);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strcmp(name, keys[i].info.name) == 0)
+            return blx_place_option(place, &keys[i], config, err);
+    }
+    int rc = blx_error_set(err, -EINVAL,
+                           "unknown key; 'source' has addr, credentials, agents, checkpoints, "
+                           "bandwidth-limit and every");
+    blx_place_prefix(place, err);
+    return rc;
+}
+
+int blx_place_source(const struct blx_place *group, struct blx_config *config,
+                     struct blx_error *err)
+{
+    int rc = apply_group(group, "source.", "{ addr: \"backup.example.org:8080\" }",
+                         apply_source_key, config, err);
+    if (rc == 0 && config->source.every_ms == 0)
+        config->source.every_ms = SOURCE_EVERY_MS;
+    if (rc == 0 && config->source.addr == NULL) {
+        rc =
+            blx_error_set(err, -EINVAL, "'addr' is missing; add addr: \"backup.example.org:8080\"");
         blx_place_prefix(group, err);
     }
     return rc;

@@ -49,6 +49,10 @@ int blx_place_option(const struct blx_place *place, const struct blx_option *opt
 int blx_place_retention(const struct blx_place *group, struct blx_config *config,
                         struct blx_error *err);
 
+/* Reads the group `source` into config->source. */
+int blx_place_source(const struct blx_place *group, struct blx_config *config,
+                     struct blx_error *err);
+
 /* Reads the group `object-store` into config->object_store. */
 int blx_place_object_store(const struct blx_place *group, struct blx_config *config,
                            struct blx_error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration file: its keys, and its groups `tls`, `retention` and `object-store`. */
+/* The configuration file: its keys, and its groups `tls`, `retention`, `source` and
+ * `object-store`. */
 #include <errno.h>
 #include <string.h>
 
@@ -80,6 +81,8 @@ static int apply_setting(void *arg, const struct blx_place *place, struct blx_er
         return apply_tls(place, config, err);
     if (strcmp(name, "retention") == 0)
         return blx_place_retention(place, config, err);
+    if (strcmp(name, "source") == 0)
+        return blx_place_source(place, config, err);
     if (strcmp(name, "object-store") == 0)
         return blx_place_object_store(place, config, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));

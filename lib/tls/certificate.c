@@ -128,7 +128,8 @@ int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_P
     return 0;
 }
 
-int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err)
+/* The certificate's one common name, whatever it is; to be freed with OPENSSL_free(). */
+static int common_name(const X509 *cert, char **name, struct blx_error *err)
 {
     const X509_NAME *subject = X509_get_subject_name(cert);
     int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
@@ -137,18 +138,55 @@ int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx
     unsigned char *text = NULL;
     const X509_NAME_ENTRY *entry = X509_NAME_get_entry(subject, index);
     int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry));
-    struct blx_error reason = {0};
-    int rc = -EACCES;
-    if (length < 0 || strlen((const char *)text) != (size_t)length)
-        blx_error_set(err, rc, "the certificate's common name is not a text");
-    else if (blx_name_check("certificate's common name", (const char *)text, &reason) < 0)
-        blx_error_copy(err, rc, &reason);
-    else
-        rc = 0;
-    if (rc == 0)
-        memcpy(name, text, (size_t)length + 1);
-    OPENSSL_free(text);
     ERR_clear_error();
+    if (length >= 0 && strlen((const char *)text) == (size_t)length) {
+        *name = (char *)text;
+        return 0;
+    }
+    OPENSSL_free(text);
+    return blx_error_set(err, -EACCES, "the certificate's common name is not a text");
+}
+
+bool blx_certificate_is_copiers(const char *common_name)
+{
+    return strncmp(common_name, BLX_TLS_COPIER_PREFIX, strlen(BLX_TLS_COPIER_PREFIX)) == 0;
+}
+
+static int take_name(const char *text, char name[BLX_NAME_BYTES], struct blx_error *err)
+{
+    struct blx_error reason = {0};
+    if (blx_name_check("certificate's common name", text, &reason) < 0)
+        return blx_error_copy(err, -EACCES, &reason);
+    memcpy(name, text, strlen(text) + 1);
+    return 0;
+}
+
+int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err)
+{
+    char *text = NULL;
+    int rc = common_name(cert, &text, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_certificate_is_copiers(text)
+             ? blx_error_set(err, -EACCES,
+                             "the certificate is a copier's, which may only read "
+                             "copies: an agent needs one of its own")
+             : take_name(text, name, err);
+    OPENSSL_free(text);
+    return rc;
+}
+
+int blx_certificate_copier(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err)
+{
+    char *text = NULL;
+    int rc = common_name(cert, &text, err);
+    if (rc < 0)
+        return rc;
+    if (blx_certificate_is_copiers(text))
+        rc = take_name(text + strlen(BLX_TLS_COPIER_PREFIX), name, err);
+    else
+        name[0] = '\0';
+    OPENSSL_free(text);
     return rc;
 }
 

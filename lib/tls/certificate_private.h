@@ -49,6 +49,13 @@ int blx_certificate_make(enum blx_certificate_kind kind, const char *name, EVP_P
  * ID. */
 int blx_certificate_name(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err);
 
+/* Whether a common name is a copier's. */
+bool blx_certificate_is_copiers(const char *common_name);
+
+/* The name of the copier whose certificate it is; "" if it is not a copier's. -EACCES if the name
+ * is not valid. */
+int blx_certificate_copier(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err);
+
 /* The serial number in hexadecimal; -EACCES if it is longer than the standard allows. */
 int blx_certificate_serial(const X509 *cert, char serial[BLX_SERIAL_TEXT_BYTES],
                            struct blx_error *err);

@@ -15,15 +15,18 @@
 #include "tls/tls.h"
 #include "wire/ssl_error.h"
 
-/* ALPN's form: the length before each name. A session is preferred to what comes with a token. */
-static const unsigned char alpn[] =
-    "\x08" BLX_TLS_ALPN "\x0d" BLX_TLS_JOIN_ALPN "\x10" BLX_TLS_RESTORE_ALPN;
+/* ALPN's form: the length before each name. Those with a certificate come first, since a server
+ * may admit no tokens. */
+static const unsigned char alpn[] = "\x08" BLX_TLS_ALPN "\x0d" BLX_TLS_COPY_ALPN
+                                    "\x0d" BLX_TLS_JOIN_ALPN "\x10" BLX_TLS_RESTORE_ALPN;
 enum {
-    ALPN_SESSION_BYTES = sizeof(BLX_TLS_ALPN), /* of alpn[], those of its first name */
-    ALPN_JOIN_BYTES = sizeof(BLX_TLS_JOIN_ALPN),
+    ALPN_COPY = sizeof(BLX_TLS_ALPN), /* where each name begins, after the session's */
+    ALPN_JOIN = ALPN_COPY + sizeof(BLX_TLS_COPY_ALPN),
+    ALPN_RESTORE = ALPN_JOIN + sizeof(BLX_TLS_JOIN_ALPN),
     ALPN_BYTES = sizeof(alpn) - 1,
 };
 _Static_assert(sizeof(BLX_TLS_ALPN) - 1 == 0x08, "the length in alpn[]");
+_Static_assert(sizeof(BLX_TLS_COPY_ALPN) - 1 == 0x0d, "the length in alpn[]");
 _Static_assert(sizeof(BLX_TLS_JOIN_ALPN) - 1 == 0x0d, "the length in alpn[]");
 _Static_assert(sizeof(BLX_TLS_RESTORE_ALPN) - 1 == 0x10, "the length in alpn[]");
 
@@ -31,13 +34,14 @@ _Static_assert(sizeof(BLX_TLS_RESTORE_ALPN) - 1 == 0x10, "the length in alpn[]")
 static int offer(SSL_CTX *ssl, enum blx_tls_errand errand)
 {
     switch (errand) {
+    case BLX_TLS_COPY:
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_COPY, ALPN_JOIN - ALPN_COPY);
     case BLX_TLS_JOIN:
-        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES, ALPN_JOIN_BYTES);
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_JOIN, ALPN_RESTORE - ALPN_JOIN);
     case BLX_TLS_RESTORE:
-        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_SESSION_BYTES + ALPN_JOIN_BYTES,
-                                       ALPN_BYTES - ALPN_SESSION_BYTES - ALPN_JOIN_BYTES);
+        return SSL_CTX_set_alpn_protos(ssl, alpn + ALPN_RESTORE, ALPN_BYTES - ALPN_RESTORE);
     default:
-        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_SESSION_BYTES);
+        return SSL_CTX_set_alpn_protos(ssl, alpn, ALPN_COPY);
     }
 }
 
@@ -45,6 +49,7 @@ const char *blx_tls_errand_alpn(enum blx_tls_errand errand)
 {
     return errand == BLX_TLS_JOIN      ? BLX_TLS_JOIN_ALPN
            : errand == BLX_TLS_RESTORE ? BLX_TLS_RESTORE_ALPN
+           : errand == BLX_TLS_COPY    ? BLX_TLS_COPY_ALPN
                                        : BLX_TLS_ALPN;
 }
 
@@ -81,13 +86,13 @@ static int alpn_select(SSL *ssl, const unsigned char **chosen, unsigned char *ch
                        const unsigned char *offer, unsigned int offer_bytes, void *arg)
 {
     const struct blx_tls_context *context = arg;
-    unsigned known_bytes = context->token_ca == NULL ? ALPN_SESSION_BYTES : ALPN_BYTES;
+    unsigned known_bytes = context->token_ca == NULL ? ALPN_JOIN : ALPN_BYTES;
     unsigned char *found = NULL;
     if (SSL_select_next_proto(&found, chosen_bytes, alpn, known_bytes, offer, offer_bytes) !=
         OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = found;
-    if (*chosen_bytes == sizeof(BLX_TLS_ALPN) - 1)
+    if (found < alpn + ALPN_JOIN)
         return SSL_TLSEXT_ERR_OK;
     /* With a token: the client has no certificate, and knows only the CA's fingerprint. */
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
@@ -185,7 +190,7 @@ static bool configure(SSL_CTX *ssl, struct blx_tls_context *context)
     if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1)
         return false;
-    if (!server && context->errand != BLX_TLS_SESSION)
+    if (!server && blx_tls_errand_has_token(context->errand))
         SSL_CTX_set_cert_verify_callback(ssl, verify_pinned, context);
     if (!server)
         return offer(ssl, context->errand) == 0;
@@ -313,10 +318,10 @@ static int context_begin(const struct blx_tls_context *base, struct blx_tls_cont
     return 0;
 }
 
-static int context_new(const struct blx_tls_files *files, bool server,
+/* `base` as above. */
+static int context_new(const struct blx_tls_files *files, struct blx_tls_context base,
                        struct blx_tls_context **context, struct blx_error *err)
 {
-    struct blx_tls_context base = {.server = server};
     BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
     blx_text_set(base.cert_path, files->cert);
     int rc = context_begin(&base, &made, err);
@@ -329,7 +334,7 @@ static int context_new(const struct blx_tls_files *files, bool server,
     if (rc == 0)
         rc = load_key(made->ssl, files, err);
     if (rc == 0)
-        rc = check_own(made->ssl, server, files, err);
+        rc = check_own(made->ssl, base.server, files, err);
     if (rc == 0)
         *context = blx_take_ptr(made);
     return rc;
@@ -338,13 +343,38 @@ static int context_new(const struct blx_tls_files *files, bool server,
 int blx_tls_context_new_server(const struct blx_tls_files *files, struct blx_tls_context **context,
                                struct blx_error *err)
 {
-    return context_new(files, true, context, err);
+    return context_new(files, (struct blx_tls_context){.server = true}, context, err);
 }
 
 int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls_context **context,
                                struct blx_error *err)
 {
-    return context_new(files, false, context, err);
+    return context_new(files, (struct blx_tls_context){.server = false}, context, err);
+}
+
+int blx_tls_context_new_copier(const struct blx_tls_files *files, struct blx_tls_context **context,
+                               struct blx_error *err)
+{
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *made = NULL;
+    char name[BLX_NAME_BYTES];
+    if (access(files->cert, F_OK) != 0)
+        return blx_error_errno(err, -errno,
+                               "no certificate of a copier at '%s': make it on the dispatcher that "
+                               "is copied from with `blxrep dispatcher enroll --copier=NAME`, and "
+                               "bring the file here",
+                               files->cert);
+    int rc = context_new(files, (struct blx_tls_context){.errand = BLX_TLS_COPY}, &made, err);
+    if (rc == 0)
+        rc = blx_certificate_copier(SSL_CTX_get0_certificate(made->ssl), name, err);
+    if (rc < 0)
+        return rc;
+    if (name[0] == '\0')
+        return blx_error_set(err, -EACCES,
+                             "the certificate in '%s' is not a copier's: make one with `blxrep "
+                             "dispatcher enroll --copier=NAME`",
+                             files->cert);
+    *context = blx_take_ptr(made);
+    return 0;
 }
 
 static int no_credentials(const char *path, const char *agent_id, int rc, struct blx_error *err)

@@ -402,14 +402,27 @@ int blx_pki_sign_agent(const struct blx_pki *pki, const struct blx_pki_authority
         rc = blx_certificate_serial(made, serial, err);
     if (rc == 0)
         rc = blx_revocation_except(pki, agent_id, serial, err);
-    if (rc == 0)
+    if (rc == 0 && !blx_certificate_is_copiers(agent_id))
         rc = blx_handover_except(pki, agent_id, serial, signing->right, err);
     if (rc == 0)
         *cert = blx_take_ptr(made);
     return rc;
 }
 
-/* During a grace period the successor signs, and the bundle trusts both. */
+int blx_pki_copier_subject(const char *name, char subject[BLX_NAME_BYTES], struct blx_error *err)
+{
+    int rc = blx_name_check("copier's name", name, err);
+    if (rc < 0)
+        return rc;
+    if (strlen(name) >= BLX_COPIER_NAME_BYTES)
+        return blx_error_set(err, -EINVAL, "the copier's name '%s' has more than %d characters",
+                             name, (int)BLX_COPIER_NAME_BYTES - 1);
+    snprintf(subject, BLX_NAME_BYTES, "%s%s", BLX_TLS_COPIER_PREFIX, name);
+    return 0;
+}
+
+/* During a grace period the successor signs, and the bundle trusts both. A copier's ID is its
+ * common name, by which no handover is known. */
 static int bundle_with(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                        const char *agent_id, BIO **bundle, struct blx_error *err)
 {
@@ -433,19 +446,16 @@ static int bundle_with(const struct blx_pki *pki, const struct blx_pki_authority
     return rc;
 }
 
-int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_pki_bundle *bundle,
-                        struct blx_error *err)
+static int make_bundle(const char *data_dir, const char *common_name, struct blx_pki_bundle *bundle,
+                       struct blx_error *err)
 {
     BLX_CLEANUP_BIO BIO *made = NULL;
     struct blx_pki pki = {.lock_fd = -1};
     struct blx_pki_authority ca = {.cert = NULL};
     char *content = NULL;
-    int rc = blx_name_check("agent ID", agent_id, err);
-    if (rc < 0)
-        return rc;
-    rc = blx_pki_open(data_dir, &pki, &ca, err);
+    int rc = blx_pki_open(data_dir, &pki, &ca, err);
     if (rc == 0)
-        rc = bundle_with(&pki, &ca, agent_id, &made, err);
+        rc = bundle_with(&pki, &ca, common_name, &made, err);
     blx_pki_authority_done(&ca);
     blx_pki_close(&pki);
     if (rc < 0)
@@ -456,6 +466,21 @@ int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_p
     memcpy(bundle->pem, content, (size_t)bytes);
     bundle->bytes = (size_t)bytes;
     return 0;
+}
+
+int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_pki_bundle *bundle,
+                        struct blx_error *err)
+{
+    int rc = blx_name_check("agent ID", agent_id, err);
+    return rc < 0 ? rc : make_bundle(data_dir, agent_id, bundle, err);
+}
+
+int blx_pki_make_copier(const char *data_dir, const char *name, struct blx_pki_bundle *bundle,
+                        struct blx_error *err)
+{
+    char subject[BLX_NAME_BYTES];
+    int rc = blx_pki_copier_subject(name, subject, err);
+    return rc < 0 ? rc : make_bundle(data_dir, subject, bundle, err);
 }
 
 int blx_pki_enroll(const char *data_dir, const char *agent_id, const char *output_path,

@@ -8,6 +8,7 @@
  *     next/                            the CA's successor, in a grace period: pki_roll.h
  *     tokens/HASH                      permission to join, once: pki_token_private.h
  *     revoked/ID                       older certificates are refused: revocation_private.h
+ *     revoked/copier:NAME              the same for a copier
  *     handovers/ID                     another machine has restored the agent: handover.h
  *
  * Keys are P-256. Files of keys have mode 0600 and, like the folder (0700), belong to the owner of
@@ -82,6 +83,18 @@ struct blx_pki_bundle {
 /* The same as blx_pki_enroll(), without a file: for a caller who may not write it yet. */
 int blx_pki_make_bundle(const char *data_dir, const char *agent_id, struct blx_pki_bundle *bundle,
                         struct blx_error *err);
+
+/*
+ * Credentials for a copier, which reads checkpoints and nothing else (PROTOCOL.md 4.15). `name` is
+ * its own, of at most 57 characters; it has nothing to do with agents' IDs.
+ */
+int blx_pki_make_copier(const char *data_dir, const char *name, struct blx_pki_bundle *bundle,
+                        struct blx_error *err);
+
+/* As blx_pki_revoke() and blx_pki_check_revoked(), for a copier. */
+int blx_pki_revoke_copier(const char *data_dir, const char *name, struct blx_error *err);
+int blx_pki_check_copier(const char *data_dir, const char *name, const char *serial,
+                         struct blx_error *err);
 
 /* How long a token can be used: long enough to walk to the other machine. */
 enum { BLX_PKI_TOKEN_SECONDS = 3600 };

@@ -110,6 +110,35 @@ int blx_pki_revoke(const char *data_dir, const char *agent_id, struct blx_error 
     return rc;
 }
 
+int blx_pki_revoke_copier(const char *data_dir, const char *name, struct blx_error *err)
+{
+    struct blx_pki pki = {.lock_fd = -1};
+    char subject[BLX_NAME_BYTES];
+    int rc = blx_pki_copier_subject(name, subject, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pki_lock(data_dir, &pki, err);
+    if (rc == 0)
+        rc = blx_revocation_write(&pki, subject, err);
+    blx_pki_close(&pki);
+    return rc;
+}
+
+int blx_pki_check_copier(const char *data_dir, const char *name, const char *serial,
+                         struct blx_error *err)
+{
+    char subject[BLX_NAME_BYTES];
+    int rc = blx_pki_copier_subject(name, subject, err);
+    if (rc == 0)
+        rc = blx_revocation_look(data_dir, subject, serial, err);
+    if (rc > 0)
+        return blx_error_set(err, -EACCES,
+                             "the certificate of the copier '%s' is revoked: give it a new one "
+                             "(`blxrep dispatcher enroll --copier=%s`)",
+                             name, name);
+    return rc;
+}
+
 int blx_pki_look_revoked(const char *data_dir, const char *agent_id, bool *revoked,
                          struct blx_error *err)
 {

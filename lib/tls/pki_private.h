@@ -56,6 +56,9 @@ int blx_pki_roll_finish(const struct blx_pki *pki, struct blx_error *err);
 int blx_pki_need_key(const struct blx_pki *pki, const struct blx_pki_authority *ca,
                      struct blx_error *err);
 
+/* A copier's common name. -EINVAL if `name` is none. */
+int blx_pki_copier_subject(const char *name, char subject[BLX_NAME_BYTES], struct blx_error *err);
+
 /* How long an agent's certificate is valid, and by whose right it is signed. */
 struct blx_pki_signing {
     int days;

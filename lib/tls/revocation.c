@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/name.h"
+#include "tls/certificate_private.h"
 #include "tls/pem_private.h"
 #include "tls/tls.h"
 
@@ -37,7 +38,9 @@ int blx_revocation_parse(const char *text, const char *serial)
 
 static int file_name(const char *agent_id, char name[BLX_NAME_BYTES + 16], struct blx_error *err)
 {
-    int rc = blx_name_check("agent ID", agent_id, err);
+    int rc = blx_certificate_is_copiers(agent_id)
+                 ? blx_name_check("copier's name", agent_id + strlen(BLX_TLS_COPIER_PREFIX), err)
+                 : blx_name_check("agent ID", agent_id, err);
     return rc < 0 ? rc : blx_path_format(name, BLX_NAME_BYTES + 16, err, "revoked/%s", agent_id);
 }
 

@@ -4,7 +4,7 @@
  * 1". While the file exists every certificate of that agent is refused, except those whose serial
  * number (hexadecimal) stands on a line of its own: these have been signed since. So no clock is
  * needed, and an agent that is enrolled again works at once. Removing the file takes the revocation
- * back.
+ * back. A copier's file is named by its common name, revoked/copier:NAME; here that is its ID.
  *
  * The file changes by rename, under the lock of DIR/pki; reading it needs no lock. Private to
  * lib/tls.

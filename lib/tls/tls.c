@@ -136,20 +136,34 @@ static bool speaks(const SSL *ssl, const char *alpn)
     return bytes == strlen(alpn) && memcmp(chosen, alpn, bytes) == 0;
 }
 
+static int name_copier(const X509 *cert, char name[BLX_NAME_BYTES], struct blx_error *err)
+{
+    int rc = blx_certificate_copier(cert, name, err);
+    if (rc == 0 && name[0] == '\0')
+        rc =
+            blx_error_set(err, -EACCES,
+                          "the certificate is not a copier's, so it reads no copies: make one with "
+                          "`blxrep dispatcher enroll --copier=NAME`");
+    return rc;
+}
+
 static int peer_of(const SSL *ssl, struct blx_tls_peer *peer, struct blx_error *err)
 {
     if (speaks(ssl, BLX_TLS_JOIN_ALPN))
         peer->errand = BLX_TLS_JOIN;
     if (speaks(ssl, BLX_TLS_RESTORE_ALPN))
         peer->errand = BLX_TLS_RESTORE;
-    if (peer->errand != BLX_TLS_SESSION)
+    if (speaks(ssl, BLX_TLS_COPY_ALPN))
+        peer->errand = BLX_TLS_COPY;
+    if (blx_tls_errand_has_token(peer->errand))
         return 0;
     const X509 *cert = SSL_get0_peer_certificate(ssl);
     if (cert == NULL)
         return blx_error_set(err, -EACCES, "the other side has sent no certificate");
     const struct stack_st_X509 *chain = SSL_get0_verified_chain(ssl);
     peer->ends_s = blx_certificate_ends_s(cert);
-    int rc = blx_certificate_name(cert, peer->name, err);
+    int rc = peer->errand == BLX_TLS_COPY ? name_copier(cert, peer->name, err)
+                                          : blx_certificate_name(cert, peer->name, err);
     if (rc == 0)
         rc = blx_certificate_serial(cert, peer->serial, err);
     if (rc == 0 && sk_X509_num(chain) > 0)

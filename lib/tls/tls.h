@@ -14,6 +14,10 @@
  * and a machine that restores. They say so with other ALPN names, which only a context that admits
  * tokens knows, and they trust only the CA whose fingerprint is in the token.
  *
+ * A third kind has a certificate, and only reads: a copier (PROTOCOL.md 4.15). Its common name is
+ * "copier:" and its name, which no agent can have, and it says so with an ALPN name of its own. So
+ * a copier is no agent for anybody, an older dispatcher included, and no agent is a copier.
+ *
  * Threads: once it is made a context may be used by many threads at once. Handshakes block up to
  * their deadline.
  */
@@ -31,6 +35,11 @@
 #define BLX_TLS_ALPN            "blxrep/1"
 #define BLX_TLS_JOIN_ALPN       "blxrep-join/1"
 #define BLX_TLS_RESTORE_ALPN    "blxrep-restore/1"
+#define BLX_TLS_COPY_ALPN       "blxrep-copy/1"
+
+/* Before a copier's name in its certificate, which has room for 64 characters. */
+#define BLX_TLS_COPIER_PREFIX "copier:"
+enum { BLX_COPIER_NAME_BYTES = BLX_NAME_BYTES - (sizeof(BLX_TLS_COPIER_PREFIX) - 1) };
 
 struct blx_tls_context;
 
@@ -68,6 +77,10 @@ int blx_tls_context_new_client(const struct blx_tls_files *files, struct blx_tls
 int blx_tls_context_new_agent(const struct blx_tls_files *files, const char *agent_id,
                               struct blx_tls_context **context, struct blx_error *err);
 
+/* The same for a copier of another dispatcher's checkpoints. */
+int blx_tls_context_new_copier(const struct blx_tls_files *files, struct blx_tls_context **context,
+                               struct blx_error *err);
+
 /* The common name of the context's own certificate (for an agent: its ID) and the days until it
  * expires. */
 int blx_tls_context_name(const struct blx_tls_context *context, char name[BLX_NAME_BYTES],
@@ -90,7 +103,14 @@ enum blx_tls_errand {
     BLX_TLS_SESSION, /* it is an agent, with a certificate */
     BLX_TLS_JOIN,    /* it will show a token, and wants a certificate */
     BLX_TLS_RESTORE, /* it will show a token, and wants to read what that names */
+    BLX_TLS_COPY,    /* it is a copier, with a certificate, and wants to read checkpoints */
 };
+
+/* Whether a peer on this errand shows a token in place of a certificate. */
+static inline bool blx_tls_errand_has_token(enum blx_tls_errand errand)
+{
+    return errand == BLX_TLS_JOIN || errand == BLX_TLS_RESTORE;
+}
 
 /* A client's context for an errand with a token, which trusts the CA with this fingerprint. */
 int blx_tls_context_new_bearer(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES],
@@ -100,10 +120,11 @@ int blx_tls_context_new_bearer(const uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTE
 enum { BLX_SERIAL_TEXT_BYTES = 43 }; /* 20 bytes and a sign's in hexadecimal */
 
 struct blx_tls_peer {
-    enum blx_tls_errand errand;         /* with a token it has no certificate: the rest is empty */
-    char name[BLX_NAME_BYTES];          /* the verified certificate's common name */
-    char serial[BLX_SERIAL_TEXT_BYTES]; /* and its serial number, in hexadecimal */
-    uint64_t ends_s;                    /* when it expires, since 1970; 0: not known */
+    enum blx_tls_errand errand; /* with a token it has no certificate: the rest is empty */
+    char name[BLX_NAME_BYTES];  /* the verified certificate's common name; a copier's without
+                                          its prefix */
+    char serial[BLX_SERIAL_TEXT_BYTES];            /* and its serial number, in hexadecimal */
+    uint64_t ends_s;                               /* when it expires, since 1970; 0: not known */
     uint8_t ca_fingerprint[BLX_FINGERPRINT_BYTES]; /* of the CA at the end of its chain */
 };
 

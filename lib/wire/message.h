@@ -65,7 +65,8 @@ enum blx_message_type {
     BLX_MESSAGE_VOLUME = 3,       /* agent -> dispatcher: a volume and its generation */
     BLX_MESSAGE_VOLUME_STATE = 4, /* dispatcher -> agent: what is durable of that volume */
     BLX_MESSAGE_BEGIN = 5,        /* agent -> dispatcher: frames follow; full pass or resume */
-    BLX_MESSAGE_FRAME = 6,        /* agent -> dispatcher; in a restore dispatcher -> target */
+    BLX_MESSAGE_FRAME = 6,        /* agent -> dispatcher; in a restore dispatcher -> target; in a
+                                     copy a piece of a file, dispatcher -> copier */
     BLX_MESSAGE_ACK = 7,          /* dispatcher -> agent: durable up to seq */
     BLX_MESSAGE_CHECKPOINT_REQUEST = 8, /* dispatcher -> agent: take one now */
     BLX_MESSAGE_CHECKPOINT = 9, /* agent -> dispatcher: all frames of the cut are sent; commit */
@@ -102,6 +103,13 @@ enum blx_message_type {
     BLX_MESSAGE_DELTA_REQUEST = 50, /* target -> dispatcher: a volume is to be compared first */
     BLX_MESSAGE_DELTA_KEY = 51,     /* dispatcher -> target: makes the digests of its blocks */
     BLX_MESSAGE_DELTA_WANTED = 52,  /* target -> dispatcher: the next plan is of these blocks */
+
+    BLX_MESSAGE_COPY_REQUEST = 53, /* copier -> dispatcher: list, or send a checkpoint */
+    BLX_MESSAGE_COPY_ITEM = 54,    /* dispatcher -> copier: one of a list, which COPY_END ends */
+    BLX_MESSAGE_COPY_FILE = 55,    /* dispatcher -> copier: a file of the checkpoint is next */
+    BLX_MESSAGE_COPY_TAKE = 56,    /* copier -> dispatcher: send it from this byte on */
+    BLX_MESSAGE_COPY_END = 57,     /* dispatcher -> copier: that was all of it, and its hash */
+    BLX_MESSAGE_COPY_DONE = 58,    /* copier -> dispatcher: the checkpoint is durable there */
 
     BLX_MESSAGE_CONTROL_CHECKPOINT = 64, /* cli -> dispatcher: have `agent` take one now */
     BLX_MESSAGE_CONTROL_DONE =
@@ -391,6 +399,49 @@ struct blx_delta_wanted {
 
 struct blx_restore_done {
     uint64_t written_bytes; /* all volumes together; for the log */
+};
+
+/* A file that is copied has at most so many bytes. */
+#define BLX_COPY_FILE_BYTES (UINT64_C(1) << 40)
+
+enum blx_copy_kind {
+    BLX_COPY_AGENTS = 1,      /* list the agents, each with its newest checkpoint */
+    BLX_COPY_CHECKPOINTS = 2, /* list the agent's checkpoints after `have` */
+    BLX_COPY_CHECKPOINT = 3,  /* send what a copy that has `have` lacks of `checkpoint` */
+};
+
+enum {
+    BLX_COPY_HASH_BYTES = 32,             /* SHA-256 */
+    BLX_COPY_PIECE_BYTES = 256 * 1024,    /* of a file, in a FRAME; the last piece may be longer */
+    BLX_COPY_PIECE_LEAST_BYTES = 88 - 8,  /* what a FRAME has at least */
+    BLX_COPY_MANIFEST_BYTES = 512 * 1024, /* of a checkpoint's manifest, at most */
+};
+
+struct blx_copy_request {
+    enum blx_copy_kind kind;
+    char agent_id[BLX_NAME_BYTES];     /* its ID; "" for AGENTS */
+    blx_timestamp checkpoint;          /* 0 except for CHECKPOINT */
+    blx_timestamp have;                /* before `checkpoint`; 0: nothing */
+    uint8_t hash[BLX_COPY_HASH_BYTES]; /* of what the copier knows of `have` (store/copy/offer.h) */
+};
+
+struct blx_copy_item {
+    char agent_id[BLX_NAME_BYTES];
+    blx_timestamp checkpoint; /* 0: the agent has none yet */
+};
+
+struct blx_copy_file {
+    uint32_t volume; /* by its place in the checkpoint's manifest */
+    uint32_t number; /* of the segment; 0: it is the manifest */
+    uint64_t bytes;
+};
+
+struct blx_copy_take {
+    uint64_t offset_bytes; /* at most the file's bytes: then it is there already */
+};
+
+struct blx_copy_hash {
+    uint8_t hash[BLX_COPY_HASH_BYTES]; /* of the whole file; zero: the end of a list */
 };
 
 /* What the dispatcher has decided for the agent. All zero: only WELCOME's sync-freq. */
@@ -761,6 +812,12 @@ struct blx_message {
         struct blx_plan_message plan;
         struct blx_plan_pieces plan_pieces;
         struct blx_frames_request frames_request;
+        struct blx_copy_request copy_request;
+        struct blx_copy_item copy_item;
+        struct blx_copy_file copy_file;
+        struct blx_copy_take copy_take;
+        struct blx_copy_hash copy_end;
+        struct blx_copy_hash copy_done; /* of the checkpoint (store/copy/offer.h) */
         struct blx_restore_done restore_done;
         struct blx_hardware_message hardware; /* HANDOVER has no body */
         struct blx_delta_request delta_request;

@@ -209,6 +209,34 @@ struct blx_restore_done_disk {
     blx_le64 written_bytes;
 } __attribute__((packed));
 
+struct blx_copy_request_disk {
+    blx_le32 kind;
+    blx_le32 reserved;
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le64 checkpoint;
+    blx_le64 have;
+    uint8_t hash[BLX_COPY_HASH_BYTES];
+} __attribute__((packed));
+
+struct blx_copy_item_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le64 checkpoint;
+} __attribute__((packed));
+
+struct blx_copy_file_disk {
+    blx_le32 volume;
+    blx_le32 number;
+    blx_le64 bytes;
+} __attribute__((packed));
+
+struct blx_copy_take_disk {
+    blx_le64 offset_bytes;
+} __attribute__((packed));
+
+struct blx_copy_hash_disk {
+    uint8_t hash[BLX_COPY_HASH_BYTES];
+} __attribute__((packed));
+
 struct blx_field_extent_disk {
     blx_le64 start_block;
     blx_le64 block_count;
@@ -512,6 +540,12 @@ _Static_assert(sizeof(struct blx_plan_piece_disk) == 20, "PLAN_PIECES");
 _Static_assert(sizeof(struct blx_plan_pieces_disk) == 8, "PLAN_PIECES");
 _Static_assert(sizeof(struct blx_frames_request_disk) == 16, "FRAMES_REQUEST");
 _Static_assert(sizeof(struct blx_restore_done_disk) == 8, "RESTORE_DONE");
+_Static_assert(sizeof(struct blx_copy_request_disk) == 128, "COPY_REQUEST");
+_Static_assert(offsetof(struct blx_copy_request_disk, checkpoint) == 80, "COPY_REQUEST");
+_Static_assert(sizeof(struct blx_copy_item_disk) == 80, "COPY_ITEM");
+_Static_assert(sizeof(struct blx_copy_file_disk) == 16, "COPY_FILE");
+_Static_assert(sizeof(struct blx_copy_take_disk) == 8, "COPY_TAKE");
+_Static_assert(sizeof(struct blx_copy_hash_disk) == 32, "COPY_END and COPY_DONE");
 _Static_assert(sizeof(struct blx_delta_request_disk) == 8, "DELTA_REQUEST");
 _Static_assert(sizeof(struct blx_delta_key_disk) == 80, "DELTA_KEY");
 _Static_assert(offsetof(struct blx_delta_key_disk, key_id) == 8, "DELTA_KEY");

@@ -115,7 +115,7 @@ class Options(unittest.TestCase):
 
     def test_man_page_of_the_file_lists_its_keys(self):
         listed = {k.replace("\\-", "-") for k in re.findall(r"(?m)^\\fB([a-z\\-]+)\\fR \(", read("lib/config/blxrep-config.5"))}
-        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls", "object-store"})
+        self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls", "object-store", "source"})
 
     def test_bash_offers_them(self):
         lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --", "page-server": "blxrep-page --"}

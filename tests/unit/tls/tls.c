@@ -17,6 +17,7 @@
 #include "base/units.h"
 #include "fixture.h"
 #include "tls/certificate_private.h"
+#include "tls/context_private.h"
 #include "tls/pem_private.h"
 #include "tls/pki.h"
 
@@ -190,6 +191,94 @@ static void tls_dispatcher_certificate_cannot_act_as_agent(void **state)
     assert_non_null(server); /* its CA exists now */
     assert_null(context_to_order(fixture, "web2", BLX_CERTIFICATE_DISPATCHER, 10, false, &err));
     assert_non_null(strstr(err.message, "purpose"));
+}
+
+/* Makes the copier "second", whose credentials are DIR/second.pem. */
+static struct blx_tls_files enroll_copier(const struct fixture *fixture)
+{
+    static struct blx_pki_bundle bundle;
+    const char *path = fixture_path(fixture, "second.pem");
+    struct blx_error err = {0};
+    if (blx_pki_make_copier(fixture->dir, "second", &bundle, &err) < 0)
+        fail_msg("%s", err.message);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bundle.pem, 1, bundle.bytes, file), bundle.bytes);
+    assert_int_equal(fclose(file), 0);
+    return (struct blx_tls_files){.ca = path, .cert = path, .key = path};
+}
+
+static struct blx_tls_context *copier_client(const struct blx_tls_files *files)
+{
+    struct blx_tls_context *client = NULL;
+    struct blx_error err = {0};
+    if (blx_tls_context_new_copier(files, &client, &err) < 0)
+        fail_msg("%s", err.message);
+    return client;
+}
+
+static void tls_knows_a_copier_by_its_certificate(void **state)
+{
+    const struct fixture *fixture = *state;
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *server = fixture_server(fixture);
+    const struct blx_tls_files files = enroll_copier(fixture);
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *client = copier_client(&files);
+    struct acceptor acceptor = {0};
+    struct blx_conn *conn = NULL;
+    struct blx_error err[2] = {{0}};
+    acceptor_start(&acceptor, fixture, server);
+    assert_int_equal(blx_tls_connect(client, fixture->address, 20000, &conn, NULL), 0);
+    acceptor_join(&acceptor);
+    assert_int_equal(acceptor.rc, 0);
+    assert_int_equal(acceptor.peer.errand, BLX_TLS_COPY);
+    assert_string_equal(acceptor.peer.name, "second");
+    blx_conn_free(conn);
+    blx_conn_free(acceptor.conn);
+    const char *serial = acceptor.peer.serial;
+    assert_int_equal(blx_pki_check_copier(fixture->dir, "second", serial, NULL), 0);
+    /* It has nothing in common with an agent of that name. */
+    assert_int_equal(blx_pki_revoke(fixture->dir, "second", NULL), 0);
+    assert_int_equal(blx_pki_check_copier(fixture->dir, "second", serial, NULL), 0);
+    assert_int_equal(blx_pki_revoke_copier(fixture->dir, "second", NULL), 0);
+    assert_int_equal(blx_pki_check_copier(fixture->dir, "second", serial, &err[0]), -EACCES);
+    assert_non_null(strstr(err[0].message, "enroll --copier=second"));
+    char long_name[BLX_NAME_BYTES];
+    memset(long_name, 'x', sizeof(long_name));
+    long_name[BLX_COPIER_NAME_BYTES] = '\0';
+    assert_int_equal(blx_pki_revoke_copier(fixture->dir, long_name, &err[1]), -EINVAL);
+}
+
+/* Neither passes for the other, whatever it says that it is. */
+static void tls_takes_no_copier_for_an_agent_and_no_agent_for_a_copier(void **state)
+{
+    const struct fixture *fixture = *state;
+    BLX_CLEANUP_TLS_CONTEXT struct blx_tls_context *server = fixture_server(fixture);
+    const struct blx_tls_files files = enroll_copier(fixture);
+    struct blx_tls_context *client = NULL;
+    struct blx_error err[2] = {{0}};
+    assert_int_equal(blx_tls_context_new_client(&files, &client, NULL), 0);
+    struct attempt result = attempt(fixture, server, client);
+    assert_int_equal(result.server_rc, -EACCES);
+    assert_non_null(strstr(result.server_err.message, "a copier's"));
+    blx_tls_context_free(client);
+    assert_int_equal(blx_tls_context_new_agent(&files, "second", &client, &err[0]), -EACCES);
+    blx_tls_context_free(fixture_client(fixture, "web1"));
+    const char *bundle = fixture_path(fixture, "web1.pem");
+    const struct blx_tls_files agents = {.ca = bundle, .cert = bundle, .key = bundle};
+    assert_int_equal(blx_tls_context_new_copier(&agents, &client, &err[1]), -EACCES);
+    assert_non_null(strstr(err[1].message, "not a copier's"));
+    /* One that does not check itself. */
+    client = copier_client(&files);
+    BLX_CLEANUP_X509 X509 *cert = NULL;
+    BLX_CLEANUP_KEY EVP_PKEY *key = NULL;
+    assert_int_equal(blx_pem_read_cert(bundle, &cert, NULL), 0);
+    assert_int_equal(blx_pem_read_key(bundle, &key, NULL), 0);
+    assert_int_equal(SSL_CTX_use_certificate(client->ssl, cert), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(client->ssl, key), 1);
+    result = attempt(fixture, server, client);
+    assert_int_equal(result.server_rc, -EACCES);
+    assert_non_null(strstr(result.server_err.message, "not a copier's"));
+    blx_tls_context_free(client);
 }
 
 static void tls_refuses_an_expired_certificate(void **state)
@@ -432,6 +521,8 @@ int main(void)
         TEST(tls_refuses_a_dispatcher_of_another_ca),
         TEST(tls_agent_certificate_cannot_act_as_dispatcher),
         TEST(tls_dispatcher_certificate_cannot_act_as_agent),
+        TEST(tls_knows_a_copier_by_its_certificate),
+        TEST(tls_takes_no_copier_for_an_agent_and_no_agent_for_a_copier),
         TEST(tls_refuses_an_expired_certificate),
         TEST(tls_refuses_what_is_not_blxrep_over_tls_1_3),
         TEST(tls_tells_the_refused_why),
