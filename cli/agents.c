@@ -28,6 +28,7 @@ void cli_agents_done(struct cli_agents *agents)
     free(agents->handovers);
     free(agents->hosts);
     free(agents->places);
+    free(agents->copies);
     *agents = (struct cli_agents){0};
 }
 
@@ -76,6 +77,15 @@ static int add_place(struct cli_agents *agents, const struct blx_control_place *
     return 0;
 }
 
+static int add_copy(struct cli_agents *agents, const struct blx_control_copy *copy,
+                    struct blx_error *err)
+{
+    if (blx_array_make_room(agents->copies, agents->copy_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the copies");
+    agents->copies[agents->copy_count++] = *copy;
+    return 0;
+}
+
 /* 1: it is none of a list. */
 static int take(struct cli_agents *agents, const struct blx_message *message, struct blx_error *err)
 {
@@ -92,6 +102,8 @@ static int take(struct cli_agents *agents, const struct blx_message *message, st
         return add_restore(agents, &message->control_restore, err);
     case BLX_MESSAGE_CONTROL_HANDOVER:
         return add_handover(agents, &message->control_handover, err);
+    case BLX_MESSAGE_CONTROL_COPY:
+        return add_copy(agents, &message->control_copy, err);
     case BLX_MESSAGE_CONTROL_HOST:
         return add_host(agents, &message->control_host, err);
     case BLX_MESSAGE_CONTROL_PLACE:

@@ -29,6 +29,8 @@ struct cli_agents {
     size_t host_count;
     struct blx_control_place *places; /* owned; agents that another one of them has */
     size_t place_count;
+    struct blx_control_copy *copies; /* owned; of the agents that are copied elsewhere */
+    size_t copy_count;
     const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */
 };

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/copies.h"
 #include "cli/describe.h"
 #include "cli/machines.h"
 #include "cli/mounts.h"
@@ -225,8 +226,10 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
 static void print_machines(const struct blx_config *config)
 {
     BLX_CLEANUP(cli_agents_done) struct cli_agents agents = {0};
-    if (cli_agents_collect(config->data_dir, &agents, NULL) == 0)
-        cli_machines_print(&agents, config->agent, stdout);
+    if (cli_agents_collect(config->data_dir, &agents, NULL) < 0)
+        return;
+    cli_machines_print(&agents, config->agent, stdout);
+    cli_copies_print_one(&agents, config->agent, stdout);
 }
 
 static enum blx_exit print_all(const struct blx_store *store, const struct blx_config *config,

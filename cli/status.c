@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "cli/agents.h"
 #include "cli/command.h"
+#include "cli/copies.h"
 #include "cli/describe.h"
 #include "cli/hosts.h"
 #include "cli/machines.h"
@@ -137,6 +138,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     cli_mounts_json(json, agents->data_dir, agent->agent_id);
     cli_proof_json(json, agents->data_dir, agent->agent_id);
     cli_machines_json(json, agents, agent->agent_id);
+    cli_copies_json(json, agents, agent->agent_id);
     blx_json_close(json, '}');
 }
 
@@ -464,6 +466,7 @@ int cli_status_print(struct cli_agents *agents, const struct cli_screen *screen,
     print_stale(agents, screen, out);
     int rc = print_table(agents, screen, max_lines, out, err);
     cli_machines_print(agents, NULL, out);
+    cli_copies_print(agents, out);
     if (agents->data_dir != NULL)
         cli_mounts_print(agents->data_dir, NULL, out);
     return rc;
@@ -481,7 +484,8 @@ static int draw(void *arg, const struct cli_screen *screen, FILE *out, struct bl
         return 0;
     }
     size_t lines = PICTURE_LINES + cli_mounts_count(config->data_dir) +
-                   cli_machines_count(&agents) + cli_hosts_print(&agents, NULL);
+                   cli_machines_count(&agents) + cli_hosts_print(&agents, NULL) +
+                   cli_copies_count(&agents);
     size_t max_lines = screen->rows > lines + 1 ? screen->rows - lines - 1 : 1;
     return cli_status_print(&agents, screen, screen->is_terminal ? max_lines : 0, out, err);
 }

@@ -321,6 +321,11 @@ static int send_overview(struct client *client, const struct dispatcher_overview
         message.control_handover = overview->handovers[i];
         rc = blx_conn_send(client->conn, &message, NULL);
     }
+    for (size_t i = 0; i < overview->copy_count && rc == 0; i++) {
+        message.type = BLX_MESSAGE_CONTROL_COPY;
+        message.control_copy = overview->copies[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
     for (size_t i = 0; i < overview->restore_count && rc == 0; i++) {
         message.type = BLX_MESSAGE_CONTROL_RESTORE;
         message.control_restore = overview->restores[i];

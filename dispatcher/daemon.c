@@ -303,6 +303,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
         return blx_error_errno(err, rc, "making the registry");
     dispatcher_roster_init(&dispatcher->roster);
     dispatcher_proofs_init(&dispatcher->proofs);
+    dispatcher_copies_init(&dispatcher->copies, &config->object_store);
     dispatcher_turns_init(&dispatcher->turns, config->memory_limit_bytes);
     rc = dispatcher_threads_init(&dispatcher->sessions, UINT_MAX);
     if (rc == 0) {
@@ -312,6 +313,7 @@ static int serve_with_shared_state(struct dispatcher *dispatcher, const struct b
         blx_error_errno(err, rc, "making the sessions' thread group");
     }
     dispatcher_turns_done(&dispatcher->turns);
+    dispatcher_copies_done(&dispatcher->copies);
     dispatcher_proofs_done(&dispatcher->proofs);
     dispatcher_roster_done(&dispatcher->roster);
     dispatcher_registry_done(&dispatcher->registry);

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/watchdog.h"
+#include "dispatcher/copies.h"
 #include "dispatcher/identity.h"
 #include "dispatcher/proofs.h"
 #include "dispatcher/rate.h"
@@ -82,6 +83,7 @@ struct dispatcher {
     struct dispatcher_registry registry;
     struct dispatcher_roster roster;
     struct dispatcher_proofs proofs;
+    struct dispatcher_copies copies;
     struct dispatcher_threads sessions;
     struct dispatcher_turns turns;   /* of rescans */
     struct dispatcher_rate refusals; /* log lines about connections that never became a session */

@@ -139,6 +139,62 @@ static int look_at_test(struct dispatcher_event_memory *memory, const char *agen
     return rc;
 }
 
+/* A trouble of the copies and its end. */
+static int tell_copy(bool is_now, bool *was_told, enum blx_event_kind begins,
+                     enum blx_event_kind ends, const char *agent_id, const char *text,
+                     struct blx_event_list *list)
+{
+    if (is_now == *was_told)
+        return 0;
+    int rc = blx_event_list_add(list, is_now ? begins : ends, agent_id, text);
+    if (rc == 0)
+        *was_told = is_now;
+    return rc;
+}
+
+static int look_at_copy(struct dispatcher_event_memory *memory, const struct blx_control_copy *copy,
+                        struct blx_event_list *list)
+{
+    char text[BLX_EVENT_TEXT_BYTES], waiting[BLX_UNIT_TEXT_BYTES];
+    bool unlocked = copy->wants_lock && !copy->locked && copy->newest != 0;
+    if (copy->late)
+        snprintf(text, sizeof(text),
+                 "a checkpoint has been waiting for its copy in '%.160s' for %s%s%s", copy->place,
+                 blx_duration_format(copy->waiting_s * 1000, waiting),
+                 copy->failure[0] != '\0' ? ": " : "", copy->failure);
+    else
+        snprintf(text, sizeof(text), "the checkpoint %llu is copied to '%s'",
+                 (unsigned long long)copy->newest, copy->place);
+    int rc = tell_copy(copy->late, &memory->copy_late, BLX_EVENT_COPY_LATE, BLX_EVENT_COPY_IN_TIME,
+                       copy->agent_id, text, list);
+    snprintf(text, sizeof(text), "its copy in '%.160s' %s%s", copy->place,
+             unlocked ? "can be deleted: " : "cannot be deleted before its time", copy->not_locked);
+    if (rc == 0)
+        rc = tell_copy(unlocked, &memory->copy_unlocked, BLX_EVENT_COPY_NOT_LOCKED,
+                       BLX_EVENT_COPY_LOCKED, copy->agent_id, text, list);
+    snprintf(text, sizeof(text),
+             "%llu newer checkpoints in '%s' did not come from this data directory",
+             (unsigned long long)copy->strange, copy->place);
+    if (rc == 0 && copy->strange > memory->copy_strange)
+        rc = blx_event_list_add(list, BLX_EVENT_COPY_STRANGE, copy->agent_id, text);
+    if (rc == 0)
+        memory->copy_strange = copy->strange;
+    return rc;
+}
+
+static int look_at_copies(struct dispatcher_event_watch *watch,
+                          const struct dispatcher_overview *overview, struct blx_event_list *list)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < overview->copy_count; i++) {
+        struct dispatcher_event_memory *memory = remember(watch, overview->copies[i].agent_id);
+        if (memory == NULL)
+            return -ENOMEM;
+        rc = look_at_copy(memory, &overview->copies[i], list);
+    }
+    return rc;
+}
+
 /* Its end is no event: somebody has confirmed it, or the rules were changed back. */
 static int look_at_prune(struct dispatcher_event_memory *memory,
                          const struct blx_control_agent *agent, struct blx_event_list *list)
@@ -341,5 +397,5 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
         if (rc == 0)
             rc = look_at_quota(memory, agent, list);
     }
-    return rc;
+    return rc == 0 ? look_at_copies(watch, overview, list) : rc;
 }

@@ -22,6 +22,9 @@ struct dispatcher_event_memory {
     enum blx_end certificate;
     uint32_t quota_state;
     char prune_hold[BLX_TEXT_BYTES];
+    bool copy_late;
+    bool copy_unlocked;
+    uint64_t copy_strange;
     uint64_t failed_test_ns; /* when the failed test began that was reported last */
 };
 

@@ -278,6 +278,41 @@ static void write_proofs(const struct dispatcher_overview *overview, FILE *out)
     }
 }
 
+/* Copies elsewhere. An agent that is to be copied and was not has 0. */
+static void write_copies(const struct dispatcher_overview *overview, FILE *out)
+{
+    static const struct {
+        const char *name, *help;
+    } metrics[] = {
+        {"blxrep_agent_copied_checkpoint_timestamp_seconds",
+         "When the newest checkpoint was cut that is copied elsewhere, since 1970; 0: none is."},
+        {"blxrep_agent_copy_waiting_seconds",
+         "For how long a checkpoint has been due that is not copied; 0: none is."},
+        {"blxrep_agent_copy_late", "Whether that is too long."},
+        {"blxrep_agent_copy_locked_until_timestamp_seconds",
+         "Until when the newest copy cannot be deleted, since 1970; 0: it can."},
+        {"blxrep_agent_copy_not_locked",
+         "Whether the newest copy can be deleted though a lock is configured."},
+        {"blxrep_agent_copy_strange_checkpoints",
+         "Newer checkpoints in the copy that this data directory did not write."},
+    };
+    for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        write_head(metrics[m].name, gauge, metrics[m].help, out);
+        for (size_t i = 0; i < overview->copy_count; i++) {
+            const struct blx_control_copy *copy = &overview->copies[i];
+            const double values[] = {
+                copy->newest != 0 ? (double)blx_timestamp_to_unix(copy->newest) : 0,
+                (double)copy->waiting_s,
+                copy->late,
+                copy->locked ? (double)copy->locked_until_s : 0,
+                copy->wants_lock && !copy->locked,
+                (double)copy->strange,
+            };
+            fprintf(out, "%s{agent=\"%s\"} %.15g\n", metrics[m].name, copy->agent_id, values[m]);
+        }
+    }
+}
+
 /* Machines that restore, and those that may not be an agent any more. */
 static void write_machines(const struct dispatcher_overview *overview, FILE *out)
 {
@@ -338,6 +373,7 @@ void dispatcher_exposition_write(const struct dispatcher_overview *overview,
     for (size_t i = 0; i < sizeof(agent_metrics) / sizeof(agent_metrics[0]); i++)
         write_agents(overview, &agent_metrics[i], now_realtime_ns, out);
     write_proofs(overview, out);
+    write_copies(overview, out);
     write_protections(overview, now_realtime_ns, out);
     write_reasons(overview, now_realtime_ns, out);
     write_states(overview, out);

@@ -149,6 +149,16 @@ static void describe_handover(struct dispatcher *dispatcher, const char *agent_i
     blx_text_set(out->refused_peer, outsiders.peer);
 }
 
+static void describe_copy(struct dispatcher *dispatcher, const struct blx_control_agent *agent,
+                          struct dispatcher_overview *overview)
+{
+    struct blx_control_copy *out = &overview->copies[overview->copy_count];
+    struct blx_agent_store folder = blx_store_agent(dispatcher->store, agent->agent_id);
+    if (dispatcher_copies_look(&dispatcher->copies, folder, agent->last_checkpoint,
+                               blx_clock_realtime_ns(), out) == DISPATCHER_COPIED)
+        overview->copy_count++;
+}
+
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
                              struct blx_error *err)
 {
@@ -162,8 +172,9 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         taken.proofs = calloc(count + 1, sizeof(*taken.proofs));
         taken.places = calloc(count + 1, sizeof(*taken.places));
         taken.handovers = calloc(count + 1, sizeof(*taken.handovers));
+        taken.copies = calloc(count + 1, sizeof(*taken.copies));
         if (taken.agents == NULL || taken.proofs == NULL || taken.places == NULL ||
-            taken.handovers == NULL)
+            taken.handovers == NULL || taken.copies == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -174,6 +185,7 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
                                blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
         taken.agent_count = i + 1;
         describe_handover(dispatcher, agent_ids[i], &handover, &taken);
+        describe_copy(dispatcher, &taken.agents[i], &taken);
     }
     blx_store_free_agents(agent_ids, count);
     if (rc < 0) {
@@ -216,5 +228,6 @@ void dispatcher_overview_done(struct dispatcher_overview *overview)
     free(overview->places);
     free(overview->proofs);
     free(overview->handovers);
+    free(overview->copies);
     *overview = (struct dispatcher_overview){0};
 }

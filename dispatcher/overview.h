@@ -24,6 +24,8 @@ struct dispatcher_overview {
     uint64_t kept_out; /* connections that were refused since the start for want of a place */
     struct blx_control_handover *handovers; /* owned; of the agents that have one, by ID */
     size_t handover_count;
+    struct blx_control_copy *copies; /* owned; of the agents that are copied elsewhere, by ID */
+    size_t copy_count;
     struct blx_control_restore restores[DISPATCHER_REGISTRY_RESTORES]; /* that run now */
     size_t restore_count;
 };

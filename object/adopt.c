@@ -16,6 +16,8 @@
 #include "object/history.h"
 #include "store/copy/adoption.h"
 
+enum { AHEAD_LIMIT_S = 24 * 3600 }; /* stores refuse what is 15 minutes off */
+
 /* Of the copies of one checkpoint, the next one that can be read. 1: none is left. */
 static int read_next(struct object_depot *depot, const char *agent_id,
                      const struct object_history *history, size_t *at, struct blx_copied *copied,
@@ -43,6 +45,14 @@ static int read_next(struct object_depot *depot, const char *agent_id,
     return result;
 }
 
+/* Named for a time that had not come when the depot got it: somebody else has written it, or the
+ * dispatcher's clock was wrong. Whoever wants it says its name. */
+static bool is_ahead(const struct object_history_entry *entry)
+{
+    return entry->written != 0 &&
+           blx_timestamp_to_unix(entry->timestamp) > (int64_t)entry->written + AHEAD_LIMIT_S;
+}
+
 /* Which one is wanted: 0 for all. */
 static int resolve(const struct object_history *history, const char *checkpoint,
                    blx_timestamp *only, struct blx_error *err)
@@ -51,13 +61,24 @@ static int resolve(const struct object_history *history, const char *checkpoint,
     if (checkpoint == NULL || history->count == 0)
         return 0;
     if (strcmp(checkpoint, "latest") == 0) {
-        *only = history->entries[history->count - 1].timestamp;
+        for (size_t i = 0; i < history->count; i++)
+            if (!is_ahead(&history->entries[i]))
+                *only = history->entries[i].timestamp;
         return 0;
     }
     if (blx_timestamp_parse(checkpoint, only, NULL) < 0)
         return blx_error_set(
             err, -EINVAL, "'%.40s' is no checkpoint's name: give 14 digits, or latest", checkpoint);
     return 0;
+}
+
+static void pass_over(const struct object_history_entry *entry, struct object_adopt_report *report)
+{
+    report->unusable++;
+    snprintf(report->unusable_why, sizeof(report->unusable_why),
+             "%llu is named for a time that had not come when it was written there; "
+             "--checkpoint=%llu takes it all the same",
+             (unsigned long long)entry->timestamp, (unsigned long long)entry->timestamp);
 }
 
 /* Adds the depot's checkpoints of the agent, or only one, to the adoption. */
@@ -75,6 +96,10 @@ static int add_checkpoints(struct blx_adoption *adoption, struct object_depot *d
         size_t used = at;
         if (only != 0 && history.entries[at].timestamp != only) {
             at++;
+            continue;
+        }
+        if (only == 0 && is_ahead(&history.entries[at])) {
+            pass_over(&history.entries[at++], report);
             continue;
         }
         rc = read_next(depot, agent_id, &history, &at, &copied, &used, report, err);

@@ -253,12 +253,14 @@ int object_bucket_get(struct object_bucket *bucket, const char *key, const char 
     char query[OBJECT_QUERY_BYTES], range[64], what[OBJECT_KEY_BYTES + 32];
     snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, offset, offset + bytes - 1);
     const struct object_header header = {"range", range};
-    const struct object_request request = {.method = "GET",
-                                           .key = key,
-                                           .query = make_query(query, NULL, version),
-                                           .headers = &header,
-                                           .header_count = 1,
-                                           .limit_bytes = bytes};
+    const struct object_request request = {
+        .method = "GET",
+        .key = key,
+        .query = make_query(query, NULL, version),
+        .headers = &header,
+        .header_count = 1,
+        /* an error's text may be longer than what is asked for */
+        .limit_bytes = bytes > OBJECT_TEXT_LIMIT_BYTES ? bytes : OBJECT_TEXT_LIMIT_BYTES};
     int rc = ask(bucket, &request, 206, 206, name_attempt(what, "read", key), &answer, err);
     if (rc < 0)
         return rc;

@@ -10,10 +10,15 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "object/history.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/copy/copy_source.h"
 #include "store/own_id.h"
+
+_Static_assert((int)BLX_OBJECT_LOCK_NONE == (int)BLX_COPIED_NOT_LOCKED, "locks");
+_Static_assert((int)BLX_OBJECT_LOCK_GOVERNANCE == (int)BLX_COPIED_GOVERNANCE, "locks");
+_Static_assert((int)BLX_OBJECT_LOCK_COMPLIANCE == (int)BLX_COPIED_COMPLIANCE, "locks");
 
 /* Objects are locked for a quarter longer than checkpoints, and for a day at least. */
 enum { LOCK_MORE = 4, LOCK_MORE_LEAST_S = 24 * 3600 };
@@ -24,7 +29,7 @@ struct copying {
     struct object_copy_report *report;
     const char *agent_id; /* its name in the store */
     const char *own_id;   /* by which it is known elsewhere: a renaming does not change it */
-    const struct object_history *history;
+    const struct object_history_entry *last; /* the newest that the depot has of this store */
     struct blx_copy_source *source;
     struct blx_copied made;   /* what it becomes */
     struct blx_copied before; /* a checkpoint that the depot has */
@@ -76,13 +81,28 @@ static struct object_lock object_lock(const struct copying *copying)
                                 .until = (time_t)(copying->now_s + lock_s + more_s)};
 }
 
-static int lock_on(const struct copying *copying, const char *key, struct blx_copied_object *object,
-                   struct blx_error *err)
+/* The checkpoint's lock is the weakest of all. */
+static void weaken(struct copying *copying, enum blx_copied_lock lock)
+{
+    if (copying->made.lock > lock)
+        copying->made.lock = lock;
+}
+
+/* A lock that is refused does not keep the copy from being made: it is told. `has` is what the
+ * object has then. */
+static int lock_on(struct copying *copying, const char *key, enum blx_copied_lock has,
+                   struct blx_copied_object *object, struct blx_error *err)
 {
     const struct object_lock lock = object_lock(copying);
-    int rc = object_depot_set_lock(copying->request->depot, key, &lock, err);
+    struct blx_error cause = {0};
+    int rc = object_depot_set_lock(copying->request->depot, key, &lock, &cause);
+    if (rc == -EACCES) {
+        blx_text_set(copying->report->refused, cause.message);
+        weaken(copying, has);
+        return 0;
+    }
     if (rc < 0)
-        return rc;
+        return blx_error_copy(err, rc, &cause);
     object->locked_until_s = (int64_t)lock.until;
     copying->report->relocked++;
     return 0;
@@ -108,7 +128,8 @@ static int send_file(void *arg, uint32_t number, int fd, uint64_t bytes, struct 
         return rc;
     if (rc == 1) {
         copying->report->spared_bytes += bytes;
-        return locks(copying) ? lock_on(copying, key, &sent->object, err) : 0;
+        return locks(copying) ? lock_on(copying, key, BLX_COPIED_NOT_LOCKED, &sent->object, err)
+                              : 0;
     }
     sent->object.locked_until_s = locks(copying) ? (int64_t)lock.until : 0;
     copying->report->objects++;
@@ -135,13 +156,19 @@ static int read_before(struct copying *copying, const struct object_history_entr
     return 1;
 }
 
-/* Whether two manifests are of the same checkpoint, as far as this volume goes. */
+/* Whether two manifests are of the same checkpoint. */
+static bool is_same_cut(const struct blx_manifest *a, const struct blx_manifest *b)
+{
+    return a->committed_realtime_ns == b->committed_realtime_ns &&
+           a->agent_realtime_ns == b->agent_realtime_ns;
+}
+
+/* The same, as far as this volume goes. */
 static bool is_same(const struct blx_manifest *a, const struct blx_manifest *b, const char *volume)
 {
     const struct blx_manifest_volume *x = blx_manifest_find(a, volume);
     const struct blx_manifest_volume *y = blx_manifest_find(b, volume);
-    return a->committed_realtime_ns == b->committed_realtime_ns &&
-           a->agent_realtime_ns == b->agent_realtime_ns && x != NULL && y != NULL &&
+    return is_same_cut(a, b) && x != NULL && y != NULL &&
            memcmp(&x->generation, &y->generation, sizeof(x->generation)) == 0 &&
            x->last_seq == y->last_seq;
 }
@@ -151,12 +178,9 @@ static int find_unmarked(struct copying *copying, const char *volume, uint32_t *
                          struct blx_error *err)
 {
     BLX_CLEANUP_MANIFEST struct blx_manifest ours = {0};
-    const struct object_history *history = copying->history;
-    if (history->count == 0)
+    const struct object_history_entry *newest = copying->last;
+    if (newest == NULL)
         return 0;
-    const struct object_history_entry *newest = &history->entries[history->count - 1];
-    while (newest > history->entries && newest[-1].timestamp == newest->timestamp)
-        newest--;
     if (blx_manifest_read(agent_of(copying), newest->timestamp, &ours, NULL) < 0)
         return 0;
     int rc = read_before(copying, newest, err);
@@ -250,8 +274,11 @@ static int take_kept(struct copying *copying, uint32_t number, struct blx_manife
         char key[BLX_COPIED_KEY_BYTES];
         struct blx_copied_object object = objects[i];
         blx_copied_segment_key(key, copying->own_id, entry->name, before->segments[i], &object);
-        if (locks(copying) && object.locked_until_s < checkpoint_until(copying))
-            rc = lock_on(copying, key, &object, err);
+        if (locks(copying) && (object.locked_until_s < checkpoint_until(copying) ||
+                               (int)copying->before.lock < (int)copying->request->lock))
+            rc = lock_on(copying, key,
+                         object.locked_until_s > 0 ? copying->before.lock : BLX_COPIED_NOT_LOCKED,
+                         &object, err);
         if (blx_array_make_room(copying->made.objects, copying->made.object_count) < 0)
             return no_memory(err);
         copying->made.objects[copying->made.object_count++] = object;
@@ -352,6 +379,7 @@ static void note_lock(const struct copying *copying)
             until = copying->made.objects[i].locked_until_s;
     }
     copying->report->locked_until_s = until;
+    copying->report->lock = copying->made.lock;
 }
 
 static int copy_held(struct copying *copying, struct blx_error *err)
@@ -363,6 +391,7 @@ static int copy_held(struct copying *copying, struct blx_error *err)
         return rc;
     copying->made.manifest.parent = 0;
     copying->made.copied_realtime_ns = blx_clock_realtime_ns();
+    copying->made.lock = (enum blx_copied_lock)copying->request->lock;
     for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(&copying->made.manifest); i++)
         rc = copy_entry(copying, i, err);
     if (rc == 0)
@@ -398,45 +427,145 @@ static int copy_checkpoint(const struct copying *of_agent, blx_timestamp timesta
     return rc;
 }
 
-bool object_copy_is_due(blx_timestamp checkpoint, blx_timestamp last, uint64_t every_ms,
+/* An agent's checkpoints here and there. */
+struct comparison {
+    struct copying copying; /* of no checkpoint */
+    const struct object_history *history;
+    blx_timestamp *ours; /* owned; ascending */
+    size_t count;
+};
+
+static bool has_ours(const struct comparison *comparison, blx_timestamp timestamp)
+{
+    return comparison->count > 0 && bsearch(&timestamp, comparison->ours, comparison->count,
+                                            sizeof(timestamp), blx_timestamp_compare) != NULL;
+}
+
+/* Up to which checkpoint of the depot this store is known to have copied: what its marks name. 0:
+ * it has none. */
+static int find_marked(const struct comparison *comparison, blx_timestamp *newest,
+                       struct blx_error *err)
+{
+    const struct copying *copying = &comparison->copying;
+    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+    int rc = 0;
+    *newest = 0;
+    if (comparison->count == 0)
+        return 0;
+    rc = blx_manifest_read(agent_of(copying), comparison->ours[comparison->count - 1], &manifest,
+                           err);
+    for (uint32_t i = 0; rc >= 0 && i < blx_manifest_count_entries(&manifest); i++) {
+        struct blx_copy_mark mark;
+        rc = blx_copy_mark_read(agent_of(copying), manifest.volumes[i].name,
+                                object_depot_name(copying->request->depot), &mark, err);
+        if (rc == 1 && mark.timestamp > *newest)
+            *newest = mark.timestamp;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* Whether the depot's checkpoint is the one that this store has under that name: 1, 0, -errno. A
+ * copy that was killed has left it, and no mark. */
+static int is_copy_of_ours(struct comparison *comparison, const struct object_history_entry *entry,
+                           struct blx_error *err)
+{
+    struct copying *copying = &comparison->copying;
+    BLX_CLEANUP_MANIFEST struct blx_manifest ours = {0};
+    if (!has_ours(comparison, entry->timestamp) ||
+        blx_manifest_read(agent_of(copying), entry->timestamp, &ours, NULL) < 0)
+        return 0;
+    int rc = read_before(copying, entry, err);
+    return rc == 1 ? is_same_cut(&ours, &copying->before.manifest) : rc;
+}
+
+/*
+ * Finds the newest checkpoint of the depot that is a copy of this store's. Whoever has the
+ * credentials can write others, with any name, and so can another state of the data directory:
+ * what is newer, and is not known here, is counted and does not count as copied.
+ */
+static int find_last(struct comparison *comparison, struct blx_error *err)
+{
+    const struct object_history *history = comparison->history;
+    struct object_copy_report *report = comparison->copying.report;
+    blx_timestamp marked = 0;
+    int rc = find_marked(comparison, &marked, err);
+    for (size_t i = history->count; rc == 0 && i > 0; i--) {
+        const struct object_history_entry *entry = &history->entries[i - 1];
+        rc = entry->timestamp <= marked ? 1 : is_copy_of_ours(comparison, entry, err);
+        if (rc == 1)
+            comparison->copying.last = entry;
+        if (rc != 0)
+            break;
+        report->strange_count++;
+        if (report->strange_newest == 0)
+            report->strange_newest = entry->timestamp;
+    }
+    while (rc == 1 && comparison->copying.last > history->entries &&
+           comparison->copying.last[-1].timestamp == comparison->copying.last->timestamp)
+        comparison->copying.last--; /* of several the first */
+    blx_copied_done(&comparison->copying.before);
+    comparison->copying.before_is = 0;
+    return rc < 0 ? rc : 0;
+}
+
+/* The time from which on the next one's is counted. A clock that was wrong may have given names of
+ * the future: the copy's own time then tells, and without it the next one is due. */
+static int64_t last_time(const struct copying *copying, blx_timestamp last)
+{
+    int64_t named_s = blx_timestamp_to_unix(last), copied_s = copying->request->copied_s;
+    if (named_s <= (int64_t)time(NULL))
+        return named_s;
+    return copied_s > 0 && copied_s <= (int64_t)time(NULL) ? copied_s : 0;
+}
+
+bool object_copy_is_due(blx_timestamp checkpoint, int64_t last_s, uint64_t every_ms,
                         enum object_copy_age age)
 {
     int64_t when_s =
         age == OBJECT_COPY_NEWEST ? (int64_t)time(NULL) : blx_timestamp_to_unix(checkpoint);
-    return last == 0 || when_s - blx_timestamp_to_unix(last) >= (int64_t)(every_ms / 1000);
+    return when_s - last_s >= (int64_t)(every_ms / 1000);
+}
+
+static int copy_due(struct comparison *comparison, struct blx_error *err)
+{
+    const struct copying *copying = &comparison->copying;
+    blx_timestamp last = copying->last != NULL ? copying->last->timestamp : 0;
+    copying->report->newest = last;
+    for (size_t i = 0; i < comparison->count; i++) {
+        blx_timestamp ours = comparison->ours[i];
+        enum object_copy_age age =
+            i + 1 == comparison->count ? OBJECT_COPY_NEWEST : OBJECT_COPY_OLDER;
+        int64_t last_s = last == 0 ? 0 : last_time(copying, last);
+        if (ours <= last || !object_copy_is_due(ours, last_s, copying->request->every_ms, age))
+            continue;
+        int rc = copy_checkpoint(copying, ours, err);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            last = ours;
+    }
+    return 0;
 }
 
 int object_copy_agent(const struct object_copy_request *request, const char *agent_id,
                       struct object_copy_report *report, struct blx_error *err)
 {
     OBJECT_CLEANUP_HISTORY struct object_history history = {0};
-    BLX_CLEANUP_FREE blx_timestamp *ours = NULL;
-    size_t count = 0;
     char own_id[BLX_NAME_BYTES];
     struct blx_agent_store agent = blx_store_agent(request->store, agent_id);
-    const struct copying copying = {.request = request,
-                                    .report = report,
-                                    .agent_id = agent_id,
-                                    .own_id = own_id,
-                                    .history = &history};
-    int rc = blx_manifest_list(agent, 0, BLX_TIMESTAMP_MAX, &ours, &count, err);
+    struct comparison comparison = {
+        .copying = {.request = request, .report = report, .agent_id = agent_id, .own_id = own_id},
+        .history = &history};
+    int rc =
+        blx_manifest_list(agent, 0, BLX_TIMESTAMP_MAX, &comparison.ours, &comparison.count, err);
     if (rc == 0)
         rc = blx_own_id_read(agent, own_id, err);
     if (rc == 0)
         rc = object_history_list(request->depot, own_id, &history, err);
-    if (rc < 0)
-        return rc;
-    blx_timestamp last = history.count > 0 ? history.entries[history.count - 1].timestamp : 0;
-    report->newest = last;
-    for (size_t i = 0; i < count; i++) {
-        enum object_copy_age age = i + 1 == count ? OBJECT_COPY_NEWEST : OBJECT_COPY_OLDER;
-        if (ours[i] <= last || !object_copy_is_due(ours[i], last, request->every_ms, age))
-            continue;
-        rc = copy_checkpoint(&copying, ours[i], err);
-        if (rc < 0)
-            return rc;
-        if (rc == 0)
-            last = ours[i];
-    }
-    return 0;
+    if (rc == 0)
+        rc = find_last(&comparison, err);
+    if (rc == 0)
+        rc = copy_due(&comparison, err);
+    free(comparison.ours);
+    return rc;
 }

@@ -71,7 +71,7 @@ int object_depot_list(struct object_depot *depot, const char *folder, object_dep
 int object_depot_list_folders(struct object_depot *depot, const char *folder,
                               object_depot_visit *visit, void *arg, struct blx_error *err);
 
-/* Removes the key with all its versions. -EACCES: one of them is locked. */
+/* Removes the key with all its versions. -EACCES: one of them is locked; then nothing was tried. */
 int object_depot_remove(struct object_depot *depot, const char *key, struct blx_error *err);
 
 /* SHA-256 of the file's first `bytes` bytes. */

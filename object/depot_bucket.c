@@ -19,7 +19,8 @@ enum {
     CONNECTIONS = 4,
     READ_PIECE_BYTES = 8 << 20,
     VERSIONS_A_PAGE = 1000,
-    MOST_VERSIONS = 64, /* of a key that are looked at */
+    MOST_VERSIONS = 64, /* of a key that are looked at: the oldest, which nobody can push aside */
+    MOST_LOCKED = 4,    /* of a key that are locked on */
     ABANDONED_S = 24 * 3600,
     MOST_PARTS = 10000,
 };
@@ -204,9 +205,10 @@ struct versions {
 static int take_version(void *arg, const struct object_version *version)
 {
     struct versions *versions = arg;
-    if (strcmp(version->key, versions->key) != 0 || versions->count >= MOST_VERSIONS ||
-        (version->is_marker && !versions->with_markers))
+    if (strcmp(version->key, versions->key) != 0 || (version->is_marker && !versions->with_markers))
         return 0;
+    if (versions->count == MOST_VERSIONS)
+        memmove(versions->all, versions->all + 1, --versions->count * sizeof(versions->all[0]));
     if (blx_array_make_room(versions->all, versions->count) < 0)
         return -ENOMEM;
     versions->all[versions->count++] = *version;
@@ -227,9 +229,10 @@ static int bucket_set_lock(struct object_depot *depot, const char *key,
     int rc = list_versions(depot, &versions, err);
     if (rc == 0 && versions.count == 0)
         rc = blx_error_set(err, -ENOENT, "cannot lock '%s': the object store has it no more", key);
-    for (size_t i = 0; rc == 0 && i < versions.count; i++)
-        rc = object_bucket_set_lock(first(depot), key, versions.all[i].id, lock,
-                                    OBJECT_RESPECT_LOCK, err);
+    /* Ours is among the oldest; whatever somebody has written over it later is not our cost. */
+    for (size_t i = 0; rc == 0 && i < versions.count && i < MOST_LOCKED; i++)
+        rc = object_bucket_set_lock(first(depot), key, versions.all[versions.count - 1 - i].id,
+                                    lock, OBJECT_RESPECT_LOCK, err);
     free(versions.all);
     return rc;
 }
@@ -422,10 +425,32 @@ static int bucket_list_folders(struct object_depot *depot, const char *folder,
     return object_bucket_list_folders(first(depot), folder, visit, arg, err);
 }
 
+/* Whether a version of the key is locked now: 1, 0, -errno. */
+static int has_lock(struct object_depot *depot, const struct versions *versions,
+                    struct blx_error *err)
+{
+    for (size_t i = 0; i < versions->count; i++) {
+        struct object_lock lock = {0};
+        if (versions->all[i].is_marker)
+            continue;
+        int rc =
+            object_bucket_get_lock(first(depot), versions->key, versions->all[i].id, &lock, err);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+        if (rc == 0 && lock.mode != BLX_OBJECT_LOCK_NONE && lock.until > time(NULL))
+            return 1;
+    }
+    return 0;
+}
+
 static int bucket_remove(struct object_depot *depot, const char *key, struct blx_error *err)
 {
     struct versions versions = {.key = key, .with_markers = true};
     int rc = list_versions(depot, &versions, err);
+    if (rc == 0)
+        rc = has_lock(depot, &versions, err);
+    if (rc == 1)
+        rc = blx_error_set(err, -EACCES, "'%s' is locked", key);
     for (size_t i = 0; rc == 0 && i < versions.count; i++)
         rc = object_bucket_delete(first(depot), key, versions.all[i].id, OBJECT_RESPECT_LOCK, err);
     free(versions.all);

@@ -260,6 +260,15 @@ static bool try_to_lock(struct trial *trial)
     return false;
 }
 
+/* Whether the store says that the locked canary's lock is of that mode now. */
+static bool is_governance(struct trial *trial)
+{
+    struct object_lock got = {0};
+    return object_bucket_get_lock(trial->bucket, trial->locked_key, trial->locked_version, &got,
+                                  NULL) == 0 &&
+           got.mode == BLX_OBJECT_LOCK_GOVERNANCE;
+}
+
 /* Everything that these credentials could do against it. True: it holds. */
 static bool try_to_break(struct trial *trial)
 {
@@ -267,7 +276,18 @@ static bool try_to_break(struct trial *trial)
     const struct object_lock shorter = {trial->mode, time(NULL) + SHORTER_LOCK_S};
     const char *key = trial->locked_key, *version = trial->locked_version;
     const char *mode = object_lock_name(trial->mode);
-    if (object_bucket_set_lock(trial->bucket, key, version, &shorter, OBJECT_USE_BYPASS, NULL) == 0)
+    const struct object_lock weaker = {BLX_OBJECT_LOCK_GOVERNANCE,
+                                       time(NULL) + 2 * (time_t)CANARY_LOCK_S};
+    bool weakened = trial->mode == BLX_OBJECT_LOCK_COMPLIANCE &&
+                    object_bucket_set_lock(trial->bucket, key, version, &weaker, OBJECT_USE_BYPASS,
+                                           NULL) == 0 &&
+                    is_governance(trial);
+    if (weakened)
+        find(trial, "lock", OBJECT_NOT_KEPT,
+             "these credentials can turn a lock of the mode COMPLIANCE into GOVERNANCE, which can "
+             "be lifted");
+    else if (object_bucket_set_lock(trial->bucket, key, version, &shorter, OBJECT_USE_BYPASS,
+                                    NULL) == 0)
         find(trial, "lock", OBJECT_NOT_KEPT,
              "these credentials can shorten a lock of the mode %s%s", mode,
              trial->mode == BLX_OBJECT_LOCK_GOVERNANCE

@@ -287,7 +287,8 @@ static int fetch_due(struct pull *pull, struct blx_error *err)
     for (size_t i = 0; rc == 0 && i < count; i++) {
         blx_timestamp last = blx_pulled_have(pull->pulled, &hash);
         enum object_copy_age age = i + 1 == count ? OBJECT_COPY_NEWEST : OBJECT_COPY_OLDER;
-        if (object_copy_is_due(all[i], last, pull->request->every_ms, age))
+        if (object_copy_is_due(all[i], last == 0 ? 0 : blx_timestamp_to_unix(last),
+                               pull->request->every_ms, age))
             rc = fetch_checkpoint(pull, all[i], err);
     }
     hang_up(pull);

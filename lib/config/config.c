@@ -2,6 +2,7 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,9 @@ void blx_config_done(struct blx_config *config)
     for (size_t i = 0; i < config->source.agent_count; i++)
         free(config->source.agents[i]);
     free(config->source.agents);
+    for (size_t i = 0; i < config->object_store.agent_count; i++)
+        free(config->object_store.agents[i]);
+    free(config->object_store.agents);
     char *texts[] = {config->config_path,
                      config->id,
                      config->dispatcher_addr,
@@ -259,4 +263,13 @@ int blx_config_begin(const struct blx_config_program *program, int argc, char **
     default:
         return blx_config_require(program->command, config, err);
     }
+}
+
+bool blx_config_copies_agent(const struct blx_config_object_store *store, const char *agent_id)
+{
+    for (size_t i = 0; i < store->agent_count; i++) {
+        if (fnmatch(store->agents[i], agent_id, 0) == 0)
+            return true;
+    }
+    return store->agent_count == 0;
 }

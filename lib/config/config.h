@@ -68,8 +68,11 @@ struct blx_config_object_store {
     char *ca;          /* NULL: the system's */
     bool virtual_host; /* the bucket's name stands in the host's */
     enum blx_object_lock lock;
-    uint64_t lock_ms;  /* how long a copy is locked */
-    uint64_t every_ms; /* the least time between two copied checkpoints of an agent */
+    uint64_t lock_ms;   /* how long a copy is locked */
+    uint64_t every_ms;  /* the least time between two copied checkpoints of an agent */
+    char **agents;      /* patterns of the agents that are copied, as fnmatch(3) knows them */
+    size_t agent_count; /* 0: all are */
+    struct blx_retention retention; /* of the copies; no rule: all stay */
 };
 
 enum blx_source_rule { BLX_SOURCE_ALL, BLX_SOURCE_HOURLY, BLX_SOURCE_DAILY };
@@ -326,6 +329,9 @@ struct blx_config_program {
 int blx_config_begin(const struct blx_config_program *program, int argc, char **argv, FILE *out,
                      struct blx_config *config, enum blx_config_result *result,
                      struct blx_error *err);
+
+/* Whether the agent of that name is copied into the object store. */
+bool blx_config_copies_agent(const struct blx_config_object_store *store, const char *agent_id);
 
 /* For the tests and the completions. */
 struct blx_option_info {

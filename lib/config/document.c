@@ -229,6 +229,17 @@ int blx_place_quota(const struct blx_place *group, struct blx_config *config, st
                        config, err);
 }
 
+/* The same rules for the copies, as far as they are about time and number. */
+static int apply_copies_rule(const struct blx_place *place, unsigned rule,
+                             struct blx_config *config, struct blx_error *err)
+{
+    const char *name = blx_retention_name(rule);
+    struct blx_option option = *blx_option_find(name, strlen(name));
+    option.offset = offsetof(struct blx_config, object_store.retention.keep) +
+                    rule * sizeof(config->object_store.retention.keep[0]);
+    return apply_scalar(place, &option, place->setting, config, err);
+}
+
 /* "compliance 30d" or "governance 30d" */
 static int set_lock(const char *text, struct blx_config_object_store *store, struct blx_error *err)
 {
@@ -301,16 +312,31 @@ static int apply_object_store_key(const struct blx_place *place, struct blx_conf
          .low = SECOND_MS,
          .high = YEAR_MS},
     };
+    static const struct blx_option agents = {.info = {.name = "agents"},
+                                             .kind = BLX_OPTION_LIST,
+                                             .offset = STORE_FIELD(agents),
+                                             .count_offset = STORE_FIELD(agent_count),
+                                             .example = "[ \"web*\", \"db1\" ]",
+                                             .too_many = "patterns: one can stand for several "
+                                                         "agents"};
     const char *name = config_setting_name(place->setting);
     if (strcmp(name, "lock") == 0)
         return apply_lock(place, config, err);
+    if (strcmp(name, agents.info.name) == 0)
+        return blx_place_option(place, &agents, config, err);
+    for (unsigned rule = 0; rule <= BLX_KEEP_WITHIN; rule++) {
+        if (strcmp(name, blx_retention_name(rule)) == 0)
+            return apply_copies_rule(place, rule, config, err);
+    }
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         if (strcmp(name, keys[i].info.name) == 0)
             return apply_scalar(place, &keys[i], place->setting, config, err);
     }
     int rc = blx_error_set(err, -EINVAL,
                            "unknown key; 'object-store' has url, region, credentials, ca, "
-                           "virtual-host, lock and every");
+                           "virtual-host, lock, every, agents and the rules keep-last, "
+                           "keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly and "
+                           "keep-within");
     blx_place_prefix(place, err);
     return rc;
 }

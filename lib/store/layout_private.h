@@ -25,6 +25,7 @@ enum {
     BLX_DIGEST_MAGIC = 0x44584c42,   /* "BLXD" */
     BLX_TESTED_MAGIC = 0x54584c42,   /* "BLXT" */
     BLX_COPIED_MAGIC = 0x43584c42,   /* "BLXC" */
+    BLX_COPIES_MAGIC = 0x4f584c42,   /* "BLXO" */
     BLX_LAYOUT_VERSION = 1,
     BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
     BLX_SEGMENT_VERSION = 2,   /* of segments that may have digests; version 1 is read, too */
@@ -209,7 +210,8 @@ _Static_assert(offsetof(struct blx_tested_disk, checksum) == 56, "record of a te
 struct blx_copied_disk {
     blx_le32 magic;
     uint8_t version;
-    uint8_t reserved[3];
+    uint8_t lock; /* the weakest of the objects'; programs of before wrote 0, and ignore it */
+    uint8_t reserved[2];
     blx_le32 manifest_bytes;
     blx_le32 object_count;
     blx_le64 copied_realtime_ns;
@@ -224,6 +226,27 @@ struct blx_copied_object_disk {
     blx_le64 locked_until_s;
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_copied_object_disk) == 48, "copied object");
+
+/* What the last copy of an agent came to. */
+struct blx_elsewhere_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t lock;
+    uint8_t reserved[2];
+    blx_le64 newest;
+    blx_le64 copied_s;
+    blx_le64 locked_until_s;
+    blx_le64 tried_s;
+    blx_le64 strange_newest;
+    blx_le64 strange_count;
+    blx_le64 retained_s;
+    char place[BLX_TEXT_BYTES];
+    char not_locked[BLX_TEXT_BYTES];
+    char failure[BLX_TEXT_BYTES];
+    blx_le64 checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_elsewhere_disk) == 840, "copy elsewhere");
+_Static_assert(offsetof(struct blx_elsewhere_disk, checksum) == 832, "copy elsewhere");
 
 /* XXH3 of `bytes` bytes, of which the 8 at `checksum_offset` count as zero (they are zeroed and put
  * back: one thread at a time). */

@@ -30,12 +30,17 @@ enum blx_event_kind {
     BLX_EVENT_CHECKPOINT_INCONSISTENT,
     BLX_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
     BLX_EVENT_TEST_FAILED,        /* of the newest checkpoint that was tested */
+    BLX_EVENT_COPY_LATE,          /* a checkpoint waits for its copy elsewhere */
+    BLX_EVENT_COPY_NOT_LOCKED,    /* a lock is configured, and does not hold */
+    BLX_EVENT_COPY_STRANGE,       /* somebody else's checkpoints are in the copy */
     BLX_EVENT_PRUNE_HELD,         /* retention waits: it is new, or removes far too much */
     BLX_EVENT_QUOTA_NEAR,         /* it will be soon */
     BLX_EVENT_CERTIFICATE_ENDS,   /* the CA's, the dispatcher's or an agent's */
     BLX_EVENT_HOOK_FAILED,        /* a checkpoint's pre-freeze or post-thaw command */
     BLX_EVENT_CLOCK_OFF,          /* the agent's clock is minutes off */
     BLX_EVENT_AGENT_PROTECTED,    /* it is well again */
+    BLX_EVENT_COPY_IN_TIME,       /* the copies go on again */
+    BLX_EVENT_COPY_LOCKED,        /* they are locked again */
     BLX_EVENT_STORE_WORKS,        /* the store takes data again */
     BLX_EVENT_DISK_HAS_ROOM,      /* there is room again */
     BLX_EVENT_AGENTS_LET_IN,      /* there are places again */

@@ -135,6 +135,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_RENAME = 88,   /* cli -> dispatcher: `agent` is renamed: end its session */
     BLX_MESSAGE_CONTROL_HOST = 95,  /* dispatcher -> cli: one of the dispatchers of the directory */
     BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
+    BLX_MESSAGE_CONTROL_COPY = 94,     /* dispatcher -> cli: how an agent's copy elsewhere stands */
 };
 
 /* What an agent is doing. */
@@ -754,6 +755,22 @@ struct blx_control_host {
 struct blx_control_place {
     char agent_id[BLX_NAME_BYTES];
     char host[BLX_NAME_BYTES]; /* that one's name */
+/* How an agent's copy elsewhere stands. Times are seconds since 1970, 0: not known. */
+struct blx_control_copy {
+    char agent_id[BLX_NAME_BYTES];
+    bool late;            /* a checkpoint has been waiting for it for too long */
+    bool locked;          /* what the newest one needs cannot be deleted now, as far as was tried */
+    bool wants_lock;      /* the configuration asks for it */
+    bool some_may;        /* whoever has a special right may lift the lock */
+    blx_timestamp newest; /* of this store's checkpoints there; 0: none */
+    uint64_t copied_s;
+    uint64_t locked_until_s;
+    uint64_t tried_s;
+    uint64_t waiting_s; /* for how long a checkpoint has been due; 0: there is none */
+    uint64_t strange;   /* newer checkpoints there that this store did not copy */
+    char place[BLX_TEXT_BYTES];
+    char not_locked[BLX_TEXT_BYTES]; /* why; "": it is locked */
+    char failure[BLX_TEXT_BYTES];    /* of the last try; "": it did not fail */
 };
 
 enum blx_verdict_source {
@@ -841,6 +858,7 @@ struct blx_message {
         struct blx_control_handover control_handover;
         struct blx_control_host control_host;
         struct blx_control_place control_place;
+        struct blx_control_copy control_copy;
     };
 };
 

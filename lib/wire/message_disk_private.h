@@ -502,6 +502,28 @@ struct blx_control_place_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
     char host[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
+struct blx_control_copy_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le32 flags;
+    blx_le32 reserved;
+    blx_le64 newest;
+    blx_le64 copied_s;
+    blx_le64 locked_until_s;
+    blx_le64 tried_s;
+    blx_le64 waiting_s;
+    blx_le64 strange;
+    char place[BLX_TEXT_BYTES];
+    char not_locked[BLX_TEXT_BYTES];
+    char failure[BLX_TEXT_BYTES];
+} __attribute__((packed));
+/* Its flags. */
+enum {
+    BLX_CONTROL_COPY_LATE = 1,
+    BLX_CONTROL_COPY_LOCKED = 2,
+    BLX_CONTROL_COPY_WANTS_LOCK = 4,
+    BLX_CONTROL_COPY_SOME_MAY = 8,
+    BLX_CONTROL_COPY_FLAGS = 15,
+};
 
 _Static_assert(sizeof(struct blx_message_header_disk) == BLX_MESSAGE_HEADER_BYTES, "header");
 _Static_assert(sizeof(struct blx_hello_disk) == 368, "HELLO");
@@ -555,6 +577,7 @@ _Static_assert(sizeof(struct blx_control_restore_disk) == 464, "CONTROL_RESTORE"
 _Static_assert(sizeof(struct blx_control_handover_disk) == 624, "CONTROL_HANDOVER");
 _Static_assert(sizeof(struct blx_control_host_disk) == 608, "CONTROL_HOST");
 _Static_assert(sizeof(struct blx_control_place_disk) == 144, "CONTROL_PLACE");
+_Static_assert(sizeof(struct blx_control_copy_disk) == 896, "CONTROL_COPY");
 _Static_assert(sizeof(struct blx_checkpoint_request_disk) == 8, "CHECKPOINT_REQUEST");
 _Static_assert(sizeof(struct blx_checkpoint_disk) == 288, "CHECKPOINT");
 _Static_assert(offsetof(struct blx_checkpoint_disk, note) == 32, "CHECKPOINT");

@@ -48,6 +48,7 @@ def parse_date(text):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -294,9 +295,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         version = self.find(key, asked)
         text = body.decode()
         until = parse_date(re.search("<RetainUntilDate>([^<]+)", text)[1])
+        mode = re.search("<Mode>([^<]+)", text)[1]
         if version.is_locked() and until < version.until and not self.may_bypass(version) and "shorten locks" not in self.lies:
             raise Refusal(403, "AccessDenied", "the object is locked")
-        version.mode, version.until = re.search("<Mode>([^<]+)", text)[1], until
+        if version.is_locked() and (version.mode, mode) == ("COMPLIANCE", "GOVERNANCE") and "weaken locks" not in self.lies:
+            raise Refusal(403, "AccessDenied", "the object is locked")
+        if version.is_locked() and version.mode != mode and "keep modes" in self.lies:
+            raise Refusal(403, "AccessDenied", "the mode cannot be changed")
+        version.mode, version.until = mode, until
         return self.answer(200)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies in an object store and in a folder: a store that is lost comes back from them, whatever was done to the copies."""
 
+import datetime
 import json
 import os
 import secrets
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import time
 
+from attacker import Client, attack
 from case import Case, main
 from checks import check_equal
 from programs import bin_folder, environment
@@ -53,6 +55,10 @@ class Copy(Case):
         self.start_dispatcher()
         agent = self.start_agent("web1", disk)
         return disk, files, agent
+
+    def status(self, agent_id):
+        agent, = [agent for agent in self.cli.status(self.data_dir) if agent["id"] == agent_id]
+        return agent
 
     def take(self, disk, files, name, mib=2):
         """Another checkpoint, and what its image must be."""
@@ -130,8 +136,25 @@ class Copy(Case):
         wait_until("the checkpoint is copied", lambda: any(f"/checkpoints/{stamp}-" in key for key in list(store.keys)), 60)
         wait_until("it is told", lambda: f"copied up to {stamp}" in self.dispatcher.log(), 20)
         self.assertIn("LOCKED UNTIL", self.dispatcher.log())
+        copy = self.status("web1")["copy"]
+        self.assertEqual((copy["checkpoint"], copy["locked"], copy["lock_wanted"], copy["late"], copy["not_locked"]),
+                         (stamp, True, True, False, ""), copy)
+        self.assertRegex(self.cli.run("dispatcher", "status", f"--data-dir={self.data_dir}").stdout,
+                         f"web1: copied to {store.url}/copies/room up to {stamp}, .* ago; LOCKED UNTIL 20")
+        self.assertRegex(self.cli.run("dispatcher", "show", "--agent=web1", f"--data-dir={self.data_dir}").stdout, "LOCKED UNTIL 20")
+        # Whoever has the credentials writes a checkpoint of the future: it is told, and the next one is copied all the same.
+        key = next(key for key in store.keys if f"/checkpoints/{stamp}-" in key)
+        store.keys[key.replace(stamp, "99991231235958")] = store.keys[key]
         store.lies = ("delete locked",)
         wait_until("the lie is found", lambda: "copying to" in self.dispatcher.log(), 60)
+        agent = self.start_agent("web1", disk)
+        stamp = self.checkpoint("web1")
+        wait_until("the next one is copied", lambda: self.status("web1")["copy"]["checkpoint"] == stamp, 60)
+        copy = self.status("web1")["copy"]
+        self.assertEqual((copy["locked"], copy["strange"]), (False, 1), copy)
+        self.assertIn("can delete a locked object", copy["not_locked"])
+        wait_until("events tell", lambda: "copy-strange" in self.dispatcher.log() and "copy-not-locked" in self.dispatcher.log(), 20)
+        agent.stop()
         self.dispatcher.stop()
 
     def test_what_may_happen_to_copies(self):
@@ -174,8 +197,65 @@ class Copy(Case):
         self.assertGreaterEqual(report["checkpoints"], 1)
         self.assertEqual(report["locked_until"], 0)
         self.assertIn("can delete a locked object", report["not_locked"])
+        # What was locked in one mode is not said to be locked in another one, unless the store has changed it.
+        store.lies, store.bypass = ("keep modes",), False
+        self.configure(store, lock='"governance 30d"')
+        self.take(disk, files, "second", 3)
+        report, = self.copy()
+        self.assertEqual(report["not_locked"], "")
+        self.configure(store)
+        self.take(disk, files, "third", 1)
+        report, = self.copy()
+        self.assertEqual(report["locked_until"], 0)
+        self.assertRegex(report["not_locked"], "the mode cannot be changed")
+        store.lies = ()
+        self.take(disk, files, "fourth", 1)
+        report, = self.copy()
+        self.assertEqual(report["not_locked"], "")
+        self.assertEqual({version.mode for versions in store.keys.values() for version in versions if len(version.content) > 1 << 20},
+                         {"COMPLIANCE"})
         text = self.command("copy", "--to=" + self.path(), check=0).stdout
         self.assertRegex(text, "web1: [0-9]+ checkpoints? copied .* NOT LOCKED: a folder has no locks")
+
+    def test_an_attacker_with_our_credentials(self):
+        """Whatever it does, each locked checkpoint restores, and the next copy goes on."""
+        store = self.store()
+        self.configure(store)
+        disk, files, agent = self.protect(16)
+        expected = [self.take(disk, files, "first", 1)]
+        self.copy()
+        expected.append(self.take(disk, files, "second", 1))
+        self.assertEqual(self.copy()[0]["not_locked"], "")
+        self.assertGreater(attack(Client(store.url + "/copies", ACCESS, SECRET), 2), 20)
+        self.adopt(store, "other")
+        self.check_adopted(self.path("other"), expected)
+        expected.append(self.take(disk, files, "third", 1))
+        report, = self.copy()
+        self.assertEqual((report["checkpoints"], report["not_locked"]), (1, ""), report)
+        self.assertGreaterEqual(report["strange"], 1)
+        agent.stop()
+        self.command("adopt", f"--from={store.url}/copies/room", "--checkpoint=latest", data_dir=self.path("latest"))
+        self.check_adopted(self.path("latest"), expected[-1:])
+        # The copies' own retention: what is locked stays, and when it is not, only what nobody needs goes.
+        self.configure(store, more=', every: "1s", keep-last: 1')
+        before = {key for key, versions in store.keys.items() if versions and "agents/" in key}
+        result = self.command("copy")
+        self.assertEqual(result.stderr.count("cannot"), 0, result.stderr)
+        self.assertRegex(result.stdout, r"web1: 0 copied checkpoints and 0 objects removed .* [1-9][0-9]* are locked")
+        self.assertEqual({key for key, versions in store.keys.items() if versions and "agents/" in key}, before)
+        old = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+        for versions in store.keys.values():
+            for version in versions:
+                version.until, version.written = old, old
+        self.forget_retention()
+        self.assertRegex(self.command("copy").stdout, r"web1: [2-9][0-9]* copied checkpoints and [1-9][0-9]* objects removed")
+        self.command("adopt", f"--from={store.url}/copies/room", "--checkpoint=" + expected[-1][0], data_dir=self.path("kept"))
+        self.check_adopted(self.path("kept"), expected[-1:])
+        self.assertNotIn(expected[0][0], " ".join(key for key, versions in store.keys.items() if versions))
+
+    def forget_retention(self):
+        """It runs once a day."""
+        os.unlink(os.path.join(self.data_dir, "agents", "web1", "elsewhere"))
 
     def test_large_objects_go_in_parts(self):
         store = self.store()

@@ -67,7 +67,8 @@ class ObjectStore(Case):
 
     def test_locks_that_do_not_hold(self):
         for lie, pattern in (("delete locked", "can delete a locked object"), ("shorten locks", "can shorten a lock"),
-                             ("forget locks", "does not have it afterwards")):
+                             ("forget locks", "does not have it afterwards"),
+                             ("weaken locks", "can turn a lock of the mode COMPLIANCE into GOVERNANCE")):
             with self.subTest(lie):
                 report = self.fails(self.store(lie), "lock", pattern)
                 self.assertTrue(report["usable"])
@@ -127,6 +128,8 @@ class ObjectStore(Case):
             config = self.write("config.yaml", f"object-store: {text}\n")
             self.cli.fails(1, pattern, "object-store", "check", f"--config={config}")
         for text, pattern in (('{ url: "https://host/bucket", lock: "forever" }', 'is no lock: write "compliance 30d"'),
+                              ('{ url: "https://host/bucket", agents: [ ] }', "an empty list"),
+                              ('{ url: "https://host/bucket", keep-daily: "x" }', "keep-daily"),
                               ('{ url: "https://host/bucket", lock: "compliance 1s" }', "from 1d"),
                               ('{ lock: "compliance 30d" }', "'url' is missing"), ('{ uri: "a" }', "'object-store' has url")):
             config = self.write("config.yaml", f"object-store: {text}\n")

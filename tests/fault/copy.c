@@ -13,6 +13,7 @@
 #include "store/copy/adoption.h"
 #include "store/copy/copied.h"
 #include "store/copy/copy_source.h"
+#include "store/copy/elsewhere.h"
 #include "store/copy/segment_number_private.h"
 #include "store_state.h"
 
@@ -33,6 +34,7 @@ struct copying {
     struct blx_adoption *adoption;
     uint8_t hash[BLX_COPIED_HASH_BYTES];
     char shifted[PATH_MAX];
+    struct blx_elsewhere elsewhere;
 };
 
 static struct copying copying;
@@ -366,6 +368,60 @@ static void adopt(void **state)
     fault_loop(&(struct fault_case){setup_filled, run_finish, check_finish, teardown, 0}, &copying);
 }
 
+static const struct blx_elsewhere written = {.place = "https://host/bucket",
+                                             .newest = 20260101020304,
+                                             .copied_s = 1,
+                                             .locked_until_s = 2,
+                                             .lock = BLX_COPIED_COMPLIANCE,
+                                             .strange_count = 3,
+                                             .retained_s = 4};
+
+static int run_write_elsewhere(void *arg, struct blx_error *err)
+{
+    char path[PATH_MAX];
+    int rc = blx_elsewhere_path(agent_of(arg), path, err);
+    return rc == 0 ? blx_elsewhere_write(agent_of(arg), &written, err) : rc;
+}
+
+static void check_write_elsewhere(void *arg, int rc)
+{
+    struct blx_elsewhere found;
+    int is_there = blx_elsewhere_read(agent_of(arg), &found, NULL);
+    assert_true(is_there == 1 || (rc < 0 && is_there == 0));
+    if (is_there == 1)
+        assert_memory_equal(&found, &written, sizeof(found));
+}
+
+static void setup_elsewhere(void *arg)
+{
+    struct blx_error err = {0};
+    setup(arg);
+    test_ok(blx_elsewhere_write(agent_of(arg), &written, &err), &err);
+}
+
+static int run_read_elsewhere(void *arg, struct blx_error *err)
+{
+    struct copying *copy = arg;
+    int rc = blx_elsewhere_read(agent_of(arg), &copy->elsewhere, err);
+    return rc < 0 ? rc : 0;
+}
+
+static void check_read_elsewhere(void *arg, int rc)
+{
+    const struct copying *copy = arg;
+    assert_true(rc < 0 || copy->elsewhere.newest == written.newest);
+}
+
+static void elsewhere(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){setup, run_write_elsewhere, check_write_elsewhere, teardown, 0},
+               &copying);
+    fault_loop(&(struct fault_case){setup_elsewhere, run_read_elsewhere, check_read_elsewhere,
+                                    teardown, 0},
+               &copying);
+}
+
 static void set_number(void **state)
 {
     (void)state;
@@ -376,9 +432,9 @@ static void set_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encode),     cmocka_unit_test(decode), cmocka_unit_test(open_source),
-        cmocka_unit_test(each),       cmocka_unit_test(marks),  cmocka_unit_test(adopt),
-        cmocka_unit_test(set_number),
+        cmocka_unit_test(encode),     cmocka_unit_test(decode),    cmocka_unit_test(open_source),
+        cmocka_unit_test(each),       cmocka_unit_test(marks),     cmocka_unit_test(adopt),
+        cmocka_unit_test(set_number), cmocka_unit_test(elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,7 @@ int blx_copied_encode(const struct blx_copied *copied, void **content, size_t *b
     struct blx_copied_disk disk = {
         .magic = blx_le32_of(BLX_COPIED_MAGIC),
         .version = COPIED_VERSION,
+        .lock = (uint8_t)copied->lock,
         .manifest_bytes = blx_le32_of((uint32_t)manifest_bytes),
         .object_count = blx_le32_of((uint32_t)copied->object_count),
         .copied_realtime_ns = blx_le64_of(copied->copied_realtime_ns),
@@ -133,6 +134,8 @@ static int decode(uint8_t *content, size_t bytes, const struct blx_copied_disk *
         (rest - manifest_bytes) != count * sizeof(struct blx_copied_object_disk))
         return blx_error_set(err, -EBADMSG, "its parts do not fit it");
     copied->copied_realtime_ns = blx_le64_get(disk->copied_realtime_ns);
+    if (disk->lock < BLX_COPIED_LOCKS)
+        copied->lock = (enum blx_copied_lock)disk->lock;
     int rc = blx_manifest_decode(content + sizeof(*disk), manifest_bytes, &copied->manifest, err);
     if (rc == 0 && decode_objects(content + sizeof(*disk) + manifest_bytes, count, copied) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot read the checkpoint");
@@ -196,6 +199,25 @@ static int digit_of(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static int parse_hash(const char *text, uint8_t hash[BLX_COPIED_HASH_BYTES])
+{
+    for (size_t i = 0; i < BLX_COPIED_HASH_BYTES; i++) {
+        int high = digit_of(text[2 * i]), low = high < 0 ? -1 : digit_of(text[2 * i + 1]);
+        if (low < 0)
+            return -EINVAL;
+        hash[i] = (uint8_t)(high << 4 | low);
+    }
+    return 0;
+}
+
+int blx_copied_parse_segment(const char *name, uint8_t hash[BLX_COPIED_HASH_BYTES])
+{
+    size_t digits = strspn(name, "0123456789");
+    if (digits < 8 || digits > 10 || name[digits] != '-' || parse_hash(name + digits + 1, hash) < 0)
+        return -EINVAL;
+    return strcmp(name + digits + BLX_COPIED_HASH_TEXT, ".seg") == 0 ? 0 : -EINVAL;
+}
+
 int blx_copied_parse_name(const char *name, blx_timestamp *timestamp,
                           uint8_t hash[BLX_COPIED_HASH_BYTES])
 {
@@ -204,12 +226,7 @@ int blx_copied_parse_name(const char *name, blx_timestamp *timestamp,
     if (strlen(name) != DIGITS + BLX_COPIED_HASH_TEXT || name[DIGITS] != '-')
         return -EINVAL;
     snprintf(when, sizeof(when), "%s", name);
-    const char *text = name + DIGITS + 1;
-    for (size_t i = 0; i < BLX_COPIED_HASH_BYTES; i++) {
-        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return -EINVAL;
-        hash[i] = (uint8_t)(high << 4 | low);
-    }
+    if (parse_hash(name + DIGITS + 1, hash) < 0)
+        return -EINVAL;
     return blx_timestamp_parse(when, timestamp, NULL) < 0 ? -EINVAL : 0;
 }

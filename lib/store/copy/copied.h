@@ -29,6 +29,14 @@ enum {
     BLX_COPIED_MAX_BYTES = 64 << 20,                      /* of a checkpoint */
 };
 
+/* What keeps an object from being deleted. The weaker one is the smaller. */
+enum blx_copied_lock {
+    BLX_COPIED_NOT_LOCKED = 0,
+    BLX_COPIED_GOVERNANCE, /* who has a special right may lift it */
+    BLX_COPIED_COMPLIANCE, /* nobody may */
+};
+enum { BLX_COPIED_LOCKS = BLX_COPIED_COMPLIANCE + 1 };
+
 struct blx_copied_object {
     uint8_t hash[BLX_COPIED_HASH_BYTES];
     uint64_t bytes;
@@ -38,6 +46,8 @@ struct blx_copied_object {
 struct blx_copied {
     struct blx_manifest manifest; /* owned; each entry is a base, and has no parent */
     uint64_t copied_realtime_ns;
+    enum blx_copied_lock lock; /* the weakest that one of the objects has; not known of an older
+                                  program's copy, which counts as none */
     struct blx_copied_object *objects; /* owned; of the entries' segments, in their order */
     size_t object_count;
 };
@@ -70,6 +80,9 @@ void blx_copied_checkpoint_key(char key[BLX_COPIED_KEY_BYTES], const char *agent
 /* What the last part of a checkpoint's key says. -EINVAL: it is no such key. */
 int blx_copied_parse_name(const char *name, blx_timestamp *timestamp,
                           uint8_t hash[BLX_COPIED_HASH_BYTES]);
+
+/* The hash in the last part of a segment's key. -EINVAL: it is no such key. */
+int blx_copied_parse_segment(const char *name, uint8_t hash[BLX_COPIED_HASH_BYTES]);
 
 /* The hash in hex. */
 void blx_copied_hash_text(const uint8_t hash[BLX_COPIED_HASH_BYTES],

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/units.h"
 #include "dispatcher/event_watch.h"
 #include "dispatcher/exposition.h"
@@ -106,6 +107,65 @@ static char *expose(const struct scene *scene)
     dispatcher_exposition_write(&scene->overview, (cut_s + 600) * SECOND_NS, out);
     fclose(out);
     return text;
+}
+
+static void copies_are_judged_by_the_clock_and_told_once(void **state)
+{
+    struct scene *scene = *state;
+    const struct blx_config_object_store wish = {.url = (char *)(uintptr_t) "https://host/bucket",
+                                                 .lock = BLX_OBJECT_LOCK_COMPLIANCE,
+                                                 .every_ms = 3600 * 1000};
+    struct blx_elsewhere record = {.newest = blx_timestamp_from_unix((int64_t)cut_s - 7200),
+                                   .copied_s = (int64_t)cut_s - 7200,
+                                   .locked_until_s = (int64_t)cut_s + 86400,
+                                   .lock = BLX_COPIED_COMPLIANCE};
+    struct blx_control_copy copy;
+    const uint64_t now_ns = cut_s * SECOND_NS;
+    blx_timestamp waiting = blx_timestamp_from_unix((int64_t)cut_s - 7000);
+    dispatcher_copies_judge(&wish, &record, 0, now_ns, &copy);
+    assert_true(!copy.late && copy.locked && copy.wants_lock && copy.waiting_s == 0);
+    /* It is due an hour after the last one, and late an hour and some minutes later. */
+    dispatcher_copies_judge(&wish, &record, waiting, now_ns, &copy);
+    assert_true(!copy.late && copy.waiting_s == 3600);
+    dispatcher_copies_judge(&wish, &record, waiting, (cut_s + 601) * SECOND_NS, &copy);
+    assert_true(copy.late);
+    blx_text_set(copy.agent_id, "web1");
+    scene->overview.copies = &copy;
+    scene->overview.copy_count = 1;
+    assert_int_equal(look_after(scene, 10), 1);
+    assert_event(scene, 0, BLX_EVENT_COPY_LATE, "web1", "has been waiting for its copy in");
+    assert_int_equal(look_after(scene, 11), 0);
+    char *text = expose(scene);
+    assert_non_null(strstr(text, "blxrep_agent_copy_late{agent=\"web1\"} 1\n"));
+    free(text);
+    /* The lock has ended; the store was found to lie; a checkpoint of the future is strange. */
+    record.locked_until_s = (int64_t)cut_s - 1;
+    dispatcher_copies_judge(&wish, &record, 0, now_ns, &copy);
+    assert_true(!copy.locked && strstr(copy.not_locked, "has ended") != NULL);
+    record.locked_until_s = (int64_t)cut_s + 86400;
+    blx_text_set(record.not_locked, "the store lies");
+    record.strange_count = 2;
+    dispatcher_copies_judge(&wish, &record, 0, now_ns, &copy);
+    blx_text_set(copy.agent_id, "web1");
+    assert_int_equal(look_after(scene, 12), 3);
+    assert_event(scene, 0, BLX_EVENT_COPY_IN_TIME, "web1", "is copied to");
+    assert_event(scene, 1, BLX_EVENT_COPY_NOT_LOCKED, "web1", "can be deleted: the store lies");
+    assert_event(scene, 2, BLX_EVENT_COPY_STRANGE, "web1", "2 newer checkpoints");
+    record.not_locked[0] = '\0';
+    dispatcher_copies_judge(&wish, &record, 0, now_ns, &copy);
+    blx_text_set(copy.agent_id, "web1");
+    assert_int_equal(look_after(scene, 13), 1);
+    assert_event(scene, 0, BLX_EVENT_COPY_LOCKED, "web1", "cannot be deleted");
+    /* A clock that was wrong has given names of the future: the time of the copy counts. */
+    record.newest = blx_timestamp_from_unix((int64_t)cut_s + 365 * 86400);
+    waiting = blx_timestamp_from_unix((int64_t)cut_s + 365 * 86400 + 1);
+    dispatcher_copies_judge(&wish, &record, waiting, (cut_s + 7200) * SECOND_NS, &copy);
+    assert_true(copy.late);
+    /* Never copied. */
+    dispatcher_copies_judge(&wish, NULL, waiting, now_ns, &copy);
+    assert_true(!copy.locked && copy.newest == 0);
+    scene->overview.copies = NULL;
+    scene->overview.copy_count = 0;
 }
 
 static void failed_test_is_told_once_and_measured(void **state)
@@ -469,6 +529,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(trouble_is_told_once_and_its_end_too),
+        TEST(copies_are_judged_by_the_clock_and_told_once),
         TEST(failed_test_is_told_once_and_measured),
         TEST(records_are_read_again_if_the_folder_changes),
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),

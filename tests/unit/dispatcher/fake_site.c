@@ -43,6 +43,8 @@ static void make_tls(struct fake_site *site)
     assert_int_equal(blx_tls_context_admit_tokens(site->tls, ca, NULL), 0);
 }
 
+static const struct blx_config_object_store no_copies;
+
 void fake_site_resume(struct fake_site *site)
 {
     struct blx_error err = {0};
@@ -69,6 +71,7 @@ void fake_site_resume(struct fake_site *site)
                      0);
     dispatcher_roster_init(&site->dispatcher.roster);
     dispatcher_proofs_init(&site->dispatcher.proofs);
+    dispatcher_copies_init(&site->dispatcher.copies, &no_copies);
     dispatcher_turns_init(&site->dispatcher.turns, 0);
     site->dispatcher.book = &site->book;
     dispatcher_policy_book_init(&site->book, &(struct blx_policies){0}, 60 * 1000,
@@ -108,6 +111,7 @@ void fake_site_halt(struct fake_site *site)
     dispatcher_threads_done(&site->dispatcher.sessions);
     dispatcher_policy_book_done(&site->book);
     dispatcher_proofs_done(&site->dispatcher.proofs);
+    dispatcher_copies_done(&site->dispatcher.copies);
     dispatcher_roster_done(&site->dispatcher.roster);
     dispatcher_registry_done(&site->dispatcher.registry);
     blx_tls_context_free(site->tls);

@@ -13,6 +13,7 @@
 #include "object/adopt.h"
 #include "object/copy.h"
 #include "object/history.h"
+#include "object/retain.h"
 #include "store/rename.h"
 
 enum { STEPS = 60, SEEDS = 10, IMAGE_BYTES = HISTORY_BLOCKS * TEST_BLOCK_BYTES };
@@ -25,7 +26,9 @@ struct model {
     uint8_t *images[HISTORY_CHECKPOINTS]; /* owned */
     uint64_t random;
     uint8_t generation;
-    size_t saved_count; /* checkpoints of the saved state; 0: there is none */
+    struct blx_retention retention; /* of the copies */
+    blx_timestamp copied;           /* the newest copy */
+    size_t saved_count;             /* checkpoints of the saved state; 0: there is none */
 };
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -137,6 +140,37 @@ static void check_depot(const struct model *model)
     }
     test_no_damage(&fresh);
     test_store_done(&fresh);
+}
+
+static int try_retain(void *arg)
+{
+    struct model *model = arg;
+    struct blx_error err = {0};
+    struct object_retain_report report = {0};
+    const struct object_retain_request request = {.store = &model->history.test.store,
+                                                  .depot = model->depot,
+                                                  .retention = &model->retention,
+                                                  .newest = model->copied};
+    return object_retain_agent(&request, "web1", &report, &err);
+}
+
+/* Some rule, which may be killed on the way. Whatever it removes, what is left restores:
+ * check_depot() looks at that. */
+static void retain(struct model *model)
+{
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    struct blx_error err = {0};
+    struct object_copy_report report = copy(model);
+    uint64_t keep = 1 + pick(model, 5);
+    model->retention = (struct blx_retention){.keep[BLX_KEEP_LAST] = keep};
+    model->copied = report.newest;
+    if (pick(model, 2) == 0) {
+        test_fault_run(try_retain, model, TEST_FAULT_KILL_BEHIND, (unsigned)pick(model, 20));
+        return;
+    }
+    assert_int_equal(try_retain(model), 0);
+    test_ok(object_history_list(model->depot, "web1", &copies, &err), &err);
+    assert_in_range(copies.count, 1, keep + report.strange_count);
 }
 
 static void rewrite(struct model *model)
@@ -304,8 +338,10 @@ static void step(struct model *model)
         history_prune(&model->history, 40);
     else if (which < 65)
         rewrite(model);
-    else if (which < 80)
+    else if (which < 75)
         copy(model);
+    else if (which < 80)
+        retain(model);
     else if (which < 88)
         test_fault_run(try_copy, model, TEST_FAULT_KILL_BEHIND, (unsigned)pick(model, 60));
     else if (which < 90)
@@ -452,6 +488,62 @@ static void forge(const struct model *model, const struct object_history_entry *
     free(content);
 }
 
+/* The same checkpoint under a name of the far future. */
+static void forge_future(const struct model *model, const struct object_history_entry *entry)
+{
+    struct blx_error err = {0};
+    BLX_CLEANUP_COPIED struct blx_copied copied = {0};
+    BLX_CLEANUP_FREE void *content = NULL;
+    size_t bytes = 0;
+    uint8_t hash[BLX_COPIED_HASH_BYTES];
+    char key[BLX_COPIED_KEY_BYTES];
+    struct object_digest digest;
+    test_ok(object_history_read(model->depot, "web1", entry, &copied, &err), &err);
+    copied.manifest.timestamp = 99991231235958;
+    test_ok(blx_copied_encode(&copied, &content, &bytes, &err), &err);
+    test_ok(object_digest_begin(&digest, OBJECT_DIGEST_PLAIN, &err), &err);
+    object_digest_add(&digest, content, bytes);
+    object_digest_end(&digest, hash, NULL);
+    blx_copied_checkpoint_key(key, "web1", copied.manifest.timestamp, hash);
+    test_ok(object_depot_put(model->depot, key, content, bytes, NULL, &err), &err);
+}
+
+static void a_checkpoint_of_the_future_stops_nothing(void **state)
+{
+    (void)state;
+    struct model model;
+    struct test_store fresh;
+    struct blx_error err = {0};
+    struct object_adopt_report adopted = {0};
+    OBJECT_CLEANUP_HISTORY struct object_history copies = {0};
+    model_init(&model, 6);
+    commit(&model);
+    copy(&model);
+    test_ok(object_history_list(model.depot, "web1", &copies, &err), &err);
+    forge_future(&model, &copies.entries[0]);
+    for (unsigned lost = 0; lost < 2; lost++) {
+        commit(&model);
+        if (lost == 1)
+            lose_marks(&model);
+        struct object_copy_report report = copy(&model);
+        assert_int_equal(report.checkpoints, 1);
+        assert_int_equal(report.whole, 0);
+        assert_int_equal(report.strange_count, 1);
+        assert_true(report.strange_newest == 99991231235958);
+    }
+    test_store_init(&fresh);
+    test_ok(object_adopt_agent(&fresh.store, model.depot, "web1", NULL, &adopted, &err), &err);
+    assert_int_equal(adopted.checkpoints, 3);
+    assert_int_equal(adopted.unusable, 1);
+    test_store_done(&fresh);
+    test_store_init(&fresh);
+    adopted = (struct object_adopt_report){0};
+    test_ok(object_adopt_agent(&fresh.store, model.depot, "web1", "latest", &adopted, &err), &err);
+    test_restores_to(&fresh, model.history.timestamps[2], "sda", model.images[2], HISTORY_BYTES);
+    test_store_done(&fresh);
+    model_done(&model);
+}
+
 static void the_first_of_two_copies_is_adopted(void **state)
 {
     (void)state;
@@ -486,6 +578,7 @@ int main(void)
         cmocka_unit_test(lists_stay_short),
         cmocka_unit_test(a_pruned_checkpoint_is_still_built_upon),
         cmocka_unit_test(a_renaming_does_not_begin_other_copies),
+        cmocka_unit_test(a_checkpoint_of_the_future_stops_nothing),
         cmocka_unit_test(the_first_of_two_copies_is_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

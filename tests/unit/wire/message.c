@@ -222,6 +222,19 @@ static const struct blx_message examples[] = {
                           .refused = 0x1112131415161718,
                           .refused_ms = 0x2122232425262728,
                           .refused_peer = "192.0.2.7:40012"}},
+    {.type = BLX_MESSAGE_CONTROL_COPY,
+     .control_copy = {.agent_id = "web1",
+                      .late = true,
+                      .wants_lock = true,
+                      .newest = 20260101020304,
+                      .copied_s = 0x1112131415161718,
+                      .locked_until_s = 0x2122232425262728,
+                      .tried_s = 0x3132333435363738,
+                      .waiting_s = 0x4142434445464748,
+                      .strange = 0x5152535455565758,
+                      .place = "https://s3.example.org/copies",
+                      .not_locked = "no lock is configured",
+                      .failure = "it cannot be reached"}},
     {.type = BLX_MESSAGE_DELTA_REQUEST, .delta_request = {.volume = 1}},
     {.type = BLX_MESSAGE_DELTA_KEY,
      .delta_key = {.volume = 1, .key = {1, 2, 3, 4, 5, 6, 7, 8, [63] = 9}}},
@@ -556,6 +569,9 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_HOST, 352, 1, "program");
     refuse(BLX_MESSAGE_CONTROL_PLACE, 0, '/', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_PLACE, 72, '/', "name of a host");
+    refuse(BLX_MESSAGE_CONTROL_COPY, 72, 21, "flags");
+    refuse(BLX_MESSAGE_CONTROL_COPY, 76, 1, "reserved");
+    refuse(BLX_MESSAGE_CONTROL_COPY, 128, 1, "the place");
     refuse(BLX_MESSAGE_VOLUME, 0, 64, "index");
     refuse(BLX_MESSAGE_VOLUME, 4, 11, "block size");
     refuse(BLX_MESSAGE_VOLUME, 4, 19, "block size");
